@@ -1,6 +1,8 @@
 //! webrtc-box: a video call for two in one process.
 #![warn(missing_docs)]
 
+pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod seat;
+pub mod turn;
