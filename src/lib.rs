@@ -4,5 +4,6 @@
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod relay;
 pub mod seat;
 pub mod turn;
