@@ -24,3 +24,6 @@ pub mod scope;
 pub mod server;
 pub mod table;
 mod upkeep;
+
+#[cfg(test)]
+mod tests;
