@@ -1,1 +1,2 @@
+//! The binary, whose work is in the library.
 fn main() {}

@@ -235,7 +235,7 @@ fn one_refused_peer_refuses_all_and_none_is_installed() {
 #[test]
 fn channel_numbers_and_peers_go_together_one_to_one() {
     let mut stage = Stage::new();
-    let ((one, _), (_, peer)) = stage.pair();
+    let ((one, _), (other, peer)) = stage.pair();
     let (_, another) = stage.allocated("45.0.3.3:3003", 1, 3);
     assert_eq!(stage.bind(&one, 0x3FFF, peer), 400);
     assert_eq!(stage.bind(&one, 0x8000, peer), 400);
@@ -245,6 +245,7 @@ fn channel_numbers_and_peers_go_together_one_to_one() {
     assert_eq!(stage.bind(&one, 0x4001, peer), 400);
     stage.advance(minutes(9));
     refresh(&mut stage, &one, 3600);
+    refresh(&mut stage, &other, 3600);
     stage.advance(minutes(5));
     let one = stage.renewed(&one);
     assert_eq!(stage.bind(&one, 0x4001, peer), 400, "the number rests for five minutes");

@@ -212,7 +212,12 @@ impl Stage {
                     self.events.push(Action::OpenPort(relayed));
                     self.server.port_opened(relayed, Ok(()), now);
                 }
-                event => self.events.push(event),
+                Action::ClosePort(_)
+                | Action::Evict { .. }
+                | Action::Opened { .. }
+                | Action::Closed { .. } => {
+                    self.events.push(action);
+                }
             }
         }
         replies
@@ -234,7 +239,7 @@ impl Stage {
         sent(self.server.handle(client.addr, &message.raw, now))
     }
 
-    fn from_peer(&mut self, relayed: SocketAddr, peer: &str, payload: &[u8]) -> Option<Sent> {
+    fn peer_sends(&mut self, relayed: SocketAddr, peer: &str, payload: &[u8]) -> Option<Sent> {
         let now = self.now().instant;
         sent(self.server.handle_peer(RelayedAddr(relayed), PeerAddr(addr(peer)), payload, now))
     }

@@ -25,12 +25,12 @@ fn a_peer_on_the_network_is_reached_through_a_real_port() {
     let out = stage.indicate(&client, peer, b"out");
     assert_eq!(out, Some(Sent::Peer { from: relayed, to: peer, payload: b"out".to_vec() }));
     let (to, payload) = (client.addr.remote, b"in".to_vec());
-    let data = stage.from_peer(relayed, "45.0.7.7:8", b"in");
+    let data = stage.peer_sends(relayed, "45.0.7.7:8", b"in");
     assert_eq!(data, Some(Sent::Data { to, from: addr("45.0.7.7:8"), payload: payload.clone() }));
     stage.bind(&client, 0x4000, peer);
-    let data = stage.from_peer(relayed, "45.0.7.7:7007", b"in");
+    let data = stage.peer_sends(relayed, "45.0.7.7:7007", b"in");
     assert_eq!(data, Some(Sent::Channel { to, number: 0x4000, payload }));
-    assert_eq!(stage.from_peer(relayed, "45.0.7.8:7007", b"in"), None);
+    assert_eq!(stage.peer_sends(relayed, "45.0.7.8:7007", b"in"), None);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn allocate_failing(
                 stage.server.port_opened(relayed, outcome, now.instant);
             }
             Action::Reply { bytes, .. } => return (tried, Answer::read(bytes)),
-            _ => {}
+            Action::ClosePort(_) | Action::Evict { .. } | Action::Opened { .. } | Action::Closed { .. } => {}
         }
     }
 }
