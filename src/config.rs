@@ -108,6 +108,21 @@ pub enum Listen {
     These(Vec<IpAddr>),
 }
 
+impl Listen {
+    /// Whether what comes in at `ip`, an address of this host, is heard.
+    pub fn hears(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(addresses) => addresses.iter().any(|&wide| covers(wide, ip)),
+        }
+    }
+}
+
+/// Whether a socket bound to `wide` gets what comes in at `ip`. `::` is bound with V6ONLY off.
+fn covers(wide: IpAddr, ip: IpAddr) -> bool {
+    wide == ip || (wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4()))
+}
+
 /// `PUBLIC` or `PUBLIC/LOCAL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExternalIp {

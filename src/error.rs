@@ -48,6 +48,7 @@ impl fmt::Display for StartError {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
 fn bind_sentence(
     f: &mut fmt::Formatter<'_>,
     setting: &str,
@@ -75,6 +76,7 @@ fn bind_sentence(
 }
 
 /// The reason and the cure of a failed file operation, to stand behind the file's name.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
 pub(crate) fn why(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::NotFound => "there is no such file or folder; correct the path".to_owned(),

@@ -116,7 +116,8 @@ pub fn load(cert: &Path, key: &Path, now: SystemTime) -> Result<Loaded, TlsError
     let signer = read_key(key)?;
     check_pair(&chain, &signer, cert, key)?;
     let warning = warning(&chain, cert, now)?;
-    let config = server_config(CertifiedKey::new(chain, signer)).map_err(|fault| TlsError::Library { fault })?;
+    let config =
+        server_config(CertifiedKey::new(chain, signer)).map_err(|fault| TlsError::Library { fault })?;
     Ok(Loaded { config: Arc::new(config), warning })
 }
 
@@ -136,14 +137,16 @@ fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {
     if mentions(&text, "BEGIN ENCRYPTED PRIVATE KEY") || mentions(&text, "Proc-Type: 4,ENCRYPTED") {
         return Err(TlsError::EncryptedKey { path: path.to_owned() });
     }
-    let der = PrivateKeyDer::from_pem_slice(&text).map_err(|fault| match fault {
-        pem::Error::NoItemsFound => TlsError::NoKey {
-            path: path.to_owned(),
-            holds_certificate: mentions(&text, "BEGIN CERTIFICATE"),
-        },
-        fault => broken("key", path, fault.to_string()),
-    })?;
+    let der = PrivateKeyDer::from_pem_slice(&text).map_err(|fault| no_key(path, &text, &fault))?;
     ring::sign::any_supported_type(&der).map_err(|fault| broken("key", path, fault.to_string()))
+}
+
+fn no_key(path: &Path, text: &[u8], fault: &pem::Error) -> TlsError {
+    if matches!(fault, pem::Error::NoItemsFound) {
+        let holds_certificate = mentions(text, "BEGIN CERTIFICATE");
+        return TlsError::NoKey { path: path.to_owned(), holds_certificate };
+    }
+    broken("key", path, fault.to_string())
 }
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -172,9 +175,7 @@ fn check_pair(
         Some(0) => Ok(()),
         Some(index) => Err(TlsError::WrongOrder { cert: cert.to_owned(), position: index + 1 }),
         None => Err(match chain.first().map(belongs) {
-            Some(Err(rustls::Error::InvalidCertificate(fault))) => {
-                broken("cert", cert, format!("{fault:?}"))
-            }
+            Some(Err(rustls::Error::InvalidCertificate(fault))) => broken("cert", cert, format!("{fault:?}")),
             _ => TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() },
         }),
     }
@@ -234,7 +235,11 @@ impl fmt::Display for TlsError {
                 write!(f, "cert {} holds no PEM certificate; name the fullchain.pem", path.display())
             }
             Self::NoKey { path, holds_certificate: true } => {
-                write!(f, "key {} holds a certificate and no private key; name the privkey.pem", path.display())
+                write!(
+                    f,
+                    "key {} holds a certificate and no private key; name the privkey.pem",
+                    path.display()
+                )
             }
             Self::NoKey { path, holds_certificate: false } => {
                 write!(f, "key {} holds no PEM private key; name the privkey.pem", path.display())

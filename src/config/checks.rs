@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::{CertificateError, PortsError, SettingsError};
 use super::typed::Typed;
 use super::values::{self, seconds};
-use super::{ExternalIp, Identity, Listen, Log, RelayScope, Settings};
+use super::{ExternalIp, Identity, Listen, Log, RelayScope, Settings, covers};
 use crate::credential::Secret;
 
 /// The longest credential-ttl: a year, so that an expiry stays a sane date.
@@ -147,11 +147,8 @@ fn listen(typed: Option<Vec<String>>) -> Result<Listen, SettingsError> {
             addresses.push(address);
         }
     }
-    let covers = |wide: &IpAddr, narrow: &IpAddr| {
-        wide != narrow && wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
-    };
     for &wide in &addresses {
-        if let Some(&narrow) = addresses.iter().find(|narrow| covers(&wide, narrow)) {
+        if let Some(&narrow) = addresses.iter().find(|narrow| wide != **narrow && covers(wide, **narrow)) {
             return Err(SettingsError::Covered { wide, narrow });
         }
     }
@@ -172,10 +169,11 @@ fn external_ips(typed: Option<Vec<String>>, scope: RelayScope) -> Result<Vec<Ext
 }
 
 fn auth_secrets(typed: Option<Vec<String>>, file: Option<String>) -> Result<Vec<Secret>, SettingsError> {
-    match (typed, file) {
-        (Some(_), Some(_)) => Err(SettingsError::TwoSecretSources),
-        (typed, None) => secrets("static-auth-secret", typed),
-        (None, Some(path)) => secret_file("static-auth-secret-file", Path::new(&path)),
+    let in_place = secrets("static-auth-secret", typed)?;
+    match file {
+        Some(_) if !in_place.is_empty() => Err(SettingsError::TwoSecretSources),
+        Some(path) => secret_file("static-auth-secret-file", Path::new(&path)),
+        None => Ok(in_place),
     }
 }
 
@@ -197,7 +195,8 @@ fn secret_file(setting: &'static str, path: &Path) -> Result<Vec<Secret>, Settin
 }
 
 fn page_folder(typed: String) -> Result<PathBuf, SettingsError> {
-    let unreadable = |source| SettingsError::Unreadable { setting: "public", path: typed.clone().into(), source };
+    let unreadable =
+        |source| SettingsError::Unreadable { setting: "public", path: typed.clone().into(), source };
     let folder = PathBuf::from(&typed);
     if !std::fs::metadata(&folder).map_err(unreadable)?.is_dir() {
         return Err(unreadable(io::ErrorKind::NotADirectory.into()));

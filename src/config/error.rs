@@ -159,9 +159,9 @@ impl fmt::Display for SettingsError {
             Self::EmptySecret { setting } => {
                 write!(f, "{setting} is empty; give it a long random text (openssl rand -base64 32)")
             }
-            Self::TwoSecretSources => f.write_str(
-                "static-auth-secret and static-auth-secret-file are both set; keep one of them",
-            ),
+            Self::TwoSecretSources => {
+                f.write_str("static-auth-secret and static-auth-secret-file are both set; keep one of them")
+            }
             Self::Covered { wide, narrow } => {
                 write!(f, "listen {narrow} is already covered by listen {wide}; leave one of them out")
             }

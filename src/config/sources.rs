@@ -112,7 +112,8 @@ fn typed(table: Table, place: &Place) -> Result<Typed, SettingsError> {
 
 fn unknown(name: &str, keys: &[Key], place: &Place) -> SettingsError {
     let distance = |key: &Key| strsim::damerau_levenshtein(&key.name, name);
-    let nearest = keys.iter().min_by_key(|key| distance(key)).filter(|key| distance(key) <= 1 + name.len() / 4);
+    let nearest =
+        keys.iter().min_by_key(|key| distance(key)).filter(|key| distance(key) <= 1 + name.len() / 4);
     SettingsError::UnknownName {
         place: place.clone(),
         name: spelled(name, place),
@@ -126,9 +127,11 @@ fn shape(value: Value, key: &Key, place: &Place) -> Result<Value, SettingsError>
     let wrong = || wrong_kind(place, &key.name, wanted);
     match (value, place) {
         (Value::String(list), Place::Environment) if key.repeatable => Ok(entries(&list)),
-        (Value::Array(list), _) if key.repeatable => {
-            list.into_iter().map(|value| text(value).ok_or_else(wrong)).collect::<Result<_, _>>().map(Value::Array)
-        }
+        (Value::Array(list), _) if key.repeatable => list
+            .into_iter()
+            .map(|value| text(value).ok_or_else(wrong))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
         (value, _) => {
             let value = text(value).ok_or_else(wrong)?;
             Ok(if key.repeatable { Value::Array(vec![value]) } else { value })
@@ -138,7 +141,8 @@ fn shape(value: Value, key: &Key, place: &Place) -> Result<Value, SettingsError>
 
 /// The entries of a comma-separated variable; none where it is empty.
 fn entries(list: &str) -> Value {
-    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(Value::from).collect()
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    Value::Array(entries.map(Value::from).collect())
 }
 
 fn text(value: Value) -> Option<Value> {

@@ -21,8 +21,9 @@ const LONGEST_REALM: usize = 64;
 
 /// A port that a listener takes; 0 is off.
 pub(super) fn listener(setting: &'static str, text: &str) -> Result<Option<u16>, SettingsError> {
-    let port: u16 =
-        text.parse().map_err(|_| bad(setting, text, "no port", "give a number from 1 to 65535, or 0 for off"))?;
+    let port: u16 = text
+        .parse()
+        .map_err(|_| bad(setting, text, "no port", "give a number from 1 to 65535, or 0 for off"))?;
     Ok((port != 0).then_some(port))
 }
 
@@ -199,7 +200,7 @@ pub(super) fn external_ip(setting: &'static str, text: &str) -> Result<ExternalI
         let cure = "give PUBLIC/LOCAL both IPv4 or both IPv6";
         return Err(bad(setting, text, "a pair of different families", cure));
     }
-    if is_nobodys(public) || local.is_some_and(|local| is_nobodys(local)) {
+    if is_nobodys(public) || local.is_some_and(is_nobodys) {
         return Err(bad(setting, text, "no host's address", "give the one others reach this box by"));
     }
     Ok(ExternalIp { public, local })
@@ -212,8 +213,14 @@ fn is_nobodys(ip: IpAddr) -> bool {
 /// `scheme://host[:port]` as browsers send it: lower case, the scheme's own port left out.
 pub(super) fn origin(setting: &'static str, text: &str) -> Result<String, SettingsError> {
     let lower = text.to_ascii_lowercase();
-    split_origin(&lower)
-        .ok_or_else(|| bad(setting, text, "no origin", "give scheme://host or scheme://host:port, like https://www.example.com"))
+    split_origin(&lower).ok_or_else(|| {
+        bad(
+            setting,
+            text,
+            "no origin",
+            "give scheme://host or scheme://host:port, like https://www.example.com",
+        )
+    })
 }
 
 fn split_origin(text: &str) -> Option<String> {
@@ -223,7 +230,8 @@ fn split_origin(text: &str) -> Option<String> {
         _ => (rest, None),
     };
     let scheme_letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.bytes().all(scheme_letters);
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.bytes().all(scheme_letters);
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match v6 {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -260,9 +268,19 @@ mod tests {
     fn a_domain_is_a_bare_name_in_lower_case() {
         assert_eq!(domain("domain", "Call.Example.COM").unwrap(), "call.example.com");
         assert_eq!(domain("domain", "localhost").unwrap(), "localhost");
-        for text in
-            ["", "a..b", "-a.b", "a b", "192.0.2.1", "[::1]", "https://a.b", "a.b:443", "a.b/", "büro.de", "a.1"]
-        {
+        for text in [
+            "",
+            "a..b",
+            "-a.b",
+            "a b",
+            "192.0.2.1",
+            "[::1]",
+            "https://a.b",
+            "a.b:443",
+            "a.b/",
+            "büro.de",
+            "a.1",
+        ] {
             assert!(domain("domain", text).is_err(), "{text}");
         }
     }
@@ -295,7 +313,8 @@ mod tests {
         assert_eq!(one("HTTPS://Www.Example.com:443").as_deref(), Some("https://www.example.com"));
         assert_eq!(one("http://[::1]:8080").as_deref(), Some("http://[::1]:8080"));
         assert_eq!(one("capacitor://localhost").as_deref(), Some("capacitor://localhost"));
-        for text in ["*", "example.com", "https://", "https://a.b/", "https://a.b:x", "https://u@a.b", "null"] {
+        for text in ["*", "example.com", "https://", "https://a.b/", "https://a.b:x", "https://u@a.b", "null"]
+        {
             assert_eq!(one(text), None, "{text}");
         }
     }

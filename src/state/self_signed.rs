@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use time::OffsetDateTime;
@@ -45,7 +47,8 @@ impl State {
         let files = SelfSigned { cert: self.dir.join(CERT_FILE), key: self.dir.join(KEY_FILE) };
         let kept = self.read(CERT_FILE)?.is_some_and(|pem| will_do(&pem, lan, now));
         if !kept || tls::load(&files.cert, &files.key, now).is_err() {
-            let (cert, key) = make(lan, now).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
+            let (cert, key) =
+                make(lan, now).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
             // The certificate comes last: one without its key would not load, and be made anew.
             self.write(KEY_FILE, &key)?;
             self.write(CERT_FILE, &cert)?;
@@ -70,10 +73,8 @@ fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return vec![];
     };
-    let address = |name: &GeneralName<'_>| match name {
-        GeneralName::IPAddress(bytes) => octets(bytes),
-        _ => None,
-    };
+    let address =
+        |name: &GeneralName<'_>| if let GeneralName::IPAddress(bytes) = name { octets(bytes) } else { None };
     names.value.general_names.iter().filter_map(address).collect()
 }
 
