@@ -112,9 +112,10 @@ pub fn parse(
     }
 }
 
-/// A setting may stand before or after the subcommand.
+/// A setting may stand before or after the subcommand. A value may be negative: the complaint about
+/// that is better made where the setting is known.
 fn read(line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
-    let command = Line::command().mut_args(|arg| arg.global(true));
+    let command = Line::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
     Line::from_arg_matches(&command.try_get_matches_from(line)?)
 }
 

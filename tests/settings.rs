@@ -112,8 +112,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--realm", ""], &["realm", "1 to 64 characters"]),
         (&["--realm", &long], &["realm", "1 to 64 characters"]),
         (&["--relay-scope", "world"], &["relay-scope", "room or public"]),
-        (&["--user-quota", "-1"], &["--user-quota"]),
-        (&["--total-quota=-1"], &["total-quota", "whole number"]),
+        (&["--user-quota", "-1"], &["user-quota", "whole number"]),
         (&["--source-connections", "0"], &["source-connections", "from 1 up"]),
         (&["--static-auth-secret", ""], &["static-auth-secret", "openssl rand"]),
         (&["--static-auth-secret-file", "nowhere"], &["static-auth-secret-file nowhere", "correct the path"]),
@@ -252,7 +251,8 @@ fn secrets_are_never_repeated_in_complaints() {
 fn example(mark: &str) -> String {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/webrtc-box.toml")).unwrap();
-    let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let is_key = |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| is_name(name));
     text.lines()
         .filter_map(|line| line.strip_prefix(mark))
         .filter(is_key)
