@@ -68,7 +68,7 @@ A repeatable setting is a repeated flag, a TOML list, or a variable with commas.
 struct Line {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The settings' file [/etc/webrtc-box/webrtc-box.toml if it exists]
+    /// The settings' file (default /etc/webrtc-box/webrtc-box.toml if it exists)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -86,7 +86,7 @@ struct CredentialsLine {
     /// The room whose relayed addresses it reaches
     #[arg(long, default_value = "test")]
     room: String,
-    /// How long it opens allocations [credential-ttl]
+    /// How long it opens allocations (default credential-ttl)
     #[arg(long, value_name = "TIME")]
     ttl: Option<String>,
 }

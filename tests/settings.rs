@@ -1,5 +1,6 @@
 //! The program itself, started with settings good and bad: what it says, how fast, and which of
 //! several sources wins.
+#![allow(clippy::unwrap_used, reason = "a test crate; clippy knows only functions marked as tests")]
 
 use std::fs;
 use std::path::Path;
@@ -306,8 +307,8 @@ fn help_says_the_same_defaults_as_the_example_file() {
         };
         let about = words.split(&format!("--{name} ")).nth(1).or(words.split(&format!("--{name}[")).nth(1));
         let about = about.unwrap_or_else(|| panic!("--{name} is not in the help"));
-        let (_, bracket) = about.split_once(" [").unwrap();
-        let default = &bracket[..bracket.find(']').unwrap()];
+        let (_, bracket) = about.split_once(" (default ").unwrap();
+        let default = &bracket[..bracket.find(')').unwrap()];
         assert!(default.split([' ', ';']).any(|word| word == value), "--{name}: {default} or {value}?");
     }
 }
