@@ -16,7 +16,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::credential::{Secret, Secrets};
-use crate::error::why;
 use crate::seat::TagKey;
 
 /// The TURN REST secret: its text, not the bytes behind it, so that it can be pasted elsewhere.
@@ -170,17 +169,20 @@ impl fmt::Debug for Kept {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDirectory { dir, source } => {
-                write!(f, "state-dir {} cannot be made: {}", dir.display(), why(source))
-            }
-            Self::Unreadable { path, source } => {
-                write!(f, "state-dir: {} cannot be read: {}", path.display(), why(source))
-            }
+            Self::NoDirectory { dir, source } => write!(
+                f,
+                "state-dir {} cannot be made ({source}); give --state-dir a folder this user may write to",
+                dir.display()
+            ),
+            Self::Unreadable { path, source } => write!(
+                f,
+                "state-dir: {} cannot be read ({source}); run as the user who owns it, or name another --state-dir",
+                path.display()
+            ),
             Self::Unwritable { path, source } => write!(
                 f,
-                "state-dir: {} cannot be written: {}; --state-dir FOLDER names another place",
-                path.display(),
-                why(source)
+                "state-dir: {} cannot be written ({source}); give --state-dir a folder this user may write to",
+                path.display()
             ),
             Self::Damaged { path } => write!(
                 f,

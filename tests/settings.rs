@@ -120,7 +120,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--host-key", " "], &["host-key", "openssl rand"]),
         (&["--public", "nowhere"], &["public nowhere", "correct the path"]),
         (&["--public", "."], &["public", "index.html", "name the folder"]),
-        (&["--state-dir", "/proc/nowhere"], &["state-dir /proc/nowhere"]),
+        (&["--state-dir", "/proc/nowhere"], &["state-dir /proc/nowhere", "may write to"]),
         (&["--state-dir", ""], &["state-dir", "name a folder"]),
         (&["--log", "inof"], &["log", "info"]),
         (&["--log-format", "xml"], &["log-format", "text or json"]),

@@ -125,7 +125,9 @@ impl BatchSocket {
             segment_size: segment,
             src_ip: source.filter(|_| self.local.ip().is_unspecified()),
         };
-        self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
+        // Not through tokio's readiness, which a fresh socket does not have yet: nobody waits for
+        // room here, a full buffer loses the packet.
+        self.state.try_send((&self.io).into(), &transmit)
     }
 
     /// Sends one datagram from wherever it is bound; `dont_fragment` for this one alone.
