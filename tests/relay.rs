@@ -1,6 +1,8 @@
 //! The relay over real sockets on loopback, asked by the `turn` crate's client: somebody else's
 //! idea of the protocol.
 
+#![allow(clippy::unwrap_used, reason = "a test crate; clippy knows only functions marked as tests")]
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
