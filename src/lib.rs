@@ -4,3 +4,4 @@
 pub mod config;
 pub mod credential;
 pub mod seat;
+pub mod signaling;
