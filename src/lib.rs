@@ -5,3 +5,4 @@ pub mod config;
 pub mod credential;
 pub mod seat;
 pub mod signaling;
+pub mod web;
