@@ -1,0 +1,122 @@
+//! What was typed becomes what runs: defaults, file, environment and flags into [`Settings`] with
+//! nothing left to doubt.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::credential::Secret;
+
+/// A checked configuration. Ports: `None` is off; `Some(0)` takes any free one (tests only, a user
+/// cannot type it).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the box is reached by.
+    pub identity: Identity,
+    /// The addresses to bind.
+    pub listen: Listen,
+    /// HTTPS and WSS, TCP.
+    pub https_port: Option<u16>,
+    /// Redirects to HTTPS, TCP.
+    pub http_port: Option<u16>,
+    /// STUN and TURN, UDP (and TCP).
+    pub turn_port: Option<u16>,
+    /// Addresses the box is seen by from outside, in order.
+    pub external_ip: Vec<ExternalIp>,
+    /// Who may be reached through the relay.
+    pub relay_scope: RelayScope,
+    /// First relayed port.
+    pub min_port: u16,
+    /// Last relayed port, not below `min_port`.
+    pub max_port: u16,
+    /// Peers allowed in `public` whatever else says no.
+    pub allowed_peer_ip: Vec<IpNet>,
+    /// Peers refused in `public`.
+    pub denied_peer_ip: Vec<IpNet>,
+    /// Configured secrets; empty: one is made and kept in the state directory.
+    pub static_auth_secret: Vec<Secret>,
+    /// The STUN realm.
+    pub realm: String,
+    /// How long a minted credential opens allocations.
+    pub credential_ttl: Duration,
+    /// Allocations of one seat; 0: no limit.
+    pub user_quota: u32,
+    /// Allocations in all; 0: no limit.
+    pub total_quota: u32,
+    /// Unauthenticated UDP replies per second to one source; 0: no limit.
+    pub unauth_reply_rate: u32,
+    /// TCP connections of one source.
+    pub source_connections: u32,
+    /// How long a seat is kept for somebody who dropped.
+    pub room_grace: Duration,
+    /// Where not empty: opening an empty room takes one of these.
+    pub host_key: Vec<Secret>,
+    /// Further WebSocket origins besides our own.
+    pub allowed_origin: Vec<String>,
+    /// Reverse proxies that are believed.
+    pub trusted_proxy: Vec<IpNet>,
+    /// Serve the page from this folder instead of the built-in one.
+    pub public: Option<PathBuf>,
+    /// Secrets, keys and certificates kept between starts.
+    pub state_dir: PathBuf,
+    /// How long calls may go on after the first SIGTERM.
+    pub drain_timeout: Duration,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// What the box is reached by, and with which certificate.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// No domain: `localhost`, a self-signed certificate kept in the state directory.
+    TryOut,
+    /// A public name with a certificate from files.
+    Domain {
+        /// The name, lower case, in ASCII.
+        name: String,
+        /// PEM chain.
+        cert: PathBuf,
+        /// PEM private key.
+        key: PathBuf,
+    },
+}
+
+/// Which addresses to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `::` with V6ONLY off, or `0.0.0.0` where the host has no IPv6.
+    Any,
+    /// Just these.
+    These(Vec<IpAddr>),
+}
+
+/// `PUBLIC` or `PUBLIC/LOCAL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalIp {
+    /// The address seen from outside.
+    pub public: IpAddr,
+    /// The local address it is mapped to, where it is mapped.
+    pub local: Option<IpAddr>,
+}
+
+/// Who may be reached through the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayScope {
+    /// Only relayed addresses of the same room, inside the process.
+    Room,
+    /// A general TURN server with real relay sockets.
+    Public,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A `tracing` filter such as `info` or `webrtc_box=debug`.
+    pub filter: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// Addresses and room names may appear.
+    pub addresses: bool,
+}
