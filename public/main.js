@@ -95,6 +95,8 @@ function join(typed, key) {
   history.replaceState(null, '', pathOfRoom(name) + location.search);
   if (session.state.screen === 'after') media.start(kept());
   else if (media.state.trouble === 'camera-denied' && !media.state.hasMic) media.setMic(true);
+  // Who joins with what is there has read what is missing.
+  readTrouble = media.state.trouble;
   session.join(name, key || undefined);
 }
 

@@ -84,7 +84,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     ignoringOffer = !ready && !polite;
     if (ignoringOffer) return;
     const opening = pc.remoteDescription === null;
-    await pc.setRemoteDescription(plain(sdp));
+    await pc.setRemoteDescription(keepingRoles(plain(sdp), pc));
     await addEarly();
     if (opening) await beforeAnswer();
     await pc.setLocalDescription();
@@ -128,6 +128,24 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     },
     answered: () => pc.remoteDescription !== null,
   };
+}
+
+/**
+ * A later offer leaves the DTLS roles open again, and Firefox then may answer with the other role than the
+ * one it has, which Chromium refuses (RFC 8842 section 5.5 wants it kept). So the offer is read as naming
+ * the role the other side already has.
+ * @param {RTCSessionDescriptionInit} offer
+ * @param {Pick<RTCPeerConnection, 'currentLocalDescription' | 'currentRemoteDescription'>} pc
+ * @returns {RTCSessionDescriptionInit}
+ */
+export function keepingRoles(offer, { currentLocalDescription, currentRemoteDescription }) {
+  const [theirs, ours] = [currentRemoteDescription, currentLocalDescription];
+  const answer = theirs?.type === 'answer' ? theirs : ours?.type === 'answer' ? ours : null;
+  const role = /^a=setup:(active|passive)/m.exec(answer?.sdp ?? '')?.[1];
+  if (!role) return offer;
+  const other = role === 'active' ? 'passive' : 'active';
+  const held = answer === theirs ? role : other;
+  return { type: 'offer', sdp: offer.sdp?.replace(/^a=setup:actpass/gm, `a=setup:${held}`) };
 }
 
 /**

@@ -64,7 +64,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   /** @type {string | null} */
   let peerId = null;
   const signaling = openSignaling(hearRoom);
-  const call = openCall(signaling.send, hearCall);
+  // To somebody who is out of the room there is nothing to send, though their picture may still run.
+  const call = openCall((frame) => { if (state.peer !== 'gone') signaling.send(frame); }, hearCall);
 
   /** @type {Record<string, (frame: Frame) => void>} */
   const fromRoom = {

@@ -37,11 +37,18 @@ export function makePictures({ document, say }) {
     if (stream) play(video);
   }
 
-  /** @param {HTMLVideoElement} video */
-  function play(video) {
-    video.play().then(() => { if (video === remote) hear.hidden = true; }, (error) => {
-      if (video === remote && error.name === 'NotAllowedError') hear.hidden = false;
-    });
+  /**
+   * Where sound is refused until somebody touches the page, the picture comes without it for now.
+   * @param {HTMLVideoElement} video
+   */
+  async function play(video) {
+    if (video === remote) video.muted = false;
+    const refused = await video.play().then(() => false, (error) => error.name === 'NotAllowedError');
+    if (video !== remote) return;
+    hear.hidden = !refused;
+    if (!refused) return;
+    video.muted = true;
+    video.play().catch(() => {});
   }
 
   /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */
@@ -57,7 +64,10 @@ export function makePictures({ document, say }) {
     /** @param {MediaState} media */
     showOwn(media) {
       const seen = media.cam || media.screen;
+      const arrived = local.srcObject !== media.stream && media.stream !== null;
       put(local, media.stream);
+      // A page that records may also sound: once our own devices run, ask again.
+      if (arrived && !hear.hidden) play(remote);
       selfFrame.classList.toggle('mirrored', !media.screen);
       selfFrame.classList.toggle('whole', media.screen);
       selfFrame.classList.toggle('empty', !seen || media.stream === null);

@@ -198,7 +198,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const join = /** @type {HTMLButtonElement} */ (el('btnJoin'));
     join.disabled = session.joining;
     el('keyField').hidden = !session.needsKey;
-    el('btnNew').hidden = invited;
+    el('btnNew').hidden = invited && error !== 'room-full';
     setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
     setText(el('joinWord'), say(joinKey(media)));
     if (error === 'bad-room') room.setAttribute('aria-invalid', 'true');

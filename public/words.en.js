@@ -101,7 +101,7 @@ export const english = {
 
   'error.retry': 'Try again',
   'error.dismiss': 'Close',
-  'error.camera-denied': 'Your browser is not letting this page use the camera and microphone. Click the camera icon in the address bar, choose Allow, then Try again. You can also join without them.',
+  'error.camera-denied': 'Your browser is not letting this page use the camera and microphone. Click the camera icon in the address bar, choose Allow, then Try again. You can also join with sound only.',
   'error.camera-denied-system': 'Your computer or phone is not letting the browser use the camera or microphone. Open the system settings, look under Privacy for Camera and Microphone, allow this browser, then Try again.',
   'error.device-not-found': 'A camera or microphone is missing. Plug it in and press Try again, or join with what is there.',
   'error.device-busy': 'Another program is using the camera or microphone. Close it, then Try again. You can also join with what is free.',
