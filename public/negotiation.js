@@ -13,7 +13,7 @@
  */
 
 /**
- * A connection's name on the wire: `id/round`. The round counts one side's offers, so that a page knows an
+ * A connection's name on the wire: `id/round`. The round counts the offers, so that a page knows an
  * offer that opens a connection (round 0) from one that belongs to a connection it no longer has.
  * @param {unknown} call
  * @returns {{id: string, round: number}}
@@ -84,6 +84,8 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     ignoringOffer = !ready && !polite;
     if (ignoringOffer) return;
     const opening = pc.remoteDescription === null;
+    // Round 0 belongs to the offer that opened this connection, whoever made it.
+    round = Math.max(round, 0);
     await pc.setRemoteDescription(keepingRoles(plain(sdp), pc));
     await addEarly();
     if (opening) await beforeAnswer();

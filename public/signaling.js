@@ -4,7 +4,8 @@
 // resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
 
 const PING_EVERY_MS = 5000;
-const PONG_WITHIN_MS = 6000;
+/** Shorter than the time between pings, or each ping would put the verdict off. */
+const PONG_WITHIN_MS = 4500;
 const OPEN_WITHIN_MS = 10_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
