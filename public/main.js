@@ -83,7 +83,7 @@ function begin() {
   // A reload in the middle of a call is not a farewell: the seat is taken again at once.
   const entry = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType('navigation')[0]);
   const name = roomName(room);
-  if (entry?.type === 'reload' && name !== null && seat.remembered(name)) join(name, '');
+  if (entry?.type === 'reload' && name !== null) seat.take(name).then((token) => { if (token) join(name, ''); });
 }
 
 /** @param {string} typed @param {string} key */

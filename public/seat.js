@@ -11,7 +11,6 @@ const RETRY_MS = 100;
  * @property {(room: string) => Promise<string | undefined>} take the token to come back with, if it is ours
  * @property {(room: string, token: string) => void} keep
  * @property {(room: string) => void} forget
- * @property {(room: string) => boolean} remembered
  */
 
 /**
@@ -82,6 +81,5 @@ export function makeSeat({ storage, locks, pause, tab }) {
       if (lock) held.get(lock)?.();
       if (lock) held.delete(lock);
     },
-    remembered: (room) => read(room) !== undefined,
   };
 }

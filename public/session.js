@@ -221,6 +221,10 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     Object.assign(state, { screen: 'after', joining: false, socketOpen: false, ended: { how, seconds }, error: null });
   }
 
+  function backToDoor() {
+    Object.assign(state, { screen: 'door', ended: null, error: null, needsKey: false });
+  }
+
   function forgetCall() {
     clock.cancel(patience);
     Object.assign(state, { since: null, stuck: false, remote: { ...REMOTE_AT_FIRST } });
@@ -237,11 +241,13 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
       changed();
     },
     leave() {
+      const nobodyCame = state.screen === 'waiting';
       end('youLeft');
+      if (nobodyCame) backToDoor();
       changed();
     },
     backToDoor() {
-      Object.assign(state, { screen: 'door', ended: null, error: null, needsKey: false });
+      backToDoor();
       changed();
     },
     tryAgain() {

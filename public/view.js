@@ -172,6 +172,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (sheet.isOpen()) sheet.close();
     if (screen !== 'call') el('numbers').hidden = true;
     // Whoever listens instead of looking hears where they are now.
+    if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
     if (screen === 'after') el('afterTitle').focus();
     if (screen !== 'call' && document.fullscreenElement) document.exitFullscreen().catch(() => {});
   }
@@ -197,7 +198,10 @@ export function makeView({ document, navigator, say, language, clock, actions })
   function showDoor({ session, media, invited, error }) {
     const join = /** @type {HTMLButtonElement} */ (el('btnJoin'));
     join.disabled = session.joining;
-    el('keyField').hidden = !session.needsKey;
+    const keyField = el('keyField');
+    const keyAsked = keyField.hidden && session.needsKey;
+    keyField.hidden = !session.needsKey;
+    if (keyAsked) key.focus();
     el('btnNew').hidden = invited && error !== 'room-full';
     setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
     setText(el('joinWord'), say(joinKey(media)));

@@ -12,7 +12,7 @@ function stageOf({ token } = {}) {
     url: 'wss://box/ws', clock, random: () => 1, tell: (event) => heard.push(event),
     seat: {
       take: async (room) => kept.get(room), keep: (room, t) => kept.set(room, t),
-      forget: (room) => kept.delete(room), remembered: (room) => kept.has(room),
+      forget: (room) => kept.delete(room),
     },
     open: () => {
       const socket = new FakeSocket();
