@@ -192,6 +192,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   }
 
   function lostLink() {
+    // A restart allocates at the relay anew; the credentials may have run out in the meantime.
+    signaling.askIceServers();
     const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';
     if (how === null) return awaitLink();
     // Nobody is left to mend it with; it may still mend itself.
