@@ -18,9 +18,9 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("public");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=public");
     let mut files = Vec::new();
     if root.is_dir() {
-        println!("cargo::rerun-if-changed=public");
         walk(&root, &mut files)?;
     }
     let mut table = String::from("&[\n");

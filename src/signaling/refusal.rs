@@ -5,7 +5,7 @@ use super::message::ServerMessage;
 /// A frame that is none of ours; the browser's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// More than [`FRAME_LIMIT`] bytes.
+    /// More than [`super::FRAME_LIMIT`] bytes.
     TooLong,
     /// Brackets nested more than 32 deep.
     TooDeep,

@@ -279,6 +279,13 @@ impl Rooms {
         }
     }
 
+    /// An empty room was not opened; with a wrong key that was a guess.
+    pub(super) fn wrong_key(&mut self, conn: ConnectionId, key: Option<&str>) {
+        if let (Some(connection), Some(_)) = (self.connections.get_mut(&conn), key) {
+            connection.allowance.guessed();
+        }
+    }
+
     fn close(&mut self, conn: ConnectionId, why: Closing, now: Now) {
         self.actions.push_back(Action::Close { conn, why });
         self.dropped(conn, now);

@@ -55,6 +55,7 @@ impl Rooms {
             return Err(Refusal::ShuttingDown);
         }
         if !self.rooms.contains_key(&place.room) && !self.rules.host_keys.open(key) {
+            self.wrong_key(conn, key);
             return Err(Refusal::KeyRequired);
         }
         if !self.rooms.entry(place.room).or_default().sit(place.seat, conn) {

@@ -18,13 +18,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::patient::Patient;
-use super::sources::SourcePermit;
+use super::sources::{SourcePermit, Sources};
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
 
@@ -46,8 +46,8 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait before the next accept when one failed by itself.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
-/// Pauses between two warnings of a lasting shortage: half a minute.
-const SHORTAGE_QUIET: u32 = 300;
+/// Time between two warnings of a shortage.
+const SHORTAGE_QUIET: Duration = Duration::from_secs(30);
 
 /// The TLS configuration in force; swapped when a certificate is renewed. To offer `http/1.1` by
 /// ALPN is its maker's affair.
@@ -77,19 +77,16 @@ impl Web {
     /// Accepts connections from `listener` and serves them until [`Web::stop`].
     pub async fn accept(&self, listener: TcpListener, entrance: Entrance) {
         let mut phase = self.house.phase.subscribe();
-        let mut shortages = 0;
+        let mut warned = None;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stopping(&mut phase) => return,
             };
             match accepted {
-                Ok((stream, client)) => {
-                    shortages = 0;
-                    self.admit(stream, client, &entrance);
-                }
+                Ok((stream, client)) => self.admit(stream, client, &entrance),
                 Err(error) => {
-                    shortages = complain(shortages, &error);
+                    complain(&mut warned, &error);
                     // Without a pause the same error might come again at once, for ever.
                     sleep(if is_shortage(&error) { SHORTAGE_PAUSE } else { SHORT_PAUSE }).await;
                 }
@@ -134,6 +131,11 @@ impl Web {
         }
     }
 
+    /// The count of connections by source, for whoever accepts in place of [`Web::accept`].
+    pub fn sources(&self) -> &Sources {
+        &self.house.sources
+    }
+
     /// Serves HTTP/1.1 on a stream that is through with TLS, to its end. A WebSocket goes on by
     /// itself after this has returned.
     pub async fn serve_connection<S>(&self, stream: S, caller: Caller)
@@ -164,15 +166,15 @@ impl Web {
     }
 }
 
-fn complain(shortages: u32, error: &io::Error) -> u32 {
+fn complain(warned: &mut Option<Instant>, error: &io::Error) {
     if !is_shortage(error) {
-        debug!(%error, "a connection was gone before it was accepted");
-        return shortages;
+        return debug!(%error, "a connection was gone before it was accepted");
     }
-    if shortages.is_multiple_of(SHORTAGE_QUIET) {
+    // Strangers can bring it about and keep it up, so it is not said each time.
+    if warned.is_none_or(|warned| warned.elapsed() >= SHORTAGE_QUIET) {
+        *warned = Some(Instant::now());
         warn!(%error, "no connection can be accepted; raise the limit of open files");
     }
-    shortages.wrapping_add(1)
 }
 
 async fn answer(

@@ -7,11 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -43,7 +41,7 @@ const CRUMBS_LIMIT: usize = 4 * FRAME_LIMIT;
 /// Bytes of a short frame's header, masked (RFC 6455 §5.2).
 const SHORT_HEADER: usize = 6;
 
-pub(super) type Socket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
+pub(super) type Socket<S> = WebSocketStream<Metered<S>>;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
@@ -57,7 +55,14 @@ enum End {
 }
 
 /// Serves one WebSocket to its end.
-pub(super) async fn converse(mut socket: Socket, hub: &Hub, host: String, mut phase: watch::Receiver<Phase>) {
+pub(super) async fn converse<S>(
+    mut socket: Socket<S>,
+    hub: &Hub,
+    host: String,
+    mut phase: watch::Receiver<Phase>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (conn, mut inbox) = hub.enter(host);
     let end = talk(&mut socket, hub, conn, &mut inbox, &mut phase).await;
     hub.leave(conn);
@@ -69,8 +74,8 @@ pub(super) async fn converse(mut socket: Socket, hub: &Hub, host: String, mut ph
     }
 }
 
-async fn talk(
-    socket: &mut Socket,
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
     hub: &Hub,
     conn: ConnectionId,
     inbox: &mut Inbox,
@@ -86,10 +91,8 @@ async fn talk(
                 hear(hub, conn, frame)
             }
             outgoing = inbox.next() => write(socket, outgoing).await,
-            _ = ping.tick() => match heard.elapsed() {
-                quiet if quiet >= SILENCE_LIMIT => Err(End::Silent),
-                _ => send(socket, Message::Ping(Default::default())).await,
-            },
+            _ = ping.tick() => send(socket, Message::Ping(Default::default())).await,
+            () = sleep_until(heard + SILENCE_LIMIT) => Err(End::Silent),
             () = stopping(phase) => Err(End::Close(1001, "the server is stopping")),
         };
         if let Err(end) = step {
@@ -148,7 +151,10 @@ fn broken(error: Error) -> End {
     }
 }
 
-async fn write(socket: &mut Socket, outgoing: Option<Outgoing>) -> Result<(), End> {
+async fn write<S>(socket: &mut Socket<S>, outgoing: Option<Outgoing>) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match outgoing {
         Some(Outgoing::Frame(text)) => send(socket, Message::Text(text.into())).await,
         Some(Outgoing::Close(code, reason)) => Err(End::Close(code, reason)),
@@ -156,7 +162,10 @@ async fn write(socket: &mut Socket, outgoing: Option<Outgoing>) -> Result<(), En
     }
 }
 
-async fn send(socket: &mut Socket, message: Message) -> Result<(), End> {
+async fn send<S>(socket: &mut Socket<S>, message: Message) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match timeout(WRITE_LIMIT, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),
@@ -166,7 +175,10 @@ async fn send(socket: &mut Socket, message: Message) -> Result<(), End> {
 
 /// Closes and reads on until the other end has closed too: a socket closed with bytes unread is
 /// reset, and a reset may overtake the close frame.
-async fn bid_farewell(mut socket: Socket, code: u16, reason: &'static str) {
+async fn bid_farewell<S>(mut socket: Socket<S>, code: u16, reason: &'static str)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let frame = CloseFrame { code: code.into(), reason: reason.into() };
     if socket.close(Some(frame)).await.is_err() {
         return;
@@ -226,5 +238,47 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+    use crate::credential::{Secret, Secrets};
+    use crate::seat::TagKey;
+    use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
+
+    fn hub() -> Arc<Hub> {
+        let rules = Rules {
+            tag_key: TagKey::new([1; 32]),
+            token_key: TokenKey::new([2; 32]),
+            secrets: Secrets::new(Secret::new("secret"), vec![]),
+            ice_urls: IceUrls::default(),
+            credential_ttl: Duration::from_secs(3600),
+            room_grace: Duration::from_secs(30),
+            host_keys: HostKeys::new(&[]),
+        };
+        Hub::start(Rooms::new(rules), Arc::new(|_| {}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_is_asked_twice_and_dropped_the_third_time() {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let socket = WebSocketStream::from_raw_socket(Metered::new(ours), Role::Server, None).await;
+        let phase = watch::Sender::new(Phase::Running);
+        let receiver = phase.subscribe();
+        let started = Instant::now();
+        tokio::spawn(async move { converse(socket, &hub(), "h".into(), receiver).await });
+        let mut ping = [0; 2];
+        for asked in [15, 30] {
+            theirs.read_exact(&mut ping).await.unwrap();
+            assert_eq!((ping, started.elapsed().as_secs()), ([0x89, 0], asked));
+        }
+        theirs.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), 45);
     }
 }

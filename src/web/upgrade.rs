@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::Phase;
 use super::hub::Hub;
 use super::router::Desk;
-use super::socket::{Metered, Socket, converse};
+use super::socket::{Metered, converse};
 use super::sources::SourcePermit;
 use super::visit::Visit;
 use crate::signaling::FRAME_LIMIT;
@@ -69,7 +69,7 @@ async fn begin(
         .max_message_size(Some(FRAME_LIMIT))
         .max_frame_size(Some(FRAME_LIMIT));
     let stream = Metered::new(TokioIo::new(upgraded));
-    let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     converse(socket, &hub, host, phase).await;
     drop(permit);
 }

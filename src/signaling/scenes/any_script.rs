@@ -150,6 +150,15 @@ impl Witness {
     }
 }
 
+const FRAMES: [&str; 6] = [
+    r#"{"type":"join","room":"kitchen","resume":"AAAA","key":"k"}"#,
+    r#"{"type":"offer","target":"BOB","sdp":{"type":"offer","sdp":"v=0\r\n"},"call":"a/1"}"#,
+    r#"{"type":"candidate","target":"BOB","candidate":{"candidate":"","sdpMLineIndex":0},"call":"c"}"#,
+    r#"{"type":"answer","target":"BOB","sdp":{"a":[1,2.5e3,null,true,"\u00e9"]}}"#,
+    r#"{"type":"ice-servers"}"#,
+    r#"{"type":"leave","and":{"more":[[[]]]}}"#,
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -169,5 +178,23 @@ proptest! {
         prop_assert_eq!(rooms.count(), (0, 0));
         prop_assert_eq!(rooms.next_deadline(), None);
         prop_assert_eq!((rooms.away, rooms.waiting_bytes), (0, 0));
+    }
+
+    #[test]
+    fn no_text_is_too_strange(
+        frame in 0..FRAMES.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<char>()), 0..6),
+    ) {
+        let mut text: Vec<char> = FRAMES[frame].chars().collect();
+        for (at, c) in changes {
+            let at = at.index(text.len());
+            text[at] = c;
+        }
+        let text: String = text.into_iter().collect();
+        let mut stage = Stage::new();
+        let [alice, bob] = stage.couple();
+        stage.say_text(alice.conn, &text.replace("BOB", bob.id.as_str().unwrap()));
+        stage.heard.values().flatten().for_each(|text| drop(serde_json::from_str::<Value>(text).unwrap()));
+        prop_assert!(stage.heard.values().map(Vec::len).sum::<usize>() <= 2);
     }
 }

@@ -32,6 +32,20 @@ fn a_flood_is_refused_and_then_closed_and_nobody_else_is() {
 }
 
 #[test]
+fn host_keys_are_not_found_by_trying() {
+    let host_keys = HostKeys::new(&[Secret::new("1234")]);
+    let mut stage = Stage::with(Rules { host_keys, ..rules() });
+    let conn = stage.connect();
+    let mut refused = Vec::new();
+    for guess in 0..12 {
+        let key = format!("000{guess}");
+        stage.say(conn, json!({"type": "join", "room": "kitchen", "key": key}));
+        refused.push(stage.code(conn));
+    }
+    assert_eq!(refused[9..], ["key-required", "rate-limited", "rate-limited"]);
+}
+
+#[test]
 fn frames_that_say_nothing_count_too() {
     let mut stage = Stage::new();
     let conn = stage.connect();

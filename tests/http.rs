@@ -1,0 +1,323 @@
+//! The web server as HTTP clients meet it, over real sockets.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test")]
+
+mod house;
+
+use std::fs;
+use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use house::{PATIENCE, house};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use webrtc_box::web::Health;
+
+#[tokio::test]
+async fn the_page_comes_with_its_headers() {
+    let house = house(|_| {}).await;
+    for path in ["/", "/r/kitchen", "/r/%E5%8F%B0%E6%89%80", "/r/kitchen/", "/r/a?relay=1"] {
+        let reply = house.get(path, &[]).await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(reply.header("cache-control"), "no-cache");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert_eq!(reply.header("referrer-policy"), "no-referrer");
+        let policy = reply.header("content-security-policy");
+        for part in [
+            "default-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "media-src 'self' blob:",
+        ] {
+            assert!(policy.contains(part), "{part} in {policy}");
+        }
+        assert!(!policy.contains("unsafe"));
+        let permissions = reply.header("permissions-policy");
+        assert!(permissions.contains("camera=(self), microphone=(self), display-capture=(self)"));
+        assert_eq!(reply.header("strict-transport-security"), "", "not without a domain");
+        assert!(reply.text().starts_with("<!doctype html>"));
+    }
+}
+
+#[tokio::test]
+async fn a_domain_is_https_for_good() {
+    let house = house(|setup| setup.domain = Some("box.example".into())).await;
+    assert_eq!(house.get("/", &[]).await.header("strict-transport-security"), "max-age=31536000");
+    let plain = house.ask_plain("GET / HTTP/1.1", &["Host: box.example"]).await;
+    assert_eq!(plain.header("strict-transport-security"), "", "RFC 6797 §7.2");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let house = house(|_| {}).await;
+    for path in ["/test", "/test.json", "/nothing", "/r/", "/r/a/b", "/R/a", "/index.htm", "//", "/ws/x"] {
+        let reply = house.get(path, &[]).await;
+        assert_eq!(reply.status, 404, "{path}");
+        assert!(reply.text().contains("There is nothing here."));
+        assert!(!reply.header("content-security-policy").is_empty());
+    }
+    let post = house.ask("POST / HTTP/1.1", &["Host: a", "Content-Length: 0"]).await;
+    assert_eq!(post.status, 405);
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (public, outside) = (folder.path().join("public"), folder.path().join("secret.txt"));
+    fs::create_dir_all(public.join("deep")).unwrap();
+    fs::write(public.join("index.html"), "<!doctype html>mine").unwrap();
+    fs::write(public.join("deep/a.js"), "export {}").unwrap();
+    fs::write(public.join(".hidden"), "hidden").unwrap();
+    fs::write(&outside, "outside").unwrap();
+    std::os::unix::fs::symlink(&outside, public.join("link.txt")).unwrap();
+    let house = house(|setup| setup.public = Some(public)).await;
+    assert_eq!(house.get("/", &[]).await.text(), "<!doctype html>mine");
+    let script = house.get("/deep/a.js", &[]).await;
+    assert_eq!((script.status, script.header("content-type")), (200, "text/javascript; charset=utf-8"));
+    for path in [
+        "/../secret.txt",
+        "/deep/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/%2e%2e%2fsecret.txt",
+        "/..%5csecret.txt",
+        "/.%00./secret.txt",
+        "//etc/passwd",
+        "/link.txt",
+        "/.hidden",
+        "/deep",
+        "/deep/",
+        "/./index.html",
+    ] {
+        assert_eq!(house.get(path, &[]).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_browser_has_is_not_sent_again() {
+    let house = house(|_| {}).await;
+    let first = house.get("/", &[]).await;
+    let etag = first.header("etag");
+    assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 10, "{etag}");
+    for known in [etag.to_owned(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".into()] {
+        let again = house.get("/", &[&format!("If-None-Match: {known}")]).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{known}");
+        assert_eq!(again.header("etag"), etag);
+    }
+    let other = house.get("/", &["If-None-Match: \"other\""]).await;
+    assert_eq!(other.status, 200);
+    let packed = house.get("/", &["Accept-Encoding: br", &format!("If-None-Match: {etag}")]).await;
+    assert_eq!(packed.status, 200, "another form is another entity");
+}
+
+#[tokio::test]
+async fn the_page_comes_compressed_to_who_can_read_it() {
+    let house = house(|_| {}).await;
+    let plain = house.get("/", &[]).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    let brotli = house.get("/", &["Accept-Encoding: gzip, deflate, br, zstd"]).await;
+    assert_eq!((brotli.header("content-encoding"), brotli.header("vary")), ("br", "Accept-Encoding"));
+    let mut unpacked = Vec::new();
+    brotli::Decompressor::new(&*brotli.body, 4096).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    let gzip = house.get("/", &["Accept-Encoding: gzip, br;q=0"]).await;
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    unpacked.clear();
+    flate2::read::GzDecoder::new(&*gzip.body).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    assert_ne!(brotli.header("etag"), gzip.header("etag"));
+    let head = house.ask("HEAD / HTTP/1.1", &["Host: a"]).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), plain.body.len().to_string());
+}
+
+#[tokio::test]
+async fn plain_http_leads_to_https_and_nowhere_else() {
+    let house = house(|_| {}).await;
+    let port = house.https.port();
+    for (first, host, location) in [
+        ("GET / HTTP/1.1", "box.local:8080", format!("https://box.local:{port}/")),
+        ("GET /r/a%20b?x=1 HTTP/1.1", "192.0.2.1", format!("https://192.0.2.1:{port}/r/a%20b?x=1")),
+        ("GET //evil.example/ HTTP/1.1", "[::1]:8080", format!("https://[::1]:{port}//evil.example/")),
+        ("GET http://evil.example/a HTTP/1.1", "box.local", format!("https://box.local:{port}/a")),
+        ("POST /healthz HTTP/1.1", "box.local", format!("https://box.local:{port}/healthz")),
+    ] {
+        let reply =
+            house.ask_plain(first, &[&format!("Host: {host}"), "X-Forwarded-Host: evil.example"]).await;
+        assert_eq!((reply.status, reply.header("location")), (308, location.as_str()), "{first}");
+    }
+    for host in ["Host: a@evil.example", "Host: evil.example/x?", "Host: ", "X-Nothing: 1", "Host: a b"] {
+        let reply = house.ask_plain("GET / HTTP/1.1", &[host]).await;
+        assert_eq!((reply.status, reply.header("location")), (400, ""), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_domain_plain_http_leads_there_whatever_was_asked() {
+    let house = house(|setup| {
+        setup.domain = Some("box.example".into());
+        setup.https_port = Some(443);
+    })
+    .await;
+    let reply = house.ask_plain("GET /r/a HTTP/1.1", &["Host: evil.example"]).await;
+    assert_eq!((reply.status, reply.header("location")), (308, "https://box.example/r/a"));
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_gets_the_page_over_plain_http() {
+    let house = house(|setup| {
+        setup.domain = Some("box.example".into());
+        setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let lines = ["Host: inner", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.9"];
+    let reply = house.ask_plain("GET / HTTP/1.1", &lines).await;
+    assert_eq!(reply.status, 200);
+    assert!(!reply.header("strict-transport-security").is_empty());
+}
+
+#[tokio::test]
+async fn health_is_what_it_is_said_to_be() {
+    let up = house(|_| {}).await;
+    for path in ["/healthz", "/health"] {
+        let reply = up.get(path, &[]).await;
+        assert_eq!((reply.status, reply.text()), (200, r#"{"status":"up"}"#));
+        assert_eq!(reply.header("content-type"), "application/json");
+    }
+    let why = "the relay does not listen".to_owned();
+    let down = house(|setup| setup.health = Arc::new(move || Health::Down { why: why.clone() })).await;
+    let reply = down.get("/healthz", &[]).await;
+    assert_eq!((reply.status, reply.text()), (503, r#"{"status":"down","why":"the relay does not listen"}"#));
+}
+
+#[tokio::test]
+async fn who_sends_headers_byte_by_byte_is_closed_and_holds_up_nobody() {
+    let house = house(|_| {}).await;
+    let (slow, silent) = (house.dial().await, TcpStream::connect(house.https).await.unwrap());
+    let (mut read, mut write) = tokio::io::split(slow);
+    let started = Instant::now();
+    let dripping = tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        let drops = "GET / HTTP/1.1\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x'));
+        for byte in drops {
+            every.tick().await;
+            if write.write_all(&[byte]).await.is_err() || write.flush().await.is_err() {
+                break;
+            }
+        }
+    });
+    assert_eq!(house.get("/", &[]).await.status, 200, "the page is served meanwhile");
+    // A TLS handshake that never comes ends as soon.
+    let (mut silent, mut rest) = (silent, Vec::new());
+    let closed = async {
+        let _ = read.read_to_end(&mut Vec::new()).await;
+        let _ = silent.read_to_end(&mut rest).await;
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("both closed");
+    println!("slow headers and a silent handshake closed after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15));
+    dripping.abort();
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_not_kept_for_ever() {
+    let house = house(|_| {}).await;
+    let mut stream = house.dial().await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let started = Instant::now();
+    let mut heard = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut heard)).await.expect("closed");
+    println!("an idle connection was closed after {:?}", started.elapsed());
+    assert!(heard.starts_with(b"HTTP/1.1 200"));
+    assert!((Duration::from_secs(5)..Duration::from_secs(15)).contains(&started.elapsed()));
+}
+
+#[tokio::test]
+async fn long_headers_are_refused() {
+    let house = house(|_| {}).await;
+    let long = format!("X-Long: {}", "x".repeat(64 * 1024));
+    let reply = house.get("/", &[&long]).await;
+    assert_eq!(reply.status, 431);
+    assert_eq!(house.get("/", &[&format!("X-Long: {}", "x".repeat(8 * 1024))]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_connections_and_gets_them_back() {
+    let house = house(|setup| setup.source_connections = 2).await;
+    let (first, _second) = (house.dial().await, house.dial().await);
+    let mut third = TcpStream::connect(house.https).await.unwrap();
+    let end = tokio::time::timeout(PATIENCE, third.read(&mut [0; 1])).await.expect("an end");
+    assert!(matches!(end, Ok(0) | Err(_)), "closed before a word is said");
+    drop(first);
+    // The server learns of the drop in its own time.
+    let started = Instant::now();
+    loop {
+        let mut again = TcpStream::connect(house.http).await.unwrap();
+        let _ = again.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        let mut heard = Vec::new();
+        let _ = again.read_to_end(&mut heard).await;
+        if heard.starts_with(b"HTTP/1.1 308") {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn stopping_answers_what_is_asked_and_closes_the_rest() {
+    let house = house(|_| {}).await;
+    let mut idle = house.dial().await;
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut heard = [0; 12];
+    idle.read_exact(&mut heard).await.unwrap();
+    let started = Instant::now();
+    house.web.stop(PATIENCE).await;
+    println!("stopped after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8));
+    assert!(TcpStream::connect(house.https).await.is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_box_without_descriptors_waits_and_heals() {
+    // In a process of its own, since the limit is the process's.
+    let script = r#"ulimit -n 64 && exec "$0" --exact without_descriptors --ignored --nocapture"#;
+    let own = std::env::current_exe().unwrap();
+    let outcome = std::process::Command::new("sh").arg("-c").arg(script).arg(own).output().unwrap();
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    println!("{said}");
+    assert!(outcome.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "run by another test under a limit of open files"]
+async fn without_descriptors() {
+    let house = house(|_| {}).await;
+    // Opened while that can still be done.
+    let stat = fs::File::open("/proc/self/stat").unwrap();
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect(house.https).await {
+        held.push(stream);
+        tokio::task::yield_now().await;
+    }
+    let before = processor_ticks(&stat);
+    let pause = Duration::from_secs(1);
+    tokio::time::sleep(pause).await;
+    let spent = processor_ticks(&stat) - before;
+    println!("{} connections; {spent} of 100 processor ticks spent in a second of shortage", held.len());
+    assert!(spent < 30, "no busy loop");
+    drop(held);
+    assert_eq!(house.get("/", &[]).await.status, 200, "healed");
+}
+
+/// User and system time of this process so far, in hundredths of a second.
+fn processor_ticks(mut stat: &fs::File) -> u64 {
+    let mut text = String::new();
+    stat.rewind().unwrap();
+    stat.read_to_string(&mut text).unwrap();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
