@@ -211,6 +211,11 @@ export function makeMedia({ devices, newStream, clock, changed }) {
     },
     async choose(kind, id) {
       state.chosen[kind] = id;
+      if (kind === 'videoinput') {
+        // Phones open one camera at a time: the old one goes before the new one comes.
+        tracks.cam?.stop();
+        tracks.cam = null;
+      }
       await fetchTrack(kind === 'audioinput' ? 'mic' : 'cam');
     },
     outgoing: () => ({ audio: tracks.mic, video: tracks.screen ?? tracks.cam }),

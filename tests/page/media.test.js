@@ -120,6 +120,18 @@ test('switching the camera off lets go of it', async () => {
   assert.ok(media.outgoing().video);
 });
 
+test('another camera is opened only after the one before is let go', async () => {
+  let before;
+  const { media } = stageOf((wanted) => {
+    if (before) assert.ok(before.stopped);
+    return everything(wanted);
+  });
+  await media.start();
+  before = media.outgoing().video;
+  await media.choose('videoinput', 'back');
+  assert.ok(media.outgoing().video && media.outgoing().video !== before);
+});
+
 test('a shared screen takes the place of the camera and gives it back', async () => {
   const { media } = stageOf(everything);
   await media.start();
