@@ -12,31 +12,35 @@ import { workDir } from './work.mjs';
 // The relay is at 127.0.0.1 here, and without this Firefox reaches it over TCP only.
 const ON_ONE_MACHINE = { 'media.peerconnection.ice.loopback': true };
 
-/** Sets up a stage for one test file, until its end; `flags` are passed to the box. */
-export async function setStage(name, flags = []) {
+/**
+ * Sets up a stage for one test file, until its end. `box` refines `startBox`; `make` is how people are
+ * made, and `theirs` what each of them is made with unless a scene says otherwise.
+ */
+export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE } } = {}) {
   const dir = await workDir(name);
   const authority = await makeAuthority(path.join(dir, 'authority'));
-  const box = await startBox({ dir: path.join(dir, 'box'), authority, flags });
+  const box = await startBox({ dir: path.join(dir, 'box'), authority, ...refined });
+  after(() => box.stop());
   const seats = new Set();
   let rooms = 0;
 
   async function person(kind, options = {}) {
-    const seat = await makeSeat(kind, { dir, ca: authority.ca, prefs: ON_ONE_MACHINE, ...options });
+    const seat = await make(kind, { dir, ca: authority.ca, ...theirs, ...options });
     seats.add(seat);
     return seat;
   }
 
-  after(() => box.stop());
   return {
     dir,
+    authority,
     box,
     person,
     /** The address of a room nobody has used yet. */
     room: (query = '') => `${box.origin}/r/room-${(rooms += 1)}${query}`,
 
-    /** Two people in one room, both past the door. */
-    async pair(kinds, url, options = {}) {
-      const two = await Promise.all(kinds.map((kind) => person(kind, options)));
+    /** Two people in one room, both past the door; each is a browser's name, or that and options. */
+    async pair(people, url) {
+      const two = await Promise.all(people.map((one) => person(...[one].flat())));
       await two[0].open(url);
       await two[0].join();
       await two[0].sees('waiting');
