@@ -1,5 +1,15 @@
 //! What was typed becomes what runs: defaults, file, environment and flags into [`Settings`] with
 //! nothing left to doubt.
+//!
+//! Three steps, each its own file: `typed` is what was typed, all text and all optional; `sources`
+//! reads the file and the environment into that and lays one over the other; `checks` turns the
+//! result into [`Settings`] or one [`SettingsError`].
+
+mod checks;
+mod error;
+mod sources;
+mod typed;
+mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,9 +19,15 @@ use ipnet::IpNet;
 
 use crate::credential::Secret;
 
+pub use self::checks::Surroundings;
+pub use self::error::{Place, SettingsError};
+pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather};
+pub use self::typed::Typed;
+pub use self::values::seconds;
+
 /// A checked configuration. Ports: `None` is off; `Some(0)` takes any free one (tests only, a user
 /// cannot type it).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What the box is reached by.
     pub identity: Identity,
@@ -68,7 +84,7 @@ pub struct Settings {
 }
 
 /// What the box is reached by, and with which certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// No domain: `localhost`, a self-signed certificate kept in the state directory.
     TryOut,
@@ -92,6 +108,21 @@ pub enum Listen {
     These(Vec<IpAddr>),
 }
 
+impl Listen {
+    /// Whether what comes in at `ip`, an address of this host, is heard.
+    pub fn hears(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(addresses) => addresses.iter().any(|&wide| covers(wide, ip)),
+        }
+    }
+}
+
+/// Whether a socket bound to `wide` gets what comes in at `ip`. `::` is bound with V6ONLY off.
+fn covers(wide: IpAddr, ip: IpAddr) -> bool {
+    wide == ip || (wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4()))
+}
+
 /// `PUBLIC` or `PUBLIC/LOCAL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExternalIp {
@@ -111,7 +142,7 @@ pub enum RelayScope {
 }
 
 /// What is logged and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// A `tracing` filter such as `info` or `webrtc_box=debug`.
     pub filter: String,

@@ -1,1 +1,55 @@
-fn main() {}
+//! What was typed → settings → log → a running box, until it is stopped.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use webrtc_box::cli::{self, Deed, NoDeed};
+use webrtc_box::config::Settings;
+use webrtc_box::error::StartError;
+use webrtc_box::{greeting, ops};
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os(), std::env::vars_os()) {
+        Ok(Deed::Run(settings)) => finish(run(settings)),
+        Ok(Deed::Credentials(settings, request)) => finish(credentials(&settings, &request)),
+        Err(NoDeed::Text(text)) => finish(say(&text)),
+        Err(NoDeed::Usage(text)) => fail(2, &text),
+        Err(NoDeed::Settings(error)) => fail(1, &error),
+    }
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> Result<(), StartError> {
+    ops::start_logging(&settings.log)?;
+    let running = webrtc_box::start(settings.clone()).await?;
+    say(&greeting::for_this_host(&settings))?;
+    running.stopped().await;
+    Ok(())
+}
+
+fn credentials(settings: &Settings, request: &cli::Request) -> Result<(), StartError> {
+    let minted = cli::mint(settings, request, SystemTime::now())?;
+    let text = serde_json::to_string(&minted).map_err(io::Error::from);
+    say(&text.map_err(|source| StartError::System { deed: "write JSON", source })?)
+}
+
+/// The one place that writes to stdout. A reader who has gone away is no fault of ours.
+fn say(text: &str) -> Result<(), StartError> {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(StartError::System { deed: "write to stdout", source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn finish(outcome: Result<(), StartError>) -> ExitCode {
+    outcome.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(code: u8, sentence: &impl std::fmt::Display) -> ExitCode {
+    // Where stderr is gone too, the exit code is all that is left to say.
+    let _ = writeln!(io::stderr(), "webrtc-box: {sentence}");
+    ExitCode::from(code)
+}

@@ -8,7 +8,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Length in characters of a [`RoomTag`] or [`SeatId`] as text: 16 bytes of base64url.
 pub const TEXT_LENGTH: usize = 22;
@@ -59,6 +59,14 @@ impl RoomTag {
     /// Wraps 16 bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// The tag of an id that other software minted: a digest no room's tag can be made to equal.
+    pub fn of_foreign(id: &str) -> Self {
+        let digest = Sha256::new().chain_update(b"webrtc-box foreign id\0").chain_update(id).finalize();
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&digest[..16]);
+        Self(tag)
     }
 
     /// The 16 bytes themselves.

@@ -1,0 +1,191 @@
+//! Which addresses the box has, and which of them the relay lends.
+//!
+//! Pure: interfaces and the name's addresses come in as lists.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::config::{ExternalIp, RelayScope};
+use crate::turn::address::{Families, Family};
+use crate::turn::scope::PeerFilter;
+
+/// What is known of the box's addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// `external-ip`, in order.
+    pub external: Vec<ExternalIp>,
+    /// Of the network interfaces, in their order.
+    pub interfaces: Vec<IpAddr>,
+    /// What the domain resolves to.
+    pub domain: Vec<IpAddr>,
+}
+
+/// What the relay lends, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// As clients are told.
+    pub relayed: Families<IpAddr>,
+    /// What real relay sockets bind (`public`).
+    pub bind: Families<IpAddr>,
+}
+
+/// In `public`, nothing says how the box is seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPublicAddress;
+
+/// Addresses that are nobody's (RFC 7600 §6, RFC 6666): in room scope they only name.
+const NOBODYS: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(192, 0, 0, 8), Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 8));
+
+impl Known {
+    /// The addresses to lend in `scope`.
+    ///
+    /// # Errors
+    /// In `public`, where there is no `external-ip`, no public interface address, and the domain
+    /// resolves to nothing.
+    pub fn lend(&self, scope: RelayScope) -> Result<Lent, NoPublicAddress> {
+        match scope {
+            RelayScope::Room => Ok(self.names()),
+            RelayScope::Public => self.public(),
+        }
+    }
+
+    /// Every address that is the box itself.
+    pub fn own(&self) -> Vec<IpAddr> {
+        let external = self.external.iter().flat_map(|external| [Some(external.public), external.local]);
+        let mut own: Vec<IpAddr> = external.flatten().chain(self.interfaces.iter().copied()).collect();
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+
+    /// In room scope an address names an allocation and is sent to by nobody; only loopback will
+    /// not do, which Firefox refuses.
+    fn names(&self) -> Lent {
+        let name = |family| {
+            let of_interface = || self.interface(family, |ip| !ip.is_loopback() && !is_link_local(ip));
+            self.external(family).map(|external| external.public).or_else(of_interface)
+        };
+        let relayed = Families {
+            v4: Some(name(Family::V4).unwrap_or(NOBODYS.0.into())),
+            v6: Some(name(Family::V6).unwrap_or(NOBODYS.1.into())),
+        };
+        Lent { relayed, bind: Families::default() }
+    }
+
+    fn public(&self) -> Result<Lent, NoPublicAddress> {
+        let mut lent = Lent { relayed: Families::default(), bind: Families::default() };
+        for family in Family::BOTH {
+            let Some((public, local)) = self.seen(family) else { continue };
+            *lent.relayed.of_mut(family) = Some(public);
+            *lent.bind.of_mut(family) = Some(local);
+        }
+        if lent.relayed == Families::default() { Err(NoPublicAddress) } else { Ok(lent) }
+    }
+
+    /// How the box is seen from outside, and what to bind for it.
+    fn seen(&self, family: Family) -> Option<(IpAddr, IpAddr)> {
+        if let Some(external) = self.external(family) {
+            let local = external.local.unwrap_or_else(|| self.local_for(external.public));
+            return Some((external.public, local));
+        }
+        let filter = PeerFilter::default();
+        if let Some(public) = self.interface(family, |ip| filter.permits(ip)) {
+            return Some((public, public));
+        }
+        let named = self.domain.iter().copied().find(|&ip| Family::of(ip) == family && filter.permits(ip))?;
+        // Without an interface of that family nothing could leave.
+        self.interface(family, |ip| !ip.is_loopback() && !is_link_local(ip))?;
+        Some((named, self.local_for(named)))
+    }
+
+    fn local_for(&self, public: IpAddr) -> IpAddr {
+        if self.interfaces.contains(&public) { public } else { unspecified(Family::of(public)) }
+    }
+
+    fn external(&self, family: Family) -> Option<ExternalIp> {
+        self.external.iter().copied().find(|external| Family::of(external.public) == family)
+    }
+
+    fn interface(&self, family: Family, fits: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+        self.interfaces.iter().copied().find(|&ip| Family::of(ip) == family && fits(ip))
+    }
+}
+
+/// The addresses of this host's interfaces, as they are now; none where the kernel does not say.
+pub fn interfaces() -> Vec<IpAddr> {
+    if_addrs::get_if_addrs()
+        .map_or_else(|_| Vec::new(), |found| found.iter().map(if_addrs::Interface::ip).collect())
+}
+
+impl fmt::Display for NoPublicAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "relay-scope public needs an address that is seen from outside; \
+             give it with external-ip, for example external-ip = \"PUBLIC/LOCAL\" behind a NAT",
+        )
+    }
+}
+
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn host(interfaces: &[&str]) -> Known {
+        Known { interfaces: ips(interfaces), ..Known::default() }
+    }
+
+    fn pair(v4: &str, v6: &str) -> Families<IpAddr> {
+        Families { v4: v4.parse().ok(), v6: v6.parse().ok() }
+    }
+
+    #[test]
+    fn a_room_is_named_by_the_first_address_that_is_not_loopback() {
+        let known = host(&["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd00::3"]);
+        assert_eq!(known.lend(RelayScope::Room).unwrap().relayed, pair("10.1.2.3", "fd00::3"));
+        assert_eq!(
+            host(&["127.0.0.1", "::1"]).lend(RelayScope::Room).unwrap().relayed,
+            pair("192.0.0.8", "100::8")
+        );
+    }
+
+    #[test]
+    fn external_ip_comes_first() {
+        let external =
+            vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "10.1.2.3".parse().ok() }];
+        let known = Known { external, ..host(&["10.1.2.3"]) };
+        assert_eq!(known.lend(RelayScope::Room).unwrap().relayed, pair("45.0.0.10", "100::8"));
+        let public = known.lend(RelayScope::Public).unwrap();
+        assert_eq!(public, Lent { relayed: pair("45.0.0.10", ""), bind: pair("10.1.2.3", "") });
+        assert_eq!(known.own(), ips(&["10.1.2.3", "45.0.0.10"]));
+    }
+
+    #[test]
+    fn public_takes_a_public_interface_then_the_name_then_gives_up() {
+        let known = host(&["127.0.0.1", "10.1.2.3", "45.0.0.10"]);
+        assert_eq!(known.lend(RelayScope::Public).unwrap().relayed, pair("45.0.0.10", ""));
+        let mut hidden = host(&["127.0.0.1", "10.1.2.3"]);
+        assert_eq!(hidden.lend(RelayScope::Public), Err(NoPublicAddress));
+        hidden.domain = ips(&["127.0.0.1", "45.0.0.10", "2a00::10"]);
+        let lent = hidden.lend(RelayScope::Public).unwrap();
+        assert_eq!(lent, Lent { relayed: pair("45.0.0.10", ""), bind: pair("0.0.0.0", "") });
+    }
+}

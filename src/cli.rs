@@ -1,0 +1,278 @@
+//! The command line: which deed was asked for, with settings already checked.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use serde::Serialize;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::config::{Identity, Settings, SettingsError, Surroundings, Typed, gather, seconds};
+use crate::credential::{Credential, Holder};
+use crate::error::StartError;
+use crate::seat::SeatId;
+use crate::state::State;
+
+/// What the process is to do.
+#[derive(Debug)]
+pub enum Deed {
+    /// Serve.
+    Run(Settings),
+    /// Print one credential.
+    Credentials(Settings, Request),
+}
+
+/// Which credential to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The room's name, in NFC.
+    pub room: String,
+    /// How long it opens allocations.
+    pub ttl: Duration,
+}
+
+/// Why a command line leads to no deed.
+#[derive(Debug)]
+pub enum NoDeed {
+    /// `--help` or `--version`: the text to print.
+    Text(String),
+    /// Flags that make no sense; one line.
+    Usage(String),
+    /// Settings that make no sense.
+    Settings(SettingsError),
+}
+
+/// One credential and what it is good for, as `webrtc-box credentials` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Minted {
+    /// TURN URLs of this box.
+    pub urls: Vec<String>,
+    /// Username and password.
+    #[serde(flatten)]
+    pub credential: Credential,
+    /// Seconds it opens allocations.
+    pub ttl: u64,
+}
+
+const AFTER_HELP: &str = "\
+Every setting has one name in three spellings: the flag --min-port, the key min-port in the TOML
+file, the variable WEBRTC_BOX_MIN_PORT. Flags win over variables, variables over the file.
+A repeatable setting is a repeated flag, a TOML list, or a variable with commas.";
+
+/// A video call for two in one process: page, signaling and its own STUN/TURN relay.
+#[derive(Parser)]
+#[command(name = "webrtc-box", version, after_help = AFTER_HELP)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The settings' file (default /etc/webrtc-box/webrtc-box.toml if it exists)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    typed: Typed,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print one TURN credential as JSON, for trying other clients
+    Credentials(CredentialsLine),
+}
+
+#[derive(Args)]
+struct CredentialsLine {
+    /// The room whose relayed addresses it reaches
+    #[arg(long, default_value = "test")]
+    room: String,
+    /// How long it opens allocations (default credential-ttl)
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<String>,
+}
+
+/// Reads a command line (program name first) and an environment.
+///
+/// # Errors
+/// Help was asked for, or something typed makes no sense.
+pub fn parse(
+    line: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Deed, NoDeed> {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let line = read(line).map_err(|error| no_deed(&error))?;
+    let surroundings = surroundings(&environment);
+    let settings = gather(line.typed, line.config, environment)?.settings(&surroundings)?;
+    match line.command {
+        None => Ok(Deed::Run(settings)),
+        Some(Command::Credentials(line)) => {
+            let request = request(line, &settings)?;
+            Ok(Deed::Credentials(settings, request))
+        }
+    }
+}
+
+/// A setting may stand before or after the subcommand. A value may be negative: the complaint about
+/// that is better made where the setting is known.
+fn read(line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    let command = Line::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
+    Line::from_arg_matches(&command.try_get_matches_from(line)?)
+}
+
+/// clap explains at length; the first line and its tip are enough.
+fn no_deed(error: &clap::Error) -> NoDeed {
+    let text = error.to_string();
+    if !error.use_stderr() {
+        return NoDeed::Text(text);
+    }
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    NoDeed::Usage(format!("{first}; {}", tip.unwrap_or("--help lists all flags")))
+}
+
+fn surroundings(environment: &[(OsString, OsString)]) -> Surroundings {
+    let state_directory = environment.iter().find(|(name, _)| name == "STATE_DIRECTORY");
+    Surroundings { state_directory: state_directory.and_then(|(_, value)| value.to_str().map(str::to_owned)) }
+}
+
+fn request(line: CredentialsLine, settings: &Settings) -> Result<Request, SettingsError> {
+    let ttl = match &line.ttl {
+        Some(text) => seconds("ttl", text, 1..=365 * 24 * 3600)?,
+        None => settings.credential_ttl,
+    };
+    Ok(Request { room: line.room.nfc().collect(), ttl })
+}
+
+/// Mints what `request` asks for, under the kept keys of the state directory.
+///
+/// # Errors
+/// The state directory cannot be used, or there is no randomness.
+pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<Minted, StartError> {
+    let kept = State::open(&settings.state_dir)?.kept()?;
+    let mut seat = [0; 16];
+    getrandom::fill(&mut seat).map_err(|error| StartError::System {
+        deed: "make a random name",
+        source: io::Error::other(error),
+    })?;
+    let holder = Holder::Tool(kept.tag_key.tag(&request.room), SeatId::new(seat));
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let secrets = kept.secrets(&settings.static_auth_secret);
+    Ok(Minted {
+        urls: urls(settings),
+        credential: secrets.mint(&holder, (now + request.ttl).as_secs()),
+        ttl: request.ttl.as_secs(),
+    })
+}
+
+/// UDP only: it is all the relay listens on so far.
+fn urls(settings: &Settings) -> Vec<String> {
+    let host = match &settings.identity {
+        Identity::TryOut => "localhost",
+        Identity::Domain { name, .. } => name,
+    };
+    settings.turn_port.iter().map(|port| format!("turn:{host}:{port}?transport=udp")).collect()
+}
+
+impl From<SettingsError> for NoDeed {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}
+
+impl fmt::Display for NoDeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) | Self::Usage(text) => f.write_str(text),
+            Self::Settings(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NoDeed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::Username;
+    use crate::seat::RoomTag;
+
+    fn line(words: &[&str]) -> Result<Deed, NoDeed> {
+        parse(std::iter::once("webrtc-box").chain(words.iter().copied()).map(OsString::from), [])
+    }
+
+    fn usage(words: &[&str]) -> String {
+        match line(words) {
+            Err(NoDeed::Usage(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_words_at_all_is_the_try_out_mode() {
+        let Ok(Deed::Run(settings)) = line(&[]) else { panic!("no run") };
+        assert_eq!(settings.identity, Identity::TryOut);
+        assert_eq!(settings.https_port, Some(8443));
+        assert_eq!(settings.state_dir, PathBuf::from("certs"));
+    }
+
+    #[test]
+    fn settings_may_stand_on_either_side_of_the_subcommand() {
+        for words in [["--turn-port", "5000", "credentials"], ["credentials", "--turn-port", "5000"]] {
+            let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("{words:?}") };
+            assert_eq!(settings.turn_port, Some(5000));
+            assert_eq!(request, Request { room: "test".to_owned(), ttl: Duration::from_secs(3600) });
+        }
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        for (flag, on) in [("--log-addresses", true), ("--log-addresses=off", false)] {
+            let Ok(Deed::Run(settings)) = line(&[flag]) else { panic!("{flag}") };
+            assert_eq!(settings.log.addresses, on);
+        }
+    }
+
+    #[test]
+    fn a_wrong_flag_is_one_line_with_a_tip() {
+        let text = usage(&["--min-prot", "5"]);
+        assert!(text.contains("--min-prot") && text.contains("--min-port"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+        assert!(usage(&["bake"]).contains("bake"));
+        assert!(usage(&["--realm"]).contains("--realm"));
+        assert!(usage(&["--realm", "a", "--realm", "b"]).contains("--realm"));
+    }
+
+    #[test]
+    fn help_lists_every_setting_under_a_heading() {
+        let Err(NoDeed::Text(help)) = line(&["--help"]) else { panic!("no help") };
+        assert!(Typed::names().iter().all(|name| help.contains(&format!("--{name}"))));
+        assert!(["Listening:", "The relay:", "Limits:"].iter().all(|heading| help.contains(heading)));
+    }
+
+    #[test]
+    fn a_minted_credential_names_the_room_and_its_end() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().to_str().unwrap();
+        let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
+        let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("no deed") };
+        let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
+        assert_eq!(minted.urls, ["turn:localhost:3478?transport=udp"]);
+        assert_eq!(minted.ttl, 600);
+
+        let kept = State::open(place.path()).unwrap().kept().unwrap();
+        let tag: RoomTag = kept.tag_key.tag("kitchen");
+        let username = Username::parse(&minted.credential.username).unwrap();
+        assert_eq!(username.expiry, 1600);
+        assert!(matches!(username.holder, Holder::Tool(named, _) if named == tag));
+        assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
+    }
+
+    #[test]
+    fn a_room_has_one_name_however_its_accents_are_typed() {
+        let room = |typed| match line(&["credentials", "--room", typed]) {
+            Ok(Deed::Credentials(_, request)) => request.room,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(room("cafe\u{301}"), room("caf\u{e9}"));
+    }
+}

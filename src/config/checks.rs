@@ -1,0 +1,231 @@
+//! [`Typed`] into [`Settings`]: each value parsed, the ones that must go together compared, what
+//! was left out filled in. The defaults stand here and nowhere else.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::error::{CertificateError, PortsError, SettingsError};
+use super::typed::Typed;
+use super::values::{self, seconds};
+use super::{ExternalIp, Identity, Listen, Log, RelayScope, Settings, covers};
+use crate::credential::Secret;
+
+/// The longest credential-ttl: a year, so that an expiry stays a sane date.
+const LONGEST_TTL: u64 = 365 * 24 * 3600;
+
+/// The longest grace and drain: a day.
+const LONGEST_WAIT: u64 = 24 * 3600;
+
+/// Ports under 1024 that Chromium lets a TURN URL have (`port_util.cc` in its network stack).
+const BROWSER_PORTS: [u16; 3] = [53, 80, 443];
+
+/// What settings depend on besides what was typed.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `$STATE_DIRECTORY` as systemd sets it.
+    pub state_directory: Option<String>,
+}
+
+/// Ports that differ between the two modes.
+struct Mode {
+    https_port: &'static str,
+    http_port: &'static str,
+}
+
+const TRY_OUT: Mode = Mode { https_port: "8443", http_port: "8080" };
+const PRODUCTION: Mode = Mode { https_port: "443", http_port: "80" };
+
+impl Typed {
+    /// Checks everything; reads `static-auth-secret-file` and looks into `public`.
+    ///
+    /// # Errors
+    /// The first complaint, in the order of the fields of [`Settings`].
+    pub fn settings(self, surroundings: &Surroundings) -> Result<Settings, SettingsError> {
+        let mode = if self.domain.is_some() { PRODUCTION } else { TRY_OUT };
+        let identity = identity(self.domain, self.cert, self.key)?;
+        let https_port = values::listener("https-port", or(&self.https_port, mode.https_port))?;
+        let http_port = values::listener("http-port", or(&self.http_port, mode.http_port))?;
+        let turn_port = values::listener("turn-port", or(&self.turn_port, "3478"))?;
+        ports_apart(https_port, http_port, turn_port)?;
+        let relay_scope = values::scope("relay-scope", or(&self.relay_scope, "room"))?;
+        let (min_port, max_port) = port_range(&self.min_port, &self.max_port)?;
+        Ok(Settings {
+            identity,
+            listen: listen(self.listen)?,
+            https_port,
+            http_port,
+            turn_port,
+            external_ip: external_ips(self.external_ip, relay_scope)?,
+            relay_scope,
+            min_port,
+            max_port,
+            allowed_peer_ip: each("allowed-peer-ip", self.allowed_peer_ip, values::network)?,
+            denied_peer_ip: each("denied-peer-ip", self.denied_peer_ip, values::network)?,
+            static_auth_secret: auth_secrets(self.static_auth_secret, self.static_auth_secret_file)?,
+            realm: values::realm("realm", or(&self.realm, "webrtc-box"))?,
+            credential_ttl: seconds("credential-ttl", or(&self.credential_ttl, "3600"), 1..=LONGEST_TTL)?,
+            user_quota: values::limit("user-quota", or(&self.user_quota, "48"))?,
+            total_quota: values::limit("total-quota", or(&self.total_quota, "0"))?,
+            unauth_reply_rate: values::limit("unauth-reply-rate", or(&self.unauth_reply_rate, "20"))?,
+            source_connections: values::count("source-connections", or(&self.source_connections, "256"))?,
+            room_grace: seconds("room-grace", or(&self.room_grace, "30"), 0..=LONGEST_WAIT)?,
+            host_key: secrets("host-key", self.host_key)?,
+            allowed_origin: each("allowed-origin", self.allowed_origin, values::origin)?,
+            trusted_proxy: each("trusted-proxy", self.trusted_proxy, values::network)?,
+            public: self.public.map(page_folder).transpose()?,
+            state_dir: state_dir(self.state_dir, surroundings)?,
+            drain_timeout: seconds("drain-timeout", or(&self.drain_timeout, "60"), 0..=LONGEST_WAIT)?,
+            log: log(&self.log, &self.log_format, &self.log_addresses)?,
+        })
+    }
+}
+
+fn or<'a>(typed: &'a Option<String>, default: &'a str) -> &'a str {
+    typed.as_deref().unwrap_or(default)
+}
+
+fn each<T>(
+    setting: &'static str,
+    typed: Option<Vec<String>>,
+    parse: impl Fn(&'static str, &str) -> Result<T, SettingsError>,
+) -> Result<Vec<T>, SettingsError> {
+    typed.unwrap_or_default().iter().map(|text| parse(setting, text)).collect()
+}
+
+fn identity(
+    domain: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
+) -> Result<Identity, SettingsError> {
+    let name = domain.map(|name| values::domain("domain", &name)).transpose()?;
+    let alone = |present, missing| Err(CertificateError::Alone { present, missing }.into());
+    match (name, cert, key) {
+        (_, Some(_), None) => alone("cert", "key"),
+        (_, None, Some(_)) => alone("key", "cert"),
+        (None, None, None) => Ok(Identity::TryOut),
+        (None, Some(_), Some(_)) => Err(CertificateError::NoDomain.into()),
+        (Some(domain), None, None) => Err(CertificateError::Missing { domain }.into()),
+        (Some(name), Some(cert), Some(key)) => {
+            Ok(Identity::Domain { name, cert: cert.into(), key: key.into() })
+        }
+    }
+}
+
+/// TURN listens on TCP as well, so all three take part in the comparison.
+fn ports_apart(https: Option<u16>, http: Option<u16>, turn: Option<u16>) -> Result<(), PortsError> {
+    if let Some(port) = turn.filter(|port| *port < 1024 && !BROWSER_PORTS.contains(port)) {
+        return Err(PortsError::RefusedByBrowsers { port });
+    }
+    let listeners = [("https-port", https), ("http-port", http), ("turn-port", turn)];
+    let taken: Vec<_> = listeners.into_iter().filter_map(|(name, port)| Some((name, port?))).collect();
+    if taken.is_empty() {
+        return Err(PortsError::AllOff);
+    }
+    for (index, &(second, port)) in taken.iter().enumerate() {
+        if let Some(&(first, _)) = taken[..index].iter().find(|other| other.1 == port) {
+            return Err(PortsError::Same { first, second, port });
+        }
+    }
+    Ok(())
+}
+
+fn port_range(min: &Option<String>, max: &Option<String>) -> Result<(u16, u16), SettingsError> {
+    let min = values::port("min-port", or(min, "49152"))?;
+    let max = values::port("max-port", or(max, "65535"))?;
+    if min > max {
+        return Err(PortsError::EmptyRange { min, max }.into());
+    }
+    Ok((min, max))
+}
+
+/// No address at all means any. A wildcard beside an address it covers would fail to bind.
+fn listen(typed: Option<Vec<String>>) -> Result<Listen, SettingsError> {
+    let mut addresses: Vec<IpAddr> = vec![];
+    for address in each("listen", typed, values::address)? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    for &wide in &addresses {
+        if let Some(&narrow) = addresses.iter().find(|narrow| wide != **narrow && covers(wide, **narrow)) {
+            return Err(SettingsError::Covered { wide, narrow });
+        }
+    }
+    Ok(if addresses.is_empty() { Listen::Any } else { Listen::These(addresses) })
+}
+
+/// In scope `room` the relayed address only names, and Firefox refuses a loopback one.
+fn external_ips(typed: Option<Vec<String>>, scope: RelayScope) -> Result<Vec<ExternalIp>, SettingsError> {
+    let one = |setting, text: &str| {
+        let ip = values::external_ip(setting, text)?;
+        if scope == RelayScope::Room && ip.public.is_loopback() {
+            let cure = "give another one, or leave external-ip out";
+            return Err(values::bad(setting, text, "a loopback address, which browsers refuse", cure));
+        }
+        Ok(ip)
+    };
+    each("external-ip", typed, one)
+}
+
+fn auth_secrets(typed: Option<Vec<String>>, file: Option<String>) -> Result<Vec<Secret>, SettingsError> {
+    let in_place = secrets("static-auth-secret", typed)?;
+    match file {
+        Some(_) if !in_place.is_empty() => Err(SettingsError::TwoSecretSources),
+        Some(path) => secret_file("static-auth-secret-file", Path::new(&path)),
+        None => Ok(in_place),
+    }
+}
+
+fn secrets(setting: &'static str, typed: Option<Vec<String>>) -> Result<Vec<Secret>, SettingsError> {
+    let one = |setting, text: &str| match text.trim() {
+        "" => Err(SettingsError::EmptySecret { setting }),
+        _ => Ok(Secret::new(text)),
+    };
+    each(setting, typed, one)
+}
+
+/// One secret a line; blank lines and the space around a secret do not count.
+fn secret_file(setting: &'static str, path: &Path) -> Result<Vec<Secret>, SettingsError> {
+    let unreadable = |source| SettingsError::Unreadable { setting, path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let secrets: Vec<_> = lines.map(Secret::new).collect();
+    if secrets.is_empty() { Err(SettingsError::EmptySecret { setting }) } else { Ok(secrets) }
+}
+
+fn page_folder(typed: String) -> Result<PathBuf, SettingsError> {
+    let unreadable =
+        |source| SettingsError::Unreadable { setting: "public", path: typed.clone().into(), source };
+    let folder = PathBuf::from(&typed);
+    if !std::fs::metadata(&folder).map_err(unreadable)?.is_dir() {
+        return Err(unreadable(io::ErrorKind::NotADirectory.into()));
+    }
+    if !folder.join("index.html").is_file() {
+        let cure = "name the folder that holds the page";
+        return Err(values::bad("public", &typed, "a folder without index.html", cure));
+    }
+    Ok(folder)
+}
+
+/// systemd lists several directories with colons between them; the first is ours.
+fn state_dir(typed: Option<String>, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+    if typed.as_deref() == Some("") {
+        return Err(values::bad("state-dir", "", "empty", "name a folder, or leave state-dir out"));
+    }
+    let given = surroundings.state_directory.as_deref().and_then(|dirs| dirs.split(':').next());
+    let given = given.filter(|dir| !dir.is_empty());
+    Ok(typed.as_deref().or(given).unwrap_or("certs").into())
+}
+
+fn log(
+    filter: &Option<String>,
+    format: &Option<String>,
+    addresses: &Option<String>,
+) -> Result<Log, SettingsError> {
+    Ok(Log {
+        filter: values::filter("log", or(filter, "info"))?,
+        json: values::json("log-format", or(format, "text"))?,
+        addresses: values::switch("log-addresses", or(addresses, "off"))?,
+    })
+}

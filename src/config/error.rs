@@ -1,0 +1,241 @@
+//! Complaints about settings: each a value that knows its setting, each one line that ends with
+//! the cure.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::error::why;
+
+/// What is wrong with what was typed. `Display` is one line: the setting, the fault, the cure.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// A name that is no setting.
+    UnknownName {
+        /// Where it stands.
+        place: Place,
+        /// How it is written there.
+        name: String,
+        /// The setting that was probably meant, written the same way.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong kind: a list for a setting that takes one value, a table, a fraction.
+    WrongKind {
+        /// Where it stands.
+        place: Place,
+        /// How the setting is written there.
+        name: String,
+        /// What may stand there.
+        wanted: &'static str,
+    },
+    /// The configuration file is not TOML.
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What the parser says.
+        fault: String,
+    },
+    /// A file or folder named by a setting cannot be used.
+    Unreadable {
+        /// The setting.
+        setting: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A value that means nothing to its setting.
+    Value {
+        /// The setting.
+        setting: &'static str,
+        /// What was typed.
+        value: String,
+        /// Completes "min-port 7 is …".
+        fault: &'static str,
+        /// What to type instead.
+        cure: &'static str,
+    },
+    /// A secret that is empty; its text is not repeated.
+    EmptySecret {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// Secrets both in place and in a file.
+    TwoSecretSources,
+    /// One listen address already covers another.
+    Covered {
+        /// The wildcard.
+        wide: IpAddr,
+        /// The address it covers.
+        narrow: IpAddr,
+    },
+    /// Ports that do not go together.
+    Ports(PortsError),
+    /// A domain and its certificate that do not go together.
+    Certificate(CertificateError),
+}
+
+/// Ports that do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortsError {
+    /// The range of relayed ports ends before it begins.
+    EmptyRange {
+        /// What `min-port` says.
+        min: u16,
+        /// What `max-port` says.
+        max: u16,
+    },
+    /// Two listeners want one TCP port.
+    Same {
+        /// One setting.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// What both say.
+        port: u16,
+    },
+    /// Every listener is switched off.
+    AllOff,
+    /// Chromium refuses TURN on this port.
+    RefusedByBrowsers {
+        /// What `turn-port` says.
+        port: u16,
+    },
+}
+
+/// A domain and its certificate that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateError {
+    /// A domain without a certificate.
+    Missing {
+        /// The domain.
+        domain: String,
+    },
+    /// Of `cert` and `key`, only one is there.
+    Alone {
+        /// The one that is there.
+        present: &'static str,
+        /// The one that is missing.
+        missing: &'static str,
+    },
+    /// A certificate without a domain.
+    NoDomain,
+}
+
+/// Where something was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A TOML file.
+    File(PathBuf),
+    /// The process environment.
+    Environment,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName { place, name, nearest: Some(nearest) } => {
+                write!(f, "{name:?} in {place} is not a setting; did you mean {nearest:?}?")
+            }
+            Self::UnknownName { place, name, nearest: None } => {
+                write!(f, "{name:?} in {place} is not a setting; remove it (--help lists them all)")
+            }
+            Self::WrongKind { place, name, wanted } => {
+                write!(f, "{name} in {place} has a value of the wrong kind; give {wanted}")
+            }
+            Self::Syntax { path, line, fault } => {
+                write!(f, "config {} is not TOML: {fault:?}; mend line {line}", path.display())
+            }
+            Self::Unreadable { setting, path, source } => {
+                write!(f, "{setting} {}: {}", path.display(), why(source))
+            }
+            Self::Value { setting, value, fault, cure } => {
+                write!(f, "{setting} {value:?} is {fault}; {cure}")
+            }
+            Self::EmptySecret { setting } => {
+                write!(f, "{setting} is empty; give it a long random text (openssl rand -base64 32)")
+            }
+            Self::TwoSecretSources => {
+                f.write_str("static-auth-secret and static-auth-secret-file are both set; keep one of them")
+            }
+            Self::Covered { wide, narrow } => {
+                write!(f, "listen {narrow} is already covered by listen {wide}; leave one of them out")
+            }
+            Self::Ports(error) => error.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PortsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyRange { min, max } => {
+                write!(f, "min-port {min} is above max-port {max}; swap them")
+            }
+            Self::Same { first, second, port } => write!(
+                f,
+                "{first} and {second} both want TCP port {port}; give one of them another port, or 0 for off"
+            ),
+            Self::AllOff => f.write_str(
+                "https-port, http-port and turn-port are all 0, so there is nothing to serve; \
+                 give one of them a port",
+            ),
+            Self::RefusedByBrowsers { port } => write!(
+                f,
+                "turn-port {port} is refused by Chromium browsers; \
+                 take 3478, another port from 1024 up, or 53, 80 or 443"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { domain } => write!(
+                f,
+                "domain {domain} has no certificate; \
+                 add --cert fullchain.pem --key privkey.pem (settings cert and key)"
+            ),
+            Self::Alone { present, missing } => {
+                write!(f, "{present} is set without {missing}; add --{missing} FILE (setting {missing})")
+            }
+            Self::NoDomain => f.write_str(
+                "cert and key are set without domain; \
+                 add --domain NAME, a name in the certificate, or leave both out to try things out",
+            ),
+        }
+    }
+}
+
+impl Error for SettingsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Self::Unreadable { source, .. } = self { Some(source) } else { None }
+    }
+}
+
+impl From<PortsError> for SettingsError {
+    fn from(error: PortsError) -> Self {
+        Self::Ports(error)
+    }
+}
+
+impl From<CertificateError> for SettingsError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment => f.write_str("the environment"),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Why the process does not start: one sentence for stderr that names the setting and the cure.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::config::SettingsError;
+use crate::state::StateError;
+use crate::tls::TlsError;
+
+/// Ends the process before it serves anybody. `Display` is one line.
+#[derive(Debug)]
+pub enum StartError {
+    /// The settings do not make sense.
+    Settings(SettingsError),
+    /// The state directory cannot be used.
+    State(StateError),
+    /// The certificate or its key cannot be used.
+    Tls(TlsError),
+    /// A listener's address cannot be bound.
+    Bind {
+        /// The setting that names the port.
+        setting: &'static str,
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why it could not be.
+        source: io::Error,
+    },
+    /// The operating system refuses something the process cannot do without.
+    System {
+        /// Completes "cannot …".
+        deed: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(error) => error.fmt(f),
+            Self::State(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Bind { setting, address, source } => bind_sentence(f, setting, *address, source),
+            Self::System { deed, source } => write!(f, "cannot {deed}: {}", why(source)),
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
+fn bind_sentence(
+    f: &mut fmt::Formatter<'_>,
+    setting: &str,
+    address: SocketAddr,
+    source: &io::Error,
+) -> fmt::Result {
+    let port = address.port();
+    match source.kind() {
+        io::ErrorKind::AddrInUse => write!(
+            f,
+            "{setting} {port} is in use at {address}; stop the other program or choose another {setting}"
+        ),
+        io::ErrorKind::PermissionDenied => write!(
+            f,
+            "{setting} {port} needs a privilege; use the systemd unit, \
+             or grant CAP_NET_BIND_SERVICE, or choose a port from 1024 up"
+        ),
+        io::ErrorKind::AddrNotAvailable => write!(
+            f,
+            "listen {} is no address of this host; take one that `ip address` shows, or leave listen out",
+            address.ip()
+        ),
+        _ => write!(f, "{setting} {port} cannot be bound at {address} ({source}); choose another {setting}"),
+    }
+}
+
+/// The reason and the cure of a failed file operation, to stand behind the file's name.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
+pub(crate) fn why(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder; correct the path".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the user webrtc-box runs as has no permission; grant it, for example through a group (chgrp, chmod g+r)"
+                .to_owned()
+        }
+        io::ErrorKind::IsADirectory => "that is a folder; name a file".to_owned(),
+        io::ErrorKind::NotADirectory => "that is not a folder; name a folder".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; name a writable place".to_owned(),
+        io::ErrorKind::InvalidData => "that is not UTF-8 text; name a text file".to_owned(),
+        _ => format!("{source}; mend that or name another place"),
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Settings(error) => error.source(),
+            Self::State(error) => error.source(),
+            Self::Tls(error) => error.source(),
+            Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
+        }
+    }
+}
+
+impl From<SettingsError> for StartError {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}
+
+impl From<StateError> for StartError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: io::ErrorKind) -> String {
+        let address = "192.0.2.1:443".parse().unwrap();
+        StartError::Bind { setting: "https-port", address, source: kind.into() }.to_string()
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_bound_names_its_setting_and_the_cure() {
+        assert_eq!(
+            refused(io::ErrorKind::AddrInUse),
+            "https-port 443 is in use at 192.0.2.1:443; stop the other program or choose another https-port"
+        );
+        assert!(refused(io::ErrorKind::PermissionDenied).contains("CAP_NET_BIND_SERVICE"));
+        assert!(refused(io::ErrorKind::AddrNotAvailable).starts_with("listen 192.0.2.1 is no address"));
+        assert!(refused(io::ErrorKind::OutOfMemory).starts_with("https-port 443 cannot be bound"));
+    }
+}

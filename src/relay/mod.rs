@@ -1,0 +1,256 @@
+//! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
+//! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
+
+mod outbox;
+mod port;
+mod udp;
+mod worker;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::credential::Secrets;
+use crate::seat::SeatNews;
+use crate::turn::address::{ClientAddr, Families};
+use crate::turn::auth::{Gate, NonceKey};
+use crate::turn::exchange::Exchange;
+use crate::turn::limit::ReplyLimit;
+use crate::turn::register::Quota;
+use crate::turn::scope::Scope;
+use crate::turn::server::{Rules, Server};
+
+/// What a relay is started with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Addresses and port to bind; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// How many threads.
+    pub workers: usize,
+    /// Who may be reached.
+    pub scope: Scope,
+    /// Addresses lent, as clients are told them.
+    pub relayed: Families<IpAddr>,
+    /// Local addresses that real relay sockets bind (`public`).
+    pub bind: Families<IpAddr>,
+    /// Relayed ports.
+    pub ports: RangeInclusive<u16>,
+    /// Ports of other listeners of the box, never lent.
+    pub listeners: Vec<u16>,
+    /// Mint and verify.
+    pub secrets: Secrets,
+    /// Stands in every challenge.
+    pub realm: String,
+    /// How many allocations there may be.
+    pub quota: Quota,
+    /// Unauthenticated replies per second to one source; 0: no limit.
+    pub unauth_reply_rate: u32,
+    /// Client addresses may stand in the log.
+    pub log_addresses: bool,
+}
+
+/// A relay that runs until it is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    addresses: Vec<SocketAddr>,
+    inboxes: Inboxes,
+    threads: Vec<JoinHandle<()>>,
+    /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
+    pub small_buffer: Option<usize>,
+}
+
+/// A turn port that could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    /// What was to be bound.
+    pub address: SocketAddr,
+    /// Why it could not be.
+    pub source: io::Error,
+}
+
+/// What reaches a worker besides packets.
+#[derive(Clone, Debug)]
+enum Note {
+    Seat(SeatNews),
+    Evict(ClientAddr),
+    OwnAddresses(Vec<IpAddr>),
+    Stop,
+}
+
+/// One for each worker.
+#[derive(Clone, Debug)]
+struct Inboxes(Arc<[UnboundedSender<Note>]>);
+
+/// Tells every worker of seats; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SeatFeed(Inboxes);
+
+impl Relay {
+    /// Binds the turn port and starts the workers.
+    ///
+    /// # Errors
+    /// The address that cannot be bound, and why. A port that another process shares by
+    /// SO_REUSEPORT counts as taken.
+    pub fn start(mut plan: Plan) -> Result<Self, BindError> {
+        let bound = bind_all(&plan.listen, plan.workers)?;
+        let small_buffer = bound.small_buffer;
+        plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
+        let inboxes = Inboxes(senders.into());
+        let shared = Shared::new(&plan);
+        let threads = (receivers.into_iter().zip(bound.sockets).enumerate())
+            .map(|(index, (inbox, sockets))| shared.spawn(&plan, index, sockets, inbox, inboxes.clone()))
+            .collect::<io::Result<_>>()
+            .map_err(|source| BindError { address: bound.addresses[0], source })?;
+        Ok(Self { addresses: bound.addresses, inboxes, threads, small_buffer })
+    }
+
+    /// The addresses really bound.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where seats' news goes. A seat told here before its client is told can be relied on: a
+    /// worker reads its news before its packets.
+    pub fn feed(&self) -> SeatFeed {
+        SeatFeed(self.inboxes.clone())
+    }
+
+    /// The box's own addresses have changed.
+    pub fn own_addresses(&self, own: &[IpAddr]) {
+        self.inboxes.tell_all(&Note::OwnAddresses(own.to_vec()));
+    }
+
+    /// Whether every worker still turns.
+    pub fn is_alive(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.inboxes.tell_all(&Note::Stop);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a relay worker had panicked");
+            }
+        }
+    }
+}
+
+impl SeatFeed {
+    /// Tells every worker.
+    pub fn tell(&self, news: SeatNews) {
+        self.0.tell_all(&Note::Seat(news));
+    }
+}
+
+impl Inboxes {
+    fn tell_all(&self, note: &Note) {
+        (0..self.0.len()).for_each(|worker| self.tell(worker, note.clone()));
+    }
+
+    fn tell(&self, worker: usize, note: Note) {
+        // Refused only by a worker that has stopped, which needs no news.
+        let _ = self.0[worker].send(note);
+    }
+}
+
+struct Bound {
+    addresses: Vec<SocketAddr>,
+    /// For each worker, one for each address.
+    sockets: Vec<Vec<udp::TurnSocket>>,
+    small_buffer: Option<usize>,
+}
+
+fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
+    let mut bound = Bound {
+        addresses: Vec::new(),
+        sockets: (0..workers).map(|_| Vec::new()).collect(),
+        small_buffer: None,
+    };
+    for &wanted in listen {
+        let failed = |source| BindError { address: wanted, source };
+        let address = udp::free_address(wanted).map_err(failed)?;
+        for sockets in &mut bound.sockets {
+            let (socket, granted) = udp::TurnSocket::bind(address).map_err(failed)?;
+            sockets.push(socket);
+            bound.small_buffer = (granted < udp::BUFFER).then_some(granted);
+        }
+        bound.addresses.push(address);
+    }
+    Ok(bound)
+}
+
+/// What all workers are made from.
+struct Shared {
+    gate: Gate,
+    exchange: Arc<Exchange>,
+    limit: Arc<ReplyLimit>,
+}
+
+impl Shared {
+    fn new(plan: &Plan) -> Self {
+        let epoch = Instant::now();
+        let mut key = [0; 32];
+        fill_random(&mut key);
+        Self {
+            gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
+            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, epoch)),
+            limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, epoch)),
+        }
+    }
+
+    fn spawn(
+        &self,
+        plan: &Plan,
+        index: usize,
+        sockets: Vec<udp::TurnSocket>,
+        inbox: UnboundedReceiver<Note>,
+        others: Inboxes,
+    ) -> io::Result<JoinHandle<()>> {
+        let mut scope = plan.scope.clone();
+        if let Scope::Public(filter) = &mut scope {
+            filter.listeners.clone_from(&plan.listeners);
+        }
+        let rules = Rules { worker: index, relayed: plan.relayed, scope, quota: plan.quota };
+        let server = Server::new(
+            rules,
+            self.gate.clone(),
+            Arc::clone(&self.exchange),
+            Arc::clone(&self.limit),
+            Box::new(random_u64),
+        );
+        let seed = worker::Seed {
+            server,
+            sockets,
+            inbox,
+            others,
+            bind: plan.bind,
+            log_addresses: plan.log_addresses,
+        };
+        std::thread::Builder::new().name(format!("relay-{index}")).spawn(move || worker::run(seed))
+    }
+}
+
+fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}
+
+/// From the operating system's generator.
+///
+/// # Panics
+/// Where that fails, which Linux does not after boot; going on with guessable numbers would be
+/// worse.
+fn fill_random(bytes: &mut [u8]) {
+    if let Err(error) = getrandom::fill(bytes) {
+        panic!("no random numbers: {error}");
+    }
+}

@@ -1,0 +1,208 @@
+//! The turn port's UDP sockets: batches in, segments out, and the address a packet came to as the
+//! one its answer leaves from.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Socket buffer asked for, each way: 212,992 bytes, the usual default, lose media under load.
+pub(super) const BUFFER: usize = 4 << 20;
+/// A GRO batch, or one datagram of any size.
+const DATAGRAM: usize = 1 << 16;
+
+/// One worker's socket on one address; not yet in a runtime.
+#[derive(Debug)]
+pub(super) struct TurnSocket(std::net::UdpSocket);
+
+/// A UDP socket that reads in batches and writes in segments.
+#[derive(Debug)]
+pub(super) struct BatchSocket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    /// What it is bound to, as the kernel sees it.
+    local: SocketAddr,
+}
+
+/// Room for one batch; shared by all sockets of a worker.
+pub(super) struct Batch {
+    buffers: Vec<Box<[u8]>>,
+    metas: Vec<RecvMeta>,
+}
+
+/// One datagram of a batch.
+pub(super) struct Received<'b> {
+    /// From whom.
+    pub(super) remote: SocketAddr,
+    /// To which of our addresses; unspecified where the kernel did not say.
+    pub(super) local: Option<IpAddr>,
+    /// What.
+    pub(super) bytes: &'b [u8],
+}
+
+/// The address that `wanted` stands for, its port picked where it is 0; an error where anybody
+/// else has it, also by SO_REUSEPORT.
+pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = socket(wanted)?;
+    socket.bind(&wanted.into())?;
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+}
+
+impl TurnSocket {
+    /// Binds, next to the other workers' sockets. Also tells how large a buffer the kernel grants.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, usize)> {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.set_recv_buffer_size(BUFFER)?;
+        socket.set_send_buffer_size(BUFFER)?;
+        socket.bind(&address.into())?;
+        // The kernel reports twice what it grants, for its own bookkeeping.
+        let granted = socket.recv_buffer_size()? / 2;
+        Ok((Self(socket.into()), granted))
+    }
+
+    /// Into the running runtime.
+    pub(super) fn open(self) -> io::Result<BatchSocket> {
+        BatchSocket::new(self.0)
+    }
+}
+
+impl BatchSocket {
+    /// Takes over a bound socket.
+    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        forbid_fragments(&socket, false)?;
+        let local = socket.local_addr()?;
+        Ok(Self { io: UdpSocket::from_std(socket)?, state, local })
+    }
+
+    /// What it is bound to.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// When there may be something to read.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await
+    }
+
+    /// Reads what is there, up to a batch; how many buffers were filled. 0 where nothing is.
+    pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        let Batch { buffers, metas } = batch;
+        let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        for (slice, buffer) in slices.iter_mut().zip(buffers) {
+            *slice = IoSliceMut::new(buffer);
+        }
+        let read = || self.state.recv((&self.io).into(), &mut slices, metas);
+        match self.io.try_io(Interest::READABLE, read) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            outcome => outcome,
+        }
+    }
+
+    /// Sends one datagram, or several of `segment` bytes each but the last, from `source`.
+    pub(super) fn send(
+        &self,
+        to: SocketAddr,
+        source: Option<IpAddr>,
+        contents: &[u8],
+        segment: Option<usize>,
+    ) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: self.spelled(to),
+            ecn: None,
+            contents,
+            segment_size: segment,
+            src_ip: source.filter(|_| self.local.ip().is_unspecified()),
+        };
+        // Not through tokio's readiness, which a fresh socket does not have yet: nobody waits for
+        // room here, a full buffer loses the packet.
+        self.state.try_send((&self.io).into(), &transmit)
+    }
+
+    /// Sends one datagram from wherever it is bound; `dont_fragment` for this one alone.
+    pub(super) fn send_whole(&self, to: SocketAddr, contents: &[u8], dont_fragment: bool) -> io::Result<()> {
+        if dont_fragment {
+            forbid_fragments(&self.io, true)?;
+        }
+        let sent = self.send(to, None, contents, None);
+        if dont_fragment {
+            forbid_fragments(&self.io, false)?;
+        }
+        sent
+    }
+
+    /// How many segments one send may carry: 1 where the kernel has no segmentation offload.
+    pub(super) fn segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Whether packets from `local` leave through this socket.
+    pub(super) fn serves(&self, local: IpAddr) -> bool {
+        let bound = self.local.ip().to_canonical();
+        let any = bound == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        bound == local || any || (bound.is_unspecified() && local.is_ipv4())
+    }
+
+    /// An IPv4 address as an IPv6 socket wants it.
+    fn spelled(&self, to: SocketAddr) -> SocketAddr {
+        match (self.local, to.ip()) {
+            (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+            _ => to,
+        }
+    }
+}
+
+impl Batch {
+    /// Pages are taken only as they are filled.
+    pub(super) fn new() -> Self {
+        Self {
+            buffers: (0..quinn_udp::BATCH_SIZE).map(|_| vec![0; DATAGRAM].into_boxed_slice()).collect(),
+            metas: vec![RecvMeta::default(); quinn_udp::BATCH_SIZE],
+        }
+    }
+
+    /// The datagrams in the first `filled` buffers.
+    pub(super) fn datagrams(&self, filled: usize) -> impl Iterator<Item = Received<'_>> {
+        self.metas[..filled].iter().zip(&self.buffers).flat_map(|(meta, buffer)| {
+            // An empty datagram has no chunks, and nothing to say.
+            buffer[..meta.len].chunks(meta.stride.max(1)).map(|bytes| Received {
+                remote: meta.addr,
+                local: meta.dst_ip,
+                bytes,
+            })
+        })
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// quinn-udp forbids fragments, as QUIC must. A relay passes whole datagrams on, whatever the
+/// path's MTU, unless a client asks for DONT-FRAGMENT.
+fn forbid_fragments(socket: &impl AsFd, forbid: bool) -> io::Result<()> {
+    let discovery = if forbid { Ipv4PathMtuDiscovery::DO } else { Ipv4PathMtuDiscovery::DONT };
+    set_ip_mtu_discover(socket, discovery)?;
+    if rustix::net::getsockname(socket)?.address_family() == AddressFamily::INET6 {
+        let discovery = if forbid { Ipv6PathMtuDiscovery::DO } else { Ipv6PathMtuDiscovery::DONT };
+        set_ipv6_mtu_discover(socket, discovery)?;
+        setsockopt(socket, sockopt::Ipv6DontFrag, &forbid)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! One relay thread: its sockets, its [`Server`], and what passes between them.
+//!
+//! Everything runs on one thread, so the state is borrowed, never locked, and never across an
+//! await. One packet in, then whatever the server wants done; sends wait for the end of a batch.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{debug, info};
+
+use super::outbox::{Outbox, Route, Run};
+use super::port::Ports;
+use super::udp::{Batch, BatchSocket, TurnSocket};
+use super::{Inboxes, Note};
+use crate::clock::Now;
+use crate::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use crate::turn::server::{Action, Delivery, Server};
+
+/// What a worker begins with, on another thread.
+pub(super) struct Seed {
+    pub(super) server: Server,
+    pub(super) sockets: Vec<TurnSocket>,
+    pub(super) inbox: UnboundedReceiver<Note>,
+    pub(super) others: Inboxes,
+    pub(super) bind: Families<IpAddr>,
+    pub(super) log_addresses: bool,
+}
+
+struct Worker {
+    server: Server,
+    sockets: Vec<Rc<BatchSocket>>,
+    ports: Ports,
+    outbox: Outbox,
+    inbox: UnboundedReceiver<Note>,
+    others: Inboxes,
+    bind: Families<IpAddr>,
+    log_addresses: bool,
+    stopped: bool,
+}
+
+/// Shared by the tasks of one thread.
+#[derive(Clone)]
+struct Shared {
+    worker: Rc<RefCell<Worker>>,
+    batch: Rc<RefCell<Batch>>,
+}
+
+/// Batches taken from one socket before others get their turn.
+const BATCHES_IN_A_ROW: usize = 16;
+/// How often deadlines are looked at; lifetimes are in whole minutes.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Runs until told to stop.
+pub(super) fn run(seed: Seed) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "a relay worker cannot start"),
+    };
+    let outcome = LocalSet::new().block_on(&runtime, async {
+        let shared = Shared::new(seed)?;
+        shared.read_turn_sockets();
+        shared.live().await;
+        io::Result::Ok(())
+    });
+    if let Err(error) = outcome {
+        tracing::error!(%error, "a relay worker cannot start");
+    }
+}
+
+impl Shared {
+    fn new(seed: Seed) -> io::Result<Self> {
+        let sockets = seed.sockets.into_iter().map(|socket| socket.open().map(Rc::new));
+        let worker = Worker {
+            server: seed.server,
+            sockets: sockets.collect::<io::Result<_>>()?,
+            ports: Ports::default(),
+            outbox: Outbox::default(),
+            inbox: seed.inbox,
+            others: seed.others,
+            bind: seed.bind,
+            log_addresses: seed.log_addresses,
+            stopped: false,
+        };
+        Ok(Self { worker: Rc::new(RefCell::new(worker)), batch: Rc::new(RefCell::new(Batch::new())) })
+    }
+
+    fn read_turn_sockets(&self) {
+        let sockets = self.worker.borrow().sockets.clone();
+        for socket in sockets {
+            let shared = self.clone();
+            spawn_local(async move { shared.read_turn_socket(&socket).await });
+        }
+    }
+
+    /// Notes and deadlines, until told to stop.
+    async fn live(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = std::future::poll_fn(|context| self.worker.borrow_mut().poll_notes(context)) => {}
+                _ = tick.tick() => self.worker.borrow_mut().server.advance(Instant::now()),
+            }
+            self.act();
+            if self.worker.borrow().stopped {
+                return;
+            }
+        }
+    }
+
+    async fn read_turn_socket(&self, socket: &BatchSocket) {
+        self.read(socket, |worker, batch, filled| {
+            worker.take_notes();
+            let now = now();
+            for datagram in batch.datagrams(filled) {
+                let local = datagram.local.unwrap_or(socket.local().ip());
+                let local = SocketAddr::new(local, socket.local().port());
+                let client = ClientAddr::new(Transport::Udp, datagram.remote, local);
+                let delivery = worker.server.handle(client, datagram.bytes, now);
+                delivery.into_iter().for_each(|delivery| worker.deliver(delivery));
+            }
+        })
+        .await;
+    }
+
+    async fn read_port(&self, relayed: RelayedAddr, socket: &BatchSocket) {
+        self.read(socket, |worker, batch, filled| {
+            let now = Instant::now();
+            for datagram in batch.datagrams(filled) {
+                let peer = PeerAddr::new(datagram.remote);
+                let delivery = worker.server.handle_peer(relayed, peer, datagram.bytes, now);
+                delivery.into_iter().for_each(|delivery| worker.deliver(delivery));
+            }
+        })
+        .await;
+    }
+
+    /// Reads batches for ever. An error of one datagram (an ICMP unreachable, say) is that
+    /// datagram's; the socket lives on.
+    async fn read(&self, socket: &BatchSocket, mut take: impl FnMut(&mut Worker, &Batch, usize)) {
+        loop {
+            if let Err(error) = socket.readable().await {
+                debug!(%error, "socket not readable");
+                tokio::time::sleep(TICK).await;
+                continue;
+            }
+            for _ in 0..BATCHES_IN_A_ROW {
+                let filled = match socket.receive(&mut self.batch.borrow_mut()) {
+                    Ok(0) => break,
+                    Ok(filled) => filled,
+                    Err(error) => {
+                        debug!(%error, "receive failed");
+                        continue;
+                    }
+                };
+                take(&mut self.worker.borrow_mut(), &self.batch.borrow(), filled);
+                self.act();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Does what the server wants done, then sends what has gathered.
+    fn act(&self) {
+        let mut worker = self.worker.borrow_mut();
+        while let Some(action) = worker.server.poll_action() {
+            match action {
+                Action::Reply { to, bytes } => worker.outbox.push_whole(route(to), &bytes),
+                Action::OpenPort(relayed) => self.open_port(&mut worker, relayed),
+                Action::ClosePort(relayed) => worker.ports.close(relayed),
+                Action::Evict { worker: other, client } => worker.others.tell(other, Note::Evict(client)),
+                Action::Opened { client, relayed } => worker.log_opened(client, &relayed),
+                Action::Closed { client, end } => worker.log_closed(client, end),
+            }
+        }
+        worker.flush();
+    }
+
+    fn open_port(&self, worker: &mut Worker, relayed: RelayedAddr) {
+        let Worker { ports, bind, server, .. } = worker;
+        let opened = ports.open(relayed, bind);
+        server.port_opened(relayed, opened.as_ref().map(|_| ()).map_err(|error| *error), Instant::now());
+        if let Ok(socket) = opened {
+            let shared = self.clone();
+            let reader = spawn_local(async move { shared.read_port(relayed, &socket).await });
+            ports.read_by(relayed, reader);
+        }
+    }
+}
+
+impl Worker {
+    fn deliver(&mut self, delivery: Delivery<'_>) {
+        match delivery {
+            Delivery::Client { to, head, payload } => self.outbox.push(route(to), &head, payload),
+            Delivery::Peer { from, to, payload, dont_fragment } => {
+                self.send_to_peer(from, to, payload, dont_fragment)
+            }
+        }
+    }
+
+    /// A peer that cannot be reached costs its packet, nothing else.
+    fn send_to_peer(&self, from: RelayedAddr, to: PeerAddr, payload: &[u8], dont_fragment: bool) {
+        let Some(port) = self.ports.of(from) else { return };
+        if let Err(error) = port.send_whole(to.0, payload, dont_fragment) {
+            debug!(%error, "packet to a peer lost");
+        }
+    }
+
+    /// Sends what has gathered.
+    fn flush(&mut self) {
+        let Self { outbox, sockets, .. } = self;
+        outbox.drain(|run| match sockets.iter().find(|socket| socket.serves(run.route.source)) {
+            Some(socket) => send(socket, run),
+            None => debug!("no socket for a reply's source address"),
+        });
+    }
+
+    /// Takes in what has come, so that a packet is judged by all news sent before it.
+    fn take_notes(&mut self) {
+        while let Ok(note) = self.inbox.try_recv() {
+            self.take(note);
+        }
+    }
+
+    fn poll_notes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut taken = false;
+        loop {
+            match self.inbox.poll_recv(context) {
+                Poll::Ready(Some(note)) => self.take(note),
+                Poll::Ready(None) => self.stopped = true,
+                Poll::Pending if !taken => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(()),
+            }
+            if self.stopped {
+                return Poll::Ready(());
+            }
+            taken = true;
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Seat(news) => self.server.seat(news),
+            Note::Evict(client) => self.server.evict(&client),
+            Note::OwnAddresses(own) => self.server.own_addresses(own),
+            Note::Stop => self.stopped = true,
+        }
+    }
+
+    fn log_opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+        let ports: Vec<u16> = relayed.iter().map(|relayed| relayed.0.port()).collect();
+        let client = self.log_addresses.then_some(client.remote);
+        info!(client = client.map(tracing::field::display), ?ports, "allocation opened");
+    }
+
+    fn log_closed(&self, client: ClientAddr, end: crate::turn::server::End) {
+        let client = self.log_addresses.then_some(client.remote);
+        info!(client = client.map(tracing::field::display), ?end, "allocation closed");
+    }
+}
+
+/// Replies leave from the address that was asked.
+fn route(to: ClientAddr) -> Route {
+    Route { to: to.remote, source: to.local.ip() }
+}
+
+/// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
+/// the run goes out packet by packet.
+fn send(socket: &BatchSocket, run: &Run) {
+    let segments = run.segments().filter(|_| socket.segments() > 1);
+    let source = Some(run.route.source);
+    if run.segments().is_none() || segments.is_some() {
+        match socket.send(run.route.to, source, &run.bytes, segments) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => debug!(%error, "send failed"),
+        }
+    }
+    if let Some(segment) = run.segments() {
+        for packet in run.bytes.chunks(segment) {
+            let _ = socket.send(run.route.to, source, packet, None);
+        }
+    }
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now { instant: Instant::now(), unix }
+}

@@ -1,0 +1,274 @@
+//! The state directory: what the box makes for itself on its first start and keeps from then on.
+//!
+//! Three keys in files of one line each, and the try-out certificate ([`self_signed`]). Nothing is
+//! ever overwritten because it looks wrong; that is a complaint.
+
+pub mod self_signed;
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::credential::{Secret, Secrets};
+use crate::seat::TagKey;
+
+/// The TURN REST secret: its text, not the bytes behind it, so that it can be pasted elsewhere.
+const SECRET_FILE: &str = "turn-secret";
+
+/// The key of room tags.
+const TAG_KEY_FILE: &str = "room-tag-key";
+
+/// The key of resume tokens.
+const TOKEN_KEY_FILE: &str = "resume-token-key";
+
+/// What a box keeps between starts. Does not print.
+#[derive(Clone)]
+pub struct Kept {
+    /// The TURN REST secret used where none is configured.
+    pub secret: Secret,
+    /// Makes room tags.
+    pub tag_key: TagKey,
+    /// Authenticates resume tokens.
+    pub token_key: [u8; 32],
+}
+
+/// A state directory that exists.
+#[derive(Clone, Debug)]
+pub struct State {
+    dir: PathBuf,
+}
+
+/// The state directory cannot be used. `Display` is one line.
+#[derive(Debug)]
+pub enum StateError {
+    /// The directory cannot be made.
+    NoDirectory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file in it cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file in it cannot be written.
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file in it does not hold what was written there.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no randomness or the crypto library fails: no key can be made.
+    NoKey {
+        /// What the library says.
+        fault: String,
+    },
+}
+
+impl State {
+    /// Opens `dir`, made with mode 0700 where it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(dir: &Path) -> Result<Self, StateError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|source| StateError::NoDirectory { dir: dir.to_owned(), source })?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The kept keys; those that are missing are made and written first.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or does not hold a key.
+    pub fn kept(&self) -> Result<Kept, StateError> {
+        let (text, _) = self.key(SECRET_FILE)?;
+        let (_, tag_key) = self.key(TAG_KEY_FILE)?;
+        let (_, token_key) = self.key(TOKEN_KEY_FILE)?;
+        Ok(Kept { secret: Secret::new(text), tag_key: TagKey::new(tag_key), token_key })
+    }
+
+    /// The key in `name`, as text and as bytes.
+    fn key(&self, name: &str) -> Result<(String, [u8; 32]), StateError> {
+        if self.read(name)?.is_none() {
+            self.write(name, &format!("{}\n", fresh_key()?))?;
+        }
+        // Read back even what was just written: what counts is what the next start will find.
+        let text = self.read(name)?.unwrap_or_default().trim().to_owned();
+        let bytes = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| StateError::Damaged { path: self.dir.join(name) })?;
+        Ok((text, bytes))
+    }
+
+    /// The text of a file, `None` where there is none.
+    fn read(&self, name: &str) -> Result<Option<String>, StateError> {
+        let path = self.dir.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => Err(StateError::Damaged { path }),
+            Err(source) => Err(StateError::Unreadable { path, source }),
+        }
+    }
+
+    /// Puts `text` into a file of mode 0600, whole or not at all.
+    fn write(&self, name: &str, text: &str) -> Result<(), StateError> {
+        let path = self.dir.join(name);
+        let draft = self.dir.join(format!(".{name}.{}", std::process::id()));
+        let written = write_private(&draft, text).and_then(|()| fs::rename(&draft, &path));
+        written.map_err(|source| {
+            // The draft may not exist; the fault to tell is the one before.
+            let _ = fs::remove_file(&draft);
+            StateError::Unwritable { path, source }
+        })
+    }
+}
+
+fn fresh_key() -> Result<String, StateError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+impl Kept {
+    /// The secrets of the box: the `configured` ones, else the kept one.
+    pub fn secrets(&self, configured: &[Secret]) -> Secrets {
+        match configured.split_first() {
+            Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
+            None => Secrets::new(self.secret.clone(), vec![]),
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(…)")
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDirectory { dir, source } => write!(
+                f,
+                "state-dir {} cannot be made ({source}); give --state-dir a folder this user may write to",
+                dir.display()
+            ),
+            Self::Unreadable { path, source } => write!(
+                f,
+                "state-dir: {} cannot be read ({source}); run as the user who owns it, or name another --state-dir",
+                path.display()
+            ),
+            Self::Unwritable { path, source } => write!(
+                f,
+                "state-dir: {} cannot be written ({source}); give --state-dir a folder this user may write to",
+                path.display()
+            ),
+            Self::Damaged { path } => write!(
+                f,
+                "state-dir: {} is damaged; restore it, or delete it to have a new one made",
+                path.display()
+            ),
+            Self::NoKey { fault } => write!(f, "state-dir: no new key could be made: {fault}; try again"),
+        }
+    }
+}
+
+impl Error for StateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoDirectory { source, .. }
+            | Self::Unreadable { source, .. }
+            | Self::Unwritable { source, .. } => Some(source),
+            Self::Damaged { .. } | Self::NoKey { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_the_first_start_makes_the_second_finds() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("new/state");
+        let first = State::open(&dir).unwrap().kept().unwrap();
+        let second = State::open(&dir).unwrap().kept().unwrap();
+        assert_eq!(first.secret, second.secret);
+        assert_eq!(first.tag_key.tag("x"), second.tag_key.tag("x"));
+        assert_eq!(first.token_key, second.token_key);
+        assert_ne!(first.token_key, [0; 32]);
+    }
+
+    #[test]
+    fn nobody_else_may_read_it_and_no_draft_stays_behind() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("state");
+        State::open(&dir).unwrap().kept().unwrap();
+        assert_eq!(mode(&dir), 0o700);
+        let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [TOKEN_KEY_FILE, TAG_KEY_FILE, SECRET_FILE]);
+        assert!(names.iter().all(|name| mode(&dir.join(name)) == 0o600));
+    }
+
+    #[test]
+    fn a_damaged_key_is_a_complaint_and_stays_as_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join(TAG_KEY_FILE);
+        for damage in ["", "short", "!!!!"] {
+            fs::write(&file, damage).unwrap();
+            let error = State::open(place.path()).unwrap().kept().unwrap_err();
+            assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), damage);
+        }
+    }
+
+    #[test]
+    fn configured_secrets_stand_in_for_the_kept_one() {
+        let place = tempfile::tempdir().unwrap();
+        let kept = State::open(place.path()).unwrap().kept().unwrap();
+        let passwords = |secrets: &Secrets| secrets.passwords("5:x").collect::<Vec<_>>();
+        let (new, old) = (Secret::new("new"), Secret::new("old"));
+        let configured = kept.secrets(&[new.clone(), old.clone()]);
+        assert_eq!(passwords(&configured), [new.password("5:x"), old.password("5:x")]);
+        assert_eq!(passwords(&kept.secrets(&[])), [kept.secret.password("5:x")]);
+    }
+
+    #[test]
+    fn a_place_that_is_no_folder_is_named_with_its_setting() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = State::open(&file.join("state")).unwrap_err().to_string();
+        assert!(error.starts_with("state-dir "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,210 @@
+//! One client's hold on one relayed address (two with ADDITIONAL-ADDRESS-FAMILY), with its
+//! permissions and channels (RFC 8656 §3.2, §9, §12).
+//!
+//! Nothing here opens a socket or reads a clock; `now` comes in with every call.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr};
+use super::auth::IntegrityKey;
+use super::channel_data::{ChannelNumber, Head};
+use super::refusal::Refusal;
+use crate::credential::Holder;
+use crate::seat::RoomTag;
+
+/// What any worker may know of an allocation: enough to hand a packet to its client. Published
+/// whole and never changed; a change publishes a new one.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// To whom packets go.
+    pub client: ClientAddr,
+    /// Whose room it belongs to.
+    pub tag: RoomTag,
+    /// By which addresses it is reached.
+    pub relayed: Families<RelayedAddr>,
+    permissions: Vec<Permission>,
+    channels: Vec<Channel>,
+}
+
+/// What only its own worker knows of it.
+#[derive(Debug)]
+pub struct Allocation {
+    /// Unique in its worker, never reused.
+    pub id: AllocationId,
+    /// The published half.
+    pub listing: Arc<Listing>,
+    /// Whose credential opened it.
+    pub holder: Holder,
+    /// USERNAME of that credential: requests with another get 441.
+    pub username: Box<str>,
+    /// Signs replies.
+    pub key: IntegrityKey,
+    /// The Allocate that opened it, so that its retransmission is recognised.
+    pub opened_by: [u8; 12],
+    /// When it ends unless refreshed.
+    pub expires: Instant,
+    /// Its seat's grace has run out: it also ends when silent.
+    pub lapsed: bool,
+    /// When its client was last heard, for others.
+    pub pulse: Arc<Pulse>,
+    /// The key under which its deadline is filed.
+    pub deadline: Instant,
+    /// What its Allocate was answered beyond addresses and lifetime.
+    pub extras: Extras,
+}
+
+/// Parts of an Allocate reply that only some clients ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The token of a kept port.
+    pub reservation: Option<[u8; 8]>,
+    /// Why the second address family is missing.
+    pub second_family: Option<Refusal>,
+}
+
+/// Names an allocation within its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllocationId(pub u64);
+
+/// When a client was last heard: whole seconds since an epoch, written by one worker and read by
+/// those that look for the longest silent.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Permission {
+    peer: IpAddr,
+    expires: Instant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Channel {
+    number: ChannelNumber,
+    peer: PeerAddr,
+    expires: Instant,
+}
+
+/// RFC 8656 §9.
+const PERMISSION_LIFE: Duration = Duration::from_secs(300);
+/// RFC 8656 §12.
+const CHANNEL_LIFE: Duration = Duration::from_secs(600);
+/// A channel number rests this long after expiry before it may name another peer (RFC 8656 §12).
+const CHANNEL_REST: Duration = Duration::from_secs(300);
+/// Permissions, and channels, of one allocation: a browser needs a handful.
+pub const MOST: usize = 64;
+/// Above this a payload no longer fits a Data indication.
+const LARGEST_PAYLOAD: usize = 65_000;
+
+impl Listing {
+    /// A new allocation's: no permissions, no channels.
+    pub fn new(client: ClientAddr, tag: RoomTag, relayed: Families<RelayedAddr>) -> Self {
+        Self { client, tag, relayed, permissions: Vec::new(), channels: Vec::new() }
+    }
+
+    /// Whether packets to and from `peer` pass.
+    pub fn permits(&self, peer: IpAddr, now: Instant) -> bool {
+        self.permissions.iter().any(|permission| permission.peer == peer && permission.expires > now)
+    }
+
+    /// The peer `channel` is bound to.
+    pub fn peer_on(&self, channel: ChannelNumber, now: Instant) -> Option<PeerAddr> {
+        let live = |bound: &&Channel| bound.number == channel && bound.expires > now;
+        self.channels.iter().find(live).map(|bound| bound.peer)
+    }
+
+    /// The head under which `payload` bytes from `peer` go to the client: its channel where one is
+    /// bound, else a Data indication. `None` without a permission.
+    pub fn head(
+        &self,
+        peer: RelayedAddr,
+        payload: usize,
+        transaction: [u8; 12],
+        now: Instant,
+    ) -> Option<Head> {
+        if payload > LARGEST_PAYLOAD || !self.permits(peer.0.ip(), now) {
+            return None;
+        }
+        let live = |bound: &&Channel| bound.peer.0 == peer.0 && bound.expires > now;
+        Some(match self.channels.iter().find(live) {
+            Some(bound) => Head::channel(bound.number, payload),
+            None => Head::data(peer, payload, transaction),
+        })
+    }
+
+    /// Installs or refreshes permissions, all or none.
+    ///
+    /// # Errors
+    /// 508 where there would be more than [`MOST`].
+    pub fn permit(&mut self, peers: &[IpAddr], now: Instant) -> Result<(), Refusal> {
+        let mut permissions = self.permissions.clone();
+        permissions.retain(|permission| permission.expires > now);
+        let expires = now + PERMISSION_LIFE;
+        for &peer in peers {
+            match permissions.iter_mut().find(|permission| permission.peer == peer) {
+                Some(permission) => permission.expires = expires,
+                None => permissions.push(Permission { peer, expires }),
+            }
+        }
+        if permissions.len() > MOST {
+            return Err(Refusal::InsufficientCapacity);
+        }
+        self.permissions = permissions;
+        Ok(())
+    }
+
+    /// Binds or refreshes a channel, and its peer's permission with it.
+    ///
+    /// # Errors
+    /// 400 where the number names another peer or the peer has another number, both also for five
+    /// minutes after the binding's end; 508 where there would be more than [`MOST`].
+    pub fn bind(&mut self, number: ChannelNumber, peer: PeerAddr, now: Instant) -> Result<(), Refusal> {
+        let mut channels = self.channels.clone();
+        channels.retain(|bound| bound.expires + CHANNEL_REST > now);
+        let expires = now + CHANNEL_LIFE;
+        let full = channels.len() >= MOST;
+        match channels.iter_mut().find(|bound| bound.number == number || bound.peer == peer) {
+            Some(bound) if bound.number == number && bound.peer == peer => bound.expires = expires,
+            Some(_) => return Err(Refusal::BadRequest),
+            None if full => return Err(Refusal::InsufficientCapacity),
+            None => channels.push(Channel { number, peer, expires }),
+        }
+        self.permit(&[peer.0.ip()], now)?;
+        self.channels = channels;
+        Ok(())
+    }
+
+    /// Takes back permissions and channels to peers that `keep` no longer allows; whether any
+    /// went.
+    pub fn revoke(&mut self, keep: impl Fn(IpAddr) -> bool) -> bool {
+        let before = self.permissions.len() + self.channels.len();
+        self.permissions.retain(|permission| keep(permission.peer));
+        self.channels.retain(|bound| keep(bound.peer.0.ip()));
+        before != self.permissions.len() + self.channels.len()
+    }
+}
+
+impl Allocation {
+    /// When something must be decided about it: its expiry, or the end of its silence.
+    pub fn due(&self, silence: Duration, epoch: Instant) -> Instant {
+        if self.lapsed { self.expires.min(self.pulse.heard(epoch) + silence) } else { self.expires }
+    }
+}
+
+impl Pulse {
+    /// Notes that the client was heard. Writes only when the second has changed, so that packets
+    /// do not fight over a cache line.
+    pub fn beat(&self, now: Instant, epoch: Instant) {
+        let second = now.saturating_duration_since(epoch).as_secs();
+        if self.0.load(Ordering::Relaxed) != second {
+            self.0.store(second, Ordering::Relaxed);
+        }
+    }
+
+    /// When it was last heard, to the second.
+    pub fn heard(&self, epoch: Instant) -> Instant {
+        epoch + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,224 @@
+//! Long-term credentials without a user table: a nonce that proves itself and a password that
+//! follows from the username (RFC 8489 §9.2, draft-uberti-behave-turn-rest-00).
+//!
+//! A stranger's 401 stores nothing.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use stun::integrity::MessageIntegrity;
+use subtle::ConstantTimeEq as _;
+
+use super::address::{ClientAddr, Transport};
+use super::refusal::Refusal;
+use super::request::{Claim, Request};
+use crate::credential::{Holder, Secrets, UnixSeconds, Username};
+
+/// Who may come in: the secrets, the realm, and the key that makes nonces. One for all workers.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    secrets: Secrets,
+    realm: String,
+    nonces: NonceKey,
+}
+
+/// Makes and recognises nonces: the second of their making and a MAC over it and the client.
+#[derive(Clone)]
+pub struct NonceKey {
+    key: [u8; 32],
+    epoch: Instant,
+}
+
+/// The key of MESSAGE-INTEGRITY: MD5 of `username:realm:password` (RFC 8489 §9.2.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct IntegrityKey([u8; 16]);
+
+/// A client that has shown what it claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// As it stood in USERNAME.
+    pub username: String,
+    /// Whom that names.
+    pub holder: Holder,
+    /// Until when it opens allocations.
+    pub expiry: UnixSeconds,
+    /// Signs the reply.
+    pub key: IntegrityKey,
+}
+
+/// How long a nonce is good: as long as coturn's.
+const NONCE_LIFE: Duration = Duration::from_secs(600);
+/// Bytes of time and of MAC in a nonce: 22 characters, so that a 401 stays under three times the
+/// Allocate that asked for it.
+const NONCE_PARTS: (usize, usize) = (4, 12);
+
+impl Gate {
+    /// `realm` stands in every 401, so it is short.
+    pub fn new(secrets: Secrets, realm: String, nonces: NonceKey) -> Self {
+        Self { secrets, realm, nonces }
+    }
+
+    /// The realm.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// A nonce for `client`.
+    pub fn nonce(&self, client: ClientAddr, now: Instant) -> String {
+        self.nonces.make(client, now)
+    }
+
+    /// Checks a request's credentials. `known` are those that opened the allocation the client
+    /// already has: they go on although the secret may have changed since.
+    ///
+    /// # Errors
+    /// 400, 401 or 438 (RFC 8489 §9.2.4).
+    pub fn verify(
+        &self,
+        request: &mut Request,
+        client: ClientAddr,
+        known: Option<(&str, &IntegrityKey)>,
+        now: Instant,
+    ) -> Result<Verified, Refusal> {
+        let claim = request.claim()?;
+        if !self.nonces.recognises(&claim.nonce, client, now) {
+            return Err(Refusal::StaleNonce);
+        }
+        if claim.realm != self.realm {
+            return Err(Refusal::Unauthenticated);
+        }
+        let Username { expiry, holder } = Username::parse(&claim.username).ok_or(Refusal::Unauthenticated)?;
+        let key = (self.keys(&claim, known))
+            .find(|key| request.integrity_holds(&key.0))
+            .ok_or(Refusal::Unauthenticated)?;
+        Ok(Verified { username: claim.username, holder, expiry, key })
+    }
+
+    fn keys<'a>(
+        &'a self,
+        claim: &'a Claim,
+        known: Option<(&'a str, &'a IntegrityKey)>,
+    ) -> impl Iterator<Item = IntegrityKey> + 'a {
+        let known = known.filter(|(username, _)| *username == claim.username).map(|(_, key)| key.clone());
+        let passwords = self.secrets.passwords(&claim.username);
+        known
+            .into_iter()
+            .chain(passwords.map(|password| IntegrityKey::new(&claim.username, &self.realm, &password)))
+    }
+}
+
+impl NonceKey {
+    /// A new `key` makes every earlier nonce stale; ages count from `epoch`.
+    pub fn new(key: [u8; 32], epoch: Instant) -> Self {
+        Self { key, epoch }
+    }
+
+    fn make(&self, client: ClientAddr, now: Instant) -> String {
+        let time = self.seconds(now).to_be_bytes();
+        let mut nonce = [0; NONCE_PARTS.0 + NONCE_PARTS.1];
+        nonce[..NONCE_PARTS.0].copy_from_slice(&time);
+        nonce[NONCE_PARTS.0..].copy_from_slice(&self.mac(time, client));
+        URL_SAFE_NO_PAD.encode(nonce)
+    }
+
+    fn recognises(&self, nonce: &str, client: ClientAddr, now: Instant) -> bool {
+        let mut bytes = [0; NONCE_PARTS.0 + NONCE_PARTS.1];
+        if URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes) != Ok(bytes.len()) {
+            return false;
+        }
+        let (time, mac) = bytes.split_at(NONCE_PARTS.0);
+        let time = [time[0], time[1], time[2], time[3]];
+        let age = self.seconds(now).checked_sub(u32::from_be_bytes(time));
+        let fresh = age.is_some_and(|age| u64::from(age) <= NONCE_LIFE.as_secs());
+        fresh && bool::from(self.mac(time, client).ct_eq(mac))
+    }
+
+    fn seconds(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.epoch).as_secs() as u32
+    }
+
+    fn mac(&self, time: [u8; 4], client: ClientAddr) -> [u8; NONCE_PARTS.1] {
+        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.key) {
+            Ok(mac) => mac,
+            Err(_) => unreachable!("HMAC takes keys of any length"),
+        };
+        mac.update(&time);
+        mac.update(&[match client.transport {
+            Transport::Udp => 0,
+            Transport::Tcp => 1,
+            Transport::Tls => 2,
+        }]);
+        match client.remote.ip() {
+            std::net::IpAddr::V4(ip) => mac.update(&ip.octets()),
+            std::net::IpAddr::V6(ip) => mac.update(&ip.octets()),
+        }
+        mac.update(&client.remote.port().to_be_bytes());
+        let mut short = [0; NONCE_PARTS.1];
+        short.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_PARTS.1]);
+        short
+    }
+}
+
+impl IntegrityKey {
+    /// Username, realm and password are taken as they are: ours are ASCII, which SASLprep keeps.
+    pub fn new(username: &str, realm: &str, password: &str) -> Self {
+        let long_term =
+            MessageIntegrity::new_long_term_integrity(username.into(), realm.into(), password.into());
+        let mut key = [0; 16];
+        key.copy_from_slice(&long_term.0);
+        Self(key)
+    }
+
+    /// The codec's form, which adds MESSAGE-INTEGRITY to a message.
+    pub fn signer(&self) -> MessageIntegrity {
+        MessageIntegrity(self.0.to_vec())
+    }
+}
+
+impl fmt::Debug for NonceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NonceKey(…)")
+    }
+}
+
+impl fmt::Debug for IntegrityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IntegrityKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(addr: &str) -> ClientAddr {
+        ClientAddr::new(Transport::Udp, addr.parse().unwrap(), "45.0.0.10:3478".parse().unwrap())
+    }
+
+    #[test]
+    fn a_nonce_is_for_one_client_and_for_a_while() {
+        let start = Instant::now();
+        let nonces = NonceKey::new([7; 32], start);
+        let nonce = nonces.make(client("45.0.0.1:1000"), start);
+        assert_eq!(nonce.len(), 22);
+        assert!(nonces.recognises(&nonce, client("45.0.0.1:1000"), start + NONCE_LIFE));
+        assert!(!nonces.recognises(&nonce, client("45.0.0.1:1001"), start));
+        let late = start + NONCE_LIFE + Duration::from_secs(1);
+        assert!(!nonces.recognises(&nonce, client("45.0.0.1:1000"), late));
+    }
+
+    #[test]
+    fn a_nonce_from_before_a_restart_or_made_up_is_not_ours() {
+        let start = Instant::now();
+        let who = client("45.0.0.1:1000");
+        let nonce = NonceKey::new([7; 32], start).make(who, start);
+        let restarted = NonceKey::new([8; 32], start);
+        for nonce in [nonce.as_str(), "", "made up", &"A".repeat(22), &"A".repeat(500)] {
+            assert!(!restarted.recognises(nonce, who, start), "{nonce}");
+        }
+    }
+}

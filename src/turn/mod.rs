@@ -1,0 +1,29 @@
+//! The relay's decisions: STUN and TURN (RFC 8489, RFC 8656) as pure functions of bytes and a
+//! moment.
+//!
+//! The map, in the order a datagram meets it:
+//! [`server`] takes it; [`channel_data`] reads media in place; [`request`] reads everything else;
+//! [`auth`] asks who is there; [`opening`] and [`upkeep`] answer; [`allocation`] is what is kept of
+//! it, [`table`] how a worker finds it, [`exchange`] how other workers do; [`register`] and
+//! [`port`] say what is lent to whom; [`scope`] says who may be reached; [`reply`] and [`refusal`]
+//! are the answers; [`limit`] keeps strangers cheap.
+
+pub mod address;
+pub mod allocation;
+pub mod auth;
+pub mod channel_data;
+pub mod exchange;
+pub mod limit;
+pub mod opening;
+pub mod port;
+pub mod refusal;
+pub mod register;
+pub mod reply;
+pub mod request;
+pub mod scope;
+pub mod server;
+pub mod table;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;

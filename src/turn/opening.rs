@@ -1,0 +1,255 @@
+//! Allocate: from a wish to an allocation that exists (RFC 8656 §7.2).
+//!
+//! In `public` a real socket stands between the two: the success reply goes out only when the edge
+//! has bound it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::{ClientAddr, Family, RelayedAddr};
+use super::allocation::{Allocation, Listing, Pulse};
+use super::auth::Verified;
+use super::refusal::Refusal;
+use super::register::{Entry, Grant};
+use super::reply::Reply;
+use super::request::{Method, Parity, Request, Wants};
+use super::scope::Scope;
+use super::server::{Action, End, Server};
+use crate::clock::Now;
+use crate::credential::Holder;
+use crate::seat::RoomTag;
+
+/// An Allocate that waits for its sockets.
+#[derive(Debug)]
+pub struct Opening {
+    client: ClientAddr,
+    transaction: [u8; 12],
+    verified: Verified,
+    lifetime: Duration,
+    pulse: Arc<Pulse>,
+    grant: Grant,
+    /// Relayed addresses whose socket is still to be bound.
+    unbound: Vec<RelayedAddr>,
+    /// Further ports to try when one is in use by another program.
+    tries: u8,
+}
+
+/// Why a relay socket could not be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortError {
+    /// Another program has the port: another port may do.
+    InUse,
+    /// Nothing can be bound now, for lack of descriptors for example.
+    Unavailable,
+}
+
+/// RFC 8656 §3.2 and §7.2.
+const LIFETIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(3600);
+const TRIES: u8 = 8;
+
+impl Server {
+    /// Answers an Allocate; `None` where the answer waits for a socket.
+    pub(super) fn allocate(
+        &mut self,
+        client: ClientAddr,
+        request: &Request,
+        verified: &Verified,
+        now: Now,
+    ) -> Result<Option<Reply>, Refusal> {
+        if let Some(allocation) = self.table.of(&client) {
+            let again =
+                allocation.opened_by == request.transaction && *allocation.username == *verified.username;
+            return if again {
+                Ok(Some(success(allocation, now.instant)))
+            } else {
+                Err(Refusal::AllocationMismatch)
+            };
+        }
+        if self.opening.iter().any(|opening| opening.client == client) {
+            return Ok(None);
+        }
+        self.may_open(verified, now.unix)?;
+        let wanted = request.allocate()?;
+        let grant = self.grant(client, verified, &wanted.wants, now.instant)?;
+        let opening = Opening {
+            client,
+            transaction: request.transaction,
+            verified: verified.clone(),
+            lifetime: lifetime(wanted.lifetime),
+            pulse: grant.1,
+            unbound: grant.0.relayed.iter().copied().collect(),
+            // A kept neighbour cannot move along to another port.
+            tries: if grant.0.extras.reservation.is_some() { 0 } else { TRIES },
+            grant: grant.0,
+        };
+        match self.rules.scope {
+            Scope::Room => Ok(Some(self.open(opening, now.instant))),
+            Scope::Public(_) => {
+                self.actions.extend(opening.unbound.iter().copied().map(Action::OpenPort));
+                self.opening.push(opening);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The edge has tried to bind the socket of `relayed`.
+    pub fn port_opened(&mut self, relayed: RelayedAddr, outcome: Result<(), PortError>, now: Instant) {
+        let waits = |opening: &Opening| opening.unbound.contains(&relayed);
+        let Some(at) = self.opening.iter().position(waits) else { return };
+        let mut opening = self.opening.swap_remove(at);
+        opening.unbound.retain(|other| *other != relayed);
+        match outcome {
+            Ok(()) => {}
+            Err(PortError::InUse) if opening.tries > 0 && self.try_another(&mut opening, relayed, now) => {}
+            Err(_) => self.go_without(&mut opening, relayed),
+        }
+        if !opening.unbound.is_empty() {
+            self.opening.push(opening);
+        } else if opening.grant.relayed.iter().next().is_none() {
+            self.give_up(&opening);
+        } else {
+            let (client, key) = (opening.client, opening.verified.key.clone());
+            let reply = self.open(opening, now);
+            self.reply(client, reply.finish(Some(&key)));
+        }
+    }
+
+    /// An expired credential, or one of a seat that is gone, opens nothing more.
+    fn may_open(&self, verified: &Verified, unix: u64) -> Result<(), Refusal> {
+        let live = match verified.holder {
+            Holder::Seat(tag, seat) => self.live.contains(&(tag, seat)),
+            Holder::Tool(..) | Holder::Foreign(_) => true,
+        };
+        if live && verified.expiry > unix { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    }
+
+    /// Enters the allocation in the register and lends it its ports.
+    fn grant(
+        &mut self,
+        client: ClientAddr,
+        verified: &Verified,
+        wants: &Wants,
+        now: Instant,
+    ) -> Result<(Grant, Arc<Pulse>), Refusal> {
+        let pulse = Arc::new(Pulse::default());
+        pulse.beat(now, self.exchange.epoch);
+        let entry = Entry { worker: self.rules.worker, client, pulse: Arc::clone(&pulse) };
+        let exchange = Arc::clone(&self.exchange);
+        let mut register = exchange.register();
+        let grant = register.lend(wants, &verified.holder, &self.rules.relayed, &mut *self.chance, now)?;
+        let admitted = register.admit(&verified.holder, entry, self.rules.quota, now);
+        if admitted.is_err() {
+            grant.relayed.iter().for_each(|relayed| register.give_back(*relayed));
+        }
+        drop(register);
+        if let Some(gone) = admitted? {
+            self.make_way(&gone);
+        }
+        Ok((grant, pulse))
+    }
+
+    fn make_way(&mut self, gone: &Entry) {
+        if gone.worker == self.rules.worker {
+            self.close(&gone.client, End::GaveWay);
+        } else {
+            self.actions.push_back(Action::Evict { worker: gone.worker, client: gone.client });
+        }
+    }
+
+    fn open(&mut self, opening: Opening, now: Instant) -> Reply {
+        let tag = tag_of(&opening.verified.holder);
+        let listing = Arc::new(Listing::new(opening.client, tag, opening.grant.relayed));
+        let expires = now + opening.lifetime;
+        let allocation = Allocation {
+            id: self.next_id(),
+            listing: Arc::clone(&listing),
+            holder: opening.verified.holder,
+            username: opening.verified.username.into(),
+            key: opening.verified.key,
+            opened_by: opening.transaction,
+            expires,
+            lapsed: false,
+            pulse: opening.pulse,
+            deadline: expires,
+            extras: opening.grant.extras,
+        };
+        let reply = success(&allocation, now);
+        self.exchange.publish(&listing);
+        self.table.insert(allocation);
+        self.actions.push_back(Action::Opened { client: opening.client, relayed: opening.grant.relayed });
+        reply
+    }
+
+    /// Another port for one that is taken; `false` where there is none.
+    fn try_another(&mut self, opening: &mut Opening, taken: RelayedAddr, now: Instant) -> bool {
+        opening.tries -= 1;
+        let family = Family::of(taken.0.ip());
+        // EVEN-PORT may have been asked for; an even port suits everybody.
+        let parity = if taken.0.port().is_multiple_of(2) { Parity::Even } else { Parity::Any };
+        let exchange = Arc::clone(&self.exchange);
+        let mut register = exchange.register();
+        let wants = Wants::One { family, parity };
+        let other =
+            register.lend(&wants, &opening.verified.holder, &self.rules.relayed, &mut *self.chance, now);
+        // Given back only now, so that it is not picked again.
+        register.give_back(taken);
+        let Some(other) = other.ok().and_then(|grant| grant.relayed.of(family).copied()) else {
+            return false;
+        };
+        *opening.grant.relayed.of_mut(family) = Some(other);
+        opening.unbound.push(other);
+        self.actions.push_back(Action::OpenPort(other));
+        true
+    }
+
+    /// Goes on with the other family, where there is one.
+    fn go_without(&mut self, opening: &mut Opening, relayed: RelayedAddr) {
+        let family = Family::of(relayed.0.ip());
+        if opening.grant.relayed.of_mut(family).take().is_some() {
+            self.exchange.register().give_back(relayed);
+        }
+        if family == Family::V6 {
+            opening.grant.extras.second_family = Some(Refusal::InsufficientCapacity);
+        } else if let Some(other) = opening.grant.relayed.v6.take() {
+            // IPv4 is what ADDITIONAL-ADDRESS-FAMILY adds to; without it there is nothing to add.
+            opening.unbound.clear();
+            self.release(other);
+        }
+    }
+
+    fn give_up(&mut self, opening: &Opening) {
+        self.exchange.register().strike(&opening.verified.holder, opening.client);
+        let (client, transaction) = (opening.client, opening.transaction);
+        self.refuse(client, Method::Allocate, transaction, &Refusal::InsufficientCapacity, &opening.verified);
+    }
+}
+
+/// What an Allocate is answered, the first time and to a retransmission.
+fn success(allocation: &Allocation, now: Instant) -> Reply {
+    let mut reply = Reply::success_to(Method::Allocate, allocation.opened_by);
+    for relayed in allocation.listing.relayed.iter() {
+        reply = reply.relayed(*relayed);
+    }
+    if let Some(refusal) = &allocation.extras.second_family {
+        reply = reply.address_error(Family::V6, refusal);
+    }
+    if let Some(token) = allocation.extras.reservation {
+        reply = reply.reservation(token);
+    }
+    // Rounded up, so that a retransmission within the second gets the same answer.
+    let left = allocation.expires.saturating_duration_since(now) + Duration::from_millis(999);
+    reply.lifetime(left).mapped(allocation.listing.client.remote)
+}
+
+/// What is asked, within bounds; ten minutes where nothing is.
+pub(super) fn lifetime(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(*LIFETIMES.start()).clamp(*LIFETIMES.start(), *LIFETIMES.end())
+}
+
+/// The room of a holder; other software's ids are each a room of their own.
+fn tag_of(holder: &Holder) -> RoomTag {
+    match holder {
+        Holder::Seat(tag, _) | Holder::Tool(tag, _) => *tag,
+        Holder::Foreign(id) => RoomTag::of_foreign(id),
+    }
+}

@@ -1,0 +1,239 @@
+//! What is lent to whom: ports, ports kept for later, and how many allocations each holder has.
+//!
+//! One for all workers, so that a quota is a quota whichever worker the kernel picks.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::{ClientAddr, Families, Family, RelayedAddr};
+use super::allocation::{Extras, Pulse};
+use super::port::PortPool;
+use super::refusal::Refusal;
+use super::request::{Parity, Wants};
+use crate::credential::Holder;
+
+/// The books of a relay.
+#[derive(Debug)]
+pub struct Register {
+    v4: PortPool,
+    v6: PortPool,
+    reservations: Vec<Reservation>,
+    holders: HashMap<Holder, Vec<Entry>>,
+    total: u32,
+    epoch: Instant,
+}
+
+/// An allocation as the register knows it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which worker it belongs to.
+    pub worker: usize,
+    /// Whose it is.
+    pub client: ClientAddr,
+    /// When it was last heard.
+    pub pulse: Arc<Pulse>,
+}
+
+/// How many allocations there may be; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// For one holder.
+    pub user: u32,
+    /// In all.
+    pub total: u32,
+}
+
+/// What an Allocate is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The relayed addresses.
+    pub relayed: Families<RelayedAddr>,
+    /// A kept port, or why the second family is missing.
+    pub extras: Extras,
+}
+
+/// A port kept under a token (RFC 8656 §7.2).
+#[derive(Clone, Debug)]
+struct Reservation {
+    token: [u8; 8],
+    holder: Holder,
+    relayed: RelayedAddr,
+    expires: Instant,
+}
+
+/// An allocation silent for this long gives way when its holder wants another: old networks leave
+/// dead ones behind.
+const SILENT: Duration = Duration::from_secs(30);
+/// How long a reservation is kept (RFC 8656 §7.2).
+const RESERVATION_LIFE: Duration = Duration::from_secs(30);
+/// Ports one holder may have kept at a time.
+const RESERVATIONS: usize = 8;
+
+impl Register {
+    /// Nothing lent yet; silence counts from `epoch`.
+    pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], epoch: Instant) -> Self {
+        let pool = || PortPool::new(ports, excluded);
+        Self { v4: pool(), v6: pool(), reservations: Vec::new(), holders: HashMap::new(), total: 0, epoch }
+    }
+
+    /// Enters one more allocation of `holder`; returns the long-silent one it takes the place of,
+    /// which its worker must now end.
+    ///
+    /// # Errors
+    /// 486 where the holder has all it may have and all of them are in use; 508 where the box has
+    /// all it may have.
+    pub fn admit(
+        &mut self,
+        holder: &Holder,
+        entry: Entry,
+        quota: Quota,
+        now: Instant,
+    ) -> Result<Option<Entry>, Refusal> {
+        let held = self.holders.get(holder).map_or(0, Vec::len);
+        if quota.user != 0 && held >= quota.user as usize {
+            let gone = self.longest_silent(holder, now).ok_or(Refusal::QuotaReached)?;
+            self.strike(holder, gone.client);
+            self.enter(holder, entry);
+            return Ok(Some(gone));
+        }
+        if quota.total != 0 && self.total >= quota.total {
+            return Err(Refusal::InsufficientCapacity);
+        }
+        self.enter(holder, entry);
+        Ok(None)
+    }
+
+    /// Strikes an allocation out, if it is still in.
+    pub fn strike(&mut self, holder: &Holder, client: ClientAddr) {
+        let Some(entries) = self.holders.get_mut(holder) else { return };
+        let before = entries.len();
+        entries.retain(|entry| entry.client != client);
+        self.total -= (before - entries.len()) as u32;
+        if entries.is_empty() {
+            self.holders.remove(holder);
+        }
+    }
+
+    /// The allocations of `holder` that belong to `worker`.
+    pub fn held_by(&self, holder: &Holder, worker: usize) -> Vec<ClientAddr> {
+        let entries = self.holders.get(holder).into_iter().flatten();
+        entries.filter(|entry| entry.worker == worker).map(|entry| entry.client).collect()
+    }
+
+    /// How many allocations there are.
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Lends what is wanted, of the addresses in `lent`. `chance` picks ports and tokens.
+    ///
+    /// # Errors
+    /// 440 where there is no address of the family, 508 where no port is left, the token is not
+    /// good, or the holder has too many ports kept.
+    pub fn lend(
+        &mut self,
+        wants: &Wants,
+        holder: &Holder,
+        lent: &Families<IpAddr>,
+        chance: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> Result<Grant, Refusal> {
+        self.forget_reservations(now);
+        match wants {
+            Wants::One { family, parity } => self.lend_one(*family, *parity, holder, lent, chance, now),
+            Wants::Both { parity } => self.lend_both(*parity, holder, lent, chance, now),
+            Wants::Reserved(token) => self.lend_reserved(token, holder),
+        }
+    }
+
+    /// Takes a port back.
+    pub fn give_back(&mut self, relayed: RelayedAddr) {
+        self.pool(Family::of(relayed.0.ip())).give_back(relayed.0.port());
+    }
+
+    /// Ports that can still be lent, of both families; kept ones do not count.
+    pub fn free_ports(&mut self, now: Instant) -> usize {
+        self.forget_reservations(now);
+        self.v4.free() + self.v6.free()
+    }
+
+    fn enter(&mut self, holder: &Holder, entry: Entry) {
+        self.holders.entry(holder.clone()).or_default().push(entry);
+        self.total += 1;
+    }
+
+    fn longest_silent(&self, holder: &Holder, now: Instant) -> Option<Entry> {
+        let heard = |entry: &&Entry| entry.pulse.heard(self.epoch);
+        let longest = self.holders.get(holder)?.iter().min_by_key(heard)?;
+        (heard(&longest) + SILENT <= now).then(|| longest.clone())
+    }
+
+    fn lend_one(
+        &mut self,
+        family: Family,
+        parity: Parity,
+        holder: &Holder,
+        lent: &Families<IpAddr>,
+        chance: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> Result<Grant, Refusal> {
+        let ip = *lent.of(family).ok_or(Refusal::FamilyNotSupported)?;
+        let kept = self.reservations.iter().filter(|kept| kept.holder == *holder).count();
+        if parity == Parity::EvenAndNext && kept >= RESERVATIONS {
+            return Err(Refusal::InsufficientCapacity);
+        }
+        let port = self.pool(family).take(parity, chance()).ok_or(Refusal::InsufficientCapacity)?;
+        let mut grant = Grant { relayed: Families::default(), extras: Extras::default() };
+        *grant.relayed.of_mut(family) = Some(RelayedAddr(SocketAddr::new(ip, port)));
+        if parity == Parity::EvenAndNext {
+            let token = chance().to_be_bytes();
+            let relayed = RelayedAddr(SocketAddr::new(ip, port + 1));
+            let expires = now + RESERVATION_LIFE;
+            self.reservations.push(Reservation { token, holder: holder.clone(), relayed, expires });
+            grant.extras.reservation = Some(token);
+        }
+        Ok(grant)
+    }
+
+    fn lend_both(
+        &mut self,
+        parity: Parity,
+        holder: &Holder,
+        lent: &Families<IpAddr>,
+        chance: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> Result<Grant, Refusal> {
+        let mut grant = self.lend_one(Family::V4, parity, holder, lent, chance, now)?;
+        match self.lend_one(Family::V6, Parity::Any, holder, lent, chance, now) {
+            Ok(second) => grant.relayed.v6 = second.relayed.v6,
+            Err(refusal) => grant.extras.second_family = Some(refusal),
+        }
+        Ok(grant)
+    }
+
+    /// A token is good for the holder it was given to, once.
+    fn lend_reserved(&mut self, token: &[u8; 8], holder: &Holder) -> Result<Grant, Refusal> {
+        let kept = self.reservations.iter().position(|kept| kept.token == *token && kept.holder == *holder);
+        let kept = self.reservations.swap_remove(kept.ok_or(Refusal::InsufficientCapacity)?);
+        let mut relayed = Families::default();
+        *relayed.of_mut(Family::of(kept.relayed.0.ip())) = Some(kept.relayed);
+        Ok(Grant { relayed, extras: Extras::default() })
+    }
+
+    fn forget_reservations(&mut self, now: Instant) {
+        let (kept, expired): (Vec<_>, Vec<_>) =
+            self.reservations.drain(..).partition(|kept| kept.expires > now);
+        self.reservations = kept;
+        expired.into_iter().for_each(|gone| self.give_back(gone.relayed));
+    }
+
+    fn pool(&mut self, family: Family) -> &mut PortPool {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}

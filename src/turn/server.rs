@@ -1,0 +1,475 @@
+//! A TURN server that owns no socket: datagrams go in, deliveries and actions come out
+//! (RFC 8656).
+//!
+//! A packet either is media — then the answer is at most one [`Delivery`], found without a lock or
+//! an allocation of memory — or it is a request, whose effects wait in [`Server::poll_action`].
+//! Each worker has a `Server` of its own; what they know of each other is in the [`Exchange`].
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::address::{ClientAddr, Families, Family, PeerAddr, RelayedAddr, Transport};
+use super::allocation::{Allocation, AllocationId, Listing};
+use super::auth::{Gate, Verified};
+use super::channel_data::{self, Head};
+use super::exchange::Exchange;
+use super::limit::ReplyLimit;
+use super::opening::Opening;
+use super::refusal::Refusal;
+use super::register::Quota;
+use super::reply::Reply;
+use super::request::{Method, Request};
+use super::scope::{self, PeerFilter, Scope};
+use super::table::Table;
+use crate::clock::Now;
+use crate::credential::Holder;
+use crate::seat::{RoomTag, SeatId, SeatNews};
+
+/// What a server goes by; the same for all workers but for `worker`.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Which worker this is.
+    pub worker: usize,
+    /// The addresses lent, as clients are told them.
+    pub relayed: Families<IpAddr>,
+    /// Who may be reached.
+    pub scope: Scope,
+    /// How many allocations there may be.
+    pub quota: Quota,
+}
+
+/// One worker's half of the relay.
+pub struct Server {
+    pub(super) rules: Rules,
+    pub(super) gate: Gate,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) table: Table,
+    pub(super) opening: Vec<Opening>,
+    pub(super) live: HashSet<(RoomTag, SeatId)>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
+    pub(super) allocations_made: u64,
+    limit: Arc<ReplyLimit>,
+    indications_made: u64,
+}
+
+/// A packet to send on, its payload still where it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery<'p> {
+    /// To the client of an allocation, of this worker or another.
+    Client {
+        /// Where to.
+        to: ClientAddr,
+        /// What goes before the payload.
+        head: Head,
+        /// What was relayed.
+        payload: &'p [u8],
+    },
+    /// From a relayed port to a peer on the network (`public` only).
+    Peer {
+        /// From where.
+        from: RelayedAddr,
+        /// Where to.
+        to: PeerAddr,
+        /// What is relayed.
+        payload: &'p [u8],
+        /// The client asked for DONT-FRAGMENT.
+        dont_fragment: bool,
+    },
+}
+
+/// What the edge is to do, or may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send these bytes to a client.
+    Reply {
+        /// Where to.
+        to: ClientAddr,
+        /// A STUN message.
+        bytes: Vec<u8>,
+    },
+    /// Bind a real socket for this relayed address and tell [`Server::port_opened`].
+    OpenPort(RelayedAddr),
+    /// Close it.
+    ClosePort(RelayedAddr),
+    /// Another worker's allocation has to give way: tell its [`Server::evict`].
+    Evict {
+        /// Which worker.
+        worker: usize,
+        /// Whose allocation.
+        client: ClientAddr,
+    },
+    /// An allocation has begun.
+    Opened {
+        /// Whose.
+        client: ClientAddr,
+        /// What it was lent.
+        relayed: Families<RelayedAddr>,
+    },
+    /// An allocation has ended.
+    Closed {
+        /// Whose it was.
+        client: ClientAddr,
+        /// Why.
+        end: End,
+    },
+}
+
+/// Why an allocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Not refreshed in time, or silent after its seat lapsed.
+    Expired,
+    /// Its client asked for it.
+    Deleted,
+    /// Its seat was given up.
+    SeatLeft,
+    /// It had been silent and its holder wanted another.
+    GaveWay,
+    /// Its client's stream was closed.
+    Disconnected,
+}
+
+impl Server {
+    /// `chance` gives unpredictable numbers: ports and tokens are picked with it.
+    pub fn new(
+        rules: Rules,
+        gate: Gate,
+        exchange: Arc<Exchange>,
+        limit: Arc<ReplyLimit>,
+        chance: Box<dyn FnMut() -> u64 + Send>,
+    ) -> Self {
+        Self {
+            rules,
+            gate,
+            table: Table::new(exchange.epoch),
+            exchange,
+            opening: Vec::new(),
+            live: HashSet::new(),
+            actions: VecDeque::new(),
+            chance,
+            allocations_made: 0,
+            limit,
+            indications_made: 0,
+        }
+    }
+
+    /// Takes one datagram, or one message of a stream, from a client.
+    pub fn handle<'p>(&mut self, client: ClientAddr, bytes: &'p [u8], now: Now) -> Option<Delivery<'p>> {
+        if client.remote.port() == 0 || client.remote == client.local {
+            return None;
+        }
+        if channel_data::is_channel_data(bytes) {
+            return self.channel_data(client, bytes, now.instant);
+        }
+        if channel_data::is_send_indication(bytes) {
+            return self.send_indication(client, bytes, now.instant);
+        }
+        if let Some(request) = Request::parse(bytes) {
+            self.request(client, request, now);
+        }
+        None
+    }
+
+    /// Takes one datagram that a peer sent to a real relayed port (RFC 8656 §11.3).
+    pub fn handle_peer<'p>(
+        &mut self,
+        relayed: RelayedAddr,
+        peer: PeerAddr,
+        payload: &'p [u8],
+        now: Instant,
+    ) -> Option<Delivery<'p>> {
+        let transaction = self.next_transaction();
+        let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
+        let listing = listing.as_ref()?;
+        let head = listing.head(RelayedAddr(peer.0), payload.len(), transaction, now)?;
+        Some(Delivery::Client { to: listing.client, head, payload })
+    }
+
+    /// What is to be done next, until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Ends what has run out by `now`.
+    pub fn advance(&mut self, now: Instant) {
+        while let Some(client) = self.table.next_ended(now) {
+            self.close(&client, End::Expired);
+        }
+    }
+
+    /// When [`Self::advance`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.table.next_deadline()
+    }
+
+    /// Takes note of a seat's life.
+    pub fn seat(&mut self, news: SeatNews) {
+        match news {
+            SeatNews::Opened(tag, seat) => {
+                self.live.insert((tag, seat));
+                self.each_held_by(tag, seat, |server, client| {
+                    server.table.change(client, |allocation| allocation.lapsed = false);
+                });
+            }
+            SeatNews::Left(tag, seat) => {
+                self.live.remove(&(tag, seat));
+                self.each_held_by(tag, seat, |server, client| server.close(client, End::SeatLeft));
+            }
+            SeatNews::Lapsed(tag, seat) => {
+                self.live.remove(&(tag, seat));
+                self.each_held_by(tag, seat, |server, client| {
+                    server.table.change(client, |allocation| allocation.lapsed = true);
+                });
+            }
+        }
+    }
+
+    /// Ends an allocation that gives way to another of its holder.
+    pub fn evict(&mut self, client: &ClientAddr) {
+        self.close(client, End::GaveWay);
+    }
+
+    /// Ends what a stream's end leaves behind.
+    pub fn disconnected(&mut self, client: &ClientAddr) {
+        self.close(client, End::Disconnected);
+    }
+
+    /// The box's own addresses have changed: permissions that this forbids are taken back.
+    pub fn own_addresses(&mut self, own: Vec<IpAddr>) {
+        let Scope::Public(filter) = &mut self.rules.scope else { return };
+        filter.own = own;
+        let (scope, relayed) = (&self.rules.scope, &self.rules.relayed);
+        for listing in self.table.listings_mut() {
+            let mut changed = Listing::clone(listing);
+            if changed.revoke(|peer| scope.permits(peer, relayed)) {
+                *listing = Arc::new(changed);
+                self.exchange.publish(listing);
+            }
+        }
+    }
+
+    /// How many allocations this worker has.
+    pub fn allocations(&self) -> usize {
+        self.table.len()
+    }
+
+    fn channel_data<'p>(
+        &mut self,
+        client: ClientAddr,
+        bytes: &'p [u8],
+        now: Instant,
+    ) -> Option<Delivery<'p>> {
+        let (channel, payload) = channel_data::parse_channel_data(bytes)?;
+        let transaction = self.next_transaction();
+        let from = self.heard(&client, now)?;
+        let peer = from.peer_on(channel, now)?;
+        self.relay(from, peer, payload, false, transaction, now)
+    }
+
+    fn send_indication<'p>(
+        &mut self,
+        client: ClientAddr,
+        bytes: &'p [u8],
+        now: Instant,
+    ) -> Option<Delivery<'p>> {
+        let sent = channel_data::parse_send_indication(bytes)?;
+        let transaction = self.next_transaction();
+        let from = self.heard(&client, now)?;
+        self.relay(from, sent.peer, sent.payload, sent.dont_fragment, transaction, now)
+    }
+
+    /// The allocation of a client that has just been heard.
+    fn heard(&self, client: &ClientAddr, now: Instant) -> Option<&Listing> {
+        let allocation = self.table.of(client)?;
+        if allocation.expires <= now {
+            return None;
+        }
+        allocation.pulse.beat(now, self.exchange.epoch);
+        Some(&allocation.listing)
+    }
+
+    /// Hands a payload on, inside the process where the peer is one of our relayed addresses.
+    fn relay<'p>(
+        &self,
+        from: &Listing,
+        peer: PeerAddr,
+        payload: &'p [u8],
+        dont_fragment: bool,
+        transaction: [u8; 12],
+        now: Instant,
+    ) -> Option<Delivery<'p>> {
+        let ip = peer.0.ip();
+        let relayed = *from.relayed.of(Family::of(ip))?;
+        if !from.permits(ip, now) {
+            return None;
+        }
+        if scope::is_relayed(ip, &self.rules.relayed) {
+            let target = self.exchange.at(Family::of(ip), peer.0.port());
+            if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
+                let head = target.head(relayed, payload.len(), transaction, now)?;
+                return Some(Delivery::Client { to: target.client, head, payload });
+            }
+        }
+        self.may_leave(peer).then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })
+    }
+
+    /// Whether an allocation of `tag` may reach `target` inside the process.
+    pub(super) fn meets(&self, tag: RoomTag, target: &Listing) -> bool {
+        matches!(self.rules.scope, Scope::Public(_)) || target.tag == tag
+    }
+
+    /// Whether packets to `peer`, which no allocation of ours answers to, may go out on the
+    /// network.
+    pub(super) fn may_leave(&self, peer: PeerAddr) -> bool {
+        match &self.rules.scope {
+            Scope::Room => false,
+            Scope::Public(filter) => filter_passes(filter, &self.rules.relayed, peer.0),
+        }
+    }
+
+    fn request(&mut self, client: ClientAddr, mut request: Request, now: Now) {
+        if request.method == Method::Binding {
+            return self.binding(client, &request, now.instant);
+        }
+        match self.authenticate(client, &mut request, now.instant) {
+            Err(refusal) => self.refuse_stranger(client, &request, &refusal, now.instant),
+            Ok(verified) => self.answer(client, &request, &verified, now),
+        }
+    }
+
+    /// RFC 8489 §12.
+    fn binding(&mut self, client: ClientAddr, request: &Request, now: Instant) {
+        if let Err(refusal) = request.refuse_unknown() {
+            return self.refuse_stranger(client, request, &refusal, now);
+        }
+        if self.may_answer_stranger(client, now) {
+            self.reply(client, Reply::success(request).mapped(client.remote).finish(None));
+        }
+    }
+
+    fn authenticate(
+        &self,
+        client: ClientAddr,
+        request: &mut Request,
+        now: Instant,
+    ) -> Result<Verified, Refusal> {
+        let known = self.table.of(&client).map(|allocation| (&*allocation.username, &allocation.key));
+        self.gate.verify(request, client, known, now)
+    }
+
+    fn answer(&mut self, client: ClientAddr, request: &Request, verified: &Verified, now: Now) {
+        let outcome = request.refuse_unknown().and_then(|()| match request.method {
+            Method::Allocate => self.allocate(client, request, verified, now),
+            Method::Refresh => self.refresh(client, request, verified, now.instant).map(Some),
+            Method::CreatePermission => {
+                self.create_permission(client, request, verified, now.instant).map(Some)
+            }
+            Method::ChannelBind => self.channel_bind(client, request, verified, now.instant).map(Some),
+            Method::Binding => Ok(None),
+        });
+        match outcome {
+            Ok(Some(reply)) => self.reply(client, reply.finish(Some(&verified.key))),
+            Ok(None) => {}
+            Err(refusal) if refusal.challenges() => {
+                self.refuse_stranger(client, request, &refusal, now.instant)
+            }
+            Err(refusal) => self.refuse(client, request.method, request.transaction, &refusal, verified),
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        client: ClientAddr,
+        method: Method,
+        transaction: [u8; 12],
+        refusal: &Refusal,
+        verified: &Verified,
+    ) {
+        self.reply(client, Reply::refusal(method, transaction, refusal).finish(Some(&verified.key)));
+    }
+
+    fn refuse_stranger(&mut self, client: ClientAddr, request: &Request, refusal: &Refusal, now: Instant) {
+        if !self.may_answer_stranger(client, now) {
+            return;
+        }
+        let mut reply = Reply::refusal(request.method, request.transaction, refusal);
+        if refusal.challenges() {
+            reply = reply.challenge(self.gate.realm(), &self.gate.nonce(client, now));
+        }
+        self.reply(client, reply.finish(None));
+    }
+
+    /// A stream has shown that it is where it says; a datagram may be forged.
+    fn may_answer_stranger(&self, client: ClientAddr, now: Instant) -> bool {
+        client.transport != Transport::Udp || self.limit.allows(client.remote.ip(), now)
+    }
+
+    pub(super) fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
+        self.actions.push_back(Action::Reply { to, bytes });
+    }
+
+    pub(super) fn close(&mut self, client: &ClientAddr, end: End) {
+        let Some(allocation) = self.table.remove(client) else { return };
+        for &relayed in allocation.listing.relayed.iter() {
+            self.release(relayed);
+        }
+        self.exchange.register().strike(&allocation.holder, *client);
+        self.actions.push_back(Action::Closed { client: *client, end });
+    }
+
+    /// Ends one relayed address: nobody reaches it, its socket closes, its port can be lent again.
+    pub(super) fn release(&mut self, relayed: RelayedAddr) {
+        self.exchange.withdraw(relayed);
+        self.exchange.register().give_back(relayed);
+        if matches!(self.rules.scope, Scope::Public(_)) {
+            self.actions.push_back(Action::ClosePort(relayed));
+        }
+    }
+
+    pub(super) fn allocation_of(
+        &self,
+        client: &ClientAddr,
+        verified: &Verified,
+    ) -> Result<&Allocation, Refusal> {
+        let allocation = self.table.of(client).ok_or(Refusal::AllocationMismatch)?;
+        if *allocation.username == *verified.username {
+            Ok(allocation)
+        } else {
+            Err(Refusal::WrongCredentials)
+        }
+    }
+
+    pub(super) fn next_id(&mut self) -> AllocationId {
+        self.allocations_made += 1;
+        AllocationId(self.allocations_made)
+    }
+
+    fn each_held_by(&mut self, tag: RoomTag, seat: SeatId, deed: impl Fn(&mut Self, &ClientAddr)) {
+        let held = self.exchange.register().held_by(&Holder::Seat(tag, seat), self.rules.worker);
+        held.iter().for_each(|client| deed(self, client));
+    }
+
+    /// Varied, not secret: nobody answers an indication.
+    fn next_transaction(&mut self) -> [u8; 12] {
+        self.indications_made = self.indications_made.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut transaction = [0; 12];
+        transaction[..8].copy_from_slice(&self.indications_made.to_be_bytes());
+        transaction
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("rules", &self.rules).field("allocations", &self.table.len()).finish()
+    }
+}
+
+fn filter_passes(filter: &PeerFilter, relayed: &Families<IpAddr>, peer: SocketAddr) -> bool {
+    let lent = scope::is_relayed(peer.ip(), relayed);
+    let allowed = if lent { filter.allows(peer.ip()) } else { filter.permits(peer.ip()) };
+    allowed && peer.port() != 0 && !filter.is_listener(peer)
+}

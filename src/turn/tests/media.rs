@@ -1,0 +1,111 @@
+//! Packets between two seats, handed over inside the process.
+
+use super::*;
+
+#[test]
+fn packets_reach_the_other_seat_and_nobody_elses_room() {
+    let mut stage = Stage::new();
+    let ((one, relayed), (other, peer)) = stage.pair();
+    let (to, from) = (other.addr.remote, relayed);
+    assert_eq!(stage.indicate(&one, peer, b"hi"), Some(Sent::Data { to, from, payload: b"hi".to_vec() }));
+    let (stranger, away) = stage.allocated("45.0.3.3:3003", 2, 3);
+    stage.permit(&stranger, peer);
+    assert_eq!(stage.indicate(&stranger, peer, b"psst"), None);
+    assert_eq!(stage.bind(&stranger, 0x4000, peer), 403);
+    assert_eq!(stage.indicate(&one, away, b"psst"), None);
+}
+
+#[test]
+fn a_channel_on_either_side_shortens_that_side() {
+    let mut stage = Stage::new();
+    let ((one, relayed), (other, peer)) = stage.pair();
+    assert_eq!(stage.bind(&one, 0x4000, peer), 0);
+    let (to, payload) = (other.addr.remote, b"media".to_vec());
+    let got = stage.channel_data(&one, 0x4000, b"media");
+    assert_eq!(got, Some(Sent::Data { to, from: relayed, payload: payload.clone() }));
+    assert_eq!(stage.bind(&other, 0x5000, relayed), 0);
+    let got = stage.channel_data(&one, 0x4000, b"media");
+    assert_eq!(got, Some(Sent::Channel { to, number: 0x5000, payload: payload.clone() }));
+    let back = stage.indicate(&other, relayed, b"media");
+    assert_eq!(back, Some(Sent::Channel { to: one.addr.remote, number: 0x4000, payload }));
+    assert_eq!(stage.channel_data(&one, 0x4001, b"unbound"), None);
+}
+
+#[test]
+fn permissions_are_needed_on_both_sides_and_end_after_five_minutes() {
+    let mut stage = Stage::new();
+    let (one, relayed) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let (other, peer) = stage.allocated("45.0.2.2:2002", 1, 2);
+    assert_eq!(stage.indicate(&one, peer, b"x"), None);
+    stage.permit(&one, peer);
+    assert_eq!(stage.indicate(&one, peer, b"x"), None, "the other side has not permitted us");
+    assert_eq!(stage.bind(&other, 0x4000, relayed), 0);
+    assert!(stage.indicate(&one, peer, b"x").is_some(), "a channel brings its permission");
+    stage.advance(minutes(4));
+    stage.permit(&one, peer);
+    stage.advance(minutes(1));
+    assert_eq!(stage.indicate(&one, peer, b"x"), None, "the other's permission has ended, its channel not");
+}
+
+#[test]
+fn a_relayed_address_of_ones_own_can_be_reached() {
+    let mut stage = Stage::new();
+    let (client, relayed) = stage.allocated("45.0.1.1:1001", 1, 1);
+    stage.permit(&client, relayed);
+    let to = client.addr.remote;
+    let looped = stage.indicate(&client, relayed, b"me");
+    assert_eq!(looped, Some(Sent::Data { to, from: relayed, payload: b"me".to_vec() }));
+}
+
+#[test]
+fn a_room_reaches_nothing_outside_the_process() {
+    let mut stage = Stage::new();
+    let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    for peer in ["8.8.8.8:53", "127.0.0.1:3478", "45.0.0.10:3478", "192.0.0.9:50000"] {
+        assert_eq!(stage.ask_peer(&client, wire::METHOD_CREATE_PERMISSION, addr(peer)).code(), 403, "{peer}");
+        assert_eq!(stage.bind(&client, 0x4000, addr(peer)), 403, "{peer}");
+        assert_eq!(stage.indicate(&client, addr(peer), b"x"), None, "{peer}");
+    }
+    assert_eq!(stage.bind(&client, 0x4000, addr("192.0.0.8:50000")), 403, "nobody has that port");
+}
+
+#[test]
+fn empty_and_large_payloads_arrive_whole() {
+    let mut stage = Stage::new();
+    let ((one, _), (_, peer)) = stage.pair();
+    for length in [0, 1, 2, 3, 1500, 9000, 60_000] {
+        let payload = vec![7; length];
+        let Some(Sent::Data { payload: got, .. }) = stage.indicate(&one, peer, &payload) else {
+            panic!("{length} bytes lost");
+        };
+        assert_eq!(got, payload);
+    }
+}
+
+#[test]
+fn packets_to_an_ended_allocation_are_dropped() {
+    let mut stage = Stage::new();
+    let ((one, _), (other, peer)) = stage.pair();
+    stage.ask(&other, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &[0; 4])]);
+    assert_eq!(stage.indicate(&one, peer, b"x"), None);
+    assert_eq!(stage.indicate(&other, peer, b"x"), None);
+}
+
+#[test]
+fn a_packet_crosses_from_one_worker_to_another() {
+    let mut stage = Stage::new();
+    let (one, relayed) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let rules = Rules { worker: 1, ..stage.server.rules.clone() };
+    let (gate, exchange) = (stage.server.gate.clone(), Arc::clone(&stage.server.exchange));
+    let limit = Arc::new(ReplyLimit::new(0, stage.start));
+    let mut second = Server::new(rules, gate, exchange, limit, Box::new(|| 77));
+    std::mem::swap(&mut stage.server, &mut second);
+    let (other, peer) = stage.allocated("45.0.2.2:2002", 1, 2);
+    stage.permit(&other, relayed);
+    assert_eq!(stage.bind(&other, 0x4000, relayed), 0);
+    std::mem::swap(&mut stage.server, &mut second);
+    stage.permit(&one, peer);
+    let to = other.addr.remote;
+    let got = stage.indicate(&one, peer, b"across");
+    assert_eq!(got, Some(Sent::Channel { to, number: 0x4000, payload: b"across".to_vec() }));
+}

@@ -1,0 +1,80 @@
+//! The seat rules the relay.
+
+use super::*;
+use crate::turn::server::End;
+
+fn allocate(stage: &mut Stage, client: &Client) -> u16 {
+    stage.ask(client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]).code()
+}
+
+#[test]
+fn a_credential_of_a_seat_that_is_gone_opens_nothing() {
+    let mut stage = Stage::new();
+    let client = stage.client("45.0.1.1:1001", &Holder::Seat(room(1), seat(1)));
+    assert_eq!(allocate(&mut stage, &client), 401);
+    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
+    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
+    assert_eq!(allocate(&mut stage, &client), 401);
+    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
+    assert_eq!(allocate(&mut stage, &client), 0);
+}
+
+#[test]
+fn tools_and_other_software_need_no_seat() {
+    let mut stage = Stage::new();
+    let tool = stage.client("45.0.1.1:1001", &Holder::Tool(room(1), seat(1)));
+    assert_eq!(allocate(&mut stage, &tool), 0);
+    let foreign = stage.client("45.0.1.1:1002", &Holder::Foreign("bob".into()));
+    assert_eq!(allocate(&mut stage, &foreign), 0);
+}
+
+#[test]
+fn leaving_ends_the_allocations_at_once() {
+    let mut stage = Stage::new();
+    let ((one, _), (other, _)) = stage.pair();
+    stage.server.seat(SeatNews::Left(room(1), seat(1)));
+    stage.collect();
+    assert_eq!(stage.server.allocations(), 1);
+    assert_eq!(stage.events.last(), Some(&Action::Closed { client: one.addr, end: End::SeatLeft }));
+    assert!(stage.server.table.of(&other.addr).is_some());
+}
+
+#[test]
+fn a_lapsed_seats_allocation_lives_while_the_call_runs_and_ends_when_silent() {
+    let mut stage = Stage::new();
+    let ((one, _), (_, peer)) = stage.pair();
+    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
+    for _ in 0..5 {
+        stage.advance(Duration::from_secs(45));
+        assert!(stage.indicate(&one, peer, b"media").is_some());
+    }
+    stage.advance(Duration::from_secs(59));
+    assert!(stage.server.table.of(&one.addr).is_some());
+    stage.advance(Duration::from_secs(2));
+    assert!(stage.server.table.of(&one.addr).is_none());
+}
+
+#[test]
+fn a_seat_taken_back_no_longer_ends_in_silence() {
+    let mut stage = Stage::new();
+    let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
+    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
+    stage.advance(minutes(5));
+    assert!(stage.server.table.of(&client.addr).is_some());
+}
+
+#[test]
+fn a_call_that_outlives_its_credential_is_not_cut() {
+    let mut stage = Stage::new();
+    let (mut client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    for _ in 0..10 {
+        client = stage.renewed(&client);
+        let refreshed = stage.ask(&client, wire::METHOD_REFRESH, &[]);
+        assert_eq!(refreshed.code(), 0);
+        stage.advance(minutes(9));
+    }
+    let again = Client { addr: ClientAddr::new(Transport::Udp, addr("45.0.1.1:1009"), addr(BOX)), ..client };
+    let again = stage.renewed(&again);
+    assert_eq!(allocate(&mut stage, &again), 401);
+}

@@ -1,0 +1,136 @@
+//! What those get who have shown nothing: little, or nothing.
+
+use super::*;
+
+fn stranger(stage: &Stage) -> Client {
+    stage.client("45.0.9.9:999", &Holder::Foreign("nobody".into()))
+}
+
+fn unsigned(stage: &mut Stage, message: &Message) -> Option<Answer> {
+    let client = stranger(stage);
+    stage.send(&client, &message.raw)
+}
+
+#[test]
+fn a_binding_is_answered_with_the_clients_address() {
+    let mut stage = Stage::new();
+    let answer = unsigned(&mut stage, &message(wire::METHOD_BINDING, [3; 12], &[])).unwrap();
+    assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("45.0.9.9:999")));
+    assert_eq!(answer.message.transaction_id.0, [3; 12]);
+    assert!(answer.bytes.len() <= 32, "1.6 times 20 bytes");
+}
+
+#[test]
+fn a_401_is_less_than_three_times_its_request_and_stores_nothing() {
+    let mut stage = Stage::new();
+    let request = message(wire::METHOD_ALLOCATE, [3; 12], &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
+    assert_eq!(request.raw.len(), 28);
+    let answer = unsigned(&mut stage, &request).unwrap();
+    assert_eq!(answer.code(), 401);
+    assert_eq!(answer.value(attr::ATTR_REALM), Some(b"webrtc-box".to_vec()));
+    assert!(answer.bytes.len() <= 3 * 28, "{}", answer.bytes.len());
+    assert!(stage.server.table.is_empty());
+}
+
+#[test]
+fn what_is_not_a_request_of_ours_is_not_answered() {
+    let mut stage = Stage::new();
+    let client = stranger(&stage);
+    let request = message(wire::METHOD_BINDING, [3; 12], &[]);
+    let of_class = |class| {
+        let mut other = request.clone();
+        other.set_type(MessageType::new(wire::METHOD_BINDING, class));
+        other.raw
+    };
+    let mut cookie = request.raw.clone();
+    cookie[4] ^= 1;
+    let mut trailing = request.raw.clone();
+    trailing.push(0);
+    let mut method = request.clone();
+    method.set_type(MessageType::new(wire::METHOD_CONNECT, wire::CLASS_REQUEST));
+    let silent: [&[u8]; 10] = [
+        &of_class(wire::CLASS_SUCCESS_RESPONSE),
+        &of_class(wire::CLASS_ERROR_RESPONSE),
+        &of_class(wire::CLASS_INDICATION),
+        &cookie,
+        &trailing,
+        &method.raw,
+        &request.raw[..19],
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0xff; 100],
+    ];
+    for bytes in silent {
+        assert!(stage.send(&client, bytes).is_none(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_wrong_fingerprint_is_not_answered_and_a_right_one_is() {
+    let mut stage = Stage::new();
+    let mut request = message(wire::METHOD_BINDING, [3; 12], &[]);
+    stun::fingerprint::FINGERPRINT.add_to(&mut request).unwrap();
+    assert!(unsigned(&mut stage, &request).is_some());
+    *request.raw.last_mut().unwrap() ^= 1;
+    assert!(unsigned(&mut stage, &request).is_none());
+}
+
+#[test]
+fn port_0_and_our_own_address_are_never_answered() {
+    let mut stage = Stage::new();
+    let request = message(wire::METHOD_BINDING, [3; 12], &[]);
+    for from in ["45.0.9.9:0", BOX] {
+        let client = stage.client(from, &Holder::Foreign("nobody".into()));
+        assert!(stage.send(&client, &request.raw).is_none(), "{from}");
+    }
+}
+
+#[test]
+fn an_ipv4_client_on_an_ipv6_socket_is_an_ipv4_client() {
+    let mut stage = Stage::new();
+    let mapped = stage.client("[::ffff:45.0.9.9]:999", &Holder::Foreign("nobody".into()));
+    let answer = stage.send(&mapped, &message(wire::METHOD_BINDING, [3; 12], &[]).raw).unwrap();
+    assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("45.0.9.9:999")));
+}
+
+/// RFC 5769 §2.4: a request with long-term credentials. Its username is not in our form, so the
+/// vector is held against the parser and the key, not the server.
+#[test]
+fn the_long_term_vector_of_rfc_5769_verifies() {
+    let bytes: Vec<u8> = [
+        "000100602112a44278ad3433c6ad72c029da412e00060012e3839ee38388e383aae38383e382af",
+        "e382b900000015001c662f2f3439396b39353464364f4c33346f4c394653547679",
+        "363473410014000b6578616d706c652e6f7267000008001",
+        "4f67024656dd64a3e02b8e0712e85c9a28ca89666",
+    ]
+    .concat()
+    .as_bytes()
+    .chunks(2)
+    .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+    .collect();
+    let mut request = crate::turn::request::Request::parse(&bytes).unwrap();
+    let claim = request.claim().unwrap();
+    assert_eq!(claim.username, "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}");
+    assert_eq!((claim.realm.as_str(), claim.nonce.as_str()), ("example.org", "f//499k954d6OL34oL9FSTvy64sA"));
+    let key = IntegrityKey::new(&claim.username, &claim.realm, "TheMatrIX");
+    assert!(request.integrity_holds(&key.signer().0));
+    assert!(!request.integrity_holds(&IntegrityKey::new(&claim.username, &claim.realm, "other").signer().0));
+}
+
+/// RFC 5769 §2.1: the sample request carries FINGERPRINT; §2.2's address is read by our parser.
+#[test]
+fn the_fingerprint_and_address_vectors_of_rfc_5769_hold() {
+    let response: Vec<u8> = [
+        "0101003c2112a442b7e7a701bc34d686fa87dfae8022000b7465737420766563746f7220",
+        "002000080001a147e112a643000800142b91f599fd9e90c38c7489f92af9ba53f06be7d7",
+        "80280004c07d4c96",
+    ]
+    .concat()
+    .as_bytes()
+    .chunks(2)
+    .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+    .collect();
+    let answer = Answer::read(response);
+    assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("192.0.2.1:32853")));
+    assert!(stun::fingerprint::FINGERPRINT.check(&answer.message).is_ok());
+}
