@@ -51,13 +51,23 @@ npm_packages() {
 
 # --- what the machine must have -------------------------------------------------------------------------
 
+# Installs what the stages given need and the machine lacks; does nothing when all is there.
 debian_packages() {
-  local missing=() package
-  command -v node >/dev/null || missing+=(nodejs)
-  command -v npm >/dev/null || missing+=(npm)
+  local stage missing=() wanted=() package
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
-  for package in chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei coturn nftables iproute2; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  for stage in "$@"; do
+    case $stage in
+      page | types) wanted+=(node npm) ;;
+      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
+      nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;
+    esac
+  done
+  for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do
+    case $package in
+      node) command -v node >/dev/null || missing+=(nodejs) ;;
+      npm) command -v npm >/dev/null || missing+=(npm) ;;
+      *) dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package") ;;
+    esac
   done
   ((${#missing[@]})) || return 0
   if ! command -v apt-get >/dev/null; then
@@ -113,7 +123,7 @@ for stage in "$@"; do
 done
 (($#)) || set -- "${STAGES[@]}"
 mkdir -p "$LOGS"
-debian_packages </dev/null || echo "going on without"
+debian_packages "$@" </dev/null || echo "going on without"
 for stage in "$@"; do run_stage "$stage"; done
 
 printf '\n=== summary ===\n'

@@ -37,7 +37,6 @@ export async function makeSeat(kind, options) {
       await page.goto(url, { waitUntil: 'domcontentloaded', timeout: 30_000 });
     },
 
-    /** Reloads; where the page then stands at the door again, goes in again. */
     async reload() {
       await page.reload({ waitUntil: 'domcontentloaded', timeout: 30_000 });
     },
@@ -68,10 +67,15 @@ export async function makeSeat(kind, options) {
 
     leave: () => seat.click('#btnLeave'),
 
-    /** A person's click: the pointer moves there first, which also brings the bars back. */
+    /** Moves the pointer a little, which brings back what had stepped aside. */
+    async touch() {
+      await page.mouse.move(300, 300);
+      await page.mouse.move(340, 320);
+    },
+
+    /** A person's click. */
     async click(selector) {
-      await page.mouse.move(5, 5);
-      await page.mouse.move(60, 60);
+      await seat.touch();
       await page.waitForSelector(selector, { visible: true, timeout: 15_000 });
       await page.click(selector);
     },
