@@ -5,9 +5,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::addresses::NoPublicAddress;
 use crate::config::SettingsError;
 use crate::state::StateError;
 use crate::tls::TlsError;
+use crate::web::PageError;
 
 /// Ends the process before it serves anybody. `Display` is one line.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub enum StartError {
     State(StateError),
     /// The certificate or its key cannot be used.
     Tls(TlsError),
+    /// The folder of the page cannot be served.
+    Page(PageError),
+    /// Nothing says how the relay is seen from outside.
+    Address(NoPublicAddress),
     /// A listener's address cannot be bound.
     Bind {
         /// The setting that names the port.
@@ -42,6 +48,8 @@ impl fmt::Display for StartError {
             Self::Settings(error) => error.fmt(f),
             Self::State(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
+            Self::Page(error) => error.fmt(f),
+            Self::Address(error) => error.fmt(f),
             Self::Bind { setting, address, source } => bind_sentence(f, setting, *address, source),
             Self::System { deed, source } => write!(f, "cannot {deed}: {}", why(source)),
         }
@@ -98,6 +106,8 @@ impl Error for StartError {
             Self::Settings(error) => error.source(),
             Self::State(error) => error.source(),
             Self::Tls(error) => error.source(),
+            Self::Page(error) => error.source(),
+            Self::Address(_) => None,
             Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
         }
     }
@@ -112,6 +122,18 @@ impl From<SettingsError> for StartError {
 impl From<StateError> for StartError {
     fn from(error: StateError) -> Self {
         Self::State(error)
+    }
+}
+
+impl From<PageError> for StartError {
+    fn from(error: PageError) -> Self {
+        Self::Page(error)
+    }
+}
+
+impl From<NoPublicAddress> for StartError {
+    fn from(error: NoPublicAddress) -> Self {
+        Self::Address(error)
     }
 }
 

@@ -1,4 +1,12 @@
 //! webrtc-box: a video call for two in one process.
+//!
+//! It serves the call page and its signaling over HTTPS and WSS, and is its own STUN/TURN relay.
+//!
+//! The map: [`config`] turns what was typed into [`config::Settings`]; [`start()`] makes a
+//! [`Running`] box of them. Two wings never meet except there: [`web`] with [`signaling`] (who
+//! sits in which room), and [`relay`] with [`turn`] (whose packets go where). What both know is in
+//! [`seat`] and [`credential`]. [`signaling`], [`turn`], [`seat`] and [`credential`] hold no socket,
+//! no clock and no random source.
 #![warn(missing_docs)]
 
 pub mod addresses;
@@ -11,10 +19,11 @@ pub mod greeting;
 pub mod ops;
 pub mod relay;
 pub mod seat;
+pub mod signaling;
+mod start;
 pub mod state;
 pub mod tls;
 pub mod turn;
+pub mod web;
 
-// Stands in until the listeners exist.
-mod start;
 pub use start::{Running, start};

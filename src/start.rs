@@ -1,44 +1,286 @@
-//! Stands in for the real start until the listeners exist: opens what a start needs, then waits.
+//! From settings to a box that runs: opens what must be open, introduces the two wings to each
+//! other, and ends them in order.
 
-use std::time::SystemTime;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::config::{Identity, Settings};
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::addresses::{self, Known};
+use crate::config::{Identity, Listen, RelayScope, Settings};
+use crate::credential::Secrets;
 use crate::error::StartError;
 use crate::greeting::lan_addresses;
-use crate::ops::Signals;
+use crate::ops::{Signals, Stop};
+use crate::relay::{Plan, Relay};
+use crate::signaling::IceUrls;
 use crate::state::State;
 use crate::tls;
+use crate::turn::register::Quota;
+use crate::turn::scope::{PeerFilter, Scope};
+use crate::web::{Entrance, Health, Keys, Setup, TlsHandle, Web};
 
-/// A box that runs.
+/// A box that runs until it is dropped or told to stop.
 #[derive(Debug)]
 pub struct Running {
+    /// Addresses of HTTPS really bound.
+    pub https: Vec<SocketAddr>,
+    /// Addresses of plain HTTP really bound.
+    pub http: Vec<SocketAddr>,
+    /// Addresses of STUN and TURN really bound.
+    pub turn: Vec<SocketAddr>,
+    web: Web,
+    /// Kept for its end: dropped last, it stops the workers.
+    _relay: Option<Arc<Relay>>,
+    tasks: Vec<JoinHandle<()>>,
     signals: Signals,
+    drain_timeout: Duration,
 }
 
-/// Opens the state directory and the certificate.
+/// How long requests and WebSockets get to close at the end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How often an idle drain looks whether the last call has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(200);
+/// How often the interfaces are looked at for a new address of our own (`public` only).
+const ADDRESS_LOOK: Duration = Duration::from_secs(10);
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Opens state, certificate and listeners, and starts both wings.
 ///
 /// # Errors
-/// Either cannot be used.
+/// The first thing that cannot be opened, as a sentence that names the setting and the cure.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let state = State::open(&settings.state_dir)?;
-    let _kept = state.kept()?;
+    let kept = State::open(&settings.state_dir)?.kept()?;
+    let secrets = kept.secrets(&settings.static_auth_secret);
+    let tls = certificate(&settings)?;
+    let https = listeners(&settings, "https-port", settings.https_port)?;
+    let http = listeners(&settings, "http-port", settings.http_port)?;
+    let relay = relay(&settings, &secrets, &[&https, &http]).await?.map(Arc::new);
+    let turn = relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec());
+    let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
+    let web = web(&settings, keys, &turn, relay.as_ref(), bound(&https)?.first())?;
+    let signals = Signals::new()?;
+    let (https_bound, http_bound) = (bound(&https)?, bound(&http)?);
+    let mut tasks: Vec<_> =
+        https.into_iter().map(|listener| accept(&web, listener, Entrance::Tls(tls.clone()))).collect();
+    tasks.extend(http.into_iter().map(|listener| accept(&web, listener, Entrance::Plain)));
+    tasks.extend(relay.clone().map(|relay| watch_addresses(relay, &settings)));
+    info!(https = https_bound.len(), http = http_bound.len(), turn = turn.len(), "listening");
+    Ok(Running {
+        https: https_bound,
+        http: http_bound,
+        turn,
+        web,
+        _relay: relay,
+        tasks,
+        signals,
+        drain_timeout: settings.drain_timeout,
+    })
+}
+
+impl Running {
+    /// Waits for the first signal, lets calls end for as long as `drain-timeout`, or until a second
+    /// signal, and closes everything.
+    pub async fn stopped(mut self) {
+        while self.signals.next().await != Stop::Drain {}
+        let (rooms, seats) = self.web.count();
+        info!(rooms, seats, "stopping; calls may end");
+        self.web.drain();
+        tokio::select! {
+            // Whoever still talks at the end of it is cut off, as announced.
+            _ = tokio::time::timeout(self.drain_timeout, everybody_gone(&self.web)) => {}
+            _ = self.signals.next() => info!("stopping now"),
+        }
+        self.web.stop(LAST_WORDS).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn everybody_gone(web: &Web) {
+    while web.count().1 > 0 {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+fn certificate(settings: &Settings) -> Result<TlsHandle, StartError> {
     let now = SystemTime::now();
     let loaded = match &settings.identity {
         Identity::TryOut => {
-            let files = state.self_signed(&lan_addresses(), now)?;
+            let files = State::open(&settings.state_dir)?.self_signed(&lan_addresses(), now)?;
             tls::load(&files.cert, &files.key, now)?
         }
         Identity::Domain { cert, key, .. } => tls::load(cert, key, now)?,
     };
     if let Some(warning) = loaded.warning {
-        tracing::warn!("{warning}");
+        warn!("{warning}");
     }
-    Ok(Running { signals: Signals::new()? })
+    Ok(Arc::new(ArcSwap::new(loaded.config)))
 }
 
-impl Running {
-    /// Waits for the first signal to stop.
-    pub async fn stopped(mut self) {
-        self.signals.next().await;
+/// The relay with its turn port, unless that is switched off.
+async fn relay(
+    settings: &Settings,
+    secrets: &Secrets,
+    tcp: &[&Vec<TcpListener>],
+) -> Result<Option<Relay>, StartError> {
+    let Some(port) = settings.turn_port else { return Ok(None) };
+    let known = known(settings).await;
+    let lent = known.lend(settings.relay_scope)?;
+    let listeners = tcp.iter().flat_map(|listeners| listeners.iter());
+    let scope = match settings.relay_scope {
+        RelayScope::Room => Scope::Room,
+        RelayScope::Public => Scope::Public(PeerFilter {
+            allowed: settings.allowed_peer_ip.clone(),
+            denied: settings.denied_peer_ip.clone(),
+            own: known.own(),
+            listeners: Vec::new(),
+        }),
+    };
+    let plan = Plan {
+        listen: sockets(&settings.listen, port),
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        scope,
+        relayed: lent.relayed,
+        bind: lent.bind,
+        ports: settings.min_port..=settings.max_port,
+        listeners: listeners.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect(),
+        secrets: secrets.clone(),
+        realm: settings.realm.clone(),
+        quota: Quota { user: settings.user_quota, total: settings.total_quota },
+        unauth_reply_rate: settings.unauth_reply_rate,
+        log_addresses: settings.log.addresses,
+    };
+    let relay = Relay::start(plan).map_err(|error| StartError::Bind {
+        setting: "turn-port",
+        address: error.address,
+        source: error.source,
+    })?;
+    if let Some(granted) = relay.small_buffer {
+        warn!(
+            granted,
+            "the kernel grants small socket buffers; raise net.core.rmem_max and wmem_max to 4194304"
+        );
     }
+    Ok(Some(relay))
+}
+
+/// Asks the resolver only where its answer counts.
+async fn known(settings: &Settings) -> Known {
+    let mut known = Known {
+        external: settings.external_ip.clone(),
+        interfaces: addresses::interfaces(),
+        domain: Vec::new(),
+    };
+    if let (RelayScope::Public, Identity::Domain { name, .. }) = (settings.relay_scope, &settings.identity)
+        && let Ok(found) = tokio::net::lookup_host((name.as_str(), 0)).await
+    {
+        known.domain = found.map(|found| found.ip()).collect();
+    }
+    known
+}
+
+fn web(
+    settings: &Settings,
+    keys: Keys,
+    turn: &[SocketAddr],
+    relay: Option<&Arc<Relay>>,
+    https: Option<&SocketAddr>,
+) -> Result<Web, StartError> {
+    let host = match &settings.identity {
+        Identity::TryOut => None,
+        Identity::Domain { name, .. } => Some(name.clone()),
+    };
+    let turn_port = turn.first().map(SocketAddr::port);
+    let ice_urls = IceUrls { host, stun: turn_port, turn_udp: turn_port, turn_tcp: None, turns: Vec::new() };
+    let mut setup = Setup::new(settings, keys, ice_urls);
+    setup.https_port = https.map(SocketAddr::port);
+    if let Some(relay) = relay {
+        let feed = relay.feed();
+        setup.seat_news = Arc::new(move |news| feed.tell(news));
+        let relay = Arc::downgrade(relay);
+        setup.health = Arc::new(move || match relay.upgrade() {
+            Some(relay) if relay.is_alive() => Health::Up,
+            _ => Health::Down { why: "the relay has stopped".to_owned() },
+        });
+    }
+    Ok(Web::new(setup)?)
+}
+
+fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()> {
+    let web = web.clone();
+    tokio::spawn(async move { web.accept(listener, entrance).await })
+}
+
+/// An address the host gets while the box runs is the box's own from then on.
+fn watch_addresses(relay: Arc<Relay>, settings: &Settings) -> JoinHandle<()> {
+    let external = settings.external_ip.clone();
+    let public = settings.relay_scope == RelayScope::Public;
+    tokio::spawn(async move {
+        let mut before = Vec::new();
+        while public {
+            let known =
+                Known { external: external.clone(), interfaces: addresses::interfaces(), domain: Vec::new() };
+            let own = known.own();
+            if own != before {
+                relay.own_addresses(&own);
+                before = own;
+            }
+            tokio::time::sleep(ADDRESS_LOOK).await;
+        }
+    })
+}
+
+fn listeners(
+    settings: &Settings,
+    setting: &'static str,
+    port: Option<u16>,
+) -> Result<Vec<TcpListener>, StartError> {
+    let Some(port) = port else { return Ok(Vec::new()) };
+    let listen = |address| listener(address).map_err(|source| StartError::Bind { setting, address, source });
+    sockets(&settings.listen, port).into_iter().map(listen).collect()
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
+    addresses.map_err(|source| StartError::System { deed: "read a listener's address", source })
+}
+
+/// Both families on one socket, unless addresses are named or the host has no IPv6.
+fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
+    let addresses = match listen {
+        Listen::These(addresses) => addresses.clone(),
+        Listen::Any if has_ipv6() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        Listen::Any => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    };
+    addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+}
+
+fn has_ipv6() -> bool {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP));
+    socket.is_ok_and(|socket| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).is_ok())
 }

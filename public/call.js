@@ -1,0 +1,153 @@
+// The call: at most one link to the one other person, from who is there to whose picture is seen.
+//
+// The only file that makes an RTCPeerConnection. It hears who is in the room and decides when a link is
+// kept, mended or replaced; it knows neither the socket nor the page.
+
+import { makeLink } from './link.js';
+import { readCall } from './negotiation.js';
+
+/**
+ * @typedef {import('./signaling.js').Frame} Frame
+ * @typedef {import('./link.js').Tracks} Tracks
+ * @typedef {import('./link.js').Switches} Switches
+ *
+ * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `remote` with `stream`,
+ * `switches` of the other side, `bye`, and `complaint` with `why` for the engineer.
+ *
+ * @typedef {object} Call
+ * @property {(me: string, peer: string | null, weOffer: boolean) => void} meet who is there, as the server says
+ * @property {(frame: Frame) => Promise<void>} hear an offer, answer or candidate
+ * @property {(servers: RTCIceServer[]) => void} useIceServers
+ * @property {(tracks: Tracks) => Promise<void>} carry
+ * @property {(switches: Switches) => void} show
+ * @property {() => void} repairSoon
+ * @property {() => boolean} connected
+ * @property {(goodbye?: boolean) => void} hangUp
+ * @property {() => RTCPeerConnection | null} connection
+ */
+
+/**
+ * @param {object} parts
+ * @param {(frame: Frame) => void} parts.send
+ * @param {(event: Frame) => void} parts.tell
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {boolean} [parts.relayOnly]
+ * @param {() => string} [parts.newId]
+ * @param {(config: RTCConfiguration) => RTCPeerConnection} [parts.connect]
+ * @param {() => MediaStream} [parts.newStream]
+ * @returns {Call}
+ */
+export function makeCall({
+  send, tell, clock, relayOnly = false,
+  newId = () => crypto.randomUUID(),
+  connect = (config) => new RTCPeerConnection(config),
+  newStream = () => new MediaStream(),
+}) {
+  /** @type {import('./link.js').Link | null} */
+  let link = null;
+  let me = '';
+  /** @type {string | null} */
+  let peer = null;
+  /** @type {RTCIceServer[]} */
+  let iceServers = [];
+  /** @type {Tracks} */
+  let tracks = { audio: null, video: null };
+  /** @type {Switches} */
+  let switches = { mic: true, cam: true, screen: false };
+  /** Frames are heard one after the other: each may take several steps. */
+  let hearing = Promise.resolve();
+
+  /** @returns {RTCConfiguration} */
+  function config() {
+    return { iceServers, bundlePolicy: 'max-bundle', iceTransportPolicy: relayOnly ? 'relay' : 'all' };
+  }
+
+  /**
+   * @param {string} to
+   * @param {string} id
+   * @param {boolean} opener
+   */
+  function newLink(to, id, opener) {
+    link?.close();
+    const mine = (link = makeLink({
+      pc: connect(config()), id, me, peer: to, opener, tracks, switches, stream: newStream(), send, clock,
+      tell: (event) => { if (mine === link) tell(event); },
+      giveUp: () => { if (mine === link) openLink(to); },
+    }));
+    tell({ type: 'link', state: 'new' });
+    return mine;
+  }
+
+  /** @param {string} to */
+  function openLink(to) {
+    newLink(to, newId(), true).open();
+  }
+
+  /** @param {Frame} frame */
+  async function hear(frame) {
+    if (frame.from !== peer) return;
+    const { id, round } = readCall(frame.call);
+    if (link?.id === id) return link.negotiation.hear(frame);
+    if (frame.type !== 'offer') return;
+    const from = /** @type {string} */ (peer);
+    // They speak of a connection we have lost: with none of our own in the making, offer them another.
+    if (round > 0) return void (link || openLink(from));
+    if (link && stands(link)) return;
+    await newLink(from, id, false).negotiation.hear(frame);
+  }
+
+  /**
+   * Two first offers met: the one of the greater id stands.
+   * @param {import('./link.js').Link} ours
+   */
+  function stands(ours) {
+    return ours.opener && ours.peer === peer && !ours.negotiation.answered() && ours.me > ours.peer;
+  }
+
+  function drop(goodbye = false) {
+    link?.close(goodbye);
+    link = null;
+    tell({ type: 'link', state: 'none' });
+  }
+
+  return {
+    meet(myId, theirId, weOffer) {
+      const same = link?.me === myId && link.peer === theirId;
+      me = myId;
+      // Nobody there, says a server that may just have been restarted: a connection that runs is proof enough.
+      if (theirId === null && link?.connected()) return;
+      peer = theirId;
+      if (same) return void link?.repairSoon();
+      if (link) drop();
+      if (theirId !== null && weOffer) openLink(theirId);
+    },
+    hear(frame) {
+      hearing = hearing.then(() => hear(frame)).catch((why) => tell({ type: 'complaint', why }));
+      return hearing;
+    },
+    useIceServers(servers) {
+      if (!Array.isArray(servers)) return;
+      iceServers = servers;
+      try {
+        link?.pc.setConfiguration(config());
+      } catch (why) {
+        tell({ type: 'complaint', why });
+      }
+    },
+    async carry(next) {
+      tracks = next;
+      await link?.carry(next);
+    },
+    show(now) {
+      switches = now;
+      link?.show(now);
+    },
+    repairSoon: () => link?.repairSoon(),
+    connected: () => link?.connected() ?? false,
+    hangUp(goodbye = false) {
+      peer = null;
+      if (link) drop(goodbye);
+    },
+    connection: () => link?.pc ?? null,
+  };
+}

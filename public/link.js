@@ -1,0 +1,181 @@
+// A link: one peer connection to the other person, its tracks, its side channel, and its repair.
+//
+// It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
+// The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else.
+
+import { makeNegotiation } from './negotiation.js';
+
+const WAIT_BEFORE_REPAIR_MS = 1500;
+const POLITE_WAITS_MORE_MS = 1500;
+const REPAIR_EVERY_MS = 5000;
+
+/**
+ * @typedef {import('./signaling.js').Frame} Frame
+ * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks
+ * @typedef {{mic: boolean, cam: boolean, screen: boolean}} Switches
+ *
+ * @typedef {object} Link
+ * @property {string} id
+ * @property {string} peer
+ * @property {string} me
+ * @property {RTCPeerConnection} pc
+ * @property {import('./negotiation.js').Negotiation} negotiation
+ * @property {boolean} opener whether we made the first offer
+ * @property {() => boolean} connected
+ * @property {() => void} open adds our tracks, which makes the first offer
+ * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
+ * @property {(switches: Switches) => void} show
+ * @property {() => void} repairSoon
+ * @property {(goodbye?: boolean) => void} close
+ */
+
+/**
+ * @param {object} parts
+ * @param {RTCPeerConnection} parts.pc
+ * @param {string} parts.id
+ * @param {string} parts.me
+ * @param {string} parts.peer
+ * @param {boolean} parts.opener
+ * @param {Tracks} parts.tracks
+ * @param {Switches} parts.switches
+ * @param {MediaStream} parts.stream where their tracks are gathered
+ * @param {(frame: Frame) => void} parts.send
+ * @param {(event: Frame) => void} parts.tell
+ * @param {() => void} parts.giveUp asked for after several repairs in vain
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @returns {Link}
+ */
+export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, send, tell, giveUp, clock }) {
+  const polite = me < peer;
+  /** @type {RTCDataChannel | null} */
+  let channel = null;
+  /** @type {any} */
+  let timer;
+  let repairs = 0;
+  let closed = false;
+
+  const negotiation = makeNegotiation({
+    pc, id, polite, beforeAnswer,
+    send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
+    complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
+  });
+
+  pc.ontrack = ({ track }) => {
+    if (!stream.getTracks().includes(track)) stream.addTrack(track);
+    tell({ type: 'remote', stream });
+  };
+  pc.onconnectionstatechange = () => {
+    if (closed) return;
+    if (pc.connectionState === 'connected') settle();
+    if (pc.connectionState === 'disconnected') schedule(WAIT_BEFORE_REPAIR_MS + (polite ? POLITE_WAITS_MORE_MS : 0));
+    if (pc.connectionState === 'failed') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+    tell({ type: 'link', state: pc.connectionState });
+  };
+
+  function settle() {
+    repairs = 0;
+    clock.cancel(timer);
+  }
+
+  /** @param {number} ms */
+  function schedule(ms) {
+    clock.cancel(timer);
+    timer = clock.after(repair, ms);
+  }
+
+  function repair() {
+    if (closed || pc.connectionState === 'connected') return;
+    repairs += 1;
+    // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
+    if (repairs > (polite ? 5 : 3)) return giveUp();
+    if (pc.signalingState === 'have-local-offer') negotiation.repeat();
+    else pc.restartIce();
+    schedule(REPAIR_EVERY_MS);
+  }
+
+  /** @param {'audio' | 'video'} kind */
+  function transceiver(kind) {
+    return pc.getTransceivers().find((each) => each.receiver.track.kind === kind && each.currentDirection !== 'stopped');
+  }
+
+  function open() {
+    openChannel();
+    // Both kinds in both directions even with nothing to send yet: a device or a screen then joins by
+    // replaceTrack, without another round of offers.
+    for (const kind of /** @type {const} */ (['audio', 'video'])) {
+      pc.addTransceiver(tracks[kind] ?? kind, { direction: 'sendrecv', streams: ownStreams() });
+    }
+  }
+
+  async function beforeAnswer() {
+    if (/^m=application /m.test(pc.remoteDescription?.sdp ?? '')) openChannel();
+    for (const kind of /** @type {const} */ (['audio', 'video'])) {
+      const there = transceiver(kind);
+      if (!there) continue;
+      there.direction = 'sendrecv';
+      const streams = ownStreams();
+      if (streams.length) there.sender.setStreams?.(...streams);
+      await there.sender.replaceTrack(tracks[kind]);
+    }
+  }
+
+  function ownStreams() {
+    const own = Object.values(tracks).filter((track) => track !== null);
+    return own.length ? [new (Object.getPrototypeOf(stream).constructor)(own)] : [];
+  }
+
+  function openChannel() {
+    channel = pc.createDataChannel('switches', { negotiated: true, id: 0 });
+    channel.onopen = () => show(switches);
+    channel.onmessage = ({ data }) => hearChannel(data);
+  }
+
+  /** @param {unknown} data */
+  function hearChannel(data) {
+    const said = readJson(data);
+    if (said?.bye === true) return tell({ type: 'bye' });
+    if (!said) return;
+    tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true });
+  }
+
+  /** @param {Switches} now */
+  function show(now) {
+    switches = now;
+    if (channel?.readyState === 'open') channel.send(JSON.stringify(now));
+  }
+
+  return {
+    id, me, peer, pc, negotiation, opener, open, show,
+    connected: () => !closed && pc.connectionState === 'connected',
+    async carry(next) {
+      tracks = next;
+      await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
+        transceiver('video')?.sender.replaceTrack(next.video)]);
+    },
+    repairSoon() {
+      if (pc.connectionState !== 'connected' && negotiation.answered()) schedule(0);
+      else negotiation.repeat();
+    },
+    close(goodbye = false) {
+      if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
+      closed = true;
+      clock.cancel(timer);
+      // The goodbye needs a moment on the wire before the connection under it goes.
+      if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);
+      else pc.close();
+    },
+  };
+}
+
+/**
+ * @param {unknown} data
+ * @returns {Record<string, unknown> | null}
+ */
+function readJson(data) {
+  try {
+    const said = JSON.parse(String(data));
+    return typeof said === 'object' ? said : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,195 @@
+// Main: introduces the parts of the page to each other and to the browser.
+//
+// `webrtcBox.call` in the console is the engineer's handle: `webrtcBox.call.connection()` is the running
+// RTCPeerConnection, for getStats.
+
+import { makeCall } from './call.js';
+import { makeLevel } from './level.js';
+import { makeMedia } from './media.js';
+import { makeReadings } from './readings.js';
+import { pathOfRoom, privateRoomName, roomInPath, roomName } from './room.js';
+import { makeSeat } from './seat.js';
+import { makeSession, statusKey, statusOf } from './session.js';
+import { makeSignaling } from './signaling.js';
+import { makeView } from './view.js';
+import { languageFor, makeSay } from './words.js';
+
+const LEVEL_EVERY_MS = 80;
+const SWITCHES = 'webrtc-box.switches';
+
+/** @type {import('./signaling.js').Clock} */
+const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
+const now = () => performance.now();
+const language = languageFor(navigator.languages ?? [navigator.language]);
+const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
+let room = roomInPath(location.pathname);
+let invited = room !== '';
+/** @type {string | null} a device's trouble the person has read and put aside */
+let readTrouble = null;
+
+const seat = makeSeat({
+  storage: sessionStorage,
+  locks: navigator.locks,
+  pause: (ms) => new Promise((done) => { clock.after(() => done(), ms); }),
+  tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
+});
+const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, changed: mediaChanged });
+const level = makeLevel(() => new AudioContext());
+const session = makeSession({
+  openSignaling: (tell) => makeSignaling({
+    url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, tell, seat, clock,
+  }),
+  openCall: (send, tell) => makeCall({ send, tell, clock, relayOnly, newId: randomId }),
+  clock, now, changed: draw, log: console.debug,
+});
+const { call } = session;
+const readings = makeReadings({ connection: () => call.connection(), clock, now, changed: draw });
+const view = makeView({
+  document, navigator, language, clock, say: makeSay(language),
+  actions: {
+    join,
+    newRoomName,
+    leave: () => session.leave(),
+    again: () => join(room, ''),
+    newRoom,
+    retry,
+    dismiss() {
+      readTrouble = media.state.trouble;
+      session.dismiss();
+    },
+    toggle,
+    choose: (kind, id) => media.choose(kind, id),
+  },
+});
+
+/** @type {WakeLockSentinel | null} */
+let wakeLock = null;
+let screenBefore = session.state.screen;
+Object.assign(globalThis, { webrtcBox: { call } });
+view.setRoom(room);
+begin();
+
+function begin() {
+  draw();
+  media.start(kept());
+  setInterval(() => view.level(level.read()), LEVEL_EVERY_MS);
+  addEventListener('online', () => session.wake());
+  addEventListener('pageshow', () => session.wake());
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState !== 'visible') return;
+    session.wake();
+    stayAwake();
+  });
+  // A reload in the middle of a call is not a farewell: the seat is taken again at once.
+  const entry = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType('navigation')[0]);
+  const name = roomName(room);
+  if (entry?.type === 'reload' && name !== null) seat.take(name).then((token) => { if (token) join(name, ''); });
+}
+
+/** @param {string} typed @param {string} key */
+function join(typed, key) {
+  const name = roomName(typed.trim() === '' ? newRoomName() : typed);
+  if (name === null) return session.complain('bad-room');
+  room = name;
+  view.setRoom(name);
+  history.replaceState(null, '', pathOfRoom(name) + location.search);
+  if (session.state.screen === 'after') media.start(kept());
+  else if (media.state.trouble === 'camera-denied' && !media.state.hasMic) media.setMic(true);
+  // Who joins with what is there has read what is missing.
+  readTrouble = media.state.trouble;
+  session.join(name, key || undefined);
+}
+
+function newRoomName() {
+  return privateRoomName((bytes) => crypto.getRandomValues(bytes));
+}
+
+/** randomUUID is missing on insecure origins. */
+function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function newRoom() {
+  room = '';
+  invited = false;
+  view.setRoom('');
+  history.replaceState(null, '', `/${location.search}`);
+  session.backToDoor();
+  media.start(kept());
+}
+
+function retry() {
+  readTrouble = null;
+  if (session.state.error !== null) session.tryAgain();
+  else media.start({ mic: true, cam: true });
+}
+
+/** @param {'mic' | 'cam' | 'screen'} what */
+async function toggle(what) {
+  if (what === 'mic') await media.setMic(!media.state.mic);
+  if (what === 'cam') await media.setCam(!media.state.cam);
+  if (what === 'screen') await media.setScreen(!media.state.screen);
+  if (!media.state.trouble) sessionStorage.setItem(SWITCHES, JSON.stringify({ mic: media.state.mic, cam: media.state.cam }));
+}
+
+/** The switches as they were before a reload: nobody is put on the air by one. */
+function kept() {
+  try {
+    const { mic, cam } = JSON.parse(sessionStorage.getItem(SWITCHES) ?? '{}');
+    return { mic: mic !== false, cam: cam !== false };
+  } catch {
+    return { mic: true, cam: true };
+  }
+}
+
+function mediaChanged() {
+  const { mic, cam, screen } = media.state;
+  const outgoing = media.outgoing();
+  if (media.state.trouble !== readTrouble) readTrouble = null;
+  call.carry(outgoing).catch((why) => console.debug('call', why));
+  call.show({ mic: mic && outgoing.audio !== null, cam, screen });
+  level.watch(session.state.screen === 'call' ? null : outgoing.audio);
+  draw();
+}
+
+async function stayAwake() {
+  if (session.state.screen !== 'call' || wakeLock?.released === false) return;
+  wakeLock = await navigator.wakeLock?.request('screen').catch(() => null) ?? null;
+}
+
+function draw() {
+  const { state } = session;
+  if (state.screen !== screenBefore) moved();
+  if (state.link === 'connected') readings.watch();
+  else readings.rest();
+  const status = statusOf(state, !media.state.asking);
+  view.show({
+    session: state, status, statusKey: statusKey(state, status), media: media.state,
+    ...trouble(status), invited,
+    link: location.origin + pathOfRoom(room),
+    path: readings.path(), quality: readings.quality(), samples: readings.samples,
+    seconds: state.since === null ? 0 : (now() - state.since) / 1000,
+  });
+}
+
+function moved() {
+  screenBefore = session.state.screen;
+  if (screenBefore === 'after') {
+    media.stop();
+    wakeLock?.release();
+  }
+  if (screenBefore === 'call') stayAwake();
+  level.watch(screenBefore === 'call' ? null : media.outgoing().audio);
+}
+
+/**
+ * What is wrong, the call first and the devices after it; nothing once it has been put aside.
+ * @param {import('./session.js').Status} status
+ */
+function trouble(status) {
+  const { error, screen } = session.state;
+  if (error) return { error, canRetry: error === 'unreachable' };
+  if (status === 'failed') return { error: 'no-path', canRetry: true };
+  const devices = screen === 'after' || media.state.trouble === readTrouble ? null : media.state.trouble;
+  return { error: devices, canRetry: devices !== null && devices !== 'timeout' && devices !== 'insecure-origin' };
+}

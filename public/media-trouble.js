@@ -1,0 +1,44 @@
+// Media trouble: from a browser's refusal to one of our codes, each of which has its sentence in words.js.
+//
+// Pure. Browsers name the same trouble differently; here the names meet.
+
+/**
+ * @typedef {'camera-denied' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
+ *   'insecure-origin' | 'blocked-by-site' | 'timeout' | 'device-trouble'} MediaCode
+ */
+
+/** @type {Record<string, MediaCode>} */
+const BY_NAME = {
+  NotAllowedError: 'camera-denied',
+  PermissionDeniedError: 'camera-denied',
+  NotFoundError: 'device-not-found',
+  DevicesNotFoundError: 'device-not-found',
+  NotReadableError: 'device-busy',
+  TrackStartError: 'device-busy',
+  AbortError: 'device-busy',
+  OverconstrainedError: 'device-unfit',
+  SecurityError: 'blocked-by-site',
+};
+
+/**
+ * @param {any} error what getUserMedia threw
+ * @returns {MediaCode}
+ */
+export function mediaCode(error) {
+  const name = String(error?.name ?? '');
+  const message = String(error?.message ?? '');
+  if (name === 'InsecureOrigin') return 'insecure-origin';
+  // Chromium says "Permission denied by system", Firefox "... not allowed by the user agent or the platform".
+  if (name === 'NotAllowedError' && /\bsystem\b/i.test(message)) return 'camera-denied-system';
+  // A device pulled out between the list and the asking reads like this in Firefox.
+  if (name === 'NotFoundError' || /object can not be found/i.test(message)) return 'device-not-found';
+  return BY_NAME[name] ?? 'device-trouble';
+}
+
+/**
+ * Whether asking for the microphone alone could still succeed: the trouble may be the camera's only.
+ * @param {MediaCode} code
+ */
+export function mayHaveSoundOnly(code) {
+  return code === 'device-not-found' || code === 'device-busy' || code === 'device-unfit';
+}

@@ -1,0 +1,122 @@
+// What getStats says, in two words: which way the media goes, and how well.
+//
+// Pure: a report comes in as a map, Chromium-shaped or Firefox-shaped; nothing is asked again.
+
+/** @typedef {'direct' | 'relay-udp' | 'relay-tcp' | 'relay-tls'} Path */
+/** @typedef {'good' | 'fair' | 'poor'} Quality */
+/** @typedef {{get(id: string): any, values(): Iterable<any>}} Report */
+
+/**
+ * The candidate pair that carries media now. Chromium names it in the transport; older Firefox has no
+ * transport entry and marks the pair itself.
+ * @param {Report} report
+ * @returns {any}
+ */
+export function selectedPair(report) {
+  const entries = [...report.values()];
+  for (const entry of entries) {
+    if (entry.type !== 'transport' || !entry.selectedCandidatePairId) continue;
+    const pair = report.get(entry.selectedCandidatePairId);
+    if (pair) return pair;
+  }
+  const pairs = entries.filter((entry) => entry.type === 'candidate-pair');
+  return (
+    pairs.find((pair) => pair.selected) ??
+    pairs.find((pair) => pair.nominated && pair.state === 'succeeded') ??
+    null
+  );
+}
+
+/**
+ * @param {Report} report
+ * @returns {Path | null} null while no pair is chosen
+ */
+export function pathOf(report) {
+  const pair = selectedPair(report);
+  if (!pair) return null;
+  const local = report.get(pair.localCandidateId);
+  const remote = report.get(pair.remoteCandidateId);
+  if (local?.candidateType === 'relay') return `relay-${relayProtocol(local)}`;
+  // How the other side reaches its relay is not ours to know.
+  if (remote?.candidateType === 'relay') return 'relay-udp';
+  return 'direct';
+}
+
+/**
+ * @param {any} candidate
+ * @returns {'udp' | 'tcp' | 'tls'}
+ */
+function relayProtocol(candidate) {
+  const said = candidate.relayProtocol ?? /^turns:/.exec(candidate.url ?? '')?.[0];
+  if (said === 'tls' || said === 'turns:') return 'tls';
+  if (said === 'tcp' || /transport=tcp/.test(candidate.url ?? '')) return 'tcp';
+  return 'udp';
+}
+
+/**
+ * @typedef {object} Sample one reading; rates are since the reading before
+ * @property {number} at milliseconds
+ * @property {Path | null} path
+ * @property {number} inBytes
+ * @property {number} outBytes
+ * @property {number} received
+ * @property {number} lost
+ * @property {number | null} rtt milliseconds
+ * @property {string} video such as `1280×720 30`
+ * @property {number} inRate bits per second
+ * @property {number} outRate bits per second
+ * @property {number} lossRate share of packets, 0 to 1
+ */
+
+/**
+ * @param {Report} report
+ * @param {number} at
+ * @param {Sample} [before]
+ * @returns {Sample}
+ */
+export function sampleOf(report, at, before) {
+  const pair = selectedPair(report);
+  /** @type {Sample} */
+  const sample = {
+    at, path: pathOf(report), inBytes: 0, outBytes: 0, received: 0, lost: 0,
+    rtt: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
+    video: '', inRate: 0, outRate: 0, lossRate: 0,
+  };
+  for (const entry of report.values()) addEntry(sample, entry);
+  if (!before || at <= before.at) return sample;
+  const seconds = (at - before.at) / 1000;
+  sample.inRate = Math.max(0, ((sample.inBytes - before.inBytes) * 8) / seconds);
+  sample.outRate = Math.max(0, ((sample.outBytes - before.outBytes) * 8) / seconds);
+  const lost = Math.max(0, sample.lost - before.lost);
+  const came = Math.max(0, sample.received - before.received);
+  sample.lossRate = lost + came > 0 ? lost / (lost + came) : 0;
+  return sample;
+}
+
+/**
+ * @param {Sample} sample
+ * @param {any} entry
+ */
+function addEntry(sample, entry) {
+  if (entry.type === 'outbound-rtp') sample.outBytes += entry.bytesSent ?? 0;
+  if (entry.type === 'remote-inbound-rtp' && sample.rtt === null && typeof entry.roundTripTime === 'number') {
+    sample.rtt = entry.roundTripTime * 1000;
+  }
+  if (entry.type !== 'inbound-rtp') return;
+  sample.inBytes += entry.bytesReceived ?? 0;
+  sample.received += entry.packetsReceived ?? 0;
+  sample.lost += entry.packetsLost ?? 0;
+  if (entry.kind !== 'video' || !entry.frameWidth) return;
+  const rate = entry.framesPerSecond ? ` ${Math.round(entry.framesPerSecond)} fps` : '';
+  sample.video = `${entry.frameWidth}×${entry.frameHeight}${rate}`;
+}
+
+/**
+ * @param {Sample} sample
+ * @returns {Quality}
+ */
+export function qualityOf({ rtt, lossRate }) {
+  if (lossRate > 0.08 || (rtt ?? 0) > 600) return 'poor';
+  if (lossRate > 0.02 || (rtt ?? 0) > 300) return 'fair';
+  return 'good';
+}

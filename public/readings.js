@@ -1,0 +1,74 @@
+// Readings: once a second, what the connection's statistics say; the last minute of them is kept.
+//
+// It reads and keeps; drawing and judging are elsewhere.
+
+import { pathOf, qualityOf, sampleOf } from './path.js';
+
+const EVERY_MS = 1000;
+const KEPT = 60;
+
+/**
+ * @typedef {import('./path.js').Sample} Sample
+ * @typedef {object} Readings
+ * @property {() => void} watch begins, or goes on
+ * @property {() => void} rest
+ * @property {Sample[]} samples
+ * @property {() => import('./path.js').Path | null} path
+ * @property {() => import('./path.js').Quality | null} quality
+ */
+
+/**
+ * @param {object} parts
+ * @param {() => RTCPeerConnection | null} parts.connection
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {() => number} parts.now
+ * @param {() => void} parts.changed
+ * @returns {Readings}
+ */
+export function makeReadings({ connection, clock, now, changed }) {
+  /** @type {Sample[]} */
+  const samples = [];
+  /** @type {RTCPeerConnection | null} */
+  let source = null;
+  let watching = false;
+  /** @type {any} */
+  let timer;
+
+  async function read() {
+    const pc = connection();
+    if (pc !== source) samples.length = 0;
+    source = pc;
+    const report = await pc?.getStats().catch(() => null);
+    if (!watching) return;
+    if (report && pc === connection()) {
+      samples.push(sampleOf(report, now(), samples.at(-1)));
+      if (samples.length > KEPT) samples.shift();
+      changed();
+    }
+    // The pair is often chosen a moment after the connection says it is there.
+    const soon = samples.length > 0 && pathOf(report ?? new Map()) !== null;
+    timer = clock.after(read, soon ? EVERY_MS : EVERY_MS / 4);
+  }
+
+  return {
+    samples,
+    watch() {
+      if (watching) return;
+      watching = true;
+      read();
+    },
+    rest() {
+      watching = false;
+      clock.cancel(timer);
+      samples.length = 0;
+      source = null;
+    },
+    path: () => samples.at(-1)?.path ?? null,
+    quality() {
+      const recent = samples.slice(-3);
+      if (!recent.length) return null;
+      const lossRate = recent.reduce((sum, each) => sum + each.lossRate, 0) / recent.length;
+      return qualityOf({ ...recent[recent.length - 1], lossRate });
+    },
+  };
+}

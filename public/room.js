@@ -1,0 +1,62 @@
+// Room names: what may be one, how a link carries it, and how a private one is made.
+//
+// Nothing here looks at the page or asks the server; the address and the dice come in as arguments.
+
+const ALLOWED = /^[\p{L}\p{M}\p{N}_.-]+$/u;
+const LONGEST = 64;
+const CONSONANTS = 'bdfghjklmnprstvz';
+const VOWELS = 'aeiou';
+const SYLLABLES = 12;
+
+/**
+ * The name as the server will know it (NFC, trimmed), or null where it cannot be a room's name.
+ * @param {string} typed
+ * @returns {string | null}
+ */
+export function roomName(typed) {
+  const name = typed.trim().normalize('NFC');
+  if (name === '.' || name === '..') return null;
+  if (!ALLOWED.test(name) || [...name].length > LONGEST) return null;
+  return name;
+}
+
+/**
+ * The room named by `/r/ROOM`, as typed; '' for any other path.
+ * @param {string} path
+ * @returns {string}
+ */
+export function roomInPath(path) {
+  const found = /^\/r\/([^/]+)\/?$/.exec(path);
+  if (!found) return '';
+  try {
+    return decodeURIComponent(found[1]);
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * @param {string} room
+ * @returns {string}
+ */
+export function pathOfRoom(room) {
+  return `/r/${encodeURIComponent(room)}`;
+}
+
+/**
+ * A name nobody can guess, yet one that can be read out on the telephone: twelve syllables, 75 bits.
+ * @param {(bytes: Uint8Array<ArrayBuffer>) => Uint8Array} fill fills with random bytes
+ * @returns {string}
+ */
+export function privateRoomName(fill) {
+  const syllables = [];
+  while (syllables.length < SYLLABLES) {
+    const byte = fill(new Uint8Array(1))[0];
+    const choices = CONSONANTS.length * VOWELS.length;
+    // 240 is the largest multiple of 80 in a byte: beyond it some syllables would come up more often.
+    if (byte >= 240) continue;
+    const pick = byte % choices;
+    syllables.push(CONSONANTS[pick % CONSONANTS.length] + VOWELS[Math.floor(pick / CONSONANTS.length)]);
+  }
+  return syllables.join('').match(/.{4}/g)?.join('-') ?? '';
+}

@@ -1,0 +1,299 @@
+// The session: from the door to the end of a call, as one state that a view can draw.
+//
+// It listens to the room (signaling), the other person (call) and decides which screen is true. It knows
+// no element, no socket and no peer connection; time comes in as a clock.
+
+/**
+ * @typedef {import('./signaling.js').Frame} Frame
+ * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
+ * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
+ * @typedef {'youLeft' | 'theyLeft' | 'theyDropped' | 'weDropped' | 'replaced'} Ending
+ *
+ * @typedef {object} State
+ * @property {Screen} screen
+ * @property {string} room
+ * @property {string | null} error
+ * @property {boolean} needsKey
+ * @property {boolean} triedKey
+ * @property {boolean} joining
+ * @property {boolean} socketOpen
+ * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
+ * @property {string} link state of the peer connection, or `none`
+ * @property {boolean} stuck no way was found in good time
+ * @property {number | null} since when the call first connected, in ms
+ * @property {{how: Ending, seconds: number | null} | null} ended
+ * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean}} remote
+ *
+ * @typedef {object} Session
+ * @property {State} state
+ * @property {import('./call.js').Call} call
+ * @property {(room: string, key?: string) => void} join
+ * @property {() => void} leave
+ * @property {() => void} backToDoor
+ * @property {() => void} tryAgain
+ * @property {() => void} dismiss
+ * @property {(code: string) => void} complain
+ * @property {() => void} wake
+ */
+
+const STUCK_AFTER_MS = 30_000;
+const LAST_HOPE_MS = 8000;
+const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false };
+/** Errors that say something to a person in the middle of things; the rest is for the log. */
+const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
+
+/**
+ * @param {object} parts
+ * @param {(tell: (event: Frame) => void) => import('./signaling.js').Signaling} parts.openSignaling
+ * @param {(send: (frame: Frame) => void, tell: (event: Frame) => void) => import('./call.js').Call} parts.openCall
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {() => number} parts.now milliseconds
+ * @param {() => void} parts.changed
+ * @param {(what: string, why: unknown) => void} [parts.log]
+ * @returns {Session}
+ */
+export function makeSession({ openSignaling, openCall, clock, now, changed, log = () => {} }) {
+  /** @type {State} */
+  const state = {
+    screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, socketOpen: false,
+    peer: 'none', link: 'none', stuck: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
+  };
+  /** @type {any} */
+  let patience;
+  let me = '';
+  /** @type {string | null} */
+  let peerId = null;
+  const signaling = openSignaling(hearRoom);
+  // To somebody who is out of the room there is nothing to send, though their picture may still run.
+  const call = openCall((frame) => { if (state.peer !== 'gone') signaling.send(frame); }, hearCall);
+
+  /** @type {Record<string, (frame: Frame) => void>} */
+  const fromRoom = {
+    'resp-join': sit,
+    'new-peer': ({ id }) => greet(String(id)),
+    'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
+    'peer-away': ({ id }) => { if (id === peerId) state.peer = 'away'; },
+    'peer-back': ({ id }) => {
+      if (id !== peerId) return;
+      state.peer = 'here';
+      call.repairSoon();
+    },
+    'ice-servers': ({ iceServers }) => call.useIceServers(iceServers),
+    offer: (frame) => void call.hear(frame),
+    answer: (frame) => void call.hear(frame),
+    candidate: (frame) => void call.hear(frame),
+    socket: ({ open }) => {
+      state.socketOpen = open;
+      if (open && state.error === 'shutting-down') state.error = null;
+      if (open && state.error === 'unreachable') state.error = null;
+      if (!open && state.joining && state.error === null) state.error = 'unreachable';
+    },
+    error: ({ code, message }) => {
+      log(`server: ${code}`, message);
+      if (TELLING.has(code)) state.error = code;
+    },
+    refused: ({ code }) => refused(String(code)),
+    replaced: () => end('replaced'),
+  };
+
+  /** @param {Frame} event */
+  function hearRoom(event) {
+    if (Object.hasOwn(fromRoom, event.type)) fromRoom[event.type](event);
+    changed();
+  }
+
+  /** @param {Frame} frame */
+  function sit({ id, peer, iceServers }) {
+    state.joining = false;
+    state.error = null;
+    state.needsKey = false;
+    call.useIceServers(iceServers);
+    const other = typeof peer === 'string' ? peer : null;
+    const runsOn = other === null && call.connected();
+    if (runsOn) state.peer = 'gone';
+    else setPeer(other);
+    me = id;
+    call.meet(id, other, true);
+    if (!runsOn) showRoom();
+  }
+
+  /** @param {string} id */
+  function greet(id) {
+    setPeer(id);
+    call.meet(me, id, false);
+    showRoom();
+  }
+
+  /** @param {string | null} id */
+  function setPeer(id) {
+    peerId = id;
+    state.peer = id === null ? 'none' : 'here';
+  }
+
+  function showRoom() {
+    state.screen = state.peer === 'none' ? 'waiting' : 'call';
+    if (state.peer === 'none') forgetCall();
+    else awaitLink();
+  }
+
+  /** From here on a picture should come; a clock says when to admit that it does not. */
+  function awaitLink() {
+    clock.cancel(patience);
+    state.stuck = false;
+    if (call.connected()) return;
+    patience = clock.after(() => {
+      state.stuck = true;
+      changed();
+    }, STUCK_AFTER_MS);
+  }
+
+  /** The seat is free: they went on purpose, or their grace ran out while the media may still run. */
+  function theyAreOut() {
+    const dropped = state.peer === 'away';
+    if (dropped && call.connected()) {
+      state.peer = 'gone';
+    } else if (state.since !== null) {
+      end(dropped ? 'theyDropped' : 'theyLeft');
+    } else {
+      call.hangUp();
+      setPeer(null);
+      showRoom();
+    }
+  }
+
+  /** @param {Frame} event */
+  function hearCall(event) {
+    if (event.type === 'link') linkIs(event.state);
+    if (event.type === 'remote') state.remote.stream = event.stream;
+    if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen });
+    if (event.type === 'bye') end('theyLeft');
+    if (event.type === 'complaint') log('call', event.why);
+    changed();
+  }
+
+  /** @param {string} link */
+  function linkIs(link) {
+    const before = state.link;
+    state.link = link;
+    if (link === 'new') state.remote = { ...REMOTE_AT_FIRST };
+    if (link === 'connected') {
+      clock.cancel(patience);
+      state.stuck = false;
+      if (state.error === 'no-path') state.error = null;
+      state.since ??= now();
+    } else if (before === 'connected' && link !== 'none') {
+      lostLink();
+    }
+  }
+
+  function lostLink() {
+    const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';
+    if (how === null) return awaitLink();
+    // Nobody is left to mend it with; it may still mend itself.
+    clock.cancel(patience);
+    patience = clock.after(() => {
+      end(how);
+      changed();
+    }, LAST_HOPE_MS);
+  }
+
+  /** @param {string} code */
+  function refused(code) {
+    state.joining = false;
+    state.error = code;
+    state.socketOpen = false;
+    // Refused on the way back, while the other is still seen and heard: the call goes on as long as it goes.
+    if (call.connected()) return;
+    if (state.since !== null) return end('weDropped');
+    state.needsKey = code === 'key-required';
+    call.hangUp();
+    setPeer(null);
+    state.screen = 'door';
+  }
+
+  /** @param {Ending} how */
+  function end(how) {
+    const seconds = state.since === null ? null : (now() - state.since) / 1000;
+    call.hangUp(how === 'youLeft');
+    if (how !== 'replaced') signaling.leave();
+    setPeer(null);
+    forgetCall();
+    Object.assign(state, { screen: 'after', joining: false, socketOpen: false, ended: { how, seconds }, error: null });
+  }
+
+  function backToDoor() {
+    Object.assign(state, { screen: 'door', ended: null, error: null, needsKey: false });
+  }
+
+  function forgetCall() {
+    clock.cancel(patience);
+    Object.assign(state, { since: null, stuck: false, remote: { ...REMOTE_AT_FIRST } });
+  }
+
+  return {
+    state,
+    call,
+    join(room, key) {
+      if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
+      Object.assign(state, { room, joining: true, error: null, ended: null, triedKey: Boolean(key) });
+      if (state.screen === 'after') state.screen = 'door';
+      signaling.join(room, { key });
+      changed();
+    },
+    leave() {
+      const nobodyCame = state.screen === 'waiting';
+      end('youLeft');
+      if (nobodyCame) backToDoor();
+      changed();
+    },
+    backToDoor() {
+      backToDoor();
+      changed();
+    },
+    tryAgain() {
+      state.error = null;
+      signaling.wake();
+      call.repairSoon();
+      if (state.peer === 'here') awaitLink();
+      changed();
+    },
+    dismiss() {
+      state.error = null;
+      changed();
+    },
+    complain(code) {
+      state.error = code;
+      changed();
+    },
+    wake() {
+      signaling.wake();
+      call.repairSoon();
+    },
+  };
+}
+
+/**
+ * What `#status` says: never more than is true.
+ * @param {State} state
+ * @param {boolean} mirrorSettled whether the question about camera and microphone is behind us
+ * @returns {Status}
+ */
+export function statusOf(state, mirrorSettled) {
+  if (state.screen === 'after') return 'idle';
+  if (state.screen === 'door') return state.joining ? 'joining' : mirrorSettled ? 'preview' : 'idle';
+  if (state.link === 'connected') return 'connected';
+  if (state.screen === 'waiting') return state.socketOpen ? 'waiting' : 'reconnecting';
+  if (state.stuck) return 'failed';
+  return state.since === null ? 'connecting' : 'reconnecting';
+}
+
+/**
+ * The key of the sentence that goes with the status.
+ * @param {State} state
+ * @param {Status} status
+ */
+export function statusKey(state, status) {
+  if (status !== 'reconnecting') return `status.${status}`;
+  if (!state.socketOpen) return 'status.reconnecting.ours';
+  return state.peer === 'away' ? 'status.reconnecting.theirs' : 'status.reconnecting';
+}

@@ -1,0 +1,221 @@
+// Signaling: one seat's conversation with the server over one WebSocket at a time.
+//
+// The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
+// resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
+
+const PING_EVERY_MS = 5000;
+/** Shorter than the time between pings, or each ping would put the verdict off. */
+const PONG_WITHIN_MS = 4500;
+const OPEN_WITHIN_MS = 10_000;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_LONGEST_MS = 15_000;
+const OUTBOX_LONGEST = 256;
+const REPLACED = 4001;
+/** Errors after which asking again with the same words is pointless. */
+const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
+
+/**
+ * @typedef {{type: string, [field: string]: any}} Frame
+ * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState'> & {
+ *   onopen: any, onmessage: any, onclose: any, onerror: any}} Socket
+ * @typedef {object} Clock
+ * @property {(fn: () => void, ms: number) => any} after
+ * @property {(timer: any) => void} cancel
+ *
+ * What comes out, besides the server's own frames: `socket` with `open: bool`, `refused` with the `code` of
+ * a final error, `replaced` when another tab took the seat.
+ * @typedef {(event: Frame) => void} Listener
+ *
+ * @typedef {object} Signaling
+ * @property {(room: string, options?: {key?: string}) => void} join
+ * @property {(frame: Frame) => void} send waits for the socket where it is away
+ * @property {() => void} askIceServers
+ * @property {() => void} leave gives the seat up
+ * @property {() => void} wake the network or the machine came back: look at once
+ */
+
+/**
+ * @param {object} parts
+ * @param {string} parts.url
+ * @param {Listener} parts.tell
+ * @param {import('./seat.js').Seat} parts.seat
+ * @param {Clock} parts.clock
+ * @param {() => number} [parts.random]
+ * @param {(url: string) => Socket} [parts.open]
+ * @returns {Signaling}
+ */
+export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to) }) {
+  /** @type {{room: string, key?: string, id?: string} | null} the seat we want or have */
+  let want = null;
+  /** @type {Socket | null} */
+  let socket = null;
+  let joined = false;
+  let failures = 0;
+  /** @type {Frame[]} */
+  let outbox = [];
+  /** @type {Record<string, any>} */
+  const timers = {};
+
+  /** @param {string} name @param {() => void} fn @param {number} ms */
+  function later(name, fn, ms) {
+    clock.cancel(timers[name]);
+    timers[name] = clock.after(fn, ms);
+  }
+
+  function connect() {
+    clock.cancel(timers.again);
+    const mine = (socket = open(url));
+    /** @param {(event: any) => void} fn */
+    const ifCurrent = (fn) => (/** @type {any} */ event) => { if (mine === socket) fn(event); };
+    mine.onopen = ifCurrent(sayJoin);
+    mine.onmessage = ifCurrent((event) => hear(event.data));
+    mine.onclose = ifCurrent((event) => lose(event.code));
+    mine.onerror = () => {};
+    later('silence', drop, OPEN_WITHIN_MS);
+  }
+
+  async function sayJoin() {
+    const mine = socket;
+    if (!want) return;
+    const resume = await seat.take(want.room);
+    if (!want || mine !== socket) return;
+    const { room, key } = want;
+    say({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
+    schedulePing();
+  }
+
+  /** @param {Frame} frame */
+  function say(frame) {
+    if (socket?.readyState === 1) socket.send(JSON.stringify(frame));
+  }
+
+  function schedulePing() {
+    later('ping', ping, PING_EVERY_MS);
+  }
+
+  function ping() {
+    say({ type: 'ping' });
+    later('silence', drop, PONG_WITHIN_MS);
+    schedulePing();
+  }
+
+  /** @param {unknown} data */
+  function hear(data) {
+    clock.cancel(timers.silence);
+    const frame = parse(data);
+    if (!frame || frame.type === 'pong') return;
+    if (frame.type === 'ping') return say({ type: 'pong' });
+    if (frame.type === 'resp-join') return sit(frame);
+    if (frame.type === 'error') return hearError(frame);
+    tell(frame);
+  }
+
+  /** @param {Frame} frame */
+  function sit(frame) {
+    if (!want || typeof frame.id !== 'string') return;
+    // Another id is another seat: what waited was addressed as the old one.
+    if (want.id !== frame.id) outbox = [];
+    want = { room: want.room, id: frame.id };
+    joined = true;
+    failures = 0;
+    if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume);
+    tell({ type: 'socket', open: true });
+    tell(frame);
+    const waiting = outbox;
+    outbox = [];
+    waiting.forEach(say);
+  }
+
+  /** @param {Frame} frame */
+  function hearError(frame) {
+    const code = String(frame.code);
+    if (code === 'bad-resume' && want) {
+      seat.forget(want.room);
+      tell(frame);
+      return void sayJoin();
+    }
+    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && want?.id);
+    if (!joined && comingBack) {
+      tell(frame);
+      return drop();
+    }
+    if (!joined && FINAL.has(code)) return stop({ type: 'refused', code });
+    tell(frame);
+  }
+
+  /** @param {number} code */
+  function lose(code) {
+    release();
+    if (!want) return;
+    if (code === REPLACED) {
+      seat.forget(want.room);
+      return stop({ type: 'replaced' });
+    }
+    tell({ type: 'socket', open: false });
+    const ceiling = Math.min(BACKOFF_LONGEST_MS, BACKOFF_FIRST_MS * 2 ** failures++);
+    later('again', connect, ceiling * (0.5 + random() / 2));
+  }
+
+  /** Nothing was heard for too long: the socket may look open for minutes yet. */
+  function drop() {
+    const dead = socket;
+    lose(1006);
+    dead?.close();
+  }
+
+  function release() {
+    socket = null;
+    joined = false;
+    clock.cancel(timers.silence);
+    clock.cancel(timers.ping);
+  }
+
+  /** @param {Frame} [last] */
+  function stop(last) {
+    const old = socket;
+    want = null;
+    outbox = [];
+    release();
+    clock.cancel(timers.again);
+    old?.close(1000);
+    if (last) tell(last);
+  }
+
+  return {
+    join(room, { key } = {}) {
+      stop();
+      failures = 0;
+      want = { room, key };
+      connect();
+    },
+    send(frame) {
+      if (joined) return say(frame);
+      if (want && outbox.length < OUTBOX_LONGEST) outbox.push(frame);
+    },
+    askIceServers: () => say({ type: 'ice-servers' }),
+    leave() {
+      if (want) seat.forget(want.room);
+      say({ type: 'leave' });
+      stop();
+    },
+    wake() {
+      if (!want) return;
+      if (!socket) return connect();
+      if (joined) ping();
+    },
+  };
+}
+
+/**
+ * @param {unknown} data
+ * @returns {Frame | null} null for anything that is not one of our frames
+ */
+function parse(data) {
+  if (typeof data !== 'string') return null;
+  try {
+    const frame = JSON.parse(data);
+    return frame && typeof frame.type === 'string' ? frame : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,57 @@
+// The link on the waiting screen: shown, copied, shared, and as a QR code.
+
+import { encode } from './vendor/uqr.js';
+import { find, setText, svg } from './view-parts.js';
+
+const COPIED_FOR_MS = 2000;
+
+/**
+ * @param {object} parts
+ * @param {Document} parts.document
+ * @param {import('./words.js').Say} parts.say
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {Navigator} parts.navigator
+ * @returns {(url: string) => void} shows another link
+ */
+export function makeLinkView({ document, say, clock, navigator }) {
+  /** @type {HTMLInputElement} */
+  const field = find(document, '#link');
+  const copyWord = find(document, '#copyWord');
+  const share = find(document, '#btnShare');
+  const qr = find(document, '#qr');
+
+  share.hidden = typeof navigator.share !== 'function';
+  share.addEventListener('click', () => {
+    navigator.share({ title: say('title'), url: field.value }).catch(() => {});
+  });
+  field.addEventListener('focus', () => field.select());
+  find(document, '#btnCopy').addEventListener('click', async () => {
+    if (!(await copied())) return field.select();
+    setText(copyWord, say('waiting.copied'));
+    clock.after(() => setText(copyWord, say('waiting.copy')), COPIED_FOR_MS);
+  });
+
+  async function copied() {
+    try {
+      await navigator.clipboard.writeText(field.value);
+      return true;
+    } catch {
+      field.select();
+      return document.execCommand('copy');
+    }
+  }
+
+  /** @param {string} url */
+  function draw(url) {
+    const { size, data } = encode(url, { ecc: 'M', border: 2 });
+    const d = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ''))).join('');
+    qr.setAttribute('viewBox', `0 0 ${size} ${size}`);
+    qr.replaceChildren(svg(document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
+  }
+
+  return (url) => {
+    if (field.value === url) return;
+    field.value = url;
+    draw(url);
+  };
+}

@@ -1,0 +1,95 @@
+// The two pictures: streams put into their video elements, and what stands there when there is no picture.
+
+import { find, setText } from './view-parts.js';
+
+/** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
+const MOST_CROPPED = 0.45;
+
+/**
+ * @typedef {import('./media.js').MediaState} MediaState
+ * @typedef {import('./session.js').State} State
+ */
+
+/**
+ * @param {object} parts
+ * @param {Document} parts.document
+ * @param {import('./words.js').Say} parts.say
+ */
+export function makePictures({ document, say }) {
+  /** @type {HTMLVideoElement} */
+  const local = find(document, '#local');
+  /** @type {HTMLVideoElement} */
+  const remote = find(document, '#remote');
+  const selfFrame = find(document, '#selfFrame');
+  const remoteFrame = find(document, '#remoteFrame');
+  const selfNote = find(document, '#selfNote');
+  const hear = find(document, '#btnHear');
+  let sharedByThem = false;
+
+  hear.addEventListener('click', () => play(remote));
+  for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
+  document.defaultView?.addEventListener('resize', fit);
+
+  /** @param {HTMLVideoElement} video @param {MediaStream | null} stream */
+  function put(video, stream) {
+    if (video.srcObject === stream) return;
+    video.srcObject = stream;
+    if (stream) play(video);
+  }
+
+  /**
+   * Where sound is refused until somebody touches the page, the picture comes without it for now.
+   * @param {HTMLVideoElement} video
+   */
+  async function play(video) {
+    if (video === remote) video.muted = false;
+    const refused = await video.play().then(() => false, (error) => error.name === 'NotAllowedError');
+    if (video !== remote) return;
+    hear.hidden = !refused;
+    if (!refused) return;
+    video.muted = true;
+    video.play().catch(() => {});
+  }
+
+  /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */
+  function fit() {
+    const [w, h] = [remote.videoWidth, remote.videoHeight];
+    const [W, H] = [remoteFrame.clientWidth, remoteFrame.clientHeight];
+    const lost = w && h && W && H ? 1 - Math.min((w * H) / (h * W), (h * W) / (w * H)) : 0;
+    const tile = remoteFrame.classList.contains('tile');
+    remoteFrame.classList.toggle('whole', sharedByThem || (!tile && lost > mostCropped(W)));
+  }
+
+  return {
+    /** @param {MediaState} media */
+    showOwn(media) {
+      const seen = media.cam || media.screen;
+      const arrived = local.srcObject !== media.stream && media.stream !== null;
+      put(local, media.stream);
+      // A page that records may also sound: once our own devices run, ask again.
+      if (arrived && !hear.hidden) play(remote);
+      selfFrame.classList.toggle('mirrored', !media.screen);
+      selfFrame.classList.toggle('whole', media.screen);
+      selfFrame.classList.toggle('empty', !seen || media.stream === null);
+      setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
+    },
+    /** @param {State['remote']} theirs */
+    showTheirs(theirs) {
+      put(remote, theirs.stream);
+      if (!theirs.stream) hear.hidden = true;
+      remoteFrame.classList.toggle('empty', theirs.stream !== null && !theirs.cam && !theirs.screen);
+      sharedByThem = theirs.screen;
+      fit();
+    },
+    local,
+    remote,
+  };
+}
+
+/**
+ * A phone held close may crop more: a face stays in the middle.
+ * @param {number} width
+ */
+function mostCropped(width) {
+  return width < 760 ? 0.8 : MOST_CROPPED;
+}

@@ -1,0 +1,268 @@
+// The view: draws one model of the page and passes on what a person does. Only view*.js touch elements.
+//
+// It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
+
+import { makeChrome } from './view-chrome.js';
+import { makeDeviceSheet } from './view-devices.js';
+import { makeLinkView } from './view-link.js';
+import { makeNumbers } from './view-numbers.js';
+import { find, flag, label, putIcons, putWords, setText } from './view-parts.js';
+import { makePictures } from './view-pictures.js';
+import { makeTile } from './view-tile.js';
+import { clockTime, errorKey } from './words.js';
+
+/**
+ * @typedef {object} Model
+ * @property {import('./session.js').State} session
+ * @property {import('./session.js').Status} status
+ * @property {string} statusKey
+ * @property {import('./media.js').MediaState} media
+ * @property {string | null} error code of what to say, from server, call or devices
+ * @property {boolean} canRetry
+ * @property {boolean} invited came by a link to a room
+ * @property {string} link
+ * @property {import('./path.js').Path | null} path
+ * @property {import('./path.js').Quality | null} quality
+ * @property {import('./path.js').Sample[]} samples
+ * @property {number} seconds of this call
+ *
+ * @typedef {object} Actions
+ * @property {(room: string, key: string) => void} join
+ * @property {() => string} newRoomName
+ * @property {() => void} leave
+ * @property {() => void} again
+ * @property {() => void} newRoom
+ * @property {() => void} retry
+ * @property {() => void} dismiss
+ * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
+ * @property {(kind: 'audioinput' | 'videoinput', id: string) => void} choose
+ *
+ * @typedef {{show: (model: Model) => void, level: (loud: number) => void, setRoom: (room: string) => void,
+ *   remote: HTMLVideoElement}} View
+ */
+
+/**
+ * @param {object} parts
+ * @param {Document} parts.document
+ * @param {Navigator} parts.navigator
+ * @param {import('./words.js').Say} parts.say
+ * @param {'en' | 'zh'} parts.language
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {Actions} parts.actions
+ * @returns {View}
+ */
+export function makeView({ document, navigator, say, language, clock, actions }) {
+  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  putWords(document, say);
+  putIcons(document);
+
+  const { body } = document;
+  /** @param {string} id */
+  const el = (id) => find(document, `#${id}`);
+  /** @type {HTMLInputElement} */
+  const room = find(document, '#room');
+  /** @type {HTMLInputElement} */
+  const key = find(document, '#key');
+  const stage = el('stage');
+  const pictures = makePictures({ document, say });
+  const sheet = makeDeviceSheet({ document, say, choose: actions.choose, remote: pictures.remote });
+  const tile = makeTile({ stage, self: el('selfFrame'), remote: el('remoteFrame'), handle: el('swap') });
+  const showLink = makeLinkView({ document, say, clock, navigator });
+  const drawNumbers = makeNumbers({ document, list: el('figures'), say });
+  /** @type {Model | null} */
+  let shown = null;
+  const chrome = makeChrome({
+    body, stage, clock,
+    mayStepBack: () => shown?.status === 'connected' && !sheet.isOpen() && el('numbers').hidden && !shown.error,
+  });
+
+  /** @type {Record<string, () => void>} */
+  const deeds = {
+    mic: () => actions.toggle('mic'),
+    cam: () => actions.toggle('cam'),
+    share: () => actions.toggle('screen'),
+    settings: sheet.open,
+    numbers: toggleNumbers,
+    full: toggleFullScreen,
+    pip: togglePicture,
+  };
+
+  listen();
+
+  function listen() {
+    find(document, '#door').addEventListener('submit', (event) => {
+      event.preventDefault();
+      actions.join(room.value, key.value);
+    });
+    el('btnNew').addEventListener('click', () => { room.value = actions.newRoomName(); });
+    el('btnLeave').addEventListener('click', actions.leave);
+    el('btnAgain').addEventListener('click', actions.again);
+    el('btnAfterNew').addEventListener('click', actions.newRoom);
+    el('btnRetry').addEventListener('click', actions.retry);
+    el('btnDismiss').addEventListener('click', actions.dismiss);
+    el('path').addEventListener('click', toggleNumbers);
+    el('btnNumbersClose').addEventListener('click', toggleNumbers);
+    for (const button of document.querySelectorAll('[data-act]')) {
+      button.addEventListener('click', () => deeds[button.getAttribute('data-act') ?? '']());
+    }
+    document.addEventListener('keydown', hearKey);
+  }
+
+  /** @param {KeyboardEvent} event */
+  function hearKey(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || target.matches('input, select, textarea')) return;
+    if (sheet.isOpen()) return;
+    const inCall = body.dataset.screen === 'call';
+    const pressed = event.key.toLowerCase();
+    if (pressed === 'm') deeds.mic();
+    if (pressed === 'v') deeds.cam();
+    if (pressed === 'f') deeds.full();
+    if (!inCall) return;
+    if (pressed === 's' && shown?.media.canShare) deeds.share();
+    if (pressed === 'p') toggleNumbers();
+    if (pressed === 'l') actions.leave();
+    if (pressed === 'escape' && !el('numbers').hidden) toggleNumbers();
+  }
+
+  function toggleNumbers() {
+    if (sheet.isOpen()) sheet.close();
+    const panel = el('numbers');
+    panel.hidden = !panel.hidden;
+    el('path').setAttribute('aria-expanded', String(!panel.hidden));
+    chrome.come();
+  }
+
+  function toggleFullScreen() {
+    if (sheet.isOpen()) sheet.close();
+    if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+    else document.documentElement.requestFullscreen?.().catch(() => {});
+  }
+
+  function togglePicture() {
+    sheet.close();
+    if (document.pictureInPictureElement) document.exitPictureInPicture().catch(() => {});
+    else pictures.remote.requestPictureInPicture?.().catch(() => {});
+  }
+
+  /** @param {Model} model */
+  function show(model) {
+    const { session, media } = model;
+    const arrived = body.dataset.screen !== session.screen;
+    shown = model;
+    body.dataset.screen = session.screen;
+    showStatus(model);
+    showError(model);
+    showDoor(model);
+    showAfter(model);
+    showSwitches(media);
+    showBadges(model);
+    if (session.screen === 'waiting') showLink(model.link);
+    pictures.showOwn(media);
+    pictures.showTheirs(session.remote);
+    tile.show(session.screen === 'call' && session.since !== null);
+    sheet.show(media);
+    if (!el('numbers').hidden) drawNumbers(model.samples, model.seconds);
+    if (arrived) enter(session.screen);
+  }
+
+  /** @param {string} screen */
+  function enter(screen) {
+    chrome.come();
+    if (sheet.isOpen()) sheet.close();
+    if (screen !== 'call') el('numbers').hidden = true;
+    // Whoever listens instead of looking hears where they are now.
+    if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
+    if (screen === 'after') el('afterTitle').focus();
+    if (screen !== 'call' && document.fullscreenElement) document.exitFullscreen().catch(() => {});
+  }
+
+  /** @param {Model} model */
+  function showStatus({ status, statusKey }) {
+    const place = el('status');
+    place.dataset.state = status;
+    setText(place, say(statusKey));
+  }
+
+  /** @param {Model} model */
+  function showError({ error, session, canRetry }) {
+    const place = el('error');
+    place.hidden = error === null;
+    place.dataset.code = error ?? '';
+    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '');
+    setText(el('errorText'), error === null ? '' : say(sentence));
+    el('btnRetry').hidden = !canRetry;
+  }
+
+  /** @param {Model} model */
+  function showDoor({ session, media, invited, error }) {
+    const join = /** @type {HTMLButtonElement} */ (el('btnJoin'));
+    join.disabled = session.joining;
+    const keyField = el('keyField');
+    const keyAsked = keyField.hidden && session.needsKey;
+    keyField.hidden = !session.needsKey;
+    if (keyAsked) key.focus();
+    el('btnNew').hidden = invited && error !== 'room-full';
+    setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
+    setText(el('joinWord'), say(joinKey(media)));
+    if (error === 'bad-room') room.setAttribute('aria-invalid', 'true');
+    else room.removeAttribute('aria-invalid');
+  }
+
+  /** @param {Model} model */
+  function showAfter({ session: { ended } }) {
+    if (!ended) return;
+    const time = ended.seconds === null ? '' : `${language === 'zh' ? '，' : ', '}${clockTime(ended.seconds)}`;
+    setText(el('afterTitle'), say('after.title') + time);
+    setText(el('afterWhy'), say(`after.${ended.how}`));
+  }
+
+  /** @param {import('./media.js').MediaState} media */
+  function showSwitches(media) {
+    for (const [act, key, on] of /** @type {const} */ ([['mic', 'M', media.mic], ['cam', 'V', media.cam]])) {
+      for (const button of document.querySelectorAll(`[data-act='${act}']`)) {
+        label(button, say(`bar.${act}${on ? 'Off' : 'On'}`), key);
+        flag(button, 'data-off', !on);
+      }
+    }
+    const share = find(document, `[data-act='share']`);
+    share.hidden = !media.canShare;
+    label(share, say(media.screen ? 'bar.shareStop' : 'bar.share'), 'S');
+    flag(share, 'data-on', media.screen);
+  }
+
+  /** @param {Model} model */
+  function showBadges({ status, path, quality, session }) {
+    const badge = el('path');
+    badge.hidden = status !== 'connected' || path === null;
+    if (path) {
+      badge.dataset.path = path;
+      badge.dataset.quality = quality ?? 'good';
+      setText(el('pathWord'), `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`);
+      setText(el('pathWhy'), say(`path.why.${path}`));
+    } else {
+      delete badge.dataset.path;
+    }
+    el('theirMic').hidden = status !== 'connected' || session.remote.mic;
+  }
+
+  return {
+    show,
+    level(loud) {
+      find(document, '#level i').style.transform = `scaleX(${loud.toFixed(2)})`;
+    },
+    setRoom(name) {
+      room.value = name;
+    },
+    remote: pictures.remote,
+  };
+}
+
+/**
+ * What the big button promises: never more than there is.
+ * @param {import('./media.js').MediaState} media
+ */
+function joinKey({ asking, trouble, hasMic, cam }) {
+  if (asking || trouble === null || cam) return 'door.join';
+  return hasMic || trouble === 'camera-denied' ? 'door.joinSoundOnly' : 'door.joinBare';
+}

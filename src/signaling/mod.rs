@@ -1,0 +1,25 @@
+//! Signaling: who sits in which room, and what two browsers say to each other before they are
+//! connected.
+//!
+//! Text in, values out: no socket, no clock and no source of chance in here. [`Rooms`] is told what
+//! happened and asked what to do; [`crate::web`] does it.
+
+mod deadlines;
+mod flood;
+mod ice;
+mod message;
+mod refusal;
+mod room;
+mod room_name;
+mod rooms;
+#[cfg(test)]
+mod scenes;
+mod seating;
+mod token;
+
+pub use ice::{IceServer, IceUrls};
+pub use message::{ClientMessage, FRAME_LIMIT, Join, Relay, RelayKind, ServerMessage};
+pub use refusal::{Malformed, Refusal};
+pub use room_name::RoomName;
+pub use rooms::{Action, Closing, ConnectionId, HostKeys, Now, Rooms, Rules};
+pub use token::TokenKey;

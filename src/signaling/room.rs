@@ -1,0 +1,119 @@
+//! One room: two seats at most, and what waits for somebody who is away.
+
+use std::collections::VecDeque;
+
+use super::message::Relay;
+use super::rooms::ConnectionId;
+use crate::seat::{RoomTag, SeatId};
+
+/// Seats of a room.
+const SEATS: usize = 2;
+
+/// Frames that wait for one seat: an offer and its candidates, twice over.
+const WAITING_FRAMES: usize = 64;
+
+/// Bytes that wait for one seat.
+const WAITING_BYTES: usize = 128 * 1024;
+
+/// One seat's name in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) room: RoomTag,
+    pub(super) seat: SeatId,
+}
+
+/// A room somebody sits in; an empty one is not kept.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    seats: Vec<Seat>,
+}
+
+/// A taken seat.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) id: SeatId,
+    pub(super) holder: Holder,
+}
+
+/// Who is on the other end of a seat just now.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// A live connection.
+    Present(ConnectionId),
+    /// Nobody; what comes meanwhile waits.
+    Away(Waiting),
+}
+
+/// What was sent to a seat whose holder is away, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    frames: VecDeque<Relay>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Adds a seat; `false` where both are taken.
+    pub(super) fn sit(&mut self, id: SeatId, conn: ConnectionId) -> bool {
+        if self.seats.len() == SEATS {
+            return false;
+        }
+        self.seats.push(Seat { id, holder: Holder::Present(conn) });
+        true
+    }
+
+    pub(super) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.id == id)
+    }
+
+    /// The seat that is not `id`.
+    pub(super) fn other(&mut self, id: SeatId) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.id != id)
+    }
+
+    pub(super) fn remove(&mut self, id: SeatId) -> Option<Seat> {
+        let at = self.seats.iter().position(|seat| seat.id == id)?;
+        Some(self.seats.remove(at))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+}
+
+impl Seat {
+    /// The connection of a seat whose holder is here.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        match &self.holder {
+            Holder::Present(conn) => Some(*conn),
+            Holder::Away(_) => None,
+        }
+    }
+}
+
+impl Waiting {
+    /// Keeps `relay` for later; gives its bytes, or `None` where too much waits already.
+    pub(super) fn push(&mut self, relay: Relay) -> Option<usize> {
+        let size = relay.size();
+        if self.frames.len() == WAITING_FRAMES || self.bytes + size > WAITING_BYTES {
+            return None;
+        }
+        self.bytes += size;
+        self.frames.push_back(relay);
+        Some(size)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn into_frames(self) -> VecDeque<Relay> {
+        self.frames
+    }
+}
+
+impl Relay {
+    /// Bytes it holds, near enough.
+    pub(super) fn size(&self) -> usize {
+        self.body.get().len() + self.call.as_ref().map_or(0, |call| call.get().len()) + size_of::<Self>()
+    }
+}

@@ -1,0 +1,385 @@
+//! The rooms of a box as a state machine: what came over a connection, or the time of day, becomes
+//! frames to send, connections to close and news of seats.
+//!
+//! Every call is followed by [`Rooms::poll_action`] until there is none. Nothing here grows but with
+//! live connections, and with seats kept for who dropped, of which there are 10,000 at most.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use subtle::ConstantTimeEq as _;
+
+use super::deadlines::{Deadline, Deadlines};
+use super::flood::{Allowance, Verdict};
+use super::ice::{IceServer, IceUrls};
+use super::message::{ClientMessage, Relay, ServerMessage};
+use super::refusal::{Malformed, Refusal};
+use super::room::{Holder, Place, Room};
+use super::token::TokenKey;
+use crate::credential::{self, Secret, Secrets, UnixSeconds};
+use crate::seat::{SeatId, SeatNews, TagKey};
+
+/// How long a connection without a seat may say nothing. A `ping` is something.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The bad message that closes the connection.
+const LAST_STRIKE: u32 = 10;
+
+/// Bytes that may wait for people who are away, over all rooms.
+const WAITING_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
+
+/// What the edge calls one WebSocket; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// The time, by both clocks: one that never jumps, and the one that stands in credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For everything that is waited for.
+    pub instant: Instant,
+    /// Seconds since 1970-01-01 UTC.
+    pub unix: UnixSeconds,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a frame.
+    Send {
+        /// To whom.
+        to: ConnectionId,
+        /// What.
+        message: ServerMessage,
+    },
+    /// Close a connection. It is forgotten already: nothing else is sent to it.
+    Close {
+        /// Which.
+        conn: ConnectionId,
+        /// Why.
+        why: Closing,
+    },
+    /// Tell the relay of a seat. `Opened` comes before the `resp-join` of the same join.
+    Seat(SeatNews),
+}
+
+/// Why the machine closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Its seat was taken back from another connection.
+    Replaced,
+    /// It sent far more frames than it may.
+    Flood,
+    /// It sent its tenth bad message.
+    TooManyBad,
+    /// It took no seat and said nothing.
+    Idle,
+}
+
+/// What a box is set to, as far as rooms go.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Turns names of rooms into tags.
+    pub tag_key: TagKey,
+    /// Signs resume tokens.
+    pub token_key: TokenKey,
+    /// Mints relay credentials.
+    pub secrets: Secrets,
+    /// The listeners that browsers are told of.
+    pub ice_urls: IceUrls,
+    /// How long a credential opens allocations.
+    pub credential_ttl: Duration,
+    /// How long a seat is kept for who dropped.
+    pub room_grace: Duration,
+    /// Who may open an empty room.
+    pub host_keys: HostKeys,
+}
+
+/// The host keys, in a form that is compared in constant time; none: everybody may open a room.
+#[derive(Clone)]
+pub struct HostKeys(Vec<String>);
+
+/// The state of all rooms.
+pub struct Rooms {
+    pub(super) rules: Rules,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) rooms: BTreeMap<crate::seat::RoomTag, Room>,
+    pub(super) deadlines: Deadlines,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) waiting_bytes: usize,
+    pub(super) away: usize,
+    pub(super) draining: bool,
+}
+
+/// One WebSocket as the machine knows it.
+pub(super) struct Connection {
+    pub(super) place: Option<Place>,
+    host: String,
+    allowance: Allowance,
+    strikes: u32,
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            connections: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            actions: VecDeque::new(),
+            waiting_bytes: 0,
+            away: 0,
+            draining: false,
+        }
+    }
+
+    /// A WebSocket opened; `host` is the name it reached us by (an IPv6 address in brackets).
+    pub fn connected(&mut self, conn: ConnectionId, host: String, now: Now) {
+        let allowance = Allowance::new(now.instant);
+        self.connections.insert(conn, Connection { place: None, host, allowance, strikes: 0 });
+        self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
+    }
+
+    /// A text frame came. `chance` is 16 bytes nobody can guess; they name the seat if one is taken.
+    pub fn receive(&mut self, conn: ConnectionId, text: &str, now: Now, chance: [u8; 16]) {
+        if !self.allowed(conn, now) {
+            return;
+        }
+        let heard = ClientMessage::parse(text).map_err(Refusal::BadMessage);
+        match heard.and_then(|message| self.handle(conn, message, now, chance)) {
+            Ok(()) => {}
+            Err(Refusal::BadMessage(malformed)) => self.strike(conn, malformed, now),
+            Err(refusal) => self.send(conn, refusal.into()),
+        }
+    }
+
+    /// A frame came that says nothing, such as a WebSocket ping; it counts towards a flood.
+    pub fn noticed(&mut self, conn: ConnectionId, now: Now) {
+        self.allowed(conn, now);
+    }
+
+    /// A frame came that is no text; it counts as a bad message.
+    pub fn receive_binary(&mut self, conn: ConnectionId, now: Now) {
+        if self.allowed(conn, now) {
+            self.strike(conn, Malformed::NotAFrame, now);
+        }
+    }
+
+    /// A WebSocket is gone, however it went. Its seat is kept for a while.
+    pub fn dropped(&mut self, conn: ConnectionId, now: Now) {
+        let Some(connection) = self.forget(conn) else { return };
+        if let Some(place) = connection.place {
+            self.step_away(place, now);
+        }
+    }
+
+    /// Does what has become due by `now`.
+    pub fn advance(&mut self, now: Now) {
+        while let Some(deadline) = self.deadlines.pop_due(now.instant) {
+            match deadline {
+                Deadline::Idle(conn) => self.close(conn, Closing::Idle, now),
+                Deadline::Credentials(conn) => self.send_ice_servers(conn, now),
+                Deadline::Grace(place) => self.lapse(place),
+            }
+        }
+    }
+
+    /// When [`Self::advance`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// The box is about to stop: everybody is told, and no seat is taken any more. Calls go on, and
+    /// who dropped may still come back.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let everybody: Vec<_> = self.connections.keys().copied().collect();
+        for conn in everybody {
+            self.send(conn, Refusal::ShuttingDown.into());
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Rooms somebody sits in, and seats taken.
+    pub fn count(&self) -> (usize, usize) {
+        let seated = self.connections.values().filter(|connection| connection.place.is_some()).count();
+        (self.rooms.len(), seated + self.away)
+    }
+
+    /// Counts one frame, and says whether it is to be looked at.
+    fn allowed(&mut self, conn: ConnectionId, now: Now) -> bool {
+        let Some(connection) = self.connections.get_mut(&conn) else { return false };
+        if connection.place.is_none() {
+            self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
+        }
+        match connection.allowance.spend(now.instant) {
+            Verdict::Taken => return true,
+            Verdict::Refused => self.send(conn, Refusal::RateLimited.into()),
+            Verdict::Flood => self.close(conn, Closing::Flood, now),
+        }
+        false
+    }
+
+    fn handle(
+        &mut self,
+        conn: ConnectionId,
+        message: ClientMessage,
+        now: Now,
+        chance: [u8; 16],
+    ) -> Result<(), Refusal> {
+        match message {
+            ClientMessage::Join(join) => self.join(conn, &join, now, chance),
+            ClientMessage::Leave => self.leave(conn, now),
+            ClientMessage::Relay { target, relay } => self.relay(conn, target, relay),
+            ClientMessage::IceServers => {
+                self.place(conn)?;
+                self.send_ice_servers(conn, now);
+                Ok(())
+            }
+            ClientMessage::Ping => {
+                self.send(conn, ServerMessage::Pong);
+                Ok(())
+            }
+            ClientMessage::Pong => Ok(()),
+        }
+    }
+
+    fn relay(&mut self, conn: ConnectionId, target: Option<SeatId>, relay: Relay) -> Result<(), Refusal> {
+        let place = self.place(conn)?;
+        let room_for_more = WAITING_BYTES_IN_ALL.saturating_sub(self.waiting_bytes);
+        let other = self.rooms.get_mut(&place.room).and_then(|room| room.other(place.seat));
+        let Some(other) = other.filter(|other| Some(other.id) == target) else {
+            return Err(Refusal::NoSuchPeer);
+        };
+        match &mut other.holder {
+            Holder::Present(to) => {
+                let to = *to;
+                self.send(to, ServerMessage::relayed(place.seat, relay));
+            }
+            Holder::Away(_) if relay.size() > room_for_more => return Err(Refusal::RateLimited),
+            Holder::Away(waiting) => {
+                self.waiting_bytes += waiting.push(relay).ok_or(Refusal::RateLimited)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn strike(&mut self, conn: ConnectionId, malformed: Malformed, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.strikes += 1;
+        let last = connection.strikes >= LAST_STRIKE;
+        self.send(conn, Refusal::BadMessage(malformed).into());
+        if last {
+            self.close(conn, Closing::TooManyBad, now);
+        }
+    }
+
+    fn close(&mut self, conn: ConnectionId, why: Closing, now: Now) {
+        self.actions.push_back(Action::Close { conn, why });
+        self.dropped(conn, now);
+    }
+
+    /// Lets go of a connection and its deadlines; its seat is the caller's to see to.
+    pub(super) fn forget(&mut self, conn: ConnectionId) -> Option<Connection> {
+        self.deadlines.cancel(Deadline::Idle(conn));
+        self.deadlines.cancel(Deadline::Credentials(conn));
+        self.connections.remove(&conn)
+    }
+
+    /// From now on `conn` sits in `place`, or nowhere.
+    pub(super) fn settle(&mut self, conn: ConnectionId, place: Option<Place>, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.place = place;
+        self.deadlines.cancel(Deadline::Idle(conn));
+        self.deadlines.cancel(Deadline::Credentials(conn));
+        if place.is_none() {
+            self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
+        }
+    }
+
+    pub(super) fn place(&self, conn: ConnectionId) -> Result<Place, Refusal> {
+        self.connections.get(&conn).and_then(|connection| connection.place).ok_or(Refusal::NotJoined)
+    }
+
+    fn send_ice_servers(&mut self, conn: ConnectionId, now: Now) {
+        let Ok(place) = self.place(conn) else { return };
+        let (ice_servers, ttl) = self.mint(conn, place, now);
+        self.send(conn, ServerMessage::IceServers { ice_servers, ttl });
+    }
+
+    /// Credentials for who sits in `place`, and the deadline by which others follow.
+    pub(super) fn mint(&mut self, conn: ConnectionId, place: Place, now: Now) -> (Vec<IceServer>, u64) {
+        let ttl = self.rules.credential_ttl;
+        // Three quarters: time enough for a page that is asleep or between two connections.
+        let renewal = (ttl * 3 / 4).max(Duration::from_secs(1));
+        self.deadlines.set(Deadline::Credentials(conn), now.instant + renewal);
+        let holder = credential::Holder::Seat(place.room, place.seat);
+        let credential = self.rules.secrets.mint(&holder, now.unix.saturating_add(ttl.as_secs()));
+        let host = self.connections.get(&conn).map_or("", |connection| connection.host.as_str());
+        (self.rules.ice_urls.servers(host, credential), ttl.as_secs())
+    }
+
+    pub(super) fn send(&mut self, to: ConnectionId, message: ServerMessage) {
+        self.actions.push_back(Action::Send { to, message });
+    }
+}
+
+impl Closing {
+    /// The WebSocket close code (RFC 6455 §7.4).
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Replaced => 4001,
+            Self::Flood | Self::TooManyBad => 1008,
+            Self::Idle => 1000,
+        }
+    }
+
+    /// The close reason, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Replaced => "the seat was taken back elsewhere",
+            Self::Flood => "too many frames",
+            Self::TooManyBad => "too many bad messages",
+            Self::Idle => "no seat taken",
+        }
+    }
+}
+
+impl HostKeys {
+    /// Takes the keys as configured.
+    pub fn new(keys: &[Secret]) -> Self {
+        Self(keys.iter().map(digest).collect())
+    }
+
+    /// Whether `given` opens an empty room.
+    pub(super) fn open(&self, given: Option<&str>) -> bool {
+        let given = digest(&Secret::new(given.unwrap_or_default()));
+        // Digests are compared, all of them, so that neither length nor place of a key shows.
+        let matching = self
+            .0
+            .iter()
+            .fold(subtle::Choice::from(0), |found, key| found | key.as_bytes().ct_eq(given.as_bytes()));
+        self.0.is_empty() || matching.into()
+    }
+}
+
+fn digest(key: &Secret) -> String {
+    key.password("webrtc-box host key")
+}
+
+impl fmt::Debug for HostKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostKeys({})", self.0.len())
+    }
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms").field("count", &self.count()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Scenes with a held clock: browsers come, talk, drop and return.
+
+mod any_script;
+mod limits;
+mod resuming;
+mod sitting;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::credential::{Secret, Secrets};
+use crate::seat::{RoomTag, SeatNews, TagKey};
+
+/// A box without a network, its clock in our hand.
+struct Stage {
+    rooms: Rooms,
+    now: Now,
+    chance: u8,
+    connections: u64,
+    heard: BTreeMap<ConnectionId, Vec<String>>,
+    closed: Vec<(ConnectionId, Closing)>,
+    news: Vec<SeatNews>,
+}
+
+fn rules() -> Rules {
+    Rules {
+        tag_key: TagKey::new([1; 32]),
+        token_key: TokenKey::new([2; 32]),
+        secrets: Secrets::new(Secret::new("secret"), vec![]),
+        ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
+        credential_ttl: seconds(3600),
+        room_grace: seconds(30),
+        host_keys: HostKeys::new(&[]),
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(rules())
+    }
+
+    fn with(rules: Rules) -> Self {
+        Self {
+            rooms: Rooms::new(rules),
+            now: Now { instant: Instant::now(), unix: 1_000_000 },
+            chance: 0,
+            connections: 0,
+            heard: BTreeMap::new(),
+            closed: Vec::new(),
+            news: Vec::new(),
+        }
+    }
+
+    /// The same box after a restart: all it remembers is what is kept on disk.
+    fn restarted(self) -> Self {
+        Self { now: self.now, chance: self.chance, ..Self::new() }
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        self.connections += 1;
+        let conn = ConnectionId(self.connections);
+        self.rooms.connected(conn, "box.local".into(), self.now);
+        self.drain();
+        conn
+    }
+
+    fn say(&mut self, conn: ConnectionId, frame: Value) {
+        self.say_text(conn, &frame.to_string());
+    }
+
+    fn say_text(&mut self, conn: ConnectionId, text: &str) {
+        self.chance += 1;
+        self.rooms.receive(conn, text, self.now, [self.chance; 16]);
+        self.drain();
+    }
+
+    /// Joins and gives what was heard first in answer.
+    fn join(&mut self, conn: ConnectionId, room: &str) -> Value {
+        self.say(conn, json!({"type": "join", "room": room}));
+        self.next(conn)
+    }
+
+    fn resume(&mut self, conn: ConnectionId, room: &str, token: &Value) -> Value {
+        self.say(conn, json!({"type": "join", "room": room, "resume": token}));
+        self.next(conn)
+    }
+
+    fn drop(&mut self, conn: ConnectionId) {
+        self.rooms.dropped(conn, self.now);
+        self.drain();
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        self.now.unix += time.as_secs();
+        self.rooms.advance(self.now);
+        self.drain();
+    }
+
+    /// The first frame `conn` heard and did not yet look at.
+    fn next(&mut self, conn: ConnectionId) -> Value {
+        let frames = self.heard.get_mut(&conn).filter(|frames| !frames.is_empty());
+        let text = frames.expect("a frame was to be heard").remove(0);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn next_text(&mut self, conn: ConnectionId) -> String {
+        self.heard.get_mut(&conn).expect("a frame was to be heard").remove(0)
+    }
+
+    fn code(&mut self, conn: ConnectionId) -> String {
+        let frame = self.next(conn);
+        assert_eq!(frame["type"], "error", "{frame}");
+        frame["code"].as_str().unwrap().to_owned()
+    }
+
+    /// What `conn` heard and did not yet look at, by type.
+    fn rest(&mut self, conn: ConnectionId) -> Vec<String> {
+        let frames = self.heard.remove(&conn).unwrap_or_default();
+        let kind =
+            |text: String| serde_json::from_str::<Value>(&text).unwrap()["type"].as_str().unwrap().to_owned();
+        frames.into_iter().map(kind).collect()
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.rooms.poll_action() {
+            match action {
+                Action::Send { to, message } => {
+                    assert!(!self.closed.iter().any(|(conn, _)| *conn == to), "sent to a closed connection");
+                    self.heard.entry(to).or_default().push(message.to_json());
+                }
+                Action::Close { conn, why } => self.closed.push((conn, why)),
+                Action::Seat(news) => self.news.push(news),
+            }
+        }
+    }
+
+    /// Two in the kitchen, nothing left unheard: the connection, id and token of each.
+    fn couple(&mut self) -> [Guest; 2] {
+        [(); 2].map(|()| {
+            let conn = self.connect();
+            let reply = self.join(conn, "kitchen");
+            self.heard.clear();
+            Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+        })
+    }
+}
+
+struct Guest {
+    conn: ConnectionId,
+    id: Value,
+    token: Value,
+}
+
+fn kitchen() -> RoomTag {
+    TagKey::new([1; 32]).tag("kitchen")
+}

@@ -1,0 +1,163 @@
+//! Dropping and coming back.
+
+use super::*;
+
+#[test]
+fn who_drops_and_returns_in_time_has_the_same_seat() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
+    stage.pass(seconds(29));
+    let back = stage.connect();
+    let reply = stage.resume(back, "kitchen", &bob.token);
+    assert_eq!((&reply["id"], &reply["peer"], &reply["resumed"]), (&bob.id, &alice.id, &json!(true)));
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-back", "id": bob.id}));
+    stage.pass(seconds(100));
+    assert!(stage.rest(alice.conn).is_empty(), "the grace is over and forgotten");
+    assert_eq!(stage.news.len(), 2, "for the relay nothing happened");
+}
+
+#[test]
+fn a_grace_that_runs_out_frees_the_seat() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    assert_eq!(stage.rooms.next_deadline(), Some(stage.now.instant + seconds(30)));
+    stage.pass(seconds(30));
+    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
+    assert!(matches!(stage.news[2], SeatNews::Lapsed(..)));
+    let late = stage.connect();
+    let reply = stage.resume(late, "kitchen", &bob.token);
+    assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(false)));
+    assert!(matches!(stage.news[3], SeatNews::Opened(..)));
+    assert_eq!(stage.rest(alice.conn), ["new-peer"]);
+}
+
+#[test]
+fn a_token_of_a_seat_that_is_gone_does_not_push_anybody_out() {
+    let mut stage = Stage::new();
+    let [_, bob] = stage.couple();
+    stage.say(bob.conn, json!({"type": "leave"}));
+    let third = stage.connect();
+    stage.join(third, "kitchen");
+    assert_eq!(stage.resume(bob.conn, "kitchen", &bob.token)["code"], "room-full");
+}
+
+#[test]
+fn a_half_open_connection_gives_way() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    let back = stage.connect();
+    let reply = stage.resume(back, "kitchen", &bob.token);
+    assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(true)));
+    assert_eq!(stage.closed, [(bob.conn, Closing::Replaced)]);
+    assert_eq!(Closing::Replaced.code(), 4001);
+    assert_eq!(stage.rest(alice.conn), ["peer-back"]);
+    stage.drop(bob.conn);
+    stage.say(bob.conn, json!({"type": "leave"}));
+    assert!(stage.rest(alice.conn).is_empty(), "the old connection is nobody now");
+    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+    assert_eq!(stage.rest(back), ["offer"]);
+}
+
+#[test]
+fn both_come_back_to_a_restarted_box_under_their_names() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    let mut stage = stage.restarted();
+    let (b, a) = (stage.connect(), stage.connect());
+    let second = stage.resume(b, "kitchen", &bob.token);
+    assert_eq!((&second["id"], &second["resumed"]), (&bob.id, &json!(false)));
+    let first = stage.resume(a, "kitchen", &alice.token);
+    assert_eq!((&first["id"], &first["peer"]), (&alice.id, &bob.id));
+    assert_eq!(stage.news.len(), 2);
+}
+
+#[test]
+fn forged_tokens_and_those_of_other_rooms_are_refused() {
+    let mut stage = Stage::new();
+    let [alice, _] = stage.couple();
+    stage.drop(alice.conn);
+    let conn = stage.connect();
+    assert_eq!(stage.resume(conn, "cellar", &alice.token)["code"], "bad-resume");
+    let flipped = alice.token.as_str().unwrap().replacen(|_: char| true, "_", 1);
+    for forged in [flipped.as_str(), "", "x"] {
+        assert_eq!(stage.resume(conn, "kitchen", &json!(forged))["code"], "bad-resume", "{forged}");
+    }
+    let reply = stage.resume(conn, "kitchen", &alice.token);
+    assert_eq!(reply["resumed"], true, "a refusal costs nothing");
+}
+
+#[test]
+fn frames_for_somebody_away_wait_in_order() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}, "call": "c"}));
+    for n in 0..3 {
+        let frame = json!({"type": "candidate", "target": bob.id, "candidate": {"n": n}});
+        stage.say(alice.conn, frame);
+    }
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &bob.token)["type"], "resp-join");
+    let offer = json!({"type": "offer", "from": alice.id, "sdp": {}, "call": "c"});
+    assert_eq!(stage.next(back), offer);
+    for n in 0..3 {
+        assert_eq!(stage.next(back)["candidate"]["n"], n);
+    }
+    assert!(stage.rest(back).is_empty());
+}
+
+#[test]
+fn what_waits_is_bounded_and_the_sender_hears_of_it() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    let big = json!({"type": "offer", "target": bob.id, "sdp": {"sdp": "x".repeat(60_000)}});
+    for _ in 0..2 {
+        stage.say(alice.conn, big.clone());
+    }
+    stage.rest(alice.conn);
+    stage.say(alice.conn, big);
+    assert_eq!(stage.code(alice.conn), "rate-limited");
+    let small = json!({"type": "candidate", "target": bob.id, "candidate": null});
+    for _ in 0..70 {
+        stage.say(alice.conn, small.clone());
+    }
+    assert_eq!(stage.rest(alice.conn).len(), 8, "64 frames wait at most");
+    let back = stage.connect();
+    stage.resume(back, "kitchen", &bob.token);
+    assert_eq!(stage.rest(back).len(), 64);
+    assert_eq!(stage.rooms.waiting_bytes, 0);
+}
+
+#[test]
+fn what_somebody_said_before_leaving_is_not_heard_after() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+    stage.say(alice.conn, json!({"type": "leave"}));
+    let third = stage.connect();
+    let reply = stage.join(third, "kitchen");
+    assert_eq!(reply["peer"], bob.id);
+    assert_eq!(stage.next(third), json!({"type": "peer-away", "id": bob.id}));
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &bob.token)["peer"], reply["id"]);
+    assert!(stage.rest(back).is_empty());
+    assert_eq!(stage.rooms.waiting_bytes, 0);
+}
+
+#[test]
+fn both_away_and_one_back_sees_that_the_other_is_away() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(alice.conn);
+    stage.drop(bob.conn);
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &alice.token)["peer"], bob.id);
+    assert_eq!(stage.rest(back), ["peer-away"]);
+    stage.pass(seconds(30));
+    assert_eq!(stage.rest(back), ["peer-leave"]);
+}

@@ -1,0 +1,178 @@
+//! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
+
+use super::deadlines::Deadline;
+use super::message::{Join, ServerMessage};
+use super::refusal::Refusal;
+use super::room::{Holder, Place, Room, Waiting};
+use super::room_name::RoomName;
+use super::rooms::{Action, Closing, ConnectionId, Now, Rooms};
+use crate::seat::{RoomTag, SeatId, SeatNews};
+
+/// Seats kept for people who dropped, over all rooms; beyond it a drop is an end. Only somebody who
+/// opens and drops connections by the hundred every second gets there.
+const AWAY_LIMIT: usize = 10_000;
+
+impl Rooms {
+    /// Takes a seat, or takes one back.
+    pub(super) fn join(
+        &mut self,
+        conn: ConnectionId,
+        join: &Join,
+        now: Now,
+        chance: [u8; 16],
+    ) -> Result<(), Refusal> {
+        if self.place(conn).is_ok() {
+            return Err(Refusal::AlreadyJoined);
+        }
+        let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
+        let room = self.rules.tag_key.tag(name.as_str());
+        let named = self.named_by_token(room, join)?;
+        let place = Place { room, seat: named.unwrap_or(SeatId::new(chance)) };
+        let resumed = named.is_some() && self.is_taken(place);
+        if resumed {
+            let waiting = self.take_back(conn, place, now);
+            self.welcome(conn, place, &name, true, now);
+            self.deliver(conn, place, waiting);
+        } else {
+            self.take(conn, place, join.key.as_deref(), now)?;
+            self.welcome(conn, place, &name, false, now);
+        }
+        Ok(())
+    }
+
+    fn named_by_token(&self, room: RoomTag, join: &Join) -> Result<Option<SeatId>, Refusal> {
+        let Some(token) = &join.resume else { return Ok(None) };
+        self.rules.token_key.seat(room, token).map(Some).ok_or(Refusal::BadResume)
+    }
+
+    fn is_taken(&mut self, place: Place) -> bool {
+        self.rooms.get_mut(&place.room).is_some_and(|room| room.seat(place.seat).is_some())
+    }
+
+    /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
+    fn take(&mut self, conn: ConnectionId, place: Place, key: Option<&str>, now: Now) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::ShuttingDown);
+        }
+        if !self.rooms.contains_key(&place.room) && !self.rules.host_keys.open(key) {
+            return Err(Refusal::KeyRequired);
+        }
+        if !self.rooms.entry(place.room).or_default().sit(place.seat, conn) {
+            return Err(Refusal::RoomFull);
+        }
+        self.settle(conn, Some(place), now);
+        self.actions.push_back(Action::Seat(SeatNews::Opened(place.room, place.seat)));
+        self.tell_other(place, ServerMessage::NewPeer { id: place.seat });
+        Ok(())
+    }
+
+    /// The seat in `place`, taken, gets `conn` for its holder; gives what waited for it.
+    fn take_back(&mut self, conn: ConnectionId, place: Place, now: Now) -> Waiting {
+        let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
+        let before = seat.map(|seat| std::mem::replace(&mut seat.holder, Holder::Present(conn)));
+        self.settle(conn, Some(place), now);
+        // Also where the old connection was half open and nobody had noticed: what went to it is lost.
+        self.tell_other(place, ServerMessage::PeerBack { id: place.seat });
+        match before {
+            Some(Holder::Present(old)) => {
+                self.forget(old);
+                self.actions.push_back(Action::Close { conn: old, why: Closing::Replaced });
+                Waiting::default()
+            }
+            Some(Holder::Away(waiting)) => {
+                self.no_longer_away(place, &waiting);
+                waiting
+            }
+            None => Waiting::default(),
+        }
+    }
+
+    fn welcome(&mut self, conn: ConnectionId, place: Place, name: &RoomName, resumed: bool, now: Now) {
+        let other = self.other(place).map(|other| (other.id, other.connection().is_none()));
+        let (ice_servers, ttl) = self.mint(conn, place, now);
+        let message = ServerMessage::RespJoin {
+            id: place.seat,
+            room: name.as_str().to_owned(),
+            peer: other.map(|(id, _)| id),
+            ice_servers,
+            ttl,
+            resume: self.rules.token_key.token(place.room, place.seat),
+            resumed,
+        };
+        self.send(conn, message);
+        if let Some((id, true)) = other {
+            self.send(conn, ServerMessage::PeerAway { id });
+        }
+    }
+
+    /// Everything that waits came from who sits in the other seat: [`Self::vacate`] sees to that.
+    fn deliver(&mut self, conn: ConnectionId, place: Place, waiting: Waiting) {
+        let Some(from) = self.other(place).map(|other| other.id) else { return };
+        for relay in waiting.into_frames() {
+            self.send(conn, ServerMessage::relayed(from, relay));
+        }
+    }
+
+    /// Gives the seat up; the connection stays.
+    pub(super) fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
+        let place = self.place(conn)?;
+        self.settle(conn, None, now);
+        self.vacate(place, SeatNews::Left(place.room, place.seat));
+        Ok(())
+    }
+
+    /// The holder of a seat dropped: it is kept for a while.
+    pub(super) fn step_away(&mut self, place: Place, now: Now) {
+        let Some(seat) = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat)) else {
+            return;
+        };
+        seat.holder = Holder::Away(Waiting::default());
+        self.away += 1;
+        if self.away > AWAY_LIMIT {
+            return self.lapse(place);
+        }
+        self.deadlines.set(Deadline::Grace(place), now.instant + self.rules.room_grace);
+        self.tell_other(place, ServerMessage::PeerAway { id: place.seat });
+    }
+
+    /// Nobody came back to the seat in time.
+    pub(super) fn lapse(&mut self, place: Place) {
+        self.vacate(place, SeatNews::Lapsed(place.room, place.seat));
+    }
+
+    fn vacate(&mut self, place: Place, news: SeatNews) {
+        let Some(room) = self.rooms.get_mut(&place.room) else { return };
+        let Some(seat) = room.remove(place.seat) else { return };
+        // What it said to somebody who is away is not for whoever sits here next.
+        let unsaid = room.other(place.seat).and_then(|other| match &mut other.holder {
+            Holder::Away(waiting) => Some(std::mem::take(waiting)),
+            Holder::Present(_) => None,
+        });
+        if room.is_empty() {
+            self.rooms.remove(&place.room);
+        }
+        self.waiting_bytes -= unsaid.map_or(0, |waiting| waiting.bytes());
+        if let Holder::Away(waiting) = &seat.holder {
+            self.no_longer_away(place, waiting);
+        }
+        self.actions.push_back(Action::Seat(news));
+        self.tell_other(place, ServerMessage::PeerLeave { id: place.seat });
+    }
+
+    fn no_longer_away(&mut self, place: Place, waiting: &Waiting) {
+        self.deadlines.cancel(Deadline::Grace(place));
+        self.away -= 1;
+        self.waiting_bytes -= waiting.bytes();
+    }
+
+    /// Who is away is told when it comes back, by its `resp-join`.
+    fn tell_other(&mut self, place: Place, message: ServerMessage) {
+        if let Some(to) = self.other(place).and_then(|other| other.connection()) {
+            self.send(to, message);
+        }
+    }
+
+    fn other(&mut self, place: Place) -> Option<&mut super::room::Seat> {
+        self.rooms.get_mut(&place.room).and_then(|room: &mut Room| room.other(place.seat))
+    }
+}

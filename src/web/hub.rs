@@ -1,0 +1,169 @@
+//! Where the WebSockets of a box meet: carries what they hear to [`Rooms`] and does what it decides.
+//!
+//! The lock is held for the decision and for putting its outcome into queues, which never waits, so
+//! that what is decided first is also heard first. Nothing is written to a socket under it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+use tracing::debug;
+
+use super::outbox::{Inbox, Outbox, Outgoing, outbox};
+use crate::seat::SeatNews;
+use crate::signaling::{Action, ConnectionId, Now, Rooms};
+
+/// The rooms, and the way to everybody in them.
+pub(super) struct Hub {
+    floor: Mutex<Floor>,
+    /// Woken when a deadline comes earlier than the one that is waited for.
+    alarm: Arc<Notify>,
+    seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
+}
+
+struct Floor {
+    rooms: Rooms,
+    outboxes: HashMap<ConnectionId, Outbox>,
+    last: u64,
+    awaited: Option<Instant>,
+}
+
+impl Hub {
+    /// Opens the rooms and keeps their time until the hub is gone.
+    pub(super) fn start(rooms: Rooms, seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>) -> Arc<Self> {
+        let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None };
+        let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news });
+        tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm)));
+        hub
+    }
+
+    /// A WebSocket opened; `host` is the name it reached us by.
+    pub(super) fn enter(&self, host: String) -> (ConnectionId, Inbox) {
+        let (outbox, inbox) = outbox();
+        let conn = self.act(|floor| {
+            floor.last += 1;
+            let conn = ConnectionId(floor.last);
+            floor.outboxes.insert(conn, outbox);
+            floor.rooms.connected(conn, host, now());
+            conn
+        });
+        (conn, inbox)
+    }
+
+    /// A text frame came.
+    ///
+    /// # Errors
+    /// Where the operating system gives no randomness.
+    pub(super) fn hear(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
+        let mut chance = [0; 16];
+        getrandom::fill(&mut chance)?;
+        self.act(|floor| floor.rooms.receive(conn, text, now(), chance));
+        Ok(())
+    }
+
+    /// A binary frame came.
+    pub(super) fn hear_binary(&self, conn: ConnectionId) {
+        self.act(|floor| floor.rooms.receive_binary(conn, now()));
+    }
+
+    /// A ping or pong of the WebSocket itself came.
+    pub(super) fn notice(&self, conn: ConnectionId) {
+        self.act(|floor| floor.rooms.noticed(conn, now()));
+    }
+
+    /// A WebSocket is gone.
+    pub(super) fn leave(&self, conn: ConnectionId) {
+        self.act(|floor| {
+            floor.outboxes.remove(&conn);
+            floor.rooms.dropped(conn, now());
+        });
+    }
+
+    pub(super) fn drain(&self) {
+        self.act(|floor| floor.rooms.drain());
+    }
+
+    pub(super) fn count(&self) -> (usize, usize) {
+        self.floor().rooms.count()
+    }
+
+    fn act<T>(&self, deed: impl FnOnce(&mut Floor) -> T) -> T {
+        let mut floor = self.floor();
+        let outcome = deed(&mut floor);
+        floor.carry_out(&*self.seat_news);
+        let next = floor.rooms.next_deadline();
+        if next.is_some_and(|next| floor.awaited.is_none_or(|awaited| next < awaited)) {
+            floor.awaited = next;
+            self.alarm.notify_one();
+        }
+        outcome
+    }
+
+    /// Does what is due and gives the time of what is next.
+    fn tick(&self) -> Option<Instant> {
+        self.act(|floor| floor.rooms.advance(now()));
+        let mut floor = self.floor();
+        floor.awaited = floor.rooms.next_deadline();
+        floor.awaited
+    }
+
+    fn floor(&self) -> MutexGuard<'_, Floor> {
+        // A panic elsewhere left the rooms as they were between two steps; two people more or less.
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Floor {
+    fn carry_out(&mut self, seat_news: &(dyn Fn(SeatNews) + Send + Sync)) {
+        while let Some(action) = self.rooms.poll_action() {
+            match action {
+                Action::Send { to, message } => self.send(to, message.to_json()),
+                Action::Close { conn, why } => {
+                    debug!(connection = conn.0, ?why, "WebSocket closed by the rules");
+                    if let Some(outbox) = self.outboxes.remove(&conn) {
+                        outbox.push(Outgoing::Close(why.code(), why.reason()));
+                    }
+                }
+                Action::Seat(news) => seat_news(news),
+            }
+        }
+    }
+
+    fn send(&mut self, to: ConnectionId, text: String) {
+        let Some(outbox) = self.outboxes.get(&to) else { return };
+        if !outbox.push(Outgoing::Frame(text)) {
+            debug!(connection = to.0, "WebSocket given up: it does not read");
+            self.outboxes.remove(&to);
+            self.rooms.dropped(to, now());
+        }
+    }
+}
+
+/// Holds the hub only while something is due, so that it can go.
+async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>) {
+    while let Some(due) = hub.upgrade().map(|hub| hub.tick()) {
+        match due {
+            Some(due) => drop(tokio::time::timeout_at(due.into(), alarm.notified()).await),
+            None => alarm.notified().await,
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.alarm.notify_one();
+    }
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Now { instant: Instant::now(), unix: unix.map_or(0, |since| since.as_secs()) }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("rooms", &self.floor().rooms).finish_non_exhaustive()
+    }
+}

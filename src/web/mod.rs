@@ -1,0 +1,188 @@
+//! The web server: the page, the WebSocket of signaling, and nothing that knows about media.
+//!
+//! Each connection is served from a stream that has been accepted already, so whoever accepts may
+//! first look what is spoken on it.
+
+mod authority;
+mod hub;
+mod outbox;
+mod page;
+mod patient;
+mod router;
+mod serve;
+mod socket;
+mod sources;
+mod status;
+mod upgrade;
+mod visit;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ipnet::IpNet;
+use tokio::sync::watch;
+
+use crate::config::{Identity, Settings};
+use crate::credential::Secrets;
+use crate::seat::{SeatNews, TagKey};
+use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
+
+use hub::Hub;
+use page::Page;
+use visit::Origins;
+
+pub use page::PageError;
+pub use serve::{Caller, Entrance, TlsHandle};
+pub use sources::{SourcePermit, Sources};
+pub use status::Health;
+pub use visit::Door;
+
+/// Everything the web server is made from; see [`Setup::new`] for what follows from the settings.
+pub struct Setup {
+    /// The public name; `None` in try-out mode.
+    pub domain: Option<String>,
+    /// The port HTTPS really listens on; redirects lead there.
+    pub https_port: Option<u16>,
+    /// WebSocket origins besides our own, as `https://HOST[:PORT]`.
+    pub allowed_origin: Vec<String>,
+    /// Proxies that are believed.
+    pub trusted_proxy: Vec<IpNet>,
+    /// The page's folder; `None` is the built-in page.
+    pub public: Option<PathBuf>,
+    /// Connections of one source; 0: no limit.
+    pub source_connections: u32,
+    /// What rooms are set to, with the keys that are kept.
+    pub rules: Rules,
+    /// Told of every seat, in order, before its holder is. It is called with the rooms locked: it
+    /// must neither wait nor call back.
+    pub seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
+    /// Asked by `/healthz`; must not wait.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+}
+
+/// The keys and secrets a box keeps between starts, as far as the web server needs them.
+pub struct Keys {
+    /// Mint relay credentials.
+    pub secrets: Secrets,
+    /// Turns names of rooms into tags.
+    pub tag_key: TagKey,
+    /// Signs resume tokens.
+    pub token_key: [u8; 32],
+}
+
+/// The web server of a box. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Web {
+    house: Arc<House>,
+}
+
+/// What all connections share.
+struct House {
+    router: Router,
+    hub: Arc<Hub>,
+    sources: Sources,
+    trusted_proxy: Vec<IpNet>,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far the server is on its way to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping,
+}
+
+impl Setup {
+    /// What follows from `settings`; `ice_urls` from the listeners that really run. `seat_news` goes
+    /// nowhere and `health` is up until they are set.
+    pub fn new(settings: &Settings, keys: Keys, ice_urls: IceUrls) -> Self {
+        let rules = Rules {
+            tag_key: keys.tag_key,
+            token_key: TokenKey::new(keys.token_key),
+            secrets: keys.secrets,
+            ice_urls,
+            credential_ttl: settings.credential_ttl,
+            room_grace: settings.room_grace,
+            host_keys: HostKeys::new(&settings.host_key),
+        };
+        let domain = match &settings.identity {
+            Identity::TryOut => None,
+            Identity::Domain { name, .. } => Some(name.clone()),
+        };
+        Self {
+            domain,
+            https_port: settings.https_port,
+            allowed_origin: settings.allowed_origin.clone(),
+            trusted_proxy: settings.trusted_proxy.clone(),
+            public: settings.public.clone(),
+            source_connections: settings.source_connections,
+            rules,
+            seat_news: Arc::new(|_| {}),
+            health: Arc::new(|| Health::Up),
+        }
+    }
+}
+
+impl Web {
+    /// Makes the server ready; it serves what [`Web::accept`] or [`Web::serve_connection`] bring.
+    /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`PageError`] where the folder of the `public` setting cannot be served.
+    pub fn new(setup: Setup) -> Result<Self, PageError> {
+        let page = match &setup.public {
+            Some(folder) => Page::folder(folder)?,
+            None => Page::built_in(),
+        };
+        let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news);
+        let sources = Sources::new(setup.source_connections);
+        let (phase, _) = watch::channel(Phase::Running);
+        let domain = setup.domain.clone().map(|name| (name, setup.https_port));
+        let router = router::routes(router::Desk {
+            page,
+            hub: Arc::clone(&hub),
+            sources: sources.clone(),
+            origins: Origins::new(domain, setup.allowed_origin),
+            domain: setup.domain,
+            https_port: setup.https_port,
+            trusted_proxy: setup.trusted_proxy.clone(),
+            health: setup.health,
+            phase: phase.clone(),
+        });
+        let house = House { router, hub, sources, trusted_proxy: setup.trusted_proxy, phase };
+        Ok(Self { house: Arc::new(house) })
+    }
+
+    /// Tells everybody that the box is about to stop. Calls go on; nobody new is seated.
+    pub fn drain(&self) {
+        self.house.hub.drain();
+    }
+
+    /// Ends: accept loops stop, requests under way are answered, WebSockets are closed with 1001.
+    /// Returns when all is closed, or when `patience` is over.
+    pub async fn stop(&self, patience: Duration) {
+        self.house.phase.send_replace(Phase::Stopping);
+        // All who serve hold a receiver. Whoever is left then is cut off with the process.
+        let _ = tokio::time::timeout(patience, self.house.phase.closed()).await;
+    }
+
+    /// Rooms somebody sits in, and seats taken.
+    pub fn count(&self) -> (usize, usize) {
+        self.house.hub.count()
+    }
+}
+
+/// Resolves once the server is stopping.
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the server itself is gone.
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Web").field("hub", &self.house.hub).finish_non_exhaustive()
+    }
+}

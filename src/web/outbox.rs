@@ -1,0 +1,85 @@
+//! What waits to be written to one WebSocket: bounded in bytes, so that who does not read costs
+//! little and then leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+/// Bytes that may wait for one WebSocket.
+const LIMIT: usize = 256 * 1024;
+
+/// What each frame counts for besides its text, so that small ones are bounded too.
+const FRAME_COST: usize = 128;
+
+/// The end that frames are put in.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: mpsc::UnboundedSender<Outgoing>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The end that the connection writes from.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    queue: mpsc::UnboundedReceiver<Outgoing>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// Something for a WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// A text frame.
+    Frame(String),
+    /// The end, with its code and reason.
+    Close(u16, &'static str),
+}
+
+/// Two ends of one queue.
+pub(super) fn outbox() -> (Outbox, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let bytes = Arc::new(AtomicUsize::new(0));
+    (Outbox { queue: sender, bytes: Arc::clone(&bytes) }, Inbox { queue: receiver, bytes })
+}
+
+impl Outbox {
+    /// Puts something in; `false` where too much waits already or nobody is there.
+    pub(super) fn push(&self, outgoing: Outgoing) -> bool {
+        let cost = outgoing.cost();
+        let before = self.bytes.fetch_add(cost, Ordering::Relaxed);
+        before + cost <= LIMIT && self.queue.send(outgoing).is_ok()
+    }
+}
+
+impl Inbox {
+    /// The next thing to write; `None` once the other end is gone and all is written.
+    pub(super) async fn next(&mut self) -> Option<Outgoing> {
+        let outgoing = self.queue.recv().await?;
+        self.bytes.fetch_sub(outgoing.cost(), Ordering::Relaxed);
+        Some(outgoing)
+    }
+}
+
+impl Outgoing {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Frame(text) => text.len() + FRAME_COST,
+            Self::Close(..) => FRAME_COST,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes() {
+        let (outbox, mut inbox) = outbox();
+        let frame = || Outgoing::Frame("x".repeat(64 * 1024));
+        assert!((0..3).all(|_| outbox.push(frame())));
+        assert_eq!(inbox.next().await, Some(frame()));
+        assert!(outbox.push(frame()), "what was written makes room");
+        assert!(!outbox.push(frame()));
+    }
+}

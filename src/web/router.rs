@@ -1,0 +1,149 @@
+//! What is where: the page, the WebSocket, the health; and the headers that all replies carry.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use ipnet::IpNet;
+use tokio::sync::watch;
+
+use super::Phase;
+use super::authority::default_port;
+use super::hub::Hub;
+use super::page::Page;
+use super::sources::Sources;
+use super::status::Health;
+use super::upgrade;
+use super::visit::{Arrival, Door, Origins, Visit};
+
+/// A year.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Nothing but our own files runs, and nobody frames us. `'self'` names our WebSocket too (CSP3 §6.7.2.8).
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
+    media-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), \
+    screen-wake-lock=(self), fullscreen=(self), autoplay=(self), picture-in-picture=(self), \
+    geolocation=(), payment=(), usb=()";
+
+/// On every reply.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+const NOT_FOUND: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+    <title>Not found</title>\n<p>There is nothing here. <a href=\"/\">To the call page</a></p>\n";
+
+/// What requests are answered from.
+pub(super) struct Desk {
+    pub(super) page: Page,
+    pub(super) hub: Arc<Hub>,
+    pub(super) sources: Sources,
+    pub(super) origins: Origins,
+    pub(super) domain: Option<String>,
+    pub(super) https_port: Option<u16>,
+    pub(super) trusted_proxy: Vec<IpNet>,
+    pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
+    pub(super) phase: watch::Sender<Phase>,
+}
+
+pub(super) type Shared = Arc<Desk>;
+
+/// The whole site.
+pub(super) fn routes(desk: Desk) -> Router {
+    let desk = Arc::new(desk);
+    Router::new()
+        .route("/", get(index))
+        .route("/r/{room}", get(index))
+        .route("/r/{room}/", get(index))
+        .route("/ws", get(web_socket))
+        .route("/healthz", get(health))
+        .route("/health", get(health))
+        .fallback(get(file))
+        .layer(from_fn_with_state(Arc::clone(&desk), at_the_door))
+        .with_state(desk)
+}
+
+async fn index(State(desk): State<Shared>, headers: HeaderMap) -> Response {
+    reply_with(&desk, "/index.html", &headers)
+}
+
+async fn file(State(desk): State<Shared>, request: Request) -> Response {
+    reply_with(&desk, request.uri().path(), request.headers())
+}
+
+async fn health(State(desk): State<Shared>) -> Health {
+    (desk.health)()
+}
+
+async fn web_socket(
+    State(desk): State<Shared>,
+    Extension(visit): Extension<Visit>,
+    request: Request,
+) -> Response {
+    upgrade::open(&desk, &visit, request)
+}
+
+fn reply_with(desk: &Desk, path: &str, headers: &HeaderMap) -> Response {
+    match desk.page.file(path) {
+        Some(file) => file.reply(headers),
+        None => {
+            let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+            (StatusCode::NOT_FOUND, kind, NOT_FOUND).into_response()
+        }
+    }
+}
+
+/// Sees who comes, sends plain HTTP to HTTPS, and puts the headers on what goes out.
+async fn at_the_door(
+    State(desk): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let visit = Visit::new(arrival, request.headers(), &desk.trusted_proxy);
+    let secure = visit.secure;
+    let mut reply = if arrival.door == Door::Http && !visit.proxied {
+        to_https(&desk, &visit, &request)
+    } else {
+        request.extensions_mut().insert(visit);
+        next.run(request).await
+    };
+    for (name, value) in HEADERS {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if secure && desk.domain.is_some() {
+        reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    reply
+}
+
+/// Leads to our domain, or without one to the host that was asked, which was checked to be one.
+fn to_https(desk: &Desk, visit: &Visit, request: &Request<Body>) -> Response {
+    let asked = visit.authority.as_ref().map(|authority| authority.host.as_str());
+    let Some(host) = desk.domain.as_deref().or(asked) else {
+        return (StatusCode::BAD_REQUEST, "Which host?\n").into_response();
+    };
+    let Some(port) = desk.https_port else {
+        return (StatusCode::FORBIDDEN, "Plain HTTP is for the proxy in front of this server.\n")
+            .into_response();
+    };
+    let port = if port == default_port(true) { String::new() } else { format!(":{port}") };
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    // `OPTIONS *` has no path; what begins with anything else is not one.
+    let path = if path.starts_with('/') { path } else { "/" };
+    let location = [(header::LOCATION, format!("https://{host}{port}{path}"))];
+    (StatusCode::PERMANENT_REDIRECT, location).into_response()
+}

@@ -1,0 +1,192 @@
+//! Connections: accepted, counted, brought through TLS and served, none of them able to hold up the
+//! others.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+use super::patient::Patient;
+use super::sources::SourcePermit;
+use super::visit::{Arrival, Door, is_trusted};
+use super::{Web, stopping};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a request's headers may take to come, and how long a connection may be idle between two.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of one request's headers; beyond it 431 and the end.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// How long requests under way may take once the server is stopping.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next accept when the host has nothing left to accept with.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait before the next accept when one failed by itself.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
+/// Pauses between two warnings of a lasting shortage: half a minute.
+const SHORTAGE_QUIET: u32 = 300;
+
+/// The TLS configuration in force; swapped when a certificate is renewed. To offer `http/1.1` by
+/// ALPN is its maker's affair.
+pub type TlsHandle = Arc<ArcSwap<rustls::ServerConfig>>;
+
+/// What stands behind a listener.
+#[derive(Clone, Debug)]
+pub enum Entrance {
+    /// HTTPS, with our own TLS.
+    Tls(TlsHandle),
+    /// Plain HTTP: redirects, or the page for a trusted proxy.
+    Plain,
+}
+
+/// Who is at the other end of a stream.
+#[derive(Debug)]
+pub struct Caller {
+    /// The address the connection comes from.
+    pub client: SocketAddr,
+    /// What it came in through.
+    pub door: Door,
+    /// Its place in the count of its source; kept as long as the stream lives.
+    pub permit: Option<SourcePermit>,
+}
+
+impl Web {
+    /// Accepts connections from `listener` and serves them until [`Web::stop`].
+    pub async fn accept(&self, listener: TcpListener, entrance: Entrance) {
+        let mut phase = self.house.phase.subscribe();
+        let mut shortages = 0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopping(&mut phase) => return,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    shortages = 0;
+                    self.admit(stream, client, &entrance);
+                }
+                Err(error) => {
+                    shortages = complain(shortages, &error);
+                    // Without a pause the same error might come again at once, for ever.
+                    sleep(if is_shortage(&error) { SHORTAGE_PAUSE } else { SHORT_PAUSE }).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, client: SocketAddr, entrance: &Entrance) {
+        let proxy = is_trusted(client.ip(), &self.house.trusted_proxy);
+        let permit = match self.house.sources.enter(client.ip()) {
+            _ if proxy => None,
+            None => return debug!("a source has all the connections it may have"),
+            permit => permit,
+        };
+        let (web, entrance) = (self.clone(), entrance.clone());
+        tokio::spawn(async move { web.greet(stream, client, entrance, permit).await });
+    }
+
+    async fn greet(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        entrance: Entrance,
+        permit: Option<SourcePermit>,
+    ) {
+        // Frames are small and wait for nothing; where it cannot be set they only come later.
+        let _ = stream.set_nodelay(true);
+        match entrance {
+            Entrance::Plain => {
+                self.serve_connection(stream, Caller { client, door: Door::Http, permit }).await
+            }
+            Entrance::Tls(tls) => {
+                let acceptor = TlsAcceptor::from(tls.load_full());
+                match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        self.serve_connection(stream, Caller { client, door: Door::Https, permit }).await;
+                    }
+                    Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+                    Err(_) => debug!("TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    /// Serves HTTP/1.1 on a stream that is through with TLS, to its end. A WebSocket goes on by
+    /// itself after this has returned.
+    pub async fn serve_connection<S>(&self, stream: S, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Caller { client, door, permit } = caller;
+        let router = self.house.router.clone();
+        let service = service_fn(move |request| answer(router.clone(), Arrival { client, door }, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_LIMIT)
+            .max_buf_size(HEADER_BYTES)
+            .serve_connection(TokioIo::new(Patient::new(stream, permit)), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut phase = self.house.phase.subscribe();
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopping(&mut phase) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = outcome {
+            debug!(%error, "HTTP connection ended early");
+        }
+    }
+}
+
+fn complain(shortages: u32, error: &io::Error) -> u32 {
+    if !is_shortage(error) {
+        debug!(%error, "a connection was gone before it was accepted");
+        return shortages;
+    }
+    if shortages.is_multiple_of(SHORTAGE_QUIET) {
+        warn!(%error, "no connection can be accepted; raise the limit of open files");
+    }
+    shortages.wrapping_add(1)
+}
+
+async fn answer(
+    router: Router,
+    arrival: Arrival,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(arrival);
+    router.oneshot(request).await
+}
+
+/// Whether it is the host that has run out of something, not the connection that was bad.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}

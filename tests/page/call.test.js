@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeCall } from '../../public/call.js';
+import { keepingRoles, readCall } from '../../public/negotiation.js';
+import { FakeConnection, makeClock, settle } from './stage.js';
+
+/** Two pages and the wire between them; `deliver` carries what has been said, in order. */
+function twoPages(names = ['ann', 'bob']) {
+  const clock = makeClock();
+  const wire = [];
+  let ids = 0;
+  const pages = Object.fromEntries(names.map((name) => [name, makePage(name)]));
+
+  function makePage(name) {
+    const page = { name, connections: [], heard: [], held: false };
+    page.load = () => {
+      page.call = makeCall({
+        clock, newId: () => `${name}${(ids += 1)}`, newStream: () => new FakeStream(),
+        send: (frame) => wire.push({ ...frame, from: name }),
+        tell: (event) => page.heard.push(event),
+        connect: (config) => {
+          const pc = new FakeConnection(config);
+          page.connections.push(pc);
+          return pc;
+        },
+      });
+    };
+    page.load();
+    page.pc = () => page.connections.at(-1);
+    page.links = () => page.heard.filter((event) => event.type === 'link').map((event) => event.state);
+    return page;
+  }
+
+  async function deliver() {
+    await settle();
+    while (wire.length) {
+      const frame = wire.shift();
+      await pages[frame.target]?.call.hear(frame);
+      await settle();
+    }
+  }
+  return { clock, wire, pages, deliver, ...pages };
+}
+
+class FakeStream {
+  tracks = [];
+  getTracks() { return this.tracks; }
+  addTrack(track) { this.tracks.push(track); }
+}
+
+async function connected(stage = twoPages()) {
+  stage.bob.call.meet('bob', null, true);
+  stage.ann.call.meet('ann', 'bob', true);
+  stage.bob.call.meet('bob', 'ann', false);
+  await stage.deliver();
+  stage.ann.pc().becomes('connected');
+  stage.bob.pc().becomes('connected');
+  return stage;
+}
+
+const stable = (pc) => pc.signalingState === 'stable' && pc.remoteDescription !== null;
+
+test('who finds somebody offers, and both settle on one connection each', async () => {
+  const { ann, bob } = await connected();
+  assert.equal(ann.connections.length, 1);
+  assert.equal(bob.connections.length, 1);
+  assert.ok(stable(ann.pc()) && stable(bob.pc()));
+  assert.equal(bob.pc().localDescription.type, 'answer');
+});
+
+test('two offers that meet on a running connection end in one answer', async () => {
+  const stage = await connected();
+  stage.ann.pc().restartIce();
+  stage.bob.pc().restartIce();
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.equal(stage.ann.connections.length + stage.bob.connections.length, 2);
+  // ann is the lesser id, so she is the polite one and answers.
+  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+});
+
+test('two first offers that meet leave the one of the greater id', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  stage.bob.call.meet('bob', 'ann', true);
+  await stage.deliver();
+  assert.equal(stage.bob.connections.length, 1);
+  assert.equal(stage.ann.connections.length, 2);
+  assert.ok(stage.ann.connections[0].closed);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+});
+
+test('a reloaded page is given a new connection', async () => {
+  const stage = await connected();
+  stage.ann.load();
+  stage.ann.call.meet('ann', 'bob', true);
+  await stage.deliver();
+  assert.ok(stage.bob.connections[0].closed);
+  assert.equal(stage.bob.connections.length, 2);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+});
+
+test('a restart meant for the page before a reload does not disturb the new connection', async () => {
+  const stage = await connected();
+  stage.bob.pc().restartIce();
+  await settle();
+  stage.ann.load();
+  stage.ann.call.meet('ann', 'bob', true);
+  await stage.deliver();
+  assert.equal(stage.ann.connections.length, 2);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.ok(!stage.ann.pc().closed);
+});
+
+test('candidates and answers of another connection are dropped', async () => {
+  const { bob } = await connected();
+  await bob.call.hear({ type: 'candidate', from: 'ann', call: 'elsewhere/0', candidate: { candidate: 'x' } });
+  await bob.call.hear({ type: 'answer', from: 'ann', call: 'elsewhere/0', sdp: { type: 'answer', sdp: 'x' } });
+  assert.deepEqual(bob.pc().candidates, []);
+});
+
+test('frames of somebody else are dropped', async () => {
+  const { bob } = await connected();
+  await bob.call.hear({ type: 'offer', from: 'eve', call: 'new/0', sdp: { type: 'offer', sdp: 'x' } });
+  assert.equal(bob.connections.length, 1);
+});
+
+test('candidates that come before the description wait for it, the last one too', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  const call = stage.wire[0].call;
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', call, candidate: { candidate: 'early' } });
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', call, candidate: null });
+  assert.deepEqual(stage.ann.pc().candidates, []);
+  await stage.ann.call.hear({ type: 'answer', from: 'bob', call, sdp: { type: 'answer', sdp: 'ok' } });
+  assert.deepEqual(stage.ann.pc().candidates, [{ candidate: 'early' }, null]);
+});
+
+test('our own last candidate goes out as null', async () => {
+  const stage = await connected();
+  stage.ann.pc().onicecandidate({ candidate: null });
+  assert.equal(stage.wire[0].candidate, null);
+  assert.equal(stage.wire[0].target, 'bob');
+});
+
+for (const [what, frame] of Object.entries({
+  'an offer without a description': { type: 'offer' },
+  'an offer that is a string': { type: 'offer', sdp: 'v=0' },
+  'an offer that calls itself an answer': { type: 'offer', sdp: { type: 'answer', sdp: '' } },
+  'an offer no browser can read': { type: 'offer', sdp: { type: 'offer', sdp: 'broken' } },
+  'an answer nobody asked for': { type: 'answer', sdp: { type: 'answer', sdp: 'x' } },
+  'a candidate that is a number': { type: 'candidate', candidate: 7 },
+})) {
+  test(`${what} leaves the connection as it is`, async () => {
+    const stage = await connected();
+    const { id } = readCall(stage.bob.pc() && 'ann1/0');
+    await stage.bob.call.hear({ ...frame, from: 'ann', call: `${id}/1` });
+    assert.ok(stable(stage.bob.pc()) && !stage.bob.pc().closed);
+    stage.ann.pc().restartIce();
+    await stage.deliver();
+    assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  });
+}
+
+test('an answer to an offer that has been withdrawn is not taken', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  const { id } = readCall(stage.wire[0].call);
+  await stage.ann.call.hear({ type: 'answer', from: 'bob', call: `${id}/5`, sdp: { type: 'answer', sdp: 'x' } });
+  assert.equal(stage.ann.pc().signalingState, 'have-local-offer');
+});
+
+test('a lost path is mended by a restart, the polite side last', async () => {
+  const stage = await connected();
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(1500);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  await stage.deliver();
+  stage.ann.pc().becomes('connected');
+  stage.bob.pc().becomes('connected');
+  await stage.clock.advance(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('restarts in vain end in a new connection', async () => {
+  const stage = await connected();
+  stage.bob.pc().becomes('failed');
+  for (let i = 0; i < 4; i += 1) {
+    await stage.clock.advance(5000);
+    await stage.deliver();
+  }
+  assert.equal(stage.bob.connections.length, 2);
+  assert.ok(stage.bob.connections[0].closed);
+});
+
+test('an offer that found nobody is said again when they are back', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  stage.wire.length = 0;
+  stage.ann.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.equal(stage.wire.filter((frame) => frame.type === 'offer').length, 1);
+});
+
+test('a server that has forgotten the other does not end a call that runs', async () => {
+  const stage = await connected();
+  stage.ann.call.meet('ann', null, true);
+  assert.ok(!stage.ann.pc().closed);
+  stage.ann.call.meet('ann', 'bob', false);
+  assert.equal(stage.ann.connections.length, 1);
+});
+
+test('another person gets another connection', async () => {
+  const stage = await connected(twoPages(['ann', 'bob', 'cat']));
+  stage.bob.call.meet('bob', 'cat', false);
+  stage.cat.call.meet('cat', 'bob', true);
+  await stage.deliver();
+  assert.ok(stage.bob.connections[0].closed);
+  assert.ok(stable(stage.bob.pc()) && stable(stage.cat.pc()));
+});
+
+test('fresh relay credentials reach the running connection', async () => {
+  const { ann } = await connected();
+  ann.call.useIceServers([{ urls: ['stun:box:3478'] }]);
+  assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
+  ann.call.useIceServers('nonsense');
+  assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
+});
+
+test('relay=1 keeps every connection to the relay', () => {
+  let config;
+  const call = makeCall({ clock: makeClock(), send() {}, tell() {}, relayOnly: true, newStream: () => new FakeStream(),
+    connect: (given) => new FakeConnection((config = given)) });
+  call.meet('ann', 'bob', true);
+  assert.equal(config.iceTransportPolicy, 'relay');
+});
+
+test('tracks are exchanged without another offer', async () => {
+  const stage = await connected();
+  const screen = { kind: 'video' };
+  await stage.ann.call.carry({ audio: null, video: screen });
+  assert.equal(stage.ann.pc().transceivers[1].sender.track, screen);
+  await settle();
+  assert.deepEqual(stage.wire, []);
+});
+
+test('a later offer is read as keeping the role each side has', () => {
+  const offer = { type: 'offer', sdp: 'a=setup:actpass\r\n' };
+  const answer = { type: 'answer', sdp: 'a=setup:active\r\n' };
+  const read = (local, remote) => keepingRoles(offer, { currentLocalDescription: local, currentRemoteDescription: remote }).sdp;
+  assert.equal(read(offer, answer), 'a=setup:active\r\n');
+  assert.equal(read(answer, offer), 'a=setup:passive\r\n');
+  assert.equal(read(null, null), offer.sdp);
+});
+
+test('a call id is read whatever it is', () => {
+  assert.deepEqual(readCall('abc/3'), { id: 'abc', round: 3 });
+  assert.deepEqual(readCall('abc'), { id: 'abc', round: 0 });
+  for (const junk of [undefined, null, 7, {}, '']) assert.deepEqual(readCall(junk), { id: '', round: 0 });
+});

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pathOfRoom, privateRoomName, roomInPath, roomName } from '../../public/room.js';
+
+test('letters and digits of any script, dash, underscore and dot make a name', () => {
+  for (const name of ['a', 'Room-1', 'a.b_c', '房间一', 'комната', 'غرفة', '١٢٣', '...', 'x'.repeat(64), '間'.repeat(64)]) {
+    assert.equal(roomName(name), name.normalize('NFC'));
+  }
+});
+
+test('nothing else does', () => {
+  for (const name of ['', ' ', '.', '..', 'two words', 'a/b', 'a?b', 'a#b', '😀', 'a\u0000', 'x'.repeat(65), '<b>']) {
+    assert.equal(roomName(name), null, JSON.stringify(name));
+  }
+});
+
+test('one name has one spelling', () => {
+  assert.equal(roomName('cafe\u0301'), 'caf\u00e9');
+  assert.equal(roomName('  den '), 'den');
+});
+
+test('a link carries the name there and back', () => {
+  for (const name of ['den', '房间', 'a.b']) assert.equal(roomInPath(pathOfRoom(name)), name);
+  for (const path of ['/', '/r/', '/r/a/b', '/x/den', '/r/%E0%A4%A']) assert.equal(roomInPath(path), '');
+});
+
+test('a private name is a room name, long, and even in its choices', () => {
+  let seed = 7;
+  const fill = (bytes) => bytes.map(() => (seed = (seed * 1103515245 + 12345) >>> 8) & 255);
+  const names = Array.from({ length: 50 }, () => privateRoomName(fill));
+  for (const name of names) {
+    assert.match(name, /^([a-z]{4}-){5}[a-z]{4}$/);
+    assert.equal(roomName(name), name);
+  }
+  assert.equal(new Set(names).size, 50);
+  // Bytes past the last full round are thrown away, not folded.
+  const bytes = [255, 240, ...Array(12).fill(0)];
+  assert.equal(privateRoomName(() => Uint8Array.of(bytes.shift())), 'baba-baba-baba-baba-baba-baba');
+});

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSignaling } from '../../public/signaling.js';
+import { FakeSocket, makeClock, settle } from './stage.js';
+
+function stageOf({ token } = {}) {
+  const clock = makeClock();
+  const sockets = [];
+  const heard = [];
+  const kept = new Map(token ? [['den', token]] : []);
+  const signaling = makeSignaling({
+    url: 'wss://box/ws', clock, random: () => 1, tell: (event) => heard.push(event),
+    seat: {
+      take: async (room) => kept.get(room), keep: (room, t) => kept.set(room, t),
+      forget: (room) => kept.delete(room),
+    },
+    open: () => {
+      const socket = new FakeSocket();
+      sockets.push(socket);
+      return socket;
+    },
+  });
+  const seated = { type: 'resp-join', id: 'me', room: 'den', peer: null, iceServers: [], ttl: 60, resume: 't1', resumed: false };
+  return {
+    clock, sockets, heard, kept, signaling, seated,
+    last: () => sockets.at(-1),
+    async sit(frame = seated) {
+      sockets.at(-1).opens();
+      await settle();
+      sockets.at(-1).says(frame);
+    },
+    types: () => heard.map((event) => event.type),
+  };
+}
+
+test('a join says the room and keeps the token it is given', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den', { key: 'k' });
+  await stage.sit();
+  assert.deepEqual(stage.last().sent[0], { type: 'join', room: 'den', key: 'k' });
+  assert.equal(stage.kept.get('den'), 't1');
+  assert.deepEqual(stage.types(), ['socket', 'resp-join']);
+});
+
+test('a lost socket is replaced and the seat asked back', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  await stage.clock.advance(500);
+  assert.equal(stage.sockets.length, 2);
+  await stage.sit({ ...stage.seated, resumed: true, resume: 't2' });
+  assert.deepEqual(stage.last().sent[0], { type: 'join', room: 'den', resume: 't1' });
+  assert.equal(stage.kept.get('den'), 't2');
+});
+
+test('waits double up to a quarter of a minute, and start afresh after a seat', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  for (const wait of [500, 1000, 2000, 4000, 8000, 15_000, 15_000]) {
+    const before = stage.sockets.length;
+    stage.last().drops();
+    await stage.clock.advance(wait - 1);
+    assert.equal(stage.sockets.length, before, `not before ${wait}`);
+    await stage.clock.advance(1);
+    assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
+  }
+  await stage.sit();
+  stage.last().drops();
+  await stage.clock.advance(500);
+  assert.equal(stage.sockets.length, 9);
+});
+
+test('a replaced seat is not fought for', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops(4001);
+  await stage.clock.advance(120_000);
+  assert.equal(stage.sockets.length, 1);
+  assert.equal(stage.types().at(-1), 'replaced');
+});
+
+test('a ping goes out every five seconds, and silence ends the socket', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  await stage.clock.advance(5000);
+  stage.last().says({ type: 'pong' });
+  await stage.clock.advance(5000);
+  assert.equal(stage.last().ofType('ping').length, 2);
+  await stage.clock.advance(6000);
+  assert.equal(stage.sockets[0].closedWith !== null, true);
+  assert.equal(stage.heard.at(-1).open, false);
+});
+
+test('a socket that never opens is given up', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.clock.advance(10_500);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test('what is said while the socket is away waits for the same seat', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  stage.signaling.send({ type: 'offer', target: 'you' });
+  await stage.clock.advance(500);
+  await stage.sit({ ...stage.seated, resumed: true });
+  assert.equal(stage.last().ofType('offer').length, 1);
+});
+
+test('what was said from a seat that is gone is not said from the new one', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  stage.signaling.send({ type: 'offer', target: 'you' });
+  await stage.clock.advance(500);
+  await stage.sit({ ...stage.seated, id: 'another' });
+  assert.equal(stage.last().ofType('offer').length, 0);
+});
+
+test('a token the server does not know is forgotten and the join said again without it', async () => {
+  const stage = stageOf({ token: 'old' });
+  stage.signaling.join('den');
+  await stage.sit({ type: 'error', code: 'bad-resume', message: '' });
+  await settle();
+  assert.deepEqual(stage.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
+});
+
+for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited']) {
+  test(`${code} ends the asking`, async () => {
+    const stage = stageOf();
+    stage.signaling.join('den');
+    await stage.sit({ type: 'error', code, message: '' });
+    assert.deepEqual(stage.heard.at(-1), { type: 'refused', code });
+    await stage.clock.advance(60_000);
+    assert.equal(stage.sockets.length, 1);
+  });
+}
+
+test('a server that is shutting down is asked again later', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit({ type: 'error', code: 'shutting-down', message: '' });
+  await stage.clock.advance(1000);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test('leaving says so, forgets the seat and stays away', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.signaling.leave();
+  assert.equal(stage.last().ofType('leave').length, 1);
+  assert.equal(stage.kept.has('den'), false);
+  await stage.clock.advance(60_000);
+  assert.equal(stage.sockets.length, 1);
+});
+
+test('frames that are not frames are passed over, and a ping is answered', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  const before = stage.heard.length;
+  for (const junk of ['', '{', 'null', '[]', '{"type":7}', '"x"']) stage.last().says(junk);
+  assert.equal(stage.heard.length, before);
+  stage.last().says({ type: 'ping' });
+  assert.deepEqual(stage.last().sent.at(-1), { type: 'pong' });
+});
+
+test('waking looks at once instead of waiting', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  stage.signaling.wake();
+  assert.equal(stage.sockets.length, 2);
+});

@@ -1,0 +1,152 @@
+// The stage for our scenes: a clock that is held, sockets and connections that are not real.
+
+export function makeClock() {
+  let time = 0;
+  let timers = [];
+  return {
+    after(fn, ms) {
+      const timer = { fn, at: time + ms };
+      timers.push(timer);
+      return timer;
+    },
+    cancel(timer) {
+      timers = timers.filter((each) => each !== timer);
+    },
+    now: () => time,
+    async advance(ms) {
+      const end = time + ms;
+      await settle();
+      for (;;) {
+        const next = timers.filter((each) => each.at <= end).sort((a, b) => a.at - b.at)[0];
+        if (!next) break;
+        time = next.at;
+        timers = timers.filter((each) => each !== next);
+        next.fn();
+        await settle();
+      }
+      time = end;
+    },
+  };
+}
+
+/** Lets every promise that can move move. */
+export async function settle() {
+  for (let i = 0; i < 30; i += 1) await Promise.resolve();
+}
+
+export class FakeSocket {
+  readyState = 0;
+  sent = [];
+  closedWith = null;
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close(code) {
+    this.closedWith = code ?? 1005;
+    this.readyState = 3;
+  }
+
+  opens() {
+    this.readyState = 1;
+    this.onopen?.({});
+  }
+
+  says(frame) {
+    this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) });
+  }
+
+  drops(code = 1006) {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+
+  ofType(type) {
+    return this.sent.filter((frame) => frame.type === type);
+  }
+}
+
+/** As much of an RTCPeerConnection as negotiation can see: states, descriptions, rollback. */
+export class FakeConnection {
+  static made = 0;
+  signalingState = 'stable';
+  connectionState = 'new';
+  localDescription = null;
+  remoteDescription = null;
+  currentLocalDescription = null;
+  currentRemoteDescription = null;
+  candidates = [];
+  transceivers = [];
+  restarts = 0;
+  closed = false;
+
+  constructor(config) {
+    this.config = config;
+    this.name = `pc${(FakeConnection.made += 1)}`;
+  }
+
+  addTransceiver(track, init) {
+    const kind = typeof track === 'string' ? track : track.kind;
+    const made = { receiver: { track: { kind } }, direction: init.direction, currentDirection: null,
+      sender: { track: typeof track === 'string' ? null : track, async replaceTrack(next) { this.track = next; }, setStreams() {} } };
+    this.transceivers.push(made);
+    queueMicrotask(() => this.onnegotiationneeded?.());
+    return made;
+  }
+
+  getTransceivers() {
+    return this.transceivers;
+  }
+
+  createDataChannel() {
+    return { readyState: 'connecting', send() {} };
+  }
+
+  async setLocalDescription() {
+    await Promise.resolve();
+    const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
+    const setup = type === 'offer' ? 'actpass' : 'active';
+    this.localDescription = { type, sdp: `${this.name} m=application\r\na=setup:${setup}\r\n` };
+    this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
+    if (type === 'answer') this.#settle();
+  }
+
+  async setRemoteDescription(description) {
+    await Promise.resolve();
+    if (/broken/.test(description.sdp)) throw new Error('broken description');
+    if (description.type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error('no offer to answer');
+    this.remoteDescription = description;
+    this.signalingState = description.type === 'offer' ? 'have-remote-offer' : 'stable';
+    if (description.type === 'answer') this.#settle();
+  }
+
+  #settle() {
+    this.currentLocalDescription = this.localDescription;
+    this.currentRemoteDescription = this.remoteDescription;
+  }
+
+  async addIceCandidate(candidate) {
+    if (!this.remoteDescription) throw new Error('too early');
+    this.candidates.push(candidate);
+  }
+
+  restartIce() {
+    this.restarts += 1;
+    queueMicrotask(() => this.onnegotiationneeded?.());
+  }
+
+  setConfiguration(config) {
+    this.config = config;
+  }
+
+  becomes(state) {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+
+  close() {
+    this.closed = true;
+    this.signalingState = 'closed';
+  }
+}
