@@ -31,6 +31,7 @@ import { readCall } from './negotiation.js';
  * @param {(frame: Frame) => void} parts.send
  * @param {(event: Frame) => void} parts.tell
  * @param {import('./signaling.js').Clock} parts.clock
+ * @param {() => boolean} [parts.reachable] whether the other side would hear an offer now
  * @param {boolean} [parts.relayOnly]
  * @param {() => string} [parts.newId]
  * @param {(config: RTCConfiguration) => RTCPeerConnection} [parts.connect]
@@ -38,7 +39,7 @@ import { readCall } from './negotiation.js';
  * @returns {Call}
  */
 export function makeCall({
-  send, tell, clock, relayOnly = false,
+  send, tell, clock, reachable = () => true, relayOnly = false,
   newId = () => crypto.randomUUID(),
   connect = (config) => new RTCPeerConnection(config),
   newStream = () => new MediaStream(),
@@ -70,7 +71,7 @@ export function makeCall({
   function newLink(to, id, opener) {
     link?.close();
     const mine = (link = makeLink({
-      pc: connect(config()), id, me, peer: to, opener, tracks, switches, stream: newStream(), send, clock,
+      pc: connect(config()), id, me, peer: to, opener, tracks, switches, stream: newStream(), send, clock, reachable,
       tell: (event) => { if (mine === link) tell(event); },
       giveUp: () => { if (mine === link) openLink(to); },
     }));

@@ -4,7 +4,7 @@
 
 /**
  * @param {() => AudioContext} newContext
- * @returns {{watch: (track: MediaStreamTrack | null) => void, read: () => number}}
+ * @returns {{watch: (track: MediaStreamTrack | null) => void, read: () => number, wake: () => void}}
  */
 export function makeLevel(newContext) {
   /** @type {{track: MediaStreamTrack, context: AudioContext, ear: AnalyserNode, source: AudioNode} | null} */
@@ -31,6 +31,10 @@ export function makeLevel(newContext) {
       } catch {
         watched = null;
       }
+    },
+    /** Some browsers let nothing listen before the first touch. */
+    wake() {
+      if (watched?.context.state === 'suspended') watched.context.resume().catch(() => {});
     },
     read() {
       if (!watched?.track.enabled) return 0;

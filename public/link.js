@@ -41,11 +41,12 @@ const REPAIR_EVERY_MS = 5000;
  * @param {MediaStream} parts.stream where their tracks are gathered
  * @param {(frame: Frame) => void} parts.send
  * @param {(event: Frame) => void} parts.tell
+ * @param {() => boolean} parts.reachable whether an offer would be heard now
  * @param {() => void} parts.giveUp asked for after several repairs in vain
  * @param {import('./signaling.js').Clock} parts.clock
  * @returns {Link}
  */
-export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, send, tell, giveUp, clock }) {
+export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, send, tell, reachable, giveUp, clock }) {
   const polite = me < peer;
   /** @type {RTCDataChannel | null} */
   let channel = null;
@@ -85,6 +86,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
 
   function repair() {
     if (closed || pc.connectionState === 'connected') return;
+    if (!reachable()) return schedule(REPAIR_EVERY_MS);
     repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
     if (repairs > (polite ? 5 : 3)) return giveUp();

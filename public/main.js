@@ -39,7 +39,7 @@ const session = makeSession({
   openSignaling: (tell) => makeSignaling({
     url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, tell, seat, clock,
   }),
-  openCall: (send, tell) => makeCall({ send, tell, clock, relayOnly, newId: randomId }),
+  openCall: (edge) => makeCall({ ...edge, clock, relayOnly, newId: randomId }),
   clock, now, changed: draw, log: console.debug,
 });
 const { call } = session;
@@ -72,7 +72,8 @@ begin();
 function begin() {
   draw();
   media.start(kept());
-  setInterval(() => view.level(level.read()), LEVEL_EVERY_MS);
+  setInterval(() => { if (session.state.screen !== 'call') view.level(level.read()); }, LEVEL_EVERY_MS);
+  addEventListener('pointerdown', level.wake);
   addEventListener('online', () => session.wake());
   addEventListener('pageshow', () => session.wake());
   document.addEventListener('visibilitychange', () => {

@@ -45,7 +45,8 @@ const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
 /**
  * @param {object} parts
  * @param {(tell: (event: Frame) => void) => import('./signaling.js').Signaling} parts.openSignaling
- * @param {(send: (frame: Frame) => void, tell: (event: Frame) => void) => import('./call.js').Call} parts.openCall
+ * @param {(edge: {send: (frame: Frame) => void, tell: (event: Frame) => void, reachable: () => boolean}) =>
+ *   import('./call.js').Call} parts.openCall
  * @param {import('./signaling.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @param {() => void} parts.changed
@@ -65,7 +66,11 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   let peerId = null;
   const signaling = openSignaling(hearRoom);
   // To somebody who is out of the room there is nothing to send, though their picture may still run.
-  const call = openCall((frame) => { if (state.peer !== 'gone') signaling.send(frame); }, hearCall);
+  const call = openCall({
+    send: (frame) => { if (state.peer !== 'gone') signaling.send(frame); },
+    tell: hearCall,
+    reachable: () => state.peer === 'here' && state.socketOpen,
+  });
 
   /** @type {Record<string, (frame: Frame) => void>} */
   const fromRoom = {
@@ -187,6 +192,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   }
 
   function lostLink() {
+    // A restart allocates at the relay anew; the credentials may have run out in the meantime.
+    signaling.askIceServers();
     const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';
     if (how === null) return awaitLink();
     // Nobody is left to mend it with; it may still mend itself.

@@ -87,7 +87,13 @@ export function makeView({ document, navigator, say, language, clock, actions })
     pip: togglePicture,
   };
 
+  hideWhatCannotBe();
   listen();
+
+  function hideWhatCannotBe() {
+    find(document, `[data-act='pip']`).hidden = !document.pictureInPictureEnabled || !pictures.remote.requestPictureInPicture;
+    find(document, `[data-act='full']`).hidden = !document.documentElement.requestFullscreen;
+  }
 
   function listen() {
     find(document, '#door').addEventListener('submit', (event) => {
@@ -192,6 +198,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '');
     setText(el('errorText'), error === null ? '' : say(sentence));
     el('btnRetry').hidden = !canRetry;
+    // What is still so cannot be put aside.
+    el('btnDismiss').hidden = error === 'no-path' || error === 'unreachable';
   }
 
   /** @param {Model} model */

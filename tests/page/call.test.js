@@ -12,10 +12,10 @@ function twoPages(names = ['ann', 'bob']) {
   const pages = Object.fromEntries(names.map((name) => [name, makePage(name)]));
 
   function makePage(name) {
-    const page = { name, connections: [], heard: [], held: false };
+    const page = { name, connections: [], heard: [], reachable: true };
     page.load = () => {
       page.call = makeCall({
-        clock, newId: () => `${name}${(ids += 1)}`, newStream: () => new FakeStream(),
+        clock, reachable: () => page.reachable, newId: () => `${name}${(ids += 1)}`, newStream: () => new FakeStream(),
         send: (frame) => wire.push({ ...frame, from: name }),
         tell: (event) => page.heard.push(event),
         connect: (config) => {
@@ -183,6 +183,18 @@ test('a lost path is mended by a restart, the polite side last', async () => {
   stage.bob.pc().becomes('connected');
   await stage.clock.advance(60_000);
   assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('nothing is mended while nobody can hear it', async () => {
+  const stage = await connected();
+  stage.bob.reachable = false;
+  stage.bob.pc().becomes('failed');
+  await stage.clock.advance(60_000);
+  assert.equal(stage.bob.pc().restarts, 0);
+  stage.bob.reachable = true;
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.equal(stage.bob.pc().restarts, 1);
 });
 
 test('restarts in vain end in a new connection', async () => {

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSession, statusKey, statusOf } from '../../public/session.js';
+import { makeClock } from './stage.js';
+
+/** A session between a room and a call that we play ourselves. */
+function stageOf() {
+  const clock = makeClock();
+  const said = [];
+  const met = [];
+  let linked = false;
+  let room;
+  let other;
+  const session = makeSession({
+    clock, now: clock.now, changed() {},
+    openSignaling: (tell) => {
+      room = tell;
+      return { join: (name, options) => said.push(['join', name, options.key]), leave: () => said.push(['leave']),
+        send: (frame) => said.push(frame), askIceServers() {}, wake() {} };
+    },
+    openCall: ({ tell }) => {
+      other = tell;
+      return { meet: (...who) => met.push(who), hear: async () => {}, useIceServers() {}, carry: async () => {}, show() {},
+        repairSoon() {}, connected: () => linked, hangUp() { link('none'); }, connection: () => null };
+    },
+  });
+  function link(state) {
+    linked = state === 'connected';
+    other({ type: 'link', state });
+  }
+  return {
+    session, clock, said, met, link, state: session.state,
+    room: (frame) => room(frame), other: (event) => other(event),
+    status: () => statusOf(session.state, true),
+    sits(peer) {
+      session.join('den');
+      room({ type: 'socket', open: true });
+      room({ type: 'resp-join', id: 'me', peer, iceServers: [] });
+    },
+    talks() {
+      this.sits('you');
+      link('new');
+      link('connected');
+    },
+  };
+}
+
+test('from the door through waiting into the call', () => {
+  const stage = stageOf();
+  assert.equal(statusOf(stage.state, false), 'idle');
+  assert.equal(stage.status(), 'preview');
+  stage.session.join('den');
+  assert.equal(stage.status(), 'joining');
+  stage.room({ type: 'socket', open: true });
+  stage.room({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(stage.status(), 'waiting');
+  stage.room({ type: 'new-peer', id: 'you' });
+  assert.deepEqual(stage.met.at(-1), ['me', 'you', false]);
+  assert.equal(stage.status(), 'connecting');
+  stage.link('connected');
+  assert.equal(stage.status(), 'connected');
+});
+
+test('leaving ends with the length of the call', async () => {
+  const stage = stageOf();
+  stage.talks();
+  await stage.clock.advance(763_000);
+  stage.session.leave();
+  assert.deepEqual(stage.state.ended, { how: 'youLeft', seconds: 763 });
+  assert.equal(stage.status(), 'idle');
+  assert.deepEqual(stage.said.at(-1), ['leave']);
+});
+
+test('leaving an empty room goes back to the door', () => {
+  const stage = stageOf();
+  stage.sits(null);
+  stage.session.leave();
+  assert.equal(stage.status(), 'preview');
+});
+
+test('who leaves has left, and it is said', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-leave', id: 'you' });
+  assert.equal(stage.state.ended.how, 'theyLeft');
+});
+
+test('a goodbye needs no server', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.other({ type: 'bye' });
+  assert.equal(stage.state.ended.how, 'theyLeft');
+});
+
+test('media goes on when only a socket is lost, theirs or ours', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you' });
+  stage.room({ type: 'socket', open: false });
+  assert.equal(stage.status(), 'connected');
+});
+
+test('a grace that ran out does not cut a call that runs, until it fails', async () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you' });
+  stage.room({ type: 'peer-leave', id: 'you' });
+  assert.equal(stage.status(), 'connected');
+  stage.link('disconnected');
+  assert.equal(stage.status(), 'reconnecting');
+  await stage.clock.advance(8000);
+  assert.equal(stage.state.ended.how, 'theyDropped');
+});
+
+test('who was only unheard for a moment is not given up', async () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you' });
+  stage.room({ type: 'peer-leave', id: 'you' });
+  stage.link('disconnected');
+  await stage.clock.advance(3000);
+  stage.link('connected');
+  await stage.clock.advance(60_000);
+  assert.equal(stage.status(), 'connected');
+});
+
+test('a dropped other is waited for with its own sentence', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.link('disconnected');
+  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting');
+  stage.room({ type: 'peer-away', id: 'you' });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting.theirs');
+  stage.room({ type: 'socket', open: false });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting.ours');
+});
+
+test('no way in half a minute is said, and forgotten when there is one', async () => {
+  const stage = stageOf();
+  stage.sits('you');
+  stage.link('new');
+  await stage.clock.advance(30_000);
+  assert.equal(stage.status(), 'failed');
+  stage.link('connected');
+  assert.equal(stage.status(), 'connected');
+});
+
+test('who goes before the first picture leaves us waiting', () => {
+  const stage = stageOf();
+  stage.sits('you');
+  stage.room({ type: 'peer-leave', id: 'you' });
+  assert.equal(stage.status(), 'waiting');
+});
+
+test('a full room leaves us at the door with the reason', () => {
+  const stage = stageOf();
+  stage.session.join('den');
+  stage.room({ type: 'refused', code: 'room-full' });
+  assert.equal(stage.status(), 'preview');
+  assert.equal(stage.state.error, 'room-full');
+});
+
+test('a key that is asked for can be given', () => {
+  const stage = stageOf();
+  stage.session.join('den');
+  stage.room({ type: 'refused', code: 'key-required' });
+  assert.ok(stage.state.needsKey);
+  stage.session.join('den', 'sesame');
+  assert.deepEqual(stage.said.at(-1), ['join', 'den', 'sesame']);
+});
+
+test('a restarted server that has forgotten everybody does not end a call', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'socket', open: false });
+  stage.room({ type: 'socket', open: true });
+  stage.room({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(stage.status(), 'connected');
+  stage.room({ type: 'new-peer', id: 'you' });
+  assert.equal(stage.state.peer, 'here');
+  assert.equal(stage.status(), 'connected');
+});
+
+test('another tab with this seat ends it here, quietly', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'replaced' });
+  assert.equal(stage.state.ended.how, 'replaced');
+  assert.ok(!stage.said.some((said) => said[0] === 'leave'));
+});
+
+test('frames nobody knows change nothing', () => {
+  const stage = stageOf();
+  stage.talks();
+  for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) stage.room({ type, id: 'stranger' });
+  assert.equal(stage.status(), 'connected');
+});
