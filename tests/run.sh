@@ -39,9 +39,9 @@ stage_nat() {
   timeout 900 tests/nat/run.sh
 }
 
-# The program that the browser and network tests start; WEBRTC_BOX_BIN names another one.
+# The program that the browser and network tests start; BOX_BIN names another one.
 release_binary() {
-  [[ -n ${WEBRTC_BOX_BIN:-} ]] || cargo build --locked --release
+  [[ -n ${BOX_BIN:-} ]] || cargo build --locked --release
 }
 
 npm_packages() {

@@ -12,7 +12,8 @@ for (const [home, words, way] of [
   ['c1', 'without IPv4', /^relay-udp$/],
 ]) {
   for (const kind of ['chromium', 'firefox']) {
-    stage.scene(`${kind} in a home ${words} talks to a home with an ordinary connection`, async () => {
+    stage.scene(`${kind} in a home ${words} talks to a home with an ordinary connection`, async (context) => {
+      if (home !== 'c1' && !stage.box.streams) return context.skip('this box relays for UDP clients only');
       const two = await stage.pair([['chromium', { home: 'a1' }], [kind, { home }]], stage.room());
       for (const seat of two) await seat.hearsAndSees(60_000);
       const { local } = await two[1].stats();

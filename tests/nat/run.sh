@@ -11,10 +11,10 @@ fi
 
 # shellcheck source=tests/nat/world.sh
 source tests/nat/world.sh
-export WEBRTC_BOX_WORLD="wb$$"
+export BOX_WORLD="wb$$"
 trap 'world_down "$WORLD"' EXIT
 trap 'exit 130' INT TERM HUP
-WORLD=$WEBRTC_BOX_WORLD
+WORLD=$BOX_WORLD
 world_up "$WORLD"
 
 (($#)) || set -- tests/nat/*.test.mjs

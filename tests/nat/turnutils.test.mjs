@@ -21,7 +21,8 @@ for (const [words, host, server, flags] of [
   ['over TLS on 443, the port of the page', 'a1', '45.0.0.10', ['-p', '443', ...tls]],
   ['over UDP and IPv6', 'c1', '2a05:d000::10', ['-p', '3478']],
 ]) {
-  stage.scene(`two clients exchange messages relay to relay ${words}`, async () => {
+  stage.scene(`two clients exchange messages relay to relay ${words}`, async (context) => {
+    if (flags.includes('-t') && !stage.box.streams) return context.skip('this box relays for UDP clients only');
     const { lost, sent, received, said } = await exchange(host, server, await stage.box.credentials(), '-y', ...flags);
     assert.equal(lost, 0, said);
     assert.ok(sent > 0 && received === sent, said);

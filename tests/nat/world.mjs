@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { setStage } from '../browser/lib/stage.mjs';
 
-const WORLD = process.env.WEBRTC_BOX_WORLD ?? (() => { throw new Error('start these tests with tests/nat/run.sh'); })();
+const WORLD = process.env.BOX_WORLD ?? (() => { throw new Error('start these tests with tests/nat/run.sh'); })();
 const HOME = fileURLToPath(new URL('./home.mjs', import.meta.url));
 
 /** The words that run a program on this host. */

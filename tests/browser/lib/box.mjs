@@ -11,8 +11,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root, run } from './work.mjs';
 
-/** The program under test; WEBRTC_BOX_BIN names another one. */
-export const binary = process.env.WEBRTC_BOX_BIN ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), 'release/webrtc-box');
+/** The program under test; BOX_BIN names another one. */
+export const binary = process.env.BOX_BIN ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, 'target'), 'release/webrtc-box');
 
 const HEALTHY = fileURLToPath(new URL('./healthy.mjs', import.meta.url));
 
@@ -24,9 +24,12 @@ export async function startBox({ dir, authority, domain = 'localhost', ports, in
   await mkdir(dir, { recursive: true });
   const { cert, key } = await authority.issue(domain);
   const { https, turn, turns } = ports ?? { https: await freePort(), turn: await freePort(), turns: 0 };
+  const help = (await run(binary, ['--help'])).stdout;
+  // Settings that came later than the tests: passed to a program that has them.
+  const later = Object.entries({ '--turns-port': `${turns}`, '--metrics-listen': '' }).filter(([name]) => help.includes(`${name} `)).flat();
   const state = path.join(dir, 'state');
   const args = ['--domain', domain, '--cert', cert, '--key', key, '--state-dir', state, '--https-port', `${https}`,
-    '--http-port', '0', '--turn-port', `${turn}`, '--turns-port', `${turns}`, '--metrics-listen', '', ...flags];
+    '--http-port', '0', '--turn-port', `${turn}`, ...later, ...flags];
   const log = path.join(dir, 'box.log');
   const origin = `https://${domain}${https === 443 ? '' : `:${https}`}`;
   let child;
@@ -61,6 +64,8 @@ export async function startBox({ dir, authority, domain = 'localhost', ports, in
     origin,
     turn,
     state,
+    /** Whether this program relays for TCP and TLS clients too. */
+    streams: help.includes('--turns-port '),
     log: () => readFile(log, 'utf8'),
     /** Gone without a word, as in a power cut. */
     crash: () => end('SIGKILL'),
