@@ -2,7 +2,7 @@
 // themselves, and where the media never needed the box it never stops.
 
 import assert from 'node:assert/strict';
-import { setStage } from './lib/stage.mjs';
+import { AFTER, setStage } from './lib/stage.mjs';
 
 const stage = await setStage('restart');
 
@@ -16,7 +16,7 @@ stage.scene('a direct call goes on while the box is away, and leaving is noticed
   await stage.box.start();
   await Promise.all([first.hearsAndSees(), second.hearsAndSees()]);
   await second.leave();
-  await first.sees('waiting', 60_000);
+  await first.sees(AFTER, 60_000);
 });
 
 stage.scene('a relayed call comes back by itself after the box was restarted', async () => {

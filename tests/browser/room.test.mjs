@@ -1,20 +1,34 @@
-// Coming and going: leaving, a third person, a reloaded page, the same person twice.
+// Coming and going: leaving and coming back, a third person, a reloaded page.
 
 import assert from 'node:assert/strict';
-import { setStage } from './lib/stage.mjs';
+import { AFTER, setStage } from './lib/stage.mjs';
 
 const stage = await setStage('room');
 
-stage.scene('the one who stays waits again when the other leaves, and the other can come back', async () => {
+stage.scene('when one leaves, the call ends for both, and both can come back to the same room', async () => {
   const url = stage.room();
-  const [first, second] = await stage.pair(['chromium', 'chromium'], url);
-  await Promise.all([first.hearsAndSees(), second.hearsAndSees()]);
-  await second.leave();
-  await second.sees(['idle', 'preview']);
-  await first.sees('waiting');
-  await second.open(url);
-  await second.join();
-  await Promise.all([first.hearsAndSees(), second.hearsAndSees()]);
+  const two = await stage.pair(['chromium', 'firefox'], url);
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  await two[1].leave();
+  for (const seat of two) await seat.sees(AFTER);
+  for (const seat of two) {
+    await seat.open(url);
+    await seat.join();
+  }
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+});
+
+stage.scene('the one who leaves an empty room can come back to it', async () => {
+  const url = stage.room();
+  const only = await stage.person('chromium');
+  await only.open(url);
+  await only.join();
+  await only.sees('waiting');
+  await only.leave();
+  await only.sees(AFTER);
+  await only.open(url);
+  await only.join();
+  await only.sees('waiting');
 });
 
 stage.scene('a third person is told that the room is full, and the call goes on', async () => {

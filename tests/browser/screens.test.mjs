@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { setStage } from './lib/stage.mjs';
+import { AFTER, setStage } from './lib/stage.mjs';
 
 const stage = await setStage('screens');
 const SIZES = [[390, 844], [844, 390], [1440, 900]];
@@ -38,6 +38,6 @@ stage.scene('no state of the page hangs out of the screen', async () => {
   await pictures(third, '4-full');
   await third.close();
   await second.leave();
-  await second.sees(['idle', 'preview']);
+  await second.sees(AFTER);
   await pictures(second, '5-after');
 });

@@ -12,6 +12,9 @@ import { workDir } from './work.mjs';
 // The relay is at 127.0.0.1 here, and without this Firefox reaches it over TCP only.
 const ON_ONE_MACHINE = { 'media.peerconnection.ice.loopback': true };
 
+/** Where a page stands when a call is over: at the closing screen or the door, or waiting for another try. */
+export const AFTER = ['idle', 'preview', 'waiting'];
+
 /**
  * Sets up a stage for one test file, until its end. `box` refines `startBox`; `make` is how people are
  * made, and `theirs` what each of them is made with unless a scene says otherwise.

@@ -35,7 +35,9 @@ export function watch() {
 export async function report() {
   const connection = globalThis.__seen?.connections.filter((one) => one.connectionState !== 'closed').at(-1);
   if (!connection) return null;
-  const stats = [...(await connection.getStats()).values()];
+  // A connection closed meanwhile may never answer.
+  const late = new Promise((resolve, reject) => setTimeout(() => reject(new Error('no statistics')), 3000));
+  const stats = [...(await Promise.race([connection.getStats(), late])).values()];
   const inbound = (kind) => stats.find((one) => one.type === 'inbound-rtp' && one.kind === kind);
   const chosen = stats.find((one) => one.type === 'transport' && one.selectedCandidatePairId)?.selectedCandidatePairId;
   const pair = stats.find((one) => one.id === chosen) ?? stats.find((one) => one.type === 'candidate-pair' && one.selected);
