@@ -1,0 +1,31 @@
+// Two people on one machine see and hear each other, in every pairing of browsers, directly and through
+// the relay; and the page tells the truth about the way.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { setStage } from './lib/stage.mjs';
+
+const stage = await setStage('call');
+
+for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium'], ['chromium', 'firefox'], ['firefox', 'firefox']]) {
+  stage.scene(`${kinds.join(' and ')} see and hear each other directly`, async () => {
+    const two = await stage.pair(kinds, stage.room());
+    for (const seat of two) {
+      const { local, remote } = await seat.hearsAndSees();
+      assert.notEqual(local.type, 'relay');
+      assert.notEqual(remote.type, 'relay');
+      assert.equal(await seat.pathTaken(), 'direct');
+    }
+    await two[0].screenshot(path.join(stage.dir, `${kinds.join('-')}.png`));
+  });
+
+  stage.scene(`${kinds.join(' and ')} see and hear each other through the relay when asked to`, async () => {
+    const two = await stage.pair(kinds, stage.room('?relay=1'));
+    for (const seat of two) {
+      const { local, remote } = await seat.hearsAndSees();
+      assert.equal(local.type, 'relay');
+      assert.equal(remote.type, 'relay');
+      assert.equal(await seat.pathTaken(), 'relay-udp');
+    }
+  });
+}

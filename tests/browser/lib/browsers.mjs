@@ -1,0 +1,71 @@
+// The two browsers as people have them: Debian's Chromium and Firefox ESR, with made-up cameras and with
+// profiles of their own that trust the tests' authority.
+
+import { mkdir, mkdtemp } from 'node:fs/promises';
+import path from 'node:path';
+import puppeteer from 'puppeteer-core';
+import { trustInChromium, trustInFirefox } from './authority.mjs';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+
+/** Chromium asks nobody on the network of its own accord, and needs no sandbox for our own page. */
+const QUIET = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--disable-quic', '--no-first-run', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio',
+  '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE localhost., EXCLUDE *.test, EXCLUDE *.test.'];
+
+/** What the person does about camera and microphone. */
+const CHROMIUM_DEVICES = {
+  fake: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
+  refused: ['--use-fake-device-for-media-stream', '--deny-permission-prompts'],
+  none: ['--use-fake-ui-for-media-stream'],
+};
+
+const FIREFOX_DEVICES = {
+  fake: { 'media.navigator.streams.fake': true, 'media.navigator.permission.disabled': true },
+  refused: { 'media.navigator.streams.fake': true, 'permissions.default.camera': 2, 'permissions.default.microphone': 2 },
+  none: { 'media.navigator.permission.disabled': true },
+};
+
+const FIREFOX_QUIET = {
+  'app.update.enabled': false,
+  'browser.region.update.enabled': false,
+  'browser.safebrowsing.downloads.enabled': false,
+  'browser.safebrowsing.malware.enabled': false,
+  'browser.safebrowsing.phishing.enabled': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'extensions.systemAddon.update.enabled': false,
+  'media.autoplay.default': 0,
+  'media.gmp-manager.updateEnabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'network.dns.disablePrefetch': true,
+  'network.prefetch-next': false,
+  'services.settings.server': 'data:,',
+};
+
+/**
+ * Starts one browser for one person. `devices`: `fake`, `refused` or `none`; `film`: a file Chromium shows as its
+ * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox.
+ */
+export async function launch(kind, { dir, ca, devices = 'fake', film, flags = [], prefs = {} }) {
+  await mkdir(dir, { recursive: true });
+  const home = await mkdtemp(path.join(dir, `${kind}-`));
+  const environment = { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/.config`, XDG_CACHE_HOME: `${home}/.cache`, LANGUAGE: 'en', LANG: 'C.UTF-8' };
+  const profile = path.join(home, 'profile');
+  await mkdir(profile);
+  if (kind === 'firefox') {
+    await trustInFirefox(profile, ca);
+    return puppeteer.launch({
+      browser: 'firefox', executablePath: FIREFOX, headless: true, userDataDir: profile, env: environment,
+      extraPrefsFirefox: { ...FIREFOX_QUIET, ...FIREFOX_DEVICES[devices], ...prefs }, protocolTimeout: 60_000,
+    });
+  }
+  await trustInChromium(home, ca);
+  return puppeteer.launch({
+    executablePath: CHROMIUM, headless: true, pipe: true, userDataDir: profile, env: environment, protocolTimeout: 60_000,
+    ignoreDefaultArgs: ['--hide-scrollbars'],
+    args: [...QUIET, ...CHROMIUM_DEVICES[devices], ...(film ? [`--use-file-for-fake-video-capture=${film}`] : []), ...flags],
+  });
+}

@@ -1,0 +1,108 @@
+// One person in front of one browser: opens the page, clicks, sees states, and is asked what arrives.
+//
+// It knows the page by the element ids of its contract only, and every method takes and gives plain JSON,
+// so that a seat can be driven from another process (see tests/nat/home.mjs).
+
+import { launch } from './browsers.mjs';
+import { until } from './work.mjs';
+import { report, watch } from './watch.mjs';
+
+/** Opens a browser (`options` as in `launch`) with one empty page. */
+export async function makeSeat(kind, options) {
+  const browser = await launch(kind, options);
+  const [first] = await browser.pages();
+  const page = first ?? (await browser.newPage());
+  await page.evaluateOnNewDocument(watch);
+  if (options.size) await page.setViewport(options.size);
+  const said = [];
+  page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
+  page.on('pageerror', (error) => said.push(`uncaught: ${error.message}`));
+
+  const read = (id, name) => page.evaluate((i, n) => document.getElementById(i)?.dataset[n] ?? null, id, name);
+  const state = () => read('status', 'state');
+  const pathTaken = () => read('path', 'path');
+
+  const seat = {
+    state,
+    pathTaken,
+    stats: () => page.evaluate(report),
+    said: async () => said,
+    /** Looks in the page with a function given as text, e.g. `() => document.title`. */
+    look: (text) => page.evaluate(`(${text})()`),
+    screenshot: (file) => page.screenshot({ path: file }).then(() => file),
+    resize: (width, height) => page.setViewport({ width, height }),
+    close: () => browser.close(),
+
+    async open(url) {
+      await page.goto(url, { waitUntil: 'domcontentloaded', timeout: 30_000 });
+    },
+
+    async reload() {
+      await page.reload({ waitUntil: 'domcontentloaded', timeout: 30_000 });
+    },
+
+    /** Waits until the page is in one of these states. */
+    sees(states, ms = 30_000) {
+      const wanted = [states].flat();
+      return until(`state ${wanted.join(' or ')}`, async () => {
+        const now = await state();
+        return wanted.includes(now) ? now : Promise.reject(new Error(`state ${now}`));
+      }, ms);
+    },
+
+    /** Waits for an error of this code and gives its sentence. */
+    errs(code, ms = 15_000) {
+      return until(`error ${code}`, async () => {
+        const seen = await page.evaluate(() => ({ code: document.getElementById('error')?.dataset.code, text: document.getElementById('error')?.textContent }));
+        if (seen.code !== code) throw new Error(`error ${seen.code}`);
+        return seen.text;
+      }, ms);
+    },
+
+    /** Waits for the door to be ready and clicks join. */
+    async join() {
+      await seat.sees('preview', 30_000);
+      await seat.click('#btnJoin');
+    },
+
+    leave: () => seat.click('#btnLeave'),
+
+    /** Moves the pointer a little, which brings back what had stepped aside. */
+    async touch() {
+      await page.mouse.move(300, 300);
+      await page.mouse.move(340, 320);
+    },
+
+    /** A person's click. */
+    async click(selector) {
+      await seat.touch();
+      await page.waitForSelector(selector, { visible: true, timeout: 15_000 });
+      await page.click(selector);
+    },
+
+    /** Milliseconds from the click on join to the first remote frame decoded. */
+    async firstFrame(ms = 30_000) {
+      return until('the first remote frame', () => page.evaluate(() => {
+        const { clickedAt, firstFrameAt } = globalThis.__seen;
+        return firstFrameAt === null ? null : Math.max(1, firstFrameAt - clickedAt);
+      }), ms);
+    },
+
+    /** Waits until picture and sound keep arriving; gives the statistics of then. */
+    async hearsAndSees(ms = 45_000) {
+      await seat.sees('connected', ms);
+      let before = null;
+      return until('picture and sound to keep arriving', async () => {
+        const now = await seat.stats();
+        if (!now) throw new Error('no connection');
+        before ??= now;
+        // A new connection (after a reload or a restart) counts from nothing again.
+        if (now.frames < before.frames) before = now;
+        const flows = now.frames >= before.frames + 10 && now.audioEmitted > before.audioEmitted && now.audioEnergy > before.audioEnergy;
+        if (!flows) throw new Error(JSON.stringify({ before, now }));
+        return now;
+      }, ms);
+    },
+  };
+  return seat;
+}

@@ -1,0 +1,80 @@
+// The stage of a browser test: one work folder, one authority, one box, and people who come and go.
+//
+// Whoever came in is sent home when a scene ends, also after a failure, which leaves a picture of every page.
+
+import path from 'node:path';
+import test, { after } from 'node:test';
+import { makeAuthority } from './authority.mjs';
+import { startBox } from './box.mjs';
+import { makeSeat } from './seat.mjs';
+import { workDir } from './work.mjs';
+
+// The relay is at 127.0.0.1 here, and without this Firefox reaches it over TCP only.
+const ON_ONE_MACHINE = { 'media.peerconnection.ice.loopback': true };
+
+/** Where a page stands when a call is over: at the closing screen or the door, or waiting for another try. */
+export const AFTER = ['idle', 'preview', 'waiting'];
+
+/**
+ * Sets up a stage for one test file, until its end. `box` refines `startBox`; `make` is how people are
+ * made, and `theirs` what each of them is made with unless a scene says otherwise.
+ */
+export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE } } = {}) {
+  const dir = await workDir(name);
+  const authority = await makeAuthority(path.join(dir, 'authority'));
+  const box = await startBox({ dir: path.join(dir, 'box'), authority, ...refined });
+  after(() => box.stop());
+  const seats = new Set();
+  let rooms = 0;
+
+  async function person(kind, options = {}) {
+    const seat = await make(kind, { dir, ca: authority.ca, ...theirs, ...options });
+    seats.add(seat);
+    return seat;
+  }
+
+  return {
+    dir,
+    authority,
+    box,
+    person,
+    /** The address of a room nobody has used yet. */
+    room: (query = '') => `${box.origin}/r/room-${(rooms += 1)}${query}`,
+
+    /** Two people in one room, both past the door; each is a browser's name, or that and options. */
+    async pair(people, url) {
+      const two = await Promise.all(people.map((one) => person(...[one].flat())));
+      await two[0].open(url);
+      await two[0].join();
+      await two[0].sees('waiting');
+      await two[1].open(url);
+      await two[1].join();
+      return two;
+    },
+
+    /** One test: whatever happens everybody goes home, and a failure leaves pictures. */
+    scene(sentence, play) {
+      test(sentence, { timeout: 180_000 }, async (context) => {
+        try {
+          await play(context);
+        } catch (error) {
+          let number = 0;
+          for (const seat of seats) await evidence(seat, path.join(dir, `failed-${(number += 1)}.png`));
+          throw error;
+        } finally {
+          await Promise.all([...seats].map((seat) => seat.close().catch(() => {})));
+          seats.clear();
+        }
+      });
+    },
+  };
+}
+
+/** A picture and what the page's console said, for whoever reads the failure. */
+export async function evidence(seat, file) {
+  await seat.screenshot(file).catch(() => {});
+  const state = await seat.state().catch((error) => error.message);
+  const stats = await seat.stats().catch((error) => error.message);
+  console.error(`${file}: state ${state}, ${JSON.stringify(stats)}`);
+  for (const line of await seat.said()) console.error(`  ${line}`);
+}

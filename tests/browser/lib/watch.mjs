@@ -1,0 +1,57 @@
+// What is put into every page before its own scripts run: it remembers the peer connections the page
+// makes and times the first remote frame. It changes nothing the page can see.
+//
+// `watch` runs inside the page and must not use anything of this file.
+
+export function watch() {
+  const Native = globalThis.RTCPeerConnection;
+  if (!Native || globalThis.__seen) return;
+  const seen = { connections: [], clickedAt: null, firstFrameAt: null };
+  Object.defineProperty(globalThis, '__seen', { value: seen });
+  globalThis.RTCPeerConnection = class RTCPeerConnection extends Native {
+    constructor(...args) {
+      super(...args);
+      seen.connections.push(this);
+    }
+  };
+
+  addEventListener('click', (event) => {
+    if (!event.target.closest?.('#btnJoin') || seen.clickedAt !== null) return;
+    seen.clickedAt = performance.now();
+    const timer = setInterval(async () => {
+      const connection = seen.connections.at(-1);
+      if (!connection) return;
+      for (const one of (await connection.getStats()).values()) {
+        if (one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0 && seen.firstFrameAt === null) {
+          seen.firstFrameAt = performance.now();
+          clearInterval(timer);
+        }
+      }
+    }, 10);
+  }, true);
+}
+
+/** Runs inside the page: what the newest open connection has to say, in the words both browsers share. */
+export async function report() {
+  const connection = globalThis.__seen?.connections.filter((one) => one.connectionState !== 'closed').at(-1);
+  if (!connection) return null;
+  // A connection closed meanwhile may never answer.
+  const late = new Promise((resolve, reject) => setTimeout(() => reject(new Error('no statistics')), 3000));
+  const stats = [...(await Promise.race([connection.getStats(), late])).values()];
+  const inbound = (kind) => stats.find((one) => one.type === 'inbound-rtp' && one.kind === kind);
+  const chosen = stats.find((one) => one.type === 'transport' && one.selectedCandidatePairId)?.selectedCandidatePairId;
+  const pair = stats.find((one) => one.id === chosen) ?? stats.find((one) => one.type === 'candidate-pair' && one.selected);
+  const candidate = (id) => {
+    const one = stats.find((other) => other.id === id);
+    return one && { type: one.candidateType, protocol: one.protocol, relayProtocol: one.relayProtocol, address: one.address };
+  };
+  return {
+    connection: connection.connectionState,
+    frames: inbound('video')?.framesDecoded ?? 0,
+    width: inbound('video')?.frameWidth ?? 0,
+    audioEnergy: inbound('audio')?.totalAudioEnergy ?? 0,
+    audioEmitted: inbound('audio')?.jitterBufferEmittedCount ?? 0,
+    local: pair ? candidate(pair.localCandidateId) : undefined,
+    remote: pair ? candidate(pair.remoteCandidateId) : undefined,
+  };
+}
