@@ -59,7 +59,7 @@ export async function launch(kind, { dir, ca, devices = 'fake', film, flags = []
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/.config`, XDG_CACHE_HOME: `${home}/.cache`, LANGUAGE: 'en', LANG: 'C.UTF-8' },
   };
   const browser = await (kind === 'firefox' ? firefox() : chromium());
-  browser.once('disconnected', () => rm(home, { recursive: true, force: true, maxRetries: 5 }).catch(() => {}));
+  browser.process().once('exit', () => rm(home, { recursive: true, force: true, maxRetries: 9 }).catch(() => {}));
   return browser;
 
   async function firefox() {
