@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
@@ -117,7 +117,7 @@ impl Shared {
     async fn read_turn_socket(&self, socket: &BatchSocket) {
         self.read(socket, |worker, batch, filled| {
             worker.take_notes();
-            let now = now();
+            let now = Now::read();
             for datagram in batch.datagrams(filled) {
                 let local = datagram.local.unwrap_or(socket.local().ip());
                 let local = SocketAddr::new(local, socket.local().port());
@@ -287,9 +287,4 @@ fn send(socket: &BatchSocket, run: &Run) {
             let _ = socket.send(run.route.to, source, packet, None);
         }
     }
-}
-
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Now { instant: Instant::now(), unix }
 }
