@@ -24,7 +24,7 @@ impl Server {
         let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
         let listing = listing.as_ref()?;
         let head = listing.head(RelayedAddr(peer.0), payload.len(), transaction, now)?;
-        Some(Delivery::Client { to: listing.client, head, payload })
+        Some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
     }
 
     pub(super) fn channel_data<'p>(
@@ -81,7 +81,7 @@ impl Server {
             let target = self.exchange.at(Family::of(ip), peer.0.port());
             if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
                 let head = target.head(relayed, payload.len(), transaction, now)?;
-                return Some(Delivery::Client { to: target.client, head, payload });
+                return Some(Delivery::Client { to: target.client, worker: target.worker, head, payload });
             }
         }
         self.may_leave(peer).then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })

@@ -63,6 +63,8 @@ pub enum Delivery<'p> {
     Client {
         /// Where to.
         to: ClientAddr,
+        /// Which worker has its stream, where it has one.
+        worker: usize,
         /// What goes before the payload.
         head: Head,
         /// What was relayed.
