@@ -112,12 +112,6 @@ impl Known {
     }
 }
 
-/// The addresses of this host's interfaces, as they are now; none where the kernel does not say.
-pub fn interfaces() -> Vec<IpAddr> {
-    if_addrs::get_if_addrs()
-        .map_or_else(|_| Vec::new(), |found| found.iter().map(if_addrs::Interface::ip).collect())
-}
-
 impl fmt::Display for NoPublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::addresses::{self, Known};
+use crate::addresses::Known;
 use crate::config::{Identity, Listen, RelayScope, Settings};
 use crate::credential::Secrets;
 use crate::error::StartError;
@@ -71,7 +71,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut tasks: Vec<_> =
         https.into_iter().map(|listener| accept(&web, listener, Entrance::Tls(tls.clone()))).collect();
     tasks.extend(http.into_iter().map(|listener| accept(&web, listener, Entrance::Plain)));
-    tasks.extend(relay.clone().map(|relay| watch_addresses(relay, &settings)));
+    if settings.relay_scope == RelayScope::Public {
+        tasks.extend(relay.clone().map(|relay| watch_addresses(relay, &settings)));
+    }
     info!(https = https_bound.len(), http = http_bound.len(), turn = turn.len(), "listening");
     Ok(Running {
         https: https_bound,
@@ -176,13 +178,16 @@ async fn relay(
     Ok(Some(relay))
 }
 
+/// The addresses of this host's interfaces, as they are now; none where the kernel does not say.
+fn interfaces() -> Vec<IpAddr> {
+    if_addrs::get_if_addrs()
+        .map_or_else(|_| Vec::new(), |found| found.iter().map(if_addrs::Interface::ip).collect())
+}
+
 /// Asks the resolver only where its answer counts.
 async fn known(settings: &Settings) -> Known {
-    let mut known = Known {
-        external: settings.external_ip.clone(),
-        interfaces: addresses::interfaces(),
-        domain: Vec::new(),
-    };
+    let mut known =
+        Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
     if let (RelayScope::Public, Identity::Domain { name, .. }) = (settings.relay_scope, &settings.identity)
         && let Ok(found) = tokio::net::lookup_host((name.as_str(), 0)).await
     {
@@ -226,12 +231,10 @@ fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()
 /// An address the host gets while the box runs is the box's own from then on.
 fn watch_addresses(relay: Arc<Relay>, settings: &Settings) -> JoinHandle<()> {
     let external = settings.external_ip.clone();
-    let public = settings.relay_scope == RelayScope::Public;
     tokio::spawn(async move {
         let mut before = Vec::new();
-        while public {
-            let known =
-                Known { external: external.clone(), interfaces: addresses::interfaces(), domain: Vec::new() };
+        loop {
+            let known = Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() };
             let own = known.own();
             if own != before {
                 relay.own_addresses(&own);

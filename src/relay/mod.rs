@@ -1,8 +1,10 @@
 //! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
 //! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
 
+mod framing;
 mod outbox;
 mod port;
+mod stream;
 mod udp;
 mod worker;
 
@@ -13,7 +15,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use stream::StreamDoor;
+use stream::{Brought, Stream};
 
 use crate::credential::Secrets;
 use crate::seat::SeatNews;
@@ -74,9 +81,14 @@ pub struct BindError {
 }
 
 /// What reaches a worker besides packets.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Note {
     Seat(SeatNews),
+    StreamOpened(ClientAddr, Stream),
+    Stream(Brought),
+    StreamClosed(ClientAddr),
+    /// A frame for a stream of this worker, from another.
+    Deliver(ClientAddr, Bytes, OwnedSemaphorePermit),
     Evict(ClientAddr),
     OwnAddresses(Vec<IpAddr>),
     Stop,
@@ -84,7 +96,17 @@ enum Note {
 
 /// One for each worker.
 #[derive(Clone, Debug)]
-struct Inboxes(Arc<[UnboundedSender<Note>]>);
+struct Inboxes(Arc<[Inbox]>);
+
+#[derive(Debug)]
+struct Inbox {
+    notes: UnboundedSender<Note>,
+    /// Frames from other workers that may wait in it.
+    room: Arc<Semaphore>,
+}
+
+/// Frames from other workers that may wait for one worker; more are lost, as in a full socket.
+const DELIVERIES: usize = 4096;
 
 /// Tells every worker of seats; cheap to clone.
 #[derive(Clone, Debug)]
@@ -101,7 +123,7 @@ impl Relay {
         let small_buffer = bound.small_buffer;
         plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
-        let inboxes = Inboxes(senders.into());
+        let inboxes = Inboxes::new(senders);
         let shared = Shared::new(&plan);
         let threads = (receivers.into_iter().zip(bound.sockets).enumerate())
             .map(|(index, (inbox, sockets))| shared.spawn(&plan, index, sockets, inbox, inboxes.clone()))
@@ -121,9 +143,14 @@ impl Relay {
         SeatFeed(self.inboxes.clone())
     }
 
+    /// Where TCP and TLS streams are brought.
+    pub fn door(&self) -> StreamDoor {
+        StreamDoor::new(self.inboxes.clone())
+    }
+
     /// The box's own addresses have changed.
     pub fn own_addresses(&self, own: &[IpAddr]) {
-        self.inboxes.tell_all(&Note::OwnAddresses(own.to_vec()));
+        self.inboxes.tell_all(|| Note::OwnAddresses(own.to_vec()));
     }
 
     /// Whether every worker still turns.
@@ -134,7 +161,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.inboxes.tell_all(&Note::Stop);
+        self.inboxes.tell_all(|| Note::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a relay worker had panicked");
@@ -146,18 +173,36 @@ impl Drop for Relay {
 impl SeatFeed {
     /// Tells every worker.
     pub fn tell(&self, news: SeatNews) {
-        self.0.tell_all(&Note::Seat(news));
+        self.0.tell_all(|| Note::Seat(news));
     }
 }
 
 impl Inboxes {
-    fn tell_all(&self, note: &Note) {
-        (0..self.0.len()).for_each(|worker| self.tell(worker, note.clone()));
+    fn new(notes: Vec<UnboundedSender<Note>>) -> Self {
+        let inbox = |notes| Inbox { notes, room: Arc::new(Semaphore::new(DELIVERIES)) };
+        Self(notes.into_iter().map(inbox).collect())
+    }
+
+    fn tell_all(&self, note: impl Fn() -> Note) {
+        (0..self.0.len()).for_each(|worker| self.tell(worker, note()));
     }
 
     fn tell(&self, worker: usize, note: Note) {
         // Refused only by a worker that has stopped, which needs no news.
-        let _ = self.0[worker].send(note);
+        let _ = self.0[worker].notes.send(note);
+    }
+
+    /// Hands a frame to the worker that has the stream.
+    fn deliver(&self, worker: usize, client: ClientAddr, frame: Bytes) {
+        if let Ok(permit) = Arc::clone(&self.0[worker].room).try_acquire_owned() {
+            self.tell(worker, Note::Deliver(client, frame, permit));
+        }
+    }
+
+    /// The worker of a stream; the same for the same 5-tuple, so that its end comes before its
+    /// next beginning.
+    fn worker_for(&self, client: &ClientAddr) -> usize {
+        usize::from(client.remote.port()) % self.0.len()
     }
 }
 
@@ -227,6 +272,7 @@ impl Shared {
             Box::new(random_u64),
         );
         let seed = worker::Seed {
+            index,
             server,
             sockets,
             inbox,

@@ -4,26 +4,32 @@
 //! await. One packet in, then whatever the server wants done; sends wait for the end of a batch.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{debug, info};
 
+use super::framing::{Next, next};
 use super::outbox::{Outbox, Route, Run};
 use super::port::Ports;
+use super::stream::{Brought, Stream};
 use super::udp::{Batch, BatchSocket, TurnSocket};
 use super::{Inboxes, Note};
 use crate::clock::Now;
 use crate::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
-use crate::turn::server::{Action, Delivery, Server};
+use crate::turn::channel_data::Head;
+use crate::turn::server::{Action, Delivery, End, Server};
 
 /// What a worker begins with, on another thread.
 pub(super) struct Seed {
+    pub(super) index: usize,
     pub(super) server: Server,
     pub(super) sockets: Vec<TurnSocket>,
     pub(super) inbox: UnboundedReceiver<Note>,
@@ -33,9 +39,11 @@ pub(super) struct Seed {
 }
 
 struct Worker {
+    index: usize,
     server: Server,
     sockets: Vec<Rc<BatchSocket>>,
     ports: Ports,
+    streams: HashMap<ClientAddr, Stream>,
     outbox: Outbox,
     inbox: UnboundedReceiver<Note>,
     others: Inboxes,
@@ -77,9 +85,11 @@ impl Shared {
     fn new(seed: Seed) -> io::Result<Self> {
         let sockets = seed.sockets.into_iter().map(|socket| socket.open().map(Rc::new));
         let worker = Worker {
+            index: seed.index,
             server: seed.server,
             sockets: sockets.collect::<io::Result<_>>()?,
             ports: Ports::default(),
+            streams: HashMap::new(),
             outbox: Outbox::default(),
             inbox: seed.inbox,
             others: seed.others,
@@ -117,7 +127,7 @@ impl Shared {
     async fn read_turn_socket(&self, socket: &BatchSocket) {
         self.read(socket, |worker, batch, filled| {
             worker.take_notes();
-            let now = now();
+            let now = Now::read();
             for datagram in batch.datagrams(filled) {
                 let local = datagram.local.unwrap_or(socket.local().ip());
                 let local = SocketAddr::new(local, socket.local().port());
@@ -171,12 +181,12 @@ impl Shared {
         let mut worker = self.worker.borrow_mut();
         while let Some(action) = worker.server.poll_action() {
             match action {
-                Action::Reply { to, bytes } => worker.outbox.push_whole(route(to), &bytes),
+                Action::Reply { to, bytes } => worker.reply(to, bytes),
                 Action::OpenPort(relayed) => self.open_port(&mut worker, relayed),
                 Action::ClosePort(relayed) => worker.ports.close(relayed),
                 Action::Evict { worker: other, client } => worker.others.tell(other, Note::Evict(client)),
-                Action::Opened { client, relayed } => worker.log_opened(client, &relayed),
-                Action::Closed { client, end } => worker.log_closed(client, end),
+                Action::Opened { client, relayed } => worker.opened(client, &relayed),
+                Action::Closed { client, end } => worker.closed(client, end),
             }
         }
         worker.flush();
@@ -197,10 +207,42 @@ impl Shared {
 impl Worker {
     fn deliver(&mut self, delivery: Delivery<'_>) {
         match delivery {
-            Delivery::Client { to, head, payload } => self.outbox.push(route(to), &head, payload),
+            Delivery::Client { to, head, payload, .. } if to.transport == Transport::Udp => {
+                self.outbox.push(route(to), &head, payload);
+            }
+            Delivery::Client { to, worker, head, payload } => self.stream_to(to, worker, &head, payload),
             Delivery::Peer { from, to, payload, dont_fragment } => {
                 self.send_to_peer(from, to, payload, dont_fragment)
             }
+        }
+    }
+
+    fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
+        if to.transport == Transport::Udp {
+            self.outbox.push_whole(route(to), &bytes);
+        } else if let Some(stream) = self.streams.get(&to) {
+            stream.send(bytes.into());
+        }
+    }
+
+    fn stream_to(&self, to: ClientAddr, worker: usize, head: &Head, payload: &[u8]) {
+        let frame = frame(head, payload);
+        if worker == self.index {
+            self.streams.get(&to).into_iter().for_each(|stream| stream.send(frame.clone()));
+        } else {
+            self.others.deliver(worker, to, frame);
+        }
+    }
+
+    /// Messages of a stream, as if each were a datagram.
+    fn brought(&mut self, brought: &Brought) {
+        let now = Now::read();
+        let mut rest = &brought.messages[..];
+        while let Next::Message(length) = next(rest) {
+            let (message, others) = rest.split_at(length);
+            let delivery = self.server.handle(brought.client, message, now);
+            delivery.into_iter().for_each(|delivery| self.deliver(delivery));
+            rest = others;
         }
     }
 
@@ -247,22 +289,45 @@ impl Worker {
     fn take(&mut self, note: Note) {
         match note {
             Note::Seat(news) => self.server.seat(news),
+            Note::StreamOpened(client, stream) => {
+                self.streams.insert(client, stream);
+            }
+            Note::Stream(brought) => self.brought(&brought),
+            Note::StreamClosed(client) => {
+                self.streams.remove(&client);
+                self.server.disconnected(&client);
+            }
+            Note::Deliver(client, frame, _permit) => {
+                self.streams.get(&client).into_iter().for_each(|stream| stream.send(frame.clone()));
+            }
             Note::Evict(client) => self.server.evict(&client),
             Note::OwnAddresses(own) => self.server.own_addresses(own),
             Note::Stop => self.stopped = true,
         }
     }
 
-    fn log_opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+    fn opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+        self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(true));
         let ports: Vec<u16> = relayed.iter().map(|relayed| relayed.0.port()).collect();
         let client = self.log_addresses.then_some(client.remote);
         info!(client = client.map(tracing::field::display), ?ports, "allocation opened");
     }
 
-    fn log_closed(&self, client: ClientAddr, end: crate::turn::server::End) {
+    fn closed(&self, client: ClientAddr, end: End) {
+        self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(false));
         let client = self.log_addresses.then_some(client.remote);
         info!(client = client.map(tracing::field::display), ?end, "allocation closed");
     }
+}
+
+/// A frame as a stream carries it, ChannelData padded.
+fn frame(head: &Head, payload: &[u8]) -> Bytes {
+    let padding = head.padding(payload.len(), true);
+    let mut frame = Vec::with_capacity(head.bytes().len() + payload.len() + padding);
+    frame.extend_from_slice(head.bytes());
+    frame.extend_from_slice(payload);
+    frame.resize(frame.len() + padding, 0);
+    frame.into()
 }
 
 /// Replies leave from the address that was asked.
@@ -287,9 +352,4 @@ fn send(socket: &BatchSocket, run: &Run) {
             let _ = socket.send(run.route.to, source, packet, None);
         }
     }
-}
-
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Now { instant: Instant::now(), unix }
 }

@@ -21,5 +21,5 @@ pub use ice::{IceServer, IceUrls};
 pub use message::{ClientMessage, FRAME_LIMIT, Join, Relay, RelayKind, ServerMessage};
 pub use refusal::{Malformed, Refusal};
 pub use room_name::RoomName;
-pub use rooms::{Action, Closing, ConnectionId, HostKeys, Now, Rooms, Rules};
+pub use rooms::{Action, Closing, ConnectionId, HostKeys, Rooms, Rules};
 pub use token::TokenKey;

@@ -17,7 +17,8 @@ use super::message::{ClientMessage, Relay, ServerMessage};
 use super::refusal::{Malformed, Refusal};
 use super::room::{Holder, Place, Room};
 use super::token::TokenKey;
-use crate::credential::{self, Secret, Secrets, UnixSeconds};
+use crate::clock::Now;
+use crate::credential::{self, Secret, Secrets};
 use crate::seat::{SeatId, SeatNews, TagKey};
 
 /// How long a connection without a seat may say nothing. A `ping` is something.
@@ -32,15 +33,6 @@ const WAITING_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
 /// What the edge calls one WebSocket; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
-
-/// The time, by both clocks: one that never jumps, and the one that stands in credentials.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For everything that is waited for.
-    pub instant: Instant,
-    /// Seconds since 1970-01-01 UTC.
-    pub unix: UnixSeconds,
-}
 
 /// What is to be done, in this order.
 #[derive(Debug)]

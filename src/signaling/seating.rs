@@ -5,7 +5,8 @@ use super::message::{Join, ServerMessage};
 use super::refusal::Refusal;
 use super::room::{Holder, Place, Room, Waiting};
 use super::room_name::RoomName;
-use super::rooms::{Action, Closing, ConnectionId, Now, Rooms};
+use super::rooms::{Action, Closing, ConnectionId, Rooms};
+use crate::clock::Now;
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 /// Seats kept for people who dropped, over all rooms; beyond it a drop is an end. Only somebody who

@@ -21,6 +21,8 @@ use crate::seat::RoomTag;
 pub struct Listing {
     /// To whom packets go.
     pub client: ClientAddr,
+    /// Which worker has its stream, where it has one.
+    pub worker: usize,
     /// Whose room it belongs to.
     pub tag: RoomTag,
     /// By which addresses it is reached.
@@ -100,8 +102,8 @@ const LARGEST_PAYLOAD: usize = 65_000;
 
 impl Listing {
     /// A new allocation's: no permissions, no channels.
-    pub fn new(client: ClientAddr, tag: RoomTag, relayed: Families<RelayedAddr>) -> Self {
-        Self { client, tag, relayed, permissions: Vec::new(), channels: Vec::new() }
+    pub fn new(client: ClientAddr, worker: usize, tag: RoomTag, relayed: Families<RelayedAddr>) -> Self {
+        Self { client, worker, tag, relayed, permissions: Vec::new(), channels: Vec::new() }
     }
 
     /// Whether packets to and from `peer` pass.

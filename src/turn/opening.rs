@@ -158,7 +158,7 @@ impl Server {
 
     fn open(&mut self, opening: Opening, now: Instant) -> Reply {
         let tag = tag_of(&opening.verified.holder);
-        let listing = Arc::new(Listing::new(opening.client, tag, opening.grant.relayed));
+        let listing = Arc::new(Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed));
         let expires = now + opening.lifetime;
         let allocation = Allocation {
             id: self.next_id(),

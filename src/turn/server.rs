@@ -7,11 +7,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::address::{ClientAddr, Families, Family, PeerAddr, RelayedAddr, Transport};
+use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use super::allocation::{Allocation, AllocationId, Listing};
 use super::auth::{Gate, Verified};
 use super::channel_data::{self, Head};
@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use super::register::Quota;
 use super::reply::Reply;
 use super::request::{Method, Request};
-use super::scope::{self, PeerFilter, Scope};
+use super::scope::Scope;
 use super::table::Table;
 use crate::clock::Now;
 use crate::credential::Holder;
@@ -53,7 +53,7 @@ pub struct Server {
     pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
     pub(super) allocations_made: u64,
     limit: Arc<ReplyLimit>,
-    indications_made: u64,
+    pub(super) indications_made: u64,
 }
 
 /// A packet to send on, its payload still where it arrived.
@@ -63,6 +63,8 @@ pub enum Delivery<'p> {
     Client {
         /// Where to.
         to: ClientAddr,
+        /// Which worker has its stream, where it has one.
+        worker: usize,
         /// What goes before the payload.
         head: Head,
         /// What was relayed.
@@ -174,21 +176,6 @@ impl Server {
         None
     }
 
-    /// Takes one datagram that a peer sent to a real relayed port (RFC 8656 §11.3).
-    pub fn handle_peer<'p>(
-        &mut self,
-        relayed: RelayedAddr,
-        peer: PeerAddr,
-        payload: &'p [u8],
-        now: Instant,
-    ) -> Option<Delivery<'p>> {
-        let transaction = self.next_transaction();
-        let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
-        let listing = listing.as_ref()?;
-        let head = listing.head(RelayedAddr(peer.0), payload.len(), transaction, now)?;
-        Some(Delivery::Client { to: listing.client, head, payload })
-    }
-
     /// What is to be done next, until there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -255,80 +242,6 @@ impl Server {
     /// How many allocations this worker has.
     pub fn allocations(&self) -> usize {
         self.table.len()
-    }
-
-    fn channel_data<'p>(
-        &mut self,
-        client: ClientAddr,
-        bytes: &'p [u8],
-        now: Instant,
-    ) -> Option<Delivery<'p>> {
-        let (channel, payload) = channel_data::parse_channel_data(bytes)?;
-        let transaction = self.next_transaction();
-        let from = self.heard(&client, now)?;
-        let peer = from.peer_on(channel, now)?;
-        self.relay(from, peer, payload, false, transaction, now)
-    }
-
-    fn send_indication<'p>(
-        &mut self,
-        client: ClientAddr,
-        bytes: &'p [u8],
-        now: Instant,
-    ) -> Option<Delivery<'p>> {
-        let sent = channel_data::parse_send_indication(bytes)?;
-        let transaction = self.next_transaction();
-        let from = self.heard(&client, now)?;
-        self.relay(from, sent.peer, sent.payload, sent.dont_fragment, transaction, now)
-    }
-
-    /// The allocation of a client that has just been heard.
-    fn heard(&self, client: &ClientAddr, now: Instant) -> Option<&Listing> {
-        let allocation = self.table.of(client)?;
-        if allocation.expires <= now {
-            return None;
-        }
-        allocation.pulse.beat(now, self.exchange.epoch);
-        Some(&allocation.listing)
-    }
-
-    /// Hands a payload on, inside the process where the peer is one of our relayed addresses.
-    fn relay<'p>(
-        &self,
-        from: &Listing,
-        peer: PeerAddr,
-        payload: &'p [u8],
-        dont_fragment: bool,
-        transaction: [u8; 12],
-        now: Instant,
-    ) -> Option<Delivery<'p>> {
-        let ip = peer.0.ip();
-        let relayed = *from.relayed.of(Family::of(ip))?;
-        if !from.permits(ip, now) {
-            return None;
-        }
-        if scope::is_relayed(ip, &self.rules.relayed) {
-            let target = self.exchange.at(Family::of(ip), peer.0.port());
-            if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
-                let head = target.head(relayed, payload.len(), transaction, now)?;
-                return Some(Delivery::Client { to: target.client, head, payload });
-            }
-        }
-        self.may_leave(peer).then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })
-    }
-
-    /// Whether an allocation of `tag` may reach `target` inside the process.
-    pub(super) fn meets(&self, tag: RoomTag, target: &Listing) -> bool {
-        matches!(self.rules.scope, Scope::Public(_)) || target.tag == tag
-    }
-
-    /// Whether packets to `peer`, which no allocation of ours answers to, may go out on the
-    /// network.
-    pub(super) fn may_leave(&self, peer: PeerAddr) -> bool {
-        match &self.rules.scope {
-            Scope::Room => false,
-            Scope::Public(filter) => filter_passes(filter, &self.rules.relayed, peer.0),
-        }
     }
 
     fn request(&mut self, client: ClientAddr, mut request: Request, now: Now) {
@@ -452,24 +365,10 @@ impl Server {
         let held = self.exchange.register().held_by(&Holder::Seat(tag, seat), self.rules.worker);
         held.iter().for_each(|client| deed(self, client));
     }
-
-    /// Varied, not secret: nobody answers an indication.
-    fn next_transaction(&mut self) -> [u8; 12] {
-        self.indications_made = self.indications_made.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut transaction = [0; 12];
-        transaction[..8].copy_from_slice(&self.indications_made.to_be_bytes());
-        transaction
-    }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("rules", &self.rules).field("allocations", &self.table.len()).finish()
     }
-}
-
-fn filter_passes(filter: &PeerFilter, relayed: &Families<IpAddr>, peer: SocketAddr) -> bool {
-    let lent = scope::is_relayed(peer.ip(), relayed);
-    let allowed = if lent { filter.allows(peer.ip()) } else { filter.permits(peer.ip()) };
-    allowed && peer.port() != 0 && !filter.is_listener(peer)
 }

@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tracing::debug;
 
 use super::outbox::{Inbox, Outbox, Outgoing, outbox};
+use crate::clock::Now;
 use crate::seat::SeatNews;
-use crate::signaling::{Action, ConnectionId, Now, Rooms};
+use crate::signaling::{Action, ConnectionId, Rooms};
 
 /// The rooms, and the way to everybody in them.
 pub(super) struct Hub {
@@ -46,7 +47,7 @@ impl Hub {
             floor.last += 1;
             let conn = ConnectionId(floor.last);
             floor.outboxes.insert(conn, outbox);
-            floor.rooms.connected(conn, host, now());
+            floor.rooms.connected(conn, host, Now::read());
             conn
         });
         (conn, inbox)
@@ -59,25 +60,25 @@ impl Hub {
     pub(super) fn hear(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
         let mut chance = [0; 16];
         getrandom::fill(&mut chance)?;
-        self.act(|floor| floor.rooms.receive(conn, text, now(), chance));
+        self.act(|floor| floor.rooms.receive(conn, text, Now::read(), chance));
         Ok(())
     }
 
     /// A binary frame came.
     pub(super) fn hear_binary(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.receive_binary(conn, now()));
+        self.act(|floor| floor.rooms.receive_binary(conn, Now::read()));
     }
 
     /// A ping or pong of the WebSocket itself came.
     pub(super) fn notice(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.noticed(conn, now()));
+        self.act(|floor| floor.rooms.noticed(conn, Now::read()));
     }
 
     /// A WebSocket is gone.
     pub(super) fn leave(&self, conn: ConnectionId) {
         self.act(|floor| {
             floor.outboxes.remove(&conn);
-            floor.rooms.dropped(conn, now());
+            floor.rooms.dropped(conn, Now::read());
         });
     }
 
@@ -103,7 +104,7 @@ impl Hub {
 
     /// Does what is due and gives the time of what is next.
     fn tick(&self) -> Option<Instant> {
-        self.act(|floor| floor.rooms.advance(now()));
+        self.act(|floor| floor.rooms.advance(Now::read()));
         let mut floor = self.floor();
         floor.awaited = floor.rooms.next_deadline();
         floor.awaited
@@ -136,7 +137,7 @@ impl Floor {
         if !outbox.push(Outgoing::Frame(text)) {
             debug!(connection = to.0, "WebSocket given up: it does not read");
             self.outboxes.remove(&to);
-            self.rooms.dropped(to, now());
+            self.rooms.dropped(to, Now::read());
         }
     }
 }
@@ -155,11 +156,6 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.alarm.notify_one();
     }
-}
-
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Now { instant: Instant::now(), unix: unix.map_or(0, |since| since.as_secs()) }
 }
 
 impl fmt::Debug for Hub {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clock::Now;
 use crate::credential::{Secret, Secrets};
 use crate::seat::{RoomTag, SeatNews, TagKey};
 

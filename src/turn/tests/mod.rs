@@ -327,12 +327,12 @@ fn sent(delivery: Option<Delivery<'_>>) -> Option<Sent> {
         Delivery::Peer { from, to, payload, .. } => {
             Sent::Peer { from: from.0, to: to.0, payload: payload.to_vec() }
         }
-        Delivery::Client { to, head, payload } if head.bytes().len() == 4 => {
+        Delivery::Client { to, head, payload, .. } if head.bytes().len() == 4 => {
             assert_eq!(head.bytes()[2..4], (payload.len() as u16).to_be_bytes());
             let number = u16::from_be_bytes([head.bytes()[0], head.bytes()[1]]);
             Sent::Channel { to: to.remote, number, payload: payload.to_vec() }
         }
-        Delivery::Client { to, head, payload } => {
+        Delivery::Client { to, head, payload, .. } => {
             let padding = head.padding(payload.len(), false);
             let answer = Answer::read([head.bytes(), payload, &vec![0; padding]].concat());
             let from = answer.address(attr::ATTR_XOR_PEER_ADDRESS).unwrap();

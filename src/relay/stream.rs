@@ -1,0 +1,349 @@
+//! A TCP or TLS client: bytes become messages for a worker, and what the worker sends becomes
+//! bytes, with bounds on both ways.
+//!
+//! It runs on the ordinary runtime, never on a worker, so that neither TLS nor a slow client takes
+//! time from media.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::framing::{Next, next};
+use super::{Inboxes, Note};
+use crate::turn::address::{ClientAddr, Transport};
+
+/// A stream as its worker knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    out: Sender<Outgoing>,
+    /// Whether it has an allocation, and so may be silent.
+    allocated: Arc<AtomicBool>,
+}
+
+/// Whole messages that a stream brought, one after the other.
+#[derive(Debug)]
+pub(super) struct Brought {
+    pub(super) client: ClientAddr,
+    pub(super) messages: Bytes,
+    /// Given back when they have been handled: the stream is read no faster than that.
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    bytes: Bytes,
+    since: Instant,
+}
+
+/// Where streams are brought; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StreamDoor {
+    inboxes: Inboxes,
+}
+
+/// How long the first whole message may take, and how long one may take to be completed.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a stream without an allocation may be silent between two messages.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// Unsent bytes of one stream.
+const QUEUE_BYTES: usize = 1 << 20;
+/// Unsent media older than this is worth nothing.
+const QUEUE_AGE: Duration = Duration::from_millis(500);
+/// Frames between a worker and the stream's task, which empties it at once.
+const HANDOVER: usize = 512;
+/// Bytes a stream may have under way to its worker.
+const BROUGHT_BYTES: usize = 1 << 18;
+/// Read and written at a time.
+const CHUNK: usize = 1 << 14;
+/// The largest message, header and padding included.
+const LARGEST: usize = (1 << 16) + 20;
+
+impl StreamDoor {
+    pub(super) fn new(inboxes: Inboxes) -> Self {
+        Self { inboxes }
+    }
+
+    /// Serves a stream to its end. `remote` and `local` are its 5-tuple's ends.
+    pub async fn serve<S>(&self, stream: S, transport: Transport, remote: SocketAddr, local: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send,
+    {
+        let client = ClientAddr::new(transport, remote, local);
+        if remote.port() == 0 {
+            return;
+        }
+        let worker = self.inboxes.worker_for(&client);
+        let (out, outgoing) = channel(HANDOVER);
+        let allocated = Arc::new(AtomicBool::new(false));
+        self.inboxes
+            .tell(worker, Note::StreamOpened(client, Stream { out, allocated: Arc::clone(&allocated) }));
+        let (reader, writer) = tokio::io::split(stream);
+        let bring = |messages, permit| {
+            self.inboxes.tell(worker, Note::Stream(Brought { client, messages, _permit: permit }));
+        };
+        let ended = tokio::select! {
+            ended = read(reader, &allocated, bring) => ended,
+            ended = write(writer, outgoing) => ended,
+        };
+        debug!(reason = ended.err().map(tracing::field::display), "stream ended");
+        self.inboxes.tell(worker, Note::StreamClosed(client));
+    }
+}
+
+impl Stream {
+    /// Queues a frame; lost where the stream's task does not keep up.
+    pub(super) fn send(&self, bytes: Bytes) {
+        let _ = self.out.try_send(Outgoing { bytes, since: Instant::now() });
+    }
+
+    /// Says whether it has an allocation.
+    pub(super) fn allocated(&self, has: bool) {
+        self.allocated.store(has, Ordering::Relaxed);
+    }
+}
+
+/// Reads messages until the end of the stream, garbage, or too long a silence.
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    allocated: &AtomicBool,
+    bring: impl Fn(Bytes, OwnedSemaphorePermit),
+) -> io::Result<()> {
+    let under_way = Arc::new(Semaphore::new(BROUGHT_BYTES));
+    let mut bytes = BytesMut::new();
+    // To the first whole message; after that to the end of one that has begun, or of a silence.
+    let mut deadline = Instant::now() + MESSAGE_LIMIT;
+    let mut first = true;
+    loop {
+        let begins = bytes.is_empty() && !first;
+        bytes.reserve(CHUNK);
+        read_some(&mut reader, &mut bytes, deadline, || begins && allocated.load(Ordering::Relaxed)).await?;
+        let whole = whole_messages(&bytes)?;
+        if whole > 0 {
+            let messages = bytes.split_to(whole).freeze();
+            let weight = whole.min(BROUGHT_BYTES) as u32;
+            let permit = Arc::clone(&under_way).acquire_many_owned(weight).await.map_err(io::Error::other)?;
+            bring(messages, permit);
+            first = false;
+        }
+        if bytes.is_empty() {
+            deadline = Instant::now() + IDLE_LIMIT;
+        } else if whole > 0 || begins {
+            deadline = Instant::now() + MESSAGE_LIMIT;
+        }
+    }
+}
+
+/// Reads once, until `deadline` and on while `may_wait`.
+async fn read_some(
+    reader: &mut (impl AsyncRead + Unpin),
+    bytes: &mut BytesMut,
+    mut deadline: Instant,
+    may_wait: impl Fn() -> bool,
+) -> io::Result<()> {
+    loop {
+        match timeout_at(deadline, reader.read_buf(bytes)).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => return read.map(|_| ()),
+            Err(_) if may_wait() => deadline = Instant::now() + IDLE_LIMIT,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// How many bytes of `bytes` are whole messages.
+fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
+    let mut whole = 0;
+    loop {
+        match next(&bytes[whole..]) {
+            Next::Message(length) => whole += length,
+            Next::Partial if bytes.len() - whole < LARGEST => return Ok(whole),
+            Next::Partial | Next::Garbage => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Writes what the worker sends. A client that does not read loses the oldest, whole frames at a
+/// time, and delays nobody.
+async fn write(mut writer: impl AsyncWrite + Unpin, mut outgoing: Receiver<Outgoing>) -> io::Result<()> {
+    let mut queue = Queue::default();
+    let mut writing = BytesMut::with_capacity(CHUNK);
+    loop {
+        if writing.is_empty() {
+            queue.next_into(&mut writing);
+        }
+        tokio::select! {
+            more = outgoing.recv() => match more {
+                Some(more) => queue.push(more),
+                None => return Ok(()),
+            },
+            written = push_on(&mut writer, &writing), if !writing.is_empty() || queue.unflushed => {
+                match written? {
+                    0 => queue.unflushed = false,
+                    written => writing.advance(written),
+                }
+            }
+        }
+    }
+}
+
+/// Writes some of `bytes`; where there are none, brings out what TLS still holds back. How many
+/// were written.
+async fn push_on(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        writer.flush().await?;
+        return Ok(0);
+    }
+    match writer.write(bytes).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
+}
+
+/// Frames that wait for room, bounded in bytes and in age.
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Outgoing>,
+    bytes: usize,
+    /// Something was written that TLS may still hold back.
+    unflushed: bool,
+}
+
+impl Queue {
+    fn push(&mut self, frame: Outgoing) {
+        self.bytes += frame.bytes.len();
+        let now = frame.since;
+        self.frames.push_back(frame);
+        self.forget(now);
+    }
+
+    /// Takes as many frames as fit one write.
+    fn next_into(&mut self, writing: &mut BytesMut) {
+        self.forget(Instant::now());
+        writing.clear();
+        while let Some(frame) = self.frames.front() {
+            if !writing.is_empty() && writing.len() + frame.bytes.len() > CHUNK {
+                break;
+            }
+            writing.extend_from_slice(&frame.bytes);
+            self.pop();
+            self.unflushed = true;
+        }
+    }
+
+    /// Drops the oldest until what is left is young and small enough.
+    fn forget(&mut self, now: Instant) {
+        let stale = |frame: &Outgoing| now.saturating_duration_since(frame.since) > QUEUE_AGE;
+        while self.bytes > QUEUE_BYTES || self.frames.front().is_some_and(stale) {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(length: usize, since: Instant) -> Outgoing {
+        Outgoing { bytes: Bytes::from(vec![7; length]), since }
+    }
+
+    #[test]
+    fn the_queue_keeps_the_youngest_within_its_bytes() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        for _ in 0..2000 {
+            queue.push(frame(1000, now));
+        }
+        assert!(queue.bytes <= QUEUE_BYTES);
+        assert_eq!(queue.frames.len(), QUEUE_BYTES / 1000);
+    }
+
+    #[test]
+    fn what_is_half_a_second_old_is_not_sent() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        queue.push(frame(10, now - QUEUE_AGE * 2));
+        queue.push(frame(20, now));
+        let mut writing = BytesMut::new();
+        queue.next_into(&mut writing);
+        assert_eq!((writing.len(), queue.bytes), (20, 0));
+    }
+
+    /// How long a stream lives that sends a byte a second of a message cut short, then nothing.
+    async fn life(dribble: &[u8], allocated: bool) -> Option<Duration> {
+        let (mut client, server) = tokio::io::duplex(64);
+        let begun = Instant::now();
+        let flag = AtomicBool::new(allocated);
+        let writing = async {
+            for byte in dribble {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        };
+        tokio::select! {
+            ended = read(server, &flag, |_, _| ()) => {
+                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+                Some(begun.elapsed())
+            }
+            () = writing => None,
+        }
+    }
+
+    const BINDING: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42............";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_says_nothing_or_dribbles_is_given_up_after_ten_seconds() {
+        assert_eq!(life(b"", false).await, Some(MESSAGE_LIMIT));
+        assert_eq!(life(&BINDING[..15], true).await, Some(MESSAGE_LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_for_those_who_have_an_allocation() {
+        // Twenty bytes a second apart are too slow; channel data of four is not.
+        let message = b"\x40\0\0\0";
+        let after = Duration::from_secs(3) + IDLE_LIMIT;
+        assert_eq!(life(message, false).await, Some(after));
+        assert_eq!(life(message, true).await, None);
+        let begun_late = [&message[..], b"\x40"].concat();
+        let after = Duration::from_secs(4) + MESSAGE_LIMIT;
+        assert_eq!(life(&begun_late, true).await, Some(after));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_gets_whole_frames_and_only_young_ones() {
+        let (client, server) = tokio::io::duplex(1000);
+        let (out, outgoing) = channel(HANDOVER);
+        let writer = tokio::spawn(write(server, outgoing));
+        let stream = Stream { out, allocated: Arc::default() };
+        for number in 0..40_u8 {
+            stream.send(Bytes::from(vec![number; 100]));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        drop(stream);
+        let mut client = client;
+        let mut got = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), client.read_to_end(&mut got)).await;
+        let frames: Vec<u8> = got.chunks(100).map(|frame| frame[0]).collect();
+        assert!(
+            got.chunks(100).all(|frame| frame.len() == 100 && frame.iter().all(|byte| *byte == frame[0]))
+        );
+        assert!(frames.windows(2).all(|pair| pair[0] < pair[1]), "{frames:?}");
+        assert!(frames.len() < 40, "old ones are dropped");
+        let _ = writer.await;
+    }
+}
