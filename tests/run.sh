@@ -31,12 +31,12 @@ stage_types() { npm_packages && npm run --silent typecheck; }
 
 stage_browser() {
   npm_packages && release_binary || return
-  timeout 900 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
+  timeout --foreground 900 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
 
 stage_nat() {
   npm_packages && release_binary || return
-  timeout 900 tests/nat/run.sh
+  timeout --foreground 900 tests/nat/run.sh
 }
 
 # The program that the browser and network tests start; BOX_BIN names another one.

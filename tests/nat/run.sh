@@ -12,10 +12,13 @@ fi
 # shellcheck source=tests/nat/world.sh
 source tests/nat/world.sh
 export BOX_WORLD="wb$$"
-trap 'world_down "$WORLD"' EXIT
+trap '[[ -z ${tests:-} ]] || kill "$tests" 2>/dev/null; world_down "$WORLD"' EXIT
 trap 'exit 130' INT TERM HUP
 WORLD=$BOX_WORLD
 world_up "$WORLD"
 
 (($#)) || set -- tests/nat/*.test.mjs
-node --test --test-concurrency=1 --test-reporter=spec "$@"
+# In the background, so that a signal is heeded at once.
+node --test --test-concurrency=1 --test-reporter=spec "$@" &
+tests=$!
+wait "$tests"

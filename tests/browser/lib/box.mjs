@@ -60,6 +60,9 @@ export async function startBox({ dir, authority, domain = 'localhost', ports, in
   }
 
   await start();
+  // A test that is interrupted takes its box along.
+  process.once('exit', () => child.kill('SIGKILL'));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
   return {
     origin,
     turn,
