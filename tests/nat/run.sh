@@ -12,7 +12,7 @@ fi
 # shellcheck source=tests/nat/world.sh
 source tests/nat/world.sh
 export BOX_WORLD="wb$$"
-trap '[[ -z ${tests:-} ]] || kill "$tests" 2>/dev/null; world_down "$WORLD"' EXIT
+trap 'kill "${tests:-}" 2>/dev/null || true; world_down "$WORLD"' EXIT
 trap 'exit 130' INT TERM HUP
 WORLD=$BOX_WORLD
 world_up "$WORLD"
