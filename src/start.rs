@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::addresses::Known;
@@ -37,18 +38,20 @@ pub struct Running {
     pub turn: Vec<SocketAddr>,
     web: Web,
     /// Kept for its end: dropped last, it stops the workers.
-    _relay: Option<Arc<Relay>>,
+    relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
     signals: Signals,
     drain_timeout: Duration,
 }
 
 /// How long requests and WebSockets get to close at the end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(6);
 /// How often an idle drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
 /// How often the interfaces are looked at for a new address of our own (`public` only).
 const ADDRESS_LOOK: Duration = Duration::from_secs(10);
+/// A start must not hang on a resolver that does not answer.
+const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -72,7 +75,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         https.into_iter().map(|listener| accept(&web, listener, Entrance::Tls(tls.clone()))).collect();
     tasks.extend(http.into_iter().map(|listener| accept(&web, listener, Entrance::Plain)));
     if settings.relay_scope == RelayScope::Public {
-        tasks.extend(relay.clone().map(|relay| watch_addresses(relay, &settings)));
+        tasks.extend(relay.as_ref().map(|relay| watch_addresses(Arc::downgrade(relay), &settings)));
     }
     info!(https = https_bound.len(), http = http_bound.len(), turn = turn.len(), "listening");
     Ok(Running {
@@ -80,7 +83,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         http: http_bound,
         turn,
         web,
-        _relay: relay,
+        relay,
         tasks,
         signals,
         drain_timeout: settings.drain_timeout,
@@ -97,7 +100,7 @@ impl Running {
         self.web.drain();
         tokio::select! {
             // Whoever still talks at the end of it is cut off, as announced.
-            _ = tokio::time::timeout(self.drain_timeout, everybody_gone(&self.web)) => {}
+            _ = timeout(self.drain_timeout, everybody_gone(&self.web, self.relay.as_deref())) => {}
             _ = self.signals.next() => info!("stopping now"),
         }
         self.web.stop(LAST_WORDS).await;
@@ -110,8 +113,9 @@ impl Drop for Running {
     }
 }
 
-async fn everybody_gone(web: &Web) {
-    while web.count().1 > 0 {
+/// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
+async fn everybody_gone(web: &Web, relay: Option<&Relay>) {
+    while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
 }
@@ -188,8 +192,8 @@ fn interfaces() -> Vec<IpAddr> {
 async fn known(settings: &Settings) -> Known {
     let mut known =
         Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
-    if let (RelayScope::Public, Identity::Domain { name, .. }) = (settings.relay_scope, &settings.identity)
-        && let Ok(found) = tokio::net::lookup_host((name.as_str(), 0)).await
+    if let (Err(_), Identity::Domain { name, .. }) = (known.lend(settings.relay_scope), &settings.identity)
+        && let Ok(Ok(found)) = timeout(RESOLVE_LIMIT, lookup_host((name.as_str(), 0))).await
     {
         known.domain = found.map(|found| found.ip()).collect();
     }
@@ -229,17 +233,18 @@ fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()
 }
 
 /// An address the host gets while the box runs is the box's own from then on.
-fn watch_addresses(relay: Arc<Relay>, settings: &Settings) -> JoinHandle<()> {
+fn watch_addresses(relay: Weak<Relay>, settings: &Settings) -> JoinHandle<()> {
     let external = settings.external_ip.clone();
     tokio::spawn(async move {
         let mut before = Vec::new();
-        loop {
+        while let Some(relay) = relay.upgrade() {
             let known = Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() };
             let own = known.own();
             if own != before {
                 relay.own_addresses(&own);
                 before = own;
             }
+            drop(relay);
             tokio::time::sleep(ADDRESS_LOOK).await;
         }
     })
@@ -256,10 +261,7 @@ fn listeners(
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
+    let socket = crate::socket::tcp(address)?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
