@@ -8,7 +8,7 @@ import { makeAuthority } from './lib/authority.mjs';
 import { startBox } from './lib/box.mjs';
 import { MAYA, TOM, makeFilm } from './lib/film.mjs';
 import { makeSeat } from './lib/seat.mjs';
-import { root, workDir } from './lib/work.mjs';
+import { root, until, workDir } from './lib/work.mjs';
 
 const file = path.resolve(process.argv[2] ?? path.join(root, 'docs/call.png'));
 const dir = await workDir('screenshot');
@@ -24,6 +24,7 @@ try {
     await seat.join();
   }
   await Promise.all(seats.map((seat) => seat.hearsAndSees()));
+  await until('a sharp picture', async () => (await seats[1].stats()).width >= 1280, 60_000);
   await seats[1].touch();
   await mkdir(path.dirname(file), { recursive: true });
   console.log(await seats[1].screenshot(file));

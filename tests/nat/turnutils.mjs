@@ -9,10 +9,14 @@ export async function reflexiveAddress(host, server) {
   return /UDP reflexive addr: (\S+)/.exec(stdout + stderr)?.[1];
 }
 
-/** Sends `-n 60` small messages by two clients; gives how many were lost and the whole output. */
+/**
+ * Two clients send sixty small messages each; gives how many were lost and the whole output. Throws with the
+ * output when the program gives up.
+ */
 export async function exchange(host, server, { username, credential }, ...flags) {
   const words = ['turnutils_uclient', '-u', username, '-w', credential, '-n', '60', '-m', '2', '-l', '160', ...flags, server];
-  const { stdout, stderr } = await run(...line(host, words), { timeout: 60_000, maxBuffer: 1 << 24 });
+  const { stdout, stderr } = await run(...line(host, words), { timeout: 60_000, maxBuffer: 1 << 24 })
+    .catch((error) => Promise.reject(new Error(`${error.message}${error.stdout}`)));
   const said = stdout + stderr;
   const lost = /Total lost packets (\d+)/.exec(said);
   const sent = /tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g;

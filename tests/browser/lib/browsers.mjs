@@ -1,7 +1,7 @@
 // The two browsers as people have them: Debian's Chromium and Firefox ESR, with made-up cameras and with
 // profiles of their own that trust the tests' authority.
 
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import puppeteer from 'puppeteer-core';
 import { trustInChromium, trustInFirefox } from './authority.mjs';
@@ -47,25 +47,30 @@ const FIREFOX_QUIET = {
 
 /**
  * Starts one browser for one person. `devices`: `fake`, `refused` or `none`; `film`: a file Chromium shows as its
- * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox.
+ * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox. Its profile goes when it does.
  */
 export async function launch(kind, { dir, ca, devices = 'fake', film, flags = [], prefs = {} }) {
   await mkdir(dir, { recursive: true });
   const home = await mkdtemp(path.join(dir, `${kind}-`));
-  const environment = { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/.config`, XDG_CACHE_HOME: `${home}/.cache`, LANGUAGE: 'en', LANG: 'C.UTF-8' };
   const profile = path.join(home, 'profile');
   await mkdir(profile);
-  if (kind === 'firefox') {
+  const common = {
+    userDataDir: profile, headless: true, protocolTimeout: 60_000,
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/.config`, XDG_CACHE_HOME: `${home}/.cache`, LANGUAGE: 'en', LANG: 'C.UTF-8' },
+  };
+  const browser = await (kind === 'firefox' ? firefox() : chromium());
+  browser.process().once('exit', () => rm(home, { recursive: true, force: true, maxRetries: 9 }).catch(() => {}));
+  return browser;
+
+  async function firefox() {
     await trustInFirefox(profile, ca);
-    return puppeteer.launch({
-      browser: 'firefox', executablePath: FIREFOX, headless: true, userDataDir: profile, env: environment,
-      extraPrefsFirefox: { ...FIREFOX_QUIET, ...FIREFOX_DEVICES[devices], ...prefs }, protocolTimeout: 60_000,
-    });
+    const extraPrefsFirefox = { ...FIREFOX_QUIET, ...FIREFOX_DEVICES[devices], ...prefs };
+    return puppeteer.launch({ ...common, browser: 'firefox', executablePath: FIREFOX, extraPrefsFirefox });
   }
-  await trustInChromium(home, ca);
-  return puppeteer.launch({
-    executablePath: CHROMIUM, headless: true, pipe: true, userDataDir: profile, env: environment, protocolTimeout: 60_000,
-    ignoreDefaultArgs: ['--hide-scrollbars'],
-    args: [...QUIET, ...CHROMIUM_DEVICES[devices], ...(film ? [`--use-file-for-fake-video-capture=${film}`] : []), ...flags],
-  });
+
+  async function chromium() {
+    await trustInChromium(home, ca);
+    const args = [...QUIET, ...CHROMIUM_DEVICES[devices], ...(film ? [`--use-file-for-fake-video-capture=${film}`] : []), ...flags];
+    return puppeteer.launch({ ...common, executablePath: CHROMIUM, pipe: true, args });
+  }
 }

@@ -20,11 +20,11 @@ export async function makeSeat(kind, options) {
 
   const read = (id, name) => page.evaluate((i, n) => document.getElementById(i)?.dataset[n] ?? null, id, name);
   const state = () => read('status', 'state');
-  const pathTaken = () => read('path', 'path');
 
   const seat = {
     state,
-    pathTaken,
+    /** Which way the page says the call goes; it may take a moment to know. */
+    pathTaken: () => until('the page to name the path', () => read('path', 'path'), 10_000),
     stats: () => page.evaluate(report),
     said: async () => said,
     /** Looks in the page with a function given as text, e.g. `() => document.title`. */
