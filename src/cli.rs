@@ -10,10 +10,11 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::config::{Identity, Settings, SettingsError, Surroundings, Typed, gather, seconds};
+use crate::config::{Settings, SettingsError, Surroundings, Typed, gather, seconds};
 use crate::credential::{Credential, Holder};
 use crate::error::StartError;
 use crate::seat::SeatId;
+use crate::signaling::IceUrls;
 use crate::state::State;
 
 /// What the process is to do.
@@ -158,19 +159,10 @@ pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<M
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let secrets = kept.secrets(&settings.static_auth_secret);
     Ok(Minted {
-        urls: urls(settings),
+        urls: IceUrls::of(settings).turn_urls("localhost"),
         credential: secrets.mint(&holder, (now + request.ttl).as_secs()),
         ttl: request.ttl.as_secs(),
     })
-}
-
-/// UDP only: it is all the relay listens on so far.
-fn urls(settings: &Settings) -> Vec<String> {
-    let host = match &settings.identity {
-        Identity::TryOut => "localhost",
-        Identity::Domain { name, .. } => name,
-    };
-    settings.turn_port.iter().map(|port| format!("turn:{host}:{port}?transport=udp")).collect()
 }
 
 impl From<SettingsError> for NoDeed {
@@ -193,6 +185,7 @@ impl std::error::Error for NoDeed {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Identity;
     use crate::credential::Username;
     use crate::seat::RoomTag;
 
@@ -256,7 +249,7 @@ mod tests {
         let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
         let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("no deed") };
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
-        assert_eq!(minted.urls, ["turn:localhost:3478?transport=udp"]);
+        assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
         assert_eq!(minted.ttl, 600);
 
         let kept = State::open(place.path()).unwrap().kept().unwrap();

@@ -39,6 +39,8 @@ pub struct Settings {
     pub http_port: Option<u16>,
     /// STUN and TURN, UDP (and TCP).
     pub turn_port: Option<u16>,
+    /// STUN and TURN over TLS, TCP; besides the one on `https_port`.
+    pub turns_port: Option<u16>,
     /// Addresses the box is seen by from outside, in order.
     pub external_ip: Vec<ExternalIp>,
     /// Who may be reached through the relay.

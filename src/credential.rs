@@ -13,6 +13,7 @@ use hmac::{Hmac, Mac as _};
 use serde::Serialize;
 use sha1::Sha1;
 
+use crate::mac::keyed;
 use crate::seat::{RoomTag, SeatId, TEXT_LENGTH};
 
 /// Seconds since 1970-01-01 UTC, as they stand in a username.
@@ -67,10 +68,7 @@ impl Secret {
 
     /// The password that belongs to `username` under this secret.
     pub fn password(&self, username: &str) -> String {
-        let mut mac = match Hmac::<Sha1>::new_from_slice(&self.0) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes keys of any length"),
-        };
+        let mut mac: Hmac<Sha1> = keyed(&self.0);
         mac.update(username.as_bytes());
         STANDARD.encode(mac.finalize().into_bytes())
     }

@@ -75,8 +75,9 @@ fn ports(settings: &Settings) -> String {
     let listeners = [
         (settings.https_port, "tcp"),
         (settings.http_port, "tcp"),
-        // TCP joins it as soon as the relay listens there.
         (settings.turn_port, "udp"),
+        (settings.turn_port, "tcp"),
+        (settings.turns_port, "tcp"),
     ];
     let mut open: Vec<_> =
         listeners.iter().filter_map(|(port, kind)| port.map(|port| format!("{port}/{kind}"))).collect();
@@ -152,10 +153,12 @@ mod tests {
 
     #[test]
     fn production_names_the_page_and_the_ports_to_open() {
-        let lines =
-            "webrtc-box serves https://a.example/\nPorts to open in the firewall: 443/tcp, 80/tcp, 3478/udp";
+        let lines = "webrtc-box serves https://a.example/\n\
+             Ports to open in the firewall: 443/tcp, 80/tcp, 3478/udp, 3478/tcp, 5349/tcp";
         assert_eq!(text(&serving(), &lan(), true), lines);
         let public = Settings { relay_scope: RelayScope::Public, http_port: None, ..serving() };
-        assert!(text(&public, &[], false).ends_with("443/tcp, 3478/udp, 49152-65535/udp"));
+        assert!(
+            text(&public, &[], false).ends_with("443/tcp, 3478/udp, 3478/tcp, 5349/tcp, 49152-65535/udp")
+        );
     }
 }

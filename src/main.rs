@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(settings: Settings) -> Result<(), StartError> {
-    ops::start_logging(&settings.log)?;
+    let _log = ops::start_logging(&settings.log)?;
     let running = webrtc_box::start(settings.clone()).await?;
     say(&greeting::for_this_host(&settings))?;
     running.stopped().await;

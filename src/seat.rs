@@ -10,6 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::mac::keyed;
+
 /// Length in characters of a [`RoomTag`] or [`SeatId`] as text: 16 bytes of base64url.
 pub const TEXT_LENGTH: usize = 22;
 
@@ -46,7 +48,7 @@ impl TagKey {
     /// The tag of the room named `room` (already normalised to NFC): the first half of
     /// HMAC-SHA256 under this key.
     pub fn tag(&self, room: &str) -> RoomTag {
-        let mut mac = keyed(&self.0);
+        let mut mac: Hmac<Sha256> = keyed(&self.0);
         mac.update(room.as_bytes());
         let digest = mac.finalize().into_bytes();
         let mut tag = [0; 16];
@@ -132,14 +134,6 @@ fn parse(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
-}
-
-fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
-    // HMAC takes a key of any length; the error type is the trait's, not ours.
-    match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC takes keys of any length"),
-    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::addresses::Known;
@@ -22,9 +23,10 @@ use crate::relay::{Plan, Relay};
 use crate::signaling::IceUrls;
 use crate::state::State;
 use crate::tls;
+use crate::turn::address::Transport;
 use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
-use crate::web::{Entrance, Health, Keys, Setup, TlsHandle, Web};
+use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, TlsHandle, Web};
 
 /// A box that runs until it is dropped or told to stop.
 #[derive(Debug)]
@@ -33,22 +35,26 @@ pub struct Running {
     pub https: Vec<SocketAddr>,
     /// Addresses of plain HTTP really bound.
     pub http: Vec<SocketAddr>,
-    /// Addresses of STUN and TURN really bound.
+    /// Addresses of STUN and TURN really bound, UDP and TCP.
     pub turn: Vec<SocketAddr>,
+    /// Addresses of TURN over TLS really bound, besides those of HTTPS.
+    pub turns: Vec<SocketAddr>,
     web: Web,
     /// Kept for its end: dropped last, it stops the workers.
-    _relay: Option<Arc<Relay>>,
+    relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
     signals: Signals,
     drain_timeout: Duration,
 }
 
 /// How long requests and WebSockets get to close at the end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(6);
 /// How often an idle drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
 /// How often the interfaces are looked at for a new address of our own (`public` only).
 const ADDRESS_LOOK: Duration = Duration::from_secs(10);
+/// A start must not hang on a resolver that does not answer.
+const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -60,34 +66,88 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let kept = State::open(&settings.state_dir)?.kept()?;
     let secrets = kept.secrets(&settings.static_auth_secret);
     let tls = certificate(&settings)?;
-    let https = listeners(&settings, "https-port", settings.https_port)?;
-    let http = listeners(&settings, "http-port", settings.http_port)?;
-    let relay = relay(&settings, &secrets, &[&https, &http]).await?.map(Arc::new);
-    let turn = relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec());
+    let open = Listeners::open(&settings)?;
+    let relay = relay(&settings, &secrets, &open).await?.map(Arc::new);
+    let settings = with_bound_ports(settings, &open, relay.as_deref())?;
     let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
-    let web = web(&settings, keys, &turn, relay.as_ref(), bound(&https)?.first())?;
+    let web = web(&settings, keys, IceUrls::of(&settings), relay.as_ref(), settings.https_port)?;
     let signals = Signals::new()?;
-    let (https_bound, http_bound) = (bound(&https)?, bound(&http)?);
-    let mut tasks: Vec<_> =
-        https.into_iter().map(|listener| accept(&web, listener, Entrance::Tls(tls.clone()))).collect();
-    tasks.extend(http.into_iter().map(|listener| accept(&web, listener, Entrance::Plain)));
-    if settings.relay_scope == RelayScope::Public {
-        tasks.extend(relay.clone().map(|relay| watch_addresses(relay, &settings)));
-    }
-    info!(https = https_bound.len(), http = http_bound.len(), turn = turn.len(), "listening");
-    Ok(Running {
-        https: https_bound,
-        http: http_bound,
-        turn,
+    let mut running = Running {
+        https: bound(&open.https)?,
+        http: bound(&open.http)?,
+        turn: relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec()),
+        turns: bound(&open.turns)?,
         web,
-        _relay: relay,
-        tasks,
+        relay,
+        tasks: Vec::new(),
         signals,
         drain_timeout: settings.drain_timeout,
-    })
+    };
+    running.receive(open, &tls);
+    if let (RelayScope::Public, Some(relay)) = (settings.relay_scope, &running.relay) {
+        running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
+    }
+    info!(https = ?running.https, turn = ?running.turn, "listening");
+    Ok(running)
+}
+
+/// TCP listeners, bound and not yet accepting.
+struct Listeners {
+    https: Vec<TcpListener>,
+    http: Vec<TcpListener>,
+    turn: Vec<TcpListener>,
+    turns: Vec<TcpListener>,
+}
+
+impl Listeners {
+    fn open(settings: &Settings) -> Result<Self, StartError> {
+        // Without the relay's own port there is nothing behind the one for TLS.
+        let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
+        Ok(Self {
+            https: listeners(settings, "https-port", settings.https_port)?,
+            http: listeners(settings, "http-port", settings.http_port)?,
+            turn: listeners(settings, "turn-port", settings.turn_port)?,
+            turns: listeners(settings, "turns-port", turns_port)?,
+        })
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        let all = [&self.https, &self.http, &self.turn, &self.turns].into_iter().flatten();
+        all.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
+    }
+}
+
+/// Port 0 has become a port; from here on the settings name it.
+fn with_bound_ports(
+    mut settings: Settings,
+    open: &Listeners,
+    relay: Option<&Relay>,
+) -> Result<Settings, StartError> {
+    let first = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
+    settings.https_port = first(&bound(&open.https)?);
+    settings.turns_port = first(&bound(&open.turns)?);
+    settings.turn_port = relay.and_then(|relay| first(relay.addresses()));
+    Ok(settings)
 }
 
 impl Running {
+    /// Begins to accept.
+    fn receive(&mut self, open: Listeners, tls: &TlsHandle) {
+        let neighbour = self.relay.as_deref().map(neighbour);
+        let https = Entrance::Tls(tls.clone(), neighbour.clone());
+        self.accept_all(open.https, &https);
+        self.accept_all(open.http, &Entrance::Plain);
+        if let Some(neighbour) = neighbour {
+            self.accept_all(open.turn, &Entrance::Neighbour(None, neighbour.clone()));
+            self.accept_all(open.turns, &Entrance::Neighbour(Some(tls.clone()), neighbour));
+        }
+    }
+
+    fn accept_all(&mut self, listeners: Vec<TcpListener>, entrance: &Entrance) {
+        let accepting = listeners.into_iter().map(|listener| accept(&self.web, listener, entrance.clone()));
+        self.tasks.extend(accepting);
+    }
+
     /// Waits for the first signal, lets calls end for as long as `drain-timeout`, or until a second
     /// signal, and closes everything.
     pub async fn stopped(mut self) {
@@ -97,7 +157,7 @@ impl Running {
         self.web.drain();
         tokio::select! {
             // Whoever still talks at the end of it is cut off, as announced.
-            _ = tokio::time::timeout(self.drain_timeout, everybody_gone(&self.web)) => {}
+            _ = timeout(self.drain_timeout, everybody_gone(&self.web, self.relay.as_deref())) => {}
             _ = self.signals.next() => info!("stopping now"),
         }
         self.web.stop(LAST_WORDS).await;
@@ -110,8 +170,9 @@ impl Drop for Running {
     }
 }
 
-async fn everybody_gone(web: &Web) {
-    while web.count().1 > 0 {
+/// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
+async fn everybody_gone(web: &Web, relay: Option<&Relay>) {
+    while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
 }
@@ -135,12 +196,11 @@ fn certificate(settings: &Settings) -> Result<TlsHandle, StartError> {
 async fn relay(
     settings: &Settings,
     secrets: &Secrets,
-    tcp: &[&Vec<TcpListener>],
+    open: &Listeners,
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
     let known = known(settings).await;
     let lent = known.lend(settings.relay_scope)?;
-    let listeners = tcp.iter().flat_map(|listeners| listeners.iter());
     let scope = match settings.relay_scope {
         RelayScope::Room => Scope::Room,
         RelayScope::Public => Scope::Public(PeerFilter {
@@ -157,7 +217,7 @@ async fn relay(
         relayed: lent.relayed,
         bind: lent.bind,
         ports: settings.min_port..=settings.max_port,
-        listeners: listeners.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect(),
+        listeners: open.ports(),
         secrets: secrets.clone(),
         realm: settings.realm.clone(),
         quota: Quota { user: settings.user_quota, total: settings.total_quota },
@@ -188,8 +248,8 @@ fn interfaces() -> Vec<IpAddr> {
 async fn known(settings: &Settings) -> Known {
     let mut known =
         Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
-    if let (RelayScope::Public, Identity::Domain { name, .. }) = (settings.relay_scope, &settings.identity)
-        && let Ok(found) = tokio::net::lookup_host((name.as_str(), 0)).await
+    if let (Err(_), Identity::Domain { name, .. }) = (known.lend(settings.relay_scope), &settings.identity)
+        && let Ok(Ok(found)) = timeout(RESOLVE_LIMIT, lookup_host((name.as_str(), 0))).await
     {
         known.domain = found.map(|found| found.ip()).collect();
     }
@@ -199,18 +259,12 @@ async fn known(settings: &Settings) -> Known {
 fn web(
     settings: &Settings,
     keys: Keys,
-    turn: &[SocketAddr],
+    ice_urls: IceUrls,
     relay: Option<&Arc<Relay>>,
-    https: Option<&SocketAddr>,
+    https_port: Option<u16>,
 ) -> Result<Web, StartError> {
-    let host = match &settings.identity {
-        Identity::TryOut => None,
-        Identity::Domain { name, .. } => Some(name.clone()),
-    };
-    let turn_port = turn.first().map(SocketAddr::port);
-    let ice_urls = IceUrls { host, stun: turn_port, turn_udp: turn_port, turn_tcp: None, turns: Vec::new() };
     let mut setup = Setup::new(settings, keys, ice_urls);
-    setup.https_port = https.map(SocketAddr::port);
+    setup.https_port = https_port;
     if let Some(relay) = relay {
         let feed = relay.feed();
         setup.seat_news = Arc::new(move |news| feed.tell(news));
@@ -223,23 +277,37 @@ fn web(
     Ok(Web::new(setup)?)
 }
 
+/// Where the two wings meet: a stream that does not speak HTTP goes to the relay.
+fn neighbour(relay: &Relay) -> Neighbour {
+    let door = relay.door();
+    Arc::new(move |guest: Guest| {
+        let door = door.clone();
+        tokio::spawn(async move {
+            let transport = if guest.tls { Transport::Tls } else { Transport::Tcp };
+            door.serve(guest.stream, transport, guest.client, guest.local).await;
+            drop(guest.permit);
+        });
+    })
+}
+
 fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()> {
     let web = web.clone();
     tokio::spawn(async move { web.accept(listener, entrance).await })
 }
 
 /// An address the host gets while the box runs is the box's own from then on.
-fn watch_addresses(relay: Arc<Relay>, settings: &Settings) -> JoinHandle<()> {
+fn watch_addresses(relay: Weak<Relay>, settings: &Settings) -> JoinHandle<()> {
     let external = settings.external_ip.clone();
     tokio::spawn(async move {
         let mut before = Vec::new();
-        loop {
+        while let Some(relay) = relay.upgrade() {
             let known = Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() };
             let own = known.own();
             if own != before {
                 relay.own_addresses(&own);
                 before = own;
             }
+            drop(relay);
             tokio::time::sleep(ADDRESS_LOOK).await;
         }
     })
@@ -256,10 +324,7 @@ fn listeners(
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
+    let socket = crate::socket::tcp(address)?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

@@ -90,7 +90,8 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
             &["https-port and http-port", "9000", "another port"],
         ),
         (&["--https-port", "3478"], &["https-port and turn-port", "another port"]),
-        (&["--turn-port", "1023"], &["turn-port 1023", "Chromium", "take 3478"]),
+        (&["--turn-port", "1023"], &["turn-port 1023", "Chromium", "take another port"]),
+        (&["--turns-port", "5349", "--https-port", "5349"], &["https-port and turns-port", "another port"]),
         (&["--https-port=0", "--http-port=0", "--turn-port=0"], &["turn-port", "give one of them a port"]),
         (&["--denied-peer-ip", "10.0.0.0/33"], &["denied-peer-ip", "10.0.0.0/33", "CIDR"]),
         (&["--allowed-peer-ip", "home"], &["allowed-peer-ip", "CIDR"]),
@@ -279,7 +280,7 @@ fn the_example_file_says_the_defaults() {
     assert_eq!(settings_of(&defaults, production()), settings_of("", production()));
     // In try-out mode two ports differ, and the file says so.
     let mut trying = settings_of(&defaults, Typed::default());
-    (trying.https_port, trying.http_port) = (Some(8443), Some(8080));
+    (trying.https_port, trying.http_port, trying.turns_port) = (Some(8443), Some(8080), None);
     assert_eq!(trying, settings_of("", Typed::default()));
 }
 

@@ -31,10 +31,11 @@ pub struct Surroundings {
 struct Mode {
     https_port: &'static str,
     http_port: &'static str,
+    turns_port: &'static str,
 }
 
-const TRY_OUT: Mode = Mode { https_port: "8443", http_port: "8080" };
-const PRODUCTION: Mode = Mode { https_port: "443", http_port: "80" };
+const TRY_OUT: Mode = Mode { https_port: "8443", http_port: "8080", turns_port: "0" };
+const PRODUCTION: Mode = Mode { https_port: "443", http_port: "80", turns_port: "5349" };
 
 impl Typed {
     /// Checks everything; reads `static-auth-secret-file` and looks into `public`.
@@ -47,7 +48,8 @@ impl Typed {
         let https_port = values::listener("https-port", or(&self.https_port, mode.https_port))?;
         let http_port = values::listener("http-port", or(&self.http_port, mode.http_port))?;
         let turn_port = values::listener("turn-port", or(&self.turn_port, "3478"))?;
-        ports_apart(https_port, http_port, turn_port)?;
+        let turns_port = values::listener("turns-port", or(&self.turns_port, mode.turns_port))?;
+        ports_apart(https_port, http_port, turn_port, turns_port)?;
         let relay_scope = values::scope("relay-scope", or(&self.relay_scope, "room"))?;
         let (min_port, max_port) = port_range(&self.min_port, &self.max_port)?;
         Ok(Settings {
@@ -56,6 +58,7 @@ impl Typed {
             https_port,
             http_port,
             turn_port,
+            turns_port,
             external_ip: external_ips(self.external_ip, relay_scope)?,
             relay_scope,
             min_port,
@@ -112,12 +115,20 @@ fn identity(
     }
 }
 
-/// TURN listens on TCP as well, so all three take part in the comparison.
-fn ports_apart(https: Option<u16>, http: Option<u16>, turn: Option<u16>) -> Result<(), PortsError> {
-    if let Some(port) = turn.filter(|port| *port < 1024 && !BROWSER_PORTS.contains(port)) {
-        return Err(PortsError::RefusedByBrowsers { port });
+/// TURN listens on TCP as well, so all take part in the comparison.
+fn ports_apart(
+    https: Option<u16>,
+    http: Option<u16>,
+    turn: Option<u16>,
+    turns: Option<u16>,
+) -> Result<(), PortsError> {
+    let refused = |port: &u16| *port < 1024 && !BROWSER_PORTS.contains(port);
+    for (setting, port) in [("turn-port", turn), ("turns-port", turns)] {
+        if let Some(port) = port.filter(refused) {
+            return Err(PortsError::RefusedByBrowsers { setting, port });
+        }
     }
-    let listeners = [("https-port", https), ("http-port", http), ("turn-port", turn)];
+    let listeners = [("https-port", https), ("http-port", http), ("turn-port", turn), ("turns-port", turns)];
     let taken: Vec<_> = listeners.into_iter().filter_map(|(name, port)| Some((name, port?))).collect();
     if taken.is_empty() {
         return Err(PortsError::AllOff);

@@ -102,7 +102,9 @@ pub enum PortsError {
     AllOff,
     /// Chromium refuses TURN on this port.
     RefusedByBrowsers {
-        /// What `turn-port` says.
+        /// Which setting.
+        setting: &'static str,
+        /// What it says.
         port: u16,
     },
 }
@@ -182,13 +184,13 @@ impl fmt::Display for PortsError {
                 "{first} and {second} both want TCP port {port}; give one of them another port, or 0 for off"
             ),
             Self::AllOff => f.write_str(
-                "https-port, http-port and turn-port are all 0, so there is nothing to serve; \
+                "https-port, http-port, turn-port and turns-port are all 0, so there is nothing to serve; \
                  give one of them a port",
             ),
-            Self::RefusedByBrowsers { port } => write!(
+            Self::RefusedByBrowsers { setting, port } => write!(
                 f,
-                "turn-port {port} is refused by Chromium browsers; \
-                 take 3478, another port from 1024 up, or 53, 80 or 443"
+                "{setting} {port} is refused by Chromium browsers; \
+                 take another port from 1024 up, or 53, 80 or 443"
             ),
         }
     }

@@ -41,6 +41,9 @@ pub struct Typed {
     /// STUN and TURN; 0: off (default 3478)
     #[arg(long, value_name = "PORT", help_heading = PORTS)]
     pub turn_port: Option<String>,
+    /// TURN over TLS besides the one on https-port; 0: off (default 5349; off in try-out mode)
+    #[arg(long, value_name = "PORT", help_heading = PORTS)]
+    pub turns_port: Option<String>,
 
     /// Address the box is seen by from outside, or PUBLIC/LOCAL; repeatable (default found out)
     #[arg(long, value_name = "IP", help_heading = RELAY)]
@@ -140,7 +143,7 @@ impl Typed {
     pub fn over(self, below: Self) -> Self {
         laid_over! { self, below:
             domain cert key allowed_origin trusted_proxy public
-            listen https_port http_port turn_port
+            listen https_port http_port turn_port turns_port
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
             static_auth_secret static_auth_secret_file credential_ttl host_key room_grace
             user_quota total_quota unauth_reply_rate source_connections

@@ -66,6 +66,7 @@ pub struct Plan {
 pub struct Relay {
     addresses: Vec<SocketAddr>,
     inboxes: Inboxes,
+    exchange: Arc<Exchange>,
     threads: Vec<JoinHandle<()>>,
     /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
     pub small_buffer: Option<usize>,
@@ -120,16 +121,34 @@ impl Relay {
     /// SO_REUSEPORT counts as taken.
     pub fn start(mut plan: Plan) -> Result<Self, BindError> {
         let bound = bind_all(&plan.listen, plan.workers)?;
-        let small_buffer = bound.small_buffer;
         plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
-        let inboxes = Inboxes::new(senders);
         let shared = Shared::new(&plan);
-        let threads = (receivers.into_iter().zip(bound.sockets).enumerate())
-            .map(|(index, (inbox, sockets))| shared.spawn(&plan, index, sockets, inbox, inboxes.clone()))
-            .collect::<io::Result<_>>()
-            .map_err(|source| BindError { address: bound.addresses[0], source })?;
-        Ok(Self { addresses: bound.addresses, inboxes, threads, small_buffer })
+        // From here on dropping it stops what has been started.
+        let mut relay = Self {
+            addresses: bound.addresses,
+            inboxes: Inboxes::new(senders),
+            exchange: Arc::clone(&shared.exchange),
+            threads: Vec::new(),
+            small_buffer: bound.small_buffer,
+        };
+        let failed = |relay: &Self, source| BindError { address: relay.addresses[0], source };
+        let (ready, outcomes) = std::sync::mpsc::channel();
+        for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
+            let seed = shared.seed(&plan, index, sockets, inbox, relay.inboxes.clone());
+            let ready = ready.clone();
+            let thread = std::thread::Builder::new().name(format!("relay-{index}"));
+            let thread =
+                thread.spawn(move || worker::run(seed, &ready)).map_err(|error| failed(&relay, error))?;
+            relay.threads.push(thread);
+        }
+        drop(ready);
+        outcomes
+            .into_iter()
+            .take(plan.workers)
+            .collect::<io::Result<()>>()
+            .map_err(|error| failed(&relay, error))?;
+        Ok(relay)
     }
 
     /// The addresses really bound.
@@ -151,6 +170,11 @@ impl Relay {
     /// The box's own addresses have changed.
     pub fn own_addresses(&self, own: &[IpAddr]) {
         self.inboxes.tell_all(|| Note::OwnAddresses(own.to_vec()));
+    }
+
+    /// How many allocations there are.
+    pub fn allocations(&self) -> u32 {
+        self.exchange.register().total()
     }
 
     /// Whether every worker still turns.
@@ -225,10 +249,11 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
         for sockets in &mut bound.sockets {
             let (socket, granted) = udp::TurnSocket::bind(address).map_err(failed)?;
             sockets.push(socket);
-            bound.small_buffer = (granted < udp::BUFFER).then_some(granted);
+            bound.small_buffer = bound.small_buffer.into_iter().chain(Some(granted)).min();
         }
         bound.addresses.push(address);
     }
+    bound.small_buffer = bound.small_buffer.filter(|&granted| granted < udp::BUFFER);
     Ok(bound)
 }
 
@@ -247,18 +272,18 @@ impl Shared {
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
             exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, epoch)),
-            limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, epoch)),
+            limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, [random_u64(), random_u64()], epoch)),
         }
     }
 
-    fn spawn(
+    fn seed(
         &self,
         plan: &Plan,
         index: usize,
         sockets: Vec<udp::TurnSocket>,
         inbox: UnboundedReceiver<Note>,
         others: Inboxes,
-    ) -> io::Result<JoinHandle<()>> {
+    ) -> worker::Seed {
         let mut scope = plan.scope.clone();
         if let Scope::Public(filter) = &mut scope {
             filter.listeners.clone_from(&plan.listeners);
@@ -271,7 +296,7 @@ impl Shared {
             Arc::clone(&self.limit),
             Box::new(random_u64),
         );
-        let seed = worker::Seed {
+        worker::Seed {
             index,
             server,
             sockets,
@@ -279,8 +304,7 @@ impl Shared {
             others,
             bind: plan.bind,
             log_addresses: plan.log_addresses,
-        };
-        std::thread::Builder::new().name(format!("relay-{index}")).spawn(move || worker::run(seed))
+        }
     }
 }
 

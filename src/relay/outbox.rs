@@ -37,6 +37,8 @@ const LARGEST_SEGMENT: usize = 1252;
 const MOST_SEGMENTS: usize = 64;
 /// Below the largest datagram, with room for headers.
 const LARGEST_RUN: usize = 65_000;
+/// Runs that keep their memory between batches: a usual batch has fewer.
+const KEPT_RUNS: usize = 128;
 /// How far back a run for the same place is looked for.
 const LOOK_BACK: usize = 48;
 
@@ -59,6 +61,7 @@ impl Outbox {
     pub(super) fn drain(&mut self, mut send: impl FnMut(&Run)) {
         self.runs[..self.used].iter().for_each(&mut send);
         self.used = 0;
+        self.runs.truncate(KEPT_RUNS);
     }
 
     /// The run that a packet of `length` bytes joins, or begins.

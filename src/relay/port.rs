@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 
 use super::udp::BatchSocket;
@@ -70,11 +69,11 @@ impl Ports {
 }
 
 fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = crate::socket::udp(address)?;
     if address.is_ipv6() {
+        // The same port of IPv4 may be another allocation's.
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(BUFFER)?;
     socket.set_send_buffer_size(BUFFER)?;
     socket.bind(&address.into())?;

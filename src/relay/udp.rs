@@ -1,6 +1,7 @@
 //! The turn port's UDP sockets: batches in, segments out, and the address a packet came to as the
 //! one its answer leaves from.
 
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -11,7 +12,6 @@ use rustix::net::AddressFamily;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -28,7 +28,7 @@ pub(super) struct TurnSocket(std::net::UdpSocket);
 #[derive(Debug)]
 pub(super) struct BatchSocket {
     io: UdpSocket,
-    state: UdpSocketState,
+    state: RefCell<UdpSocketState>,
     /// What it is bound to, as the kernel sees it.
     local: SocketAddr,
 }
@@ -52,7 +52,7 @@ pub(super) struct Received<'b> {
 /// The address that `wanted` stands for, its port picked where it is 0; an error where anybody
 /// else has it, also by SO_REUSEPORT.
 pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = socket(wanted)?;
+    let socket = crate::socket::udp(wanted)?;
     socket.bind(&wanted.into())?;
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
@@ -60,13 +60,13 @@ pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
 impl TurnSocket {
     /// Binds, next to the other workers' sockets. Also tells how large a buffer the kernel grants.
     pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, usize)> {
-        let socket = socket(address)?;
+        let socket = crate::socket::udp(address)?;
         socket.set_reuse_port(true)?;
         socket.set_recv_buffer_size(BUFFER)?;
         socket.set_send_buffer_size(BUFFER)?;
         socket.bind(&address.into())?;
         // The kernel reports twice what it grants, for its own bookkeeping.
-        let granted = socket.recv_buffer_size()? / 2;
+        let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / 2;
         Ok((Self(socket.into()), granted))
     }
 
@@ -82,7 +82,7 @@ impl BatchSocket {
         let state = UdpSocketState::new((&socket).into())?;
         forbid_fragments(&socket, false)?;
         let local = socket.local_addr()?;
-        Ok(Self { io: UdpSocket::from_std(socket)?, state, local })
+        Ok(Self { io: UdpSocket::from_std(socket)?, state: RefCell::new(state), local })
     }
 
     /// What it is bound to.
@@ -103,7 +103,7 @@ impl BatchSocket {
         for (slice, buffer) in slices.iter_mut().zip(buffers) {
             *slice = IoSliceMut::new(buffer);
         }
-        let read = || self.state.recv((&self.io).into(), &mut slices, metas);
+        let read = || self.state.borrow().recv((&self.io).into(), &mut slices, metas);
         match self.io.try_io(Interest::READABLE, read) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             outcome => outcome,
@@ -127,7 +127,22 @@ impl BatchSocket {
         };
         // Not through tokio's readiness, which a fresh socket does not have yet: nobody waits for
         // room here, a full buffer loses the packet.
-        self.state.try_send((&self.io).into(), &transmit)
+        let before = self.segments();
+        let sent = self.state.borrow().try_send((&self.io).into(), &transmit);
+        if sent.is_err() && segment.is_none() && self.segments() < before {
+            self.restore_segments()?;
+        }
+        sent
+    }
+
+    /// quinn-udp takes any EINVAL for a kernel without segmentation offload and never tries again;
+    /// a source address that the kernel refuses says EINVAL as well. Begins anew.
+    pub(super) fn restore_segments(&self) -> io::Result<()> {
+        tracing::debug!("segmentation offload restored after a send that the kernel refused");
+        let state = UdpSocketState::new((&self.io).into())?;
+        forbid_fragments(&self.io, false)?;
+        *self.state.borrow_mut() = state;
+        Ok(())
     }
 
     /// Sends one datagram from wherever it is bound; `dont_fragment` for this one alone.
@@ -144,7 +159,7 @@ impl BatchSocket {
 
     /// How many segments one send may carry: 1 where the kernel has no segmentation offload.
     pub(super) fn segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.state.borrow().max_gso_segments()
     }
 
     /// Whether packets from `local` leave through this socket.
@@ -175,23 +190,11 @@ impl Batch {
     /// The datagrams in the first `filled` buffers.
     pub(super) fn datagrams(&self, filled: usize) -> impl Iterator<Item = Received<'_>> {
         self.metas[..filled].iter().zip(&self.buffers).flat_map(|(meta, buffer)| {
-            // An empty datagram has no chunks, and nothing to say.
-            buffer[..meta.len].chunks(meta.stride.max(1)).map(|bytes| Received {
-                remote: meta.addr,
-                local: meta.dst_ip,
-                bytes,
-            })
+            let empty = (meta.len == 0).then_some(&[][..]);
+            let full = buffer[..meta.len].chunks(meta.stride.max(1));
+            full.chain(empty).map(|bytes| Received { remote: meta.addr, local: meta.dst_ip, bytes })
         })
     }
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }
 
 /// quinn-udp forbids fragments, as QUIC must. A relay passes whole datagrams on, whatever the
@@ -205,4 +208,32 @@ fn forbid_fragments(socket: &impl AsFd, forbid: bool) -> io::Result<()> {
         setsockopt(socket, sockopt::Ipv6DontFrag, &forbid)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_address_that_the_kernel_refuses_does_not_cost_segmentation() {
+        let address = free_address("0.0.0.0:0".parse().unwrap()).unwrap();
+        let socket = TurnSocket::bind(address).unwrap().0.open().unwrap();
+        let (to, before) = (SocketAddr::from(([127, 0, 0, 1], 9)), socket.segments());
+        for nobodys in ["45.9.9.9", "255.255.255.255"] {
+            assert!(socket.send(to, Some(nobodys.parse().unwrap()), b"reply", None).is_err(), "{nobodys}");
+            assert_eq!(socket.segments(), before);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_datagram_is_a_datagram() {
+        let socket = TurnSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0.open().unwrap();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(b"", socket.local()).unwrap();
+        socket.readable().await.unwrap();
+        let mut batch = Batch::new();
+        let filled = socket.receive(&mut batch).unwrap();
+        let lengths: Vec<usize> = batch.datagrams(filled).map(|datagram| datagram.bytes.len()).collect();
+        assert_eq!(lengths, [0]);
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use super::stream::{Brought, Stream};
 use super::udp::{Batch, BatchSocket, TurnSocket};
 use super::{Inboxes, Note};
 use crate::clock::Now;
+use crate::ops::LineLimit;
 use crate::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use crate::turn::channel_data::Head;
 use crate::turn::server::{Action, Delivery, End, Server};
@@ -49,6 +51,7 @@ struct Worker {
     others: Inboxes,
     bind: Families<IpAddr>,
     log_addresses: bool,
+    log_limit: LineLimit,
     stopped: bool,
 }
 
@@ -64,21 +67,26 @@ const BATCHES_IN_A_ROW: usize = 16;
 /// How often deadlines are looked at; lifetimes are in whole minutes.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Runs until told to stop.
-pub(super) fn run(seed: Seed) {
+/// Runs until told to stop. `ready` hears whether the sockets are open.
+pub(super) fn run(seed: Seed, ready: &Sender<io::Result<()>>) {
+    let tell = |outcome| {
+        // Nobody listens only where the start has failed elsewhere; then Stop is on its way.
+        let _ = ready.send(outcome);
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::error!(%error, "a relay worker cannot start"),
+        Err(error) => return tell(Err(error)),
     };
-    let outcome = LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(seed)?;
-        shared.read_turn_sockets();
-        shared.live().await;
-        io::Result::Ok(())
+    LocalSet::new().block_on(&runtime, async {
+        match Shared::new(seed) {
+            Err(error) => tell(Err(error)),
+            Ok(shared) => {
+                shared.read_turn_sockets();
+                tell(Ok(()));
+                shared.live().await;
+            }
+        }
     });
-    if let Err(error) = outcome {
-        tracing::error!(%error, "a relay worker cannot start");
-    }
 }
 
 impl Shared {
@@ -95,6 +103,7 @@ impl Shared {
             others: seed.others,
             bind: seed.bind,
             log_addresses: seed.log_addresses,
+            log_limit: LineLimit::new(Instant::now()),
             stopped: false,
         };
         Ok(Self { worker: Rc::new(RefCell::new(worker)), batch: Rc::new(RefCell::new(Batch::new())) })
@@ -130,6 +139,9 @@ impl Shared {
             let now = Now::read();
             for datagram in batch.datagrams(filled) {
                 let local = datagram.local.unwrap_or(socket.local().ip());
+                if !can_answer_from(local) {
+                    continue;
+                }
                 let local = SocketAddr::new(local, socket.local().port());
                 let client = ClientAddr::new(Transport::Udp, datagram.remote, local);
                 let delivery = worker.server.handle(client, datagram.bytes, now);
@@ -306,17 +318,19 @@ impl Worker {
         }
     }
 
-    fn opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+    fn opened(&mut self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
         self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(true));
+        let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let ports: Vec<u16> = relayed.iter().map(|relayed| relayed.0.port()).collect();
         let client = self.log_addresses.then_some(client.remote);
-        info!(client = client.map(tracing::field::display), ?ports, "allocation opened");
+        info!(client = client.map(tracing::field::display), ?ports, held, "allocation opened");
     }
 
-    fn closed(&self, client: ClientAddr, end: End) {
+    fn closed(&mut self, client: ClientAddr, end: End) {
         self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(false));
+        let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let client = self.log_addresses.then_some(client.remote);
-        info!(client = client.map(tracing::field::display), ?end, "allocation closed");
+        info!(client = client.map(tracing::field::display), ?end, held, "allocation closed");
     }
 }
 
@@ -335,21 +349,38 @@ fn route(to: ClientAddr) -> Route {
     Route { to: to.remote, source: to.local.ip() }
 }
 
+/// Whether the kernel lets a reply leave from where a datagram came to. Not from broadcast,
+/// multicast, or an address that needs to be told its interface.
+fn can_answer_from(local: IpAddr) -> bool {
+    match local.to_canonical() {
+        IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unicast_link_local(),
+    }
+}
+
 /// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
 /// the run goes out packet by packet.
 fn send(socket: &BatchSocket, run: &Run) {
-    let segments = run.segments().filter(|_| socket.segments() > 1);
     let source = Some(run.route.source);
-    if run.segments().is_none() || segments.is_some() {
-        match socket.send(run.route.to, source, &run.bytes, segments) {
-            Ok(()) => return,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => debug!(%error, "send failed"),
+    let Some(segment) = run.segments() else {
+        return report(socket.send(run.route.to, source, &run.bytes, None));
+    };
+    if socket.segments() > 1 {
+        match socket.send(run.route.to, source, &run.bytes, Some(segment)) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => report(Err(error)),
+            _ => return,
         }
     }
-    if let Some(segment) = run.segments() {
-        for packet in run.bytes.chunks(segment) {
-            let _ = socket.send(run.route.to, source, packet, None);
-        }
+    let packets = run.bytes.chunks(segment);
+    let sent: Vec<_> = packets.map(|packet| socket.send(run.route.to, source, packet, None)).collect();
+    if sent.iter().all(Result::is_err) && socket.segments() == 1 {
+        // It was not segmentation that the kernel refused.
+        report(socket.restore_segments());
+    }
+}
+
+fn report(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        debug!(%error, "send failed");
     }
 }

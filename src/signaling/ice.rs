@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::config::{Identity, Settings};
 use crate::credential::Credential;
 
 /// Which of the box's own STUN and TURN listeners browsers are told of.
@@ -30,16 +31,32 @@ pub struct IceServer {
 }
 
 impl IceUrls {
+    /// The listeners that `settings` ask for. Without a name nobody could trust the certificate,
+    /// so there is no TURN over TLS; behind a proxy that has HTTPS it has a port of its own.
+    pub fn of(settings: &Settings) -> Self {
+        let (host, turns) = match &settings.identity {
+            Identity::TryOut => (None, None),
+            Identity::Domain { name, .. } => {
+                (Some(name.clone()), settings.https_port.or(settings.turns_port))
+            }
+        };
+        let turn = settings.turn_port;
+        let turns = turns.filter(|_| turn.is_some()).into_iter().collect();
+        Self { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }
+    }
+
     /// The entries for a browser that reached us as `seen_host` (an IPv6 address in brackets).
     pub fn servers(&self, seen_host: &str, credential: Credential) -> Vec<IceServer> {
         let host = self.host.as_deref().unwrap_or(seen_host);
         let stun = self.stun.map(|port| format!("stun:{host}:{port}"));
         let stun = IceServer { urls: stun.into_iter().collect(), credential: None };
-        let turn = IceServer { urls: self.turn_urls(host), credential: Some(credential) };
+        let turn = IceServer { urls: self.turn_urls(seen_host), credential: Some(credential) };
         [stun, turn].into_iter().filter(|server| !server.urls.is_empty()).collect()
     }
 
-    fn turn_urls(&self, host: &str) -> Vec<String> {
+    /// The URLs that need a credential.
+    pub fn turn_urls(&self, seen_host: &str) -> Vec<String> {
+        let host = self.host.as_deref().unwrap_or(seen_host);
         let udp = self.turn_udp.map(|port| format!("turn:{host}:{port}?transport=udp"));
         let tcp = self.turn_tcp.map(|port| format!("turn:{host}:{port}?transport=tcp"));
         let tls = self.turns.iter().map(|port| format!("turns:{host}:{port}?transport=tcp"));

@@ -32,12 +32,12 @@ pub(super) struct Room {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: SeatId,
-    pub(super) holder: Holder,
+    pub(super) occupant: Occupant,
 }
 
 /// Who is on the other end of a seat just now.
 #[derive(Debug)]
-pub(super) enum Holder {
+pub(super) enum Occupant {
     /// A live connection.
     Present(ConnectionId),
     /// Nobody; what comes meanwhile waits.
@@ -57,7 +57,7 @@ impl Room {
         if self.seats.len() == SEATS {
             return false;
         }
-        self.seats.push(Seat { id, holder: Holder::Present(conn) });
+        self.seats.push(Seat { id, occupant: Occupant::Present(conn) });
         true
     }
 
@@ -83,9 +83,9 @@ impl Room {
 impl Seat {
     /// The connection of a seat whose holder is here.
     pub(super) fn connection(&self) -> Option<ConnectionId> {
-        match &self.holder {
-            Holder::Present(conn) => Some(*conn),
-            Holder::Away(_) => None,
+        match &self.occupant {
+            Occupant::Present(conn) => Some(*conn),
+            Occupant::Away(_) => None,
         }
     }
 }

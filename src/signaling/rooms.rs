@@ -15,7 +15,7 @@ use super::flood::{Allowance, Verdict};
 use super::ice::{IceServer, IceUrls};
 use super::message::{ClientMessage, Relay, ServerMessage};
 use super::refusal::{Malformed, Refusal};
-use super::room::{Holder, Place, Room};
+use super::room::{Occupant, Place, Room};
 use super::token::TokenKey;
 use crate::clock::Now;
 use crate::credential::{self, Secret, Secrets};
@@ -248,13 +248,13 @@ impl Rooms {
         let Some(other) = other.filter(|other| Some(other.id) == target) else {
             return Err(Refusal::NoSuchPeer);
         };
-        match &mut other.holder {
-            Holder::Present(to) => {
+        match &mut other.occupant {
+            Occupant::Present(to) => {
                 let to = *to;
                 self.send(to, ServerMessage::relayed(place.seat, relay));
             }
-            Holder::Away(_) if relay.size() > room_for_more => return Err(Refusal::RateLimited),
-            Holder::Away(waiting) => {
+            Occupant::Away(_) if relay.size() > room_for_more => return Err(Refusal::RateLimited),
+            Occupant::Away(waiting) => {
                 self.waiting_bytes += waiting.push(relay).ok_or(Refusal::RateLimited)?;
             }
         }

@@ -3,7 +3,7 @@
 use super::deadlines::Deadline;
 use super::message::{Join, ServerMessage};
 use super::refusal::Refusal;
-use super::room::{Holder, Place, Room, Waiting};
+use super::room::{Occupant, Place, Room, Waiting};
 use super::room_name::RoomName;
 use super::rooms::{Action, Closing, ConnectionId, Rooms};
 use crate::clock::Now;
@@ -71,17 +71,17 @@ impl Rooms {
     /// The seat in `place`, taken, gets `conn` for its holder; gives what waited for it.
     fn take_back(&mut self, conn: ConnectionId, place: Place, now: Now) -> Waiting {
         let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
-        let before = seat.map(|seat| std::mem::replace(&mut seat.holder, Holder::Present(conn)));
+        let before = seat.map(|seat| std::mem::replace(&mut seat.occupant, Occupant::Present(conn)));
         self.settle(conn, Some(place), now);
         // Also where the old connection was half open and nobody had noticed: what went to it is lost.
         self.tell_other(place, ServerMessage::PeerBack { id: place.seat });
         match before {
-            Some(Holder::Present(old)) => {
+            Some(Occupant::Present(old)) => {
                 self.forget(old);
                 self.actions.push_back(Action::Close { conn: old, why: Closing::Replaced });
                 Waiting::default()
             }
-            Some(Holder::Away(waiting)) => {
+            Some(Occupant::Away(waiting)) => {
                 self.no_longer_away(place, &waiting);
                 waiting
             }
@@ -128,7 +128,7 @@ impl Rooms {
         let Some(seat) = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat)) else {
             return;
         };
-        seat.holder = Holder::Away(Waiting::default());
+        seat.occupant = Occupant::Away(Waiting::default());
         self.away += 1;
         if self.away > AWAY_LIMIT {
             return self.lapse(place);
@@ -146,15 +146,15 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(&place.room) else { return };
         let Some(seat) = room.remove(place.seat) else { return };
         // What it said to somebody who is away is not for whoever sits here next.
-        let unsaid = room.other(place.seat).and_then(|other| match &mut other.holder {
-            Holder::Away(waiting) => Some(std::mem::take(waiting)),
-            Holder::Present(_) => None,
+        let unsaid = room.other(place.seat).and_then(|other| match &mut other.occupant {
+            Occupant::Away(waiting) => Some(std::mem::take(waiting)),
+            Occupant::Present(_) => None,
         });
         if room.is_empty() {
             self.rooms.remove(&place.room);
         }
         self.waiting_bytes -= unsaid.map_or(0, |waiting| waiting.bytes());
-        if let Holder::Away(waiting) = &seat.holder {
+        if let Occupant::Away(waiting) = &seat.occupant {
             self.no_longer_away(place, waiting);
         }
         self.actions.push_back(Action::Seat(news));

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::mac::keyed;
 use crate::seat::{RoomTag, SeatId};
 
 /// Keeps these digests apart from any other made under the same key.
@@ -46,10 +47,7 @@ impl TokenKey {
     }
 
     fn digest(&self, named: &[u8]) -> Hmac<Sha256> {
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes keys of any length"),
-        };
+        let mut mac: Hmac<Sha256> = keyed(&self.0);
         mac.update(PURPOSE);
         mac.update(named);
         mac

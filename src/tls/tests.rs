@@ -55,7 +55,7 @@ fn a_chain_and_its_key_become_a_server_that_a_client_trusts() {
     let stage = Stage::new();
     let loaded = stage.load(&format!("{}{}", stage.leaf, stage.issuer), &stage.key).unwrap();
     assert_eq!(loaded.warning, None);
-    assert_eq!(loaded.config.alpn_protocols, [b"http/1.1"]);
+    assert_eq!(loaded.config.alpn_protocols, ALPN);
     assert!(loaded.config.ticketer.enabled());
 
     let mut roots = rustls::RootCertStore::empty();

@@ -97,8 +97,8 @@ const CHANNEL_LIFE: Duration = Duration::from_secs(600);
 const CHANNEL_REST: Duration = Duration::from_secs(300);
 /// Permissions, and channels, of one allocation: a browser needs a handful.
 pub const MOST: usize = 64;
-/// Above this a payload no longer fits a Data indication.
-const LARGEST_PAYLOAD: usize = 65_000;
+/// The largest payload of a UDP datagram over IPv4.
+const LARGEST_DATAGRAM: usize = 65_507;
 
 impl Listing {
     /// A new allocation's: no permissions, no channels.
@@ -126,14 +126,16 @@ impl Listing {
         transaction: [u8; 12],
         now: Instant,
     ) -> Option<Head> {
-        if payload > LARGEST_PAYLOAD || !self.permits(peer.0.ip(), now) {
+        if payload > LARGEST_DATAGRAM || !self.permits(peer.0.ip(), now) {
             return None;
         }
         let live = |bound: &&Channel| bound.peer.0 == peer.0 && bound.expires > now;
-        Some(match self.channels.iter().find(live) {
+        let head = match self.channels.iter().find(live) {
             Some(bound) => Head::channel(bound.number, payload),
             None => Head::data(peer, payload, transaction),
-        })
+        };
+        let whole = head.bytes().len() + payload.next_multiple_of(4);
+        (whole <= LARGEST_DATAGRAM).then_some(head)
     }
 
     /// Installs or refreshes permissions, all or none.
@@ -145,13 +147,12 @@ impl Listing {
         permissions.retain(|permission| permission.expires > now);
         let expires = now + PERMISSION_LIFE;
         for &peer in peers {
+            let full = permissions.len() == MOST;
             match permissions.iter_mut().find(|permission| permission.peer == peer) {
                 Some(permission) => permission.expires = expires,
+                None if full => return Err(Refusal::InsufficientCapacity),
                 None => permissions.push(Permission { peer, expires }),
             }
-        }
-        if permissions.len() > MOST {
-            return Err(Refusal::InsufficientCapacity);
         }
         self.permissions = permissions;
         Ok(())

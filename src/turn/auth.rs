@@ -17,6 +17,7 @@ use super::address::{ClientAddr, Transport};
 use super::refusal::Refusal;
 use super::request::{Claim, Request};
 use crate::credential::{Holder, Secrets, UnixSeconds, Username};
+use crate::mac::keyed;
 
 /// Who may come in: the secrets, the realm, and the key that makes nonces. One for all workers.
 #[derive(Clone, Debug)]
@@ -142,10 +143,7 @@ impl NonceKey {
     }
 
     fn mac(&self, time: [u8; 4], client: ClientAddr) -> [u8; NONCE_PARTS.1] {
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.key) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes keys of any length"),
-        };
+        let mut mac: Hmac<Sha256> = keyed(&self.key);
         mac.update(&time);
         mac.update(&[match client.transport {
             Transport::Udp => 0,

@@ -5,10 +5,12 @@
 //! one place with a flood costs nothing. A place is the generic cell rate algorithm's "theoretical
 //! arrival time" in one atomic: shared by all workers, never locked.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use crate::source;
 
 /// Replies per second to one source (IPv4 address or IPv6 /64), with a burst of ten times that.
 #[derive(Debug)]
@@ -21,7 +23,8 @@ pub struct ReplyLimit {
 
 #[derive(Debug)]
 struct Row {
-    hasher: RandomState,
+    /// Secret, so that nobody can pick sources that share another's place.
+    seed: u64,
     /// Nanoseconds since the epoch at which the source would be wholly rested.
     arrivals: Box<[AtomicU64]>,
 }
@@ -31,11 +34,11 @@ const PLACES: usize = 1 << 14;
 const BURST: u64 = 10;
 
 impl ReplyLimit {
-    /// `rate` replies per second; 0 is no limit and takes no memory.
-    pub fn new(rate: u32, epoch: Instant) -> Self {
+    /// `rate` replies per second; 0 is no limit and takes no memory. `seeds` are random.
+    pub fn new(rate: u32, seeds: [u64; 2], epoch: Instant) -> Self {
         let places = if rate == 0 { 0 } else { PLACES };
         let interval = if rate == 0 { 0 } else { 1_000_000_000 / u64::from(rate) };
-        Self { rows: [Row::new(places), Row::new(places)], interval, epoch }
+        Self { rows: seeds.map(|seed| Row::new(seed, places)), interval, epoch }
     }
 
     /// Whether `source` may have one more reply now; counts it.
@@ -43,7 +46,7 @@ impl ReplyLimit {
         if self.interval == 0 {
             return true;
         }
-        let source = network(source);
+        let source = source::of(source);
         let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
         // A second's worth of burst for each unit: ten seconds of the steady rate.
         let tolerance = BURST * 1_000_000_000;
@@ -55,29 +58,20 @@ impl ReplyLimit {
 }
 
 impl Row {
-    fn new(places: usize) -> Self {
-        Self {
-            hasher: RandomState::new(),
-            arrivals: std::iter::repeat_with(AtomicU64::default).take(places).collect(),
-        }
+    fn new(seed: u64, places: usize) -> Self {
+        Self { seed, arrivals: std::iter::repeat_with(AtomicU64::default).take(places).collect() }
     }
 
-    fn charge(&self, source: u64, now: u64, interval: u64, tolerance: u64) -> bool {
-        let place = &self.arrivals[self.hasher.hash_one(source) as usize % self.arrivals.len()];
+    fn charge(&self, source: IpAddr, now: u64, interval: u64, tolerance: u64) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, source).hash(&mut hasher);
+        let place = &self.arrivals[hasher.finish() as usize % self.arrivals.len()];
         place
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrival| {
                 let next = arrival.max(now) + interval;
                 (next <= now + tolerance).then_some(next)
             })
             .is_ok()
-    }
-}
-
-/// What counts as one source: an IPv4 address, or an IPv6 /64, which one subscriber owns whole.
-fn network(source: IpAddr) -> u64 {
-    match source.to_canonical() {
-        IpAddr::V4(ip) => u64::from(u32::from(ip)) | 0xffff << 32,
-        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
     }
 }
 
@@ -95,7 +89,7 @@ mod tests {
     #[test]
     fn a_flood_gets_its_burst_and_then_the_rate() {
         let start = Instant::now();
-        let limit = ReplyLimit::new(20, start);
+        let limit = ReplyLimit::new(20, [1, 2], start);
         assert_eq!(answered(&limit, "45.0.0.1", start, 10_000), 200);
         let later = start + Duration::from_secs(3);
         assert_eq!(answered(&limit, "45.0.0.1", later, 10_000), 60);
@@ -104,7 +98,7 @@ mod tests {
     #[test]
     fn another_source_is_not_affected() {
         let start = Instant::now();
-        let limit = ReplyLimit::new(20, start);
+        let limit = ReplyLimit::new(20, [1, 2], start);
         answered(&limit, "45.0.0.1", start, 10_000);
         assert_eq!(answered(&limit, "45.0.0.2", start, 100), 100);
     }
@@ -112,7 +106,7 @@ mod tests {
     #[test]
     fn one_ipv6_subscriber_is_one_source() {
         let start = Instant::now();
-        let limit = ReplyLimit::new(20, start);
+        let limit = ReplyLimit::new(20, [1, 2], start);
         answered(&limit, "2a00::1", start, 10_000);
         assert_eq!(answered(&limit, "2a00::2", start, 100), 0);
         assert_eq!(answered(&limit, "2a00:0:0:1::1", start, 100), 100);
@@ -121,6 +115,6 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         let start = Instant::now();
-        assert_eq!(answered(&ReplyLimit::new(0, start), "45.0.0.1", start, 5000), 5000);
+        assert_eq!(answered(&ReplyLimit::new(0, [1, 2], start), "45.0.0.1", start, 5000), 5000);
     }
 }

@@ -78,8 +78,7 @@ impl Server {
             lifetime: lifetime(wanted.lifetime),
             pulse: grant.1,
             unbound: grant.0.relayed.iter().copied().collect(),
-            // A kept neighbour cannot move along to another port.
-            tries: if grant.0.extras.reservation.is_some() { 0 } else { TRIES },
+            tries: tries(&wanted.wants),
             grant: grant.0,
         };
         match self.rules.scope {
@@ -134,18 +133,15 @@ impl Server {
         let pulse = Arc::new(Pulse::default());
         pulse.beat(now, self.exchange.epoch);
         let entry = Entry { worker: self.rules.worker, client, pulse: Arc::clone(&pulse) };
-        let exchange = Arc::clone(&self.exchange);
+        let (holder, exchange) = (&verified.holder, Arc::clone(&self.exchange));
+        let gone = exchange.register().admit(holder, entry, self.rules.quota, now)?;
+        gone.into_iter().for_each(|gone| self.make_way(&gone));
         let mut register = exchange.register();
-        let grant = register.lend(wants, &verified.holder, &self.rules.relayed, &mut *self.chance, now)?;
-        let admitted = register.admit(&verified.holder, entry, self.rules.quota, now);
-        if admitted.is_err() {
-            grant.relayed.iter().for_each(|relayed| register.give_back(*relayed));
+        let lent = register.lend(wants, holder, &self.rules.relayed, &mut *self.chance, now);
+        if lent.is_err() {
+            register.strike(holder, client);
         }
-        drop(register);
-        if let Some(gone) = admitted? {
-            self.make_way(&gone);
-        }
-        Ok((grant, pulse))
+        Ok((lent?, pulse))
     }
 
     fn make_way(&mut self, gone: &Entry) {
@@ -239,6 +235,15 @@ fn success(allocation: &Allocation, now: Instant) -> Reply {
     // Rounded up, so that a retransmission within the second gets the same answer.
     let left = allocation.expires.saturating_duration_since(now) + Duration::from_millis(999);
     reply.lifetime(left).mapped(allocation.listing.client.remote)
+}
+
+/// How many other ports will do where one is in use: none where it is that very port, or its
+/// neighbour, that was promised.
+fn tries(wants: &Wants) -> u8 {
+    match wants {
+        Wants::Reserved(_) | Wants::One { parity: Parity::EvenAndNext, .. } => 0,
+        Wants::One { .. } | Wants::Both { .. } => TRIES,
+    }
 }
 
 /// What is asked, within bounds; ten minutes where nothing is.

@@ -12,7 +12,7 @@ use stun::fingerprint::FINGERPRINT;
 use stun::message as wire;
 use stun::message::Message;
 
-use super::address::{Families, Family, PeerAddr};
+use super::address::{Family, PeerAddr};
 use super::channel_data::{ChannelNumber, unxor_address};
 use super::refusal::Refusal;
 
@@ -322,15 +322,9 @@ impl Method {
             Self::CreatePermission => &[attr::ATTR_XOR_PEER_ADDRESS],
             Self::ChannelBind => &[attr::ATTR_CHANNEL_NUMBER, attr::ATTR_XOR_PEER_ADDRESS],
         };
-        let of_all = [attr::ATTR_USERNAME, attr::ATTR_REALM, attr::ATTR_NONCE];
+        // The codec reads 0x8020, an old name of XOR-MAPPED-ADDRESS that is optional, as 0x0020.
+        let of_all = [attr::ATTR_USERNAME, attr::ATTR_REALM, attr::ATTR_NONCE, attr::ATTR_XORMAPPED_ADDRESS];
         of_the_method.contains(&kind) || of_all.contains(&kind)
-    }
-}
-
-impl<T> Families<T> {
-    /// Which families there are one for.
-    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
-        Family::BOTH.into_iter().filter(|&family| self.of(family).is_some())
     }
 }
 

@@ -67,11 +67,16 @@ impl Table {
             if deadline > now {
                 return None;
             }
-            self.change(&client, |_| ());
+            self.refile(&client);
             if self.clients.get(&client).is_none_or(|allocation| allocation.deadline <= now) {
                 return Some(client);
             }
         }
+    }
+
+    /// Files a deadline anew, for a client that may have been heard since.
+    fn refile(&mut self, client: &ClientAddr) {
+        self.change(client, |_| ());
     }
 
     /// When [`Self::next_ended`] should be asked next.

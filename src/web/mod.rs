@@ -12,6 +12,7 @@ mod router;
 mod serve;
 mod socket;
 mod sources;
+mod split;
 mod status;
 mod upgrade;
 mod visit;
@@ -35,7 +36,7 @@ use page::Page;
 use visit::Origins;
 
 pub use page::PageError;
-pub use serve::{Caller, Entrance, TlsHandle};
+pub use serve::{Caller, Duplex, Entrance, Guest, Neighbour, TlsHandle};
 pub use sources::{SourcePermit, Sources};
 pub use status::Health;
 pub use visit::Door;

@@ -20,16 +20,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use super::patient::Patient;
 use super::sources::{SourcePermit, Sources};
+use super::split::{self, Spoken};
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a stream may keep to itself what it speaks.
+const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a request's headers may take to come, and how long a connection may be idle between two.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -54,13 +59,38 @@ const SHORTAGE_QUIET: Duration = Duration::from_secs(30);
 pub type TlsHandle = Arc<ArcSwap<rustls::ServerConfig>>;
 
 /// What stands behind a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Entrance {
-    /// HTTPS, with our own TLS.
-    Tls(TlsHandle),
+    /// HTTPS, with our own TLS. A stream that turns out to speak something else is the
+    /// neighbour's, where there is one.
+    Tls(TlsHandle, Option<Neighbour>),
     /// Plain HTTP: redirects, or the page for a trusted proxy.
     Plain,
+    /// Nothing of ours: the neighbour's, through our TLS where it is given.
+    Neighbour(Option<TlsHandle>, Neighbour),
 }
+
+/// Takes streams that do not speak HTTP, and serves them to their end in a task of its own.
+pub type Neighbour = Arc<dyn Fn(Guest) + Send + Sync>;
+
+/// A stream that is not for us.
+pub struct Guest {
+    /// Through with TLS, and from its first byte on.
+    pub stream: Box<dyn Duplex>,
+    /// Whether it came through TLS.
+    pub tls: bool,
+    /// The address the connection comes from.
+    pub client: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// Its place in the count of its source; to be kept as long as the stream lives.
+    pub permit: Option<SourcePermit>,
+}
+
+/// A stream of bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// Who is at the other end of a stream.
 #[derive(Debug)]
@@ -114,18 +144,32 @@ impl Web {
     ) {
         // Frames are small and wait for nothing; where it cannot be set they only come later.
         let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else { return };
+        let caller = |door, permit| Caller { client, door, permit };
         match entrance {
-            Entrance::Plain => {
-                self.serve_connection(stream, Caller { client, door: Door::Http, permit }).await
+            Entrance::Plain => self.serve_connection(stream, caller(Door::Http, permit)).await,
+            Entrance::Neighbour(None, neighbour) => {
+                neighbour(Guest { stream: Box::new(stream), tls: false, client, local, permit });
             }
-            Entrance::Tls(tls) => {
-                let acceptor = TlsAcceptor::from(tls.load_full());
-                match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => {
-                        self.serve_connection(stream, Caller { client, door: Door::Https, permit }).await;
+            Entrance::Neighbour(Some(tls), neighbour) => {
+                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
+            }
+            Entrance::Tls(tls, None) => {
+                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                self.serve_connection(stream, caller(Door::Https, permit)).await;
+            }
+            Entrance::Tls(tls, Some(neighbour)) => {
+                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                match timeout(FIRST_BYTE_LIMIT, split::tell(stream)).await {
+                    Ok(Ok(Spoken::Http(stream))) => {
+                        self.serve_connection(stream, caller(Door::Https, permit)).await;
                     }
-                    Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-                    Err(_) => debug!("TLS handshake took too long"),
+                    Ok(Ok(Spoken::Stun(stream))) => {
+                        neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
+                    }
+                    Ok(Err(error)) => debug!(%error, "a stream ended before it said anything"),
+                    Err(_) => debug!("a stream said nothing"),
                 }
             }
         }
@@ -164,6 +208,17 @@ impl Web {
             debug!(%error, "HTTP connection ended early");
         }
     }
+}
+
+/// Through TLS, or not at all.
+async fn shake_hands(tls: &TlsHandle, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let acceptor = TlsAcceptor::from(tls.load_full());
+    match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+        Err(_) => debug!("TLS handshake took too long"),
+    }
+    None
 }
 
 fn complain(warned: &mut Option<Instant>, error: &io::Error) {

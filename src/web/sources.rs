@@ -1,8 +1,10 @@
 //! How many connections one source has: an IPv4 address, or an IPv6 /64, which is one customer.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::source;
 
 /// The count of live connections by source.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ impl Sources {
 
     /// Counts a connection from `address`; `None` where its source has enough.
     pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
-        let source = source(address);
+        let source = source::of(address);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let count = live.entry(source).or_default();
         if self.limit != 0 && *count >= self.limit {
@@ -46,13 +48,6 @@ impl Drop for SourcePermit {
                 live.remove(&self.source);
             }
         }
-    }
-}
-
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

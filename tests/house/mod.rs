@@ -71,7 +71,7 @@ pub async fn house(mend: impl FnOnce(&mut Setup)) -> House {
     setup.seat_news = Arc::new(move |item| noted.lock().unwrap().push(item));
     mend(&mut setup);
     let web = Web::new(setup).unwrap();
-    let tls = Entrance::Tls(Arc::new(ArcSwap::from_pointee(server)));
+    let tls = Entrance::Tls(Arc::new(ArcSwap::from_pointee(server)), None);
     for (listener, entrance) in [(https, tls), (http, Entrance::Plain)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, entrance).await });

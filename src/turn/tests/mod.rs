@@ -110,7 +110,7 @@ impl Stage {
             Rules { worker: 0, relayed, scope, quota },
             gate,
             Arc::new(Exchange::new(&ports, &[3478], start)),
-            Arc::new(ReplyLimit::new(0, start)),
+            Arc::new(ReplyLimit::new(0, [1, 2], start)),
             Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
         Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }
