@@ -63,6 +63,10 @@ pub struct Settings {
     pub user_quota: u32,
     /// Allocations in all; 0: no limit.
     pub total_quota: u32,
+    /// Bytes per second of one allocation, each way; 0: no limit.
+    pub max_bps: u32,
+    /// Bytes per second of the box, each way; 0: no limit.
+    pub bps_capacity: u32,
     /// Unauthenticated UDP replies per second to one source; 0: no limit.
     pub unauth_reply_rate: u32,
     /// TCP connections of one source.

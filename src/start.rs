@@ -221,6 +221,8 @@ async fn relay(
         secrets: secrets.clone(),
         realm: settings.realm.clone(),
         quota: Quota { user: settings.user_quota, total: settings.total_quota },
+        max_bps: settings.max_bps,
+        bps_capacity: settings.bps_capacity,
         unauth_reply_rate: settings.unauth_reply_rate,
         log_addresses: settings.log.addresses,
     };

@@ -49,6 +49,8 @@ fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
         secrets: secrets(),
         realm: "webrtc-box".into(),
         quota: Quota { user: 48, total: 0 },
+        max_bps: 0,
+        bps_capacity: 0,
         unauth_reply_rate: 0,
         log_addresses: false,
     }

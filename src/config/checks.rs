@@ -70,6 +70,8 @@ impl Typed {
             credential_ttl: seconds("credential-ttl", or(&self.credential_ttl, "3600"), 1..=LONGEST_TTL)?,
             user_quota: values::limit("user-quota", or(&self.user_quota, "48"))?,
             total_quota: values::limit("total-quota", or(&self.total_quota, "0"))?,
+            max_bps: values::limit("max-bps", or(&self.max_bps, "0"))?,
+            bps_capacity: values::limit("bps-capacity", or(&self.bps_capacity, "0"))?,
             unauth_reply_rate: values::limit("unauth-reply-rate", or(&self.unauth_reply_rate, "20"))?,
             source_connections: values::count("source-connections", or(&self.source_connections, "256"))?,
             room_grace: seconds("room-grace", or(&self.room_grace, "30"), 0..=LONGEST_WAIT)?,

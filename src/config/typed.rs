@@ -89,6 +89,12 @@ pub struct Typed {
     /// Allocations in all; 0: no limit (default 0)
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub total_quota: Option<String>,
+    /// Bytes per second and direction of one allocation; 0: no limit (default 0)
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_bps: Option<String>,
+    /// Bytes per second and direction of the whole relay; 0: no limit (default 0)
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub bps_capacity: Option<String>,
     /// Unauthenticated UDP replies per second to one source; 0: no limit (default 20)
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub unauth_reply_rate: Option<String>,
@@ -146,7 +152,7 @@ impl Typed {
             listen https_port http_port turn_port turns_port
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
             static_auth_secret static_auth_secret_file credential_ttl host_key room_grace
-            user_quota total_quota unauth_reply_rate source_connections
+            user_quota total_quota max_bps bps_capacity unauth_reply_rate source_connections
             state_dir drain_timeout log log_format log_addresses
         }
     }

@@ -55,6 +55,10 @@ pub struct Plan {
     pub realm: String,
     /// How many allocations there may be.
     pub quota: Quota,
+    /// Bytes per second of one allocation, each way; 0: no limit.
+    pub max_bps: u32,
+    /// Bytes per second of the whole relay, each way; 0: no limit.
+    pub bps_capacity: u32,
     /// Unauthenticated replies per second to one source; 0: no limit.
     pub unauth_reply_rate: u32,
     /// Client addresses may stand in the log.
@@ -271,7 +275,7 @@ impl Shared {
         fill_random(&mut key);
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
-            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, epoch)),
+            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
             limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, [random_u64(), random_u64()], epoch)),
         }
     }
@@ -288,7 +292,8 @@ impl Shared {
         if let Scope::Public(filter) = &mut scope {
             filter.listeners.clone_from(&plan.listeners);
         }
-        let rules = Rules { worker: index, relayed: plan.relayed, scope, quota: plan.quota };
+        let rules =
+            Rules { worker: index, relayed: plan.relayed, scope, quota: plan.quota, max_bps: plan.max_bps };
         let server = Server::new(
             rules,
             self.gate.clone(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr};
 use super::auth::IntegrityKey;
 use super::channel_data::{ChannelNumber, Head};
+use super::pace::Paces;
 use super::refusal::Refusal;
 use crate::credential::Holder;
 use crate::seat::RoomTag;
@@ -25,6 +26,8 @@ pub struct Listing {
     pub worker: usize,
     /// Whose room it belongs to.
     pub tag: RoomTag,
+    /// How fast it may go, where that is limited.
+    pub paces: Option<Arc<Paces>>,
     /// By which addresses it is reached.
     pub relayed: Families<RelayedAddr>,
     permissions: Vec<Permission>,
@@ -103,7 +106,12 @@ const LARGEST_DATAGRAM: usize = 65_507;
 impl Listing {
     /// A new allocation's: no permissions, no channels.
     pub fn new(client: ClientAddr, worker: usize, tag: RoomTag, relayed: Families<RelayedAddr>) -> Self {
-        Self { client, worker, tag, relayed, permissions: Vec::new(), channels: Vec::new() }
+        Self { client, worker, tag, paces: None, relayed, permissions: Vec::new(), channels: Vec::new() }
+    }
+
+    /// The same with a limit on its bytes per second; 0: none.
+    pub fn paced(self, rate: u32, epoch: Instant) -> Self {
+        Self { paces: (rate != 0).then(|| Arc::new(Paces::new(rate, epoch))), ..self }
     }
 
     /// Whether packets to and from `peer` pass.

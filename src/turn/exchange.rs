@@ -12,6 +12,7 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use super::address::{Family, RelayedAddr};
 use super::allocation::Listing;
+use super::pace::Paces;
 use super::register::Register;
 
 /// Shared by all workers of a relay.
@@ -21,6 +22,8 @@ pub struct Exchange {
     v4: Box<[Slot]>,
     v6: Box<[Slot]>,
     register: Mutex<Register>,
+    /// How fast the whole box may go.
+    pub paces: Paces,
     /// What pulses count from.
     pub epoch: Instant,
 }
@@ -28,11 +31,19 @@ pub struct Exchange {
 type Slot = ArcSwapOption<Listing>;
 
 impl Exchange {
-    /// For relayed ports in `ports`, of which `excluded` are never lent.
-    pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], epoch: Instant) -> Self {
+    /// For relayed ports in `ports`, of which `excluded` are never lent. `capacity` is what may pass
+    /// in all, in bytes per second each way; 0: no limit.
+    pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], capacity: u32, epoch: Instant) -> Self {
         let slots = || std::iter::repeat_with(Slot::empty).take(ports.clone().count()).collect();
         let register = Mutex::new(Register::new(ports, excluded, epoch));
-        Self { first: *ports.start(), v4: slots(), v6: slots(), register, epoch }
+        Self {
+            first: *ports.start(),
+            v4: slots(),
+            v6: slots(),
+            register,
+            paces: Paces::new(capacity, epoch),
+            epoch,
+        }
     }
 
     /// Who is reached at `port`. Never waits.

@@ -24,7 +24,8 @@ impl Server {
         let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
         let listing = listing.as_ref()?;
         let head = listing.head(RelayedAddr(peer.0), payload.len(), transaction, now)?;
-        Some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
+        let passes = self.may_receive(listing, payload, now);
+        passes.then_some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
     }
 
     pub(super) fn channel_data<'p>(
@@ -81,10 +82,26 @@ impl Server {
             let target = self.exchange.at(Family::of(ip), peer.0.port());
             if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
                 let head = target.head(relayed, payload.len(), transaction, now)?;
+                if !(self.may_send(from, payload, now) && self.may_receive(target, payload, now)) {
+                    return None;
+                }
                 return Some(Delivery::Client { to: target.client, worker: target.worker, head, payload });
             }
         }
-        self.may_leave(peer).then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })
+        let leaves = self.may_leave(peer) && self.may_send(from, payload, now);
+        leaves.then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })
+    }
+
+    /// Counts what a client sends.
+    fn may_send(&self, from: &Listing, payload: &[u8], now: Instant) -> bool {
+        let own = from.paces.as_ref().is_none_or(|paces| paces.up.allows(payload.len(), now));
+        own && self.exchange.paces.up.allows(payload.len(), now)
+    }
+
+    /// Counts what a client is sent.
+    fn may_receive(&self, to: &Listing, payload: &[u8], now: Instant) -> bool {
+        let own = to.paces.as_ref().is_none_or(|paces| paces.down.allows(payload.len(), now));
+        own && self.exchange.paces.down.allows(payload.len(), now)
     }
 
     /// Whether an allocation of `tag` may reach `target` inside the process.

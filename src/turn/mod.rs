@@ -6,7 +6,7 @@
 //! [`auth`] asks who is there; [`opening`] and `upkeep` answer; [`allocation`] is what is kept of
 //! it, [`table`] how a worker finds it, [`exchange`] how other workers do; [`register`] and
 //! [`port`] say what is lent to whom; [`scope`] says who may be reached; [`reply`] and [`refusal`]
-//! are the answers; [`limit`] keeps strangers cheap.
+//! are the answers; [`limit`] keeps strangers cheap, [`pace`] keeps guests modest.
 
 pub mod address;
 pub mod allocation;
@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod limit;
 mod media;
 pub mod opening;
+pub mod pace;
 pub mod port;
 pub mod refusal;
 pub mod register;

@@ -154,7 +154,8 @@ impl Server {
 
     fn open(&mut self, opening: Opening, now: Instant) -> Reply {
         let tag = tag_of(&opening.verified.holder);
-        let listing = Arc::new(Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed));
+        let listing = Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed);
+        let listing = Arc::new(listing.paced(self.rules.max_bps, self.exchange.epoch));
         let expires = now + opening.lifetime;
         let allocation = Allocation {
             id: self.next_id(),

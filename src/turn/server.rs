@@ -39,6 +39,8 @@ pub struct Rules {
     pub scope: Scope,
     /// How many allocations there may be.
     pub quota: Quota,
+    /// Bytes per second of one allocation, each way; 0: no limit.
+    pub max_bps: u32,
 }
 
 /// One worker's half of the relay.

@@ -109,3 +109,23 @@ fn a_packet_crosses_from_one_worker_to_another() {
     let got = stage.indicate(&one, peer, b"across");
     assert_eq!(got, Some(Sent::Channel { to, number: 0x4000, payload: b"across".to_vec() }));
 }
+
+#[test]
+fn an_allocation_goes_no_faster_than_it_may_either_way() {
+    for (fast, slow) in [(0_usize, 1_usize), (1, 0)] {
+        let mut stage = Stage::new();
+        let mut clients = Vec::new();
+        for name in [0, 1_u8] {
+            stage.server.rules.max_bps = if usize::from(name) == slow { 10_000 } else { 0 };
+            clients.push(stage.allocated(&format!("45.0.{name}.1:1001"), 1, name));
+        }
+        let (one, other) = (clients[fast].clone(), clients[slow].clone());
+        stage.permit(&one.0, other.1);
+        stage.permit(&other.0, one.1);
+        for (from, to) in [(&one, &other), (&other, &one)] {
+            stage.elapsed += Duration::from_secs(60);
+            let passed = (0..100).filter(|_| stage.indicate(&from.0, to.1, &[0; 1000]).is_some()).count();
+            assert_eq!(passed, 11, "a second's worth, and the one under way");
+        }
+    }
+}

@@ -107,9 +107,9 @@ impl Stage {
         let gate = Gate::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
         let chance = AtomicU64::new(1);
         let server = Server::new(
-            Rules { worker: 0, relayed, scope, quota },
+            Rules { worker: 0, relayed, scope, quota, max_bps: 0 },
             gate,
-            Arc::new(Exchange::new(&ports, &[3478], start)),
+            Arc::new(Exchange::new(&ports, &[3478], 0, start)),
             Arc::new(ReplyLimit::new(0, [1, 2], start)),
             Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
