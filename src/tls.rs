@@ -18,8 +18,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::error::why;
 
 /// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which
-/// nothing fits (RFC 7301 §3.2, RFC 7443).
-pub const ALPN: &[&[u8]] = &[b"http/1.1", b"stun.turn", b"stun.nat-discovery"];
+/// nothing fits (RFC 7301 §3.2, RFC 7443). The first that the client also has is taken, and
+/// coturn's clients have all three.
+pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"http/1.1"];
 
 /// A certificate ready to be served.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium'], ['chromi
       const { local, remote } = await seat.hearsAndSees();
       assert.notEqual(local.type, 'relay');
       assert.notEqual(remote.type, 'relay');
-      assert.equal(await seat.pathTaken(), 'direct');
+      await seat.settles('direct');
     }
     await two[0].screenshot(path.join(stage.dir, `${kinds.join('-')}.png`));
   });
@@ -26,7 +26,7 @@ for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium'], ['chromi
       assert.equal(local.type, 'relay');
       // A relayed address heard from before it was told of goes by the name of peer reflexive.
       assert.match(remote.type, /^(relay|prflx)$/);
-      assert.equal(await seat.pathTaken(), 'relay-udp');
+      await seat.settles('relay-udp');
     }
   });
 }

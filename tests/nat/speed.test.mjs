@@ -22,7 +22,8 @@ for (const [words, home, way] of [['through the relay', 'b1', 'relay-udp'], ['di
       await guest.join();
       waits.push(Math.round(await guest.firstFrame()));
       await guest.sees('connected');
-      assert.equal(await guest.pathTaken(), way);
+      // The first pair that works may be another one; the better one takes over within moments.
+      await guest.settles(way);
       await guest.leave();
       for (const seat of [host, guest]) await seat.sees(AFTER);
     }

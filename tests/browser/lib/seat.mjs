@@ -25,6 +25,8 @@ export async function makeSeat(kind, options) {
     state,
     /** Which way the page says the call goes; it may take a moment to know. */
     pathTaken: () => until('the page to name the path', () => read('path', 'path'), 10_000),
+    /** Waits until the path is this one. */
+    settles: (way) => until(`the path to be ${way}`, async () => (await read('path', 'path')) === way, 20_000),
     stats: () => page.evaluate(report),
     said: async () => said,
     /** Looks in the page with a function given as text, e.g. `() => document.title`. */
