@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use crate::credential::Secret;
 
-pub use self::checks::Surroundings;
+pub use self::checks::{Surroundings, browsers_take};
 pub use self::error::{Place, SettingsError};
 pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather};
 pub use self::typed::Typed;

@@ -117,6 +117,11 @@ fn identity(
     }
 }
 
+/// Whether Chromium takes a TURN URL with this port.
+pub fn browsers_take(port: u16) -> bool {
+    port >= 1024 || BROWSER_PORTS.contains(&port)
+}
+
 /// TURN listens on TCP as well, so all take part in the comparison.
 fn ports_apart(
     https: Option<u16>,
@@ -124,7 +129,7 @@ fn ports_apart(
     turn: Option<u16>,
     turns: Option<u16>,
 ) -> Result<(), PortsError> {
-    let refused = |port: &u16| *port < 1024 && !BROWSER_PORTS.contains(port);
+    let refused = |port: &u16| !browsers_take(*port);
     for (setting, port) in [("turn-port", turn), ("turns-port", turns)] {
         if let Some(port) = port.filter(refused) {
             return Err(PortsError::RefusedByBrowsers { setting, port });

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Identity, Settings};
+use crate::config::{Identity, Settings, browsers_take};
 use crate::credential::Credential;
 
 /// Which of the box's own STUN and TURN listeners browsers are told of.
@@ -37,7 +37,8 @@ impl IceUrls {
         let (host, turns) = match &settings.identity {
             Identity::TryOut => (None, None),
             Identity::Domain { name, .. } => {
-                (Some(name.clone()), settings.https_port.or(settings.turns_port))
+                let beside_the_page = settings.https_port.filter(|&port| browsers_take(port));
+                (Some(name.clone()), beside_the_page.or(settings.turns_port))
             }
         };
         let turn = settings.turn_port;
