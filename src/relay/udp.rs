@@ -226,6 +226,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn fragments_are_allowed_but_for_a_packet_that_forbids_them() {
+        let socket = TurnSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0.open().unwrap();
+        let discovery = || rustix::net::sockopt::ip_mtu_discover(&socket.io).unwrap();
+        assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
+        forbid_fragments(&socket.io, true).unwrap();
+        assert_eq!(discovery(), Ipv4PathMtuDiscovery::DO);
+        socket.send_whole(SocketAddr::from(([127, 0, 0, 1], 9)), b"whole", true).unwrap();
+        assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
+    }
+
+    #[tokio::test]
     async fn an_empty_datagram_is_a_datagram() {
         let socket = TurnSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0.open().unwrap();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

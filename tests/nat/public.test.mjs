@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { after } from 'node:test';
 import { on, setWorldStage } from './world.mjs';
 import { exchange } from './turnutils.mjs';
+import { run, until } from '../browser/lib/work.mjs';
 
 const stage = await setWorldStage('nat-public', ['--relay-scope', 'public']);
 
@@ -24,6 +25,16 @@ for (const [words, flags] of [['on channels', []], ['with Send indications', ['-
 stage.scene('a private address behind the relay is refused', async () => {
   const credentials = await stage.box.credentials();
   await assert.rejects(exchange('a1', '45.0.0.10', credentials, '-p', '3478', '-e', '10.2.0.2', '-r', '3480'), /403|Forbidden/i);
+});
+
+stage.scene('an address that the box gets while it runs is its own from then on', async () => {
+  const credentials = await stage.box.credentials();
+  const refused = () => exchange('a1', '45.0.0.10', credentials, '-p', '3478', '-e', '45.0.0.77', '-c', '-n', '1', '-m', '1')
+    .then(() => false, (error) => /403|Forbidden/i.test(error.message));
+  assert.equal(await refused(), false, 'so far it is nobody of ours');
+  const [program, ...args] = [...on('box'), 'ip', 'address', 'add', '45.0.0.77/32', 'dev', 'wan'];
+  await run(program, args);
+  await until('the new address to be refused', refused, 60_000);
 });
 
 stage.scene('two homes talk through the general relay too', async () => {
