@@ -81,9 +81,14 @@ impl Client {
     }
 
     /// The message with USERNAME, REALM, NONCE and MESSAGE-INTEGRITY.
-    pub(crate) fn signed(&self, mut message: Message) -> Message {
+    pub(crate) fn signed(&self, message: Message) -> Message {
+        self.signed_naming(message, &self.realm)
+    }
+
+    /// The same, with `realm` as REALM whatever the key was made with.
+    pub(crate) fn signed_naming(&self, mut message: Message, realm: &str) -> Message {
         message.add(attr::ATTR_USERNAME, self.credential.username.as_bytes());
-        message.add(attr::ATTR_REALM, self.realm.as_bytes());
+        message.add(attr::ATTR_REALM, realm.as_bytes());
         message.add(attr::ATTR_NONCE, &self.nonce);
         self.key().add_to(&mut message).unwrap();
         message

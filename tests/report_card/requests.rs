@@ -76,6 +76,11 @@ pub(crate) fn wrong_realm(house: &House, door: Door) {
     let mut client = Client::new(house, door, credential("bob"));
     client.realm.push('x');
     assert_eq!(client.allocate(&[]).code(), 401);
+    // Signed as if it were right, and only named wrong.
+    client.realm.pop();
+    let named_wrong = client.signed_naming(request(METHOD_ALLOCATE, &[UDP]), "elsewhere").raw;
+    assert_eq!(client.exchange(&named_wrong).code(), 401);
+    assert_eq!(client.allocate(&[]).code(), 0);
 }
 
 pub(crate) fn refresh_lifetimes(house: &House, door: Door) {
