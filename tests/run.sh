@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|browser|nat …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|peers|browser|nat …]
 #
 # Installs what is missing first (Debian packages as root or through sudo, npm packages into the project).
 # A stage that fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types browser nat)
+STAGES=(fmt clippy doc deny rust page types peers browser nat)
 LOGS=tests/.work/logs
 
 stage_fmt() { cargo fmt --check; }
@@ -28,6 +28,8 @@ stage_deny() {
 stage_rust() { timeout 1200 cargo test --locked; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
+
+stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }
 
 stage_browser() {
   npm_packages && release_binary || return
@@ -58,6 +60,7 @@ debian_packages() {
   for stage in "$@"; do
     case $stage in
       page | types) wanted+=(node npm) ;;
+      peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;
     esac
@@ -66,6 +69,8 @@ debian_packages() {
     case $package in
       node) command -v node >/dev/null || missing+=(nodejs) ;;
       npm) command -v npm >/dev/null || missing+=(npm) ;;
+      python3) command -v python3 >/dev/null || missing+=(python3) ;;
+      python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
       *) dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package") ;;
     esac
   done
@@ -96,7 +101,7 @@ run_stage() {
   case $code in
     0) if ((p == 0)); then
          case $name in
-           rust | page | browser | nat) f=1 && echo "$name ran no test" ;;
+           rust | page | peers | browser | nat) f=1 && echo "$name ran no test" ;;
            *) p=1 ;;
          esac
        fi ;;
