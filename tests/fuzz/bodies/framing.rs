@@ -34,7 +34,7 @@ fn messages(bytes: &[u8]) -> (Vec<usize>, Next) {
                 found.push(length);
                 at += length;
             }
-            end => return (found, end),
+            end @ (Next::Partial | Next::Garbage) => return (found, end),
         }
     }
 }

@@ -13,8 +13,11 @@ pub use rooms::signaling_json;
 pub use session::{deliveries, turn_session};
 pub use stun_bytes::stun_bytes;
 
+/// Panics where a promise is broken.
+pub type Body = fn(&[u8]);
+
 /// A target's name, as its corpus folder has it, and its body.
-pub const TARGETS: [(&str, fn(&[u8])); 4] = [
+pub const TARGETS: [(&str, Body); 4] = [
     ("stun_bytes", stun_bytes),
     ("turn_session", turn_session),
     ("stream_framing", stream_framing),

@@ -98,7 +98,7 @@ impl Stage {
             1 => self.signed(op & 3, payload, None),
             2 => self.wait(payload),
             3 => self.news(first),
-            4 => self.from_peer(first, payload),
+            4 => self.peer_sends(first, payload),
             5 => {
                 self.server.disconnected(&client);
                 self.drain(None);
@@ -156,7 +156,7 @@ impl Stage {
         self.drain(None);
     }
 
-    fn from_peer(&mut self, which: u8, payload: &[u8]) {
+    fn peer_sends(&mut self, which: u8, payload: &[u8]) {
         let Some(relayed) = self.relayed.get(usize::from(which) % self.relayed.len().max(1)) else { return };
         let now = self.now().instant;
         let peer = PeerAddr::new(SocketAddr::from(([45, 7, 7, which & 3], 7)));
