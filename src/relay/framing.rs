@@ -5,7 +5,7 @@ use crate::turn::channel_data::{MAGIC_COOKIE, is_channel_data};
 
 /// What begins a stream's unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// A whole message of this many bytes, padding included.
     Message(usize),
     /// Not enough bytes yet to have a whole one.
@@ -18,7 +18,7 @@ const STUN_HEADER: usize = 20;
 const CHANNEL_HEADER: usize = 4;
 
 /// Looks at the first message of `bytes`.
-pub(super) fn next(bytes: &[u8]) -> Next {
+pub fn next(bytes: &[u8]) -> Next {
     let Some(&[first, _, high, low]) = bytes.first_chunk() else {
         return if bytes.first().is_some_and(|first| first >> 7 != 0) {
             Next::Garbage

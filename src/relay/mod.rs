@@ -1,7 +1,7 @@
 //! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
 //! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
 
-mod framing;
+pub mod framing;
 mod outbox;
 mod port;
 mod stream;

@@ -1,0 +1,40 @@
+//! A byte stream cut anywhere gives the same messages.
+
+use webrtc_box::relay::framing::{Next, next};
+
+/// The first byte says how large the pieces are in which the rest arrives.
+pub fn stream_framing(bytes: &[u8]) {
+    let Some((&piece, stream)) = bytes.split_first() else { return };
+    let (whole, left) = messages(stream);
+    let mut arrived = Vec::new();
+    let (mut found, mut garbage) = (Vec::new(), false);
+    for piece in stream.chunks(usize::from(piece) % 97 + 1) {
+        arrived.extend_from_slice(piece);
+        let (more, end) = messages(&arrived);
+        arrived.drain(..more.iter().sum::<usize>());
+        found.extend(more);
+        if end == Next::Garbage {
+            garbage = true;
+            break;
+        }
+    }
+    assert_eq!(found, whole, "the pieces changed the messages");
+    assert_eq!(garbage, left == Next::Garbage, "the pieces changed the end");
+}
+
+/// Lengths of the whole messages, and what ends them.
+fn messages(bytes: &[u8]) -> (Vec<usize>, Next) {
+    let (mut at, mut found) = (0, Vec::new());
+    loop {
+        match next(&bytes[at..]) {
+            Next::Message(length) => {
+                assert!(length >= 4 && length <= bytes.len() - at && length.is_multiple_of(4));
+                assert_eq!(next(&bytes[at..at + length - 1]), Next::Partial, "whole too early");
+                assert_eq!(next(&bytes[at..at + length]), Next::Message(length), "what follows counts");
+                found.push(length);
+                at += length;
+            }
+            end @ (Next::Partial | Next::Garbage) => return (found, end),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A script of datagrams from four clients against a whole server with a held clock.
+//!
+//! A script is its scope (odd: `public`), then steps: a byte `kind << 2 | client`, a length in two
+//! bytes, and as many bytes of payload.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stun::attributes as attr;
+use stun::message::{self as wire, Message, MessageType};
+use stun::xoraddr::XorMappedAddress;
+use webrtc_box::clock::Now;
+use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
+use webrtc_box::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use webrtc_box::turn::auth::{Gate, IntegrityKey, NonceKey};
+use webrtc_box::turn::exchange::Exchange;
+use webrtc_box::turn::limit::ReplyLimit;
+use webrtc_box::turn::register::Quota;
+use webrtc_box::turn::scope::{PeerFilter, Scope};
+use webrtc_box::turn::server::{Action, Delivery, Rules, Server};
+
+const UNIX: u64 = 1_767_225_600;
+const REALM: &str = "webrtc-box";
+
+/// Replies are well formed and only to requests, and everything lent comes back.
+pub fn turn_session(bytes: &[u8]) {
+    deliveries(bytes);
+}
+
+/// The same; how many packets were handed on.
+pub fn deliveries(bytes: &[u8]) -> usize {
+    let Some((&scope, mut script)) = bytes.split_first() else { return 0 };
+    let mut stage = Stage::new(scope % 2 == 1);
+    for _ in 0..64 {
+        let Some((&[op, high, low], rest)) = script.split_first_chunk() else { break };
+        let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
+        let (payload, rest) = rest.split_at(length);
+        stage.step(op, payload);
+        script = rest;
+    }
+    stage.end()
+}
+
+struct Stage {
+    server: Server,
+    gate: Gate,
+    exchange: Arc<Exchange>,
+    credentials: Vec<Credential>,
+    start: Instant,
+    elapsed: Duration,
+    relayed: Vec<RelayedAddr>,
+    opened: usize,
+    closed: usize,
+    delivered: usize,
+}
+
+impl Stage {
+    fn new(public: bool) -> Self {
+        let start = Instant::now();
+        let secrets = Secrets::new(Secret::new("north"), vec![]);
+        let gate = Gate::new(secrets.clone(), REALM.into(), NonceKey::new([9; 32], start));
+        let exchange = Arc::new(Exchange::new(&(50_000..=50_031), &[50_001], 0, start));
+        let rules = Rules {
+            worker: 0,
+            relayed: Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) },
+            scope: if public { Scope::Public(PeerFilter::default()) } else { Scope::Room },
+            quota: Quota { user: 3, total: 8 },
+            max_bps: 0,
+        };
+        let mut chance = 1_u64;
+        let roll = move || {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            chance
+        };
+        let limit = Arc::new(ReplyLimit::new(0, [1, 2], start));
+        let server = Server::new(rules, gate.clone(), Arc::clone(&exchange), limit, Box::new(roll));
+        let holders = [seat(0), seat(1), Holder::Foreign("bob".into()), seat(2)];
+        let credentials = holders.iter().map(|holder| secrets.mint(holder, UNIX + 3600)).collect();
+        let (elapsed, relayed) = (Duration::ZERO, Vec::new());
+        let (opened, closed, delivered) = (0, 0, 0);
+        let mut stage =
+            Self { server, gate, exchange, credentials, start, elapsed, relayed, opened, closed, delivered };
+        (0..3).for_each(|name| stage.server.seat(SeatNews::Opened(tag(), seat_id(name))));
+        stage
+    }
+
+    fn now(&self) -> Now {
+        Now { instant: self.start + self.elapsed, unix: UNIX + self.elapsed.as_secs() }
+    }
+
+    fn step(&mut self, op: u8, payload: &[u8]) {
+        let client = client(op & 3);
+        let first = payload.first().copied().unwrap_or_default();
+        match op >> 2 & 7 {
+            0 | 7 => self.packet(client, payload),
+            1 => self.signed(op & 3, payload, None),
+            2 => self.wait(payload),
+            3 => self.news(first),
+            4 => self.peer_sends(first, payload),
+            5 => {
+                self.server.disconnected(&client);
+                self.drain(None);
+            }
+            _ => {
+                let peer = self.relayed.get(usize::from(first) % self.relayed.len().max(1)).copied();
+                self.signed(op & 3, payload.get(1..).unwrap_or_default(), peer);
+            }
+        }
+    }
+
+    fn packet(&mut self, client: ClientAddr, bytes: &[u8]) {
+        let now = self.now();
+        if let Some(delivery) = self.server.handle(client, bytes, now) {
+            well_formed(delivery, bytes);
+            self.delivered += 1;
+        }
+        self.drain(Some((client, bytes)));
+    }
+
+    /// A request as the client would sign it, with a peer added where one is given.
+    fn signed(&mut self, name: u8, bytes: &[u8], peer: Option<RelayedAddr>) {
+        let mut message = Message::new();
+        if message.unmarshal_binary(bytes).is_err() || message.raw.len() != 20 + message.length as usize {
+            return;
+        }
+        if let Some(RelayedAddr(peer)) = peer {
+            XorMappedAddress { ip: peer.ip(), port: peer.port() }
+                .add_to_as(&mut message, attr::ATTR_XOR_PEER_ADDRESS)
+                .unwrap();
+        }
+        let client = client(name);
+        let credential = self.credentials[usize::from(name)].clone();
+        message.add(attr::ATTR_USERNAME, credential.username.as_bytes());
+        message.add(attr::ATTR_REALM, REALM.as_bytes());
+        message.add(attr::ATTR_NONCE, self.gate.nonce(client, self.now().instant).as_bytes());
+        let _ = sign(&credential, &mut message);
+        self.packet(client, &message.raw);
+    }
+
+    fn wait(&mut self, payload: &[u8]) {
+        let seconds = payload.first_chunk().map_or(1, |two| u16::from_be_bytes(*two));
+        self.elapsed += Duration::from_secs(seconds.into());
+        self.server.advance(self.now().instant);
+        self.drain(None);
+    }
+
+    fn news(&mut self, what: u8) {
+        let seat = seat_id(what >> 2 & 3);
+        self.server.seat(match what & 3 {
+            0 | 3 => SeatNews::Opened(tag(), seat),
+            1 => SeatNews::Left(tag(), seat),
+            _ => SeatNews::Lapsed(tag(), seat),
+        });
+        self.drain(None);
+    }
+
+    fn peer_sends(&mut self, which: u8, payload: &[u8]) {
+        let Some(relayed) = self.relayed.get(usize::from(which) % self.relayed.len().max(1)) else { return };
+        let now = self.now().instant;
+        let peer = PeerAddr::new(SocketAddr::from(([45, 7, 7, which & 3], 7)));
+        if let Some(delivery) = self.server.handle_peer(*relayed, peer, payload, now) {
+            well_formed(delivery, payload);
+            self.delivered += 1;
+        }
+        self.drain(None);
+    }
+
+    /// At most one reply, and only to `asked`.
+    fn drain(&mut self, asked: Option<(ClientAddr, &[u8])>) {
+        let mut replies = 0;
+        while let Some(action) = self.server.poll_action() {
+            match action {
+                Action::Reply { to, bytes } => {
+                    let (client, request) = asked.expect("a reply nobody asked for");
+                    replies += 1;
+                    assert_eq!((to, replies), (client, 1));
+                    self.is_reply(&bytes, request);
+                }
+                Action::OpenPort(relayed) => {
+                    let now = self.now().instant;
+                    self.server.port_opened(relayed, Ok(()), now);
+                }
+                Action::Opened { relayed, .. } => {
+                    self.opened += 1;
+                    self.relayed.extend(relayed.iter());
+                }
+                Action::Closed { .. } => self.closed += 1,
+                Action::ClosePort(_) => {}
+                Action::Evict { client, .. } => self.server.evict(&client),
+            }
+        }
+        assert_eq!(self.opened - self.closed, self.server.allocations());
+        assert_eq!(self.exchange.register().total() as usize, self.server.allocations());
+    }
+
+    fn is_reply(&self, bytes: &[u8], request: &[u8]) {
+        let (mut asked, mut reply) = (Message::new(), Message::new());
+        asked.unmarshal_binary(request).expect("answered what the codec cannot read");
+        reply.unmarshal_binary(bytes).expect("the codec reads our reply");
+        assert_eq!(asked.typ.class, wire::CLASS_REQUEST, "a reply to no request");
+        assert!([wire::CLASS_SUCCESS_RESPONSE, wire::CLASS_ERROR_RESPONSE].contains(&reply.typ.class));
+        assert_eq!(reply.typ, MessageType::new(asked.typ.method, reply.typ.class));
+        assert_eq!(bytes[8..20], request[8..20], "another transaction");
+        attributes_fill(bytes);
+        if reply.typ.class == wire::CLASS_SUCCESS_RESPONSE && asked.typ.method != wire::METHOD_BINDING {
+            let username = asked.get(attr::ATTR_USERNAME).unwrap();
+            let known = self.credentials.iter().find(|known| known.username.as_bytes() == username);
+            let key = key(known.expect("success for nobody"));
+            key.signer().check(&mut reply).expect("signed for who asked");
+        }
+    }
+
+    /// Two hours later nothing is left.
+    fn end(mut self) -> usize {
+        self.wait(&7200_u16.to_be_bytes());
+        assert_eq!(self.server.allocations(), 0);
+        assert_eq!(self.server.next_deadline(), None);
+        self.delivered
+    }
+}
+
+/// Attributes fill the message to its last byte, and their padding is zero.
+fn attributes_fill(bytes: &[u8]) {
+    let mut rest = &bytes[20..];
+    while let Some((&[_, _, high, low], value)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let padded = length.next_multiple_of(4);
+        assert!(value[length..padded].iter().all(|byte| *byte == 0), "pad bytes that say something");
+        rest = &value[padded..];
+    }
+    assert!(rest.is_empty());
+}
+
+/// A delivery carries what came, behind a head that says so.
+fn well_formed(delivery: Delivery<'_>, came: &[u8]) {
+    let (head, payload) = match delivery {
+        Delivery::Client { head, payload, .. } => (head, payload),
+        Delivery::Peer { payload, .. } => {
+            return assert!(came.ends_with(payload) || came.len() > payload.len());
+        }
+    };
+    let padding = head.padding(payload.len(), true);
+    let whole = [head.bytes(), payload, &vec![0; padding]].concat();
+    assert!(whole.len().is_multiple_of(4));
+    if head.bytes().len() == 4 {
+        let length = usize::from(u16::from_be_bytes([whole[2], whole[3]]));
+        return assert_eq!((whole[0] >> 6, length), (1, payload.len()));
+    }
+    let mut message = Message::new();
+    message.unmarshal_binary(&whole).expect("the codec reads our Data indications");
+    attributes_fill(&whole);
+    assert_eq!(message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
+    assert_eq!(message.get(attr::ATTR_DATA).unwrap(), payload);
+}
+
+fn sign(credential: &Credential, message: &mut Message) -> Result<(), stun::Error> {
+    use stun::message::Setter as _;
+    key(credential).signer().add_to(message)
+}
+
+fn key(credential: &Credential) -> IntegrityKey {
+    IntegrityKey::new(&credential.username, REALM, &credential.password)
+}
+
+/// The last one is on a stream.
+fn client(name: u8) -> ClientAddr {
+    let transport = if name == 3 { Transport::Tcp } else { Transport::Udp };
+    let remote = SocketAddr::from(([45, 0, 1, name], 1000 + u16::from(name)));
+    ClientAddr::new(transport, remote, SocketAddr::from(([45, 0, 0, 10], 3478)))
+}
+
+fn tag() -> RoomTag {
+    RoomTag::new([7; 16])
+}
+
+fn seat_id(name: u8) -> SeatId {
+    SeatId::new([name; 16])
+}
+
+fn seat(name: u8) -> Holder {
+    Holder::Seat(tag(), seat_id(name))
+}

@@ -1,0 +1,42 @@
+//! One datagram read in every way there is; what both our reader and the codec read, they read the
+//! same.
+
+use stun::attributes as attr;
+use stun::message::{CLASS_REQUEST, Message};
+use webrtc_box::turn::channel_data::{is_channel_data, parse_channel_data, parse_send_indication};
+use webrtc_box::turn::request::Request;
+
+/// Never panics, and never reads what is not there.
+pub fn stun_bytes(bytes: &[u8]) {
+    if let Some((channel, payload)) = parse_channel_data(bytes) {
+        assert!(is_channel_data(bytes));
+        assert!((0x4000..=0x7fff).contains(&channel.number()));
+        assert_eq!(payload, &bytes[4..4 + payload.len()]);
+    }
+    if bytes.len() >= 20 {
+        send_indication(bytes);
+    }
+    if let Some(request) = Request::parse(bytes) {
+        every_reading(request, bytes);
+    }
+}
+
+fn send_indication(bytes: &[u8]) {
+    let Some(read) = parse_send_indication(bytes) else { return };
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).expect("the codec reads what we read");
+    assert_eq!(message.get(attr::ATTR_DATA).unwrap(), read.payload);
+}
+
+fn every_reading(mut request: Request, bytes: &[u8]) {
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).unwrap();
+    assert_eq!(message.typ.class, CLASS_REQUEST);
+    assert_eq!(request.transaction, bytes[8..20]);
+    if let Ok(claim) = request.claim() {
+        assert!(claim.username.len().max(claim.realm.len()).max(claim.nonce.len()) <= 508);
+    }
+    let _ = (request.refuse_unknown(), request.allocate(), request.refresh());
+    let _ = (request.peers(), request.channel_bind());
+    assert!(!request.integrity_holds(b"a key nobody has"));
+}

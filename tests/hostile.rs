@@ -1,0 +1,222 @@
+//! What hostile input may cost, asked of the real program on loopback. Every figure is printed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test crate; clippy knows only functions marked as tests"
+)]
+#![allow(clippy::print_stdout, unreachable_pub, reason = "figures are printed; modules are shared")]
+
+#[path = "hostile/client.rs"]
+mod client;
+#[path = "hostile/house.rs"]
+mod house;
+#[path = "fuzz/mutate.rs"]
+mod mutate;
+#[path = "hostile/streams.rs"]
+mod streams;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::{Guest, UDP, Wire as _, binding, code, read, request, socket};
+use house::House;
+use mutate::Mutator;
+use stun::message as wire;
+
+/// Asks until answered: what was sent before from here has been read by then.
+fn is_answered(house: &House, rest: [u8; 3]) {
+    let mut socket = socket(rest, house.turn);
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let answered = (0..50).any(|_| {
+        socket.send(&binding(1)).unwrap();
+        socket.receive().is_some()
+    });
+    assert!(answered, "the box answers nobody");
+}
+
+/// One Allocate from each of many fresh ports, for `time` at most.
+fn strangers(to: SocketAddr, first: u32, count: u32, time: Duration) -> u32 {
+    let bytes = request(wire::METHOD_ALLOCATE, [3; 12], &[UDP]).raw;
+    let begun = Instant::now();
+    let mut sent = 0;
+    while sent < count && begun.elapsed() < time {
+        let [_, a, b, c] = (first + sent).to_be_bytes();
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, a + 1, b, c), 0)).unwrap();
+        // A full buffer of loopback is no fault of the box.
+        let _ = socket.send_to(&bytes, to);
+        sent += 1;
+    }
+    sent
+}
+
+#[test]
+fn three_hundred_thousand_strangers_leave_nothing_behind() {
+    let mut house = House::open();
+    let (before, lines, begun) = (house.figures(), house.logged(), Instant::now());
+    let threads = [0, 150_000].map(|first| {
+        let to = house.turn;
+        thread::spawn(move || strangers(to, first, 150_000, Duration::from_secs(10)))
+    });
+    let sent: u32 = threads.map(|thread| thread.join().unwrap()).iter().sum();
+    is_answered(&house, [0, 9, 9]);
+    let (after, seconds) = (house.figures(), begun.elapsed().as_secs_f64());
+    let growth = after.resident_kib.saturating_sub(before.resident_kib);
+    let lines = house.logged() - lines;
+    let rate = f64::from(sent) / seconds;
+    println!(
+        "strangers: {sent} Allocates at {rate:.0}/s, {} dropped by the kernel, grew {growth} KiB to {} KiB, \
+         descriptors {} -> {}, {lines} lines in {seconds:.1} s",
+        house.dropped(),
+        after.resident_kib,
+        before.descriptors,
+        after.descriptors,
+    );
+    assert!(sent >= 20_000, "this host is too slow to tell");
+    assert!(growth < 10 * 1024);
+    assert_eq!(after.descriptors, before.descriptors);
+    assert!(lines as f64 <= 20.0 * seconds.max(1.0));
+    house.is_well();
+}
+
+#[test]
+fn a_stranger_gets_little_for_what_it_sends() {
+    let house = House::open();
+    let ratio = |socket: &mut UdpSocket, bytes: &[u8]| {
+        socket.send(bytes).unwrap();
+        let reply = socket.receive().expect("a reply");
+        (reply.len() as f64 / bytes.len() as f64, bytes.len(), code(&read(&reply)))
+    };
+    let mut stranger = socket([0, 2, 1], house.turn);
+    let bound = ratio(&mut stranger, &binding(1));
+    let refused = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [2; 12], &[UDP]).raw);
+    let mut guest = Guest::new(stranger);
+    guest.nonce = b"made-up-made-up-made-u".to_vec();
+    let signed = guest.signed(request(wire::METHOD_ALLOCATE, [4; 12], &[UDP]));
+    let stale = ratio(&mut guest.wire, &signed);
+    println!("bytes out for bytes in: Binding {bound:?}, 401 {refused:?}, 438 {stale:?}");
+    assert_eq!((bound.1, refused.1), (20, 28));
+    assert_eq!((bound.2, refused.2, stale.2), (0, 401, 438));
+    assert!(bound.0 <= 1.6 && refused.0 <= 3.0 && stale.0 <= 1.0);
+}
+
+/// Ten Bindings a millisecond, ports in turn; how many replies came.
+fn flood(to: SocketAddr, time: Duration) -> (u32, u32) {
+    let sockets: Vec<UdpSocket> = (0..64).map(|_| socket([0, 9, 1], to)).collect();
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let (begun, mut sent, mut replies, mut buffer) = (Instant::now(), 0, 0, [0; 2048]);
+    let mut last_reply = begun;
+    while begun.elapsed() < time || last_reply.elapsed() < Duration::from_millis(300) {
+        for socket in &sockets {
+            if begun.elapsed() < time && u128::from(sent) < begun.elapsed().as_micros() / 100 {
+                sent += u32::from(socket.send(&binding(5)).is_ok());
+            }
+            while let Ok(length) = socket.recv(&mut buffer) {
+                read(&buffer[..length]);
+                (replies, last_reply) = (replies + 1, Instant::now());
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    (sent, replies)
+}
+
+#[test]
+fn a_flood_gets_its_burst_and_the_rate_and_a_neighbour_everything() {
+    let house = House::open();
+    let (time, to) = (Duration::from_secs(4), house.turn);
+    let flood = thread::spawn(move || flood(to, time));
+    let mut neighbour = socket([0, 9, 2], house.turn);
+    let (begun, mut asked, mut worst) = (Instant::now(), 0_u8, Duration::ZERO);
+    while begun.elapsed() < time {
+        let at = Instant::now();
+        neighbour.send(&binding(asked)).unwrap();
+        let reply = neighbour.receive().expect("the neighbour is answered");
+        assert_eq!(reply[8..20], [asked; 12]);
+        (asked, worst) = (asked + 1, worst.max(at.elapsed()));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (sent, replies) = flood.join().unwrap();
+    println!(
+        "flood: {sent} Bindings, {replies} replies; the neighbour: {asked} of {asked}, at worst {worst:?}"
+    );
+    let fair = 200 + 20 * time.as_secs() as u32;
+    assert!(sent > 2 * fair && replies <= fair * 11 / 10, "{replies} of at most {fair}");
+    assert!(replies >= 150, "two people behind one NAT join at once");
+    assert!(worst < Duration::from_secs(1));
+}
+
+#[test]
+fn what_is_no_request_is_not_answered() {
+    let house = House::open();
+    let mut socket = socket([0, 2, 2], house.turn);
+    let of = |method, class| {
+        let mut message = request(method, [9; 12], &[]);
+        message.typ = wire::MessageType::new(method, class);
+        message.write_header();
+        message.raw
+    };
+    for method in [wire::METHOD_BINDING, wire::METHOD_ALLOCATE, wire::METHOD_REFRESH, wire::METHOD_CONNECT] {
+        for class in [wire::CLASS_SUCCESS_RESPONSE, wire::CLASS_ERROR_RESPONSE, wire::CLASS_INDICATION] {
+            socket.send(&of(method, class)).unwrap();
+        }
+    }
+    socket.send(&of(wire::METHOD_DATA, wire::CLASS_INDICATION)).unwrap();
+    socket.send(&of(wire::METHOD_SEND, wire::CLASS_INDICATION)).unwrap();
+    socket.send(&of(wire::METHOD_CONNECT, wire::CLASS_REQUEST)).unwrap();
+    socket.send(&client::channel_data(0x4000, b"hello")).unwrap();
+    for bytes in [&b""[..], b"\0", b"\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n"] {
+        socket.send(bytes).unwrap();
+    }
+    socket.send(&binding(7)).unwrap();
+    let first = socket.receive().expect("a reply to the request");
+    assert_eq!(first[8..20], [7; 12], "a reply to what was no request");
+}
+
+#[test]
+fn a_guest_in_a_hurry_does_not_flood_the_log() {
+    let house = House::open();
+    let mut guest = Guest::new(socket([0, 2, 3], house.turn));
+    let (lines, begun, mut rounds) = (house.logged(), Instant::now(), 0);
+    // The limit is 20 in each second by the box's count, of which five fall into four of ours.
+    while begun.elapsed() < Duration::from_secs(4) {
+        guest.allocate();
+        guest.delete();
+        rounds += 1;
+    }
+    let (lines, seconds) = (house.logged() - lines, begun.elapsed().as_secs_f64());
+    println!("in a hurry: {rounds} allocations opened and closed in {seconds:.1} s, {lines} lines");
+    assert!(rounds > 50 && lines as f64 <= 25.0 * seconds);
+}
+
+#[test]
+fn mutated_datagrams_crash_nothing_and_every_reply_is_well_formed() {
+    let mut house = House::open();
+    let corpus = streams::corpus();
+    let mut mutator = Mutator::new(3478);
+    let (begun, mut sent, mut replies, mut buffer) = (Instant::now(), 0_u32, 0_u32, [0; 2048]);
+    let before = house.figures();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let [_, _, b, c] = sent.to_be_bytes();
+        // Each address stays within its burst of replies.
+        let socket = socket([77, b, c], house.turn);
+        for _ in 0..100 {
+            let _ = UdpSocket::send(&socket, &mutator.next(&corpus, 1400));
+            sent += 1;
+        }
+        socket.send(&binding(9)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        while let Ok(length) = socket.recv(&mut buffer) {
+            read(&buffer[..length]);
+            replies += 1;
+            if buffer[8..20] == [9; 12] {
+                break;
+            }
+        }
+    }
+    is_answered(&house, [0, 2, 4]);
+    let growth = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    println!("mutated datagrams: {sent} sent, {replies} well-formed replies, grew {growth} KiB");
+    assert!(replies > 0 && growth < 10 * 1024);
+    house.is_well();
+}
