@@ -1,7 +1,7 @@
 //! What is fuzzed, each as a function of bytes that panics where a promise is broken. Shared by
 //! `tests/fuzz.rs` on stable and by the targets in `fuzz/` under libFuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "all of this is test")]
-#![allow(dead_code, reason = "each fuzz target uses one")]
+#![allow(dead_code, unused_imports, reason = "each fuzz target uses one")]
 
 mod framing;
 mod rooms;
