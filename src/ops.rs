@@ -1,7 +1,8 @@
 //! What the operating system has to do with it: the log's way to stderr, and signals as values.
 
 use std::io::{self, IsTerminal as _};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -44,34 +45,39 @@ pub fn start_logging(log: &Log) -> Result<LogGuard, StartError> {
     Ok(LogGuard(guard))
 }
 
-/// How many lines strangers can cause: those beyond are counted and told with the next line.
-#[derive(Clone, Debug)]
+/// How many lines one cause may write, whoever asks: in any one second at most 20. Those beyond are
+/// counted and told with the next line.
+#[derive(Debug)]
 pub struct LineLimit {
-    second: Instant,
-    lines: u32,
-    held: u64,
+    epoch: Instant,
+    /// Nanoseconds since the epoch at which it would be wholly rested.
+    arrival: AtomicU64,
+    held: AtomicU64,
 }
 
-/// Lines a second that one cause may write.
-const LINES: u32 = 20;
+/// Ten lines a second in the long run,
+const LINE_INTERVAL: u64 = 100_000_000;
+/// and ten at once.
+const LINE_BURST: u64 = 10 * LINE_INTERVAL;
 
 impl LineLimit {
     /// Nothing written yet.
-    pub fn new(now: Instant) -> Self {
-        Self { second: now, lines: 0, held: 0 }
+    pub fn new(epoch: Instant) -> Self {
+        Self { epoch, arrival: AtomicU64::new(0), held: AtomicU64::new(0) }
     }
 
     /// Whether a line may be written now; if so, how many were held back since the last.
-    pub fn allows(&mut self, now: Instant) -> Option<u64> {
-        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.lines) = (now, 0);
+    pub fn allows(&self, now: Instant) -> Option<u64> {
+        let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
+        let charge = |arrival: u64| {
+            let next = arrival.max(now) + LINE_INTERVAL;
+            (next <= now + LINE_BURST).then_some(next)
+        };
+        if self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge).is_ok() {
+            return Some(self.held.swap(0, Ordering::Relaxed));
         }
-        if self.lines == LINES {
-            self.held += 1;
-            return None;
-        }
-        self.lines += 1;
-        Some(std::mem::take(&mut self.held))
+        self.held.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
@@ -120,6 +126,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
 
@@ -141,12 +148,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_twenty_a_second_are_counted_and_told_later() {
+    fn no_second_has_more_than_twenty_lines_and_the_rest_is_counted() {
         let start = Instant::now();
-        let mut limit = LineLimit::new(start);
-        let written = (0..100).filter(|_| limit.allows(start).is_some()).count();
-        assert_eq!(written, 20);
-        assert_eq!(limit.allows(start + Duration::from_secs(1)), Some(80));
-        assert_eq!(limit.allows(start + Duration::from_secs(1)), Some(0));
+        let limit = LineLimit::new(start);
+        let moments = (0..10_000).map(|ms| start + Duration::from_millis(ms));
+        let written: Vec<Instant> = moments.filter(|now| limit.allows(*now).is_some()).collect();
+        assert!(written.len() > 100, "{}", written.len());
+        for (at, begin) in written.iter().enumerate() {
+            let second = written[at..].iter().take_while(|line| **line < *begin + Duration::from_secs(1));
+            assert!(second.count() <= 20);
+        }
+        let later = start + Duration::from_secs(20);
+        assert!(limit.allows(later).is_some_and(|held| held > 0));
+        assert_eq!(limit.allows(later), Some(0));
     }
 }

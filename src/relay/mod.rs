@@ -23,6 +23,7 @@ pub use stream::StreamDoor;
 use stream::{Brought, Stream};
 
 use crate::credential::Secrets;
+use crate::ops::LineLimit;
 use crate::seat::SeatNews;
 use crate::turn::address::{ClientAddr, Families};
 use crate::turn::auth::{Gate, NonceKey};
@@ -266,6 +267,8 @@ struct Shared {
     gate: Gate,
     exchange: Arc<Exchange>,
     limit: Arc<ReplyLimit>,
+    /// One for all, so that more cores do not mean more lines.
+    log_limit: Arc<LineLimit>,
 }
 
 impl Shared {
@@ -276,6 +279,7 @@ impl Shared {
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
             exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
+            log_limit: Arc::new(LineLimit::new(epoch)),
             limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, [random_u64(), random_u64()], epoch)),
         }
     }
@@ -309,6 +313,7 @@ impl Shared {
             others,
             bind: plan.bind,
             log_addresses: plan.log_addresses,
+            log_limit: Arc::clone(&self.log_limit),
         }
     }
 }

@@ -134,6 +134,7 @@ async fn read(
             let permit = Arc::clone(&under_way).acquire_many_owned(weight).await.map_err(io::Error::other)?;
             bring(messages, permit);
             first = false;
+            whole_messages(&bytes)?;
         }
         if bytes.is_empty() {
             deadline = Instant::now() + IDLE_LIMIT;
@@ -167,6 +168,8 @@ fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
         match next(&bytes[whole..]) {
             Next::Message(length) => whole += length,
             Next::Partial if bytes.len() - whole < LARGEST => return Ok(whole),
+            // What came before it is still answered.
+            Next::Partial | Next::Garbage if whole > 0 => return Ok(whole),
             Next::Partial | Next::Garbage => return Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ pub(super) struct Seed {
     pub(super) others: Inboxes,
     pub(super) bind: Families<IpAddr>,
     pub(super) log_addresses: bool,
+    pub(super) log_limit: Arc<LineLimit>,
 }
 
 struct Worker {
@@ -51,7 +53,7 @@ struct Worker {
     others: Inboxes,
     bind: Families<IpAddr>,
     log_addresses: bool,
-    log_limit: LineLimit,
+    log_limit: Arc<LineLimit>,
     stopped: bool,
 }
 
@@ -103,7 +105,7 @@ impl Shared {
             others: seed.others,
             bind: seed.bind,
             log_addresses: seed.log_addresses,
-            log_limit: LineLimit::new(Instant::now()),
+            log_limit: seed.log_limit,
             stopped: false,
         };
         Ok(Self { worker: Rc::new(RefCell::new(worker)), batch: Rc::new(RefCell::new(Batch::new())) })
@@ -318,7 +320,7 @@ impl Worker {
         }
     }
 
-    fn opened(&mut self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+    fn opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
         self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(true));
         let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let ports: Vec<u16> = relayed.iter().map(|relayed| relayed.0.port()).collect();
@@ -326,7 +328,7 @@ impl Worker {
         info!(client = client.map(tracing::field::display), ?ports, held, "allocation opened");
     }
 
-    fn closed(&mut self, client: ClientAddr, end: End) {
+    fn closed(&self, client: ClientAddr, end: End) {
         self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(false));
         let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let client = self.log_addresses.then_some(client.remote);
