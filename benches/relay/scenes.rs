@@ -1,0 +1,112 @@
+//! Media while something disturbs the box: it must cost no more and lose no more than undisturbed.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::cases::disturbed;
+use super::client::request;
+use super::house::{Contestant, House, Houses, Scope};
+use super::load::Flows;
+use super::table::{Outcome, Value};
+use super::wire::{Datagrams, Way, Wire};
+
+/// What disturbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// 20,000 unauthenticated Bindings a second from another address.
+    Flood,
+    /// The same box with every refusal logged.
+    DebugLog,
+    /// Twenty streams that are sent to and do not read, and the page asked for all the time.
+    Visitors,
+}
+
+impl Scene {
+    pub const ALL: [Self; 3] = [Self::Flood, Self::DebugLog, Self::Visitors];
+
+    pub fn name(self) -> String {
+        match self {
+            Self::Flood => "scene: a flood of strangers",
+            Self::DebugLog => "scene: log at debug",
+            Self::Visitors => "scene: visitors of the page",
+        }
+        .to_owned()
+    }
+
+    fn flags(self) -> &'static [&'static str] {
+        // A box that meets strangers limits what it answers them.
+        match self {
+            Self::Flood => &["--unauth-reply-rate", "20"],
+            Self::DebugLog => &["--log", "debug"],
+            Self::Visitors => &[],
+        }
+    }
+}
+
+/// The box alone, with and without it.
+pub fn compare(houses: &mut Houses, scene: Scene, rounds: usize, seconds: f64) -> Outcome {
+    let one = houses.contestants.iter().find(|one| matches!(one, Contestant::Box(_))).unwrap().clone();
+    let (plain, disturbed_house) =
+        (House::open(&one, Scope::Room, &[]), House::open(&one, Scope::Room, scene.flags()));
+    let mut quiet = Flows::open(disturbed(), &plain, &one);
+    let mut loud = Flows::open(disturbed(), &disturbed_house, &one);
+    let mut values = Vec::new();
+    for _ in 0..rounds {
+        let before = quiet.measure(plain.pid, seconds);
+        let noise = Noise::begin(scene, &disturbed_house);
+        let during = loud.measure(disturbed_house.pid, seconds);
+        drop(noise);
+        let mut add =
+            |what: &str, value| values.push(Value { who: one.name().into(), what: what.into(), value });
+        add("% lost without", before.loss() * 100.0);
+        add("% lost with", during.loss() * 100.0);
+        add("p99 µs without", before.delay(0.99));
+        add("p99 µs with", during.delay(0.99));
+    }
+    Outcome::Values(values)
+}
+
+/// Goes on until it is dropped.
+struct Noise {
+    over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Noise {
+    fn begin(scene: Scene, house: &House) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (ends, turn, page) = (Arc::clone(&over), house.turn, house.tls);
+        let thread = thread::spawn(move || match scene {
+            Scene::Flood | Scene::DebugLog => {
+                let mut wire = Wire::Udp(Datagrams::open("127.0.9.9", Some(turn)));
+                let train = request(stun::message::METHOD_BINDING, [7; 12], &[]).raw.repeat(20);
+                while !ends.load(Ordering::Relaxed) {
+                    wire.send(&train, 20);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Scene::Visitors => {
+                while !ends.load(Ordering::Relaxed) {
+                    // A handshake each, and a look at what is said in plain text to TLS.
+                    drop(Wire::open(Way::Tls, "127.0.0.1", page));
+                    let mut stream = TcpStream::connect(page).unwrap();
+                    let _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
+                    let _ = stream.read(&mut [0; 64]);
+                }
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        assert!(ended.is_some_and(|ended| ended.is_ok()), "the noise ended early");
+    }
+}
