@@ -3,6 +3,7 @@
 
 pub mod framing;
 mod outbox;
+mod poll;
 mod port;
 mod stream;
 mod udp;
@@ -19,8 +20,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use poll::{Bell, Poll};
 pub use stream::StreamDoor;
 use stream::{Brought, Stream};
+use worker::Worker;
 
 use crate::credential::Secrets;
 use crate::ops::LineLimit;
@@ -107,6 +110,7 @@ struct Inboxes(Arc<[Inbox]>);
 #[derive(Debug)]
 struct Inbox {
     notes: UnboundedSender<Note>,
+    bell: Arc<Bell>,
     /// Frames from other workers that may wait in it.
     room: Arc<Semaphore>,
 }
@@ -128,31 +132,26 @@ impl Relay {
         let bound = bind_all(&plan.listen, plan.workers)?;
         plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
+        let bells = (0..plan.workers).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
+        let bells = bells.map_err(|source| BindError { address: bound.addresses[0], source })?;
         let shared = Shared::new(&plan);
         // From here on dropping it stops what has been started.
         let mut relay = Self {
             addresses: bound.addresses,
-            inboxes: Inboxes::new(senders),
+            inboxes: Inboxes::new(senders, &bells),
             exchange: Arc::clone(&shared.exchange),
             threads: Vec::new(),
             small_buffer: bound.small_buffer,
         };
         let failed = |relay: &Self, source| BindError { address: relay.addresses[0], source };
-        let (ready, outcomes) = std::sync::mpsc::channel();
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let seed = shared.seed(&plan, index, sockets, inbox, relay.inboxes.clone());
-            let ready = ready.clone();
+            let poll = Poll::new(Arc::clone(&bells[index])).map_err(|error| failed(&relay, error))?;
+            let seed = shared.seed(&plan, index, (sockets, poll), inbox, relay.inboxes.clone());
+            let worker = Worker::new(seed).map_err(|error| failed(&relay, error))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
-            let thread =
-                thread.spawn(move || worker::run(seed, &ready)).map_err(|error| failed(&relay, error))?;
+            let thread = thread.spawn(move || worker.live()).map_err(|error| failed(&relay, error))?;
             relay.threads.push(thread);
         }
-        drop(ready);
-        outcomes
-            .into_iter()
-            .take(plan.workers)
-            .collect::<io::Result<()>>()
-            .map_err(|error| failed(&relay, error))?;
         Ok(relay)
     }
 
@@ -207,9 +206,13 @@ impl SeatFeed {
 }
 
 impl Inboxes {
-    fn new(notes: Vec<UnboundedSender<Note>>) -> Self {
-        let inbox = |notes| Inbox { notes, room: Arc::new(Semaphore::new(DELIVERIES)) };
-        Self(notes.into_iter().map(inbox).collect())
+    fn new(notes: Vec<UnboundedSender<Note>>, bells: &[Arc<Bell>]) -> Self {
+        let inbox = |(notes, bell): (_, &Arc<Bell>)| Inbox {
+            notes,
+            bell: Arc::clone(bell),
+            room: Arc::new(Semaphore::new(DELIVERIES)),
+        };
+        Self(notes.into_iter().zip(bells).map(inbox).collect())
     }
 
     fn tell_all(&self, note: impl Fn() -> Note) {
@@ -219,6 +222,7 @@ impl Inboxes {
     fn tell(&self, worker: usize, note: Note) {
         // Refused only by a worker that has stopped, which needs no news.
         let _ = self.0[worker].notes.send(note);
+        self.0[worker].bell.ring();
     }
 
     /// Hands a frame to the worker that has the stream.
@@ -238,7 +242,7 @@ impl Inboxes {
 struct Bound {
     addresses: Vec<SocketAddr>,
     /// For each worker, one for each address.
-    sockets: Vec<Vec<udp::TurnSocket>>,
+    sockets: Vec<Vec<udp::BatchSocket>>,
     small_buffer: Option<usize>,
 }
 
@@ -252,7 +256,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
         let failed = |source| BindError { address: wanted, source };
         let address = udp::free_address(wanted).map_err(failed)?;
         for sockets in &mut bound.sockets {
-            let (socket, granted) = udp::TurnSocket::bind(address).map_err(failed)?;
+            let (socket, granted) = udp::BatchSocket::bind(address).map_err(failed)?;
             sockets.push(socket);
             bound.small_buffer = bound.small_buffer.into_iter().chain(Some(granted)).min();
         }
@@ -288,7 +292,7 @@ impl Shared {
         &self,
         plan: &Plan,
         index: usize,
-        sockets: Vec<udp::TurnSocket>,
+        (sockets, poll): (Vec<udp::BatchSocket>, Poll),
         inbox: UnboundedReceiver<Note>,
         others: Inboxes,
     ) -> worker::Seed {
@@ -309,6 +313,7 @@ impl Shared {
             index,
             server,
             sockets,
+            poll,
             inbox,
             others,
             bind: plan.bind,

@@ -4,13 +4,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::turn::address::RelayedAddr;
 use crate::turn::channel_data::Head;
 
-/// Where a packet goes and which of our addresses it leaves from.
+/// Where a packet goes and from where it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) to: SocketAddr,
-    pub(super) source: IpAddr,
+    pub(super) leave: Leave,
+}
+
+/// By which socket a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The turn port's, from this address of ours.
+    Turn(IpAddr),
+    /// The one behind a relayed address; with DF set, where true.
+    Port(RelayedAddr, bool),
 }
 
 /// What waits to be sent at the end of a batch.
@@ -97,6 +107,12 @@ impl Run {
         (self.count > 1).then_some(self.segment)
     }
 
+    /// One by one.
+    pub(super) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let empty = self.bytes.is_empty().then_some(&[][..]);
+        self.bytes.chunks(self.segment.max(1)).chain(empty)
+    }
+
     fn takes(&self, length: usize) -> bool {
         let fits = self.count < MOST_SEGMENTS && self.bytes.len() + length <= LARGEST_RUN;
         !self.closed && fits && length <= self.segment && length > 0
@@ -108,7 +124,8 @@ mod tests {
     use super::*;
 
     fn route(port: u16) -> Route {
-        Route { to: SocketAddr::from(([45, 0, 0, 1], port)), source: IpAddr::from([45, 0, 0, 10]) }
+        let leave = Leave::Turn(IpAddr::from([45, 0, 0, 10]));
+        Route { to: SocketAddr::from(([45, 0, 0, 1], port)), leave }
     }
 
     fn drained(outbox: &mut Outbox) -> Vec<(u16, usize, Option<usize>)> {

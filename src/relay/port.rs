@@ -3,69 +3,76 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 
-use tokio::task::JoinHandle;
-
+use super::poll::{Poll, Source};
 use super::udp::BatchSocket;
 use crate::turn::address::{Families, Family, RelayedAddr};
 use crate::turn::opening::PortError;
 
-/// A worker's relay sockets, by the address clients were told.
+/// A worker's relay sockets: by the address clients were told, and by slot.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    open: HashMap<RelayedAddr, OpenPort>,
+    slots: Vec<Option<OpenPort>>,
+    free: Vec<usize>,
+    by_address: HashMap<RelayedAddr, usize>,
 }
 
+/// One of them.
 #[derive(Debug)]
-struct OpenPort {
-    socket: Rc<BatchSocket>,
-    reader: Option<JoinHandle<()>>,
+pub(super) struct OpenPort {
+    /// The address it is lent as.
+    pub(super) relayed: RelayedAddr,
+    /// What it is read from and written to.
+    pub(super) socket: BatchSocket,
 }
 
 /// A relay socket's buffers: many sockets, each with one call's media.
 const BUFFER: usize = 1 << 19;
 
 impl Ports {
-    /// Binds the socket behind `relayed` on the local address of its family.
+    /// Binds the socket behind `relayed` on the local address of its family, and watches it.
     pub(super) fn open(
         &mut self,
         relayed: RelayedAddr,
         bind: &Families<IpAddr>,
-    ) -> Result<Rc<BatchSocket>, PortError> {
+        poll: &Poll,
+    ) -> Result<(), PortError> {
         let local = *bind.of(Family::of(relayed.0.ip())).ok_or(PortError::Unavailable)?;
-        let socket =
-            bound(SocketAddr::new(local, relayed.0.port())).and_then(BatchSocket::new).map_err(|error| {
-                tracing::debug!(port = relayed.0.port(), %error, "no relay socket");
-                if error.kind() == io::ErrorKind::AddrInUse {
-                    PortError::InUse
-                } else {
-                    PortError::Unavailable
-                }
-            })?;
-        let socket = Rc::new(socket);
-        self.open.insert(relayed, OpenPort { socket: Rc::clone(&socket), reader: None });
-        Ok(socket)
+        let slot = self.free.last().copied().unwrap_or(self.slots.len());
+        let opened = bound(SocketAddr::new(local, relayed.0.port())).and_then(BatchSocket::new);
+        let watched = opened.and_then(|socket| poll.watch(&socket, Source::Port(slot)).map(|()| socket));
+        let socket = watched.map_err(|error| refused(relayed, &error))?;
+        self.free.pop();
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(OpenPort { relayed, socket });
+        self.by_address.insert(relayed, slot);
+        Ok(())
     }
 
-    /// The task that reads from it ends when it closes.
-    pub(super) fn read_by(&mut self, relayed: RelayedAddr, reader: JoinHandle<()>) {
-        if let Some(port) = self.open.get_mut(&relayed) {
-            port.reader = Some(reader);
-        }
+    /// What is in a slot; `None` where it has been closed since it was reported.
+    pub(super) fn at(&self, slot: usize) -> Option<&OpenPort> {
+        self.slots.get(slot)?.as_ref()
     }
 
     /// The socket behind `relayed`.
     pub(super) fn of(&self, relayed: RelayedAddr) -> Option<&BatchSocket> {
-        self.open.get(&relayed).map(|port| &*port.socket)
+        self.at(*self.by_address.get(&relayed)?).map(|port| &port.socket)
     }
 
     /// Closes it.
     pub(super) fn close(&mut self, relayed: RelayedAddr) {
-        if let Some(OpenPort { reader: Some(reader), .. }) = self.open.remove(&relayed) {
-            reader.abort();
+        if let Some(slot) = self.by_address.remove(&relayed) {
+            self.slots[slot] = None;
+            self.free.push(slot);
         }
     }
+}
+
+fn refused(relayed: RelayedAddr, error: &io::Error) -> PortError {
+    tracing::debug!(port = relayed.0.port(), %error, "no relay socket");
+    if error.kind() == io::ErrorKind::AddrInUse { PortError::InUse } else { PortError::Unavailable }
 }
 
 fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {

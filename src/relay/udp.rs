@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -12,17 +12,11 @@ use rustix::net::AddressFamily;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 /// Socket buffer asked for, each way: 212,992 bytes, the usual default, lose media under load.
 pub(super) const BUFFER: usize = 4 << 20;
 /// A GRO batch, or one datagram of any size.
 const DATAGRAM: usize = 1 << 16;
-
-/// One worker's socket on one address; not yet in a runtime.
-#[derive(Debug)]
-pub(super) struct TurnSocket(std::net::UdpSocket);
 
 /// A UDP socket that reads in batches and writes in segments.
 #[derive(Debug)]
@@ -57,8 +51,9 @@ pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 
-impl TurnSocket {
-    /// Binds, next to the other workers' sockets. Also tells how large a buffer the kernel grants.
+impl BatchSocket {
+    /// Binds on the turn port, next to the other workers' sockets. Also tells how large a buffer the
+    /// kernel grants.
     pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, usize)> {
         let socket = crate::socket::udp(address)?;
         socket.set_reuse_port(true)?;
@@ -67,22 +62,15 @@ impl TurnSocket {
         socket.bind(&address.into())?;
         // The kernel reports twice what it grants, for its own bookkeeping.
         let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / 2;
-        Ok((Self(socket.into()), granted))
+        Ok((Self::new(socket.into())?, granted))
     }
 
-    /// Into the running runtime.
-    pub(super) fn open(self) -> io::Result<BatchSocket> {
-        BatchSocket::new(self.0)
-    }
-}
-
-impl BatchSocket {
     /// Takes over a bound socket.
-    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         forbid_fragments(&socket, false)?;
         let local = socket.local_addr()?;
-        Ok(Self { io: UdpSocket::from_std(socket)?, state: RefCell::new(state), local })
+        Ok(Self { io: socket, state: RefCell::new(state), local })
     }
 
     /// What it is bound to.
@@ -90,12 +78,8 @@ impl BatchSocket {
         self.local
     }
 
-    /// When there may be something to read.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
-    }
-
-    /// Reads what is there, up to a batch; how many buffers were filled. 0 where nothing is.
+    /// Reads what is there, up to a batch; how many buffers were filled. Fewer than a batch: nothing
+    /// is left.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         let Batch { buffers, metas } = batch;
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
@@ -103,8 +87,7 @@ impl BatchSocket {
         for (slice, buffer) in slices.iter_mut().zip(buffers) {
             *slice = IoSliceMut::new(buffer);
         }
-        let read = || self.state.borrow().recv((&self.io).into(), &mut slices, metas);
-        match self.io.try_io(Interest::READABLE, read) {
+        match self.state.borrow().recv((&self.io).into(), &mut slices, metas) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             outcome => outcome,
         }
@@ -125,8 +108,7 @@ impl BatchSocket {
             segment_size: segment,
             src_ip: source.filter(|_| self.local.ip().is_unspecified()),
         };
-        // Not through tokio's readiness, which a fresh socket does not have yet: nobody waits for
-        // room here, a full buffer loses the packet.
+        // Nobody waits for room: a full buffer loses the packet.
         let before = self.segments();
         let sent = self.state.borrow().try_send((&self.io).into(), &transmit);
         if sent.is_err() && segment.is_none() && self.segments() < before {
@@ -145,15 +127,11 @@ impl BatchSocket {
         Ok(())
     }
 
-    /// Sends one datagram from wherever it is bound; `dont_fragment` for this one alone.
-    pub(super) fn send_whole(&self, to: SocketAddr, contents: &[u8], dont_fragment: bool) -> io::Result<()> {
-        if dont_fragment {
-            forbid_fragments(&self.io, true)?;
-        }
+    /// Sends one datagram from wherever it is bound, with DF set for this one alone.
+    pub(super) fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
+        forbid_fragments(&self.io, true)?;
         let sent = self.send(to, None, contents, None);
-        if dont_fragment {
-            forbid_fragments(&self.io, false)?;
-        }
+        forbid_fragments(&self.io, false)?;
         sent
     }
 
@@ -178,7 +156,16 @@ impl BatchSocket {
     }
 }
 
+impl AsFd for BatchSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
 impl Batch {
+    /// How many buffers there are.
+    pub(super) const SIZE: usize = quinn_udp::BATCH_SIZE;
+
     /// Pages are taken only as they are filled.
     pub(super) fn new() -> Self {
         Self {
@@ -214,10 +201,10 @@ fn forbid_fragments(socket: &impl AsFd, forbid: bool) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_source_address_that_the_kernel_refuses_does_not_cost_segmentation() {
+    #[test]
+    fn a_source_address_that_the_kernel_refuses_does_not_cost_segmentation() {
         let address = free_address("0.0.0.0:0".parse().unwrap()).unwrap();
-        let socket = TurnSocket::bind(address).unwrap().0.open().unwrap();
+        let socket = BatchSocket::bind(address).unwrap().0;
         let (to, before) = (SocketAddr::from(([127, 0, 0, 1], 9)), socket.segments());
         for nobodys in ["45.9.9.9", "255.255.255.255"] {
             assert!(socket.send(to, Some(nobodys.parse().unwrap()), b"reply", None).is_err(), "{nobodys}");
@@ -225,25 +212,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn fragments_are_allowed_but_for_a_packet_that_forbids_them() {
-        let socket = TurnSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0.open().unwrap();
+    #[test]
+    fn fragments_are_allowed_but_for_a_packet_that_forbids_them() {
+        let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
         let discovery = || rustix::net::sockopt::ip_mtu_discover(&socket.io).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
         forbid_fragments(&socket.io, true).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DO);
-        socket.send_whole(SocketAddr::from(([127, 0, 0, 1], 9)), b"whole", true).unwrap();
+        socket.send_unfragmented(SocketAddr::from(([127, 0, 0, 1], 9)), b"whole").unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
     }
 
-    #[tokio::test]
-    async fn an_empty_datagram_is_a_datagram() {
-        let socket = TurnSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0.open().unwrap();
+    #[test]
+    fn an_empty_datagram_is_a_datagram() {
+        let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"", socket.local()).unwrap();
-        socket.readable().await.unwrap();
         let mut batch = Batch::new();
-        let filled = socket.receive(&mut batch).unwrap();
+        let filled = (0..).map(|_| socket.receive(&mut batch).unwrap()).find(|filled| *filled > 0).unwrap();
         let lengths: Vec<usize> = batch.datagrams(filled).map(|datagram| datagram.bytes.len()).collect();
         assert_eq!(lengths, [0]);
     }

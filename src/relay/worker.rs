@@ -1,28 +1,25 @@
 //! One relay thread: its sockets, its [`Server`], and what passes between them.
 //!
-//! Everything runs on one thread, so the state is borrowed, never locked, and never across an
-//! await. One packet in, then whatever the server wants done; sends wait for the end of a batch.
+//! Everything runs on one thread, so nothing is locked. One batch in, packet by packet through the
+//! server, then what has gathered goes out.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
 use super::framing::{Next, next};
-use super::outbox::{Outbox, Route, Run};
+use super::outbox::{Leave, Outbox, Route, Run};
+use super::poll::{Poll, Source};
 use super::port::Ports;
 use super::stream::{Brought, Stream};
-use super::udp::{Batch, BatchSocket, TurnSocket};
+use super::udp::{Batch, BatchSocket};
 use super::{Inboxes, Note};
 use crate::clock::Now;
 use crate::ops::LineLimit;
@@ -30,11 +27,12 @@ use crate::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transpor
 use crate::turn::channel_data::Head;
 use crate::turn::server::{Action, Delivery, End, Server};
 
-/// What a worker begins with, on another thread.
+/// What a worker begins with.
 pub(super) struct Seed {
     pub(super) index: usize,
     pub(super) server: Server,
-    pub(super) sockets: Vec<TurnSocket>,
+    pub(super) sockets: Vec<BatchSocket>,
+    pub(super) poll: Poll,
     pub(super) inbox: UnboundedReceiver<Note>,
     pub(super) others: Inboxes,
     pub(super) bind: Families<IpAddr>,
@@ -42,10 +40,14 @@ pub(super) struct Seed {
     pub(super) log_limit: Arc<LineLimit>,
 }
 
-struct Worker {
+/// One relay thread.
+pub(super) struct Worker {
     index: usize,
     server: Server,
-    sockets: Vec<Rc<BatchSocket>>,
+    sockets: Vec<BatchSocket>,
+    poll: Poll,
+    /// Sources that may have more.
+    unread: VecDeque<Source>,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
     outbox: Outbox,
@@ -57,47 +59,26 @@ struct Worker {
     stopped: bool,
 }
 
-/// Shared by the tasks of one thread.
-#[derive(Clone)]
-struct Shared {
-    worker: Rc<RefCell<Worker>>,
-    batch: Rc<RefCell<Batch>>,
-}
-
 /// Batches taken from one socket before others get their turn.
 const BATCHES_IN_A_ROW: usize = 16;
 /// How often deadlines are looked at; lifetimes are in whole minutes.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Runs until told to stop. `ready` hears whether the sockets are open.
-pub(super) fn run(seed: Seed, ready: &Sender<io::Result<()>>) {
-    let tell = |outcome| {
-        // Nobody listens only where the start has failed elsewhere; then Stop is on its way.
-        let _ = ready.send(outcome);
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return tell(Err(error)),
-    };
-    LocalSet::new().block_on(&runtime, async {
-        match Shared::new(seed) {
-            Err(error) => tell(Err(error)),
-            Ok(shared) => {
-                shared.read_turn_sockets();
-                tell(Ok(()));
-                shared.live().await;
-            }
+impl Worker {
+    /// Watches its sockets.
+    ///
+    /// # Errors
+    /// Where the kernel's limit on watches is reached.
+    pub(super) fn new(seed: Seed) -> io::Result<Self> {
+        for (index, socket) in seed.sockets.iter().enumerate() {
+            seed.poll.watch(socket, Source::Turn(index))?;
         }
-    });
-}
-
-impl Shared {
-    fn new(seed: Seed) -> io::Result<Self> {
-        let sockets = seed.sockets.into_iter().map(|socket| socket.open().map(Rc::new));
-        let worker = Worker {
+        Ok(Self {
             index: seed.index,
             server: seed.server,
-            sockets: sockets.collect::<io::Result<_>>()?,
+            sockets: seed.sockets,
+            poll: seed.poll,
+            unread: VecDeque::new(),
             ports: Ports::default(),
             streams: HashMap::new(),
             outbox: Outbox::default(),
@@ -107,118 +88,129 @@ impl Shared {
             log_addresses: seed.log_addresses,
             log_limit: seed.log_limit,
             stopped: false,
-        };
-        Ok(Self { worker: Rc::new(RefCell::new(worker)), batch: Rc::new(RefCell::new(Batch::new())) })
+        })
     }
 
-    fn read_turn_sockets(&self) {
-        let sockets = self.worker.borrow().sockets.clone();
-        for socket in sockets {
-            let shared = self.clone();
-            spawn_local(async move { shared.read_turn_socket(&socket).await });
-        }
-    }
-
-    /// Notes and deadlines, until told to stop.
-    async fn live(&self) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = std::future::poll_fn(|context| self.worker.borrow_mut().poll_notes(context)) => {}
-                _ = tick.tick() => self.worker.borrow_mut().server.advance(Instant::now()),
+    /// Until told to stop.
+    pub(super) fn live(mut self) {
+        let mut batch = Batch::new();
+        let mut tick = Instant::now() + TICK;
+        while !self.stopped {
+            self.wait();
+            for _ in 0..self.unread.len() {
+                if let Some(source) = self.unread.pop_front().filter(|source| self.read(*source, &mut batch))
+                {
+                    self.unread.push_back(source);
+                }
+            }
+            self.take_notes();
+            let now = Instant::now();
+            if now >= tick {
+                self.server.advance(now);
+                tick = now + TICK;
             }
             self.act();
-            if self.worker.borrow().stopped {
-                return;
+        }
+    }
+
+    fn wait(&mut self) {
+        let Self { poll, unread, inbox, .. } = self;
+        let busy = !unread.is_empty() || !inbox.is_empty();
+        let found = &mut *unread;
+        poll.wait(
+            TICK,
+            || busy || !inbox.is_empty(),
+            |source| {
+                if !found.contains(&source) {
+                    found.push_back(source);
+                }
+            },
+        );
+    }
+
+    /// Reads for a while; whether there may be more. An error of one datagram (an ICMP unreachable,
+    /// say) is that datagram's; the socket lives on.
+    fn read(&mut self, source: Source, batch: &mut Batch) -> bool {
+        for _ in 0..BATCHES_IN_A_ROW {
+            let socket = match source {
+                Source::Turn(index) => self.sockets.get(index),
+                Source::Port(slot) => self.ports.at(slot).map(|port| &port.socket),
+            };
+            let Some(socket) = socket else { return false };
+            match socket.receive(batch) {
+                Ok(0) => return false,
+                Ok(filled) => {
+                    self.take_notes();
+                    self.take_batch(source, batch, filled);
+                    self.act();
+                    if filled < Batch::SIZE {
+                        return false;
+                    }
+                }
+                Err(error) => debug!(%error, "receive failed"),
+            }
+        }
+        true
+    }
+
+    fn take_batch(&mut self, source: Source, batch: &Batch, filled: usize) {
+        match source {
+            Source::Turn(index) => self.take_from_clients(self.sockets[index].local(), batch, filled),
+            Source::Port(slot) => {
+                if let Some(relayed) = self.ports.at(slot).map(|port| port.relayed) {
+                    self.take_from_peers(relayed, batch, filled);
+                }
             }
         }
     }
 
-    async fn read_turn_socket(&self, socket: &BatchSocket) {
-        self.read(socket, |worker, batch, filled| {
-            worker.take_notes();
-            let now = Now::read();
-            for datagram in batch.datagrams(filled) {
-                let local = datagram.local.unwrap_or(socket.local().ip());
-                if !can_answer_from(local) {
-                    continue;
-                }
-                let local = SocketAddr::new(local, socket.local().port());
-                let client = ClientAddr::new(Transport::Udp, datagram.remote, local);
-                let delivery = worker.server.handle(client, datagram.bytes, now);
-                delivery.into_iter().for_each(|delivery| worker.deliver(delivery));
-            }
-        })
-        .await;
-    }
-
-    async fn read_port(&self, relayed: RelayedAddr, socket: &BatchSocket) {
-        self.read(socket, |worker, batch, filled| {
-            let now = Instant::now();
-            for datagram in batch.datagrams(filled) {
-                let peer = PeerAddr::new(datagram.remote);
-                let delivery = worker.server.handle_peer(relayed, peer, datagram.bytes, now);
-                delivery.into_iter().for_each(|delivery| worker.deliver(delivery));
-            }
-        })
-        .await;
-    }
-
-    /// Reads batches for ever. An error of one datagram (an ICMP unreachable, say) is that
-    /// datagram's; the socket lives on.
-    async fn read(&self, socket: &BatchSocket, mut take: impl FnMut(&mut Worker, &Batch, usize)) {
-        loop {
-            if let Err(error) = socket.readable().await {
-                debug!(%error, "socket not readable");
-                tokio::time::sleep(TICK).await;
+    fn take_from_clients(&mut self, bound: SocketAddr, batch: &Batch, filled: usize) {
+        let now = Now::read();
+        for datagram in batch.datagrams(filled) {
+            let local = datagram.local.unwrap_or(bound.ip());
+            if !can_answer_from(local) {
                 continue;
             }
-            for _ in 0..BATCHES_IN_A_ROW {
-                let filled = match socket.receive(&mut self.batch.borrow_mut()) {
-                    Ok(0) => break,
-                    Ok(filled) => filled,
-                    Err(error) => {
-                        debug!(%error, "receive failed");
-                        continue;
-                    }
-                };
-                take(&mut self.worker.borrow_mut(), &self.batch.borrow(), filled);
-                self.act();
+            let client =
+                ClientAddr::new(Transport::Udp, datagram.remote, SocketAddr::new(local, bound.port()));
+            if let Some(delivery) = self.server.handle(client, datagram.bytes, now) {
+                self.deliver(delivery);
             }
-            tokio::task::yield_now().await;
+        }
+    }
+
+    fn take_from_peers(&mut self, relayed: RelayedAddr, batch: &Batch, filled: usize) {
+        let now = Instant::now();
+        for datagram in batch.datagrams(filled) {
+            let peer = PeerAddr::new(datagram.remote);
+            if let Some(delivery) = self.server.handle_peer(relayed, peer, datagram.bytes, now) {
+                self.deliver(delivery);
+            }
         }
     }
 
     /// Does what the server wants done, then sends what has gathered.
-    fn act(&self) {
-        let mut worker = self.worker.borrow_mut();
-        while let Some(action) = worker.server.poll_action() {
+    fn act(&mut self) {
+        while let Some(action) = self.server.poll_action() {
             match action {
-                Action::Reply { to, bytes } => worker.reply(to, bytes),
-                Action::OpenPort(relayed) => self.open_port(&mut worker, relayed),
-                Action::ClosePort(relayed) => worker.ports.close(relayed),
-                Action::Evict { worker: other, client } => worker.others.tell(other, Note::Evict(client)),
-                Action::Opened { client, relayed } => worker.opened(client, &relayed),
-                Action::Closed { client, end } => worker.closed(client, end),
+                Action::Reply { to, bytes } => self.reply(to, bytes),
+                Action::OpenPort(relayed) => {
+                    let opened = self.ports.open(relayed, &self.bind, &self.poll);
+                    self.server.port_opened(relayed, opened, Instant::now());
+                }
+                Action::ClosePort(relayed) => {
+                    // What is on its way out of it leaves first.
+                    self.flush();
+                    self.ports.close(relayed);
+                }
+                Action::Evict { worker: other, client } => self.others.tell(other, Note::Evict(client)),
+                Action::Opened { client, relayed } => self.opened(client, &relayed),
+                Action::Closed { client, end } => self.closed(client, end),
             }
         }
-        worker.flush();
+        self.flush();
     }
 
-    fn open_port(&self, worker: &mut Worker, relayed: RelayedAddr) {
-        let Worker { ports, bind, server, .. } = worker;
-        let opened = ports.open(relayed, bind);
-        server.port_opened(relayed, opened.as_ref().map(|_| ()).map_err(|error| *error), Instant::now());
-        if let Ok(socket) = opened {
-            let shared = self.clone();
-            let reader = spawn_local(async move { shared.read_port(relayed, &socket).await });
-            ports.read_by(relayed, reader);
-        }
-    }
-}
-
-impl Worker {
     fn deliver(&mut self, delivery: Delivery<'_>) {
         match delivery {
             Delivery::Client { to, head, payload, .. } if to.transport == Transport::Udp => {
@@ -226,7 +218,8 @@ impl Worker {
             }
             Delivery::Client { to, worker, head, payload } => self.stream_to(to, worker, &head, payload),
             Delivery::Peer { from, to, payload, dont_fragment } => {
-                self.send_to_peer(from, to, payload, dont_fragment)
+                let leave = Leave::Port(from, dont_fragment);
+                self.outbox.push_whole(Route { to: to.0, leave }, payload);
             }
         }
     }
@@ -260,43 +253,29 @@ impl Worker {
         }
     }
 
-    /// A peer that cannot be reached costs its packet, nothing else.
-    fn send_to_peer(&self, from: RelayedAddr, to: PeerAddr, payload: &[u8], dont_fragment: bool) {
-        let Some(port) = self.ports.of(from) else { return };
-        if let Err(error) = port.send_whole(to.0, payload, dont_fragment) {
-            debug!(%error, "packet to a peer lost");
-        }
-    }
-
-    /// Sends what has gathered.
+    /// Sends what has gathered. What cannot be sent costs its packets, nothing else.
     fn flush(&mut self) {
-        let Self { outbox, sockets, .. } = self;
-        outbox.drain(|run| match sockets.iter().find(|socket| socket.serves(run.route.source)) {
-            Some(socket) => send(socket, run),
-            None => debug!("no socket for a reply's source address"),
+        let Self { outbox, sockets, ports, .. } = self;
+        outbox.drain(|run| {
+            let socket = match run.route.leave {
+                Leave::Turn(source) => sockets.iter().find(|socket| socket.serves(source)),
+                Leave::Port(relayed, _) => ports.of(relayed),
+            };
+            match socket {
+                Some(socket) => send(socket, run),
+                None => debug!("no socket for a packet's source address"),
+            }
         });
     }
 
     /// Takes in what has come, so that a packet is judged by all news sent before it.
     fn take_notes(&mut self) {
-        while let Ok(note) = self.inbox.try_recv() {
-            self.take(note);
-        }
-    }
-
-    fn poll_notes(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut taken = false;
         loop {
-            match self.inbox.poll_recv(context) {
-                Poll::Ready(Some(note)) => self.take(note),
-                Poll::Ready(None) => self.stopped = true,
-                Poll::Pending if !taken => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(()),
+            match self.inbox.try_recv() {
+                Ok(note) => self.take(note),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => return self.stopped = true,
             }
-            if self.stopped {
-                return Poll::Ready(());
-            }
-            taken = true;
         }
     }
 
@@ -348,7 +327,7 @@ fn frame(head: &Head, payload: &[u8]) -> Bytes {
 
 /// Replies leave from the address that was asked.
 fn route(to: ClientAddr) -> Route {
-    Route { to: to.remote, source: to.local.ip() }
+    Route { to: to.remote, leave: Leave::Turn(to.local.ip()) }
 }
 
 /// Whether the kernel lets a reply leave from where a datagram came to. Not from broadcast,
@@ -363,7 +342,13 @@ fn can_answer_from(local: IpAddr) -> bool {
 /// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
 /// the run goes out packet by packet.
 fn send(socket: &BatchSocket, run: &Run) {
-    let source = Some(run.route.source);
+    let source = match run.route.leave {
+        Leave::Turn(source) => Some(source),
+        Leave::Port(_, true) => {
+            return run.packets().for_each(|packet| report(socket.send_unfragmented(run.route.to, packet)));
+        }
+        Leave::Port(_, false) => None,
+    };
     let Some(segment) = run.segments() else {
         return report(socket.send(run.route.to, source, &run.bytes, None));
     };
@@ -373,8 +358,7 @@ fn send(socket: &BatchSocket, run: &Run) {
             _ => return,
         }
     }
-    let packets = run.bytes.chunks(segment);
-    let sent: Vec<_> = packets.map(|packet| socket.send(run.route.to, source, packet, None)).collect();
+    let sent: Vec<_> = run.packets().map(|packet| socket.send(run.route.to, source, packet, None)).collect();
     if sent.iter().all(Result::is_err) && socket.segments() == 1 {
         // It was not segmentation that the kernel refused.
         report(socket.restore_segments());

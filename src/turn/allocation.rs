@@ -34,6 +34,15 @@ pub struct Listing {
     channels: Vec<Channel>,
 }
 
+/// In what a payload travels to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// ChannelData.
+    Channel(ChannelNumber),
+    /// A Data indication, naming where the payload came from.
+    Data(RelayedAddr),
+}
+
 /// What only its own worker knows of it.
 #[derive(Debug)]
 pub struct Allocation {
@@ -114,36 +123,27 @@ impl Listing {
         Self { paces: (rate != 0).then(|| Arc::new(Paces::new(rate, epoch))), ..self }
     }
 
-    /// Whether packets to and from `peer` pass.
-    pub fn permits(&self, peer: IpAddr, now: Instant) -> bool {
-        self.permissions.iter().any(|permission| permission.peer == peer && permission.expires > now)
+    /// Until when packets to and from `peer` pass; `None` where they do not.
+    pub fn permitted_until(&self, peer: IpAddr, now: Instant) -> Option<Instant> {
+        let live = |permission: &&Permission| permission.peer == peer && permission.expires > now;
+        self.permissions.iter().find(live).map(|permission| permission.expires)
     }
 
-    /// The peer `channel` is bound to.
-    pub fn peer_on(&self, channel: ChannelNumber, now: Instant) -> Option<PeerAddr> {
+    /// The peer `channel` is bound to, and until when.
+    pub fn peer_on(&self, channel: ChannelNumber, now: Instant) -> Option<(PeerAddr, Instant)> {
         let live = |bound: &&Channel| bound.number == channel && bound.expires > now;
-        self.channels.iter().find(live).map(|bound| bound.peer)
+        self.channels.iter().find(live).map(|bound| (bound.peer, bound.expires))
     }
 
-    /// The head under which `payload` bytes from `peer` go to the client: its channel where one is
-    /// bound, else a Data indication. `None` without a permission.
-    pub fn head(
-        &self,
-        peer: RelayedAddr,
-        payload: usize,
-        transaction: [u8; 12],
-        now: Instant,
-    ) -> Option<Head> {
-        if payload > LARGEST_DATAGRAM || !self.permits(peer.0.ip(), now) {
-            return None;
-        }
+    /// The form in which what comes from `peer` goes to the client: on its channel where one is
+    /// bound, else as a Data indication; and until when. `None` without a permission.
+    pub fn form(&self, peer: RelayedAddr, now: Instant) -> Option<(Form, Instant)> {
+        let permitted = self.permitted_until(peer.0.ip(), now)?;
         let live = |bound: &&Channel| bound.peer.0 == peer.0 && bound.expires > now;
-        let head = match self.channels.iter().find(live) {
-            Some(bound) => Head::channel(bound.number, payload),
-            None => Head::data(peer, payload, transaction),
-        };
-        let whole = head.bytes().len() + payload.next_multiple_of(4);
-        (whole <= LARGEST_DATAGRAM).then_some(head)
+        Some(match self.channels.iter().find(live) {
+            Some(bound) => (Form::Channel(bound.number), permitted.min(bound.expires)),
+            None => (Form::Data(peer), permitted),
+        })
     }
 
     /// Installs or refreshes permissions, all or none.
@@ -194,6 +194,21 @@ impl Listing {
         self.permissions.retain(|permission| keep(permission.peer));
         self.channels.retain(|bound| keep(bound.peer.0.ip()));
         before != self.permissions.len() + self.channels.len()
+    }
+}
+
+impl Form {
+    /// The head for `payload` bytes; `None` where they do not fit a datagram with it.
+    pub fn head(self, payload: usize, transaction: [u8; 12]) -> Option<Head> {
+        if payload > LARGEST_DATAGRAM {
+            return None;
+        }
+        let head = match self {
+            Self::Channel(number) => Head::channel(number, payload),
+            Self::Data(from) => Head::data(from, payload, transaction),
+        };
+        let whole = head.bytes().len() + payload.next_multiple_of(4);
+        (whole <= LARGEST_DATAGRAM).then_some(head)
     }
 }
 

@@ -5,6 +5,7 @@
 //! register's lock, for about a microsecond.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ pub struct Exchange {
     v4: Box<[Slot]>,
     v6: Box<[Slot]>,
     register: Mutex<Register>,
+    /// Counts what has been published and withdrawn.
+    changes: AtomicU64,
     /// How fast the whole box may go.
     pub paces: Paces,
     /// What pulses count from.
@@ -41,6 +44,7 @@ impl Exchange {
             v4: slots(),
             v6: slots(),
             register,
+            changes: AtomicU64::new(0),
             paces: Paces::new(capacity, epoch),
             epoch,
         }
@@ -54,6 +58,17 @@ impl Exchange {
         }
     }
 
+    /// Changes with every change to an allocation of any worker: what was found before it is to be
+    /// looked for again.
+    pub fn generation(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Something about an allocation has changed that is not in its listing.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Makes an allocation reachable, or known anew.
     pub fn publish(&self, listing: &Arc<Listing>) {
         for relayed in listing.relayed.iter() {
@@ -61,6 +76,7 @@ impl Exchange {
                 slot.store(Some(Arc::clone(listing)));
             }
         }
+        self.changed();
     }
 
     /// Nobody is reached at `relayed` any more.
@@ -68,6 +84,7 @@ impl Exchange {
         if let Some(slot) = self.slot_of(relayed) {
             slot.store(None);
         }
+        self.changed();
     }
 
     /// The register, for as long as the guard lives. Never to be held across a packet.

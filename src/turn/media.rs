@@ -2,11 +2,14 @@
 //! (RFC 8656 §11–12).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::address::{ClientAddr, Families, Family, PeerAddr, RelayedAddr};
 use super::allocation::Listing;
 use super::channel_data;
+use super::flow::{Aim, Flow, Onward};
+use super::pace::Pace;
 use super::scope::{self, PeerFilter, Scope};
 use super::server::{Delivery, Server};
 use crate::seat::RoomTag;
@@ -23,8 +26,10 @@ impl Server {
         let transaction = self.next_transaction();
         let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
         let listing = listing.as_ref()?;
-        let head = listing.head(RelayedAddr(peer.0), payload.len(), transaction, now)?;
-        let passes = self.may_receive(listing, payload, now);
+        let (form, _) = listing.form(RelayedAddr(peer.0), now)?;
+        let head = form.head(payload.len(), transaction)?;
+        let own = listing.paces.as_ref().map(|own| &own.down);
+        let passes = passes(own, &self.exchange.paces.down, payload.len(), now);
         passes.then_some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
     }
 
@@ -35,10 +40,7 @@ impl Server {
         now: Instant,
     ) -> Option<Delivery<'p>> {
         let (channel, payload) = channel_data::parse_channel_data(bytes)?;
-        let transaction = self.next_transaction();
-        let from = self.heard(&client, now)?;
-        let peer = from.peer_on(channel, now)?;
-        self.relay(from, peer, payload, false, transaction, now)
+        self.relay(&client, Aim::Channel(channel), payload, false, now)
     }
 
     pub(super) fn send_indication<'p>(
@@ -48,60 +50,68 @@ impl Server {
         now: Instant,
     ) -> Option<Delivery<'p>> {
         let sent = channel_data::parse_send_indication(bytes)?;
-        let transaction = self.next_transaction();
-        let from = self.heard(&client, now)?;
-        self.relay(from, sent.peer, sent.payload, sent.dont_fragment, transaction, now)
+        self.relay(&client, Aim::Peer(sent.peer), sent.payload, sent.dont_fragment, now)
     }
 
-    /// The allocation of a client that has just been heard.
-    fn heard(&self, client: &ClientAddr, now: Instant) -> Option<&Listing> {
-        let allocation = self.table.of(client)?;
-        if allocation.expires <= now {
-            return None;
-        }
-        allocation.pulse.beat(now, self.exchange.epoch);
-        Some(&allocation.listing)
-    }
-
-    /// Hands a payload on, inside the process where the peer is one of our relayed addresses.
+    /// Hands a payload on.
     fn relay<'p>(
-        &self,
-        from: &Listing,
-        peer: PeerAddr,
+        &mut self,
+        client: &ClientAddr,
+        aim: Aim,
         payload: &'p [u8],
         dont_fragment: bool,
-        transaction: [u8; 12],
         now: Instant,
     ) -> Option<Delivery<'p>> {
+        // Read before the tables are: what changes meanwhile ends what is found.
+        let generation = self.exchange.generation();
+        let place = self.flows.place(client, &aim);
+        if !place.as_ref().is_some_and(|flow| flow.holds(client, &aim, generation, now)) {
+            *place = None;
+            let found = self.find(client, aim, generation, now);
+            *self.flows.place(client, &aim) = found;
+        }
+        let transaction = self.next_transaction();
+        let flow = self.flows.place(client, &aim).as_ref()?;
+        flow.pulse.beat(now, self.exchange.epoch);
+        let (size, paces) = (payload.len(), &self.exchange.paces);
+        match &flow.onward {
+            Onward::Peer { from, to } => passes(flow.paces.as_ref().map(|own| &own.up), &paces.up, size, now)
+                .then_some(Delivery::Peer { from: *from, to: *to, payload, dont_fragment }),
+            Onward::Client { to, worker, form, paces: down } => {
+                let head = form.head(size, transaction)?;
+                let allowed = passes(flow.paces.as_ref().map(|own| &own.up), &paces.up, size, now)
+                    && passes(down.as_ref().map(|own| &own.down), &paces.down, size, now);
+                allowed.then_some(Delivery::Client { to: *to, worker: *worker, head, payload })
+            }
+        }
+    }
+
+    /// Where what `client` sends by `aim` leads; inside the process where the peer is one of our
+    /// relayed addresses. `None` where it leads nowhere.
+    fn find(&self, client: &ClientAddr, aim: Aim, generation: u64, now: Instant) -> Option<Flow> {
+        let allocation = self.table.of(client).filter(|allocation| allocation.expires > now)?;
+        let from = &allocation.listing;
+        allocation.pulse.beat(now, self.exchange.epoch);
+        let (peer, bound_until) = match aim {
+            Aim::Channel(channel) => from.peer_on(channel, now)?,
+            Aim::Peer(peer) => (peer, allocation.expires),
+        };
         let ip = peer.0.ip();
         let relayed = *from.relayed.of(Family::of(ip))?;
-        if !from.permits(ip, now) {
-            return None;
-        }
+        let until = from.permitted_until(ip, now)?.min(bound_until).min(allocation.expires);
+        let found = |onward, until| {
+            let (pulse, paces) = (Arc::clone(&allocation.pulse), from.paces.clone());
+            Flow { client: *client, aim, generation, until, pulse, paces, onward }
+        };
         if scope::is_relayed(ip, &self.rules.relayed) {
             let target = self.exchange.at(Family::of(ip), peer.0.port());
             if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
-                let head = target.head(relayed, payload.len(), transaction, now)?;
-                if !(self.may_send(from, payload, now) && self.may_receive(target, payload, now)) {
-                    return None;
-                }
-                return Some(Delivery::Client { to: target.client, worker: target.worker, head, payload });
+                let (form, their_until) = target.form(relayed, now)?;
+                let (to, worker, paces) = (target.client, target.worker, target.paces.clone());
+                return Some(found(Onward::Client { to, worker, form, paces }, until.min(their_until)));
             }
         }
-        let leaves = self.may_leave(peer) && self.may_send(from, payload, now);
-        leaves.then_some(Delivery::Peer { from: relayed, to: peer, payload, dont_fragment })
-    }
-
-    /// Counts what a client sends.
-    fn may_send(&self, from: &Listing, payload: &[u8], now: Instant) -> bool {
-        let own = from.paces.as_ref().is_none_or(|paces| paces.up.allows(payload.len(), now));
-        own && self.exchange.paces.up.allows(payload.len(), now)
-    }
-
-    /// Counts what a client is sent.
-    fn may_receive(&self, to: &Listing, payload: &[u8], now: Instant) -> bool {
-        let own = to.paces.as_ref().is_none_or(|paces| paces.down.allows(payload.len(), now));
-        own && self.exchange.paces.down.allows(payload.len(), now)
+        self.may_leave(peer).then(|| found(Onward::Peer { from: relayed, to: peer }, until))
     }
 
     /// Whether an allocation of `tag` may reach `target` inside the process.
@@ -125,6 +135,11 @@ impl Server {
         transaction[..8].copy_from_slice(&self.indications_made.to_be_bytes());
         transaction
     }
+}
+
+/// Counts a payload, for one allocation and for the box.
+fn passes(own: Option<&Pace>, whole: &Pace, size: usize, now: Instant) -> bool {
+    own.is_none_or(|own| own.allows(size, now)) && whole.allows(size, now)
 }
 
 fn filter_passes(filter: &PeerFilter, relayed: &Families<IpAddr>, peer: SocketAddr) -> bool {

@@ -2,7 +2,8 @@
 //! moment.
 //!
 //! The map, in the order a datagram meets it:
-//! [`server`] takes it; [`channel_data`] reads media in place and `media` hands it on; [`request`] reads everything else;
+//! [`server`] takes it; [`channel_data`] reads media in place and `media` hands it on, `flow` remembering where;
+//! [`request`] reads everything else;
 //! [`auth`] asks who is there; [`opening`] and `upkeep` answer; [`allocation`] is what is kept of
 //! it, [`table`] how a worker finds it, [`exchange`] how other workers do; [`register`] and
 //! [`port`] say what is lent to whom; [`scope`] says who may be reached; [`reply`] and [`refusal`]
@@ -13,6 +14,7 @@ pub mod allocation;
 pub mod auth;
 pub mod channel_data;
 pub mod exchange;
+mod flow;
 pub mod limit;
 mod media;
 pub mod opening;

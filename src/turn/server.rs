@@ -16,6 +16,7 @@ use super::allocation::{Allocation, AllocationId, Listing};
 use super::auth::{Gate, Verified};
 use super::channel_data::{self, Head};
 use super::exchange::Exchange;
+use super::flow::Flows;
 use super::limit::ReplyLimit;
 use super::opening::Opening;
 use super::refusal::Refusal;
@@ -54,6 +55,7 @@ pub struct Server {
     pub(super) actions: VecDeque<Action>,
     pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
     pub(super) allocations_made: u64,
+    pub(super) flows: Flows,
     limit: Arc<ReplyLimit>,
     pub(super) indications_made: u64,
 }
@@ -156,6 +158,7 @@ impl Server {
             actions: VecDeque::new(),
             chance,
             allocations_made: 0,
+            flows: Flows::default(),
             limit,
             indications_made: 0,
         }

@@ -38,6 +38,7 @@ impl Server {
             allocation.expires = now + granted;
             allocation.pulse.beat(now, epoch);
         });
+        self.exchange.changed();
         Ok(Reply::success(request).lifetime(granted))
     }
 
