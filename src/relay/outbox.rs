@@ -2,6 +2,7 @@
 //!
 //! Order is kept for each place. Memory is reused from batch to batch and bounded by a batch.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::turn::address::RelayedAddr;
@@ -23,22 +24,45 @@ pub(super) enum Leave {
     Port(RelayedAddr, bool),
 }
 
-/// What waits to be sent at the end of a batch.
+/// What waits to be sent at the end of a batch. Payloads stay where they arrived.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct Outbox<'p> {
     runs: Vec<Run>,
-    /// How many of `runs` are in use; the rest keep their memory.
-    used: usize,
+    pieces: Vec<Piece<'p>>,
 }
 
 /// Packets for one place: all of one size, but the last, which may be smaller.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) route: Route,
-    pub(super) bytes: Vec<u8>,
-    pub(super) segment: usize,
+struct Run {
+    route: Route,
+    segment: usize,
+    bytes: usize,
     count: usize,
     closed: bool,
+    /// Its packets, by their places in `pieces`.
+    first: usize,
+    last: usize,
+}
+
+/// One packet.
+#[derive(Debug)]
+struct Piece<'p> {
+    head: Head,
+    payload: &'p [u8],
+    padding: usize,
+    /// The next of its run.
+    next: Option<usize>,
+}
+
+/// A run on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing<'o> {
+    pub(super) route: Route,
+    /// The size of its segments, where there is more than one.
+    pub(super) segment: Option<u16>,
+    /// All its bytes.
+    pub(super) parts: &'o [IoSlice<'o>],
+    starts: &'o [usize],
 }
 
 /// No larger segment is joined with another: it, IP and UDP fit the smallest MTU that IPv6 allows.
@@ -47,75 +71,78 @@ const LARGEST_SEGMENT: usize = 1252;
 const MOST_SEGMENTS: usize = 64;
 /// Below the largest datagram, with room for headers.
 const LARGEST_RUN: usize = 65_000;
-/// Runs that keep their memory between batches: a usual batch has fewer.
-const KEPT_RUNS: usize = 128;
 /// How far back a run for the same place is looked for.
 const LOOK_BACK: usize = 48;
 
-impl Outbox {
+impl<'p> Outbox<'p> {
     /// Adds a packet: `head`, `payload` and its padding.
-    pub(super) fn push(&mut self, route: Route, head: &Head, payload: &[u8]) {
+    pub(super) fn push(&mut self, route: Route, head: Head, payload: &'p [u8]) {
         let padding = head.padding(payload.len(), false);
-        let run = self.run_for(route, head.bytes().len() + payload.len() + padding);
-        run.bytes.extend_from_slice(head.bytes());
-        run.bytes.extend_from_slice(payload);
-        run.bytes.resize(run.bytes.len() + padding, 0);
-    }
-
-    /// Adds a packet that is whole already.
-    pub(super) fn push_whole(&mut self, route: Route, bytes: &[u8]) {
-        self.run_for(route, bytes.len()).bytes.extend_from_slice(bytes);
+        let length = head.bytes().len() + payload.len() + padding;
+        let at = self.pieces.len();
+        self.pieces.push(Piece { head, payload, padding, next: None });
+        let recent = self.runs.len().saturating_sub(LOOK_BACK);
+        match self.runs[recent..].iter_mut().rev().find(|run| run.route == route) {
+            Some(run) if run.takes(length) => {
+                self.pieces[run.last].next = Some(at);
+                run.last = at;
+                run.count += 1;
+                run.bytes += length;
+                run.closed = length < run.segment;
+            }
+            _ => self.runs.push(Run::of_one(route, length, at)),
+        }
     }
 
     /// Hands every run to `send`, oldest first, and is empty again.
-    pub(super) fn drain(&mut self, mut send: impl FnMut(&Run)) {
-        self.runs[..self.used].iter().for_each(&mut send);
-        self.used = 0;
-        self.runs.truncate(KEPT_RUNS);
-    }
-
-    /// The run that a packet of `length` bytes joins, or begins.
-    fn run_for(&mut self, route: Route, length: usize) -> &mut Run {
-        let recent = self.used.saturating_sub(LOOK_BACK);
-        let last = self.runs[recent..self.used].iter().rposition(|run| run.route == route);
-        let at = match last.map(|at| recent + at) {
-            Some(at) if self.runs[at].takes(length) => at,
-            _ => self.begin(route, length),
-        };
-        let run = &mut self.runs[at];
-        run.count += 1;
-        run.closed |= length < run.segment;
-        run
-    }
-
-    fn begin(&mut self, route: Route, length: usize) -> usize {
-        if self.used == self.runs.len() {
-            self.runs.push(Run { route, bytes: Vec::new(), segment: 0, count: 0, closed: false });
+    pub(super) fn drain(&mut self, mut send: impl FnMut(&Outgoing<'_>)) {
+        let (mut parts, mut starts) = (Vec::new(), Vec::new());
+        for run in self.runs.drain(..) {
+            parts.clear();
+            starts.clear();
+            let mut next = Some(run.first);
+            while let Some(piece) = next.map(|at| &self.pieces[at]) {
+                starts.push(parts.len());
+                let slices = [piece.head.bytes(), piece.payload, &[0; 4][..piece.padding]];
+                parts.extend(slices.into_iter().filter(|slice| !slice.is_empty()).map(IoSlice::new));
+                next = piece.next;
+            }
+            let segment = (run.count > 1).then_some(run.segment as u16);
+            send(&Outgoing { route: run.route, segment, parts: &parts, starts: &starts });
         }
-        let run = &mut self.runs[self.used];
-        run.bytes.clear();
-        (run.route, run.segment, run.count) = (route, length, 0);
-        run.closed = length > LARGEST_SEGMENT;
-        self.used += 1;
-        self.used - 1
+        self.pieces.clear();
+    }
+
+    /// The same, empty, for another batch: its memory is used again.
+    pub(super) fn renewed<'q>(self) -> Outbox<'q> {
+        let Self { mut runs, pieces } = self;
+        runs.clear();
+        Outbox { runs, pieces: pieces.into_iter().filter_map(|_| None).collect() }
     }
 }
 
 impl Run {
-    /// The size of its segments, where there is more than one.
-    pub(super) fn segments(&self) -> Option<usize> {
-        (self.count > 1).then_some(self.segment)
-    }
-
-    /// One by one.
-    pub(super) fn packets(&self) -> impl Iterator<Item = &[u8]> {
-        let empty = self.bytes.is_empty().then_some(&[][..]);
-        self.bytes.chunks(self.segment.max(1)).chain(empty)
+    fn of_one(route: Route, length: usize, at: usize) -> Self {
+        let closed = length > LARGEST_SEGMENT;
+        Self { route, segment: length, bytes: length, count: 1, closed, first: at, last: at }
     }
 
     fn takes(&self, length: usize) -> bool {
-        let fits = self.count < MOST_SEGMENTS && self.bytes.len() + length <= LARGEST_RUN;
+        let fits = self.count < MOST_SEGMENTS && self.bytes + length <= LARGEST_RUN;
         !self.closed && fits && length <= self.segment && length > 0
+    }
+}
+
+impl<'o> Outgoing<'o> {
+    /// One packet by itself.
+    pub(super) fn single(route: Route, parts: &'o [IoSlice<'o>]) -> Self {
+        Self { route, segment: None, parts, starts: &[0] }
+    }
+
+    /// One by one.
+    pub(super) fn packets(&self) -> impl Iterator<Item = &[IoSlice<'_>]> {
+        let ends = self.starts[1..].iter().copied().chain([self.parts.len()]);
+        self.starts.iter().zip(ends).map(|(start, end)| &self.parts[*start..end])
     }
 }
 
@@ -128,46 +155,59 @@ mod tests {
         Route { to: SocketAddr::from(([45, 0, 0, 1], port)), leave }
     }
 
-    fn drained(outbox: &mut Outbox) -> Vec<(u16, usize, Option<usize>)> {
+    /// To whom, the sizes of its packets, and the segment size.
+    fn drained(outbox: &mut Outbox<'_>) -> Vec<(u16, Vec<usize>, Option<u16>)> {
         let mut runs = Vec::new();
-        outbox.drain(|run| runs.push((run.route.to.port(), run.bytes.len(), run.segments())));
+        outbox.drain(|run| {
+            let sizes = run.packets().map(|parts| parts.iter().map(|part| part.len()).sum()).collect();
+            runs.push((run.route.to.port(), sizes, run.segment));
+        });
+        runs
+    }
+
+    fn pushed(packets: &[(u16, usize)]) -> Vec<(u16, Vec<usize>, Option<u16>)> {
+        let (bytes, mut outbox) = ([0; 5000], Outbox::default());
+        packets.iter().for_each(|&(port, size)| outbox.push(route(port), Head::default(), &bytes[..size]));
+        let runs = drained(&mut outbox);
+        assert_eq!(drained(&mut outbox.renewed()), []);
         runs
     }
 
     #[test]
     fn neighbours_of_one_size_leave_together_and_a_smaller_one_ends_the_run() {
-        let mut outbox = Outbox::default();
-        for length in [1200, 1200, 700, 1200] {
-            outbox.push_whole(route(1), &vec![0; length]);
-        }
-        assert_eq!(drained(&mut outbox), [(1, 3100, Some(1200)), (1, 1200, None)]);
-        assert_eq!(drained(&mut outbox), []);
+        let runs = pushed(&[(1, 1200), (1, 1200), (1, 700), (1, 1200)]);
+        assert_eq!(runs, [(1, vec![1200, 1200, 700], Some(1200)), (1, vec![1200], None)]);
     }
 
     #[test]
     fn flows_that_alternate_are_gathered_apart() {
-        let mut outbox = Outbox::default();
-        for port in [1, 2, 1, 2, 1] {
-            outbox.push_whole(route(port), &[0; 160]);
-        }
-        assert_eq!(drained(&mut outbox), [(1, 480, Some(160)), (2, 320, Some(160))]);
+        let runs = pushed(&[(1, 160), (2, 160), (1, 160), (2, 160), (1, 160)]);
+        assert_eq!(runs, [(1, vec![160; 3], Some(160)), (2, vec![160; 2], Some(160))]);
     }
 
     #[test]
     fn datagrams_above_any_mtu_leave_alone() {
-        let mut outbox = Outbox::default();
-        for _ in 0..2 {
-            outbox.push_whole(route(1), &[0; 4000]);
-        }
-        assert_eq!(drained(&mut outbox), [(1, 4000, None), (1, 4000, None)]);
+        assert_eq!(pushed(&[(1, 4000), (1, 4000)]), [(1, vec![4000], None), (1, vec![4000], None)]);
     }
 
     #[test]
     fn a_run_ends_at_the_kernels_limit() {
-        let mut outbox = Outbox::default();
-        for _ in 0..65 {
-            outbox.push_whole(route(1), &[0; 10]);
-        }
-        assert_eq!(drained(&mut outbox), [(1, 640, Some(10)), (1, 10, None)]);
+        assert_eq!(pushed(&[(1, 10); 65]), [(1, vec![10; 64], Some(10)), (1, vec![10], None)]);
+    }
+
+    #[test]
+    fn an_empty_datagram_is_a_packet() {
+        assert_eq!(pushed(&[(1, 0), (1, 0)]), [(1, vec![0], None), (1, vec![0], None)]);
+    }
+
+    #[test]
+    fn heads_and_padding_stand_around_the_payload() {
+        let from = RelayedAddr(SocketAddr::from(([45, 0, 0, 10], 50_000)));
+        let (head, mut outbox) = (Head::data(from, 5, [7; 12]), Outbox::default());
+        outbox.push(route(1), head, b"hello");
+        outbox.drain(|run| {
+            let bytes: Vec<u8> = run.parts.iter().flat_map(|part| part.to_vec()).collect();
+            assert_eq!(bytes, [head.bytes(), b"hello\0\0\0"].concat());
+        });
     }
 }

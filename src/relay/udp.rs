@@ -1,16 +1,19 @@
 //! The turn port's UDP sockets: batches in, segments out, and the address a packet came to as the
 //! one its answer leaves from.
 
-use std::cell::RefCell;
-use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::cell::Cell;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
-use nix::sys::socket::{setsockopt, sockopt};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use quinn_udp::{RecvMeta, UdpSocketState};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{
-    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
+    set_ipv6_recvtclass,
 };
 
 /// Socket buffer asked for, each way: 212,992 bytes, the usual default, lose media under load.
@@ -22,7 +25,8 @@ const DATAGRAM: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct BatchSocket {
     io: UdpSocket,
-    state: RefCell<UdpSocketState>,
+    state: UdpSocketState,
+    segments: Cell<bool>,
     /// What it is bound to, as the kernel sees it.
     local: SocketAddr,
 }
@@ -33,14 +37,15 @@ pub(super) struct Batch {
     metas: Vec<RecvMeta>,
 }
 
-/// One datagram of a batch.
-pub(super) struct Received<'b> {
+/// Datagrams of one size that came one after the other from one place, as the kernel joins them;
+/// the last may be smaller.
+pub(super) struct Train<'b> {
     /// From whom.
     pub(super) remote: SocketAddr,
-    /// To which of our addresses; unspecified where the kernel did not say.
+    /// To which of our addresses; `None` where the kernel did not say.
     pub(super) local: Option<IpAddr>,
-    /// What.
-    pub(super) bytes: &'b [u8],
+    bytes: &'b [u8],
+    stride: usize,
 }
 
 /// The address that `wanted` stands for, its port picked where it is 0; an error where anybody
@@ -70,7 +75,9 @@ impl BatchSocket {
         let state = UdpSocketState::new((&socket).into())?;
         forbid_fragments(&socket, false)?;
         let local = socket.local_addr()?;
-        Ok(Self { io: socket, state: RefCell::new(state), local })
+        say_less(&socket, local)?;
+        let segments = Cell::new(state.max_gso_segments() > 1);
+        Ok(Self { io: socket, state, segments, local })
     }
 
     /// What it is bound to.
@@ -87,57 +94,67 @@ impl BatchSocket {
         for (slice, buffer) in slices.iter_mut().zip(buffers) {
             *slice = IoSliceMut::new(buffer);
         }
-        match self.state.borrow().recv((&self.io).into(), &mut slices, metas) {
+        match self.state.recv((&self.io).into(), &mut slices, metas) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             outcome => outcome,
         }
     }
 
-    /// Sends one datagram, or several of `segment` bytes each but the last, from `source`.
+    /// Sends one datagram made of `parts`, or several of `segment` bytes each but the last, from
+    /// `source`. Nobody waits for room: a full buffer loses the packet.
     pub(super) fn send(
         &self,
         to: SocketAddr,
         source: Option<IpAddr>,
-        contents: &[u8],
-        segment: Option<usize>,
+        parts: &[IoSlice<'_>],
+        segment: Option<u16>,
     ) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: self.spelled(to),
-            ecn: None,
-            contents,
-            segment_size: segment,
-            src_ip: source.filter(|_| self.local.ip().is_unspecified()),
+        let v4;
+        let v6;
+        let source = match source.filter(|_| self.local.ip().is_unspecified()) {
+            None => None,
+            Some(IpAddr::V4(ip)) => {
+                v4 = packet_info_v4(ip);
+                Some(ControlMessage::Ipv4PacketInfo(&v4))
+            }
+            Some(IpAddr::V6(ip)) => {
+                v6 = packet_info_v6(ip);
+                Some(ControlMessage::Ipv6PacketInfo(&v6))
+            }
         };
-        // Nobody waits for room: a full buffer loses the packet.
-        let before = self.segments();
-        let sent = self.state.borrow().try_send((&self.io).into(), &transmit);
-        if sent.is_err() && segment.is_none() && self.segments() < before {
-            self.restore_segments()?;
+        let segment = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+        let mut control = [ControlMessage::UdpGsoSegments(&0); 2];
+        let mut count = 0;
+        for message in source.into_iter().chain(segment) {
+            control[count] = message;
+            count += 1;
         }
-        sent
-    }
-
-    /// quinn-udp takes any EINVAL for a kernel without segmentation offload and never tries again;
-    /// a source address that the kernel refuses says EINVAL as well. Begins anew.
-    pub(super) fn restore_segments(&self) -> io::Result<()> {
-        tracing::debug!("segmentation offload restored after a send that the kernel refused");
-        let state = UdpSocketState::new((&self.io).into())?;
-        forbid_fragments(&self.io, false)?;
-        *self.state.borrow_mut() = state;
-        Ok(())
+        let to = SockaddrStorage::from(self.spelled(to));
+        loop {
+            match sendmsg(self.io.as_raw_fd(), parts, &control[..count], MsgFlags::empty(), Some(&to)) {
+                Err(Errno::EINTR) => {}
+                outcome => return Ok(outcome.map(|_| ())?),
+            }
+        }
     }
 
     /// Sends one datagram from wherever it is bound, with DF set for this one alone.
-    pub(super) fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
+    pub(super) fn send_unfragmented(&self, to: SocketAddr, parts: &[IoSlice<'_>]) -> io::Result<()> {
         forbid_fragments(&self.io, true)?;
-        let sent = self.send(to, None, contents, None);
+        let sent = self.send(to, None, parts, None);
         forbid_fragments(&self.io, false)?;
         sent
     }
 
-    /// How many segments one send may carry: 1 where the kernel has no segmentation offload.
-    pub(super) fn segments(&self) -> usize {
-        self.state.borrow().max_gso_segments()
+    /// Whether one send may carry several datagrams.
+    pub(super) fn segments(&self) -> bool {
+        self.segments.get()
+    }
+
+    /// From now on one send carries one datagram: the way out cannot do more.
+    pub(super) fn give_up_segments(&self) {
+        tracing::debug!("no segmentation offload on the way out: packets leave one by one");
+        self.segments.set(false);
     }
 
     /// Whether packets from `local` leave through this socket.
@@ -174,14 +191,52 @@ impl Batch {
         }
     }
 
-    /// The datagrams in the first `filled` buffers.
-    pub(super) fn datagrams(&self, filled: usize) -> impl Iterator<Item = Received<'_>> {
-        self.metas[..filled].iter().zip(&self.buffers).flat_map(|(meta, buffer)| {
-            let empty = (meta.len == 0).then_some(&[][..]);
-            let full = buffer[..meta.len].chunks(meta.stride.max(1));
-            full.chain(empty).map(|bytes| Received { remote: meta.addr, local: meta.dst_ip, bytes })
+    /// What is in the first `filled` buffers.
+    pub(super) fn trains(&self, filled: usize) -> impl Iterator<Item = Train<'_>> {
+        self.metas[..filled].iter().zip(&self.buffers).map(|(meta, buffer)| Train {
+            remote: meta.addr,
+            local: meta.dst_ip,
+            bytes: &buffer[..meta.len],
+            stride: meta.stride.max(1),
         })
     }
+}
+
+impl<'b> Train<'b> {
+    /// One by one.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let empty = self.bytes.is_empty().then_some(&[][..]);
+        self.bytes.chunks(self.stride).chain(empty)
+    }
+}
+
+fn packet_info_v4(source: Ipv4Addr) -> in_pktinfo {
+    in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
+        ipi_addr: in_addr { s_addr: 0 },
+    }
+}
+
+fn packet_info_v6(source: Ipv6Addr) -> in6_pktinfo {
+    in6_pktinfo { ipi6_ifindex: 0, ipi6_addr: in6_addr { s6_addr: source.octets() } }
+}
+
+/// quinn-udp has the kernel tell of every datagram how it was marked, and to which address it came:
+/// nobody here asks for the one, nor for the other where there is only one address.
+fn say_less(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
+    if local.is_ipv4() {
+        set_ip_recvtos(socket, false)?;
+        if !local.ip().is_unspecified() {
+            setsockopt(socket, sockopt::Ipv4PacketInfo, &false)?;
+        }
+    } else {
+        set_ipv6_recvtclass(socket, false)?;
+        if !local.ip().is_unspecified() {
+            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false)?;
+        }
+    }
+    Ok(())
 }
 
 /// quinn-udp forbids fragments, as QUIC must. A relay passes whole datagrams on, whatever the
@@ -202,14 +257,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_address_that_the_kernel_refuses_does_not_cost_segmentation() {
-        let address = free_address("0.0.0.0:0".parse().unwrap()).unwrap();
-        let socket = BatchSocket::bind(address).unwrap().0;
-        let (to, before) = (SocketAddr::from(([127, 0, 0, 1], 9)), socket.segments());
-        for nobodys in ["45.9.9.9", "255.255.255.255"] {
-            assert!(socket.send(to, Some(nobodys.parse().unwrap()), b"reply", None).is_err(), "{nobodys}");
-            assert_eq!(socket.segments(), before);
+    fn a_reply_leaves_from_the_address_it_is_told() {
+        let (socket, peer) = (BatchSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap().0, peer());
+        let source = "127.0.0.77".parse().unwrap();
+        socket.send(peer.local_addr().unwrap(), Some(source), &[IoSlice::new(b"reply")], None).unwrap();
+        assert_eq!(peer.recv_from(&mut [0; 9]).unwrap().1, SocketAddr::new(source, socket.local().port()));
+    }
+
+    #[test]
+    fn a_run_arrives_as_the_datagrams_it_was_made_of() {
+        for bind in ["0.0.0.0:0", "[::]:0", "127.0.0.1:0"] {
+            let (socket, peer) = (BatchSocket::bind(bind.parse().unwrap()).unwrap().0, peer());
+            let parts = [&b"abc"[..], b"de", b"fghij", b"k"].map(IoSlice::new);
+            socket.send(peer.local_addr().unwrap(), None, &parts, Some(5)).unwrap();
+            let mut buffer = [0; 9];
+            let got = [0; 3].map(|_| peer.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap());
+            assert_eq!(got, [b"abcde".to_vec(), b"fghij".to_vec(), b"k".to_vec()]);
         }
+    }
+
+    fn peer() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
     #[test]
@@ -219,7 +287,8 @@ mod tests {
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
         forbid_fragments(&socket.io, true).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DO);
-        socket.send_unfragmented(SocketAddr::from(([127, 0, 0, 1], 9)), b"whole").unwrap();
+        let whole = [IoSlice::new(b"whole")];
+        socket.send_unfragmented(SocketAddr::from(([127, 0, 0, 1], 9)), &whole).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
     }
 
@@ -230,7 +299,8 @@ mod tests {
         peer.send_to(b"", socket.local()).unwrap();
         let mut batch = Batch::new();
         let filled = (0..).map(|_| socket.receive(&mut batch).unwrap()).find(|filled| *filled > 0).unwrap();
-        let lengths: Vec<usize> = batch.datagrams(filled).map(|datagram| datagram.bytes.len()).collect();
-        assert_eq!(lengths, [0]);
+        let lengths: Vec<Vec<usize>> =
+            batch.trains(filled).map(|train| train.datagrams().map(<[u8]>::len).collect()).collect();
+        assert_eq!(lengths, [[0]]);
     }
 }

@@ -4,7 +4,7 @@
 //! server, then what has gathered goes out.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
 use super::framing::{Next, next};
-use super::outbox::{Leave, Outbox, Route, Run};
+use super::outbox::{Leave, Outbox, Outgoing, Route};
 use super::poll::{Poll, Source};
 use super::port::Ports;
 use super::stream::{Brought, Stream};
@@ -50,7 +50,8 @@ pub(super) struct Worker {
     unread: VecDeque<Source>,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
-    outbox: Outbox,
+    /// An outbox between two batches.
+    spare: Outbox<'static>,
     inbox: UnboundedReceiver<Note>,
     others: Inboxes,
     bind: Families<IpAddr>,
@@ -81,7 +82,7 @@ impl Worker {
             unread: VecDeque::new(),
             ports: Ports::default(),
             streams: HashMap::new(),
-            outbox: Outbox::default(),
+            spare: Outbox::default(),
             inbox: seed.inbox,
             others: seed.others,
             bind: seed.bind,
@@ -165,31 +166,37 @@ impl Worker {
     }
 
     fn take_from_clients(&mut self, bound: SocketAddr, batch: &Batch, filled: usize) {
-        let now = Now::read();
-        for datagram in batch.datagrams(filled) {
-            let local = datagram.local.unwrap_or(bound.ip());
+        let (now, mut outbox) = (Now::read(), self.outbox());
+        for train in batch.trains(filled) {
+            let local = train.local.unwrap_or(bound.ip());
             if !can_answer_from(local) {
                 continue;
             }
-            let client =
-                ClientAddr::new(Transport::Udp, datagram.remote, SocketAddr::new(local, bound.port()));
-            if let Some(delivery) = self.server.handle(client, datagram.bytes, now) {
-                self.deliver(delivery);
+            let local = SocketAddr::new(local, bound.port());
+            let client = ClientAddr::new(Transport::Udp, train.remote, local);
+            for datagram in train.datagrams() {
+                if let Some(delivery) = self.server.handle(client, datagram, now) {
+                    self.deliver(&mut outbox, delivery);
+                }
             }
         }
+        self.flush(outbox);
     }
 
     fn take_from_peers(&mut self, relayed: RelayedAddr, batch: &Batch, filled: usize) {
-        let now = Instant::now();
-        for datagram in batch.datagrams(filled) {
-            let peer = PeerAddr::new(datagram.remote);
-            if let Some(delivery) = self.server.handle_peer(relayed, peer, datagram.bytes, now) {
-                self.deliver(delivery);
+        let (now, mut outbox) = (Instant::now(), self.outbox());
+        for train in batch.trains(filled) {
+            let peer = PeerAddr::new(train.remote);
+            for datagram in train.datagrams() {
+                if let Some(delivery) = self.server.handle_peer(relayed, peer, datagram, now) {
+                    self.deliver(&mut outbox, delivery);
+                }
             }
         }
+        self.flush(outbox);
     }
 
-    /// Does what the server wants done, then sends what has gathered.
+    /// Does what the server wants done.
     fn act(&mut self) {
         while let Some(action) = self.server.poll_action() {
             match action {
@@ -198,35 +205,31 @@ impl Worker {
                     let opened = self.ports.open(relayed, &self.bind, &self.poll);
                     self.server.port_opened(relayed, opened, Instant::now());
                 }
-                Action::ClosePort(relayed) => {
-                    // What is on its way out of it leaves first.
-                    self.flush();
-                    self.ports.close(relayed);
-                }
+                Action::ClosePort(relayed) => self.ports.close(relayed),
                 Action::Evict { worker: other, client } => self.others.tell(other, Note::Evict(client)),
                 Action::Opened { client, relayed } => self.opened(client, &relayed),
                 Action::Closed { client, end } => self.closed(client, end),
             }
         }
-        self.flush();
     }
 
-    fn deliver(&mut self, delivery: Delivery<'_>) {
+    fn deliver<'p>(&self, outbox: &mut Outbox<'p>, delivery: Delivery<'p>) {
         match delivery {
             Delivery::Client { to, head, payload, .. } if to.transport == Transport::Udp => {
-                self.outbox.push(route(to), &head, payload);
+                outbox.push(route(to), head, payload);
             }
             Delivery::Client { to, worker, head, payload } => self.stream_to(to, worker, &head, payload),
             Delivery::Peer { from, to, payload, dont_fragment } => {
                 let leave = Leave::Port(from, dont_fragment);
-                self.outbox.push_whole(Route { to: to.0, leave }, payload);
+                outbox.push(Route { to: to.0, leave }, Head::default(), payload);
             }
         }
     }
 
-    fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
+    fn reply(&self, to: ClientAddr, bytes: Vec<u8>) {
         if to.transport == Transport::Udp {
-            self.outbox.push_whole(route(to), &bytes);
+            let parts = [IoSlice::new(&bytes)];
+            self.send(&Outgoing::single(route(to), &parts));
         } else if let Some(stream) = self.streams.get(&to) {
             stream.send(bytes.into());
         }
@@ -243,29 +246,38 @@ impl Worker {
 
     /// Messages of a stream, as if each were a datagram.
     fn brought(&mut self, brought: &Brought) {
-        let now = Now::read();
+        let (now, mut outbox) = (Now::read(), self.outbox());
         let mut rest = &brought.messages[..];
         while let Next::Message(length) = next(rest) {
             let (message, others) = rest.split_at(length);
             let delivery = self.server.handle(brought.client, message, now);
-            delivery.into_iter().for_each(|delivery| self.deliver(delivery));
+            delivery.into_iter().for_each(|delivery| self.deliver(&mut outbox, delivery));
             rest = others;
         }
+        self.flush(outbox);
     }
 
-    /// Sends what has gathered. What cannot be sent costs its packets, nothing else.
-    fn flush(&mut self) {
-        let Self { outbox, sockets, ports, .. } = self;
-        outbox.drain(|run| {
-            let socket = match run.route.leave {
-                Leave::Turn(source) => sockets.iter().find(|socket| socket.serves(source)),
-                Leave::Port(relayed, _) => ports.of(relayed),
-            };
-            match socket {
-                Some(socket) => send(socket, run),
-                None => debug!("no socket for a packet's source address"),
-            }
-        });
+    /// An empty one, in memory that was used before.
+    fn outbox<'p>(&mut self) -> Outbox<'p> {
+        std::mem::take(&mut self.spare).renewed()
+    }
+
+    /// Sends what has gathered.
+    fn flush(&mut self, mut outbox: Outbox<'_>) {
+        outbox.drain(|run| self.send(run));
+        self.spare = outbox.renewed();
+    }
+
+    /// What cannot be sent costs its packets, nothing else.
+    fn send(&self, run: &Outgoing<'_>) {
+        let socket = match run.route.leave {
+            Leave::Turn(source) => self.sockets.iter().find(|socket| socket.serves(source)),
+            Leave::Port(relayed, _) => self.ports.of(relayed),
+        };
+        match socket {
+            Some(socket) => send(socket, run),
+            None => debug!("no socket for a packet's source address"),
+        }
     }
 
     /// Takes in what has come, so that a packet is judged by all news sent before it.
@@ -341,27 +353,29 @@ fn can_answer_from(local: IpAddr) -> bool {
 
 /// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
 /// the run goes out packet by packet.
-fn send(socket: &BatchSocket, run: &Run) {
-    let source = match run.route.leave {
-        Leave::Turn(source) => Some(source),
+fn send(socket: &BatchSocket, run: &Outgoing<'_>) {
+    let (to, source) = match run.route.leave {
+        Leave::Turn(source) => (run.route.to, Some(source)),
+        Leave::Port(_, false) => (run.route.to, None),
         Leave::Port(_, true) => {
             return run.packets().for_each(|packet| report(socket.send_unfragmented(run.route.to, packet)));
         }
-        Leave::Port(_, false) => None,
     };
-    let Some(segment) = run.segments() else {
-        return report(socket.send(run.route.to, source, &run.bytes, None));
-    };
-    if socket.segments() > 1 {
-        match socket.send(run.route.to, source, &run.bytes, Some(segment)) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => report(Err(error)),
-            _ => return,
+    if run.segment.is_none() || socket.segments() {
+        match socket.send(to, source, run.parts, run.segment) {
+            Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {}
+            sent => return report(sent),
         }
     }
-    let sent: Vec<_> = run.packets().map(|packet| socket.send(run.route.to, source, packet, None)).collect();
-    if sent.iter().all(Result::is_err) && socket.segments() == 1 {
-        // It was not segmentation that the kernel refused.
-        report(socket.restore_segments());
+    let mut sent = 0;
+    for packet in run.packets() {
+        let outcome = socket.send(to, source, packet, None);
+        sent += usize::from(outcome.is_ok());
+        report(outcome);
+    }
+    if sent > 0 && socket.segments() {
+        // It was segmentation that the kernel refused, and not the packets.
+        socket.give_up_segments();
     }
 }
 

@@ -102,6 +102,13 @@ pub fn parse_send_indication(bytes: &[u8]) -> Option<SendIndication<'_>> {
     Some(SendIndication { peer: PeerAddr::new(peer?), payload: payload?, dont_fragment })
 }
 
+impl Default for Head {
+    /// No head at all: the payload goes as it is.
+    fn default() -> Self {
+        Self { bytes: [0; Self::CAPACITY], length: 0, padded: false }
+    }
+}
+
 impl Head {
     const CAPACITY: usize = 48;
 
