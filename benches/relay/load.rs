@@ -32,7 +32,7 @@ enum End {
 /// Packets under way at saturation: enough to keep a server busy, few enough for its buffers.
 const UNDER_WAY: u64 = 1024;
 /// A saturating load whose packets were lost begins anew after this.
-const GIVEN_UP: Duration = Duration::from_millis(20);
+const GIVEN_UP: Duration = Duration::from_millis(100);
 /// After the last packet was sent.
 const DRAIN: Duration = Duration::from_millis(150);
 /// First byte of a payload: neither STUN, nor ChannelData, nor a floor's mark.
@@ -195,11 +195,12 @@ impl Flows {
         epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&none)).unwrap();
         let Self { ends, basket, epoch, .. } = self;
         for event in &events {
+            let now = epoch.elapsed().as_nanos() as u64;
             ends[event.data.u64() as usize].wire().drain(basket, |packet| {
                 let body = payload(packet);
                 if body.first() == Some(&MARK) && body.len() >= STAMP {
                     let sent = u64::from_be_bytes(body[8..STAMP].try_into().unwrap());
-                    let delay = (epoch.elapsed().as_nanos() as u64).saturating_sub(sent);
+                    let delay = now.saturating_sub(sent);
                     sample.received += 1;
                     sample.delays.push(delay.min(u64::from(u32::MAX)) as u32);
                 }

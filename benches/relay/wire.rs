@@ -116,8 +116,7 @@ impl AsFd for Wire {
 impl Datagrams {
     pub fn open(from: &str, to: Option<SocketAddr>) -> Self {
         let socket = UdpSocket::bind((from, 0)).unwrap();
-        let plain = socket2::SockRef::from(&socket);
-        let _ = (plain.set_recv_buffer_size(BUFFER), plain.set_send_buffer_size(BUFFER));
+        widen(&socket);
         let remote = to.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9)));
         if to.is_some() {
             socket.connect(remote).unwrap();
@@ -284,6 +283,12 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Gives a socket as large buffers as the kernel grants.
+pub fn widen(socket: &UdpSocket) {
+    let plain = socket2::SockRef::from(socket);
+    let _ = (plain.set_recv_buffer_size(BUFFER), plain.set_send_buffer_size(BUFFER));
 }
 
 /// Allows as many open sockets as the kernel lets us.
