@@ -120,16 +120,20 @@ fn binding(house: &House) -> (f64, f64) {
 fn idle(one: &Contestant, scope: Scope, many: usize) -> (f64, f64) {
     let house = House::open(one, scope, &[]);
     // What is lazily made is made before.
-    fill(&house, scope, 16);
+    let first = fill(&house, scope, 16);
     let (own, kernel) = (resident(house.pid), slab());
-    fill(&house, scope, many);
+    let guests = fill(&house, scope, many);
+    let own_after = resident(house.pid);
+    // Their own sockets are in the kernel's slab as well.
+    drop((first, guests));
     let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / many as f64;
-    (each(resident(house.pid), own), each(slab(), kernel))
+    (each(own_after, own), each(slab(), kernel))
 }
 
-/// Allocations with a permission and a channel, whose clients say no more.
-fn fill(house: &House, scope: Scope, count: usize) {
-    let mut basket = Basket::new();
+/// Allocations with a permission and a channel, whose clients say no more. Their ports must not be
+/// anybody else's while the allocations live.
+fn fill(house: &House, scope: Scope, count: usize) -> Vec<Guest> {
+    let (mut basket, mut all) = (Basket::new(), Vec::with_capacity(count));
     for pair in 0..count / 2 {
         let room = format!("idle{pair}");
         let mut guests = [0, 1].map(|_| Guest::open(dial(Way::Udp, house), &room, &mut basket));
@@ -138,17 +142,18 @@ fn fill(house: &House, scope: Scope, count: usize) {
             let peer = if scope == Scope::Room { relayed[1 - at] } else { ([127, 0, 0, 1], 9).into() };
             guest.bind(peer, &mut basket);
         }
+        all.extend(guests);
     }
+    all
 }
 
 fn crowd(one: &Contestant, many: usize, add: &mut impl FnMut(&str, f64)) {
     let house = House::open(one, Scope::Room, &[]);
     let mut flows = Flows::open(Load { path: Path::Room, ..disturbed() }, &house, one);
-    let mut filled = 0;
+    let mut silent = Vec::new();
     let mut first = f64::NAN;
     for count in [0, many / 10, many] {
-        fill(&house, Scope::Room, count - filled);
-        filled = count;
+        silent.extend(fill(&house, Scope::Room, count - silent.len()));
         let cost = flows.measure(house.pid, 1.0).cost();
         if count == 0 {
             first = cost;
