@@ -9,9 +9,9 @@ const COOKIE = Buffer.from('2112a442', 'hex');
 export const METHOD = { binding: 0x001, allocate: 0x003, refresh: 0x004, permission: 0x008, bind: 0x009 };
 export const ATTRIBUTE = {
   username: 0x0006, integrity: 0x0008, error: 0x0009, channel: 0x000c, lifetime: 0x000d, peer: 0x0012,
-  realm: 0x0014, nonce: 0x0015, relayed: 0x0016, family: 0x0017, transport: 0x0019,
+  realm: 0x0014, nonce: 0x0015, relayed: 0x0016, family: 0x0017, transport: 0x0019, additionalFamily: 0x8000,
 };
-const SUCCESS = 0x100;
+const CLASS = 0x110;
 const ERROR = 0x110;
 
 /** A transaction's name. */
@@ -29,18 +29,18 @@ export function request(method, id, attributes, key) {
 /** A long-term credential's key. */
 export const longTermKey = (username, realm, password) => createHash('md5').update(`${username}:${realm}:${password}`).digest();
 
-/** A response: whose, which error (0 for a success), and its attributes by type. */
+/** A response: whose, which error (0 for a success), and all attributes of a type. */
 export function response(bytes) {
-  const attributes = new Map();
+  const attributes = [];
   for (let at = 20; at + 4 <= bytes.length;) {
     const length = bytes.readUInt16BE(at + 2);
-    attributes.set(bytes.readUInt16BE(at), bytes.subarray(at + 4, at + 4 + length));
+    attributes.push([bytes.readUInt16BE(at), bytes.subarray(at + 4, at + 4 + length)]);
     at += 4 + length + padding(length);
   }
-  const kind = bytes.readUInt16BE(0) & ERROR;
-  const code = attributes.get(ATTRIBUTE.error);
-  const error = kind === SUCCESS ? 0 : code[2] * 100 + code[3];
-  return { id: bytes.subarray(8, 20), error, attributes };
+  const all = (type) => attributes.filter(([one]) => one === type).map(([, value]) => value);
+  const [code] = all(ATTRIBUTE.error);
+  const failed = (bytes.readUInt16BE(0) & CLASS) === ERROR;
+  return { id: bytes.subarray(8, 20), error: failed ? code[2] * 100 + code[3] : 0, all };
 }
 
 /** What goes into an XOR-…-ADDRESS. IPv6 addresses are masked with the transaction too, hence `id`. */

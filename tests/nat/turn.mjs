@@ -11,6 +11,7 @@ import { ATTRIBUTE, longTermKey, maskedAddress, METHOD, number, request, respons
 const RTO = 500;
 const TRIES = 5;
 const UDP = Buffer.from([17, 0, 0, 0]);
+const FAMILY = { 4: Buffer.from([1, 0, 0, 0]), 6: Buffer.from([2, 0, 0, 0]) };
 const MEGABYTE = 1 << 20;
 
 /** A client of the server `{ address, port }`. `heard` is called with every channel's data. */
@@ -22,6 +23,7 @@ export async function makeTurnClient({ address, port }, { username, credential }
   const asked = new Map();
   const rounds = new Map();
   let auth = { attributes: [] };
+  let echoes = false;
 
   socket.on('message', (bytes) => {
     if (bytes[0] >= 0x40) return data(bytes.readUInt16BE(0), bytes.subarray(4, 4 + bytes.readUInt16BE(2)));
@@ -31,6 +33,7 @@ export async function makeTurnClient({ address, port }, { username, credential }
 
   function data(channel, payload) {
     heard(channel, payload);
+    if (echoes) return send(channel, payload);
     rounds.get(payload.readUInt32BE(0))?.(payload.readUInt32BE(4));
   }
 
@@ -52,7 +55,7 @@ export async function makeTurnClient({ address, port }, { username, credential }
       const answer = await transact(method, attributes);
       if (answer.error === 0) return answer;
       if (tries === 2 || ![401, 438].includes(answer.error)) throw new Error(`${method}: error ${answer.error}`);
-      const [realm, nonce] = [answer.attributes.get(ATTRIBUTE.realm), answer.attributes.get(ATTRIBUTE.nonce)];
+      const [[realm], [nonce]] = [answer.all(ATTRIBUTE.realm), answer.all(ATTRIBUTE.nonce)];
       auth = {
         attributes: [[ATTRIBUTE.username, Buffer.from(username)], [ATTRIBUTE.realm, realm], [ATTRIBUTE.nonce, nonce]],
         key: longTermKey(username, realm, credential),
@@ -72,9 +75,15 @@ export async function makeTurnClient({ address, port }, { username, credential }
 
     /** Opens the allocation, of family 4 or 6; gives the relayed address. */
     async allocate(family = 4) {
-      const wanted = Buffer.from([family === 4 ? 1 : 2, 0, 0, 0]);
-      const { id, attributes } = await ask(METHOD.allocate, () => [[ATTRIBUTE.transport, UDP], [ATTRIBUTE.family, wanted]]);
-      return unmaskedAddress(attributes.get(ATTRIBUTE.relayed), id);
+      const { id, all } = await ask(METHOD.allocate, () => [[ATTRIBUTE.transport, UDP], [ATTRIBUTE.family, FAMILY[family]]]);
+      return unmaskedAddress(all(ATTRIBUTE.relayed)[0], id);
+    },
+
+    /** Opens one of both families; gives the relayed addresses by family. */
+    async allocateBoth() {
+      const { id, all } = await ask(METHOD.allocate, () => [[ATTRIBUTE.transport, UDP], [ATTRIBUTE.additionalFamily, FAMILY[6]]]);
+      const relayed = all(ATTRIBUTE.relayed).map((value) => unmaskedAddress(value, id));
+      return Object.fromEntries(relayed.map((one) => [isIPv4(one.address) ? 4 : 6, one]));
     },
 
     /** Binds the channel, which installs the permission as well. */
@@ -83,8 +92,15 @@ export async function makeTurnClient({ address, port }, { username, credential }
       await ask(METHOD.bind, (id) => [[ATTRIBUTE.channel, named], [ATTRIBUTE.peer, maskedAddress(peer, id)]]);
     },
 
-    async refresh(seconds = 600) {
-      await ask(METHOD.refresh, () => [[ATTRIBUTE.lifetime, number(seconds)]]);
+    /** Of the whole allocation, or of one family; 0 seconds end it. */
+    async refresh(seconds = 600, family) {
+      const only = family ? [[ATTRIBUTE.family, FAMILY[family]]] : [];
+      await ask(METHOD.refresh, () => [[ATTRIBUTE.lifetime, number(seconds)], ...only]);
+    },
+
+    /** From now on sends back whatever it hears. */
+    echo() {
+      echoes = true;
     },
 
     /** Sends `count` datagrams, 5 ms apart; how many different ones were echoed until `patience` ms later. */
