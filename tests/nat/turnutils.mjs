@@ -1,6 +1,5 @@
 // coturn's own client programs, run on a host of the small internet, and what they said.
 
-import assert from 'node:assert/strict';
 import { run } from '../browser/lib/work.mjs';
 import { on } from './world.mjs';
 
@@ -14,30 +13,27 @@ export async function reflexiveAddress(host, server) {
 }
 
 /**
- * Two clients send sixty small messages each; gives how many were lost and the whole output. Throws with the
- * output when the program gives up.
+ * Two clients send sixty small messages each, and all come back; throws with the output where not. By TLS it
+ * may take more than one try: the program reads a TLS record and looks at its first message only, and on a
+ * busy machine the box has more than one to send.
  */
-export async function exchange(host, server, credentials, ...flags) {
-  const { code, said } = await attempt(host, server, credentials, ...flags);
-  if (code !== 0) throw new Error(`turnutils_uclient ${flags.join(' ')}: ended with ${code}\n${said}`);
-  const lost = /Total lost packets (\d+)/.exec(said);
-  const sent = /tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g;
-  const [, out, back] = [...said.matchAll(sent)].at(-1) ?? [];
-  return { lost: lost ? Number(lost[1]) : NaN, sent: Number(out), received: Number(back), said };
+export async function exchangeWhole(host, server, credentials, ...flags) {
+  for (let tries = flags.includes('-S') ? 3 : 1; ; tries -= 1) {
+    const { lost, sent, received, said } = await exchange(host, server, credentials, ...flags);
+    if (lost === 0 && sent > 0 && received === sent) return;
+    if (tries === 1) throw new Error(`turnutils_uclient ${flags.join(' ')} lost ${lost}\n${said}`);
+  }
 }
 
-/** The same over UDP, TCP and TLS at once: everything comes back. */
+/** And over UDP, TCP and TLS at once. */
 export async function exchangesEverywhere(host, server, credentials, ca, ...flags) {
-  const ways = { UDP: ['-p', '3478'], TCP: ['-p', '3478', '-t'], TLS: ['-p', '5349', '-t', '-S', '-E', ca] };
-  await Promise.all(Object.entries(ways).map(async ([way, itsFlags]) => {
-    const { lost, sent, received, said } = await exchange(host, server, credentials, ...itsFlags, ...flags);
-    assert.ok(lost === 0 && sent > 0 && received === sent, `${way}: ${said}`);
-  }));
+  const ways = [['-p', '3478'], ['-p', '3478', '-t'], ['-p', '5349', '-t', '-S', '-E', ca]];
+  await Promise.all(ways.map((way) => exchangeWhole(host, server, credentials, ...way, ...flags)));
 }
 
 /**
- * How the program ends, whatever it does: its exit code (null when it never ended)
- * and its output. It says 255 for whatever it gives up for, so the output tells what that was.
+ * How the program ends, whatever it does: its exit code (null when it never ended) and its output. It says 255
+ * for whatever it gives up for, so the output tells what that was.
  */
 export async function attempt(host, server, { username, credential }, ...flags) {
   const words = [UCLIENT, '-u', username, '-w', credential, '-n', '60', '-m', '2', '-l', '160', ...flags, server];
@@ -59,6 +55,16 @@ export async function attempt(host, server, { username, credential }, ...flags) 
 export async function asksForBothFamilies(host, server, credentials) {
   const { said } = await attempt(host, server, credentials, '-p', '3478', '-y', '-Z', '-x', '-n', '1');
   return !/relay addr cannot be received/.test(said);
+}
+
+/** How many messages were lost, and the whole output; throws with that when the program gives up. */
+async function exchange(host, server, credentials, ...flags) {
+  const { code, said } = await attempt(host, server, credentials, ...flags);
+  if (code !== 0) throw new Error(`turnutils_uclient ${flags.join(' ')}: ended with ${code}\n${said}`);
+  const lost = /Total lost packets (\d+)/.exec(said);
+  const sent = /tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/g;
+  const [, out, back] = [...said.matchAll(sent)].at(-1) ?? [];
+  return { lost: lost ? Number(lost[1]) : NaN, sent: Number(out), received: Number(back), said };
 }
 
 function line(host, words) {
