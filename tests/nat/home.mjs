@@ -1,22 +1,24 @@
-// A program: one person's seat, driven by JSON lines. It is started inside the namespace of a home, so that
-// the browser and whoever steers it are both there.
+// A program: something that lives on one host and is driven by JSON lines. It is started inside the
+// namespace of that host, so that the thing (a person's browser, a TURN client) and whoever steers it are
+// both there. `node home.mjs MODULE MAKER`:
 //
-//   in:  {"id":1,"method":"make","args":["firefox",{…}]} and then any method of a seat
+//   in:  {"id":1,"method":"make","args":[…]} and then any method of what MAKER of MODULE made
 //   out: {"id":1,"result":…} or {"id":1,"error":"…"}
 
 import { createInterface } from 'node:readline';
-import { makeSeat } from '../browser/lib/seat.mjs';
 
-let seat;
+const [module, maker] = process.argv.slice(2);
+const make = (await import(module))[maker];
+let inmate;
 const answer = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function obey({ id, method, args }) {
   try {
     if (method === 'make') {
-      seat = await makeSeat(...args);
+      inmate = await make(...args);
       return answer({ id });
     }
-    answer({ id, result: await seat[method](...args) });
+    answer({ id, result: await inmate[method](...args) });
   } catch (error) {
     answer({ id, error: error.message });
   }
@@ -24,4 +26,4 @@ async function obey({ id, method, args }) {
 
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => obey(JSON.parse(line)));
-lines.on('close', () => Promise.resolve(seat?.close()).finally(() => process.exit(0)));
+lines.on('close', () => Promise.resolve(inmate?.close()).finally(() => process.exit(0)));

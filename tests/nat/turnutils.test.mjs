@@ -1,11 +1,12 @@
 // coturn's own clients as a second opinion on the relay: they find their address, and two of them exchange
-// messages through it over every transport without losing one.
+// messages through it over every transport without losing one; what must be refused is, and for the right reason.
 
 import assert from 'node:assert/strict';
 import { setWorldStage } from './world.mjs';
-import { exchange, reflexiveAddress } from './turnutils.mjs';
+import { asksForBothFamilies, attempt, exchangesEverywhere, exchangeWhole, reflexiveAddress } from './turnutils.mjs';
 
 const stage = await setWorldStage('nat-turnutils');
+const BOX = '45.0.0.10';
 const tls = ['-t', '-S', '-E', stage.authority.ca];
 
 stage.scene('a client behind a translator learns the address that the world sees', async () => {
@@ -23,8 +24,50 @@ for (const [words, host, server, flags] of [
 ]) {
   stage.scene(`two clients exchange messages relay to relay ${words}`, async (context) => {
     if (flags.includes('-t') && !stage.box.streams) return context.skip('this box relays for UDP clients only');
-    const { lost, sent, received, said } = await exchange(host, server, await stage.box.credentials(), '-y', ...flags);
-    assert.equal(lost, 0, said);
-    assert.ok(sent > 0 && received === sent, said);
+    await exchangeWhole(host, server, await stage.box.credentials(), '-y', ...flags);
   });
 }
+
+for (const [words, ...flags] of [
+  ['IPv4 addresses asked for by name', '-X'],
+  ['IPv6 addresses, though they come by IPv4,', '-x'],
+  ['the IPv4 addresses of double allocations', '-Z'],
+  ['the IPv6 addresses of double allocations', '-Z', '-x'],
+]) {
+  stage.scene(`clients by UDP, TCP and TLS exchange messages between ${words}`, async (context) => {
+    const credentials = await stage.box.credentials();
+    if (flags.includes('-Z') && !(await asksForBothFamilies('a1', BOX, credentials))) {
+      return context.skip('this turnutils_uclient asks for the second address in the words of a draft');
+    }
+    await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y', ...flags);
+  });
+}
+
+for (const [words, flags, reason] of [
+  ['a wrong password', ['-y', '-w', 'wrong'], /Cannot complete Allocation/],
+  ['a user nobody has heard of', ['-y', '-u', '4102444800:nobody'], /Cannot complete Allocation/],
+  ['a channel to a stranger', ['-e', '45.0.0.1'], /channel bind: error 403/],
+  ['a permission for a stranger', ['-e', '45.0.0.1', '-s'], /create permission error 403/],
+  ['a TCP connection to a peer', ['-y', '-T'], /error 442/],
+]) {
+  stage.scene(`${words} is refused`, async () => {
+    const { code, said } = await attempt('a1', BOX, await stage.box.credentials(), '-p', '3478', ...flags);
+    assert.equal(code, 255, said);
+    assert.match(said, reason);
+    assert.doesNotMatch(said, /tot_recv_msgs=[1-9]/);
+  });
+}
+
+stage.scene('clients that spoil one message in ten harm nobody but themselves', async () => {
+  const credentials = await stage.box.credentials();
+  const spoilt = [['-t'], ['-s'], []].map((flags) => attempt('a2', BOX, credentials, '-p', '3478', '-y', '-R', ...flags));
+  // Beside them, and again when they have gone.
+  await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y');
+  const ends = await Promise.all(spoilt);
+  for (const { code, said } of ends) {
+    const lost = Number(/Total lost packets (\d+)/.exec(said)?.[1] ?? NaN);
+    assert.ok(code !== 0 || lost > 0, `nothing was spoilt: ${said}`);
+  }
+  await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y');
+  assert.doesNotMatch(await stage.box.log(), /panic|ERROR/);
+});
