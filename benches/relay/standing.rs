@@ -1,6 +1,7 @@
 //! What it costs to have clients: to let one in, to keep ten thousand, to answer a Binding, and
 //! whether those who are silent slow the others down.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::cases::{Load, Path, disturbed};
@@ -139,12 +140,19 @@ fn fill(house: &House, scope: Scope, count: usize) -> Vec<Guest> {
         let mut guests = [0, 1].map(|_| Guest::open(dial(Way::Udp, house), &room, &mut basket));
         let relayed = guests.each_ref().map(|guest| guest.relayed);
         for (at, guest) in guests.iter_mut().enumerate() {
-            let peer = if scope == Scope::Room { relayed[1 - at] } else { ([127, 0, 0, 1], 9).into() };
+            let peer = if scope == Scope::Room { relayed[1 - at] } else { absent(guest.wire.local().port()) };
             guest.bind(peer, &mut basket);
         }
         all.extend(guests);
     }
     all
+}
+
+/// Somebody for each client, and nobody there: a relay that multiplexes its peers tells clients apart
+/// by them.
+fn absent(client: u16) -> SocketAddr {
+    let [high, low] = client.to_be_bytes();
+    ([127, 2, high, low], 40_000).into()
 }
 
 fn crowd(one: &Contestant, many: usize, add: &mut impl FnMut(&str, f64)) {
