@@ -48,6 +48,8 @@ struct Worker {
     sockets: Vec<Rc<BatchSocket>>,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
+    /// Handled, but perhaps not yet answered.
+    handled: Vec<Brought>,
     outbox: Outbox,
     inbox: UnboundedReceiver<Note>,
     others: Inboxes,
@@ -100,6 +102,7 @@ impl Shared {
             sockets: sockets.collect::<io::Result<_>>()?,
             ports: Ports::default(),
             streams: HashMap::new(),
+            handled: Vec::new(),
             outbox: Outbox::default(),
             inbox: seed.inbox,
             others: seed.others,
@@ -203,6 +206,7 @@ impl Shared {
                 Action::Closed { client, end } => worker.closed(client, end),
             }
         }
+        worker.handled.clear();
         worker.flush();
     }
 
@@ -306,7 +310,10 @@ impl Worker {
             Note::StreamOpened(client, stream) => {
                 self.streams.insert(client, stream);
             }
-            Note::Stream(brought) => self.brought(&brought),
+            Note::Stream(brought) => {
+                self.brought(&brought);
+                self.handled.push(brought);
+            }
             Note::StreamClosed(client) => {
                 self.streams.remove(&client);
                 self.server.disconnected(&client);
