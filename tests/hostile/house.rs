@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -23,6 +23,8 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 pub struct House {
     pub turn: SocketAddr,
     pub https: SocketAddr,
+    /// Whether it is built for speed.
+    pub release: bool,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     config: Arc<ClientConfig>,
@@ -42,12 +44,24 @@ static TURN: Mutex<()> = Mutex::new(());
 
 impl House {
     pub fn open() -> Self {
+        Self::with(&[], None)
+    }
+
+    /// With further settings, and at most so many descriptors.
+    pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let place = tempfile::tempdir().unwrap();
         let (turn_at, https) = (free_address(), free_address());
-        let mut child = Command::new(program())
+        let program = program();
+        let release = program.to_string_lossy().contains("release");
+        let mut command = match descriptors {
+            None => Command::new(&program),
+            Some(most) => limited(&program, most),
+        };
+        let mut child = command
             .args(["--listen", "127.0.0.1", "--http-port", "0", "--static-auth-secret", SECRET])
             .args(["--turn-port", &turn_at.port().to_string(), "--https-port", &https.port().to_string()])
+            .args(settings)
             .args(["--log", "info", "--state-dir"])
             .arg(place.path())
             .env_clear()
@@ -73,7 +87,7 @@ impl House {
         assert!(said.contains("is up"), "{said:?}: {:?}", lines.lock().unwrap());
         listening.recv_timeout(PATIENCE).unwrap();
         let config = trusting(&place.path().join("self-signed.pem"));
-        Self { turn: turn_at, https, child, lines, config, _place: place, _turn: turn }
+        Self { turn: turn_at, https, release, child, lines, config, _place: place, _turn: turn }
     }
 
     pub fn figures(&self) -> Figures {
@@ -82,6 +96,20 @@ impl House {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident_kib = line.trim().trim_end_matches(" kB").parse().unwrap();
         Figures { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
+    }
+
+    /// Processor time it has taken so far, of all its threads.
+    pub fn worked(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // User and system, in hundredths of a second.
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
+    /// Whether a line has been logged that says this.
+    pub fn has_said(&self, what: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(what))
     }
 
     /// Lines logged so far.
@@ -145,6 +173,12 @@ fn program() -> PathBuf {
     };
     println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
     program
+}
+
+fn limited(program: &Path, descriptors: usize) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string()]).arg(program);
+    command
 }
 
 fn newest(place: &Path) -> SystemTime {

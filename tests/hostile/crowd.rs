@@ -1,0 +1,100 @@
+//! A million strangers who ask for an allocation, each from an address and port of its own.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quinn_udp::{Transmit, UdpSocketState};
+use stun::message as wire;
+
+use super::client::{UDP, request};
+use super::house::House;
+
+const MILLION: u32 = 1_000_000;
+/// Source ports.
+const DOORS: u32 = 256;
+/// Strangers at one door whose answers are awaited together: no buffer overflows.
+const AT_A_TIME: u32 = 16;
+/// An answer that takes longer was lost.
+const LOST: Duration = Duration::from_millis(300);
+
+/// A source port that speaks from any address of 127/8.
+struct Door {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Door {
+    fn open() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(LOST)).unwrap();
+        let state = UdpSocketState::new((&socket).into()).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        Self { socket, state }
+    }
+
+    fn ask(&self, from: Ipv4Addr, to: SocketAddr, contents: &[u8]) {
+        let transmit =
+            Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: Some(from.into()) };
+        self.state.send((&self.socket).into(), &transmit).unwrap();
+    }
+
+    /// Challenges, of as many as were asked for.
+    fn challenges(&self) -> u32 {
+        let mut buffer = [0; 2048];
+        let answers = (0..AT_A_TIME)
+            .map_while(|_| self.socket.recv(&mut buffer).ok().map(|_| buffer[..2] == [1, 0x13]));
+        answers.map(u32::from).sum()
+    }
+}
+
+/// Two doors for each address, so that it is a mix.
+fn address(stranger: u32) -> Ipv4Addr {
+    let [_, a, b, c] = (stranger / 2).to_be_bytes();
+    Ipv4Addr::new(127, a + 1, b, c)
+}
+
+#[test]
+fn a_million_strangers_leave_nothing_behind() {
+    let mut house = House::open();
+    let bytes = request(wire::METHOD_ALLOCATE, [3; 12], &[UDP]).raw;
+    let doors: Vec<_> = (0..DOORS).map(|_| Door::open()).collect();
+    let (before, lines, begun) = (house.figures(), house.logged(), Instant::now());
+    let grown = |house: &House| house.figures().resident_kib.saturating_sub(before.resident_kib);
+    let (mut asked, mut answered, mut halfway) = (0, 0, None);
+    let patience = Duration::from_secs(if house.release { 40 } else { 15 });
+    while answered < MILLION && begun.elapsed() < patience {
+        for _ in 0..AT_A_TIME {
+            for door in &doors {
+                door.ask(address(asked), house.turn, &bytes);
+                asked += 1;
+            }
+        }
+        answered += doors.iter().map(Door::challenges).sum::<u32>();
+        halfway = halfway.or_else(|| (answered >= MILLION / 2).then(|| grown(&house)));
+    }
+    let (after, growth, time) = (house.figures(), grown(&house), begun.elapsed().as_secs_f64());
+    let lines = house.logged() - lines;
+    println!(
+        "strangers: {asked} Allocates, {answered} challenged at {:.0}/s, {} dropped by the kernel; grew {} KiB by \
+         half a million, {growth} KiB to {} KiB in the end; descriptors {} -> {}; {lines} lines in {time:.1} s",
+        f64::from(answered) / time,
+        house.dropped(),
+        halfway.map_or("?".into(), |growth| growth.to_string()),
+        after.resident_kib,
+        before.descriptors,
+        after.descriptors,
+    );
+    assert!(answered >= if house.release { MILLION } else { 20_000 }, "this host is too slow to tell");
+    assert!(growth < 10 * 1024);
+    // What does not grow with them need not be gone a minute later.
+    assert!(
+        halfway.is_none_or(|halfway| growth.saturating_sub(halfway) < 1024),
+        "it grows with the strangers"
+    );
+    assert_eq!(after.descriptors, before.descriptors);
+    assert!(lines as f64 <= 20.0 * time.max(1.0));
+    thread::sleep(Duration::from_secs(3));
+    println!("three seconds later {} KiB of it are left", grown(&house));
+    house.is_well();
+}

@@ -1,0 +1,1 @@
+//! What a guest with a credential may cost.
