@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -96,6 +96,14 @@ impl House {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident_kib = line.trim().trim_end_matches(" kB").parse().unwrap();
         Figures { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
+    }
+
+    /// Waits until it holds no more descriptors than that.
+    pub fn comes_down_to(&self, descriptors: usize) {
+        let begun = Instant::now();
+        while self.figures().descriptors > descriptors {
+            assert!(begun.elapsed() < PATIENCE, "descriptors are left open");
+        }
     }
 
     /// Processor time it has taken so far, of all its threads.

@@ -12,7 +12,8 @@ use super::house::House;
 
 /// As few as a box can start with, and some for guests.
 const DESCRIPTORS: usize = 64;
-const PUBLIC: &[&str] = &[
+/// A general relay whose peers are on loopback.
+pub const PUBLIC: &[&str] = &[
     "--relay-scope",
     "public",
     "--external-ip",
