@@ -35,7 +35,7 @@ pub(super) struct Stream {
 pub(super) struct Brought {
     pub(super) client: ClientAddr,
     pub(super) messages: Bytes,
-    /// Given back when they have been handled: the stream is read no faster than that.
+    /// Given back when they have been answered: the stream is read no faster than that.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -416,5 +416,16 @@ mod tests {
         worker.await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(answers, BINDING.repeat(10));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_last_words_is_not_waited_for() {
+        let (client, server) = tokio::io::duplex(10);
+        let (out, outgoing) = channel(HANDOVER);
+        Stream { out, allocated: Arc::default() }.send(Bytes::from_static(&[7; 100]));
+        let begun = Instant::now();
+        let ended = async { Err(io::ErrorKind::UnexpectedEof.into()) };
+        assert!(carry(ended, write(server, outgoing), || ()).await.is_err());
+        assert_eq!(begun.elapsed(), LAST_WORDS);
+        drop(client);
     }
 }

@@ -48,7 +48,7 @@ struct Worker {
     sockets: Vec<Rc<BatchSocket>>,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
-    /// Handled, but perhaps not yet answered.
+    /// Handled, and perhaps not yet answered: kept until the answers are on their way.
     handled: Vec<Brought>,
     outbox: Outbox,
     inbox: UnboundedReceiver<Note>,

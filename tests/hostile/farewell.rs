@@ -66,6 +66,28 @@ fn what_was_asked_before_a_half_close_is_answered_and_then_it_is_closed() {
     house.is_well();
 }
 
+/// Whose first words are its last: one message, answered, and a clean end.
+fn say_and_close<S>(mut stream: Framed<S>)
+where
+    S: Read + std::io::Write,
+    Framed<S>: HalfClose,
+{
+    stream.say(&binding(7));
+    stream.close_our_end();
+    read(&stream.receive().expect("what was asked is answered"));
+    assert_eq!(stream.stream.read(&mut [0; 64]).expect("a clean end"), 0);
+}
+
+#[test]
+fn a_stream_whose_first_words_are_its_last_is_answered() {
+    let mut house = House::open();
+    for _ in 0..60 {
+        say_and_close(Framed::new(house.tcp(house.turn)));
+        say_and_close(Framed::new(house.tls()));
+    }
+    house.is_well();
+}
+
 #[test]
 fn who_closes_without_reading_is_closed_as_well() {
     let mut house = House::open();
