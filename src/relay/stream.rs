@@ -134,7 +134,7 @@ async fn carry(
 }
 
 /// Reads messages until the end of the stream, garbage, or too long a silence, and returns when the
-/// worker has handled them.
+/// worker has answered them.
 async fn read(
     reader: impl AsyncRead + Unpin,
     allocated: &AtomicBool,
