@@ -51,7 +51,7 @@ impl House {
     pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let place = tempfile::tempdir().unwrap();
-        let (turn_at, https) = (free_address(), free_address());
+        let [turn_at, https] = free_addresses();
         let program = program();
         let release = program.to_string_lossy().contains("release");
         let mut command = match descriptors {
@@ -195,8 +195,10 @@ fn newest(place: &Path) -> SystemTime {
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+/// Both are taken before either is given up, so that they differ.
+fn free_addresses() -> [SocketAddr; 2] {
+    let taken = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    taken.map(|listener| listener.local_addr().unwrap())
 }
 
 fn trusting(certificate: &Path) -> Arc<ClientConfig> {
