@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,7 +52,7 @@ impl House {
     pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let place = tempfile::tempdir().unwrap();
-        let [turn_at, https] = free_addresses();
+        let (turn_at, https) = (free_address(), free_address());
         let program = program();
         let release = program.to_string_lossy().contains("release");
         let mut command = match descriptors {
@@ -195,10 +196,18 @@ fn newest(place: &Path) -> SystemTime {
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }
 
-/// Both are taken before either is given up, so that they differ.
-fn free_addresses() -> [SocketAddr; 2] {
-    let taken = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    taken.map(|listener| listener.local_addr().unwrap())
+/// One nobody has, below those that the system gives to clients, so that it still is free when the
+/// box asks for it.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok() {
+            return here;
+        }
+    }
 }
 
 fn trusting(certificate: &Path) -> Arc<ClientConfig> {
