@@ -8,14 +8,24 @@
 
 #[path = "hostile/client.rs"]
 mod client;
+#[path = "hostile/crowd.rs"]
+mod crowd;
+#[path = "hostile/farewell.rs"]
+mod farewell;
+#[path = "hostile/forged.rs"]
+mod forged;
+#[path = "hostile/guests.rs"]
+mod guests;
 #[path = "hostile/house.rs"]
 mod house;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "hostile/shortage.rs"]
+mod shortage;
 #[path = "hostile/streams.rs"]
 mod streams;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,50 +43,6 @@ fn is_answered(house: &House, rest: [u8; 3]) {
         socket.receive().is_some()
     });
     assert!(answered, "the box answers nobody");
-}
-
-/// One Allocate from each of many fresh ports, for `time` at most.
-fn strangers(to: SocketAddr, first: u32, count: u32, time: Duration) -> u32 {
-    let bytes = request(wire::METHOD_ALLOCATE, [3; 12], &[UDP]).raw;
-    let begun = Instant::now();
-    let mut sent = 0;
-    while sent < count && begun.elapsed() < time {
-        let [_, a, b, c] = (first + sent).to_be_bytes();
-        let socket = UdpSocket::bind((Ipv4Addr::new(127, a + 1, b, c), 0)).unwrap();
-        // A full buffer of loopback is no fault of the box.
-        let _ = socket.send_to(&bytes, to);
-        sent += 1;
-    }
-    sent
-}
-
-#[test]
-fn three_hundred_thousand_strangers_leave_nothing_behind() {
-    let mut house = House::open();
-    let (before, lines, begun) = (house.figures(), house.logged(), Instant::now());
-    let threads = [0, 150_000].map(|first| {
-        let to = house.turn;
-        thread::spawn(move || strangers(to, first, 150_000, Duration::from_secs(10)))
-    });
-    let sent: u32 = threads.map(|thread| thread.join().unwrap()).iter().sum();
-    is_answered(&house, [0, 9, 9]);
-    let (after, seconds) = (house.figures(), begun.elapsed().as_secs_f64());
-    let growth = after.resident_kib.saturating_sub(before.resident_kib);
-    let lines = house.logged() - lines;
-    let rate = f64::from(sent) / seconds;
-    println!(
-        "strangers: {sent} Allocates at {rate:.0}/s, {} dropped by the kernel, grew {growth} KiB to {} KiB, \
-         descriptors {} -> {}, {lines} lines in {seconds:.1} s",
-        house.dropped(),
-        after.resident_kib,
-        before.descriptors,
-        after.descriptors,
-    );
-    assert!(sent >= 20_000, "this host is too slow to tell");
-    assert!(growth < 10 * 1024);
-    assert_eq!(after.descriptors, before.descriptors);
-    assert!(lines as f64 <= 20.0 * seconds.max(1.0));
-    house.is_well();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::framing::{Next, next};
@@ -35,7 +35,7 @@ pub(super) struct Stream {
 pub(super) struct Brought {
     pub(super) client: ClientAddr,
     pub(super) messages: Bytes,
-    /// Given back when they have been handled: the stream is read no faster than that.
+    /// Given back when they have been answered: the stream is read no faster than that.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -65,6 +65,8 @@ const HANDOVER: usize = 512;
 const BROUGHT_BYTES: usize = 1 << 18;
 /// Read and written at a time.
 const CHUNK: usize = 1 << 14;
+/// How long the answers to what was asked before a stream's end may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The largest message, header and padding included.
 const LARGEST: usize = (1 << 16) + 20;
 
@@ -91,12 +93,9 @@ impl StreamDoor {
         let bring = |messages, permit| {
             self.inboxes.tell(worker, Note::Stream(Brought { client, messages, _permit: permit }));
         };
-        let ended = tokio::select! {
-            ended = read(reader, &allocated, bring) => ended,
-            ended = write(writer, outgoing) => ended,
-        };
+        let close = || self.inboxes.tell(worker, Note::StreamClosed(client));
+        let ended = carry(read(reader, &allocated, bring), write(writer, outgoing), close).await;
         debug!(reason = ended.err().map(tracing::field::display), "stream ended");
-        self.inboxes.tell(worker, Note::StreamClosed(client));
     }
 }
 
@@ -112,13 +111,48 @@ impl Stream {
     }
 }
 
-/// Reads messages until the end of the stream, garbage, or too long a silence.
+/// Both ways until one ends. After the last that is read, what it asked is still answered: `close`
+/// makes the worker let go of the stream, and `writing` ends when it has written what was queued
+/// until then.
+async fn carry(
+    reading: impl Future<Output = io::Result<()>>,
+    writing: impl Future<Output = io::Result<()>>,
+    close: impl Fn(),
+) -> io::Result<()> {
+    let mut writing = std::pin::pin!(writing);
+    tokio::select! {
+        ended = reading => {
+            close();
+            let _ = timeout(LAST_WORDS, writing).await;
+            ended
+        }
+        ended = writing.as_mut() => {
+            close();
+            ended
+        }
+    }
+}
+
+/// Reads messages until the end of the stream, garbage, or too long a silence, and returns when the
+/// worker has answered them.
 async fn read(
-    mut reader: impl AsyncRead + Unpin,
+    reader: impl AsyncRead + Unpin,
     allocated: &AtomicBool,
     bring: impl Fn(Bytes, OwnedSemaphorePermit),
 ) -> io::Result<()> {
     let under_way = Arc::new(Semaphore::new(BROUGHT_BYTES));
+    let ended = read_all(reader, allocated, &under_way, bring).await;
+    let handled = under_way.acquire_many(BROUGHT_BYTES as u32);
+    let _ = timeout(LAST_WORDS, handled).await;
+    ended
+}
+
+async fn read_all(
+    mut reader: impl AsyncRead + Unpin,
+    allocated: &AtomicBool,
+    under_way: &Arc<Semaphore>,
+    bring: impl Fn(Bytes, OwnedSemaphorePermit),
+) -> io::Result<()> {
     let mut bytes = BytesMut::new();
     // To the first whole message; after that to the end of one that has begun, or of a silence.
     let mut deadline = Instant::now() + MESSAGE_LIMIT;
@@ -131,7 +165,7 @@ async fn read(
         if whole > 0 {
             let messages = bytes.split_to(whole).freeze();
             let weight = whole.min(BROUGHT_BYTES) as u32;
-            let permit = Arc::clone(&under_way).acquire_many_owned(weight).await.map_err(io::Error::other)?;
+            let permit = Arc::clone(under_way).acquire_many_owned(weight).await.map_err(io::Error::other)?;
             bring(messages, permit);
             first = false;
             whole_messages(&bytes)?;
@@ -175,19 +209,23 @@ fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Writes what the worker sends. A client that does not read loses the oldest, whole frames at a
-/// time, and delays nobody.
+/// Writes what the worker sends, to the last of it once the worker has let go. A client that does
+/// not read loses the oldest, whole frames at a time, and delays nobody.
 async fn write(mut writer: impl AsyncWrite + Unpin, mut outgoing: Receiver<Outgoing>) -> io::Result<()> {
     let mut queue = Queue::default();
     let mut writing = BytesMut::with_capacity(CHUNK);
+    let mut held = true;
     loop {
         if writing.is_empty() {
             queue.next_into(&mut writing);
         }
+        if !held && writing.is_empty() && !queue.unflushed {
+            return writer.shutdown().await;
+        }
         tokio::select! {
-            more = outgoing.recv() => match more {
+            more = outgoing.recv(), if held => match more {
                 Some(more) => queue.push(more),
-                None => return Ok(()),
+                None => held = false,
             },
             written = push_on(&mut writer, &writing), if !writing.is_empty() || queue.unflushed => {
                 match written? {
@@ -348,5 +386,46 @@ mod tests {
         assert!(frames.windows(2).all(|pair| pair[0] < pair[1]), "{frames:?}");
         assert!(frames.len() < 40, "old ones are dropped");
         let _ = writer.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_asked_before_a_half_close_is_answered() {
+        let (mut client, server) = tokio::io::duplex(1000);
+        let (reader, writer) = tokio::io::split(server);
+        let (out, outgoing) = channel(HANDOVER);
+        let (inbox, mut brought) = tokio::sync::mpsc::unbounded_channel();
+        let worker = tokio::spawn(async move {
+            let (messages, permit): (Bytes, OwnedSemaphorePermit) = brought.recv().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Stream { out, allocated: Arc::default() }.send(messages);
+            drop(permit);
+        });
+        let served = async {
+            let bring = |messages, permit| inbox.send((messages, permit)).unwrap();
+            let flag = AtomicBool::new(false);
+            carry(read(reader, &flag, bring), write(writer, outgoing), || ()).await
+        };
+        let asking = async {
+            client.write_all(&BINDING.repeat(10)).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answers = Vec::new();
+            client.read_to_end(&mut answers).await.unwrap();
+            answers
+        };
+        let (ended, answers) = tokio::join!(served, asking);
+        worker.await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(answers, BINDING.repeat(10));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_last_words_is_not_waited_for() {
+        let (client, server) = tokio::io::duplex(10);
+        let (out, outgoing) = channel(HANDOVER);
+        Stream { out, allocated: Arc::default() }.send(Bytes::from_static(&[7; 100]));
+        let begun = Instant::now();
+        let ended = async { Err(io::ErrorKind::UnexpectedEof.into()) };
+        assert!(carry(ended, write(server, outgoing), || ()).await.is_err());
+        assert_eq!(begun.elapsed(), LAST_WORDS);
+        drop(client);
     }
 }

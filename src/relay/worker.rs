@@ -50,6 +50,8 @@ pub(super) struct Worker {
     unread: VecDeque<Source>,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
+    /// Handled, and perhaps not yet answered: kept until the answers are on their way.
+    handled: Vec<Brought>,
     /// An outbox between two batches.
     spare: Outbox<'static>,
     inbox: UnboundedReceiver<Note>,
@@ -82,6 +84,7 @@ impl Worker {
             unread: VecDeque::new(),
             ports: Ports::default(),
             streams: HashMap::new(),
+            handled: Vec::new(),
             spare: Outbox::default(),
             inbox: seed.inbox,
             others: seed.others,
@@ -211,6 +214,7 @@ impl Worker {
                 Action::Closed { client, end } => self.closed(client, end),
             }
         }
+        self.handled.clear();
     }
 
     fn deliver<'p>(&self, outbox: &mut Outbox<'p>, delivery: Delivery<'p>) {
@@ -297,7 +301,10 @@ impl Worker {
             Note::StreamOpened(client, stream) => {
                 self.streams.insert(client, stream);
             }
-            Note::Stream(brought) => self.brought(&brought),
+            Note::Stream(brought) => {
+                self.brought(&brought);
+                self.handled.push(brought);
+            }
             Note::StreamClosed(client) => {
                 self.streams.remove(&client);
                 self.server.disconnected(&client);

@@ -14,6 +14,7 @@ use super::port::PortPool;
 use super::refusal::Refusal;
 use super::request::{Parity, Wants};
 use crate::credential::Holder;
+use crate::source;
 
 /// The books of a relay.
 #[derive(Debug)]
@@ -22,7 +23,10 @@ pub struct Register {
     v6: PortPool,
     reservations: Vec<Reservation>,
     holders: HashMap<Holder, Vec<Entry>>,
+    /// Allocations by source.
+    sources: HashMap<IpAddr, u32>,
     total: u32,
+    shares: Shares,
     epoch: Instant,
 }
 
@@ -64,6 +68,15 @@ struct Reservation {
     expires: Instant,
 }
 
+/// What is left to others, whatever one stranger's many seats ask for.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    /// Allocations of one source.
+    source: u32,
+    /// Reservations in all.
+    kept: usize,
+}
+
 /// An allocation silent for this long gives way when its holder wants another: old networks leave
 /// dead ones behind.
 const SILENT: Duration = Duration::from_secs(30);
@@ -71,20 +84,31 @@ const SILENT: Duration = Duration::from_secs(30);
 const RESERVATION_LIFE: Duration = Duration::from_secs(30);
 /// Ports one holder may have kept at a time.
 const RESERVATIONS: usize = 8;
+/// A share of the ports is no smaller than this.
+const LEAST_SHARE: usize = 64;
 
 impl Register {
     /// Nothing lent yet; silence counts from `epoch`.
     pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], epoch: Instant) -> Self {
         let pool = || PortPool::new(ports, excluded);
-        Self { v4: pool(), v6: pool(), reservations: Vec::new(), holders: HashMap::new(), total: 0, epoch }
+        Self {
+            v4: pool(),
+            v6: pool(),
+            reservations: Vec::new(),
+            holders: HashMap::new(),
+            sources: HashMap::new(),
+            total: 0,
+            shares: Shares::of(pool().free()),
+            epoch,
+        }
     }
 
     /// Enters one more allocation of `holder`; returns the long-silent one it takes the place of,
     /// which its worker must now end.
     ///
     /// # Errors
-    /// 486 where the holder has all it may have and all of them are in use; 508 where the box has
-    /// all it may have.
+    /// 486 where the holder has all it may have and all of them are in use, or its source has its
+    /// share of the ports; 508 where the box has all it may have.
     pub fn admit(
         &mut self,
         holder: &Holder,
@@ -95,6 +119,9 @@ impl Register {
         let held = self.holders.get(holder).map_or(0, Vec::len);
         if quota.user != 0 && held >= quota.user as usize {
             let gone = self.longest_silent(holder, now).ok_or(Refusal::QuotaReached)?;
+            if gone.source() != entry.source() {
+                self.may_enter(&entry)?;
+            }
             self.strike(holder, gone.client);
             self.enter(holder, entry);
             return Ok(Some(gone));
@@ -102,6 +129,7 @@ impl Register {
         if quota.total != 0 && self.total >= quota.total {
             return Err(Refusal::InsufficientCapacity);
         }
+        self.may_enter(&entry)?;
         self.enter(holder, entry);
         Ok(None)
     }
@@ -109,11 +137,17 @@ impl Register {
     /// Strikes an allocation out, if it is still in.
     pub fn strike(&mut self, holder: &Holder, client: ClientAddr) {
         let Some(entries) = self.holders.get_mut(holder) else { return };
-        let before = entries.len();
-        entries.retain(|entry| entry.client != client);
-        self.total -= (before - entries.len()) as u32;
+        let Some(at) = entries.iter().position(|entry| entry.client == client) else { return };
+        let source = entries.swap_remove(at).source();
         if entries.is_empty() {
             self.holders.remove(holder);
+        }
+        self.total -= 1;
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
         }
     }
 
@@ -132,7 +166,7 @@ impl Register {
     ///
     /// # Errors
     /// 440 where there is no address of the family, 508 where no port is left, the token is not
-    /// good, or the holder has too many ports kept.
+    /// good, or too many ports are kept, for the holder or in all.
     pub fn lend(
         &mut self,
         wants: &Wants,
@@ -160,7 +194,16 @@ impl Register {
         self.v4.free() + self.v6.free()
     }
 
+    /// The host itself may be a proxy with everybody behind it.
+    fn may_enter(&self, entry: &Entry) -> Result<(), Refusal> {
+        let source = entry.source();
+        let held = self.sources.get(&source).copied().unwrap_or_default();
+        let full = held >= self.shares.source && !source.is_loopback();
+        if full { Err(Refusal::QuotaReached) } else { Ok(()) }
+    }
+
     fn enter(&mut self, holder: &Holder, entry: Entry) {
+        *self.sources.entry(entry.source()).or_default() += 1;
         self.holders.entry(holder.clone()).or_default().push(entry);
         self.total += 1;
     }
@@ -182,7 +225,8 @@ impl Register {
     ) -> Result<Grant, Refusal> {
         let ip = *lent.of(family).ok_or(Refusal::FamilyNotSupported)?;
         let kept = self.reservations.iter().filter(|kept| kept.holder == *holder).count();
-        if parity == Parity::EvenAndNext && kept >= RESERVATIONS {
+        let full = kept >= RESERVATIONS || self.reservations.len() >= self.shares.kept;
+        if parity == Parity::EvenAndNext && full {
             return Err(Refusal::InsufficientCapacity);
         }
         let port = self.pool(family).take(parity, chance()).ok_or(Refusal::InsufficientCapacity)?;
@@ -235,5 +279,19 @@ impl Register {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         }
+    }
+}
+
+impl Shares {
+    /// A quarter of the ports is lent to one source, and an eighth kept under tokens.
+    fn of(ports: usize) -> Self {
+        Self { source: (ports / 4).max(LEAST_SHARE) as u32, kept: (ports / 8).max(LEAST_SHARE) }
+    }
+}
+
+impl Entry {
+    /// A seat costs a stranger nothing, its address does.
+    fn source(&self) -> IpAddr {
+        source::of(self.client.remote.ip())
     }
 }

@@ -166,7 +166,7 @@ impl Server {
 
     /// Takes one datagram, or one message of a stream, from a client.
     pub fn handle<'p>(&mut self, client: ClientAddr, bytes: &'p [u8], now: Now) -> Option<Delivery<'p>> {
-        if client.remote.port() == 0 || client.remote == client.local {
+        if !can_be_answered(client) {
             return None;
         }
         if channel_data::is_channel_data(bytes) {
@@ -370,6 +370,15 @@ impl Server {
         let held = self.exchange.register().held_by(&Holder::Seat(tag, seat), self.rules.worker);
         held.iter().for_each(|client| deed(self, client));
     }
+}
+
+/// A forged source may be anything: nobody, everybody, or this box itself, which would answer in turn.
+fn can_be_answered(client: ClientAddr) -> bool {
+    let everybody = match client.remote.ip() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    client.remote.port() != 0 && client.remote != client.local && !everybody
 }
 
 impl fmt::Debug for Server {

@@ -162,17 +162,37 @@ impl<W: Wire> Guest<W> {
         attributes: &[(AttrType, &[u8])],
         peer: Option<SocketAddr>,
     ) -> Message {
+        let reply = self.attempt(method, attributes, peer.as_slice());
+        assert_eq!(code(&reply), 0, "{method}");
+        reply
+    }
+
+    /// A request, and what it is answered.
+    pub fn attempt(
+        &mut self,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+        peers: &[SocketAddr],
+    ) -> Message {
+        let (transaction, bytes) = self.prepare(method, attributes, peers);
+        self.wire.say(&bytes);
+        self.answer(transaction)
+    }
+
+    /// A signed request and its name.
+    pub fn prepare(
+        &mut self,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+        peers: &[SocketAddr],
+    ) -> ([u8; 12], Vec<u8>) {
         let transaction = self.transaction();
         let mut message = request(method, transaction, attributes);
-        if let Some(peer) = peer {
+        for peer in peers {
             let peer = XorMappedAddress { ip: peer.ip(), port: peer.port() };
             peer.add_to_as(&mut message, attr::ATTR_XOR_PEER_ADDRESS).unwrap();
         }
-        let bytes = self.signed(message);
-        self.wire.say(&bytes);
-        let reply = self.answer(transaction);
-        assert_eq!(code(&reply), 0, "{method}");
-        reply
+        (transaction, self.signed(message))
     }
 
     pub fn signed(&self, mut message: Message) -> Vec<u8> {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -23,6 +24,8 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 pub struct House {
     pub turn: SocketAddr,
     pub https: SocketAddr,
+    /// Whether it is built for speed.
+    pub release: bool,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     config: Arc<ClientConfig>,
@@ -42,12 +45,24 @@ static TURN: Mutex<()> = Mutex::new(());
 
 impl House {
     pub fn open() -> Self {
+        Self::with(&[], None)
+    }
+
+    /// With further settings, and at most so many descriptors.
+    pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let place = tempfile::tempdir().unwrap();
         let (turn_at, https) = (free_address(), free_address());
-        let mut child = Command::new(program())
+        let program = program();
+        let release = program.to_string_lossy().contains("release");
+        let mut command = match descriptors {
+            None => Command::new(&program),
+            Some(most) => limited(&program, most),
+        };
+        let mut child = command
             .args(["--listen", "127.0.0.1", "--http-port", "0", "--static-auth-secret", SECRET])
             .args(["--turn-port", &turn_at.port().to_string(), "--https-port", &https.port().to_string()])
+            .args(settings)
             .args(["--log", "info", "--state-dir"])
             .arg(place.path())
             .env_clear()
@@ -73,7 +88,7 @@ impl House {
         assert!(said.contains("is up"), "{said:?}: {:?}", lines.lock().unwrap());
         listening.recv_timeout(PATIENCE).unwrap();
         let config = trusting(&place.path().join("self-signed.pem"));
-        Self { turn: turn_at, https, child, lines, config, _place: place, _turn: turn }
+        Self { turn: turn_at, https, release, child, lines, config, _place: place, _turn: turn }
     }
 
     pub fn figures(&self) -> Figures {
@@ -82,6 +97,28 @@ impl House {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident_kib = line.trim().trim_end_matches(" kB").parse().unwrap();
         Figures { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
+    }
+
+    /// Waits until it holds no more descriptors than that.
+    pub fn comes_down_to(&self, descriptors: usize) {
+        let begun = Instant::now();
+        while self.figures().descriptors > descriptors {
+            assert!(begun.elapsed() < PATIENCE, "descriptors are left open");
+        }
+    }
+
+    /// Processor time it has taken so far, of all its threads.
+    pub fn worked(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // User and system, in hundredths of a second.
+        let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
+    /// Whether a line has been logged that says this.
+    pub fn has_said(&self, what: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(what))
     }
 
     /// Lines logged so far.
@@ -147,14 +184,30 @@ fn program() -> PathBuf {
     program
 }
 
+fn limited(program: &Path, descriptors: usize) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string()]).arg(program);
+    command
+}
+
 fn newest(place: &Path) -> SystemTime {
     let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }
 
+/// One nobody has, below those that the system gives to clients, so that it still is free when the
+/// box asks for it.
 fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok() {
+            return here;
+        }
+    }
 }
 
 fn trusting(certificate: &Path) -> Arc<ClientConfig> {

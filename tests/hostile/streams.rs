@@ -57,9 +57,10 @@ fn number_of(frame: &[u8]) -> u32 {
     number
 }
 
-type Pair = (Guest<UdpSocket>, Guest<UdpSocket>);
+pub type Pair = (Guest<UdpSocket>, Guest<UdpSocket>);
 
-fn neighbours(house: &House) -> Pair {
+/// Two who relay to each other.
+pub fn neighbours(house: &House) -> Pair {
     let (mut one, first) = Guest::allocated(socket([0, 3, 1], house.turn));
     let (mut other, second) = Guest::allocated(socket([0, 3, 2], house.turn));
     one.bind(TO_PEER, second);

@@ -306,3 +306,54 @@ fn quotas_are_kept_and_the_longest_silent_gives_way() {
     let beyond = stage.seated("45.0.2.2:2002", 1, 2);
     assert_eq!(allocate(&mut stage, &beyond, &[TRANSPORT]).code(), 508);
 }
+
+/// Seats of one source, each with all the allocations it may have; how many there are.
+fn allocate_from(stage: &mut Stage, source: &str, seats: std::ops::Range<u8>) -> usize {
+    let before = stage.server.allocations();
+    for (name, number) in seats.flat_map(|name| (0..20).map(move |number| (name, number))) {
+        let client = stage.seated(&format!("{source}:{}", 1000 + 20 * u16::from(name) + number), name, name);
+        assert!(matches!(allocate(stage, &client, &[TRANSPORT]).code(), 0 | 486));
+    }
+    stage.server.allocations() - before
+}
+
+#[test]
+fn a_source_of_many_seats_holds_a_quarter_of_the_ports_and_no_more() {
+    let mut stage = stage_of_400_ports();
+    assert_eq!(allocate_from(&mut stage, "45.0.1.1", 1..8), 100);
+    assert_eq!(allocate_from(&mut stage, "45.0.1.2", 11..13), 40, "another source is not concerned");
+    stage.advance(minutes(10));
+    assert_eq!(stage.server.allocations(), 0);
+    assert_eq!(allocate_from(&mut stage, "45.0.1.1", 1..8), 100, "what has ended is forgotten");
+}
+
+#[test]
+fn a_v6_customer_is_one_source_and_the_host_itself_none() {
+    let mut stage = stage_of_400_ports();
+    let customer =
+        allocate_from(&mut stage, "[2a00::1]", 1..5) + allocate_from(&mut stage, "[2a00::2]", 5..9);
+    assert_eq!(customer, 100);
+    assert_eq!(allocate_from(&mut stage, "127.0.0.1", 11..19), 160, "a proxy may be there");
+}
+
+#[test]
+fn ports_kept_in_all_are_an_eighth_at_most() {
+    let mut stage = Stage::lending(v4(), Scope::Room, Quota::default(), 50_000..=50_799);
+    let reserve = |stage: &mut Stage, name: u8| {
+        let client = stage.seated(&format!("45.0.3.{name}:1"), name, name);
+        allocate(stage, &client, &[TRANSPORT, (attr::ATTR_EVEN_PORT, &[0x80])]).code()
+    };
+    assert!((0..100).all(|name| reserve(&mut stage, name) == 0));
+    assert_eq!(reserve(&mut stage, 100), 508);
+    stage.allocated("45.0.4.4:4004", 101, 101);
+    stage.advance(Duration::from_secs(30));
+    assert_eq!(reserve(&mut stage, 100), 0);
+}
+
+fn v4() -> Families<std::net::IpAddr> {
+    Families { v4: Some("192.0.0.8".parse().unwrap()), v6: None }
+}
+
+fn stage_of_400_ports() -> Stage {
+    Stage::lending(v4(), Scope::Room, Quota { user: 20, total: 0 }, 50_000..=50_399)
+}

@@ -76,10 +76,10 @@ fn a_wrong_fingerprint_is_not_answered_and_a_right_one_is() {
 }
 
 #[test]
-fn port_0_and_our_own_address_are_never_answered() {
+fn port_0_our_own_address_and_everybody_are_never_answered() {
     let mut stage = Stage::new();
     let request = message(wire::METHOD_BINDING, [3; 12], &[]);
-    for from in ["45.0.9.9:0", BOX] {
+    for from in ["45.0.9.9:0", BOX, "224.0.0.1:999", "255.255.255.255:999", "[ff02::1]:999"] {
         let client = stage.client(from, &Holder::Foreign("nobody".into()));
         assert!(stage.send(&client, &request.raw).is_none(), "{from}");
     }

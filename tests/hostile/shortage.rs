@@ -1,0 +1,128 @@
+//! A box that has run out of descriptors.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use stun::attributes as attr;
+use stun::message as wire;
+
+use super::client::{Framed, Guest, PATIENCE, UDP, Wire as _, binding, channel_data, code, read, socket};
+use super::house::House;
+
+/// As few as a box can start with, and some for guests.
+const DESCRIPTORS: usize = 64;
+/// A general relay whose peers are on loopback.
+pub const PUBLIC: &[&str] = &[
+    "--relay-scope",
+    "public",
+    "--external-ip",
+    "127.0.0.1",
+    "--allowed-peer-ip",
+    "127.0.0.0/8",
+    "--user-quota",
+    "0",
+];
+const CHANNEL: u16 = 0x4000;
+
+/// There to the peer and back.
+fn carries(guest: &mut Guest<UdpSocket>, peer: &UdpSocket, relayed: SocketAddr) {
+    guest.wire.send(&channel_data(CHANNEL, b"ping")).unwrap();
+    let mut buffer = [0; 64];
+    let (length, from) = peer.recv_from(&mut buffer).expect("the peer hears");
+    assert_eq!((&buffer[..length], from), (&b"ping"[..], relayed));
+    peer.send_to(b"pong", relayed).unwrap();
+    assert_eq!(guest.wire.receive().expect("the guest hears"), channel_data(CHANNEL, b"pong"));
+}
+
+#[test]
+fn an_allocate_without_a_descriptor_left_gets_508_and_others_go_on() {
+    let mut house = House::with(PUBLIC, Some(DESCRIPTORS));
+    let (mut first, relayed) = Guest::allocated(socket([0, 6, 1], house.turn));
+    let peer = UdpSocket::bind("127.0.6.6:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    first.bind(CHANNEL, peer.local_addr().unwrap());
+    carries(&mut first, &peer, relayed);
+
+    let (mut let_in, mut refused) = (Vec::new(), Vec::new());
+    for number in 0..DESCRIPTORS as u8 {
+        let mut guest = Guest::new(socket([0, 6, 10 + number], house.turn));
+        let reply = guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]);
+        match code(&reply) {
+            0 => let_in.push(guest),
+            508 => {
+                assert!(reply.contains(attr::ATTR_MESSAGE_INTEGRITY), "a refusal that is not signed");
+                refused.push(guest);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let full = house.figures().descriptors;
+    carries(&mut first, &peer, relayed);
+    for guest in &mut let_in[..8] {
+        guest.delete();
+    }
+    let again = refused.iter_mut().take(8).filter_map(|guest| {
+        Some(code(&guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))).filter(|code| *code == 0)
+    });
+    let again = again.count();
+    carries(&mut first, &peer, relayed);
+    println!(
+        "{full} of {DESCRIPTORS} descriptors: {} let in, {} refused with 508; 8 went and {again} of those \
+         came in",
+        let_in.len(),
+        refused.len()
+    );
+    assert!(full >= DESCRIPTORS && !let_in.is_empty() && refused.len() > 8);
+    assert_eq!(again, 8);
+    house.is_well();
+}
+
+/// The page, over a connection of its own.
+fn page(house: &House) -> String {
+    let mut stream = house.tls();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// More connections than there are descriptors; the time it works in the next two seconds.
+fn crowd(house: &House, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
+    let crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(to)).collect();
+    let begun = Instant::now();
+    while house.figures().descriptors < DESCRIPTORS || !house.has_said("raise the limit of open files") {
+        assert!(begun.elapsed() < PATIENCE, "{} descriptors", house.figures().descriptors);
+    }
+    let before = house.worked();
+    std::thread::sleep(Duration::from_secs(2));
+    (crowd, house.worked() - before)
+}
+
+#[test]
+fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
+    let mut house = House::with(&[], Some(DESCRIPTORS));
+    for (name, to) in [("TCP", house.turn), ("HTTPS", house.https)] {
+        let lines = house.logged();
+        let (crowd, worked) = crowd(&house, to);
+        let mut neighbour = socket([0, 6, 2], house.turn);
+        neighbour.send(&binding(3)).unwrap();
+        read(&neighbour.receive().expect("a datagram needs no descriptor"));
+        let lines = house.logged() - lines;
+        drop(crowd);
+        let begun = Instant::now();
+        assert_eq!(page(&house), "HTTP/1.1 200");
+        let mut tcp = Framed::new(house.tcp(house.turn));
+        tcp.say(&binding(1));
+        read(&tcp.receive().expect("a stream is answered"));
+        println!(
+            "{name}: {} connections for {DESCRIPTORS} descriptors; worked {worked:?} of 2 s, {lines} lines; page and \
+             stream answered {:?} after they went",
+            2 * DESCRIPTORS,
+            begun.elapsed()
+        );
+        assert!(worked < Duration::from_millis(300), "a busy loop");
+        assert!(lines <= 4 && begun.elapsed() < Duration::from_secs(6));
+    }
+    house.is_well();
+}
