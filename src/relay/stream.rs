@@ -394,16 +394,20 @@ mod tests {
         let (reader, writer) = tokio::io::split(server);
         let (out, outgoing) = channel(HANDOVER);
         let (inbox, mut brought) = tokio::sync::mpsc::unbounded_channel();
+        let close = Arc::new(tokio::sync::Notify::new());
+        let left = Arc::clone(&close);
         let worker = tokio::spawn(async move {
             let (messages, permit): (Bytes, OwnedSemaphorePermit) = brought.recv().await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
-            Stream { out, allocated: Arc::default() }.send(messages);
+            let stream = Stream { out, allocated: Arc::default() };
+            stream.send(messages);
             drop(permit);
+            left.notified().await;
         });
         let served = async {
             let bring = |messages, permit| inbox.send((messages, permit)).unwrap();
             let flag = AtomicBool::new(false);
-            carry(read(reader, &flag, bring), write(writer, outgoing), || ()).await
+            carry(read(reader, &flag, bring), write(writer, outgoing), || close.notify_one()).await
         };
         let asking = async {
             client.write_all(&BINDING.repeat(10)).await.unwrap();
@@ -417,6 +421,7 @@ mod tests {
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(answers, BINDING.repeat(10));
     }
+
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_the_last_words_is_not_waited_for() {
         let (client, server) = tokio::io::duplex(10);
