@@ -1,0 +1,118 @@
+//! One round: a server is started, warmed up, loaded in one way after the other, and ended.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::client::Place;
+use crate::contestant::Contestant;
+use crate::crowd::Crowd;
+use crate::figures::Sample;
+use crate::server::Server;
+
+/// How much is done in a round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Connections that are opened, joined and weighed.
+    pub(crate) connections: usize,
+    /// Connections that send candidates, two by two.
+    pub(crate) talkers: usize,
+    /// Candidates that each of them sends one at a time.
+    pub(crate) paced: usize,
+    /// Candidates that each of them sends flat out.
+    pub(crate) flat_out: usize,
+    /// TLS connections that are opened and closed for nothing else.
+    pub(crate) handshakes: usize,
+    /// How often [`WARM_UP`] connections come, join, talk and leave before anything is measured.
+    pub(crate) waves: usize,
+}
+
+/// Connections of one wave: few enough that what they leave in the heap is no part of the figures.
+const WARM_UP: usize = 50;
+
+/// Candidates each of them sends.
+const WARM_UP_FRAMES: usize = 40;
+
+/// Time between two joins.
+const JOIN_EVERY: Duration = Duration::from_millis(2);
+
+/// Time between two candidates of one talker: ours takes forty frames a second from each.
+const PACE: Duration = Duration::from_millis(40);
+
+/// Flat out: so many candidates in one write, as fast as they go. Ours takes 400 frames at once.
+const GROUP: usize = 8;
+
+/// Until a server has done what is left to do after the last reply.
+const SETTLE: Duration = Duration::from_millis(150);
+
+impl Size {
+    pub(crate) fn full() -> Self {
+        Self { connections: 2000, talkers: 200, paced: 100, flat_out: 300, handshakes: 500, waves: 20 }
+    }
+
+    pub(crate) fn short() -> Self {
+        Self { connections: 200, talkers: 40, paced: 40, flat_out: 200, handshakes: 50, waves: 4 }
+    }
+}
+
+/// Plays one round with a server of its own.
+pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
+    let state = tempfile::tempdir().unwrap();
+    let (server, place) = contestant.start(state.path()).await;
+    for wave in 0..size.waves {
+        let crowd = Crowd::open(&place, WARM_UP).await;
+        crowd.join(&format!("warm-{wave}"), Duration::from_millis(1)).await;
+        crowd.send(WARM_UP_FRAMES, GROUP, Duration::from_millis(1)).await;
+        crowd.leave().await;
+    }
+    let [connection, pair, open, joined] = company(&server, &place, size).await;
+    let [paced, flat_out] = talk(&server, &place, size).await;
+    let handshake = match &place.tls {
+        Some(_) => Some(handshakes(&server, &place, size.handshakes).await),
+        None => None,
+    };
+    Sample([Some(connection), handshake, Some(pair), Some(paced), Some(flat_out), Some(open), Some(joined)])
+}
+
+/// Connections opened, weighed, joined, weighed.
+async fn company(server: &Server, place: &Place, size: &Size) -> [f64; 4] {
+    let count = size.connections;
+    sleep(SETTLE).await;
+    let weight = server.resident();
+    let kibibytes = |resident: u64| resident.saturating_sub(weight) as f64 / 1024.0 / count as f64;
+    let (crowd, opening) = spent(server, Crowd::open(place, count)).await;
+    let open = kibibytes(server.resident());
+    let ((), joining) = spent(server, crowd.join("call", JOIN_EVERY)).await;
+    let joined = kibibytes(server.resident());
+    crowd.leave().await;
+    [opening / count as f64, joining / (count / 2) as f64, open, joined]
+}
+
+/// Candidates, one at a time and flat out.
+async fn talk(server: &Server, place: &Place, size: &Size) -> [f64; 2] {
+    let crowd = Crowd::open(place, size.talkers).await;
+    crowd.join("talk", JOIN_EVERY).await;
+    let ((), paced) = spent(server, crowd.send(size.paced, 1, PACE)).await;
+    let ((), flat_out) = spent(server, crowd.send(size.flat_out, GROUP, Duration::from_millis(1))).await;
+    crowd.leave().await;
+    [paced / (size.talkers * size.paced) as f64, flat_out / (size.talkers * size.flat_out) as f64]
+}
+
+/// Streams brought through TLS and closed.
+async fn handshakes(server: &Server, place: &Place, count: usize) -> f64 {
+    let all = async {
+        for _ in 0..count {
+            drop(place.dial().await);
+        }
+    };
+    spent(server, all).await.1 / count as f64
+}
+
+/// What `deed` gives, and the microseconds of CPU the server spent on it.
+async fn spent<T>(server: &Server, deed: impl Future<Output = T>) -> (T, f64) {
+    sleep(SETTLE).await;
+    let before = server.cpu();
+    let outcome = deed.await;
+    sleep(SETTLE).await;
+    (outcome, (server.cpu() - before).as_secs_f64() * 1e6)
+}
