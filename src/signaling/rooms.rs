@@ -134,16 +134,19 @@ impl Rooms {
     }
 
     /// A text frame came. `chance` is 16 bytes nobody can guess; they name the seat if one is taken.
-    pub fn receive(&mut self, conn: ConnectionId, text: &str, now: Now, chance: [u8; 16]) {
+    /// Whether they may have done so: then they must not be given again.
+    pub fn receive(&mut self, conn: ConnectionId, text: &str, now: Now, chance: [u8; 16]) -> bool {
         if !self.allowed(conn, now) {
-            return;
+            return false;
         }
         let heard = ClientMessage::parse(text).map_err(Refusal::BadMessage);
+        let named = matches!(heard, Ok(ClientMessage::Join(_)));
         match heard.and_then(|message| self.handle(conn, message, now, chance)) {
             Ok(()) => {}
             Err(Refusal::BadMessage(malformed)) => self.strike(conn, malformed, now),
             Err(refusal) => self.send(conn, refusal.into()),
         }
+        named
     }
 
     /// A frame came that says nothing, such as a WebSocket ping; it counts towards a flood.
