@@ -42,17 +42,19 @@ impl Crowd {
         Self { lines, tally }
     }
 
-    /// Everybody takes a seat, one after the other, `every` so often: first those who find an empty
-    /// room, then those who find somebody.
-    pub(crate) async fn join(&self, name: &str, every: Duration) {
+    /// Everybody takes a seat, `at_once` of them `every` so often: first those who find an empty room,
+    /// then those who find somebody.
+    pub(crate) async fn join(&self, name: &str, at_once: usize, every: Duration) {
         let rooms = self.lines.len() / 2;
         let mut pace = interval(every);
         for (index, line) in self.lines.iter().enumerate() {
-            pace.tick().await;
-            order(line, Order::Join(format!("{name}-{}", index % rooms)));
-            if index + 1 == rooms {
+            if index == rooms {
                 heard(&self.tally.joined, rooms).await;
             }
+            if index % at_once == 0 {
+                pace.tick().await;
+            }
+            order(line, Order::Join(format!("{name}-{}", index % rooms)));
         }
         heard(&self.tally.joined, 2 * rooms).await;
         heard(&self.tally.new_peers, rooms).await;

@@ -5,11 +5,13 @@ use std::fmt;
 use crate::contestant::Contestant;
 
 /// The figures, in the order of the table: key, what it is, its unit.
-pub(crate) const MEASURES: [(&str, &str, &str); 7] = [
+pub(crate) const MEASURES: [(&str, &str, &str); 9] = [
     ("connection", "connection opened", "µs CPU"),
     ("handshake", "  of which TLS", "µs CPU"),
-    ("pair", "pair joined", "µs CPU"),
+    ("pair_paced", "pair joined, one at a time", "µs CPU"),
+    ("pair_flat_out", "pair joined, in a rush", "µs CPU"),
     ("candidate_paced", "candidate forwarded, one at a time", "µs CPU"),
+    ("candidate_groups", "candidate forwarded, eight at a time", "µs CPU"),
     ("candidate_flat_out", "candidate forwarded, flat out", "µs CPU"),
     ("open_kib", "connection open", "KiB"),
     ("joined_kib", "connection joined", "KiB"),

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::client::Place;
 use crate::contestant::Contestant;
 use crate::crowd::Crowd;
-use crate::figures::Sample;
+use crate::figures::{MEASURES, Sample};
 use crate::server::Server;
 
 /// How much is done in a round.
@@ -19,6 +19,8 @@ pub(crate) struct Size {
     pub(crate) talkers: usize,
     /// Candidates that each of them sends one at a time.
     pub(crate) paced: usize,
+    /// Candidates that each of them sends in groups.
+    pub(crate) groups: usize,
     /// Candidates that each of them sends flat out.
     pub(crate) flat_out: usize,
     /// TLS connections that are opened and closed for nothing else.
@@ -33,25 +35,42 @@ const WARM_UP: usize = 50;
 /// Candidates each of them sends.
 const WARM_UP_FRAMES: usize = 40;
 
-/// Time between two joins.
-const JOIN_EVERY: Duration = Duration::from_millis(2);
+/// Time between two joins, one at a time.
+const JOIN_EVERY: Duration = Duration::from_millis(5);
+
+/// In a rush: so many joins in every [`TICK`].
+const RUSH: usize = 32;
+
+/// The shortest pace there is.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Time between two candidates of one talker: ours takes forty frames a second from each.
 const PACE: Duration = Duration::from_millis(40);
 
-/// Flat out: so many candidates in one write, as fast as they go. Ours takes 400 frames at once.
+/// Candidates that come together while a browser gathers them.
 const GROUP: usize = 8;
+
+/// Time between two groups of one talker.
+const GROUP_PACE: Duration = Duration::from_millis(250);
 
 /// Until a server has done what is left to do after the last reply.
 const SETTLE: Duration = Duration::from_millis(150);
 
 impl Size {
     pub(crate) fn full() -> Self {
-        Self { connections: 2000, talkers: 200, paced: 100, flat_out: 300, handshakes: 500, waves: 20 }
+        Self {
+            connections: 2000,
+            talkers: 200,
+            paced: 75,
+            groups: 80,
+            flat_out: 300,
+            handshakes: 500,
+            waves: 20,
+        }
     }
 
     pub(crate) fn short() -> Self {
-        Self { connections: 200, talkers: 40, paced: 40, flat_out: 200, handshakes: 50, waves: 4 }
+        Self { connections: 200, talkers: 40, paced: 25, groups: 32, flat_out: 200, handshakes: 50, waves: 4 }
     }
 }
 
@@ -61,17 +80,21 @@ pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
     let (server, place) = contestant.start(state.path()).await;
     for wave in 0..size.waves {
         let crowd = Crowd::open(&place, WARM_UP).await;
-        crowd.join(&format!("warm-{wave}"), Duration::from_millis(1)).await;
-        crowd.send(WARM_UP_FRAMES, GROUP, Duration::from_millis(1)).await;
+        crowd.join(&format!("warm-{wave}"), 1, TICK).await;
+        crowd.send(WARM_UP_FRAMES, GROUP, TICK).await;
         crowd.leave().await;
     }
-    let [connection, pair, open, joined] = company(&server, &place, size).await;
-    let [paced, flat_out] = talk(&server, &place, size).await;
+    let [connection, rush, open, joined] = company(&server, &place, size).await;
+    let [pair, paced, groups, flat_out] = talk(&server, &place, size).await;
     let handshake = match &place.tls {
         Some(_) => Some(handshakes(&server, &place, size.handshakes).await),
         None => None,
     };
-    Sample([Some(connection), handshake, Some(pair), Some(paced), Some(flat_out), Some(open), Some(joined)])
+    let always = [pair, rush, paced, groups, flat_out, open, joined].map(Some);
+    let mut figures = [None; MEASURES.len()];
+    figures[..2].copy_from_slice(&[Some(connection), handshake]);
+    figures[2..].copy_from_slice(&always);
+    Sample(figures)
 }
 
 /// Connections opened, weighed, joined, weighed.
@@ -82,20 +105,27 @@ async fn company(server: &Server, place: &Place, size: &Size) -> [f64; 4] {
     let kibibytes = |resident: u64| resident.saturating_sub(weight) as f64 / 1024.0 / count as f64;
     let (crowd, opening) = spent(server, Crowd::open(place, count)).await;
     let open = kibibytes(server.resident());
-    let ((), joining) = spent(server, crowd.join("call", JOIN_EVERY)).await;
+    let ((), joining) = spent(server, crowd.join("call", RUSH, TICK)).await;
     let joined = kibibytes(server.resident());
     crowd.leave().await;
     [opening / count as f64, joining / (count / 2) as f64, open, joined]
 }
 
-/// Candidates, one at a time and flat out.
-async fn talk(server: &Server, place: &Place, size: &Size) -> [f64; 2] {
+/// Joins one at a time, and candidates one at a time, in groups, and all that a talker has at once.
+async fn talk(server: &Server, place: &Place, size: &Size) -> [f64; 4] {
     let crowd = Crowd::open(place, size.talkers).await;
-    crowd.join("talk", JOIN_EVERY).await;
+    let ((), joining) = spent(server, crowd.join("talk", 1, JOIN_EVERY)).await;
     let ((), paced) = spent(server, crowd.send(size.paced, 1, PACE)).await;
-    let ((), flat_out) = spent(server, crowd.send(size.flat_out, GROUP, Duration::from_millis(1))).await;
+    let ((), groups) = spent(server, crowd.send(size.groups, GROUP, GROUP_PACE)).await;
+    let ((), flat_out) = spent(server, crowd.send(size.flat_out, size.flat_out, TICK)).await;
     crowd.leave().await;
-    [paced / (size.talkers * size.paced) as f64, flat_out / (size.talkers * size.flat_out) as f64]
+    let each = |total: f64, frames: usize| total / (size.talkers * frames) as f64;
+    [
+        joining / (size.talkers / 2) as f64,
+        each(paced, size.paced),
+        each(groups, size.groups),
+        each(flat_out, size.flat_out),
+    ]
 }
 
 /// Streams brought through TLS and closed.

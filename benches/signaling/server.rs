@@ -42,10 +42,10 @@ impl Server {
         Duration::from_nanos(total)
     }
 
-    /// Bytes resident.
+    /// Bytes resident, counted page by page.
     pub(crate) fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kibibytes * 1024
     }

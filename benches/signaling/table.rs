@@ -59,7 +59,7 @@ pub(crate) fn write(path: &Path, figures: &[Figures], size: &Size) {
         .collect();
     let report = json!({
         "bench": "signaling", "connections": size.connections, "talkers": size.talkers,
-        "paced_each": size.paced, "flat_out_each": size.flat_out, "contestants": contestants,
+        "paced_each": size.paced, "groups_each": size.groups, "flat_out_each": size.flat_out, "contestants": contestants,
     });
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).unwrap();
