@@ -74,8 +74,9 @@ impl Size {
     }
 }
 
-/// Plays one round with a server of its own.
+/// Plays one round: one server is weighed, another one is warmed up and timed.
 pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
+    let [open, joined] = weigh(contestant, size.connections).await;
     let state = tempfile::tempdir().unwrap();
     let (server, place) = contestant.start(state.path()).await;
     for wave in 0..size.waves {
@@ -84,7 +85,7 @@ pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
         crowd.send(WARM_UP_FRAMES, GROUP, TICK).await;
         crowd.leave().await;
     }
-    let [connection, rush, open, joined] = company(&server, &place, size).await;
+    let [connection, rush] = company(&server, &place, size).await;
     let [pair, paced, groups, flat_out] = talk(&server, &place, size).await;
     let handshake = match &place.tls {
         Some(_) => Some(handshakes(&server, &place, size.handshakes).await),
@@ -97,18 +98,34 @@ pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
     Sample(figures)
 }
 
-/// Connections opened, weighed, joined, weighed.
-async fn company(server: &Server, place: &Place, size: &Size) -> [f64; 4] {
-    let count = size.connections;
+/// Kibibytes for a connection, open and joined. The server is not warmed up, but for its first few
+/// connections: what a heap has already grown by would not be seen.
+async fn weigh(contestant: Contestant, count: usize) -> [f64; 2] {
+    let state = tempfile::tempdir().unwrap();
+    let (server, place) = contestant.start(state.path()).await;
+    let first = Crowd::open(&place, WARM_UP).await;
+    first.join("first", 1, TICK).await;
     sleep(SETTLE).await;
-    let weight = server.resident();
-    let kibibytes = |resident: u64| resident.saturating_sub(weight) as f64 / 1024.0 / count as f64;
-    let (crowd, opening) = spent(server, Crowd::open(place, count)).await;
+    let before = server.resident();
+    let kibibytes = |resident: u64| resident.saturating_sub(before) as f64 / 1024.0 / count as f64;
+    let crowd = Crowd::open(&place, count).await;
+    sleep(SETTLE).await;
     let open = kibibytes(server.resident());
-    let ((), joining) = spent(server, crowd.join("call", RUSH, TICK)).await;
+    crowd.join("call", RUSH, TICK).await;
+    sleep(SETTLE).await;
     let joined = kibibytes(server.resident());
+    first.leave().await;
     crowd.leave().await;
-    [opening / count as f64, joining / (count / 2) as f64, open, joined]
+    [open, joined]
+}
+
+/// Connections opened and joined.
+async fn company(server: &Server, place: &Place, size: &Size) -> [f64; 2] {
+    let count = size.connections;
+    let (crowd, opening) = spent(server, Crowd::open(place, count)).await;
+    let ((), joining) = spent(server, crowd.join("call", RUSH, TICK)).await;
+    crowd.leave().await;
+    [opening / count as f64, joining / (count / 2) as f64]
 }
 
 /// Joins one at a time, and candidates one at a time, in groups, and all that a talker has at once.

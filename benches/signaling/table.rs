@@ -13,11 +13,11 @@ use crate::round::Size;
 pub(crate) fn print(figures: &[Figures], size: &Size) {
     println!("\nmedian (least–most), and its ratio to {}; {size:?}\n", Contestant::Example.key());
     let heads = figures.iter().map(|figures| format!(" {:>32} |", figures.contestant.key()));
-    println!("| {:42} |{}", "", heads.collect::<String>());
-    println!("|{}|{}", "-".repeat(44), format!("{}:|", "-".repeat(33)).repeat(figures.len()));
+    println!("| {:44} |{}", "", heads.collect::<String>());
+    println!("|{}|{}", "-".repeat(46), format!("{}:|", "-".repeat(33)).repeat(figures.len()));
     for (index, (_, name, unit)) in MEASURES.iter().enumerate() {
         let cells = figures.iter().map(|one| format!(" {:>32} |", cell(one, index, example(figures, index))));
-        println!("| {:42} |{}", format!("{name}, {unit}"), cells.collect::<String>());
+        println!("| {:44} |{}", format!("{name}, {unit}"), cells.collect::<String>());
     }
 }
 

@@ -360,13 +360,16 @@ impl HostKeys {
 
     /// Whether `given` opens an empty room.
     pub(super) fn open(&self, given: Option<&str>) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
         let given = digest(&Secret::new(given.unwrap_or_default()));
         // Digests are compared, all of them, so that neither length nor place of a key shows.
         let matching = self
             .0
             .iter()
             .fold(subtle::Choice::from(0), |found, key| found | key.as_bytes().ct_eq(given.as_bytes()));
-        self.0.is_empty() || matching.into()
+        matching.into()
     }
 }
 
