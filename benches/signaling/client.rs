@@ -83,12 +83,12 @@ impl Place {
         let stream = self.dial().await;
         let (mut socket, _) = client_async_with_config(url, stream, Some(config)).await.unwrap();
         let dialect = self.dialect;
-        while dialect == Dialect::SocketIo {
+        let mut ready = dialect == Dialect::Ours;
+        while !ready {
             let Message::Text(text) = socket.next().await.unwrap().unwrap() else { continue };
             match dialect.hear(&text) {
                 Heard::Asked(answer) => socket.send(Message::text(answer)).await.unwrap(),
-                Heard::Ready => break,
-                other => panic!("not yet: {other:?}"),
+                heard => ready = heard == Heard::Ready,
             }
         }
         let (orders, given) = mpsc::unbounded_channel();

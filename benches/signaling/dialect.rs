@@ -40,14 +40,14 @@ impl Dialect {
     }
 
     pub(crate) fn join(self, room: &str) -> String {
-        self.frame("join", json!({ "room": room }))
+        self.frame("join", &json!({ "room": room }))
     }
 
     pub(crate) fn leave(self) -> String {
-        self.frame("leave", json!({}))
+        self.frame("leave", &json!({}))
     }
 
-    /// A server-reflexive candidate as Chromium writes it: 224 bytes.
+    /// A server-reflexive candidate as Chromium writes it; some 290 bytes in either framing.
     pub(crate) fn candidate(self, target: &str) -> String {
         let candidate = json!({
             "candidate": "candidate:842163049 1 udp 1677729535 203.0.113.177 46154 typ srflx raddr \
@@ -56,7 +56,7 @@ impl Dialect {
             "sdpMLineIndex": 0,
             "usernameFragment": "EEtu",
         });
-        self.frame("candidate", json!({ "target": target, "candidate": candidate }))
+        self.frame("candidate", &json!({ "target": target, "candidate": candidate }))
     }
 
     pub(crate) fn hear(self, text: &str) -> Heard {
@@ -80,13 +80,13 @@ impl Dialect {
         }
     }
 
-    fn frame(self, kind: &str, mut body: Value) -> String {
+    fn frame(self, kind: &str, body: &Value) -> String {
+        let body = body.to_string();
         match self {
-            Self::Ours => {
-                body["type"] = kind.into();
-                body.to_string()
-            }
-            Self::SocketIo => format!("42{}", json!([kind, body])),
+            // As our page writes it: the type comes first.
+            Self::Ours if body == "{}" => format!(r#"{{"type":"{kind}"}}"#),
+            Self::Ours => format!(r#"{{"type":"{kind}",{}"#, &body[1..]),
+            Self::SocketIo => format!(r#"42["{kind}",{body}]"#),
         }
     }
 }
