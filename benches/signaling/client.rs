@@ -86,10 +86,11 @@ impl Place {
         let mut ready = dialect == Dialect::Ours;
         while !ready {
             let Message::Text(text) = socket.next().await.unwrap().unwrap() else { continue };
-            match dialect.hear(&text) {
-                Heard::Asked(answer) => socket.send(Message::text(answer)).await.unwrap(),
-                heard => ready = heard == Heard::Ready,
+            let heard = dialect.hear(&text);
+            if let Heard::Asked(answer) = heard {
+                socket.send(Message::text(answer)).await.unwrap();
             }
+            ready = heard == Heard::Ready;
         }
         let (orders, given) = mpsc::unbounded_channel();
         let line = Line { socket, dialect, tally, peer: String::new(), flow: None };
