@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|peers|browser|nat …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|peers|browser|nat …]
 #
 # Installs what is missing first (Debian packages as root or through sudo, npm packages into the project).
 # A stage that fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types peers browser nat)
+STAGES=(fmt clippy doc deny rust page types bench peers browser nat)
 LOGS=tests/.work/logs
 
 stage_fmt() { cargo fmt --check; }
@@ -29,6 +29,11 @@ stage_deny() {
 stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-60} timeout 1500 cargo test --locked; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
+
+# That the benches still run; no figure of theirs can fail here.
+stage_bench() { bench_signaling; }
+
+bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --short; }
 
 stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }
 
@@ -60,7 +65,7 @@ debian_packages() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   for stage in "$@"; do
     case $stage in
-      page | types) wanted+=(node npm) ;;
+      page | types | bench) wanted+=(node npm) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;

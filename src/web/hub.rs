@@ -29,12 +29,14 @@ struct Floor {
     outboxes: HashMap<ConnectionId, Outbox>,
     last: u64,
     awaited: Option<Instant>,
+    /// Randomness that has named nobody yet.
+    spare: Option<[u8; 16]>,
 }
 
 impl Hub {
     /// Opens the rooms and keeps their time until the hub is gone.
     pub(super) fn start(rooms: Rooms, seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>) -> Arc<Self> {
-        let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None };
+        let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
         let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news });
         tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm)));
         hub
@@ -58,10 +60,16 @@ impl Hub {
     /// # Errors
     /// Where the operating system gives no randomness.
     pub(super) fn hear(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
-        let mut chance = [0; 16];
-        getrandom::fill(&mut chance)?;
-        self.act(|floor| floor.rooms.receive(conn, text, Now::read(), chance));
-        Ok(())
+        self.act(|floor| {
+            let chance = match floor.spare {
+                Some(spare) => spare,
+                None => draw()?,
+            };
+            // Most frames name no seat: the same chance does for the next one.
+            let named = floor.rooms.receive(conn, text, Now::read(), chance);
+            floor.spare = (!named).then_some(chance);
+            Ok(())
+        })
     }
 
     /// A binary frame came.
@@ -140,6 +148,12 @@ impl Floor {
             self.rooms.dropped(to, Now::read());
         }
     }
+}
+
+fn draw() -> Result<[u8; 16], getrandom::Error> {
+    let mut chance = [0; 16];
+    getrandom::fill(&mut chance)?;
+    Ok(chance)
 }
 
 /// Holds the hub only while something is due, so that it can go.

@@ -54,9 +54,20 @@ impl Outbox {
 impl Inbox {
     /// The next thing to write; `None` once the other end is gone and all is written.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        let outgoing = self.queue.recv().await?;
-        self.bytes.fetch_sub(outgoing.cost(), Ordering::Relaxed);
-        Some(outgoing)
+        let outgoing = self.queue.recv().await;
+        self.taken(outgoing)
+    }
+
+    /// The next thing to write, if it waits already.
+    pub(super) fn at_once(&mut self) -> Option<Outgoing> {
+        let outgoing = self.queue.try_recv().ok();
+        self.taken(outgoing)
+    }
+
+    fn taken(&self, outgoing: Option<Outgoing>) -> Option<Outgoing> {
+        let cost = outgoing.as_ref().map_or(0, Outgoing::cost);
+        self.bytes.fetch_sub(cost, Ordering::Relaxed);
+        outgoing
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -37,6 +37,9 @@ const FAREWELL_BYTES: u64 = 1024 * 1024;
 
 /// Bytes that may come without making a frame: the longest one, in crumbs that each have a header.
 const CRUMBS_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// Bytes gathered from the queue until they are written, in one go.
+const GATHERED: usize = 16 * 1024;
 
 /// Bytes of a short frame's header, masked (RFC 6455 §5.2).
 const SHORT_HEADER: usize = 6;
@@ -81,19 +84,25 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     inbox: &mut Inbox,
     phase: &mut watch::Receiver<Phase>,
 ) -> End {
-    let mut ping = pings();
-    let mut heard = Instant::now();
+    // Both are made once: a frame must not cost a new timer and a new place in a queue of waiters.
+    let mut vigil = Vigil::new();
+    let mut alarm = std::pin::pin!(sleep_until(vigil.next()));
+    let mut stop = std::pin::pin!(stopping(phase));
     loop {
         let step = tokio::select! {
+            biased;
+            outgoing = inbox.next() => write(socket, inbox, outgoing).await,
             frame = socket.next() => {
-                heard = Instant::now();
+                vigil.heard = Instant::now();
                 socket.get_mut().made(&frame);
                 hear(hub, conn, frame)
             }
-            outgoing = inbox.next() => write(socket, outgoing).await,
-            _ = ping.tick() => send(socket, Message::Ping(Default::default())).await,
-            () = sleep_until(heard + SILENCE_LIMIT) => Err(End::Silent),
-            () = stopping(phase) => Err(End::Close(1001, "the server is stopping")),
+            () = alarm.as_mut() => {
+                let step = look_after(socket, &mut vigil).await;
+                alarm.as_mut().reset(vigil.next());
+                step
+            }
+            () = stop.as_mut() => Err(End::Close(1001, "the server is stopping")),
         };
         if let Err(end) = step {
             return end;
@@ -101,12 +110,38 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn pings() -> Interval {
-    let mut ping = interval(PING_EVERY);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is at once.
-    ping.reset();
-    ping
+/// When a connection is asked whether anybody is there, and when nobody is.
+struct Vigil {
+    heard: Instant,
+    ask: Instant,
+}
+
+impl Vigil {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { heard: now, ask: now + PING_EVERY }
+    }
+
+    /// When to look after it. What is heard meanwhile only makes that too early.
+    fn next(&self) -> Instant {
+        self.ask.min(self.heard + SILENCE_LIMIT)
+    }
+}
+
+async fn look_after<S>(socket: &mut Socket<S>, vigil: &mut Vigil) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let now = Instant::now();
+    if now >= vigil.heard + SILENCE_LIMIT {
+        return Err(End::Silent);
+    }
+    if now < vigil.ask {
+        return Ok(());
+    }
+    vigil.ask = now + PING_EVERY;
+    let ping = socket.send(Message::Ping(Default::default()));
+    timeout(WRITE_LIMIT, ping).await.map_or(Err(End::Silent), |sent| sent.map_err(|_| End::Gone))
 }
 
 fn hear(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -151,26 +186,29 @@ fn broken(error: Error) -> End {
     }
 }
 
-async fn write<S>(socket: &mut Socket<S>, outgoing: Option<Outgoing>) -> Result<(), End>
+/// Writes `outgoing` and what else waits already: frames that come together leave together.
+async fn write<S>(socket: &mut Socket<S>, inbox: &mut Inbox, outgoing: Option<Outgoing>) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match outgoing {
-        Some(Outgoing::Frame(text)) => send(socket, Message::Text(text.into())).await,
-        Some(Outgoing::Close(code, reason)) => Err(End::Close(code, reason)),
-        None => Err(End::Close(1008, "too slow")),
-    }
-}
-
-async fn send<S>(socket: &mut Socket<S>, message: Message) -> Result<(), End>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match timeout(WRITE_LIMIT, socket.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => Err(End::Silent),
-    }
+    let all = async {
+        let (mut next, mut gathered) = (outgoing, 0);
+        loop {
+            match next {
+                Some(Outgoing::Frame(text)) => {
+                    gathered += text.len();
+                    socket.feed(Message::Text(text.into())).await.map_err(|_| End::Gone)?;
+                }
+                Some(Outgoing::Close(code, reason)) => return Err(End::Close(code, reason)),
+                None => return Err(End::Close(1008, "too slow")),
+            }
+            match if gathered < GATHERED { inbox.at_once() } else { None } {
+                Some(outgoing) => next = Some(outgoing),
+                None => return socket.flush().await.map_err(|_| End::Gone),
+            }
+        }
+    };
+    timeout(WRITE_LIMIT, all).await.unwrap_or(Err(End::Silent))
 }
 
 /// Closes and reads on until the other end has closed too: a socket closed with bytes unread is

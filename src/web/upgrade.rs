@@ -20,9 +20,9 @@ use super::sources::SourcePermit;
 use super::visit::Visit;
 use crate::signaling::FRAME_LIMIT;
 
-/// Bytes read at once. Frames are small and rooms are two: the crate's 128 KiB would be most of
-/// what a connection costs.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes read at once, and kept for it by every connection: half a dozen candidates. The crate's
+/// 128 KiB would be most of what a connection costs.
+const READ_BUFFER: usize = 2 * 1024;
 
 /// Bytes gathered before they are written; a frame is flushed at once anyhow.
 const WRITE_BUFFER: usize = 4 * 1024;
@@ -70,7 +70,8 @@ async fn begin(
         .max_frame_size(Some(FRAME_LIMIT));
     let stream = Metered::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    converse(socket, &hub, host, phase).await;
+    let c = converse(socket, &hub, host, phase);
+    c.await;
     drop(permit);
 }
 

@@ -1,0 +1,108 @@
+//! Who is measured, and how each is started and reached.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio_rustls::TlsConnector;
+
+use crate::client::Place;
+use crate::dialect::Dialect;
+use crate::example;
+use crate::server::Server;
+
+/// One of the servers compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contestant {
+    /// Node, express, socket.io; no TLS.
+    Example,
+    /// Ours as behind a proxy on the same host: no TLS.
+    Plain,
+    /// Ours as it usually runs.
+    Tls,
+}
+
+impl Contestant {
+    /// In the order of the table.
+    pub(crate) const ALL: [Self; 3] = [Self::Example, Self::Plain, Self::Tls];
+
+    /// For the command line and the JSON.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Example => "node-example",
+            Self::Plain => "ours-plain",
+            Self::Tls => "ours-tls",
+        }
+    }
+
+    /// Starts it with nobody connected yet; `state` is an empty folder of its own.
+    pub(crate) async fn start(self, state: &Path) -> (Server, Place) {
+        let port = free_port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut command = match self {
+            Self::Example => example::command(port),
+            Self::Plain => {
+                // A trusted proxy gets the page and the WebSocket on http-port, without TLS.
+                let mut command = ours(state, free_port(), port);
+                command.args(["--trusted-proxy", "127.0.0.0/8"]);
+                command
+            }
+            Self::Tls => ours(state, port, 0),
+        };
+        let server = Server::start(&mut command, address).await;
+        let dialect = if self == Self::Example { Dialect::SocketIo } else { Dialect::Ours };
+        let tls = (self == Self::Tls).then(|| connector(state));
+        (server, Place { address, dialect, tls })
+    }
+}
+
+/// The program as it is built for release, with its relay running, in try-out mode.
+fn ours(state: &Path, https_port: u16, http_port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
+    command.env_clear().current_dir(state).arg("--state-dir").arg(state);
+    command.args(["--listen", "127.0.0.1"]);
+    let ports = [("--https-port", https_port), ("--http-port", http_port), ("--turn-port", free_port())];
+    for (flag, port) in ports {
+        command.arg(flag).arg(port.to_string());
+    }
+    command.args(["--log", "warn"]);
+    // All connections of the bench come from one address.
+    command.args(["--source-connections", "100000"]);
+    command
+}
+
+/// Every connection does a full handshake, as the first one of each visitor.
+fn connector(state: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(state.join("self-signed.pem")).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// A port that nobody has, below those that the kernel gives to the load's own connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let spread = u16::try_from(std::process::id() % 8000).unwrap();
+    loop {
+        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
+}
