@@ -34,12 +34,20 @@ struct Signs {
 
 impl Guest {
     /// Allocates. All guests of one `room` may reach each other.
-    pub fn open(mut wire: Wire, room: &str, basket: &mut Basket) -> Self {
+    pub fn open(dial: impl Fn() -> Wire, room: &str, basket: &mut Basket) -> Self {
         let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 36_000;
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
         let credential = secrets.mint(&Holder::Foreign(room.into()), expiry);
         let asked = request(codec::METHOD_ALLOCATE, [1; 12], &[UDP]);
-        let challenge = ask(&mut wire, basket, &asked.raw);
+        let (mut wire, challenge) = (0..10)
+            .map(|_| {
+                let mut wire = dial();
+                let challenge = ask(&mut wire, basket, &asked.raw);
+                (wire, challenge)
+            })
+            // A port that coturn has not forgotten yet.
+            .find(|(_, challenge)| code(challenge) != 437)
+            .expect("a port without an allocation");
         assert_eq!(code(&challenge), 401);
         let realm = challenge.get(attr::ATTR_REALM).unwrap();
         let nonce = challenge.get(attr::ATTR_NONCE).unwrap();
@@ -141,7 +149,20 @@ pub fn head(channel: bool, peer: SocketAddr, length: usize) -> Vec<u8> {
 pub fn payload(packet: &[u8]) -> &[u8] {
     match packet {
         [first, ..] if first >> 6 == 0b01 => &packet[4..],
-        [0, 0x17, ..] => &packet[36..],
+        [0, 0x17, ..] => data(packet),
         _ => packet,
     }
+}
+
+/// The value of DATA, wherever it stands.
+fn data(message: &[u8]) -> &[u8] {
+    let mut rest = &message[20..];
+    while let [high, low, long, short, after @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*long, *short])).min(after.len());
+        if [*high, *low] == [0, 0x13] {
+            return &after[..length];
+        }
+        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    &[]
 }

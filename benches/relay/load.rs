@@ -264,7 +264,7 @@ fn roomed(
 ) {
     for pair in 0..load.clients.div_ceil(2) {
         let room = format!("room{pair}");
-        let mut guests = [0, 1].map(|_| Guest::open(dial(load.way, house), &room, basket));
+        let mut guests = [0, 1].map(|_| Guest::open(|| dial(load.way, house), &room, basket));
         let relayed = guests.each_ref().map(|guest| guest.relayed);
         for (at, guest) in guests.iter_mut().enumerate() {
             let peer = relayed[1 - at];
@@ -290,7 +290,7 @@ fn published(
     basket: &mut Basket,
 ) {
     for client in 0..load.clients {
-        let mut guest = Guest::open(dial(load.way, house), &format!("client{client}"), basket);
+        let mut guest = Guest::open(|| dial(load.way, house), &format!("client{client}"), basket);
         let mut peer = Datagrams::open("127.0.0.1", None);
         peer.aim(guest.relayed);
         let peer = Wire::Udp(peer);

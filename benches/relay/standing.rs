@@ -89,7 +89,7 @@ fn handshake(house: &House) -> f64 {
     let mut basket = Basket::new();
     let before = cpu_nanos(house.pid);
     let guests: Vec<Guest> = (0..HANDSHAKES)
-        .map(|at| Guest::open(dial(Way::Udp, house), &format!("one{at}"), &mut basket))
+        .map(|at| Guest::open(|| dial(Way::Udp, house), &format!("one{at}"), &mut basket))
         .collect();
     let spent = cpu_nanos(house.pid) - before;
     guests.into_iter().for_each(|guest| guest.leave(&mut basket));
@@ -137,7 +137,7 @@ fn fill(house: &House, scope: Scope, count: usize) -> Vec<Guest> {
     let (mut basket, mut all) = (Basket::new(), Vec::with_capacity(count));
     for pair in 0..count / 2 {
         let room = format!("idle{pair}");
-        let mut guests = [0, 1].map(|_| Guest::open(dial(Way::Udp, house), &room, &mut basket));
+        let mut guests = [0, 1].map(|_| Guest::open(|| dial(Way::Udp, house), &room, &mut basket));
         let relayed = guests.each_ref().map(|guest| guest.relayed);
         for (at, guest) in guests.iter_mut().enumerate() {
             let peer = if scope == Scope::Room { relayed[1 - at] } else { absent(guest.wire.local().port()) };

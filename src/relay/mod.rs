@@ -145,7 +145,8 @@ impl Relay {
         };
         let failed = |relay: &Self, source| BindError { address: relay.addresses[0], source };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let poll = Poll::new(Arc::clone(&bells[index])).map_err(|error| failed(&relay, error))?;
+            let poll =
+                Poll::new(Arc::clone(&bells[index]), worker::TICK).map_err(|error| failed(&relay, error))?;
             let seed = shared.seed(&plan, index, (sockets, poll), inbox, relay.inboxes.clone());
             let worker = Worker::new(seed).map_err(|error| failed(&relay, error))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
@@ -199,9 +200,13 @@ impl Drop for Relay {
 }
 
 impl SeatFeed {
-    /// Tells every worker.
+    /// Tells every worker. That a seat has been opened wakes nobody: a worker reads its news before
+    /// its packets.
     pub fn tell(&self, news: SeatNews) {
-        self.0.tell_all(|| Note::Seat(news));
+        match news {
+            SeatNews::Opened(..) => self.0.leave_with_all(|| Note::Seat(news)),
+            SeatNews::Left(..) | SeatNews::Lapsed(..) => self.0.tell_all(|| Note::Seat(news)),
+        }
     }
 }
 
@@ -220,9 +225,18 @@ impl Inboxes {
     }
 
     fn tell(&self, worker: usize, note: Note) {
+        self.leave_with(worker, note);
+        self.0[worker].bell.ring();
+    }
+
+    /// To be found with the next packet, or tick.
+    fn leave_with_all(&self, note: impl Fn() -> Note) {
+        (0..self.0.len()).for_each(|worker| self.leave_with(worker, note()));
+    }
+
+    fn leave_with(&self, worker: usize, note: Note) {
         // Refused only by a worker that has stopped, which needs no news.
         let _ = self.0[worker].notes.send(note);
-        self.0[worker].bell.ring();
     }
 
     /// Hands a frame to the worker that has the stream.

@@ -1,4 +1,4 @@
-//! What a worker waits for: its sockets, and a bell that other threads ring.
+//! What a worker waits for: its sockets, a clock's tick, and a bell that other threads ring.
 //!
 //! Sockets are watched edge-triggered: one that has been reported is reported again only when more
 //! has come, so whoever reads must read until nothing is left, or remember to come back.
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 /// Where something may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Poll {
     epoll: OwnedFd,
+    /// A timer of its own costs nothing in a wait that it does not end; a limit on the wait does.
+    clock: OwnedFd,
     bell: Arc<Bell>,
 }
 
@@ -40,6 +45,7 @@ pub(super) struct Bell {
 const EVENTS: usize = 64;
 /// Told apart from any source.
 const BELL: u64 = u64::MAX;
+const CLOCK: u64 = u64::MAX - 1;
 const PORT: u64 = 1 << 63;
 
 impl Bell {
@@ -61,21 +67,23 @@ impl Bell {
             let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
         }
     }
-
-    fn hush(&self) {
-        let _ = rustix::io::read(&self.fd, &mut [0; 8][..]);
-    }
 }
 
 impl Poll {
-    /// Waits for nothing yet but for `bell`.
+    /// Waits for nothing yet but `bell`, and for a tick every `tick`.
     ///
     /// # Errors
     /// Where the kernel has no descriptor left.
-    pub(super) fn new(bell: Arc<Bell>) -> io::Result<Self> {
+    pub(super) fn new(bell: Arc<Bell>, tick: Duration) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let clock =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let tick = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: tick.subsec_nanos().into() };
+        let every = Itimerspec { it_interval: tick, it_value: tick };
+        timerfd_settime(&clock, TimerfdTimerFlags::empty(), &every)?;
         epoll::add(&epoll, &bell.fd, EventData::new_u64(BELL), EventFlags::IN)?;
-        Ok(Self { epoll, bell })
+        epoll::add(&epoll, &clock, EventData::new_u64(CLOCK), EventFlags::IN)?;
+        Ok(Self { epoll, clock, bell })
     }
 
     /// From now on says when `socket` may be read, under the name `source`. Ends when it is closed.
@@ -87,29 +95,36 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, data, EventFlags::IN | EventFlags::ET)?)
     }
 
-    /// Waits for at most `patience`, and not at all where `busy` says that there is work, which is
-    /// asked after others have been told to ring. Calls `ready` for each source.
-    pub(super) fn wait(
-        &self,
-        patience: Duration,
-        busy: impl FnOnce() -> bool,
-        mut ready: impl FnMut(Source),
-    ) {
+    /// Waits, but not where `busy` says that there is work, which is asked after others have been
+    /// told to ring. Calls `ready` for each source. Whether there was a tick.
+    pub(super) fn wait(&self, busy: impl FnOnce() -> bool, mut ready: impl FnMut(Source)) -> bool {
         self.bell.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let patience = if busy() { Duration::ZERO } else { patience };
-        let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let patience = busy().then_some(&at_once);
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         // Interrupted is as good as over.
-        let found = epoll::wait(&self.epoll, &mut events, Some(&patience)).map(|(found, _)| &*found);
+        let found = epoll::wait(&self.epoll, &mut events, patience).map(|(found, _)| &*found);
         self.bell.asleep.store(false, Ordering::Relaxed);
+        let mut ticked = false;
         for event in found.unwrap_or_default() {
-            match Source::named(event.data.u64()) {
-                Some(source) => ready(source),
-                None => self.bell.hush(),
+            match event.data.u64() {
+                BELL => hush(&self.bell.fd),
+                CLOCK => {
+                    hush(&self.clock);
+                    ticked = true;
+                }
+                name => ready(Source::named(name)),
             }
         }
+        ticked
     }
+}
+
+/// Takes back what a bell or a clock has said.
+fn hush(fd: &OwnedFd) {
+    // Fails only where it has said nothing.
+    let _ = rustix::io::read(fd, &mut [0; 8][..]);
 }
 
 impl Source {
@@ -120,11 +135,10 @@ impl Source {
         }
     }
 
-    fn named(name: u64) -> Option<Self> {
+    fn named(name: u64) -> Self {
         match name {
-            BELL => None,
-            port if port & PORT != 0 => Some(Self::Port((port & !PORT) as usize)),
-            index => Some(Self::Turn(index as usize)),
+            port if port & PORT != 0 => Self::Port((port & !PORT) as usize),
+            index => Self::Turn(index as usize),
         }
     }
 }
@@ -136,46 +150,53 @@ mod tests {
 
     use super::*;
 
-    fn waited(poll: &Poll, patience: Duration, busy: bool) -> (Vec<Source>, Duration) {
-        let (begun, mut found) = (Instant::now(), Vec::new());
-        poll.wait(patience, || busy, |source| found.push(source));
-        (found, begun.elapsed())
+    const TICK: Duration = Duration::from_millis(300);
+
+    fn poll() -> (Poll, Arc<Bell>) {
+        let bell = Arc::new(Bell::new().unwrap());
+        (Poll::new(Arc::clone(&bell), TICK).unwrap(), bell)
+    }
+
+    /// What is ready, and whether there was a tick.
+    fn waited(poll: &Poll, busy: bool) -> (Vec<Source>, bool) {
+        let mut found = Vec::new();
+        let ticked = poll.wait(|| busy, |source| found.push(source));
+        (found, ticked)
     }
 
     #[test]
     fn what_has_come_is_said_once_under_its_name() {
-        let poll = Poll::new(Arc::new(Bell::new().unwrap())).unwrap();
+        let (poll, _) = poll();
         let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
         poll.watch(&sockets[0], Source::Turn(0)).unwrap();
         poll.watch(&sockets[1], Source::Port(7)).unwrap();
         sockets[0].send_to(b"hello", sockets[1].local_addr().unwrap()).unwrap();
-        let second = Duration::from_millis(900);
-        assert_eq!(waited(&poll, second, false).0, [Source::Port(7)]);
-        assert_eq!(waited(&poll, Duration::ZERO, false).0, []);
+        assert_eq!(waited(&poll, false).0, [Source::Port(7)]);
+        assert_eq!(waited(&poll, true).0, []);
         sockets[1].send_to(b"hello", sockets[0].local_addr().unwrap()).unwrap();
-        assert_eq!(waited(&poll, second, false).0, [Source::Turn(0)]);
+        assert_eq!(waited(&poll, false).0, [Source::Turn(0)]);
     }
 
     #[test]
     fn a_bell_wakes_whoever_sleeps_and_is_not_heard_twice() {
-        let bell = Arc::new(Bell::new().unwrap());
-        let poll = Poll::new(Arc::clone(&bell)).unwrap();
+        let (poll, bell) = poll();
         let ringing = std::thread::spawn(move || {
             while !bell.asleep.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
             bell.ring();
         });
-        let (found, time) = waited(&poll, Duration::from_millis(900), false);
+        assert_eq!(waited(&poll, false), (vec![], false));
         ringing.join().unwrap();
-        assert!(found.is_empty() && time < Duration::from_millis(900), "{time:?}");
-        let short = Duration::from_millis(20);
-        assert!(waited(&poll, short, false).1 >= short);
+        assert_eq!(waited(&poll, false), (vec![], true), "only the clock ends this wait");
     }
 
     #[test]
-    fn who_has_work_does_not_wait() {
-        let poll = Poll::new(Arc::new(Bell::new().unwrap())).unwrap();
-        assert!(waited(&poll, Duration::from_millis(900), true).1 < Duration::from_millis(900));
+    fn the_clock_ticks_on() {
+        let (poll, _) = poll();
+        let begun = Instant::now();
+        assert!(waited(&poll, false).1 && waited(&poll, false).1);
+        assert!(begun.elapsed() >= TICK * 3 / 2, "{:?}", begun.elapsed());
+        assert_eq!(waited(&poll, true), (vec![], false), "who has work does not wait");
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg, setsockopt, sockopt};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{
@@ -129,9 +129,13 @@ impl BatchSocket {
             control[count] = message;
             count += 1;
         }
-        let to = SockaddrStorage::from(self.spelled(to));
+        let (fd, control, flags) = (self.io.as_raw_fd(), &control[..count], MsgFlags::empty());
         loop {
-            match sendmsg(self.io.as_raw_fd(), parts, &control[..count], MsgFlags::empty(), Some(&to)) {
+            let outcome = match self.spelled(to) {
+                SocketAddr::V4(to) => sendmsg(fd, parts, control, flags, Some(&SockaddrIn::from(to))),
+                SocketAddr::V6(to) => sendmsg(fd, parts, control, flags, Some(&SockaddrIn6::from(to))),
+            };
+            match outcome {
                 Err(Errno::EINTR) => {}
                 outcome => return Ok(outcome.map(|_| ())?),
             }

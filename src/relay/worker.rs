@@ -65,7 +65,7 @@ pub(super) struct Worker {
 /// Batches taken from one socket before others get their turn.
 const BATCHES_IN_A_ROW: usize = 16;
 /// How often deadlines are looked at; lifetimes are in whole minutes.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Watches its sockets.
@@ -98,9 +98,8 @@ impl Worker {
     /// Until told to stop.
     pub(super) fn live(mut self) {
         let mut batch = Batch::new();
-        let mut tick = Instant::now() + TICK;
         while !self.stopped {
-            self.wait();
+            let ticked = self.wait();
             for _ in 0..self.unread.len() {
                 if let Some(source) = self.unread.pop_front().filter(|source| self.read(*source, &mut batch))
                 {
@@ -108,28 +107,23 @@ impl Worker {
                 }
             }
             self.take_notes();
-            let now = Instant::now();
-            if now >= tick {
-                self.server.advance(now);
-                tick = now + TICK;
+            if ticked {
+                self.server.advance(Instant::now());
             }
             self.act();
         }
     }
 
-    fn wait(&mut self) {
+    /// Until there is something to do; whether deadlines are to be looked at.
+    fn wait(&mut self) -> bool {
         let Self { poll, unread, inbox, .. } = self;
-        let busy = !unread.is_empty() || !inbox.is_empty();
-        let found = &mut *unread;
-        poll.wait(
-            TICK,
-            || busy || !inbox.is_empty(),
-            |source| {
-                if !found.contains(&source) {
-                    found.push_back(source);
-                }
-            },
-        );
+        let busy = !unread.is_empty();
+        let ready = |source| {
+            if !unread.contains(&source) {
+                unread.push_back(source);
+            }
+        };
+        poll.wait(|| busy || !inbox.is_empty(), ready)
     }
 
     /// Reads for a while; whether there may be more. An error of one datagram (an ICMP unreachable,
