@@ -87,12 +87,18 @@ impl Houses {
 impl House {
     /// Starts one of its own, `more` being flags that the box is given as well.
     pub fn open(contestant: &Contestant, scope: Scope, more: &[&str]) -> Self {
+        Self::start(contestant, scope, more, SERVER_CORE)
+    }
+
+    fn start(contestant: &Contestant, scope: Scope, more: &[&str], cores: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let (turn, tls) = (free_address(), free_address());
         let mut command = Command::new("taskset");
-        command.args(["-c", SERVER_CORE]);
+        command.args(["-c", cores]);
         match contestant {
             Contestant::Box(program) => {
+                // Handshakes of one address, as fast as they come.
+                let more = if more.is_empty() { &["--unauth-reply-rate", "0"] } else { more };
                 boxed(command.arg(program).args(more), scope, turn, tls, place.path())
             }
             Contestant::Floor => command.arg(std::env::current_exe().unwrap()).arg("--floor"),
@@ -114,6 +120,15 @@ impl House {
         } else {
             house.wait_until_it_answers(contestant);
         }
+        house
+    }
+
+    /// A box with two workers, both on the servers' core: half of what it relays goes from one to the
+    /// other.
+    pub fn open_in_two(contestant: &Contestant) -> Self {
+        let house = Self::start(contestant, Scope::Room, &[], "0,1");
+        let pinned = Command::new("taskset").args(["-acp", SERVER_CORE, &house.pid.to_string()]).output();
+        assert!(pinned.unwrap().status.success());
         house
     }
 
@@ -153,7 +168,7 @@ fn boxed<'c>(
     command
         .args(["--listen", "127.0.0.1", "--http-port", "0", "--static-auth-secret", SECRET])
         .args(["--turn-port", &turn.port().to_string(), "--https-port", &tls.port().to_string()])
-        .args(["--user-quota", "0", "--unauth-reply-rate", "0", "--source-connections", "100000"])
+        .args(["--user-quota", "0", "--source-connections", "100000"])
         .arg("--state-dir")
         .arg(place)
         .env_clear();

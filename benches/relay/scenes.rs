@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::cases::disturbed;
-use super::client::request;
+use super::client::{Guest, head, request};
 use super::house::{Contestant, House, Houses, Scope};
-use super::load::Flows;
+use super::load::{Flows, dial};
 use super::table::{Outcome, Value};
-use super::wire::{Datagrams, Way, Wire};
+use super::wire::{Basket, Datagrams, Way, Wire};
 
 /// What disturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +21,25 @@ pub enum Scene {
     Flood,
     /// The same box with every refusal logged.
     DebugLog,
-    /// Twenty streams that are sent to and do not read, and the page asked for all the time.
+    /// Clients who came by TCP, are sent 20,000 packets a second and read none of them.
+    SlowReaders,
+    /// TLS handshakes on the page's port, and connections that say nothing, one after the other.
     Visitors,
+    /// Two workers on one core, so that half of what is relayed goes from one to the other.
+    Workers,
 }
 
 impl Scene {
-    pub const ALL: [Self; 3] = [Self::Flood, Self::DebugLog, Self::Visitors];
+    pub const ALL: [Self; 5] =
+        [Self::Flood, Self::DebugLog, Self::SlowReaders, Self::Visitors, Self::Workers];
 
     pub fn name(self) -> String {
         match self {
             Self::Flood => "scene: a flood of strangers",
             Self::DebugLog => "scene: log at debug",
+            Self::SlowReaders => "scene: streams that nobody reads",
             Self::Visitors => "scene: visitors of the page",
+            Self::Workers => "scene: two workers instead of one",
         }
         .to_owned()
     }
@@ -41,8 +48,8 @@ impl Scene {
         // A box that meets strangers limits what it answers them.
         match self {
             Self::Flood => &["--unauth-reply-rate", "20"],
-            Self::DebugLog => &["--log", "debug"],
-            Self::Visitors => &[],
+            Self::DebugLog => &["--log", "debug", "--unauth-reply-rate", "20"],
+            Self::SlowReaders | Self::Visitors | Self::Workers => &[],
         }
     }
 }
@@ -50,20 +57,30 @@ impl Scene {
 /// The box alone, with and without it.
 pub fn compare(houses: &mut Houses, scene: Scene, rounds: usize, seconds: f64) -> Outcome {
     let one = houses.contestants.iter().find(|one| matches!(one, Contestant::Box(_))).unwrap().clone();
-    let (plain, disturbed_house) =
-        (House::open(&one, Scope::Room, &[]), House::open(&one, Scope::Room, scene.flags()));
+    let plain = House::open(&one, Scope::Room, &[]);
+    let disturbed_house = match scene {
+        Scene::Workers => House::open_in_two(&one),
+        Scene::Flood | Scene::DebugLog | Scene::SlowReaders | Scene::Visitors => {
+            House::open(&one, Scope::Room, scene.flags())
+        }
+    };
     let mut quiet = Flows::open(disturbed(), &plain, &one);
     let mut loud = Flows::open(disturbed(), &disturbed_house, &one);
     let mut values = Vec::new();
     for _ in 0..rounds {
         let before = quiet.measure(plain.pid, seconds);
-        let noise = Noise::begin(scene, &disturbed_house);
+        let noise = (scene != Scene::Workers).then(|| Noise::begin(scene, &disturbed_house));
         let during = loud.measure(disturbed_house.pid, seconds);
         drop(noise);
         let mut add =
             |what: &str, value| values.push(Value { who: one.name().into(), what: what.into(), value });
         add("% lost without", before.loss() * 100.0);
         add("% lost with", during.loss() * 100.0);
+        if scene == Scene::Workers {
+            add("ns a packet, one", before.cost());
+            add("ns a packet, two", during.cost());
+            add("of one's", during.cost() / before.cost());
+        }
         add("p99 µs without", before.delay(0.99));
         add("p99 µs with", during.delay(0.99));
     }
@@ -80,6 +97,7 @@ impl Noise {
     fn begin(scene: Scene, house: &House) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (ends, turn, page) = (Arc::clone(&over), house.turn, house.tls);
+        let mut pairs = if scene == Scene::SlowReaders { pairs(house) } else { Vec::new() };
         let thread = thread::spawn(move || match scene {
             Scene::Flood | Scene::DebugLog => {
                 let mut wire = Wire::Udp(Datagrams::open("127.0.9.9", Some(turn)));
@@ -89,9 +107,17 @@ impl Noise {
                     thread::sleep(Duration::from_millis(1));
                 }
             }
-            Scene::Visitors => {
+            Scene::SlowReaders => {
                 while !ends.load(Ordering::Relaxed) {
-                    // A handshake each, and a look at what is said in plain text to TLS.
+                    for (speaker, train, _) in &mut pairs {
+                        speaker.wire.send(train, train.len() / 5);
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Scene::Visitors | Scene::Workers => {
+                while !ends.load(Ordering::Relaxed) {
+                    // A handshake each, and one that does not begin.
                     drop(Wire::open(Way::Tls, "127.0.0.1", page));
                     let mut stream = TcpStream::connect(page).unwrap();
                     let _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
@@ -101,6 +127,21 @@ impl Noise {
         });
         Self { over, thread: Some(thread) }
     }
+}
+
+/// Who speaks by UDP, what it says, and who does not listen by TCP.
+fn pairs(house: &House) -> Vec<(Guest, Vec<u8>, Guest)> {
+    let mut basket = Basket::new();
+    let pair = |number| {
+        let room = format!("slow{number}");
+        let mut speaker = Guest::open(|| dial(Way::Udp, house), &room, &mut basket);
+        let mut deaf = Guest::open(|| dial(Way::Tcp, house), &room, &mut basket);
+        speaker.bind(deaf.relayed, &mut basket);
+        deaf.bind(speaker.relayed, &mut basket);
+        let packet = [head(true, deaf.relayed, 1200), vec![0x80; 1200]].concat();
+        (speaker, packet.repeat(5), deaf)
+    };
+    (0..4).map(pair).collect()
 }
 
 impl Drop for Noise {

@@ -158,6 +158,8 @@ fn absent(client: u16) -> SocketAddr {
 fn crowd(one: &Contestant, many: usize, add: &mut impl FnMut(&str, f64)) {
     let house = House::open(one, Scope::Room, &[]);
     let mut flows = Flows::open(Load { path: Path::Room, ..disturbed() }, &house, one);
+    // The first is always the dearest.
+    flows.measure(house.pid, 0.5);
     let mut silent = Vec::new();
     let mut first = f64::NAN;
     for count in [0, many / 10, many] {

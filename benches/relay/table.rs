@@ -115,8 +115,10 @@ fn single(values: &[Value]) -> Vec<Json> {
         // The box comes first.
         let ours = names.iter().position(|(name, _)| name == what).map_or(f64::NAN, |at| medians[at].middle);
         let ratio = ours / median.middle;
+        let beside = names.iter().filter(|(name, _)| name == what).count() > 1;
+        let ratio_text = if beside { format!("   box/this {ratio:.2}") } else { String::new() };
         println!(
-            "  {who:<20} {what:<28} {:>12.1} ({:.1}–{:.1})   box/this {ratio:.2}",
+            "  {who:<22} {what:<28} {:>12.2} ({:.2}–{:.2}){ratio_text}",
             median.middle, median.least, median.most
         );
         json!({
