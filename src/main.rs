@@ -19,9 +19,20 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(settings: Settings) -> Result<(), StartError> {
+fn run(settings: Settings) -> Result<(), StartError> {
     let _log = ops::start_logging(&settings.log)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
+    runtime.map_err(|source| StartError::System { deed: "start threads", source })?.block_on(serve(settings))
+}
+
+/// Half the cores. Signaling is little work in many small pieces, and handing pieces from thread to
+/// thread costs more than the work.
+fn web_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
+async fn serve(settings: Settings) -> Result<(), StartError> {
     let running = webrtc_box::start(settings.clone()).await?;
     say(&greeting::for_this_host(&settings))?;
     running.stopped().await;
