@@ -31,8 +31,11 @@ stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
 # That the benches still run; no figure of theirs can fail here.
-stage_bench() { bench_signaling; }
+stage_bench() {
+  npm_packages && release_binary && bench_signaling && bench_relay
+}
 
+bench_relay() { timeout 600 cargo bench --locked --bench relay -- --short; }
 bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --short; }
 
 stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }

@@ -385,3 +385,30 @@ fn report(sent: io::Result<()>) {
         debug!(%error, "send failed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_leaves_packet_by_packet_where_the_way_out_refuses_segments() {
+        let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let leave = Leave::Turn(socket.local().ip());
+        let route = Route { to: peer.local_addr().unwrap(), leave };
+        for refused in [false, true] {
+            if refused {
+                socket.give_up_segments();
+            }
+            let mut outbox = Outbox::default();
+            for payload in [&b"first"[..], b"again", b"end"] {
+                outbox.push(route, Head::default(), payload);
+            }
+            outbox.drain(|run| send(&socket, run));
+            let mut buffer = [0; 9];
+            let got = [0; 3].map(|_| peer.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap());
+            assert_eq!(got, [b"first".to_vec(), b"again".to_vec(), b"end".to_vec()]);
+            assert_eq!(socket.segments(), !refused);
+        }
+    }
+}

@@ -100,8 +100,9 @@ impl Server {
             self.release(relayed);
         }
         left.revoke(|peer| Family::of(peer) != family);
-        self.table.change(client, |allocation| allocation.listing = Arc::new(left.clone()));
-        self.exchange.publish(&Arc::new(left));
+        let left = Arc::new(left);
+        self.table.change(client, |allocation| allocation.listing = Arc::clone(&left));
+        self.exchange.publish(&left);
     }
 
     fn publish(&mut self, client: ClientAddr, listing: Listing, now: Instant) {

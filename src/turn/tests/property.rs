@@ -100,6 +100,25 @@ fn agree(stage: &Stage) {
     }
 }
 
+/// What flows remember is what would be found anew.
+fn remembers_rightly(stage: &mut Stage) {
+    for number in 0..6 {
+        let client = client(stage, number, 0);
+        for aim in 0..12 {
+            let mut send = |stage: &mut Stage| match aim {
+                0..4 => stage.channel_data(&client, 0x4000 + aim, b"media"),
+                peers => {
+                    let peer = peer(stage, peers as u8 - 4);
+                    stage.indicate(&client, peer, b"media")
+                }
+            };
+            let remembered = send(stage);
+            stage.server.flows = Default::default();
+            assert_eq!(remembered, send(stage), "client {number}, aim {aim}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
     #[test]
@@ -114,6 +133,7 @@ proptest! {
         for step in steps {
             play(&mut stage, step);
             agree(&stage);
+            remembers_rightly(&mut stage);
         }
         stage.advance(minutes(61));
         let now = stage.now().instant;
