@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::cases::disturbed;
+use super::cases::{Load, Path, disturbed};
 use super::client::{Guest, head, request};
-use super::house::{Contestant, House, Houses, Scope};
+use super::house::{Contestant, House, Houses};
 use super::load::{Flows, dial};
 use super::table::{Outcome, Value};
 use super::wire::{Basket, Datagrams, Way, Wire};
@@ -27,11 +27,21 @@ pub enum Scene {
     Visitors,
     /// Two workers on one core, so that half of what is relayed goes from one to the other.
     Workers,
+    /// Send and Data indications instead of channels.
+    Indications(Path),
 }
 
 impl Scene {
-    pub const ALL: [Self; 5] =
-        [Self::Flood, Self::DebugLog, Self::SlowReaders, Self::Visitors, Self::Workers];
+    pub const ALL: [Self; 8] = [
+        Self::Indications(Path::Room),
+        Self::Indications(Path::ToPeer),
+        Self::Indications(Path::FromPeer),
+        Self::Flood,
+        Self::DebugLog,
+        Self::SlowReaders,
+        Self::Visitors,
+        Self::Workers,
+    ];
 
     pub fn name(self) -> String {
         match self {
@@ -40,8 +50,16 @@ impl Scene {
             Self::SlowReaders => "scene: streams that nobody reads",
             Self::Visitors => "scene: visitors of the page",
             Self::Workers => "scene: two workers instead of one",
+            Self::Indications(Path::Room) => "scene: indications instead of channels, room",
+            Self::Indications(Path::ToPeer) => "scene: indications instead of channels, public out",
+            Self::Indications(Path::FromPeer) => "scene: indications instead of channels, public in",
         }
         .to_owned()
+    }
+
+    /// Whether somebody else disturbs the box, and not the load itself.
+    fn is_loud(self) -> bool {
+        !matches!(self, Self::Workers | Self::Indications(_))
     }
 
     fn flags(self) -> &'static [&'static str] {
@@ -49,7 +67,7 @@ impl Scene {
         match self {
             Self::Flood => &["--unauth-reply-rate", "20"],
             Self::DebugLog => &["--log", "debug", "--unauth-reply-rate", "20"],
-            Self::SlowReaders | Self::Visitors | Self::Workers => &[],
+            Self::SlowReaders | Self::Visitors | Self::Workers | Self::Indications(_) => &[],
         }
     }
 }
@@ -57,29 +75,32 @@ impl Scene {
 /// The box alone, with and without it.
 pub fn compare(houses: &mut Houses, scene: Scene, rounds: usize, seconds: f64) -> Outcome {
     let one = houses.contestants.iter().find(|one| matches!(one, Contestant::Box(_))).unwrap().clone();
-    let plain = House::open(&one, Scope::Room, &[]);
-    let disturbed_house = match scene {
+    let path = if let Scene::Indications(path) = scene { path } else { Path::Room };
+    let load = Load { path, ..disturbed() };
+    let plain = House::open(&one, path.scope(), &[]);
+    let other = match scene {
         Scene::Workers => House::open_in_two(&one),
-        Scene::Flood | Scene::DebugLog | Scene::SlowReaders | Scene::Visitors => {
-            House::open(&one, Scope::Room, scene.flags())
+        Scene::Indications(_) | Scene::Flood | Scene::DebugLog | Scene::SlowReaders | Scene::Visitors => {
+            House::open(&one, path.scope(), scene.flags())
         }
     };
-    let mut quiet = Flows::open(disturbed(), &plain, &one);
-    let mut loud = Flows::open(disturbed(), &disturbed_house, &one);
+    let mut quiet = Flows::open(load, &plain, &one);
+    let channel = !matches!(scene, Scene::Indications(_));
+    let mut loud = Flows::open(Load { channel, ..load }, &other, &one);
     let mut values = Vec::new();
     for _ in 0..rounds {
         let before = quiet.measure(plain.pid, seconds);
-        let noise = (scene != Scene::Workers).then(|| Noise::begin(scene, &disturbed_house));
-        let during = loud.measure(disturbed_house.pid, seconds);
+        let noise = scene.is_loud().then(|| Noise::begin(scene, &other));
+        let during = loud.measure(other.pid, seconds);
         drop(noise);
         let mut add =
             |what: &str, value| values.push(Value { who: one.name().into(), what: what.into(), value });
         add("% lost without", before.loss() * 100.0);
         add("% lost with", during.loss() * 100.0);
-        if scene == Scene::Workers {
-            add("ns a packet, one", before.cost());
-            add("ns a packet, two", during.cost());
-            add("of one's", during.cost() / before.cost());
+        if !scene.is_loud() {
+            add("ns a packet without", before.cost());
+            add("ns a packet with", during.cost());
+            add("with, of that without", during.cost() / before.cost());
         }
         add("p99 µs without", before.delay(0.99));
         add("p99 µs with", during.delay(0.99));
@@ -115,7 +136,7 @@ impl Noise {
                     thread::sleep(Duration::from_millis(1));
                 }
             }
-            Scene::Visitors | Scene::Workers => {
+            Scene::Visitors | Scene::Workers | Scene::Indications(_) => {
                 while !ends.load(Ordering::Relaxed) {
                     // A handshake each, and one that does not begin.
                     drop(Wire::open(Way::Tls, "127.0.0.1", page));
