@@ -68,7 +68,8 @@ debian_packages() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   for stage in "$@"; do
     case $stage in
-      page | types | bench) wanted+=(node npm) ;;
+      page | types) wanted+=(node npm) ;;
+      bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;

@@ -52,7 +52,9 @@ pub fn compare(houses: &mut Houses, load: &Load, rounds: usize, seconds: f64) ->
     for _ in 0..rounds {
         for (at, contestant) in contestants.iter().enumerate() {
             let pid = houses.of(contestant, load.path.scope()).pid;
-            samples[at].push(flows[at].measure(pid, seconds));
+            let sample = flows[at].measure(pid, seconds);
+            assert!(sample.received > 0, "{} delivers nothing", contestant.name());
+            samples[at].push(sample);
         }
     }
     flows.into_iter().for_each(Flows::close);
