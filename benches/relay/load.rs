@@ -93,7 +93,7 @@ impl Flows {
             Pace::OfSaturation(part) => {
                 Pace::Rate(part * self.run(Pace::Saturating, seconds.min(0.5)).rate())
             }
-            pace => pace,
+            pace @ (Pace::Rate(_) | Pace::Saturating) => pace,
         };
         let before = cpu_nanos(pid);
         let mut sample = self.run(pace, seconds);

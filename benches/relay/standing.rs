@@ -83,7 +83,9 @@ fn takes_part(one: &Contestant, standing: Standing) -> bool {
     match standing {
         Standing::Crowd => matches!(one, Contestant::Box(_)),
         Standing::Idle(Scope::Public) => speaks,
-        _ => speaks && one.has(Scope::Room),
+        Standing::Handshake | Standing::Idle(Scope::Room) | Standing::Binding => {
+            speaks && one.has(Scope::Room)
+        }
     }
 }
 

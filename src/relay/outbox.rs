@@ -117,7 +117,7 @@ impl<'p> Outbox<'p> {
     pub(super) fn renewed<'q>(self) -> Outbox<'q> {
         let Self { mut runs, pieces } = self;
         runs.clear();
-        Outbox { runs, pieces: pieces.into_iter().filter_map(|_| None).collect() }
+        Outbox { runs, pieces: pieces.into_iter().map_while(|_| None).collect() }
     }
 }
 
@@ -193,6 +193,15 @@ mod tests {
     #[test]
     fn a_run_ends_at_the_kernels_limit() {
         assert_eq!(pushed(&[(1, 10); 65]), [(1, vec![10; 64], Some(10)), (1, vec![10], None)]);
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut outbox = Outbox::default();
+        (0..100).for_each(|_| outbox.push(route(1), Head::default(), b"payload"));
+        let (pieces, capacity) = (outbox.pieces.as_ptr().addr(), outbox.pieces.capacity());
+        let outbox = outbox.renewed();
+        assert_eq!((outbox.pieces.as_ptr().addr(), outbox.pieces.capacity()), (pieces, capacity));
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn remembers_rightly(stage: &mut Stage) {
     for number in 0..6 {
         let client = client(stage, number, 0);
         for aim in 0..12 {
-            let mut send = |stage: &mut Stage| match aim {
+            let send = |stage: &mut Stage| match aim {
                 0..4 => stage.channel_data(&client, 0x4000 + aim, b"media"),
                 peers => {
                     let peer = peer(stage, peers as u8 - 4);
