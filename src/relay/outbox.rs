@@ -65,8 +65,8 @@ pub(super) struct Outgoing<'o> {
     starts: &'o [usize],
 }
 
-/// No larger segment is joined with another: it, IP and UDP fit the smallest MTU that IPv6 allows.
-const LARGEST_SEGMENT: usize = 1252;
+/// The smallest that IPv6 allows: a segment that is joined with another fits it, with IP and UDP.
+const SMALLEST_MTU: usize = 1280;
 /// The kernel's limit on segments of one send.
 const MOST_SEGMENTS: usize = 64;
 /// Below the largest datagram, with room for headers.
@@ -123,7 +123,8 @@ impl<'p> Outbox<'p> {
 
 impl Run {
     fn of_one(route: Route, length: usize, at: usize) -> Self {
-        let closed = length > LARGEST_SEGMENT;
+        let headers = if route.to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+        let closed = length + headers > SMALLEST_MTU;
         Self { route, segment: length, bytes: length, count: 1, closed, first: at, last: at }
     }
 
@@ -188,6 +189,19 @@ mod tests {
     #[test]
     fn datagrams_above_any_mtu_leave_alone() {
         assert_eq!(pushed(&[(1, 4000), (1, 4000)]), [(1, vec![4000], None), (1, vec![4000], None)]);
+    }
+
+    #[test]
+    fn what_is_joined_fits_the_smallest_mtu_of_either_family() {
+        for (ip, largest) in [("45.0.0.1", 1252), ("2a00::1", 1232)] {
+            let to = SocketAddr::new(ip.parse().unwrap(), 1);
+            for (size, runs) in [(largest, 1), (largest + 1, 2)] {
+                let mut outbox = Outbox::default();
+                let payload = vec![0; size];
+                (0..2).for_each(|_| outbox.push(Route { to, ..route(1) }, Head::default(), &payload));
+                assert_eq!(drained(&mut outbox).len(), runs, "{size} bytes to {ip}");
+            }
+        }
     }
 
     #[test]
