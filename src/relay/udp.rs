@@ -161,6 +161,13 @@ impl BatchSocket {
         self.segments.set(false);
     }
 
+    /// Whether segments that met `error` can leave nowhere, for lack of checksum offload or because
+    /// of IPsec. Anything else is one destination's: EMSGSIZE where its path's MTU is small, which
+    /// whoever is there may have told the kernel by ICMP.
+    pub(super) fn refuses_segments(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(Errno::EIO as i32)
+    }
+
     /// Whether packets from `local` leave through this socket.
     pub(super) fn serves(&self, local: IpAddr) -> bool {
         let bound = self.local.ip().to_canonical();
@@ -294,6 +301,13 @@ mod tests {
         let whole = [IoSlice::new(b"whole")];
         socket.send_unfragmented(SocketAddr::from(([127, 0, 0, 1], 9)), &whole).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
+    }
+
+    #[test]
+    fn a_small_mtu_on_one_path_ends_segments_on_no_other() {
+        let refuses = |errno: Errno| BatchSocket::refuses_segments(&errno.into());
+        assert!(refuses(Errno::EIO));
+        assert!(![Errno::EMSGSIZE, Errno::EINVAL, Errno::EPERM, Errno::ENOBUFS].into_iter().any(refuses));
     }
 
     #[test]
