@@ -269,10 +269,20 @@ mod tests {
 
     #[test]
     fn a_reply_leaves_from_the_address_it_is_told() {
-        let (socket, peer) = (BatchSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap().0, peer());
-        let source = "127.0.0.77".parse().unwrap();
-        socket.send(peer.local_addr().unwrap(), Some(source), &[IoSlice::new(b"reply")], None).unwrap();
-        assert_eq!(peer.recv_from(&mut [0; 9]).unwrap().1, SocketAddr::new(source, socket.local().port()));
+        for (bind, peer, source) in [
+            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.77"),
+            ("[::]:0", "127.0.0.1:0", "127.0.0.77"),
+            ("[::]:0", "[::1]:0", "::1"),
+        ] {
+            let socket = BatchSocket::bind(bind.parse().unwrap()).unwrap().0;
+            let peer = UdpSocket::bind(peer).unwrap();
+            let from = SocketAddr::new(source.parse().unwrap(), socket.local().port());
+            for segment in [None, Some(4)] {
+                let to = peer.local_addr().unwrap();
+                socket.send(to, Some(from.ip()), &[IoSlice::new(b"reply")], segment).unwrap();
+                assert_eq!(peer.recv_from(&mut [0; 9]).unwrap().1, from, "{bind} {segment:?}");
+            }
+        }
     }
 
     #[test]
