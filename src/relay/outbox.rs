@@ -65,8 +65,8 @@ pub(super) struct Outgoing<'o> {
     starts: &'o [usize],
 }
 
-/// No larger segment is joined with another: it, IP and UDP fit the smallest MTU that IPv6 allows.
-const LARGEST_SEGMENT: usize = 1252;
+/// The smallest that IPv6 allows: a segment that is joined with another fits it, with IP and UDP.
+const SMALLEST_MTU: usize = 1280;
 /// The kernel's limit on segments of one send.
 const MOST_SEGMENTS: usize = 64;
 /// Below the largest datagram, with room for headers.
@@ -115,17 +115,17 @@ impl<'p> Outbox<'p> {
 
     /// The same, empty, for another batch: its memory is used again.
     pub(super) fn renewed<'q>(self) -> Outbox<'q> {
-        let Self { mut runs, mut pieces } = self;
+        let Self { mut runs, pieces } = self;
         runs.clear();
-        pieces.clear();
-        // Of nothing: only another lifetime for the same memory.
+        // None of them: only another lifetime for the same memory.
         Outbox { runs, pieces: pieces.into_iter().map_while(|_| None).collect() }
     }
 }
 
 impl Run {
     fn of_one(route: Route, length: usize, at: usize) -> Self {
-        let closed = length > LARGEST_SEGMENT;
+        let headers = if route.to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+        let closed = length + headers > SMALLEST_MTU;
         Self { route, segment: length, bytes: length, count: 1, closed, first: at, last: at }
     }
 
@@ -171,9 +171,7 @@ mod tests {
         let (bytes, mut outbox) = ([0; 5000], Outbox::default());
         packets.iter().for_each(|&(port, size)| outbox.push(route(port), Head::default(), &bytes[..size]));
         let runs = drained(&mut outbox);
-        let memory = outbox.pieces.capacity();
-        let mut renewed = outbox.renewed();
-        assert_eq!((drained(&mut renewed), renewed.pieces.capacity()), (vec![], memory));
+        assert_eq!(drained(&mut outbox.renewed()), []);
         runs
     }
 
@@ -195,8 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_joined_fits_the_smallest_mtu_of_either_family() {
+        for (ip, largest) in [("45.0.0.1", 1252), ("2a00::1", 1232)] {
+            let to = SocketAddr::new(ip.parse().unwrap(), 1);
+            for (size, runs) in [(largest, 1), (largest + 1, 2)] {
+                let mut outbox = Outbox::default();
+                let payload = vec![0; size];
+                (0..2).for_each(|_| outbox.push(Route { to, ..route(1) }, Head::default(), &payload));
+                assert_eq!(drained(&mut outbox).len(), runs, "{size} bytes to {ip}");
+            }
+        }
+    }
+
+    #[test]
     fn a_run_ends_at_the_kernels_limit() {
         assert_eq!(pushed(&[(1, 10); 65]), [(1, vec![10; 64], Some(10)), (1, vec![10], None)]);
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut outbox = Outbox::default();
+        (0..100).for_each(|_| outbox.push(route(1), Head::default(), b"payload"));
+        let (pieces, capacity) = (outbox.pieces.as_ptr().addr(), outbox.pieces.capacity());
+        let outbox = outbox.renewed();
+        assert_eq!((outbox.pieces.as_ptr().addr(), outbox.pieces.capacity()), (pieces, capacity));
     }
 
     #[test]

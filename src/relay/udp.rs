@@ -161,6 +161,13 @@ impl BatchSocket {
         self.segments.set(false);
     }
 
+    /// Whether segments that met `error` can leave nowhere, for lack of checksum offload or because
+    /// of IPsec. Anything else is one destination's: EMSGSIZE where its path's MTU is small, which
+    /// whoever is there may have told the kernel by ICMP.
+    pub(super) fn refuses_segments(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(Errno::EIO as i32)
+    }
+
     /// Whether packets from `local` leave through this socket.
     pub(super) fn serves(&self, local: IpAddr) -> bool {
         let bound = self.local.ip().to_canonical();
@@ -262,10 +269,20 @@ mod tests {
 
     #[test]
     fn a_reply_leaves_from_the_address_it_is_told() {
-        let (socket, peer) = (BatchSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap().0, peer());
-        let source = "127.0.0.77".parse().unwrap();
-        socket.send(peer.local_addr().unwrap(), Some(source), &[IoSlice::new(b"reply")], None).unwrap();
-        assert_eq!(peer.recv_from(&mut [0; 9]).unwrap().1, SocketAddr::new(source, socket.local().port()));
+        for (bind, peer, source) in [
+            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.77"),
+            ("[::]:0", "127.0.0.1:0", "127.0.0.77"),
+            ("[::]:0", "[::1]:0", "::1"),
+        ] {
+            let socket = BatchSocket::bind(bind.parse().unwrap()).unwrap().0;
+            let peer = UdpSocket::bind(peer).unwrap();
+            let from = SocketAddr::new(source.parse().unwrap(), socket.local().port());
+            for segment in [None, Some(4)] {
+                let to = peer.local_addr().unwrap();
+                socket.send(to, Some(from.ip()), &[IoSlice::new(b"reply")], segment).unwrap();
+                assert_eq!(peer.recv_from(&mut [0; 9]).unwrap().1, from, "{bind} {segment:?}");
+            }
+        }
     }
 
     #[test]
@@ -294,6 +311,13 @@ mod tests {
         let whole = [IoSlice::new(b"whole")];
         socket.send_unfragmented(SocketAddr::from(([127, 0, 0, 1], 9)), &whole).unwrap();
         assert_eq!(discovery(), Ipv4PathMtuDiscovery::DONT);
+    }
+
+    #[test]
+    fn a_small_mtu_on_one_path_ends_segments_on_no_other() {
+        let refuses = |errno: Errno| BatchSocket::refuses_segments(&errno.into());
+        assert!(refuses(Errno::EIO));
+        assert!(![Errno::EMSGSIZE, Errno::EINVAL, Errno::EPERM, Errno::ENOBUFS].into_iter().any(refuses));
     }
 
     #[test]

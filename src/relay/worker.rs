@@ -353,7 +353,7 @@ fn can_answer_from(local: IpAddr) -> bool {
 }
 
 /// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
-/// the run goes out packet by packet.
+/// the run goes out packet by packet; only where it is the way out that cannot do it, later runs too.
 fn send(socket: &BatchSocket, run: &Outgoing<'_>) {
     let (to, source) = match run.route.leave {
         Leave::Turn(source) => (run.route.to, Some(source)),
@@ -362,9 +362,12 @@ fn send(socket: &BatchSocket, run: &Outgoing<'_>) {
             return run.packets().for_each(|packet| report(socket.send_unfragmented(run.route.to, packet)));
         }
     };
+    let mut useless = false;
     if run.segment.is_none() || socket.segments() {
         match socket.send(to, source, run.parts, run.segment) {
-            Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {}
+            Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
+                useless = BatchSocket::refuses_segments(&error);
+            }
             sent => return report(sent),
         }
     }
@@ -374,7 +377,7 @@ fn send(socket: &BatchSocket, run: &Outgoing<'_>) {
         sent += usize::from(outcome.is_ok());
         report(outcome);
     }
-    if sent > 0 && socket.segments() {
+    if useless && sent > 0 {
         // It was segmentation that the kernel refused, and not the packets.
         socket.give_up_segments();
     }

@@ -64,11 +64,11 @@ impl Server {
     ) -> Option<Delivery<'p>> {
         // Read before the tables are: what changes meanwhile ends what is found.
         let generation = self.exchange.generation();
-        let place = self.flows.place(client, &aim);
-        if !place.as_ref().is_some_and(|flow| flow.holds(client, &aim, generation, now)) {
-            *place = None;
-            let found = self.find(client, aim, generation, now);
-            *self.flows.place(client, &aim) = found;
+        let held = self.flows.place(client, &aim).as_ref();
+        if !held.is_some_and(|flow| flow.holds(client, &aim, generation, now)) {
+            // Found before it takes another's place: who is refused takes none.
+            let found = self.find(client, aim, generation, now)?;
+            *self.flows.place(client, &aim) = Some(found);
         }
         let transaction = self.next_transaction();
         let flow = self.flows.place(client, &aim).as_ref()?;

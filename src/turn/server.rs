@@ -242,6 +242,8 @@ impl Server {
                 self.exchange.publish(listing);
             }
         }
+        // Also flows that rest on the filter alone: to what is a listener's address from now on.
+        self.exchange.changed();
     }
 
     /// How many allocations this worker has.

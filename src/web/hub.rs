@@ -61,7 +61,7 @@ impl Hub {
     /// Where the operating system gives no randomness.
     pub(super) fn hear(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
         self.act(|floor| {
-            let chance = match floor.spare {
+            let chance = match floor.spare.take() {
                 Some(spare) => spare,
                 None => draw()?,
             };

@@ -70,8 +70,7 @@ async fn begin(
         .max_frame_size(Some(FRAME_LIMIT));
     let stream = Metered::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    let c = converse(socket, &hub, host, phase);
-    c.await;
+    converse(socket, &hub, host, phase).await;
     drop(permit);
 }
 

@@ -1,6 +1,7 @@
 //! Packets between two seats, handed over inside the process.
 
 use super::*;
+use crate::turn::flow::Aim;
 
 #[test]
 fn packets_reach_the_other_seat_and_nobody_elses_room() {
@@ -89,6 +90,20 @@ fn packets_to_an_ended_allocation_are_dropped() {
     stage.ask(&other, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &[0; 4])]);
     assert_eq!(stage.indicate(&one, peer, b"x"), None);
     assert_eq!(stage.indicate(&other, peer, b"x"), None);
+}
+
+#[test]
+fn who_is_refused_takes_no_flows_place() {
+    let mut stage = Stage::new();
+    let ((one, _), (_, peer)) = stage.pair();
+    assert!(stage.indicate(&one, peer, b"x").is_some());
+    let mut stranger = stage.client("45.0.9.9:1", &Holder::Seat(room(1), seat(9)));
+    for port in 1..=5000 {
+        stranger.addr.remote.set_port(port);
+        assert_eq!(stage.channel_data(&stranger, 0x4000, b"x"), None);
+    }
+    let place = stage.server.flows.place(&one.addr, &Aim::Peer(PeerAddr(peer)));
+    assert!(place.as_ref().is_some_and(|flow| flow.client == one.addr));
 }
 
 #[test]

@@ -100,6 +100,18 @@ fn a_new_address_of_our_own_takes_permissions_back() {
     assert!(stage.indicate(&client, other, b"x").is_some());
 }
 
+#[test]
+fn a_new_address_of_our_own_ends_flows_to_its_listeners() {
+    let allowed = vec!["10.0.0.0/8".parse().unwrap()];
+    let mut stage = public(PeerFilter { allowed, listeners: vec![3478], ..PeerFilter::default() });
+    let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let listener = addr("10.0.0.1:3478");
+    stage.permit(&client, listener);
+    assert!(stage.indicate(&client, listener, b"x").is_some(), "it is somebody else's");
+    stage.server.own_addresses(vec!["10.0.0.1".parse().unwrap()]);
+    assert_eq!(stage.indicate(&client, listener, b"x"), None);
+}
+
 /// Starts an Allocate and returns the ports the server asks for, one after the other, each of
 /// which fails with `error`, and the final answer.
 fn allocate_failing(
