@@ -86,7 +86,7 @@ impl BatchSocket {
     }
 
     /// Reads what is there, up to a batch; how many buffers were filled. Fewer than a batch: nothing
-    /// is left.
+    /// is left, since on Linux quinn-udp asks for the whole batch in one recvmmsg.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         let Batch { buffers, metas } = batch;
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =

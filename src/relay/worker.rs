@@ -278,9 +278,10 @@ impl Worker {
         }
     }
 
-    /// Takes in what has come, so that a packet is judged by all news sent before it.
+    /// Takes in what has come, so that a packet is judged by all news sent before it; what comes
+    /// meanwhile does not keep it from its sockets.
     fn take_notes(&mut self) {
-        loop {
+        for _ in 0..self.inbox.len() {
             match self.inbox.try_recv() {
                 Ok(note) => self.take(note),
                 Err(TryRecvError::Empty) => return,

@@ -90,7 +90,8 @@ fn place(client: &ClientAddr, aim: &Aim) -> usize {
         Aim::Peer(peer) => fold(peer.0.ip()) ^ u32::from(peer.0.port()),
     };
     let mixed = (ip ^ port.rotate_left(16) ^ aim.rotate_left(7)).wrapping_mul(0x9e37_79b1);
-    (mixed >> 16) as usize % MOST
+    // The upper bits, which all of the lower ones have gone into.
+    (mixed >> 23) as usize % MOST
 }
 
 fn fold(ip: IpAddr) -> u32 {
