@@ -20,6 +20,8 @@ mod guests;
 mod house;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "house/ports.rs"]
+mod ports;
 #[path = "hostile/shortage.rs"]
 mod shortage;
 #[path = "hostile/streams.rs"]

@@ -4,6 +4,7 @@
 //! Silence is never waited for: a Binding asked afterwards is the next to be answered. The row
 //! about a permission's end needs a clock that can be held and is among the tests of `src/turn`.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test")]
+#![allow(unreachable_pub, reason = "modules are shared")]
 
 #[path = "report_card/client.rs"]
 mod client;
@@ -11,6 +12,8 @@ mod client;
 mod house;
 #[path = "report_card/media.rs"]
 mod media;
+#[path = "house/ports.rs"]
+mod ports;
 #[path = "report_card/requests.rs"]
 mod requests;
 #[path = "report_card/wire.rs"]

@@ -1,12 +1,17 @@
 //! TURN over TCP and TLS against a whole box: every door, the port that HTTPS and TURN share, and
 //! streams that misbehave.
 #![allow(clippy::unwrap_used, reason = "a test crate; clippy knows only functions marked as tests")]
+#![allow(unreachable_pub, reason = "modules are shared")]
+
+#[path = "house/ports.rs"]
+mod ports;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ports::free_port;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -25,11 +30,6 @@ struct House {
     running: Running,
     root: CertificateDer<'static>,
     _place: TempDir,
-}
-
-/// A free port: bound, and let go of for the box.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 async fn house() -> House {

@@ -111,6 +111,8 @@ fn chosen(flags: &Flags) -> Vec<Case> {
 
 fn contestants(flags: &Flags) -> Vec<Contestant> {
     let ours = flags.box_bin.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_webrtc-box").into());
+    // Servers run in folders of their own.
+    let ours = std::path::absolute(ours).expect("a path");
     let mut contestants = vec![Contestant::Box(ours), Contestant::Floor];
     if Command::new("turnserver").arg("--version").output().is_ok() {
         contestants.push(Contestant::Coturn {

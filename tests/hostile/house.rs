@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 use super::client::PATIENCE;
+use super::ports::free_port;
 
 pub const SECRET: &str = "north";
 
@@ -196,18 +196,8 @@ fn newest(place: &Path) -> SystemTime {
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }
 
-/// One nobody has, below those that the system gives to clients, so that it still is free when the
-/// box asks for it.
 fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 10_000 + (std::process::id() % 100) as u16 * 100;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok() {
-            return here;
-        }
-    }
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
 fn trusting(certificate: &Path) -> Arc<ClientConfig> {

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+
+use crate::ports::free_port;
 
 /// A running box; killed when dropped.
 pub(crate) struct House {
@@ -140,20 +141,6 @@ fn start(place: &TempDir, ports: Ports, flags: &[String]) -> Child {
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
     assert!(!greeting.is_empty(), "the box did not start: {}", fs::read_to_string(log).unwrap());
     child
-}
-
-/// A port nobody has, below those that the system gives to clients: it is still free after a
-/// restart.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        let here = (Ipv4Addr::LOCALHOST, port);
-        if TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {

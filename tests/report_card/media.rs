@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::house::{DOORS, Door, House, PATIENCE, free_port};
+use crate::house::{DOORS, Door, House, PATIENCE};
+use crate::ports::free_port;
 use crate::wire::{datagram, peer};
 
 const CHANNEL: u16 = 0x4000;
