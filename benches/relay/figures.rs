@@ -34,6 +34,8 @@ fn kib(file: &str, name: &str) -> u64 {
 pub struct Sample {
     pub sent: u64,
     pub received: u64,
+    /// Those that came after a later one of their flow, or again.
+    pub disordered: u64,
     pub seconds: f64,
     pub cpu_nanos: u64,
     /// From send to receipt, in nanoseconds; sorted.

@@ -18,6 +18,8 @@ pub struct Flows {
     ends: Vec<End>,
     /// From which end, with what in front of the payload.
     flows: Vec<(usize, Vec<u8>)>,
+    /// Of each flow: packets made, and the last that arrived.
+    numbers: Vec<(u32, u32)>,
     poll: std::os::fd::OwnedFd,
     epoch: Instant,
     basket: Basket,
@@ -37,7 +39,7 @@ const GIVEN_UP: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_millis(150);
 /// First byte of a payload: neither STUN, nor ChannelData, nor a floor's mark.
 const MARK: u8 = 0x80;
-/// A payload's mark and the time of its sending.
+/// A payload's mark, flow, number and the time of its sending.
 const STAMP: usize = 16;
 const SOUND: usize = 160;
 const PICTURE: usize = 1200;
@@ -54,6 +56,8 @@ pub fn compare(houses: &mut Houses, load: &Load, rounds: usize, seconds: f64) ->
             let pid = houses.of(contestant, load.path.scope()).pid;
             let sample = flows[at].measure(pid, seconds);
             assert!(sample.received > 0, "{} delivers nothing", contestant.name());
+            let ordered = sample.disordered == 0 || !matches!(contestant, Contestant::Box(_));
+            assert!(ordered, "{} packets out of order, or twice", sample.disordered);
             samples[at].push(sample);
         }
     }
@@ -83,7 +87,8 @@ impl Flows {
         for (at, end) in ends.iter().enumerate() {
             epoll::add(&poll, end.wire_ref().as_fd(), EventData::new_u64(at as u64), EventFlags::IN).unwrap();
         }
-        let mut flows = Self { load, ends, flows, poll, epoch: Instant::now(), basket, chance: 1 };
+        let (numbers, epoch) = (vec![(0, 0); flows.len()], Instant::now());
+        let mut flows = Self { load, ends, flows, numbers, poll, epoch, basket, chance: 1 };
         // Whatever is lazily made is made now.
         flows.run(Pace::Rate(1000.0), 0.1);
         flows
@@ -152,7 +157,8 @@ impl Flows {
 
     /// Sends the next frame of the flow whose turn it is; how many packets that were.
     fn send(&mut self, turn: usize) -> u64 {
-        let (from, head) = &self.flows[turn % self.flows.len()];
+        let flow = turn % self.flows.len();
+        let (from, head) = &self.flows[flow];
         self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let count =
             if self.load.arrival == Arrival::Single { 1 } else { 5 + (self.chance >> 33) as usize % 6 };
@@ -172,7 +178,10 @@ impl Flows {
             bytes.extend_from_slice(head);
             bytes.resize(bytes.len() + size, 0);
             let body = begin + head.len();
+            self.numbers[flow].0 += 1;
             bytes[body] = MARK;
+            bytes[body + 2..body + 4].copy_from_slice(&(flow as u16).to_be_bytes());
+            bytes[body + 4..body + 8].copy_from_slice(&self.numbers[flow].0.to_be_bytes());
             bytes[body + 8..body + STAMP].copy_from_slice(&stamp.to_be_bytes());
             if size != head_size(head, size) {
                 mend(&mut bytes[begin..body], size);
@@ -195,7 +204,7 @@ impl Flows {
         let mut events = Vec::with_capacity(64);
         let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&none)).unwrap();
-        let Self { ends, basket, epoch, .. } = self;
+        let Self { ends, basket, epoch, numbers, .. } = self;
         for event in &events {
             let now = epoch.elapsed().as_nanos() as u64;
             ends[event.data.u64() as usize].wire().drain(basket, |packet| {
@@ -204,6 +213,10 @@ impl Flows {
                     let sent = u64::from_be_bytes(body[8..STAMP].try_into().unwrap());
                     let delay = now.saturating_sub(sent);
                     sample.received += 1;
+                    let flow = usize::from(u16::from_be_bytes([body[2], body[3]]));
+                    let number = u32::from_be_bytes([body[4], body[5], body[6], body[7]]);
+                    sample.disordered += u64::from(number <= numbers[flow].1);
+                    numbers[flow].1 = number;
                     sample.delays.push(delay.min(u64::from(u32::MAX)) as u32);
                 }
             });
