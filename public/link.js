@@ -4,9 +4,10 @@
 // The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else.
 
 import { makeNegotiation } from './negotiation.js';
+import { makePulse, packetsReceived } from './pulse.js';
 
-const WAIT_BEFORE_REPAIR_MS = 1500;
-const POLITE_WAITS_MORE_MS = 1500;
+/** The impolite side mends at once; the polite one leaves it this long to be heard. */
+const POLITE_WAITS_MORE_MS = 1000;
 const REPAIR_EVERY_MS = 5000;
 
 /**
@@ -25,7 +26,7 @@ const REPAIR_EVERY_MS = 5000;
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
  * @property {(switches: Switches) => void} show
- * @property {() => void} repairSoon
+ * @property {(atOnce?: boolean) => void} repairSoon mends what is broken; `atOnce`, also what only may be
  * @property {(goodbye?: boolean) => void} close
  */
 
@@ -54,11 +55,22 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   let timer;
   let repairs = 0;
   let closed = false;
+  let theySend = true;
 
   const negotiation = makeNegotiation({
-    pc, id, polite, beforeAnswer,
+    pc, id, polite, beforeAnswer, heardOffer,
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
+  });
+
+  const pulse = makePulse({
+    clock, read: () => packetsReceived(pc), expected: () => theySend,
+    tell(state) {
+      if (closed) return;
+      if (state === 'silent') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+      if (state === 'beating' && pc.connectionState === 'connected') settle();
+      tell({ type: 'pulse', state });
+    },
   });
 
   pc.ontrack = ({ track }) => {
@@ -67,9 +79,11 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   };
   pc.onconnectionstatechange = () => {
     if (closed) return;
-    if (pc.connectionState === 'connected') settle();
-    if (pc.connectionState === 'disconnected') schedule(WAIT_BEFORE_REPAIR_MS + (polite ? POLITE_WAITS_MORE_MS : 0));
-    if (pc.connectionState === 'failed') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+    if (pc.connectionState === 'connected') {
+      settle();
+      pulse.start();
+    }
+    if (['disconnected', 'failed'].includes(pc.connectionState)) schedule(polite ? POLITE_WAITS_MORE_MS : 0);
     tell({ type: 'link', state: pc.connectionState });
   };
 
@@ -84,15 +98,29 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     timer = clock.after(repair, ms);
   }
 
+  /** They have begun to mend it themselves: another restart would only undo theirs. */
+  function heardOffer() {
+    if (pc.connectionState === 'connected') clock.cancel(timer);
+    else schedule(REPAIR_EVERY_MS);
+  }
+
+  const ill = () => pc.connectionState !== 'connected' || pulse.state() === 'silent';
+
   function repair() {
-    if (closed || pc.connectionState === 'connected') return;
+    if (closed || !ill()) return;
     if (!reachable()) return schedule(REPAIR_EVERY_MS);
+    // Silence over a path that stands may be theirs to end: one restart, and no more without another sign.
+    if (pc.connectionState === 'connected') return restart();
     repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
     if (repairs > (polite ? 5 : 3)) return giveUp();
+    restart();
+    schedule(REPAIR_EVERY_MS);
+  }
+
+  function restart() {
     if (pc.signalingState === 'have-local-offer') negotiation.repeat();
     else pc.restartIce();
-    schedule(REPAIR_EVERY_MS);
   }
 
   /** @param {'audio' | 'video'} kind */
@@ -137,6 +165,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     const said = readJson(data);
     if (said?.bye === true) return tell({ type: 'bye' });
     if (!said) return;
+    theySend = said.mic !== false || said.cam !== false || said.screen === true;
     tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true });
   }
 
@@ -154,14 +183,16 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
         transceiver('video')?.sender.replaceTrack(next.video)]);
     },
-    repairSoon() {
-      if (pc.connectionState !== 'connected' && negotiation.answered()) schedule(0);
+    repairSoon(atOnce = false) {
+      if (ill() && negotiation.answered()) schedule(0);
+      else if (atOnce && negotiation.answered() && reachable()) restart();
       else negotiation.repeat();
     },
     close(goodbye = false) {
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
       closed = true;
       clock.cancel(timer);
+      pulse.stop();
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);
       else pc.close();

@@ -30,10 +30,11 @@ export function readCall(call) {
  * @param {boolean} parts.polite
  * @param {(frame: Frame) => void} parts.send
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
+ * @param {() => void} [parts.heardOffer] told of every offer that is taken
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }) {
+export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, complain }) {
   let makingOffer = false;
   let ignoringOffer = false;
   let settingAnswer = false;
@@ -83,6 +84,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
     ignoringOffer = !ready && !polite;
     if (ignoringOffer) return;
+    heardOffer();
     const opening = pc.remoteDescription === null;
     // Round 0 belongs to the offer that opened this connection, whoever made it.
     round = Math.max(round, 0);
