@@ -30,7 +30,7 @@ export function readCall(call) {
  * @param {boolean} parts.polite
  * @param {(frame: Frame) => void} parts.send
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
- * @param {() => void} [parts.heardOffer] told of every offer that is taken
+ * @param {() => void} [parts.heardOffer] told of every later offer that is taken
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
@@ -84,8 +84,8 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
     ignoringOffer = !ready && !polite;
     if (ignoringOffer) return;
-    heardOffer();
     const opening = pc.remoteDescription === null;
+    if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
     round = Math.max(round, 0);
     await pc.setRemoteDescription(keepingRoles(plain(sdp), pc));

@@ -208,6 +208,21 @@ test('two seconds without packets are mended by one restart, whatever the browse
   assert.deepEqual(stage.pulses(stage.bob), ['faint', 'silent', 'beating']);
 });
 
+test('a first offer is given time, a restart that was heard is not repeated', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', 'ann', false);
+  stage.ann.call.meet('ann', 'bob', true);
+  await stage.deliver();
+  await stage.clock.advance(20_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 0]);
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  await stage.deliver();
+  await stage.clock.advance(4000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
 test('the polite side mends a silence that the other does not', async () => {
   const stage = await connected();
   await stage.flow(1000);
