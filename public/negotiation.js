@@ -83,7 +83,8 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     if (!isDescription(sdp, 'offer')) return;
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
     ignoringOffer = !ready && !polite;
-    if (ignoringOffer) return;
+    // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
+    if (ignoringOffer) return repeat();
     const opening = pc.remoteDescription === null;
     if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
@@ -124,12 +125,14 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     for (const candidate of waiting) await pc.addIceCandidate(candidate).catch(complain);
   }
 
+  function repeat() {
+    if (pc.signalingState === 'have-local-offer' && round !== answeredRound) sayOffer();
+  }
+
   return {
     offer,
     hear,
-    repeat() {
-      if (pc.signalingState === 'have-local-offer' && round !== answeredRound) sayOffer();
-    },
+    repeat,
     answered: () => pc.remoteDescription !== null,
   };
 }

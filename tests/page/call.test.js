@@ -223,6 +223,18 @@ test('a first offer is given time, a restart that was heard is not repeated', as
   assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
 });
 
+test('an offer lost in a dead socket is said again when theirs comes instead of an answer', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.bob.pc().restartIce();
+  await settle();
+  stage.wire.length = 0;
+  stage.ann.pc().restartIce();
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+});
+
 test('the polite side mends a silence that the other does not', async () => {
   const stage = await connected();
   await stage.flow(1000);

@@ -5,6 +5,8 @@ import assert from 'node:assert/strict';
 import { until } from './work.mjs';
 
 const UNDISTURBED_MS = 2000;
+/** Gaps that other work on the machine makes at any moment; no goal is below it. */
+const BUSY_MACHINE_MS = 200;
 
 /** Prints what was measured, in milliseconds, and fails beyond three times the goal. */
 export function figure(what, measured, goal) {
@@ -21,10 +23,12 @@ export async function undisturbed(seats) {
   return gaps;
 }
 
-/** The longest gap between frames at each since they were timed anew; to be at most twice the undisturbed one. */
+/** Prints the longest gap at each since frames were timed anew; the goal is twice the undisturbed one. */
 export async function gapsAgainst(what, seats, calm) {
   for (const [which, seat] of seats.entries()) {
-    figure(`${what}, longest gap between frames at the ${which ? 'other' : 'one'}`, (await seat.frameTimes()).longest, 2 * calm[which]);
+    const where = `${which ? 'the other' : 'the one'} (undisturbed ${Math.round(calm[which])} ms)`;
+    const goal = Math.max(2 * calm[which], BUSY_MACHINE_MS);
+    figure(`${what}, longest gap between frames at ${where}`, (await seat.frameTimes()).longest, goal);
   }
 }
 
