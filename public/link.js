@@ -9,6 +9,8 @@ import { makePulse, packetsReceived } from './pulse.js';
 /** The impolite side mends at once; the polite one leaves it this long to be heard. */
 const POLITE_WAITS_MORE_MS = 1000;
 const REPAIR_EVERY_MS = 5000;
+/** A restart under way is given this long before another one undoes it. */
+const RESTART_WITHIN_MS = 3000;
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -56,6 +58,8 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   let repairs = 0;
   let closed = false;
   let theySend = true;
+  /** @type {any} a restart is under way until this runs out */
+  let underWay = null;
 
   const negotiation = makeNegotiation({
     pc, id, polite, beforeAnswer, heardOffer,
@@ -90,6 +94,8 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   function settle() {
     repairs = 0;
     clock.cancel(timer);
+    clock.cancel(underWay);
+    underWay = null;
   }
 
   /** @param {number} ms */
@@ -100,6 +106,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
 
   /** They have begun to mend it themselves: another restart would only undo theirs. */
   function heardOffer() {
+    giveTime();
     if (pc.connectionState === 'connected') clock.cancel(timer);
     else schedule(REPAIR_EVERY_MS);
   }
@@ -109,6 +116,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   function repair() {
     if (closed || !ill()) return;
     if (!reachable()) return schedule(REPAIR_EVERY_MS);
+    if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
     // Silence over a path that stands may be theirs to end: one restart, and no more without another sign.
     if (pc.connectionState === 'connected') return restart();
     repairs += 1;
@@ -119,8 +127,14 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   }
 
   function restart() {
-    if (pc.signalingState === 'have-local-offer') negotiation.repeat();
-    else pc.restartIce();
+    if (pc.signalingState === 'have-local-offer') return negotiation.repeat();
+    giveTime();
+    pc.restartIce();
+  }
+
+  function giveTime() {
+    clock.cancel(underWay);
+    underWay = clock.after(() => { underWay = null; }, RESTART_WITHIN_MS);
   }
 
   /** @param {'audio' | 'video'} kind */
@@ -192,6 +206,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
       closed = true;
       clock.cancel(timer);
+      clock.cancel(underWay);
       pulse.stop();
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);

@@ -235,6 +235,19 @@ test('an offer lost in a dead socket is said again when theirs comes instead of 
   assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
 });
 
+test('a restart under way is not undone when the browser notices the loss as well', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(2500);
+  await stage.deliver();
+  stage.bob.pc().becomes('disconnected');
+  stage.ann.pc().becomes('disconnected');
+  await stage.clock.advance(2000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  await stage.clock.advance(2000);
+  assert.equal(stage.bob.pc().restarts, 2);
+});
+
 test('the polite side mends a silence that the other does not', async () => {
   const stage = await connected();
   await stage.flow(1000);
