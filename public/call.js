@@ -12,7 +12,7 @@ import { readCall } from './negotiation.js';
  * @typedef {import('./link.js').Switches} Switches
  *
  * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `remote` with `stream`,
- * `switches` of the other side, `bye`, and `complaint` with `why` for the engineer.
+ * `pulse` with `state` (whether their packets come), `switches` of the other side, `bye`, and `complaint` with `why` for the engineer.
  *
  * @typedef {object} Call
  * @property {(me: string, peer: string | null, weOffer: boolean) => void} meet who is there, as the server says
@@ -20,7 +20,7 @@ import { readCall } from './negotiation.js';
  * @property {(servers: RTCIceServer[]) => void} useIceServers
  * @property {(tracks: Tracks) => Promise<void>} carry
  * @property {(switches: Switches) => void} show
- * @property {() => void} repairSoon
+ * @property {(atOnce?: boolean) => void} repairSoon
  * @property {() => boolean} connected
  * @property {(goodbye?: boolean) => void} hangUp
  * @property {() => RTCPeerConnection | null} connection
@@ -143,7 +143,7 @@ export function makeCall({
       switches = now;
       link?.show(now);
     },
-    repairSoon: () => link?.repairSoon(),
+    repairSoon: (atOnce) => link?.repairSoon(atOnce),
     connected: () => link?.connected() ?? false,
     hangUp(goodbye = false) {
       peer = null;

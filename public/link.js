@@ -4,10 +4,13 @@
 // The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else.
 
 import { makeNegotiation } from './negotiation.js';
+import { makePulse, packetsReceived } from './pulse.js';
 
-const WAIT_BEFORE_REPAIR_MS = 1500;
-const POLITE_WAITS_MORE_MS = 1500;
+/** The impolite side mends at once; the polite one leaves it this long to be heard. */
+const POLITE_WAITS_MORE_MS = 1000;
 const REPAIR_EVERY_MS = 5000;
+/** A restart under way is given this long before another one undoes it. */
+const RESTART_WITHIN_MS = 3000;
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -25,7 +28,7 @@ const REPAIR_EVERY_MS = 5000;
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
  * @property {(switches: Switches) => void} show
- * @property {() => void} repairSoon
+ * @property {(atOnce?: boolean) => void} repairSoon mends what is broken; `atOnce`, also what only may be
  * @property {(goodbye?: boolean) => void} close
  */
 
@@ -54,11 +57,24 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   let timer;
   let repairs = 0;
   let closed = false;
+  let theySend = true;
+  /** @type {any} a restart is under way until this runs out */
+  let underWay = null;
 
   const negotiation = makeNegotiation({
-    pc, id, polite, beforeAnswer,
+    pc, id, polite, beforeAnswer, heardOffer,
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
+  });
+
+  const pulse = makePulse({
+    clock, read: () => packetsReceived(pc), expected: () => theySend,
+    tell(state) {
+      if (closed) return;
+      if (state === 'silent') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+      if (state === 'beating' && pc.connectionState === 'connected') settle();
+      tell({ type: 'pulse', state });
+    },
   });
 
   pc.ontrack = ({ track }) => {
@@ -67,15 +83,19 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   };
   pc.onconnectionstatechange = () => {
     if (closed) return;
-    if (pc.connectionState === 'connected') settle();
-    if (pc.connectionState === 'disconnected') schedule(WAIT_BEFORE_REPAIR_MS + (polite ? POLITE_WAITS_MORE_MS : 0));
-    if (pc.connectionState === 'failed') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+    if (pc.connectionState === 'connected') {
+      settle();
+      pulse.start();
+    }
+    if (['disconnected', 'failed'].includes(pc.connectionState)) schedule(polite ? POLITE_WAITS_MORE_MS : 0);
     tell({ type: 'link', state: pc.connectionState });
   };
 
   function settle() {
     repairs = 0;
     clock.cancel(timer);
+    clock.cancel(underWay);
+    underWay = null;
   }
 
   /** @param {number} ms */
@@ -84,15 +104,37 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     timer = clock.after(repair, ms);
   }
 
+  /** They have begun to mend it themselves: another restart would only undo theirs. */
+  function heardOffer() {
+    giveTime();
+    if (pc.connectionState === 'connected') clock.cancel(timer);
+    else schedule(REPAIR_EVERY_MS);
+  }
+
+  const ill = () => pc.connectionState !== 'connected' || pulse.state() === 'silent';
+
   function repair() {
-    if (closed || pc.connectionState === 'connected') return;
+    if (closed || !ill()) return;
     if (!reachable()) return schedule(REPAIR_EVERY_MS);
+    if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
+    // Silence over a path that stands may be theirs to end: one restart, and no more without another sign.
+    if (pc.connectionState === 'connected') return restart();
     repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
     if (repairs > (polite ? 5 : 3)) return giveUp();
-    if (pc.signalingState === 'have-local-offer') negotiation.repeat();
-    else pc.restartIce();
+    restart();
     schedule(REPAIR_EVERY_MS);
+  }
+
+  function restart() {
+    if (pc.signalingState === 'have-local-offer') return negotiation.repeat();
+    giveTime();
+    pc.restartIce();
+  }
+
+  function giveTime() {
+    clock.cancel(underWay);
+    underWay = clock.after(() => { underWay = null; }, RESTART_WITHIN_MS);
   }
 
   /** @param {'audio' | 'video'} kind */
@@ -137,6 +179,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     const said = readJson(data);
     if (said?.bye === true) return tell({ type: 'bye' });
     if (!said) return;
+    theySend = said.mic !== false || said.cam !== false || said.screen === true;
     tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true });
   }
 
@@ -154,14 +197,17 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
         transceiver('video')?.sender.replaceTrack(next.video)]);
     },
-    repairSoon() {
-      if (pc.connectionState !== 'connected' && negotiation.answered()) schedule(0);
+    repairSoon(atOnce = false) {
+      if (ill() && negotiation.answered()) schedule(0);
+      else if (atOnce && negotiation.answered() && reachable()) restart();
       else negotiation.repeat();
     },
     close(goodbye = false) {
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
       closed = true;
       clock.cancel(timer);
+      clock.cancel(underWay);
+      pulse.stop();
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);
       else pc.close();

@@ -74,7 +74,7 @@ function begin() {
   media.start(kept());
   setInterval(() => { if (session.state.screen !== 'call') view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', level.wake);
-  addEventListener('online', () => session.wake());
+  addEventListener('online', () => session.wake(true));
   addEventListener('pageshow', () => session.wake());
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState !== 'visible') return;

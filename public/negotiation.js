@@ -30,10 +30,11 @@ export function readCall(call) {
  * @param {boolean} parts.polite
  * @param {(frame: Frame) => void} parts.send
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
+ * @param {() => void} [parts.heardOffer] told of every later offer that is taken
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }) {
+export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, complain }) {
   let makingOffer = false;
   let ignoringOffer = false;
   let settingAnswer = false;
@@ -82,8 +83,10 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     if (!isDescription(sdp, 'offer')) return;
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
     ignoringOffer = !ready && !polite;
-    if (ignoringOffer) return;
+    // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
+    if (ignoringOffer) return repeat();
     const opening = pc.remoteDescription === null;
+    if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
     round = Math.max(round, 0);
     await pc.setRemoteDescription(keepingRoles(plain(sdp), pc));
@@ -122,12 +125,14 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, complain }
     for (const candidate of waiting) await pc.addIceCandidate(candidate).catch(complain);
   }
 
+  function repeat() {
+    if (pc.signalingState === 'have-local-offer' && round !== answeredRound) sayOffer();
+  }
+
   return {
     offer,
     hear,
-    repeat() {
-      if (pc.signalingState === 'have-local-offer' && round !== answeredRound) sayOffer();
-    },
+    repeat,
     answered: () => pc.remoteDescription !== null,
   };
 }

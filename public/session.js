@@ -33,7 +33,7 @@
  * @property {() => void} tryAgain
  * @property {() => void} dismiss
  * @property {(code: string) => void} complain
- * @property {() => void} wake
+ * @property {(newNetwork?: boolean) => void} wake
  */
 
 const STUCK_AFTER_MS = 30_000;
@@ -62,6 +62,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   /** @type {any} */
   let patience;
   let me = '';
+  /** The server does not know the other, but has just been restarted: they may be on their way back. */
+  let forgotten = false;
   /** @type {string | null} */
   let peerId = null;
   const signaling = openSignaling(hearRoom);
@@ -114,12 +116,24 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     state.needsKey = false;
     call.useIceServers(iceServers);
     const other = typeof peer === 'string' ? peer : null;
-    const runsOn = other === null && call.connected();
-    if (runsOn) state.peer = 'gone';
-    else setPeer(other);
     me = id;
+    if (other === null && (call.connected() || (state.since !== null && call.connection()))) return holdOn();
+    setPeer(other);
     call.meet(id, other, true);
-    if (!runsOn) showRoom();
+    showRoom();
+  }
+
+  /** Nobody there, says a server that may just have been restarted: they get time to come back as well. */
+  function holdOn() {
+    state.peer = 'gone';
+    forgotten = true;
+    if (!call.connected()) lastHope(waitForAnother);
+  }
+
+  function waitForAnother() {
+    call.hangUp();
+    setPeer(null);
+    showRoom();
   }
 
   /** @param {string} id */
@@ -133,6 +147,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   function setPeer(id) {
     peerId = id;
     state.peer = id === null ? 'none' : 'here';
+    forgotten = false;
   }
 
   function showRoom() {
@@ -160,9 +175,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     } else if (state.since !== null) {
       end(dropped ? 'theyDropped' : 'theyLeft');
     } else {
-      call.hangUp();
-      setPeer(null);
-      showRoom();
+      waitForAnother();
     }
   }
 
@@ -171,6 +184,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     if (event.type === 'link') linkIs(event.state);
     if (event.type === 'remote') state.remote.stream = event.stream;
     if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen });
+    // Where packets stop the socket may be dead as well, and without it nothing is mended.
+    if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
     if (event.type === 'bye') end('theyLeft');
     if (event.type === 'complaint') log('call', event.why);
     changed();
@@ -196,10 +211,17 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     signaling.askIceServers();
     const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';
     if (how === null) return awaitLink();
-    // Nobody is left to mend it with; it may still mend itself.
+    lastHope(forgotten && how === 'theyDropped' ? waitForAnother : () => end(how));
+  }
+
+  /**
+   * Nobody is left to mend it with; it may still mend itself.
+   * @param {() => void} giveUp
+   */
+  function lastHope(giveUp) {
     clock.cancel(patience);
     patience = clock.after(() => {
-      end(how);
+      giveUp();
       changed();
     }, LAST_HOPE_MS);
   }
@@ -272,9 +294,9 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
       state.error = code;
       changed();
     },
-    wake() {
+    wake(newNetwork = false) {
       signaling.wake();
-      call.repairSoon();
+      call.repairSoon(newNetwork);
     },
   };
 }
@@ -300,6 +322,7 @@ export function statusOf(state, mirrorSettled) {
  * @param {Status} status
  */
 export function statusKey(state, status) {
+  if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
   if (status !== 'reconnecting') return `status.${status}`;
   if (!state.socketOpen) return 'status.reconnecting.ours';
   return state.peer === 'away' ? 'status.reconnecting.theirs' : 'status.reconnecting';

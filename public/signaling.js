@@ -3,9 +3,11 @@
 // The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
 // resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
 
-const PING_EVERY_MS = 5000;
+const PING_EVERY_MS = 4000;
 /** Shorter than the time between pings, or each ping would put the verdict off. */
-const PONG_WITHIN_MS = 4500;
+const PONG_WITHIN_MS = 3500;
+/** Where there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
+const PONG_IN_DOUBT_MS = 1000;
 const OPEN_WITHIN_MS = 10_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
@@ -90,12 +92,12 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   }
 
   function schedulePing() {
-    later('ping', ping, PING_EVERY_MS);
+    later('ping', () => ping(), PING_EVERY_MS);
   }
 
-  function ping() {
+  function ping(patience = PONG_WITHIN_MS) {
     say({ type: 'ping' });
-    later('silence', drop, PONG_WITHIN_MS);
+    later('silence', fallSilent, patience);
     schedulePing();
   }
 
@@ -157,6 +159,13 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   }
 
   /** Nothing was heard for too long: the socket may look open for minutes yet. */
+  function fallSilent() {
+    const seated = joined;
+    drop();
+    // The network was mute, the server did not turn us away: no reason to wait.
+    if (seated) connect();
+  }
+
   function drop() {
     const dead = socket;
     lose(1006);
@@ -201,7 +210,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     wake() {
       if (!want) return;
       if (!socket) return connect();
-      if (joined) ping();
+      if (joined) ping(PONG_IN_DOUBT_MS);
     },
   };
 }

@@ -187,6 +187,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
   function showStatus({ status, statusKey }) {
     const place = el('status');
     place.dataset.state = status;
+    // Connected needs no words of its own, unless there is something to know besides.
+    place.classList.toggle('told', status === 'connected' && statusKey !== 'status.connected');
     setText(place, say(statusKey));
   }
 

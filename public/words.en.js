@@ -92,6 +92,7 @@ export const english = {
   'status.waiting': 'Waiting for the other person',
   'status.connecting': 'Connecting…',
   'status.connected': 'Connected',
+  'status.connected.alone': 'You can go on talking. Looking for the server again…',
   'status.reconnecting': 'Reconnecting…',
   'status.reconnecting.theirs': 'They lost their connection. Waiting for them to come back…',
   'status.reconnecting.ours': 'Your connection was lost. Trying to get back…',

@@ -92,6 +92,7 @@ export const chinese = {
   'status.waiting': '等对方进来',
   'status.connecting': '正在接通…',
   'status.connected': '已接通',
+  'status.connected.alone': '通话照常，正在重新联系服务器…',
   'status.reconnecting': '正在重新连接…',
   'status.reconnecting.theirs': '对方的网络断开了，正在等待重新连接…',
   'status.reconnecting.ours': '您的网络断开了，正在重新连接…',

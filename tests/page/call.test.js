@@ -39,7 +39,15 @@ function twoPages(names = ['ann', 'bob']) {
       await settle();
     }
   }
-  return { clock, wire, pages, deliver, ...pages };
+  /** Media packets arrive at everybody for this long. */
+  async function flow(ms) {
+    for (let passed = 0; passed < ms; passed += 100) {
+      for (const page of Object.values(pages)) page.pc().packets += 5;
+      await clock.advance(100);
+    }
+  }
+  const pulses = (page) => page.heard.filter((event) => event.type === 'pulse').map((event) => event.state);
+  return { clock, wire, pages, deliver, flow, pulses, ...pages };
 }
 
 class FakeStream {
@@ -176,13 +184,92 @@ test('a lost path is mended by a restart, the polite side last', async () => {
   const stage = await connected();
   stage.ann.pc().becomes('disconnected');
   stage.bob.pc().becomes('disconnected');
-  await stage.clock.advance(1500);
+  await stage.clock.advance(0);
   assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
   await stage.deliver();
   stage.ann.pc().becomes('connected');
   stage.bob.pc().becomes('connected');
   await stage.clock.advance(60_000);
   assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('two seconds without packets are mended by one restart, whatever the browser says of the path', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(1900);
+  assert.equal(stage.bob.pc().restarts, 0);
+  await stage.clock.advance(600);
+  assert.equal(stage.bob.pc().restarts, 1);
+  await stage.deliver();
+  await stage.clock.advance(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  assert.deepEqual(stage.pulses(stage.bob), ['faint', 'silent']);
+  await stage.flow(1000);
+  assert.deepEqual(stage.pulses(stage.bob), ['faint', 'silent', 'beating']);
+});
+
+test('a first offer is given time, a restart that was heard is not repeated', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', 'ann', false);
+  stage.ann.call.meet('ann', 'bob', true);
+  await stage.deliver();
+  await stage.clock.advance(20_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 0]);
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  await stage.deliver();
+  await stage.clock.advance(4000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('an offer lost in a dead socket is said again when theirs comes instead of an answer', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.bob.pc().restartIce();
+  await settle();
+  stage.wire.length = 0;
+  stage.ann.pc().restartIce();
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+});
+
+test('a restart under way is not undone when the browser notices the loss as well', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(2500);
+  await stage.deliver();
+  stage.bob.pc().becomes('disconnected');
+  stage.ann.pc().becomes('disconnected');
+  await stage.clock.advance(2000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  await stage.clock.advance(2000);
+  assert.equal(stage.bob.pc().restarts, 2);
+});
+
+test('the polite side mends a silence that the other does not', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.bob.reachable = false;
+  await stage.clock.advance(4000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [1, 0]);
+});
+
+test('nothing is missed of somebody who has nothing to send', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.ann.pc().channel.onmessage({ data: '{"mic":false,"cam":false,"screen":false}' });
+  await stage.clock.advance(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.pulses(stage.ann)], [0, []]);
+});
+
+test('a new network is not waited for: the path is looked for again at once', async () => {
+  const stage = await connected();
+  stage.bob.call.repairSoon();
+  assert.equal(stage.bob.pc().restarts, 0);
+  stage.bob.call.repairSoon(true);
+  assert.equal(stage.bob.pc().restarts, 1);
 });
 
 test('nothing is mended while nobody can hear it', async () => {

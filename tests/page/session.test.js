@@ -7,6 +7,7 @@ import { makeClock } from './stage.js';
 function stageOf() {
   const clock = makeClock();
   const said = [];
+  const woken = [];
   const met = [];
   let linked = false;
   let room;
@@ -16,12 +17,12 @@ function stageOf() {
     openSignaling: (tell) => {
       room = tell;
       return { join: (name, options) => said.push(['join', name, options.key]), leave: () => said.push(['leave']),
-        send: (frame) => said.push(frame), askIceServers() {}, wake() {} };
+        send: (frame) => said.push(frame), askIceServers() {}, wake() { woken.push(clock.now()); } };
     },
     openCall: ({ tell }) => {
       other = tell;
       return { meet: (...who) => met.push(who), hear: async () => {}, useIceServers() {}, carry: async () => {}, show() {},
-        repairSoon() {}, connected: () => linked, hangUp() { link('none'); }, connection: () => null };
+        repairSoon() {}, connected: () => linked, hangUp() { link('none'); }, connection: () => (session.state.link === 'none' ? null : {}) };
     },
   });
   function link(state) {
@@ -29,7 +30,7 @@ function stageOf() {
     other({ type: 'link', state });
   }
   return {
-    session, clock, said, met, link, state: session.state,
+    session, clock, said, met, woken, link, state: session.state,
     room: (frame) => room(frame), other: (event) => other(event),
     status: () => statusOf(session.state, true),
     sits(peer) {
@@ -179,6 +180,51 @@ test('a restarted server that has forgotten everybody does not end a call', () =
   stage.room({ type: 'new-peer', id: 'you' });
   assert.equal(stage.state.peer, 'here');
   assert.equal(stage.status(), 'connected');
+});
+
+test('a restarted server finds a broken call waiting for the other, and then for anybody', async () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'socket', open: false });
+  stage.link('disconnected');
+  stage.room({ type: 'socket', open: true });
+  stage.room({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(stage.status(), 'reconnecting');
+  assert.equal(stage.state.link, 'disconnected');
+  await stage.clock.advance(8000);
+  assert.equal(stage.status(), 'waiting');
+  assert.equal(stage.state.ended, null);
+  stage.room({ type: 'new-peer', id: 'you' });
+  assert.equal(stage.status(), 'connecting');
+});
+
+test('a call goes on as the same one when the other follows to a restarted server', async () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.link('disconnected');
+  stage.room({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  stage.room({ type: 'new-peer', id: 'you' });
+  stage.link('connected');
+  await stage.clock.advance(60_000);
+  assert.equal(stage.status(), 'connected');
+  assert.equal(stage.state.since, 0);
+});
+
+test('where packets stop the socket is looked at', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.other({ type: 'pulse', state: 'faint' });
+  stage.other({ type: 'pulse', state: 'silent' });
+  assert.equal(stage.woken.length, 1);
+});
+
+test('a call without its server says so, and no more', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'socket', open: false });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.connected.alone');
+  stage.room({ type: 'socket', open: true });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
 });
 
 test('another tab with this seat ends it here, quietly', () => {

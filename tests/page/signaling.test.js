@@ -81,17 +81,18 @@ test('a replaced seat is not fought for', async () => {
   assert.equal(stage.types().at(-1), 'replaced');
 });
 
-test('a ping goes out every five seconds, and silence ends the socket', async () => {
+test('a ping goes out every four seconds, and silence ends the socket', async () => {
   const stage = stageOf();
   stage.signaling.join('den');
   await stage.sit();
-  await stage.clock.advance(5000);
+  await stage.clock.advance(4000);
   stage.last().says({ type: 'pong' });
-  await stage.clock.advance(5000);
+  await stage.clock.advance(4000);
   assert.equal(stage.last().ofType('ping').length, 2);
-  await stage.clock.advance(6000);
+  await stage.clock.advance(3500);
   assert.equal(stage.sockets[0].closedWith !== null, true);
   assert.equal(stage.heard.at(-1).open, false);
+  assert.equal(stage.sockets.length, 2, 'another is opened at once');
 });
 
 test('a socket that never opens is given up', async () => {
@@ -170,6 +171,28 @@ test('frames that are not frames are passed over, and a ping is answered', async
   assert.equal(stage.heard.length, before);
   stage.last().says({ type: 'ping' });
   assert.deepEqual(stage.last().sent.at(-1), { type: 'pong' });
+});
+
+test('in doubt the socket has a second to prove itself', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.signaling.wake();
+  await stage.clock.advance(900);
+  stage.last().says({ type: 'pong' });
+  await stage.clock.advance(1000);
+  assert.equal(stage.sockets.length, 1);
+  stage.signaling.wake();
+  await stage.clock.advance(1000);
+  assert.equal(stage.sockets.length, 2);
+});
+
+test('a server that takes sockets and seats nobody is not hurried', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  stage.last().opens();
+  await stage.clock.advance(10_000);
+  assert.equal(stage.sockets.length, 2);
 });
 
 test('waking looks at once instead of waiting', async () => {

@@ -79,6 +79,7 @@ export class FakeConnection {
   candidates = [];
   transceivers = [];
   restarts = 0;
+  packets = 0;
   closed = false;
 
   constructor(config) {
@@ -100,7 +101,7 @@ export class FakeConnection {
   }
 
   createDataChannel() {
-    return { readyState: 'connecting', send() {} };
+    return (this.channel = { readyState: 'connecting', send() {} });
   }
 
   async setLocalDescription() {
@@ -134,6 +135,10 @@ export class FakeConnection {
   restartIce() {
     this.restarts += 1;
     queueMicrotask(() => this.onnegotiationneeded?.());
+  }
+
+  async getStats() {
+    return new Map([['in', { type: 'inbound-rtp', packetsReceived: this.packets }]]);
   }
 
   setConfiguration(config) {

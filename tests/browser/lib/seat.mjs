@@ -5,7 +5,7 @@
 
 import { launch } from './browsers.mjs';
 import { until } from './work.mjs';
-import { report, watch } from './watch.mjs';
+import { report, timeFrames, watch } from './watch.mjs';
 
 /** Opens a browser (`options` as in `launch`) with one empty page. */
 export async function makeSeat(kind, options) {
@@ -68,6 +68,53 @@ export async function makeSeat(kind, options) {
     },
 
     leave: () => seat.click('#btnLeave'),
+
+    /** Waits until the status has said first the one, then the other, since the moment `since` (of Date.now); gives
+     *  the milliseconds from then to the other. */
+    hasSaid(first, then, since, ms = 30_000) {
+      return until(`"${first}", then "${then}"`, () => page.evaluate((one, other, from) => {
+        const words = globalThis.__seen.words.filter(({ at }) => at >= from);
+        const begin = words.findIndex(({ said }) => said.includes(one));
+        const found = begin < 0 ? undefined : words.slice(begin).find(({ said }) => said === other);
+        return found && Math.max(1, found.at - from);
+      }, first, then, since), ms);
+    },
+
+    /** Waits until the status says this now. */
+    saysNow: (part) => until(`the words "${part}"`, () => page.evaluate((one) => document.getElementById('status').textContent.includes(one), part)),
+
+    /** Begins to time the frames that are shown of the other person, or begins anew. */
+    timeFrames: () => page.evaluate(timeFrames),
+    /** The longest time between two of them since, the time `now` since the last, and how many came. */
+    frameTimes: () => page.evaluate(() => {
+      const { longest, last, count } = globalThis.__frames;
+      const now = performance.now() - last;
+      return { longest: Math.max(longest, now), now, count };
+    }),
+
+    /** The machine sleeps: nothing of the browser runs until it wakes. */
+    async sleep() {
+      process.kill(-browser.process().pid, 'SIGSTOP');
+    },
+    async wake() {
+      process.kill(-browser.process().pid, 'SIGCONT');
+    },
+
+    /** Opens this page once more in the same browser, with a copy of its session storage, as a duplicated tab. */
+    async duplicate() {
+      const opened = new Promise((resolve) => { page.once('popup', resolve); });
+      await page.evaluate(() => { globalThis.open(location.href); });
+      const copy = await opened;
+      copy.setDefaultTimeout(15_000);
+      return {
+        join: async () => {
+          const button = await copy.waitForSelector('#btnJoin:not([disabled])', { visible: true });
+          await button.evaluate((one) => one.click());
+        },
+        errorCode: () => copy.evaluate(() => document.getElementById('error').dataset.code),
+        close: () => copy.close(),
+      };
+    },
 
     /** Moves the pointer a little, which brings back what had stepped aside. */
     async touch() {

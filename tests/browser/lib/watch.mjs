@@ -1,12 +1,12 @@
 // What is put into every page before its own scripts run: it remembers the peer connections the page
-// makes and times the first remote frame. It changes nothing the page can see.
+// makes, times the first remote frame, and keeps what the status said when. It changes nothing the page can see.
 //
 // `watch` runs inside the page and must not use anything of this file.
 
 export function watch() {
   const Native = globalThis.RTCPeerConnection;
   if (!Native || globalThis.__seen) return;
-  const seen = { connections: [], clickedAt: null, firstFrameAt: null };
+  const seen = { connections: [], clickedAt: null, firstFrameAt: null, words: [] };
   Object.defineProperty(globalThis, '__seen', { value: seen });
   globalThis.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
@@ -14,6 +14,12 @@ export function watch() {
       seen.connections.push(this);
     }
   };
+
+  addEventListener('DOMContentLoaded', () => {
+    const status = document.getElementById('status');
+    const note = () => seen.words.push({ said: status.textContent, at: Date.now() });
+    if (status) new MutationObserver(note).observe(status, { childList: true, characterData: true, subtree: true });
+  });
 
   addEventListener('click', (event) => {
     if (!event.target.closest?.('#btnJoin') || seen.clickedAt !== null) return;
@@ -29,6 +35,22 @@ export function watch() {
       }
     }, 10);
   }, true);
+}
+
+/** Runs inside the page: times the frames shown of the other person from now on. */
+export function timeFrames() {
+  const fresh = { longest: 0, last: performance.now(), count: 0 };
+  if (globalThis.__frames) return void Object.assign(globalThis.__frames, fresh);
+  globalThis.__frames = fresh;
+  const video = document.getElementById('remote');
+  const frame = () => {
+    const [seen, now] = [globalThis.__frames, performance.now()];
+    seen.longest = Math.max(seen.longest, now - seen.last);
+    seen.last = now;
+    seen.count += 1;
+    video.requestVideoFrameCallback(frame);
+  };
+  video.requestVideoFrameCallback(frame);
 }
 
 /** Runs inside the page: what the newest open connection has to say, in the words both browsers share. */

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makePulse, packetsReceived } from '../../public/pulse.js';
+import { makeClock } from './stage.js';
+
+function stageOf() {
+  const clock = makeClock();
+  const stage = { clock, count: 0, expected: true, heard: [] };
+  stage.pulse = makePulse({ clock, read: async () => stage.count, expected: () => stage.expected, tell: (state) => stage.heard.push([state, clock.now()]) });
+  stage.pulse.start();
+  stage.beats = async (beats) => {
+    for (let beat = 0; beat < beats; beat += 1) {
+      if (stage.count !== null) stage.count += 20;
+      await clock.advance(500);
+    }
+  };
+  return stage;
+}
+
+test('packets that stop are missed after one second and given up after two', async () => {
+  const stage = stageOf();
+  await stage.beats(4);
+  await stage.clock.advance(10_000);
+  assert.deepEqual(stage.heard, [['faint', 3000], ['silent', 4000]]);
+});
+
+test('packets that come again are noticed with the next beat', async () => {
+  const stage = stageOf();
+  await stage.beats(4);
+  await stage.clock.advance(1500);
+  await stage.beats(1);
+  assert.deepEqual(stage.heard, [['faint', 3000], ['beating', 4000]]);
+});
+
+test('who has never been heard is not missed', async () => {
+  const stage = stageOf();
+  await stage.clock.advance(60_000);
+  assert.deepEqual(stage.heard, []);
+});
+
+test('who has nothing to send is not missed', async () => {
+  const stage = stageOf();
+  await stage.beats(4);
+  stage.expected = false;
+  await stage.clock.advance(60_000);
+  assert.deepEqual(stage.heard, []);
+});
+
+test('statistics that fail say nothing, and the next ones are asked for', async () => {
+  const clock = makeClock();
+  let asked = 0;
+  const pulse = makePulse({ clock, expected: () => true, tell: assert.fail, read: async () => { asked += 1; throw new Error('closed'); } });
+  pulse.start();
+  await clock.advance(5000);
+  assert.equal(asked, 10);
+  pulse.stop();
+  await clock.advance(5000);
+  assert.equal(asked, 10);
+});
+
+test('only media that arrives counts', async () => {
+  const stats = new Map([[1, { type: 'inbound-rtp', packetsReceived: 3 }], [2, { type: 'inbound-rtp', packetsReceived: 4 }],
+    [3, { type: 'outbound-rtp', packetsSent: 9 }], [4, { type: 'inbound-rtp' }]]);
+  assert.equal(await packetsReceived({ getStats: async () => stats }), 7);
+});
