@@ -70,14 +70,19 @@ export function makeReadings({ connection, clock, now, changed }) {
   };
 
   /**
-   * By the last three readings: one lost packet is not a bad line.
+   * By the last three readings: one late or lost packet is not a bad line.
    * @template T
    * @param {(recent: Pick<Sample, 'rtt' | 'lossRate'>) => T} judge
    */
   function judged(judge) {
     const recent = samples.slice(-3);
     if (!recent.length) return null;
-    const lossRate = recent.reduce((sum, each) => sum + each.lossRate, 0) / recent.length;
-    return judge({ rtt: recent[recent.length - 1].rtt, lossRate });
+    const rtts = recent.flatMap(({ rtt }) => (rtt === null ? [] : [rtt]));
+    return judge({ rtt: rtts.length ? mean(rtts) : null, lossRate: mean(recent.map((each) => each.lossRate)) });
   }
+}
+
+/** @param {number[]} numbers */
+function mean(numbers) {
+  return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 }

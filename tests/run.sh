@@ -67,7 +67,7 @@ debian_packages() {
     case $stage in
       page | types | bench) wanted+=(node npm) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
-      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
+      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;
     esac
   done

@@ -47,6 +47,26 @@ for (const kinds of [['chromium', 'chromium'], ['chromium', 'firefox'], ['firefo
   });
 }
 
+stage.scene('a reveal that does not fit is told plainly, and no pictures are shown', async () => {
+  const [honest, liar] = [await stage.person('chromium', { size: { width: 390, height: 844 } }), await stage.person('firefox')];
+  const url = stage.room();
+  await honest.open(url);
+  await honest.join();
+  await honest.sees('waiting');
+  await liar.open(url);
+  await liar.look(`() => {
+    const { send } = RTCDataChannel.prototype;
+    RTCDataChannel.prototype.send = function (text) { send.call(this, String(text).replace(/^reveal .*/, 'reveal ' + '0'.repeat(64))); };
+  }`);
+  await liar.join();
+  await until('the warning', () => honest.look(`() => document.getElementById('trust').dataset.state === 'mismatch'`));
+  assert.equal(await honest.look(`() => document.getElementById('trustWord').textContent`), 'Not secure');
+  assert.equal(await honest.look(`() => document.getElementById('trustCode').children.length`), 0);
+  await honest.click('#trust');
+  assert.match(await honest.look(`() => document.getElementById('trustHow').innerText`), /somebody may sit between you/);
+  await honest.screenshot(path.join(stage.dir, 'mismatch-390x844.png'));
+});
+
 stage.scene('the panel draws lines that move, names them for who listens, and rests while it is closed', async () => {
   const [seat] = await stage.pair(['chromium', 'chromium'], stage.room());
   await seat.hearsAndSees();
