@@ -4,8 +4,8 @@
 // The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else; the
 // trust code has a channel of its own.
 
-import { makeNegotiation } from './negotiation.js';
 import { makeTrust, trustChannel } from './trust.js';
+import { makeNegotiation } from './negotiation.js';
 
 const WAIT_BEFORE_REPAIR_MS = 1500;
 const POLITE_WAITS_MORE_MS = 1500;
