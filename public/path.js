@@ -43,8 +43,8 @@ export function pathOf(report) {
 
 /**
  * A relayed address that is heard from before it was told of goes by the name of peer reflexive, in Firefox
- * for good. It is known by the candidate that tells of it, or until that comes by the box's own address,
- * which our relayed candidates have too.
+ * for good. It is known by the candidate that tells of it. Until one of theirs comes, the box's address is
+ * enough, which our relayed candidates have too; but not on the box itself, where everybody has it.
  * @param {any} remote
  * @param {Report} report
  */
@@ -56,7 +56,8 @@ function isRelay(remote, report) {
   const told = others.filter((entry) => entry.type === 'remote-candidate' && entry.candidateType !== 'prflx');
   const same = told.find((entry) => entry.port === remote.port);
   if (same) return same.candidateType === 'relay';
-  return others.some((entry) => entry.type === 'local-candidate' && entry.candidateType === 'relay');
+  const ours = others.filter((entry) => entry.type === 'local-candidate');
+  return ours.length > 0 && [...told, ...ours].every((entry) => entry.type === 'local-candidate' && entry.candidateType === 'relay');
 }
 
 /** @param {any} candidate */

@@ -51,7 +51,9 @@ test('a peer reflexive address that is really their relay is not called direct',
   assert.equal(seen(), 'direct');
   assert.equal(seen(ourRelay), 'relay-udp', 'before it is told of');
   assert.equal(seen(told('relay', 50_000)), 'relay-udp', 'after it is told of');
-  assert.equal(seen(ourRelay, told('host', 50_000)), 'direct', 'on the box itself');
+  assert.equal(seen(ourRelay, told('host', 50_000)), 'direct', 'on the box itself, told of');
+  assert.equal(seen(ourRelay, { ...ourRelay, candidateType: 'host' }), 'direct', 'on the box itself');
+  assert.equal(seen(ourRelay, told('relay', 50_002)), 'direct', 'their relay is another port');
   assert.equal(seen(told('relay', 50_002)), 'direct', 'another port of a relay that is not ours');
   assert.equal(pathOf(firefox({ candidateType: 'host' }, { candidateType: 'prflx', address: '' })), 'direct');
 });
