@@ -11,8 +11,9 @@ import { readCall } from './negotiation.js';
  * @typedef {import('./link.js').Tracks} Tracks
  * @typedef {import('./link.js').Switches} Switches
  *
- * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `remote` with `stream`,
- * `pulse` with `state` (whether their packets come), `switches` of the other side, `bye`, and `complaint` with `why` for the engineer.
+ * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `trust`, `remote` with `stream`,
+ * `pulse` with `state` (whether their packets come), `switches` of the other side, `bye`, and `complaint`
+ * with `why` for the engineer.
  *
  * @typedef {object} Call
  * @property {(me: string, peer: string | null, weOffer: boolean) => void} meet who is there, as the server says

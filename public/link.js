@@ -1,8 +1,10 @@
 // A link: one peer connection to the other person, its tracks, its side channel, and its repair.
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
-// The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else.
+// The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else; the
+// trust code has a channel of its own.
 
+import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';
 import { makePulse, packetsReceived } from './pulse.js';
 
@@ -172,6 +174,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     channel = pc.createDataChannel('switches', { negotiated: true, id: 0 });
     channel.onopen = () => show(switches);
     channel.onmessage = ({ data }) => hearChannel(data);
+    makeTrust({ pc, channel: trustChannel(pc), tell: (trust) => tell({ type: 'trust', trust }) });
   }
 
   /** @param {unknown} data */

@@ -169,6 +169,7 @@ function draw() {
     ...trouble(status), invited,
     link: location.origin + pathOfRoom(room),
     path: readings.path(), quality: readings.quality(), samples: readings.samples,
+    reason: readings.reason(),
     seconds: state.since === null ? 0 : (now() - state.since) / 1000,
   });
 }

@@ -38,8 +38,31 @@ export function pathOf(report) {
   const remote = report.get(pair.remoteCandidateId);
   if (local?.candidateType === 'relay') return `relay-${relayProtocol(local)}`;
   // How the other side reaches its relay is not ours to know.
-  if (remote?.candidateType === 'relay') return 'relay-udp';
-  return 'direct';
+  return isRelay(remote, report) ? 'relay-udp' : 'direct';
+}
+
+/**
+ * A relayed address that is heard from before it was told of goes by the name of peer reflexive, in Firefox
+ * for good. It is known by the candidate that tells of it. Until one of theirs comes, the box's address is
+ * enough, which our relayed candidates have too; but not on the box itself, where everybody has it.
+ * @param {any} remote
+ * @param {Report} report
+ */
+function isRelay(remote, report) {
+  if (remote?.candidateType !== 'prflx') return remote?.candidateType === 'relay';
+  const address = addressOf(remote);
+  if (!address) return false;
+  const others = [...report.values()].filter((entry) => entry !== remote && addressOf(entry) === address);
+  const told = others.filter((entry) => entry.type === 'remote-candidate' && entry.candidateType !== 'prflx');
+  const same = told.find((entry) => entry.port === remote.port);
+  if (same) return same.candidateType === 'relay';
+  const ours = others.filter((entry) => entry.type === 'local-candidate');
+  return ours.length > 0 && [...told, ...ours].every((entry) => entry.type === 'local-candidate' && entry.candidateType === 'relay');
+}
+
+/** @param {any} candidate */
+function addressOf(candidate) {
+  return candidate.address || candidate.ip || '';
 }
 
 /**
@@ -62,7 +85,10 @@ function relayProtocol(candidate) {
  * @property {number} received
  * @property {number} lost
  * @property {number | null} rtt milliseconds
- * @property {string} video such as `1280×720 30`
+ * @property {string} video such as `1280×720 · VP8`
+ * @property {string} audio such as `opus`
+ * @property {number | null} fps frames of theirs a second; null while no picture comes
+ * @property {number} frames
  * @property {number} inRate bits per second
  * @property {number} outRate bits per second
  * @property {number} lossRate share of packets, 0 to 1
@@ -80,13 +106,14 @@ export function sampleOf(report, at, before) {
   const sample = {
     at, path: pathOf(report), inBytes: 0, outBytes: 0, received: 0, lost: 0,
     rtt: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
-    video: '', inRate: 0, outRate: 0, lossRate: 0,
+    video: '', audio: '', fps: null, frames: 0, inRate: 0, outRate: 0, lossRate: 0,
   };
-  for (const entry of report.values()) addEntry(sample, entry);
+  for (const entry of report.values()) addEntry(sample, entry, report);
   if (!before || at <= before.at) return sample;
   const seconds = (at - before.at) / 1000;
   sample.inRate = Math.max(0, ((sample.inBytes - before.inBytes) * 8) / seconds);
   sample.outRate = Math.max(0, ((sample.outBytes - before.outBytes) * 8) / seconds);
+  if (sample.video && sample.fps === null) sample.fps = Math.max(0, (sample.frames - before.frames) / seconds);
   const lost = Math.max(0, sample.lost - before.lost);
   const came = Math.max(0, sample.received - before.received);
   sample.lossRate = lost + came > 0 ? lost / (lost + came) : 0;
@@ -96,8 +123,9 @@ export function sampleOf(report, at, before) {
 /**
  * @param {Sample} sample
  * @param {any} entry
+ * @param {Report} report
  */
-function addEntry(sample, entry) {
+function addEntry(sample, entry, report) {
   if (entry.type === 'outbound-rtp') sample.outBytes += entry.bytesSent ?? 0;
   if (entry.type === 'remote-inbound-rtp' && sample.rtt === null && typeof entry.roundTripTime === 'number') {
     sample.rtt = entry.roundTripTime * 1000;
@@ -106,17 +134,30 @@ function addEntry(sample, entry) {
   sample.inBytes += entry.bytesReceived ?? 0;
   sample.received += entry.packetsReceived ?? 0;
   sample.lost += entry.packetsLost ?? 0;
+  const codec = String(report.get(entry.codecId)?.mimeType ?? '').split('/')[1] ?? '';
+  if (entry.kind === 'audio') sample.audio = codec;
   if (entry.kind !== 'video' || !entry.frameWidth) return;
-  const rate = entry.framesPerSecond ? ` ${Math.round(entry.framesPerSecond)} fps` : '';
-  sample.video = `${entry.frameWidth}×${entry.frameHeight}${rate}`;
+  sample.video = [`${entry.frameWidth}×${entry.frameHeight}`, codec].filter(Boolean).join(' · ');
+  sample.frames = entry.framesDecoded ?? 0;
+  if (typeof entry.framesPerSecond === 'number') sample.fps = entry.framesPerSecond;
 }
 
 /**
- * @param {Sample} sample
+ * @param {Pick<Sample, 'rtt' | 'lossRate'>} sample
  * @returns {Quality}
  */
 export function qualityOf({ rtt, lossRate }) {
   if (lossRate > 0.08 || (rtt ?? 0) > 600) return 'poor';
   if (lossRate > 0.02 || (rtt ?? 0) > 300) return 'fair';
   return 'good';
+}
+
+/**
+ * What is to blame where the quality is not good.
+ * @param {Pick<Sample, 'rtt' | 'lossRate'>} sample
+ * @returns {'loss' | 'delay' | null}
+ */
+export function reasonOf({ rtt, lossRate }) {
+  if (lossRate > 0.02) return 'loss';
+  return (rtt ?? 0) > 300 ? 'delay' : null;
 }

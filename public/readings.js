@@ -2,7 +2,7 @@
 //
 // It reads and keeps; drawing and judging are elsewhere.
 
-import { pathOf, qualityOf, sampleOf } from './path.js';
+import { pathOf, qualityOf, reasonOf, sampleOf } from './path.js';
 
 const EVERY_MS = 1000;
 const KEPT = 60;
@@ -15,6 +15,7 @@ const KEPT = 60;
  * @property {Sample[]} samples
  * @property {() => import('./path.js').Path | null} path
  * @property {() => import('./path.js').Quality | null} quality
+ * @property {() => 'loss' | 'delay' | null} reason why the quality is not good
  */
 
 /**
@@ -64,11 +65,24 @@ export function makeReadings({ connection, clock, now, changed }) {
       source = null;
     },
     path: () => samples.at(-1)?.path ?? null,
-    quality() {
-      const recent = samples.slice(-3);
-      if (!recent.length) return null;
-      const lossRate = recent.reduce((sum, each) => sum + each.lossRate, 0) / recent.length;
-      return qualityOf({ ...recent[recent.length - 1], lossRate });
-    },
+    quality: () => judged(qualityOf),
+    reason: () => judged(reasonOf),
   };
+
+  /**
+   * By the last three readings: one late or lost packet is not a bad line.
+   * @template T
+   * @param {(recent: Pick<Sample, 'rtt' | 'lossRate'>) => T} judge
+   */
+  function judged(judge) {
+    const recent = samples.slice(-3);
+    if (!recent.length) return null;
+    const rtts = recent.flatMap(({ rtt }) => (rtt === null ? [] : [rtt]));
+    return judge({ rtt: rtts.length ? mean(rtts) : null, lossRate: mean(recent.map((each) => each.lossRate)) });
+  }
+}
+
+/** @param {number[]} numbers */
+function mean(numbers) {
+  return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 }

@@ -22,6 +22,7 @@
  * @property {boolean} stuck no way was found in good time
  * @property {number | null} since when the call first connected, in ms
  * @property {{how: Ending, seconds: number | null} | null} ended
+ * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
  * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean}} remote
  *
  * @typedef {object} Session
@@ -58,6 +59,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   const state = {
     screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, socketOpen: false,
     peer: 'none', link: 'none', stuck: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
+    trust: null,
   };
   /** @type {any} */
   let patience;
@@ -182,6 +184,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   /** @param {Frame} event */
   function hearCall(event) {
     if (event.type === 'link') linkIs(event.state);
+    if (event.type === 'trust') state.trust = event.trust;
     if (event.type === 'remote') state.remote.stream = event.stream;
     if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen });
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
@@ -195,6 +198,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   function linkIs(link) {
     const before = state.link;
     state.link = link;
+    if (link === 'new' || link === 'none') state.trust = null;
     if (link === 'new') state.remote = { ...REMOTE_AT_FIRST };
     if (link === 'connected') {
       clock.cancel(patience);

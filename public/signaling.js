@@ -3,9 +3,9 @@
 // The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
 // resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
 
-const PING_EVERY_MS = 4000;
+const PING_EVERY_MS = 5000;
 /** Shorter than the time between pings, or each ping would put the verdict off. */
-const PONG_WITHIN_MS = 3500;
+const PONG_WITHIN_MS = 2500;
 /** Where there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
 const PONG_IN_DOUBT_MS = 1000;
 const OPEN_WITHIN_MS = 10_000;

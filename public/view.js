@@ -9,6 +9,7 @@ import { makeNumbers } from './view-numbers.js';
 import { find, flag, label, putIcons, putWords, setText } from './view-parts.js';
 import { makePictures } from './view-pictures.js';
 import { makeTile } from './view-tile.js';
+import { makeTrustView } from './view-trust.js';
 import { clockTime, errorKey } from './words.js';
 
 /**
@@ -24,6 +25,7 @@ import { clockTime, errorKey } from './words.js';
  * @property {import('./path.js').Path | null} path
  * @property {import('./path.js').Quality | null} quality
  * @property {import('./path.js').Sample[]} samples
+ * @property {'loss' | 'delay' | null} reason why the quality is not good
  * @property {number} seconds of this call
  *
  * @typedef {object} Actions
@@ -69,6 +71,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const tile = makeTile({ stage, self: el('selfFrame'), remote: el('remoteFrame'), handle: el('swap') });
   const showLink = makeLinkView({ document, say, clock, navigator });
   const drawNumbers = makeNumbers({ document, list: el('figures'), say });
+  const showTrust = makeTrustView({ document, say, language });
   /** @type {Model | null} */
   let shown = null;
   const chrome = makeChrome({
@@ -107,6 +110,10 @@ export function makeView({ document, navigator, say, language, clock, actions })
     el('btnRetry').addEventListener('click', actions.retry);
     el('btnDismiss').addEventListener('click', actions.dismiss);
     el('path').addEventListener('click', toggleNumbers);
+    el('trust').addEventListener('click', () => {
+      toggleNumbers();
+      el('trustPart').scrollIntoView({ block: 'nearest' });
+    });
     el('btnNumbersClose').addEventListener('click', toggleNumbers);
     for (const button of document.querySelectorAll('[data-act]')) {
       button.addEventListener('click', () => deeds[button.getAttribute('data-act') ?? '']());
@@ -135,7 +142,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (sheet.isOpen()) sheet.close();
     const panel = el('numbers');
     panel.hidden = !panel.hidden;
-    el('path').setAttribute('aria-expanded', String(!panel.hidden));
+    for (const badge of ['path', 'trust']) el(badge).setAttribute('aria-expanded', String(!panel.hidden));
+    if (!panel.hidden && shown) drawNumbers(shown.samples, shown.seconds);
     chrome.come();
   }
 
@@ -242,17 +250,18 @@ export function makeView({ document, navigator, say, language, clock, actions })
   }
 
   /** @param {Model} model */
-  function showBadges({ status, path, quality, session }) {
+  function showBadges({ status, path, quality, reason, session }) {
     const badge = el('path');
     badge.hidden = status !== 'connected' || path === null;
     if (path) {
       badge.dataset.path = path;
       badge.dataset.quality = quality ?? 'good';
       setText(el('pathWord'), `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`);
-      setText(el('pathWhy'), say(`path.why.${path}`));
+      setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : [])].map((each) => say(each)).join(language === 'zh' ? '' : ' '));
     } else {
       delete badge.dataset.path;
     }
+    showTrust(status === 'connected' ? session.trust : null);
     el('theirMic').hidden = status !== 'connected' || session.remote.mic;
   }
 

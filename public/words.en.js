@@ -77,7 +77,20 @@ export const english = {
   'path.why.relay-tcp': 'Your network blocks direct video traffic, so the call goes over the server by TCP. It works, with a little more delay.',
   'path.why.relay-tls': 'Your network blocks direct video traffic, so the call goes over the web port. It works, with a little more delay.',
 
+  'quality.why.loss': 'Some of it gets lost on the way, so the picture may freeze. Moving closer to the Wi-Fi often helps.',
+  'quality.why.delay': 'It takes long to arrive, so leave each other a little time to answer.',
+
+  'trust.title': 'Only the two of you?',
+  'trust.label': 'Security code: {words}. Open the explanation.',
+  'trust.how': 'Read these four aloud to each other. If you both have the same, nobody sits between you.',
+  'trust.limit': 'This takes the page at its word: a dishonest server could send you a page that shows anything.',
+  'trust.failed': 'Not secure',
+  'trust.mismatch': 'The security check of this call failed: somebody may sit between you. Say nothing private. Leave and call again; if it comes back, use another way to talk.',
+
   'numbers.title': 'Connection',
+  'numbers.graph': '{name}, last minute: {low} to {high}',
+  'numbers.fps': 'Frame rate',
+  'numbers.audio': 'Their sound',
   'numbers.rtt': 'Round trip',
   'numbers.loss': 'Lost packets',
   'numbers.in': 'Receiving',

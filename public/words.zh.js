@@ -77,7 +77,20 @@ export const chinese = {
   'path.why.relay-tcp': '您的网络阻止了直接视频传输，通话已改用 TCP 经服务器中转，延迟会略高。',
   'path.why.relay-tls': '您的网络阻止了直接视频传输，通话已改走网页端口，延迟会略高。',
 
+  'quality.why.loss': '途中有数据丢失，画面可能会卡。离路由器近一点往往会好些。',
+  'quality.why.delay': '传输时间较长，说完话请稍等对方回应。',
+
+  'trust.title': '中间有没有别人？',
+  'trust.label': '安全图案：{words}。点开看说明。',
+  'trust.how': '请互相念出这四个图案。两边一样，就说明中间没有别人。',
+  'trust.limit': '前提是页面本身可信：不诚实的服务器可以发来一个假页面，想显示什么都行。',
+  'trust.failed': '不安全',
+  'trust.mismatch': '本次通话没有通过安全检查，中间可能有人。请不要谈私密内容，先离开再重新呼叫；如果还是这样，请换别的方式联系。',
+
   'numbers.title': '连接',
+  'numbers.graph': '{name}，最近一分钟：{low} 到 {high}',
+  'numbers.fps': '帧率',
+  'numbers.audio': '对方声音',
   'numbers.rtt': '往返时延',
   'numbers.loss': '丢包',
   'numbers.in': '接收',

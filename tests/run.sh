@@ -71,7 +71,7 @@ debian_packages() {
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
-      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei) ;;
+      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;
     esac
   done

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOf, qualityOf, sampleOf } from '../../public/path.js';
+import { pathOf, qualityOf, reasonOf, sampleOf } from '../../public/path.js';
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 
@@ -39,6 +39,25 @@ for (const [browser, shaped] of Object.entries({ Chromium: chromium, Firefox: fi
   });
 }
 
+test('a peer reflexive address that is really their relay is not called direct', () => {
+  const prflx = { candidateType: 'prflx', address: '203.0.113.5', port: 50_000 };
+  const seen = (...more) => {
+    const known = firefox({ candidateType: 'host' }, prflx);
+    for (const [i, each] of more.entries()) known.set(`M${i}`, { id: `M${i}`, ...each });
+    return pathOf(known);
+  };
+  const told = (candidateType, port) => ({ type: 'remote-candidate', candidateType, address: '203.0.113.5', port });
+  const ourRelay = { type: 'local-candidate', candidateType: 'relay', address: '203.0.113.5', port: 50_001 };
+  assert.equal(seen(), 'direct');
+  assert.equal(seen(ourRelay), 'relay-udp', 'before it is told of');
+  assert.equal(seen(told('relay', 50_000)), 'relay-udp', 'after it is told of');
+  assert.equal(seen(ourRelay, told('host', 50_000)), 'direct', 'on the box itself, told of');
+  assert.equal(seen(ourRelay, { ...ourRelay, candidateType: 'host' }), 'direct', 'on the box itself');
+  assert.equal(seen(ourRelay, told('relay', 50_002)), 'direct', 'their relay is another port');
+  assert.equal(seen(told('relay', 50_002)), 'direct', 'another port of a relay that is not ours');
+  assert.equal(pathOf(firefox({ candidateType: 'host' }, { candidateType: 'prflx', address: '' })), 'direct');
+});
+
 test('the URL tells where the protocol is not told', () => {
   assert.equal(pathOf(firefox({ candidateType: 'relay', url: 'turns:box:443?transport=tcp' })), 'relay-tls');
   assert.equal(pathOf(firefox({ candidateType: 'relay', url: 'turn:box:3478?transport=tcp' })), 'relay-tcp');
@@ -52,7 +71,10 @@ test('without a chosen pair there is no path', () => {
 
 test('rates are what came between two readings', () => {
   const at = (bytes, packets, lost) => report([
-    { id: 'I', type: 'inbound-rtp', kind: 'video', bytesReceived: bytes, packetsReceived: packets, packetsLost: lost, frameWidth: 640, frameHeight: 480, framesPerSecond: 29.7 },
+    { id: 'I', type: 'inbound-rtp', kind: 'video', bytesReceived: bytes, packetsReceived: packets, packetsLost: lost, frameWidth: 640, frameHeight: 480, framesPerSecond: 29.7, codecId: 'C' },
+    { id: 'A', type: 'inbound-rtp', kind: 'audio', codecId: 'D' },
+    { id: 'C', type: 'codec', mimeType: 'video/VP8' },
+    { id: 'D', type: 'codec', mimeType: 'audio/opus' },
     { id: 'O', type: 'outbound-rtp', bytesSent: bytes / 2 },
   ]);
   const first = sampleOf(at(1000, 10, 0), 0);
@@ -60,7 +82,7 @@ test('rates are what came between two readings', () => {
   assert.equal(second.inRate, 1_000_000);
   assert.equal(second.outRate, 500_000);
   assert.equal(second.lossRate, 0.1);
-  assert.equal(second.video, '640×480 30 fps');
+  assert.deepEqual([second.video, second.fps, second.audio], ['640×480 · VP8', 29.7, 'opus']);
   const restarted = sampleOf(at(0, 0, 0), 2000, second);
   assert.deepEqual([restarted.inRate, restarted.lossRate], [0, 0]);
 });
@@ -69,4 +91,16 @@ test('a word for the quality', () => {
   assert.equal(qualityOf({ rtt: 40, lossRate: 0 }), 'good');
   assert.equal(qualityOf({ rtt: 400, lossRate: 0 }), 'fair');
   assert.equal(qualityOf({ rtt: null, lossRate: 0.2 }), 'poor');
+});
+
+test('the frame rate is counted where the browser does not tell it, and absent without a picture', () => {
+  const at = (frames) => report([{ id: 'I', type: 'inbound-rtp', kind: 'video', frameWidth: 640, frameHeight: 480, framesDecoded: frames }]);
+  assert.equal(sampleOf(at(75), 3000, sampleOf(at(15), 1000)).fps, 30);
+  assert.equal(sampleOf(report([]), 0).fps, null);
+});
+
+test('what is to blame: loss before delay, nothing on a good line', () => {
+  assert.equal(reasonOf({ rtt: 400, lossRate: 0.1 }), 'loss');
+  assert.equal(reasonOf({ rtt: 400, lossRate: 0 }), 'delay');
+  assert.equal(reasonOf({ rtt: null, lossRate: 0.01 }), null);
 });

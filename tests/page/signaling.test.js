@@ -81,15 +81,15 @@ test('a replaced seat is not fought for', async () => {
   assert.equal(stage.types().at(-1), 'replaced');
 });
 
-test('a ping goes out every four seconds, and silence ends the socket', async () => {
+test('a ping goes out every five seconds, and silence ends the socket', async () => {
   const stage = stageOf();
   stage.signaling.join('den');
   await stage.sit();
-  await stage.clock.advance(4000);
+  await stage.clock.advance(5000);
   stage.last().says({ type: 'pong' });
-  await stage.clock.advance(4000);
+  await stage.clock.advance(5000);
   assert.equal(stage.last().ofType('ping').length, 2);
-  await stage.clock.advance(3500);
+  await stage.clock.advance(2500);
   assert.equal(stage.sockets[0].closedWith !== null, true);
   assert.equal(stage.heard.at(-1).open, false);
   assert.equal(stage.sockets.length, 2, 'another is opened at once');

@@ -100,8 +100,11 @@ export class FakeConnection {
     return this.transceivers;
   }
 
-  createDataChannel() {
-    return (this.channel = { readyState: 'connecting', send() {} });
+  /** `channel` is the one for switches. */
+  createDataChannel(label) {
+    const made = { readyState: 'connecting', send() {} };
+    if (label === 'switches') this.channel = made;
+    return made;
   }
 
   async setLocalDescription() {

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { emoji } from '../../public/emoji.js';
+import { makeTrust } from '../../public/trust.js';
+import { codeOf, commitment, fingerprintsIn } from '../../public/trust-code.js';
+import { settle } from './stage.js';
+
+const digest = async (bytes) => Uint8Array.from(createHash('sha256').update(bytes).digest()).buffer;
+const line = (byte) => `a=fingerprint:sha-256 ${Array(32).fill(byte).join(':')}\r\n`;
+const [ANN, BOB, EVE, EVA] = ['AA', 'BB', 'EE', 'EF'].map((byte) => line(byte));
+const nonce = (digit) => digit.repeat(64);
+
+/** One end of a call: its own keys, and whose it believes to see. */
+function makeEnd(own, seen, itsNonce) {
+  const channel = { sent: [], send: (text) => channel.sent.push(text) };
+  const end = { channel, told: [], pc: { currentLocalDescription: { sdp: own }, currentRemoteDescription: { sdp: seen } } };
+  makeTrust({ pc: end.pc, channel, digest, newNonce: () => itsNonce, tell: (trust) => end.told.push(trust) });
+  end.hears = (data) => channel.onmessage({ data });
+  return end;
+}
+
+/** Opens both and carries what they say, until neither says more; `between` may change it on the way. */
+async function talk(one, other, between = (text) => text) {
+  one.channel.onopen();
+  other.channel.onopen();
+  for (let i = 0; i < 4; i += 1) {
+    await settle();
+    for (const [from, to] of [[one, other], [other, one]]) {
+      for (const text of from.channel.sent.splice(0)) to.hears(between(text));
+    }
+  }
+}
+
+async function honest() {
+  const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
+  await talk(ann, bob);
+  return { ann, bob };
+}
+
+test('both sides come to the same four pictures', async () => {
+  const { ann, bob } = await honest();
+  assert.equal(ann.told.length, 1);
+  assert.equal(ann.told[0].state, 'same');
+  assert.deepEqual(ann.told, bob.told);
+});
+
+test('the code is the first 24 bits of a digest that anybody can compute again', async () => {
+  const [a, b] = [ANN, BOB].map((sdp) => fingerprintsIn(sdp));
+  const hash = (...parts) => createHash('sha256').update(JSON.stringify(['webrtc-box trust 1', ...parts])).digest();
+  const bits = hash('code', a, b, nonce('1'), nonce('2')).readUIntBE(0, 3);
+  const expected = [18, 12, 6, 0].map((shift) => (bits >> shift) & 63);
+  const sides = [{ nonce: nonce('1'), prints: a }, { nonce: nonce('2'), prints: b }];
+  assert.deepEqual(await codeOf(digest, sides[0], sides[1]), expected);
+  assert.deepEqual(await codeOf(digest, sides[1], sides[0]), expected);
+  assert.deepEqual(expected, KNOWN.code);
+  assert.equal(await commitment(digest, sides[0], b), hash('commit', nonce('1'), a, b).toString('hex'));
+  assert.equal(await commitment(digest, sides[0], b), KNOWN.commitment);
+});
+
+test('nobody reveals before the other has committed', async () => {
+  const ann = makeEnd(ANN, BOB, nonce('1'));
+  ann.channel.onopen();
+  await settle();
+  ann.hears(`reveal ${nonce('2')}`);
+  await settle();
+  assert.equal(ann.channel.sent.length, 1);
+  assert.match(ann.channel.sent[0], /^commit /);
+  assert.deepEqual(ann.told, []);
+});
+
+test('a man in the middle leaves two different codes', async () => {
+  const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVA, nonce('2'))];
+  const [toAnn, toBob] = [makeEnd(EVE, ANN, nonce('3')), makeEnd(EVA, BOB, nonce('3'))];
+  await talk(ann, toAnn);
+  await talk(bob, toBob);
+  assert.equal(ann.told[0].state, 'same');
+  assert.equal(bob.told[0].state, 'same');
+  assert.notDeepEqual(ann.told[0].code, bob.told[0].code);
+});
+
+test('a man in the middle who passes on what the two say is caught', async () => {
+  const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVE, nonce('2'))];
+  await talk(ann, bob);
+  assert.deepEqual([ann.told, bob.told], [[{ state: 'mismatch' }], [{ state: 'mismatch' }]]);
+});
+
+test('a reveal that does not fit what was committed to is caught', async () => {
+  const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
+  await talk(ann, bob, (text) => text.replace(nonce('2'), nonce('3')));
+  assert.deepEqual(ann.told, [{ state: 'mismatch' }]);
+});
+
+test('a mirror is caught: our own commitment, our own nonce, our own key', async () => {
+  const ann = makeEnd(ANN, BOB, nonce('1'));
+  ann.channel.onopen();
+  await settle();
+  ann.hears(ann.channel.sent[0]);
+  await settle();
+  assert.deepEqual(ann.told, [{ state: 'mismatch' }]);
+  assert.equal(ann.channel.sent.length, 1, 'and hears no nonce');
+
+  const [one, other] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('1'))];
+  await talk(one, other);
+  assert.deepEqual(one.told, [{ state: 'mismatch' }]);
+
+  const alone = makeEnd(ANN, ANN, nonce('1'));
+  alone.channel.onopen();
+  await settle();
+  assert.deepEqual([alone.told, alone.channel.sent], [[{ state: 'mismatch' }], []]);
+});
+
+test('malformed, oversized and repeated messages change nothing', async () => {
+  const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
+  const junk = ['', 'commit', `commit ${'A'.repeat(64)}`, `commit ${nonce('g')}`, 'x'.repeat(1e6), `reveal ${nonce('9')}`,
+    null, undefined, 7, {}, new ArrayBuffer(71)];
+  for (const data of junk) ann.hears(data);
+  await talk(ann, bob);
+  for (const data of [...junk, `commit ${nonce('9')}`, `reveal ${nonce('9')}`]) ann.hears(data);
+  ann.channel.onopen();
+  await settle();
+  assert.deepEqual(ann.told, bob.told);
+  assert.equal(ann.told.length, 1);
+  assert.deepEqual(ann.channel.sent, []);
+});
+
+test('a channel that never opens, and a description without keys, say nothing', async () => {
+  const silent = makeEnd(ANN, BOB, nonce('1'));
+  const keyless = makeEnd('v=0\r\n', BOB, nonce('1'));
+  keyless.channel.onopen();
+  keyless.hears(`commit ${nonce('9')}`);
+  keyless.hears(`reveal ${nonce('9')}`);
+  await settle();
+  for (const end of [silent, keyless]) assert.deepEqual([end.told, end.channel.sent], [[], []]);
+});
+
+test('a restart keeps the code, other keys end it', async () => {
+  const { ann } = await honest();
+  ann.pc.currentRemoteDescription = { sdp: `a=ice-ufrag:new\r\n${BOB}` };
+  ann.pc.onsignalingstatechange();
+  assert.equal(ann.told.length, 1);
+  ann.pc.currentRemoteDescription = { sdp: EVE };
+  ann.pc.onsignalingstatechange();
+  ann.pc.onsignalingstatechange();
+  assert.deepEqual(ann.told.slice(1), [{ state: 'mismatch' }]);
+});
+
+test('a key slipped in beside the right one is another set of keys', async () => {
+  const [ann, bob] = [makeEnd(ANN, BOB + EVE, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
+  await talk(ann, bob);
+  assert.deepEqual(ann.told, [{ state: 'mismatch' }]);
+});
+
+test('fingerprints are read in one spelling and order, each once', () => {
+  const sdp = 'v=0\r\na=fingerprint:SHA-256 ab:cd\r\nm=audio\r\na=fingerprint:sha-1 01:02\r\na=fingerprint:sha-256 AB:CD\r\n';
+  assert.equal(fingerprintsIn(sdp), 'sha-1 01:02\nsha-256 AB:CD');
+  assert.equal(fingerprintsIn(undefined), '');
+});
+
+test('sixty-four pictures, no two alike in sign or word', () => {
+  assert.equal(emoji.length, 64);
+  for (const key of ['picture', 'en', 'zh']) assert.equal(new Set(emoji.map((each) => each[key])).size, 64, key);
+  for (const { picture, en, zh } of emoji) {
+    assert.match(picture, /^\p{Emoji}\uFE0F$/u);
+    assert.match(en, /^[A-Za-z]+$/);
+    assert.match(zh, /^\p{Script=Han}+$/u);
+  }
+});
+
+/** Computed once outside this program. */
+const KNOWN = {
+  code: [6, 44, 25, 5],
+  commitment: '926c0c76874a5052f57de081e69598427d11c0a71605c894e5cf21486073f985',
+};
