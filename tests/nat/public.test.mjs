@@ -79,5 +79,5 @@ stage.scene('an address that the box gets while it runs is its own from then on'
 stage.scene('two homes talk through the general relay too', async () => {
   const two = await stage.pair([['chromium', { home: 'a1' }], ['firefox', { home: 'b1' }]], stage.room());
   for (const seat of two) await seat.hearsAndSees();
-  await two[0].settles('relay-udp');
+  await two[0].settlesOnItsRelay();
 });

@@ -27,6 +27,14 @@ export async function makeSeat(kind, options) {
     pathTaken: () => until('the page to name the path', () => read('path', 'path'), 10_000),
     /** Waits until the path is this one. */
     settles: (way) => until(`the path to be ${way}`, async () => (await read('path', 'path')) === way, 20_000),
+    /** Waits until the page names the way that the browser says it goes, through the relay. Firefox takes the pair
+     *  that answers first, on a busy machine now and then one by TCP or TLS. */
+    settlesOnItsRelay: () => until('the page to name the way through the relay', async () => {
+      const { local } = await page.evaluate(report);
+      const way = `relay-${local.type === 'relay' ? local.relayProtocol : 'udp'}`;
+      const told = await read('path', 'path');
+      return told === way ? way : Promise.reject(new Error(`told ${told}, goes ${way}`));
+    }, 20_000),
     stats: () => page.evaluate(report),
     said: async () => said,
     /** Looks in the page with a function given as text, e.g. `() => document.title`. */
