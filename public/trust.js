@@ -42,9 +42,13 @@ export function makeTrust({
   let theirNonce = '';
   let revealed = false;
   let failed = false;
+  let open = false;
 
   // Where a digest cannot be had there is no code, and nothing to be alarmed about.
-  channel.onopen = () => void commit().catch(() => {});
+  channel.onopen = () => {
+    open = true;
+    void commit().catch(() => {});
+  };
   channel.onmessage = ({ data }) => {
     const [, word, value] = typeof data === 'string' && data.length === 71 ? /^(commit|reveal) ([0-9a-f]{64})$/.exec(data) ?? [] : [];
     if (word === 'commit' && !theirCommit) {
@@ -57,7 +61,11 @@ export function makeTrust({
     judge().catch(() => {});
   };
   // A later description that names other keys would leave the code standing for a call that is gone.
-  pc.onsignalingstatechange = () => { if (began && keys() !== began) fail(); };
+  // The channel may open before the browser shows both descriptions: then this is where it begins.
+  pc.onsignalingstatechange = () => {
+    if (!began && open) void commit().catch(() => {});
+    else if (began && keys() !== began) fail();
+  };
 
   function keys() {
     ours = fingerprintsIn(pc.currentLocalDescription?.sdp);
@@ -67,8 +75,9 @@ export function makeTrust({
 
   async function commit() {
     if (began) return;
-    began = keys();
+    const now = keys();
     if (!ours || !theirs) return;
+    began = now;
     // Our own key given back to us: a mirror, not a person.
     if (ours === theirs) return fail();
     commitSaid = await commitment(digest, { nonce, prints: ours }, theirs);
