@@ -69,6 +69,22 @@ test('nobody reveals before the other has committed', async () => {
   assert.deepEqual(ann.told, []);
 });
 
+test('a channel that opens before the descriptions show is no mismatch', async () => {
+  const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
+  const shown = bob.pc.currentRemoteDescription;
+  bob.pc.currentRemoteDescription = null;
+  await talk(ann, bob);
+  bob.pc.currentRemoteDescription = shown;
+  bob.pc.onsignalingstatechange();
+  for (let i = 0; i < 3; i += 1) {
+    await settle();
+    for (const [from, to] of [[ann, bob], [bob, ann]]) from.channel.sent.splice(0).forEach((text) => to.hears(text));
+  }
+  await settle();
+  assert.deepEqual(ann.told, bob.told);
+  assert.equal(bob.told[0]?.state, 'same');
+});
+
 test('a man in the middle leaves two different codes', async () => {
   const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVA, nonce('2'))];
   const [toAnn, toBob] = [makeEnd(EVE, ANN, nonce('3')), makeEnd(EVA, BOB, nonce('3'))];
