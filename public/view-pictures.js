@@ -29,6 +29,7 @@ export function makePictures({ document, say }) {
   hear.addEventListener('click', () => play(remote));
   for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
   document.defaultView?.addEventListener('resize', fit);
+  for (const event of ['resume', 'visibilitychange']) document.addEventListener(event, goOn);
 
   /** @param {HTMLVideoElement} video @param {MediaStream | null} stream */
   function put(video, stream) {
@@ -49,6 +50,11 @@ export function makePictures({ document, say }) {
     if (!refused) return;
     video.muted = true;
     video.play().catch(() => {});
+  }
+
+  /** Browsers pause what a page shows while they freeze it, or while the phone rings, and leave it so. */
+  function goOn() {
+    for (const video of [local, remote]) if (video.srcObject && video.paused) play(video);
   }
 
   /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */

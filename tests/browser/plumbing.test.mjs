@@ -92,6 +92,35 @@ stage.scene('a machine that slept for twenty seconds is back in its relayed call
   await Promise.all(two.map((seat) => seat.hearsAndSees()));
 });
 
+stage.scene('a page that the browser froze for twenty seconds is back in its relayed call when it may go on', async () => {
+  const two = await stage.pair(['chromium', 'firefox'], stage.room('?relay=1'));
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  await two[0].freeze(true);
+  await pause(20_000);
+  const began = performance.now();
+  await two[0].freeze(false);
+  await Promise.all(two.map((seat) => framesAgain(seat)));
+  figure('back in the call after the page was frozen, relayed', performance.now() - began, 4000);
+  await two[0].sees('connected');
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+});
+
+stage.scene('a browser that says it is back online looks for a new path at once, and nobody sees it in the picture', async () => {
+  const two = await couple(['chromium', 'firefox']);
+  const before = await two[0].look(pathsMade);
+  const calm = await undisturbed(two);
+  await two[0].offline(true);
+  await pause(1000);
+  assert.equal(await two[0].look(pathsMade), before, 'nothing is done while there is no network');
+  const began = performance.now();
+  await two[0].offline(false);
+  await until('another path', async () => (await two[0].look(pathsMade)) !== before);
+  figure('online: ICE restarted', performance.now() - began, 1000);
+  await two[0].sees('connected');
+  await gapsAgainst('offline and online', two, calm);
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+});
+
 stage.scene('a reloaded page is back in the call under a new name of its connection', async () => {
   const two = await stage.pair(['chromium', 'firefox'], stage.room());
   await Promise.all(two.map((seat) => seat.hearsAndSees()));

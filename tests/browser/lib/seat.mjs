@@ -18,6 +18,7 @@ export async function makeSeat(kind, options) {
   page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
   page.on('pageerror', (error) => said.push(`uncaught: ${error.message}`));
 
+  let devtools = null;
   const read = (id, name) => page.evaluate((i, n) => document.getElementById(i)?.dataset[n] ?? null, id, name);
   const state = () => read('status', 'state');
 
@@ -107,6 +108,14 @@ export async function makeSeat(kind, options) {
     async wake() {
       process.kill(-browser.process().pid, 'SIGCONT');
     },
+
+    /** The browser stops the page (as phones do with one in the background), or lets it go on. Chromium only. */
+    async freeze(frozen) {
+      devtools ??= await page.createCDPSession();
+      await devtools.send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' });
+    },
+    /** The browser believes that it has no network, or has one again, and tells the page. Chromium only. */
+    offline: (yes) => page.setOfflineMode(yes),
 
     /** Opens this page once more in the same browser, with a copy of its session storage, as a duplicated tab. */
     async duplicate() {
