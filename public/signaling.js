@@ -9,6 +9,8 @@ const PONG_WITHIN_MS = 2500;
 /** Where there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
 const PONG_IN_DOUBT_MS = 1000;
 const OPEN_WITHIN_MS = 10_000;
+/** On the way back into a call; a first try may have been made while the old network was just going. */
+const BACK_WITHIN_MS = 3000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
 const OUTBOX_LONGEST = 256;
@@ -73,7 +75,8 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     mine.onmessage = ifCurrent((event) => hear(event.data));
     mine.onclose = ifCurrent((event) => lose(event.code));
     mine.onerror = () => {};
-    later('silence', drop, OPEN_WITHIN_MS);
+    // A slow network gets more with each try.
+    later('silence', drop, want?.id ? Math.min(OPEN_WITHIN_MS, BACK_WITHIN_MS * 2 ** (failures - 1)) : OPEN_WITHIN_MS);
   }
 
   async function sayJoin() {

@@ -203,3 +203,20 @@ test('waking looks at once instead of waiting', async () => {
   stage.signaling.wake();
   assert.equal(stage.sockets.length, 2);
 });
+
+test('on the way back a socket that does not open is given up sooner, but gets longer with each try', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  await stage.clock.advance(500);
+  assert.equal(stage.sockets.length, 2);
+  await stage.clock.advance(3000);
+  await stage.clock.advance(999);
+  assert.equal(stage.sockets.length, 2, 'three seconds to open, and one until the next');
+  await stage.clock.advance(1);
+  assert.equal(stage.sockets.length, 3);
+  await stage.clock.advance(6000);
+  await stage.clock.advance(2000);
+  assert.equal(stage.sockets.length, 4);
+});
