@@ -72,7 +72,7 @@ debian_packages() {
       bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
-      nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2) ;;
+      nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
     esac
   done
   for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do

@@ -21,9 +21,9 @@ export function runOn(host, ...words) {
 }
 
 /** A stage whose box is box.test, and whose people say where they live: `['firefox', { home: 'a1' }]`. */
-export function setWorldStage(name, flags = []) {
-  const box = { domain: 'box.test', ports: { https: 443, turn: 3478, turns: 5349 }, inside: on('box'), flags };
-  return setStage(name, { box, make: makeSeatAtHome, theirs: {} });
+export function setWorldStage(name, flags = [], ports = {}, authority = undefined) {
+  const box = { domain: 'box.test', ports: { https: 443, turn: 3478, turns: 5349, ...ports }, inside: on('box'), flags };
+  return setStage(name, { box, make: makeSeatAtHome, theirs: {}, authority });
 }
 
 /** A seat as `makeSeat` makes it, but on the host `home`. */

@@ -18,20 +18,21 @@ const HEALTHY = fileURLToPath(new URL('./healthy.mjs', import.meta.url));
 
 /**
  * Starts a box and waits until it answers.
+ * `ports`: those of its own (0: none), and `page`, where a proxy in front of it serves the page.
  * `inside`: the words that run a program in another network namespace, e.g. `['ip', 'netns', 'exec', NAME]`.
  */
 export async function startBox({ dir, authority, domain = 'localhost', ports, inside = [], flags = [] }) {
   await mkdir(dir, { recursive: true });
   const { cert, key } = await authority.issue(domain);
-  const { https, turn, turns } = ports ?? { https: await freePort(), turn: await freePort(), turns: 0 };
+  const { https, http = 0, turn, turns, page = https } = ports ?? { https: await freePort(), turn: await freePort(), turns: 0 };
   const help = (await run(binary, ['--help'])).stdout;
   // Settings that came later than the tests: passed to a program that has them.
   const later = Object.entries({ '--turns-port': `${turns}`, '--metrics-listen': '' }).filter(([name]) => help.includes(`${name} `)).flat();
   const state = path.join(dir, 'state');
   const args = ['--domain', domain, '--cert', cert, '--key', key, '--state-dir', state, '--https-port', `${https}`,
-    '--http-port', '0', '--turn-port', `${turn}`, ...later, ...flags];
+    '--http-port', `${http}`, '--turn-port', `${turn}`, ...later, ...flags];
   const log = path.join(dir, 'box.log');
-  const origin = `https://${domain}${https === 443 ? '' : `:${https}`}`;
+  const origin = `https://${domain}${page === 443 ? '' : `:${page}`}`;
   let child;
 
   async function start() {

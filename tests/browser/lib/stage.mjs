@@ -17,11 +17,11 @@ export const AFTER = ['idle', 'preview', 'waiting'];
 
 /**
  * Sets up a stage for one test file, until its end. `box` refines `startBox`; `make` is how people are
- * made, and `theirs` what each of them is made with unless a scene says otherwise.
+ * made, and `theirs` what each of them is made with unless a scene says otherwise; `authority`: one made before.
  */
-export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE } } = {}) {
+export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE }, authority: given } = {}) {
   const dir = await workDir(name);
-  const authority = await makeAuthority(path.join(dir, 'authority'));
+  const authority = given ?? (await makeAuthority(path.join(dir, 'authority')));
   const box = await startBox({ dir: path.join(dir, 'box'), authority, ...refined });
   after(() => box.stop());
   const seats = new Set();
