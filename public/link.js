@@ -2,7 +2,7 @@
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
 // The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else; the
-// trust code has a channel of its own.
+// trust code and the chat have channels of their own.
 
 import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';
@@ -174,6 +174,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     channel = pc.createDataChannel('switches', { negotiated: true, id: 0 });
     channel.onopen = () => show(switches);
     channel.onmessage = ({ data }) => hearChannel(data);
+    tell({ type: 'chat', channel: pc.createDataChannel('chat', { negotiated: true, id: 2 }), peer });
     makeTrust({ pc, channel: trustChannel(pc), tell: (trust) => tell({ type: 'trust', trust }) });
   }
 

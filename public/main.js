@@ -4,6 +4,7 @@
 // RTCPeerConnection, for getStats.
 
 import { makeCall } from './call.js';
+import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
 import { makeReadings } from './readings.js';
@@ -12,7 +13,7 @@ import { makeSeat } from './seat.js';
 import { makeSession, statusKey, statusOf } from './session.js';
 import { makeSignaling } from './signaling.js';
 import { makeView } from './view.js';
-import { languageFor, makeSay } from './words.js';
+import { makeSay } from './words.js';
 
 const LEVEL_EVERY_MS = 80;
 const SWITCHES = 'webrtc-box.switches';
@@ -20,7 +21,6 @@ const SWITCHES = 'webrtc-box.switches';
 /** @type {import('./signaling.js').Clock} */
 const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
 const now = () => performance.now();
-const language = languageFor(navigator.languages ?? [navigator.language]);
 const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
 let room = roomInPath(location.pathname);
 let invited = room !== '';
@@ -45,7 +45,7 @@ const session = makeSession({
 const { call } = session;
 const readings = makeReadings({ connection: () => call.connection(), clock, now, changed: draw });
 const view = makeView({
-  document, navigator, language, clock, say: makeSay(language),
+  document, navigator, language, clock, say: makeSay(words),
   actions: {
     join,
     newRoomName,
@@ -167,7 +167,7 @@ function draw() {
   view.show({
     session: state, status, statusKey: statusKey(state, status), media: media.state,
     ...trouble(status), invited,
-    link: location.origin + pathOfRoom(room),
+    chat: session.chat, link: location.origin + pathOfRoom(room),
     path: readings.path(), quality: readings.quality(), samples: readings.samples,
     reason: readings.reason(),
     seconds: state.since === null ? 0 : (now() - state.since) / 1000,

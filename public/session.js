@@ -3,6 +3,8 @@
 // It listens to the room (signaling), the other person (call) and decides which screen is true. It knows
 // no element, no socket and no peer connection; time comes in as a clock.
 
+import { makeChat } from './chat.js';
+
 /**
  * @typedef {import('./signaling.js').Frame} Frame
  * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
@@ -28,6 +30,7 @@
  * @typedef {object} Session
  * @property {State} state
  * @property {import('./call.js').Call} call
+ * @property {import('./chat.js').Chat} chat of this call; the next begins with an empty one
  * @property {(room: string, key?: string) => void} join
  * @property {() => void} leave
  * @property {() => void} backToDoor
@@ -68,6 +71,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   let forgotten = false;
   /** @type {string | null} */
   let peerId = null;
+  const chat = makeChat({ changed });
   const signaling = openSignaling(hearRoom);
   // To somebody who is out of the room there is nothing to send, though their picture may still run.
   const call = openCall({
@@ -189,6 +193,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen });
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
+    if (event.type === 'chat') chat.use(event.channel, event.peer);
     if (event.type === 'bye') end('theyLeft');
     if (event.type === 'complaint') log('call', event.why);
     changed();
@@ -260,12 +265,14 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
 
   function forgetCall() {
     clock.cancel(patience);
+    chat.forget();
     Object.assign(state, { since: null, stuck: false, remote: { ...REMOTE_AT_FIRST } });
   }
 
   return {
     state,
     call,
+    chat,
     join(room, key) {
       if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
       Object.assign(state, { room, joining: true, error: null, ended: null, triedKey: Boolean(key) });

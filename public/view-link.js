@@ -1,9 +1,10 @@
 // The link on the waiting screen: shown, copied, shared, and as a QR code.
 
-import { encode } from './vendor/uqr.js';
 import { find, setText, svg } from './view-parts.js';
 
 const COPIED_FOR_MS = 2000;
+/** Light modules around the code, so that readers find it. */
+const QUIET = 2;
 
 /**
  * @param {object} parts
@@ -18,7 +19,8 @@ export function makeLinkView({ document, say, clock, navigator }) {
   const field = find(document, '#link');
   const copyWord = find(document, '#copyWord');
   const share = find(document, '#btnShare');
-  const qr = find(document, '#qr');
+  const code = find(document, '#qr');
+  const figure = find(document, '.qr');
 
   share.hidden = typeof navigator.share !== 'function';
   share.addEventListener('click', () => {
@@ -41,17 +43,25 @@ export function makeLinkView({ document, say, clock, navigator }) {
     }
   }
 
-  /** @param {string} url */
-  function draw(url) {
-    const { size, data } = encode(url, { ecc: 'M', border: 2 });
-    const d = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ''))).join('');
-    qr.setAttribute('viewBox', `0 0 ${size} ${size}`);
-    qr.replaceChildren(svg(document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
+  /**
+   * The code comes later than the page: nobody scans it at the door.
+   * @param {string} url
+   */
+  async function draw(url) {
+    const { qr } = await import('./qr.js');
+    const rows = qr(url);
+    const size = rows.length + 2 * QUIET;
+    const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ''))).join('');
+    code.setAttribute('viewBox', `0 0 ${size} ${size}`);
+    code.replaceChildren(svg(document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
+    figure.hidden = false;
   }
 
   return (url) => {
     if (field.value === url) return;
     field.value = url;
-    draw(url);
+    figure.hidden = true;
+    // Without it there is still the link.
+    draw(url).catch(() => {});
   };
 }

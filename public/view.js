@@ -2,8 +2,10 @@
 //
 // It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
 
+import { makeChatView } from './view-chat.js';
 import { makeChrome } from './view-chrome.js';
 import { makeDeviceSheet } from './view-devices.js';
+import { makeKeys } from './view-keys.js';
 import { makeLinkView } from './view-link.js';
 import { makeNumbers } from './view-numbers.js';
 import { find, flag, label, putIcons, putWords, setText } from './view-parts.js';
@@ -21,6 +23,7 @@ import { clockTime, errorKey } from './words.js';
  * @property {string | null} error code of what to say, from server, call or devices
  * @property {boolean} canRetry
  * @property {boolean} invited came by a link to a room
+ * @property {import('./chat.js').Chat} chat
  * @property {string} link
  * @property {import('./path.js').Path | null} path
  * @property {import('./path.js').Quality | null} quality
@@ -57,6 +60,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   putWords(document, say);
   putIcons(document);
+  if (language === 'zh') find(document, '#manifest').setAttribute('href', '/manifest.zh.webmanifest');
 
   const { body } = document;
   /** @param {string} id */
@@ -72,6 +76,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const showLink = makeLinkView({ document, say, clock, navigator });
   const drawNumbers = makeNumbers({ document, list: el('figures'), say });
   const showTrust = makeTrustView({ document, say, language });
+  const locale = language === 'zh' ? 'zh-CN' : navigator.language;
+  const chat = makeChatView({ document, say, locale, came: () => chrome.come() });
   /** @type {Model | null} */
   let shown = null;
   const chrome = makeChrome({
@@ -83,11 +89,20 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const deeds = {
     mic: () => actions.toggle('mic'),
     cam: () => actions.toggle('cam'),
-    share: () => actions.toggle('screen'),
+    share: () => { if (shown?.media.canShare) actions.toggle('screen'); },
+    chat: toggleChat,
     settings: sheet.open,
     numbers: toggleNumbers,
     full: toggleFullScreen,
     pip: togglePicture,
+  };
+  const keys = makeKeys({ document, deeds: {
+    m: deeds.mic, v: deeds.cam, s: deeds.share, c: deeds.chat, p: toggleNumbers, f: deeds.full, l: actions.leave,
+    escape: closeSides,
+  } });
+  deeds.keys = () => {
+    sheet.close();
+    keys.list();
   };
 
   hideWhatCannotBe();
@@ -118,33 +133,36 @@ export function makeView({ document, navigator, say, language, clock, actions })
     for (const button of document.querySelectorAll('[data-act]')) {
       button.addEventListener('click', () => deeds[button.getAttribute('data-act') ?? '']());
     }
-    document.addEventListener('keydown', hearKey);
   }
 
-  /** @param {KeyboardEvent} event */
-  function hearKey(event) {
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || target.matches('input, select, textarea')) return;
-    if (sheet.isOpen()) return;
-    const inCall = body.dataset.screen === 'call';
-    const pressed = event.key.toLowerCase();
-    if (pressed === 'm') deeds.mic();
-    if (pressed === 'v') deeds.cam();
-    if (pressed === 'f') deeds.full();
-    if (!inCall) return;
-    if (pressed === 's' && shown?.media.canShare) deeds.share();
-    if (pressed === 'p') toggleNumbers();
-    if (pressed === 'l') actions.leave();
-    if (pressed === 'escape' && !el('numbers').hidden) toggleNumbers();
-  }
-
+  /** At the side there is room for one: the numbers or the chat. */
   function toggleNumbers() {
     if (sheet.isOpen()) sheet.close();
-    const panel = el('numbers');
-    panel.hidden = !panel.hidden;
-    for (const badge of ['path', 'trust']) el(badge).setAttribute('aria-expanded', String(!panel.hidden));
-    if (!panel.hidden && shown) drawNumbers(shown.samples, shown.seconds);
+    const open = el('numbers').hidden;
+    closeSides();
+    if (open) showNumbers(true);
     chrome.come();
+  }
+
+  function toggleChat() {
+    const open = !chat.isOpen();
+    closeSides();
+    if (open) chat.open();
+    chrome.come();
+  }
+
+  function closeSides() {
+    chat.close();
+    showNumbers(false);
+  }
+
+  /** @param {boolean} open */
+  function showNumbers(open) {
+    const panel = el('numbers');
+    if (!open && panel.contains(document.activeElement)) el('path').focus();
+    panel.hidden = !open;
+    for (const badge of ['path', 'trust']) el(badge).setAttribute('aria-expanded', String(open));
+    if (open && shown) drawNumbers(shown.samples, shown.seconds);
   }
 
   function toggleFullScreen() {
@@ -176,6 +194,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     pictures.showTheirs(session.remote);
     tile.show(session.screen === 'call' && session.since !== null);
     sheet.show(media);
+    chat.show(model.chat);
     if (!el('numbers').hidden) drawNumbers(model.samples, model.seconds);
     if (arrived) enter(session.screen);
   }
@@ -184,10 +203,15 @@ export function makeView({ document, navigator, say, language, clock, actions })
   function enter(screen) {
     chrome.come();
     if (sheet.isOpen()) sheet.close();
-    if (screen !== 'call') el('numbers').hidden = true;
+    if (screen !== 'call') closeSides();
     // Whoever listens instead of looking hears where they are now.
     if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
     if (screen === 'after') el('afterTitle').focus();
+    if (screen === 'door') el('doorTitle').focus();
+    if (screen === 'call') el('remoteFrame').focus({ preventScroll: true });
+    for (const meta of document.querySelectorAll('meta[name=theme-color]')) {
+      meta.setAttribute('content', screen === 'call' ? '#000' : meta.getAttribute('media')?.includes('dark') ? '#14181a' : '#f3f4f1');
+    }
     if (screen !== 'call' && document.fullscreenElement) document.exitFullscreen().catch(() => {});
   }
 
@@ -205,7 +229,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const place = el('error');
     place.hidden = error === null;
     place.dataset.code = error ?? '';
-    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '');
+    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say);
     setText(el('errorText'), error === null ? '' : say(sentence));
     el('btnRetry').hidden = !canRetry;
     // What is still so cannot be put aside.

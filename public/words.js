@@ -1,9 +1,6 @@
-// Words: which language this browser gets, and the sentence behind each key.
+// Words: which language a reader gets, and the sentence behind each key.
 //
-// Knows no element. A key without a sentence is our mistake and shows itself as the key.
-
-import { english } from './words.en.js';
-import { chinese } from './words.zh.js';
+// Knows no element and no language. A key without a sentence is our mistake and shows itself as the key.
 
 /** @typedef {(key: string, fills?: Record<string, string | number>) => string} Say */
 
@@ -21,21 +18,22 @@ export function languageFor(languages) {
 }
 
 /**
- * @param {'en' | 'zh'} language
+ * @param {Record<string, string>} words of one language
  * @returns {Say}
  */
-export function makeSay(language) {
-  const words = language === 'zh' ? chinese : english;
+export function makeSay(words) {
   return (key, fills = {}) =>
     (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(fills[name] ?? whole));
 }
 
 /**
  * @param {string} code an error's code, from the server or from our own devices
+ * @param {Say} say
  * @returns {string} the key of its sentence
  */
-export function errorKey(code) {
-  return `error.${code}` in english ? `error.${code}` : 'error.unknown';
+export function errorKey(code, say) {
+  const key = `error.${code}`;
+  return say(key) === key ? 'error.unknown' : key;
 }
 
 /**

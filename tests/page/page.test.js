@@ -1,19 +1,72 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { brotliCompressSync } from 'node:zlib';
 
 const home = new URL('../../public/', import.meta.url);
-const html = readFileSync(new URL('index.html', home), 'utf8');
-const modules = readdirSync(home).filter((name) => name.endsWith('.js'));
 const source = (name) => readFileSync(new URL(name, home), 'utf8');
+const html = source('index.html');
+const modules = readdirSync(home).filter((name) => name.endsWith('.js'));
+const pages = readdirSync(home).filter((name) => name.endsWith('.html'));
 
-test('every module is asked for at once, none is asked for in vain', () => {
+const KIB = 1024;
+const MOST = 60 * KIB;
+
+/** The scripts a page names, and all they import from their first line on; with `later`, also what they import when needed. */
+function reached(page, { later = false } = {}) {
+  const found = new Set([...source(page).matchAll(/<script[^>]*\ssrc="\/([^"]+)"/g)].map(([, name]) => name));
+  for (const name of found) {
+    for (const [, other] of source(name).matchAll(/^(?:import|export) (?:[^;]*? from )?'\.\/([^']+)'/gm)) found.add(other);
+    if (later) for (const [, other] of source(name).matchAll(/\bimport\('\.\/([^']+)'\)/g)) found.add(other);
+  }
+  return found;
+}
+
+test('what the page needs from its first line is asked for at once, and nothing else is', () => {
   const asked = [...html.matchAll(/modulepreload" href="\/([^"]+)"/g)].map(([, name]) => name);
-  assert.deepEqual(asked.sort(), [...modules, 'vendor/uqr.js'].sort());
+  assert.deepEqual(asked.sort(), [...reached('index.html')].sort());
 });
 
-test('the page holds no inline script, style or handler', () => {
-  assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/);
+test('every module has a page that needs it', () => {
+  const needed = new Set(pages.flatMap((page) => [...reached(page, { later: true })]));
+  assert.deepEqual([...needed].sort(), modules);
+});
+
+test('a whole call weighs less than 60 KiB as transferred', (context) => {
+  const weigh = (name) => brotliCompressSync(readFileSync(new URL(name, home))).length;
+  const named = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
+  const scripts = [...reached('index.html', { later: true })];
+  assert.ok(named.length === 3 && scripts.includes('qr.js'));
+  // One language of the two is ever asked for: the heavier one.
+  const spoken = scripts.filter((name) => /^words\...\.js$/.test(name)).map(weigh);
+  assert.equal(spoken.length, 2);
+  const weight = ['index.html', ...named, ...scripts].reduce((sum, name) => sum + weigh(name), 0) - Math.min(...spoken);
+  context.diagnostic(`figure: weight of the page: ${(weight / KIB).toFixed(1)} KiB (goal ${MOST / KIB} KiB)`);
+  assert.ok(weight <= MOST, `${weight} bytes`);
+});
+
+test('the page holds no inline script, style or handler, and names no other host', () => {
+  for (const page of pages) {
+    assert.doesNotMatch(source(page), /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/, page);
+    assert.doesNotMatch(source(page), /(?:src|href)="(?!\/[^/])/, page);
+  }
+  for (const name of readdirSync(home).filter((each) => each.endsWith('.css'))) assert.doesNotMatch(source(name), /url\(|@import/, name);
+});
+
+test('it can be installed: a manifest in each language, with icons that are there', () => {
+  const manifests = ['manifest.webmanifest', 'manifest.zh.webmanifest'].map((name) => JSON.parse(source(name)));
+  for (const { name, short_name: short, start_url: start, display, icons } of manifests) {
+    assert.ok(name && short && short.length <= 12 && start === '/' && display === 'standalone');
+    for (const { src, sizes, type } of icons) {
+      const bytes = readFileSync(new URL(src.slice(1), home));
+      if (type === 'image/png') assert.equal(`${bytes.readUInt32BE(16)}x${bytes.readUInt32BE(20)}`, sizes, src);
+    }
+    const sizes = icons.filter(({ purpose }) => !purpose).map((icon) => icon.sizes);
+    assert.ok(sizes.includes('192x192') && sizes.includes('512x512'));
+    assert.ok(icons.some(({ purpose }) => purpose === 'maskable'));
+  }
+  assert.notEqual(manifests[0].name, manifests[1].name);
+  assert.equal(manifests[0].id, manifests[1].id);
 });
 
 test('only the view knows elements, and each edge has one file', () => {
@@ -37,8 +90,15 @@ test('every file opens with its promise and stays small', () => {
 
 test('every element the code looks for is in the page', () => {
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id));
-  for (const name of modules.filter((each) => each.startsWith('view'))) {
+  for (const name of [...reached('index.html')].filter((each) => each.startsWith('view'))) {
     for (const [, id] of source(name).matchAll(/(?:el\('|'#)([A-Za-z]+)'/g)) assert.ok(ids.has(id), `${name}: ${id}`);
   }
   for (const id of ['room', 'btnJoin', 'btnLeave', 'local', 'remote', 'status', 'path', 'error']) assert.ok(ids.has(id), id);
+});
+
+test('a letter does the same on the button that names it and in the list', () => {
+  const list = [...html.matchAll(/<kbd>(.)<\/kbd><\/dt><dd data-word="([^"]+)"/g)].map(([, key]) => key);
+  assert.deepEqual(list, ['M', 'V', 'S', 'C', 'P', 'F', 'L']);
+  const bound = /deeds: \{([^}]*)\}/.exec(source('view.js'))[1];
+  for (const key of list) assert.match(bound, new RegExp(`\\b${key.toLowerCase()}: `));
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { clockTime, errorKey, languageFor, makeSay } from '../../public/words.js';
 import { english } from '../../public/words.en.js';
@@ -19,20 +19,54 @@ test('Chinese is Chinese and English is not', () => {
   for (const [key, text] of Object.entries(english)) assert.ok(!/\p{Script=Han}/u.test(text), key);
 });
 
-test('every word the page asks for is there', () => {
-  const html = readFileSync(new URL('../../public/index.html', import.meta.url), 'utf8');
-  for (const [, key] of html.matchAll(/data-(?:word|label|hint)="([^"]+)"/g)) assert.ok(key in english, key);
+const home = new URL('../../public/', import.meta.url);
+const files = readdirSync(home).filter((name) => /\.(js|html)$/.test(name) && !/^words\...\.js$/.test(name));
+const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).join('\n');
+
+const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
+  'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
+  'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'blocked-by-site', 'timeout', 'unreachable', 'no-path'];
+const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
+/** What may stand in the gap of each key that the code puts together. */
+const GAPS = {
+  'after.*': ['youLeft', 'theyLeft', 'theyDropped', 'weDropped', 'replaced'],
+  'bar.**': ['micOn', 'micOff', 'camOn', 'camOff'],
+  'chat.*': ['waiting', 'lost', 'too-long', 'too-many'],
+  'error.*': [...CODES, 'unknown'],
+  'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
+  'path.*': PATHS,
+  'path.why.*': PATHS,
+  'quality.*': ['good', 'fair', 'poor'],
+  'quality.why.*': ['loss', 'delay'],
+  'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'failed'],
+};
+
+/** Every key some file of the page names. */
+function keysInUse() {
+  const rooms = new Set(Object.keys(english).map((key) => key.split('.')[0]));
+  const named = [...pages.matchAll(/['"]((\w+)(?:\.[\w-]+)*)['"]/g)].filter(([, key, room]) => key in english || (rooms.has(room) && key.includes('.')));
+  const together = [...pages.matchAll(/`([a-z]+\.(?:[^`$]|\$\{[^{}`]*\})*)`/g)].map(([, text]) => text.replace(/\$\{[^}]*\}/g, '*'))
+    .filter((text) => /^[\w.-]*\*+$/.test(text) && rooms.has(text.split('.')[0]));
+  assert.deepEqual([...new Set(together)].sort(), Object.keys(GAPS).sort());
+  return new Set([...named.map(([, key]) => key), ...together.flatMap((text) => GAPS[text].map((each) => text.replace(/\*+$/, each)))]);
+}
+
+test('every word the page asks for is there, and none is there in vain', () => {
+  for (const [, key] of pages.matchAll(/data-(?:word|label|hint)="([^"]+)"/g)) assert.ok(key in english, key);
+  assert.deepEqual([...keysInUse()].sort(), Object.keys(english).sort());
+});
+
+test('both languages fill the same gaps', () => {
+  const gaps = (text) => [...text.matchAll(/\{\w+\}/g)].map(([gap]) => gap).sort();
+  for (const key of Object.keys(english)) assert.deepEqual(gaps(chinese[key]), gaps(english[key]), key);
 });
 
 test('every error of the wire and of the devices has a sentence of its own', () => {
-  const codes = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
-    'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
-    'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'blocked-by-site', 'timeout', 'unreachable', 'no-path'];
   for (const words of [english, chinese]) {
-    const sentences = codes.map((code) => words[errorKey(code)]);
-    assert.equal(new Set(sentences).size, codes.length);
+    const sentences = CODES.map((code) => words[errorKey(code, makeSay(words))]);
+    assert.equal(new Set(sentences).size, CODES.length);
   }
-  assert.equal(errorKey('never heard of'), 'error.unknown');
+  assert.equal(errorKey('never heard of', makeSay(english)), 'error.unknown');
 });
 
 test('the first language we speak is chosen', () => {
@@ -43,8 +77,8 @@ test('the first language we speak is chosen', () => {
 });
 
 test('a sentence is filled in, and a missing one shows its key', () => {
-  assert.equal(makeSay('en')('settings.nameless', { n: 2 }), 'Device 2');
-  assert.equal(makeSay('zh')('no.such.key'), 'no.such.key');
+  assert.equal(makeSay(english)('settings.nameless', { n: 2 }), 'Device 2');
+  assert.equal(makeSay(chinese)('no.such.key'), 'no.such.key');
 });
 
 test('a call has a length people can read', () => {
