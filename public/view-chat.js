@@ -53,6 +53,15 @@ export function makeChatView({ document, say, locale, came }) {
   sheet.addEventListener('keydown', (event) => { if (event.key === 'Escape') close(); });
   find(document, '#btnChatClose').addEventListener('click', close);
 
+  // Where a keyboard lies over the page instead of making it smaller (Safari), the sheet stands on the keyboard.
+  const seen = document.defaultView?.visualViewport;
+  for (const event of ['resize', 'scroll']) {
+    seen?.addEventListener(event, () => {
+      const under = seen.scale > 1 ? 0 : Math.max(0, document.documentElement.clientHeight - seen.height - seen.offsetTop);
+      body.style.setProperty('--under', `${Math.round(under)}px`);
+    });
+  }
+
   function send() {
     const refused = chat?.say(line.value) ?? null;
     complain(refused);
@@ -120,7 +129,6 @@ export function makeChatView({ document, say, locale, came }) {
     if (sheet.hidden) return;
     const inside = sheet.contains(document.activeElement);
     sheet.hidden = true;
-    delete body.dataset.chat;
     button.setAttribute('aria-expanded', 'false');
     if (inside) /** @type {HTMLElement | null} */ (opener)?.focus();
   }
@@ -143,7 +151,6 @@ export function makeChatView({ document, say, locale, came }) {
     open() {
       opener = document.activeElement === body ? button : document.activeElement;
       sheet.hidden = false;
-      body.dataset.chat = '';
       button.setAttribute('aria-expanded', 'true');
       if (chat) this.show(chat);
       log.scrollTop = log.scrollHeight;

@@ -32,7 +32,12 @@ export function makeChrome({ body, stage, clock, mayStepBack }) {
     wasShown = body.dataset.chrome === 'shown';
     come();
   }, true);
-  for (const event of ['keydown', 'focusin']) body.addEventListener(event, come, true);
+  for (const event of ['keydown', 'focusin']) {
+    body.addEventListener(event, ({ target }) => {
+      // Who writes is not busy with the rest.
+      if (!(target instanceof HTMLTextAreaElement)) come();
+    }, true);
+  }
   body.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') come(); }, true);
   stage.addEventListener('click', (event) => {
     const onPicture = event.target instanceof Element && !event.target.closest('button');

@@ -16,6 +16,8 @@ export async function makeSeat(kind, options) {
   if (options.size) await page.setViewport(options.size);
   const said = [];
   page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
   page.on('pageerror', (error) => said.push(`uncaught: ${error.message}`));
 
   let devtools = null;
@@ -50,6 +52,26 @@ export async function makeSeat(kind, options) {
 
     async reload() {
       await page.reload({ waitUntil: 'domcontentloaded', timeout: 30_000 });
+    },
+
+    /** The system's theme: `light` or `dark`. */
+    theme: (value) => page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]),
+    /** A key by its name, on whatever has the focus. */
+    press: (key) => page.keyboard.press(key),
+    type: (text) => page.keyboard.type(text),
+    /** Runs a text of scripts in the page, which no policy of the page forbids, and gives its last value. */
+    run: (text) => page.evaluate(text),
+    /** Runs a function given as text before the page's own scripts, from the next time it is opened. */
+    before: (text) => page.evaluateOnNewDocument(`(${text})()`),
+    /** Every address the page has asked for. */
+    asked: async () => asked,
+    /** From here on a phone: so many times slower, on a network of this round trip and rate. Chromium only. */
+    async slow({ times, rtt, kbps }) {
+      const devtools = await page.createCDPSession();
+      await devtools.send('Emulation.setCPUThrottlingRate', { rate: times });
+      await devtools.send('Network.enable');
+      const rate = (kbps * 1000) / 8;
+      await devtools.send('Network.emulateNetworkConditions', { offline: false, latency: rtt, downloadThroughput: rate, uploadThroughput: rate });
     },
 
     /** Waits until the page is in one of these states. */
