@@ -208,7 +208,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
     if (screen === 'after') el('afterTitle').focus();
     if (screen === 'door') el('doorTitle').focus();
-    if (screen === 'call') el('remoteFrame').focus({ preventScroll: true });
+    if (screen === 'call') stage.focus({ preventScroll: true });
     for (const meta of document.querySelectorAll('meta[name=theme-color]')) {
       meta.setAttribute('content', screen === 'call' ? '#000' : meta.getAttribute('media')?.includes('dark') ? '#14181a' : '#f3f4f1');
     }

@@ -1,0 +1,60 @@
+// Whoever listens, or sees little: axe-core finds nothing serious in any state of the page, in both languages and
+// both themes, and what lies over the picture can be read whatever the picture is.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { setStage } from './lib/stage.mjs';
+import { tour } from './lib/tour.mjs';
+
+const stage = await setStage('access');
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Runs inside the page: what axe finds serious, with where it is. */
+async function serious() {
+  const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });
+  return violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
+}
+
+/** Runs inside the page: what of ours over the picture has less contrast than AA asks, were the picture white or black. */
+function faint() {
+  const numbers = (color) => color.match(/[\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  for (const one of document.querySelectorAll('.top .badge, .bar button, .pill')) {
+    if (!one.checkVisibility({ visibilityProperty: true }) || one.clientWidth <= 1) continue;
+    const style = getComputedStyle(one);
+    const [r, g, b, alpha = 1] = numbers(style.backgroundColor);
+    for (const picture of [0, 255]) {
+      const [ink, ground] = [numbers(style.color).slice(0, 3), [r, g, b].map((part) => part * alpha + picture * (1 - alpha))].map(light);
+      const contrast = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+      // An icon needs 3 (WCAG 1.4.11), words need 4.5 (1.4.3).
+      if (contrast < (one.textContent.trim() ? 4.5 : 3)) found.push(`${one.id || one.dataset.act}: ${contrast.toFixed(1)}`);
+    }
+  }
+  return found;
+}
+
+for (const language of ['en', 'zh']) {
+  stage.scene(`axe finds nothing serious in any state (${language})`, async () => {
+    const wrong = [];
+    let looked = 0;
+    await tour(stage, language, async (seat, state) => {
+      await seat.run(`${axe};0`);
+      for (const theme of ['light', 'dark']) {
+        await seat.theme(theme);
+        await seat.touch();
+        await seat.look('() => Promise.all(document.getAnimations().filter((one) => one.effect.getTiming().iterations === 1).map((one) => one.finished.catch(() => {})))');
+        const found = [...await seat.look(`${serious}`), ...await seat.look(`${faint}`)];
+        wrong.push(...found.map((what) => `${state}-${theme}: ${what}`));
+        looked += 1;
+      }
+    });
+    assert.ok(looked >= 30, `${looked} looks`);
+    assert.deepEqual(wrong, []);
+  });
+}

@@ -1,0 +1,139 @@
+// The chat in real browsers: over an ICE restart and a reloaded page, with hostile words; the link that is shared
+// and scanned; and that a whole call asks nobody but its own host for anything.
+
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { setStage } from './lib/stage.mjs';
+import { SPEAKS } from './lib/tour.mjs';
+import { until } from './lib/work.mjs';
+
+const stage = await setStage('chat');
+const jsqr = createRequire(import.meta.url)('jsqr');
+
+const write = (seat, text) => seat.look(`() => {
+  document.getElementById('chatLine').value = ${JSON.stringify(text)};
+  document.getElementById('chatForm').requestSubmit();
+}`);
+const log = (seat) => seat.look(`() => [...document.querySelectorAll('#chatLog [data-state]')].map((one) => one.querySelector('p').textContent)`);
+const reads = (seat, ...wanted) => until(`the chat to be ${wanted}`, async () => {
+  const now = await log(seat);
+  return JSON.stringify(now) === JSON.stringify(wanted) ? true : Promise.reject(new Error(now.join(' / ')));
+});
+
+for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
+  stage.scene(`${kinds.join(' and ')} write to each other, after an ICE restart and a reload too`, async () => {
+    const two = await stage.pair(kinds, stage.room());
+    const [one, other] = two;
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    await write(one, 'one');
+    await reads(other, 'one');
+    assert.equal(await other.look('() => document.body.dataset.unread'), '1');
+    assert.equal(await other.look(`() => document.getElementById('chatHeard').textContent`), 'New message: one');
+
+    const name = '() => /a=ice-ufrag:(.*)/.exec(webrtcBox.call.connection().currentLocalDescription.sdp)[1]';
+    const before = await one.look(name);
+    await one.look('() => webrtcBox.call.connection().restartIce()');
+    await until('the restart', async () => (await one.look(name)) !== before);
+    await write(other, 'two');
+    await reads(one, 'one', 'two');
+
+    // What is written while the other page is away goes out when it is back, to a page that begins anew.
+    const reloaded = other.reload();
+    await write(one, 'three');
+    await reloaded;
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    await write(other, 'four');
+    await until('four', async () => (await log(one)).at(-1) === 'four');
+    assert.deepEqual(await log(one), ['one', 'two', 'three', 'four']);
+    assert.equal((await log(other)).at(-1), 'four');
+    await until('nothing unsent', () => one.look(`() => !document.querySelector('#chatLog [data-state=waiting]')`));
+  });
+}
+
+stage.scene('what a stranger writes is text and safe links, and a flood of it leaves the page alive', async () => {
+  const [one, other] = await stage.pair(['chromium', 'chromium'], stage.room());
+  await Promise.all([one.hearsAndSees(), other.hearsAndSees()]);
+  await write(other, '<img src=x onerror=alert(1)> javascript:alert(1) https://example.org/a?b=1&c. \u202Egpj');
+  await until('the message', async () => (await log(one)).length === 1);
+  assert.deepEqual(await one.look(`() => [...document.querySelectorAll('#chatLog a')].map((a) => [a.href, a.textContent, a.target, a.rel])`),
+    [['https://example.org/a?b=1&c', 'https://example.org/a?b=1&c', '_blank', 'noopener noreferrer']]);
+  assert.equal(await one.look(`() => document.querySelectorAll('#chatLog img').length`), 0);
+  assert.doesNotMatch((await log(one))[0], /\u202E/);
+
+  await other.look(`() => {
+    const { send } = RTCDataChannel.prototype;
+    let n = 0;
+    RTCDataChannel.prototype.send = function (text) {
+      if (this.label !== 'chat' || n) return send.call(this, text);
+      for (n = 1; n <= 5000; n += 1) send.call(this, n % 3 ? JSON.stringify({ from: 'flood' + n, n, text: 'flood '.repeat(100) }) : '{'.repeat(1000));
+    };
+  }`);
+  await write(other, 'begin');
+  await until('some of the flood', async () => (await log(one)).length > 5);
+  await one.hearsAndSees();
+  assert.ok((await log(one)).length <= 400);
+  await one.click('[data-act=chat]');
+  assert.ok(await one.look(`() => document.getElementById('chatLog').scrollWidth <= document.getElementById('chatLog').clientWidth`));
+  const tooLong = 'x'.repeat(4001);
+  await write(one, tooLong);
+  assert.match(await one.look(`() => document.getElementById('chatNote').textContent`), /4000.*4001/);
+  assert.equal(await one.look(`() => document.getElementById('chatLine').value.length`), 4001);
+});
+
+stage.scene('the link is shared by the browser\'s own sheet, and its picture says the same', async () => {
+  const seat = await stage.person('chromium', { size: { width: 390, height: 844 } });
+  await seat.before(`() => { navigator.share = async (what) => { globalThis.shared = what; }; }`);
+  await seat.open(stage.box.origin);
+  await seat.join();
+  await seat.sees('waiting');
+  const link = await seat.look(`() => document.getElementById('link').value`);
+  assert.match(link, /\/r\/([a-z]{4}-){5}[a-z]{4}$/);
+  assert.equal(link, await seat.look('() => location.href'));
+  await seat.click('#btnShare');
+  assert.equal((await seat.look('() => globalThis.shared')).url, link);
+  const { size, pixels } = await until('the code', () => seat.look(`async () => {
+    const svg = document.getElementById('qr').cloneNode(true);
+    if (!svg.childElementCount) return null;
+    const size = 400;
+    svg.setAttribute('width', size);
+    svg.setAttribute('height', size);
+    const image = new Image();
+    image.src = 'data:image/svg+xml,' + encodeURIComponent(new XMLSerializer().serializeToString(svg));
+    await image.decode();
+    const ink = Object.assign(document.createElement('canvas'), { width: size, height: size }).getContext('2d');
+    ink.fillStyle = '#fff';
+    ink.fillRect(0, 0, size, size);
+    ink.drawImage(image, 0, 0, size, size);
+    return { size, pixels: [...ink.getImageData(0, 0, size, size).data] };
+  }`));
+  assert.equal((jsqr.default ?? jsqr)(Uint8ClampedArray.from(pixels), size, size)?.data, link);
+});
+
+stage.scene('a whole call asks nobody but its own host, and for the words of one language', async () => {
+  const url = stage.room();
+  const two = [await stage.person('chromium', { flags: SPEAKS.zh }), await stage.person('firefox')];
+  for (const seat of two) {
+    await seat.open(url);
+    await seat.join();
+    await seat.sees(['waiting', 'connected', 'connecting']);
+  }
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  await write(two[0], 'https://example.org/ is not looked at');
+  await until('the message', async () => (await log(two[1])).length === 1);
+  await two[1].leave();
+  for (const [seat, words] of [[two[0], 'words.zh.js'], [two[1], 'words.en.js']]) {
+    const asked = (await seat.asked()).filter((each) => !/^(data|blob|about):/.test(each));
+    assert.deepEqual(asked.filter((each) => ![stage.box.origin, stage.box.origin.replace('https', 'wss')].includes(new URL(each).origin)), []);
+    assert.deepEqual([...new Set(asked.filter((each) => /words\...\.js/.test(each)).map((each) => each.split('/').at(-1)))], [words]);
+  }
+});
+
+stage.scene('on a slow phone the door opens; how long it takes is told', async () => {
+  const seat = await stage.person('chromium', { size: { width: 390, height: 844 } });
+  await seat.slow({ times: 4, rtt: 60, kbps: 9000 });
+  await seat.open(stage.room());
+  await seat.sees('preview', 60_000);
+  const usable = await seat.look(`() => performance.getEntriesByName('door')[0]?.startTime ?? performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd`);
+  console.log(`figure: door usable on a slow phone (4 times slower, 60 ms, 9 Mbit/s): ${Math.round(usable)} ms (goal 1000 ms)`);
+  assert.ok(usable > 0);
+});
