@@ -71,6 +71,7 @@ begin();
 
 function begin() {
   draw();
+  performance.mark('door');
   media.start(kept());
   setInterval(() => { if (session.state.screen !== 'call') view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', level.wake);

@@ -280,7 +280,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (path) {
       badge.dataset.path = path;
       badge.dataset.quality = quality ?? 'good';
-      setText(el('pathWord'), `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`);
+      const way = `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`;
+      setText(el('pathWord'), way);
+      label(badge, say('path.label', { way }), 'P');
       setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : [])].map((each) => say(each)).join(language === 'zh' ? '' : ' '));
     } else {
       delete badge.dataset.path;

@@ -79,7 +79,7 @@ export const english = {
   'settings.numbers': 'Connection numbers',
   'settings.done': 'Done',
 
-  'path.label': 'How this call is connected. Open the numbers.',
+  'path.label': 'How this call is connected: {way}. Open the numbers.',
   'path.direct': 'Direct',
   'path.relay-udp': 'Relayed',
   'path.relay-tcp': 'Relayed, TCP',

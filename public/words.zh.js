@@ -79,7 +79,7 @@ export const chinese = {
   'settings.numbers': '连接数据',
   'settings.done': '完成',
 
-  'path.label': '通话的连接方式，点开看数据。',
+  'path.label': '连接方式：{way}。点开看数据。',
   'path.direct': '直连',
   'path.relay-udp': '中转',
   'path.relay-tcp': 'TCP 中转',

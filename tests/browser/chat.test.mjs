@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
+import { figure } from './lib/figures.mjs';
 import { setStage } from './lib/stage.mjs';
 import { SPEAKS } from './lib/tour.mjs';
 import { until } from './lib/work.mjs';
@@ -128,12 +129,13 @@ stage.scene('a whole call asks nobody but its own host, and for the words of one
   }
 });
 
-stage.scene('on a slow phone the door opens; how long it takes is told', async () => {
-  const seat = await stage.person('chromium', { size: { width: 390, height: 844 } });
-  await seat.slow({ times: 4, rtt: 60, kbps: 9000 });
-  await seat.open(stage.room());
-  await seat.sees('preview', 60_000);
-  const usable = await seat.look(`() => performance.getEntriesByName('door')[0]?.startTime ?? performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd`);
-  console.log(`figure: door usable on a slow phone (4 times slower, 60 ms, 9 Mbit/s): ${Math.round(usable)} ms (goal 1000 ms)`);
-  assert.ok(usable > 0);
-});
+// The page comes unpacked from a folder here and packed from the program, about a third of it.
+for (const [what, rtt, kbps, goal] of [['60 ms and 9 Mbit/s', 60, 9000, 1000], ['150 ms and 1.6 Mbit/s', 150, 1600, 3000]]) {
+  stage.scene(`on a phone four times slower, with ${what}, the door opens in time`, async () => {
+    const seat = await stage.person('chromium', { size: { width: 390, height: 844 } });
+    await seat.slow({ times: 4, rtt, kbps });
+    await seat.open(stage.room());
+    const usable = await until('the door', () => seat.look(`() => performance.getEntriesByName('door')[0]?.startTime`));
+    figure(`door usable on a slow phone with ${what}`, usable, goal);
+  });
+}
