@@ -81,6 +81,29 @@ stage.scene('what a stranger writes is text and safe links, and a flood of it le
   assert.equal(await one.look(`() => document.getElementById('chatLine').value.length`), 4001);
 });
 
+stage.scene('where a keyboard lies over the page, as in Safari, the sheet stands on it', async () => {
+  const url = stage.room();
+  const other = await stage.person('chromium');
+  await other.open(url);
+  await other.join();
+  const one = await stage.person('chromium', { size: { width: 390, height: 844 } });
+  await one.before(`() => {
+    const seen = Object.assign(new EventTarget(), { height: 844, offsetTop: 0, scale: 1 });
+    Object.defineProperty(globalThis, 'visualViewport', { value: seen });
+  }`);
+  await one.open(url);
+  await one.join();
+  await one.hearsAndSees();
+  await one.click('[data-act=chat]');
+  const edges = `() => ['chat', 'stage'].map((id) => Math.round(document.getElementById(id).getBoundingClientRect().bottom))`;
+  const [foot] = await one.look(edges);
+  assert.equal(foot, 844);
+  await one.look(`() => { visualViewport.height = 500; visualViewport.dispatchEvent(new Event('resize')); }`);
+  const [above, picture] = await one.look(edges);
+  assert.equal(above, 500);
+  assert.ok(picture > 200 && picture < 300, `the picture ends at ${picture}`);
+});
+
 stage.scene('the link is shared by the browser\'s own sheet, and its picture says the same', async () => {
   const seat = await stage.person('chromium', { size: { width: 390, height: 844 } });
   await seat.before(`() => { navigator.share = async (what) => { globalThis.shared = what; }; }`);
