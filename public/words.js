@@ -22,10 +22,11 @@ export function languageFor(languages) {
 
 /**
  * @param {'en' | 'zh'} language
+ * @param {Record<string, string>} [more] words of another page, which come first
  * @returns {Say}
  */
-export function makeSay(language) {
-  const words = language === 'zh' ? chinese : english;
+export function makeSay(language, more) {
+  const words = { ...(language === 'zh' ? chinese : english), ...more };
   return (key, fills = {}) =>
     (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(fills[name] ?? whole));
 }
