@@ -31,8 +31,8 @@ const run = makeRun({
 });
 const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, changed: mediaChanged });
 const level = makeLevel(() => new AudioContext());
-/** @type {{watching: boolean, camera: string, heard: boolean, playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
-const tried = { watching: false, camera: '', heard: false, playing: false, asked: false, tone: '' };
+/** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
+const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
 const view = makeTestView({
   document, navigator, say, language, clock,
   actions: { again: () => run.start(), devices, tone, heard },
@@ -58,9 +58,12 @@ function devices() {
 function mediaChanged() {
   const { audio, video } = media.outgoing();
   level.watch(tried.watching ? audio : null);
-  const { width, height } = video?.getSettings() ?? {};
-  if (video) tried.camera = say('device.works', { size: width ? `${width}×${height}` : '' });
-  else if (tried.watching && !media.state.asking) tried.camera = media.state.trouble ?? say('device.none');
+  // What was found stays said when it is over.
+  if (tried.watching && !media.state.asking) {
+    const { width, height } = video?.getSettings() ?? {};
+    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.trouble ?? say('device.none');
+    if (tried.mic !== 'heard') tried.mic = audio ? 'quiet' : 'none';
+  }
   draw();
 }
 
@@ -69,8 +72,8 @@ function listen() {
   level.wake();
   const loud = level.read();
   view.level(loud);
-  if (loud < VOICE || tried.heard) return;
-  tried.heard = true;
+  if (loud < VOICE || tried.mic === 'heard') return;
+  tried.mic = 'heard';
   draw();
 }
 
@@ -92,21 +95,15 @@ function draw() {
   const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
   view.show({
     run: run.state, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
-    devicesSaid: !tried.watching ? '' : say(media.state.asking ? 'device.asking' : microphone()),
+    devicesSaid: !tried.watching ? '' : say(`device.${media.state.asking ? 'asking' : tried.mic}`),
     toneSaid,
     report: reportOf({
       run: run.state, browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
       devices: {
         camera: tried.camera || say('device.untried'),
-        microphone: say(tried.camera === '' ? 'device.untried' : microphone()),
+        microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),
         speaker: toneSaid || say('device.untried'),
       },
     }, say),
   });
-}
-
-/** The key of what there is to say of the microphone. */
-function microphone() {
-  if (tried.heard) return 'device.heard';
-  return media.state.hasMic ? 'device.quiet' : 'device.none';
 }

@@ -62,6 +62,7 @@ export const english = {
   'device.works': 'works, {size}',
   'device.none': 'none',
   'device.quiet': 'Say something: the bar should move.',
+  'device.silent': 'works, but nothing was heard',
   'device.heard': 'We can hear you.',
   'tone.play': 'Play a tone',
   'tone.ask': 'Did you hear two notes?',

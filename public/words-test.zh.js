@@ -62,6 +62,7 @@ export const chinese = {
   'device.works': '正常，{size}',
   'device.none': '没有',
   'device.quiet': '请说句话，音量条应该会动。',
+  'device.silent': '能用，但没有听到声音',
   'device.heard': '能听到您的声音。',
   'tone.play': '播放提示音',
   'tone.ask': '听到两个音了吗？',
