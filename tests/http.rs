@@ -212,10 +212,8 @@ async fn the_connection_test_has_its_page_and_what_it_tries() {
     let holder = |sheet: &serde_json::Value| {
         let username = Username::parse(sheet["username"].as_str().unwrap()).unwrap();
         assert!((now + 290..now + 310).contains(&username.expiry), "a few minutes");
-        match username.holder {
-            Holder::Tester(tag, _) => tag,
-            holder => panic!("{holder:?}"),
-        }
+        let Holder::Tester(tag, _) = username.holder else { panic!("{username:?}") };
+        tag
     };
     assert_ne!(holder(&one), holder(&other), "no two who test reach each other");
 }
