@@ -14,6 +14,7 @@ export const english = {
   'door.key': 'Host key',
   'door.keyHint': 'The key the host of this server gave you',
   'door.privacy': 'Only the two of you. Nothing is recorded.',
+  'door.test': 'Test your connection',
   'door.level': 'Microphone level',
 
   'waiting.title': 'Waiting for the other person',

@@ -14,6 +14,7 @@ export const chinese = {
   'door.key': '主持密钥',
   'door.keyHint': '请向本站管理者索取',
   'door.privacy': '只有你们两个人，不录像也不录音。',
+  'door.test': '测试网络连接',
   'door.level': '麦克风音量',
 
   'waiting.title': '等对方进来',

@@ -59,6 +59,16 @@ impl Known {
         own
     }
 
+    /// The addresses people reach the box by, at most one of each family: as `external-ip` says, else a
+    /// public one of an interface that is `heard`. None where a translator stands before the box and
+    /// nothing says how it looks from outside.
+    pub fn reached_by(&self, heard: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+        let filter = PeerFilter::default();
+        let public = |family| self.interface(family, |ip| filter.permits(ip) && heard(ip));
+        let of = |family| self.external(family).map(|external| external.public).or_else(|| public(family));
+        Family::BOTH.into_iter().filter_map(of).collect()
+    }
+
     /// In room scope an address names an allocation and is sent to by nobody; only loopback will
     /// not do, which Firefox refuses.
     fn names(&self) -> Lent {
@@ -170,6 +180,20 @@ mod tests {
         let public = known.lend(RelayScope::Public).unwrap();
         assert_eq!(public, Lent { relayed: pair("45.0.0.10", ""), bind: pair("10.1.2.3", "") });
         assert_eq!(known.own(), ips(&["10.1.2.3", "45.0.0.10"]));
+    }
+
+    #[test]
+    fn people_reach_the_box_by_public_addresses_that_are_heard() {
+        let known = host(&["127.0.0.1", "10.1.2.3", "45.0.0.10", "45.0.0.11", "fd00::3", "2a00::10"]);
+        assert_eq!(known.reached_by(|_| true), ips(&["45.0.0.10", "2a00::10"]));
+        assert_eq!(
+            known.reached_by(|ip| ip != "45.0.0.10".parse::<IpAddr>().unwrap() && ip.is_ipv4()),
+            ips(&["45.0.0.11"])
+        );
+        assert!(host(&["127.0.0.1", "172.31.0.5", "::1"]).reached_by(|_| true).is_empty());
+        let external =
+            vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "172.31.0.5".parse().ok() }];
+        assert_eq!(Known { external, ..host(&["172.31.0.5"]) }.reached_by(|_| true), ips(&["45.0.0.10"]));
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub enum Holder {
     Seat(RoomTag, SeatId),
     /// Minted by the box's own tools (`~` before the seat): a room's tag, no live seat needed.
     Tool(RoomTag, SeatId),
+    /// Minted for anybody who tries the connection test (`~~` before the seat): a tag of its own, which is
+    /// all it reaches in any scope, and no life beyond its expiry.
+    Tester(RoomTag, SeatId),
     /// Other software that shares the secret: the text after the colon is its own tag.
     Foreign(String),
 }
@@ -106,6 +109,11 @@ impl Username {
 }
 
 impl Holder {
+    /// Whether it is a stranger's: it reaches its own tag alone, whatever the scope of the box.
+    pub fn is_confined(&self) -> bool {
+        matches!(self, Self::Tester(..))
+    }
+
     fn parse(id: &str) -> Self {
         Self::ours(id).unwrap_or_else(|| Self::Foreign(id.to_owned()))
     }
@@ -113,6 +121,9 @@ impl Holder {
     fn ours(id: &str) -> Option<Self> {
         let (tag, seat) = id.split_once('.')?;
         let tag = (tag.len() == TEXT_LENGTH).then(|| RoomTag::parse(tag))??;
+        if let Some(seat) = seat.strip_prefix("~~") {
+            return Some(Self::Tester(tag, SeatId::parse(seat)?));
+        }
         match seat.strip_prefix('~') {
             Some(seat) => Some(Self::Tool(tag, SeatId::parse(seat)?)),
             None => Some(Self::Seat(tag, SeatId::parse(seat)?)),
@@ -125,6 +136,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Seat(tag, seat) => write!(f, "{tag}.{seat}"),
             Self::Tool(tag, seat) => write!(f, "{tag}.~{seat}"),
+            Self::Tester(tag, seat) => write!(f, "{tag}.~~{seat}"),
             Self::Foreign(id) => f.write_str(id),
         }
     }
@@ -166,7 +178,8 @@ mod tests {
     #[test]
     fn a_username_says_whom_it_was_minted_for() {
         let (tag, id) = (RoomTag::new([1; 16]), SeatId::new([2; 16]));
-        for holder in [seat(), Holder::Tool(tag, id), Holder::Foreign("bob.builder".into())] {
+        let ours = [seat(), Holder::Tool(tag, id), Holder::Tester(tag, id)];
+        for holder in ours.into_iter().chain([Holder::Foreign("bob.builder".into())]) {
             let text = format!("17:{holder}");
             assert_eq!(Username::parse(&text), Some(Username { expiry: 17, holder }));
         }

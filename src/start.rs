@@ -267,6 +267,11 @@ fn web(
 ) -> Result<Web, StartError> {
     let mut setup = Setup::new(settings, keys, ice_urls);
     setup.https_port = https_port;
+    if matches!(settings.identity, Identity::Domain { .. }) {
+        let known =
+            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
+        setup.probing.addresses = known.reached_by(|ip| settings.listen.hears(ip));
+    }
     if let Some(relay) = relay {
         let feed = relay.feed();
         setup.seat_news = Arc::new(move |news| feed.tell(news));

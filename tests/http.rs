@@ -6,11 +6,12 @@ mod house;
 use std::fs;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use house::{PATIENCE, house};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use webrtc_box::credential::{Holder, Username};
 use webrtc_box::web::Health;
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn a_domain_is_https_for_good() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let house = house(|_| {}).await;
-    for path in ["/test", "/test.json", "/nothing", "/r/", "/r/a/b", "/R/a", "/index.htm", "//", "/ws/x"] {
+    for path in ["/tests", "/test.jso", "/nothing", "/r/", "/r/a/b", "/R/a", "/index.htm", "//", "/ws/x"] {
         let reply = house.get(path, &[]).await;
         assert_eq!(reply.status, 404, "{path}");
         assert!(reply.text().contains("There is nothing here."));
@@ -191,6 +192,44 @@ async fn health_is_what_it_is_said_to_be() {
     let down = house(|setup| setup.health = Arc::new(move || Health::Down { why: why.clone() })).await;
     let reply = down.get("/healthz", &[]).await;
     assert_eq!((reply.status, reply.text()), (503, r#"{"status":"down","why":"the relay does not listen"}"#));
+}
+
+#[tokio::test]
+async fn the_connection_test_has_its_page_and_what_it_tries() {
+    let house = house(|_| {}).await;
+    let page = house.get("/test", &[]).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.text().contains("/test.js"));
+    let (one, other) = (house.get("/test.json", &[]).await, house.get("/test.json", &[]).await);
+    assert_eq!((one.status, one.header("content-type")), (200, "application/json"));
+    assert_eq!(one.header("cache-control"), "no-store");
+    let read = |reply: &house::Reply| serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap();
+    let (one, other) = (read(&one), read(&other));
+    let probe = &one["probes"][1];
+    assert_eq!((&probe["name"], &probe["family"]), (&"turn-tcp".into(), &"any".into()));
+    assert_eq!(probe["urls"][0], "turn:localhost:3478?transport=tcp", "the host the browser used");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let holder = |sheet: &serde_json::Value| {
+        let username = Username::parse(sheet["username"].as_str().unwrap()).unwrap();
+        assert!((now + 290..now + 310).contains(&username.expiry), "a few minutes");
+        let Holder::Tester(tag, _) = username.holder else { panic!("{username:?}") };
+        tag
+    };
+    assert_ne!(holder(&one), holder(&other), "no two who test reach each other");
+}
+
+#[tokio::test]
+async fn a_source_that_asks_for_tests_too_often_waits() {
+    let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let asked = async |from: &str| house.get("/test.json", &[&format!("X-Forwarded-For: {from}")]).await;
+    for _ in 0..10 {
+        assert_eq!(asked("192.0.2.1").await.status, 200);
+    }
+    let refused = asked("192.0.2.1").await;
+    assert_eq!((refused.status, refused.body.len()), (429, 0));
+    assert!((1..=7).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    assert_eq!(asked("192.0.2.2").await.status, 200, "others are not concerned");
+    assert_eq!(house.get("/test", &[]).await.status, 200);
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub struct Listing {
     pub worker: usize,
     /// Whose room it belongs to.
     pub tag: RoomTag,
+    /// A stranger's: it reaches, and is reached by, its own tag alone in any scope.
+    pub confined: bool,
     /// How fast it may go, where that is limited.
     pub paces: Option<Arc<Paces>>,
     /// By which addresses it is reached.
@@ -115,7 +117,13 @@ const LARGEST_DATAGRAM: usize = 65_507;
 impl Listing {
     /// A new allocation's: no permissions, no channels.
     pub fn new(client: ClientAddr, worker: usize, tag: RoomTag, relayed: Families<RelayedAddr>) -> Self {
-        Self { client, worker, tag, paces: None, relayed, permissions: Vec::new(), channels: Vec::new() }
+        let (permissions, channels) = (Vec::new(), Vec::new());
+        Self { client, worker, tag, confined: false, paces: None, relayed, permissions, channels }
+    }
+
+    /// The same, a stranger's if `confined`.
+    pub fn confined(self, confined: bool) -> Self {
+        Self { confined, ..self }
     }
 
     /// The same with a limit on its bytes per second; 0: none.

@@ -12,7 +12,6 @@ use super::flow::{Aim, Flow, Onward};
 use super::pace::Pace;
 use super::scope::{self, PeerFilter, Scope};
 use super::server::{Delivery, Server};
-use crate::seat::RoomTag;
 
 impl Server {
     /// Takes one datagram that a peer sent to a real relayed port (RFC 8656 §11.3).
@@ -105,27 +104,33 @@ impl Server {
         };
         if scope::is_relayed(ip, &self.rules.relayed) {
             let target = self.exchange.at(Family::of(ip), peer.0.port());
-            if let Some(target) = target.as_ref().filter(|target| self.meets(from.tag, target)) {
+            if let Some(target) = target.as_ref().filter(|target| self.meets(from, target)) {
                 let (form, their_until) = target.form(relayed, now)?;
                 let (to, worker, paces) = (target.client, target.worker, target.paces.clone());
                 return Some(found(Onward::Client { to, worker, form, paces }, until.min(their_until)));
             }
         }
-        self.may_leave(peer).then(|| found(Onward::Peer { from: relayed, to: peer }, until))
+        self.may_leave(from, peer).then(|| found(Onward::Peer { from: relayed, to: peer }, until))
     }
 
-    /// Whether an allocation of `tag` may reach `target` inside the process.
-    pub(super) fn meets(&self, tag: RoomTag, target: &Listing) -> bool {
-        matches!(self.rules.scope, Scope::Public(_)) || target.tag == tag
+    /// Whether `from` may reach `target` inside the process.
+    pub(super) fn meets(&self, from: &Listing, target: &Listing) -> bool {
+        let open = |listing| matches!(self.scope_of(listing), Scope::Public(_));
+        (open(from) && open(target)) || target.tag == from.tag
     }
 
-    /// Whether packets to `peer`, which no allocation of ours answers to, may go out on the
+    /// Whether packets of `from` to `peer`, which no allocation of ours answers to, may go out on the
     /// network.
-    pub(super) fn may_leave(&self, peer: PeerAddr) -> bool {
-        match &self.rules.scope {
+    pub(super) fn may_leave(&self, from: &Listing, peer: PeerAddr) -> bool {
+        match self.scope_of(from) {
             Scope::Room => false,
             Scope::Public(filter) => filter_passes(filter, &self.rules.relayed, peer.0),
         }
+    }
+
+    /// The scope an allocation lives in: the box's, or its own tag alone.
+    pub(super) fn scope_of(&self, listing: &Listing) -> &Scope {
+        if listing.confined { &Scope::Room } else { &self.rules.scope }
     }
 
     /// Varied, not secret: nobody answers an indication.

@@ -46,6 +46,8 @@ pub enum PortError {
 /// RFC 8656 §3.2 and §7.2.
 const LIFETIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(3600);
 const TRIES: u8 = 8;
+/// 20 Mbit/s: twice what the test page sends, and nothing to run a service on.
+const TESTERS_RATE: u32 = 2_500_000;
 
 impl Server {
     /// Answers an Allocate; `None` where the answer waits for a socket.
@@ -75,13 +77,14 @@ impl Server {
             client,
             transaction: request.transaction,
             verified: verified.clone(),
-            lifetime: lifetime(wanted.lifetime),
+            lifetime: lifetime(wanted.lifetime, &verified.holder),
             pulse: grant.1,
             unbound: grant.0.relayed.iter().copied().collect(),
             tries: tries(&wanted.wants),
             grant: grant.0,
         };
         match self.rules.scope {
+            _ if verified.holder.is_confined() => Ok(Some(self.open(opening, now.instant))),
             Scope::Room => Ok(Some(self.open(opening, now.instant))),
             Scope::Public(_) => {
                 self.actions.extend(opening.unbound.iter().copied().map(Action::OpenPort));
@@ -117,7 +120,7 @@ impl Server {
     fn may_open(&self, verified: &Verified, unix: u64) -> Result<(), Refusal> {
         let live = match verified.holder {
             Holder::Seat(tag, seat) => self.live.contains(&(tag, seat)),
-            Holder::Tool(..) | Holder::Foreign(_) => true,
+            Holder::Tool(..) | Holder::Tester(..) | Holder::Foreign(_) => true,
         };
         if live && verified.expiry > unix { Ok(()) } else { Err(Refusal::Unauthenticated) }
     }
@@ -155,7 +158,9 @@ impl Server {
     fn open(&mut self, opening: Opening, now: Instant) -> Reply {
         let tag = tag_of(&opening.verified.holder);
         let listing = Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed);
-        let listing = Arc::new(listing.paced(self.rules.max_bps, self.exchange.epoch));
+        let confined = opening.verified.holder.is_confined();
+        let rate = if confined { testers_rate(self.rules.max_bps) } else { self.rules.max_bps };
+        let listing = Arc::new(listing.confined(confined).paced(rate, self.exchange.epoch));
         let expires = now + opening.lifetime;
         let allocation = Allocation {
             id: self.next_id(),
@@ -247,15 +252,21 @@ fn tries(wants: &Wants) -> u8 {
     }
 }
 
-/// What is asked, within bounds; ten minutes where nothing is.
-pub(super) fn lifetime(asked: Option<Duration>) -> Duration {
-    asked.unwrap_or(*LIFETIMES.start()).clamp(*LIFETIMES.start(), *LIFETIMES.end())
+/// What is asked, within bounds; ten minutes where nothing is, and to strangers who test.
+pub(super) fn lifetime(asked: Option<Duration>, holder: &Holder) -> Duration {
+    let asked = asked.filter(|_| !holder.is_confined()).unwrap_or(*LIFETIMES.start());
+    asked.clamp(*LIFETIMES.start(), *LIFETIMES.end())
+}
+
+/// Bytes per second for a stranger who tests, where `max_bps` (0: none) allows as much.
+fn testers_rate(max_bps: u32) -> u32 {
+    if max_bps == 0 { TESTERS_RATE } else { max_bps.min(TESTERS_RATE) }
 }
 
 /// The room of a holder; other software's ids are each a room of their own.
 fn tag_of(holder: &Holder) -> RoomTag {
     match holder {
-        Holder::Seat(tag, _) | Holder::Tool(tag, _) => *tag,
+        Holder::Seat(tag, _) | Holder::Tool(tag, _) | Holder::Tester(tag, _) => *tag,
         Holder::Foreign(id) => RoomTag::of_foreign(id),
     }
 }

@@ -26,6 +26,8 @@ pub struct Register {
     /// Allocations by source.
     sources: HashMap<IpAddr, u32>,
     total: u32,
+    /// Of which by strangers who test.
+    testers: u32,
     shares: Shares,
     epoch: Instant,
 }
@@ -75,6 +77,8 @@ struct Shares {
     source: u32,
     /// Reservations in all.
     kept: usize,
+    /// Allocations of all who only test.
+    testers: u32,
 }
 
 /// An allocation silent for this long gives way when its holder wants another: old networks leave
@@ -98,6 +102,7 @@ impl Register {
             holders: HashMap::new(),
             sources: HashMap::new(),
             total: 0,
+            testers: 0,
             shares: Shares::of(pool().free()),
             epoch,
         }
@@ -129,6 +134,9 @@ impl Register {
         if quota.total != 0 && self.total >= quota.total {
             return Err(Refusal::InsufficientCapacity);
         }
+        if holder.is_confined() && self.testers >= self.shares.testers_of(quota.total) {
+            return Err(Refusal::InsufficientCapacity);
+        }
         self.may_enter(&entry)?;
         self.enter(holder, entry);
         Ok(None)
@@ -143,6 +151,7 @@ impl Register {
             self.holders.remove(holder);
         }
         self.total -= 1;
+        self.testers -= u32::from(holder.is_confined());
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -206,6 +215,7 @@ impl Register {
         *self.sources.entry(entry.source()).or_default() += 1;
         self.holders.entry(holder.clone()).or_default().push(entry);
         self.total += 1;
+        self.testers += u32::from(holder.is_confined());
     }
 
     fn longest_silent(&self, holder: &Holder, now: Instant) -> Option<Entry> {
@@ -283,9 +293,16 @@ impl Register {
 }
 
 impl Shares {
-    /// A quarter of the ports is lent to one source, and an eighth kept under tokens.
+    /// A quarter of the ports is lent to one source, an eighth kept under tokens, and an eighth lent to
+    /// strangers who test.
     fn of(ports: usize) -> Self {
-        Self { source: (ports / 4).max(LEAST_SHARE) as u32, kept: (ports / 8).max(LEAST_SHARE) }
+        let eighth = (ports / 8).max(LEAST_SHARE);
+        Self { source: (ports / 4).max(LEAST_SHARE) as u32, kept: eighth, testers: eighth as u32 }
+    }
+
+    /// Where there is a quota for the whole box, testers have no more than a quarter of it.
+    fn testers_of(self, total: u32) -> u32 {
+        if total == 0 { self.testers } else { self.testers.min(total.div_ceil(4)) }
     }
 }
 

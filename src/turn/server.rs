@@ -284,7 +284,7 @@ impl Server {
     fn answer(&mut self, client: ClientAddr, request: &Request, verified: &Verified, now: Now) {
         let outcome = request.refuse_unknown().and_then(|()| match request.method {
             Method::Allocate => self.allocate(client, request, verified, now),
-            Method::Refresh => self.refresh(client, request, verified, now.instant).map(Some),
+            Method::Refresh => self.refresh(client, request, verified, now).map(Some),
             Method::CreatePermission => {
                 self.create_permission(client, request, verified, now.instant).map(Some)
             }

@@ -14,6 +14,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::scope;
 use super::server::{End, Server};
+use crate::clock::Now;
 
 impl Server {
     pub(super) fn refresh(
@@ -21,7 +22,7 @@ impl Server {
         client: ClientAddr,
         request: &Request,
         verified: &Verified,
-        now: Instant,
+        Now { instant: now, unix }: Now,
     ) -> Result<Reply, Refusal> {
         let listing = Arc::clone(&self.allocation_of(&client, verified)?.listing);
         let wanted = request.refresh()?;
@@ -32,7 +33,11 @@ impl Server {
             self.delete(&client, &listing, wanted.family);
             return Ok(Reply::success(request).lifetime(Duration::ZERO));
         }
-        let granted = lifetime(wanted.lifetime);
+        // A call outlives its credential, a stranger's test does not.
+        if listing.confined && verified.expiry <= unix {
+            return Err(Refusal::Unauthenticated);
+        }
+        let granted = lifetime(wanted.lifetime, &verified.holder);
         let epoch = self.exchange.epoch;
         self.table.change(&client, |allocation| {
             allocation.expires = now + granted;
@@ -77,7 +82,8 @@ impl Server {
         if listing.relayed.of(Family::of(peer)).is_none() {
             return Err(Refusal::FamilyMismatch);
         }
-        if self.rules.scope.permits(peer, &self.rules.relayed) { Ok(()) } else { Err(Refusal::Forbidden) }
+        let permitted = self.scope_of(listing).permits(peer, &self.rules.relayed);
+        if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
     /// One of our relayed addresses must be somebody's, and in the same room.
@@ -85,8 +91,8 @@ impl Server {
         let ip = peer.0.ip();
         let target = self.exchange.at(Family::of(ip), peer.0.port());
         let inside = scope::is_relayed(ip, &self.rules.relayed)
-            && target.as_ref().is_some_and(|target| self.meets(listing.tag, target));
-        if inside || self.may_leave(peer) { Ok(()) } else { Err(Refusal::Forbidden) }
+            && target.as_ref().is_some_and(|target| self.meets(listing, target));
+        if inside || self.may_leave(listing, peer) { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
     /// Ends the allocation, or one of its two relayed addresses (RFC 8656 §8.2).

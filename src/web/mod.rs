@@ -8,6 +8,8 @@ mod hub;
 mod outbox;
 mod page;
 mod patient;
+mod probes;
+mod ration;
 mod router;
 mod serve;
 mod socket;
@@ -33,9 +35,11 @@ use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
 use hub::Hub;
 use page::Page;
+use ration::Ration;
 use visit::Origins;
 
 pub use page::PageError;
+pub use probes::Probing;
 pub use serve::{Caller, Duplex, Entrance, Guest, Neighbour, TlsHandle};
 pub use sources::{SourcePermit, Sources};
 pub use status::Health;
@@ -55,6 +59,8 @@ pub struct Setup {
     pub public: Option<PathBuf>,
     /// Connections of one source; 0: no limit.
     pub source_connections: u32,
+    /// What the connection test tries.
+    pub probing: Probing,
     /// What rooms are set to, with the keys that are kept.
     pub rules: Rules,
     /// Told of every seat, in order, before its holder is. It is called with the rooms locked: it
@@ -120,6 +126,7 @@ impl Setup {
             trusted_proxy: settings.trusted_proxy.clone(),
             public: settings.public.clone(),
             source_connections: settings.source_connections,
+            probing: Probing::of(settings),
             rules,
             seat_news: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
@@ -138,6 +145,7 @@ impl Web {
             Some(folder) => Page::folder(folder)?,
             None => Page::built_in(),
         };
+        let secrets = setup.rules.secrets.clone();
         let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news);
         let sources = Sources::new(setup.source_connections);
         let (phase, _) = watch::channel(Phase::Running);
@@ -151,6 +159,9 @@ impl Web {
             https_port: setup.https_port,
             trusted_proxy: setup.trusted_proxy.clone(),
             health: setup.health,
+            probing: setup.probing,
+            secrets,
+            ration: Ration::default(),
             phase: phase.clone(),
         });
         let house = House { router, hub, sources, trusted_proxy: setup.trusted_proxy, phase };

@@ -17,10 +17,14 @@ use super::Phase;
 use super::authority::default_port;
 use super::hub::Hub;
 use super::page::Page;
+use super::probes::Probing;
+use super::ration::Ration;
 use super::sources::Sources;
 use super::status::Health;
 use super::upgrade;
 use super::visit::{Arrival, Door, Origins, Visit};
+use crate::clock::Now;
+use crate::credential::Secrets;
 
 /// A year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -56,6 +60,9 @@ pub(super) struct Desk {
     pub(super) https_port: Option<u16>,
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
+    pub(super) probing: Probing,
+    pub(super) secrets: Secrets,
+    pub(super) ration: Ration,
     pub(super) phase: watch::Sender<Phase>,
 }
 
@@ -68,6 +75,8 @@ pub(super) fn routes(desk: Desk) -> Router {
         .route("/", get(index))
         .route("/r/{room}", get(index))
         .route("/r/{room}/", get(index))
+        .route("/test", get(test))
+        .route("/test.json", get(probes))
         .route("/ws", get(web_socket))
         .route("/healthz", get(health))
         .route("/health", get(health))
@@ -78,6 +87,28 @@ pub(super) fn routes(desk: Desk) -> Router {
 
 async fn index(State(desk): State<Shared>, headers: HeaderMap) -> Response {
     reply_with(&desk, "/index.html", &headers)
+}
+
+async fn test(State(desk): State<Shared>, headers: HeaderMap) -> Response {
+    reply_with(&desk, "/test.html", &headers)
+}
+
+/// What the test page tries, with a credential that reaches nobody else.
+async fn probes(State(desk): State<Shared>, Extension(visit): Extension<Visit>) -> Response {
+    let now = Now::read();
+    let uncached = (header::CACHE_CONTROL, "no-store".to_owned());
+    if let Err(wait) = desk.ration.take(visit.source, now.instant) {
+        let later = (header::RETRY_AFTER, (wait.as_secs() + 1).to_string());
+        return (StatusCode::TOO_MANY_REQUESTS, [uncached, later]).into_response();
+    }
+    let mut chance = ([0; 16], [0; 16]);
+    if getrandom::fill(&mut chance.0).and_then(|()| getrandom::fill(&mut chance.1)).is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let host = visit.authority.as_ref().map_or("localhost", |authority| &authority.host);
+    let sheet = desk.probing.sheet(&desk.secrets, host, now.unix, chance);
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    ([kind, uncached], serde_json::to_string(&sheet).unwrap_or_default()).into_response()
 }
 
 async fn file(State(desk): State<Shared>, request: Request) -> Response {

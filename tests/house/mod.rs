@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 use webrtc_box::credential::{Secret, Secrets};
 use webrtc_box::seat::{SeatNews, TagKey};
 use webrtc_box::signaling::{HostKeys, IceUrls, Rules, TokenKey};
-use webrtc_box::web::{Entrance, Health, Setup, Web};
+use webrtc_box::web::{Entrance, Health, Probing, Setup, Web};
 
 /// No wait in a test is longer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +44,7 @@ pub fn setup() -> Setup {
         trusted_proxy: Vec::new(),
         public: None,
         source_connections: 256,
+        probing: Probing { turn: Some(3478), ..Probing::default() },
         rules: Rules {
             tag_key: TagKey::new([1; 32]),
             token_key: TokenKey::new([2; 32]),

@@ -169,3 +169,49 @@ fn the_port_closes_with_its_allocation() {
     stage.ask(&client, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &[0; 4])]);
     assert!(stage.events.contains(&Action::ClosePort(RelayedAddr(relayed))));
 }
+
+/// A stranger who tests, and the relayed address lent.
+fn tester(stage: &mut Stage, from: &str, tag: u8) -> (Client, SocketAddr) {
+    let client = stage.client(from, &Holder::Tester(room(tag), seat(tag)));
+    let answer = stage.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
+    (client, answer.address(attr::ATTR_XOR_RELAYED_ADDRESS).unwrap())
+}
+
+#[test]
+fn a_stranger_who_tests_reaches_nobody_on_the_network() {
+    let allowed = vec!["10.0.0.0/8".parse().unwrap(), "45.0.0.10/32".parse().unwrap()];
+    let mut stage = public(PeerFilter { allowed, listeners: vec![3478], ..PeerFilter::default() });
+    let (client, relayed) = tester(&mut stage, "45.0.1.1:1001", 1);
+    assert!(!stage.events.contains(&Action::OpenPort(RelayedAddr(relayed))), "no socket is bound");
+    for peer in ["45.0.7.7:7007", "8.8.8.8:53", "10.0.0.1:80"].map(addr) {
+        assert_eq!(stage.ask_peer(&client, wire::METHOD_CREATE_PERMISSION, peer).code(), 403, "{peer}");
+        assert_eq!(stage.bind(&client, 0x4000, peer), 403, "{peer}");
+        assert_eq!(stage.indicate(&client, peer, b"x"), None, "{peer}");
+    }
+    let neighbour = addr("45.0.0.10:22");
+    stage.permit(&client, neighbour);
+    assert_eq!(stage.bind(&client, 0x4000, neighbour), 403);
+    assert_eq!(stage.indicate(&client, neighbour, b"x"), None, "allowed, but not to a stranger");
+}
+
+#[test]
+fn a_stranger_who_tests_meets_only_what_the_same_credential_opened() {
+    let mut stage = stage();
+    let (one, relayed) = tester(&mut stage, "45.0.1.1:1001", 1);
+    let (same, own) = tester(&mut stage, "45.0.1.1:1002", 1);
+    let (other, others) = tester(&mut stage, "45.0.2.2:2002", 2);
+    let (guest, guests) = stage.allocated("45.0.3.3:3003", 3, 3);
+    for client in [&one, &same, &other, &guest] {
+        stage.permit(client, relayed);
+    }
+    assert!(stage.indicate(&one, own, b"x").is_some());
+    assert!(stage.indicate(&same, relayed, b"x").is_some());
+    for peer in [others, guests] {
+        assert_eq!(stage.bind(&one, 0x4000, peer), 403, "{peer}");
+        assert_eq!(stage.indicate(&one, peer, b"x"), None, "{peer}");
+    }
+    for client in [&other, &guest] {
+        assert_eq!(stage.indicate(client, relayed, b"x"), None, "nor is it reached by others");
+        assert_eq!(stage.bind(client, 0x4000, relayed), 403);
+    }
+}

@@ -78,3 +78,41 @@ fn a_call_that_outlives_its_credential_is_not_cut() {
     let again = stage.renewed(&again);
     assert_eq!(allocate(&mut stage, &again), 401);
 }
+
+#[test]
+fn a_test_ends_with_its_credential_and_is_lent_ten_minutes_at_most() {
+    let mut stage = Stage::new();
+    let hour: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0, 0, 0x0e, 0x10]);
+    let mut tester = stage.client("45.0.1.1:1001", &Holder::Tester(room(1), seat(1)));
+    let answer = stage.ask(&tester, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP), hour]);
+    assert_eq!((answer.code(), answer.lifetime()), (0, 600));
+    for _ in 0..6 {
+        stage.advance(minutes(9));
+        tester = stage.renewed(&tester);
+        let refreshed = stage.ask(&tester, wire::METHOD_REFRESH, &[hour]);
+        assert_eq!((refreshed.code(), refreshed.lifetime()), (0, 600));
+    }
+    stage.advance(minutes(8));
+    tester = stage.renewed(&tester);
+    assert_eq!(
+        stage.ask(&tester, wire::METHOD_REFRESH, &[hour]).code(),
+        401,
+        "past the hour of its credential"
+    );
+    stage.advance(minutes(3));
+    assert_eq!(stage.server.allocations(), 0);
+}
+
+#[test]
+fn testers_hold_no_more_than_their_share_and_others_are_not_concerned() {
+    let mut stage = Stage::with(Scope::Room, Quota { user: 0, total: 8 });
+    for (name, expected) in [(1, 0), (2, 0), (3, 508)] {
+        let tester = stage.client(&format!("45.0.1.{name}:1001"), &Holder::Tester(room(name), seat(name)));
+        assert_eq!(allocate(&mut stage, &tester), expected);
+    }
+    stage.allocated("45.0.2.2:2002", 9, 9);
+    let first = stage.client("45.0.1.1:1001", &Holder::Tester(room(1), seat(1)));
+    assert_eq!(stage.ask(&first, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &[0; 4])]).code(), 0);
+    let third = stage.client("45.0.1.3:1001", &Holder::Tester(room(3), seat(3)));
+    assert_eq!(allocate(&mut stage, &third), 0, "what the first gave back");
+}

@@ -1,0 +1,109 @@
+// The connection test: introduces its parts to each other and to the browser.
+
+import { language, words } from './language.js';
+import { makeLevel } from './level.js';
+import { makeMedia } from './media.js';
+import { measure } from './test-loop.js';
+import { reach } from './test-probes.js';
+import { reportOf } from './test-report.js';
+import { makeRun } from './test-run.js';
+import { playTone } from './test-tone.js';
+import { makeTestView } from './view-test.js';
+import { english } from './words-test.en.js';
+import { chinese } from './words-test.zh.js';
+import { makeSay } from './words.js';
+
+const LEVEL_EVERY_MS = 80;
+/** A voice, and not the noise of a room. */
+const VOICE = 0.35;
+
+/** @type {import('./signaling.js').Clock} */
+const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
+const say = makeSay({ ...words, ...(language === 'zh' ? chinese : english) });
+/** @type {import('./test-probes.js').Edge} */
+const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
+
+const run = makeRun({
+  ask,
+  reach: (probe, credential) => reach(probe, credential, edge),
+  measure: (probe, credential) => measure(probe, credential, edge),
+  changed: draw,
+});
+const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, changed: mediaChanged });
+const level = makeLevel(() => new AudioContext());
+/** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
+const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
+const view = makeTestView({
+  document, navigator, say, language, clock,
+  actions: { again: () => run.start(), devices, tone, heard },
+});
+
+setInterval(listen, LEVEL_EVERY_MS);
+run.start();
+
+/** @returns {Promise<import('./test-run.js').Sheet | 'limited'>} */
+async function ask() {
+  const reply = await fetch('/test.json', { cache: 'no-store' });
+  if (reply.status === 429) return 'limited';
+  if (!reply.ok) throw new Error(`status ${reply.status}`);
+  return reply.json();
+}
+
+function devices() {
+  tried.watching = !tried.watching;
+  if (tried.watching) media.start({ mic: true, cam: true });
+  else media.stop();
+}
+
+function mediaChanged() {
+  const { audio, video } = media.outgoing();
+  level.watch(tried.watching ? audio : null);
+  // What was found stays said when it is over.
+  if (tried.watching && !media.state.asking) {
+    const { width, height } = video?.getSettings() ?? {};
+    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.trouble ?? say('device.none');
+    if (tried.mic !== 'heard') tried.mic = audio ? 'quiet' : 'none';
+  }
+  draw();
+}
+
+function listen() {
+  if (!tried.watching) return;
+  level.wake();
+  const loud = level.read();
+  view.level(loud);
+  if (loud < VOICE || tried.mic === 'heard') return;
+  tried.mic = 'heard';
+  draw();
+}
+
+async function tone() {
+  Object.assign(tried, { playing: true, asked: false, tone: '' });
+  draw();
+  const played = await playTone(() => new AudioContext());
+  Object.assign(tried, { playing: false, asked: played, tone: played ? '' : 'failed' });
+  draw();
+}
+
+/** @param {boolean} yes */
+function heard(yes) {
+  Object.assign(tried, { asked: false, tone: yes ? 'heard' : 'unheard' });
+  draw();
+}
+
+function draw() {
+  const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
+  view.show({
+    run: run.state, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
+    devicesSaid: !tried.watching ? '' : say(`device.${media.state.asking ? 'asking' : tried.mic}`),
+    toneSaid,
+    report: reportOf({
+      run: run.state, browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
+      devices: {
+        camera: tried.camera || say('device.untried'),
+        microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),
+        speaker: toneSaid || say('device.untried'),
+      },
+    }, say),
+  });
+}

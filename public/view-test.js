@@ -1,0 +1,132 @@
+// The view of the test page: draws its model and passes on what a person does.
+
+import { find, putWords, setText } from './view-parts.js';
+import { figuresOf, nameOf, resultOf, sentencesOf } from './test-report.js';
+import { errorKey } from './words.js';
+
+const COPIED_MS = 2000;
+
+/**
+ * @typedef {object} Model
+ * @property {import('./test-run.js').State} run
+ * @property {import('./media.js').MediaState} media
+ * @property {boolean} watching the camera and microphone are being tried
+ * @property {string} devicesSaid
+ * @property {boolean} playing
+ * @property {boolean} asked whether the tone was heard
+ * @property {string} toneSaid
+ * @property {string} report
+ *
+ * @typedef {{again: () => void, devices: () => void, tone: () => void, heard: (yes: boolean) => void}} Actions
+ */
+
+/**
+ * @param {object} parts
+ * @param {Document} parts.document
+ * @param {Navigator} parts.navigator
+ * @param {import('./words.js').Say} parts.say
+ * @param {'en' | 'zh'} parts.language
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @param {Actions} parts.actions
+ * @returns {{show: (model: Model) => void, level: (loud: number) => void}}
+ */
+export function makeTestView({ document, navigator, say, language, clock, actions }) {
+  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  putWords(document, say);
+  /** @param {string} id */
+  const el = (id) => find(document, `#${id}`);
+  /** @type {HTMLVideoElement} */
+  const picture = find(document, '#picture');
+  /** @type {HTMLTextAreaElement} */
+  const report = find(document, '#report');
+  /** @type {HTMLButtonElement} */
+  const again = find(document, '#btnAgain');
+  /** @type {HTMLButtonElement} */
+  const tone = find(document, '#btnTone');
+
+  again.addEventListener('click', actions.again);
+  tone.addEventListener('click', actions.tone);
+  el('btnDevices').addEventListener('click', actions.devices);
+  el('btnHeard').addEventListener('click', () => actions.heard(true));
+  el('btnUnheard').addEventListener('click', () => actions.heard(false));
+  el('btnCopy').addEventListener('click', async () => {
+    const copied = await navigator.clipboard?.writeText(report.value).then(() => true, () => false);
+    if (!copied) return report.select();
+    setText(el('copyWord'), say('test.copied'));
+    clock.after(() => setText(el('copyWord'), say('test.copy')), COPIED_MS);
+  });
+
+  /** @param {import('./test-run.js').State} run */
+  function showVerdict({ phase, verdict }) {
+    const busy = ['asking', 'probing', 'calling', 'idle'].includes(phase);
+    const [sentence, ...notes] = verdict ? sentencesOf(verdict, say) : [say(`phase.${phase}`)];
+    el('verdict').dataset.tone = verdict?.tone ?? (busy ? 'none' : 'poor');
+    el('verdict').dataset.code = verdict?.code ?? phase;
+    el('verdict').setAttribute('aria-busy', String(busy));
+    again.disabled = busy;
+    setText(el('sentence'), sentence);
+    fill(el('notes'), notes.map((note) => made('li', note)));
+  }
+
+  /** @param {import('./test-run.js').State} run */
+  function showNetwork({ phase, rows, figures }) {
+    el('network').hidden = rows.length === 0;
+    fill(el('ways'), rows.map(({ probe, reach }) => {
+      const row = made('tr');
+      const name = made('th', nameOf(probe, say));
+      const result = made('td', reach ? resultOf(reach, say) : say('test.waiting'));
+      name.setAttribute('scope', 'row');
+      row.dataset.probe = `${probe.name} ${probe.port} ${probe.family}`;
+      result.dataset.is = reach ? (reach.ok ? 'open' : 'shut') : 'open?';
+      row.append(name, result);
+      return row;
+    }));
+    el('callPart').hidden = figures === null;
+    if (!figures || phase !== 'done') return;
+    Object.assign(el('figures').dataset, figures);
+    fill(el('figures'), figuresOf(figures, say).flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
+  }
+
+  /** @param {Model} model */
+  function showDevices({ media, watching, devicesSaid, playing, asked, toneSaid }) {
+    const trouble = watching && media.trouble ? say(errorKey(media.trouble, say)) : '';
+    el('trouble').hidden = trouble === '';
+    setText(el('trouble'), trouble);
+    el('trouble').dataset.code = media.trouble ?? '';
+    el('mirror').hidden = !watching || !media.stream;
+    if (picture.srcObject !== media.stream) picture.srcObject = media.stream;
+    setText(el('devicesSaid'), devicesSaid);
+    setText(el('btnDevices'), say(watching ? 'test.stop' : 'test.try'));
+    tone.disabled = playing;
+    el('question').hidden = !asked;
+    setText(el('toneSaid'), toneSaid);
+  }
+
+  /** @param {string} name @param {string} [text] */
+  function made(name, text = '') {
+    const element = document.createElement(name);
+    element.textContent = text;
+    return element;
+  }
+
+  /**
+   * Only where something changed: a table that is read aloud stays the same table.
+   * @param {Element} place @param {HTMLElement[]} children
+   */
+  function fill(place, children) {
+    const same = children.length === place.children.length && children.every((child, i) => child.isEqualNode(place.children[i]));
+    if (!same) place.replaceChildren(...children);
+  }
+
+  return {
+    show(model) {
+      showVerdict(model.run);
+      showNetwork(model.run);
+      showDevices(model);
+      if (report.value !== model.report) report.value = model.report;
+    },
+    level(loud) {
+      find(document, '#level i').style.transform = `scaleX(${loud.toFixed(3)})`;
+    },
+  };
+}
