@@ -1,5 +1,6 @@
 //! Packs `public/` into the program: every file with its brotli and gzip forms where those are
-//! smaller.
+//! smaller. What scripts and styles say to their readers only, comments and indentation, stays at
+//! home; every line keeps its number, so that an error names the line of the source.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,7 +27,7 @@ fn main() -> io::Result<()> {
     let mut table = String::from("&[\n");
     for (number, file) in files.iter().enumerate() {
         let path = url_path(&root, file);
-        entry(&mut table, &out, number, &path, &fs::read(file)?)?;
+        entry(&mut table, &out, number, &path, &lean(&path, fs::read(file)?))?;
     }
     if !root.join("index.html").is_file() {
         println!("cargo::warning=public/index.html is missing; a placeholder takes its place");
@@ -54,6 +55,26 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn url_path(root: &Path, file: &Path) -> String {
     let parts = file.strip_prefix(root).into_iter().flat_map(Path::components);
     parts.fold(String::new(), |path, part| path + "/" + &part.as_os_str().to_string_lossy())
+}
+
+/// A script or style without the lines that are comments from end to end and without indentation.
+/// The page's tests see to it that no literal of several lines could be meant.
+fn lean(path: &str, bytes: Vec<u8>) -> Vec<u8> {
+    if !path.ends_with(".js") && !path.ends_with(".css") {
+        return bytes;
+    }
+    let Ok(text) = std::str::from_utf8(&bytes) else { return bytes };
+    let mut within = false;
+    let mut lean = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        let opens = line.starts_with("/*") && line.find("*/").is_none_or(|end| end + 2 == line.len());
+        if !within && !opens && !line.starts_with("//") {
+            lean.push_str(line);
+        }
+        within = (within || opens) && !line.ends_with("*/");
+        lean.push('\n');
+    }
+    lean.into_bytes()
 }
 
 /// Writes the forms of one file into the build folder and a line of the table that includes them.

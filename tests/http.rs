@@ -136,6 +136,21 @@ async fn the_page_comes_compressed_to_who_can_read_it() {
 }
 
 #[tokio::test]
+async fn scripts_and_styles_come_without_what_only_their_readers_need() {
+    let house = house(|_| {}).await;
+    for path in ["/main.js", "/call.js", "/emoji.js", "/style.css"] {
+        let source = fs::read_to_string(format!("{}/public{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let served = house.get(path, &[]).await.text().to_owned();
+        assert!(source.len() > served.len(), "{path}");
+        for (number, (home, sent)) in source.lines().map(str::trim).zip(served.lines()).enumerate() {
+            assert!(sent == home || sent.is_empty(), "{path}:{number}: {sent}");
+            assert!(!sent.starts_with("//") && !sent.starts_with("/*"), "{path}:{number}: {sent}");
+        }
+        assert_eq!(source.lines().count(), served.lines().count(), "{path}: lines keep their numbers");
+    }
+}
+
+#[tokio::test]
 async fn plain_http_leads_to_https_and_nowhere_else() {
     let house = house(|_| {}).await;
     let port = house.https.port();

@@ -2,7 +2,12 @@
 // and scanned; and that a whole call asks nobody but its own host for anything.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { get } from 'node:https';
 import { createRequire } from 'node:module';
+import { buffer } from 'node:stream/consumers';
+import { reached } from '../page/reached.js';
 import { figure } from './lib/figures.mjs';
 import { setStage } from './lib/stage.mjs';
 import { SPEAKS } from './lib/tour.mjs';
@@ -150,6 +155,27 @@ stage.scene('a whole call asks nobody but its own host, and for the words of one
     assert.deepEqual(asked.filter((each) => ![stage.box.origin, stage.box.origin.replace('https', 'wss')].includes(new URL(each).origin)), []);
     assert.deepEqual([...new Set(asked.filter((each) => /words\...\.js/.test(each)).map((each) => each.split('/').at(-1)))], [words]);
   }
+});
+
+stage.scene('a whole call weighs less than 60 KiB as it comes from the box', async (context) => {
+  if (process.env.WEBRTC_BOX_PUBLIC) return context.skip('a page from a folder comes unpacked');
+  const sizeOf = async (name) => {
+    const headers = { 'accept-encoding': 'br' };
+    const [reply] = await once(get(`${stage.box.origin}/${name}`, { ca: await readFile(stage.authority.ca), headers }), 'response');
+    assert.deepEqual([reply.statusCode, reply.headers['content-encoding']], [200, 'br'], name);
+    return (await buffer(reply)).length;
+  };
+  const html = await readFile(new URL('../../public/index.html', import.meta.url), 'utf8');
+  const named = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
+  const scripts = [...reached('index.html', { later: true })];
+  assert.ok(named.length === 3 && scripts.includes('qr.js'));
+  // One language of the two is ever asked for: the heavier one.
+  const spoken = await Promise.all(scripts.filter((name) => /^words\...\.js$/.test(name)).map(sizeOf));
+  assert.equal(spoken.length, 2);
+  const sizes = await Promise.all(['', ...named, ...scripts].map(sizeOf));
+  const weight = sizes.reduce((sum, size) => sum + size, 0) - Math.min(...spoken);
+  context.diagnostic(`figure: weight of the page: ${(weight / 1024).toFixed(1)} KiB (goal 60 KiB)`);
+  assert.ok(weight <= 60 * 1024, `${weight} bytes`);
 });
 
 // The page comes unpacked from a folder here and packed from the program, about a third of it.

@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { brotliCompressSync } from 'node:zlib';
+import { reached } from './reached.js';
 
 const home = new URL('../../public/', import.meta.url);
 const source = (name) => readFileSync(new URL(name, home), 'utf8');
 const html = source('index.html');
 const modules = readdirSync(home).filter((name) => name.endsWith('.js'));
 const pages = readdirSync(home).filter((name) => name.endsWith('.html'));
-
-const KIB = 1024;
-const MOST = 60 * KIB;
-
-/** The scripts a page names, and all they import from their first line on; with `later`, also what they import when needed. */
-function reached(page, { later = false } = {}) {
-  const found = new Set([...source(page).matchAll(/<script[^>]*\ssrc="\/([^"]+)"/g)].map(([, name]) => name));
-  for (const name of found) {
-    for (const [, other] of source(name).matchAll(/^(?:import|export) (?:[^;]*? from )?'\.\/([^']+)'/gm)) found.add(other);
-    if (later) for (const [, other] of source(name).matchAll(/\bimport\('\.\/([^']+)'\)/g)) found.add(other);
-  }
-  return found;
-}
 
 test('what the page needs from its first line is asked for at once, and nothing else is', () => {
   const asked = [...html.matchAll(/modulepreload" href="\/([^"]+)"/g)].map(([, name]) => name);
@@ -32,17 +19,18 @@ test('every module has a page that needs it', () => {
   assert.deepEqual([...needed].sort(), modules);
 });
 
-test('a whole call weighs less than 60 KiB as transferred', (context) => {
-  const weigh = (name) => brotliCompressSync(readFileSync(new URL(name, home))).length;
-  const named = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
-  const scripts = [...reached('index.html', { later: true })];
-  assert.ok(named.length === 3 && scripts.includes('qr.js'));
-  // One language of the two is ever asked for: the heavier one.
-  const spoken = scripts.filter((name) => /^words\...\.js$/.test(name)).map(weigh);
-  assert.equal(spoken.length, 2);
-  const weight = ['index.html', ...named, ...scripts].reduce((sum, name) => sum + weigh(name), 0) - Math.min(...spoken);
-  context.diagnostic(`figure: weight of the page: ${(weight / KIB).toFixed(1)} KiB (goal ${MOST / KIB} KiB)`);
-  assert.ok(weight <= MOST, `${weight} bytes`);
+test('no text of several lines can be taken for a comment or indentation, which the build leaves out', () => {
+  for (const name of [...modules, 'style.css', 'call.css', 'test.css']) {
+    let open = false;
+    for (const line of source(name).split('\n')) {
+      if (open) assert.doesNotMatch(line, /^(\s|\/[/*])/, `${name}: ${line}`);
+      // A backtick within a comment is a word's, and they come in pairs there.
+      if ((line.match(/(?<!\\)`/g) ?? []).length % 2) open = !open;
+    }
+    assert.ok(!open, name);
+    // A comment that begins a line ends with one, or the code behind it would go too.
+    assert.doesNotMatch(source(name).replace(/^\s*\/\/.*$/gm, ''), /^\s*\/\*(?:(?!\*\/)[^])*\n(?:(?!\*\/)[^])*\*\/[ \t]*\S/m, name);
+  }
 });
 
 test('the page holds no inline script, style or handler, and names no other host', () => {

@@ -44,7 +44,16 @@ export async function makeSeat(kind, options) {
     look: (text) => page.evaluate(`(${text})()`),
     screenshot: (file) => page.screenshot({ path: file }).then(() => file),
     resize: (width, height) => page.setViewport({ width, height }),
-    close: () => browser.close(),
+    /** Whether the browser runs a script at all within this time. */
+    answers: (ms) => Promise.race([
+      page.evaluate('true').catch(() => false),
+      new Promise((done) => { setTimeout(done, ms, false); }),
+    ]),
+    /** Ends the browser, by force where it does not end by itself. */
+    async close() {
+      const force = setTimeout(() => browser.process()?.kill('SIGKILL'), 10_000);
+      await browser.close().finally(() => clearTimeout(force));
+    },
 
     async open(url) {
       await page.goto(url, { waitUntil: 'domcontentloaded', timeout: 30_000 });

@@ -33,6 +33,23 @@ export async function setStage(name, { box: refined = {}, make = makeSeat, their
     return seat;
   }
 
+  /** Opens the page. A browser just started that does not even answer for the empty page is none: now and then
+   *  one hangs like that on a busy machine, and another takes its place, once. */
+  async function atTheDoor(seat, one, url) {
+    try {
+      await seat.open(url);
+      return seat;
+    } catch (error) {
+      if (await seat.answers(10_000)) throw error;
+      console.error(`a browser hangs before the page is there (${error.message}); another takes its place`);
+      seats.delete(seat);
+      await seat.close();
+      const another = await person(...[one].flat());
+      await another.open(url);
+      return another;
+    }
+  }
+
   return {
     dir,
     authority,
@@ -44,10 +61,10 @@ export async function setStage(name, { box: refined = {}, make = makeSeat, their
     /** Two people in one room, both past the door; each is a browser's name, or that and options. */
     async pair(people, url) {
       const two = await Promise.all(people.map((one) => person(...[one].flat())));
-      await two[0].open(url);
+      two[0] = await atTheDoor(two[0], people[0], url);
       await two[0].join();
       await two[0].sees('waiting');
-      await two[1].open(url);
+      two[1] = await atTheDoor(two[1], people[1], url);
       await two[1].join();
       return two;
     },
