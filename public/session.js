@@ -216,6 +216,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   }
 
   function lostLink() {
+    // The network may have changed, and the socket gone with the path: without it nothing is mended.
+    signaling.wake();
     // A restart allocates at the relay anew; the credentials may have run out in the meantime.
     signaling.askIceServers();
     const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';

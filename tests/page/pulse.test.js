@@ -11,7 +11,7 @@ function stageOf() {
   stage.beats = async (beats) => {
     for (let beat = 0; beat < beats; beat += 1) {
       if (stage.count !== null) stage.count += 20;
-      await clock.advance(500);
+      await clock.advance(250);
     }
   };
   return stage;
@@ -21,7 +21,7 @@ test('packets that stop are missed after one second and given up after two', asy
   const stage = stageOf();
   await stage.beats(4);
   await stage.clock.advance(10_000);
-  assert.deepEqual(stage.heard, [['faint', 3000], ['silent', 4000]]);
+  assert.deepEqual(stage.heard, [['faint', 2000], ['silent', 3000]]);
 });
 
 test('packets that come again are noticed with the next beat', async () => {
@@ -29,7 +29,14 @@ test('packets that come again are noticed with the next beat', async () => {
   await stage.beats(4);
   await stage.clock.advance(1500);
   await stage.beats(1);
-  assert.deepEqual(stage.heard, [['faint', 3000], ['beating', 4000]]);
+  assert.deepEqual(stage.heard, [['faint', 2000], ['beating', 2750]]);
+});
+
+test('a path that breaks before the first beat is missed as well', async () => {
+  const stage = stageOf();
+  stage.count = 40;
+  await stage.clock.advance(10_000);
+  assert.deepEqual(stage.heard, [['faint', 1250], ['silent', 2250]]);
 });
 
 test('who has never been heard is not missed', async () => {
@@ -52,10 +59,10 @@ test('statistics that fail say nothing, and the next ones are asked for', async 
   const pulse = makePulse({ clock, expected: () => true, tell: assert.fail, read: async () => { asked += 1; throw new Error('closed'); } });
   pulse.start();
   await clock.advance(5000);
-  assert.equal(asked, 10);
+  assert.equal(asked, 20);
   pulse.stop();
   await clock.advance(5000);
-  assert.equal(asked, 10);
+  assert.equal(asked, 20);
 });
 
 test('only media that arrives counts', async () => {

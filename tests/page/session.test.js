@@ -46,6 +46,14 @@ function stageOf() {
   };
 }
 
+test('a path that is lost puts the socket in doubt at once', () => {
+  const stage = stageOf();
+  stage.talks();
+  assert.deepEqual(stage.woken, []);
+  stage.link('disconnected');
+  assert.deepEqual(stage.woken, [stage.clock.now()]);
+});
+
 test('from the door through waiting into the call', () => {
   const stage = stageOf();
   assert.equal(statusOf(stage.state, false), 'idle');
