@@ -17,6 +17,8 @@ import { makeSay } from './words.js';
 
 const LEVEL_EVERY_MS = 80;
 const SWITCHES = 'webrtc-box.switches';
+/** Troubles that another try does not mend, or that mend themselves. */
+const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost']);
 
 /** @type {import('./signaling.js').Clock} */
 const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
@@ -33,7 +35,10 @@ const seat = makeSeat({
   pause: (ms) => new Promise((done) => { clock.after(() => done(), ms); }),
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
 });
-const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, changed: mediaChanged });
+const media = makeMedia({
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedHere,
+  memory: localStore(), newStream: () => new MediaStream(), clock, changed: mediaChanged,
+});
 const level = makeLevel(() => new AudioContext());
 const session = makeSession({
   openSignaling: (tell) => makeSignaling({
@@ -55,16 +60,27 @@ const view = makeView({
     retry,
     dismiss() {
       readTrouble = media.state.trouble;
+      media.calm();
       session.dismiss();
     },
     toggle,
-    choose: (kind, id) => media.choose(kind, id),
+    choose: media.choose,
+    flip: media.flip,
+    async askSpeaker() {
+      const speaker = await /** @type {any} */ (navigator.mediaDevices).selectAudioOutput().catch(() => null);
+      if (speaker) media.choose('audiooutput', speaker.deviceId);
+    },
+    listening(open) {
+      sheetOpen = open;
+      listen();
+    },
   },
 });
 
 /** @type {WakeLockSentinel | null} */
 let wakeLock = null;
 let screenBefore = session.state.screen;
+let sheetOpen = false;
 Object.assign(globalThis, { webrtcBox: { call } });
 view.setRoom(room);
 begin();
@@ -73,13 +89,14 @@ function begin() {
   draw();
   performance.mark('door');
   media.start(kept());
-  setInterval(() => { if (session.state.screen !== 'call') view.level(level.read()); }, LEVEL_EVERY_MS);
+  setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', level.wake);
   addEventListener('online', () => session.wake(true));
   addEventListener('pageshow', () => session.wake());
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState !== 'visible') return;
     session.wake();
+    media.wake();
     stayAwake();
   });
   // A reload in the middle of a call is not a farewell: the seat is taken again at once.
@@ -104,6 +121,21 @@ function join(typed, key) {
 
 function newRoomName() {
   return privateRoomName((bytes) => crypto.getRandomValues(bytes));
+}
+
+/** Whether the site's own policy, or that of the page it is framed in, lets this feature be. @param {string} feature */
+function allowedHere(feature) {
+  const { permissionsPolicy, featurePolicy } = /** @type {any} */ (document);
+  return (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
+}
+
+/** Nothing is remembered where the browser forbids it. */
+function localStore() {
+  try {
+    return localStorage;
+  } catch {
+    return undefined;
+  }
 }
 
 /** randomUUID is missing on insecure origins. */
@@ -145,13 +177,18 @@ function kept() {
 }
 
 function mediaChanged() {
-  const { mic, cam, screen } = media.state;
+  const { mic, cam, screen, held } = media.state;
   const outgoing = media.outgoing();
   if (media.state.trouble !== readTrouble) readTrouble = null;
   call.carry(outgoing).catch((why) => console.debug('call', why));
-  call.show({ mic: mic && outgoing.audio !== null, cam, screen });
-  level.watch(session.state.screen === 'call' ? null : outgoing.audio);
+  call.show({ mic: mic && !held.mic && media.voice() !== null, cam: cam && !held.cam, screen });
+  listen();
   draw();
+}
+
+/** In the call nobody looks at the level, but in the sheet of devices. */
+function listen() {
+  level.watch(session.state.screen === 'call' && !sheetOpen ? null : media.voice());
 }
 
 async function stayAwake() {
@@ -182,7 +219,7 @@ function moved() {
     wakeLock?.release();
   }
   if (screenBefore === 'call') stayAwake();
-  level.watch(screenBefore === 'call' ? null : media.outgoing().audio);
+  listen();
 }
 
 /**
@@ -194,5 +231,5 @@ function trouble(status) {
   if (error) return { error, canRetry: error === 'unreachable' };
   if (status === 'failed') return { error: 'no-path', canRetry: true };
   const devices = screen === 'after' || media.state.trouble === readTrouble ? null : media.state.trouble;
-  return { error: devices, canRetry: devices !== null && devices !== 'timeout' && devices !== 'insecure-origin' };
+  return { error: devices, canRetry: devices !== null && !NO_RETRY.has(devices) };
 }

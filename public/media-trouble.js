@@ -4,7 +4,8 @@
 
 /**
  * @typedef {'camera-denied' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
- *   'insecure-origin' | 'blocked-by-site' | 'timeout' | 'device-trouble'} MediaCode
+ *   'insecure-origin' | 'unsupported' | 'blocked-by-site' | 'timeout' | 'device-trouble' | 'mic-lost' | 'cam-lost' |
+ *   'device-taken' | 'device-switched'} MediaCode
  */
 
 /** @type {Record<string, MediaCode>} */

@@ -1,27 +1,40 @@
-// Media: the person's own microphone, camera and screen, as two tracks that may each be missing.
-//
-// The only file that knows getUserMedia. Missing devices are a value, never an exception: whatever can be
-// had is had, and the trouble with the rest comes along as a code.
+// Media: the person's own microphone, camera and screen, as tracks that may each be missing, and what becomes
+// of them while a call goes on: switched, chosen, unplugged, taken by a phone call, and had again.
 
-import { mediaCode, mayHaveSoundOnly } from './media-trouble.js';
+import { makeCapture } from './capture.js';
+import { makeChosen } from './chosen.js';
+import { makeMixer } from './mixer.js';
 
 const HINT_AFTER_MS = 20_000;
+/** A device that is taken may be free again at any moment. */
+const RETRY_FIRST_MS = 1000;
+const RETRY_LONGEST_MS = 15_000;
+/** Tracks fall silent for a moment while a device settles. */
+const SETTLED_MS = 1500;
+const NOTICE_MS = 8000;
+const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
+const BOTH = /** @type {const} */ (['mic', 'cam']);
 
 /**
  * @typedef {import('./media-trouble.js').MediaCode} MediaCode
  * @typedef {{mic: boolean, cam: boolean}} Wanted
+ * @typedef {'mic' | 'cam'} Kind
  *
  * @typedef {object} MediaState
  * @property {boolean} asking the browser is asking the person
  * @property {boolean} mic heard by the other side
  * @property {boolean} cam
  * @property {boolean} screen
+ * @property {{mic: boolean, cam: boolean}} held taken from us for now: by a phone call, or by the system
  * @property {boolean} hasMic
  * @property {boolean} canShare
+ * @property {boolean} canFlip between the camera in front and the one at the back
+ * @property {boolean} mirrored whether the mirror is one
  * @property {MediaCode | null} trouble
+ * @property {string} label of the device a trouble is about
  * @property {MediaStream | null} stream own picture, for the mirror
  * @property {MediaDeviceInfo[]} devices
- * @property {{audioinput: string, videoinput: string}} chosen
+ * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
  *
  * @typedef {object} Media
  * @property {MediaState} state
@@ -30,104 +43,158 @@ const HINT_AFTER_MS = 20_000;
  * @property {(on: boolean) => Promise<void>} setMic
  * @property {(on: boolean) => Promise<void>} setCam
  * @property {(on: boolean) => Promise<void>} setScreen
- * @property {(kind: 'audioinput' | 'videoinput', id: string) => Promise<void>} choose
+ * @property {(kind: import('./chosen.js').DeviceKind, id: string) => Promise<void>} choose
+ * @property {() => Promise<void>} flip
+ * @property {() => void} wake the page is looked at again: what was taken is taken back
+ * @property {() => void} calm what was only a notice has been read
+ * @property {() => MediaStreamTrack | null} voice the microphone alone
  * @property {() => {audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} outgoing
  */
 
 /**
- * @param {object} parts
- * @param {MediaDevices | undefined} parts.devices undefined on insecure origins
- * @param {() => MediaStream} parts.newStream
- * @param {import('./signaling.js').Clock} parts.clock
- * @param {() => void} parts.changed called after every change of state or tracks
+ * @param {import('./capture.js').Edge & {
+ *   newStream: () => MediaStream, newContext?: () => AudioContext, memory?: import('./chosen.js').Memory,
+ *   clock: import('./signaling.js').Clock, changed: () => void}} parts `changed` is called after every change of
+ *   state or tracks; `memory` keeps what was chosen
  * @returns {Media}
  */
-export function makeMedia({ devices, newStream, clock, changed }) {
-  /** @type {{mic: MediaStreamTrack | null, cam: MediaStreamTrack | null, screen: MediaStreamTrack | null}} */
-  const tracks = { mic: null, cam: null, screen: null };
+export function makeMedia({ devices, newStream, newContext = () => new AudioContext(), memory, clock, changed, ...edge }) {
+  const capture = makeCapture({ devices, ...edge });
+  const mixer = makeMixer(newContext);
+  const { chosen: wish, keep, match } = makeChosen(memory);
+  /** @type {Record<'mic' | 'cam' | 'screen' | 'sound', MediaStreamTrack | null>} */
+  const tracks = { mic: null, cam: null, screen: null, sound: null };
+  /** @type {Record<Kind, {on: boolean, label: string, tries: number, asking: boolean} | null>} what went, to be had again as it was */
+  const lost = { mic: null, cam: null };
+  /** @type {Record<string, any>} */
+  const timers = {};
   /** Each start and stop makes what earlier askings still bring unwanted. */
   let generation = 0;
+  let wantedLast = { mic: true, cam: true };
   /** @type {MediaState} */
   const state = {
-    asking: false, mic: true, cam: true, screen: false, hasMic: false, trouble: null, stream: null,
-    devices: [], chosen: { audioinput: '', videoinput: '' },
-    canShare: typeof devices?.getDisplayMedia === 'function',
+    asking: false, mic: true, cam: true, screen: false, held: { mic: false, cam: false }, hasMic: false,
+    canShare: typeof devices?.getDisplayMedia === 'function', canFlip: false, mirrored: true, trouble: null, label: '',
+    stream: null, devices: [], chosen: { audioinput: '', videoinput: '', audiooutput: wish.audiooutput },
   };
 
-  devices?.addEventListener?.('devicechange', listDevices);
+  devices?.addEventListener?.('devicechange', plugged);
+  capture.whenGranted(granted);
 
   /** @param {Wanted} [wanted] */
   async function start(wanted = { mic: true, cam: true }) {
     const mine = ++generation;
+    wantedLast = wanted;
     stopTracks();
     Object.assign(state, { asking: true, trouble: null, mic: wanted.mic, cam: wanted.cam });
     changed();
     const hint = clock.after(() => { state.trouble = 'timeout'; changed(); }, HINT_AFTER_MS);
-    const got = await askBoth(wanted);
+    const got = await capture.both(wanted, wish);
     clock.cancel(hint);
     if (mine !== generation) return got.stream?.getTracks().forEach((track) => track.stop());
     state.asking = false;
     state.trouble = got.trouble;
-    for (const track of got.stream?.getTracks() ?? []) adopt(track);
+    for (const track of got.stream?.getTracks() ?? []) adopt(track.kind === 'audio' ? 'mic' : 'cam', track);
     state.cam = tracks.cam !== null;
     state.mic = tracks.mic !== null && wanted.mic;
     if (tracks.mic) tracks.mic.enabled = state.mic;
     refresh();
     await listDevices();
+    if (mine !== generation) return;
+    // The remembered devices may have other names for the browser today; a missing one is no reason to lose both.
+    match(state.devices);
+    await Promise.all(BOTH.map((kind) => couldBeAnother(kind) && take(kind, state[kind])));
   }
 
-  /**
-   * Camera and microphone with one question; where one of them is missing, the other alone.
-   * @param {Wanted} wanted
-   * @returns {Promise<{stream: MediaStream | null, trouble: MediaCode | null}>}
-   */
-  async function askBoth(wanted) {
-    // The microphone is asked for even when it starts switched off: switching it on must not ask again.
-    const both = await ask({ audio: microphone(), video: wanted.cam && camera() });
-    if (!both.trouble || !wanted.cam || !mayHaveSoundOnly(both.trouble)) return both;
-    const sound = await ask({ audio: microphone() });
-    if (sound.stream) return { stream: sound.stream, trouble: both.trouble };
-    const picture = await ask({ video: camera() });
-    return { stream: picture.stream, trouble: both.trouble };
+  /** Whether the one chosen is there, and another one runs. @param {Kind} kind */
+  function couldBeAnother(kind) {
+    const { [INPUT[kind]]: id } = wish;
+    return id && tracks[kind] && tracks[kind].getSettings().deviceId !== id && state.devices.some((each) => each.kind === INPUT[kind] && each.deviceId === id);
   }
 
-  /**
-   * @param {MediaStreamConstraints} constraints
-   * @returns {Promise<{stream: MediaStream | null, trouble: MediaCode | null}>}
-   */
-  async function ask(constraints) {
-    if (!devices) return { stream: null, trouble: 'insecure-origin' };
-    try {
-      return { stream: await devices.getUserMedia(constraints), trouble: null };
-    } catch (error) {
-      return { stream: null, trouble: mediaCode(error) };
-    }
-  }
-
-  /** @returns {MediaTrackConstraints} */
-  function microphone() {
-    return { echoCancellation: true, noiseSuppression: true, autoGainControl: true,
-      ...(state.chosen.audioinput && { deviceId: { ideal: state.chosen.audioinput } }) };
-  }
-
-  /** @returns {MediaTrackConstraints} */
-  function camera() {
-    return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 },
-      ...(state.chosen.videoinput ? { deviceId: { ideal: state.chosen.videoinput } } : { facingMode: 'user' }) };
-  }
-
-  /** @param {MediaStreamTrack} track */
-  function adopt(track) {
-    const kind = track.kind === 'audio' ? 'mic' : 'cam';
+  /** @param {Kind} kind @param {MediaStreamTrack} track */
+  function adopt(kind, track) {
     tracks[kind]?.stop();
     tracks[kind] = track;
-    track.onended = () => {
-      if (tracks[kind] !== track) return;
-      tracks[kind] = null;
-      state[kind] = false;
-      state.trouble = 'device-not-found';
-      refresh();
-    };
+    lost[kind] = null;
+    state.held[kind] = track.muted === true;
+    track.onended = () => { if (tracks[kind] === track) lose(kind); };
+    track.onmute = () => hold(kind, track, true);
+    track.onunmute = () => hold(kind, track, false);
+  }
+
+  /** Unplugged, or taken for good: another one is looked for at once, and again whenever there may be one.
+   *  @param {Kind} kind */
+  function lose(kind) {
+    lost[kind] = { on: state[kind], label: tracks[kind]?.label ?? '', tries: 0, asking: false };
+    tracks[kind] = null;
+    state[kind] = false;
+    state.held[kind] = false;
+    state.trouble = kind === 'mic' ? 'mic-lost' : 'cam-lost';
+    refresh();
+    regain(kind);
+  }
+
+  /** @param {Kind} kind */
+  async function regain(kind) {
+    const mine = generation;
+    clock.cancel(timers[kind]);
+    await listDevices();
+    const gone = lost[kind];
+    if (mine !== generation || !gone || gone.asking || !state.devices.some((each) => each.kind === INPUT[kind])) return;
+    gone.asking = true;
+    const taken = await take(kind, gone.on);
+    gone.asking = false;
+    if (taken) {
+      const { label } = tracks[kind] ?? { label: '' };
+      if (label && label !== gone.label) {
+        Object.assign(state, { trouble: 'device-switched', label });
+        timers.calm = clock.after(calm, NOTICE_MS);
+      }
+      return changed();
+    }
+    if (mine !== generation || lost[kind] !== gone || state.trouble?.startsWith('camera-denied')) return;
+    // It is still with whoever took it: not a trouble of its own, and asked for again.
+    state.trouble = kind === 'mic' ? 'mic-lost' : 'cam-lost';
+    timers[kind] = clock.after(() => regain(kind), Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** gone.tries++));
+    changed();
+  }
+
+  /** @param {Kind} kind @param {MediaStreamTrack} track @param {boolean} now */
+  function hold(kind, track, now) {
+    if (tracks[kind] !== track) return;
+    state.held[kind] = now;
+    clock.cancel(timers.held);
+    if (now) timers.held = clock.after(sayHeld, SETTLED_MS);
+    else if (state.trouble === 'device-taken') {
+      state.trouble = null;
+      // After a phone call iOS gives the microphone back and yet leaves it silent: only a new one is heard.
+      if (kind === 'mic') take('mic', state.mic);
+    }
+    changed();
+  }
+
+  function sayHeld() {
+    if (!BOTH.some((kind) => state.held[kind] && state[kind])) return;
+    state.trouble = 'device-taken';
+    changed();
+  }
+
+  function calm() {
+    if (state.trouble === 'device-switched') state.trouble = null;
+    changed();
+  }
+
+  async function plugged() {
+    await listDevices();
+    for (const kind of BOTH) if (lost[kind]) regain(kind);
+  }
+
+  /** Allowed after all, in the browser's own settings: no need to be asked to try again. */
+  function granted() {
+    if (state.asking || !state.trouble?.startsWith('camera-denied')) return;
+    if (!tracks.mic && !tracks.cam) start(wantedLast);
+    else for (const kind of BOTH) if (!tracks[kind] && wantedLast[kind]) take(kind, true);
   }
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
@@ -145,32 +212,79 @@ export function makeMedia({ devices, newStream, clock, changed }) {
 
   async function listDevices() {
     state.devices = (await devices?.enumerateDevices().catch(() => [])) ?? [];
-    state.chosen.audioinput = tracks.mic?.getSettings().deviceId ?? state.chosen.audioinput;
-    state.chosen.videoinput = tracks.cam?.getSettings().deviceId ?? state.chosen.videoinput;
+    const facing = tracks.cam?.getSettings().facingMode;
+    for (const kind of BOTH) state.chosen[INPUT[kind]] = tracks[kind]?.getSettings().deviceId || wish[INPUT[kind]] || state.chosen[INPUT[kind]];
+    state.chosen.audiooutput = wish.audiooutput;
+    state.canFlip = (facing === 'user' || facing === 'environment') && state.devices.filter((each) => each.kind === 'videoinput').length > 1;
+    state.mirrored = facing !== 'environment';
     changed();
   }
 
   function stopTracks() {
-    for (const kind of /** @type {const} */ (['mic', 'cam', 'screen'])) {
+    for (const kind of /** @type {const} */ (['mic', 'cam', 'screen', 'sound'])) {
       tracks[kind]?.stop();
       tracks[kind] = null;
     }
-    state.screen = false;
-    state.stream = null;
-    state.hasMic = false;
+    Object.values(timers).forEach(clock.cancel);
+    Object.assign(lost, { mic: null, cam: null });
+    Object.assign(state, { screen: false, stream: null, hasMic: false, held: { mic: false, cam: false } });
+    mixer.mix(null, null);
   }
 
-  /** @param {'mic' | 'cam'} kind */
-  async function fetchTrack(kind) {
+  /**
+   * Fetches a microphone or camera in place of the one before.
+   * @param {Kind} kind
+   * @param {boolean} on whether it is to be heard or seen at once
+   */
+  async function take(kind, on) {
     const mine = generation;
-    const { stream, trouble } = await ask(kind === 'mic' ? { audio: microphone() } : { video: camera() });
+    const { stream, trouble } = await capture.one(kind, wish);
     const track = stream?.getTracks()[0];
-    if (mine !== generation) return void track?.stop();
+    if (mine !== generation) {
+      track?.stop();
+      return false;
+    }
     state.trouble = trouble;
-    if (track) adopt(track);
-    state[kind] = tracks[kind] !== null;
+    if (track) adopt(kind, track);
+    state[kind] = tracks[kind] !== null && on;
+    if (kind === 'mic' && tracks.mic) tracks.mic.enabled = on;
     refresh();
     await listDevices();
+    return track !== undefined;
+  }
+
+  /** Another camera by this wish; where it will not come, the one before, and the trouble is told.
+   *  Phones open one camera at a time: the old one goes before the new one comes.
+   *  @param {Partial<typeof wish>} next */
+  async function changeCamera(next) {
+    const before = { ...wish };
+    Object.assign(wish, next);
+    keep(state.devices);
+    if (!tracks.cam) return listDevices();
+    tracks.cam.stop();
+    tracks.cam = null;
+    if (await take('cam', true)) return;
+    const { trouble } = state;
+    Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
+    await take('cam', true);
+    state.trouble = trouble;
+    changed();
+  }
+
+  async function setScreen(/** @type {boolean} */ on) {
+    for (const kind of /** @type {const} */ (['screen', 'sound'])) {
+      tracks[kind]?.stop();
+      tracks[kind] = null;
+    }
+    const mine = generation;
+    const picked = on ? await capture.screen() : null;
+    if (mine !== generation) return picked?.getTracks().forEach((track) => track.stop());
+    tracks.screen = picked?.getVideoTracks()[0] ?? null;
+    tracks.sound = picked?.getAudioTracks()[0] ?? null;
+    const { screen } = tracks;
+    if (screen) screen.onended = () => { if (tracks.screen === screen) setScreen(false); };
+    state.screen = screen !== null;
+    refresh();
   }
 
   return {
@@ -183,41 +297,44 @@ export function makeMedia({ devices, newStream, clock, changed }) {
       changed();
     },
     async setMic(on) {
-      if (on && !tracks.mic) return fetchTrack('mic');
+      if (on && !tracks.mic) return void await take('mic', true);
       if (tracks.mic) tracks.mic.enabled = on;
+      lost.mic = null;
       state.mic = on;
       changed();
     },
     async setCam(on) {
       // Off lets go of the camera, so that its light goes out.
-      if (on && !tracks.cam) return fetchTrack('cam');
+      if (on && !tracks.cam) return void await take('cam', true);
       if (!on) {
         tracks.cam?.stop();
         tracks.cam = null;
       }
+      lost.cam = null;
       state.cam = on;
       refresh();
     },
-    async setScreen(on) {
-      tracks.screen?.stop();
-      tracks.screen = null;
-      if (on) {
-        const picked = await devices?.getDisplayMedia({ video: true }).catch(() => null);
-        tracks.screen = picked?.getVideoTracks()[0] ?? null;
-        if (tracks.screen) tracks.screen.onended = () => this.setScreen(false);
-      }
-      state.screen = tracks.screen !== null;
-      refresh();
-    },
+    setScreen,
     async choose(kind, id) {
-      state.chosen[kind] = id;
-      if (kind === 'videoinput') {
-        // Phones open one camera at a time: the old one goes before the new one comes.
-        tracks.cam?.stop();
-        tracks.cam = null;
-      }
-      await fetchTrack(kind === 'audioinput' ? 'mic' : 'cam');
+      if (kind === 'videoinput') return changeCamera({ videoinput: id });
+      wish[kind] = id;
+      keep(state.devices);
+      if (kind === 'audioinput' && tracks.mic) await take('mic', state.mic);
+      else await listDevices();
     },
-    outgoing: () => ({ audio: tracks.mic, video: tracks.screen ?? tracks.cam }),
+    async flip() {
+      if (state.canFlip) await changeCamera({ videoinput: '', facing: state.mirrored ? 'environment' : 'user' });
+    },
+    wake() {
+      for (const kind of BOTH) {
+        const { [kind]: track } = tracks;
+        if (lost[kind]) regain(kind);
+        // A phone call that is over gives the track back by itself, or not at all.
+        else if (track?.muted) clock.after(() => { if (tracks[kind] === track && track.muted) { track.stop(); lose(kind); } }, SETTLED_MS);
+      }
+    },
+    calm,
+    voice: () => tracks.mic,
+    outgoing: () => ({ audio: mixer.mix(tracks.mic, tracks.sound), video: tracks.screen ?? tracks.cam }),
   };
 }

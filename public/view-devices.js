@@ -9,12 +9,13 @@ import { find } from './view-parts.js';
 /**
  * @param {object} parts
  * @param {Document} parts.document
+ * @param {Navigator} parts.navigator
  * @param {import('./words.js').Say} parts.say
- * @param {(kind: 'audioinput' | 'videoinput', id: string) => void} parts.choose
+ * @param {Pick<import('./view.js').Actions, 'choose' | 'askSpeaker' | 'listening'>} parts.actions
  * @param {HTMLVideoElement} parts.remote where a chosen speaker plays
  * @returns {{open: () => void, close: () => void, isOpen: () => boolean, show: (state: MediaState) => void}}
  */
-export function makeDeviceSheet({ document, say, choose, remote }) {
+export function makeDeviceSheet({ document, navigator, say, actions, remote }) {
   /** @type {HTMLDialogElement} */
   const sheet = find(document, '#settings');
   /** @type {Record<string, HTMLSelectElement>} */
@@ -24,11 +25,17 @@ export function makeDeviceSheet({ document, say, choose, remote }) {
     audiooutput: find(document, '#pickSpeaker'),
   };
 
-  picks.videoinput.addEventListener('change', () => choose('videoinput', picks.videoinput.value));
-  picks.audioinput.addEventListener('change', () => choose('audioinput', picks.audioinput.value));
-  picks.audiooutput.addEventListener('change', () => {
-    remote.setSinkId?.(picks.audiooutput.value).catch(() => {});
-  });
+  const canChooseSpeaker = typeof remote.setSinkId === 'function';
+  /** @type {string | null} */
+  let playing = '';
+  const another = find(document, '#btnSpeaker');
+  // Firefox lists no speaker until it has asked for one itself.
+  another.hidden = !canChooseSpeaker || !('selectAudioOutput' in (navigator.mediaDevices ?? {}));
+  another.addEventListener('click', actions.askSpeaker);
+  for (const [kind, pick] of Object.entries(picks)) {
+    pick.addEventListener('change', () => { actions.choose(/** @type {import('./chosen.js').DeviceKind} */ (kind), pick.value); });
+  }
+  sheet.addEventListener('close', () => actions.listening(false));
   // A tap beside the sheet closes it.
   sheet.addEventListener('click', (event) => { if (event.target === sheet) sheet.close(); });
 
@@ -46,16 +53,28 @@ export function makeDeviceSheet({ document, say, choose, remote }) {
     if (wanted.some(([id]) => id === chosen)) pick.value = chosen;
   }
 
+  /** Through this speaker; the system's own where the chosen one is gone.
+   *  @param {string} speaker */
+  function play(speaker) {
+    if (!canChooseSpeaker || playing === speaker) return;
+    playing = speaker;
+    remote.setSinkId(speaker).catch(() => { if (playing === speaker) playing = null; });
+  }
+
   return {
-    open() { if (!sheet.open) sheet.showModal(); },
+    open() {
+      if (!sheet.open) sheet.showModal();
+      actions.listening(true);
+    },
     close: () => sheet.close(),
     isOpen: () => sheet.open,
     show(state) {
       fill(state, 'videoinput', state.chosen.videoinput);
       fill(state, 'audioinput', state.chosen.audioinput);
-      fill(state, 'audiooutput', picks.audiooutput.value);
-      const speakers = state.devices.some((device) => device.kind === 'audiooutput' && device.deviceId);
-      find(document, '#speakerField').hidden = !speakers || typeof remote.setSinkId !== 'function';
+      fill(state, 'audiooutput', state.chosen.audiooutput);
+      const speakers = state.devices.filter((device) => device.kind === 'audiooutput' && device.deviceId);
+      find(document, '#speakerField').hidden = !speakers.length || !canChooseSpeaker;
+      play(speakers.some(({ deviceId }) => deviceId === state.chosen.audiooutput) ? state.chosen.audiooutput : '');
     },
   };
 }

@@ -74,7 +74,7 @@ export function makePictures({ document, say }) {
       put(local, media.stream);
       // A page that records may also sound: once our own devices run, ask again.
       if (arrived && !hear.hidden) play(remote);
-      selfFrame.classList.toggle('mirrored', !media.screen);
+      selfFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
       selfFrame.classList.toggle('whole', media.screen);
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
       setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));

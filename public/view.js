@@ -2,16 +2,19 @@
 //
 // It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
 
+import { browserOf } from './browser.js';
 import { makeChatView } from './view-chat.js';
 import { makeChrome } from './view-chrome.js';
 import { makeDeviceSheet } from './view-devices.js';
 import { makeKeys } from './view-keys.js';
 import { makeLinkView } from './view-link.js';
 import { makeNumbers } from './view-numbers.js';
-import { find, flag, label, putIcons, putWords, setText } from './view-parts.js';
+import { find, label, putIcons, putWords, setText } from './view-parts.js';
 import { makePictures } from './view-pictures.js';
 import { makeTile } from './view-tile.js';
+import { makeSwitches } from './view-switches.js';
 import { makeTrustView } from './view-trust.js';
+import { makeWide } from './view-wide.js';
 import { clockTime, errorKey } from './words.js';
 
 /**
@@ -40,7 +43,10 @@ import { clockTime, errorKey } from './words.js';
  * @property {() => void} retry
  * @property {() => void} dismiss
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
- * @property {(kind: 'audioinput' | 'videoinput', id: string) => void} choose
+ * @property {() => void} flip
+ * @property {import('./media.js').Media['choose']} choose
+ * @property {() => void} askSpeaker
+ * @property {(open: boolean) => void} listening whether the level of the microphone is looked at in the call
  *
  * @typedef {{show: (model: Model) => void, level: (loud: number) => void, setRoom: (room: string) => void,
  *   remote: HTMLVideoElement}} View
@@ -71,11 +77,15 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const key = find(document, '#key');
   const stage = el('stage');
   const pictures = makePictures({ document, say });
-  const sheet = makeDeviceSheet({ document, say, choose: actions.choose, remote: pictures.remote });
+  const sheet = makeDeviceSheet({ document, navigator, say, actions, remote: pictures.remote });
+  const wide = makeWide({ document, remote: pictures.remote, before: () => sheet.close() });
+  const switches = makeSwitches({ document, say });
   const tile = makeTile({ stage, self: el('selfFrame'), remote: el('remoteFrame'), handle: el('swap') });
   const showLink = makeLinkView({ document, say, clock, navigator });
   const drawNumbers = makeNumbers({ document, list: el('figures'), say });
   const showTrust = makeTrustView({ document, say, language });
+  const { family, system } = browserOf(navigator);
+  const browser = [family, system];
   const locale = language === 'zh' ? 'zh-CN' : navigator.language;
   const chat = makeChatView({ document, say, locale, came: () => chrome.come() });
   /** @type {Model | null} */
@@ -93,8 +103,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     chat: toggleChat,
     settings: sheet.open,
     numbers: toggleNumbers,
-    full: toggleFullScreen,
-    pip: togglePicture,
+    full: wide.full,
+    pip: wide.pip,
+    flip: () => { if (shown?.media.canFlip) actions.flip(); },
   };
   const keys = makeKeys({ document, deeds: {
     m: deeds.mic, v: deeds.cam, s: deeds.share, c: deeds.chat, p: toggleNumbers, f: deeds.full, l: actions.leave,
@@ -105,13 +116,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     keys.list();
   };
 
-  hideWhatCannotBe();
   listen();
-
-  function hideWhatCannotBe() {
-    find(document, `[data-act='pip']`).hidden = !document.pictureInPictureEnabled || !pictures.remote.requestPictureInPicture;
-    find(document, `[data-act='full']`).hidden = !document.documentElement.requestFullscreen;
-  }
 
   function listen() {
     find(document, '#door').addEventListener('submit', (event) => {
@@ -165,18 +170,6 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (open && shown) drawNumbers(shown.samples, shown.seconds);
   }
 
-  function toggleFullScreen() {
-    if (sheet.isOpen()) sheet.close();
-    if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
-    else document.documentElement.requestFullscreen?.().catch(() => {});
-  }
-
-  function togglePicture() {
-    sheet.close();
-    if (document.pictureInPictureElement) document.exitPictureInPicture().catch(() => {});
-    else pictures.remote.requestPictureInPicture?.().catch(() => {});
-  }
-
   /** @param {Model} model */
   function show(model) {
     const { session, media } = model;
@@ -187,7 +180,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     showError(model);
     showDoor(model);
     showAfter(model);
-    showSwitches(media);
+    switches.show(media);
     showBadges(model);
     if (session.screen === 'waiting') showLink(model.link);
     pictures.showOwn(media);
@@ -212,7 +205,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     for (const meta of document.querySelectorAll('meta[name=theme-color]')) {
       meta.setAttribute('content', screen === 'call' ? '#000' : meta.getAttribute('media')?.includes('dark') ? '#14181a' : '#f3f4f1');
     }
-    if (screen !== 'call' && document.fullscreenElement) document.exitFullscreen().catch(() => {});
+    if (screen !== 'call') wide.end();
   }
 
   /** @param {Model} model */
@@ -225,12 +218,12 @@ export function makeView({ document, navigator, say, language, clock, actions })
   }
 
   /** @param {Model} model */
-  function showError({ error, session, canRetry }) {
+  function showError({ error, session, media, canRetry }) {
     const place = el('error');
     place.hidden = error === null;
     place.dataset.code = error ?? '';
-    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say);
-    setText(el('errorText'), error === null ? '' : say(sentence));
+    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say, browser);
+    setText(el('errorText'), error === null ? '' : say(sentence, { device: media.label }));
     el('btnRetry').hidden = !canRetry;
     // What is still so cannot be put aside.
     el('btnDismiss').hidden = error === 'no-path' || error === 'unreachable';
@@ -246,7 +239,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (keyAsked) key.focus();
     el('btnNew').hidden = invited && error !== 'room-full';
     setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
-    setText(el('joinWord'), say(joinKey(media)));
+    setText(el('joinWord'), say(switches.joinKey(media)));
     if (error === 'bad-room') room.setAttribute('aria-invalid', 'true');
     else room.removeAttribute('aria-invalid');
   }
@@ -257,20 +250,6 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const time = ended.seconds === null ? '' : `${language === 'zh' ? '，' : ', '}${clockTime(ended.seconds)}`;
     setText(el('afterTitle'), say('after.title') + time);
     setText(el('afterWhy'), say(`after.${ended.how}`));
-  }
-
-  /** @param {import('./media.js').MediaState} media */
-  function showSwitches(media) {
-    for (const [act, key, on] of /** @type {const} */ ([['mic', 'M', media.mic], ['cam', 'V', media.cam]])) {
-      for (const button of document.querySelectorAll(`[data-act='${act}']`)) {
-        label(button, say(`bar.${act}${on ? 'Off' : 'On'}`), key);
-        flag(button, 'data-off', !on);
-      }
-    }
-    const share = find(document, `[data-act='share']`);
-    share.hidden = !media.canShare;
-    label(share, say(media.screen ? 'bar.shareStop' : 'bar.share'), 'S');
-    flag(share, 'data-on', media.screen);
   }
 
   /** @param {Model} model */
@@ -294,20 +273,11 @@ export function makeView({ document, navigator, say, language, clock, actions })
   return {
     show,
     level(loud) {
-      find(document, '#level i').style.transform = `scaleX(${loud.toFixed(2)})`;
+      for (const bar of document.querySelectorAll('.level i')) /** @type {HTMLElement} */ (bar).style.transform = `scaleX(${loud.toFixed(2)})`;
     },
     setRoom(name) {
       room.value = name;
     },
     remote: pictures.remote,
   };
-}
-
-/**
- * What the big button promises: never more than there is.
- * @param {import('./media.js').MediaState} media
- */
-function joinKey({ asking, trouble, hasMic, cam }) {
-  if (asking || trouble === null || cam) return 'door.join';
-  return hasMic || trouble === 'camera-denied' ? 'door.joinSoundOnly' : 'door.joinBare';
 }

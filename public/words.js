@@ -29,11 +29,12 @@ export function makeSay(words) {
 /**
  * @param {string} code an error's code, from the server or from our own devices
  * @param {Say} say
+ * @param {string[]} [browser] names of this one, for which there may be a sentence of its own
  * @returns {string} the key of its sentence
  */
-export function errorKey(code, say) {
-  const key = `error.${code}`;
-  return say(key) === key ? 'error.unknown' : key;
+export function errorKey(code, say, browser = []) {
+  const keys = [...browser.map((name) => `error.${code}.${name}`), `error.${code}`];
+  return keys.find((key) => say(key) !== key) ?? 'error.unknown';
 }
 
 /**

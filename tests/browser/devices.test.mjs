@@ -1,5 +1,6 @@
-// Nobody is kept out for want of a camera: refused or missing devices get a sentence, and the call works
-// one way.
+// Devices as people have them: refused or missing ones keep nobody out, others are chosen and remembered, pulled
+// out and had again; a screen is shared with its sound. What a headless browser has no switch for is done to the
+// real objects it gave the page.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -28,5 +29,244 @@ for (const [kind, devices] of [['chromium', 'refused'], ['firefox', 'refused'], 
     await guest.join();
     await guest.hearsAndSees();
     await host.sees('connected');
+  });
+}
+
+/** Keeps what the page is given, and lets a scene say which devices there are. */
+const KEEP = `() => {
+  const given = globalThis.__given = [];
+  const { mediaDevices } = navigator;
+  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    given.push(...stream.getTracks());
+    return stream;
+  };
+  const list = mediaDevices.enumerateDevices.bind(mediaDevices);
+  mediaDevices.enumerateDevices = async () => (await list()).filter(({ kind }) => kind !== globalThis.__without);
+}`;
+const MANY = ['--use-fake-device-for-media-stream=device-count=3'];
+/** The newest of the person's own tracks of this kind, as words of a script. */
+const own = (kind) => `__given.findLast((each) => each.kind === '${kind}')`;
+const sends = (seat, kind) => seat.look(`async () => {
+  const sender = webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === '${kind}');
+  if (!sender) return null;
+  const { deviceId } = sender.track.getSettings();
+  const stats = [...(await sender.getStats()).values()].find(({ type }) => type === 'outbound-rtp');
+  return { id: sender.track.id, deviceId, enabled: sender.track.enabled, frames: stats?.framesEncoded ?? 0, packets: stats?.packetsSent ?? 0 };
+}`);
+const offers = (seat) => seat.look(`() => webrtcBox.call.connection().localDescription.sdp.match(/o=\\S+ \\S+ (\\d+)/)[1]`);
+const pick = (seat, id, which) => seat.look(`() => {
+  const list = document.getElementById('${id}');
+  list.selectedIndex = ${which};
+  list.dispatchEvent(new Event('change'));
+  return list.value;
+}`);
+
+async function keptPair(kinds, flags = MANY) {
+  const url = stage.room();
+  const two = [];
+  for (const kind of kinds) {
+    const seat = await stage.person(kind, { flags });
+    await seat.before(KEEP);
+    await seat.open(url);
+    await seat.join();
+    await seat.sees(['waiting', 'connecting', 'connected']);
+    two.push(seat);
+  }
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  return two;
+}
+
+stage.scene('another camera and microphone are chosen in the call, without a new offer, and remembered at the next visit', async () => {
+  const [one, other] = await keptPair(['chromium', 'firefox']);
+  const [before, session] = [await sends(one, 'video'), await offers(one)];
+  await one.click('.inCall[data-act=settings]');
+  // Chromium's second made-up camera measures depth, and shows no picture.
+  const camera = await pick(one, 'pickCam', 2);
+  const after = await until('the other camera on the wire', async () => {
+    const now = await sends(one, 'video');
+    return now?.deviceId === camera && now.frames > before.frames ? now : Promise.reject(new Error(`${JSON.stringify(now)}, not ${camera}`));
+  });
+  assert.notEqual(after.id, before.id);
+  const microphone = await pick(one, 'pickMic', 2);
+  await until('the other microphone on the wire', async () => (await sends(one, 'audio'))?.deviceId === microphone);
+  await until('the level in the sheet', () => one.look(`() => Number(/scaleX\\(([\\d.]+)/.exec(document.querySelector('#settings .level i').style.transform)?.[1]) > 0.2`));
+  assert.equal(await offers(one), session, 'no new offer');
+  await one.press('Escape');
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  await one.leave();
+  await one.open(stage.room());
+  await one.sees('preview');
+  await one.click('.outside[data-act=settings]');
+  assert.deepEqual(await one.look(`() => ['pickCam', 'pickMic'].map((id) => document.getElementById(id).value)`), [camera, microphone]);
+});
+
+stage.scene('a speaker is chosen and heard from at the next visit as well', async (context) => {
+  const [one] = await keptPair(['chromium', 'chromium']);
+  await one.click('.inCall[data-act=settings]');
+  const speakers = await one.look(`() => document.getElementById('pickSpeaker').options.length`);
+  if (speakers < 2) return context.skip('this browser has one speaker');
+  const speaker = await pick(one, 'pickSpeaker', speakers - 1);
+  await until('the speaker', () => one.look(`() => document.getElementById('remote').sinkId === '${speaker}'`));
+  await one.reload();
+  await until('the speaker again', () => one.look(`() => document.getElementById('remote').sinkId === '${speaker}'`));
+});
+
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`${kind}: a camera that is pulled out is told to both, and comes back by itself when it is plugged in`, async () => {
+    const [one, other] = await keptPair([kind, 'chromium']);
+    await one.look(`() => {
+      globalThis.__without = 'videoinput';
+      ${own('video')}.stop();
+      ${own('video')}.dispatchEvent(new Event('ended'));
+    }`);
+    assert.match(await one.errs('cam-lost'), /camera/i);
+    await until('the other to be told', () => other.look(`() => document.getElementById('remoteFrame').classList.contains('empty')`));
+    await one.look(`() => {
+      delete globalThis.__without;
+      navigator.mediaDevices.dispatchEvent(new Event('devicechange'));
+    }`);
+    await until('the trouble to be over', () => one.look(`() => document.getElementById('error').hidden`));
+    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
+    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  });
+
+  stage.scene(`${kind}: a phone call takes the microphone, the other is told, and it is heard again after`, async () => {
+    const [one, other] = await keptPair([kind, 'chromium']);
+    const mute = (on) => one.look(`() => {
+      const track = ${own('audio')};
+      Object.defineProperty(track, 'muted', { value: ${on}, configurable: true });
+      track.dispatchEvent(new Event('${on ? 'mute' : 'unmute'}'));
+    }`);
+    const told = (hidden) => until('the badge', () => other.look(`() => document.getElementById('theirMic').hidden === ${hidden}`));
+    const before = await sends(one, 'audio');
+    await mute(true);
+    await told(false);
+    assert.match(await one.errs('device-taken'), /phone call/);
+    await mute(false);
+    await told(true);
+    await until('a new microphone', async () => (await sends(one, 'audio')).id !== before.id);
+    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  });
+}
+
+stage.scene('without any device at all the other is seen and heard', async () => {
+  const url = stage.room();
+  const host = await stage.person('chromium');
+  await host.open(url);
+  await host.join();
+  const guest = await stage.person('firefox');
+  await guest.before(`() => {
+    navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); };
+    navigator.mediaDevices.enumerateDevices = async () => [];
+  }`);
+  await guest.open(url);
+  await guest.errs('device-not-found');
+  assert.match(await guest.look(`() => document.getElementById('joinWord').textContent`), /without/);
+  await guest.join();
+  await guest.hearsAndSees();
+  await until('the host to be told', () => host.look(`() => document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('theirMic').hidden`));
+});
+
+stage.scene('front and back camera change places by one button', async () => {
+  const seat = await stage.person('chromium', { flags: MANY, size: { width: 390, height: 844 } });
+  await seat.before(`() => {
+    // A phone's cameras say which way they look; the made-up ones do not.
+    const { mediaDevices } = navigator;
+    const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (wanted) => {
+      const stream = await ask(wanted);
+      for (const track of stream.getVideoTracks()) {
+        const settings = track.getSettings.bind(track);
+        track.getSettings = () => ({ ...settings(), facingMode: wanted.video.facingMode ?? 'user' });
+      }
+      return stream;
+    };
+  }`);
+  await seat.open(stage.room());
+  await seat.sees('preview');
+  await until('the button', () => seat.look(`() => !document.querySelector('[data-act=flip]').hidden`));
+  const mirrored = () => seat.look(`() => document.getElementById('selfFrame').classList.contains('mirrored')`);
+  assert.equal(await mirrored(), true);
+  await seat.click('[data-act=flip]');
+  await until('the camera at the back', async () => !(await mirrored()));
+  await seat.screenshot(path.join(stage.dir, 'flipped.png'));
+  await seat.click('[data-act=flip]');
+  await until('the camera in front', mirrored);
+});
+
+stage.scene('a screen is shared with its sound, over the same two tracks, and the camera comes back after it', async () => {
+  const [one, other] = await keptPair(['chromium', 'firefox'], [...MANY, '--auto-accept-this-tab-capture']);
+  await one.look(`() => {
+    // What is picked in the browser's own window: here a picture and a tone of our own making.
+    navigator.mediaDevices.getDisplayMedia = async () => {
+      const canvas = Object.assign(document.createElement('canvas'), { width: 1600, height: 900 });
+      const ink = canvas.getContext('2d');
+      setInterval(() => { ink.fillStyle = ink.fillStyle === '#ffffff' ? '#000000' : '#ffffff'; ink.fillRect(0, 0, 1600, 900); }, 100);
+      const sound = new AudioContext();
+      const tone = sound.createOscillator();
+      const out = sound.createMediaStreamDestination();
+      tone.connect(out);
+      tone.start();
+      globalThis.__shared = new MediaStream([...canvas.captureStream(10).getTracks(), ...out.stream.getTracks()]);
+      return globalThis.__shared;
+    };
+  }`);
+  const [session, voice] = [await offers(one), await sends(one, 'audio')];
+  await one.click('[data-act=share]');
+  await until('the screen at the other side', () => other.look(`() => document.getElementById('remoteFrame').classList.contains('whole') && document.getElementById('remote').videoWidth / document.getElementById('remote').videoHeight > 1.7`));
+  await until('its sound on the wire', async () => (await sends(one, 'audio')).id !== voice.id);
+  // Muted, only the tone is left: it is what the other hears.
+  await one.click('[data-act=mic]');
+  await until('the tone at the other side', () => other.look(`async () => {
+    const before = await level();
+    return before > 0.01;
+    async function level() {
+      for (const one of (await webrtcBox.call.connection().getStats()).values()) if (one.type === 'inbound-rtp' && one.kind === 'audio') return one.audioLevel ?? one.totalAudioEnergy;
+    }
+  }`));
+  await one.look(`() => { const [track] = __shared.getVideoTracks(); track.stop(); track.dispatchEvent(new Event('ended')); }`);
+  await until('the voice alone', async () => (await sends(one, 'audio')).id === voice.id);
+  await until('the camera at the other side', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('whole') || document.getElementById('remote').videoWidth / document.getElementById('remote').videoHeight < 1.7`));
+  assert.equal(await offers(one), session, 'no new offer');
+  await other.hearsAndSees();
+});
+
+stage.scene('full screen, the floating picture and a screen that stays lit are there where the browser has them', async () => {
+  const [one] = await keptPair(['chromium', 'chromium']);
+  await one.click('.inCall[data-act=settings]');
+  await one.click('[data-act=full]');
+  await until('the whole screen', () => one.look(`() => document.fullscreenElement === document.documentElement`));
+  await one.click('.inCall[data-act=settings]');
+  await one.click('[data-act=pip]');
+  await until('the floating picture', () => one.look(`() => document.pictureInPictureElement?.id === 'remote'`));
+  await one.leave();
+  await until('all to be as before', () => one.look(`() => !document.fullscreenElement && !document.pictureInPictureElement`));
+});
+
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`${kind}: where sound is refused until a touch, one tap brings it`, async () => {
+    const url = stage.room();
+    const host = await stage.person('chromium');
+    await host.open(url);
+    await host.join();
+    const guest = await stage.person(kind);
+    await guest.before(`() => {
+      // As phones have it: sound only after a touch of this very page.
+      const { play } = HTMLMediaElement.prototype;
+      HTMLMediaElement.prototype.play = function () {
+        return this.muted || globalThis.__touched ? play.call(this) : Promise.reject(new DOMException('sound', 'NotAllowedError'));
+      };
+      addEventListener('click', ({ target }) => { if (target.closest('#btnHear')) globalThis.__touched = true; }, true);
+    }`);
+    await guest.open(url);
+    await guest.sees('preview');
+    await guest.look(`() => { document.getElementById('door').requestSubmit(); }`);
+    await until('the button', () => guest.look(`() => !document.getElementById('btnHear').hidden`));
+    await until('the picture without sound', () => guest.look(`() => { const { muted, paused, videoWidth } = document.getElementById('remote'); return muted && !paused && videoWidth > 0; }`));
+    await guest.click('#btnHear');
+    await until('the sound', () => guest.look(`() => { const { muted, paused } = document.getElementById('remote'); return !muted && !paused && document.getElementById('btnHear').hidden; }`));
+    await guest.hearsAndSees();
   });
 }

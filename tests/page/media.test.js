@@ -23,9 +23,10 @@ test('every refusal has its code', () => {
 class Track {
   enabled = true;
   stopped = false;
-  constructor(kind) { this.kind = kind; }
+  muted = false;
+  constructor(kind, { id = `${kind}-1`, label = '', facingMode } = {}) { Object.assign(this, { kind, id, label, facingMode }); }
   stop() { this.stopped = true; }
-  getSettings() { return { deviceId: `${this.kind}-1` }; }
+  getSettings() { return { deviceId: this.id, ...(this.facingMode && { facingMode: this.facingMode }) }; }
 }
 
 class Stream {
@@ -33,21 +34,44 @@ class Stream {
   addTrack(track) { this.tracks.push(track); }
   getTracks() { return this.tracks; }
   getVideoTracks() { return this.tracks.filter((track) => track.kind === 'video'); }
+  getAudioTracks() { return this.tracks.filter((track) => track.kind === 'audio'); }
 }
 
-function stageOf(answer) {
+/** Mixes by name: what comes out says what went in. */
+class Context {
+  static open = 0;
+  constructor() { Context.open += 1; }
+  createMediaStreamDestination() {
+    const track = new Track('audio', { label: '' });
+    return { stream: new Stream([track]), track };
+  }
+  createMediaStreamSource(stream) { return { connect: ({ track }) => { track.label += `[${stream.getTracks()[0].label}]`; } }; }
+  async close() { Context.open -= 1; }
+}
+globalThis.MediaStream ??= Stream;
+
+const input = (kind, deviceId, label = deviceId) => ({ kind: `${kind}input`, deviceId, label });
+
+function stageOf(answer, { memory, permissions, allowed, list = [], screen = () => new Stream([new Track('video')]) } = {}) {
   const clock = makeClock();
   const asked = [];
+  const heard = {};
   const devices = {
     async getUserMedia(wanted) {
       asked.push(wanted);
       return answer(wanted);
     },
-    async getDisplayMedia() { return new Stream([new Track('video')]); },
-    async enumerateDevices() { return []; },
+    getDisplayMedia: async (wanted) => screen(wanted),
+    enumerateDevices: async () => stage.list,
+    addEventListener: (event, fn) => { heard[event] = fn; },
   };
-  const media = makeMedia({ devices, clock, newStream: () => new Stream(), changed() {} });
-  return { media, clock, asked };
+  const media = makeMedia({ devices, memory, permissions, allowed, clock, newStream: () => new Stream(), newContext: () => new Context(), changed() {} });
+  const stage = { media, clock, asked, list, plug: async (...now) => {
+    stage.list = now;
+    heard.devicechange();
+    await settle();
+  } };
+  return stage;
 }
 
 const everything = ({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video')] : [])]);
@@ -79,7 +103,7 @@ test('a refusal is not asked a second time', async () => {
 });
 
 test('an insecure page says so instead of failing', async () => {
-  const media = makeMedia({ devices: undefined, clock: makeClock(), newStream: () => new Stream(), changed() {} });
+  const media = makeMedia({ devices: undefined, secure: false, clock: makeClock(), newStream: () => new Stream(), changed() {} });
   await media.start();
   assert.equal(media.state.trouble, 'insecure-origin');
 });
@@ -148,4 +172,265 @@ test('a microphone that starts switched off is held but silent', async () => {
   await media.start({ mic: false, cam: false });
   assert.equal(media.outgoing().audio.enabled, false);
   assert.equal(media.outgoing().video, null);
+});
+
+/** What a store of the browser does, with nothing else in it. */
+function memoryOf(kept = {}) {
+  const all = new Map([['webrtc-box.devices', JSON.stringify(kept)]]);
+  return { getItem: (key) => all.get(key) ?? null, setItem: (key, value) => void all.set(key, value), now: () => JSON.parse(all.get('webrtc-box.devices')) };
+}
+
+test('a browser without devices on a secure page is another trouble', async () => {
+  const media = makeMedia({ devices: undefined, clock: makeClock(), newStream: () => new Stream(), changed() {} });
+  await media.start();
+  assert.equal(media.state.trouble, 'unsupported');
+});
+
+test('a refusal by the policy of the site is told as such', async () => {
+  const { media } = stageOf(() => { throw trouble('NotAllowedError'); }, { allowed: (feature) => feature !== 'camera' });
+  await media.start();
+  assert.equal(media.state.trouble, 'blocked-by-site');
+});
+
+test('a refusal of what the browser has granted is the system behind it', async () => {
+  const { media } = stageOf(() => { throw trouble('NotAllowedError'); }, { permissions: { query: async () => ({ state: 'granted' }) } });
+  await media.start();
+  assert.equal(media.state.trouble, 'camera-denied-system');
+});
+
+test('with the camera alone refused, the microphone that is allowed comes without another question', async () => {
+  const states = { camera: 'denied', microphone: 'granted' };
+  const { media, asked } = stageOf((wanted) => {
+    if (wanted.video) throw trouble('NotAllowedError');
+    return everything(wanted);
+  }, { permissions: { query: async ({ name }) => ({ state: states[name] }) } });
+  await media.start();
+  assert.equal(asked.length, 2);
+  assert.ok(media.outgoing().audio);
+  assert.equal(media.state.trouble, 'camera-denied');
+});
+
+test('what is allowed in the settings of the browser is had at once', async () => {
+  let allowed = false;
+  const heard = {};
+  const status = { state: 'denied', addEventListener: (event, fn) => { heard[event] = fn; } };
+  const { media } = stageOf((wanted) => {
+    if (!allowed) throw trouble('NotAllowedError');
+    return everything(wanted);
+  }, { permissions: { query: async () => status } });
+  await media.start();
+  assert.equal(media.state.trouble, 'camera-denied');
+  [allowed, status.state] = [true, 'granted'];
+  heard.change();
+  await settle();
+  assert.ok(media.outgoing().audio && media.outgoing().video);
+  assert.equal(media.state.trouble, null);
+});
+
+test('a microphone that is unplugged is replaced by another, muted as it was, and told', async () => {
+  let number = 0;
+  const stage = stageOf(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: `mic ${number += 1}` })] : []), ...(video ? [new Track('video')] : [])]),
+    { list: [input('audio', 'a'), input('audio', 'b'), input('video', 'c')] });
+  const { media } = stage;
+  await media.start();
+  await media.setMic(false);
+  media.voice().onended();
+  assert.equal(media.state.trouble, 'mic-lost');
+  await settle();
+  assert.equal(media.voice().label, 'mic 2');
+  assert.deepEqual([media.voice().enabled, media.state.mic], [false, false]);
+  assert.deepEqual([media.state.trouble, media.state.label], ['device-switched', 'mic 2']);
+  await stage.clock.advance(8000);
+  assert.equal(media.state.trouble, null, 'a notice goes by itself');
+});
+
+test('the only camera, unplugged, is waited for and had again when it is plugged in', async () => {
+  let there = true;
+  const stage = stageOf((wanted) => {
+    if (wanted.video && !there) throw trouble('NotFoundError');
+    return everything(wanted);
+  }, { list: [input('audio', 'a'), input('video', 'c')] });
+  const { media, asked } = stage;
+  await media.start();
+  there = false;
+  stage.list = [input('audio', 'a')];
+  media.outgoing().video.onended();
+  await settle();
+  assert.deepEqual([media.state.trouble, media.state.cam, media.outgoing().video], ['cam-lost', false, null]);
+  assert.equal(asked.length, 1, 'where there is none, nobody is asked');
+  there = true;
+  await stage.plug(input('audio', 'a'), input('video', 'c'));
+  assert.ok(media.outgoing().video);
+  assert.deepEqual([media.state.trouble, media.state.cam], [null, true]);
+});
+
+test('a camera that another program took is asked for again, less and less often', async () => {
+  let busy = false;
+  const stage = stageOf((wanted) => {
+    if (wanted.video && busy) throw trouble('NotReadableError');
+    return everything(wanted);
+  }, { list: [input('video', 'c')] });
+  const { media, asked, clock } = stage;
+  await media.start();
+  busy = true;
+  media.outgoing().video.onended();
+  await settle();
+  await clock.advance(60_000);
+  assert.ok(asked.length > 4 && asked.length < 10, `${asked.length} times`);
+  assert.equal(media.state.trouble, 'cam-lost');
+  busy = false;
+  media.wake();
+  await settle();
+  assert.ok(media.outgoing().video);
+  const before = asked.length;
+  await clock.advance(60_000);
+  assert.equal(asked.length, before);
+});
+
+test('who switches off what was lost is left alone', async () => {
+  const stage = stageOf(everything, { list: [] });
+  const { media, asked } = stage;
+  await media.start();
+  media.outgoing().video.onended();
+  await settle();
+  await media.setCam(false);
+  await stage.plug(input('video', 'c'));
+  assert.equal(asked.length, 1);
+});
+
+test('a phone call takes the microphone and gives it back, or it is fetched when the page is looked at again', async () => {
+  const stage = stageOf(everything, { list: [input('audio', 'a'), input('video', 'c')] });
+  const { media, clock } = stage;
+  await media.start();
+  const voice = media.voice();
+  voice.muted = true;
+  voice.onmute();
+  assert.ok(media.state.held.mic);
+  assert.equal(media.state.trouble, null, 'a moment is nothing to tell');
+  await clock.advance(1500);
+  assert.equal(media.state.trouble, 'device-taken');
+  voice.muted = false;
+  voice.onunmute();
+  assert.deepEqual([media.state.held.mic, media.state.trouble], [false, null]);
+  await settle();
+  assert.ok(voice.stopped && media.voice() !== voice, 'iOS leaves the one before silent');
+  const other = media.voice();
+  other.muted = true;
+  other.onmute();
+  media.wake();
+  await clock.advance(1500);
+  await settle();
+  assert.ok(other.stopped && media.voice() !== other);
+  assert.deepEqual([media.state.held.mic, media.state.mic, media.state.trouble], [false, true, null]);
+});
+
+test('another microphone while muted stays muted, another camera while off stays off', async () => {
+  const { media, asked } = stageOf(everything);
+  await media.start();
+  await media.setMic(false);
+  await media.setCam(false);
+  await media.choose('audioinput', 'other');
+  await media.choose('videoinput', 'other');
+  assert.deepEqual([media.state.mic, media.voice().enabled, media.state.cam, media.outgoing().video], [false, false, false, null]);
+  assert.equal(asked.length, 2);
+  await media.setCam(true);
+  assert.deepEqual(asked.at(-1).video.deviceId, { exact: 'other' });
+});
+
+test('a camera that will not start gives way to the one before, and the trouble is told', async () => {
+  const { media } = stageOf((wanted) => {
+    if (wanted.video?.deviceId?.exact === 'broken') throw trouble('NotReadableError');
+    return everything(wanted);
+  });
+  await media.start();
+  await media.choose('videoinput', 'broken');
+  assert.ok(media.outgoing().video);
+  assert.deepEqual([media.state.trouble, media.state.cam], ['device-busy', true]);
+});
+
+test('front and back camera change places, and the one at the back is no mirror', async () => {
+  const list = [input('video', 'front'), input('video', 'back')];
+  const memory = memoryOf();
+  const { media } = stageOf(({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { facingMode: video.facingMode })] : [])]), { list, memory });
+  await media.start();
+  assert.deepEqual([media.state.canFlip, media.state.mirrored], [true, true]);
+  const front = media.outgoing().video;
+  await media.flip();
+  assert.ok(front.stopped);
+  assert.equal(media.outgoing().video.facingMode, 'environment');
+  assert.equal(media.state.mirrored, false);
+  assert.equal(memory.now().facing, 'environment');
+  await media.flip();
+  assert.equal(media.state.mirrored, true);
+});
+
+test('what was chosen is asked for at the next visit, also under another id', async () => {
+  const memory = memoryOf();
+  const list = [input('audio', 'a', 'Desk'), input('audio', 'b', 'Headset')];
+  const byId = (wanted) => new Stream([...(wanted.audio ? [new Track('audio', { id: wanted.audio.deviceId?.exact ?? 'a' })] : []), ...(wanted.video ? [new Track('video')] : [])]);
+  const first = stageOf(byId, { memory, list });
+  await first.media.start();
+  await first.media.choose('audioinput', 'b');
+  await first.media.choose('audiooutput', 'loud');
+  const second = stageOf(byId, { memory, list });
+  await second.media.start();
+  assert.equal(second.asked[0].audio.deviceId.exact, 'b');
+  assert.deepEqual([second.media.state.chosen.audioinput, second.media.state.chosen.audiooutput], ['b', 'loud']);
+  const third = stageOf((wanted) => byId(wanted.audio?.deviceId?.exact === 'b' ? { ...wanted, audio: {} } : wanted),
+    { memory, list: [input('audio', 'a', 'Desk'), input('audio', 'x', 'Headset')] });
+  await third.media.start();
+  assert.equal(third.media.voice().id, 'x');
+});
+
+test('a chosen camera that is not there today costs neither the call nor the chosen microphone', async () => {
+  const list = [input('audio', 'a'), input('audio', 'b'), input('video', 'front')];
+  const memory = memoryOf({ audioinput: 'b', videoinput: 'gone' });
+  const { media, asked } = stageOf(({ audio, video }) => {
+    if (video?.deviceId?.exact === 'gone') throw trouble('OverconstrainedError');
+    return new Stream([...(audio ? [new Track('audio', { id: audio.deviceId?.exact ?? 'a' })] : []), ...(video ? [new Track('video', { id: 'front' })] : [])]);
+  }, { memory, list });
+  await media.start();
+  assert.deepEqual([media.voice().id, media.outgoing().video.id, media.state.trouble], ['b', 'front', null]);
+  assert.equal(asked.length, 3);
+});
+
+test('a store full of junk, or none at all, changes nothing', async () => {
+  for (const memory of [{ getItem: () => '[1,', setItem() { throw new Error('full'); } }, { getItem: () => '{"facing":7,"labels":3,"audioinput":{}}', setItem() {} }, undefined]) {
+    const { media } = stageOf(everything, { memory });
+    await media.start();
+    await media.choose('audioinput', 'b');
+    assert.ok(media.outgoing().audio && media.outgoing().video);
+  }
+});
+
+test('the sound of a screen goes out with the voice, and the voice alone when it ends', async () => {
+  const { media } = stageOf(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: 'voice' })] : []), ...(video ? [new Track('video')] : [])]),
+    { screen: () => new Stream([new Track('video'), new Track('audio', { label: 'film' })]) });
+  await media.start();
+  const voice = media.outgoing().audio;
+  await media.setScreen(true);
+  assert.equal(media.outgoing().audio.label, '[voice][film]');
+  assert.equal(media.outgoing().audio, media.outgoing().audio, 'mixed once');
+  await media.setMic(false);
+  assert.equal(voice.enabled, false, 'the switch is the voice, not the film');
+  media.outgoing().video.onended();
+  await settle();
+  assert.equal(media.outgoing().audio, voice);
+  assert.equal(Context.open, 0);
+});
+
+test('a browser that cannot share sound shares the picture; who put it off is not asked again', async () => {
+  const asked = [];
+  const { media } = stageOf(everything, { screen: (wanted) => {
+    asked.push(wanted);
+    if (wanted.audio) throw new TypeError('audio');
+    return new Stream([new Track('video')]);
+  } });
+  await media.start();
+  await media.setScreen(true);
+  assert.deepEqual([asked.length, media.state.screen], [2, true]);
+  const other = stageOf(everything, { screen: () => { asked.push(1); throw trouble('NotAllowedError'); } });
+  await other.media.start();
+  await other.media.setScreen(true);
+  assert.deepEqual([asked.length, other.media.state.screen], [3, false]);
 });

@@ -64,7 +64,7 @@ test('only the view knows elements, and each edge has one file', () => {
     if (!isView) assert.doesNotMatch(code, /querySelector|createElement|classList/, name);
     if (name !== 'signaling.js') assert.doesNotMatch(code, /new WebSocket/, name);
     if (name !== 'call.js' && name !== 'test.js') assert.doesNotMatch(code, /new RTCPeerConnection/, name);
-    if (name !== 'media.js') assert.doesNotMatch(code, /getUserMedia\(/, name);
+    if (name !== 'capture.js') assert.doesNotMatch(code, /getUserMedia\(/, name);
     assert.doesNotMatch(code, /innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function/, name);
   }
 });

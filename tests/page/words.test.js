@@ -26,7 +26,7 @@ const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).joi
 
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
-  'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'blocked-by-site', 'timeout', 'unreachable', 'no-path'];
+  'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched', 'unreachable', 'no-path'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 /** What may stand in the gap of each key that the code puts together. */
 const GAPS = {
@@ -34,6 +34,8 @@ const GAPS = {
   'bar.**': ['micOn', 'micOff', 'camOn', 'camOff'],
   'chat.*': ['waiting', 'lost', 'too-long', 'too-many'],
   'error.*': [...CODES, 'unknown'],
+  'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
+    ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
   'path.*': PATHS,
   'path.why.*': PATHS,
@@ -47,9 +49,9 @@ function keysInUse() {
   const rooms = new Set(Object.keys(english).map((key) => key.split('.')[0]));
   const named = [...pages.matchAll(/['"]((\w+)(?:\.[\w-]+)*)['"]/g)].filter(([, key, room]) => key in english || (rooms.has(room) && key.includes('.')));
   const together = [...pages.matchAll(/`([a-z]+\.(?:[^`$]|\$\{[^{}`]*\})*)`/g)].map(([, text]) => text.replace(/\$\{[^}]*\}/g, '*'))
-    .filter((text) => /^[\w.-]*\*+$/.test(text) && rooms.has(text.split('.')[0]));
+    .filter((text) => /^[\w.*-]*\*$/.test(text) && rooms.has(text.split('.')[0]));
   assert.deepEqual([...new Set(together)].sort(), Object.keys(GAPS).sort());
-  return new Set([...named.map(([, key]) => key), ...together.flatMap((text) => GAPS[text].map((each) => text.replace(/\*+$/, each)))]);
+  return new Set([...named.map(([, key]) => key), ...together.flatMap((text) => GAPS[text].map((each) => text.replace(/\*.*$/, each)))]);
 }
 
 test('every word the page asks for is there, and none is there in vain', () => {
@@ -68,6 +70,9 @@ test('every error of the wire and of the devices has a sentence of its own', () 
     assert.equal(new Set(sentences).size, CODES.length);
   }
   assert.equal(errorKey('never heard of', makeSay(english)), 'error.unknown');
+  assert.equal(errorKey('camera-denied', makeSay(english), ['firefox', 'mac']), 'error.camera-denied.firefox');
+  assert.equal(errorKey('camera-denied-system', makeSay(english), ['firefox', 'mac']), 'error.camera-denied-system.mac');
+  assert.equal(errorKey('device-busy', makeSay(english), ['firefox', 'mac']), 'error.device-busy');
 });
 
 test('the first language we speak is chosen', () => {

@@ -1,0 +1,47 @@
+// Browser: which one this is, as far as a sentence about its buttons must know.
+//
+// Nothing else is decided by it: what a browser can do is asked of the browser.
+
+/**
+ * @typedef {'chrome' | 'chrome-android' | 'firefox' | 'firefox-android' | 'safari' | 'ios' | 'safari-ios' | 'in-app'} Family
+ * @typedef {'windows' | 'mac' | 'android' | 'ios' | 'other'} System
+ */
+
+const WITHIN_APPS = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV|Instagram|\bLine\/|TikTok|musical_ly|Snapchat|; wv\)|\bGSA\//i;
+
+/**
+ * @param {{userAgent: string, maxTouchPoints?: number}} navigator
+ * @returns {{family: Family, system: System}}
+ */
+export function browserOf({ userAgent: agent, maxTouchPoints = 0 }) {
+  const system = systemOf(agent, maxTouchPoints);
+  return { family: familyOf(agent, system), system };
+}
+
+/**
+ * @param {string} agent
+ * @param {number} touches
+ * @returns {System}
+ */
+function systemOf(agent, touches) {
+  // An iPad says that it is a Macintosh; no Macintosh has a touch screen.
+  if (/iPhone|iPad|iPod/.test(agent) || (/Macintosh/.test(agent) && touches > 1)) return 'ios';
+  if (/Android/.test(agent)) return 'android';
+  if (/Macintosh/.test(agent)) return 'mac';
+  return /Windows/.test(agent) ? 'windows' : 'other';
+}
+
+/**
+ * @param {string} agent
+ * @param {System} system
+ * @returns {Family}
+ */
+function familyOf(agent, system) {
+  if (WITHIN_APPS.test(agent)) return 'in-app';
+  // All of them are Safari beneath, but only Safari has its own button for it.
+  if (system === 'ios') return /CriOS|FxiOS|EdgiOS|OPT\/|DuckDuckGo/.test(agent) ? 'ios' : 'safari-ios';
+  const firefox = /Firefox\//.test(agent);
+  if (system === 'android') return firefox ? 'firefox-android' : 'chrome-android';
+  if (firefox) return 'firefox';
+  return /Safari\//.test(agent) && !/Chrom(e|ium)\//.test(agent) ? 'safari' : 'chrome';
+}

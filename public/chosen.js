@@ -1,0 +1,67 @@
+// Chosen: which camera, microphone and speaker the person took last, remembered on this device.
+//
+// A browser may give the same device another id at the next visit; its label then finds it again.
+
+const KEPT = 'webrtc-box.devices';
+const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
+
+/**
+ * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
+ * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Chosen
+ *   ids; empty where the person chose nothing
+ * @typedef {Pick<Storage, 'getItem' | 'setItem'>} Memory
+ */
+
+/**
+ * @param {Memory | undefined} memory
+ * @returns {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void}}
+ */
+export function makeChosen(memory) {
+  const kept = read(memory);
+  /** @type {Chosen} */
+  const chosen = {
+    audioinput: text(kept.audioinput), videoinput: text(kept.videoinput), audiooutput: text(kept.audiooutput),
+    facing: kept.facing === 'environment' ? 'environment' : 'user',
+  };
+  const labels = { audioinput: text(kept.labels?.audioinput), videoinput: text(kept.labels?.videoinput), audiooutput: text(kept.labels?.audiooutput) };
+
+  return {
+    chosen,
+
+    /** Remembers what is chosen now, with the labels of these devices. */
+    keep(devices) {
+      for (const kind of KINDS) labels[kind] = devices.find((each) => each.kind === kind && each.deviceId === chosen[kind])?.label ?? labels[kind];
+      try {
+        memory?.setItem(KEPT, JSON.stringify({ ...chosen, labels }));
+      } catch {
+        // A full or forbidden store: it is chosen for this visit.
+      }
+    },
+
+    /** Finds remembered devices by their labels where their ids are gone. */
+    match(devices) {
+      for (const kind of KINDS) {
+        const there = devices.filter((each) => each.kind === kind);
+        if (!chosen[kind] || !labels[kind] || there.some((each) => each.deviceId === chosen[kind])) continue;
+        const same = there.find((each) => each.label === labels[kind]);
+        if (same) chosen[kind] = same.deviceId;
+      }
+    },
+  };
+}
+
+/**
+ * @param {Memory | undefined} memory
+ * @returns {Record<string, any>}
+ */
+function read(memory) {
+  try {
+    const kept = JSON.parse(memory?.getItem(KEPT) ?? '{}');
+    return kept && typeof kept === 'object' ? kept : {};
+  } catch {
+    return {};
+  }
+}
+
+/** @param {unknown} value */
+const text = (value) => (typeof value === 'string' ? value : '');

@@ -1,0 +1,37 @@
+// The switches: buttons for microphone, camera, screen and the other camera, and what the big button promises.
+
+import { find, flag, label } from './view-parts.js';
+
+/**
+ * @typedef {import('./media.js').MediaState} MediaState
+ */
+
+/**
+ * @param {{document: Document, say: import('./words.js').Say}} parts
+ * @returns {{show: (media: MediaState) => void, joinKey: (media: MediaState) => string}}
+ */
+export function makeSwitches({ document, say }) {
+  const share = find(document, `[data-act='share']`);
+  const flip = find(document, `[data-act='flip']`);
+
+  return {
+    show(media) {
+      for (const [act, key, on] of /** @type {const} */ ([['mic', 'M', media.mic], ['cam', 'V', media.cam]])) {
+        for (const button of document.querySelectorAll(`[data-act='${act}']`)) {
+          label(button, say(`bar.${act}${on ? 'Off' : 'On'}`), key);
+          flag(button, 'data-off', !on || media.held[act]);
+        }
+      }
+      share.hidden = !media.canShare;
+      label(share, say(media.screen ? 'bar.shareStop' : 'bar.share'), 'S');
+      flag(share, 'data-on', media.screen);
+      flip.hidden = !media.canFlip || media.screen;
+    },
+
+    /** Never more than there is. */
+    joinKey({ asking, trouble, hasMic, cam }) {
+      if (asking || trouble === null || cam) return 'door.join';
+      return hasMic || trouble === 'camera-denied' ? 'door.joinSoundOnly' : 'door.joinBare';
+    },
+  };
+}
