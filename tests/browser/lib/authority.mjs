@@ -7,7 +7,8 @@ import { run } from './work.mjs';
 
 const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '7', '-batch'];
 
-/** Makes an authority under `dir`; `issue(name, …)` then makes a certificate for these names or addresses. */
+/** Makes an authority under `dir`; `issue(name, …)` then makes a certificate for these names or addresses, and gives
+ *  the same one to whoever asks for it again: files that a server may just be reading are not written anew. */
 export async function makeAuthority(dir) {
   await mkdir(dir, { recursive: true });
   const ca = path.join(dir, 'ca.pem');
@@ -15,7 +16,16 @@ export async function makeAuthority(dir) {
   await run('openssl', ['req', '-x509', ...KEY, '-keyout', caKey, '-out', ca, '-subj', '/CN=webrtc-box test authority',
     '-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign,cRLSign']);
 
-  async function issue(...names) {
+  /** @type {Map<string, Promise<{cert: string, key: string}>>} */
+  const issued = new Map();
+
+  function issue(...names) {
+    const [name] = names;
+    if (!issued.has(name)) issued.set(name, make(names));
+    return issued.get(name);
+  }
+
+  async function make(names) {
     const cert = path.join(dir, `${names[0]}.pem`);
     const key = path.join(dir, `${names[0]}.key`);
     const san = names.map((name) => (/^[\d.]+$|:/.test(name) ? `IP:${name}` : `DNS:${name}`)).join(',');
