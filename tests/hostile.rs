@@ -20,8 +20,12 @@ mod guests;
 mod house;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "hostile/place.rs"]
+mod place;
 #[path = "house/ports.rs"]
 mod ports;
+#[path = "hostile/seat.rs"]
+mod seat;
 #[path = "hostile/shortage.rs"]
 mod shortage;
 #[path = "hostile/streams.rs"]

@@ -1,4 +1,5 @@
 //! A plain TURN client over any wire, blocking.
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -12,7 +13,7 @@ use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
 use webrtc_box::relay::framing::{Next, next};
 use webrtc_box::turn::auth::IntegrityKey;
 
-use super::house::SECRET;
+use super::place::SECRET;
 
 /// No answer takes longer on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,7 +121,11 @@ impl<W: Wire> Guest<W> {
     pub fn new(wire: W) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
-        let credential = secrets.mint(&Holder::Foreign("bob".into()), now + 3600);
+        Self::holding(secrets.mint(&Holder::Foreign("bob".into()), now + 3600), wire)
+    }
+
+    /// The same with a credential of the box's own.
+    pub fn holding(credential: Credential, wire: W) -> Self {
         let mut guest = Self { wire, credential, realm: vec![], nonce: vec![], transactions: 0 };
         let transaction = guest.transaction();
         guest.wire.say(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);

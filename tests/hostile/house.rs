@@ -1,22 +1,22 @@
 //! The real program as a process of its own, and what it costs.
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tempfile::TempDir;
 
 use super::client::PATIENCE;
-use super::ports::free_port;
-
-pub const SECRET: &str = "north";
+use super::place::{Place, program};
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
@@ -26,10 +26,10 @@ pub struct House {
     pub https: SocketAddr,
     /// Whether it is built for speed.
     pub release: bool,
+    pub config: Arc<ClientConfig>,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    config: Arc<ClientConfig>,
-    _place: TempDir,
+    _place: Arc<Place>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -50,45 +50,74 @@ impl House {
 
     /// With further settings, and at most so many descriptors.
     pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = tempfile::tempdir().unwrap();
-        let (turn_at, https) = (free_address(), free_address());
-        let program = program();
-        let release = program.to_string_lossy().contains("release");
-        let mut command = match descriptors {
-            None => Command::new(&program),
-            Some(most) => limited(&program, most),
+        let place = Arc::new(Place::new());
+        let command = match descriptors {
+            None => place.command(settings),
+            Some(most) => place.limited(most, settings),
         };
-        let mut child = command
-            .args(["--listen", "127.0.0.1", "--http-port", "0", "--static-auth-secret", SECRET])
-            .args(["--turn-port", &turn_at.port().to_string(), "--https-port", &https.port().to_string()])
-            .args(settings)
-            .args(["--log", "info", "--state-dir"])
-            .arg(place.path())
-            .env_clear()
-            .current_dir(place.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (noted, errors) = (Arc::clone(&lines), BufReader::new(child.stderr.take().unwrap()));
-        let (tell, listening) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                let listens = line.contains("listening");
-                noted.lock().unwrap().push(line);
-                // Nobody waits for a second one.
-                let _ = listens.then(|| tell.send(()));
-            }
-        });
+        Self::start(&place, command)
+    }
+
+    /// The box that `command` starts in `place`, when it is up.
+    pub fn start(place: &Arc<Place>, mut command: Command) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (lines, errors) = (Arc::default(), child.stderr.take().unwrap());
+        let listens = listen(errors, &lines);
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert!(said.contains("is up"), "{said:?}: {:?}", lines.lock().unwrap());
-        listening.recv_timeout(PATIENCE).unwrap();
-        let config = trusting(&place.path().join("self-signed.pem"));
-        Self { turn: turn_at, https, release, child, lines, config, _place: place, _turn: turn }
+        listens.recv_timeout(PATIENCE).unwrap();
+        Self::of(place, child, lines, turn)
+    }
+
+    /// The same where nobody hears what it says: that goes where `command` has it go.
+    pub fn start_unheard(place: &Arc<Place>, mut command: Command) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn().unwrap();
+        let begun = Instant::now();
+        while TcpStream::connect(place.https).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "it does not come up");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self::of(place, child, Arc::default(), turn)
+    }
+
+    fn of(
+        place: &Arc<Place>,
+        child: Child,
+        lines: Arc<Mutex<Vec<String>>>,
+        turn: MutexGuard<'static, ()>,
+    ) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = program();
+        println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
+        Self {
+            turn: place.turn,
+            https: place.https,
+            release: program.to_string_lossy().contains("release"),
+            config: trusting(&place.certificate()),
+            child,
+            lines,
+            _place: Arc::clone(place),
+            _turn: turn,
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its end, which must be near, and how long it took.
+    pub fn ended(mut self) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, begun.elapsed());
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn figures(&self) -> Figures {
@@ -169,35 +198,19 @@ impl Drop for House {
     }
 }
 
-/// The release build where there is one as new as the sources, else the one cargo made for us;
-/// `BOX_BIN` names another.
-fn program() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let release = root.join("target/release/webrtc-box");
-    let built = fs::metadata(&release).and_then(|data| data.modified());
-    let program = match (std::env::var_os("BOX_BIN"), built) {
-        (Some(named), _) => named.into(),
-        (None, Ok(built)) if newest(&root.join("src")) < built => release,
-        _ => env!("CARGO_BIN_EXE_webrtc-box").into(),
-    };
-    println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
-    program
-}
-
-fn limited(program: &Path, descriptors: usize) -> Command {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string()]).arg(program);
-    command
-}
-
-fn newest(place: &Path) -> SystemTime {
-    let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
-    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
-    entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
-}
-
-fn free_address() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
+/// Keeps the lines of a log, and tells when one says that it listens.
+fn listen(errors: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> Receiver<()> {
+    let noted = Arc::clone(lines);
+    let (tell, listening) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            let listens = line.contains("listening");
+            noted.lock().unwrap().push(line);
+            // Nobody waits for a second one.
+            let _ = listens.then(|| tell.send(()));
+        }
+    });
+    listening
 }
 
 fn trusting(certificate: &Path) -> Arc<ClientConfig> {

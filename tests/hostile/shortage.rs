@@ -9,6 +9,7 @@ use stun::message as wire;
 
 use super::client::{Framed, Guest, PATIENCE, UDP, Wire as _, binding, channel_data, code, read, socket};
 use super::house::House;
+use super::seat::Seat;
 
 /// As few as a box can start with, and some for guests.
 const DESCRIPTORS: usize = 64;
@@ -102,12 +103,15 @@ fn crowd(house: &House, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
 #[test]
 fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
     let mut house = House::with(&[], Some(DESCRIPTORS));
+    let mut seat = Seat::take(&house, "early");
     for (name, to) in [("TCP", house.turn), ("HTTPS", house.https)] {
         let lines = house.logged();
         let (crowd, worked) = crowd(&house, to);
         let mut neighbour = socket([0, 6, 2], house.turn);
         neighbour.send(&binding(3)).unwrap();
         read(&neighbour.receive().expect("a datagram needs no descriptor"));
+        // Who came before the crowd is still heard.
+        seat.ping();
         let lines = house.logged() - lines;
         drop(crowd);
         let begun = Instant::now();
@@ -115,9 +119,10 @@ fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
         let mut tcp = Framed::new(house.tcp(house.turn));
         tcp.say(&binding(1));
         read(&tcp.receive().expect("a stream is answered"));
+        Seat::take(&house, "late").ping();
         println!(
-            "{name}: {} connections for {DESCRIPTORS} descriptors; worked {worked:?} of 2 s, {lines} lines; page and \
-             stream answered {:?} after they went",
+            "{name}: {} connections for {DESCRIPTORS} descriptors; worked {worked:?} of 2 s, {lines} lines; page, \
+             stream and WebSocket answered {:?} after they went",
             2 * DESCRIPTORS,
             begun.elapsed()
         );
