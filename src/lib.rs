@@ -16,6 +16,7 @@ pub mod config;
 pub mod credential;
 pub mod error;
 pub mod greeting;
+mod log;
 mod mac;
 pub mod ops;
 pub mod relay;

@@ -1,49 +1,13 @@
-//! What the operating system has to do with it: the log's way to stderr, and signals as values.
+//! What the operating system has to do with it: how much may be logged, and signals as values.
 
-use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, SettingsError};
 use crate::error::StartError;
 
-/// Writes out what is still on its way to the log when it is dropped.
-#[derive(Debug)]
-pub struct LogGuard(#[expect(dead_code, reason = "its drop is what counts")] WorkerGuard);
-
-/// Lines that may wait for a slow reader of stderr; more are lost.
-const WAITING_LINES: usize = 4096;
-
-/// Starts logging to stderr; coloured only on a terminal. Lines are written by a thread of their
-/// own: nobody who logs waits for a journal that has stalled. Where somebody else (a test) has
-/// started logging before, that stays.
-///
-/// # Errors
-/// The filter makes no sense, which [`Typed::settings`](crate::config::Typed::settings) rules out.
-pub fn start_logging(log: &Log) -> Result<LogGuard, StartError> {
-    let filter = EnvFilter::builder().parse(&log.filter).map_err(|_| SettingsError::Value {
-        setting: "log",
-        value: log.filter.clone(),
-        fault: "no log filter",
-        cure: "give error, warn, info, debug or trace",
-    })?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(io::stderr());
-    let plain = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal());
-    // The only error is that a log runs already.
-    let _ = if log.json { plain.json().flatten_event(true).try_init() } else { plain.try_init() };
-    Ok(LogGuard(guard))
-}
+pub use crate::log::{LogGuard, lost_lines, set_level, start_logging};
 
 /// How many lines one cause may write, whoever asks: in any one second at most 20. Those beyond are
 /// counted and told with the next line.
