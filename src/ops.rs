@@ -1,11 +1,7 @@
-//! What the operating system has to do with it: how much may be logged, and signals as values.
+//! How much may be logged: the way to the log, and how much one cause may write there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::error::StartError;
 
 pub use crate::log::{LogGuard, lost_lines, set_level, start_logging};
 
@@ -45,71 +41,11 @@ impl LineLimit {
     }
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The first SIGTERM or SIGINT: take no new calls, let the running ones end.
-    Drain,
-    /// Any further one: end now.
-    Now,
-}
-
-/// SIGTERM and SIGINT, caught from the moment this is made.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    asked_before: bool,
-}
-
-impl Signals {
-    /// Catches the signals; needs a tokio runtime.
-    ///
-    /// # Errors
-    /// The operating system refuses the handlers.
-    pub fn new() -> Result<Self, StartError> {
-        let catch =
-            |kind| signal(kind).map_err(|source| StartError::System { deed: "catch signals", source });
-        Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            asked_before: false,
-        })
-    }
-
-    /// The next signal, as what it asks for. Nothing is lost where this is dropped half way.
-    pub async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        if std::mem::replace(&mut self.asked_before, true) { Stop::Now } else { Stop::Drain }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
     use std::time::Duration;
 
     use super::*;
-
-    fn send(signal: &str) {
-        let me = std::process::id().to_string();
-        let sent = Command::new("kill").args([signal, &me]).stdout(Stdio::null()).status();
-        assert!(sent.unwrap().success());
-    }
-
-    #[tokio::test]
-    async fn the_first_signal_drains_and_the_second_ends() {
-        let mut signals = Signals::new().unwrap();
-        send("-TERM");
-        assert_eq!(signals.next().await, Stop::Drain);
-        send("-INT");
-        assert_eq!(signals.next().await, Stop::Now);
-        send("-TERM");
-        assert_eq!(signals.next().await, Stop::Now);
-    }
 
     #[test]
     fn no_second_has_more_than_twenty_lines_and_the_rest_is_counted() {

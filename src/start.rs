@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,9 +18,11 @@ use crate::config::{Identity, Listen, RelayScope, Settings};
 use crate::credential::Secrets;
 use crate::error::StartError;
 use crate::greeting::lan_addresses;
-use crate::ops::{Signals, Stop};
+use crate::heartbeat::Hearts;
 use crate::relay::{Plan, Relay};
+use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
+use crate::signals::{Asked, Signals};
 use crate::state::State;
 use crate::tls;
 use crate::turn::address::Transport;
@@ -43,6 +45,8 @@ pub struct Running {
     /// Kept for its end: dropped last, it stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends before the relay: workers that stop are no news then.
+    service: Service,
     signals: Signals,
     drain_timeout: Duration,
 }
@@ -67,16 +71,18 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let secrets = kept.secrets(&settings.static_auth_secret);
     let tls = certificate(&settings)?;
     let open = Listeners::open(&settings)?;
-    let relay = relay(&settings, &secrets, &open).await?.map(Arc::new);
+    let hearts = Hearts::new(Instant::now());
+    let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
     let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
-    let web = web(&settings, keys, IceUrls::of(&settings), relay.as_ref(), settings.https_port)?;
+    let web = web(&settings, keys, relay.as_ref(), &hearts)?;
     let signals = Signals::new()?;
     let mut running = Running {
         https: bound(&open.https)?,
         http: bound(&open.http)?,
         turn: relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec()),
         turns: bound(&open.turns)?,
+        service: Service::start(hearts, status(web.clone(), relay.as_ref()))?,
         web,
         relay,
         tasks: Vec::new(),
@@ -88,6 +94,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
     }
     info!(https = ?running.https, turn = ?running.turn, "listening");
+    running.service.tell(Word::Ready);
     Ok(running)
 }
 
@@ -151,15 +158,17 @@ impl Running {
     /// Waits for the first signal, lets calls end for as long as `drain-timeout`, or until a second
     /// signal, and closes everything.
     pub async fn stopped(mut self) {
-        while self.signals.next().await != Stop::Drain {}
+        while self.signals.next().await == Asked::Reload {}
         let (rooms, seats) = self.web.count();
         info!(rooms, seats, "stopping; calls may end");
+        self.service.tell(Word::Stopping);
         self.web.drain();
         tokio::select! {
             // Whoever still talks at the end of it is cut off, as announced.
             _ = timeout(self.drain_timeout, everybody_gone(&self.web, self.relay.as_deref())) => {}
-            _ = self.signals.next() => info!("stopping now"),
+            () = asked_to_end(&mut self.signals) => info!("stopping now"),
         }
+        self.service.tell(Word::Ending);
         self.web.stop(LAST_WORDS).await;
     }
 }
@@ -168,6 +177,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// A reload is nothing to a box that ends.
+async fn asked_to_end(signals: &mut Signals) {
+    while signals.next().await != Asked::End {}
 }
 
 /// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
@@ -197,6 +211,7 @@ async fn relay(
     settings: &Settings,
     secrets: &Secrets,
     open: &Listeners,
+    hearts: &Hearts,
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
     let known = known(settings).await;
@@ -225,6 +240,7 @@ async fn relay(
         bps_capacity: settings.bps_capacity,
         unauth_reply_rate: settings.unauth_reply_rate,
         log_addresses: settings.log.addresses,
+        hearts: hearts.clone(),
     };
     let relay = Relay::start(plan).map_err(|error| StartError::Bind {
         setting: "turn-port",
@@ -261,12 +277,16 @@ async fn known(settings: &Settings) -> Known {
 fn web(
     settings: &Settings,
     keys: Keys,
-    ice_urls: IceUrls,
     relay: Option<&Arc<Relay>>,
-    https_port: Option<u16>,
+    hearts: &Hearts,
 ) -> Result<Web, StartError> {
-    let mut setup = Setup::new(settings, keys, ice_urls);
-    setup.https_port = https_port;
+    let mut setup = Setup::new(settings, keys, IceUrls::of(settings));
+    setup.hearts = hearts.clone();
+    let hearts = hearts.clone();
+    setup.health = Arc::new(move || match hearts.failing() {
+        None => Health::Up,
+        Some(_) => Health::Down { why: "a relay worker or a listener has stopped".to_owned() },
+    });
     if matches!(settings.identity, Identity::Domain { .. }) {
         let known =
             Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
@@ -275,13 +295,19 @@ fn web(
     if let Some(relay) = relay {
         let feed = relay.feed();
         setup.seat_news = Arc::new(move |news| feed.tell(news));
-        let relay = Arc::downgrade(relay);
-        setup.health = Arc::new(move || match relay.upgrade() {
-            Some(relay) if relay.is_alive() => Health::Up,
-            _ => Health::Down { why: "the relay has stopped".to_owned() },
-        });
     }
     Ok(Web::new(setup)?)
+}
+
+/// What `systemctl status` says of a box.
+fn status(web: Web, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 'static {
+    let relay = relay.map(Arc::downgrade);
+    move || {
+        let (rooms, seats) = web.count();
+        let relay = relay.as_ref().and_then(Weak::upgrade);
+        let allocations = relay.map_or(0, |relay| relay.allocations());
+        format!("{rooms} rooms, {seats} seats, {allocations} allocations")
+    }
 }
 
 /// Where the two wings meet: a stream that does not speak HTTP goes to the relay.

@@ -5,12 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
 use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+use webrtc_box::heartbeat::Hearts;
 use webrtc_box::relay::{Plan, Relay};
 use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
 use webrtc_box::turn::address::Families;
@@ -53,6 +54,7 @@ fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
         bps_capacity: 0,
         unauth_reply_rate: 0,
         log_addresses: false,
+        hearts: Hearts::new(Instant::now()),
     }
 }
 

@@ -49,7 +49,7 @@ fn mentions(places: &[&str], words: &[&str]) -> Vec<String> {
     found
 }
 
-const PURE: [&str; 5] = ["turn", "signaling", "seat.rs", "credential.rs", "addresses.rs"];
+const PURE: [&str; 6] = ["turn", "signaling", "seat.rs", "credential.rs", "addresses.rs", "heartbeat.rs"];
 
 #[test]
 fn pure_rooms_do_no_io() {

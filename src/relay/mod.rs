@@ -26,6 +26,7 @@ use stream::{Brought, Stream};
 use worker::Worker;
 
 use crate::credential::Secrets;
+use crate::heartbeat::{BEAT, Heart, Hearts};
 use crate::ops::LineLimit;
 use crate::seat::SeatNews;
 use crate::turn::address::{ClientAddr, Families};
@@ -67,6 +68,8 @@ pub struct Plan {
     pub unauth_reply_rate: u32,
     /// Client addresses may stand in the log.
     pub log_addresses: bool,
+    /// Where each worker's heart is looked after.
+    pub hearts: Hearts,
 }
 
 /// A relay that runs until it is dropped.
@@ -145,9 +148,9 @@ impl Relay {
         };
         let failed = |relay: &Self, source| BindError { address: relay.addresses[0], source };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let poll =
-                Poll::new(Arc::clone(&bells[index]), worker::TICK).map_err(|error| failed(&relay, error))?;
-            let seed = shared.seed(&plan, index, (sockets, poll), inbox, relay.inboxes.clone());
+            let poll = Poll::new(Arc::clone(&bells[index]), BEAT).map_err(|error| failed(&relay, error))?;
+            let heart = plan.hearts.join(format!("relay-{index}"), Instant::now());
+            let seed = shared.seed(&plan, index, (sockets, poll, heart), inbox, relay.inboxes.clone());
             let worker = Worker::new(seed).map_err(|error| failed(&relay, error))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
             let thread = thread.spawn(move || worker.live()).map_err(|error| failed(&relay, error))?;
@@ -180,11 +183,6 @@ impl Relay {
     /// How many allocations there are.
     pub fn allocations(&self) -> u32 {
         self.exchange.register().total()
-    }
-
-    /// Whether every worker still turns.
-    pub fn is_alive(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
     }
 }
 
@@ -306,7 +304,7 @@ impl Shared {
         &self,
         plan: &Plan,
         index: usize,
-        (sockets, poll): (Vec<udp::BatchSocket>, Poll),
+        (sockets, poll, heart): (Vec<udp::BatchSocket>, Poll, Heart),
         inbox: UnboundedReceiver<Note>,
         others: Inboxes,
     ) -> worker::Seed {
@@ -328,6 +326,7 @@ impl Shared {
             server,
             sockets,
             poll,
+            heart,
             inbox,
             others,
             bind: plan.bind,

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -22,6 +22,7 @@ use super::stream::{Brought, Stream};
 use super::udp::{Batch, BatchSocket};
 use super::{Inboxes, Note};
 use crate::clock::Now;
+use crate::heartbeat::Heart;
 use crate::ops::LineLimit;
 use crate::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use crate::turn::channel_data::Head;
@@ -33,6 +34,7 @@ pub(super) struct Seed {
     pub(super) server: Server,
     pub(super) sockets: Vec<BatchSocket>,
     pub(super) poll: Poll,
+    pub(super) heart: Heart,
     pub(super) inbox: UnboundedReceiver<Note>,
     pub(super) others: Inboxes,
     pub(super) bind: Families<IpAddr>,
@@ -46,6 +48,7 @@ pub(super) struct Worker {
     server: Server,
     sockets: Vec<BatchSocket>,
     poll: Poll,
+    heart: Heart,
     /// Sources that may have more.
     unread: VecDeque<Source>,
     ports: Ports,
@@ -64,8 +67,6 @@ pub(super) struct Worker {
 
 /// Batches taken from one socket before others get their turn.
 const BATCHES_IN_A_ROW: usize = 16;
-/// How often deadlines are looked at; lifetimes are in whole minutes.
-pub(super) const TICK: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Watches its sockets.
@@ -81,6 +82,7 @@ impl Worker {
             server: seed.server,
             sockets: seed.sockets,
             poll: seed.poll,
+            heart: seed.heart,
             unread: VecDeque::new(),
             ports: Ports::default(),
             streams: HashMap::new(),
@@ -108,7 +110,10 @@ impl Worker {
             }
             self.take_notes();
             if ticked {
-                self.server.advance(Instant::now());
+                let now = Instant::now();
+                self.heart.beat(now);
+                // Often enough: lifetimes are in whole minutes.
+                self.server.advance(now);
             }
             self.act();
         }

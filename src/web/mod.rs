@@ -22,7 +22,7 @@ mod visit;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use ipnet::IpNet;
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::config::{Identity, Settings};
 use crate::credential::Secrets;
+use crate::heartbeat::Hearts;
 use crate::seat::{SeatNews, TagKey};
 use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
@@ -68,6 +69,8 @@ pub struct Setup {
     pub seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
     /// Asked by `/healthz`; must not wait.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// Where the heart of each accept loop is looked after.
+    pub hearts: Hearts,
 }
 
 /// The keys and secrets a box keeps between starts, as far as the web server needs them.
@@ -93,6 +96,7 @@ struct House {
     sources: Sources,
     trusted_proxy: Vec<IpNet>,
     phase: watch::Sender<Phase>,
+    hearts: Hearts,
 }
 
 /// How far the server is on its way to the end.
@@ -130,6 +134,7 @@ impl Setup {
             rules,
             seat_news: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
+            hearts: Hearts::new(Instant::now()),
         }
     }
 }
@@ -164,7 +169,8 @@ impl Web {
             ration: Ration::default(),
             phase: phase.clone(),
         });
-        let house = House { router, hub, sources, trusted_proxy: setup.trusted_proxy, phase };
+        let house =
+            House { router, hub, sources, trusted_proxy: setup.trusted_proxy, phase, hearts: setup.hearts };
         Ok(Self { house: Arc::new(house) })
     }
 

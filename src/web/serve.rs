@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -29,6 +29,7 @@ use super::sources::{SourcePermit, Sources};
 use super::split::{self, Spoken};
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
+use crate::heartbeat::BEAT;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -70,6 +71,19 @@ pub enum Entrance {
     Neighbour(Option<TlsHandle>, Neighbour),
 }
 
+impl Entrance {
+    /// What its listener is called where somebody asks how it is.
+    fn name(&self, listener: &TcpListener) -> String {
+        let kind = match self {
+            Self::Tls(..) => "https",
+            Self::Plain => "http",
+            Self::Neighbour(None, _) => "turn",
+            Self::Neighbour(Some(_), _) => "turns",
+        };
+        listener.local_addr().map_or_else(|_| kind.to_owned(), |address| format!("{kind} {address}"))
+    }
+}
+
 /// Takes streams that do not speak HTTP, and serves them to their end in a task of its own.
 pub type Neighbour = Arc<dyn Fn(Guest) + Send + Sync>;
 
@@ -108,9 +122,16 @@ impl Web {
     pub async fn accept(&self, listener: TcpListener, entrance: Entrance) {
         let mut phase = self.house.phase.subscribe();
         let mut warned = None;
+        let heart = self.house.hearts.join(entrance.name(&listener), Instant::now().into());
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                now = beats.tick() => {
+                    heart.beat(now.into());
+                    continue;
+                }
                 () = stopping(&mut phase) => return,
             };
             match accepted {

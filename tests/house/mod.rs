@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::credential::{Secret, Secrets};
+use webrtc_box::heartbeat::Hearts;
 use webrtc_box::seat::{SeatNews, TagKey};
 use webrtc_box::signaling::{HostKeys, IceUrls, Rules, TokenKey};
 use webrtc_box::web::{Entrance, Health, Probing, Setup, Web};
@@ -56,6 +57,7 @@ pub fn setup() -> Setup {
         },
         seat_news: Arc::new(|_| {}),
         health: Arc::new(|| Health::Up),
+        hearts: Hearts::new(Instant::now()),
     }
 }
 
