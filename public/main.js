@@ -54,6 +54,7 @@ const view = makeView({
   actions: {
     join,
     newRoomName,
+    typed: draw,
     leave: () => session.leave(),
     again: () => join(room, ''),
     newRoom,
@@ -94,6 +95,7 @@ function begin() {
   addEventListener('online', () => session.wake(true));
   addEventListener('pageshow', () => session.wake());
   document.addEventListener('visibilitychange', () => {
+    draw();
     if (document.visibilityState !== 'visible') return;
     session.wake();
     media.wake();
@@ -201,6 +203,7 @@ function draw() {
   if (state.screen !== screenBefore) moved();
   if (state.link === 'connected') readings.watch();
   else readings.rest();
+  session.look(state.screen === 'door' && !document.hidden ? roomName(view.room()) : null);
   const status = statusOf(state, !media.state.asking);
   view.show({
     session: state, status, statusKey: statusKey(state, status), media: media.state,

@@ -18,6 +18,7 @@ import { makeChat } from './chat.js';
  * @property {boolean} needsKey
  * @property {boolean} triedKey
  * @property {boolean} joining
+ * @property {number | null} inside how many sit in the room at whose door we stand, once the server has said so
  * @property {boolean} socketOpen
  * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
  * @property {string} link state of the peer connection, or `none`
@@ -31,6 +32,7 @@ import { makeChat } from './chat.js';
  * @property {State} state
  * @property {import('./call.js').Call} call
  * @property {import('./chat.js').Chat} chat of this call; the next begins with an empty one
+ * @property {(room: string | null) => void} look from the door, who is inside; at nothing to look no more
  * @property {(room: string, key?: string) => void} join
  * @property {() => void} leave
  * @property {() => void} backToDoor
@@ -60,7 +62,7 @@ const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
 export function makeSession({ openSignaling, openCall, clock, now, changed, log = () => {} }) {
   /** @type {State} */
   const state = {
-    screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, socketOpen: false,
+    screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
     peer: 'none', link: 'none', stuck: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
     trust: null,
   };
@@ -82,6 +84,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
 
   /** @type {Record<string, (frame: Frame) => void>} */
   const fromRoom = {
+    room: ({ seats }) => { state.inside = seats; },
     'resp-join': sit,
     'new-peer': ({ id }) => greet(String(id)),
     'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
@@ -275,9 +278,10 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
     state,
     call,
     chat,
+    look: signaling.look,
     join(room, key) {
       if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
-      Object.assign(state, { room, joining: true, error: null, ended: null, triedKey: Boolean(key) });
+      Object.assign(state, { room, joining: true, inside: null, error: null, ended: null, triedKey: Boolean(key) });
       if (state.screen === 'after') state.screen = 'door';
       signaling.join(room, { key });
       changed();

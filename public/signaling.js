@@ -2,6 +2,7 @@
 //
 // The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
 // resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
+// At the door it looks who is inside, and the socket that looked is the one that joins.
 
 const PING_EVERY_MS = 5000;
 /** Shorter than the time between pings, or each ping would put the verdict off. */
@@ -14,6 +15,9 @@ const BACK_WITHIN_MS = 3000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
 const OUTBOX_LONGEST = 256;
+/** A name is looked up when nobody has typed for this long. */
+const LOOK_AFTER_MS = 300;
+const LOOK_EVERY_MS = 5000;
 const REPLACED = 4001;
 /** Errors after which asking again with the same words is pointless. */
 const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
@@ -32,6 +36,8 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
  *
  * @typedef {object} Signaling
  * @property {(room: string, options?: {key?: string}) => void} join
+ * @property {(room: string | null) => void} look from the door, until a join or a look at nothing; answered by `room`
+ *   frames, the first with `seats: null` while nothing is known of the new name
  * @property {(frame: Frame) => void} send waits for the socket where it is away
  * @property {() => void} askIceServers
  * @property {() => void} leave gives the seat up
@@ -51,6 +57,8 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
 export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to) }) {
   /** @type {{room: string, key?: string, id?: string} | null} the seat we want or have */
   let want = null;
+  /** @type {string | null} the room looked into from the door */
+  let looked = null;
   /** @type {Socket | null} */
   let socket = null;
   let joined = false;
@@ -71,7 +79,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     const mine = (socket = open(url));
     /** @param {(event: any) => void} fn */
     const ifCurrent = (fn) => (/** @type {any} */ event) => { if (mine === socket) fn(event); };
-    mine.onopen = ifCurrent(sayJoin);
+    mine.onopen = ifCurrent(() => want ? sayJoin() : ask());
     mine.onmessage = ifCurrent((event) => hear(event.data));
     mine.onclose = ifCurrent((event) => lose(event.code));
     mine.onerror = () => {};
@@ -87,6 +95,16 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     const { room, key } = want;
     say({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
     schedulePing();
+  }
+
+  /** Looks again and again: who is inside may change while somebody stands at the door. */
+  function ask() {
+    if (want || !looked) return;
+    if (!socket) return connect();
+    if (socket.readyState !== 1) return;
+    say({ type: 'look', room: looked });
+    later('silence', drop, PONG_WITHIN_MS);
+    later('look', ask, LOOK_EVERY_MS);
   }
 
   /** @param {Frame} frame */
@@ -110,6 +128,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     const frame = parse(data);
     if (!frame || frame.type === 'pong') return;
     if (frame.type === 'ping') return say({ type: 'pong' });
+    if (!want) return void (frame.type === 'room' && frame.room === looked && tell(frame));
     if (frame.type === 'resp-join') return sit(frame);
     if (frame.type === 'error') return hearError(frame);
     tell(frame);
@@ -151,7 +170,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   /** @param {number} code */
   function lose(code) {
     release();
-    if (!want) return;
+    if (!want) return void (looked && later('look', ask, BACKOFF_LONGEST_MS));
     if (code === REPLACED) {
       seat.forget(want.room);
       return stop({ type: 'replaced' });
@@ -185,20 +204,33 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   /** @param {Frame} [last] */
   function stop(last) {
     const old = socket;
-    want = null;
+    want = looked = null;
     outbox = [];
     release();
     clock.cancel(timers.again);
+    clock.cancel(timers.look);
     old?.close(1000);
     if (last) tell(last);
   }
 
   return {
     join(room, { key } = {}) {
-      stop();
+      const atTheDoor = !want && socket?.readyState === 1;
+      if (!atTheDoor) stop();
+      clock.cancel(timers.look);
+      looked = null;
       failures = 0;
       want = { room, key };
-      connect();
+      if (!atTheDoor) return connect();
+      later('silence', drop, BACK_WITHIN_MS);
+      sayJoin();
+    },
+    look(room) {
+      if (want || looked === room) return;
+      if (room === null) return stop();
+      looked = room;
+      tell({ type: 'room', room, seats: null });
+      later('look', ask, LOOK_AFTER_MS);
     },
     send(frame) {
       if (joined) return say(frame);

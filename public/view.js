@@ -37,6 +37,7 @@ import { clockTime, errorKey } from './words.js';
  * @typedef {object} Actions
  * @property {(room: string, key: string) => void} join
  * @property {() => string} newRoomName
+ * @property {() => void} typed another room's name stands in the field
  * @property {() => void} leave
  * @property {() => void} again
  * @property {() => void} newRoom
@@ -48,7 +49,7 @@ import { clockTime, errorKey } from './words.js';
  * @property {() => void} askSpeaker
  * @property {(open: boolean) => void} listening whether the level of the microphone is looked at in the call
  *
- * @typedef {{show: (model: Model) => void, level: (loud: number) => void, setRoom: (room: string) => void,
+ * @typedef {{show: (model: Model) => void, level: (loud: number) => void, setRoom: (room: string) => void, room: () => string,
  *   remote: HTMLVideoElement}} View
  */
 
@@ -123,7 +124,11 @@ export function makeView({ document, navigator, say, language, clock, actions })
       event.preventDefault();
       actions.join(room.value, key.value);
     });
-    el('btnNew').addEventListener('click', () => { room.value = actions.newRoomName(); });
+    room.addEventListener('input', actions.typed);
+    el('btnNew').addEventListener('click', () => {
+      room.value = actions.newRoomName();
+      actions.typed();
+    });
     el('btnLeave').addEventListener('click', actions.leave);
     el('btnAgain').addEventListener('click', actions.again);
     el('btnAfterNew').addEventListener('click', actions.newRoom);
@@ -238,6 +243,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     keyField.hidden = !session.needsKey;
     if (keyAsked) key.focus();
     el('btnNew').hidden = invited && error !== 'room-full';
+    const { inside } = session;
+    el('inside').dataset.seats = String(inside ?? '');
+    setText(el('inside'), inside === null || error === 'room-full' ? '' : say(`door.inside.${inside}`));
     setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
     setText(el('joinWord'), say(switches.joinKey(media)));
     if (error === 'bad-room') room.setAttribute('aria-invalid', 'true');
@@ -275,6 +283,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     level(loud) {
       for (const bar of document.querySelectorAll('.level i')) /** @type {HTMLElement} */ (bar).style.transform = `scaleX(${loud.toFixed(2)})`;
     },
+    room: () => room.value,
     setRoom(name) {
       room.value = name;
     },

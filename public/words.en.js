@@ -14,6 +14,9 @@ export const english = {
   'door.key': 'Host key',
   'door.keyHint': 'The key the host of this server gave you',
   'door.privacy': 'Only the two of you. Nothing is recorded.',
+  'door.inside.0': 'You will be the first one there.',
+  'door.inside.1': 'Somebody is waiting there.',
+  'door.inside.2': 'Two people are already in this room.',
   'door.test': 'Test your connection',
   'door.level': 'Microphone level',
 

@@ -14,6 +14,9 @@ export const chinese = {
   'door.key': '主持密钥',
   'door.keyHint': '请向本站管理者索取',
   'door.privacy': '只有你们两个人，不录像也不录音。',
+  'door.inside.0': '房间里还没有人，您会是第一个。',
+  'door.inside.1': '有人正在里面等候。',
+  'door.inside.2': '房间里已经有两个人了。',
   'door.test': '测试网络连接',
   'door.level': '麦克风音量',
 

@@ -11,7 +11,7 @@ const BURST: u32 = 400;
 /// Frames refused beyond that before the connection is closed.
 const PATIENCE: u32 = 100;
 
-/// What a wrong host key costs besides: one guess a second is sustained.
+/// What a wrong host key or a look into a room costs besides: one a second is sustained.
 const GUESS: Duration = Duration::from_secs(1);
 
 /// One connection's allowance.
@@ -37,7 +37,7 @@ impl Allowance {
         Self { owed: Duration::ZERO, counted: now }
     }
 
-    /// Counts a wrong guess at a host key, whose frame is counted already.
+    /// Counts a guess (at a host key, or at a room's name), whose frame is counted already.
     pub(super) fn guessed(&mut self) {
         self.owed += GUESS;
     }

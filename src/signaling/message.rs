@@ -34,6 +34,8 @@ pub enum ClientMessage {
     Join(Join),
     /// Give the seat up.
     Leave,
+    /// How many sit in a room, asked from its door.
+    Look(Look),
     /// Pass something on to the other seat.
     Relay {
         /// The other seat; `None` where the text cannot be any seat's name.
@@ -58,6 +60,13 @@ pub struct Join {
     pub resume: Option<String>,
     /// A host key, for opening an empty room.
     pub key: Option<String>,
+}
+
+/// A look through the door of a room.
+#[derive(Debug, Deserialize)]
+pub struct Look {
+    /// The room's name as typed; not yet checked.
+    pub room: String,
 }
 
 /// An offer, an answer or a candidate on its way from one seat to the other.
@@ -104,6 +113,13 @@ pub enum ServerMessage {
         resume: String,
         /// Whether a seat that was still kept was taken back.
         resumed: bool,
+    },
+    /// The answer to a look.
+    Room {
+        /// The room's name, in NFC.
+        room: String,
+        /// Seats taken, also by who is away: 0 to 2.
+        seats: usize,
     },
     /// Somebody took the other seat.
     NewPeer {
@@ -196,6 +212,7 @@ impl ClientMessage {
         match &*frame.kind {
             "join" => Ok(Self::Join(shaped(text)?)),
             "leave" => Ok(Self::Leave),
+            "look" => Ok(Self::Look(shaped(text)?)),
             "offer" => session(RelayKind::Offer, text),
             "answer" => session(RelayKind::Answer, text),
             "candidate" => candidate(&shaped(text)?),

@@ -75,6 +75,11 @@ impl Room {
         Some(self.seats.remove(at))
     }
 
+    /// Seats taken.
+    pub(super) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }

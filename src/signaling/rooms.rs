@@ -230,6 +230,7 @@ impl Rooms {
         match message {
             ClientMessage::Join(join) => self.join(conn, &join, now, chance),
             ClientMessage::Leave => self.leave(conn, now),
+            ClientMessage::Look(look) => self.look(conn, &look),
             ClientMessage::Relay { target, relay } => self.relay(conn, target, relay),
             ClientMessage::IceServers => {
                 self.place(conn)?;
@@ -276,7 +277,14 @@ impl Rooms {
 
     /// An empty room was not opened; with a wrong key that was a guess.
     pub(super) fn wrong_key(&mut self, conn: ConnectionId, key: Option<&str>) {
-        if let (Some(connection), Some(_)) = (self.connections.get_mut(&conn), key) {
+        if key.is_some() {
+            self.guessed(conn);
+        }
+    }
+
+    /// Guesses cost more than other frames.
+    pub(super) fn guessed(&mut self, conn: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
             connection.allowance.guessed();
         }
     }

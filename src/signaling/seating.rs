@@ -1,7 +1,7 @@
 //! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
 
 use super::deadlines::Deadline;
-use super::message::{Join, ServerMessage};
+use super::message::{Join, Look, ServerMessage};
 use super::refusal::Refusal;
 use super::room::{Occupant, Place, Room, Waiting};
 use super::room_name::RoomName;
@@ -38,6 +38,16 @@ impl Rooms {
             self.take(conn, place, join.key.as_deref(), now)?;
             self.welcome(conn, place, &name, false, now);
         }
+        Ok(())
+    }
+
+    /// Says how many sit in a room. It tells no more than a join would, and is dearer by the dozen, so
+    /// that names of rooms are not found by trying.
+    pub(super) fn look(&mut self, conn: ConnectionId, look: &Look) -> Result<(), Refusal> {
+        self.guessed(conn);
+        let name = RoomName::parse(&look.room).ok_or(Refusal::BadRoom)?;
+        let seats = self.rooms.get(&self.rules.tag_key.tag(name.as_str())).map_or(0, Room::len);
+        self.send(conn, ServerMessage::Room { room: name.as_str().to_owned(), seats });
         Ok(())
     }
 

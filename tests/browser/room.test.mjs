@@ -31,6 +31,22 @@ stage.scene('the one who leaves an empty room can come back to it', async () => 
   await only.sees('waiting');
 });
 
+stage.scene('the door says who is inside before anybody enters', async () => {
+  const url = stage.room();
+  const [first, second, third] = [await stage.person('chromium'), await stage.person('firefox'), await stage.person('chromium')];
+  await first.open(url);
+  await first.findsInside(0);
+  await first.join();
+  await second.open(url);
+  await second.findsInside(1);
+  await second.join();
+  await Promise.all([first, second].map((seat) => seat.hearsAndSees()));
+  await third.open(url);
+  await third.findsInside(2);
+  await first.leave();
+  await third.findsInside(0);
+});
+
 stage.scene('a third person is told that the room is full, and the call goes on', async () => {
   const url = stage.room();
   const two = await stage.pair(['chromium', 'chromium'], url);

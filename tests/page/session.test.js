@@ -16,7 +16,7 @@ function stageOf() {
     clock, now: clock.now, changed() {},
     openSignaling: (tell) => {
       room = tell;
-      return { join: (name, options) => said.push(['join', name, options.key]), leave: () => said.push(['leave']),
+      return { join: (name, options) => said.push(['join', name, options.key]), look() {}, leave: () => said.push(['leave']),
         send: (frame) => said.push(frame), askIceServers() {}, wake() { woken.push(clock.now()); } };
     },
     openCall: ({ tell }) => {
@@ -45,6 +45,14 @@ function stageOf() {
     },
   };
 }
+
+test('at the door it is known who is inside, and forgotten with the join', () => {
+  const stage = stageOf();
+  stage.room({ type: 'room', room: 'den', seats: 1 });
+  assert.equal(stage.state.inside, 1);
+  stage.sits(null);
+  assert.equal(stage.state.inside, null);
+});
 
 test('a path that is lost puts the socket in doubt at once', () => {
   const stage = stageOf();

@@ -42,6 +42,68 @@ test('a join says the room and keeps the token it is given', async () => {
   assert.deepEqual(stage.types(), ['socket', 'resp-join']);
 });
 
+test('who is inside is asked at the door, again and again, and the same socket joins', async () => {
+  const stage = stageOf();
+  const looks = () => stage.last().ofType('look').map((frame) => frame.room);
+  stage.signaling.look('d');
+  await stage.clock.advance(100);
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  assert.deepEqual(looks(), ['den'], 'nothing while somebody types');
+  stage.last().says({ type: 'room', room: 'den', seats: 1 });
+  stage.last().says({ type: 'room', room: 'elsewhere', seats: 2 });
+  assert.deepEqual(stage.heard.at(-1), { type: 'room', room: 'den', seats: 1 });
+  await stage.clock.advance(5000);
+  assert.deepEqual(looks(), ['den', 'den']);
+  stage.last().says({ type: 'room', room: 'den', seats: 1 });
+  stage.signaling.join('den');
+  await settle();
+  assert.equal(stage.sockets.length, 1);
+  assert.deepEqual(stage.last().sent.at(-1), { type: 'join', room: 'den' });
+  stage.last().says(stage.seated);
+  await stage.clock.advance(5000);
+  assert.equal(looks().length, 2, 'inside there is no need to look');
+});
+
+test('a server that does not answer a look is no trouble: another socket joins', async () => {
+  const stage = stageOf();
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  await stage.clock.advance(2500);
+  assert.equal(stage.sockets[0].closedWith, 1005);
+  assert.deepEqual(stage.types(), ['room'], 'nobody at the door is told of sockets');
+  stage.signaling.join('den');
+  await stage.sit();
+  assert.equal(stage.sockets.length, 2);
+  assert.equal(stage.last().sent[0].type, 'join');
+});
+
+test('a dead socket at the door does not hold up a join for long', async () => {
+  const stage = stageOf();
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  stage.last().says({ type: 'room', room: 'den', seats: 0 });
+  stage.signaling.join('den');
+  await stage.clock.advance(3000 + 500);
+  assert.equal(stage.sockets.length, 2);
+  await stage.sit();
+  assert.equal(stage.last().sent[0].type, 'join');
+});
+
+test('who looks no more, or joins, lets go of the door', async () => {
+  const stage = stageOf();
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  stage.signaling.look(null);
+  assert.equal(stage.sockets[0].closedWith, 1000);
+  await stage.clock.advance(60_000);
+  assert.equal(stage.sockets.length, 1);
+});
+
 test('a lost socket is replaced and the seat asked back', async () => {
   const stage = stageOf();
   stage.signaling.join('den');

@@ -33,6 +33,7 @@ const GAPS = {
   'after.*': ['youLeft', 'theyLeft', 'theyDropped', 'weDropped', 'replaced'],
   'bar.**': ['micOn', 'micOff', 'camOn', 'camOff'],
   'chat.*': ['waiting', 'lost', 'too-long', 'too-many'],
+  'door.inside.*': ['0', '1', '2'],
   'error.*': [...CODES, 'unknown'],
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
     ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app'],

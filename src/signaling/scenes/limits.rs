@@ -46,6 +46,25 @@ fn host_keys_are_not_found_by_trying() {
 }
 
 #[test]
+fn rooms_are_not_found_by_looking_into_many() {
+    let mut stage = Stage::new();
+    let conn = stage.connect();
+    for guess in 0..60 {
+        stage.say(conn, json!({"type": "look", "room": format!("room-{guess}")}));
+    }
+    let heard = stage.rest(conn);
+    let answered = heard.iter().filter(|kind| *kind == "room").count();
+    assert!((9..=10).contains(&answered), "{answered}");
+    // Once a second goes on for ever, and a page asks more rarely.
+    let patient = stage.connect();
+    for _ in 0..100 {
+        stage.pass(seconds(2));
+        stage.say(patient, json!({"type": "look", "room": "kitchen"}));
+        assert_eq!(stage.next(patient)["type"], "room");
+    }
+}
+
+#[test]
 fn frames_that_say_nothing_count_too() {
     let mut stage = Stage::new();
     let conn = stage.connect();

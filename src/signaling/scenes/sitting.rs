@@ -189,3 +189,23 @@ fn a_box_about_to_stop_seats_nobody_but_who_comes_back() {
     let back = stage.connect();
     assert_eq!(stage.resume(back, "kitchen", &bob.token)["resumed"], true);
 }
+
+#[test]
+fn a_look_through_the_door_says_how_many_are_inside() {
+    let mut stage = Stage::new();
+    let passer_by = stage.connect();
+    let look = json!({"type": "look", "room": "kitchen"});
+    stage.say(passer_by, look.clone());
+    assert_eq!(stage.next_text(passer_by), r#"{"type":"room","room":"kitchen","seats":0}"#);
+    let [_, bob] = stage.couple();
+    stage.say(passer_by, look.clone());
+    assert_eq!(stage.next(passer_by)["seats"], 2);
+    stage.drop(bob.conn);
+    stage.say(passer_by, look.clone());
+    assert_eq!(stage.next(passer_by)["seats"], 2, "who is away still has the seat");
+    stage.pass(seconds(31));
+    stage.say(passer_by, look);
+    assert_eq!(stage.next(passer_by)["seats"], 1);
+    stage.say(passer_by, json!({"type": "look", "room": ".."}));
+    assert_eq!(stage.code(passer_by), "bad-room");
+}

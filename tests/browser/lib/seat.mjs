@@ -92,6 +92,9 @@ export async function makeSeat(kind, options) {
       }, ms);
     },
 
+    /** The door says how many are inside. */
+    findsInside: (seats) => until(`${seats} inside`, async () => (await read('inside', 'seats')) === String(seats)),
+
     /** Waits for an error of this code and gives its sentence. */
     errs(code, ms = 15_000) {
       return until(`error ${code}`, async () => {

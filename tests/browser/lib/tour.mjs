@@ -45,6 +45,7 @@ export async function tour(stage, language, visit) {
   await visit(one, 'door-error');
   await one.open(url);
   await one.sees('preview');
+  await one.findsInside(0);
   await visit(one, 'door-invited');
   await one.click('.outside[data-act=settings]');
   await until('the devices', () => one.look(openDialog('settings')));
