@@ -4,9 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::task::JoinHandle;
@@ -24,11 +23,11 @@ use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
 use crate::signals::{Asked, Signals};
 use crate::state::State;
-use crate::tls;
+use crate::tls::{self, InForce};
 use crate::turn::address::Transport;
 use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
-use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, TlsHandle, Web};
+use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
 
 /// A box that runs until it is dropped or told to stop.
 #[derive(Debug)]
@@ -41,6 +40,8 @@ pub struct Running {
     pub turn: Vec<SocketAddr>,
     /// Addresses of TURN over TLS really bound, besides those of HTTPS.
     pub turns: Vec<SocketAddr>,
+    /// The certificate in force, of all listeners.
+    pub certificate: Arc<InForce>,
     web: Web,
     /// Kept for its end: dropped last, it stops the workers.
     relay: Option<Arc<Relay>>,
@@ -69,7 +70,7 @@ const BACKLOG: i32 = 1024;
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let kept = State::open(&settings.state_dir)?.kept()?;
     let secrets = kept.secrets(&settings.static_auth_secret);
-    let tls = certificate(&settings)?;
+    let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
     let open = Listeners::open(&settings)?;
     let hearts = Hearts::new(Instant::now());
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
@@ -82,6 +83,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         http: bound(&open.http)?,
         turn: relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec()),
         turns: bound(&open.turns)?,
+        certificate,
         service: Service::start(hearts, status(web.clone(), relay.as_ref()))?,
         web,
         relay,
@@ -89,7 +91,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         signals,
         drain_timeout: settings.drain_timeout,
     };
-    running.receive(open, &tls);
+    running.receive(open);
+    running.tasks.push(tokio::spawn(upkeep.run()));
     if let (RelayScope::Public, Some(relay)) = (settings.relay_scope, &running.relay) {
         running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
     }
@@ -139,14 +142,15 @@ fn with_bound_ports(
 
 impl Running {
     /// Begins to accept.
-    fn receive(&mut self, open: Listeners, tls: &TlsHandle) {
+    fn receive(&mut self, open: Listeners) {
+        let tls = Arc::clone(&self.certificate);
         let neighbour = self.relay.as_deref().map(neighbour);
         let https = Entrance::Tls(tls.clone(), neighbour.clone());
         self.accept_all(open.https, &https);
         self.accept_all(open.http, &Entrance::Plain);
         if let Some(neighbour) = neighbour {
             self.accept_all(open.turn, &Entrance::Neighbour(None, neighbour.clone()));
-            self.accept_all(open.turns, &Entrance::Neighbour(Some(tls.clone()), neighbour));
+            self.accept_all(open.turns, &Entrance::Neighbour(Some(tls), neighbour));
         }
     }
 
@@ -189,21 +193,6 @@ async fn everybody_gone(web: &Web, relay: Option<&Relay>) {
     while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
-}
-
-fn certificate(settings: &Settings) -> Result<TlsHandle, StartError> {
-    let now = SystemTime::now();
-    let loaded = match &settings.identity {
-        Identity::TryOut => {
-            let files = State::open(&settings.state_dir)?.self_signed(&lan_addresses(), now)?;
-            tls::load(&files.cert, &files.key, now)?
-        }
-        Identity::Domain { cert, key, .. } => tls::load(cert, key, now)?,
-    };
-    if let Some(warning) = loaded.warning {
-        warn!("{warning}");
-    }
-    Ok(Arc::new(ArcSwap::new(loaded.config)))
 }
 
 /// The relay with its turn port, unless that is switched off.

@@ -49,7 +49,16 @@ fn mentions(places: &[&str], words: &[&str]) -> Vec<String> {
     found
 }
 
-const PURE: [&str; 6] = ["turn", "signaling", "seat.rs", "credential.rs", "addresses.rs", "heartbeat.rs"];
+const PURE: [&str; 8] = [
+    "turn",
+    "signaling",
+    "seat.rs",
+    "credential.rs",
+    "addresses.rs",
+    "heartbeat.rs",
+    "tls/leaf.rs",
+    "tls/looks.rs",
+];
 
 #[test]
 fn pure_rooms_do_no_io() {
@@ -82,8 +91,7 @@ fn the_wings_never_meet() {
 
 #[test]
 fn no_file_has_grown_a_heart() {
-    let everywhere =
-        ["turn", "relay", "signaling", "web", "config", "start.rs", "cli.rs", "tls.rs", "state.rs"];
+    let everywhere = ["turn", "relay", "signaling", "web", "config", "start.rs", "cli.rs", "tls", "state.rs"];
     for (path, text) in everywhere.iter().flat_map(|place| sources(place)) {
         assert!(text.lines().count() <= 450, "{} has {} lines", path.display(), text.lines().count());
     }

@@ -46,7 +46,7 @@ impl State {
     pub fn self_signed(&self, lan: &[IpAddr], now: SystemTime) -> Result<SelfSigned, StateError> {
         let files = SelfSigned { cert: self.dir.join(CERT_FILE), key: self.dir.join(KEY_FILE) };
         let kept = self.read(CERT_FILE)?.is_some_and(|pem| will_do(&pem, lan, now));
-        if !kept || tls::load(&files.cert, &files.key, now).is_err() {
+        if !kept || tls::load(&files.cert, &files.key).is_err() {
             let (cert, key) =
                 make(lan, now).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
             // The certificate comes last: one without its key would not load, and be made anew.
@@ -66,7 +66,12 @@ fn will_do(pem: &str, lan: &[IpAddr], now: SystemTime) -> bool {
         return false;
     };
     let named = addresses(&certificate);
-    tls::not_after(&certificate) > now + RENEW_BEFORE && lan.iter().all(|ip| named.contains(ip))
+    not_after(&certificate) > now + RENEW_BEFORE && lan.iter().all(|ip| named.contains(ip))
+}
+
+fn not_after(certificate: &X509Certificate<'_>) -> SystemTime {
+    let unix = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(unix)
 }
 
 fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {

@@ -41,7 +41,7 @@ use visit::Origins;
 
 pub use page::PageError;
 pub use probes::Probing;
-pub use serve::{Caller, Duplex, Entrance, Guest, Neighbour, TlsHandle};
+pub use serve::{Caller, Duplex, Entrance, Guest, Neighbour};
 pub use sources::{SourcePermit, Sources};
 pub use status::Health;
 pub use visit::Door;

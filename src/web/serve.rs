@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -19,7 +18,6 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
@@ -30,6 +28,7 @@ use super::split::{self, Spoken};
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
 use crate::heartbeat::BEAT;
+use crate::tls::InForce;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -55,20 +54,16 @@ const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// Time between two warnings of a shortage.
 const SHORTAGE_QUIET: Duration = Duration::from_secs(30);
 
-/// The TLS configuration in force; swapped when a certificate is renewed. To offer `http/1.1` by
-/// ALPN is its maker's affair.
-pub type TlsHandle = Arc<ArcSwap<rustls::ServerConfig>>;
-
 /// What stands behind a listener.
 #[derive(Clone)]
 pub enum Entrance {
     /// HTTPS, with our own TLS. A stream that turns out to speak something else is the
     /// neighbour's, where there is one.
-    Tls(TlsHandle, Option<Neighbour>),
+    Tls(Arc<InForce>, Option<Neighbour>),
     /// Plain HTTP: redirects, or the page for a trusted proxy.
     Plain,
     /// Nothing of ours: the neighbour's, through our TLS where it is given.
-    Neighbour(Option<TlsHandle>, Neighbour),
+    Neighbour(Option<Arc<InForce>>, Neighbour),
 }
 
 impl Entrance {
@@ -232,9 +227,8 @@ impl Web {
 }
 
 /// Through TLS, or not at all.
-async fn shake_hands(tls: &TlsHandle, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let acceptor = TlsAcceptor::from(tls.load_full());
-    match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+async fn shake_hands(tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
         Err(_) => debug!("TLS handshake took too long"),

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +16,7 @@ use webrtc_box::credential::{Secret, Secrets};
 use webrtc_box::heartbeat::Hearts;
 use webrtc_box::seat::{SeatNews, TagKey};
 use webrtc_box::signaling::{HostKeys, IceUrls, Rules, TokenKey};
+use webrtc_box::tls::{InForce, Leaf, Loaded};
 use webrtc_box::web::{Entrance, Health, Probing, Setup, Web};
 
 /// No wait in a test is longer.
@@ -74,7 +74,7 @@ pub async fn house(mend: impl FnOnce(&mut Setup)) -> House {
     setup.seat_news = Arc::new(move |item| noted.lock().unwrap().push(item));
     mend(&mut setup);
     let web = Web::new(setup).unwrap();
-    let tls = Entrance::Tls(Arc::new(ArcSwap::from_pointee(server)), None);
+    let tls = Entrance::Tls(InForce::new(Loaded { config: Arc::new(server), leaf: Leaf::default() }), None);
     for (listener, entrance) in [(https, tls), (http, Entrance::Plain)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, entrance).await });

@@ -1,0 +1,53 @@
+//! Which certificate the settings ask for, and who sees to it while the box runs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::in_force::InForce;
+use super::pair::load;
+use super::reminder::remind;
+use super::watch::{Files, Watch};
+use crate::config::{Identity, Settings};
+use crate::error::StartError;
+use crate::state::State;
+
+/// What is to be done for the certificate as long as the box runs.
+#[derive(Debug)]
+pub enum Upkeep {
+    /// Nothing: the self-signed one lasts for a year, and the next start makes another in time.
+    None,
+    /// Its files are looked at.
+    Files(Box<Watch>),
+}
+
+/// The certificate that `settings` ask for; `lan` are the addresses a self-signed one is to name.
+///
+/// # Errors
+/// The certificate or its key cannot be used, or the state directory cannot.
+pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep), StartError> {
+    match &settings.identity {
+        Identity::TryOut => {
+            let made = State::open(&settings.state_dir)?.self_signed(lan, SystemTime::now())?;
+            Ok((InForce::new(load(&made.cert, &made.key)?), Upkeep::None))
+        }
+        Identity::Domain { name, cert, key } => {
+            let files = Files { cert: cert.clone(), key: key.clone(), domain: name.clone() };
+            let (in_force, watch) = files.open()?;
+            Ok((in_force, Upkeep::Files(Box::new(watch))))
+        }
+    }
+}
+
+impl Upkeep {
+    /// Does it, for ever where there is something to do.
+    pub async fn run(self) {
+        match self {
+            Self::None => {}
+            Self::Files(watch) => {
+                let (in_force, subject, domain) = watch.reminder();
+                tokio::join!(watch.run(), remind(in_force, subject, domain));
+            }
+        }
+    }
+}
