@@ -34,9 +34,23 @@ fn web_threads() -> usize {
 
 async fn serve(settings: Settings) -> Result<(), StartError> {
     let running = webrtc_box::start(settings.clone()).await?;
-    say(&greeting::for_this_host(&settings))?;
+    greet(greeting::for_this_host(&settings));
     running.stopped().await;
     Ok(())
+}
+
+/// From a thread of its own, which may wait for ever: a journal that has stalled, or a full disk, is
+/// no reason not to serve.
+fn greet(text: String) {
+    let thread = std::thread::Builder::new().name("greeting".to_owned());
+    let greeting = thread.spawn(move || {
+        if let Err(error) = say(&text) {
+            tracing::warn!("{error}");
+        }
+    });
+    if let Err(error) = greeting {
+        tracing::warn!(%error, "no thread to greet from");
+    }
 }
 
 fn credentials(settings: &Settings, request: &cli::Request) -> Result<(), StartError> {

@@ -96,6 +96,7 @@ impl State {
     /// # Errors
     /// A file cannot be read or written, or does not hold a key.
     pub fn kept(&self) -> Result<Kept, StateError> {
+        self.sweep();
         let (text, _) = self.key(SECRET_FILE)?;
         let (_, tag_key) = self.key(TAG_KEY_FILE)?;
         let (_, token_key) = self.key(TOKEN_KEY_FILE)?;
@@ -125,10 +126,20 @@ impl State {
         }
     }
 
+    /// Takes away drafts whose writer was killed before they were whole. One that stays does no harm.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_str().and_then(writer_of).is_some_and(|pid| !is_running(pid)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Puts `text` into a file of mode 0600, whole or not at all.
     fn write(&self, name: &str, text: &str) -> Result<(), StateError> {
         let path = self.dir.join(name);
-        let draft = self.dir.join(format!(".{name}.{}", std::process::id()));
+        let draft = self.dir.join(draft_of(name, std::process::id()));
         let written = write_private(&draft, text).and_then(|()| fs::rename(&draft, &path));
         written.map_err(|source| {
             // The draft may not exist; the fault to tell is the one before.
@@ -136,6 +147,19 @@ impl State {
             StateError::Unwritable { path, source }
         })
     }
+}
+
+fn draft_of(name: &str, writer: u32) -> String {
+    format!(".{name}.{writer}")
+}
+
+/// The process that writes or wrote the draft of this name; `None` where it is no draft.
+fn writer_of(name: &str) -> Option<u32> {
+    name.strip_prefix('.')?.rsplit_once('.')?.1.parse().ok()
+}
+
+fn is_running(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
 }
 
 fn fresh_key() -> Result<String, StateError> {
@@ -237,6 +261,20 @@ mod tests {
         names.sort();
         assert_eq!(names, [TOKEN_KEY_FILE, TAG_KEY_FILE, SECRET_FILE]);
         assert!(names.iter().all(|name| mode(&dir.join(name)) == 0o600));
+    }
+
+    #[test]
+    fn drafts_of_who_was_killed_are_taken_away_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let (ours, others) = (draft_of("x", std::process::id()), [".hidden", "a.pem", ".b.pem"]);
+        // No process has this number: the kernel's largest is 4,194,304.
+        let orphan = draft_of(SECRET_FILE, 4_194_305);
+        for name in others.into_iter().chain([ours.as_str(), &orphan]) {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        State::open(place.path()).unwrap().kept().unwrap();
+        assert!(!place.path().join(orphan).exists());
+        assert!(others.into_iter().chain([ours.as_str()]).all(|name| place.path().join(name).exists()));
     }
 
     #[test]

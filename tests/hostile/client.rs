@@ -143,6 +143,10 @@ impl<W: Wire> Guest<W> {
         (guest, relayed)
     }
 
+    pub fn refresh(&mut self) {
+        self.ask(wire::METHOD_REFRESH, &[], None);
+    }
+
     pub fn allocate(&mut self) -> SocketAddr {
         let reply = self.ask(wire::METHOD_ALLOCATE, &[UDP], None);
         let mut relayed = XorMappedAddress::default();

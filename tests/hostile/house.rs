@@ -29,9 +29,12 @@ pub struct House {
     pub config: Arc<ClientConfig>,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    _place: Arc<Place>,
-    _turn: MutexGuard<'static, ()>,
+    place: Arc<Place>,
+    turn_of_ours: Option<Turn>,
 }
+
+/// Whoever holds it is alone.
+pub type Turn = MutexGuard<'static, ()>;
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,11 @@ pub struct Figures {
 
 /// One box at a time: the figures of one must not be another's doing.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until no box of another test runs.
+pub fn alone() -> Turn {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl House {
     pub fn open() -> Self {
@@ -59,8 +67,19 @@ impl House {
     }
 
     /// The box that `command` starts in `place`, when it is up.
-    pub fn start(place: &Arc<Place>, mut command: Command) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn start(place: &Arc<Place>, command: Command) -> Self {
+        Self::start_alone(place, command, alone())
+    }
+
+    /// Kills it, as a power cut would, and has `command` start it again.
+    pub fn killed_and_started(mut self, command: Command) -> Self {
+        let (place, turn) = (Arc::clone(&self.place), self.turn_of_ours.take().unwrap());
+        drop(self);
+        Self::start_alone(&place, command, turn)
+    }
+
+    /// The same for somebody who is alone already.
+    pub fn start_alone(place: &Arc<Place>, mut command: Command, turn: Turn) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, errors) = (Arc::default(), child.stderr.take().unwrap());
         let listens = listen(errors, &lines);
@@ -73,7 +92,7 @@ impl House {
 
     /// The same where nobody hears what it says: that goes where `command` has it go.
     pub fn start_unheard(place: &Arc<Place>, mut command: Command) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = alone();
         let child = command.spawn().unwrap();
         let begun = Instant::now();
         while TcpStream::connect(place.https).is_err() {
@@ -83,12 +102,7 @@ impl House {
         Self::of(place, child, Arc::default(), turn)
     }
 
-    fn of(
-        place: &Arc<Place>,
-        child: Child,
-        lines: Arc<Mutex<Vec<String>>>,
-        turn: MutexGuard<'static, ()>,
-    ) -> Self {
+    fn of(place: &Arc<Place>, child: Child, lines: Arc<Mutex<Vec<String>>>, turn: Turn) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = program();
         println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
@@ -99,8 +113,8 @@ impl House {
             config: trusting(&place.certificate()),
             child,
             lines,
-            _place: Arc::clone(place),
-            _turn: turn,
+            place: Arc::clone(place),
+            turn_of_ours: Some(turn),
         }
     }
 
