@@ -10,6 +10,8 @@
 mod call;
 #[path = "hostile/client.rs"]
 mod client;
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "hostile/house.rs"]
 mod house;
 #[path = "faults/kill.rs"]

@@ -18,7 +18,7 @@ use super::refusal::{Malformed, Refusal};
 use super::room::{Occupant, Place, Room};
 use super::token::TokenKey;
 use crate::clock::Now;
-use crate::credential::{self, Secret, Secrets};
+use crate::credential::{self, Secret, Secrets, UnixSeconds};
 use crate::seat::{SeatId, SeatNews, TagKey};
 
 /// How long a connection without a seat may say nothing. A `ping` is something.
@@ -106,6 +106,8 @@ pub struct Rooms {
 /// One WebSocket as the machine knows it.
 pub(super) struct Connection {
     pub(super) place: Option<Place>,
+    /// When the credentials it was last given run out, by the wall clock.
+    expiry: UnixSeconds,
     host: String,
     allowance: Allowance,
     strikes: u32,
@@ -129,7 +131,7 @@ impl Rooms {
     /// A WebSocket opened; `host` is the name it reached us by (an IPv6 address in brackets).
     pub fn connected(&mut self, conn: ConnectionId, host: String, now: Now) {
         let allowance = Allowance::new(now.instant);
-        self.connections.insert(conn, Connection { place: None, host, allowance, strikes: 0 });
+        self.connections.insert(conn, Connection { place: None, expiry: 0, host, allowance, strikes: 0 });
         self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
     }
 
@@ -239,6 +241,7 @@ impl Rooms {
             }
             ClientMessage::Ping => {
                 self.send(conn, ServerMessage::Pong);
+                self.renew_after_a_jump(conn, now);
                 Ok(())
             }
             ClientMessage::Pong => Ok(()),
@@ -322,6 +325,14 @@ impl Rooms {
         self.send(conn, ServerMessage::IceServers { ice_servers, ttl });
     }
 
+    /// The wall clock may jump, which the deadline of [`Self::mint`] does not see: credentials that
+    /// have run out all the same are replaced with the next `ping`.
+    fn renew_after_a_jump(&mut self, conn: ConnectionId, now: Now) {
+        if self.connections.get(&conn).is_some_and(|connection| connection.expiry <= now.unix) {
+            self.send_ice_servers(conn, now);
+        }
+    }
+
     /// Credentials for who sits in `place`, and the deadline by which others follow.
     pub(super) fn mint(&mut self, conn: ConnectionId, place: Place, now: Now) -> (Vec<IceServer>, u64) {
         let ttl = self.rules.credential_ttl;
@@ -329,8 +340,12 @@ impl Rooms {
         let renewal = (ttl * 3 / 4).max(Duration::from_secs(1));
         self.deadlines.set(Deadline::Credentials(conn), now.instant + renewal);
         let holder = credential::Holder::Seat(place.room, place.seat);
-        let credential = self.rules.secrets.mint(&holder, now.unix.saturating_add(ttl.as_secs()));
-        let host = self.connections.get(&conn).map_or("", |connection| connection.host.as_str());
+        let expiry = now.unix.saturating_add(ttl.as_secs());
+        let credential = self.rules.secrets.mint(&holder, expiry);
+        let host = self.connections.get_mut(&conn).map_or("", |connection| {
+            connection.expiry = expiry;
+            connection.host.as_str()
+        });
         (self.rules.ice_urls.servers(host, credential), ttl.as_secs())
     }
 

@@ -176,6 +176,23 @@ fn fresh_credentials_come_when_asked_for_and_before_the_old_run_out() {
 }
 
 #[test]
+fn credentials_that_a_jump_of_the_wall_clock_has_ended_are_replaced_with_the_next_ping() {
+    let mut stage = Stage::new();
+    let [alice, _] = stage.couple();
+    let newcomer = stage.connect();
+    for (jump, heard) in [(3599, &["pong"][..]), (1, &["pong", "ice-servers"]), (0, &["pong"])] {
+        stage.now.unix += jump;
+        for (conn, heard) in [(alice.conn, heard), (newcomer, &heard[..1])] {
+            stage.say(conn, json!({"type": "ping"}));
+            assert_eq!(stage.rest(conn), heard, "after {jump} s");
+        }
+    }
+    stage.now.unix -= 24 * 3600;
+    stage.say(alice.conn, json!({"type": "ping"}));
+    assert_eq!(stage.rest(alice.conn), ["pong"], "who has a day more needs none");
+}
+
+#[test]
 fn a_box_about_to_stop_seats_nobody_but_who_comes_back() {
     let mut stage = Stage::new();
     let [alice, bob] = stage.couple();
