@@ -193,21 +193,17 @@ impl fmt::Debug for Kept {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDirectory { dir, source } => write!(
-                f,
-                "state-dir {} cannot be made ({source}); give --state-dir a folder this user may write to",
-                dir.display()
-            ),
+            Self::NoDirectory { dir, source } => {
+                write!(f, "state-dir {} cannot be made ({source}); {}", dir.display(), cure(source))
+            }
             Self::Unreadable { path, source } => write!(
                 f,
                 "state-dir: {} cannot be read ({source}); run as the user who owns it, or name another --state-dir",
                 path.display()
             ),
-            Self::Unwritable { path, source } => write!(
-                f,
-                "state-dir: {} cannot be written ({source}); give --state-dir a folder this user may write to",
-                path.display()
-            ),
+            Self::Unwritable { path, source } => {
+                write!(f, "state-dir: {} cannot be written ({source}); {}", path.display(), cure(source))
+            }
             Self::Damaged { path } => write!(
                 f,
                 "state-dir: {} is damaged; restore it, or delete it to have a new one made",
@@ -215,6 +211,16 @@ impl fmt::Display for StateError {
             ),
             Self::NoKey { fault } => write!(f, "state-dir: no new key could be made: {fault}; try again"),
         }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
+fn cure(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk, or name another --state-dir"
+        }
+        _ => "give --state-dir a folder this user may write to",
     }
 }
 

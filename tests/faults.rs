@@ -12,6 +12,8 @@ mod call;
 mod client;
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/disk.rs"]
+mod disk;
 #[path = "hostile/house.rs"]
 mod house;
 #[path = "faults/kill.rs"]

@@ -12,7 +12,7 @@ use super::house::alone;
 use super::place::Place;
 
 /// What the box says before it gives up, and how soon.
-fn complaint(place: &Place) -> (String, Duration) {
+pub fn complaint(place: &Place) -> (String, Duration) {
     let begun = Instant::now();
     let mut child = place.command::<&str>(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while child.try_wait().unwrap().is_none() {
