@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
+pub mod descriptors;
 pub mod error;
 pub mod greeting;
 pub mod heartbeat;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use webrtc_box::cli::{self, Deed, NoDeed};
 use webrtc_box::config::Settings;
 use webrtc_box::error::StartError;
-use webrtc_box::{greeting, ops};
+use webrtc_box::{descriptors, greeting, ops};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> Result<(), StartError> {
     let _log = ops::start_logging(&settings.log)?;
+    descriptors::take_all();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
     runtime.map_err(|source| StartError::System { deed: "start threads", source })?.block_on(serve(settings))

@@ -12,6 +12,8 @@ mod call;
 mod client;
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/crowd.rs"]
+mod crowd;
 #[path = "faults/disk.rs"]
 mod disk;
 #[path = "hostile/house.rs"]
@@ -26,6 +28,8 @@ mod place;
 mod ports;
 #[path = "hostile/seat.rs"]
 mod seat;
+#[path = "faults/slow.rs"]
+mod slow;
 #[path = "faults/taken.rs"]
 mod taken;
 #[path = "faults/unheard.rs"]

@@ -61,7 +61,7 @@ impl House {
         let place = Arc::new(Place::new());
         let command = match descriptors {
             None => place.command(settings),
-            Some(most) => place.limited(most, settings),
+            Some(most) => place.limited(most, false, settings),
         };
         Self::start(&place, command)
     }
@@ -85,7 +85,7 @@ impl House {
         let listens = listen(errors, &lines);
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("is up"), "{said:?}: {:?}", lines.lock().unwrap());
+        assert!(said.starts_with("webrtc-box "), "{said:?}: {:?}", lines.lock().unwrap());
         listens.recv_timeout(PATIENCE).unwrap();
         Self::of(place, child, lines, turn)
     }
@@ -195,8 +195,11 @@ impl House {
 
     /// TLS beside HTTPS, shaken hands.
     pub fn tls(&self) -> Tls {
+        self.tls_over(self.tcp(self.https))
+    }
+
+    pub fn tls_over(&self, mut stream: TcpStream) -> Tls {
         let name = ServerName::try_from("localhost").unwrap();
-        let mut stream = self.tcp(self.https);
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut stream).unwrap();

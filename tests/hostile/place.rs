@@ -64,10 +64,11 @@ impl Place {
         self.settle(Command::new(program()), settings)
     }
 
-    /// The same with at most so many descriptors.
-    pub fn limited<S: AsRef<OsStr>>(&self, descriptors: usize, settings: &[S]) -> Command {
+    /// The same with so many descriptors, at most or, where `soft`, until it asks for more.
+    pub fn limited<S: AsRef<OsStr>>(&self, descriptors: usize, soft: bool, settings: &[S]) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "ulimit -n $0 && exec \"$@\"", &descriptors.to_string()]).arg(program());
+        let script = if soft { "ulimit -S -n $0" } else { "ulimit -n $0" };
+        command.args(["-c", &format!("{script} && exec \"$@\""), &descriptors.to_string()]).arg(program());
         self.settle(command, settings)
     }
 

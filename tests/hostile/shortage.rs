@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stun::attributes as attr;
@@ -9,6 +10,7 @@ use stun::message as wire;
 
 use super::client::{Framed, Guest, PATIENCE, UDP, Wire as _, binding, channel_data, code, read, socket};
 use super::house::House;
+use super::place::Place;
 use super::seat::Seat;
 
 /// As few as a box can start with, and some for guests.
@@ -129,5 +131,16 @@ fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
         assert!(worked < Duration::from_millis(300), "a busy loop");
         assert!(lines <= 4 && begun.elapsed() < Duration::from_secs(6));
     }
+    house.is_well();
+}
+
+#[test]
+fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let place = Arc::new(Place::new());
+    let mut house = House::start(&place, place.limited::<&str>(DESCRIPTORS, true, &[]));
+    let _crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(house.turn)).collect();
+    assert_eq!(page(&house), "HTTP/1.1 200");
+    assert!(house.figures().descriptors > 2 * DESCRIPTORS);
+    assert!(!house.has_said("raise the limit"));
     house.is_well();
 }
