@@ -113,6 +113,20 @@ pub fn parse(
     }
 }
 
+/// The settings of a command line and an environment, as they are now: its file may say something
+/// else than when it was read before.
+///
+/// # Errors
+/// Something typed makes no sense.
+pub fn settings(
+    line: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Settings, NoDeed> {
+    match parse(line, environment)? {
+        Deed::Run(settings) | Deed::Credentials(settings, _) => Ok(settings),
+    }
+}
+
 /// A setting may stand before or after the subcommand. A value may be negative: the complaint about
 /// that is better made where the setting is known.
 fn read(line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {

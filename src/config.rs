@@ -5,6 +5,7 @@
 //! reads the file and the environment into that and lays one over the other; `checks` turns the
 //! result into [`Settings`] or one [`SettingsError`].
 
+mod changes;
 mod checks;
 mod error;
 mod sources;

@@ -24,7 +24,7 @@ pub type UnixSeconds = u64;
 pub struct Secret(Vec<u8>);
 
 /// The secrets of a box: the first mints, all verify. Never empty.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
     first: Secret,
     older: Vec<Secret>,

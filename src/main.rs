@@ -36,7 +36,7 @@ fn web_threads() -> usize {
 async fn serve(settings: Settings) -> Result<(), StartError> {
     let running = webrtc_box::start(settings.clone()).await?;
     greet(greeting::for_this_host(&settings));
-    running.stopped().await;
+    running.stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
     Ok(())
 }
 

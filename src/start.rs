@@ -1,19 +1,21 @@
 //! From settings to a box that runs: opens what must be open, introduces the two wings to each
 //! other, and ends them in order.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod listeners;
+mod reload;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::addresses::Known;
-use crate::config::{Identity, Listen, RelayScope, Settings};
+use crate::config::{Identity, RelayScope, Settings};
 use crate::credential::Secrets;
 use crate::error::StartError;
 use crate::greeting::lan_addresses;
@@ -29,6 +31,9 @@ use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
 use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
 
+use listeners::{Listeners, bound, sockets};
+use reload::Terms;
+
 /// A box that runs until it is dropped or told to stop.
 #[derive(Debug)]
 pub struct Running {
@@ -42,14 +47,14 @@ pub struct Running {
     pub turns: Vec<SocketAddr>,
     /// The certificate in force, of all listeners.
     pub certificate: Arc<InForce>,
+    /// Goes first: that the others end is no news then.
+    service: Service,
     web: Web,
     /// Kept for its end: dropped last, it stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
-    /// Ends before the relay: workers that stop are no news then.
-    service: Service,
     signals: Signals,
-    drain_timeout: Duration,
+    terms: Terms,
 }
 
 /// How long requests and WebSockets get to close at the end.
@@ -60,8 +65,6 @@ const DRAIN_LOOK: Duration = Duration::from_millis(200);
 const ADDRESS_LOOK: Duration = Duration::from_secs(10);
 /// A start must not hang on a resolver that does not answer.
 const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
-/// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 1024;
 
 /// Opens state, certificate and listeners, and starts both wings.
 ///
@@ -71,6 +74,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let kept = State::open(&settings.state_dir)?.kept()?;
     let secrets = kept.secrets(&settings.static_auth_secret);
     let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
+    let terms = Terms::new(settings.clone(), secrets.clone());
     let open = Listeners::open(&settings)?;
     let hearts = Hearts::new(Instant::now());
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
@@ -89,7 +93,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         relay,
         tasks: Vec::new(),
         signals,
-        drain_timeout: settings.drain_timeout,
+        terms,
     };
     running.receive(open);
     running.tasks.push(tokio::spawn(upkeep.run()));
@@ -99,32 +103,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     info!(https = ?running.https, turn = ?running.turn, "listening");
     running.service.tell(Word::Ready);
     Ok(running)
-}
-
-/// TCP listeners, bound and not yet accepting.
-struct Listeners {
-    https: Vec<TcpListener>,
-    http: Vec<TcpListener>,
-    turn: Vec<TcpListener>,
-    turns: Vec<TcpListener>,
-}
-
-impl Listeners {
-    fn open(settings: &Settings) -> Result<Self, StartError> {
-        // Without the relay's own port there is nothing behind the one for TLS.
-        let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
-        Ok(Self {
-            https: listeners(settings, "https-port", settings.https_port)?,
-            http: listeners(settings, "http-port", settings.http_port)?,
-            turn: listeners(settings, "turn-port", settings.turn_port)?,
-            turns: listeners(settings, "turns-port", turns_port)?,
-        })
-    }
-
-    fn ports(&self) -> Vec<u16> {
-        let all = [&self.https, &self.http, &self.turn, &self.turns].into_iter().flatten();
-        all.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
-    }
 }
 
 /// Port 0 has become a port; from here on the settings name it.
@@ -159,17 +137,20 @@ impl Running {
         self.tasks.extend(accepting);
     }
 
-    /// Waits for the first signal, lets calls end for as long as `drain-timeout`, or until a second
-    /// signal, and closes everything.
-    pub async fn stopped(mut self) {
-        while self.signals.next().await == Asked::Reload {}
+    /// Waits for the first signal to stop, lets calls end for as long as `drain-timeout`, or until a
+    /// second one, and closes everything. `reread` gives the settings anew each time somebody asks
+    /// for that.
+    pub async fn stopped<E: fmt::Display>(mut self, reread: impl Fn() -> Result<Settings, E>) {
+        while self.signals.next().await == Asked::Reload {
+            self.reload(&reread);
+        }
         let (rooms, seats) = self.web.count();
         info!(rooms, seats, "stopping; calls may end");
         self.service.tell(Word::Stopping);
         self.web.drain();
         tokio::select! {
             // Whoever still talks at the end of it is cut off, as announced.
-            _ = timeout(self.drain_timeout, everybody_gone(&self.web, self.relay.as_deref())) => {}
+            _ = timeout(self.terms.drain_timeout(), everybody_gone(&self.web, self.relay.as_deref())) => {}
             () = asked_to_end(&mut self.signals) => info!("stopping now"),
         }
         self.service.tell(Word::Ending);
@@ -333,44 +314,4 @@ fn watch_addresses(relay: Weak<Relay>, settings: &Settings) -> JoinHandle<()> {
             tokio::time::sleep(ADDRESS_LOOK).await;
         }
     })
-}
-
-fn listeners(
-    settings: &Settings,
-    setting: &'static str,
-    port: Option<u16>,
-) -> Result<Vec<TcpListener>, StartError> {
-    let Some(port) = port else { return Ok(Vec::new()) };
-    let listen = |address| listener(address).map_err(|source| StartError::Bind { setting, address, source });
-    sockets(&settings.listen, port).into_iter().map(listen).collect()
-}
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = crate::socket::tcp(address)?;
-    // A restart must not wait for the old connections' TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
-    addresses.map_err(|source| StartError::System { deed: "read a listener's address", source })
-}
-
-/// Both families on one socket, unless addresses are named or the host has no IPv6.
-fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
-    let addresses = match listen {
-        Listen::These(addresses) => addresses.clone(),
-        Listen::Any if has_ipv6() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        Listen::Any => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-    };
-    addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-}
-
-fn has_ipv6() -> bool {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP));
-    socket.is_ok_and(|socket| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).is_ok())
 }

@@ -103,6 +103,7 @@ enum Note {
     Deliver(ClientAddr, Bytes, OwnedSemaphorePermit),
     Evict(ClientAddr),
     OwnAddresses(Vec<IpAddr>),
+    Secrets(Secrets),
     Stop,
 }
 
@@ -178,6 +179,11 @@ impl Relay {
     /// The box's own addresses have changed.
     pub fn own_addresses(&self, own: &[IpAddr]) {
         self.inboxes.tell_all(|| Note::OwnAddresses(own.to_vec()));
+    }
+
+    /// New allocations take a credential under these secrets; those that are there go on.
+    pub fn take_secrets(&self, secrets: &Secrets) {
+        self.inboxes.tell_all(|| Note::Secrets(secrets.clone()));
     }
 
     /// How many allocations there are.

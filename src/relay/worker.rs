@@ -314,6 +314,7 @@ impl Worker {
             }
             Note::Evict(client) => self.server.evict(&client),
             Note::OwnAddresses(own) => self.server.own_addresses(own),
+            Note::Secrets(secrets) => self.server.take_secrets(secrets),
             Note::Stop => self.stopped = true,
         }
     }

@@ -197,6 +197,23 @@ impl Rooms {
         }
     }
 
+    /// What mints credentials.
+    pub fn secrets(&self) -> &Secrets {
+        &self.rules.secrets
+    }
+
+    /// Other secrets from now on: whoever sits here gets credentials of theirs at once.
+    pub fn take_secrets(&mut self, secrets: Secrets, now: Now) {
+        self.rules.secrets = secrets;
+        let everybody: Vec<_> = self.connections.keys().copied().collect();
+        everybody.into_iter().for_each(|conn| self.send_ice_servers(conn, now));
+    }
+
+    /// Other keys open an empty room from now on.
+    pub fn take_host_keys(&mut self, host_keys: HostKeys) {
+        self.rules.host_keys = host_keys;
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -19,7 +19,7 @@ use super::request::{Claim, Request};
 use crate::credential::{Holder, Secrets, UnixSeconds, Username};
 use crate::mac::keyed;
 
-/// Who may come in: the secrets, the realm, and the key that makes nonces. One for all workers.
+/// Who may come in: the secrets, the realm, and the key that makes nonces. The same for all workers.
 #[derive(Clone, Debug)]
 pub struct Gate {
     secrets: Secrets,
@@ -61,6 +61,11 @@ impl Gate {
     /// `realm` stands in every 401, so it is short.
     pub fn new(secrets: Secrets, realm: String, nonces: NonceKey) -> Self {
         Self { secrets, realm, nonces }
+    }
+
+    /// Other secrets from now on.
+    pub fn take_secrets(&mut self, secrets: Secrets) {
+        self.secrets = secrets;
     }
 
     /// The realm.

@@ -26,7 +26,7 @@ use super::request::{Method, Request};
 use super::scope::Scope;
 use super::table::Table;
 use crate::clock::Now;
-use crate::credential::Holder;
+use crate::credential::{Holder, Secrets};
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 /// What a server goes by; the same for all workers but for `worker`.
@@ -228,6 +228,11 @@ impl Server {
     /// Ends what a stream's end leaves behind.
     pub fn disconnected(&mut self, client: &ClientAddr) {
         self.close(client, End::Disconnected);
+    }
+
+    /// Other secrets from now on. An allocation goes on under the credential that opened it.
+    pub fn take_secrets(&mut self, secrets: Secrets) {
+        self.gate.take_secrets(secrets);
     }
 
     /// The box's own addresses have changed: permissions that this forbids are taken back.

@@ -13,8 +13,9 @@ use tracing::debug;
 
 use super::outbox::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock::Now;
+use crate::credential::Secrets;
 use crate::seat::SeatNews;
-use crate::signaling::{Action, ConnectionId, Rooms};
+use crate::signaling::{Action, ConnectionId, HostKeys, Rooms};
 
 /// The rooms, and the way to everybody in them.
 pub(super) struct Hub {
@@ -92,6 +93,18 @@ impl Hub {
 
     pub(super) fn drain(&self) {
         self.act(|floor| floor.rooms.drain());
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
+        self.floor().rooms.secrets().clone()
+    }
+
+    pub(super) fn take_secrets(&self, secrets: Secrets) {
+        self.act(|floor| floor.rooms.take_secrets(secrets, Now::read()));
+    }
+
+    pub(super) fn take_host_keys(&self, host_keys: HostKeys) {
+        self.act(|floor| floor.rooms.take_host_keys(host_keys));
     }
 
     pub(super) fn count(&self) -> (usize, usize) {

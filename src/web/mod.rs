@@ -150,7 +150,6 @@ impl Web {
             Some(folder) => Page::folder(folder)?,
             None => Page::built_in(),
         };
-        let secrets = setup.rules.secrets.clone();
         let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news);
         let sources = Sources::new(setup.source_connections);
         let (phase, _) = watch::channel(Phase::Running);
@@ -165,7 +164,6 @@ impl Web {
             trusted_proxy: setup.trusted_proxy.clone(),
             health: setup.health,
             probing: setup.probing,
-            secrets,
             ration: Ration::default(),
             phase: phase.clone(),
         });
@@ -185,6 +183,16 @@ impl Web {
         self.house.phase.send_replace(Phase::Stopping);
         // All who serve hold a receiver. Whoever is left then is cut off with the process.
         let _ = tokio::time::timeout(patience, self.house.phase.closed()).await;
+    }
+
+    /// Other secrets mint relay credentials from now on, and whoever is seated gets new ones.
+    pub fn take_secrets(&self, secrets: Secrets) {
+        self.house.hub.take_secrets(secrets);
+    }
+
+    /// Other keys open an empty room from now on.
+    pub fn take_host_keys(&self, host_keys: HostKeys) {
+        self.house.hub.take_host_keys(host_keys);
     }
 
     /// Rooms somebody sits in, and seats taken.

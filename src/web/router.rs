@@ -24,7 +24,6 @@ use super::status::Health;
 use super::upgrade;
 use super::visit::{Arrival, Door, Origins, Visit};
 use crate::clock::Now;
-use crate::credential::Secrets;
 
 /// A year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -61,7 +60,6 @@ pub(super) struct Desk {
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
     pub(super) probing: Probing,
-    pub(super) secrets: Secrets,
     pub(super) ration: Ration,
     pub(super) phase: watch::Sender<Phase>,
 }
@@ -106,7 +104,7 @@ async fn probes(State(desk): State<Shared>, Extension(visit): Extension<Visit>) 
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let host = visit.authority.as_ref().map_or("localhost", |authority| &authority.host);
-    let sheet = desk.probing.sheet(&desk.secrets, host, now.unix, chance);
+    let sheet = desk.probing.sheet(&desk.hub.secrets(), host, now.unix, chance);
     let kind = (header::CONTENT_TYPE, "application/json".to_owned());
     ([kind, uncached], serde_json::to_string(&sheet).unwrap_or_default()).into_response()
 }

@@ -1,0 +1,79 @@
+//! The TCP listeners of a box: bound, and not yet accepting.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::config::{Listen, Settings};
+use crate::error::StartError;
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// By what stands behind them.
+pub(super) struct Listeners {
+    pub(super) https: Vec<TcpListener>,
+    pub(super) http: Vec<TcpListener>,
+    pub(super) turn: Vec<TcpListener>,
+    pub(super) turns: Vec<TcpListener>,
+}
+
+impl Listeners {
+    pub(super) fn open(settings: &Settings) -> Result<Self, StartError> {
+        // Without the relay's own port there is nothing behind the one for TLS.
+        let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
+        Ok(Self {
+            https: listeners(settings, "https-port", settings.https_port)?,
+            http: listeners(settings, "http-port", settings.http_port)?,
+            turn: listeners(settings, "turn-port", settings.turn_port)?,
+            turns: listeners(settings, "turns-port", turns_port)?,
+        })
+    }
+
+    pub(super) fn ports(&self) -> Vec<u16> {
+        let all = [&self.https, &self.http, &self.turn, &self.turns].into_iter().flatten();
+        all.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
+    }
+}
+
+fn listeners(
+    settings: &Settings,
+    setting: &'static str,
+    port: Option<u16>,
+) -> Result<Vec<TcpListener>, StartError> {
+    let Some(port) = port else { return Ok(Vec::new()) };
+    let listen = |address| listener(address).map_err(|source| StartError::Bind { setting, address, source });
+    sockets(&settings.listen, port).into_iter().map(listen).collect()
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = crate::socket::tcp(address)?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+pub(super) fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
+    addresses.map_err(|source| StartError::System { deed: "read a listener's address", source })
+}
+
+/// Both families on one socket, unless addresses are named or the host has no IPv6.
+pub(super) fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
+    let addresses = match listen {
+        Listen::These(addresses) => addresses.clone(),
+        Listen::Any if has_ipv6() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        Listen::Any => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    };
+    addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+}
+
+fn has_ipv6() -> bool {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP));
+    socket.is_ok_and(|socket| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).is_ok())
+}

@@ -1,0 +1,91 @@
+//! Settings read anew while the box runs: what can be taken is taken, the rest is named.
+
+use std::fmt;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::Running;
+use crate::config::Settings;
+use crate::credential::Secrets;
+use crate::error::StartError;
+use crate::ops;
+use crate::service::Word;
+use crate::signaling::HostKeys;
+use crate::state::State;
+
+/// What a running box goes by: as it was typed, so that it can be compared with what is typed later.
+#[derive(Debug)]
+pub(super) struct Terms {
+    settings: Settings,
+    secrets: Secrets,
+}
+
+/// Settings that are taken without a restart.
+const TAKEN: [&str; 4] = ["static-auth-secret", "host-key", "drain-timeout", "log"];
+
+impl Terms {
+    pub(super) fn new(settings: Settings, secrets: Secrets) -> Self {
+        Self { settings, secrets }
+    }
+
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.settings.drain_timeout
+    }
+
+    /// The secrets that `new` leads to; the kept one may have been replaced as well.
+    fn secrets(&self, new: &Settings) -> Result<Secrets, StartError> {
+        Ok(State::open(&self.settings.state_dir)?.kept()?.secrets(&new.static_auth_secret))
+    }
+}
+
+impl Running {
+    /// All or nothing: where a setting makes no sense, everything stays as it was.
+    pub(super) fn reload<E: fmt::Display>(&mut self, reread: impl Fn() -> Result<Settings, E>) {
+        self.service.tell(Word::Reloading);
+        match reread() {
+            Err(error) => error!("nothing is read anew: {error}"),
+            Ok(new) => match self.terms.secrets(&new) {
+                Err(error) => error!("nothing is read anew: {error}"),
+                Ok(secrets) => self.take(new, secrets),
+            },
+        }
+        self.service.tell(Word::Ready);
+    }
+
+    fn take(&mut self, new: Settings, secrets: Secrets) {
+        let mut changed = self.terms.settings.changed(&new);
+        changed.retain(|name| *name != "static-auth-secret");
+        if secrets != self.terms.secrets {
+            changed.push("static-auth-secret");
+            self.take_secrets(secrets);
+        }
+        self.web.take_host_keys(HostKeys::new(&new.host_key));
+        // Cannot fail: the filter has been checked with the other settings.
+        let _ = ops::set_level(&new.log.filter);
+        let running = &mut self.terms.settings;
+        running.host_key = new.host_key;
+        running.drain_timeout = new.drain_timeout;
+        running.log.filter = new.log.filter;
+        tell(&changed);
+    }
+
+    /// The relay first: what a client holds has to be known there.
+    fn take_secrets(&mut self, secrets: Secrets) {
+        if let Some(relay) = &self.relay {
+            relay.take_secrets(&secrets);
+        }
+        self.web.take_secrets(secrets.clone());
+        self.terms.secrets = secrets;
+    }
+}
+
+fn tell(changed: &[&str]) {
+    let (taken, waiting): (Vec<&str>, Vec<&str>) =
+        changed.iter().copied().partition(|name| TAKEN.contains(name));
+    let taken = if taken.is_empty() { "nothing new".to_owned() } else { taken.join(", ") };
+    info!(taken, "settings read anew");
+    if !waiting.is_empty() {
+        warn!(settings = waiting.join(", "), "changed, but taken only at a restart");
+    }
+}
