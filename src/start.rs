@@ -59,6 +59,8 @@ pub struct Running {
 
 /// How long requests and WebSockets get to close at the end.
 const LAST_WORDS: Duration = Duration::from_secs(6);
+/// The same when somebody does not want to wait.
+const LAST_WORD: Duration = Duration::from_millis(300);
 /// How often an idle drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
 /// How often the interfaces are looked at for a new address of our own (`public` only).
@@ -148,13 +150,13 @@ impl Running {
         info!(rooms, seats, "stopping; calls may end");
         self.service.tell(Word::Stopping);
         self.web.drain();
-        tokio::select! {
+        let patience = tokio::select! {
             // Whoever still talks at the end of it is cut off, as announced.
-            _ = timeout(self.terms.drain_timeout(), everybody_gone(&self.web, self.relay.as_deref())) => {}
-            () = asked_to_end(&mut self.signals) => info!("stopping now"),
-        }
+            _ = timeout(self.terms.drain_timeout(), everybody_gone(&self.web, self.relay.as_deref())) => LAST_WORDS,
+            () = asked_to_end(&mut self.signals) => LAST_WORD,
+        };
         self.service.tell(Word::Ending);
-        self.web.stop(LAST_WORDS).await;
+        self.web.stop(patience).await;
     }
 }
 

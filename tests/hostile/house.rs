@@ -164,6 +164,28 @@ impl House {
         self.lines.lock().unwrap().iter().any(|line| line.contains(what))
     }
 
+    /// The first line that says this, as soon as there is one.
+    pub fn waits_for(&self, what: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let line = self.lines.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
+            match line {
+                Some(line) => return line,
+                None => assert!(
+                    begun.elapsed() < PATIENCE,
+                    "nobody says {what:?}: {:?}",
+                    self.lines.lock().unwrap()
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lines logged so far.
     pub fn logged(&self) -> usize {
         self.lines.lock().unwrap().len()

@@ -30,20 +30,28 @@ impl Seat {
     }
 
     fn join(house: &House, join: &Value) -> Self {
+        Self::attempt(house, join).expect("a seat")
+    }
+
+    /// Takes a seat, or says the code of the refusal.
+    pub fn attempt(house: &House, join: &Value) -> Result<Self, String> {
         let url = format!("wss://localhost:{}/ws", house.https.port());
         let (mut socket, _) = tungstenite::client(url, house.tls()).expect("a WebSocket");
         socket.send(Message::text(join.to_string())).unwrap();
         let welcome = hear(&mut socket);
+        if welcome["type"] == "error" {
+            return Err(welcome["code"].as_str().unwrap().to_owned());
+        }
         assert_eq!(welcome["type"], "resp-join", "{welcome}");
         let text = |name: &str| welcome[name].as_str().map(str::to_owned);
-        Self {
+        Ok(Self {
             socket,
             id: text("id").unwrap(),
             peer: text("peer"),
             token: text("resume").unwrap(),
             resumed: welcome["resumed"] == true,
             credential: credential_of(&welcome),
-        }
+        })
     }
 
     pub fn say(&mut self, frame: &Value) {

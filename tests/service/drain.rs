@@ -1,0 +1,83 @@
+//! The way to the end: first SIGTERM, second SIGTERM.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use stun::message as wire;
+
+use super::client::{Guest, code, socket};
+use super::manager::Service;
+use super::seat::Seat;
+
+/// A box that lets calls go on for so many seconds.
+fn patient(seconds: &str) -> Service {
+    let service = Service::start(|command, _| {
+        command.env("WEBRTC_BOX_DRAIN_TIMEOUT", seconds);
+    });
+    service.manager.hears(&["READY=1"]);
+    service
+}
+
+/// A seat with an allocation of its own.
+fn caller(service: &Service) -> (Seat, Guest<std::net::UdpSocket>) {
+    let seat = Seat::take(service, "kitchen");
+    let mut guest = Guest::holding(seat.credential.clone(), socket([0, 9, 1], service.turn));
+    guest.allocate();
+    (seat, guest)
+}
+
+#[test]
+fn a_call_may_end_by_itself_and_nobody_new_comes_in() {
+    let service = patient("600");
+    let (mut seat, mut guest) = caller(&service);
+    service.signal(Signal::TERM);
+    service.manager.hears(&["STOPPING=1"]);
+    assert_eq!(seat.hear("error")["code"], "shutting-down");
+    let newcomer = Seat::attempt(&service, &json!({ "type": "join", "room": "kitchen" }));
+    assert_eq!(newcomer.err().as_deref(), Some("shutting-down"));
+    seat.ping();
+    assert_eq!(code(&guest.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
+    service.manager.hears(&["EXTEND_TIMEOUT_USEC="]);
+    // Settings are not what counts now.
+    service.signal(Signal::HUP);
+    seat.ping();
+
+    seat.say(&json!({ "type": "leave" }));
+    let (status, took) = service.house.ended();
+    println!("gone {took:?} after the last call");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn whoever_still_talks_when_the_time_is_over_is_cut_off() {
+    let service = patient("2");
+    let (_seat, _guest) = caller(&service);
+    service.signal(Signal::TERM);
+    let (status, took) = service.house.ended();
+    assert!(status.success(), "{status}");
+    println!("gone {took:?} after SIGTERM, with drain-timeout 2");
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let service = patient("600");
+    let (_seat, _guest) = caller(&service);
+    service.signal(Signal::TERM);
+    service.manager.hears(&["STOPPING=1"]);
+    service.signal(Signal::TERM);
+    let (status, took) = service.house.ended();
+    assert!(status.success(), "{status}");
+    println!("gone {took:?} after the second SIGTERM");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_box_without_calls_ends_at_once() {
+    let service = patient("600");
+    service.signal(Signal::TERM);
+    let (status, took) = service.house.ended();
+    assert!(status.success(), "{status}");
+    println!("gone {took:?} after SIGTERM, with nobody there");
+}

@@ -1,0 +1,112 @@
+//! Ready, alive, or not.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use rustix::process::Signal;
+
+use super::manager::Service;
+use super::seat::Seat;
+
+/// The manager wants to hear every second that it lives.
+fn watched(command: &mut Command) {
+    command.env("WATCHDOG_USEC", "1000000");
+}
+
+/// What `/healthz` answers, head and body.
+fn health(service: &Service) -> String {
+    let mut stream = service.tls();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // How the stream ends is not what is asked here.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+/// Threads of the box that are called this.
+fn threads(service: &Service, name: &str) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", service.id())).unwrap();
+    let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
+    let pid = |task: fs::DirEntry| Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap());
+    tasks.map(Result::unwrap).filter(named).map(pid).collect()
+}
+
+/// Threads that stand still until this is dropped, while the others run.
+struct Frozen(Vec<Pid>);
+
+impl Frozen {
+    fn new(threads: Vec<Pid>) -> Self {
+        assert!(!threads.is_empty(), "no such thread");
+        for thread in &threads {
+            ptrace::seize(*thread, ptrace::Options::empty()).expect("a parent may trace its child");
+            ptrace::interrupt(*thread).unwrap();
+            waitpid(*thread, Some(WaitPidFlag::__WALL)).unwrap();
+        }
+        Self(threads)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for thread in &self.0 {
+            // The box may have ended.
+            let _ = ptrace::detach(*thread, None);
+        }
+    }
+}
+
+#[test]
+fn a_box_is_ready_when_it_serves_and_then_says_how_it_is() {
+    let service = Service::start(|_, _| {});
+    service.manager.hears(&["READY=1", "STATUS=0 rooms, 0 seats, 0 allocations"]);
+    assert!(health(&service).starts_with("HTTP/1.1 200 "));
+    let _seat = Seat::take(&service, "kitchen");
+    service.manager.hears(&["STATUS=1 rooms, 1 seats, 0 allocations"]);
+    assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(1)), 0, "nobody has asked for that");
+}
+
+#[test]
+fn a_relay_worker_that_stands_still_starves_the_watchdog_and_fails_the_health_check() {
+    let service = Service::start(|command, _| watched(command));
+    service.manager.hears(&["WATCHDOG=1"]);
+    assert!(health(&service).starts_with("HTTP/1.1 200 "));
+    let frozen = Frozen::new(threads(&service, "relay-0"));
+    assert!(service.waits_for("does not turn any more").contains("relay-0"));
+    let answer = health(&service);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("has stopped"), "{answer}");
+    service.manager.forget();
+    assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(2)), 0);
+    drop(frozen);
+    service.manager.hears(&["WATCHDOG=1"]);
+    assert!(health(&service).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_web_side_that_stands_still_starves_the_watchdog() {
+    let service = Service::start(|command, _| watched(command));
+    let frozen = Frozen::new(threads(&service, "tokio-rt-worker"));
+    service.waits_for(&format!("https {}", service.https));
+    service.manager.forget();
+    assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(2)), 0);
+    drop(frozen);
+    service.manager.hears(&["WATCHDOG=1"]);
+}
+
+#[test]
+fn a_box_that_was_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
+    let service = Service::start(|command, _| watched(command));
+    service.manager.hears(&["WATCHDOG=1"]);
+    service.signal(Signal::STOP);
+    service.manager.forget();
+    // As long as a stall may last, and more.
+    assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(7)), 0);
+    service.signal(Signal::CONT);
+    service.manager.hears(&["WATCHDOG=1"]);
+    assert!(service.manager.counts("WATCHDOG", Duration::from_secs(2)) >= 2);
+    assert!(!service.has_said("does not turn"));
+}

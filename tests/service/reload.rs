@@ -1,0 +1,122 @@
+//! SIGHUP: what is taken while calls go on, and what is only named.
+
+use std::fs;
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+use serde_json::json;
+use stun::message as wire;
+use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+
+use super::client::{Guest, UDP, code, socket};
+use super::manager::Service;
+use super::seat::Seat;
+
+/// A box whose settings are in a file.
+fn started(settings: &str) -> Service {
+    let service = Service::start(|command, place| {
+        let file = place.folder().join("box.toml");
+        fs::write(&file, settings).unwrap();
+        command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET").env_remove("WEBRTC_BOX_LOG");
+        command.env("WEBRTC_BOX_CONFIG", file);
+    });
+    service.manager.hears(&["READY=1"]);
+    service
+}
+
+/// Reads another file anew, and is ready again.
+fn reload(service: &Service, settings: &str) {
+    fs::write(service.place.folder().join("box.toml"), settings).unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["RELOADING=1", "MONOTONIC_USEC="]);
+    service.manager.hears(&["READY=1"]);
+}
+
+fn credential(secret: &str) -> Credential {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let secrets = Secrets::new(Secret::new(secret), vec![]);
+    secrets.mint(&Holder::Foreign("bob".into()), now + 3600)
+}
+
+/// What an Allocate with this secret is answered.
+fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
+    let wire = socket([0, 9, last], service.turn);
+    code(&Guest::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+}
+
+#[test]
+fn another_secret_opens_allocations_and_those_of_the_old_one_go_on() {
+    let service = started("static-auth-secret = 'north'");
+    let mut seat = Seat::take(&service, "kitchen");
+    let mut talks = Guest::holding(credential("north"), socket([0, 9, 1], service.turn));
+    talks.allocate();
+    assert_eq!(allocate(&service, 2, "south"), 401);
+
+    reload(&service, "static-auth-secret = 'south'");
+    assert_eq!(allocate(&service, 3, "south"), 0);
+    assert_eq!(allocate(&service, 4, "north"), 401);
+    assert_eq!(code(&talks.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
+    seat.renew();
+    assert_eq!(Secret::new("south").password(&seat.credential.username), seat.credential.password);
+    service.waits_for("static-auth-secret");
+}
+
+#[test]
+fn a_file_of_secrets_may_change_by_itself() {
+    let service = Service::start(|command, place| {
+        fs::write(place.folder().join("secrets"), "north\n").unwrap();
+        command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET");
+        command.env("WEBRTC_BOX_STATIC_AUTH_SECRET_FILE", place.folder().join("secrets"));
+    });
+    service.manager.hears(&["READY=1"]);
+    fs::write(service.place.folder().join("secrets"), "south\nnorth\n").unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["READY=1"]);
+    assert_eq!([allocate(&service, 1, "south"), allocate(&service, 2, "north")], [0, 0]);
+}
+
+#[test]
+fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
+    let service = started("host-key = 'old'");
+    let open =
+        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    let mut host = open("kitchen", "old").unwrap();
+    reload(&service, "host-key = 'new'");
+    assert_eq!(open("cellar", "old").err().as_deref(), Some("key-required"));
+    assert!(open("cellar", "new").is_ok());
+    assert!(open("kitchen", "none at all").is_ok());
+    host.ping();
+    service.waits_for("host-key");
+}
+
+#[test]
+fn the_log_says_more_when_it_is_told_to() {
+    let service = started("log = 'info'");
+    let garbage = || service.tcp(service.https).write_all(b"no TLS, this\r\n\r\n").unwrap();
+    garbage();
+    reload(&service, "log = 'webrtc_box=debug'");
+    garbage();
+    service.waits_for("TLS handshake failed");
+}
+
+#[test]
+fn settings_that_make_no_sense_change_nothing_and_are_told_in_one_line() {
+    let service = started("static-auth-secret = 'north'");
+    reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
+    let line = service.waits_for("nothing is read anew");
+    assert!(line.contains("min-port 60000 is above max-port 50000; swap them"), "{line}");
+    assert_eq!([allocate(&service, 1, "north"), allocate(&service, 2, "south")], [0, 401]);
+    reload(&service, "static-auth-secret = ");
+    service.waits_for("box.toml");
+    assert_eq!(allocate(&service, 3, "north"), 0);
+}
+
+#[test]
+fn what_takes_a_restart_is_named() {
+    let service = started("log = 'info'");
+    reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
+    let line = service.waits_for("taken only at a restart");
+    assert!(line.contains("realm, total-quota") && !line.contains("drain-timeout"), "{line}");
+    assert!(service.waits_for("settings read anew").contains("drain-timeout"));
+}
