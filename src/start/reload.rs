@@ -40,9 +40,12 @@ impl Terms {
 }
 
 impl Running {
-    /// All or nothing: where a setting makes no sense, everything stays as it was.
+    /// The certificate, and the settings: all or nothing of those, so that where one makes no sense
+    /// everything stays as it was.
     pub(super) fn reload<E: fmt::Display>(&mut self, reread: impl Fn() -> Result<Settings, E>) {
         self.service.tell(Word::Reloading);
+        // Says for itself what it finds, whatever the settings say.
+        self.certificate.look_now();
         match reread() {
             Err(error) => error!("nothing is read anew: {error}"),
             Ok(new) => match self.terms.secrets(&new) {
