@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|peers|browser|nat …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|peers|browser|nat|vps …]
 #
 # Installs what is missing first (Debian packages as root or through sudo, npm packages into the project).
 # A stage that fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types bench peers browser nat)
+STAGES=(fmt clippy doc deny rust page types bench peers browser nat vps)
 LOGS=tests/.work/logs
 
 stage_fmt() { cargo fmt --check; }
@@ -50,6 +50,12 @@ stage_nat() {
   timeout --foreground 900 tests/nat/run.sh
 }
 
+# A host of its own under a real systemd, in the same small internet.
+stage_vps() {
+  npm_packages && release_binary || return
+  timeout --foreground 600 tests/nat/run.sh tests/vps/*.test.mjs
+}
+
 # The program that the browser and network tests start; BOX_BIN names another one.
 release_binary() {
   [[ -n ${BOX_BIN:-} ]] || cargo build --locked --release
@@ -73,6 +79,7 @@ debian_packages() {
       peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
+      vps) wanted+=(node npm chromium libnss3-tools openssl nftables iproute2 util-linux systemd dbus pebble ca-certificates curl) ;;
     esac
   done
   for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do
@@ -111,7 +118,7 @@ run_stage() {
   case $code in
     0) if ((p == 0)); then
          case $name in
-           rust | page | peers | browser | nat) f=1 && echo "$name ran no test" ;;
+           rust | page | peers | browser | nat | vps) f=1 && echo "$name ran no test" ;;
            *) p=1 ;;
          esac
        fi ;;
