@@ -210,7 +210,7 @@ impl Worker {
                 Action::ClosePort(relayed) => self.ports.close(relayed),
                 Action::Evict { worker: other, client } => self.others.tell(other, Note::Evict(client)),
                 Action::Opened { client, relayed } => self.opened(client, &relayed),
-                Action::Closed { client, end } => self.closed(client, end),
+                Action::Closed { client, end, sent } => self.closed(client, end, sent),
             }
         }
         self.handled.clear();
@@ -327,11 +327,11 @@ impl Worker {
         info!(client = client.map(tracing::field::display), ?ports, held, "allocation opened");
     }
 
-    fn closed(&self, client: ClientAddr, end: End) {
+    fn closed(&self, client: ClientAddr, end: End, sent: u64) {
         self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(false));
         let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let client = self.log_addresses.then_some(client.remote);
-        info!(client = client.map(tracing::field::display), ?end, held, "allocation closed");
+        info!(client = client.map(tracing::field::display), ?end, sent, held, "allocation closed");
     }
 }
 

@@ -16,6 +16,11 @@ pub enum Transport {
     Tls,
 }
 
+impl Transport {
+    /// All of them, in the order of counts.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+}
+
 /// A client's 5-tuple: who asks us (RFC 8656 §3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddr {

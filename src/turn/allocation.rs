@@ -85,10 +85,15 @@ pub struct Extras {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllocationId(pub u64);
 
-/// When a client was last heard: whole seconds since an epoch, written by one worker and read by
-/// those that look for the longest silent.
+/// When a client was last heard, and how much it has sent. Written by one worker; when it was last
+/// heard is read by those that look for the longest silent.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Pulse {
+    /// Whole seconds since an epoch.
+    heard: AtomicU64,
+    /// Bytes of payload.
+    sent: AtomicU64,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Permission {
@@ -232,13 +237,25 @@ impl Pulse {
     /// do not fight over a cache line.
     pub fn beat(&self, now: Instant, epoch: Instant) {
         let second = now.saturating_duration_since(epoch).as_secs();
-        if self.0.load(Ordering::Relaxed) != second {
-            self.0.store(second, Ordering::Relaxed);
+        if self.heard.load(Ordering::Relaxed) != second {
+            self.heard.store(second, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that so many bytes of the client's were passed on. Its own worker alone does, so a
+    /// load and a store are enough.
+    pub fn carry(&self, bytes: usize) {
+        let sent = self.sent.load(Ordering::Relaxed).wrapping_add(bytes as u64);
+        self.sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// Bytes of the client's that were passed on.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// When it was last heard, to the second.
     pub fn heard(&self, epoch: Instant) -> Instant {
-        epoch + Duration::from_secs(self.0.load(Ordering::Relaxed))
+        epoch + Duration::from_secs(self.heard.load(Ordering::Relaxed))
     }
 }

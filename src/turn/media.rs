@@ -12,6 +12,7 @@ use super::flow::{Aim, Flow, Onward};
 use super::pace::Pace;
 use super::scope::{self, PeerFilter, Scope};
 use super::server::{Delivery, Server};
+use super::tally::Way;
 
 impl Server {
     /// Takes one datagram that a peer sent to a real relayed port (RFC 8656 §11.3).
@@ -28,8 +29,11 @@ impl Server {
         let (form, _) = listing.form(RelayedAddr(peer.0), now)?;
         let head = form.head(payload.len(), transaction)?;
         let own = listing.paces.as_ref().map(|own| &own.down);
-        let passes = passes(own, &self.exchange.paces.down, payload.len(), now);
-        passes.then_some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
+        if !passes(own, &self.exchange.paces.down, payload.len(), now) {
+            return None;
+        }
+        self.tally.carried(Way::Back, payload.len());
+        Some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
     }
 
     pub(super) fn channel_data<'p>(
@@ -73,16 +77,25 @@ impl Server {
         let flow = self.flows.place(client, &aim).as_ref()?;
         flow.pulse.beat(now, self.exchange.epoch);
         let (size, paces) = (payload.len(), &self.exchange.paces);
-        match &flow.onward {
-            Onward::Peer { from, to } => passes(flow.paces.as_ref().map(|own| &own.up), &paces.up, size, now)
-                .then_some(Delivery::Peer { from: *from, to: *to, payload, dont_fragment }),
-            Onward::Client { to, worker, form, paces: down } => {
-                let head = form.head(size, transaction)?;
-                let allowed = passes(flow.paces.as_ref().map(|own| &own.up), &paces.up, size, now)
-                    && passes(down.as_ref().map(|own| &own.down), &paces.down, size, now);
-                allowed.then_some(Delivery::Client { to: *to, worker: *worker, head, payload })
+        let up = flow.paces.as_ref().map(|own| &own.up);
+        let (way, down, delivery) = match &flow.onward {
+            Onward::Peer { from, to } => {
+                (Way::Out, None, Delivery::Peer { from: *from, to: *to, payload, dont_fragment })
             }
+            Onward::Client { to, worker, form, paces: own } => {
+                let head = form.head(size, transaction)?;
+                let down = Some(own.as_ref().map(|own| &own.down));
+                (Way::Across, down, Delivery::Client { to: *to, worker: *worker, head, payload })
+            }
+        };
+        let allowed =
+            passes(up, &paces.up, size, now) && down.is_none_or(|own| passes(own, &paces.down, size, now));
+        if !allowed {
+            return None;
         }
+        flow.pulse.carry(size);
+        self.tally.carried(way, size);
+        Some(delivery)
     }
 
     /// Where what `client` sends by `aim` leads; inside the process where the peer is one of our

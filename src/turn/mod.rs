@@ -7,7 +7,7 @@
 //! [`auth`] asks who is there; [`opening`] and `upkeep` answer; [`allocation`] is what is kept of
 //! it, [`table`] how a worker finds it, [`exchange`] how other workers do; [`register`] and
 //! [`port`] say what is lent to whom; [`scope`] says who may be reached; [`reply`] and [`refusal`]
-//! are the answers; [`limit`] keeps strangers cheap, [`pace`] keeps guests modest.
+//! are the answers; [`limit`] keeps strangers cheap, [`pace`] keeps guests modest; [`tally`] counts.
 
 pub mod address;
 pub mod allocation;
@@ -27,6 +27,7 @@ pub mod request;
 pub mod scope;
 pub mod server;
 pub mod table;
+pub mod tally;
 mod upkeep;
 
 #[cfg(test)]

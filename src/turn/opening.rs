@@ -178,6 +178,7 @@ impl Server {
         let reply = success(&allocation, now);
         self.exchange.publish(&listing);
         self.table.insert(allocation);
+        self.tally.opened(opening.client.transport, &opening.grant.relayed);
         self.actions.push_back(Action::Opened { client: opening.client, relayed: opening.grant.relayed });
         reply
     }

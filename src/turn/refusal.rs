@@ -30,6 +30,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every [`Self::code`] there is.
+    pub const CODES: [u16; 12] = [400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508];
+
     /// The code in ERROR-CODE.
     pub fn code(&self) -> u16 {
         match self {

@@ -25,6 +25,7 @@ use super::reply::Reply;
 use super::request::{Method, Request};
 use super::scope::Scope;
 use super::table::Table;
+use super::tally::Tally;
 use crate::clock::Now;
 use crate::credential::{Holder, Secrets};
 use crate::seat::{RoomTag, SeatId, SeatNews};
@@ -56,7 +57,8 @@ pub struct Server {
     pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
     pub(super) allocations_made: u64,
     pub(super) flows: Flows,
-    limit: Arc<ReplyLimit>,
+    pub(super) tally: Tally,
+    pub(super) limit: Arc<ReplyLimit>,
     pub(super) indications_made: u64,
 }
 
@@ -121,6 +123,8 @@ pub enum Action {
         client: ClientAddr,
         /// Why.
         end: End,
+        /// Bytes of payload that its client sent by it.
+        sent: u64,
     },
 }
 
@@ -137,6 +141,12 @@ pub enum End {
     GaveWay,
     /// Its client's stream was closed.
     Disconnected,
+}
+
+impl End {
+    /// All of them, in the order of counts.
+    pub const ALL: [Self; 5] =
+        [Self::Expired, Self::Deleted, Self::SeatLeft, Self::GaveWay, Self::Disconnected];
 }
 
 impl Server {
@@ -159,6 +169,7 @@ impl Server {
             chance,
             allocations_made: 0,
             flows: Flows::default(),
+            tally: Tally::default(),
             limit,
             indications_made: 0,
         }
@@ -251,6 +262,11 @@ impl Server {
         self.exchange.changed();
     }
 
+    /// What it has done so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// How many allocations this worker has.
     pub fn allocations(&self) -> usize {
         self.table.len()
@@ -314,6 +330,7 @@ impl Server {
         refusal: &Refusal,
         verified: &Verified,
     ) {
+        self.tally.refused(refusal);
         self.reply(client, Reply::refusal(method, transaction, refusal).finish(Some(&verified.key)));
     }
 
@@ -321,6 +338,7 @@ impl Server {
         if !self.may_answer_stranger(client, now) {
             return;
         }
+        self.tally.refused(refusal);
         let mut reply = Reply::refusal(request.method, request.transaction, refusal);
         if refusal.challenges() {
             reply = reply.challenge(self.gate.realm(), &self.gate.nonce(client, now));
@@ -329,8 +347,10 @@ impl Server {
     }
 
     /// A stream has shown that it is where it says; a datagram may be forged.
-    fn may_answer_stranger(&self, client: ClientAddr, now: Instant) -> bool {
-        client.transport != Transport::Udp || self.limit.allows(client.remote.ip(), now)
+    fn may_answer_stranger(&mut self, client: ClientAddr, now: Instant) -> bool {
+        let may = client.transport != Transport::Udp || self.limit.allows(client.remote.ip(), now);
+        self.tally.unanswered += u64::from(!may);
+        may
     }
 
     pub(super) fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
@@ -343,7 +363,9 @@ impl Server {
             self.release(relayed);
         }
         self.exchange.register().strike(&allocation.holder, *client);
-        self.actions.push_back(Action::Closed { client: *client, end });
+        self.tally.closed(client.transport, &allocation.listing.relayed, end);
+        let sent = allocation.pulse.sent();
+        self.actions.push_back(Action::Closed { client: *client, end, sent });
     }
 
     /// Ends one relayed address: nobody reaches it, its socket closes, its port can be lent again.

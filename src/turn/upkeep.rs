@@ -106,6 +106,7 @@ impl Server {
             self.release(relayed);
         }
         left.revoke(|peer| Family::of(peer) != family);
+        self.tally.narrowed(client.transport, &listing.relayed, &left.relayed);
         let left = Arc::new(left);
         self.table.change(client, |allocation| allocation.listing = Arc::clone(&left));
         self.exchange.publish(&left);

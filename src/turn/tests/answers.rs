@@ -288,7 +288,7 @@ fn an_allocation_nobody_refreshes_ends_on_time() {
     stage.advance(Duration::from_secs(1));
     assert_eq!(stage.server.allocations(), 0);
     let end = super::super::server::End::Expired;
-    assert_eq!(stage.events.last(), Some(&Action::Closed { client: client.addr, end }));
+    assert_eq!(stage.events.last(), Some(&Action::Closed { client: client.addr, end, sent: 0 }));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Scenes with a held clock: clients, their requests, and what the server does.
 
 mod answers;
+mod counts;
 mod media;
 mod property;
 mod public;

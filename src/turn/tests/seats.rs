@@ -35,7 +35,7 @@ fn leaving_ends_the_allocations_at_once() {
     stage.server.seat(SeatNews::Left(room(1), seat(1)));
     stage.collect();
     assert_eq!(stage.server.allocations(), 1);
-    assert_eq!(stage.events.last(), Some(&Action::Closed { client: one.addr, end: End::SeatLeft }));
+    assert_eq!(stage.events.last(), Some(&Action::Closed { client: one.addr, end: End::SeatLeft, sent: 0 }));
     assert!(stage.server.table.of(&other.addr).is_some());
 }
 
