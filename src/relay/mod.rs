@@ -1,10 +1,12 @@
 //! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
 //! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
 
+mod figures;
 pub mod framing;
 mod outbox;
 mod poll;
 mod port;
+mod sending;
 mod stream;
 mod udp;
 mod worker;
@@ -20,6 +22,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use figures::{Board, Loss, Losses};
+pub use figures::{Figures, Loss as PacketLoss};
 use poll::{Bell, Poll};
 pub use stream::StreamDoor;
 use stream::{Brought, Stream};
@@ -78,6 +82,7 @@ pub struct Relay {
     addresses: Vec<SocketAddr>,
     inboxes: Inboxes,
     exchange: Arc<Exchange>,
+    board: Board,
     threads: Vec<JoinHandle<()>>,
     /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
     pub small_buffer: Option<usize>,
@@ -117,6 +122,7 @@ struct Inbox {
     bell: Arc<Bell>,
     /// Frames from other workers that may wait in it.
     room: Arc<Semaphore>,
+    losses: Arc<Losses>,
 }
 
 /// Frames from other workers that may wait for one worker; more are lost, as in a full socket.
@@ -142,8 +148,9 @@ impl Relay {
         // From here on dropping it stops what has been started.
         let mut relay = Self {
             addresses: bound.addresses,
-            inboxes: Inboxes::new(senders, &bells),
+            inboxes: Inboxes::new(senders, &bells, &shared.board),
             exchange: Arc::clone(&shared.exchange),
+            board: shared.board.clone(),
             threads: Vec::new(),
             small_buffer: bound.small_buffer,
         };
@@ -173,7 +180,7 @@ impl Relay {
 
     /// Where TCP and TLS streams are brought.
     pub fn door(&self) -> StreamDoor {
-        StreamDoor::new(self.inboxes.clone())
+        StreamDoor::new(self.inboxes.clone(), self.board.losses())
     }
 
     /// The box's own addresses have changed.
@@ -184,6 +191,11 @@ impl Relay {
     /// New allocations take a credential under these secrets; those that are there go on.
     pub fn take_secrets(&self, secrets: &Secrets) {
         self.inboxes.tell_all(|| Note::Secrets(secrets.clone()));
+    }
+
+    /// What it has done so far, up to each worker's last beat.
+    pub fn figures(&self) -> Figures {
+        self.board.sum()
     }
 
     /// How many allocations there are.
@@ -215,10 +227,11 @@ impl SeatFeed {
 }
 
 impl Inboxes {
-    fn new(notes: Vec<UnboundedSender<Note>>, bells: &[Arc<Bell>]) -> Self {
+    fn new(notes: Vec<UnboundedSender<Note>>, bells: &[Arc<Bell>], board: &Board) -> Self {
         let inbox = |(notes, bell): (_, &Arc<Bell>)| Inbox {
             notes,
             bell: Arc::clone(bell),
+            losses: board.losses(),
             room: Arc::new(Semaphore::new(DELIVERIES)),
         };
         Self(notes.into_iter().zip(bells).map(inbox).collect())
@@ -245,8 +258,9 @@ impl Inboxes {
 
     /// Hands a frame to the worker that has the stream.
     fn deliver(&self, worker: usize, client: ClientAddr, frame: Bytes) {
-        if let Ok(permit) = Arc::clone(&self.0[worker].room).try_acquire_owned() {
-            self.tell(worker, Note::Deliver(client, frame, permit));
+        match Arc::clone(&self.0[worker].room).try_acquire_owned() {
+            Ok(permit) => self.tell(worker, Note::Deliver(client, frame, permit)),
+            Err(_) => self.0[worker].losses.count(Loss::InboxFull),
         }
     }
 
@@ -288,6 +302,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
 struct Shared {
     gate: Gate,
     exchange: Arc<Exchange>,
+    board: Board,
     limit: Arc<ReplyLimit>,
     /// One for all, so that more cores do not mean more lines.
     log_limit: Arc<LineLimit>,
@@ -301,6 +316,7 @@ impl Shared {
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
             exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
+            board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
             limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, [random_u64(), random_u64()], epoch)),
         }
@@ -335,6 +351,7 @@ impl Shared {
             heart,
             inbox,
             others,
+            board: self.board.clone(),
             bind: plan.bind,
             log_addresses: plan.log_addresses,
             log_limit: Arc::clone(&self.log_limit),

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use super::figures::{Loss, Losses};
 use super::framing::{Next, next};
 use super::{Inboxes, Note};
 use crate::turn::address::{ClientAddr, Transport};
@@ -28,6 +30,7 @@ pub(super) struct Stream {
     out: Sender<Outgoing>,
     /// Whether it has an allocation, and so may be silent.
     allocated: Arc<AtomicBool>,
+    losses: Arc<Losses>,
 }
 
 /// Whole messages that a stream brought, one after the other.
@@ -49,6 +52,7 @@ struct Outgoing {
 #[derive(Clone, Debug)]
 pub struct StreamDoor {
     inboxes: Inboxes,
+    losses: Arc<Losses>,
 }
 
 /// How long the first whole message may take, and how long one may take to be completed.
@@ -71,8 +75,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LARGEST: usize = (1 << 16) + 20;
 
 impl StreamDoor {
-    pub(super) fn new(inboxes: Inboxes) -> Self {
-        Self { inboxes }
+    pub(super) fn new(inboxes: Inboxes, losses: Arc<Losses>) -> Self {
+        Self { inboxes, losses }
     }
 
     /// Serves a stream to its end. `remote` and `local` are its 5-tuple's ends.
@@ -87,14 +91,15 @@ impl StreamDoor {
         let worker = self.inboxes.worker_for(&client);
         let (out, outgoing) = channel(HANDOVER);
         let allocated = Arc::new(AtomicBool::new(false));
-        self.inboxes
-            .tell(worker, Note::StreamOpened(client, Stream { out, allocated: Arc::clone(&allocated) }));
+        let opened = Stream { out, allocated: Arc::clone(&allocated), losses: Arc::clone(&self.losses) };
+        self.inboxes.tell(worker, Note::StreamOpened(client, opened));
         let (reader, writer) = tokio::io::split(stream);
         let bring = |messages, permit| {
             self.inboxes.tell(worker, Note::Stream(Brought { client, messages, _permit: permit }));
         };
         let close = || self.inboxes.tell(worker, Note::StreamClosed(client));
-        let ended = carry(read(reader, &allocated, bring), write(writer, outgoing), close).await;
+        let ended =
+            carry(read(reader, &allocated, bring), write(writer, outgoing, &self.losses), close).await;
         debug!(reason = ended.err().map(tracing::field::display), "stream ended");
     }
 }
@@ -102,7 +107,9 @@ impl StreamDoor {
 impl Stream {
     /// Queues a frame; lost where the stream's task does not keep up.
     pub(super) fn send(&self, bytes: Bytes) {
-        let _ = self.out.try_send(Outgoing { bytes, since: Instant::now() });
+        if let Err(TrySendError::Full(_)) = self.out.try_send(Outgoing { bytes, since: Instant::now() }) {
+            self.losses.count(Loss::HandoverFull);
+        }
     }
 
     /// Says whether it has an allocation.
@@ -211,8 +218,12 @@ fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
 
 /// Writes what the worker sends, to the last of it once the worker has let go. A client that does
 /// not read loses the oldest, whole frames at a time, and delays nobody.
-async fn write(mut writer: impl AsyncWrite + Unpin, mut outgoing: Receiver<Outgoing>) -> io::Result<()> {
-    let mut queue = Queue::default();
+async fn write(
+    mut writer: impl AsyncWrite + Unpin,
+    mut outgoing: Receiver<Outgoing>,
+    losses: &Losses,
+) -> io::Result<()> {
+    let mut queue = Queue::new(losses);
     let mut writing = BytesMut::with_capacity(CHUNK);
     let mut held = true;
     loop {
@@ -251,15 +262,20 @@ async fn push_on(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Re
 }
 
 /// Frames that wait for room, bounded in bytes and in age.
-#[derive(Debug, Default)]
-struct Queue {
+#[derive(Debug)]
+struct Queue<'l> {
+    losses: &'l Losses,
     frames: VecDeque<Outgoing>,
     bytes: usize,
     /// Something was written that TLS may still hold back.
     unflushed: bool,
 }
 
-impl Queue {
+impl<'l> Queue<'l> {
+    fn new(losses: &'l Losses) -> Self {
+        Self { losses, frames: VecDeque::new(), bytes: 0, unflushed: false }
+    }
+
     fn push(&mut self, frame: Outgoing) {
         self.bytes += frame.bytes.len();
         let now = frame.since;
@@ -284,7 +300,13 @@ impl Queue {
     /// Drops the oldest until what is left is young and small enough.
     fn forget(&mut self, now: Instant) {
         let stale = |frame: &Outgoing| now.saturating_duration_since(frame.since) > QUEUE_AGE;
-        while self.bytes > QUEUE_BYTES || self.frames.front().is_some_and(stale) {
+        loop {
+            let loss = match self.frames.front() {
+                Some(frame) if stale(frame) => Loss::StreamLate,
+                Some(_) if self.bytes > QUEUE_BYTES => Loss::StreamFull,
+                Some(_) | None => return,
+            };
+            self.losses.count(loss);
             self.pop();
         }
     }
@@ -306,22 +328,26 @@ mod tests {
 
     #[test]
     fn the_queue_keeps_the_youngest_within_its_bytes() {
-        let (now, mut queue) = (Instant::now(), Queue::default());
+        let (now, losses) = (Instant::now(), Losses::default());
+        let mut queue = Queue::new(&losses);
         for _ in 0..2000 {
             queue.push(frame(1000, now));
         }
         assert!(queue.bytes <= QUEUE_BYTES);
         assert_eq!(queue.frames.len(), QUEUE_BYTES / 1000);
+        assert_eq!(losses.of(Loss::StreamFull), 2000 - QUEUE_BYTES as u64 / 1000);
     }
 
     #[test]
     fn what_is_half_a_second_old_is_not_sent() {
-        let (now, mut queue) = (Instant::now(), Queue::default());
+        let (now, losses) = (Instant::now(), Losses::default());
+        let mut queue = Queue::new(&losses);
         queue.push(frame(10, now - QUEUE_AGE * 2));
         queue.push(frame(20, now));
         let mut writing = BytesMut::new();
         queue.next_into(&mut writing);
         assert_eq!((writing.len(), queue.bytes), (20, 0));
+        assert_eq!((losses.of(Loss::StreamLate), losses.of(Loss::StreamFull)), (1, 0));
     }
 
     /// How long a stream lives that sends a byte a second of a message cut short, then nothing.
@@ -369,8 +395,10 @@ mod tests {
     async fn a_client_that_does_not_read_gets_whole_frames_and_only_young_ones() {
         let (client, server) = tokio::io::duplex(1000);
         let (out, outgoing) = channel(HANDOVER);
-        let writer = tokio::spawn(write(server, outgoing));
-        let stream = Stream { out, allocated: Arc::default() };
+        let losses = Arc::new(Losses::default());
+        let counting = Arc::clone(&losses);
+        let writer = tokio::spawn(async move { write(server, outgoing, &counting).await });
+        let stream = Stream { out, allocated: Arc::default(), losses: Arc::default() };
         for number in 0..40_u8 {
             stream.send(Bytes::from(vec![number; 100]));
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -385,6 +413,7 @@ mod tests {
         );
         assert!(frames.windows(2).all(|pair| pair[0] < pair[1]), "{frames:?}");
         assert!(frames.len() < 40, "old ones are dropped");
+        assert_eq!(frames.len() as u64 + losses.of(Loss::StreamLate), 40, "and counted");
         let _ = writer.await;
     }
 
@@ -399,15 +428,15 @@ mod tests {
         let worker = tokio::spawn(async move {
             let (messages, permit): (Bytes, OwnedSemaphorePermit) = brought.recv().await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let stream = Stream { out, allocated: Arc::default() };
+            let stream = Stream { out, allocated: Arc::default(), losses: Arc::default() };
             stream.send(messages);
             drop(permit);
             left.notified().await;
         });
         let served = async {
             let bring = |messages, permit| inbox.send((messages, permit)).unwrap();
-            let flag = AtomicBool::new(false);
-            carry(read(reader, &flag, bring), write(writer, outgoing), || close.notify_one()).await
+            let (flag, losses) = (AtomicBool::new(false), Losses::default());
+            carry(read(reader, &flag, bring), write(writer, outgoing, &losses), || close.notify_one()).await
         };
         let asking = async {
             client.write_all(&BINDING.repeat(10)).await.unwrap();
@@ -426,10 +455,10 @@ mod tests {
     async fn who_does_not_read_the_last_words_is_not_waited_for() {
         let (client, server) = tokio::io::duplex(10);
         let (out, outgoing) = channel(HANDOVER);
-        Stream { out, allocated: Arc::default() }.send(Bytes::from_static(&[7; 100]));
+        Stream { out, allocated: Arc::default(), losses: Arc::default() }.send(Bytes::from_static(&[7; 100]));
         let begun = Instant::now();
         let ended = async { Err(io::ErrorKind::UnexpectedEof.into()) };
-        assert!(carry(ended, write(server, outgoing), || ()).await.is_err());
+        assert!(carry(ended, write(server, outgoing, &Losses::default()), || ()).await.is_err());
         assert_eq!(begun.elapsed(), LAST_WORDS);
         drop(client);
     }

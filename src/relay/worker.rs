@@ -14,10 +14,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
+use super::figures::{Board, Unsent};
 use super::framing::{Next, next};
 use super::outbox::{Leave, Outbox, Outgoing, Route};
 use super::poll::{Poll, Source};
 use super::port::Ports;
+use super::sending::send;
 use super::stream::{Brought, Stream};
 use super::udp::{Batch, BatchSocket};
 use super::{Inboxes, Note};
@@ -37,6 +39,7 @@ pub(super) struct Seed {
     pub(super) heart: Heart,
     pub(super) inbox: UnboundedReceiver<Note>,
     pub(super) others: Inboxes,
+    pub(super) board: Board,
     pub(super) bind: Families<IpAddr>,
     pub(super) log_addresses: bool,
     pub(super) log_limit: Arc<LineLimit>,
@@ -59,6 +62,8 @@ pub(super) struct Worker {
     spare: Outbox<'static>,
     inbox: UnboundedReceiver<Note>,
     others: Inboxes,
+    board: Board,
+    unsent: Unsent,
     bind: Families<IpAddr>,
     log_addresses: bool,
     log_limit: Arc<LineLimit>,
@@ -90,6 +95,8 @@ impl Worker {
             spare: Outbox::default(),
             inbox: seed.inbox,
             others: seed.others,
+            board: seed.board,
+            unsent: Unsent::default(),
             bind: seed.bind,
             log_addresses: seed.log_addresses,
             log_limit: seed.log_limit,
@@ -114,6 +121,7 @@ impl Worker {
                 self.heart.beat(now);
                 // Often enough: lifetimes are in whole minutes.
                 self.server.advance(now);
+                self.board.show(self.index, self.server.tally(), &self.unsent);
             }
             self.act();
         }
@@ -278,7 +286,7 @@ impl Worker {
             Leave::Port(relayed, _) => self.ports.of(relayed),
         };
         match socket {
-            Some(socket) => send(socket, run),
+            Some(socket) => send(socket, run, &self.unsent),
             None => debug!("no socket for a packet's source address"),
         }
     }
@@ -356,69 +364,5 @@ fn can_answer_from(local: IpAddr) -> bool {
     match local.to_canonical() {
         IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast(),
         IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unicast_link_local(),
-    }
-}
-
-/// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
-/// the run goes out packet by packet; only where it is the way out that cannot do it, later runs too.
-fn send(socket: &BatchSocket, run: &Outgoing<'_>) {
-    let (to, source) = match run.route.leave {
-        Leave::Turn(source) => (run.route.to, Some(source)),
-        Leave::Port(_, false) => (run.route.to, None),
-        Leave::Port(_, true) => {
-            return run.packets().for_each(|packet| report(socket.send_unfragmented(run.route.to, packet)));
-        }
-    };
-    let mut useless = false;
-    if run.segment.is_none() || socket.segments() {
-        match socket.send(to, source, run.parts, run.segment) {
-            Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
-                useless = BatchSocket::refuses_segments(&error);
-            }
-            sent => return report(sent),
-        }
-    }
-    let mut sent = 0;
-    for packet in run.packets() {
-        let outcome = socket.send(to, source, packet, None);
-        sent += usize::from(outcome.is_ok());
-        report(outcome);
-    }
-    if useless && sent > 0 {
-        // It was segmentation that the kernel refused, and not the packets.
-        socket.give_up_segments();
-    }
-}
-
-fn report(sent: io::Result<()>) {
-    if let Err(error) = sent {
-        debug!(%error, "send failed");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_leaves_packet_by_packet_where_the_way_out_refuses_segments() {
-        let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
-        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let leave = Leave::Turn(socket.local().ip());
-        let route = Route { to: peer.local_addr().unwrap(), leave };
-        for refused in [false, true] {
-            if refused {
-                socket.give_up_segments();
-            }
-            let mut outbox = Outbox::default();
-            for payload in [&b"first"[..], b"again", b"end"] {
-                outbox.push(route, Head::default(), payload);
-            }
-            outbox.drain(|run| send(&socket, run));
-            let mut buffer = [0; 9];
-            let got = [0; 3].map(|_| peer.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap());
-            assert_eq!(got, [b"first".to_vec(), b"again".to_vec(), b"end".to_vec()]);
-            assert_eq!(socket.segments(), !refused);
-        }
     }
 }
