@@ -12,7 +12,7 @@ mod sources;
 mod typed;
 mod values;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// How long calls may go on after the first SIGTERM.
     pub drain_timeout: Duration,
+    /// Where `/metrics` and the full `/healthz` are served.
+    pub metrics_listen: Option<SocketAddr>,
     /// What is logged and how.
     pub log: Log,
 }

@@ -74,6 +74,11 @@ fn bind_sentence(
             "{setting} {port} needs a privilege; use the systemd unit, \
              or grant CAP_NET_BIND_SERVICE, or choose a port from 1024 up"
         ),
+        io::ErrorKind::AddrNotAvailable if setting == "metrics-listen" => write!(
+            f,
+            "metrics-listen {} is no address of this host; take one that `ip address` shows, or 127.0.0.1",
+            address.ip()
+        ),
         io::ErrorKind::AddrNotAvailable => write!(
             f,
             "listen {} is no address of this host; take one that `ip address` shows, or leave listen out",

@@ -20,6 +20,7 @@ pub mod greeting;
 pub mod heartbeat;
 mod log;
 mod mac;
+pub mod metrics;
 pub mod ops;
 pub mod relay;
 pub mod seat;

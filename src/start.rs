@@ -20,6 +20,7 @@ use crate::credential::Secrets;
 use crate::error::StartError;
 use crate::greeting::lan_addresses;
 use crate::heartbeat::Hearts;
+use crate::metrics::{self, Sources};
 use crate::relay::{Plan, Relay};
 use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
@@ -45,6 +46,8 @@ pub struct Running {
     pub turn: Vec<SocketAddr>,
     /// Addresses of TURN over TLS really bound, besides those of HTTPS.
     pub turns: Vec<SocketAddr>,
+    /// Where `/metrics` and the full `/healthz` are really served.
+    pub metrics: Vec<SocketAddr>,
     /// The certificate in force, of all listeners.
     pub certificate: Arc<InForce>,
     /// Goes first: that the others end is no news then.
@@ -89,15 +92,16 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         http: bound(&open.http)?,
         turn: relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec()),
         turns: bound(&open.turns)?,
+        metrics: bound(&open.metrics)?,
         certificate,
-        service: Service::start(hearts, status(web.clone(), relay.as_ref()))?,
+        service: Service::start(hearts.clone(), status(web.clone(), relay.as_ref()))?,
         web,
         relay,
         tasks: Vec::new(),
         signals,
         terms,
     };
-    running.receive(open);
+    running.receive(open, hearts);
     running.tasks.push(tokio::spawn(upkeep.run()));
     if let (RelayScope::Public, Some(relay)) = (settings.relay_scope, &running.relay) {
         running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
@@ -122,7 +126,9 @@ fn with_bound_ports(
 
 impl Running {
     /// Begins to accept.
-    fn receive(&mut self, open: Listeners) {
+    fn receive(&mut self, open: Listeners, hearts: Hearts) {
+        let sources = Sources::new(&self.web, self.relay.as_ref(), hearts, &self.certificate);
+        self.accept_all(open.metrics, &Entrance::Watch(metrics::pages(sources)));
         let tls = Arc::clone(&self.certificate);
         let neighbour = self.relay.as_deref().map(neighbour);
         let https = Entrance::Tls(tls.clone(), neighbour.clone());

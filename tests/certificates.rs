@@ -213,6 +213,7 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
         command.arg("--https-port").arg(free_port().to_string());
+        command.args(["--metrics-listen", ""]);
         command.arg("--turn-port").arg(free_port().to_string());
         command.arg("--cert").arg(live.cert()).arg("--key").arg(live.key());
         command.current_dir(place.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());

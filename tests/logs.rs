@@ -39,7 +39,16 @@ impl Box {
         let (http, turn) = (address(), address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command
-            .args(["--listen", "127.0.0.1", "--https-port", "0", "--trusted-proxy", "127.0.0.1"])
+            .args([
+                "--metrics-listen",
+                "",
+                "--listen",
+                "127.0.0.1",
+                "--https-port",
+                "0",
+                "--trusted-proxy",
+                "127.0.0.1",
+            ])
             .args(["--http-port", &http.port().to_string(), "--turn-port", &turn.port().to_string()])
             .args(flags)
             .env_clear()

@@ -123,6 +123,8 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--public", "."], &["public", "index.html", "name the folder"]),
         (&["--state-dir", "/proc/nowhere"], &["state-dir /proc/nowhere", "may write to"]),
         (&["--state-dir", ""], &["state-dir", "name a folder"]),
+        (&["--metrics-listen", "9641"], &["metrics-listen", "127.0.0.1:9641", "nothing for off"]),
+        (&["--metrics-listen", "127.0.0.1:0"], &["metrics-listen", "no address with a port"]),
         (&["--log", "inof"], &["log", "info"]),
         (&["--log-format", "xml"], &["log-format", "text or json"]),
         (&["--log-addresses=maybe"], &["log-addresses", "on or off"]),
@@ -140,7 +142,7 @@ fn a_bad_file_is_one_line_that_names_the_key_or_the_line() {
     let stage = Stage::new();
     let bad: &[(&str, &[&str])] = &[
         ("min-prot = 1", &["min-prot", "box.toml", "min-port"]),
-        ("metrics-listen = ''", &["metrics-listen", "not a setting"]),
+        ("bell = ''", &["bell", "not a setting"]),
         ("[turn]\nport = 1", &["turn", "not a setting"]),
         ("realm = 'a'\nlog = ", &["box.toml", "line 2"]),
         ("log = 'info'\nlog = 'warn'", &["box.toml", "line 2"]),

@@ -48,6 +48,7 @@ async fn house() -> House {
         http_port: Some("0".into()),
         turn_port: Some(free_port().to_string()),
         turns_port: Some(free_port().to_string()),
+        metrics_listen: Some(String::new()),
         ..Typed::default()
     };
     let settings = typed.settings(&Surroundings::default()).unwrap();

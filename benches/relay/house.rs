@@ -167,7 +167,16 @@ fn boxed<'c>(
     place: &std::path::Path,
 ) -> &'c mut Command {
     command
-        .args(["--listen", "127.0.0.1", "--http-port", "0", "--static-auth-secret", SECRET])
+        .args([
+            "--listen",
+            "127.0.0.1",
+            "--http-port",
+            "0",
+            "--static-auth-secret",
+            SECRET,
+            "--metrics-listen",
+            "",
+        ])
         .args(["--turn-port", &turn.port().to_string(), "--https-port", &tls.port().to_string()])
         .args(["--user-quota", "0", "--source-connections", "100000"])
         .arg("--state-dir")

@@ -71,7 +71,7 @@ fn ours(state: &Path, https_port: u16, http_port: u16) -> Command {
     for (flag, port) in ports {
         command.arg(flag).arg(port.to_string());
     }
-    command.args(["--log", "warn"]);
+    command.args(["--metrics-listen", "", "--log", "warn"]);
     // All connections of the bench come from one address.
     command.args(["--source-connections", "100000"]);
     command

@@ -45,6 +45,7 @@ impl Settings {
                 public: "public",
                 state_dir: "state-dir",
                 drain_timeout: "drain-timeout",
+                metrics_listen: "metrics-listen",
                 log: "log",
             }
         )

@@ -81,6 +81,7 @@ impl Typed {
             public: self.public.map(page_folder).transpose()?,
             state_dir: state_dir(self.state_dir, surroundings)?,
             drain_timeout: seconds("drain-timeout", or(&self.drain_timeout, "60"), 0..=LONGEST_WAIT)?,
+            metrics_listen: values::socket("metrics-listen", or(&self.metrics_listen, "127.0.0.1:9641"))?,
             log: log(&self.log, &self.log_format, &self.log_addresses)?,
         })
     }

@@ -108,6 +108,9 @@ pub struct Typed {
     /// How long calls may go on after the first SIGTERM (default 60)
     #[arg(long, value_name = "TIME", help_heading = PROCESS)]
     pub drain_timeout: Option<String>,
+    /// /metrics and the full /healthz by plain HTTP, as IP:PORT; empty: off (default 127.0.0.1:9641)
+    #[arg(long, value_name = "IP:PORT", help_heading = PROCESS)]
+    pub metrics_listen: Option<String>,
     /// What is logged: error, warn, info, debug, trace or a filter like webrtc_box=debug (default info)
     #[arg(long, value_name = "FILTER", help_heading = PROCESS)]
     pub log: Option<String>,
@@ -153,7 +156,7 @@ impl Typed {
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
             static_auth_secret static_auth_secret_file credential_ttl host_key room_grace
             user_quota total_quota max_bps bps_capacity unauth_reply_rate source_connections
-            state_dir drain_timeout log log_format log_addresses
+            state_dir drain_timeout metrics_listen log log_format log_addresses
         }
     }
 

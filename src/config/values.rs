@@ -1,6 +1,6 @@
 //! One value at a time: text in, the thing it means out, or a complaint that names the setting.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -32,6 +32,20 @@ pub(super) fn port(setting: &'static str, text: &str) -> Result<u16, SettingsErr
     match text.parse() {
         Ok(port) if port != 0 => Ok(port),
         _ => Err(bad(setting, text, "no port", "give a number from 1 to 65535")),
+    }
+}
+
+/// An address with its port; nothing is off.
+pub(super) fn socket(setting: &'static str, text: &str) -> Result<Option<SocketAddr>, SettingsError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(Some(address)),
+        _ => {
+            let cure = "give both, like 127.0.0.1:9641 or [::1]:9641, or nothing for off";
+            Err(bad(setting, text, "no address with a port", cure))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::ice::IceServer;
 use super::refusal::Malformed;
+use super::report::Report;
 use crate::seat::SeatId;
 
 /// Bytes a frame may have at most, in either direction.
@@ -45,6 +46,8 @@ pub enum ClientMessage {
     },
     /// Fresh relay credentials, please.
     IceServers,
+    /// What the page knows of its call, for whoever looks after the box.
+    Report(Report),
     /// Are you there?
     Ping,
     /// I am here; needs no answer.
@@ -217,6 +220,7 @@ impl ClientMessage {
             "answer" => session(RelayKind::Answer, text),
             "candidate" => candidate(&shaped(text)?),
             "ice-servers" => Ok(Self::IceServers),
+            "report" => Report::parse(text).map(Self::Report),
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
             _ => Err(Malformed::UnknownType),

@@ -4,11 +4,13 @@
 //! Text in, values out: no socket, no clock and no source of chance in here. [`Rooms`] is told what
 //! happened and asked what to do; [`crate::web`] does it.
 
+mod calls;
 mod deadlines;
 mod flood;
 mod ice;
 mod message;
 mod refusal;
+mod report;
 mod room;
 mod room_name;
 mod rooms;
@@ -17,9 +19,11 @@ mod scenes;
 mod seating;
 mod token;
 
+pub use calls::{Ended, Event};
 pub use ice::{IceServer, IceUrls};
 pub use message::{ClientMessage, FRAME_LIMIT, Join, Relay, RelayKind, ServerMessage};
 pub use refusal::{Malformed, Refusal};
+pub use report::{Path, Report};
 pub use room_name::RoomName;
 pub use rooms::{Action, Closing, ConnectionId, HostKeys, Rooms, Rules};
 pub use token::TokenKey;

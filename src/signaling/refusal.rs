@@ -49,6 +49,20 @@ impl From<Refusal> for ServerMessage {
 }
 
 impl Refusal {
+    /// Every [`Self::code`] there is.
+    pub const CODES: [&str; 10] = [
+        "bad-message",
+        "bad-room",
+        "room-full",
+        "already-joined",
+        "not-joined",
+        "no-such-peer",
+        "bad-resume",
+        "key-required",
+        "rate-limited",
+        "shutting-down",
+    ];
+
     /// The `code` of the error frame.
     pub fn code(self) -> &'static str {
         match self {

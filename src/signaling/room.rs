@@ -1,7 +1,9 @@
 //! One room: two seats at most, and what waits for somebody who is away.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
+use super::calls::Call;
 use super::message::Relay;
 use super::rooms::ConnectionId;
 use crate::seat::{RoomTag, SeatId};
@@ -23,8 +25,11 @@ pub(super) struct Place {
 }
 
 /// A room somebody sits in; an empty one is not kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Room {
+    pub(super) name: Box<str>,
+    /// There while both seats are taken.
+    pub(super) call: Option<Call>,
     seats: Vec<Seat>,
 }
 
@@ -52,12 +57,18 @@ pub(super) struct Waiting {
 }
 
 impl Room {
+    /// An empty room.
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.into(), call: None, seats: Vec::new() }
+    }
+
     /// Adds a seat; `false` where both are taken.
-    pub(super) fn sit(&mut self, id: SeatId, conn: ConnectionId) -> bool {
+    pub(super) fn sit(&mut self, id: SeatId, conn: ConnectionId, now: Instant) -> bool {
         if self.seats.len() == SEATS {
             return false;
         }
         self.seats.push(Seat { id, occupant: Occupant::Present(conn) });
+        self.call = (self.seats.len() == SEATS).then(|| Call::new(now));
         true
     }
 

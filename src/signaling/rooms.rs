@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq as _;
 
+use super::calls::Event;
 use super::deadlines::{Deadline, Deadlines};
 use super::flood::{Allowance, Verdict};
 use super::ice::{IceServer, IceUrls};
@@ -53,6 +54,8 @@ pub enum Action {
     },
     /// Tell the relay of a seat. `Opened` comes before the `resp-join` of the same join.
     Seat(SeatNews),
+    /// Count it, or write it down.
+    Note(Event),
 }
 
 /// Why the machine closes a connection.
@@ -177,7 +180,7 @@ impl Rooms {
             match deadline {
                 Deadline::Idle(conn) => self.close(conn, Closing::Idle, now),
                 Deadline::Credentials(conn) => self.send_ice_servers(conn, now),
-                Deadline::Grace(place) => self.lapse(place),
+                Deadline::Grace(place) => self.lapse(place, now),
             }
         }
     }
@@ -247,7 +250,7 @@ impl Rooms {
         chance: [u8; 16],
     ) -> Result<(), Refusal> {
         match message {
-            ClientMessage::Join(join) => self.join(conn, &join, now, chance),
+            ClientMessage::Join(join) => self.join_and_tell(conn, &join, now, chance),
             ClientMessage::Leave => self.leave(conn, now),
             ClientMessage::Look(look) => self.look(conn, &look),
             ClientMessage::Relay { target, relay } => self.relay(conn, target, relay),
@@ -256,6 +259,7 @@ impl Rooms {
                 self.send_ice_servers(conn, now);
                 Ok(())
             }
+            ClientMessage::Report(report) => self.report(conn, report),
             ClientMessage::Ping => {
                 self.send(conn, ServerMessage::Pong);
                 self.renew_after_a_jump(conn, now);

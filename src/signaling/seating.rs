@@ -1,5 +1,6 @@
 //! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
 
+use super::calls::Event;
 use super::deadlines::Deadline;
 use super::message::{Join, Look, ServerMessage};
 use super::refusal::Refusal;
@@ -14,14 +15,22 @@ use crate::seat::{RoomTag, SeatId, SeatNews};
 const AWAY_LIMIT: usize = 10_000;
 
 impl Rooms {
-    /// Takes a seat, or takes one back.
-    pub(super) fn join(
+    /// Takes a seat, or takes one back, and says what became of it.
+    pub(super) fn join_and_tell(
         &mut self,
         conn: ConnectionId,
         join: &Join,
         now: Now,
         chance: [u8; 16],
     ) -> Result<(), Refusal> {
+        let outcome = self.join(conn, join, now, chance);
+        let event = outcome.map_or_else(Event::TurnedAway, |resumed| Event::Joined { resumed });
+        self.actions.push_back(Action::Note(event));
+        outcome.map(|_| ())
+    }
+
+    /// Whether it was taken back.
+    fn join(&mut self, conn: ConnectionId, join: &Join, now: Now, chance: [u8; 16]) -> Result<bool, Refusal> {
         if self.place(conn).is_ok() {
             return Err(Refusal::AlreadyJoined);
         }
@@ -35,10 +44,10 @@ impl Rooms {
             self.welcome(conn, place, &name, true, now);
             self.deliver(conn, place, waiting);
         } else {
-            self.take(conn, place, join.key.as_deref(), now)?;
+            self.take(conn, place, &name, join.key.as_deref(), now)?;
             self.welcome(conn, place, &name, false, now);
         }
-        Ok(())
+        Ok(resumed)
     }
 
     /// Says how many sit in a room. It tells no more than a join would, and is dearer by the dozen, so
@@ -61,7 +70,14 @@ impl Rooms {
     }
 
     /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
-    fn take(&mut self, conn: ConnectionId, place: Place, key: Option<&str>, now: Now) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        conn: ConnectionId,
+        place: Place,
+        name: &RoomName,
+        key: Option<&str>,
+        now: Now,
+    ) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
@@ -69,7 +85,8 @@ impl Rooms {
             self.wrong_key(conn, key);
             return Err(Refusal::KeyRequired);
         }
-        if !self.rooms.entry(place.room).or_default().sit(place.seat, conn) {
+        let room = self.rooms.entry(place.room).or_insert_with(|| Room::new(name.as_str()));
+        if !room.sit(place.seat, conn, now.instant) {
             return Err(Refusal::RoomFull);
         }
         self.settle(conn, Some(place), now);
@@ -129,7 +146,7 @@ impl Rooms {
     pub(super) fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
         let place = self.place(conn)?;
         self.settle(conn, None, now);
-        self.vacate(place, SeatNews::Left(place.room, place.seat));
+        self.vacate(place, SeatNews::Left(place.room, place.seat), now);
         Ok(())
     }
 
@@ -141,20 +158,21 @@ impl Rooms {
         seat.occupant = Occupant::Away(Waiting::default());
         self.away += 1;
         if self.away > AWAY_LIMIT {
-            return self.lapse(place);
+            return self.lapse(place, now);
         }
         self.deadlines.set(Deadline::Grace(place), now.instant + self.rules.room_grace);
         self.tell_other(place, ServerMessage::PeerAway { id: place.seat });
     }
 
     /// Nobody came back to the seat in time.
-    pub(super) fn lapse(&mut self, place: Place) {
-        self.vacate(place, SeatNews::Lapsed(place.room, place.seat));
+    pub(super) fn lapse(&mut self, place: Place, now: Now) {
+        self.vacate(place, SeatNews::Lapsed(place.room, place.seat), now);
     }
 
-    fn vacate(&mut self, place: Place, news: SeatNews) {
+    fn vacate(&mut self, place: Place, news: SeatNews, now: Now) {
         let Some(room) = self.rooms.get_mut(&place.room) else { return };
         let Some(seat) = room.remove(place.seat) else { return };
+        let ended = room.call.take().map(|call| call.end(&room.name, now.instant));
         // What it said to somebody who is away is not for whoever sits here next.
         let unsaid = room.other(place.seat).and_then(|other| match &mut other.occupant {
             Occupant::Away(waiting) => Some(std::mem::take(waiting)),
@@ -167,6 +185,7 @@ impl Rooms {
         if let Occupant::Away(waiting) = &seat.occupant {
             self.no_longer_away(place, waiting);
         }
+        self.actions.extend(ended.map(|ended| Action::Note(Event::CallEnded(ended))));
         self.actions.push_back(Action::Seat(news));
         self.tell_other(place, ServerMessage::PeerLeave { id: place.seat });
     }

@@ -18,6 +18,7 @@ pub(super) struct Listeners {
     pub(super) http: Vec<TcpListener>,
     pub(super) turn: Vec<TcpListener>,
     pub(super) turns: Vec<TcpListener>,
+    pub(super) metrics: Vec<TcpListener>,
 }
 
 impl Listeners {
@@ -29,11 +30,12 @@ impl Listeners {
             http: listeners(settings, "http-port", settings.http_port)?,
             turn: listeners(settings, "turn-port", settings.turn_port)?,
             turns: listeners(settings, "turns-port", turns_port)?,
+            metrics: settings.metrics_listen.into_iter().map(metrics_listener).collect::<Result<_, _>>()?,
         })
     }
 
     pub(super) fn ports(&self) -> Vec<u16> {
-        let all = [&self.https, &self.http, &self.turn, &self.turns].into_iter().flatten();
+        let all = [&self.https, &self.http, &self.turn, &self.turns, &self.metrics].into_iter().flatten();
         all.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
     }
 }
@@ -46,6 +48,10 @@ fn listeners(
     let Some(port) = port else { return Ok(Vec::new()) };
     let listen = |address| listener(address).map_err(|source| StartError::Bind { setting, address, source });
     sockets(&settings.listen, port).into_iter().map(listen).collect()
+}
+
+fn metrics_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
+    listener(address).map_err(|source| StartError::Bind { setting: "metrics-listen", address, source })
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {

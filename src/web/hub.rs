@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tracing::debug;
 
+use super::ledger::Ledger;
 use super::outbox::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock::Now;
 use crate::credential::Secrets;
@@ -23,6 +24,7 @@ pub(super) struct Hub {
     /// Woken when a deadline comes earlier than the one that is waited for.
     alarm: Arc<Notify>,
     seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
+    ledger: Ledger,
 }
 
 struct Floor {
@@ -36,9 +38,13 @@ struct Floor {
 
 impl Hub {
     /// Opens the rooms and keeps their time until the hub is gone.
-    pub(super) fn start(rooms: Rooms, seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>) -> Arc<Self> {
+    pub(super) fn start(
+        rooms: Rooms,
+        seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
+        ledger: Ledger,
+    ) -> Arc<Self> {
         let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
-        let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news });
+        let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news, ledger });
         tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm)));
         hub
     }
@@ -107,6 +113,11 @@ impl Hub {
         self.act(|floor| floor.rooms.take_host_keys(host_keys));
     }
 
+    /// How many WebSockets are open.
+    pub(super) fn sockets(&self) -> usize {
+        self.floor().outboxes.len()
+    }
+
     pub(super) fn count(&self) -> (usize, usize) {
         self.floor().rooms.count()
     }
@@ -114,7 +125,7 @@ impl Hub {
     fn act<T>(&self, deed: impl FnOnce(&mut Floor) -> T) -> T {
         let mut floor = self.floor();
         let outcome = deed(&mut floor);
-        floor.carry_out(&*self.seat_news);
+        floor.carry_out(&*self.seat_news, &self.ledger);
         let next = floor.rooms.next_deadline();
         if next.is_some_and(|next| floor.awaited.is_none_or(|awaited| next < awaited)) {
             floor.awaited = next;
@@ -138,10 +149,10 @@ impl Hub {
 }
 
 impl Floor {
-    fn carry_out(&mut self, seat_news: &(dyn Fn(SeatNews) + Send + Sync)) {
+    fn carry_out(&mut self, seat_news: &(dyn Fn(SeatNews) + Send + Sync), ledger: &Ledger) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
-                Action::Send { to, message } => self.send(to, message.to_json()),
+                Action::Send { to, message } => self.send(to, message.to_json(), ledger),
                 Action::Close { conn, why } => {
                     debug!(connection = conn.0, ?why, "WebSocket closed by the rules");
                     if let Some(outbox) = self.outboxes.remove(&conn) {
@@ -149,14 +160,16 @@ impl Floor {
                     }
                 }
                 Action::Seat(news) => seat_news(news),
+                Action::Note(event) => ledger.enter(&event, Instant::now()),
             }
         }
     }
 
-    fn send(&mut self, to: ConnectionId, text: String) {
+    fn send(&mut self, to: ConnectionId, text: String, ledger: &Ledger) {
         let Some(outbox) = self.outboxes.get(&to) else { return };
         if !outbox.push(Outgoing::Frame(text)) {
             debug!(connection = to.0, "WebSocket given up: it does not read");
+            ledger.tally.gave_up();
             self.outboxes.remove(&to);
             self.rooms.dropped(to, Now::read());
         }

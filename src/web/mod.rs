@@ -5,6 +5,8 @@
 
 mod authority;
 mod hub;
+mod inside;
+mod ledger;
 mod outbox;
 mod page;
 mod patient;
@@ -16,6 +18,7 @@ mod socket;
 mod sources;
 mod split;
 mod status;
+mod tally;
 mod upgrade;
 mod visit;
 
@@ -35,15 +38,19 @@ use crate::seat::{SeatNews, TagKey};
 use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
 use hub::Hub;
+use ledger::Ledger;
 use page::Page;
 use ration::Ration;
+use tally::Tally;
 use visit::Origins;
 
+pub use inside::{Overview, Turner, Watched, inside};
 pub use page::PageError;
 pub use probes::Probing;
 pub use serve::{Caller, Duplex, Entrance, Guest, Neighbour};
 pub use sources::{SourcePermit, Sources};
 pub use status::Health;
+pub use tally::{Figures, Handshake, SETUP_BOUNDS, Setups};
 pub use visit::Door;
 
 /// Everything the web server is made from; see [`Setup::new`] for what follows from the settings.
@@ -64,6 +71,8 @@ pub struct Setup {
     pub probing: Probing,
     /// What rooms are set to, with the keys that are kept.
     pub rules: Rules,
+    /// Names of rooms may stand in the log.
+    pub log_rooms: bool,
     /// Told of every seat, in order, before its holder is. It is called with the rooms locked: it
     /// must neither wait nor call back.
     pub seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
@@ -94,6 +103,7 @@ struct House {
     router: Router,
     hub: Arc<Hub>,
     sources: Sources,
+    tally: Arc<Tally>,
     trusted_proxy: Vec<IpNet>,
     phase: watch::Sender<Phase>,
     hearts: Hearts,
@@ -132,6 +142,7 @@ impl Setup {
             source_connections: settings.source_connections,
             probing: Probing::of(settings),
             rules,
+            log_rooms: settings.log.addresses,
             seat_news: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
             hearts: Hearts::new(Instant::now()),
@@ -150,7 +161,9 @@ impl Web {
             Some(folder) => Page::folder(folder)?,
             None => Page::built_in(),
         };
-        let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news);
+        let tally = Arc::new(Tally::default());
+        let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
+        let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news, ledger);
         let sources = Sources::new(setup.source_connections);
         let (phase, _) = watch::channel(Phase::Running);
         let domain = setup.domain.clone().map(|name| (name, setup.https_port));
@@ -167,8 +180,8 @@ impl Web {
             ration: Ration::default(),
             phase: phase.clone(),
         });
-        let house =
-            House { router, hub, sources, trusted_proxy: setup.trusted_proxy, phase, hearts: setup.hearts };
+        let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);
+        let house = House { router, hub, sources, tally, trusted_proxy, phase, hearts };
         Ok(Self { house: Arc::new(house) })
     }
 
@@ -193,6 +206,12 @@ impl Web {
     /// Other keys open an empty room from now on.
     pub fn take_host_keys(&self, host_keys: HostKeys) {
         self.house.hub.take_host_keys(host_keys);
+    }
+
+    /// What it has done so far, and who is here now.
+    pub fn figures(&self) -> Figures {
+        let (rooms, seats) = self.count();
+        Figures { rooms, seats, sockets: self.house.hub.sockets(), ..self.house.tally.figures() }
     }
 
     /// Rooms somebody sits in, and seats taken.

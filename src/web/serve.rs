@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use super::patient::Patient;
 use super::sources::{SourcePermit, Sources};
 use super::split::{self, Spoken};
+use super::tally::Handshake;
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
 use crate::heartbeat::BEAT;
@@ -62,6 +63,8 @@ pub enum Entrance {
     Tls(Arc<InForce>, Option<Neighbour>),
     /// Plain HTTP: redirects, or the page for a trusted proxy.
     Plain,
+    /// Plain HTTP for who looks after the box, with pages of its own.
+    Watch(Router),
     /// Nothing of ours: the neighbour's, through our TLS where it is given.
     Neighbour(Option<Arc<InForce>>, Neighbour),
 }
@@ -72,6 +75,7 @@ impl Entrance {
         let kind = match self {
             Self::Tls(..) => "https",
             Self::Plain => "http",
+            Self::Watch(_) => "metrics",
             Self::Neighbour(None, _) => "turn",
             Self::Neighbour(Some(_), _) => "turns",
         };
@@ -144,7 +148,10 @@ impl Web {
         let proxy = is_trusted(client.ip(), &self.house.trusted_proxy);
         let permit = match self.house.sources.enter(client.ip()) {
             _ if proxy => None,
-            None => return debug!("a source has all the connections it may have"),
+            None => {
+                self.house.tally.crowded_out();
+                return debug!("a source has all the connections it may have");
+            }
             permit => permit,
         };
         let (web, entrance) = (self.clone(), entrance.clone());
@@ -164,19 +171,20 @@ impl Web {
         let caller = |door, permit| Caller { client, door, permit };
         match entrance {
             Entrance::Plain => self.serve_connection(stream, caller(Door::Http, permit)).await,
+            Entrance::Watch(pages) => self.serve_pages(stream, caller(Door::Http, permit), pages).await,
             Entrance::Neighbour(None, neighbour) => {
                 neighbour(Guest { stream: Box::new(stream), tls: false, client, local, permit });
             }
             Entrance::Neighbour(Some(tls), neighbour) => {
-                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
                 neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
             }
             Entrance::Tls(tls, None) => {
-                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
                 self.serve_connection(stream, caller(Door::Https, permit)).await;
             }
             Entrance::Tls(tls, Some(neighbour)) => {
-                let Some(stream) = shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
                 match timeout(FIRST_BYTE_LIMIT, split::tell(stream)).await {
                     Ok(Ok(Spoken::Http(stream))) => {
                         self.serve_connection(stream, caller(Door::Https, permit)).await;
@@ -191,6 +199,23 @@ impl Web {
         }
     }
 
+    /// Through TLS, or not at all.
+    async fn shake_hands(&self, tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let (how, stream) = match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => (Handshake::Done, Some(stream)),
+            Ok(Err(error)) => {
+                debug!(%error, "TLS handshake failed");
+                (Handshake::Failed, None)
+            }
+            Err(_) => {
+                debug!("TLS handshake took too long");
+                (Handshake::TooSlow, None)
+            }
+        };
+        self.house.tally.shook_hands(how);
+        stream
+    }
+
     /// The count of connections by source, for whoever accepts in place of [`Web::accept`].
     pub fn sources(&self) -> &Sources {
         &self.house.sources
@@ -202,8 +227,14 @@ impl Web {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_pages(stream, caller, self.house.router.clone()).await;
+    }
+
+    async fn serve_pages<S>(&self, stream: S, caller: Caller, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Caller { client, door, permit } = caller;
-        let router = self.house.router.clone();
         let service = service_fn(move |request| answer(router.clone(), Arrival { client, door }, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -224,16 +255,6 @@ impl Web {
             debug!(%error, "HTTP connection ended early");
         }
     }
-}
-
-/// Through TLS, or not at all.
-async fn shake_hands(tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-    match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-        Err(_) => debug!("TLS handshake took too long"),
-    }
-    None
 }
 
 fn complain(warned: &mut Option<Instant>, error: &io::Error) {

@@ -289,6 +289,7 @@ mod tests {
     use crate::credential::{Secret, Secrets};
     use crate::seat::TagKey;
     use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
+    use crate::web::ledger::Ledger;
 
     fn hub() -> Arc<Hub> {
         let rules = Rules {
@@ -300,7 +301,8 @@ mod tests {
             room_grace: Duration::from_secs(30),
             host_keys: HostKeys::new(&[]),
         };
-        Hub::start(Rooms::new(rules), Arc::new(|_| {}))
+        let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
+        Hub::start(Rooms::new(rules), Arc::new(|_| {}), ledger)
     }
 
     #[tokio::test(start_paused = true)]

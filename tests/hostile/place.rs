@@ -82,6 +82,7 @@ impl Place {
             .env("WEBRTC_BOX_TURN_PORT", self.turn.port().to_string())
             .env("WEBRTC_BOX_HTTPS_PORT", self.https.port().to_string())
             .env("WEBRTC_BOX_HTTP_PORT", "0")
+            .env("WEBRTC_BOX_METRICS_LISTEN", "")
             .env("WEBRTC_BOX_LOG", "info")
             .env("WEBRTC_BOX_STATE_DIR", &self.state)
             .current_dir(self.folder.path())

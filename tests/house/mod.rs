@@ -55,6 +55,7 @@ pub fn setup() -> Setup {
             room_grace: Duration::from_secs(30),
             host_keys: HostKeys::new(&[]),
         },
+        log_rooms: false,
         seat_news: Arc::new(|_| {}),
         health: Arc::new(|| Health::Up),
         hearts: Hearts::new(Instant::now()),

@@ -36,7 +36,7 @@ print(*(one.getsockname()[1] for one in held))
 PORTS
 )
 flags=(--domain box.test --cert "$PLACE/cert.pem" --key "$PLACE/key.pem" --state-dir "$PLACE/state" --listen 127.0.0.1
-  --turn-port "$turn" --turns-port "$turns" --https-port "$https" --http-port 0 --log warn)
+  --turn-port "$turn" --turns-port "$turns" --https-port "$https" --http-port 0 --metrics-listen "" --log warn)
 
 "$BOX_BIN" "${flags[@]}" >"$PLACE/greeting" 2>"$PLACE/log" &
 box=$!

@@ -130,7 +130,7 @@ fn start(place: &TempDir, ports: Ports, flags: &[String]) -> Child {
         .args(["--domain", "box.test", "--cert", "cert.pem", "--key", "key.pem", "--state-dir", "state"])
         .args(["--listen", "127.0.0.1", "--http-port", "0", "--https-port", &ports.https.to_string()])
         .args(["--turn-port", &ports.turn.to_string(), "--turns-port", &ports.turns.to_string()])
-        .args(["--unauth-reply-rate", "0", "--static-auth-secret", SECRET])
+        .args(["--metrics-listen", "", "--unauth-reply-rate", "0", "--static-auth-secret", SECRET])
         .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -111,6 +111,7 @@ impl Witness {
                 assert!(self.live.contains(&to), "sent to somebody who is gone");
                 self.hear(to, &serde_json::from_str(&message.to_json()).unwrap());
             }
+            Action::Note(_) => {}
             Action::Close { conn, .. } => {
                 self.live.retain(|live| *live != conn);
                 self.places.remove(&conn);

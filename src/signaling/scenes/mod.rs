@@ -1,6 +1,7 @@
 //! Scenes with a held clock: browsers come, talk, drop and return.
 
 mod any_script;
+mod calls;
 mod limits;
 mod resuming;
 mod sitting;
@@ -24,6 +25,7 @@ struct Stage {
     heard: BTreeMap<ConnectionId, Vec<String>>,
     closed: Vec<(ConnectionId, Closing)>,
     news: Vec<SeatNews>,
+    events: Vec<Event>,
 }
 
 fn rules() -> Rules {
@@ -56,6 +58,7 @@ impl Stage {
             heard: BTreeMap::new(),
             closed: Vec::new(),
             news: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -140,6 +143,7 @@ impl Stage {
                 }
                 Action::Close { conn, why } => self.closed.push((conn, why)),
                 Action::Seat(news) => self.news.push(news),
+                Action::Note(event) => self.events.push(event),
             }
         }
     }

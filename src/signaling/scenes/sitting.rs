@@ -67,6 +67,7 @@ fn the_relay_knows_a_seat_before_its_holder_does() {
         rooms.poll_action(),
         Some(Action::Send { message: ServerMessage::RespJoin { .. }, .. })
     ));
+    assert!(matches!(rooms.poll_action(), Some(Action::Note(Event::Joined { resumed: false }))));
     assert!(rooms.poll_action().is_none());
 }
 

@@ -1,0 +1,118 @@
+//! Allocations, what is refused, what passes and what is lost.
+
+use std::fmt;
+
+use super::sheet::Sheet;
+use crate::relay::{Figures, PacketLoss};
+use crate::turn::address::Transport;
+use crate::turn::refusal::Refusal;
+use crate::turn::server::End;
+use crate::turn::tally::{Allocations, Lent, Tally, Way};
+
+pub(super) fn write(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
+    allocations(sheet, &figures.tally)?;
+    refusals(sheet, &figures.tally)?;
+    payloads(sheet, &figures.tally)?;
+    let mut lost = sheet.counters(
+        "webrtc_box_packets_lost",
+        "Packets lost on their way out of the box, by the queue or socket that had no room",
+        ["cause"],
+    )?;
+    PacketLoss::ALL
+        .into_iter()
+        .zip(figures.lost)
+        .try_for_each(|(loss, count)| lost.counter([cause(loss)], count))
+}
+
+fn allocations(sheet: &mut Sheet<'_>, tally: &Tally) -> fmt::Result {
+    let labels = ["transport", "family"];
+    let mut open = sheet.gauges("webrtc_box_allocations", "Allocations there are", labels)?;
+    for_each(tally, |labels, count| open.gauge(labels, count.open))?;
+    let mut opened = sheet.counters("webrtc_box_allocations_opened", "Allocations opened", labels)?;
+    for_each(tally, |labels, count| opened.counter(labels, count.opened))?;
+    let mut ended =
+        sheet.counters("webrtc_box_allocations_ended", "Allocations that have ended", ["reason"])?;
+    End::ALL.into_iter().zip(tally.ended).try_for_each(|(end, count)| ended.counter([reason(end)], count))
+}
+
+fn for_each(tally: &Tally, mut deed: impl FnMut([&str; 2], Allocations) -> fmt::Result) -> fmt::Result {
+    for (transport, by_family) in Transport::ALL.into_iter().zip(tally.allocations) {
+        for (lent, count) in Lent::ALL.into_iter().zip(by_family) {
+            deed([over(transport), family(lent)], count)?;
+        }
+    }
+    Ok(())
+}
+
+fn refusals(sheet: &mut Sheet<'_>, tally: &Tally) -> fmt::Result {
+    let mut refused = sheet.counters(
+        "webrtc_box_stun_refusals",
+        "STUN error replies by code; every allocation begins with a 401, which asks for the credential",
+        ["code"],
+    )?;
+    let codes = Refusal::CODES.iter().zip(tally.refused);
+    codes.into_iter().try_for_each(|(code, count)| refused.counter([&code.to_string()], count))?;
+    sheet.counter(
+        "webrtc_box_stun_unanswered",
+        "Requests of strangers left without an answer by unauth-reply-rate",
+        tally.unanswered,
+    )
+}
+
+fn payloads(sheet: &mut Sheet<'_>, tally: &Tally) -> fmt::Result {
+    let mut packets = sheet.counters("webrtc_box_relayed_packets", "Payloads relayed", ["way"])?;
+    Way::ALL
+        .into_iter()
+        .zip(tally.relayed)
+        .try_for_each(|(one, count)| packets.counter([way(one)], count.packets))?;
+    let mut bytes = sheet.counters("webrtc_box_relayed_bytes", "Bytes of payloads relayed", ["way"])?;
+    Way::ALL
+        .into_iter()
+        .zip(tally.relayed)
+        .try_for_each(|(one, count)| bytes.counter([way(one)], count.bytes))
+}
+
+fn over(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+    }
+}
+
+fn family(lent: Lent) -> &'static str {
+    match lent {
+        Lent::V4 => "ipv4",
+        Lent::V6 => "ipv6",
+        Lent::Both => "both",
+    }
+}
+
+fn reason(end: End) -> &'static str {
+    match end {
+        End::Expired => "expired",
+        End::Deleted => "deleted",
+        End::SeatLeft => "seat-left",
+        End::GaveWay => "gave-way",
+        End::Disconnected => "disconnected",
+    }
+}
+
+fn way(way: Way) -> &'static str {
+    match way {
+        Way::Across => "across",
+        Way::Out => "out",
+        Way::Back => "back",
+    }
+}
+
+fn cause(loss: PacketLoss) -> &'static str {
+    match loss {
+        PacketLoss::SocketFull => "socket-full",
+        PacketLoss::SocketError => "socket-error",
+        PacketLoss::InboxFull => "inbox-full",
+        PacketLoss::HandoverFull => "handover-full",
+        PacketLoss::StreamFull => "stream-full",
+        PacketLoss::StreamLate => "stream-late",
+    }
+}
