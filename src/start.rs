@@ -323,3 +323,6 @@ fn watch_addresses(relay: Weak<Relay>, settings: &Settings) -> JoinHandle<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,6 +198,11 @@ impl Relay {
         self.board.sum()
     }
 
+    #[cfg(test)]
+    pub(crate) fn lose_a_worker(&self) {
+        self.inboxes.tell(0, Note::Stop);
+    }
+
     /// How many allocations there are.
     pub fn allocations(&self) -> u32 {
         self.exchange.register().total()

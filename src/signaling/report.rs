@@ -80,11 +80,12 @@ impl Report {
         })
     }
 
-    /// What this one says, and where it says nothing, what the one before said.
+    /// What this one says, and where it says nothing, what the one before said; how long it took to
+    /// connect is said once.
     pub(super) fn over(self, before: Self) -> Self {
         Self {
             path: self.path.or(before.path),
-            setup: self.setup.or(before.setup),
+            setup: before.setup.or(self.setup),
             rtt: self.rtt.or(before.rtt),
             lost: self.lost.or(before.lost),
             bytes: self.bytes.or(before.bytes),
