@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::addresses::NoPublicAddress;
 use crate::config::SettingsError;
+use crate::passed::PassedError;
 use crate::state::StateError;
 use crate::tls::TlsError;
 use crate::web::PageError;
@@ -33,6 +34,8 @@ pub enum StartError {
         /// Why it could not be.
         source: io::Error,
     },
+    /// A socket that came with the process cannot be used.
+    Passed(PassedError),
     /// The operating system refuses something the process cannot do without.
     System {
         /// Completes "cannot …".
@@ -50,6 +53,7 @@ impl fmt::Display for StartError {
             Self::Tls(error) => error.fmt(f),
             Self::Page(error) => error.fmt(f),
             Self::Address(error) => error.fmt(f),
+            Self::Passed(error) => error.fmt(f),
             Self::Bind { setting, address, source } => bind_sentence(f, setting, *address, source),
             Self::System { deed, source } => write!(f, "cannot {deed}: {}", why(source)),
         }
@@ -112,9 +116,15 @@ impl Error for StartError {
             Self::State(error) => error.source(),
             Self::Tls(error) => error.source(),
             Self::Page(error) => error.source(),
-            Self::Address(_) => None,
+            Self::Address(_) | Self::Passed(_) => None,
             Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
         }
+    }
+}
+
+impl From<PassedError> for StartError {
+    fn from(error: PassedError) -> Self {
+        Self::Passed(error)
     }
 }
 

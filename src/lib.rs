@@ -22,6 +22,7 @@ mod log;
 mod mac;
 pub mod metrics;
 pub mod ops;
+pub mod passed;
 pub mod relay;
 pub mod seat;
 pub mod service;
@@ -35,4 +36,4 @@ pub mod tls;
 pub mod turn;
 pub mod web;
 
-pub use start::{Running, start};
+pub use start::{Running, start, start_on};

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use webrtc_box::cli::{self, Deed, NoDeed};
 use webrtc_box::config::Settings;
 use webrtc_box::error::StartError;
+use webrtc_box::passed::Passed;
 use webrtc_box::{descriptors, greeting, ops};
 
 fn main() -> ExitCode {
@@ -20,11 +21,15 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: Settings) -> Result<(), StartError> {
+    // Before there is a second thread.
+    let passed = Passed::take()?;
     let _log = ops::start_logging(&settings.log)?;
     descriptors::take_all();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
-    runtime.map_err(|source| StartError::System { deed: "start threads", source })?.block_on(serve(settings))
+    runtime
+        .map_err(|source| StartError::System { deed: "start threads", source })?
+        .block_on(serve(settings, passed))
 }
 
 /// Half the cores. Signaling is little work in many small pieces, and handing pieces from thread to
@@ -33,8 +38,8 @@ fn web_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-async fn serve(settings: Settings) -> Result<(), StartError> {
-    let running = webrtc_box::start(settings.clone()).await?;
+async fn serve(settings: Settings, passed: Passed) -> Result<(), StartError> {
+    let running = webrtc_box::start_on(settings.clone(), passed).await?;
     greet(greeting::for_this_host(&settings));
     running.stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
     Ok(())

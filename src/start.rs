@@ -21,6 +21,7 @@ use crate::error::StartError;
 use crate::greeting::lan_addresses;
 use crate::heartbeat::Hearts;
 use crate::metrics::{self, Sources};
+use crate::passed::Passed;
 use crate::relay::{Plan, Relay};
 use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
@@ -76,11 +77,19 @@ const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
 /// # Errors
 /// The first thing that cannot be opened, as a sentence that names the setting and the cure.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    start_on(settings, Passed::default()).await
+}
+
+/// The same on sockets that are open already; those that are missing are opened.
+///
+/// # Errors
+/// As [`start()`], or a socket that is for nothing.
+pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, StartError> {
     let kept = State::open(&settings.state_dir)?.kept()?;
     let secrets = kept.secrets(&settings.static_auth_secret);
     let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
     let terms = Terms::new(settings.clone(), secrets.clone());
-    let open = Listeners::open(&settings)?;
+    let open = Listeners::open(&settings, passed)?;
     let hearts = Hearts::new(Instant::now());
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;

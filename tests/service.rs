@@ -17,6 +17,8 @@ mod house;
 mod life;
 #[path = "service/manager.rs"]
 mod manager;
+#[path = "service/passed.rs"]
+mod passed;
 #[path = "hostile/place.rs"]
 mod place;
 #[path = "house/ports.rs"]

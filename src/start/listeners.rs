@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Listen, Settings};
 use crate::error::StartError;
+use crate::passed::{Passed, Placed};
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -22,12 +23,14 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    pub(super) fn open(settings: &Settings) -> Result<Self, StartError> {
+    /// Those that were passed, and the rest bound.
+    pub(super) fn open(settings: &Settings, passed: Passed) -> Result<Self, StartError> {
+        let Placed { https, http } = passed.place(settings.https_port, settings.http_port)?;
         // Without the relay's own port there is nothing behind the one for TLS.
         let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
         Ok(Self {
-            https: listeners(settings, "https-port", settings.https_port)?,
-            http: listeners(settings, "http-port", settings.http_port)?,
+            https: given_or(https, || listeners(settings, "https-port", settings.https_port))?,
+            http: given_or(http, || listeners(settings, "http-port", settings.http_port))?,
             turn: listeners(settings, "turn-port", settings.turn_port)?,
             turns: listeners(settings, "turns-port", turns_port)?,
             metrics: settings.metrics_listen.into_iter().map(metrics_listener).collect::<Result<_, _>>()?,
@@ -38,6 +41,17 @@ impl Listeners {
         let all = [&self.https, &self.http, &self.turn, &self.turns, &self.metrics].into_iter().flatten();
         all.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
     }
+}
+
+fn given_or(
+    given: Vec<std::net::TcpListener>,
+    bind: impl FnOnce() -> Result<Vec<TcpListener>, StartError>,
+) -> Result<Vec<TcpListener>, StartError> {
+    if given.is_empty() {
+        return bind();
+    }
+    let given = given.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>();
+    given.map_err(|source| StartError::System { deed: "use a socket that was passed", source })
 }
 
 fn listeners(

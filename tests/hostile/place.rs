@@ -72,8 +72,13 @@ impl Place {
         self.settle(command, settings)
     }
 
+    /// The same place, with HTTPS where somebody else has opened it.
+    pub fn on_https(self, https: SocketAddr) -> Self {
+        Self { https, ..self }
+    }
+
     /// What is always so is said by variables, which flags overrule.
-    fn settle<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
+    pub fn settle<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
         command
             .args(settings)
             .env_clear()

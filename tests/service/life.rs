@@ -1,7 +1,7 @@
 //! Ready, alive, or not.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,10 +18,15 @@ fn watched(command: &mut Command) {
     command.env("WATCHDOG_USEC", "1000000");
 }
 
-/// What `/healthz` answers, head and body.
+/// What `/healthz` answers.
 fn health(service: &Service) -> String {
-    let mut stream = service.tls();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    get(&mut service.tls(), "/healthz")
+}
+
+/// What a path is answered, head and body.
+pub fn get(stream: &mut (impl Read + Write), path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     // How the stream ends is not what is asked here.
     let _ = stream.read_to_string(&mut answer);
