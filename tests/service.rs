@@ -27,3 +27,5 @@ mod ports;
 mod reload;
 #[path = "hostile/seat.rs"]
 mod seat;
+#[path = "service/units.rs"]
+mod units;

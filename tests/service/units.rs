@@ -1,0 +1,74 @@
+//! The unit files, judged by systemd's own tools; nothing is started.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder with the unit files as an administrator installs them.
+struct Installed(TempDir);
+
+impl Installed {
+    fn new(files: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let to = folder.path().join(file);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(config(file), to).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// `None` where this host has no systemd-analyze.
+    fn analyze(&self, words: &[&str]) -> Option<Output> {
+        let mut command = Command::new("systemd-analyze");
+        // Before the places of this host.
+        command.args(words).env("SYSTEMD_UNIT_PATH", format!("{}:", self.0.path().display()));
+        match command.output() {
+            Ok(output) => Some(output),
+            Err(error) => {
+                println!("skipped: systemd-analyze cannot be run here ({error})");
+                None
+            }
+        }
+    }
+
+    /// Whether the service is exposed by no more than `tenths`, in systemd's own opinion.
+    fn is_no_more_exposed_than(&self, tenths: u32) {
+        let threshold = format!("--threshold={tenths}");
+        let unit = self.0.path().join("webrtc-box.service");
+        let words = ["security", "--offline=true", "--no-pager", &threshold, unit.to_str().unwrap()];
+        let Some(output) = self.analyze(&words) else { return };
+        let said = String::from_utf8(output.stdout).unwrap();
+        println!("{}", said.lines().last().unwrap_or_default());
+        assert!(output.status.success(), "{said}");
+    }
+}
+
+fn config(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file)
+}
+
+#[test]
+fn the_service_is_exposed_little_and_with_the_socket_unit_less() {
+    Installed::new(&["webrtc-box.service"]).is_no_more_exposed_than(15);
+    let with_socket = ["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"];
+    Installed::new(&with_socket).is_no_more_exposed_than(12);
+}
+
+#[test]
+fn systemd_finds_no_fault_in_the_units() {
+    let installed =
+        Installed::new(&["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"]);
+    let unit = installed.0.path().join("webrtc-box.service");
+    // Any program does, where ours is not installed.
+    let text = fs::read_to_string(&unit).unwrap().replace("/usr/local/bin/webrtc-box", "/bin/true");
+    fs::write(&unit, text).unwrap();
+    let Some(output) = installed.analyze(&["verify", "webrtc-box.service", "webrtc-box.socket"]) else {
+        return;
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("webrtc-box")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{said}");
+}
