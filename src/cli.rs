@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::check::Subject;
 use crate::config::{Settings, SettingsError, Surroundings, Typed, gather, seconds};
 use crate::credential::{Credential, Holder};
 use crate::error::StartError;
@@ -24,6 +25,19 @@ pub enum Deed {
     Run(Settings),
     /// Print one credential.
     Credentials(Settings, Request),
+    /// Look at the settings, the host and the running box.
+    Check(Inquiry),
+}
+
+/// What to check, and how to say what was found.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// The box, or why the settings make none.
+    pub subject: Result<Subject, SettingsError>,
+    /// A server to ask where it sees this host, as `HOST:PORT`.
+    pub stun: Option<String>,
+    /// One JSON object instead of lines.
+    pub json: bool,
 }
 
 /// Which credential to print.
@@ -58,6 +72,9 @@ pub struct Minted {
     pub ttl: u64,
 }
 
+/// Where STUN is asked unless something else is said (RFC 8489 §8).
+const STUN_PORT: u16 = 3478;
+
 const AFTER_HELP: &str = "\
 Every setting has one name in three spellings: the flag --min-port, the key min-port in the TOML
 file, the variable WEBRTC_BOX_MIN_PORT. Flags win over variables, variables over the file.
@@ -80,6 +97,21 @@ struct Line {
 enum Command {
     /// Print one TURN credential as JSON, for trying other clients
     Credentials(CredentialsLine),
+    /// Test the settings, the host and the running box, and say how to mend what is wrong
+    ///
+    /// Ends with 0 where all is well, 1 where something is to be minded, 2 where something fails (or a
+    /// flag makes no sense). With --domain NAME alone it looks at that box as this machine sees it.
+    Check(CheckLine),
+}
+
+#[derive(Args)]
+struct CheckLine {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// STUN server to ask where it sees this host (default: nobody is asked)
+    #[arg(long, value_name = "HOST:PORT")]
+    stun: Option<String>,
 }
 
 #[derive(Args)]
@@ -103,12 +135,17 @@ pub fn parse(
     let environment: Vec<_> = environment.into_iter().collect();
     let line = read(line).map_err(|error| no_deed(&error))?;
     let surroundings = surroundings(&environment);
-    let settings = gather(line.typed, line.config, environment)?.settings(&surroundings)?;
+    let typed = gather(line.typed, line.config, environment);
     match line.command {
-        None => Ok(Deed::Run(settings)),
+        None => Ok(Deed::Run(typed?.settings(&surroundings)?)),
         Some(Command::Credentials(line)) => {
+            let settings = typed?.settings(&surroundings)?;
             let request = request(line, &settings)?;
             Ok(Deed::Credentials(settings, request))
+        }
+        Some(Command::Check(line)) => {
+            let subject = typed.and_then(|typed| subject(typed, &surroundings));
+            Ok(Deed::Check(Inquiry { subject, stun: line.stun.map(with_port), json: line.json }))
         }
     }
 }
@@ -124,7 +161,25 @@ pub fn settings(
 ) -> Result<Settings, NoDeed> {
     match parse(line, environment)? {
         Deed::Run(settings) | Deed::Credentials(settings, _) => Ok(settings),
+        Deed::Check(inquiry) => match inquiry.subject? {
+            Subject::Here(settings) | Subject::Elsewhere { settings, .. } => Ok(*settings),
+        },
     }
+}
+
+fn subject(typed: Typed, surroundings: &Surroundings) -> Result<Subject, SettingsError> {
+    if typed.only_name_a_box() {
+        let (name, settings) = typed.named_box(surroundings)?;
+        return Ok(Subject::Elsewhere { name, settings: Box::new(settings) });
+    }
+    Ok(Subject::Here(Box::new(typed.settings(surroundings)?)))
+}
+
+/// A STUN server without a port has the usual one.
+fn with_port(server: String) -> String {
+    let has_port =
+        server.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    if has_port { server } else { format!("{server}:{STUN_PORT}") }
 }
 
 /// A setting may stand before or after the subcommand. A value may be negative: the complaint about
@@ -272,6 +327,35 @@ mod tests {
         assert_eq!(username.expiry, 1600);
         assert!(matches!(username.holder, Holder::Tool(named, _) if named == tag));
         assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
+    }
+
+    fn inquiry(words: &[&str]) -> Inquiry {
+        match line(words) {
+            Ok(Deed::Check(inquiry)) => inquiry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_check_takes_bad_settings_as_something_it_found() {
+        assert!(matches!(inquiry(&["check"]).subject, Ok(Subject::Here(_))));
+        let bad = inquiry(&["check", "--json", "--min-port", "0"]);
+        assert!(bad.json && bad.subject.unwrap_err().to_string().contains("min-port"));
+    }
+
+    #[test]
+    fn a_name_alone_is_a_box_elsewhere_on_the_usual_ports() {
+        let inquiry = inquiry(&["check", "--domain", "A.example", "--turns-port", "0"]);
+        let Ok(Subject::Elsewhere { name, settings }) = inquiry.subject else { panic!("not elsewhere") };
+        assert_eq!((name.as_str(), settings.https_port, settings.turns_port), ("a.example", Some(443), None));
+    }
+
+    #[test]
+    fn a_stun_server_has_the_usual_port_unless_one_is_named() {
+        let asked = |server| inquiry(&["check", "--stun", server]).stun.unwrap();
+        assert_eq!(asked("stun.example"), "stun.example:3478");
+        assert_eq!(asked("stun.example:19302"), "stun.example:19302");
+        assert_eq!(asked("[2a00::1]:53"), "[2a00::1]:53");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod addresses;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

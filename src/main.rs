@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use webrtc_box::cli::{self, Deed, NoDeed};
+use webrtc_box::cli::{self, Deed, Inquiry, NoDeed};
 use webrtc_box::config::Settings;
 use webrtc_box::error::StartError;
 use webrtc_box::passed::Passed;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Deed::Run(settings)) => finish(run(settings)),
         Ok(Deed::Credentials(settings, request)) => finish(credentials(&settings, &request)),
+        Ok(Deed::Check(inquiry)) => check(&inquiry),
         Err(NoDeed::Text(text)) => finish(say(&text)),
         Err(NoDeed::Usage(text)) => fail(2, &text),
         Err(NoDeed::Settings(error)) => fail(1, &error),
@@ -63,6 +64,18 @@ fn credentials(settings: &Settings, request: &cli::Request) -> Result<(), StartE
     let minted = cli::mint(settings, request, SystemTime::now())?;
     let text = serde_json::to_string(&minted).map_err(io::Error::from);
     say(&text.map_err(|source| StartError::System { deed: "write JSON", source })?)
+}
+
+/// Its exit code is its verdict. It leaves without waiting for a resolver that does not answer.
+fn check(inquiry: &Inquiry) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(2, &StartError::System { deed: "start threads", source }),
+    };
+    let report = runtime.block_on(webrtc_box::check::check(&inquiry.subject, inquiry.stun.as_deref()));
+    runtime.shutdown_background();
+    let text = if inquiry.json { report.json().unwrap_or_default() } else { report.to_string() };
+    say(&text).map_or_else(|error| fail(2, &error), |()| ExitCode::from(report.exit_code()))
 }
 
 /// The one place that writes to stdout. A reader who has gone away is no fault of ours.

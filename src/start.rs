@@ -33,7 +33,8 @@ use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
 use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
 
-use listeners::{Listeners, bound, sockets};
+pub(crate) use listeners::sockets;
+use listeners::{Listeners, bound};
 use reload::Terms;
 
 /// A box that runs until it is dropped or told to stop.
@@ -244,7 +245,7 @@ async fn relay(
 }
 
 /// The addresses of this host's interfaces, as they are now; none where the kernel does not say.
-fn interfaces() -> Vec<IpAddr> {
+pub(crate) fn interfaces() -> Vec<IpAddr> {
     if_addrs::get_if_addrs()
         .map_or_else(|_| Vec::new(), |found| found.iter().map(if_addrs::Interface::ip).collect())
 }

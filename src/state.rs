@@ -91,6 +91,16 @@ impl State {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Opens `dir` without making it.
+    ///
+    /// # Errors
+    /// There is none, or this user may not look into it.
+    pub fn existing(dir: &Path) -> Result<Self, StateError> {
+        let unreadable = |source| StateError::Unreadable { path: dir.to_owned(), source };
+        fs::read_dir(dir).map_err(unreadable)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
     /// The kept keys; those that are missing are made and written first.
     ///
     /// # Errors

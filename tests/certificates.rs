@@ -1,7 +1,7 @@
 //! A box whose certificate is renewed under it: what is served, what is refused, what is said, and
 //! that no handshake notices.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test crate that prints its figures")]
-#![allow(unreachable_pub, reason = "modules are shared")]
+#![allow(dead_code, unreachable_pub, reason = "modules are shared")]
 
 #[path = "certificates/authority.rs"]
 mod authority;

@@ -38,6 +38,25 @@ const TRY_OUT: Mode = Mode { https_port: "8443", http_port: "8080", turns_port: 
 const PRODUCTION: Mode = Mode { https_port: "443", http_port: "80", turns_port: "5349" };
 
 impl Typed {
+    /// Whether they name a box and nothing of how it is set up: it runs on another machine, or was started
+    /// with flags.
+    pub fn only_name_a_box(&self) -> bool {
+        self.domain.is_some() && self.cert.is_none() && self.key.is_none()
+    }
+
+    /// The name of such a box, and the ports where it would be found.
+    ///
+    /// # Errors
+    /// The first complaint.
+    pub fn named_box(mut self, surroundings: &Surroundings) -> Result<(String, Settings), SettingsError> {
+        let name = values::domain("domain", &self.domain.take().unwrap_or_default())?;
+        let usual = |port: Option<String>, usual: &str| Some(port.unwrap_or_else(|| usual.to_owned()));
+        self.https_port = usual(self.https_port, PRODUCTION.https_port);
+        self.http_port = usual(self.http_port, PRODUCTION.http_port);
+        self.turns_port = usual(self.turns_port, PRODUCTION.turns_port);
+        Ok((name, self.settings(surroundings)?))
+    }
+
     /// Checks everything; reads `static-auth-secret-file` and looks into `public`.
     ///
     /// # Errors

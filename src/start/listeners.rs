@@ -84,7 +84,7 @@ pub(super) fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartE
 }
 
 /// Both families on one socket, unless addresses are named or the host has no IPv6.
-pub(super) fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
+pub(crate) fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
     let addresses = match listen {
         Listen::These(addresses) => addresses.clone(),
         Listen::Any if has_ipv6() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],

@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -13,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub root: CertificateDer<'static>,
+    root_pem: String,
 }
 
 /// A certificate with its key, both PEM.
@@ -24,16 +26,29 @@ pub struct Pair {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "the tests' own authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), root }
+        let root = params.self_signed(&key).unwrap();
+        let (root, root_pem) = (root.der().clone(), root.pem());
+        Self { issuer: Issuer::new(params, key), root, root_pem }
+    }
+
+    /// The root as systems keep it.
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
     }
 
     /// A certificate for `name` that is told from others by its serial number.
     pub fn issue(&self, name: &str, serial: u64) -> Pair {
+        self.issue_until(name, serial, 4000)
+    }
+
+    /// One that ends with the first day of `year`.
+    pub fn issue_until(&self, name: &str, serial: u64, year: i32) -> Pair {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));
+        params.not_after = date_time_ymd(year, 1, 1);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();

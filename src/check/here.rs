@@ -1,0 +1,195 @@
+//! The host that a box is set up on: its listeners, files, addresses, clock and limits.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::OptionFuture;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::judge::access::{self, User};
+use super::judge::addresses::{self, Seen};
+use super::judge::certificate::{Chain, Facts, Trust};
+use super::judge::host::{Clock, Limits};
+use super::judge::ports::{self, Listener, Protocol};
+use super::probe::holders::Holders;
+use super::probe::roots::Roots;
+use super::probe::{bind, files, host, names};
+use super::report::{Finding, Group, Mark};
+use super::target;
+use crate::addresses::Known;
+use crate::config::{Identity, Settings};
+use crate::credential::{Credential, Holder, Secrets, UnixSeconds};
+use crate::seat::{RoomTag, SeatId};
+use crate::start::interfaces;
+use crate::state::State;
+use crate::tls::{self, TlsError};
+
+/// What was seen of the host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) seen: Seen,
+    listeners: Vec<Listener>,
+    service: Option<User>,
+    certificate: Option<Files>,
+    limits: Limits,
+    synchronised: Option<bool>,
+}
+
+/// The `cert` and `key` files.
+#[derive(Debug)]
+struct Files {
+    findings: Vec<Finding>,
+    /// Of the leaf.
+    facts: Option<Facts>,
+}
+
+/// How long a credential of our own lasts: as long as a check, and some.
+const TTL: Duration = Duration::from_secs(300);
+
+impl Host {
+    pub(super) async fn look(settings: &Settings, roots: &Roots, stun: Option<&str>) -> Self {
+        let name = target::name_of(settings);
+        let resolving = OptionFuture::from(name.map(names::resolve));
+        let asking = OptionFuture::from(stun.map(names::seen_by));
+        let (resolved, outside, synchronised) = tokio::join!(resolving, asking, host::synchronised());
+        let holders = Holders::look();
+        let running = running(settings, &holders);
+        let service = files::service(running);
+        let known =
+            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
+        let seen = Seen {
+            name: name.map(str::to_owned),
+            resolved: resolved.unwrap_or_else(|| Ok(Vec::new())),
+            known,
+            scope: settings.relay_scope,
+            outside,
+        };
+        Self {
+            seen,
+            listeners: bind::all(settings, &holders),
+            certificate: certificate(settings, roots, service.as_ref()),
+            service,
+            limits: host::limits(running),
+            synchronised,
+        }
+    }
+
+    /// What the name leads to.
+    pub(super) fn resolved(&self) -> Option<&[IpAddr]> {
+        self.seen.resolved.as_deref().ok()
+    }
+
+    /// The leaf in the `cert` file.
+    pub(super) fn leaf(&self) -> Option<&Facts> {
+        self.certificate.as_ref()?.facts.as_ref()
+    }
+
+    /// `running`: a box answers. `theirs`: what its clock says.
+    pub(super) fn judge(
+        &self,
+        settings: &Settings,
+        running: bool,
+        theirs: Option<UnixSeconds>,
+    ) -> Vec<Finding> {
+        let mode = match target::name_of(settings) {
+            None => "good, for trying out (no domain)".to_owned(),
+            Some(name) => format!("good, for {name}"),
+        };
+        let now = host::unix(SystemTime::now()).unwrap_or(0);
+        let clock = Clock {
+            now,
+            synchronised: self.synchronised,
+            installed: host::installed(),
+            certificate: self.leaf().map(|leaf| leaf.not_before),
+            theirs,
+        };
+        let mut findings = vec![Finding::ok(Group::Settings, mode), clock.judge()];
+        findings.extend(ports::judge(&self.listeners, running, self.service.is_some()));
+        findings.extend(self.certificate.iter().flat_map(|files| files.findings.clone()));
+        findings.extend(addresses::judge(&self.seen));
+        findings.extend(self.limits.judge());
+        findings
+    }
+}
+
+/// The process of a box on the ports of these settings.
+fn running(settings: &Settings, holders: &Holders) -> Option<u32> {
+    let streams = [settings.https_port, settings.http_port, settings.turn_port, settings.turns_port];
+    streams.into_iter().flatten().find_map(|port| holders.running_box(Protocol::Tcp, port))
+}
+
+fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Option<Files> {
+    let Identity::Domain { name, cert, key } = &settings.identity else { return None };
+    let now = SystemTime::now();
+    let mut files = Files { findings: access(cert, key, service), facts: None };
+    if let Err(fault) = tls::load(cert, key) {
+        files.findings.push(unusable(&fault));
+    }
+    let Ok(chain) = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    else {
+        return Some(files);
+    };
+    let facts: Vec<_> = chain.iter().filter_map(|one| Facts::read(one)).collect();
+    let trust: Trust = roots.judge(&chain, name, now);
+    let chain = Chain {
+        group: Group::Certificate,
+        what: &format!("cert {}", cert.display()),
+        name,
+        now: host::unix(now).unwrap_or(0),
+        facts: &facts,
+        trust: &trust,
+    };
+    files.findings.extend(chain.judge());
+    files.facts = facts.into_iter().next();
+    Some(files)
+}
+
+/// That this user may not read what is for the service is no fault of the files.
+fn unusable(fault: &TlsError) -> Finding {
+    let group = Group::Certificate;
+    if let TlsError::Unreadable { setting, path, source } = fault
+        && source.kind() == io::ErrorKind::PermissionDenied
+    {
+        let text =
+            format!("{setting} {} is not for this user to read, so it was not looked into", path.display());
+        return Finding::warn(group, text, "run the check as root");
+    }
+    Finding::complaint(group, Mark::Fail, &fault.to_string())
+}
+
+/// Whether the service may read both files.
+fn access(cert: &Path, key: &Path, service: Option<&User>) -> Vec<Finding> {
+    let Some(user) = service else { return Vec::new() };
+    let judged =
+        |(setting, file): (&str, &Path)| access::judge(setting, file, user, &files::steps(file).ok()?);
+    let found: Vec<_> = [("cert", cert), ("key", key)].into_iter().filter_map(judged).collect();
+    let seen = [cert, key].iter().all(|file| files::steps(file).is_ok());
+    if found.is_empty() && seen {
+        return vec![Finding::ok(
+            Group::Certificate,
+            format!("the user {} may read cert and key", user.name),
+        )];
+    }
+    found
+}
+
+/// A credential for a box whose page hands out none, under a tag of its own.
+pub(super) fn spare_credential(settings: &Settings) -> Result<Credential, String> {
+    let secrets = match settings.static_auth_secret.split_first() {
+        Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
+        None => {
+            let state = State::existing(&settings.state_dir).map_err(|error| error.to_string())?;
+            let kept = state.kept().map_err(|error| error.to_string())?;
+            kept.secrets(&[])
+        }
+    };
+    let mut chance = ([0; 16], [0; 16]);
+    let drawn = getrandom::fill(&mut chance.0).and_then(|()| getrandom::fill(&mut chance.1));
+    drawn.map_err(|error| error.to_string())?;
+    let holder = Holder::Tool(RoomTag::new(chance.0), SeatId::new(chance.1));
+    let now = host::unix(SystemTime::now()).unwrap_or(0);
+    Ok(secrets.mint(&holder, now + TTL.as_secs()))
+}

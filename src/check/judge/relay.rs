@@ -1,0 +1,218 @@
+//! Each way to the relay, and whether a packet went through it and back.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::certificate::Trust;
+use super::{Trouble, over};
+use crate::check::report::{Finding, Group, Mark};
+
+/// A way to the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) struct Way {
+    pub(in crate::check) carrier: Carrier,
+    pub(in crate::check) address: SocketAddr,
+}
+
+/// What carries TURN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) enum Carrier {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+/// A way that was tried.
+#[derive(Clone, Debug)]
+pub(in crate::check) struct Tried {
+    pub(in crate::check) way: Way,
+    pub(in crate::check) outcome: Result<Carried, Fault>,
+    /// For TLS: what a browser would think of the certificate.
+    pub(in crate::check) trust: Option<Trust>,
+}
+
+/// What went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) enum Carried {
+    /// A packet from one allocation to another and back.
+    There { round_trip: Duration },
+    /// A STUN question and its answer: there was no credential for more.
+    Answered,
+}
+
+/// Why nothing went through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::check) enum Fault {
+    /// The port was not reached.
+    Unreached(Trouble),
+    /// The relay answers and gives no allocation.
+    Denied(String),
+    /// There are allocations, and no packet comes through.
+    Lost,
+}
+
+const GROUP: Group = Group::Relay;
+
+/// `try_out`: a certificate signed by itself is meant. `no_credential`: why there is none, where there is none.
+pub(in crate::check) fn judge(tried: &[Tried], try_out: bool, no_credential: Option<&str>) -> Vec<Finding> {
+    if tried.is_empty() {
+        let text = "the relay is off (turn-port 0): who is on a strict network is not reached";
+        return vec![Finding::warn(GROUP, text, "give turn-port a port, usually 3478")];
+    }
+    let spare = |one: &Tried| {
+        let twins = tried.iter().filter(|other| other.way != one.way && other.way.serves_as(&one.way));
+        twins.into_iter().any(|twin| twin.outcome.is_ok())
+    };
+    let each = tried.iter().map(|one| one.judge(try_out, spare(one)));
+    each.chain(no_credential.map(untested)).collect()
+}
+
+fn untested(why: &str) -> Finding {
+    let text = format!("no allocation was tried, because there is no credential for one ({why})");
+    let cure = "mend the page, which hands them out, or run as a user who may read the state directory";
+    Finding::warn(GROUP, text, cure)
+}
+
+impl Way {
+    /// Whether it does for whomever the other was meant: TLS on one port or on the other.
+    fn serves_as(&self, other: &Self) -> bool {
+        let same_family = self.address.is_ipv4() == other.address.is_ipv4();
+        self.carrier == Carrier::Tls && other.carrier == Carrier::Tls && same_family
+    }
+
+    fn port(&self) -> String {
+        let protocol = if self.carrier == Carrier::Udp { "udp" } else { "tcp" };
+        format!("{}/{protocol}", self.address.port())
+    }
+}
+
+impl Tried {
+    fn judge(&self, try_out: bool, spare: bool) -> Finding {
+        let way = self.way;
+        let fault = match &self.outcome {
+            Ok(carried) => return self.carried(*carried, try_out),
+            Err(fault) => fault,
+        };
+        if *fault == Fault::Unreached(Trouble::NoRoute) {
+            return Finding::ok(GROUP, format!("{way} was not tried: this machine has no such addresses"));
+        }
+        let cure = match fault {
+            Fault::Unreached(trouble) => trouble.cure(&way.port()),
+            Fault::Denied(_) => {
+                "see the box's log, and that it runs with the static-auth-secret set here".to_owned()
+            }
+            Fault::Lost => "see the box's log; it may be at its limit (max-bps, bps-capacity)".to_owned(),
+        };
+        let finding = Finding::fail(GROUP, format!("{way}: {fault}"), cure);
+        // Browsers take whichever works.
+        Finding { mark: if spare { Mark::Warn } else { Mark::Fail }, ..finding }
+    }
+
+    fn carried(&self, carried: Carried, try_out: bool) -> Finding {
+        let way = self.way;
+        if let Some(trust) = self.trust.as_ref().filter(|trust| !trust.is_full() && !try_out) {
+            let text = format!("{way} answers, but its certificate is {trust}, so no browser uses it");
+            return Finding::fail(GROUP, text, "give it a certificate as for the page");
+        }
+        match carried {
+            Carried::There { round_trip } => {
+                let ms = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
+                let text = format!("{way}: a packet went through the relay and back in {ms} ms");
+                Finding { round_trip_ms: Some(ms), ..Finding::ok(GROUP, text) }
+            }
+            Carried::Answered => Finding::ok(GROUP, format!("{way} answers")),
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let carrier = match self.carrier {
+            Carrier::Udp => "UDP",
+            Carrier::Tcp => "TCP",
+            Carrier::Tls => "TLS",
+        };
+        write!(f, "{carrier} on {} over {}", self.address.port(), over(self.address))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreached(trouble) => trouble.fmt(f),
+            Self::Denied(why) => write!(f, "no allocation ({why})"),
+            Self::Lost => f.write_str("two allocations were made, and no packet came through"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(carrier: Carrier, address: &str, outcome: Result<Carried, Fault>) -> Tried {
+        let way = Way { carrier, address: address.parse().unwrap() };
+        Tried { way, outcome, trust: (carrier == Carrier::Tls).then_some(Trust::Trusted) }
+    }
+
+    fn there() -> Result<Carried, Fault> {
+        Ok(Carried::There { round_trip: Duration::from_micros(440) })
+    }
+
+    fn silent() -> Result<Carried, Fault> {
+        Err(Fault::Unreached(Trouble::Silent))
+    }
+
+    fn said(tried: &[Tried]) -> Vec<String> {
+        judge(tried, false, None).iter().map(|finding| format!("{} {finding}", finding.mark)).collect()
+    }
+
+    #[test]
+    fn a_packet_that_went_through_is_told_with_its_time() {
+        let found = judge(&[tried(Carrier::Udp, "45.0.0.10:3478", there())], false, None);
+        let text = "UDP on 3478 over IPv4 (45.0.0.10): a packet went through the relay and back in 0.4 ms";
+        assert_eq!((found[0].text.as_str(), found[0].round_trip_ms), (text, Some(0.4)));
+    }
+
+    #[test]
+    fn a_closed_port_names_what_to_open() {
+        let lines = said(&[tried(Carrier::Udp, "45.0.0.10:3478", silent())]);
+        assert!(lines[0].starts_with("fail UDP on 3478 over IPv4 (45.0.0.10): no answer; open 3478/udp"));
+        let refused = Err(Fault::Unreached(Trouble::Refused));
+        assert!(said(&[tried(Carrier::Tcp, "[2a00::1]:3478", refused)])[0].contains("nothing listens there"));
+    }
+
+    #[test]
+    fn the_second_tls_port_is_a_spare() {
+        let spare = tried(Carrier::Tls, "45.0.0.10:5349", silent());
+        let beside = |address: &str, outcome| said(&[tried(Carrier::Tls, address, outcome), spare.clone()]);
+        assert!(beside("45.0.0.10:443", there())[1].starts_with("warn"));
+        assert!(beside("[2a00::1]:443", there())[1].starts_with("fail"));
+        assert!(beside("45.0.0.10:443", silent())[1].starts_with("fail"));
+    }
+
+    #[test]
+    fn a_certificate_no_browser_trusts_closes_the_way_but_not_in_a_try_out() {
+        let untrusted =
+            Tried { trust: Some(Trust::WrongName), ..tried(Carrier::Tls, "45.0.0.10:443", there()) };
+        assert!(said(std::slice::from_ref(&untrusted))[0].contains("its certificate is for another name"));
+        assert_eq!(judge(&[untrusted], true, None)[0].mark, Mark::Ok);
+    }
+
+    #[test]
+    fn denied_lost_and_off_are_told() {
+        let denied = Err(Fault::Denied("error 486: Allocation Quota Reached".into()));
+        assert!(said(&[tried(Carrier::Udp, "45.0.0.10:3478", denied)])[0].contains("(error 486"));
+        assert!(said(&[tried(Carrier::Udp, "45.0.0.10:3478", Err(Fault::Lost))])[0].starts_with("fail"));
+        assert!(said(&[])[0].starts_with("warn the relay is off"));
+    }
+
+    #[test]
+    fn without_a_credential_it_is_said_what_was_not_tried() {
+        let answered = tried(Carrier::Udp, "45.0.0.10:3478", Ok(Carried::Answered));
+        let found = judge(&[answered], false, Some("the page is out of reach"));
+        assert_eq!(found[0].text, "UDP on 3478 over IPv4 (45.0.0.10) answers");
+        assert!(found[1].text.contains("the page is out of reach") && found[1].mark == Mark::Warn);
+    }
+}

@@ -1,0 +1,98 @@
+//! The way to a file and who is to walk it, as the system has them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User as Account, getgrouplist};
+use rustix::fs::getxattr;
+use std::ffi::CString;
+
+use crate::check::judge::access::{Step, User};
+
+/// The user of the systemd unit.
+const SERVICE: &str = "webrtc-box";
+/// Where an access list is kept.
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+/// Every folder on the way to `file`, by its name and by where links lead, and the file.
+///
+/// # Errors
+/// What of it this user may not look at.
+pub(in crate::check) fn steps(file: &Path) -> Result<Vec<Step>, PathBuf> {
+    let typed = std::path::absolute(file).map_err(|_| file.to_owned())?;
+    let real = fs::canonicalize(file).map_err(|_| file.to_owned())?;
+    let mut places: Vec<PathBuf> = [&typed, &real].into_iter().flat_map(|path| folders(path)).collect();
+    places.sort_unstable();
+    places.dedup();
+    places.push(real);
+    places.into_iter().map(|place| step(&place).ok_or(place)).collect()
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    path.ancestors().skip(1).map(Path::to_owned).collect()
+}
+
+fn step(place: &Path) -> Option<Step> {
+    let known = fs::metadata(place).ok()?;
+    let list = getxattr(place, ACCESS_LIST, &mut [0_u8; 0]).is_ok();
+    let (uid, gid, mode, folder) = (known.uid(), known.gid(), known.mode(), known.is_dir());
+    Some(Step { path: place.to_owned(), uid, gid, mode, folder, list })
+}
+
+/// Who runs the box: as the process `running` is, else the unit's user where there is one.
+pub(in crate::check) fn service(running: Option<u32>) -> Option<User> {
+    let process = |pid| read_user(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+    running.and_then(process).or_else(account)
+}
+
+fn account() -> Option<User> {
+    let account = Account::from_name(SERVICE).ok()??;
+    let groups = getgrouplist(&CString::new(SERVICE).ok()?, account.gid).ok()?;
+    let gids = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    Some(User { name: account.name, uid: account.uid.as_raw(), gids })
+}
+
+/// The effective user and all groups in a `/proc/PID/status`.
+fn read_user(status: &str) -> Option<User> {
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    let uid = *numbers("Uid:")?.get(1)?;
+    let gids = numbers("Gid:")?.get(1).copied().into_iter().chain(numbers("Groups:")?).collect();
+    let account = Account::from_uid(Uid::from_raw(uid)).ok().flatten();
+    Some(User { name: account.map_or_else(|| uid.to_string(), |account| account.name), uid, gids })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_and_every_folder_counts() {
+        let place = tempfile::tempdir().unwrap();
+        let (live, archive) = (place.path().join("live"), place.path().join("archive"));
+        fs::create_dir(&live).unwrap();
+        fs::create_dir(&archive).unwrap();
+        fs::write(archive.join("key1.pem"), "").unwrap();
+        fs::set_permissions(archive.join("key1.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("../archive/key1.pem", live.join("key.pem")).unwrap();
+        let steps = steps(&live.join("key.pem")).unwrap();
+        let walked =
+            |folder: &Path| steps.iter().any(|step| step.path.ends_with(folder.file_name().unwrap()));
+        assert!(walked(&live) && walked(&archive), "{steps:?}");
+        let file = steps.last().unwrap();
+        assert!(file.path.ends_with("archive/key1.pem") && !file.folder && file.mode & 0o777 == 0o600);
+        assert!(super::steps(&live.join("nothing")).is_err());
+    }
+
+    #[test]
+    fn a_process_says_who_it_is() {
+        let user = read_user("Name:\tbox\nUid:\t0\t0\t0\t0\nGid:\t5\t5\t5\t5\nGroups:\t5 105 \n").unwrap();
+        assert_eq!(user, User { name: "root".into(), uid: 0, gids: vec![5, 5, 105] });
+        assert_eq!(read_user("Name:\tbox\n"), None);
+    }
+}
