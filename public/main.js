@@ -8,10 +8,12 @@ import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
 import { makeReadings } from './readings.js';
+import { makeReport } from './report.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomName } from './room.js';
 import { makeSeat } from './seat.js';
-import { makeSession, statusKey, statusOf } from './session.js';
+import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
+import { statusKey, statusOf } from './status.js';
 import { makeView } from './view.js';
 import { makeSay } from './words.js';
 
@@ -45,6 +47,7 @@ const session = makeSession({
     url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, tell, seat, clock,
   }),
   openCall: (edge) => makeCall({ ...edge, clock, relayOnly, newId: randomId }),
+  openReport: (send) => makeReport({ send, sample: () => readings.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });
 const { call } = session;

@@ -4,6 +4,7 @@
 // no element, no socket and no peer connection; time comes in as a clock.
 
 import { makeChat } from './chat.js';
+import { NO_REPORT } from './report.js';
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -53,13 +54,14 @@ const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
  * @param {(tell: (event: Frame) => void) => import('./signaling.js').Signaling} parts.openSignaling
  * @param {(edge: {send: (frame: Frame) => void, tell: (event: Frame) => void, reachable: () => boolean}) =>
  *   import('./call.js').Call} parts.openCall
+ * @param {(send: (frame: Frame) => void) => import('./report.js').Report} [parts.openReport]
  * @param {import('./signaling.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @param {() => void} parts.changed
  * @param {(what: string, why: unknown) => void} [parts.log]
  * @returns {Session}
  */
-export function makeSession({ openSignaling, openCall, clock, now, changed, log = () => {} }) {
+export function makeSession({ openSignaling, openCall, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
   /** @type {State} */
   const state = {
     screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
@@ -75,6 +77,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   let peerId = null;
   const chat = makeChat({ changed });
   const signaling = openSignaling(hearRoom);
+  const report = openReport(signaling.send);
   // To somebody who is out of the room there is nothing to send, though their picture may still run.
   const call = openCall({
     send: (frame) => { if (state.peer !== 'gone') signaling.send(frame); },
@@ -147,6 +150,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
 
   /** @param {string} id */
   function greet(id) {
+    if (state.since === null) report.begin();
     setPeer(id);
     call.meet(me, id, false);
     showRoom();
@@ -213,6 +217,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
       state.stuck = false;
       if (state.error === 'no-path') state.error = null;
       state.since ??= now();
+      report.connected();
     } else if (before === 'connected' && link !== 'none') {
       lostLink();
     }
@@ -257,6 +262,8 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
   /** @param {Ending} how */
   function end(how) {
     const seconds = state.since === null ? null : (now() - state.since) / 1000;
+    // While there is something to read and somebody to tell it to.
+    report.end();
     call.hangUp(how === 'youLeft');
     if (how !== 'replaced') signaling.leave();
     setPeer(null);
@@ -270,6 +277,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
 
   function forgetCall() {
     clock.cancel(patience);
+    report.end();
     chat.forget();
     Object.assign(state, { since: null, stuck: false, remote: { ...REMOTE_AT_FIRST } });
   }
@@ -283,6 +291,7 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
       if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
       Object.assign(state, { room, joining: true, inside: null, error: null, ended: null, triedKey: Boolean(key) });
       if (state.screen === 'after') state.screen = 'door';
+      report.begin();
       signaling.join(room, { key });
       changed();
     },
@@ -316,31 +325,4 @@ export function makeSession({ openSignaling, openCall, clock, now, changed, log 
       call.repairSoon(newNetwork);
     },
   };
-}
-
-/**
- * What `#status` says: never more than is true.
- * @param {State} state
- * @param {boolean} mirrorSettled whether the question about camera and microphone is behind us
- * @returns {Status}
- */
-export function statusOf(state, mirrorSettled) {
-  if (state.screen === 'after') return 'idle';
-  if (state.screen === 'door') return state.joining ? 'joining' : mirrorSettled ? 'preview' : 'idle';
-  if (state.link === 'connected') return 'connected';
-  if (state.screen === 'waiting') return state.socketOpen ? 'waiting' : 'reconnecting';
-  if (state.stuck) return 'failed';
-  return state.since === null ? 'connecting' : 'reconnecting';
-}
-
-/**
- * The key of the sentence that goes with the status.
- * @param {State} state
- * @param {Status} status
- */
-export function statusKey(state, status) {
-  if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
-  if (status !== 'reconnecting') return `status.${status}`;
-  if (!state.socketOpen) return 'status.reconnecting.ours';
-  return state.peer === 'away' ? 'status.reconnecting.theirs' : 'status.reconnecting';
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSession, statusKey, statusOf } from '../../public/session.js';
+import { makeSession } from '../../public/session.js';
+import { statusKey, statusOf } from '../../public/status.js';
 import { makeClock } from './stage.js';
 
 /** A session between a room and a call that we play ourselves. */
@@ -8,12 +9,18 @@ function stageOf() {
   const clock = makeClock();
   const said = [];
   const woken = [];
+  const reported = [];
   const met = [];
   let linked = false;
   let room;
   let other;
   const session = makeSession({
     clock, now: clock.now, changed() {},
+    openReport: () => ({
+      begin: () => reported.push(`begin ${clock.now()}`),
+      connected: () => reported.push(`connected ${clock.now()}`),
+      end: () => reported.push(said.some(([what]) => what === 'leave') ? 'end after leave' : 'end'),
+    }),
     openSignaling: (tell) => {
       room = tell;
       return { join: (name, options) => said.push(['join', name, options.key]), look() {}, leave: () => said.push(['leave']),
@@ -30,7 +37,7 @@ function stageOf() {
     other({ type: 'link', state });
   }
   return {
-    session, clock, said, met, woken, link, state: session.state,
+    session, clock, said, met, woken, reported, link, state: session.state,
     room: (frame) => room(frame), other: (event) => other(event),
     status: () => statusOf(session.state, true),
     sits(peer) {
@@ -256,4 +263,23 @@ test('frames nobody knows change nothing', () => {
   stage.talks();
   for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) stage.room({ type, id: 'stranger' });
   assert.equal(stage.status(), 'connected');
+});
+
+test('a call is reported from the join of who comes second, or from their coming, and before the seat is given up', async () => {
+  const stage = stageOf();
+  stage.session.join('den');
+  stage.room({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  await stage.clock.advance(9000);
+  stage.room({ type: 'new-peer', id: 'you' });
+  await stage.clock.advance(400);
+  stage.link('new');
+  stage.link('connected');
+  assert.deepEqual(stage.reported.slice(-2), ['begin 9000', 'connected 9400']);
+  stage.link('disconnected');
+  stage.room({ type: 'new-peer', id: 'you' });
+  stage.link('connected');
+  assert.ok(!stage.reported.includes('begin 9400'), 'what is mended was there before');
+  stage.session.leave();
+  // The first is of the time alone in the room.
+  assert.deepEqual(stage.reported.filter((what) => what.startsWith('end')), ['end', 'end', 'end after leave']);
 });
