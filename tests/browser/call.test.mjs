@@ -4,8 +4,22 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { setStage } from './lib/stage.mjs';
+import { until } from './lib/work.mjs';
 
 const stage = await setStage('call');
+
+// The first of all calls, so that the line can be no other's.
+stage.scene('of a call that has ended the box says in one line which way it went, how much and how well', async () => {
+  const [one, other] = await stage.pair(['chromium', 'firefox'], stage.room('?relay=1'));
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  await one.settles('relay-udp');
+  await one.leave();
+  const line = await until('the line', async () => (await stage.box.log()).split('\n').find((each) => each.includes('call ended')));
+  assert.match(line, / path="relay-\w+" bytes=\d{4,} lost_percent=\d/);
+  const setup = Number(/ setup_ms=(\d+)/.exec(line)[1]);
+  assert.ok(setup > 0 && setup < 30_000, line);
+  assert.doesNotMatch(line, /room-|127\.0/);
+});
 
 for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium'], ['chromium', 'firefox'], ['firefox', 'firefox']]) {
   stage.scene(`${kinds.join(' and ')} see and hear each other directly`, async () => {
