@@ -72,13 +72,17 @@ async fn no_path_leads_out_of_the_folder() {
     fs::write(public.join("index.html"), "<!doctype html>mine").unwrap();
     fs::write(public.join("deep/a.js"), "export {}").unwrap();
     fs::write(public.join(".hidden"), "hidden").unwrap();
+    fs::write(public.join("naïve plan.txt"), "a plan").unwrap();
     fs::write(&outside, "outside").unwrap();
     std::os::unix::fs::symlink(&outside, public.join("link.txt")).unwrap();
     let house = house(|setup| setup.public = Some(public)).await;
     assert_eq!(house.get("/", &[]).await.text(), "<!doctype html>mine");
     let script = house.get("/deep/a.js", &[]).await;
     assert_eq!((script.status, script.header("content-type")), (200, "text/javascript; charset=utf-8"));
+    assert_eq!(house.get("/na%C3%AFve%20plan.txt", &[]).await.text(), "a plan");
     for path in [
+        "/na%FFve%20plan.txt",
+        "/%2ehidden",
         "/../secret.txt",
         "/deep/../../secret.txt",
         "/%2e%2e/secret.txt",
@@ -287,6 +291,20 @@ async fn an_idle_connection_is_not_kept_for_ever() {
     println!("an idle connection was closed after {:?}", started.elapsed());
     assert!(heard.starts_with(b"HTTP/1.1 200"));
     assert!((Duration::from_secs(5)..Duration::from_secs(15)).contains(&started.elapsed()));
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let house = house(|_| {}).await;
+    for (first, lines, status) in [
+        ("GET / HTTP/1.1", &["Host: a"][..], 200),
+        ("GET / HTTP/1.0", &[], 200),
+        ("GET / HTTP/1.1", &[], 400),
+        ("GET / HTTP/1.1", &["Host: a", "Host: a"], 400),
+        ("GET / HTTP/1.0", &["Host: a", "Host: b"], 400),
+    ] {
+        assert_eq!(house.ask(first, lines).await.status, status, "{first} {lines:?}");
+    }
 }
 
 #[tokio::test]

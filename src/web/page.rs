@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes a folder given by the `public` setting may have in all.
@@ -88,9 +89,10 @@ impl Page {
         Ok(Self { files })
     }
 
-    /// The file at `path`, which begins with a slash.
+    /// The file at `path`, which begins with a slash and is as a URL has it.
     pub(super) fn file(&self, path: &str) -> Option<&File> {
-        self.files.get(path)
+        let decoded = || percent_decode_str(path).decode_utf8().ok();
+        self.files.get(path).or_else(|| self.files.get(decoded()?.as_ref()))
     }
 }
 

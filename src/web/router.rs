@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -144,7 +144,9 @@ async fn at_the_door(
 ) -> Response {
     let visit = Visit::new(arrival, request.headers(), &desk.trusted_proxy);
     let secure = visit.secure;
-    let mut reply = if arrival.door == Door::Http && !visit.proxied {
+    let mut reply = if !names_one_host(&request) {
+        (StatusCode::BAD_REQUEST, "One Host is needed.\n").into_response()
+    } else if arrival.door == Door::Http && !visit.proxied {
         to_https(&desk, &visit, &request)
     } else {
         request.extensions_mut().insert(visit);
@@ -157,6 +159,14 @@ async fn at_the_door(
         reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     reply
+}
+
+/// What RFC 9112 §3.2 asks for; HTTP/1.0 may name none. A proxy and we might take a different one of two.
+fn names_one_host(request: &Request<Body>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// Leads to our domain, or without one to the host that was asked, which was checked to be one.
