@@ -97,14 +97,31 @@ pub struct Settings {
 pub enum Identity {
     /// No domain: `localhost`, a self-signed certificate kept in the state directory.
     TryOut,
-    /// A public name with a certificate from files.
+    /// A public name.
     Domain {
         /// The name, lower case, in ASCII.
         name: String,
+        /// Where its certificate comes from.
+        source: CertificateSource,
+    },
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// From files that somebody else renews.
+    Files {
         /// PEM chain.
         cert: PathBuf,
         /// PEM private key.
         key: PathBuf,
+    },
+    /// The box gets and renews it by itself (ACME, RFC 8555).
+    Acme {
+        /// For the account with the authority.
+        email: String,
+        /// The authority: the URL of its directory.
+        directory: String,
     },
 }
 

@@ -56,7 +56,7 @@ fn try_out(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
     }
     text.push_str(
         "The browser warns once, because the certificate is self-signed: go on to the page.\n\
-         iPhones and iPads need a real certificate: --domain NAME --cert FILE --key FILE.",
+         iPhones and iPads need a real certificate: --domain NAME --acme-email YOU@EXAMPLE.COM.",
     );
     text
 }
@@ -130,7 +130,7 @@ mod tests {
             "webrtc-box is up for trying out. Open\n  https://localhost:8443/\n\
              or, on other devices in this network,\n  https://192.168.1.2:8443/\n  https://[fd00::2]:8443/\n\
              The browser warns once, because the certificate is self-signed: go on to the page.\n\
-             iPhones and iPads need a real certificate: --domain NAME --cert FILE --key FILE."
+             iPhones and iPads need a real certificate: --domain NAME --acme-email YOU@EXAMPLE.COM."
         );
     }
 

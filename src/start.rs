@@ -31,7 +31,7 @@ use crate::tls::{self, InForce};
 use crate::turn::address::Transport;
 use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
-use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
+use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Probing, Setup, Web};
 
 pub(crate) use listeners::sockets;
 use listeners::{Listeners, bound};
@@ -95,7 +95,7 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
     let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
-    let web = web(&settings, keys, relay.as_ref(), &hearts)?;
+    let web = web(&settings, keys, relay.as_ref(), &hearts, &certificate)?;
     let signals = Signals::new()?;
     let mut running = Running {
         https: bound(&open.https)?,
@@ -113,6 +113,9 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
     };
     running.receive(open, hearts);
     running.tasks.push(tokio::spawn(upkeep.run()));
+    if running.certificate.summary().stand_in {
+        running.tasks.push(tell_of_tls(&running, &settings));
+    }
     if let (RelayScope::Public, Some(relay)) = (settings.relay_scope, &running.relay) {
         running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
     }
@@ -267,24 +270,45 @@ fn web(
     keys: Keys,
     relay: Option<&Arc<Relay>>,
     hearts: &Hearts,
+    certificate: &InForce,
 ) -> Result<Web, StartError> {
     let mut setup = Setup::new(settings, keys, IceUrls::of(settings));
+    setup.probing = probing(settings);
+    if certificate.summary().stand_in {
+        setup.rules.ice_urls = setup.rules.ice_urls.without_tls();
+        setup.probing = setup.probing.without_tls();
+    }
     setup.hearts = hearts.clone();
     let hearts = hearts.clone();
     setup.health = Arc::new(move || match hearts.failing() {
         None => Health::Up,
         Some(_) => Health::Down { why: "a relay worker or a listener has stopped".to_owned() },
     });
-    if matches!(settings.identity, Identity::Domain { .. }) {
-        let known =
-            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
-        setup.probing.addresses = known.reached_by(|ip| settings.listen.hears(ip));
-    }
     if let Some(relay) = relay {
         let feed = relay.feed();
         setup.seat_news = Arc::new(move |news| feed.tell(news));
     }
     Ok(Web::new(setup)?)
+}
+
+fn probing(settings: &Settings) -> Probing {
+    let mut probing = Probing::of(settings);
+    if matches!(settings.identity, Identity::Domain { .. }) {
+        let known =
+            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
+        probing.addresses = known.reached_by(|ip| settings.listen.hears(ip));
+    }
+    probing
+}
+
+/// TURN over TLS is told of once there is a certificate that browsers trust.
+fn tell_of_tls(running: &Running, settings: &Settings) -> JoinHandle<()> {
+    let (web, certificate) = (running.web.clone(), Arc::clone(&running.certificate));
+    let (ice_urls, probing) = (IceUrls::of(settings), probing(settings));
+    tokio::spawn(async move {
+        certificate.settled().await;
+        web.take_urls(ice_urls, probing);
+    })
 }
 
 /// What `systemctl status` says of a box.

@@ -125,8 +125,13 @@ impl State {
         Ok((text, bytes))
     }
 
+    /// Where the file `name` is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// The text of a file, `None` where there is none.
-    fn read(&self, name: &str) -> Result<Option<String>, StateError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StateError> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
@@ -147,7 +152,7 @@ impl State {
     }
 
     /// Puts `text` into a file of mode 0600, whole or not at all.
-    fn write(&self, name: &str, text: &str) -> Result<(), StateError> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), StateError> {
         let path = self.dir.join(name);
         let draft = self.dir.join(draft_of(name, std::process::id()));
         let written = write_private(&draft, text).and_then(|()| fs::rename(&draft, &path));

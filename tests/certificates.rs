@@ -7,18 +7,19 @@
 mod authority;
 #[path = "house/ports.rs"]
 mod ports;
+#[path = "certificates/program.rs"]
+mod program;
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use authority::{Authority, Live, Pair};
 use ports::free_port;
+use program::Program;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -57,6 +58,7 @@ async fn house() -> House {
         http_port: Some("0".into()),
         turn_port: Some(free_port().to_string()),
         turns_port: Some(free_port().to_string()),
+        metrics_listen: Some(String::new()),
         source_connections: Some("100000".into()),
         ..Typed::default()
     };
@@ -202,48 +204,15 @@ async fn no_handshake_fails_while_the_files_change_every_two_seconds() {
     assert_eq!(failed, 0);
 }
 
-/// The program itself, whose log is read.
-struct Program {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Program {
-    fn start(place: &TempDir, live: &Live) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
-        command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
-        command.arg("--https-port").arg(free_port().to_string());
-        command.args(["--metrics-listen", ""]);
-        command.arg("--turn-port").arg(free_port().to_string());
-        command.arg("--cert").arg(live.cert()).arg("--key").arg(live.key());
-        command.current_dir(place.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let (said, lines) = mpsc::channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = said.send(line);
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// All lines up to one with `words`.
-    fn says(&self, words: &str) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        while lines.last().is_none_or(|line| !line.contains(words)) {
-            let line = self.lines.recv_timeout(PATIENCE);
-            lines.push(line.unwrap_or_else(|_| panic!("no {words:?} after {lines:?}")));
-        }
-        lines
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The program itself with the certificate in `live`.
+fn program(place: &TempDir, live: &Live) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
+    command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
+    command.arg("--https-port").arg(free_port().to_string());
+    command.args(["--metrics-listen", ""]);
+    command.arg("--turn-port").arg(free_port().to_string());
+    command.arg("--cert").arg(live.cert()).arg("--key").arg(live.key());
+    Program::start(command.current_dir(place.path()).env_clear())
 }
 
 #[test]
@@ -252,7 +221,7 @@ fn a_bad_pair_is_one_line_and_so_is_its_end() {
     let authority = Authority::new();
     let first = authority.issue(NAME, 1);
     let mut live = Live::new(place.path(), &first);
-    let program = Program::start(&place, &live);
+    let program = program(&place, &live);
     program.says("listening");
 
     live.renew(&Pair { cert: first.cert.clone(), key: "garbage".to_owned() });
@@ -270,6 +239,6 @@ fn a_bad_pair_is_one_line_and_so_is_its_end() {
 fn a_certificate_for_another_name_is_served_with_a_warning() {
     let place = tempfile::tempdir().unwrap();
     let live = Live::new(place.path(), &Authority::new().issue("other.test", 1));
-    let program = Program::start(&place, &live);
+    let program = program(&place, &live);
     program.says("is for other.test, so browsers refuse it at box.test; have one issued for box.test");
 }

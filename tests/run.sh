@@ -74,7 +74,7 @@ debian_packages() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   for stage in "$@"; do
     case $stage in
-      rust) wanted+=(systemd) ;;
+      rust) wanted+=(pebble systemd) ;;
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;

@@ -96,13 +96,6 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--denied-peer-ip", "10.0.0.0/33"], &["denied-peer-ip", "10.0.0.0/33", "CIDR"]),
         (&["--allowed-peer-ip", "home"], &["allowed-peer-ip", "CIDR"]),
         (&["--trusted-proxy", "proxy:80"], &["trusted-proxy", "CIDR"]),
-        (&["--domain", "a.example"], &["domain a.example", "--cert", "--key"]),
-        (&["--domain", "a.example", "--cert", "c"], &["cert is set without key", "--key"]),
-        (&["--key", "k"], &["key is set without cert", "--cert"]),
-        (&["--cert", "c", "--key", "k"], &["without domain", "--domain"]),
-        (&["--domain", "https://a.example"], &["domain", "URL", "the name alone"]),
-        (&["--domain", "192.0.2.1"], &["domain", "address", "give a name"]),
-        (&["--domain", "a.example:443"], &["domain", "https-port"]),
         (&["--external-ip", "1.2.3.4/::1"], &["external-ip", "both IPv4 or both IPv6"]),
         (&["--external-ip", "127.0.0.1"], &["external-ip", "loopback", "leave external-ip out"]),
         (&["--listen", "localhost"], &["listen", "bare"]),
@@ -131,6 +124,34 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--config", "nowhere.toml"], &["config nowhere.toml", "correct the path"]),
         (&["--min-prot", "1"], &["--min-prot", "--min-port"]),
         (&["credentials", "--ttl", "never"], &["ttl", "whole seconds"]),
+    ];
+    for (arguments, words) in bad {
+        assert_says(&stage.complaint(arguments), words);
+    }
+}
+
+#[test]
+fn a_name_without_a_way_to_its_certificate_is_one_line_and_so_is_a_way_too_many() {
+    let stage = Stage::new();
+    let bad: &[(&[&str], &[&str])] = &[
+        (&["--domain", "a.example"], &["domain a.example", "--cert", "--key", "--acme-email"]),
+        (&["--acme-email", "a@b.example"], &["acme-email", "without domain", "--domain"]),
+        (&["--domain", "a.example", "--acme-email", "me"], &["acme-email", "you@example.com"]),
+        (
+            &["--domain", "a.example", "--acme-email", "a@b.example", "--cert", "c", "--key", "k"],
+            &["acme-email and cert with key", "keep"],
+        ),
+        (
+            &["--domain", "a.example", "--acme-email", "a@b.example", "--https-port", "0"],
+            &["acme-email needs https-port", "cert and key"],
+        ),
+        (&["--acme-directory", "http://a.example"], &["acme-directory", "https URL"]),
+        (&["--domain", "a.example", "--cert", "c"], &["cert is set without key", "--key"]),
+        (&["--key", "k"], &["key is set without cert", "--cert"]),
+        (&["--cert", "c", "--key", "k"], &["without domain", "--domain"]),
+        (&["--domain", "https://a.example"], &["domain", "URL", "the name alone"]),
+        (&["--domain", "192.0.2.1"], &["domain", "address", "give a name"]),
+        (&["--domain", "a.example:443"], &["domain", "https-port"]),
     ];
     for (arguments, words) in bad {
         assert_says(&stage.complaint(arguments), words);

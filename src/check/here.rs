@@ -20,7 +20,7 @@ use super::probe::{bind, files, host, names};
 use super::report::{Finding, Group, Mark};
 use super::target;
 use crate::addresses::Known;
-use crate::config::{Identity, Settings};
+use crate::config::{CertificateSource, Identity, Settings};
 use crate::credential::{Credential, Holder, Secrets, UnixSeconds};
 use crate::seat::{RoomTag, SeatId};
 use crate::start::interfaces;
@@ -122,8 +122,19 @@ fn running(settings: &Settings, holders: &Holders) -> Option<u32> {
 }
 
 fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Option<Files> {
-    let Identity::Domain { name, cert, key } = &settings.identity else { return None };
+    let Identity::Domain { name, source } = &settings.identity else { return None };
     let now = SystemTime::now();
+    let (cert, key) = match source {
+        CertificateSource::Files { cert, key } => (cert.clone(), key.clone()),
+        CertificateSource::Acme { directory, .. } => {
+            let kept = tls::kept_by_acme(&settings.state_dir, directory);
+            if let Ok(false) = kept.try_exists() {
+                return Some(Files { findings: vec![none_yet(name)], facts: None });
+            }
+            (kept.clone(), kept)
+        }
+    };
+    let (cert, key) = (cert.as_path(), key.as_path());
     let mut files = Files { findings: access(cert, key, service), facts: None };
     if let Err(fault) = tls::load(cert, key) {
         files.findings.push(unusable(&fault));
@@ -145,6 +156,15 @@ fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Op
     files.findings.extend(chain.judge());
     files.facts = facts.into_iter().next();
     Some(files)
+}
+
+fn none_yet(name: &str) -> Finding {
+    let cure = "start the box and look into its log, which says what the authority misses";
+    Finding::warn(
+        Group::Certificate,
+        format!("no certificate for {name} has been got yet (acme-email)"),
+        cure,
+    )
 }
 
 /// That this user may not read what is for the service is no fault of the files.

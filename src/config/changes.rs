@@ -17,7 +17,7 @@ impl Settings {
             self,
             new,
             Settings {
-                identity: "domain, cert and key",
+                identity: "domain and its certificate",
                 listen: "listen",
                 https_port: "https-port",
                 http_port: "http-port",
@@ -95,6 +95,6 @@ mod tests {
             }
         });
         let names = settings(|_| {}).changed(&new);
-        assert_eq!(names, ["domain, cert and key", "https-port", "http-port", "turns-port"]);
+        assert_eq!(names, ["domain and its certificate", "https-port", "http-port", "turns-port"]);
     }
 }

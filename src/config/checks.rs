@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::{CertificateError, PortsError, SettingsError};
 use super::typed::Typed;
 use super::values::{self, seconds};
-use super::{ExternalIp, Identity, Listen, Log, RelayScope, Settings, covers};
+use super::{CertificateSource, ExternalIp, Identity, Listen, Log, RelayScope, Settings, covers};
 use crate::credential::Secret;
 
 /// The longest credential-ttl: a year, so that an expiry stays a sane date.
@@ -19,6 +19,9 @@ const LONGEST_WAIT: u64 = 24 * 3600;
 
 /// Ports under 1024 that Chromium lets a TURN URL have (`port_util.cc` in its network stack).
 const BROWSER_PORTS: [u16; 3] = [53, 80, 443];
+
+/// The authority where none is named.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// What settings depend on besides what was typed.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +66,10 @@ impl Typed {
     /// The first complaint, in the order of the fields of [`Settings`].
     pub fn settings(self, surroundings: &Surroundings) -> Result<Settings, SettingsError> {
         let mode = if self.domain.is_some() { PRODUCTION } else { TRY_OUT };
-        let identity = identity(self.domain, self.cert, self.key)?;
+        let acme = acme(self.acme_email, &self.acme_directory)?;
+        let identity = identity(self.domain, self.cert, self.key, acme)?;
         let https_port = values::listener("https-port", or(&self.https_port, mode.https_port))?;
+        reachable(&identity, https_port)?;
         let http_port = values::listener("http-port", or(&self.http_port, mode.http_port))?;
         let turn_port = values::listener("turn-port", or(&self.turn_port, "3478"))?;
         let turns_port = values::listener("turns-port", or(&self.turns_port, mode.turns_port))?;
@@ -122,19 +127,40 @@ fn identity(
     domain: Option<String>,
     cert: Option<String>,
     key: Option<String>,
+    acme: Option<CertificateSource>,
 ) -> Result<Identity, SettingsError> {
     let name = domain.map(|name| values::domain("domain", &name)).transpose()?;
-    let alone = |present, missing| Err(CertificateError::Alone { present, missing }.into());
-    match (name, cert, key) {
-        (_, Some(_), None) => alone("cert", "key"),
-        (_, None, Some(_)) => alone("key", "cert"),
+    let files = match (cert, key) {
+        (Some(_), None) => return Err(CertificateError::Alone { present: "cert", missing: "key" }.into()),
+        (None, Some(_)) => return Err(CertificateError::Alone { present: "key", missing: "cert" }.into()),
+        (Some(cert), Some(key)) => Some(CertificateSource::Files { cert: cert.into(), key: key.into() }),
+        (None, None) => None,
+    };
+    match (name, files, acme) {
+        (_, Some(_), Some(_)) => Err(CertificateError::TwoSources.into()),
+        (None, Some(_), None) => Err(CertificateError::NoDomain.into()),
+        (None, None, Some(_)) => Err(CertificateError::AcmeWithoutDomain.into()),
         (None, None, None) => Ok(Identity::TryOut),
-        (None, Some(_), Some(_)) => Err(CertificateError::NoDomain.into()),
         (Some(domain), None, None) => Err(CertificateError::Missing { domain }.into()),
-        (Some(name), Some(cert), Some(key)) => {
-            Ok(Identity::Domain { name, cert: cert.into(), key: key.into() })
+        (Some(name), Some(source), None) | (Some(name), None, Some(source)) => {
+            Ok(Identity::Domain { name, source })
         }
     }
+}
+
+/// `acme-directory` alone asks for nothing: the example file has it with its default.
+fn acme(
+    email: Option<String>,
+    directory: &Option<String>,
+) -> Result<Option<CertificateSource>, SettingsError> {
+    let directory = values::https_url("acme-directory", or(directory, LETS_ENCRYPT))?;
+    let email = email.map(|email| values::email("acme-email", &email)).transpose()?;
+    Ok(email.map(|email| CertificateSource::Acme { email, directory }))
+}
+
+fn reachable(identity: &Identity, https_port: Option<u16>) -> Result<(), CertificateError> {
+    let by_acme = matches!(identity, Identity::Domain { source: CertificateSource::Acme { .. }, .. });
+    if by_acme && https_port.is_none() { Err(CertificateError::AcmeWithoutHttps) } else { Ok(()) }
 }
 
 /// Whether Chromium takes a TURN URL with this port.

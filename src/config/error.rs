@@ -126,6 +126,12 @@ pub enum CertificateError {
     },
     /// A certificate without a domain.
     NoDomain,
+    /// `acme-email` without a domain.
+    AcmeWithoutDomain,
+    /// Both from files and by ACME.
+    TwoSources,
+    /// By ACME, without the port where the authority looks.
+    AcmeWithoutHttps,
 }
 
 /// Where something was typed.
@@ -201,8 +207,8 @@ impl fmt::Display for CertificateError {
         match self {
             Self::Missing { domain } => write!(
                 f,
-                "domain {domain} has no certificate; \
-                 add --cert fullchain.pem --key privkey.pem (settings cert and key)"
+                "domain {domain} has no certificate; add --acme-email YOU@EXAMPLE.COM to have one got \
+                 (setting acme-email), or --cert fullchain.pem --key privkey.pem (settings cert and key)"
             ),
             Self::Alone { present, missing } => {
                 write!(f, "{present} is set without {missing}; add --{missing} FILE (setting {missing})")
@@ -210,6 +216,17 @@ impl fmt::Display for CertificateError {
             Self::NoDomain => f.write_str(
                 "cert and key are set without domain; \
                  add --domain NAME, a name in the certificate, or leave both out to try things out",
+            ),
+            Self::AcmeWithoutDomain => f.write_str(
+                "acme-email is set without domain; \
+                 add --domain NAME, the name to get a certificate for, or leave acme-email out to try things out",
+            ),
+            Self::TwoSources => {
+                f.write_str("acme-email and cert with key are both set; keep acme-email, or keep cert and key")
+            }
+            Self::AcmeWithoutHttps => f.write_str(
+                "acme-email needs https-port, where the authority looks who answers; \
+                 give https-port a port that 443 leads to, or take cert and key instead",
             ),
         }
     }

@@ -19,6 +19,12 @@ pub struct Typed {
     /// PEM private key of the certificate (default none)
     #[arg(long, value_name = "FILE", help_heading = SITE)]
     pub key: Option<String>,
+    /// Get and renew the certificate by ACME instead, with this address for the account (default off)
+    #[arg(long, value_name = "ADDRESS", help_heading = SITE)]
+    pub acme_email: Option<String>,
+    /// Whom to get it from (default https://acme-v02.api.letsencrypt.org/directory)
+    #[arg(long, value_name = "URL", help_heading = SITE)]
+    pub acme_directory: Option<String>,
     /// Origin that may open the WebSocket besides our own, as https://host; repeatable (default none)
     #[arg(long, value_name = "ORIGIN", help_heading = SITE)]
     pub allowed_origin: Option<Vec<String>>,
@@ -151,7 +157,7 @@ impl Typed {
     #[must_use]
     pub fn over(self, below: Self) -> Self {
         laid_over! { self, below:
-            domain cert key allowed_origin trusted_proxy public
+            domain cert key acme_email acme_directory allowed_origin trusted_proxy public
             listen https_port http_port turn_port turns_port
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
             static_auth_secret static_auth_secret_file credential_ttl host_key room_grace

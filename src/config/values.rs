@@ -256,6 +256,27 @@ fn split_origin(text: &str) -> Option<String> {
     (is_scheme && is_host).then(|| format!("{scheme}://{host}{port}"))
 }
 
+/// A mail address, as far as a mistake in it can be told without writing to it.
+pub(super) fn email(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+    let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && is_host_name(host));
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b':' | b'?'));
+    if parts.is_none() || !printable || text.len() > LONGEST_NAME {
+        return Err(bad(setting, text, "no mail address", "give one like you@example.com"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The URL of something behind HTTPS.
+pub(super) fn https_url(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+    let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
+    let named =
+        host.is_some_and(|host| split_origin(&format!("https://{}", host.to_ascii_lowercase())).is_some());
+    if !named || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(bad(setting, text, "no https URL", "give one like https://acme.example.com/directory"));
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn bad(
     setting: &'static str,
     value: &str,
@@ -330,6 +351,20 @@ mod tests {
         for text in ["*", "example.com", "https://", "https://a.b/", "https://a.b:x", "https://u@a.b", "null"]
         {
             assert_eq!(one(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_an_https_url_and_an_account_a_mail_address() {
+        for text in ["https://ca.example/dir", "https://localhost:14000/dir", "https://[::1]:1/"] {
+            assert!(https_url("acme-directory", text).is_ok(), "{text}");
+        }
+        for text in ["", "http://ca.example/dir", "https://", "https:///dir", "ca.example", "https://a b/"] {
+            assert!(https_url("acme-directory", text).is_err(), "{text}");
+        }
+        assert_eq!(email("acme-email", "a+b@c.example").unwrap(), "a+b@c.example");
+        for text in ["", "a", "@c.example", "a@", "a b@c.example", "mailto:a@c.example", "a@b,c@d"] {
+            assert!(email("acme-email", text).is_err(), "{text}");
         }
     }
 

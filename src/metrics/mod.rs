@@ -101,7 +101,7 @@ impl Sources {
         sheet.gauge(
             "webrtc_box_certificate_expiry_timestamp_seconds",
             "When the certificate in force runs out, since 1970; 0: there is none",
-            certificate.leaf.until,
+            certificate.expiry().unwrap_or(0),
         )?;
         sheet.counter(
             "webrtc_box_certificate_renewals",

@@ -46,6 +46,12 @@ impl IceUrls {
         Self { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }
     }
 
+    /// The same while there is no certificate that anybody trusts.
+    #[must_use]
+    pub fn without_tls(self) -> Self {
+        Self { turns: Vec::new(), ..self }
+    }
+
     /// The entries for a browser that reached us as `seen_host` (an IPv6 address in brackets).
     pub fn servers(&self, seen_host: &str, credential: Credential) -> Vec<IceServer> {
         let host = self.host.as_deref().unwrap_or(seen_host);

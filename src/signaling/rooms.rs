@@ -208,8 +208,13 @@ impl Rooms {
     /// Other secrets from now on: whoever sits here gets credentials of theirs at once.
     pub fn take_secrets(&mut self, secrets: Secrets, now: Now) {
         self.rules.secrets = secrets;
-        let everybody: Vec<_> = self.connections.keys().copied().collect();
-        everybody.into_iter().for_each(|conn| self.send_ice_servers(conn, now));
+        self.send_everybody_ice_servers(now);
+    }
+
+    /// Other listeners are told of from now on: whoever sits here hears of them at once.
+    pub fn take_ice_urls(&mut self, ice_urls: IceUrls, now: Now) {
+        self.rules.ice_urls = ice_urls;
+        self.send_everybody_ice_servers(now);
     }
 
     /// Other keys open an empty room from now on.
@@ -338,6 +343,11 @@ impl Rooms {
 
     pub(super) fn place(&self, conn: ConnectionId) -> Result<Place, Refusal> {
         self.connections.get(&conn).and_then(|connection| connection.place).ok_or(Refusal::NotJoined)
+    }
+
+    fn send_everybody_ice_servers(&mut self, now: Now) {
+        let everybody: Vec<_> = self.connections.keys().copied().collect();
+        everybody.into_iter().for_each(|conn| self.send_ice_servers(conn, now));
     }
 
     fn send_ice_servers(&mut self, conn: ConnectionId, now: Now) {

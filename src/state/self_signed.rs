@@ -47,8 +47,7 @@ impl State {
         let files = SelfSigned { cert: self.dir.join(CERT_FILE), key: self.dir.join(KEY_FILE) };
         let kept = self.read(CERT_FILE)?.is_some_and(|pem| will_do(&pem, lan, now));
         if !kept || tls::load(&files.cert, &files.key).is_err() {
-            let (cert, key) =
-                make(lan, now).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
+            let (cert, key) = make(names_here(lan), now)?;
             // The certificate comes last: one without its key would not load, and be made anew.
             self.write(KEY_FILE, &key)?;
             self.write(CERT_FILE, &cert)?;
@@ -88,10 +87,20 @@ fn octets(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// PEM of a fresh certificate and of its key (ECDSA P-256).
-fn make(lan: &[IpAddr], now: SystemTime) -> Result<(String, String), rcgen::Error> {
+fn names_here(lan: &[IpAddr]) -> Vec<String> {
     let ours = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let names: Vec<String> = ours.into_iter().chain(lan.iter().map(IpAddr::to_string)).collect();
+    ours.into_iter().chain(lan.iter().map(IpAddr::to_string)).collect()
+}
+
+/// PEM of a fresh certificate for `names` and of its key (ECDSA P-256).
+///
+/// # Errors
+/// There is no randomness, or a name is none.
+pub(crate) fn make(names: Vec<String>, now: SystemTime) -> Result<(String, String), StateError> {
+    signed(names, now).map_err(|error| StateError::NoKey { fault: error.to_string() })
+}
+
+fn signed(names: Vec<String>, now: SystemTime) -> Result<(String, String), rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "webrtc-box on this host");
@@ -165,7 +174,7 @@ mod tests {
     #[test]
     fn safari_accepts_how_long_it_is_valid() {
         let now = SystemTime::now();
-        let (pem, _) = make(&[], now).unwrap();
+        let (pem, _) = make(names_here(&[]), now).unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let (_, certificate) = X509Certificate::from_der(&der).unwrap();
         let validity = certificate.validity();

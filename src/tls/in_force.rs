@@ -1,25 +1,40 @@
 //! The certificate in force: one for all listeners, swapped as a whole. A handshake keeps the one it
 //! began with.
+//!
+//! While an authority wants to see that a name is ours, it is told from everybody else by what it
+//! speaks, before the handshake, and gets a configuration of its own.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
+use rustls::server::{Acceptor, ClientHello};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::leaf::Leaf;
 use super::pair::Loaded;
+use crate::credential::UnixSeconds;
+
+/// What an authority speaks that looks for a proof (RFC 8737 §4).
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// What every TLS listener of a box serves with.
 pub struct InForce {
     config: ArcSwap<ServerConfig>,
     summary: ArcSwap<Summary>,
     look: Notify,
+    proof: ArcSwapOption<ServerConfig>,
+    /// Whether there is a certificate and not a stand-in.
+    settled: watch::Sender<bool>,
 }
+
+/// A proof that is up as long as this lives.
+pub(super) struct Proof(Arc<InForce>);
 
 /// What is known of the certificate in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,17 +45,43 @@ pub struct Summary {
     pub renewals: u64,
     /// Why the last that was to take its place did not; one line.
     pub fault: Option<String>,
+    /// It is signed by itself and stands in for one that is being got.
+    pub stand_in: bool,
+}
+
+impl Summary {
+    /// When it runs out; nothing where it only stands in.
+    pub fn expiry(&self) -> Option<UnixSeconds> {
+        (!self.stand_in).then_some(self.leaf.until)
+    }
 }
 
 impl InForce {
     /// `loaded` is served until another takes its place.
     pub fn new(loaded: Loaded) -> Arc<Self> {
-        let summary = Summary { leaf: loaded.leaf, ..Summary::default() };
+        Self::make(loaded, false)
+    }
+
+    /// `loaded` is served until there is something better.
+    pub(super) fn stand_in(loaded: Loaded) -> Arc<Self> {
+        Self::make(loaded, true)
+    }
+
+    fn make(loaded: Loaded, stand_in: bool) -> Arc<Self> {
+        let summary = Summary { leaf: loaded.leaf, stand_in, ..Summary::default() };
         Arc::new(Self {
             config: ArcSwap::new(loaded.config),
             summary: ArcSwap::from_pointee(summary),
             look: Notify::new(),
+            proof: ArcSwapOption::empty(),
+            settled: watch::Sender::new(!stand_in),
         })
+    }
+
+    /// Resolves once it is no stand-in any more.
+    pub async fn settled(&self) {
+        // The sender is ours, so it cannot be gone.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
     /// What is known of it now; its expiry for whoever counts.
@@ -53,15 +94,29 @@ impl InForce {
         self.look.notify_one();
     }
 
-    /// Through TLS with a client.
+    /// Through TLS with a client; nothing is left of one who only came for a proof.
     ///
     /// # Errors
     /// The client goes away, or wants what we do not have.
-    pub async fn accept<S>(&self, stream: S) -> std::io::Result<TlsStream<S>>
+    pub async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<S>>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.config.load_full()).accept(stream).await
+        let Some(proof) = self.proof.load_full() else {
+            return TlsAcceptor::from(self.config.load_full()).accept(stream).await.map(Some);
+        };
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        if wants_proof(&hello.client_hello()) {
+            hello.into_stream(proof).await?.shutdown().await?;
+            return Ok(None);
+        }
+        hello.into_stream(self.config.load_full()).await.map(Some)
+    }
+
+    /// Puts up what an authority is shown.
+    pub(super) fn prove(self: &Arc<Self>, config: Arc<ServerConfig>) -> Proof {
+        self.proof.store(Some(config));
+        Proof(Arc::clone(self))
     }
 
     /// Somebody asked for a look.
@@ -73,7 +128,9 @@ impl InForce {
     pub(super) fn take(&self, loaded: Loaded) {
         let renewals = self.summary.load().renewals + 1;
         self.config.store(loaded.config);
-        self.summary.store(Arc::new(Summary { leaf: loaded.leaf, renewals, fault: None }));
+        let summary = Summary { leaf: loaded.leaf, renewals, fault: None, stand_in: false };
+        self.summary.store(Arc::new(summary));
+        self.settled.send_replace(true);
     }
 
     /// What was to take its place did not, or (`None`) that is mended.
@@ -82,6 +139,17 @@ impl InForce {
         if before.fault != fault {
             self.summary.store(Arc::new(Summary { fault, ..Summary::clone(&before) }));
         }
+    }
+}
+
+/// It speaks that and nothing else (RFC 8737 §4).
+fn wants_proof(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut names| names.next() == Some(ACME_TLS) && names.next().is_none())
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        self.0.proof.store(None);
     }
 }
 

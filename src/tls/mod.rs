@@ -5,6 +5,7 @@
 //! what to do about what it sees. All listeners share one [`InForce`].
 
 mod access;
+mod acme;
 mod fault;
 mod in_force;
 mod leaf;
@@ -15,6 +16,7 @@ mod source;
 mod watch;
 mod when;
 
+pub use acme::{Renewal, kept_by_acme};
 pub use fault::{TlsError, Warning};
 pub use in_force::{InForce, Summary};
 pub use leaf::Leaf;

@@ -48,6 +48,10 @@ pub fn load(cert: &Path, key: &Path) -> Result<Loaded, TlsError> {
 }
 
 impl Texts {
+    pub(super) fn new(cert: &str, key: &str) -> Self {
+        Self { cert: cert.into(), key: key.into() }
+    }
+
     pub(super) fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         Ok(Self { cert: read("cert", cert)?, key: read("key", key)? })
     }

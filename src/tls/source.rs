@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::acme::Renewal;
 use super::in_force::InForce;
 use super::pair::load;
 use super::reminder::remind;
 use super::watch::{Files, Watch};
-use crate::config::{Identity, Settings};
+use crate::config::{CertificateSource, Identity, Settings};
 use crate::error::StartError;
 use crate::state::State;
 
@@ -17,6 +18,8 @@ use crate::state::State;
 pub enum Upkeep {
     /// Nothing: the self-signed one lasts for a year, and the next start makes another in time.
     None,
+    /// It is got and renewed.
+    Acme(Box<Renewal>),
     /// Its files are looked at.
     Files(Box<Watch>),
 }
@@ -31,10 +34,14 @@ pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep
             let made = State::open(&settings.state_dir)?.self_signed(lan, SystemTime::now())?;
             Ok((InForce::new(load(&made.cert, &made.key)?), Upkeep::None))
         }
-        Identity::Domain { name, cert, key } => {
+        Identity::Domain { name, source: CertificateSource::Files { cert, key } } => {
             let files = Files { cert: cert.clone(), key: key.clone(), domain: name.clone() };
             let (in_force, watch) = files.open()?;
             Ok((in_force, Upkeep::Files(Box::new(watch))))
+        }
+        Identity::Domain { name, source: CertificateSource::Acme { email, directory } } => {
+            let renewal = Renewal::open(name, email, directory, &settings.state_dir)?;
+            Ok((renewal.in_force(), Upkeep::Acme(Box::new(renewal))))
         }
     }
 }
@@ -44,6 +51,10 @@ impl Upkeep {
     pub async fn run(self) {
         match self {
             Self::None => {}
+            Self::Acme(renewal) => {
+                let (in_force, subject, domain) = renewal.reminder();
+                tokio::join!(renewal.run(), remind(in_force, subject, domain));
+            }
             Self::Files(watch) => {
                 let (in_force, subject, domain) = watch.reminder();
                 tokio::join!(watch.run(), remind(in_force, subject, domain));

@@ -16,7 +16,7 @@ use super::outbox::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock::Now;
 use crate::credential::Secrets;
 use crate::seat::SeatNews;
-use crate::signaling::{Action, ConnectionId, HostKeys, Rooms};
+use crate::signaling::{Action, ConnectionId, HostKeys, IceUrls, Rooms};
 
 /// The rooms, and the way to everybody in them.
 pub(super) struct Hub {
@@ -107,6 +107,10 @@ impl Hub {
 
     pub(super) fn take_secrets(&self, secrets: Secrets) {
         self.act(|floor| floor.rooms.take_secrets(secrets, Now::read()));
+    }
+
+    pub(super) fn take_ice_urls(&self, ice_urls: IceUrls) {
+        self.act(|floor| floor.rooms.take_ice_urls(ice_urls, Now::read()));
     }
 
     pub(super) fn take_host_keys(&self, host_keys: HostKeys) {

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -104,6 +105,7 @@ struct House {
     hub: Arc<Hub>,
     sources: Sources,
     tally: Arc<Tally>,
+    probing: Arc<ArcSwap<Probing>>,
     trusted_proxy: Vec<IpNet>,
     phase: watch::Sender<Phase>,
     hearts: Hearts,
@@ -167,6 +169,7 @@ impl Web {
         let sources = Sources::new(setup.source_connections);
         let (phase, _) = watch::channel(Phase::Running);
         let domain = setup.domain.clone().map(|name| (name, setup.https_port));
+        let probing = Arc::new(ArcSwap::from_pointee(setup.probing));
         let router = router::routes(router::Desk {
             page,
             hub: Arc::clone(&hub),
@@ -176,12 +179,12 @@ impl Web {
             https_port: setup.https_port,
             trusted_proxy: setup.trusted_proxy.clone(),
             health: setup.health,
-            probing: setup.probing,
+            probing: Arc::clone(&probing),
             ration: Ration::default(),
             phase: phase.clone(),
         });
         let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);
-        let house = House { router, hub, sources, tally, trusted_proxy, phase, hearts };
+        let house = House { router, hub, sources, tally, probing, trusted_proxy, phase, hearts };
         Ok(Self { house: Arc::new(house) })
     }
 
@@ -201,6 +204,12 @@ impl Web {
     /// Other secrets mint relay credentials from now on, and whoever is seated gets new ones.
     pub fn take_secrets(&self, secrets: Secrets) {
         self.house.hub.take_secrets(secrets);
+    }
+
+    /// Other listeners are told of from now on: to whoever is seated, who joins, and who tests.
+    pub fn take_urls(&self, ice_urls: IceUrls, probing: Probing) {
+        self.house.hub.take_ice_urls(ice_urls);
+        self.house.probing.store(Arc::new(probing));
     }
 
     /// Other keys open an empty room from now on.

@@ -66,6 +66,12 @@ impl Probing {
         Self { host, turn, turns: if turn.is_some() { turns } else { Vec::new() }, addresses: Vec::new() }
     }
 
+    /// The same while there is no certificate that anybody trusts.
+    #[must_use]
+    pub fn without_tls(self) -> Self {
+        Self { turns: Vec::new(), ..self }
+    }
+
     /// The sheet for a browser that reached us as `seen_host` (an IPv6 address in brackets). Each has a
     /// tag of its own, made of `chance`, so that no two who test reach each other.
     pub(super) fn sheet(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -59,7 +60,7 @@ pub(super) struct Desk {
     pub(super) https_port: Option<u16>,
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
-    pub(super) probing: Probing,
+    pub(super) probing: Arc<ArcSwap<Probing>>,
     pub(super) ration: Ration,
     pub(super) phase: watch::Sender<Phase>,
 }
@@ -104,7 +105,7 @@ async fn probes(State(desk): State<Shared>, Extension(visit): Extension<Visit>) 
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let host = visit.authority.as_ref().map_or("localhost", |authority| &authority.host);
-    let sheet = desk.probing.sheet(&desk.hub.secrets(), host, now.unix, chance);
+    let sheet = desk.probing.load().sheet(&desk.hub.secrets(), host, now.unix, chance);
     let kind = (header::CONTENT_TYPE, "application/json".to_owned());
     ([kind, uncached], serde_json::to_string(&sheet).unwrap_or_default()).into_response()
 }

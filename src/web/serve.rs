@@ -202,7 +202,7 @@ impl Web {
     /// Through TLS, or not at all.
     async fn shake_hands(&self, tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let (how, stream) = match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => (Handshake::Done, Some(stream)),
+            Ok(Ok(stream)) => (Handshake::Done, stream),
             Ok(Err(error)) => {
                 debug!(%error, "TLS handshake failed");
                 (Handshake::Failed, None)

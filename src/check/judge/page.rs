@@ -160,8 +160,7 @@ impl Expected<'_> {
             let text = format!(
                 "{what} is signed by itself, as in every try-out: browsers warn once, iPhones refuse"
             );
-            let cure =
-                "for more than trying out give the box a name and a certificate (--domain, --cert, --key)";
+            let cure = "for more than trying out give the box a name and a certificate (--domain NAME --acme-email YOU@EXAMPLE.COM)";
             return vec![Finding::warn(GROUP, text, cure)];
         }
         let (facts, trust) = (&visited.facts, &visited.trust);

@@ -1,0 +1,153 @@
+//! A box that gets its certificate by itself, from Pebble: the first one while it serves already, the
+//! next in time, and what it says when there is none to be had. Skipped where there is no Pebble.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test crate that prints its figures")]
+#![allow(unreachable_pub, reason = "modules are shared")]
+
+#[path = "certificates/authority.rs"]
+#[allow(dead_code, reason = "each test crate uses its part")]
+mod authority;
+#[path = "acme/client.rs"]
+mod client;
+#[path = "acme/pebble.rs"]
+mod pebble;
+#[path = "house/ports.rs"]
+mod ports;
+#[path = "certificates/program.rs"]
+mod program;
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use client::Client;
+use pebble::{Pebble, Plan};
+use ports::free_port;
+use program::Program;
+use tempfile::TempDir;
+
+const NAME: &str = "box.test";
+const LONG: Duration = Duration::from_secs(90 * 24 * 3600);
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// A box to be started, and the authority it will ask.
+struct Stage {
+    plan: Plan,
+    place: TempDir,
+    turn_port: u16,
+}
+
+impl Stage {
+    /// Nothing where there is no Pebble.
+    fn new() -> Option<Self> {
+        if !pebble::is_here() {
+            println!("skipped: no pebble");
+            return None;
+        }
+        Some(Self { plan: Plan::new(), place: tempfile::tempdir().unwrap(), turn_port: free_port() })
+    }
+
+    fn start(&self) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
+        command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
+        command.args(["--metrics-listen", ""]);
+        command.arg("--https-port").arg(self.plan.https_port.to_string());
+        command.arg("--turn-port").arg(self.turn_port.to_string());
+        command.args(["--acme-email", "me@box.test", "--acme-directory", &self.plan.directory()]);
+        Program::start(
+            command.current_dir(self.place.path()).env_clear().env("SSL_CERT_FILE", self.plan.root()),
+        )
+    }
+
+    fn authority(&self, validity: Duration) -> Pebble {
+        self.plan.start(validity, HERE)
+    }
+
+    /// Who believes whatever is served.
+    fn anybody(&self) -> Client {
+        Client::new(self.plan.https_port, None)
+    }
+
+    /// Who believes what the authority has issued.
+    async fn strict(&self) -> Client {
+        let root = client::root_of(self.plan.management()).await;
+        Client::new(self.plan.https_port, Some(root))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_without_turns_until_it_has_a_certificate_and_keeps_that_over_a_restart() {
+    let Some(stage) = Stage::new() else { return };
+    let program = stage.start();
+    // Nobody is there yet: it says so, says when it tries again, and serves.
+    let said = program.says("no certificate for box.test yet: acme-directory cannot be reached");
+    assert!(said.last().unwrap().contains("the next attempt is at "), "{said:?}");
+    let mut guest = stage.anybody().join("kitchen").await;
+    let urls = guest.urls().await;
+    assert!(urls.contains("turn:box.test") && !urls.contains("turns:"), "{urls}");
+    assert!(!stage.anybody().get("/test.json").await.contains("turns:"));
+
+    let authority = stage.authority(LONG);
+    let began = Instant::now();
+    program.hang_up();
+    program.says("a new certificate for box.test is in force");
+    println!("a first certificate {:.1} s after it was asked for", began.elapsed().as_secs_f64());
+    // Who sits there already is told, and so is who comes.
+    let urls = guest.urls().await;
+    assert!(urls.contains(&format!("turns:box.test:{}", stage.plan.https_port)), "{urls}");
+    let strict = stage.strict().await;
+    assert!(strict.get("/test.json").await.contains("turns:"));
+    assert!(strict.join("hall").await.urls().await.contains("turns:"));
+    let folder = format!("certs/acme/{}", stage.plan.directory()[8..].replace([':', '/'], "-"));
+    for name in ["account.json", "certificate.pem"] {
+        let kept = stage.place.path().join(&folder).join(name);
+        assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    drop((program, authority));
+    let program = stage.start();
+    program.says("listening");
+    assert!(strict.join("hall").await.urls().await.contains("turns:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails() {
+    let Some(stage) = Stage::new() else { return };
+    let authority = stage.authority(Duration::from_secs(18));
+    let program = stage.start();
+    program.says("a new certificate for box.test is in force");
+    let strict = stage.strict().await;
+    let first = strict.serial().await;
+    let began = Instant::now();
+    let (mut handshakes, mut serial) = (1, first);
+    while serial == first {
+        serial = strict.serial().await;
+        handshakes += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(began.elapsed() < Duration::from_secs(18), "it has run out");
+    }
+    program.says("a new certificate for box.test is in force");
+    println!(
+        "renewed after {:.1} of 18 s, {handshakes} handshakes in the meantime",
+        began.elapsed().as_secs_f64()
+    );
+    assert!(began.elapsed() > Duration::from_secs(6), "renewed too early");
+    drop(authority);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_an_authority_that_forgot_us_is_asked_again() {
+    let Some(stage) = Stage::new() else { return };
+    // Nobody answers there.
+    let authority = stage.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
+    let program = stage.start();
+    let said =
+        program.says("no certificate for box.test yet: the authority does not find this box on port 443");
+    assert!(said.last().unwrap().contains("let every A and AAAA record of it lead to this host"), "{said:?}");
+    drop(authority);
+    // Pebble forgets accounts when it ends; the box holds one.
+    let _authority = stage.authority(LONG);
+    program.hang_up();
+    program.says("a new certificate for box.test is in force");
+    stage.strict().await.serial().await;
+}
