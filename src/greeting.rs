@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
+use crate::check::{Finding, at_start};
 use crate::config::{Identity, RelayScope, Settings};
 
 /// Interfaces that containers and virtual machines make; nobody on the network reaches them.
@@ -15,9 +16,20 @@ const VIRTUAL: [&str; 5] = ["docker", "br-", "veth", "virbr", "cni"];
 /// White on black whatever the terminal's own colours are, so that a camera sees the right pattern.
 const QR_COLOURS: (&str, &str) = ("\x1b[97;40m", "\x1b[0m");
 
-/// The greeting for this host, with a QR code where stdout is a terminal.
+/// The greeting for this host, with a QR code where stdout is a terminal, and of a box that is for the
+/// world what a look at the host found. Reads files; asks nobody.
 pub fn for_this_host(settings: &Settings) -> String {
-    text(settings, &lan_addresses(), io::stdout().is_terminal())
+    let text = text(settings, &lan_addresses(), io::stdout().is_terminal());
+    match settings.identity {
+        Identity::TryOut => text,
+        Identity::Domain { .. } => format!("{text}\n{}", found(&at_start(settings))),
+    }
+}
+
+/// What was found, a line each, and who tells more.
+fn found(findings: &[Finding]) -> String {
+    let lines: String = findings.iter().map(Finding::line).collect();
+    format!("Found on this host:\n{lines}Whether people get through to all of it says: webrtc-box check")
 }
 
 /// This host's addresses in the local network: IPv4, and IPv6 only where there is no IPv4, since
@@ -106,6 +118,7 @@ fn qr_code(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Group;
     use crate::config::{Listen, Surroundings, Typed};
 
     fn trying() -> Settings {
@@ -149,6 +162,18 @@ mod tests {
         assert!(offered("192.168.1.2").contains("192.168.1.2"));
         assert!(!offered("0.0.0.0").contains("fd00::2"));
         assert!(offered("::").contains("fd00::2"));
+    }
+
+    #[test]
+    fn what_a_look_at_the_host_found_is_a_line_each() {
+        let said = found(&[
+            Finding::ok(Group::Addresses, "relayed addresses are 45.0.0.10"),
+            Finding::warn(Group::Limits, "net.core.rmem_max is 1", "raise it"),
+        ]);
+        let lines = "Found on this host:\n  ok    relayed addresses are 45.0.0.10\n\
+             \x20 warn  net.core.rmem_max is 1; raise it\n\
+             Whether people get through to all of it says: webrtc-box check";
+        assert_eq!(said, lines);
     }
 
     #[test]

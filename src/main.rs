@@ -41,17 +41,17 @@ fn web_threads() -> usize {
 
 async fn serve(settings: Settings, passed: Passed) -> Result<(), StartError> {
     let running = webrtc_box::start_on(settings.clone(), passed).await?;
-    greet(greeting::for_this_host(&settings));
+    greet(settings);
     running.stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
     Ok(())
 }
 
 /// From a thread of its own, which may wait for ever: a journal that has stalled, or a full disk, is
 /// no reason not to serve.
-fn greet(text: String) {
+fn greet(settings: Settings) {
     let thread = std::thread::Builder::new().name("greeting".to_owned());
     let greeting = thread.spawn(move || {
-        if let Err(error) = say(&text) {
+        if let Err(error) = say(&greeting::for_this_host(&settings)) {
             tracing::warn!("{error}");
         }
     });

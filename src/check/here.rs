@@ -58,12 +58,10 @@ impl Host {
         let holders = Holders::look();
         let running = running(settings, &holders);
         let service = files::service(running);
-        let known =
-            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
         let seen = Seen {
             name: name.map(str::to_owned),
             resolved: resolved.unwrap_or_else(|| Ok(Vec::new())),
-            known,
+            known: known(settings),
             scope: settings.relay_scope,
             outside,
         };
@@ -113,6 +111,26 @@ impl Host {
         findings.extend(self.limits.judge());
         findings
     }
+}
+
+/// What a box that has just started says of its host: the certificate, the addresses it lends and its limits.
+pub fn at_start(settings: &Settings) -> Vec<Finding> {
+    let certificate = certificate(settings, &Roots::load(), None);
+    let seen = Seen {
+        name: None,
+        // Where the name alone says how the box is seen, the start has asked the resolver already.
+        resolved: Ok(Vec::new()),
+        known: known(settings),
+        scope: settings.relay_scope,
+        outside: None,
+    };
+    let addresses = addresses::judge(&seen).into_iter().filter(|finding| finding.mark == Mark::Ok);
+    let certificate = certificate.into_iter().flat_map(|files| files.findings);
+    certificate.chain(addresses).chain(host::limits(Some(std::process::id())).judge()).collect()
+}
+
+fn known(settings: &Settings) -> Known {
+    Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() }
 }
 
 /// The process of a box on the ports of these settings.
@@ -201,9 +219,8 @@ pub(super) fn spare_credential(settings: &Settings) -> Result<Credential, String
     let secrets = match settings.static_auth_secret.split_first() {
         Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
         None => {
-            let state = State::existing(&settings.state_dir).map_err(|error| error.to_string())?;
-            let kept = state.kept().map_err(|error| error.to_string())?;
-            kept.secrets(&[])
+            let kept = State::existing(&settings.state_dir).and_then(|state| state.kept());
+            kept.map_err(|error| fault(&error.to_string()))?.secrets(&[])
         }
     };
     let mut chance = ([0; 16], [0; 16]);
@@ -212,4 +229,9 @@ pub(super) fn spare_credential(settings: &Settings) -> Result<Credential, String
     let holder = Holder::Tool(RoomTag::new(chance.0), SeatId::new(chance.1));
     let now = host::unix(SystemTime::now()).unwrap_or(0);
     Ok(secrets.mint(&holder, now + TTL.as_secs()))
+}
+
+/// A complaint without its cure.
+fn fault(complaint: &str) -> String {
+    complaint.rsplit_once("; ").map_or(complaint, |(fault, _)| fault).to_owned()
 }

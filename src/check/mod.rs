@@ -27,6 +27,7 @@ use probe::names;
 use probe::roots::Roots;
 use target::{Target, reach_elsewhere, reach_here};
 
+pub use here::at_start;
 pub use report::{Finding, Group, Mark, Report};
 
 /// The box that is looked at.

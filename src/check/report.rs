@@ -90,6 +90,11 @@ impl Finding {
         Self { mark: Mark::Fail, ..Self::warn(group, text, cure) }
     }
 
+    /// The line it is in a report, with its end.
+    pub fn line(&self) -> String {
+        format!("  {:<4}  {self}\n", self.mark)
+    }
+
     /// A complaint of ours, whose cure stands behind its last semicolon.
     pub fn complaint(group: Group, mark: Mark, sentence: &str) -> Self {
         match sentence.rsplit_once("; ") {
@@ -165,7 +170,7 @@ impl fmt::Display for Report {
             if before.replace(finding.group) != Some(finding.group) {
                 writeln!(f, "{}", finding.group)?;
             }
-            writeln!(f, "  {:<4}  {finding}", finding.mark)?;
+            f.write_str(&finding.line())?;
         }
         write!(f, "{}", self.sentence())
     }
