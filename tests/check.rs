@@ -145,6 +145,12 @@ fn a_box_without_its_relay_is_minded() {
 }
 
 #[test]
+fn a_box_that_lets_one_seat_have_little_is_tried_one_way_after_the_other() {
+    let checked = House::new().open(&["--user-quota", "2"]).check_by_name(&[]);
+    checked.is_well("relay");
+}
+
+#[test]
 fn a_box_that_asks_for_a_host_key_is_well() {
     let checked = House::new().open(&["--host-key", "sesame"]).check_by_name(&[]);
     checked.says("signaling", "ok", &["takes a host key"]);

@@ -2,15 +2,16 @@
 //! as far as one does not need the other.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::{OptionFuture, join_all};
+use tokio::time::{sleep, timeout};
 
 use super::judge::certificate::Facts;
 use super::judge::page::{self, Expected, Joined, Redirect, Visit};
-use super::judge::relay::{self as relay_judge, Tried};
+use super::judge::relay::{self as relay_judge, Fault, Tried};
 use super::probe::https::{self, Found, Sheet};
 use super::probe::relay::Attempt;
 use super::probe::roots::Roots;
@@ -18,6 +19,11 @@ use super::probe::{host, join, redirect};
 use super::report::Finding;
 use super::target::{RelayPorts, Target};
 use crate::credential::{Credential, UnixSeconds};
+
+/// For the ways that are tried again.
+const SECOND_TRIES: Duration = Duration::from_secs(3);
+
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of it.
 #[derive(Debug)]
@@ -98,7 +104,20 @@ impl Door<'_> {
         });
         let ways = told.as_ref().unwrap_or(&self.target.ports).ways(self.addresses);
         let attempt = Attempt { name: &self.target.name, credential, roots: self.roots };
-        join_all(ways.into_iter().map(|way| attempt.over(way))).await
+        let mut tried = join_all(ways.into_iter().map(|way| attempt.over(way))).await;
+        // Where one seat may not have as much at once, one way after the other.
+        let again = async {
+            for one in &mut tried {
+                while one.outcome.as_ref().is_err_and(Fault::is_quota) {
+                    // What the way before gave back is on its way.
+                    sleep(PAUSE).await;
+                    *one = attempt.over(one.way).await;
+                }
+            }
+        };
+        // Whoever has not had a turn by then is told so.
+        let _ = timeout(SECOND_TRIES, again).await;
+        tried
     }
 }
 

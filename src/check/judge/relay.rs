@@ -99,14 +99,17 @@ impl Tried {
         }
         let cure = match fault {
             Fault::Unreached(trouble) => trouble.cure(&way.port()),
+            Fault::Denied(_) if fault.is_quota() => {
+                "try again when fewer people talk, or raise user-quota and total-quota".to_owned()
+            }
             Fault::Denied(_) => {
                 "see the box's log, and that it runs with the static-auth-secret set here".to_owned()
             }
             Fault::Lost => "see the box's log; it may be at its limit (max-bps, bps-capacity)".to_owned(),
         };
         let finding = Finding::fail(GROUP, format!("{way}: {fault}"), cure);
-        // Browsers take whichever works.
-        Finding { mark: if spare { Mark::Warn } else { Mark::Fail }, ..finding }
+        // Browsers take whichever works; and a relay that is full has been reached.
+        Finding { mark: if spare || fault.is_quota() { Mark::Warn } else { Mark::Fail }, ..finding }
     }
 
     fn carried(&self, carried: Carried, try_out: bool) -> Finding {
@@ -123,6 +126,13 @@ impl Tried {
             }
             Carried::Answered => Finding::ok(GROUP, format!("{way} answers")),
         }
+    }
+}
+
+impl Fault {
+    /// All that may be had is had (486, 508): by others, or by the other ways that are tried at once.
+    pub(in crate::check) fn is_quota(&self) -> bool {
+        matches!(self, Self::Denied(why) if why.contains("error 486") || why.contains("error 508"))
     }
 }
 
@@ -202,8 +212,11 @@ mod tests {
 
     #[test]
     fn denied_lost_and_off_are_told() {
-        let denied = Err(Fault::Denied("error 486: Allocation Quota Reached".into()));
-        assert!(said(&[tried(Carrier::Udp, "45.0.0.10:3478", denied)])[0].contains("(error 486"));
+        let denied =
+            |why: &str| said(&[tried(Carrier::Udp, "45.0.0.10:3478", Err(Fault::Denied(why.into())))]);
+        assert!(denied("error 401: Unauthorized")[0].starts_with("fail"));
+        let full = &denied("error 486: Allocation Quota Reached")[0];
+        assert!(full.starts_with("warn") && full.contains("user-quota"), "{full}");
         assert!(said(&[tried(Carrier::Udp, "45.0.0.10:3478", Err(Fault::Lost))])[0].starts_with("fail"));
         assert!(said(&[])[0].starts_with("warn the relay is off"));
     }

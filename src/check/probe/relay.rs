@@ -105,10 +105,15 @@ async fn carry(wires: [Arc<Wire>; 2], way: Way, credential: &Credential) -> Resu
     let wait = if way.carrier == Carrier::Udp { DATAGRAM_WAIT } else { STREAM_WAIT };
     let [one, other] = wires.map(|wire| client(wire, way.address, wait, Some(credential)));
     let (one, other) = tokio::try_join!(one, other)?;
-    let (near, far) = tokio::try_join!(one.allocate(), other.allocate()).map_err(denied)?;
-    let round_trip = exchange(&near, &far).await;
-    // What is not given back runs out by itself.
-    let _ = tokio::join!(near.close(), far.close());
+    let (near, far) = tokio::join!(one.allocate(), other.allocate());
+    let round_trip = match (&near, &far) {
+        (Ok(near), Ok(far)) => exchange(near, far).await,
+        (Err(error), _) | (_, Err(error)) => Err(denied(error)),
+    };
+    for lent in near.iter().chain(&far) {
+        // What is not given back runs out by itself.
+        let _ = lent.close().await;
+    }
     round_trip
 }
 
