@@ -336,8 +336,7 @@ fn neighbour(relay: &Relay) -> Neighbour {
 }
 
 fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()> {
-    let web = web.clone();
-    tokio::spawn(async move { web.accept(listener, entrance).await })
+    tokio::spawn(web.accept(listener, entrance))
 }
 
 /// An address the host gets while the box runs is the box's own from then on.

@@ -26,6 +26,7 @@ struct Box {
     child: Child,
     http: SocketAddr,
     turn: SocketAddr,
+    metrics: SocketAddr,
     stderr: PipeReader,
     _place: TempDir,
 }
@@ -36,19 +37,11 @@ impl Box {
         let place = tempfile::tempdir().unwrap();
         let (stderr, theirs) = pipe().unwrap();
         let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let (http, turn) = (address(), address());
+        let (http, turn, metrics) = (address(), address(), address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command
-            .args([
-                "--metrics-listen",
-                "",
-                "--listen",
-                "127.0.0.1",
-                "--https-port",
-                "0",
-                "--trusted-proxy",
-                "127.0.0.1",
-            ])
+            .args(["--listen", "127.0.0.1", "--https-port", "0", "--trusted-proxy", "127.0.0.1"])
+            .args(["--metrics-listen", &metrics.to_string()])
             .args(["--http-port", &http.port().to_string(), "--turn-port", &turn.port().to_string()])
             .args(flags)
             .env_clear()
@@ -61,19 +54,22 @@ impl Box {
         let mut greeting = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
         assert!(greeting.contains("is up"), "{greeting:?}");
-        Self { child, http, turn, stderr, _place: place }
+        Self { child, http, turn, metrics, stderr, _place: place }
     }
 
     /// Asks whether it is well; how long that took.
     fn asked(&self) -> Duration {
         let begun = Instant::now();
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).unwrap();
+        let said = get(self.http, "/healthz");
         assert!(said.contains(r#"{"status":"up"}"#), "{said}");
         begun.elapsed()
+    }
+
+    /// Lines that it says were lost.
+    fn lost(&self) -> u64 {
+        let said = get(self.metrics, "/metrics");
+        let line = said.lines().find_map(|line| line.strip_prefix("webrtc_box_log_lines_lost_total "));
+        line.unwrap().parse().unwrap()
     }
 
     /// Sends a Binding; how long the answer took.
@@ -109,6 +105,15 @@ impl Box {
         self.stderr.read_to_string(&mut log).unwrap();
         (took, log)
     }
+}
+
+fn get(at: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
 }
 
 impl Drop for Box {
@@ -155,7 +160,9 @@ fn nobody_waits_for_who_does_not_read_the_log() {
     // and then until no more may wait.
     house.say_lines(6000);
     let slowest = (0..20).map(|_| house.asked().max(house.bound())).max().unwrap();
-    println!("{said} bytes of log unread; the slowest answer after that: {slowest:?}");
+    let lost = house.lost();
+    assert!(lost > 0);
+    println!("{said} bytes of log unread, {lost} lines lost; the slowest answer after that: {slowest:?}");
     assert!(slowest < SOON, "{slowest:?}");
     let (took, log) = house.ended();
     println!("ended after {took:?}, {} bytes of log", log.len());

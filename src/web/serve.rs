@@ -28,7 +28,7 @@ use super::split::{self, Spoken};
 use super::tally::Handshake;
 use super::visit::{Arrival, Door, is_trusted};
 use super::{Web, stopping};
-use crate::heartbeat::BEAT;
+use crate::heartbeat::{BEAT, Heart};
 use crate::tls::InForce;
 
 /// How long a TLS handshake may take.
@@ -117,11 +117,21 @@ pub struct Caller {
 }
 
 impl Web {
-    /// Accepts connections from `listener` and serves them until [`Web::stop`].
-    pub async fn accept(&self, listener: TcpListener, entrance: Entrance) {
+    /// Accepts connections from `listener` and serves them until [`Web::stop`]. Whether it does is
+    /// looked after from this call on, not from the first time that it runs.
+    pub fn accept(
+        &self,
+        listener: TcpListener,
+        entrance: Entrance,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let heart = self.house.hearts.join(entrance.name(&listener), Instant::now().into());
+        let web = self.clone();
+        async move { web.accept_all(listener, entrance, heart).await }
+    }
+
+    async fn accept_all(&self, listener: TcpListener, entrance: Entrance, heart: Heart) {
         let mut phase = self.house.phase.subscribe();
         let mut warned = None;
-        let heart = self.house.hearts.join(entrance.name(&listener), Instant::now().into());
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

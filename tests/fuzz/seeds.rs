@@ -33,7 +33,7 @@ const RFC_5769: [(&str, &str); 4] = [
 ];
 
 /// Every frame of the specification's section on signaling, and texts that are none.
-const FRAMES: [&str; 16] = [
+const FRAMES: [&str; 17] = [
     r#"{"type":"join","room":"kitchen"}"#,
     r#"{"type":"join","room":"kitchen","resume":"TOKEN","key":"k"}"#,
     r#"{"type":"resp-join","id":"A","room":"kitchen","peer":null,"iceServers":[{"urls":["stun:h:3478"]}],"ttl":3600,"resume":"T","resumed":false}"#,
@@ -47,6 +47,7 @@ const FRAMES: [&str; 16] = [
     r#"{"type":"peer-away","id":"PEER"}"#,
     r#"{"type":"ice-servers"}"#,
     r#"{"type":"ping"}"#,
+    r#"{"type":"report","path":"relay-udp","setup":412,"rtt":31,"lost":0.02,"bytes":123456}"#,
     r#"{"type":"pong"}"#,
     r#"{"type":"error","code":"bad-message","message":"no"}"#,
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",

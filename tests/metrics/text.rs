@@ -57,7 +57,9 @@ impl Scrape {
     /// Series that have grown or shrunk since `before`, and by how much. The process's own and those
     /// of time are left out.
     pub fn since(&self, before: &Self) -> BTreeMap<&str, f64> {
-        assert_eq!(self.series(), before.series());
+        let other = |series: &&&str| !before.samples.contains_key(**series);
+        let (now, new) = (self.series(), self.series().iter().filter(other).copied().collect::<Vec<_>>());
+        assert!(new.is_empty() && now.len() == before.samples.len(), "series come and go: {new:?}");
         let ours = self.samples.iter().filter(|(series, _)| is_counted(series));
         let change = ours.map(|(series, value)| (series.as_str(), value - before.of(series)));
         change.filter(|(_, change)| *change != 0.0).collect()
