@@ -42,7 +42,7 @@ fn each_port_that_is_taken_is_one_line_that_names_its_setting_and_the_cure() {
         let (said, time) = complaint(&place);
         println!("{setting} taken ({how}): told after {time:?}: {}", said.trim_end());
         assert_eq!(said.lines().count(), 1, "{said}");
-        for part in [&format!("{setting} {}", address.port()), "stop the other program", "choose another"] {
+        for part in [setting, &address.port().to_string(), "in use", "stop the other program", "another"] {
             assert!(said.contains(part), "{said} lacks {part}");
         }
         assert!(time < Duration::from_secs(3));
@@ -52,6 +52,7 @@ fn each_port_that_is_taken_is_one_line_that_names_its_setting_and_the_cure() {
         ("http-port", place.http),
         ("turn-port", place.turn),
         ("turns-port", place.turns),
+        ("metrics-listen", place.metrics),
     ] {
         let _taken = TcpListener::bind(address).unwrap();
         is_told(setting, address, "TCP");

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -218,6 +218,16 @@ impl House {
     /// TLS beside HTTPS, shaken hands.
     pub fn tls(&self) -> Tls {
         self.tls_over(self.tcp(self.https))
+    }
+
+    /// How a request over a connection of its own is answered: HTTP's version and code.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = self.tls();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        String::from_utf8_lossy(&head).into_owned()
     }
 
     pub fn tls_over(&self, mut stream: TcpStream) -> Tls {

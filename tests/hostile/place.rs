@@ -24,6 +24,7 @@ pub struct Place {
     /// Listened on where the box has a name.
     pub http: SocketAddr,
     pub turns: SocketAddr,
+    pub metrics: SocketAddr,
     named: bool,
 }
 
@@ -32,8 +33,8 @@ impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_owned();
-        let [turn, https, http, turns] = [(); 4].map(|()| free_address());
-        Self { folder, state, turn, https, http, turns, named: false }
+        let [turn, https, http, turns, metrics] = [(); 5].map(|()| free_address());
+        Self { folder, state, turn, https, http, turns, metrics, named: false }
     }
 
     /// Of a box that keeps its state in `state`.
@@ -98,6 +99,7 @@ impl Place {
                 .env("WEBRTC_BOX_CERT", self.certificate())
                 .env("WEBRTC_BOX_KEY", self.folder.path().join("key.pem"))
                 .env("WEBRTC_BOX_HTTP_PORT", self.http.port().to_string())
+                .env("WEBRTC_BOX_METRICS_LISTEN", self.metrics.to_string())
                 .env("WEBRTC_BOX_TURNS_PORT", self.turns.port().to_string());
         }
         command

@@ -1,6 +1,5 @@
 //! A box that has run out of descriptors.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,15 +80,6 @@ fn an_allocate_without_a_descriptor_left_gets_508_and_others_go_on() {
     house.is_well();
 }
 
-/// The page, over a connection of its own.
-fn page(house: &House) -> String {
-    let mut stream = house.tls();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).unwrap();
-    String::from_utf8_lossy(&head).into_owned()
-}
-
 /// More connections than there are descriptors; the time it works in the next two seconds.
 fn crowd(house: &House, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
     let crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(to)).collect();
@@ -117,7 +107,7 @@ fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
         let lines = house.logged() - lines;
         drop(crowd);
         let begun = Instant::now();
-        assert_eq!(page(&house), "HTTP/1.1 200");
+        assert_eq!(house.get("/"), "HTTP/1.1 200");
         let mut tcp = Framed::new(house.tcp(house.turn));
         tcp.say(&binding(1));
         read(&tcp.receive().expect("a stream is answered"));
@@ -139,7 +129,7 @@ fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let place = Arc::new(Place::new());
     let mut house = House::start(&place, place.limited::<&str>(DESCRIPTORS, true, &[]));
     let _crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(house.turn)).collect();
-    assert_eq!(page(&house), "HTTP/1.1 200");
+    assert_eq!(house.get("/"), "HTTP/1.1 200");
     assert!(house.figures().descriptors > 2 * DESCRIPTORS);
     assert!(!house.has_said("raise the limit"));
     house.is_well();
