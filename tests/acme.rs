@@ -28,6 +28,8 @@ use tempfile::TempDir;
 
 const NAME: &str = "box.test";
 const LONG: Duration = Duration::from_secs(90 * 24 * 3600);
+/// A third of it is what a busy machine has for a renewal.
+const SHORT: Duration = Duration::from_secs(27);
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// A box to be started, and the authority it will ask.
@@ -113,7 +115,7 @@ async fn it_serves_without_turns_until_it_has_a_certificate_and_keeps_that_over_
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails() {
     let Some(stage) = Stage::new() else { return };
-    let authority = stage.authority(Duration::from_secs(18));
+    let authority = stage.authority(SHORT);
     let program = stage.start();
     program.says("a new certificate for box.test is in force");
     let strict = stage.strict().await;
@@ -124,14 +126,15 @@ async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails()
         serial = strict.serial().await;
         handshakes += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(began.elapsed() < Duration::from_secs(18), "it has run out");
+        assert!(began.elapsed() < SHORT, "it has run out");
     }
     program.says("a new certificate for box.test is in force");
     println!(
-        "renewed after {:.1} of 18 s, {handshakes} handshakes in the meantime",
-        began.elapsed().as_secs_f64()
+        "renewed after {:.1} of {} s, {handshakes} handshakes in the meantime",
+        began.elapsed().as_secs_f64(),
+        SHORT.as_secs()
     );
-    assert!(began.elapsed() > Duration::from_secs(6), "renewed too early");
+    assert!(began.elapsed() > SHORT / 2, "renewed too early");
     drop(authority);
 }
 

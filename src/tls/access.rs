@@ -70,37 +70,74 @@ fn whoever() -> (String, String) {
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::*;
+    use nix::unistd::setfsuid;
 
-    /// Whether this user is one whom permissions stop.
-    fn is_stopped() -> bool {
-        !Uid::effective().is_root()
+    use super::*;
+    use crate::tls::load;
+
+    /// Certbot's folders, which this thread looks into as somebody whom permissions stop.
+    struct Stage {
+        place: tempfile::TempDir,
+        before: Uid,
+    }
+
+    impl Stage {
+        /// Nothing where such a user does not even get to the folders.
+        fn new() -> Option<Self> {
+            let place = tempfile::tempdir().unwrap();
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            for folder in ["live", "archive"] {
+                fs::create_dir(place.path().join(folder)).unwrap();
+            }
+            fs::write(place.path().join("archive/privkey1.pem"), "").unwrap();
+            symlink("../archive/privkey1.pem", place.path().join("live/privkey.pem")).unwrap();
+            // For this thread alone; without root's own it is whom permissions stop anyway.
+            let before = setfsuid(Uid::from_raw(65_534));
+            let stage = Self { place, before };
+            fs::metadata(stage.key()).is_ok().then_some(stage)
+        }
+
+        fn key(&self) -> PathBuf {
+            self.place.path().join("live/privkey.pem")
+        }
+
+        fn close(&self, name: &str, mode: u32) -> PathBuf {
+            let path = self.place.path().join(name);
+            setfsuid(self.before);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            setfsuid(Uid::from_raw(65_534));
+            path
+        }
+    }
+
+    impl Drop for Stage {
+        fn drop(&mut self) {
+            setfsuid(self.before);
+        }
     }
 
     #[test]
     fn a_file_of_somebody_else_is_named_with_the_command_that_opens_it() {
-        let place = tempfile::tempdir().unwrap();
-        let key = place.path().join("privkey.pem");
-        fs::write(&key, "").unwrap();
-        let said = denied(&key);
-        let opened = format!("{0} && chmod g+r {0}", key.display());
-        assert!(said.contains("chgrp ") && said.ends_with(&opened), "{said}");
+        let Some(stage) = Stage::new() else { return };
+        stage.close("archive/privkey1.pem", 0o600);
+        let said = load(&stage.key(), &stage.key()).unwrap_err().to_string();
+        let file = stage.place.path().join("live/../archive/privkey1.pem");
+        assert!(
+            said.starts_with("cert ") && said.contains(" may not read it; let its group: chgrp "),
+            "{said}"
+        );
+        assert!(said.ends_with(&format!("{0} && chmod g+r {0}", file.display())), "{said}");
     }
 
     #[test]
     fn a_closed_folder_behind_a_link_is_what_is_named() {
-        let place = tempfile::tempdir().unwrap();
-        let (live, archive) = (place.path().join("live"), place.path().join("archive"));
-        fs::create_dir(&live).unwrap();
-        fs::create_dir(&archive).unwrap();
-        fs::write(archive.join("privkey1.pem"), "").unwrap();
-        symlink("../archive/privkey1.pem", live.join("privkey.pem")).unwrap();
-        let behind = live.join("../archive/privkey1.pem");
-        assert_eq!(barrier(live.join("privkey.pem")), Barrier::File(behind.clone()));
-        fs::set_permissions(&archive, fs::Permissions::from_mode(0o000)).unwrap();
-        if is_stopped() {
-            let folder = behind.parent().unwrap().to_owned();
-            assert_eq!(barrier(live.join("privkey.pem")), Barrier::Folder(folder));
-        }
+        let Some(stage) = Stage::new() else { return };
+        stage.close("archive", 0o700);
+        let folder = stage.place.path().join("live/../archive");
+        assert_eq!(barrier(stage.key()), Barrier::Folder(folder));
+        let live = stage.close("live", 0o700);
+        assert_eq!(barrier(stage.key()), Barrier::Folder(live.clone()));
+        let said = denied(&stage.key());
+        assert!(said.contains(&format!(" may not enter {}; let its group in", live.display())), "{said}");
     }
 }

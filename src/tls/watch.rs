@@ -140,3 +140,67 @@ impl Watch {
         Ok(loaded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3600;
+
+    /// Files with a certificate for `years`, and the eye on them.
+    fn watch(place: &Path, years: [i32; 2]) -> Watch {
+        let files = Files { cert: place.join("c.pem"), key: place.join("k.pem"), domain: "box.test".into() };
+        write(&files, years);
+        files.open().unwrap().1
+    }
+
+    fn write(files: &Files, [from, until]: [i32; 2]) {
+        let mut params = CertificateParams::new(["box.test".to_owned()]).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+    }
+
+    /// In the middle of 2026.
+    fn now() -> Now {
+        Now { unix: (56 * 365 + 14 + 182) * DAY, ..Now::read() }
+    }
+
+    #[test]
+    fn one_that_has_run_out_is_no_gain_over_one_that_has_not() {
+        let place = tempfile::tempdir().unwrap();
+        let mut watch = watch(place.path(), [2026, 2027]);
+        let valid = watch.in_force.summary().leaf.until;
+        write(&watch.files, [2024, 2025]);
+        watch.look(true, now());
+        let summary = watch.in_force.summary();
+        assert_eq!((summary.renewals, summary.leaf.until), (0, valid));
+        assert!(summary.fault.as_deref().is_some_and(|fault| fault.contains("ran out")), "{summary:?}");
+        write(&watch.files, [2026, 2028]);
+        watch.look(true, now());
+        assert_eq!((watch.in_force.summary().renewals, &watch.in_force.summary().fault), (1, &None));
+    }
+
+    #[test]
+    fn one_that_has_run_out_is_taken_where_there_is_nothing_better() {
+        let place = tempfile::tempdir().unwrap();
+        let mut watch = watch(place.path(), [2023, 2024]);
+        write(&watch.files, [2024, 2025]);
+        watch.look(true, now());
+        assert_eq!(watch.in_force.summary().renewals, 1);
+    }
+
+    #[test]
+    fn a_pipe_is_read_once_and_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let mut watch = watch(place.path(), [2026, 2027]);
+        fs::remove_file(&watch.files.key).unwrap();
+        nix::unistd::mkfifo(&watch.files.key, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        watch.look(true, now());
+        assert_eq!(watch.in_force.summary().fault, None);
+    }
+}
