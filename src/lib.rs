@@ -6,7 +6,7 @@
 //! [`Running`] box of them. Two wings never meet except there: [`web`] with [`signaling`] (who
 //! sits in which room), and [`relay`] with [`turn`] (whose packets go where). What both know is in
 //! [`seat`] and [`credential`]. [`signaling`], [`turn`], [`seat`] and [`credential`] hold no socket,
-//! no clock and no random source.
+//! no clock and no random source. [`metrics`] asks both wings what they have counted.
 #![warn(missing_docs)]
 
 pub mod addresses;

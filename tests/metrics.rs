@@ -211,6 +211,15 @@ fn what_pages_report_is_counted_and_a_call_that_ended_is_one_line() {
 }
 
 #[test]
+fn a_rooms_name_stands_in_the_log_where_that_is_asked_for() {
+    let house = House::with(&["--log-addresses=on"], None);
+    let mut pair = [(); 2].map(|()| Seat::take(&house, "kitchen"));
+    pair[0].say(&json!({ "type": "leave" }));
+    let line = house.waits_for("call ended");
+    assert!(line.contains("path=\"none\"") && line.contains("room=\"kitchen\""), "{line}");
+}
+
+#[test]
 fn nothing_a_stranger_chooses_makes_a_series() {
     let watched = Watched::open(&["--unauth-reply-rate", "0"]);
     let before = watched.scrape();

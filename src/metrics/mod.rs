@@ -97,18 +97,16 @@ impl Sources {
         sheet
             .gauges("webrtc_box_build_info", "Always 1; the version that runs", ["version"])?
             .gauge([version], 1_u64)?;
-        let certificate = self.certificate.summary();
-        sheet.gauge(
-            "webrtc_box_certificate_expiry_timestamp_seconds",
-            "When the certificate in force runs out, since 1970; 0: there is none",
-            certificate.expiry().unwrap_or(0),
-        )?;
+        self.turning(sheet)?;
+        self.certificate(sheet)?;
         sheet.counter(
-            "webrtc_box_certificate_renewals",
-            "Certificates taken since the start",
-            certificate.renewals,
-        )?;
-        let vitals = self.hearts.vitals(Instant::now());
+            "webrtc_box_log_lines_lost",
+            "Log lines lost because nobody took them in time",
+            ops::lost_lines(),
+        )
+    }
+
+    fn turning(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let well = self.hearts.failing().is_none();
         sheet.gauge(
             "webrtc_box_up",
@@ -120,11 +118,26 @@ impl Sources {
             "By how much a relay worker or a listener is late to say that it turns",
             ["name"],
         )?;
-        vitals.iter().try_for_each(|vital| lags.gauge([&vital.name], vital.lag.as_secs_f64()))?;
+        let vitals = self.hearts.vitals(Instant::now());
+        vitals.iter().try_for_each(|vital| lags.gauge([&vital.name], vital.lag.as_secs_f64()))
+    }
+
+    fn certificate(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let summary = self.certificate.summary();
+        sheet.gauge(
+            "webrtc_box_certificate_expiry_timestamp_seconds",
+            "When the certificate in force runs out, since 1970; 0: there is none",
+            summary.expiry().unwrap_or(0),
+        )?;
+        sheet.gauge(
+            "webrtc_box_certificate_failing",
+            "Whether the last one that was to take its place did not",
+            u64::from(summary.fault.is_some()),
+        )?;
         sheet.counter(
-            "webrtc_box_log_lines_lost",
-            "Log lines lost because nobody took them in time",
-            ops::lost_lines(),
+            "webrtc_box_certificate_renewals",
+            "Certificates taken since the start",
+            summary.renewals,
         )
     }
 }
