@@ -8,7 +8,7 @@ use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use house::{PATIENCE, house};
+use house::{PATIENCE, exchange, house};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use webrtc_box::credential::{Holder, Username};
@@ -351,6 +351,24 @@ async fn stopping_answers_what_is_asked_and_closes_the_rest() {
     println!("stopped after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(8));
     assert!(TcpStream::connect(house.https).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn whoever_has_just_come_in_at_the_end_is_still_answered() {
+    let house = house(|_| {}).await;
+    let silent = TcpStream::connect(house.https).await.unwrap();
+    let late = TcpStream::connect(house.https).await.unwrap();
+    // Connections are accepted in order.
+    drop(house.dial().await);
+    let web = house.web.clone();
+    let begun = Instant::now();
+    let end = tokio::spawn(async move { web.stop(PATIENCE).await });
+    while TcpStream::connect(house.https).await.is_ok() {}
+    let reply = exchange(house.dial_over(late).await, "GET /healthz HTTP/1.1", &["Host: localhost"]).await;
+    assert_eq!(reply.status, 200);
+    end.await.unwrap();
+    println!("at an end {:?} after it was asked for, with somebody there who says nothing", begun.elapsed());
+    drop(silent);
 }
 
 #[test]

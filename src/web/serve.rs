@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -42,6 +43,9 @@ const HEADER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Bytes of one request's headers; beyond it 431 and the end.
 const HEADER_BYTES: usize = 16 * 1024;
+
+/// How long a handshake may still take once the server is stopping.
+const LAST_WELCOME: Duration = Duration::from_secs(1);
 
 /// How long requests under way may take once the server is stopping.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -165,7 +169,12 @@ impl Web {
             permit => permit,
         };
         let (web, entrance) = (self.clone(), entrance.clone());
-        tokio::spawn(async move { web.greet(stream, client, entrance, permit).await });
+        // The end waits for whoever holds one: nobody is dropped half way through a handshake.
+        let welcome = self.house.phase.subscribe();
+        tokio::spawn(async move {
+            web.greet(stream, client, entrance, permit).await;
+            drop(welcome);
+        });
     }
 
     async fn greet(
@@ -195,29 +204,41 @@ impl Web {
             }
             Entrance::Tls(tls, Some(neighbour)) => {
                 let Some(stream) = self.shake_hands(&tls, stream).await else { return };
-                match timeout(FIRST_BYTE_LIMIT, split::tell(stream)).await {
-                    Ok(Ok(Spoken::Http(stream))) => {
+                match self.in_time(FIRST_BYTE_LIMIT, split::tell(stream)).await {
+                    Some(Ok(Spoken::Http(stream))) => {
                         self.serve_connection(stream, caller(Door::Https, permit)).await;
                     }
-                    Ok(Ok(Spoken::Stun(stream))) => {
+                    Some(Ok(Spoken::Stun(stream))) => {
                         neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
                     }
-                    Ok(Err(error)) => debug!(%error, "a stream ended before it said anything"),
-                    Err(_) => debug!("a stream said nothing"),
+                    Some(Err(error)) => debug!(%error, "a stream ended before it said anything"),
+                    None => debug!("a stream said nothing"),
                 }
             }
         }
     }
 
+    /// What is done within `limit`, and soon once the server is stopping.
+    async fn in_time<T>(&self, limit: Duration, deed: impl Future<Output = T>) -> Option<T> {
+        let mut phase = self.house.phase.subscribe();
+        tokio::select! {
+            done = timeout(limit, deed) => done.ok(),
+            () = async {
+                stopping(&mut phase).await;
+                sleep(LAST_WELCOME).await;
+            } => None,
+        }
+    }
+
     /// Through TLS, or not at all.
     async fn shake_hands(&self, tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        let (how, stream) = match timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => (Handshake::Done, stream),
-            Ok(Err(error)) => {
+        let (how, stream) = match self.in_time(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+            Some(Ok(stream)) => (Handshake::Done, stream),
+            Some(Err(error)) => {
                 debug!(%error, "TLS handshake failed");
                 (Handshake::Failed, None)
             }
-            Err(_) => {
+            None => {
                 debug!("TLS handshake took too long");
                 (Handshake::TooSlow, None)
             }
@@ -245,7 +266,11 @@ impl Web {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Caller { client, door, permit } = caller;
-        let service = service_fn(move |request| answer(router.clone(), Arrival { client, door }, request));
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            answer(router.clone(), Arrival { client, door }, request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
@@ -257,8 +282,15 @@ impl Web {
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = stopping(&mut phase) => {
-                connection.as_mut().graceful_shutdown();
-                timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
+                // A graceful shutdown hangs up on whoever has not asked yet.
+                let welcome = if asked.load(Ordering::Relaxed) { Duration::ZERO } else { LAST_WELCOME };
+                match timeout(welcome, connection.as_mut()).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        connection.as_mut().graceful_shutdown();
+                        timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
+                    }
+                }
             }
         };
         if let Err(error) = outcome {

@@ -106,7 +106,11 @@ fn certificate() -> (ServerConfig, TlsConnector) {
 impl House {
     /// A stream through TLS.
     pub async fn dial(&self) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.https).await.unwrap();
+        self.dial_over(TcpStream::connect(self.https).await.unwrap()).await
+    }
+
+    /// The same over a stream that is there already.
+    pub async fn dial_over(&self, tcp: TcpStream) -> TlsStream<TcpStream> {
         self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
     }
 
@@ -132,7 +136,8 @@ impl House {
     }
 }
 
-async fn exchange(
+/// One request on a stream, and its reply.
+pub async fn exchange(
     mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
     first: &str,
     lines: &[&str],
