@@ -1,49 +1,123 @@
-// The box as a service: a real systemd starts it from the files in config/, within its sandbox, and stops,
-// reloads and watches it.
+// The box as a service: a real systemd starts it from the files in config/, within its sandbox, reloads,
+// watches and stops it, and opens ports for it.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import test, { after } from 'node:test';
 import { makeAuthority } from '../browser/lib/authority.mjs';
-import { binary } from '../browser/lib/box.mjs';
-import { root, run, until, workDir } from '../browser/lib/work.mjs';
-import { on, runOn } from '../nat/world.mjs';
+import { until, workDir } from '../browser/lib/work.mjs';
+import { exchangesEverywhere, reflexiveAddress } from '../nat/turnutils.mjs';
+import { on, settle } from '../nat/world.mjs';
+import { putBox } from './box.mjs';
 import { bootHost } from './host.mjs';
+
+const BOX = '45.0.0.10';
 
 const dir = await workDir('vps-service');
 const authority = await makeAuthority(path.join(dir, 'authority'));
-const { cert, key } = await authority.issue('box.test');
 const vps = await bootHost({ dir: path.join(dir, 'host'), inside: on('box') });
 after(() => vps.end());
+const box = await putBox(vps, authority);
 
-/** Writes a text to a file of the host. */
-const write = (file, text) => vps.run('sh', '-c', 'mkdir -p "$(dirname "$0")" && printf %s "$1" >"$0"', file, text);
-const property = async (name) => (await vps.run('systemctl', 'show', '--value', '-p', name, 'webrtc-box.service')).stdout.trim();
-/** What a visitor at home gets, as the status code; 000 where nobody answers. */
-const visit = async (url = 'https://box.test/healthz') =>
-  (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', authority.ca, url).catch(({ stdout }) => ({ stdout }))).stdout;
+/** Somebody at home who asks for a seat. */
+const guest = (room) => settle('a1', '../vps/guest.mjs', 'makeGuest', { ca: authority.ca, room });
+/** Whoever tries the relay leaves allocations behind, for which a box would wait. */
+const HASTE = 'drain-timeout = 1';
 
-await vps.bring(binary, '/usr/local/bin/webrtc-box');
-await vps.bring(path.join(root, 'config/webrtc-box.service'), '/etc/systemd/system/webrtc-box.service');
-await vps.bring(path.join(root, 'config/webrtc-box.sysusers'), '/usr/lib/sysusers.d/webrtc-box.conf');
-await vps.bring(cert, '/etc/webrtc-box/cert.pem');
-await vps.bring(key, '/etc/webrtc-box/key.pem');
-await write('/etc/webrtc-box/webrtc-box.toml', 'domain = "box.test"\ncert = "/etc/webrtc-box/cert.pem"\nkey = "/etc/webrtc-box/key.pem"\n');
-await vps.run('chmod', '755', '/usr/local/bin/webrtc-box');
-await vps.run('systemd-sysusers', 'webrtc-box.conf');
-await vps.run('chgrp', 'webrtc-box', '/etc/webrtc-box/key.pem');
-await vps.run('chmod', '640', '/etc/webrtc-box/key.pem');
-await vps.run('systemctl', 'daemon-reload');
+await box.settings(HASTE);
 
 test('the unit starts the box within its sandbox, and a visitor gets the page', async () => {
-  await vps.run('systemctl', 'start', 'webrtc-box.service').catch(async (error) => {
-    throw new Error(`${error.message}\n${await vps.journal('webrtc-box.service')}`);
-  });
+  await box.ctl('start');
   // Type=notify: what has started serves.
-  assert.equal(await visit(), '200');
-  const { stdout } = await vps.run('cat', `/proc/${await property('MainPID')}/status`);
-  const field = (name) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(stdout)[1];
-  assert.notEqual(field('Uid'), '0');
-  assert.equal(Number(`0x${field('CapEff')}`), 1 << 10, 'CAP_NET_BIND_SERVICE and no other');
-  assert.deepEqual([field('NoNewPrivs'), field('Seccomp')], ['1', '2']);
+  assert.equal(await box.visit(), '200');
+  const status = await box.status();
+  assert.notEqual(status('Uid'), '0');
+  assert.equal(Number(`0x${status('CapEff')}`), 1 << 10, 'CAP_NET_BIND_SERVICE and no other');
+  assert.deepEqual([status('NoNewPrivs'), status('Seccomp')], ['1', '2']);
+});
+
+test('within the sandbox it seats and relays, over every transport', async () => {
+  const someone = await guest('kitchen');
+  await until('systemd to know of it', async () => (await box.property('StatusText')).startsWith('1 rooms, 1 seats'));
+  await exchangesEverywhere('pub', BOX, await box.credentials(), authority.ca, '-y');
+  await someone.close();
+});
+
+test('a reload takes a host key and the log level, and nobody is disturbed', async () => {
+  const before = await box.property('MainPID');
+  const someone = await guest('kitchen');
+  await box.settings('host-key = "open sesame"', 'log = "debug"', 'realm = "elsewhere"', HASTE);
+  await box.ctl('reload');
+  assert.equal(await box.property('ActiveState'), 'active');
+  await box.says('host-key, log');
+  await box.says('taken only at a restart');
+  const stranger = await guest('cellar');
+  assert.equal(await stranger.answer(), 'key-required');
+  await stranger.close();
+  assert.ok(await someone.isThere());
+  assert.equal(await box.property('MainPID'), before);
+
+  await box.settings('min-port = "many"');
+  await box.ctl('reload');
+  await box.says('nothing is read anew: min-port');
+  assert.ok(await someone.isThere());
+  await box.settings(HASTE);
+  await box.ctl('reload');
+  await someone.close();
+});
+
+test('a box that stands still is replaced by the watchdog, and one that is only paused is not', async () => {
+  await box.override('WatchdogSec=6s');
+  await box.ctl('restart');
+  const first = await box.property('MainPID');
+  await vps.run('kill', '-STOP', first);
+  await new Promise((resolve) => { setTimeout(resolve, 3000); });
+  await vps.run('kill', '-CONT', first);
+  await until('the box to answer', async () => (await box.visit()) === '200');
+  assert.equal(await box.property('MainPID'), first);
+
+  await vps.run('kill', '-STOP', first);
+  await box.becomes('NRestarts', '1');
+  await until('another box to answer', async () => (await box.visit()) === '200', 60_000);
+  assert.notEqual(await box.property('MainPID'), first);
+});
+
+test('a call may end by itself, longer than TimeoutStopSec says, and a second SIGTERM ends it at once', async () => {
+  await box.settings('drain-timeout = 600');
+  await box.override('TimeoutStopSec=4s');
+  await box.ctl('restart');
+  const someone = await guest('kitchen');
+  await box.ctl('stop', '--no-block');
+  assert.equal((await someone.hears('error')).code, 'shutting-down');
+  await new Promise((resolve) => { setTimeout(resolve, 9000); });
+  assert.equal(await box.property('ActiveState'), 'deactivating');
+  assert.ok(await someone.isThere());
+
+  await box.ctl('kill', '--signal=TERM');
+  await box.becomes('ActiveState', 'inactive');
+  assert.equal(await box.property('Result'), 'success');
+  await someone.close();
+});
+
+test('with the socket unit there is no capability left, and whoever calls while it restarts waits', async () => {
+  await box.settings(HASTE);
+  await box.override();
+  await box.putSocket();
+  await vps.run('systemctl', 'start', 'webrtc-box.socket');
+  // It is the visit that starts the box.
+  assert.equal(await box.visit(), '200');
+  assert.equal(await box.visit('http://box.test/'), '308');
+  const status = await box.status();
+  assert.equal(Number(`0x${status('CapEff')}`) + Number(`0x${status('CapBnd')}`), 0);
+  assert.notEqual(await reflexiveAddress('a1', BOX), undefined);
+  await exchangesEverywhere('pub', BOX, await box.credentials(), authority.ca, '-y');
+
+  const before = await box.property('MainPID');
+  let over = false;
+  const restarted = box.ctl('restart').finally(() => { over = true; });
+  const answers = [];
+  do answers.push(await box.visit('https://box.test/')); while (!over);
+  await restarted;
+  assert.deepEqual([...new Set(answers)], ['200'], answers.join(' '));
+  assert.notEqual(await box.property('MainPID'), before);
 });
