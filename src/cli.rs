@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -72,6 +72,9 @@ pub struct Minted {
     pub ttl: u64,
 }
 
+/// `StateDirectory=` of the systemd unit.
+const SERVICE_STATE: &str = "/var/lib/webrtc-box";
+
 /// Where STUN is asked unless something else is said (RFC 8489 §8).
 const STUN_PORT: u16 = 3478;
 
@@ -134,7 +137,7 @@ pub fn parse(
 ) -> Result<Deed, NoDeed> {
     let environment: Vec<_> = environment.into_iter().collect();
     let line = read(line).map_err(|error| no_deed(&error))?;
-    let surroundings = surroundings(&environment);
+    let surroundings = surroundings(&environment, line.command.is_some());
     let typed = gather(line.typed, line.config, environment);
     match line.command {
         None => Ok(Deed::Run(typed?.settings(&surroundings)?)),
@@ -200,9 +203,14 @@ fn no_deed(error: &clap::Error) -> NoDeed {
     NoDeed::Usage(format!("{first}; {}", tip.unwrap_or("--help lists all flags")))
 }
 
-fn surroundings(environment: &[(OsString, OsString)]) -> Surroundings {
+/// `beside`: this is a tool, and the box it is about may run as the service.
+fn surroundings(environment: &[(OsString, OsString)], beside: bool) -> Surroundings {
     let state_directory = environment.iter().find(|(name, _)| name == "STATE_DIRECTORY");
-    Surroundings { state_directory: state_directory.and_then(|(_, value)| value.to_str().map(str::to_owned)) }
+    let service_state = beside && Path::new(SERVICE_STATE).is_dir();
+    Surroundings {
+        state_directory: state_directory.and_then(|(_, value)| value.to_str().map(str::to_owned)),
+        service_state: service_state.then(|| SERVICE_STATE.to_owned()),
+    }
 }
 
 fn request(line: CredentialsLine, settings: &Settings) -> Result<Request, SettingsError> {

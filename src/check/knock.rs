@@ -21,7 +21,7 @@ use super::target::{RelayPorts, Target};
 use crate::credential::{Credential, UnixSeconds};
 
 /// For the ways that are tried again.
-const SECOND_TRIES: Duration = Duration::from_secs(3);
+const SECOND_TRIES: Duration = Duration::from_secs(2);
 
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -84,9 +84,9 @@ async fn elsewhere(name: &str, settings: &Settings) -> Report {
     let (roots, target) = (Roots::load(), Target::new(settings, Some(name)));
     let addresses = reach_elsewhere(&resolved);
     let door = Door { target: &target, addresses: &addresses, roots: &roots, here: false };
-    let knocked = door.knock(|| Err::<Credential, _>("the page hands out none".to_owned())).await;
+    let no_credential = || Err::<Credential, _>("the page hands out none".to_owned());
+    let (knocked, synchronised) = tokio::join!(door.knock(no_credential), host::synchronised());
     let now = host::unix(SystemTime::now()).unwrap_or(0);
-    let synchronised = host::synchronised().await;
     findings.push(Clock { now, synchronised, theirs: knocked.clock, ..Clock::default() }.judge());
     findings.extend(knocked.judge(&door, None));
     Report::new(findings, None)

@@ -28,6 +28,8 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub struct Surroundings {
     /// `$STATE_DIRECTORY` as systemd sets it.
     pub state_directory: Option<String>,
+    /// Where the systemd unit has its state, for the tools beside it, which systemd tells nothing.
+    pub service_state: Option<String>,
 }
 
 /// Ports that differ between the two modes.
@@ -44,7 +46,7 @@ impl Typed {
     /// Whether they name a box and nothing of how it is set up: it runs on another machine, or was started
     /// with flags.
     pub fn only_name_a_box(&self) -> bool {
-        self.domain.is_some() && self.cert.is_none() && self.key.is_none()
+        self.domain.is_some() && self.cert.is_none() && self.key.is_none() && self.acme_email.is_none()
     }
 
     /// The name of such a box, and the ports where it would be found.
@@ -65,7 +67,8 @@ impl Typed {
     /// # Errors
     /// The first complaint, in the order of the fields of [`Settings`].
     pub fn settings(self, surroundings: &Surroundings) -> Result<Settings, SettingsError> {
-        let mode = if self.domain.is_some() { PRODUCTION } else { TRY_OUT };
+        let named = self.domain.is_some();
+        let mode = if named { PRODUCTION } else { TRY_OUT };
         let acme = acme(self.acme_email, &self.acme_directory)?;
         let identity = identity(self.domain, self.cert, self.key, acme)?;
         let https_port = values::listener("https-port", or(&self.https_port, mode.https_port))?;
@@ -103,7 +106,7 @@ impl Typed {
             allowed_origin: each("allowed-origin", self.allowed_origin, values::origin)?,
             trusted_proxy: each("trusted-proxy", self.trusted_proxy, values::network)?,
             public: self.public.map(page_folder).transpose()?,
-            state_dir: state_dir(self.state_dir, surroundings)?,
+            state_dir: state_dir(self.state_dir, surroundings, named)?,
             drain_timeout: seconds("drain-timeout", or(&self.drain_timeout, "60"), 0..=LONGEST_WAIT)?,
             metrics_listen: values::socket("metrics-listen", or(&self.metrics_listen, "127.0.0.1:9641"))?,
             log: log(&self.log, &self.log_format, &self.log_addresses)?,
@@ -272,13 +275,19 @@ fn page_folder(typed: String) -> Result<PathBuf, SettingsError> {
     Ok(folder)
 }
 
-/// systemd lists several directories with colons between them; the first is ours.
-fn state_dir(typed: Option<String>, surroundings: &Surroundings) -> Result<PathBuf, SettingsError> {
+/// systemd lists several directories with colons between them; the first is ours. The service's is that of
+/// a box with a name: trying out has its own.
+fn state_dir(
+    typed: Option<String>,
+    surroundings: &Surroundings,
+    named: bool,
+) -> Result<PathBuf, SettingsError> {
     if typed.as_deref() == Some("") {
         return Err(values::bad("state-dir", "", "empty", "name a folder, or leave state-dir out"));
     }
     let given = surroundings.state_directory.as_deref().and_then(|dirs| dirs.split(':').next());
     let given = given.filter(|dir| !dir.is_empty());
+    let given = given.or(surroundings.service_state.as_deref().filter(|_| named));
     Ok(typed.as_deref().or(given).unwrap_or("certs").into())
 }
 
@@ -292,4 +301,24 @@ fn log(
         json: values::json("log-format", or(format, "text"))?,
         addresses: values::switch("log-addresses", or(addresses, "off"))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_beside_the_service_looks_where_the_service_keeps_its_state() {
+        let told = |given: Option<&str>| Surroundings {
+            state_directory: given.map(str::to_owned),
+            service_state: Some("/var/lib/box".to_owned()),
+        };
+        let dir = |typed: Option<&str>, given, named| {
+            state_dir(typed.map(str::to_owned), &told(given), named).unwrap()
+        };
+        assert_eq!(dir(None, None, true), Path::new("/var/lib/box"));
+        assert_eq!(dir(None, None, false), Path::new("certs"));
+        assert_eq!(dir(None, Some("/run/told:/more"), true), Path::new("/run/told"));
+        assert_eq!(dir(Some("typed"), Some("/run/told"), true), Path::new("typed"));
+    }
 }

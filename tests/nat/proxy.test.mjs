@@ -9,6 +9,7 @@ import path from 'node:path';
 import { after } from 'node:test';
 import { makeAuthority } from '../browser/lib/authority.mjs';
 import { root, workDir } from '../browser/lib/work.mjs';
+import { check, ways } from './check.mjs';
 import { on, runOn, setWorldStage } from './world.mjs';
 
 const dir = await workDir('nat-proxy-nginx');
@@ -52,6 +53,18 @@ stage.scene('whoever comes to the port behind nginx by himself gets no page', as
   assert.equal(await status('a1', 'http://box.test:8080/'), '403');
   assert.equal(await status('box', 'http://127.0.0.1:8080/'), '200');
   assert.equal(await status('a1', 'http://box.test:8080/ws'), '403');
+});
+
+stage.scene('a check finds the page and its WebSocket behind nginx, and the relay beside it', async () => {
+  const ports = ['--https-port', '0', '--http-port', '8080'];
+  const here = await check('box', authority.ca, '--cert', cert, '--key', key, '--state-dir', stage.box.state, ...ports);
+  const there = await check('a1', authority.ca);
+  for (const checked of [here, there]) {
+    const ill = ['page', 'signaling', 'relay'].flatMap((group) => checked.of(group)).filter(({ mark }) => mark !== 'ok');
+    // Nobody listens on port 80 here.
+    assert.deepEqual(ill.filter(({ text }) => !text.startsWith('plain HTTP')), []);
+    assert.deepEqual([...new Set(ways(checked))], ['UDP on 3478: ok', 'TCP on 3478: ok', 'TLS on 5349: ok']);
+  }
 });
 
 stage.scene('nginx loses its workers, the call goes on, and the seats are taken back', async () => {

@@ -24,6 +24,9 @@ use crate::credential::{Credential, UnixSeconds};
 /// Bytes a reply may have; the page is a tenth of that.
 const LARGEST: usize = 1 << 20;
 
+/// For all that is asked in one visit.
+const VISIT: Duration = Duration::from_secs(5);
+
 /// What a visit brings home.
 #[derive(Debug)]
 pub(in crate::check) struct Found {
@@ -63,6 +66,15 @@ struct Answer {
 
 /// `authority` is the host with its port, where that is not the usual one.
 pub(in crate::check) async fn visit(
+    address: SocketAddr,
+    name: &str,
+    authority: &str,
+    roots: &Roots,
+) -> Result<Found, Trouble> {
+    within(VISIT, look_around(address, name, authority, roots)).await
+}
+
+async fn look_around(
     address: SocketAddr,
     name: &str,
     authority: &str,

@@ -20,8 +20,10 @@ use crate::check::judge::certificate::Trust;
 use crate::check::judge::relay::{Carried, Carrier, Fault, Tried, Way};
 use crate::credential::Credential;
 
+/// For one way, connections included.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// For all that is asked over one way once it is connected.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXCHANGE: Duration = Duration::from_secs(5);
 /// For one packet to come through.
 const PACKET: Duration = Duration::from_millis(700);
 /// How often a packet is sent until two have come through.
@@ -44,10 +46,14 @@ pub(in crate::check) struct Attempt<'a> {
 
 impl Attempt<'_> {
     pub(in crate::check) async fn over(self, way: Way) -> Tried {
-        let (outcome, trust) = match self.connect(way).await {
-            Err(trouble) => (Err(Fault::Unreached(trouble)), None),
-            Ok((wire, trust)) => (self.through(way, wire).await, trust),
+        let tried = async {
+            match self.connect(way).await {
+                Err(trouble) => (Err(Fault::Unreached(trouble)), None),
+                Ok((wire, trust)) => (self.through(way, wire).await, trust),
+            }
         };
+        let silence = (Err(Fault::Unreached(Trouble::Silent)), None);
+        let (outcome, trust) = timeout(PATIENCE, tried).await.unwrap_or(silence);
         Tried { way, outcome, trust }
     }
 
@@ -97,7 +103,7 @@ async fn unless_broken<T>(
     tokio::select! {
         biased;
         (trouble, ..) = breaks => Err(Fault::Unreached(trouble)),
-        done = timeout(PATIENCE, deed) => done.unwrap_or(Err(Fault::Unreached(Trouble::Silent))),
+        done = timeout(EXCHANGE, deed) => done.unwrap_or(Err(Fault::Unreached(Trouble::Silent))),
     }
 }
 
