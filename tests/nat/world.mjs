@@ -27,7 +27,7 @@ export function setWorldStage(name, flags = [], ports = {}, authority = undefine
 }
 
 /** A seat as `makeSeat` makes it, but on the host `home`. */
-const makeSeatAtHome = (kind, { home, ...options }) => settle(home, '../browser/lib/seat.mjs', 'makeSeat', kind, options);
+export const makeSeatAtHome = (kind, { home, ...options }) => settle(home, '../browser/lib/seat.mjs', 'makeSeat', kind, options);
 
 /**
  * What `maker` of `module` (as this folder names it) makes, living on `host` in a process of its own. Every

@@ -17,12 +17,14 @@ export const AFTER = ['idle', 'preview', 'waiting'];
 
 /**
  * Sets up a stage for one test file, until its end. `box` refines `startBox`; `make` is how people are
- * made, and `theirs` what each of them is made with unless a scene says otherwise; `authority`: one made before.
+ * made, and `theirs` what each of them is made with unless a scene says otherwise; `authority`: one made before;
+ * `start`: how the box is started, where it is not by `startBox`.
  */
-export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE }, authority: given } = {}) {
+export async function setStage(name, { box: refined = {}, make = makeSeat, theirs = { prefs: ON_ONE_MACHINE }, authority: given,
+  start = (dir, authority) => startBox({ dir, authority, ...refined }) } = {}) {
   const dir = await workDir(name);
   const authority = given ?? (await makeAuthority(path.join(dir, 'authority')));
-  const box = await startBox({ dir: path.join(dir, 'box'), authority, ...refined });
+  const box = await start(path.join(dir, 'box'), authority);
   after(() => box.stop());
   const seats = new Set();
   let rooms = 0;

@@ -1,0 +1,71 @@
+// From the built program to a call in two commands, as the README has them: on a fresh host under a real systemd,
+// with a certificate that the box gets by itself from an authority in the tests' own internet.
+
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { after } from 'node:test';
+import { makeAuthority } from '../browser/lib/authority.mjs';
+import { binary } from '../browser/lib/box.mjs';
+import { setStage } from '../browser/lib/stage.mjs';
+import { root, until, workDir } from '../browser/lib/work.mjs';
+import { makeSeatAtHome, on, runOn } from '../nat/world.mjs';
+import { bootHost } from './host.mjs';
+import { startPebble } from './pebble.mjs';
+
+const AUTHORITY = '45.0.0.1';
+const dir = await workDir('vps-install');
+const authority = await makeAuthority(path.join(dir, 'authority'));
+const pebble = await startPebble({ dir, on: on('pub'), address: AUTHORITY, identity: await authority.issue('acme.test'), box: { v4: '45.0.0.10', v6: '2a05:d000::10' } });
+const vps = await bootHost({ dir: path.join(dir, 'host'), inside: on('box'),
+  hosts: `127.0.0.1 localhost\n::1 localhost\n${AUTHORITY} acme.test\n`, resolver: `nameserver ${AUTHORITY}\noptions timeout:1 attempts:2\n` });
+after(() => Promise.all([vps.end(), pebble.end()]));
+
+// What the authorities of the real internet are to a fresh host.
+await vps.bring(authority.ca, '/usr/local/share/ca-certificates/directory.crt');
+await vps.bring(pebble.root, '/usr/local/share/ca-certificates/pebble.crt');
+await vps.run('update-ca-certificates');
+await vps.run('sh', '-c', `mkdir -p /etc/systemd/system/webrtc-box.service.d && printf '[Service]\\nEnvironment=WEBRTC_BOX_ACME_DIRECTORY=https://acme.test:14000/dir\\n' >/etc/systemd/system/webrtc-box.service.d/authority.conf`);
+
+// The first command: the program and what lies in config/ go to the host.
+await vps.bring(binary, '/root/webrtc-box');
+for (const name of await readdir(path.join(root, 'config'))) await vps.bring(path.join(root, 'config', name), `/root/${name}`);
+
+const stage = await setStage('vps-install-call', { make: makeSeatAtHome, theirs: {}, authority: { ca: pebble.root },
+  start: async () => ({ origin: 'https://box.test', stop() {} }) });
+const visit = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', pebble.root, 'https://box.test/')
+  .catch((error) => error)).stdout;
+
+stage.scene('the second command installs it: certificate, page and relay are there, and two people call each other', async (context) => {
+  const began = Date.now();
+  const { stdout } = await vps.run('sh', '/root/install.sh', 'box.test', 'admin@box.test').catch(async (error) => {
+    throw new Error(`${error.message}${error.stdout}\n${await vps.journal('webrtc-box.service')}`);
+  });
+  context.diagnostic(stdout);
+  await until('the page with a certificate that is trusted', async () => (await visit()) === '200');
+  context.diagnostic(`figure: from the second command to the page with a trusted certificate: ${Date.now() - began} ms`);
+  const two = await stage.pair([['chromium', { home: 'a1' }], ['firefox', { home: 'b1' }]], `${stage.room()}?relay=1`);
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+});
+
+stage.scene('run again it upgrades, with settings, keys and certificate as they were', async () => {
+  const kept = () => vps.run('sh', '-c', 'cat /etc/webrtc-box/webrtc-box.toml; cd /var/lib/webrtc-box && find . -type f | sort | xargs sha256sum').then(({ stdout }) => stdout);
+  const before = await kept();
+  await vps.run('sh', '/root/install.sh');
+  assert.equal(await kept(), before);
+  assert.equal(await visit(), '200');
+  await assert.rejects(vps.run('sh', '/root/install.sh', 'other.test', 'admin@box.test'), /is there already/);
+});
+
+stage.scene('what is no name or address is told before anything is touched', async () => {
+  for (const words of [['box.test'], ['box.test', 'nobody'], ['box test', 'admin@box.test'], ['--purge'], ['a..b', 'admin@box.test']]) {
+    await assert.rejects(vps.run('sh', '/root/install.sh', ...words), /install\.sh: [^\n]+\n$/);
+  }
+});
+
+stage.scene('it can be taken away again, and leaves the settings and keys', async () => {
+  await vps.run('sh', '/root/install.sh', '--remove');
+  assert.equal(await visit(), '000');
+  const left = (await vps.run('sh', '-c', 'find / -xdev -name "*webrtc-box*" -not -path "/root/*" -not -path "/proc/*" -not -path "/work/*" -not -path "/tmp/*" 2>/dev/null | sort')).stdout;
+  assert.deepEqual(left.trim().split('\n').filter((file) => /^\/(etc|usr|var\/lib)\//.test(file)), ['/etc/webrtc-box', '/etc/webrtc-box/webrtc-box.toml', '/var/lib/webrtc-box']);
+});
