@@ -41,7 +41,10 @@ put() {
   systemd-sysusers webrtc-box.conf
   install -m 644 webrtc-box.service "$UNITS/webrtc-box.service"
   # The socket is for those who want it; where it is in use it follows the program.
-  [ ! -e "$UNITS/webrtc-box.socket" ] || install -m 644 webrtc-box.socket "$UNITS/webrtc-box.socket"
+  if [ -e "$UNITS/webrtc-box.socket" ]; then
+    install -m 644 webrtc-box.socket "$UNITS/webrtc-box.socket"
+    install -D -m 644 webrtc-box.service.d/socket.conf "$UNITS/webrtc-box.service.d/socket.conf"
+  fi
   systemctl enable --quiet webrtc-box.service
   if [ ! -d /run/systemd/system ]; then
     echo "webrtc-box is installed and starts with the host; systemd does not run here now."

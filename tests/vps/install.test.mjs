@@ -29,7 +29,10 @@ await vps.run('sh', '-c', `mkdir -p /etc/systemd/system/webrtc-box.service.d && 
 
 // The first command: the program and what lies in config/ go to the host.
 await vps.bring(binary, '/root/webrtc-box');
-for (const name of await readdir(path.join(root, 'config'))) await vps.bring(path.join(root, 'config', name), `/root/${name}`);
+for (const each of await readdir(path.join(root, 'config'), { recursive: true, withFileTypes: true })) {
+  const file = path.join(each.parentPath ?? each.path, each.name);
+  if (each.isFile()) await vps.bring(file, path.join('/root', path.relative(path.join(root, 'config'), file)));
+}
 
 const stage = await setStage('vps-install-call', { make: makeSeatAtHome, theirs: {}, authority: { ca: pebble.root },
   start: async () => ({ origin: 'https://box.test', stop() {} }) });
