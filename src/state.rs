@@ -142,7 +142,7 @@ impl State {
     }
 
     /// Takes away drafts whose writer was killed before they were whole. One that stays does no harm.
-    fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if name.to_str().and_then(writer_of).is_some_and(|pid| !is_running(pid)) {

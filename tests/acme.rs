@@ -18,6 +18,7 @@ mod program;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use client::Client;
@@ -46,7 +47,11 @@ impl Stage {
             println!("skipped: no pebble");
             return None;
         }
-        Some(Self { plan: Plan::new(), place: tempfile::tempdir().unwrap(), turn_port: free_port() })
+        Some(Self::bare())
+    }
+
+    fn bare() -> Self {
+        Self { plan: Plan::new(), place: tempfile::tempdir().unwrap(), turn_port: free_port() }
     }
 
     fn start(&self) -> Program {
@@ -153,4 +158,20 @@ async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_an_authority_that
     program.hang_up();
     program.says("a new certificate for box.test is in force");
     stage.strict().await.serial().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_wants_us_to_wait_is_left_alone_even_over_a_restart() {
+    let stage = Stage::bare();
+    let asked = stage.plan.refuse(Duration::from_secs(3600)).await;
+    let program = stage.start();
+    program.says("no certificate for box.test yet: acme-directory cannot be reached (it answers 429");
+    program.hang_up();
+    program.says("as the authority wants it");
+    drop(program);
+    let program = stage.start();
+    program.says("no certificate for box.test yet; the next attempt is at ");
+    program.hang_up();
+    program.says("no certificate for box.test yet; the next attempt is at ");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }

@@ -177,7 +177,7 @@ fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Op
 }
 
 fn none_yet(name: &str) -> Finding {
-    let cure = "start the box and look into its log, which says what the authority misses";
+    let cure = "the log of the box says how it goes, and what the authority misses";
     Finding::warn(
         Group::Certificate,
         format!("no certificate for {name} has been got yet (acme-email)"),

@@ -4,11 +4,16 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::authority::Authority;
 use super::ports::free_port;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -83,6 +88,30 @@ impl Plan {
             std::thread::sleep(Duration::from_millis(20));
         }
         running
+    }
+
+    /// Has somebody there who refuses everything and asks to wait; how often was he asked?
+    pub async fn refuse(&self, retry_after: Duration) -> Arc<AtomicUsize> {
+        let file = |name: &str| self.place.path().join(name);
+        let tls = webrtc_box::tls::load(&file("cert.pem"), &file("key.pem")).unwrap().config;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let reply = format!(
+            "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {}\r\nContent-Length: 0\r\n\r\n",
+            retry_after.as_secs()
+        );
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = TlsAcceptor::from(Arc::clone(&tls)).accept(stream).await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(reply.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        asked
     }
 
     fn config(&self, validity: Duration) -> PathBuf {

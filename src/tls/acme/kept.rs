@@ -48,7 +48,9 @@ fn jumbled(fault: serde_json::Error) -> AcmeError {
 
 impl Kept {
     pub(super) fn open(state_dir: &Path, directory: &str) -> Result<Self, StateError> {
-        Ok(Self(State::open(&folder(state_dir, directory))?))
+        let state = State::open(&folder(state_dir, directory))?;
+        state.sweep();
+        Ok(Self(state))
     }
 
     /// The certificate, where one is kept that can be served and is for `domain`.

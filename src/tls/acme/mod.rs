@@ -84,6 +84,9 @@ impl Renewal {
     /// Gets a certificate where there is none and renews the one there is, for ever. Whoever asks for
     /// a look gets an attempt if one is due or has failed.
     pub async fn run(mut self) {
+        if self.in_force.summary().stand_in {
+            self.answer();
+        }
         loop {
             let wait = self.wait();
             if wait.is_zero() {
@@ -109,8 +112,12 @@ impl Renewal {
             return;
         }
         let next = When(Now::read().unix.saturating_add(wait.as_secs()));
-        match &self.in_force.summary().fault {
-            Some(fault) => warn!("{fault}; the authority asked us to wait until {next}"),
+        let summary = self.in_force.summary();
+        match &summary.fault {
+            Some(fault) => warn!("{fault}; the next attempt is at {next}, as the authority wants it"),
+            None if summary.stand_in => {
+                warn!("no certificate for {} yet; the next attempt is at {next}", self.domain);
+            }
             None => info!(%next, "the certificate of {} is good until its renewal", self.domain),
         }
     }
