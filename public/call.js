@@ -12,7 +12,8 @@ import { readCall } from './negotiation.js';
  * @typedef {import('./link.js').Switches} Switches
  *
  * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `trust`, `remote` with `stream`,
- * `pulse` with `state` (whether their packets come), `switches` of the other side, `chat` with a `channel` to the
+ * `pulse` with `state` (whether their packets come), `picture` (whether ours is sent `full`, `reduced` or is
+ * `paused` for the network's sake), `switches` of the other side, `chat` with a `channel` to the
  * `peer`, `bye`, and `complaint` with `why` for the engineer.
  *
  * @typedef {object} Call

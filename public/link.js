@@ -1,12 +1,13 @@
 // A link: one peer connection to the other person, its tracks, its side channel, and its repair.
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
-// The side channel carries three switches (microphone, camera, screen) and a goodbye, nothing else; the
-// trust code and the chat have channels of their own.
+// The side channel carries three switches (microphone, camera, screen), why there is no picture where the network
+// is to blame, and a goodbye, nothing else; the trust code and the chat have channels of their own.
 
 import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';
 import { makePulse, packetsReceived } from './pulse.js';
+import { makeSending } from './sending.js';
 
 /** The impolite side mends at once; the polite one leaves it this long to be heard. */
 const POLITE_WAITS_MORE_MS = 1000;
@@ -69,10 +70,13 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
   });
 
+  const sending = makeSending({ sender: (kind) => transceiver(kind)?.sender, changed: tellPicture });
+
   const pulse = makePulse({
-    clock, read: () => packetsReceived(pc), expected: () => theySend,
+    clock, read: lookAround, expected: () => theySend,
     tell(state) {
       if (closed) return;
+      sending.excuse();
       if (state === 'silent') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
       if (state === 'beating' && pc.connectionState === 'connected') settle();
       tell({ type: 'pulse', state });
@@ -87,11 +91,19 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     if (closed) return;
     if (pc.connectionState === 'connected') {
       settle();
+      sending.excuse();
       pulse.start();
     }
     if (['disconnected', 'failed'].includes(pc.connectionState)) schedule(polite ? POLITE_WAITS_MORE_MS : 0);
     tell({ type: 'link', state: pc.connectionState });
   };
+
+  /** One look serves both: what comes, and what becomes of what we send. */
+  async function lookAround() {
+    const report = /** @type {any} */ (await pc.getStats());
+    if (!closed) sending.hear(report);
+    return packetsReceived(report);
+  }
 
   function settle() {
     repairs = 0;
@@ -184,13 +196,22 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     if (said?.bye === true) return tell({ type: 'bye' });
     if (!said) return;
     theySend = said.mic !== false || said.cam !== false || said.screen === true;
-    tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true });
+    tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true, weak: said.weak === true });
   }
 
   /** @param {Switches} now */
   function show(now) {
     switches = now;
-    if (channel?.readyState === 'open') channel.send(JSON.stringify(now));
+    // A picture that waits for a better network is none, also for a page that does not know the word for it.
+    const weak = sending.picture() === 'paused' && (now.cam || now.screen);
+    const said = weak ? { ...now, cam: false, screen: false, weak } : now;
+    if (channel?.readyState === 'open') channel.send(JSON.stringify(said));
+  }
+
+  function tellPicture() {
+    if (closed) return;
+    show(switches);
+    tell({ type: 'picture', picture: tracks.video ? sending.picture() : 'full' });
   }
 
   return {
@@ -200,6 +221,8 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       tracks = next;
       await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
         transceiver('video')?.sender.replaceTrack(next.video)]);
+      await sending.dress();
+      tellPicture();
     },
     repairSoon(atOnce = false) {
       if (ill() && negotiation.answered()) schedule(0);

@@ -116,6 +116,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   function adopt(kind, track) {
     tracks[kind]?.stop();
     tracks[kind] = track;
+    if (kind === 'cam') track.contentHint = 'motion';
     lost[kind] = null;
     state.held[kind] = track.muted === true;
     track.onended = () => { if (tracks[kind] === track) lose(kind); };
@@ -282,6 +283,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tracks.screen = picked?.getVideoTracks()[0] ?? null;
     tracks.sound = picked?.getAudioTracks()[0] ?? null;
     const { screen } = tracks;
+    if (screen) screen.contentHint = 'text';
     if (screen) screen.onended = () => { if (tracks.screen === screen) setScreen(false); };
     state.screen = screen !== null;
     refresh();

@@ -3,6 +3,8 @@
 // Both sides may offer at any moment; where two offers meet, the polite side gives way. What arrives is a
 // stranger's word: anything malformed is dropped and the connection goes on. It does not know who sends it.
 
+import { opusAsked } from './opus.js';
+
 /**
  * @typedef {import('./signaling.js').Frame} Frame
  * @typedef {object} Negotiation
@@ -89,7 +91,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
     round = Math.max(round, 0);
-    await pc.setRemoteDescription(keepingRoles(plain(sdp), pc));
+    await pc.setRemoteDescription(keepingRoles(read(sdp), pc));
     await addEarly();
     if (opening) await beforeAnswer();
     await pc.setLocalDescription();
@@ -103,7 +105,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     if (typeof call === 'string' && call.includes('/') && theirs !== round) return;
     settingAnswer = true;
     try {
-      await pc.setRemoteDescription(plain(sdp));
+      await pc.setRemoteDescription(read(sdp));
       answeredRound = round;
     } finally {
       settingAnswer = false;
@@ -161,6 +163,14 @@ export function keepingRoles(offer, { currentLocalDescription, currentRemoteDesc
  */
 function isDescription(sdp, type) {
   return typeof sdp === 'object' && sdp !== null && sdp.type === type && typeof sdp.sdp === 'string';
+}
+
+/**
+ * @param {RTCSessionDescriptionInit} description
+ * @returns {RTCSessionDescriptionInit}
+ */
+function read({ type, sdp }) {
+  return { type, sdp: opusAsked(sdp) };
 }
 
 /**

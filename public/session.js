@@ -27,7 +27,9 @@ import { NO_REPORT } from './report.js';
  * @property {number | null} since when the call first connected, in ms
  * @property {{how: Ending, seconds: number | null} | null} ended
  * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
- * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean}} remote
+ * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture,
+ *   because their network does not carry one
+ * @property {import('./sending.js').Picture} picture what of ours our network carries
  *
  * @typedef {object} Session
  * @property {State} state
@@ -45,7 +47,7 @@ import { NO_REPORT } from './report.js';
 
 const STUCK_AFTER_MS = 30_000;
 const LAST_HOPE_MS = 8000;
-const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false };
+const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false, weak: false };
 /** Errors that say something to a person in the middle of things; the rest is for the log. */
 const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
 
@@ -66,7 +68,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   const state = {
     screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
     peer: 'none', link: 'none', stuck: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
-    trust: null,
+    trust: null, picture: 'full',
   };
   /** @type {any} */
   let patience;
@@ -197,7 +199,8 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'link') linkIs(event.state);
     if (event.type === 'trust') state.trust = event.trust;
     if (event.type === 'remote') state.remote.stream = event.stream;
-    if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen });
+    if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen, weak: event.weak });
+    if (event.type === 'picture') state.picture = event.picture;
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
     if (event.type === 'chat') chat.use(event.channel, event.peer);
@@ -211,7 +214,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     const before = state.link;
     state.link = link;
     if (link === 'new' || link === 'none') state.trust = null;
-    if (link === 'new') state.remote = { ...REMOTE_AT_FIRST };
+    if (link === 'new') Object.assign(state, { picture: 'full', remote: { ...REMOTE_AT_FIRST } });
     if (link === 'connected') {
       clock.cancel(patience);
       state.stuck = false;
@@ -279,7 +282,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     clock.cancel(patience);
     report.end();
     chat.forget();
-    Object.assign(state, { since: null, stuck: false, remote: { ...REMOTE_AT_FIRST } });
+    Object.assign(state, { since: null, stuck: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
   }
 
   return {

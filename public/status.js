@@ -22,6 +22,7 @@ export function statusOf(state, mirrorSettled) {
  */
 export function statusKey(state, status) {
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
+  if (status === 'connected' && state.picture === 'paused') return 'status.connected.weak';
   if (status !== 'reconnecting') return `status.${status}`;
   if (!state.socketOpen) return 'status.reconnecting.ours';
   return state.peer === 'away' ? 'status.reconnecting.theirs' : 'status.reconnecting';

@@ -23,6 +23,7 @@ export function makePictures({ document, say }) {
   const selfFrame = find(document, '#selfFrame');
   const remoteFrame = find(document, '#remoteFrame');
   const selfNote = find(document, '#selfNote');
+  const theirNote = find(document, '#theirNote');
   const hear = find(document, '#btnHear');
   let sharedByThem = false;
 
@@ -84,6 +85,7 @@ export function makePictures({ document, say }) {
       put(remote, theirs.stream);
       if (!theirs.stream) hear.hidden = true;
       remoteFrame.classList.toggle('empty', theirs.stream !== null && !theirs.cam && !theirs.screen);
+      setText(theirNote, say(theirs.weak ? 'remote.weak' : 'remote.camOff'));
       sharedByThem = theirs.screen;
       fit();
     },

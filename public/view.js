@@ -270,7 +270,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
       const way = `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : [])].map((each) => say(each)).join(language === 'zh' ? '' : ' '));
+      setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
+        ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])].map((each) => say(each)).join(language === 'zh' ? '' : ' '));
     } else {
       delete badge.dataset.path;
     }

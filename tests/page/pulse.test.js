@@ -65,8 +65,8 @@ test('statistics that fail say nothing, and the next ones are asked for', async 
   assert.equal(asked, 20);
 });
 
-test('only media that arrives counts', async () => {
+test('only media that arrives counts', () => {
   const stats = new Map([[1, { type: 'inbound-rtp', packetsReceived: 3 }], [2, { type: 'inbound-rtp', packetsReceived: 4 }],
     [3, { type: 'outbound-rtp', packetsSent: 9 }], [4, { type: 'inbound-rtp' }]]);
-  assert.equal(await packetsReceived({ getStats: async () => stats }), 7);
+  assert.equal(packetsReceived(stats), 7);
 });

@@ -250,6 +250,15 @@ test('a call without its server says so, and no more', () => {
   assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
 });
 
+test('a picture that waits for a better network is said in one line, one that is smaller is not', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.other({ type: 'picture', picture: 'paused' });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.connected.weak');
+  stage.other({ type: 'picture', picture: 'reduced' });
+  assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
+});
+
 test('another tab with this seat ends it here, quietly', () => {
   const stage = stageOf();
   stage.talks();

@@ -80,6 +80,8 @@ export class FakeConnection {
   transceivers = [];
   restarts = 0;
   packets = 0;
+  /** What the other side reports of our picture: `[sent, lost, share, round trip]`. */
+  reported = null;
   closed = false;
 
   constructor(config) {
@@ -141,7 +143,12 @@ export class FakeConnection {
   }
 
   async getStats() {
-    return new Map([['in', { type: 'inbound-rtp', packetsReceived: this.packets }]]);
+    const [packetsSent, packetsLost, fractionLost, roundTripTime] = this.reported ?? [];
+    return new Map(Object.entries({
+      in: { type: 'inbound-rtp', packetsReceived: this.packets },
+      ...(this.reported && { out: { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent },
+        back: { type: 'remote-inbound-rtp', id: 'back', localId: 'out', kind: 'video', timestamp: packetsSent, packetsLost, fractionLost, roundTripTime } }),
+    }));
   }
 
   setConfiguration(config) {

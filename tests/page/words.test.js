@@ -39,6 +39,7 @@ const GAPS = {
     ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
   'path.*': PATHS,
+  'picture.*': ['reduced', 'paused'],
   'path.why.*': PATHS,
   'quality.*': ['good', 'fair', 'poor'],
   'quality.why.*': ['loss', 'delay'],

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { feedbackOf } from '../../public/feedback.js';
+import { excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from '../../public/thrift.js';
+
+const CALM = { loss: 0, rtt: 20, available: null, sending: true };
+/** As Chromium feels it where so much fits. */
+const fits = (available) => ({ ...CALM, available });
+/** What arrives after a queue, and little of it. */
+const FULL = { loss: 0.8, rtt: 600, available: null, sending: true };
+const NOTHING = { loss: null, rtt: null, available: null, sending: true };
+
+/** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
+function path(state = thriftAtFirst()) {
+  const stage = {
+    state, rungs: [state.rung],
+    is(seconds, reading) {
+      for (let beat = 0; beat < seconds * 4; beat += 1) {
+        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, rtt: null };
+        stage.state = weigh(stage.state, { ...now, sending: now.sending && stage.picture() !== 'paused' });
+        if (stage.state.rung !== stage.rungs.at(-1)) stage.rungs.push(stage.state.rung);
+      }
+      return stage;
+    },
+    picture: () => pictureOf(stage.state),
+  };
+  return stage;
+}
+
+test('a good path carries all of it, however long', () => {
+  assert.deepEqual(path().is(600, CALM).rungs, [0]);
+  assert.deepEqual(path().is(600, fits(3_000_000)).rungs, [0]);
+});
+
+test('a path that is suddenly full pauses the picture with the first report of it', () => {
+  const stage = path().is(20, CALM).is(0.25, FULL);
+  assert.equal(stage.picture(), 'paused');
+});
+
+test('one gust of loss makes it small, a second within seconds pauses it', () => {
+  const gust = { ...CALM, loss: 0.4 };
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(3, CALM).rungs, [0, 3]);
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(1, CALM).is(1, gust).rungs, [0, 3, 4]);
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(4.25, CALM).is(0.25, gust).rungs, [0, 3]);
+});
+
+test('where no report gets through any more the picture becomes small, then waits', () => {
+  const stage = path().is(20, CALM).is(2, NOTHING);
+  assert.equal(stage.picture(), 'full');
+  assert.equal(stage.is(1, NOTHING).picture(), 'reduced');
+  assert.equal(stage.is(3, NOTHING).picture(), 'paused');
+  assert.equal(path().is(20, CALM).is(60, { ...NOTHING, sending: false }).picture(), 'full');
+});
+
+test('what the browser says would fit is believed once it had time to find out', () => {
+  assert.deepEqual(path().is(3, fits(300_000)).is(20, fits(3_000_000)).rungs, [0]);
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(5, fits(250_000)).rungs, [0, 1]);
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).rungs, [0, 3]);
+});
+
+test('a low estimate alone takes no picture away, with a queue it does', () => {
+  assert.equal(path().is(20, fits(3_000_000)).is(60, fits(40_000)).picture(), 'reduced');
+  assert.equal(path().is(20, fits(3_000_000)).is(0.25, { ...fits(40_000), rtt: 400 }).picture(), 'paused');
+});
+
+test('a longer way is no queue for ever', () => {
+  const stage = path().is(20, CALM).is(120, { ...CALM, rtt: 500 });
+  assert.ok(stage.rungs.length > 1);
+  assert.notEqual(stage.picture(), 'paused');
+  assert.equal(stage.is(120, { ...CALM, rtt: 500 }).picture(), 'full');
+});
+
+test('loss that has nothing to do with us reduces the picture and does not pause it', () => {
+  const stage = path().is(20, CALM).is(300, { ...CALM, loss: 0.12 });
+  assert.deepEqual(stage.rungs, [0]);
+  assert.equal(stage.is(1, { ...CALM, loss: 0.1 }).is(60, { ...CALM, loss: 0.1, available: 150_000 }).picture(), 'reduced');
+});
+
+test('a picture that waits is tried again after six calm seconds, and climbs step by step', () => {
+  const stage = path().is(20, CALM).is(1, FULL);
+  assert.equal(stage.is(4.75, CALM).picture(), 'paused');
+  assert.equal(stage.is(0.5, CALM).picture(), 'reduced');
+  stage.is(30, CALM);
+  assert.deepEqual(stage.rungs, [0, 4, 3, 2, 1, 0]);
+});
+
+test('where there is plenty it climbs in two seconds, and where there is too little it waits longer', () => {
+  assert.equal(path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).picture(), 'reduced');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(10, fits(30_000)).picture(), 'paused');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(12, fits(30_000)).picture(), 'reduced');
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).is(60, fits(90_000)).rungs, [0, 3]);
+});
+
+test('a path that never carries a picture is asked less and less often, but always again', () => {
+  const stage = path().is(20, CALM);
+  let trials = 0;
+  const at = [];
+  for (let second = 0; second < 600; second += 1) {
+    const before = stage.picture();
+    stage.is(1, before === 'paused' ? CALM : FULL);
+    if (before === 'paused' && stage.picture() !== 'paused') {
+      trials += 1;
+      at.push(second);
+    }
+  }
+  assert.ok(trials >= 10 && trials <= 14, `${trials} trials`);
+  const waits = at.slice(1).map((each, which) => each - at[which]);
+  assert.ok(waits.every((each, which) => which === 0 || each >= waits[which - 1]), `${waits}`);
+  assert.ok(waits.at(-1) <= 62, `${waits}`);
+});
+
+test('who is back on a good path for half a minute begins anew', () => {
+  const stage = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL).is(12, CALM);
+  assert.equal(stage.state.patience, 48);
+  assert.equal(stage.is(90, CALM).state.patience, 24);
+});
+
+test('what was lost while the path was broken is not held against the next', () => {
+  const stage = path(excused(path().is(20, CALM).state)).is(3.75, FULL);
+  assert.equal(stage.picture(), 'full');
+  assert.equal(stage.is(10, CALM).picture(), 'full');
+});
+
+test('a camera gives up size, a screen its frames, sound next to nothing', () => {
+  const at = (rung, content) => pictureParameters({ ...thriftAtFirst(), rung }, { content, width: 1280, height: 720 });
+  assert.deepEqual(at(0, 'motion').encoding, { active: true, maxBitrate: 1_500_000, maxFramerate: 30, scaleResolutionDownBy: 1 });
+  assert.equal(at(3, 'motion').encoding.scaleResolutionDownBy, 4);
+  assert.equal(at(3, 'motion').degradationPreference, 'maintain-framerate');
+  assert.deepEqual(at(3, 'text').encoding, { active: true, maxBitrate: 100_000, maxFramerate: 2, scaleResolutionDownBy: 1 });
+  assert.equal(at(3, 'text').degradationPreference, 'maintain-resolution');
+  assert.equal(at(4, 'motion').encoding.active, false);
+  assert.equal(pictureParameters({ ...thriftAtFirst(), rung: 3 }, { content: 'motion' }).encoding.scaleResolutionDownBy, 1);
+  for (const rung of [0, 1, 2, 3, 4]) {
+    const { encoding } = soundParameters({ ...thriftAtFirst(), rung });
+    assert.ok(encoding.active && encoding.priority === 'high' && encoding.maxBitrate >= 16_000);
+  }
+});
+
+/** Statistics of a sender: `[packets sent, lost, share, round trip, when, sent again]` of each kind, as each browser has them. */
+const chromium = (video, audio, available) => stats({ video, audio }, available, false);
+const firefox = (video, audio) => stats({ video, audio }, undefined, true);
+function stats(kinds, available, received) {
+  const report = new Map([['pair', { type: 'candidate-pair', availableOutgoingBitrate: available }]]);
+  for (const [kind, told] of Object.entries(kinds)) {
+    if (!told) continue;
+    const [packetsSent, packetsLost, fractionLost, roundTripTime, timestamp, retransmittedPacketsSent] = told;
+    report.set(`out-${kind}`, { type: 'outbound-rtp', id: `out-${kind}`, kind, packetsSent, retransmittedPacketsSent });
+    report.set(`in-${kind}`, { type: 'remote-inbound-rtp', id: `in-${kind}`, localId: `out-${kind}`, kind, packetsLost, fractionLost, roundTripTime,
+      timestamp, ...(received && { packetsReceived: packetsSent - packetsLost }) });
+  }
+  return report;
+}
+
+test('a report is told once, with what has been lost since the one before', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], null, 900_000));
+  assert.deepEqual([first.loss, first.rtt, first.available, first.sending], [null, null, 900_000, false]);
+  const second = feedbackOf(chromium([200, 20, 0.1, 0.03, 2], null, 900_000), first);
+  assert.deepEqual([second.loss, second.rtt, second.sending], [0.2, 30, true]);
+  assert.deepEqual(feedbackOf(chromium([210, 20, 0.1, 0.03, 2], null, 900_000), second).loss, null);
+});
+
+test('a share that Firefox says is nothing does not hide what its sums say', () => {
+  const first = feedbackOf(firefox([100, 0, 0, 0.02, 1]));
+  assert.equal(feedbackOf(firefox([200, 80, 0, 0.6, 2]), first).loss, 0.8);
+  const again = feedbackOf(firefox([200, 80, 0, 0.6, 2]), first);
+  assert.equal(feedbackOf(firefox([300, 20, 0, 0.1, 3]), again).loss, 0);
+});
+
+test('what is sent again and again is lost, also where it comes at last', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1, 0]));
+  assert.equal(feedbackOf(chromium([200, 0, 0, 0.3, 2, 60]), first).loss, 0.6);
+  assert.equal(feedbackOf(chromium([0, 0, 0, 0.3, 2, 0]), first).loss, 0);
+});
+
+test('while a picture is sent its own reports count, and the sound\'s where none is', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
+  assert.equal(feedbackOf(chromium([200, 0, 0, 0.02, 2], [100, 40, 0.8, 0.5, 2]), first).loss, 0);
+  assert.equal(feedbackOf(chromium([100, 0, 0, 0.02, 1], [100, 40, 0.8, 0.5, 2]), first).loss, 0.8);
+});
+
+test('statistics of any shape are read', () => {
+  for (const odd of [new Map(), new Map([['a', { type: 'remote-inbound-rtp' }]]), new Map([['a', { type: 'outbound-rtp', kind: 'video' }], ['b', {}]])]) {
+    const first = feedbackOf(odd);
+    assert.equal(feedbackOf(odd, first).loss, null);
+  }
+});
