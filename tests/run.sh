@@ -79,7 +79,7 @@ debian_packages() {
       bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
-      nat) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
+      nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       vps) wanted+=(node npm chromium libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble ca-certificates curl) ;;
     esac
   done

@@ -29,9 +29,11 @@ export async function setStage(name, { box: refined = {}, make = makeSeat, their
   const seats = new Set();
   let rooms = 0;
 
-  async function person(kind, options = {}) {
+  /** `before`: a function given as text that runs before the page's own scripts; the rest as in `launch`. */
+  async function person(kind, { before, ...options } = {}) {
     const seat = await make(kind, { dir, ca: authority.ca, ...theirs, ...options });
     seats.add(seat);
+    if (before) await seat.before(before);
     return seat;
   }
 
