@@ -82,6 +82,7 @@ function relayProtocol(candidate) {
  * @property {Path | null} path
  * @property {number} inBytes
  * @property {number} outBytes
+ * @property {number} unsaid bytes among them that the browser says no more: a stream that begins anew counts from nothing
  * @property {number} received
  * @property {number} lost
  * @property {number | null} rtt milliseconds
@@ -104,11 +105,13 @@ export function sampleOf(report, at, before) {
   const pair = selectedPair(report);
   /** @type {Sample} */
   const sample = {
-    at, path: pathOf(report), inBytes: 0, outBytes: 0, received: 0, lost: 0,
+    at, path: pathOf(report), inBytes: 0, outBytes: 0, unsaid: before?.unsaid ?? 0, received: 0, lost: 0,
     rtt: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
     video: '', audio: '', fps: null, frames: 0, inRate: 0, outRate: 0, lossRate: 0,
   };
   for (const entry of report.values()) addEntry(sample, entry, report);
+  if (before) sample.unsaid += Math.max(0, before.outBytes - sample.outBytes - before.unsaid);
+  sample.outBytes += sample.unsaid;
   if (!before || at <= before.at) return sample;
   const seconds = (at - before.at) / 1000;
   sample.inRate = Math.max(0, ((sample.inBytes - before.inBytes) * 8) / seconds);

@@ -87,6 +87,15 @@ test('rates are what came between two readings', () => {
   assert.deepEqual([restarted.inRate, restarted.lossRate], [0, 0]);
 });
 
+test('a stream that begins anew, as a picture does that was paused, takes nothing from what has been sent', () => {
+  let sample;
+  const sent = [[1000, 100], [2000, 200], [0, 300], [500, 400], [0, 500]].map(([video, audio], second) => {
+    sample = sampleOf(report([{ id: 'V', type: 'outbound-rtp', bytesSent: video }, { id: 'A', type: 'outbound-rtp', bytesSent: audio }]), second * 1000, sample);
+    return sample.outBytes;
+  });
+  assert.deepEqual(sent, [1100, 2200, 2200, 2800, 2800]);
+});
+
 test('a word for the quality', () => {
   assert.equal(qualityOf({ rtt: 40, lossRate: 0 }), 'good');
   assert.equal(qualityOf({ rtt: 400, lossRate: 0 }), 'fair');
