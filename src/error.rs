@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
+
 use crate::addresses::NoPublicAddress;
 use crate::config::SettingsError;
 use crate::passed::PassedError;
@@ -60,6 +62,14 @@ impl fmt::Display for StartError {
     }
 }
 
+const SHORTAGE: &str =
+    "too many files are open; raise the limit (LimitNOFILE= in the unit, `ulimit -n` in a shell)";
+
+/// Whether neither this process nor, at worst, anybody on this host may open anything more.
+fn is_shortage(source: &io::Error) -> bool {
+    matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE))
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
 fn bind_sentence(
     f: &mut fmt::Formatter<'_>,
@@ -68,6 +78,9 @@ fn bind_sentence(
     source: &io::Error,
 ) -> fmt::Result {
     let port = address.port();
+    if is_shortage(source) {
+        return write!(f, "{setting} {port} cannot be bound at {address}: {SHORTAGE}");
+    }
     match source.kind() {
         io::ErrorKind::AddrInUse => write!(
             f,
@@ -95,6 +108,9 @@ fn bind_sentence(
 /// The reason and the cure of a failed file operation, to stand behind the file's name.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
 pub(crate) fn why(source: &io::Error) -> String {
+    if is_shortage(source) {
+        return SHORTAGE.to_owned();
+    }
     match source.kind() {
         io::ErrorKind::NotFound => "there is no such file or folder; correct the path".to_owned(),
         io::ErrorKind::PermissionDenied => {

@@ -8,10 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use super::call::Call;
-use super::house::{House, alone};
+use super::house::{House, alone, complaint};
 use super::place::Place;
 use super::seat::Seat;
-use super::taken::complaint;
 
 /// A file system in memory that only one process has mounted; it ends with this.
 struct Disk(Child);
@@ -73,7 +72,7 @@ fn a_first_start_on_a_full_disk_ends_in_a_line_and_the_next_one_finds_nothing_ha
     // One file takes one page; five are made.
     for kib in [4, 8, 12, 16] {
         disk.has(kib);
-        let (said, time) = complaint(&place);
+        let (said, time) = complaint(place.command::<&str>(&[]));
         let kept = names(&place.state);
         println!("a disk of {kib} KiB: told after {time:?}: {}; kept {kept:?}", said.trim_end());
         assert_eq!(said.lines().count(), 1, "{said}");

@@ -51,6 +51,21 @@ pub fn alone() -> Turn {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the box that `command` would start says before it gives up, and how soon.
+pub fn complaint(mut command: Command) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it runs all the same");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let time = begun.elapsed();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!child.wait().unwrap().success());
+    (said, time)
+}
+
 impl House {
     pub fn open() -> Self {
         Self::with(&[], None)

@@ -8,7 +8,7 @@ use stun::attributes as attr;
 use stun::message as wire;
 
 use super::client::{Framed, Guest, PATIENCE, UDP, Wire as _, binding, channel_data, code, read, socket};
-use super::house::House;
+use super::house::{House, alone, complaint};
 use super::place::Place;
 use super::seat::Seat;
 
@@ -133,4 +133,16 @@ fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     assert!(house.figures().descriptors > 2 * DESCRIPTORS);
     assert!(!house.has_said("raise the limit"));
     house.is_well();
+}
+
+#[test]
+fn a_start_without_descriptors_is_one_line_that_says_so() {
+    let (_turn, place) = (alone(), Place::new());
+    // Enough to begin with; a listener more than there may be.
+    for few in [12, 14, 16] {
+        let (said, time) = complaint(place.limited::<&str>(few, false, &[]));
+        println!("{few} descriptors: told after {time:?}: {}", said.trim_end());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("too many files are open; raise the limit"), "{said}");
+    }
 }
