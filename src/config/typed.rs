@@ -22,6 +22,7 @@ pub struct Typed {
     /// Get and renew the certificate by ACME instead, with this address for the account (default off)
     #[arg(long, value_name = "ADDRESS", help_heading = SITE)]
     pub acme_email: Option<String>,
+    #[allow(rustdoc::bare_urls, reason = "help shows it as it stands")]
     /// Whom to get it from (default https://acme-v02.api.letsencrypt.org/directory)
     #[arg(long, value_name = "URL", help_heading = SITE)]
     pub acme_directory: Option<String>,

@@ -227,3 +227,18 @@ fn a_look_through_the_door_says_how_many_are_inside() {
     stage.say(passer_by, json!({"type": "look", "room": ".."}));
     assert_eq!(stage.code(passer_by), "bad-room");
 }
+
+#[test]
+fn who_sits_here_hears_of_a_further_listener_at_once_and_who_only_looks_in_does_not() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    let passer_by = stage.connect();
+    let with_tls = IceUrls { turns: vec![443], ..stage.rooms.rules.ice_urls.clone() };
+    stage.rooms.take_ice_urls(with_tls, stage.now);
+    stage.drain();
+    for guest in [alice.conn, bob.conn] {
+        let urls = stage.next(guest)["iceServers"][1]["urls"].to_string();
+        assert!(urls.contains("turns:box.local:443?transport=tcp"), "{urls}");
+    }
+    assert!(stage.rest(passer_by).is_empty());
+}
