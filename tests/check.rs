@@ -9,7 +9,7 @@ mod house;
 #[path = "house/ports.rs"]
 mod ports;
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use authority::Authority;
@@ -177,8 +177,8 @@ fn where_nobody_answers_the_check_still_ends() {
     let house = House::new();
     // Whoever connects is left waiting by the kernel, and what is sent goes nowhere.
     let doors = [house.ports.https, house.ports.http, house.ports.turn];
-    let _silent = doors.map(|port| TcpListener::bind(("::", port)).unwrap());
-    let _deaf = UdpSocket::bind(("::", house.ports.turn)).unwrap();
+    let _silent = doors.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    let _deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, house.ports.turn)).unwrap();
     let turn = house.ports.turn.to_string();
     let checked = house.check_by_name(&["--turn-port", &turn, "--turns-port", "0"]);
     println!("with nobody answering a check took {} ms", checked.took.as_millis());

@@ -36,6 +36,7 @@ const GROUP: Group = Group::Addresses;
 /// A box that is set up on this host.
 pub(in crate::check) fn judge(seen: &Seen) -> Vec<Finding> {
     let mut findings = vec![seen.lent()];
+    findings.extend(seen.known.external.iter().filter_map(|external| seen.mapped(external.local?)));
     if let Some(name) = &seen.name {
         findings.extend(match &seen.resolved {
             Err(why) => vec![unresolved(name, why)],
@@ -84,6 +85,13 @@ impl Seen {
             }
             Err(error) => Finding::complaint(GROUP, Mark::Fail, &error.to_string()),
         }
+    }
+
+    /// The second half of `external-ip = "PUBLIC/LOCAL"`, where it is not ours.
+    fn mapped(&self, local: IpAddr) -> Option<Finding> {
+        let text = format!("external-ip maps to {local}, which is no address of this host");
+        let cure = "put an address behind the slash that `ip address` shows";
+        (!self.known.interfaces.contains(&local)).then(|| Finding::fail(GROUP, text, cure))
     }
 
     /// One address that the domain leads to.
@@ -221,6 +229,17 @@ mod tests {
         assert!(said(&seen)[0].starts_with("warn box.example leads to 45.0.0.10, which is no address"));
         seen.known.external = vec![ExternalIp { public: ips(&["45.0.0.10"])[0], local: None }];
         assert!(said(&seen)[0].starts_with("ok"));
+    }
+
+    #[test]
+    fn external_ip_maps_to_an_address_of_this_host() {
+        let mut seen = host(&["10.0.0.5"], &["45.0.0.10"]);
+        let external =
+            |local: &str| vec![ExternalIp { public: ips(&["45.0.0.10"])[0], local: local.parse().ok() }];
+        seen.known.external = external("10.0.0.5");
+        assert!(said(&seen).iter().all(|line| line.starts_with("ok")));
+        seen.known.external = external("10.0.0.6");
+        assert!(said(&seen)[0].starts_with("fail external-ip maps to 10.0.0.6"), "{:?}", said(&seen));
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl Chain<'_> {
 }
 
 impl Trust {
+    /// Whether a browser would not go on.
+    pub(in crate::check) fn is_doubted(&self) -> bool {
+        !self.is_full() && *self != Self::NoRoots
+    }
+
     /// Whether a browser would go on without a word.
     pub(in crate::check) fn is_full(&self) -> bool {
         *self == Self::Trusted

@@ -114,7 +114,7 @@ impl Tried {
 
     fn carried(&self, carried: Carried, try_out: bool) -> Finding {
         let way = self.way;
-        if let Some(trust) = self.trust.as_ref().filter(|trust| !trust.is_full() && !try_out) {
+        if let Some(trust) = self.trust.as_ref().filter(|trust| trust.is_doubted() && !try_out) {
             let text = format!("{way} answers, but its certificate is {trust}, so no browser uses it");
             return Finding::fail(GROUP, text, "give it a certificate as for the page");
         }
@@ -207,7 +207,9 @@ mod tests {
         let untrusted =
             Tried { trust: Some(Trust::WrongName), ..tried(Carrier::Tls, "45.0.0.10:443", there()) };
         assert!(said(std::slice::from_ref(&untrusted))[0].contains("its certificate is for another name"));
-        assert_eq!(judge(&[untrusted], true, None)[0].mark, Mark::Ok);
+        assert_eq!(judge(std::slice::from_ref(&untrusted), true, None)[0].mark, Mark::Ok);
+        let unknown = Tried { trust: Some(Trust::NoRoots), ..untrusted };
+        assert_eq!(judge(&[unknown], false, None)[0].mark, Mark::Ok, "the page has a line for that");
     }
 
     #[test]
