@@ -1,12 +1,12 @@
 //! The way to a file and who is to walk it, as the system has them.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Uid, User as Account, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User as Account, getgrouplist};
 use rustix::fs::getxattr;
-use std::ffi::CString;
 
 use crate::check::judge::access::{Step, User};
 
@@ -49,8 +49,25 @@ pub(in crate::check) fn service(running: Option<u32>) -> Option<User> {
 fn account() -> Option<User> {
     let account = Account::from_name(SERVICE).ok()??;
     let groups = getgrouplist(&CString::new(SERVICE).ok()?, account.gid).ok()?;
-    let gids = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let further = unit_texts().iter().flat_map(|text| supplementary(text)).collect::<Vec<_>>();
+    let further = further.iter().filter_map(|name| Group::from_name(name).ok().flatten());
+    let gids = groups.into_iter().chain(further.map(|group| group.gid)).map(Gid::as_raw).collect();
     Some(User { name: account.name, uid: account.uid.as_raw(), gids })
+}
+
+/// The unit, and what is laid over it.
+fn unit_texts() -> Vec<String> {
+    let unit = |place: &str| PathBuf::from(format!("{place}/system/{SERVICE}.service"));
+    let places = ["/usr/lib/systemd", "/lib/systemd", "/etc/systemd"].map(unit);
+    let laid_over = places.iter().flat_map(|unit| fs::read_dir(unit.with_extension("service.d")));
+    let laid_over = laid_over.flatten().flatten().map(|entry| entry.path());
+    places.iter().cloned().chain(laid_over).filter_map(|file| fs::read_to_string(file).ok()).collect()
+}
+
+/// The groups that a unit gives its process besides those of its user.
+fn supplementary(unit: &str) -> Vec<String> {
+    let lists = unit.lines().filter_map(|line| line.trim().strip_prefix("SupplementaryGroups="));
+    lists.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect()
 }
 
 /// The effective user and all groups in a `/proc/PID/status`.
@@ -87,6 +104,12 @@ mod tests {
         let file = steps.last().unwrap();
         assert!(file.path.ends_with("archive/key1.pem") && !file.folder && file.mode & 0o777 == 0o600);
         assert!(super::steps(&live.join("nothing")).is_err());
+    }
+
+    #[test]
+    fn a_unit_names_further_groups() {
+        let unit = "[Service]\nUser=box\n#SupplementaryGroups=no\nSupplementaryGroups=ssl-cert adm\n";
+        assert_eq!(supplementary(unit), ["ssl-cert", "adm"]);
     }
 
     #[test]
