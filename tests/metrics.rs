@@ -257,6 +257,17 @@ fn nothing_a_stranger_chooses_makes_a_series() {
 }
 
 #[test]
+fn a_crowd_of_ones_own_host_does_not_keep_out_who_wants_to_see_why() {
+    let watched = Watched::open(&["--source-connections", "2"]);
+    let before = watched.scrape();
+    let _held = [(); 2].map(|()| TcpStream::connect(watched.house.https).unwrap());
+    let mut third = TcpStream::connect(watched.house.https).unwrap();
+    third.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(third.read(&mut [0]).is_ok_and(|length| length == 0), "the third is turned off");
+    watched.changes(&before, &[("webrtc_box_connections_refused_total", 1.0)]);
+}
+
+#[test]
 fn there_is_nothing_else_on_that_listener_and_it_is_bounded() {
     let watched = Watched::open(&[]);
     for path in ["/", "/ws", "/test.json", "/r/kitchen", "/metrics/x"] {

@@ -104,6 +104,7 @@ struct House {
     router: Router,
     hub: Arc<Hub>,
     sources: Sources,
+    watchers: Sources,
     tally: Arc<Tally>,
     probing: Arc<ArcSwap<Probing>>,
     trusted_proxy: Vec<IpNet>,
@@ -166,7 +167,7 @@ impl Web {
         let tally = Arc::new(Tally::default());
         let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
         let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news, ledger);
-        let sources = Sources::new(setup.source_connections);
+        let [sources, watchers] = [(); 2].map(|()| Sources::new(setup.source_connections));
         let (phase, _) = watch::channel(Phase::Running);
         let domain = setup.domain.clone().map(|name| (name, setup.https_port));
         let probing = Arc::new(ArcSwap::from_pointee(setup.probing));
@@ -184,7 +185,7 @@ impl Web {
             phase: phase.clone(),
         });
         let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);
-        let house = House { router, hub, sources, tally, probing, trusted_proxy, phase, hearts };
+        let house = House { router, hub, sources, watchers, tally, probing, trusted_proxy, phase, hearts };
         Ok(Self { house: Arc::new(house) })
     }
 

@@ -28,7 +28,7 @@ use super::sources::{SourcePermit, Sources};
 use super::split::{self, Spoken};
 use super::tally::Handshake;
 use super::visit::{Arrival, Door, is_trusted};
-use super::{Web, stopping};
+use super::{House, Web, stopping};
 use crate::heartbeat::{BEAT, Heart};
 use crate::tls::InForce;
 
@@ -160,7 +160,7 @@ impl Web {
 
     fn admit(&self, stream: TcpStream, client: SocketAddr, entrance: &Entrance) {
         let proxy = is_trusted(client.ip(), &self.house.trusted_proxy);
-        let permit = match self.house.sources.enter(client.ip()) {
+        let permit = match self.house.count_for(entrance).enter(client.ip()) {
             _ if proxy => None,
             None => {
                 self.house.tally.crowded_out();
@@ -296,6 +296,13 @@ impl Web {
         if let Err(error) = outcome {
             debug!(%error, "HTTP connection ended early");
         }
+    }
+}
+
+impl House {
+    /// Who looks after the box is counted apart: a crowd must not keep out whoever wants to see why.
+    fn count_for(&self, entrance: &Entrance) -> &Sources {
+        if matches!(entrance, Entrance::Watch(_)) { &self.watchers } else { &self.sources }
     }
 }
 
