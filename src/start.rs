@@ -282,7 +282,9 @@ fn web(
     let hearts = hearts.clone();
     setup.health = Arc::new(move || match hearts.failing() {
         None => Health::Up,
-        Some(_) => Health::Down { why: "a relay worker or a listener has stopped".to_owned() },
+        Some(_) => Health::Down {
+            why: "a relay worker, a listener or the timekeeper of the rooms has stopped".to_owned(),
+        },
     });
     if let Some(relay) = relay {
         let feed = relay.feed();
@@ -318,7 +320,7 @@ fn status(web: Web, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 
         let (rooms, seats) = web.count();
         let relay = relay.as_ref().and_then(Weak::upgrade);
         let allocations = relay.map_or(0, |relay| relay.allocations());
-        format!("{rooms} rooms, {seats} seats, {allocations} allocations")
+        format!("rooms: {rooms}, seats: {seats}, allocations: {allocations}")
     }
 }
 

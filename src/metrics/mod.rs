@@ -80,7 +80,8 @@ impl Sources {
         let failing = self.hearts.failing();
         let turner = |vital: Vital| Turner { up: vital.state == Turning::Well, name: vital.name };
         let all = self.hearts.vitals(Instant::now()).into_iter().map(turner);
-        let (workers, listeners) = all.partition(|turner| turner.name.starts_with("relay-"));
+        // A listener's name has its address.
+        let (listeners, workers) = all.partition(|turner| turner.name.contains(' '));
         Overview {
             status: if failing.is_none() { "up" } else { "down" },
             why: failing.map(|names| format!("does not turn any more: {names}")),
@@ -110,12 +111,12 @@ impl Sources {
         let well = self.hearts.failing().is_none();
         sheet.gauge(
             "webrtc_box_up",
-            "Whether every relay worker and every listener turns",
+            "Whether every relay worker, every listener and the rooms' timekeeper turns",
             u64::from(well),
         )?;
         let mut lags = sheet.gauges(
             "webrtc_box_lag_seconds",
-            "By how much a relay worker or a listener is late to say that it turns",
+            "By how much a relay worker, a listener or the rooms' timekeeper is late to say that it turns",
             ["name"],
         )?;
         let vitals = self.hearts.vitals(Instant::now());

@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::outbox::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock::Now;
 use crate::credential::Secrets;
+use crate::heartbeat::{BEAT, Heart};
 use crate::seat::SeatNews;
 use crate::signaling::{Action, ConnectionId, HostKeys, IceUrls, Rooms};
 
@@ -37,15 +38,16 @@ struct Floor {
 }
 
 impl Hub {
-    /// Opens the rooms and keeps their time until the hub is gone.
+    /// Opens the rooms and keeps their time until the hub is gone; `heart` is that of who keeps it.
     pub(super) fn start(
         rooms: Rooms,
         seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
         ledger: Ledger,
+        heart: Heart,
     ) -> Arc<Self> {
         let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
         let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news, ledger });
-        tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm)));
+        tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm), heart));
         hub
     }
 
@@ -187,12 +189,12 @@ fn draw() -> Result<[u8; 16], getrandom::Error> {
 }
 
 /// Holds the hub only while something is due, so that it can go.
-async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>) {
+async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>, heart: Heart) {
     while let Some(due) = hub.upgrade().map(|hub| hub.tick()) {
-        match due {
-            Some(due) => drop(tokio::time::timeout_at(due.into(), alarm.notified()).await),
-            None => alarm.notified().await,
-        }
+        let now = Instant::now();
+        heart.beat(now);
+        let pause = due.map_or(BEAT, |due| due.saturating_duration_since(now).min(BEAT));
+        drop(tokio::time::timeout(pause, alarm.notified()).await);
     }
 }
 

@@ -287,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::credential::{Secret, Secrets};
+    use crate::heartbeat::Hearts;
     use crate::seat::TagKey;
     use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
     use crate::web::ledger::Ledger;
@@ -302,7 +303,8 @@ mod tests {
             host_keys: HostKeys::new(&[]),
         };
         let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
-        Hub::start(Rooms::new(rules), Arc::new(|_| {}), ledger)
+        let now = std::time::Instant::now();
+        Hub::start(Rooms::new(rules), Arc::new(|_| {}), ledger, Hearts::new(now).join("rooms", now))
     }
 
     #[tokio::test(start_paused = true)]

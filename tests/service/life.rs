@@ -68,10 +68,10 @@ impl Drop for Frozen {
 #[test]
 fn a_box_is_ready_when_it_serves_and_then_says_how_it_is() {
     let service = Service::start(|_, _| {});
-    service.manager.hears(&["READY=1", "STATUS=0 rooms, 0 seats, 0 allocations"]);
+    service.manager.hears(&["READY=1", "STATUS=rooms: 0, seats: 0, allocations: 0"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
     let _seat = Seat::take(&service, "kitchen");
-    service.manager.hears(&["STATUS=1 rooms, 1 seats, 0 allocations"]);
+    service.manager.hears(&["STATUS=rooms: 1, seats: 1, allocations: 0"]);
     assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(1)), 0, "nobody has asked for that");
 }
 

@@ -38,7 +38,7 @@ test('the unit starts the box within its sandbox, and a visitor gets the page', 
 
 test('within the sandbox it seats and relays, over every transport', async () => {
   const someone = await guest('kitchen');
-  await until('systemd to know of it', async () => (await box.property('StatusText')).startsWith('1 rooms, 1 seats'));
+  await until('systemd to know of it', async () => (await box.property('StatusText')).startsWith('rooms: 1, seats: 1'));
   await exchangesEverywhere('pub', BOX, await box.credentials(), authority.ca, '-y');
   await someone.close();
 });
