@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after } from 'node:test';
 import { makeAuthority } from '../browser/lib/authority.mjs';
 import { binary } from '../browser/lib/box.mjs';
-import { setStage } from '../browser/lib/stage.mjs';
+import { AFTER, setStage } from '../browser/lib/stage.mjs';
 import { root, until, workDir } from '../browser/lib/work.mjs';
 import { makeSeatAtHome, on, runOn } from '../nat/world.mjs';
 import { bootHost } from './host.mjs';
@@ -25,7 +25,6 @@ after(() => Promise.all([vps.end(), pebble.end()]));
 await vps.bring(authority.ca, '/usr/local/share/ca-certificates/directory.crt');
 await vps.bring(pebble.root, '/usr/local/share/ca-certificates/pebble.crt');
 await vps.run('update-ca-certificates');
-await vps.run('sh', '-c', `mkdir -p /etc/systemd/system/webrtc-box.service.d && printf '[Service]\\nEnvironment=WEBRTC_BOX_ACME_DIRECTORY=https://acme.test:14000/dir\\n' >/etc/systemd/system/webrtc-box.service.d/authority.conf`);
 
 // The first command: the program and what lies in config/ go to the host.
 await vps.bring(binary, '/root/webrtc-box');
@@ -33,6 +32,8 @@ for (const each of await readdir(path.join(root, 'config'), { recursive: true, w
   const file = path.join(each.parentPath ?? each.path, each.name);
   if (each.isFile()) await vps.bring(file, path.join('/root', path.relative(path.join(root, 'config'), file)));
 }
+// Another authority than the usual one is the one thing that a test has to set.
+await vps.run('sed', '-i', 's|^#acme-directory = .*|acme-directory = "https://acme.test:14000/dir"|', '/root/webrtc-box.toml');
 
 const stage = await setStage('vps-install-call', { make: makeSeatAtHome, theirs: {}, authority: { ca: pebble.root },
   start: async () => ({ origin: 'https://box.test', stop() {} }) });
@@ -49,6 +50,9 @@ stage.scene('the second command installs it: certificate, page and relay are the
   context.diagnostic(`figure: from the second command to the page with a trusted certificate: ${Date.now() - began} ms`);
   const two = await stage.pair([['chromium', { home: 'a1' }], ['firefox', { home: 'b1' }]], `${stage.room()}?relay=1`);
   await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  // Who has left holds up no restart.
+  await two[0].leave();
+  await two[1].sees(AFTER);
 });
 
 stage.scene('run again it upgrades, with settings, keys and certificate as they were', async () => {
