@@ -134,7 +134,7 @@ impl Renewal {
     }
 
     fn take(&mut self, loaded: Loaded) {
-        self.schedule.obtained(chance());
+        self.schedule.obtained(&loaded.leaf, Now::read(), chance());
         let (until, renewal) = (When(loaded.leaf.until), When(self.schedule.renewal(&loaded.leaf)));
         info!(%until, %renewal, "a new certificate for {} is in force", self.domain);
         self.in_force.take(loaded);

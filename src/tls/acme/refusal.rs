@@ -95,7 +95,7 @@ impl fmt::Display for AcmeError {
         match self {
             Self::NoRoots => f.write_str(
                 "this host has no root certificates, so no authority can be told from a stranger; \
-                 install them (apt install ca-certificates)",
+                 install them (apt install ca-certificates), or correct SSL_CERT_FILE",
             ),
             Self::Unreachable(fault) => write!(
                 f,

@@ -61,9 +61,11 @@ impl Schedule {
         self.asked_to_wait = asked.map(|asked| now.instant + asked.min(LONGEST_ASKED));
     }
 
-    /// There is a new certificate.
-    pub(super) fn obtained(&mut self, early: Chance) {
-        *self = Self { failures: 0, resting: None, asked_to_wait: None, early };
+    /// There is a new certificate. Where our clock is far ahead, it seems to be due at once: for a tenth
+    /// of its life no other is asked for all the same.
+    pub(super) fn obtained(&mut self, leaf: &Leaf, now: Now, early: Chance) {
+        let resting = now.instant.checked_add(Duration::from_secs(leaf.life() / 10));
+        *self = Self { failures: 0, resting, asked_to_wait: None, early };
     }
 
     /// Somebody has mended something and asks for an attempt; what the authority asked for holds.
@@ -129,7 +131,7 @@ mod tests {
         let leaf = ninety_days(stage.now.unix);
         let day = |stage: &Stage| stage.schedule.wait(Some(&leaf), stage.now).as_secs() / DAY;
         assert_eq!(day(&stage), 60);
-        stage.schedule.obtained(1.0);
+        stage.schedule.obtained(&leaf, stage.now, 1.0);
         assert_eq!(day(&stage), 57);
         stage.advance(Duration::from_secs(57 * DAY));
         assert_eq!(stage.schedule.wait(Some(&leaf), stage.now), Duration::ZERO);
@@ -197,6 +199,14 @@ mod tests {
             let now = Now { unix, ..stage.now };
             assert_eq!(stage.schedule.wait(None, now), FIRST_REST);
         }
+    }
+
+    #[test]
+    fn a_clock_far_ahead_does_not_have_one_certificate_after_the_other_issued() {
+        let mut stage = Stage::new();
+        let leaf = ninety_days(stage.now.unix - 80 * DAY);
+        stage.schedule.obtained(&leaf, stage.now, 0.5);
+        assert_eq!(stage.schedule.wait(Some(&leaf), stage.now).as_secs(), 9 * DAY);
     }
 
     #[test]
