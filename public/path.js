@@ -156,6 +156,17 @@ export function qualityOf({ rtt, lossRate }) {
 }
 
 /**
+ * A line that does not carry our picture is not a good one, however well the rest arrives.
+ * @param {Quality} quality
+ * @param {import('./sending.js').Picture} picture
+ * @returns {Quality}
+ */
+export function qualityWith(quality, picture) {
+  if (picture === 'paused') return 'poor';
+  return picture === 'reduced' && quality === 'good' ? 'fair' : quality;
+}
+
+/**
  * What is to blame where the quality is not good.
  * @param {Pick<Sample, 'rtt' | 'lossRate'>} sample
  * @returns {'loss' | 'delay' | null}

@@ -3,6 +3,7 @@
 // It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
 
 import { browserOf } from './browser.js';
+import { qualityWith } from './path.js';
 import { makeChatView } from './view-chat.js';
 import { makeChrome } from './view-chrome.js';
 import { makeDeviceSheet } from './view-devices.js';
@@ -266,8 +267,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     badge.hidden = status !== 'connected' || path === null;
     if (path) {
       badge.dataset.path = path;
-      badge.dataset.quality = quality ?? 'good';
-      const way = `${say(`path.${path}`)} · ${say(`quality.${quality ?? 'good'}`)}`;
+      const word = qualityWith(quality ?? 'good', session.picture);
+      badge.dataset.quality = word;
+      const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
       setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),

@@ -70,7 +70,7 @@ export const english = {
   'self.asking': 'Choose Allow so that the other person can see and hear you.',
   'remote.label': 'Picture of the other person',
   'remote.camOff': 'Their camera is off',
-  'remote.weak': 'Their network is weak, so their picture waits. You can go on talking.',
+  'remote.weak': 'Their network is weak, so their picture waits.',
   'remote.micOff': 'Their microphone is off',
   'remote.hear': 'Tap to hear them',
 

@@ -70,7 +70,7 @@ export const chinese = {
   'self.asking': '请在浏览器里选“允许”，对方才能看到和听到您。',
   'remote.label': '对方的画面',
   'remote.camOff': '对方关闭了摄像头',
-  'remote.weak': '对方的网络较差，画面暂停。可以继续说话。',
+  'remote.weak': '对方的网络较差，画面暂停。',
   'remote.micOff': '对方关闭了麦克风',
   'remote.hear': '点一下，打开声音',
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOf, qualityOf, reasonOf, sampleOf } from '../../public/path.js';
+import { pathOf, qualityOf, qualityWith, reasonOf, sampleOf } from '../../public/path.js';
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 
@@ -106,6 +106,11 @@ test('the frame rate is counted where the browser does not tell it, and absent w
   const at = (frames) => report([{ id: 'I', type: 'inbound-rtp', kind: 'video', frameWidth: 640, frameHeight: 480, framesDecoded: frames }]);
   assert.equal(sampleOf(at(75), 3000, sampleOf(at(15), 1000)).fps, 30);
   assert.equal(sampleOf(report([]), 0).fps, null);
+});
+
+test('a line that does not carry our picture is not called good', () => {
+  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('good', picture)), ['good', 'fair', 'poor']);
+  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('poor', picture)), ['poor', 'poor', 'poor']);
 });
 
 test('what is to blame: loss before delay, nothing on a good line', () => {

@@ -24,6 +24,16 @@ const writes = (seat, text) => seat.look(`() => {
   document.getElementById('chatForm').requestSubmit();
 }`);
 
+/** From here on the page hears that nearly nothing of its picture arrives, and late; or hears the truth again. */
+const toldOfLoss = (seat, yes) => seat.look(`() => {
+  const pc = webrtcBox.call.connection();
+  delete pc.getStats;
+  if (!${yes}) return;
+  let reports = 0;
+  pc.getStats = async () => new Map([...await RTCPeerConnection.prototype.getStats.call(pc),
+    ['told', { type: 'remote-inbound-rtp', id: 'told', kind: 'video', timestamp: reports, fractionLost: 0.9, roundTripTime: reports++ < 4 ? 0.01 : 1 }]]);
+}`);
+
 /** Calls `visit(seat, name)` in each state, in the order a person meets them; `language` is `en` or `zh`. */
 export async function tour(stage, language, visit) {
   const flags = SPEAKS[language];
@@ -83,6 +93,15 @@ export async function tour(stage, language, visit) {
   await until('the keys', () => one.look(openDialog('keys')));
   await visit(one, 'call-keys');
   await one.press('Escape');
+  await Promise.all([one, other].map((seat) => toldOfLoss(seat, true)));
+  await until('both pictures to wait', () => one.look(`() => document.getElementById('status').classList.contains('told')
+    && document.getElementById('remoteFrame').classList.contains('empty')`));
+  await visit(one, 'call-weak');
+  await one.click('#path');
+  await visit(one, 'call-weak-numbers');
+  await one.click('#btnNumbersClose');
+  await Promise.all([one, other].map((seat) => toldOfLoss(seat, false)));
+  await until('the picture again', () => one.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
   for (const key of ['m', 'v']) await other.press(key);
   await until('their switches', () => one.look(`() => !document.getElementById('theirMic').hidden`));
   await one.press('v');
