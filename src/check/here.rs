@@ -14,6 +14,7 @@ use super::judge::addresses::{self, Seen};
 use super::judge::certificate::{Chain, Facts, Trust};
 use super::judge::host::{Clock, Limits};
 use super::judge::ports::{self, Listener, Protocol};
+use super::knock::OnDisk;
 use super::probe::holders::Holders;
 use super::probe::roots::Roots;
 use super::probe::{bind, files, host, names};
@@ -44,6 +45,8 @@ struct Files {
     findings: Vec<Finding>,
     /// Of the leaf.
     facts: Option<Facts>,
+    /// There are none yet, and somebody sees to that.
+    awaited: bool,
 }
 
 /// How long a credential of our own lasts: as long as a check, and some.
@@ -80,9 +83,10 @@ impl Host {
         self.seen.resolved.as_deref().ok()
     }
 
-    /// The leaf in the `cert` file.
-    pub(super) fn leaf(&self) -> Option<&Facts> {
-        self.certificate.as_ref()?.facts.as_ref()
+    /// What is known of the certificate before it is seen served.
+    pub(super) fn on_disk(&self) -> OnDisk<'_> {
+        let Some(files) = &self.certificate else { return OnDisk::default() };
+        OnDisk { leaf: files.facts.as_ref(), awaited: files.awaited }
     }
 
     /// `running`: a box answers. `theirs`: what its clock says.
@@ -101,7 +105,7 @@ impl Host {
             now,
             synchronised: self.synchronised,
             installed: host::installed(),
-            certificate: self.leaf().map(|leaf| leaf.not_before),
+            certificate: self.on_disk().leaf.map(|leaf| leaf.not_before),
             theirs,
         };
         let mut findings = vec![Finding::ok(Group::Settings, mode), clock.judge()];
@@ -147,13 +151,13 @@ fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Op
         CertificateSource::Acme { directory, .. } => {
             let kept = tls::kept_by_acme(&settings.state_dir, directory);
             if let Ok(false) = kept.try_exists() {
-                return Some(Files { findings: vec![none_yet(name)], facts: None });
+                return Some(Files { findings: vec![none_yet(name)], facts: None, awaited: true });
             }
             (kept.clone(), kept)
         }
     };
     let (cert, key) = (cert.as_path(), key.as_path());
-    let mut files = Files { findings: access(cert, key, service), facts: None };
+    let mut files = Files { findings: access(cert, key, service), facts: None, awaited: false };
     if let Err(fault) = tls::load(cert, key) {
         files.findings.push(unusable(&fault));
     }

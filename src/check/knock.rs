@@ -38,6 +38,15 @@ pub(super) struct Knocked {
     pub(super) clock: Option<UnixSeconds>,
 }
 
+/// What is known of the certificate beforehand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OnDisk<'a> {
+    /// The leaf in its file.
+    pub(super) leaf: Option<&'a Facts>,
+    /// The authority has not issued one yet.
+    pub(super) awaited: bool,
+}
+
 /// Where and with what to knock.
 pub(super) struct Door<'a> {
     pub(super) target: &'a Target,
@@ -128,8 +137,7 @@ impl Knocked {
             || self.tried.iter().flatten().any(|tried| tried.outcome.is_ok())
     }
 
-    /// `on_disk` is the leaf in the `cert` file.
-    pub(super) fn judge(&self, door: &Door<'_>, on_disk: Option<&Facts>) -> Vec<Finding> {
+    pub(super) fn judge(&self, door: &Door<'_>, on_disk: OnDisk<'_>) -> Vec<Finding> {
         let origin = door.target.origin();
         let expected = Expected {
             name: &door.target.name,
@@ -137,7 +145,8 @@ impl Knocked {
             try_out: door.target.try_out,
             here: door.here,
             now: host::unix(SystemTime::now()).unwrap_or(0),
-            on_disk,
+            awaited: on_disk.awaited,
+            on_disk: on_disk.leaf,
         };
         let mut findings = Vec::new();
         if !self.visits.is_empty() {
@@ -146,8 +155,11 @@ impl Knocked {
         findings.extend(self.redirect.iter().map(|redirect| page::judge_redirect(redirect, &expected)));
         findings.extend(self.joined.iter().map(page::judge_join));
         let why = self.no_credential.as_deref();
-        findings
-            .extend(self.tried.iter().flat_map(|tried| relay_judge::judge(tried, door.target.try_out, why)));
+        findings.extend(
+            self.tried
+                .iter()
+                .flat_map(|tried| relay_judge::judge(tried, door.target.try_out || on_disk.awaited, why)),
+        );
         findings
     }
 }

@@ -21,7 +21,7 @@ use crate::start::interfaces;
 use here::Host;
 use judge::addresses;
 use judge::host::Clock;
-use knock::Door;
+use knock::{Door, OnDisk};
 use probe::host;
 use probe::names;
 use probe::roots::Roots;
@@ -66,7 +66,7 @@ async fn here(settings: &Settings, stun: Option<&str>) -> Report {
     let door = Door { target: &target, addresses: &addresses, roots: &roots, here: true };
     let knocked = door.knock(|| here::spare_credential(settings)).await;
     let mut findings = host.judge(settings, knocked.is_running(), knocked.clock);
-    findings.extend(knocked.judge(&door, host.leaf()));
+    findings.extend(knocked.judge(&door, host.on_disk()));
     let unseen = (!target.try_out).then(|| {
         let name = &target.name;
         format!("What firewalls before this host let in shows from another machine only: webrtc-box check --domain {name}")
@@ -88,6 +88,6 @@ async fn elsewhere(name: &str, settings: &Settings) -> Report {
     let (knocked, synchronised) = tokio::join!(door.knock(no_credential), host::synchronised());
     let now = host::unix(SystemTime::now()).unwrap_or(0);
     findings.push(Clock { now, synchronised, theirs: knocked.clock, ..Clock::default() }.judge());
-    findings.extend(knocked.judge(&door, None));
+    findings.extend(knocked.judge(&door, OnDisk::default()));
     Report::new(findings, None)
 }

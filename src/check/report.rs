@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Characters of a text; ours are a third of it.
+const LONGEST: usize = 1000;
+
 /// How well something is. Later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,12 +80,12 @@ struct Json<'a> {
 impl Finding {
     /// Something that is well.
     pub fn ok(group: Group, text: impl Into<String>) -> Self {
-        Self { group, mark: Mark::Ok, text: text.into(), cure: None, round_trip_ms: None }
+        Self { group, mark: Mark::Ok, text: printable(&text.into()), cure: None, round_trip_ms: None }
     }
 
     /// Something that should not stay like this.
     pub fn warn(group: Group, text: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { mark: Mark::Warn, cure: Some(cure.into()), ..Self::ok(group, text) }
+        Self { mark: Mark::Warn, cure: Some(printable(&cure.into())), ..Self::ok(group, text) }
     }
 
     /// Something that does not work.
@@ -102,6 +105,11 @@ impl Finding {
             None => Self { mark, ..Self::ok(group, sentence) },
         }
     }
+}
+
+/// Some of it was said by whoever answered: it writes no lines of its own and steers no terminal.
+fn printable(said: &str) -> String {
+    said.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl Report {
@@ -255,6 +263,12 @@ mod tests {
     fn what_cannot_be_seen_from_here_stands_in_the_verdict() {
         let report = Report::new(vec![], Some("Look from outside too.".to_owned()));
         assert_eq!(report.to_string(), "All 0 findings are well. Look from outside too.");
+    }
+
+    #[test]
+    fn what_a_stranger_answered_steers_no_terminal() {
+        let said = Finding::warn(Group::Page, format!("leads to \x1b[2J\n{}", "x".repeat(5000)), "a\tb");
+        assert!(!said.to_string().chars().any(char::is_control) && said.text.len() < 1100, "{said}");
     }
 
     #[test]

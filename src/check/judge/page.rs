@@ -68,6 +68,8 @@ pub(in crate::check) struct Expected<'a> {
     /// The box is set up on this host.
     pub(in crate::check) here: bool,
     pub(in crate::check) now: UnixSeconds,
+    /// The authority has not issued a certificate yet.
+    pub(in crate::check) awaited: bool,
     /// The leaf in the `cert` file.
     pub(in crate::check) on_disk: Option<&'a Facts>,
 }
@@ -164,6 +166,14 @@ impl Expected<'_> {
             return vec![Finding::warn(GROUP, text, cure)];
         }
         let (facts, trust) = (&visited.facts, &visited.trust);
+        if self.awaited && !trust.is_full() {
+            let text = format!("{what} stands in for the one that the authority is to issue");
+            return vec![Finding::warn(
+                GROUP,
+                text,
+                "wait a minute; the box's log says what the authority misses",
+            )];
+        }
         let chain = Chain { group: GROUP, what, name: self.name, now: self.now, facts, trust };
         let stale = self.on_disk.filter(|on_disk| facts.first() != Some(*on_disk)).map(|_| {
             let cure = "systemctl reload webrtc-box (where a proxy has the page: reload that)";
@@ -211,6 +221,7 @@ mod tests {
             try_out: false,
             here: true,
             now: 2000,
+            awaited: false,
             on_disk: None,
         }
     }
@@ -271,6 +282,13 @@ mod tests {
         let trying = Expected { try_out: true, ..expected() };
         let lines = said(&[Ok(own)], &trying);
         assert!(lines[1].starts_with("warn the certificate that is served is signed by itself"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_still_to_come_is_waited_for() {
+        let own = Visited { trust: Trust::UnknownIssuer, ..visited() };
+        let lines = said(&[Ok(own)], &Expected { awaited: true, ..expected() });
+        assert!(lines[1].starts_with("warn the certificate that is served stands in for"), "{lines:?}");
     }
 
     #[test]

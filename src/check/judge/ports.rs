@@ -47,9 +47,14 @@ pub(in crate::check) fn judge(listeners: &[Listener], running: bool, service: bo
         let these = listeners.iter().filter(|listener| what(&listener.bound));
         these.map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    let ours = named(&|bound| is_ours(bound, running));
+    let kept = named(&|bound| is_ours(bound, running) && is_kept(bound));
+    let ours = named(&|bound| is_ours(bound, running) && !is_kept(bound));
     let free = named(&|bound| *bound == Bound::Free);
-    let fine = [(ours, "held by the running box"), (free, "free for the box")];
+    let fine = [
+        (ours, "held by the running box"),
+        (kept, "held by systemd for the box"),
+        (free, "free for the box"),
+    ];
     let fine = fine.into_iter().filter(|(ports, _)| !ports.is_empty());
     let fine = fine.map(|(ports, words)| Finding::ok(Group::Ports, format!("{ports}: {words}")));
     let rest = listeners.iter().filter(|listener| !is_ours(&listener.bound, running));
@@ -62,6 +67,11 @@ fn is_ours(bound: &Bound, running: bool) -> bool {
         Bound::Taken(programs) => programs.iter().any(|program| program == OURS || program == SYSTEMD),
         Bound::Free | Bound::Forbidden | Bound::NoAddress(_) | Bound::Other(_) => false,
     }
+}
+
+/// By the socket unit, whether or not the service has come for it.
+fn is_kept(bound: &Bound) -> bool {
+    matches!(bound, Bound::Taken(programs) if programs.iter().any(|program| program == SYSTEMD))
 }
 
 impl Listener {
@@ -130,7 +140,10 @@ mod tests {
     fn a_port_that_the_running_box_holds_is_well_and_one_of_another_program_is_not() {
         let well = "ok 80/tcp (http-port): held by the running box";
         assert_eq!(said(taken(&["webrtc-box"]), true, false), well);
-        assert_eq!(said(taken(&["systemd"]), false, true), well);
+        for holders in [&["systemd"][..], &["systemd", "webrtc-box"]] {
+            let kept = "ok 80/tcp (http-port): held by systemd for the box";
+            assert_eq!(said(taken(holders), false, true), kept);
+        }
         assert_eq!(
             said(taken(&["nginx"]), true, false),
             "fail 80/tcp (http-port) is taken by nginx; stop that program, or choose another http-port"

@@ -54,8 +54,9 @@ pub(in crate::check) enum Fault {
 
 const GROUP: Group = Group::Relay;
 
-/// `try_out`: a certificate signed by itself is meant. `no_credential`: why there is none, where there is none.
-pub(in crate::check) fn judge(tried: &[Tried], try_out: bool, no_credential: Option<&str>) -> Vec<Finding> {
+/// `lenient`: a certificate that nobody trusts is meant, or another is waited for. `no_credential`: why there is
+/// none, where there is none.
+pub(in crate::check) fn judge(tried: &[Tried], lenient: bool, no_credential: Option<&str>) -> Vec<Finding> {
     if tried.is_empty() {
         let text = "the relay is off (turn-port 0): who is on a strict network is not reached";
         return vec![Finding::warn(GROUP, text, "give turn-port a port, usually 3478")];
@@ -64,7 +65,7 @@ pub(in crate::check) fn judge(tried: &[Tried], try_out: bool, no_credential: Opt
         let twins = tried.iter().filter(|other| other.way != one.way && other.way.serves_as(&one.way));
         twins.into_iter().any(|twin| twin.outcome.is_ok())
     };
-    let each = tried.iter().map(|one| one.judge(try_out, spare(one)));
+    let each = tried.iter().map(|one| one.judge(lenient, spare(one)));
     each.chain(no_credential.map(untested)).collect()
 }
 
@@ -88,10 +89,10 @@ impl Way {
 }
 
 impl Tried {
-    fn judge(&self, try_out: bool, spare: bool) -> Finding {
+    fn judge(&self, lenient: bool, spare: bool) -> Finding {
         let way = self.way;
         let fault = match &self.outcome {
-            Ok(carried) => return self.carried(*carried, try_out),
+            Ok(carried) => return self.carried(*carried, lenient),
             Err(fault) => fault,
         };
         if *fault == Fault::Unreached(Trouble::NoRoute) {
@@ -112,9 +113,9 @@ impl Tried {
         Finding { mark: if spare || fault.is_quota() { Mark::Warn } else { Mark::Fail }, ..finding }
     }
 
-    fn carried(&self, carried: Carried, try_out: bool) -> Finding {
+    fn carried(&self, carried: Carried, lenient: bool) -> Finding {
         let way = self.way;
-        if let Some(trust) = self.trust.as_ref().filter(|trust| trust.is_doubted() && !try_out) {
+        if let Some(trust) = self.trust.as_ref().filter(|trust| trust.is_doubted() && !lenient) {
             let text = format!("{way} answers, but its certificate is {trust}, so no browser uses it");
             return Finding::fail(GROUP, text, "give it a certificate as for the page");
         }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_no_browser_trusts_closes_the_way_but_not_in_a_try_out() {
+    fn a_certificate_no_browser_trusts_closes_the_way_unless_it_is_meant() {
         let untrusted =
             Tried { trust: Some(Trust::WrongName), ..tried(Carrier::Tls, "45.0.0.10:443", there()) };
         assert!(said(std::slice::from_ref(&untrusted))[0].contains("its certificate is for another name"));
