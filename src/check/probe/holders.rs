@@ -1,7 +1,7 @@
 //! Which programs hold which ports, as far as this user may know: `/proc/net` names sockets, and the
 //! descriptors of processes name theirs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -40,10 +40,11 @@ impl Holders {
     pub(in crate::check) fn look() -> Self {
         let table =
             |(file, protocol, state)| sockets(&fs::read_to_string(file).unwrap_or_default(), protocol, state);
-        let sockets = TABLES.into_iter().flat_map(table).collect();
+        let sockets: Vec<Socket> = TABLES.into_iter().flat_map(table).collect();
+        let waiting: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
         let mut holders = Self { sockets, processes: HashMap::new() };
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes.for_each(|entry| holders.note(&entry.path()));
+        processes.for_each(|entry| holders.note(&entry.path(), &waiting));
         holders
     }
 
@@ -74,15 +75,15 @@ impl Holders {
         these.map(|socket| socket.inode)
     }
 
-    /// Notes which of the sockets the process at `place` holds.
-    fn note(&mut self, place: &Path) {
+    /// Notes which of the `waiting` sockets the process at `place` holds.
+    fn note(&mut self, place: &Path, waiting: &HashSet<u64>) {
         let Some(pid) = place.file_name().and_then(|name| name.to_str()?.parse().ok()) else { return };
         let held: Vec<u64> = fs::read_dir(place.join("fd"))
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(|entry| inode(&fs::read_link(entry.path()).ok()?))
-            .filter(|inode| self.sockets.iter().any(|socket| socket.inode == *inode))
+            .filter(|inode| waiting.contains(inode))
             .collect();
         if held.is_empty() {
             return;
