@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,6 +45,9 @@ pub struct Figures {
 
 /// One box at a time: the figures of one must not be another's doing.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Which program it is, once is enough.
+static TOLD: Once = Once::new();
 
 /// Waits until no box of another test runs.
 pub fn alone() -> Turn {
@@ -118,9 +121,11 @@ impl House {
     }
 
     fn of(place: &Arc<Place>, child: Child, lines: Arc<Mutex<Vec<String>>>, turn: Turn) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = program();
-        println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
+        TOLD.call_once(|| {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
+        });
         Self {
             turn: place.turn,
             https: place.https,
