@@ -6,7 +6,7 @@ import path from 'node:path';
 import test, { after } from 'node:test';
 import { makeAuthority } from '../browser/lib/authority.mjs';
 import { until, workDir } from '../browser/lib/work.mjs';
-import { exchangesEverywhere, reflexiveAddress } from '../nat/turnutils.mjs';
+import { exchangeWhole, reflexiveAddress } from '../nat/turnutils.mjs';
 import { on, settle } from '../nat/world.mjs';
 import { putBox } from './box.mjs';
 import { bootHost } from './host.mjs';
@@ -19,8 +19,19 @@ const vps = await bootHost({ dir: path.join(dir, 'host'), inside: on('box') });
 after(() => vps.end());
 const box = await putBox(vps, authority);
 
-/** Somebody at home who asks for a seat. */
-const guest = (room) => settle('a1', '../vps/guest.mjs', 'makeGuest', { ca: authority.ca, room });
+/** Somebody at home who asks for a seat, and is gone at the end of the scene. */
+async function guest(scene, room) {
+  const someone = await settle('a1', '../vps/guest.mjs', 'makeGuest', { ca: authority.ca, room });
+  scene.after(() => someone.close());
+  return someone;
+}
+
+/** Two clients of coturn's talk through the relay, over UDP and over TCP. */
+async function talk() {
+  const credentials = await box.credentials();
+  await Promise.all([[], ['-t']].map((way) => exchangeWhole('pub', BOX, credentials, '-p', '3478', '-y', ...way)));
+}
+
 /** Whoever tries the relay leaves allocations behind, for which a box would wait. */
 const HASTE = 'drain-timeout = 1';
 
@@ -36,22 +47,21 @@ test('the unit starts the box within its sandbox, and a visitor gets the page', 
   assert.deepEqual([status('NoNewPrivs'), status('Seccomp')], ['1', '2']);
 });
 
-test('within the sandbox it seats and relays, over every transport', async () => {
-  const someone = await guest('kitchen');
+test('within the sandbox it seats and relays, over UDP and TCP', async (scene) => {
+  await guest(scene, 'kitchen');
   await until('systemd to know of it', async () => (await box.property('StatusText')).startsWith('rooms: 1, seats: 1'));
-  await exchangesEverywhere('pub', BOX, await box.credentials(), authority.ca, '-y');
-  await someone.close();
+  await talk();
 });
 
-test('a reload takes a host key and the log level, and nobody is disturbed', async () => {
+test('a reload takes a host key and the log level, and nobody is disturbed', async (scene) => {
   const before = await box.property('MainPID');
-  const someone = await guest('kitchen');
+  const someone = await guest(scene, 'kitchen');
   await box.settings('host-key = "open sesame"', 'log = "debug"', 'realm = "elsewhere"', HASTE);
   await box.ctl('reload');
   assert.equal(await box.property('ActiveState'), 'active');
   await box.says('host-key, log');
   await box.says('taken only at a restart');
-  const stranger = await guest('cellar');
+  const stranger = await guest(scene, 'cellar');
   assert.equal(await stranger.answer(), 'key-required');
   await stranger.close();
   assert.ok(await someone.isThere());
@@ -63,7 +73,6 @@ test('a reload takes a host key and the log level, and nobody is disturbed', asy
   assert.ok(await someone.isThere());
   await box.settings(HASTE);
   await box.ctl('reload');
-  await someone.close();
 });
 
 test('a box that stands still is replaced by the watchdog, and one that is only paused is not', async () => {
@@ -82,11 +91,11 @@ test('a box that stands still is replaced by the watchdog, and one that is only 
   assert.notEqual(await box.property('MainPID'), first);
 });
 
-test('a call may end by itself, longer than TimeoutStopSec says, and a second SIGTERM ends it at once', async () => {
+test('a call may end by itself, longer than TimeoutStopSec says, and a second SIGTERM ends it at once', async (scene) => {
   await box.settings('drain-timeout = 600');
   await box.override('TimeoutStopSec=4s');
   await box.ctl('restart');
-  const someone = await guest('kitchen');
+  const someone = await guest(scene, 'kitchen');
   await box.ctl('stop', '--no-block');
   assert.equal((await someone.hears('error')).code, 'shutting-down');
   await new Promise((resolve) => { setTimeout(resolve, 9000); });
@@ -96,7 +105,6 @@ test('a call may end by itself, longer than TimeoutStopSec says, and a second SI
   await box.ctl('kill', '--signal=TERM');
   await box.becomes('ActiveState', 'inactive');
   assert.equal(await box.property('Result'), 'success');
-  await someone.close();
 });
 
 test('with the socket unit there is no capability left, and whoever calls while it restarts waits', async () => {
@@ -110,7 +118,7 @@ test('with the socket unit there is no capability left, and whoever calls while 
   const status = await box.status();
   assert.equal(Number(`0x${status('CapEff')}`) + Number(`0x${status('CapBnd')}`), 0);
   assert.notEqual(await reflexiveAddress('a1', BOX), undefined);
-  await exchangesEverywhere('pub', BOX, await box.credentials(), authority.ca, '-y');
+  await talk();
 
   const before = await box.property('MainPID');
   let over = false;
