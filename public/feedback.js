@@ -2,6 +2,8 @@
 //
 // Pure: a report of getStats comes in with the reading before. Chromium says how much would fit, Firefox does not.
 
+import { selectedPair } from './path.js';
+
 /** @typedef {import('./path.js').Report} Report */
 /** @typedef {{seen: string, came: number, lost: number, sent: number, again: number}} Told */
 
@@ -13,6 +15,7 @@
  * @property {number | null} available bits a second that would fit, as the browser estimates; null where it does not say
  * @property {boolean} sending whether a picture has been sent since the reading before
  * @property {number} pictures packets of it sent so far
+ * @property {string | null} path the pair it goes by; while there is none, the one before
  * @property {Map<string, Told>} told each stream's last report
  */
 
@@ -23,7 +26,7 @@
  */
 export function feedbackOf(report, before) {
   /** @type {Feedback} */
-  const reading = { loss: null, rtt: null, available: null, sending: false, pictures: 0, told: new Map() };
+  const reading = { loss: null, rtt: null, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
   /** @type {Record<string, number | null>} */
   const losses = { audio: null, video: null };
   for (const entry of report.values()) {

@@ -4,7 +4,7 @@
 // What a browser does not know of them it leaves aside; where it refuses them, the bare limits are tried.
 
 import { feedbackOf } from './feedback.js';
-import { excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from './thrift.js';
+import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from './thrift.js';
 
 /**
  * @typedef {'full' | 'reduced' | 'paused'} Picture
@@ -60,7 +60,9 @@ export function makeSending({ sender, changed }) {
   return {
     hear(report) {
       const before = pictureOf(thrift);
+      const path = last?.path;
       last = feedbackOf(report, last);
+      if (path && path !== last.path) thrift = elsewhere(thrift);
       thrift = weigh(thrift, last);
       dress();
       if (pictureOf(thrift) !== before) changed();

@@ -85,6 +85,15 @@ export function excused(state) {
   return { ...thriftAtFirst(), rung, calm, sinceClimb, excused: EXCUSED };
 }
 
+/**
+ * Another path: what the one before could not carry, this one may, and is asked soon.
+ * @param {Thrift} state
+ * @returns {Thrift}
+ */
+export function elsewhere(state) {
+  return { ...excused(state), rung: Math.min(state.rung, LOWEST), sinceClimb: 0, patience: SHORT_PATIENCE };
+}
+
 /** @param {Thrift} state @returns {'full' | 'reduced' | 'paused'} */
 export function pictureOf({ rung }) {
   return rung === PAUSED ? 'paused' : rung === 0 ? 'full' : 'reduced';

@@ -71,7 +71,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     console.log(`figure: ${kinds[0]}: sound made up in the first 6 s: ${((await first).concealed * 100).toFixed(1)} %`);
     const then = await hears(other, 6000);
     assert.ok(then.heard);
-    share(`${kinds[0]}: sound made up while the picture waits`, then.concealed, 0.1);
+    share(`${kinds[0]}: sound made up while the picture waits`, then.concealed, 0.15);
     await line.open();
     const opened = performance.now();
     await until('the picture again', async () => (await picture(one)).active && !(await told(other)) && (await hears(other, 1000)).frames > 0, 60_000);

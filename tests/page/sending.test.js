@@ -30,12 +30,13 @@ function stageOf() {
   let time = 0;
   let [sent, lost] = [0, 0];
   /** A second of a path: what share is lost, and the round trip. */
+  stage.path = 'one';
   stage.second = async (share, rtt = 0.02) => {
     sent += 100;
     lost += 100 * share;
     time += 1;
     for (let beat = 0; beat < 4; beat += 1) {
-      stage.sending.hear(new Map([['out', { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent: sent }],
+      stage.sending.hear(new Map([['pair', { type: 'candidate-pair', id: stage.path, selected: true }], ['out', { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent: sent }],
         ['in', { type: 'remote-inbound-rtp', id: 'in', localId: 'out', kind: 'video', packetsLost: lost, fractionLost: share, roundTripTime: rtt, timestamp: time }]]));
       await settle();
     }
@@ -69,6 +70,16 @@ test('a path that is full pauses the picture, and a calm one has it back', async
   for (let i = 0; i < 8; i += 1) await stage.second(0);
   assert.equal(stage.video.encoding.active, true);
   assert.deepEqual(stage.told.slice(0, 2), ['paused', 'reduced']);
+});
+
+test('another path is tried at once, and what was lost on the one before is not held against it', async () => {
+  const stage = stageOf();
+  await stage.collapses();
+  stage.path = 'another';
+  await stage.second(0.8, 0.6);
+  assert.equal(stage.video.encoding.active, true);
+  for (let i = 0; i < 15; i += 1) await stage.second(0);
+  assert.equal(stage.sending.picture(), 'full');
 });
 
 test('a browser that begins anew with the track or the offers is told again', async () => {
