@@ -9,9 +9,7 @@ use qrcode::render::unicode::Dense1x2;
 
 use crate::check::{Finding, at_start};
 use crate::config::{Identity, RelayScope, Settings};
-
-/// Interfaces that containers and virtual machines make; nobody on the network reaches them.
-const VIRTUAL: [&str; 5] = ["docker", "br-", "veth", "virbr", "cni"];
+use crate::host::lan_addresses;
 
 /// White on black whatever the terminal's own colours are, so that a camera sees the right pattern.
 const QR_COLOURS: (&str, &str) = ("\x1b[97;40m", "\x1b[0m");
@@ -30,20 +28,6 @@ pub fn for_this_host(settings: &Settings) -> String {
 fn found(findings: &[Finding]) -> String {
     let lines: String = findings.iter().map(Finding::line).collect();
     format!("Found on this host:\n{lines}Whether people get through to all of it says: webrtc-box check")
-}
-
-/// This host's addresses in the local network: IPv4, and IPv6 only where there is no IPv4, since
-/// those change by the day (RFC 8981) and each change would mean another certificate to accept.
-pub fn lan_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let real = |name: &str| !VIRTUAL.iter().any(|prefix| name.starts_with(prefix));
-    let all: Vec<_> = interfaces
-        .iter()
-        .filter(|interface| real(&interface.name) && !interface.is_loopback() && !interface.is_link_local())
-        .map(if_addrs::Interface::ip)
-        .collect();
-    let v4: Vec<_> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
-    if v4.is_empty() { all } else { v4 }
 }
 
 /// The greeting: where the page is, and in try-out mode the addresses `lan` with a QR code of the

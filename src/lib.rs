@@ -19,6 +19,7 @@ pub mod descriptors;
 pub mod error;
 pub mod greeting;
 pub mod heartbeat;
+pub mod host;
 mod log;
 mod mac;
 pub mod metrics;

@@ -5,7 +5,7 @@ mod listeners;
 mod reload;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ use crate::addresses::Known;
 use crate::config::{Identity, RelayScope, Settings};
 use crate::credential::Secrets;
 use crate::error::StartError;
-use crate::greeting::lan_addresses;
 use crate::heartbeat::Hearts;
+use crate::host::{interfaces, lan_addresses, sockets};
 use crate::metrics::{self, Sources};
 use crate::passed::Passed;
 use crate::relay::{Plan, Relay};
@@ -33,7 +33,6 @@ use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
 use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Probing, Setup, Web};
 
-pub(crate) use listeners::sockets;
 use listeners::{Listeners, bound};
 use reload::Terms;
 
@@ -245,12 +244,6 @@ async fn relay(
         );
     }
     Ok(Some(relay))
-}
-
-/// The addresses of this host's interfaces, as they are now; none where the kernel does not say.
-pub(crate) fn interfaces() -> Vec<IpAddr> {
-    if_addrs::get_if_addrs()
-        .map_or_else(|_| Vec::new(), |found| found.iter().map(if_addrs::Interface::ip).collect())
 }
 
 /// Asks the resolver only where its answer counts.

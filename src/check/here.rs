@@ -23,8 +23,8 @@ use super::target;
 use crate::addresses::Known;
 use crate::config::{CertificateSource, Identity, Settings};
 use crate::credential::{Credential, Holder, Secrets, UnixSeconds};
+use crate::host::interfaces;
 use crate::seat::{RoomTag, SeatId};
-use crate::start::interfaces;
 use crate::state::State;
 use crate::tls::{self, TlsError};
 

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use crate::config::{Settings, SettingsError};
 use crate::credential::Credential;
-use crate::start::interfaces;
+use crate::host::interfaces;
 
 use here::Host;
 use judge::addresses;

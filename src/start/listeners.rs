@@ -1,13 +1,13 @@
 //! The TCP listeners of a box: bound, and not yet accepting.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::config::{Listen, Settings};
+use crate::config::Settings;
 use crate::error::StartError;
+use crate::host::sockets;
 use crate::passed::{Passed, Placed};
 
 /// Connections the kernel holds until they are accepted.
@@ -81,19 +81,4 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
     addresses.map_err(|source| StartError::System { deed: "read a listener's address", source })
-}
-
-/// Both families on one socket, unless addresses are named or the host has no IPv6.
-pub(crate) fn sockets(listen: &Listen, port: u16) -> Vec<SocketAddr> {
-    let addresses = match listen {
-        Listen::These(addresses) => addresses.clone(),
-        Listen::Any if has_ipv6() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        Listen::Any => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-    };
-    addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-}
-
-fn has_ipv6() -> bool {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP));
-    socket.is_ok_and(|socket| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).is_ok())
 }

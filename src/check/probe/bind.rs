@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::holders::Holders;
 use crate::check::judge::ports::{Bound, Listener, Protocol};
 use crate::config::Settings;
+use crate::host::sockets;
 use crate::socket;
-use crate::start::sockets;
 
 /// Every listener of the settings.
 pub(in crate::check) fn all(settings: &Settings, holders: &Holders) -> Vec<Listener> {
