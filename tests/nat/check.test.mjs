@@ -19,7 +19,7 @@ stage.scene('on its own host all is well, and so it is behind a translator, over
   for (const host of ['a1', 'c1']) {
     const there = await checkAt(host);
     assert.deepEqual(ways(there), ['UDP on 3478: ok', 'TCP on 3478: ok', 'TLS on 443: ok', 'TLS on 5349: ok']);
-    for (const { text, round_trip_ms: took } of there.of('relay')) assert.ok(took > 0, text);
+    for (const { text, round_trip_ms: took } of there.of('relay')) assert.ok(Number.isFinite(took) && took >= 0, text);
     assert.equal(there.code, 0, JSON.stringify(there.findings));
   }
 });

@@ -18,6 +18,9 @@ world_up() {
   local p=$1 host
   for host in "${WORLD_HOSTS[@]}"; do
     ip netns add "$p-$host"
+    # Addresses are good at once: one that turns up a second later is a changed network to a browser, which then drops
+    # the page it is just loading.
+    ip netns exec "$p-$host" sh -c 'for which in all default; do echo 0 >"/proc/sys/net/ipv6/conf/$which/accept_dad"; done'
     ip -n "$p-$host" link set lo up
     mkdir -p "/etc/netns/$p-$host"
     # Nobody here has a name server: only the box has a name.
