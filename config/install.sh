@@ -31,7 +31,7 @@ configure() {
   [ ! -e "$CONFIG" ] || fail "$CONFIG is there already; to change name or address edit it and: systemctl restart webrtc-box"
   install -d -m 755 /etc/webrtc-box
   sed -e "s/^#e\.g\. domain = .*/domain = \"$1\"/" -e "s/^#e\.g\. acme-email = .*/acme-email = \"$2\"/" webrtc-box.toml >"$CONFIG.new"
-  chmod 644 "$CONFIG.new"
+  chmod 600 "$CONFIG.new"
   mv "$CONFIG.new" "$CONFIG"
 }
 
@@ -39,6 +39,9 @@ put() {
   install -m 755 webrtc-box /usr/local/bin/webrtc-box
   install -D -m 644 webrtc-box.sysusers /usr/lib/sysusers.d/webrtc-box.conf
   systemd-sysusers webrtc-box.conf
+  # Secrets and host keys may stand in it.
+  chgrp webrtc-box "$CONFIG"
+  chmod 640 "$CONFIG"
   install -m 644 webrtc-box.service "$UNITS/webrtc-box.service"
   # The socket is for those who want it; where it is in use it follows the program.
   if [ -e "$UNITS/webrtc-box.socket" ]; then
@@ -57,22 +60,28 @@ put() {
   look
 }
 
-# A first certificate takes a few seconds, so for half a minute a failure may mend itself.
+# A first certificate takes a few seconds; for half a minute it is waited for.
 look() {
   for _ in 1 2 3 4 5 6; do
     code=0
     found=$(webrtc-box check) || code=$?
-    [ "$code" = 2 ] || break
-    sleep 5
+    case "$code:$found" in 2:* | *"has been got yet"*) sleep 5 ;; *) break ;; esac
   done
   echo "$found"
   [ "$code" != 2 ] || exit 2
 }
 
 remove() {
-  if [ -d /run/systemd/system ]; then systemctl disable --quiet --now webrtc-box.service webrtc-box.socket 2>/dev/null || true
-  else systemctl disable --quiet webrtc-box.service webrtc-box.socket 2>/dev/null || true; fi
-  rm -rf "$UNITS/webrtc-box.service" "$UNITS/webrtc-box.service.d" "$UNITS/webrtc-box.socket" /usr/lib/sysusers.d/webrtc-box.conf /usr/local/bin/webrtc-box
+  now=
+  [ ! -d /run/systemd/system ] || now=--now
+  # One after the other: where one is not there, the other is stopped all the same.
+  for unit in webrtc-box.socket webrtc-box.service; do
+    # shellcheck disable=SC2086 # nothing, or one word
+    [ ! -e "$UNITS/$unit" ] || systemctl disable --quiet $now "$unit"
+  done
+  rm -f "$UNITS/webrtc-box.service" "$UNITS/webrtc-box.service.d/socket.conf" "$UNITS/webrtc-box.socket" /usr/lib/sysusers.d/webrtc-box.conf /usr/local/bin/webrtc-box
+  # An administrator's own overrides stay.
+  rmdir "$UNITS/webrtc-box.service.d" 2>/dev/null || true
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
   echo "webrtc-box is gone. Settings and keys are left in /etc/webrtc-box and /var/lib/webrtc-box, and the user webrtc-box."
 }

@@ -28,9 +28,11 @@ fn run(settings: Settings) -> Result<(), StartError> {
     descriptors::take_all();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
-    runtime
-        .map_err(|source| StartError::System { deed: "start threads", source })?
-        .block_on(serve(settings, passed))
+    let runtime = runtime.map_err(|source| StartError::System { deed: "start threads", source })?;
+    let outcome = runtime.block_on(serve(settings, passed));
+    // A resolver or a file system that does not answer holds up no end.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Half the cores. Signaling is little work in many small pieces, and handing pieces from thread to

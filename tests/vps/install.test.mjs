@@ -46,6 +46,8 @@ stage.scene('the second command installs it: certificate, page and relay are the
     throw new Error(`${error.message}${error.stdout}\n${await vps.journal('webrtc-box.service')}`);
   });
   context.diagnostic(stdout);
+  assert.doesNotMatch(stdout, /has been got yet/, 'the first certificate was waited for');
+  assert.equal((await vps.run('stat', '-c', '%a %U %G', '/etc/webrtc-box/webrtc-box.toml')).stdout, '640 root webrtc-box\n');
   await until('the page with a certificate that is trusted', async () => (await visit()) === '200');
   context.diagnostic(`figure: from the second command to the page with a trusted certificate: ${Date.now() - began} ms`);
   const two = await stage.pair([['chromium', { home: 'a1' }], ['firefox', { home: 'b1' }]], `${stage.room()}?relay=1`);
