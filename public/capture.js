@@ -73,7 +73,7 @@ export function makeCapture({ devices, secure = true, permissions, allowed = () 
       // The microphone is asked for even when it starts switched off: switching it on must not ask again.
       const both = await ask({ audio: microphone(chosen), video: wanted.cam && camera(chosen) });
       if (!both.trouble || !wanted.cam) return both;
-      const refused = both.trouble === 'camera-denied';
+      const refused = both.trouble.startsWith('camera-denied');
       if (!refused && !mayHaveSoundOnly(both.trouble)) return both;
       for (const [name, constraints] of /** @type {const} */ ([['microphone', { audio: microphone(chosen) }], ['camera', { video: camera(chosen) }]])) {
         if (refused && (await permission(name))?.state !== 'granted') continue;

@@ -3,7 +3,26 @@
 // A browser may give the same device another id at the next visit; its label then finds it again.
 
 const KEPT = 'webrtc-box.devices';
-const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
+const KINDS = /**
+ * What the page knows of its own devices.
+ * @typedef {object} MediaState
+ * @property {boolean} asking the browser is asking the person
+ * @property {boolean} mic heard by the other side
+ * @property {boolean} cam
+ * @property {boolean} screen
+ * @property {{mic: boolean, cam: boolean}} held taken from us for now: by a phone call, or by the system
+ * @property {boolean} hasMic
+ * @property {boolean} canShare
+ * @property {boolean} canFlip between the camera in front and the one at the back
+ * @property {boolean} mirrored whether the mirror is one
+ * @property {import('./media-trouble.js').MediaCode | null} trouble
+ * @property {string} label of the device a trouble is about
+ * @property {MediaStream | null} stream own picture, for the mirror
+ * @property {MediaDeviceInfo[]} devices
+ * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
+ */
+
+/** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
 
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind

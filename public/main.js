@@ -118,7 +118,7 @@ function join(typed, key) {
   view.setRoom(name);
   history.replaceState(null, '', pathOfRoom(name) + location.search);
   if (session.state.screen === 'after') media.start(kept());
-  else if (media.state.trouble === 'camera-denied' && !media.state.hasMic) media.setMic(true);
+  else if (media.state.trouble === 'camera-denied' && !media.state.hasMic && media.wanted().mic) media.setMic(true);
   // Who joins with what is there has read what is missing.
   readTrouble = media.state.trouble;
   session.join(name, key || undefined);
@@ -160,7 +160,7 @@ function newRoom() {
 function retry() {
   readTrouble = null;
   if (session.state.error !== null) session.tryAgain();
-  else media.start({ mic: true, cam: true });
+  else media.again();
 }
 
 /** @param {'mic' | 'cam' | 'screen'} what */
@@ -168,7 +168,7 @@ async function toggle(what) {
   if (what === 'mic') await media.setMic(!media.state.mic);
   if (what === 'cam') await media.setCam(!media.state.cam);
   if (what === 'screen') await media.setScreen(!media.state.screen);
-  if (!media.state.trouble) sessionStorage.setItem(SWITCHES, JSON.stringify({ mic: media.state.mic, cam: media.state.cam }));
+  sessionStorage.setItem(SWITCHES, JSON.stringify(media.wanted()));
 }
 
 /** The switches as they were before a reload: nobody is put on the air by one. */

@@ -16,29 +16,15 @@ const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
 const BOTH = /** @type {const} */ (['mic', 'cam']);
 
 /**
- * @typedef {import('./media-trouble.js').MediaCode} MediaCode
  * @typedef {{mic: boolean, cam: boolean}} Wanted
  * @typedef {'mic' | 'cam'} Kind
- *
- * @typedef {object} MediaState
- * @property {boolean} asking the browser is asking the person
- * @property {boolean} mic heard by the other side
- * @property {boolean} cam
- * @property {boolean} screen
- * @property {{mic: boolean, cam: boolean}} held taken from us for now: by a phone call, or by the system
- * @property {boolean} hasMic
- * @property {boolean} canShare
- * @property {boolean} canFlip between the camera in front and the one at the back
- * @property {boolean} mirrored whether the mirror is one
- * @property {MediaCode | null} trouble
- * @property {string} label of the device a trouble is about
- * @property {MediaStream | null} stream own picture, for the mirror
- * @property {MediaDeviceInfo[]} devices
- * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
+ * @typedef {import('./chosen.js').MediaState} MediaState
  *
  * @typedef {object} Media
  * @property {MediaState} state
  * @property {(wanted?: Wanted) => Promise<void>} start
+ * @property {() => Promise<void>} again asks for what is wanted and not there
+ * @property {() => Wanted} wanted the person's last word, whatever became of it
  * @property {() => void} stop
  * @property {(on: boolean) => Promise<void>} setMic
  * @property {(on: boolean) => Promise<void>} setCam
@@ -70,7 +56,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   const timers = {};
   /** Each start and stop makes what earlier askings still bring unwanted. */
   let generation = 0;
-  let wantedLast = { mic: true, cam: true };
+  /** The person's last word on each, also while a device is still being fetched or is gone. */
+  let want = { mic: true, cam: true };
   /** @type {MediaState} */
   const state = {
     asking: false, mic: true, cam: true, screen: false, held: { mic: false, cam: false }, hasMic: false,
@@ -84,7 +71,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   /** @param {Wanted} [wanted] */
   async function start(wanted = { mic: true, cam: true }) {
     const mine = ++generation;
-    wantedLast = wanted;
+    want = { ...wanted };
     stopTracks();
     Object.assign(state, { asking: true, trouble: null, mic: wanted.mic, cam: wanted.cam });
     changed();
@@ -94,9 +81,13 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     if (mine !== generation) return got.stream?.getTracks().forEach((track) => track.stop());
     state.asking = false;
     state.trouble = got.trouble;
-    for (const track of got.stream?.getTracks() ?? []) adopt(track.kind === 'audio' ? 'mic' : 'cam', track);
+    for (const track of got.stream?.getTracks() ?? []) {
+      const kind = track.kind === 'audio' ? 'mic' : 'cam';
+      if (kind === 'mic' || want.cam) adopt(kind, track);
+      else track.stop();
+    }
     state.cam = tracks.cam !== null;
-    state.mic = tracks.mic !== null && wanted.mic;
+    state.mic = tracks.mic !== null && want.mic;
     if (tracks.mic) tracks.mic.enabled = state.mic;
     refresh();
     await listDevices();
@@ -104,6 +95,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     // The remembered devices may have other names for the browser today; a missing one is no reason to lose both.
     match(state.devices);
     await Promise.all(BOTH.map((kind) => couldBeAnother(kind) && take(kind, state[kind])));
+    if (want.cam && !wanted.cam && !tracks.cam) await take('cam', true);
   }
 
   /** Whether the one chosen is there, and another one runs. @param {Kind} kind */
@@ -193,9 +185,13 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   /** Allowed after all, in the browser's own settings: no need to be asked to try again. */
   function granted() {
-    if (state.asking || !state.trouble?.startsWith('camera-denied')) return;
-    if (!tracks.mic && !tracks.cam) start(wantedLast);
-    else for (const kind of BOTH) if (!tracks[kind] && wantedLast[kind]) take(kind, true);
+    if (!state.asking && state.trouble?.startsWith('camera-denied')) again();
+  }
+
+  /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
+  async function again() {
+    if (!tracks.mic && !tracks.cam) return start(want);
+    for (const kind of BOTH) if (!tracks[kind] && want[kind]) await take(kind, true);
   }
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
@@ -245,10 +241,15 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       track?.stop();
       return false;
     }
+    // Switched off while it was being fetched.
+    if (kind === 'cam' && !want.cam) {
+      track?.stop();
+      return true;
+    }
     state.trouble = trouble;
     if (track) adopt(kind, track);
-    state[kind] = tracks[kind] !== null && on;
-    if (kind === 'mic' && tracks.mic) tracks.mic.enabled = on;
+    state[kind] = tracks[kind] !== null && on && want[kind];
+    if (kind === 'mic' && tracks.mic) tracks.mic.enabled = state.mic;
     refresh();
     await listDevices();
     return track !== undefined;
@@ -298,16 +299,21 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       stopTracks();
       changed();
     },
+    again,
+    wanted: () => ({ ...want }),
     async setMic(on) {
-      if (on && !tracks.mic) return void await take('mic', true);
+      want.mic = on;
+      // While the browser asks, a switch is only a wish.
+      if (on && !tracks.mic && !state.asking) return void await take('mic', true);
       if (tracks.mic) tracks.mic.enabled = on;
       lost.mic = null;
       state.mic = on;
       changed();
     },
     async setCam(on) {
+      want.cam = on;
       // Off lets go of the camera, so that its light goes out.
-      if (on && !tracks.cam) return void await take('cam', true);
+      if (on && !tracks.cam && !state.asking) return void await take('cam', true);
       if (!on) {
         tracks.cam?.stop();
         tracks.cam = null;

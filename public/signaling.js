@@ -15,8 +15,9 @@ const BACK_WITHIN_MS = 3000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
 const OUTBOX_LONGEST = 256;
-/** A name is looked up when nobody has typed for this long. */
-const LOOK_AFTER_MS = 300;
+/** The first name is looked up at once, another when nobody has typed for a while: looks are dear. */
+const LOOK_FIRST_MS = 300;
+const LOOK_AFTER_MS = 1000;
 const LOOK_EVERY_MS = 5000;
 const REPLACED = 4001;
 /** Errors after which asking again with the same words is pointless. */
@@ -62,6 +63,8 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   /** @type {Socket | null} */
   let socket = null;
   let joined = false;
+  /** Looks may have used up what this socket may ask for: another has not. */
+  let hasLooked = false;
   let failures = 0;
   /** @type {Frame[]} */
   let outbox = [];
@@ -76,6 +79,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
 
   function connect() {
     clock.cancel(timers.again);
+    hasLooked = false;
     const mine = (socket = open(url));
     /** @param {(event: any) => void} fn */
     const ifCurrent = (fn) => (/** @type {any} */ event) => { if (mine === socket) fn(event); };
@@ -102,6 +106,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (want || !looked) return;
     if (!socket) return connect();
     if (socket.readyState !== 1) return;
+    hasLooked = true;
     say({ type: 'look', room: looked });
     later('silence', drop, PONG_WITHIN_MS);
     later('look', ask, LOOK_EVERY_MS);
@@ -158,7 +163,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       tell(frame);
       return void sayJoin();
     }
-    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && want?.id);
+    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && (want?.id || hasLooked));
     if (!joined && comingBack) {
       tell(frame);
       return drop();
@@ -228,9 +233,9 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     look(room) {
       if (want || looked === room) return;
       if (room === null) return stop();
+      later('look', ask, looked === null ? LOOK_FIRST_MS : LOOK_AFTER_MS);
       looked = room;
       tell({ type: 'room', room, seats: null });
-      later('look', ask, LOOK_AFTER_MS);
     },
     send(frame) {
       if (joined) return say(frame);

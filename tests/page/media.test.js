@@ -167,6 +167,56 @@ test('a shared screen takes the place of the camera and gives it back', async ()
   assert.equal(media.outgoing().video, camera);
 });
 
+test('what is switched off while the browser asks stays off when the answer comes', async () => {
+  let answer;
+  const { media } = stageOf((wanted) => new Promise((done) => { answer = () => done(everything(wanted)); }));
+  const started = media.start();
+  await settle();
+  await media.setMic(false);
+  await media.setCam(false);
+  answer();
+  await started;
+  assert.deepEqual([media.state.mic, media.state.cam, media.outgoing().video], [false, false, null]);
+  assert.equal(media.voice().enabled, false);
+  assert.deepEqual(media.wanted(), { mic: false, cam: false });
+});
+
+test('a camera or microphone switched off while another one is fetched stays off', async () => {
+  let hold = false;
+  const waiting = [];
+  const { media } = stageOf((wanted) => (hold ? new Promise((done) => { waiting.push(() => done(everything(wanted))); }) : everything(wanted)));
+  await media.start();
+  hold = true;
+  const camera = media.choose('videoinput', 'video-2');
+  const microphone = media.choose('audioinput', 'audio-2');
+  await settle();
+  await media.setCam(false);
+  await media.setMic(false);
+  waiting.forEach((answer) => answer());
+  await Promise.all([camera, microphone]);
+  assert.deepEqual([media.state.cam, media.outgoing().video], [false, null]);
+  assert.deepEqual([media.state.mic, media.voice().enabled], [false, false]);
+});
+
+test('asking again for a camera does not put a muted microphone on the air, nor end a shared screen', async () => {
+  let busy = false;
+  const { media } = stageOf((wanted) => {
+    if (busy && wanted.video) throw trouble('NotReadableError');
+    return everything(wanted);
+  });
+  await media.start();
+  await media.setMic(false);
+  await media.setScreen(true);
+  await media.setCam(false);
+  busy = true;
+  await media.setCam(true);
+  assert.equal(media.state.trouble, 'device-busy');
+  busy = false;
+  await media.again();
+  assert.deepEqual([media.state.cam, media.state.mic, media.state.screen], [true, false, true]);
+  assert.equal(media.voice().enabled, false);
+});
+
 test('a microphone that starts switched off is held but silent', async () => {
   const { media } = stageOf(everything);
   await media.start({ mic: false, cam: false });

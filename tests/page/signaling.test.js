@@ -48,7 +48,7 @@ test('who is inside is asked at the door, again and again, and the same socket j
   stage.signaling.look('d');
   await stage.clock.advance(100);
   stage.signaling.look('den');
-  await stage.clock.advance(300);
+  await stage.clock.advance(1000);
   stage.last().opens();
   assert.deepEqual(looks(), ['den'], 'nothing while somebody types');
   stage.last().says({ type: 'room', room: 'den', seats: 1 });
@@ -89,6 +89,20 @@ test('a dead socket at the door does not hold up a join for long', async () => {
   stage.signaling.join('den');
   await stage.clock.advance(3000 + 500);
   assert.equal(stage.sockets.length, 2);
+  await stage.sit();
+  assert.equal(stage.last().sent[0].type, 'join');
+});
+
+test('a join that looks have made too dear is said again on another socket', async () => {
+  const stage = stageOf();
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  stage.signaling.join('den');
+  await settle();
+  stage.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  assert.ok(!stage.types().includes('refused'));
+  await stage.clock.advance(500);
   await stage.sit();
   assert.equal(stage.last().sent[0].type, 'join');
 });
