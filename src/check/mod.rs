@@ -44,7 +44,7 @@ pub enum Subject {
     },
 }
 
-/// Looks at everything; ends within about fifteen seconds, whatever does not answer. `stun` (`HOST:PORT`)
+/// Looks at everything; ends within about twenty seconds, whatever does not answer. `stun` (`HOST:PORT`)
 /// is asked where it sees this host.
 pub async fn check(subject: &Result<Subject, SettingsError>, stun: Option<&str>) -> Report {
     match subject {

@@ -25,7 +25,8 @@ pub(super) fn send(socket: &BatchSocket, run: &Outgoing<'_>, unsent: &Unsent) {
             Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
                 useless = BatchSocket::refuses_segments(&error);
             }
-            sent => return unsent.note(sent, run.packets().count()),
+            Ok(()) => return,
+            lost => return unsent.note(lost, run.packets().count()),
         }
     }
     let mut sent = 0;
