@@ -18,21 +18,20 @@ after(() => peer.kill());
 
 for (const [words, flags] of [['on channels', []], ['with Send indications', ['-s']]]) {
   stage.scene(`a stranger's echo comes back whole ${words}`, async () => {
-    await exchangeWhole('a1', BOX, await stage.box.credentials(), '-p', '3478', '-e', '45.0.0.1', '-r', '3480', ...flags);
+    await exchangeWhole('a1', BOX, stage.box.credentials, '-p', '3478', '-e', '45.0.0.1', '-r', '3480', ...flags);
   });
 }
 
 for (const [family, address, asked] of [['IPv4', '45.0.0.1', '-X'], ['IPv6', '2a05:d000::1', '-x']]) {
   stage.scene(`a stranger's echo comes back whole by ${family} to clients by UDP, TCP and TLS`, async () => {
-    await exchangesEverywhere('a1', BOX, await stage.box.credentials(), stage.authority.ca, '-e', address, asked);
+    await exchangesEverywhere('a1', BOX, stage.box.credentials, stage.authority.ca, '-e', address, asked);
   });
 
   stage.scene(`a stranger's echo comes back whole by the ${family} half of a double allocation`, async (context) => {
-    const credentials = await stage.box.credentials();
-    if (!(await asksForBothFamilies('a1', BOX, credentials))) {
+    if (!(await asksForBothFamilies('a1', BOX, await stage.box.credentials()))) {
       return context.skip('this turnutils_uclient asks for the second address in the words of a draft');
     }
-    await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-e', address, '-Z');
+    await exchangesEverywhere('a1', BOX, stage.box.credentials, stage.authority.ca, '-e', address, '-Z');
   });
 }
 

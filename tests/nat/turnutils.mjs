@@ -15,20 +15,21 @@ export async function reflexiveAddress(host, server) {
 /**
  * Two clients send sixty small messages each, and all come back; throws with the output where not. By TLS it
  * may take more than one try: the program reads a TLS record and looks at its first message only, and on a
- * busy machine the box has more than one to send.
+ * busy machine the box has more than one to send. Every try has credentials of its own, from `mint`: ports kept under
+ * tokens, by clients that gave up before they came for them, are counted for each.
  */
-export async function exchangeWhole(host, server, credentials, ...flags) {
+export async function exchangeWhole(host, server, mint, ...flags) {
   for (let tries = flags.includes('-S') ? 3 : 1; ; tries -= 1) {
-    const { lost, sent, received, said } = await exchange(host, server, credentials, ...flags);
+    const { lost, sent, received, said } = await exchange(host, server, await mint(), ...flags);
     if (lost === 0 && sent > 0 && received === sent) return;
     if (tries === 1) throw new Error(`turnutils_uclient ${flags.join(' ')} lost ${lost}\n${said}`);
   }
 }
 
 /** And over UDP, TCP and TLS at once. */
-export async function exchangesEverywhere(host, server, credentials, ca, ...flags) {
+export async function exchangesEverywhere(host, server, mint, ca, ...flags) {
   const ways = [['-p', '3478'], ['-p', '3478', '-t'], ['-p', '5349', '-t', '-S', '-E', ca]];
-  await Promise.all(ways.map((way) => exchangeWhole(host, server, credentials, ...way, ...flags)));
+  await Promise.all(ways.map((way) => exchangeWhole(host, server, mint, ...way, ...flags)));
 }
 
 /**

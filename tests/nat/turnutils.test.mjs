@@ -24,7 +24,7 @@ for (const [words, host, server, flags] of [
 ]) {
   stage.scene(`two clients exchange messages relay to relay ${words}`, async (context) => {
     if (flags.includes('-t') && !stage.box.streams) return context.skip('this box relays for UDP clients only');
-    await exchangeWhole(host, server, await stage.box.credentials(), '-y', ...flags);
+    await exchangeWhole(host, server, stage.box.credentials, '-y', ...flags);
   });
 }
 
@@ -35,11 +35,10 @@ for (const [words, ...flags] of [
   ['the IPv6 addresses of double allocations', '-Z', '-x'],
 ]) {
   stage.scene(`clients by UDP, TCP and TLS exchange messages between ${words}`, async (context) => {
-    const credentials = await stage.box.credentials();
-    if (flags.includes('-Z') && !(await asksForBothFamilies('a1', BOX, credentials))) {
+    if (flags.includes('-Z') && !(await asksForBothFamilies('a1', BOX, await stage.box.credentials()))) {
       return context.skip('this turnutils_uclient asks for the second address in the words of a draft');
     }
-    await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y', ...flags);
+    await exchangesEverywhere('a1', BOX, stage.box.credentials, stage.authority.ca, '-y', ...flags);
   });
 }
 
@@ -62,11 +61,11 @@ stage.scene('clients that spoil one message in ten harm nobody but themselves', 
   const credentials = await stage.box.credentials();
   const spoilt = [['-t'], ['-s'], []].map((flags) => attempt('a2', BOX, credentials, '-p', '3478', '-y', '-R', ...flags));
   // Beside them, and again when they have gone.
-  await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y');
+  await exchangesEverywhere('a1', BOX, stage.box.credentials, stage.authority.ca, '-y');
   const ends = await Promise.all(spoilt);
   // Which messages is chance: now and then one of the three spoils none that matters.
   const suffered = ends.filter(({ code, said }) => code !== 0 || !/Total lost packets 0 /.test(said));
   assert.ok(suffered.length > 0, `nothing was spoilt: ${ends.map(({ said }) => said).join('\n')}`);
-  await exchangesEverywhere('a1', BOX, credentials, stage.authority.ca, '-y');
+  await exchangesEverywhere('a1', BOX, stage.box.credentials, stage.authority.ca, '-y');
   assert.doesNotMatch(await stage.box.log(), /panic|ERROR/);
 });

@@ -28,8 +28,7 @@ async function guest(scene, room) {
 
 /** Two clients of coturn's talk through the relay, over UDP and over TCP. */
 async function talk() {
-  const credentials = await box.credentials();
-  await Promise.all([[], ['-t']].map((way) => exchangeWhole('pub', BOX, credentials, '-p', '3478', '-y', ...way)));
+  await Promise.all([[], ['-t']].map((way) => exchangeWhole('pub', BOX, box.credentials, '-p', '3478', '-y', ...way)));
 }
 
 /** Whoever tries the relay leaves allocations behind, for which a box would wait. */
