@@ -52,6 +52,8 @@ stage.scene('a whole call goes by keyboard alone', async () => {
 
   const other = await stage.person('chromium');
   await other.open(url);
+  // Before that the page has no ears yet.
+  await other.sees('preview');
   await tabTo(other, 'room');
   await other.press('Enter');
   await Promise.all([one.hearsAndSees(), other.hearsAndSees()]);

@@ -57,6 +57,11 @@ test('it can be installed: a manifest in each language, with icons that are ther
   assert.equal(manifests[0].id, manifests[1].id);
 });
 
+test('nobody can send the form at the door before the page listens: the browser would try to, and the press be lost', () => {
+  const buttons = /<form[^>]*id="door"[^]*?<\/form>/.exec(html)[0].match(/<button type="submit"[^>]*>/g);
+  assert.deepEqual(buttons.map((button) => /\sdisabled[\s>]/.test(button)), [true]);
+});
+
 test('only the view knows elements, and each edge has one file', () => {
   for (const name of modules) {
     const code = source(name).replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, '');
