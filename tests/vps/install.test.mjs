@@ -2,7 +2,7 @@
 // with a certificate that the box gets by itself from an authority in the tests' own internet.
 
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
 import { makeAuthority } from '../browser/lib/authority.mjs';
@@ -70,6 +70,27 @@ stage.scene('what is no name or address is told before anything is touched', asy
   for (const words of [['box.test'], ['box.test', 'nobody'], ['box test', 'admin@box.test'], ['--purge'], ['a..b', 'admin@box.test']]) {
     await assert.rejects(vps.run('sh', '/root/install.sh', ...words), /install\.sh: [^\n]+\n$/);
   }
+});
+
+stage.scene('certbot may get and renew the certificate instead, with the hook that the README has', async () => {
+  const certbot = (...words) => vps.run('certbot', ...words, '--non-interactive', '--server', 'https://acme.test:14000/dir');
+  const set = (...lines) => vps.run('sed', '-i', ...lines.flatMap((line) => ['-e', line]), '/etc/webrtc-box/webrtc-box.toml');
+  const served = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-w', '%{certs}', '--cacert', pebble.root, 'https://box.test/')).stdout;
+  const [, hook] = /```sh\n(install [^\n]*renewal-hooks[^]*?\nEND\n)```/.exec(await readFile(path.join(root, 'README.md'), 'utf8'));
+  await vps.run('sh', '-c', hook);
+  await set('s|^#http-port = .*|http-port = 0|');
+  await vps.run('systemctl', 'restart', 'webrtc-box');
+  await certbot('certonly', '--standalone', '--agree-tos', '-m', 'admin@box.test', '-d', 'box.test');
+  await vps.run('/etc/letsencrypt/renewal-hooks/deploy/webrtc-box');
+  await set('s|^acme-email|#&|',
+    's|^#e.g. cert = .*|cert = "/etc/letsencrypt/live/box.test/fullchain.pem"|', 's|^#e.g. key = .*|key = "/etc/letsencrypt/live/box.test/privkey.pem"|');
+  await vps.run('systemctl', 'restart', 'webrtc-box');
+  const first = await served();
+  assert.ok(first.includes((await vps.run('cat', '/etc/letsencrypt/live/box.test/cert.pem')).stdout.trim()));
+  await certbot('renew', '--force-renewal', '--no-random-sleep-on-renew');
+  await until('the renewed certificate to be served', async () => (await served()) !== first);
+  assert.ok((await served()).includes((await vps.run('cat', '/etc/letsencrypt/live/box.test/cert.pem')).stdout.trim()));
+  await vps.run('rm', '-r', '/etc/letsencrypt');
 });
 
 stage.scene('it can be taken away again, and leaves the settings and keys', async () => {
