@@ -3,9 +3,9 @@
 //! Three keys in files of one line each, and the try-out certificate ([`self_signed`]). Nothing is
 //! ever overwritten because it looks wrong; that is a complaint.
 
+mod error;
 pub mod self_signed;
 
-use std::error::Error;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use self::error::StateError;
 
 use crate::credential::{Secret, Secrets};
 use crate::seat::TagKey;
@@ -42,42 +44,6 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct State {
     dir: PathBuf,
-}
-
-/// The state directory cannot be used. `Display` is one line.
-#[derive(Debug)]
-pub enum StateError {
-    /// The directory cannot be made.
-    NoDirectory {
-        /// The directory.
-        dir: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file in it cannot be read.
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file in it cannot be written.
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file in it does not hold what was written there.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is no randomness or the crypto library fails: no key can be made.
-    NoKey {
-        /// What the library says.
-        fault: String,
-    },
 }
 
 impl State {
@@ -123,6 +89,11 @@ impl State {
         let bytes = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
         let bytes = bytes.ok_or_else(|| StateError::Damaged { path: self.dir.join(name) })?;
         Ok((text, bytes))
+    }
+
+    /// Where it is.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where the file `name` is.
@@ -202,51 +173,6 @@ impl Kept {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Kept(…)")
-    }
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDirectory { dir, source } => {
-                write!(f, "state-dir {} cannot be made ({source}); {}", dir.display(), cure(source))
-            }
-            Self::Unreadable { path, source } => write!(
-                f,
-                "state-dir: {} cannot be read ({source}); run as the user who owns it, or name another --state-dir",
-                path.display()
-            ),
-            Self::Unwritable { path, source } => {
-                write!(f, "state-dir: {} cannot be written ({source}); {}", path.display(), cure(source))
-            }
-            Self::Damaged { path } => write!(
-                f,
-                "state-dir: {} is damaged; restore it, or delete it to have a new one made",
-                path.display()
-            ),
-            Self::NoKey { fault } => write!(f, "state-dir: no new key could be made: {fault}; try again"),
-        }
-    }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
-fn cure(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room on that disk, or name another --state-dir"
-        }
-        _ => "give --state-dir a folder this user may write to",
-    }
-}
-
-impl Error for StateError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NoDirectory { source, .. }
-            | Self::Unreadable { source, .. }
-            | Self::Unwritable { source, .. } => Some(source),
-            Self::Damaged { .. } | Self::NoKey { .. } => None,
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod program;
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -55,15 +56,25 @@ impl Stage {
     }
 
     fn start(&self) -> Program {
+        self.start_for("me@box.test")
+    }
+
+    fn start_for(&self, email: &str) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
         command.args(["--metrics-listen", ""]);
         command.arg("--https-port").arg(self.plan.https_port.to_string());
         command.arg("--turn-port").arg(self.turn_port.to_string());
-        command.args(["--acme-email", "me@box.test", "--acme-directory", &self.plan.directory()]);
+        command.args(["--acme-email", email, "--acme-directory", &self.plan.directory()]);
         Program::start(
             command.current_dir(self.place.path()).env_clear().env("SSL_CERT_FILE", self.plan.root()),
         )
+    }
+
+    /// Where account and certificate are kept.
+    fn folder(&self) -> PathBuf {
+        let name = self.plan.directory()[8..].replace([':', '/'], "-");
+        self.place.path().join("certs/acme").join(name)
     }
 
     fn authority(&self, validity: Duration) -> Pebble {
@@ -105,9 +116,8 @@ async fn it_serves_without_turns_until_it_has_a_certificate_and_keeps_that_over_
     let strict = stage.strict().await;
     assert!(strict.get("/test.json").await.contains("turns:"));
     assert!(strict.join("hall").await.urls().await.contains("turns:"));
-    let folder = format!("certs/acme/{}", stage.plan.directory()[8..].replace([':', '/'], "-"));
     for name in ["account.json", "certificate.pem"] {
-        let kept = stage.place.path().join(&folder).join(name);
+        let kept = stage.folder().join(name);
         assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -144,20 +154,55 @@ async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_an_authority_that_forgot_us_is_asked_again() {
+async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_a_hurry_has_its_limit() {
     let Some(stage) = Stage::new() else { return };
     // Nobody answers there.
-    let authority = stage.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
+    let _authority = stage.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
     let program = stage.start();
     let said =
         program.says("no certificate for box.test yet: the authority does not find this box on port 443");
-    assert!(said.last().unwrap().contains("let every A and AAAA record of it lead to this host"), "{said:?}");
-    drop(authority);
-    // Pebble forgets accounts when it ends; the box holds one.
-    let _authority = stage.authority(LONG);
+    let line = said.last().unwrap();
+    assert!(line.contains("let every A and AAAA record of it lead to this host"), "{line}");
+    assert!(line.contains("unauthorized: "), "what the authority says is told: {line}");
     program.hang_up();
+    let said = program.says("no sooner, for the authority counts");
+    assert!(!said.iter().any(|line| line.contains("asking for a certificate")), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_forgot_us_is_asked_anew_and_what_cannot_be_written_is_served_and_written_later() {
+    let Some(stage) = Stage::new() else { return };
+    let authority = stage.authority(SHORT);
+    let folder = stage.folder();
+    // A folder in the place of a file is a disk that refuses, for root as well.
+    let file = folder.join("certificate.pem");
+    std::fs::create_dir_all(&file).unwrap();
+    let program = stage.start();
+    program.says("a new account with the authority");
     program.says("a new certificate for box.test is in force");
+    let said = program.says("until then account and certificate are in memory alone");
+    assert!(said.last().unwrap().contains("certificate.pem cannot be written"), "{said:?}");
     stage.strict().await.serial().await;
+    std::fs::remove_dir(&file).unwrap();
+    program.hang_up();
+    let said = program.says("what the authority has given us is written now");
+    assert!(!said.iter().any(|line| line.contains("asking for a certificate")), "{said:?}");
+    assert!(file.is_file());
+    // Pebble forgets accounts when it ends; the box holds one, and comes with it when renewal is due.
+    drop(authority);
+    let _authority = stage.authority(SHORT);
+    program.says("a new account with the authority");
+    program.says("a new certificate for box.test is in force");
+    drop(program);
+
+    // The same where the account is what has changed, and before an order is thought of.
+    drop(_authority);
+    let _authority = stage.authority(LONG);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(folder.join("next-attempt")).unwrap();
+    let program = stage.start_for("other@box.test");
+    program.says("a new account with the authority");
+    program.says("a new certificate for box.test is in force");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +212,7 @@ async fn an_authority_that_wants_us_to_wait_is_left_alone_even_over_a_restart() 
     let program = stage.start();
     program.says("no certificate for box.test yet: acme-directory cannot be reached (it answers 429");
     program.hang_up();
-    program.says("as the authority wants it");
+    program.says("no sooner, for the authority counts");
     drop(program);
     let program = stage.start();
     program.says("no certificate for box.test yet; the next attempt is at ");

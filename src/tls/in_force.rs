@@ -33,8 +33,11 @@ pub struct InForce {
     settled: watch::Sender<bool>,
 }
 
-/// A proof that is up as long as this lives.
-pub(super) struct Proof(Arc<InForce>);
+/// A proof that is up as long as this lives, or until another is put up.
+pub(super) struct Proof {
+    shown_by: Arc<InForce>,
+    config: Arc<ServerConfig>,
+}
 
 /// What is known of the certificate in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,8 +118,8 @@ impl InForce {
 
     /// Puts up what an authority is shown.
     pub(super) fn prove(self: &Arc<Self>, config: Arc<ServerConfig>) -> Proof {
-        self.proof.store(Some(config));
-        Proof(Arc::clone(self))
+        self.proof.store(Some(Arc::clone(&config)));
+        Proof { shown_by: Arc::clone(self), config }
     }
 
     /// Somebody asked for a look.
@@ -149,12 +152,37 @@ fn wants_proof(hello: &ClientHello<'_>) -> bool {
 
 impl Drop for Proof {
     fn drop(&mut self) {
-        self.0.proof.store(None);
+        self.shown_by.proof.compare_and_swap(&self.config, None);
     }
 }
 
 impl fmt::Debug for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InForce").field("summary", &self.summary.load()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+    use crate::tls::pair::Texts;
+
+    fn loaded() -> Loaded {
+        let made = generate_simple_self_signed(["box.test".to_owned()]).unwrap();
+        let texts = Texts::new(&made.cert.pem(), &made.signing_key.serialize_pem());
+        texts.load("cert".as_ref(), "key".as_ref()).unwrap()
+    }
+
+    #[test]
+    fn a_proof_that_comes_down_leaves_a_newer_one_up() {
+        let in_force = InForce::new(loaded());
+        let older = in_force.prove(loaded().config);
+        let newer = in_force.prove(loaded().config);
+        drop(older);
+        assert!(in_force.proof.load().is_some());
+        drop(newer);
+        assert!(in_force.proof.load().is_none());
     }
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod acme;
+mod beside;
 mod fault;
 mod in_force;
 mod leaf;

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::error;
+
 use super::acme::Renewal;
+use super::beside::outlived;
 use super::in_force::InForce;
 use super::pair::load;
 use super::reminder::remind;
@@ -47,18 +50,25 @@ pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep
 }
 
 impl Upkeep {
-    /// Does it, for ever where there is something to do.
+    /// Does it, for ever where there is something to do. A bug in it is told and outlived: it has no
+    /// heart, for the watchdog would end the calls, which need none of it.
     pub async fn run(self) {
         match self {
             Self::None => {}
             Self::Acme(renewal) => {
-                let (in_force, subject, domain) = renewal.reminder();
-                tokio::join!(renewal.run(), remind(in_force, subject, domain));
+                let reminder = renewal.reminder();
+                tokio::join!(renewal.run(), reminded(reminder));
             }
             Self::Files(watch) => {
-                let (in_force, subject, domain) = watch.reminder();
-                tokio::join!(watch.run(), remind(in_force, subject, domain));
+                let reminder = watch.reminder();
+                tokio::join!(watch.run(), reminded(reminder));
             }
         }
+    }
+}
+
+async fn reminded((in_force, subject, domain): (Arc<InForce>, String, String)) {
+    if let Err(bug) = outlived(remind(in_force, subject, domain)).await {
+        error!("{bug}");
     }
 }

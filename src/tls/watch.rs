@@ -7,12 +7,14 @@
 use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::beside::{aside, outlived};
 use super::fault::TlsError;
 use super::in_force::InForce;
 use super::looks::{Looks, Step};
@@ -22,6 +24,12 @@ use crate::clock::Now;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A file system that takes longer is not heard of again, as far as anybody can tell.
+const SILENCE: Duration = Duration::from_secs(60);
+
+const SILENT: &str = "cert and key have not been read for a minute, for their file system does not answer; \
+    mend that, the certificate before stays in force";
 
 /// The files a certificate is read from.
 #[derive(Clone, Debug)]
@@ -72,6 +80,39 @@ fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() || found.file_type().is_char_device())
 }
 
+/// One look, which may take as long as it will: a file system that does not answer holds up this task
+/// and nobody else. That, or a bug, is told once, and shows to whoever watches the box until a look
+/// comes to its end.
+async fn observed(in_force: &InForce, told: &mut Option<String>, look: impl FnOnce() + Send + 'static) {
+    let mut looking = pin!(outlived(aside(look)));
+    let looked = match timeout(SILENCE, &mut looking).await {
+        Ok(looked) => looked,
+        Err(_) => {
+            tell(in_force, told, SILENT.to_owned());
+            looking.await
+        }
+    };
+    match looked {
+        Err(bug) => tell(in_force, told, bug.to_string()),
+        Ok(()) => {
+            if let Some(told) = told.take() {
+                info!("cert and key are looked at again");
+                if in_force.summary().fault == Some(told) {
+                    in_force.note(None);
+                }
+            }
+        }
+    }
+}
+
+fn tell(in_force: &InForce, told: &mut Option<String>, fault: String) {
+    if told.as_ref() != Some(&fault) {
+        error!("{fault}");
+        in_force.note(Some(fault.clone()));
+        *told = Some(fault);
+    }
+}
+
 impl Watch {
     /// What a daily warning needs to know.
     pub(super) fn reminder(&self) -> (Arc<InForce>, String, String) {
@@ -79,18 +120,19 @@ impl Watch {
     }
 
     /// Looks every second, and whenever [`InForce::look_now`] asks for it, for ever.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let in_force = Arc::clone(&self.in_force);
+        let (watch, mut told) = (Arc::new(Mutex::new(self)), None);
         loop {
-            let asked = timeout(LOOK, self.in_force.asked()).await.is_ok();
-            // A file system that does not answer holds up this task and nobody else.
-            let looked = tokio::task::spawn_blocking(move || {
-                self.look(asked, Now::read());
-                self
-            });
-            // It ends early only with the process.
-            let Ok(watch) = looked.await else { return };
-            self = watch;
+            let asked = timeout(LOOK, in_force.asked()).await.is_ok();
+            observed(&in_force, &mut told, Self::look_of(&watch, asked)).await;
         }
+    }
+
+    fn look_of(watch: &Arc<Mutex<Self>>, asked: bool) -> impl FnOnce() + Send + 'static {
+        let watch = Arc::clone(watch);
+        // What a bug may have left behind is half a look.
+        move || watch.lock().unwrap_or_else(PoisonError::into_inner).look(asked, Now::read())
     }
 
     fn look(&mut self, asked: bool, now: Now) {
@@ -202,5 +244,42 @@ mod tests {
         nix::unistd::mkfifo(&watch.files.key, nix::sys::stat::Mode::S_IRUSR).unwrap();
         watch.look(true, now());
         assert_eq!(watch.in_force.summary().fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_does_not_answer_is_a_fault_for_who_watches_until_it_does() {
+        let place = tempfile::tempdir().unwrap();
+        let in_force = watch(place.path(), [2026, 2027]).in_force;
+        let (answer, silent) = std::sync::mpsc::channel::<()>();
+        let task = tokio::spawn({
+            let in_force = Arc::clone(&in_force);
+            async move { observed(&in_force, &mut None, move || _ = silent.recv()).await }
+        });
+        // The clock of a test stands still while a disk is waited for, until it is pushed.
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * SILENCE).await;
+        tokio::task::yield_now().await;
+        assert_eq!(in_force.summary().fault.as_deref(), Some(SILENT));
+        drop(answer);
+        task.await.unwrap();
+        assert_eq!(in_force.summary().fault, None);
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_a_look_is_a_fault_for_who_watches_until_a_look_is_taken_again() {
+        let place = tempfile::tempdir().unwrap();
+        let watch = Arc::new(Mutex::new(watch(place.path(), [2026, 2027])));
+        let in_force = Arc::clone(&watch.lock().unwrap().in_force);
+        let held = Arc::clone(&watch);
+        let mut told = None;
+        let bug = move || {
+            let _watch = held.lock().unwrap();
+            panic!("a bug");
+        };
+        observed(&in_force, &mut told, bug).await;
+        let fault = in_force.summary().fault.clone().unwrap_or_default();
+        assert!(fault.contains("(a bug)"), "{fault}");
+        observed(&in_force, &mut told, Watch::look_of(&watch, false)).await;
+        assert_eq!(in_force.summary().fault, None);
     }
 }

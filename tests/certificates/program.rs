@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -28,11 +28,12 @@ impl Program {
         Self { child, lines }
     }
 
-    /// All lines up to one with `words`.
+    /// All lines up to one with `words`, which comes in time however much else is said.
     pub fn says(&self, words: &str) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
+        let end = Instant::now() + PATIENCE;
         while lines.last().is_none_or(|line| !line.contains(words)) {
-            let line = self.lines.recv_timeout(PATIENCE);
+            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
             lines.push(line.unwrap_or_else(|_| panic!("no {words:?} after {lines:#?}")));
         }
         lines

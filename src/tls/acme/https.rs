@@ -21,6 +21,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::refusal::{AcmeError, Unreachable};
 
@@ -66,30 +67,35 @@ impl Https {
         self.wait.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    async fn exchange(&self, mut request: Request<BodyWrapper<Bytes>>) -> io::Result<BytesResponse> {
-        let uri = request.uri().clone();
-        let (host, port) = place(&uri).ok_or_else(|| io::Error::other(format!("{uri} is no https URL")))?;
-        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-        let stream = self.tls.connect(name, connect(&host, port).await?).await?;
+    async fn exchange(&self, mut request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Unreachable> {
+        let stream = self.stream(request.uri()).await.map_err(Unreachable::never)?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(Unreachable::after_all)?;
         // It ends with `sender`.
         tokio::spawn(connection);
-        if let Some(authority) = uri.authority().and_then(|name| name.as_str().parse().ok()) {
+        if let Some(authority) = request.uri().authority().and_then(|name| name.as_str().parse().ok()) {
             request.headers_mut().insert(header::HOST, authority);
         }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        *request.uri_mut() = path.parse().map_err(io::Error::other)?;
-        let (parts, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
-        let body = Limited::new(body, LONGEST_REPLY).collect().await.map_err(io::Error::other)?.to_bytes();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = path.parse().map_err(Unreachable::never)?;
+        let reply = sender.send_request(request).await.map_err(Unreachable::after_all)?;
+        let (parts, body) = reply.into_parts();
+        let body = Limited::new(body, LONGEST_REPLY).collect().await.map_err(Unreachable::after_all)?;
+        let body = body.to_bytes();
         if parts.status.is_client_error() || parts.status.is_server_error() {
             let asked = wait_of(&parts.headers, SystemTime::now());
             *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = asked;
             if !body.starts_with(b"{") {
-                return Err(io::Error::other(format!("it answers {}", parts.status)));
+                return Err(Unreachable::after_all(format!("it answers {}", parts.status)));
             }
         }
         Ok(BytesResponse { parts, body: Box::new(body) })
+    }
+
+    async fn stream(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+        let (host, port) = place(uri).ok_or_else(|| io::Error::other(format!("{uri} is no https URL")))?;
+        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+        self.tls.connect(name, connect(&host, port).await?).await
     }
 }
 
@@ -100,11 +106,9 @@ impl HttpClient for Https {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
         let way = self.clone();
         Box::pin(async move {
-            let reply = match timeout(EXCHANGE_LIMIT, way.exchange(request)).await {
-                Ok(reply) => reply.map_err(|fault| fault.to_string()),
-                Err(_) => Err("it does not answer in time".to_owned()),
-            };
-            reply.map_err(|fault| instant_acme::Error::Other(Box::new(Unreachable(fault))))
+            let reply = timeout(EXCHANGE_LIMIT, way.exchange(request)).await;
+            let reply = reply.unwrap_or_else(|_| Err(Unreachable::after_all("it does not answer in time")));
+            reply.map_err(|unreachable| instant_acme::Error::Other(Box::new(unreachable)))
         })
     }
 }

@@ -1,9 +1,11 @@
 //! A certificate that the box gets and renews by itself (ACME, RFC 8555), proven over TLS on
 //! `https-port` (RFC 8737), so that no other port is needed.
 //!
-//! `schedule` says when, `order` asks, `proof` is what the authority is shown, `https` carries it and
-//! `kept` keeps what comes of it. The box serves all the while: with what it has, or a stand-in.
+//! `schedule` says when, `applicant` asks and `order` is one asking, `proof` is what the authority is
+//! shown, `https` carries it and `kept` keeps what comes of it. The box serves all the while: with
+//! what it has, or a stand-in.
 
+mod applicant;
 mod https;
 mod kept;
 mod order;
@@ -15,17 +17,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use instant_acme::{Account, NewAccount};
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
 
 pub use self::kept::kept_by_acme;
 
-use self::https::Https;
-use self::kept::{Kept, KeptAccount};
-use self::order::{Issued, issue};
+use self::applicant::Applicant;
+use self::kept::{Kept, Shelf};
 use self::refusal::AcmeError;
 use self::schedule::Schedule;
+use super::beside::outlived;
 use super::in_force::InForce;
 use super::pair::{Loaded, Texts};
 use super::when::When;
@@ -39,6 +40,9 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// The wall clock is asked at least this often: it may be set, and a machine may sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
 
+/// The same where the disk or the clock may mend what is missing.
+const SHORT_SLEEP: Duration = Duration::from_secs(60);
+
 /// The least time between two attempts over a restart. A box that ends and starts again without end
 /// runs into the authority's limit, but not within a minute.
 const RESTART_PAUSE: u64 = 60;
@@ -46,12 +50,13 @@ const RESTART_PAUSE: u64 = 60;
 /// A certificate by ACME, and what it takes to get the next.
 #[derive(Debug)]
 pub struct Renewal {
-    domain: String,
-    email: String,
-    directory: String,
-    kept: Kept,
+    applicant: Applicant,
     in_force: Arc<InForce>,
     schedule: Schedule,
+    /// Why what was got is not on the disk, as it was told.
+    unsaved: Option<String>,
+    /// Somebody wants to hear of it again.
+    asked: bool,
 }
 
 impl Renewal {
@@ -60,15 +65,30 @@ impl Renewal {
     /// # Errors
     /// The state directory cannot be used.
     pub fn open(domain: &str, email: &str, directory: &str, state_dir: &Path) -> Result<Self, StartError> {
-        let kept = Kept::open(state_dir, directory)?;
-        let now = Now::read();
-        let in_force = match kept.certificate(domain) {
+        Self::open_at(domain, email, directory, state_dir, Now::read())
+    }
+
+    fn open_at(
+        domain: &str,
+        email: &str,
+        directory: &str,
+        state_dir: &Path,
+        now: Now,
+    ) -> Result<Self, StartError> {
+        let shelf = Shelf::open(state_dir, directory)?;
+        let in_force = match shelf.certificate(domain) {
             Some(loaded) if !loaded.leaf.is_over(now.unix) => InForce::new(loaded),
             _ => InForce::stand_in(stand_in(domain)?),
         };
-        let schedule = Schedule::new(kept.next_attempt(), now, chance());
-        let (domain, email, directory) = (domain.to_owned(), email.to_owned(), directory.to_owned());
-        Ok(Self { domain, email, directory, kept, in_force, schedule })
+        let schedule = Schedule::new(shelf.next_attempt(), now, chance());
+        let applicant = Applicant {
+            domain: domain.to_owned(),
+            email: email.to_owned(),
+            directory: directory.to_owned(),
+            kept: Kept::new(shelf),
+            in_force: Arc::clone(&in_force),
+        };
+        Ok(Self { applicant, in_force, schedule, unsaved: None, asked: false })
     }
 
     /// What the listeners serve with.
@@ -78,7 +98,7 @@ impl Renewal {
 
     /// What a daily warning needs to know.
     pub(super) fn reminder(&self) -> (Arc<InForce>, String, String) {
-        (self.in_force(), format!("the certificate of {}", self.domain), self.domain.clone())
+        (self.in_force(), format!("the certificate of {}", self.domain()), self.domain().to_owned())
     }
 
     /// Gets a certificate where there is none and renews the one there is, for ever. Whoever asks for
@@ -88,14 +108,73 @@ impl Renewal {
             self.answer();
         }
         loop {
-            let wait = self.wait();
-            if wait.is_zero() {
-                self.attempt().await;
-            } else if timeout(wait.min(LONGEST_SLEEP), self.in_force.asked()).await.is_ok() {
-                self.schedule.hurry();
-                self.answer();
+            if let Err(bug) = outlived(self.turn()).await {
+                error!("{bug}");
+                self.in_force.note(Some(bug.to_string()));
+                sleep(SHORT_SLEEP).await;
             }
         }
+    }
+
+    /// Until the next moment at which there is something to do, or somebody asks.
+    async fn turn(&mut self) {
+        self.save().await;
+        self.look_again(Now::read()).await;
+        let wait = self.wait();
+        if wait.is_zero() {
+            return self.attempt().await;
+        }
+        let makeshift = self.unsaved.is_some() || self.in_force.summary().stand_in;
+        let longest = if makeshift { SHORT_SLEEP } else { LONGEST_SLEEP };
+        if timeout(wait.min(longest), self.in_force.asked()).await.is_ok() {
+            self.schedule.hurry();
+            self.answer();
+            self.asked = true;
+        }
+    }
+
+    /// Writes what the disk has refused so far; until it takes it, it is served from memory.
+    async fn save(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        match (self.applicant.kept.save().await, self.unsaved.take()) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(told)) => {
+                info!("what the authority has given us is written now");
+                if self.in_force.summary().fault.as_ref() == Some(&told) {
+                    self.in_force.note(None);
+                }
+            }
+            (Err(_), Some(told)) => {
+                if asked {
+                    warn!("{told}");
+                }
+                self.unsaved = Some(told);
+            }
+            (Err(error), None) => {
+                let fault = format!(
+                    "{error}; until then account and certificate are in memory alone, and a start asks for others"
+                );
+                warn!("{fault}");
+                self.in_force.note(Some(fault.clone()));
+                self.unsaved = Some(fault);
+            }
+        }
+    }
+
+    /// What is kept looked as if it had run out when the clock was wrong; by now the clock may be right.
+    async fn look_again(&mut self, now: Now) {
+        if !self.in_force.summary().stand_in {
+            return;
+        }
+        let kept = self.applicant.kept.certificate(self.domain()).await;
+        if let Some(loaded) = kept.filter(|loaded| !loaded.leaf.is_over(now.unix)) {
+            info!(until = %When(loaded.leaf.until), "the certificate that is kept is good by this host's clock now");
+            self.in_force.take(loaded);
+        }
+    }
+
+    fn domain(&self) -> &str {
+        &self.applicant.domain
     }
 
     /// How long until the next attempt.
@@ -113,112 +192,56 @@ impl Renewal {
         }
         let next = When(Now::read().unix.saturating_add(wait.as_secs()));
         let summary = self.in_force.summary();
-        match &summary.fault {
-            Some(fault) => warn!("{fault}; the next attempt is at {next}, as the authority wants it"),
-            None if summary.stand_in => {
-                warn!("no certificate for {} yet; the next attempt is at {next}", self.domain);
+        match summary.fault.as_ref().filter(|fault| Some(*fault) != self.unsaved.as_ref()) {
+            Some(fault) => {
+                warn!("{fault}; the next attempt is at {next}, no sooner, for the authority counts")
             }
-            None => info!(%next, "the certificate of {} is good until its renewal", self.domain),
+            None if summary.stand_in => {
+                warn!("no certificate for {} yet; the next attempt is at {next}", self.domain());
+            }
+            None => info!(%next, "the certificate of {} is good until its renewal", self.domain()),
         }
     }
 
     async fn attempt(&mut self) {
         let now = Now::read();
-        // Where this cannot be written, nothing else can; that comes out below.
-        let _ = self.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE));
-        match timeout(ATTEMPT_LIMIT, self.obtain()).await {
-            Ok(Ok(loaded)) => self.take(loaded),
-            Ok(Err((error, asked))) => self.failed(&error, asked),
-            Err(_) => self.failed(&AcmeError::TooSlow, None),
+        self.applicant.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
+        // A bug in it counts as a failure: without a rest it would be met again at once.
+        match outlived(timeout(ATTEMPT_LIMIT, self.applicant.obtain())).await {
+            Ok(Ok(Ok(loaded))) => self.take(loaded),
+            Ok(Ok(Err((error, asked)))) => self.failed(&error, asked).await,
+            Ok(Err(_)) => self.failed(&AcmeError::TooSlow, None).await,
+            Err(bug) => self.failed(&AcmeError::Bug(bug), None).await,
         }
     }
 
     fn take(&mut self, loaded: Loaded) {
         self.schedule.obtained(&loaded.leaf, Now::read(), chance());
         let (until, renewal) = (When(loaded.leaf.until), When(self.schedule.renewal(&loaded.leaf)));
-        info!(%until, %renewal, "a new certificate for {} is in force", self.domain);
+        info!(%until, %renewal, "a new certificate for {} is in force", self.domain());
         self.in_force.take(loaded);
     }
 
-    fn failed(&mut self, error: &AcmeError, asked: Option<Duration>) {
+    async fn failed(&mut self, error: &AcmeError, asked: Option<Duration>) {
         let now = Now::read();
-        self.schedule.failed(asked, now, chance());
+        self.schedule.failed(error.has_cost(), asked, now, chance());
         let next = now.unix.saturating_add(self.wait().as_secs());
         if asked.is_some() {
-            let _ = self.kept.keep_next_attempt(next);
+            self.applicant.kept.keep_next_attempt(next).await;
         }
         let summary = self.in_force.summary();
         let next = When(next);
         if summary.stand_in {
-            warn!("no certificate for {} yet: {error}; the next attempt is at {next}", self.domain);
+            warn!("no certificate for {} yet: {error}; the next attempt is at {next}", self.domain());
         } else {
             let until = When(summary.leaf.until);
             warn!(
                 "the certificate of {}, good until {until}, was not renewed: {error}; \
                  the next attempt is at {next}",
-                self.domain
+                self.domain()
             );
         }
         self.in_force.note(Some(error.to_string()));
-    }
-
-    /// A certificate that can be served, and is kept where it can be; else why not, and what the
-    /// authority asked us to wait.
-    async fn obtain(&self) -> Result<Loaded, (AcmeError, Option<Duration>)> {
-        let https = Https::with_roots_of_the_system().map_err(|error| (error, None))?;
-        let outcome = self.order(&https).await;
-        outcome.map_err(|error| (error, https.asked_to_wait()))
-    }
-
-    async fn order(&self, https: &Https) -> Result<Loaded, AcmeError> {
-        info!(domain = self.domain, directory = self.directory, "asking for a certificate");
-        let account = self.account(https).await?;
-        let issued = match issue(&account, &self.domain, &self.in_force).await {
-            Err(AcmeError::Refused(complaint)) if complaint.is_of_no_account() => {
-                self.kept.forget_account();
-                issue(&self.account(https).await?, &self.domain, &self.in_force).await?
-            }
-            outcome => outcome?,
-        };
-        let loaded = self.examine(&issued)?;
-        if let Err(error) = self.kept.keep_certificate(&issued) {
-            warn!("{error}; until then each start asks for another certificate");
-        }
-        Ok(loaded)
-    }
-
-    fn examine(&self, issued: &Issued) -> Result<Loaded, AcmeError> {
-        let useless = |fault: String| AcmeError::Useless(fault);
-        let loaded = Texts::new(&issued.chain, &issued.key)
-            .load(Path::new("(issued)"), Path::new("(issued)"))
-            .map_err(|fault| useless(fault.to_string()))?;
-        if loaded.leaf.is_over(Now::read().unix) {
-            return Err(useless("it has run out already; check this host's clock".to_owned()));
-        }
-        if !loaded.leaf.covers(&self.domain) {
-            return Err(useless("it is for another name; choose another acme-directory".to_owned()));
-        }
-        Ok(loaded)
-    }
-
-    /// The account that is kept, or a new one. The terms of the authority are agreed to by setting
-    /// `acme-email`; the README says so.
-    async fn account(&self, https: &Https) -> Result<Account, AcmeError> {
-        let builder = Account::builder_with_http(Box::new(https.clone()));
-        let contact = format!("mailto:{}", self.email);
-        if let Some(kept) = self.kept.account()? {
-            let account = builder.from_credentials(kept.credentials()?).await?;
-            if kept.email != self.email {
-                account.update_contacts(&[&contact]).await?;
-                self.kept.keep_account(&KeptAccount { email: self.email.clone(), ..kept })?;
-            }
-            return Ok(account);
-        }
-        let wish =
-            NewAccount { contact: &[&contact], terms_of_service_agreed: true, only_return_existing: false };
-        let (account, credentials) = builder.create(&wish, self.directory.clone(), None).await?;
-        self.kept.keep_account(&KeptAccount::new(&self.email, &credentials)?)?;
-        Ok(account)
     }
 }
 
@@ -233,4 +256,56 @@ fn chance() -> schedule::Chance {
     // Without randomness there are worse troubles than renewals at the same time.
     let drawn = getrandom::fill(&mut bytes).map(|()| u32::from_ne_bytes(bytes));
     drawn.map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::tls::acme::order::Issued;
+
+    const DIRECTORY: &str = "https://acme.example/dir";
+    /// Within 2031, and long before.
+    const YEARS: [u64; 2] = [1_940_000_000, 1_600_000_000];
+
+    fn open(place: &Path, unix: u64) -> Renewal {
+        let now = Now { unix, ..Now::read() };
+        Renewal::open_at("box.test", "me@box.test", DIRECTORY, place, now).unwrap()
+    }
+
+    fn issued() -> Issued {
+        let mut params = CertificateParams::new(["box.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        Issued { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_a_wrong_clock_took_for_over_is_served_when_the_clock_is_right() {
+        let place = tempfile::tempdir().unwrap();
+        let [wrong, right] = YEARS;
+        open(place.path(), right).applicant.kept.keep_certificate(&issued()).await;
+        let mut renewal = open(place.path(), wrong);
+        renewal.look_again(Now { unix: wrong, ..Now::read() }).await;
+        assert!(renewal.in_force.summary().stand_in);
+        renewal.look_again(Now { unix: right, ..Now::read() }).await;
+        assert!(!renewal.in_force.summary().stand_in);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_a_fault_for_who_watches_until_it_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let mut renewal = open(place.path(), YEARS[1]);
+        let file = kept_by_acme(place.path(), DIRECTORY);
+        std::fs::create_dir(&file).unwrap();
+        renewal.applicant.kept.keep_certificate(&issued()).await;
+        renewal.save().await;
+        let fault = renewal.in_force.summary().fault.clone().unwrap();
+        assert!(fault.contains("cannot be written") && fault.contains("in memory alone"), "{fault}");
+        std::fs::remove_dir(&file).unwrap();
+        renewal.save().await;
+        assert_eq!(renewal.in_force.summary().fault, None);
+        assert!(file.is_file());
+    }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, Problem,
+    RetryPolicy,
 };
 
 use super::proof;
@@ -37,7 +38,10 @@ pub(super) async fn issue(
     drop(proof);
     match outcome {
         Ok(OrderStatus::Ready) => {}
-        Ok(_) | Err(instant_acme::Error::Api(_)) => return Err(why_unproven(&mut order).await),
+        Ok(_) => return Err(why_unproven(&mut order, None).await),
+        Err(instant_acme::Error::Api(problem)) => {
+            return Err(why_unproven(&mut order, Some(problem)).await);
+        }
         Err(error) => return Err(error.into()),
     }
     let key = order.finalize().await?;
@@ -63,14 +67,48 @@ async fn prove(order: &mut Order, domain: &str, in_force: &Arc<InForce>) -> Resu
     Ok(put_up)
 }
 
-/// What the authority has against our proof; it says so where the proof is, not in the order.
-async fn why_unproven(order: &mut Order) -> AcmeError {
+/// What the authority has against our proof; it says so where the proof is, and at times in the order.
+async fn why_unproven(order: &mut Order, of_order: Option<Problem>) -> AcmeError {
+    let (mut against, mut unsaid) = (Vec::new(), of_order);
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
-        let Ok(state) = authorization.refresh().await else { continue };
-        if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
-            return AcmeError::Unproven(Complaint::from(problem));
+        match authorization.refresh().await {
+            Ok(state) => {
+                against.extend(state.challenges.iter().filter_map(|challenge| challenge.error.clone()));
+            }
+            Err(instant_acme::Error::Api(problem)) => unsaid = unsaid.or(Some(problem)),
+            // What was said so far is more to the point.
+            Err(_) => {}
         }
     }
-    AcmeError::TooSlow
+    verdict(&against, unsaid.as_ref())
+}
+
+/// What of it to tell: what is `against` our proof, else what was said `elsewhere`.
+fn verdict(against: &[Problem], elsewhere: Option<&Problem>) -> AcmeError {
+    match (against.first(), elsewhere) {
+        (Some(problem), _) => AcmeError::Unproven(Complaint::from(problem)),
+        (None, Some(problem)) => AcmeError::Refused(Complaint::from(problem)),
+        (None, None) => AcmeError::Wordless,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(kind: &str) -> Problem {
+        let json =
+            serde_json::json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "why" });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn what_the_authority_says_is_told_wherever_it_says_it() {
+        let said = |against: &[Problem], elsewhere| verdict(against, elsewhere).to_string();
+        let limit = problem("rateLimited");
+        assert!(said(&[problem("dns")], Some(&limit)).contains("(dns: why)"));
+        assert!(said(&[], Some(&limit)).contains("(rateLimited: why); nothing to do but wait"));
+        assert!(said(&[], None).contains("says nothing of why"));
+    }
 }

@@ -14,6 +14,9 @@ use crate::tls::Leaf;
 /// takes five failed proofs of a name in an hour.
 const FIRST_REST: Duration = Duration::from_secs(2 * 60);
 
+/// What is waited for after a failure even where somebody is in a hurry, if the authority counts it.
+const LEAST_REST: Duration = Duration::from_secs(60);
+
 /// The longest wait of our own accord.
 const LONGEST_REST: Duration = Duration::from_secs(4 * 3600);
 
@@ -29,6 +32,8 @@ pub(super) struct Schedule {
     failures: u32,
     /// Our own back-off.
     resting: Option<Instant>,
+    /// What of it nobody cuts short.
+    least: Option<Instant>,
     /// What the authority asked for.
     asked_to_wait: Option<Instant>,
     /// Spreads renewals: those who began together do not come back together.
@@ -40,7 +45,7 @@ impl Schedule {
     pub(super) fn new(not_before: Option<UnixSeconds>, now: Now, early: Chance) -> Self {
         let wait = not_before.map(|unix| Duration::from_secs(unix.saturating_sub(now.unix)));
         let asked_to_wait = wait.map(|wait| now.instant + wait.min(LONGEST_ASKED));
-        Self { failures: 0, resting: None, asked_to_wait, early }
+        Self { failures: 0, resting: None, least: None, asked_to_wait, early }
     }
 
     /// How long until the next attempt, if `leaf` is what we have; zero: now.
@@ -52,12 +57,13 @@ impl Schedule {
         rests.fold(renewal, Duration::max)
     }
 
-    /// An attempt failed; `asked` is what the authority wants us to wait.
-    pub(super) fn failed(&mut self, asked: Option<Duration>, now: Now, chance: Chance) {
+    /// An attempt failed; the authority counts it where it `has_cost`, and `asked` is what it wants us to wait.
+    pub(super) fn failed(&mut self, has_cost: bool, asked: Option<Duration>, now: Now, chance: Chance) {
         let doubled = FIRST_REST.saturating_mul(1 << self.failures.min(16));
         let rest = doubled.min(LONGEST_REST).mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
         self.failures += 1;
         self.resting = Some(now.instant + rest);
+        self.least = has_cost.then(|| now.instant + LEAST_REST);
         self.asked_to_wait = asked.map(|asked| now.instant + asked.min(LONGEST_ASKED));
     }
 
@@ -65,12 +71,15 @@ impl Schedule {
     /// of its life no other is asked for all the same.
     pub(super) fn obtained(&mut self, leaf: &Leaf, now: Now, early: Chance) {
         let resting = now.instant.checked_add(Duration::from_secs(leaf.life() / 10));
-        *self = Self { failures: 0, resting, asked_to_wait: None, early };
+        *self = Self { failures: 0, resting, least: None, asked_to_wait: None, early };
     }
 
-    /// Somebody has mended something and asks for an attempt; what the authority asked for holds.
+    /// Somebody has mended something and asks for an attempt. What the authority asked for holds, and
+    /// where nothing has failed there is nothing to mend.
     pub(super) fn hurry(&mut self) {
-        self.resting = None;
+        if self.failures > 0 {
+            self.resting = self.least;
+        }
     }
 
     /// A third of its life before its end, or up to a thirtieth earlier.
@@ -109,7 +118,7 @@ mod tests {
 
         /// What is waited for after one more failure in the middle of its spread.
         fn rest_after_failure(&mut self) -> Duration {
-            self.schedule.failed(None, self.now, 0.5);
+            self.schedule.failed(true, None, self.now, 0.5);
             let rest = self.wait();
             self.advance(rest);
             rest
@@ -153,7 +162,7 @@ mod tests {
             let mut attempts = 0;
             while stage.now.instant - began < Duration::from_secs(45 * 60) {
                 attempts += 1;
-                stage.schedule.failed(None, stage.now, chance);
+                stage.schedule.failed(true, None, stage.now, chance);
                 stage.advance(stage.wait());
             }
             assert!(attempts <= 5, "{attempts} with {chance}");
@@ -164,7 +173,7 @@ mod tests {
     fn waits_are_spread_by_a_quarter_each_way() {
         for (chance, seconds) in [(0.0, 90), (1.0, 150), (7.0, 150)] {
             let mut stage = Stage::new();
-            stage.schedule.failed(None, stage.now, chance);
+            stage.schedule.failed(true, None, stage.now, chance);
             assert_eq!(stage.wait().as_secs(), seconds);
         }
     }
@@ -172,14 +181,33 @@ mod tests {
     #[test]
     fn what_the_authority_asks_for_is_waited_for_even_in_a_hurry() {
         let mut stage = Stage::new();
-        stage.schedule.failed(Some(Duration::from_secs(2 * DAY)), stage.now, 0.5);
+        stage.schedule.failed(true, Some(Duration::from_secs(2 * DAY)), stage.now, 0.5);
         stage.schedule.hurry();
         assert_eq!(stage.wait().as_secs(), 2 * DAY);
-        stage.schedule.failed(Some(Duration::from_secs(99 * DAY)), stage.now, 0.5);
+        stage.schedule.failed(true, Some(Duration::from_secs(99 * DAY)), stage.now, 0.5);
         assert_eq!(stage.wait(), LONGEST_ASKED);
-        stage.schedule.failed(None, stage.now, 0.5);
+    }
+
+    #[test]
+    fn a_hurry_ends_the_rest_but_for_a_minute_where_the_authority_counts() {
+        let mut stage = Stage::new();
+        stage.schedule.failed(false, None, stage.now, 0.5);
+        assert_eq!(stage.wait(), FIRST_REST);
         stage.schedule.hurry();
         assert_eq!(stage.wait(), Duration::ZERO);
+        stage.schedule.failed(true, None, stage.now, 0.5);
+        stage.schedule.hurry();
+        assert_eq!(stage.wait(), LEAST_REST);
+    }
+
+    #[test]
+    fn a_hurry_has_no_second_certificate_issued_where_the_first_is_new() {
+        let mut stage = Stage::new();
+        let leaf = ninety_days(stage.now.unix - 80 * DAY);
+        stage.schedule.failed(true, None, stage.now, 0.5);
+        stage.schedule.obtained(&leaf, stage.now, 0.5);
+        stage.schedule.hurry();
+        assert_eq!(stage.schedule.wait(Some(&leaf), stage.now).as_secs(), 9 * DAY);
     }
 
     #[test]
@@ -194,7 +222,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_a_day_ends_no_wait_and_makes_none() {
         let mut stage = Stage::new();
-        stage.schedule.failed(None, stage.now, 0.5);
+        stage.schedule.failed(true, None, stage.now, 0.5);
         for unix in [stage.now.unix - DAY, stage.now.unix + DAY] {
             let now = Now { unix, ..stage.now };
             assert_eq!(stage.schedule.wait(None, now), FIRST_REST);
@@ -214,7 +242,7 @@ mod tests {
         let mut stage = Stage::new();
         let leaf = ninety_days(stage.now.unix - 61 * DAY);
         assert_eq!(stage.schedule.wait(Some(&leaf), stage.now), Duration::ZERO);
-        stage.schedule.failed(None, stage.now, 0.5);
+        stage.schedule.failed(true, None, stage.now, 0.5);
         assert_eq!(stage.schedule.wait(Some(&leaf), stage.now), FIRST_REST);
     }
 }
