@@ -34,10 +34,15 @@ impl LineLimit {
             (next <= now + LINE_BURST).then_some(next)
         };
         if self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge).is_ok() {
-            return Some(self.held.swap(0, Ordering::Relaxed));
+            return Some(self.release());
         }
         self.held.fetch_add(1, Ordering::Relaxed);
         None
+    }
+
+    /// How many were held back since the last, where no line follows that could tell of them.
+    pub fn release(&self) -> u64 {
+        self.held.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -61,5 +66,13 @@ mod tests {
         let later = start + Duration::from_secs(20);
         assert!(limit.allows(later).is_some_and(|held| held > 0));
         assert_eq!(limit.allows(later), Some(0));
+    }
+
+    #[test]
+    fn what_no_later_line_tells_of_can_be_asked_for() {
+        let start = Instant::now();
+        let limit = LineLimit::new(start);
+        let written = (0..30).filter(|_| limit.allows(start).is_some()).count();
+        assert_eq!((written as u64 + limit.release(), limit.release()), (30, 0));
     }
 }

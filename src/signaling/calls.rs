@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::refusal::Refusal;
 use super::report::{Path, Report};
 use super::rooms::{Action, ConnectionId, Rooms};
+use crate::clock::Now;
 use crate::seat::SeatId;
 
 /// Something that is worth counting, and of which the end of a call is worth a line.
@@ -35,6 +36,8 @@ pub struct Ended {
     pub room: String,
     /// How long two were in the room.
     pub lasted: Duration,
+    /// It did not end by itself: the box did. Its pages take it up again with the next one.
+    pub cut_off: bool,
     /// The worst of what the two pages told: the longer times, the greater losses, and the way and
     /// the bytes of the one that counted more of these.
     pub told: Report,
@@ -65,7 +68,8 @@ impl Call {
     pub(super) fn end(&self, room: &str, now: Instant) -> Ended {
         let told = self.told.iter().flatten().map(|(_, report)| *report);
         let lasted = now.saturating_duration_since(self.since);
-        Ended { room: room.to_owned(), lasted, told: told.reduce(worse).unwrap_or_default() }
+        let told = told.reduce(worse).unwrap_or_default();
+        Ended { room: room.to_owned(), lasted, cut_off: false, told }
     }
 }
 
@@ -89,5 +93,15 @@ impl Rooms {
             self.actions.push_back(Action::Note(Event::Connected { path, setup }));
         }
         Ok(())
+    }
+
+    /// The box ends, and with it every call: each is told of, as far as it has come.
+    pub fn end_calls(&mut self, now: Now) {
+        for room in self.rooms.values_mut() {
+            if let Some(call) = room.call.take() {
+                let ended = Ended { cut_off: true, ..call.end(&room.name, now.instant) };
+                self.actions.push_back(Action::Note(Event::CallEnded(ended)));
+            }
+        }
     }
 }

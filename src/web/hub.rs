@@ -103,6 +103,12 @@ impl Hub {
         self.act(|floor| floor.rooms.drain());
     }
 
+    /// The box ends: every call that is left is told of.
+    pub(super) fn end_calls(&self) {
+        self.act(|floor| floor.rooms.end_calls(Now::read()));
+        self.ledger.close();
+    }
+
     pub(super) fn secrets(&self) -> Secrets {
         self.floor().rooms.secrets().clone()
     }

@@ -37,6 +37,14 @@ impl Ledger {
         }
     }
 
+    /// Nothing follows: calls that had no line are told of in one.
+    pub(super) fn close(&self) {
+        let held = self.limit.release();
+        if held > 0 {
+            info!(held, "further calls ended, more than have a line each");
+        }
+    }
+
     /// What no page has told is left out.
     fn write(&self, ended: &Ended, held: u64) {
         let told = &ended.told;
@@ -47,6 +55,7 @@ impl Ledger {
             lost_percent = told.lost.map(|share| (share * 10_000.0).round() / 100.0),
             rtt_ms = told.rtt.map(|time| time.as_millis() as u64),
             setup_ms = told.setup.map(|time| time.as_millis() as u64),
+            cut_off = ended.cut_off.then_some(true),
             room = self.names.then_some(&*ended.room),
             held,
             "call ended"

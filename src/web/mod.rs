@@ -195,9 +195,11 @@ impl Web {
         self.house.hub.drain();
     }
 
-    /// Ends: accept loops stop, requests under way are answered, WebSockets are closed with 1001.
+    /// Ends: calls that are left are told of, accept loops stop, requests under way are answered,
+    /// WebSockets are closed with 1001.
     /// Returns when all is closed, or when `patience` is over.
     pub async fn stop(&self, patience: Duration) {
+        self.house.hub.end_calls();
         self.house.phase.send_replace(Phase::Stopping);
         // All who serve hold a receiver. Whoever is left then is cut off with the process.
         let _ = tokio::time::timeout(patience, self.house.phase.closed()).await;

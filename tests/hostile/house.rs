@@ -179,6 +179,12 @@ impl House {
         Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
+    /// How many of its lines say all of this.
+    pub fn said(&self, what: &[&str]) -> usize {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| what.iter().all(|part| line.contains(part))).count()
+    }
+
     /// Whether a line has been logged that says this.
     pub fn has_said(&self, what: &str) -> bool {
         self.lines.lock().unwrap().iter().any(|line| line.contains(what))

@@ -61,6 +61,20 @@ fn whoever_still_talks_when_the_time_is_over_is_cut_off() {
 }
 
 #[test]
+fn every_call_that_is_cut_off_has_a_line_or_is_counted_in_one() {
+    const CALLS: usize = 13;
+    let service = patient("1");
+    let rooms = (0..CALLS).map(|call| format!("room-{call}"));
+    let _seats: Vec<_> = rooms.flat_map(|room| [(); 2].map(|()| Seat::take(&service, &room))).collect();
+    service.signal(Signal::TERM);
+    let further = service.waits_for("further calls ended");
+    let held: usize = further.split("held=").nth(1).unwrap().trim().parse().unwrap();
+    let lines = service.said(&["call ended", "cut_off=true"]);
+    println!("of {CALLS} calls {lines} have a line of their own");
+    assert!(lines >= 10 && lines + held == CALLS, "{lines} and {held}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let service = patient("600");
     let (_seat, _guest) = caller(&service);

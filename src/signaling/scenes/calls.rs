@@ -76,6 +76,28 @@ fn a_call_of_which_no_page_said_anything_is_told_of_as_well() {
 }
 
 #[test]
+fn calls_that_the_end_of_the_box_cuts_off_are_told_of_and_only_once() {
+    let mut stage = Stage::new();
+    let [one, other] = stage.couple();
+    let alone = stage.connect();
+    stage.join(alone, "hall");
+    stage.report(&one, json!({"path": "direct", "setup": 400}));
+    stage.told();
+    stage.pass(seconds(20));
+    stage.rooms.end_calls(stage.now);
+    stage.drain();
+    let told = stage.told();
+    let ended = ended(&told);
+    assert_eq!((&*ended.room, ended.lasted, ended.cut_off), ("kitchen", seconds(20), true));
+    assert_eq!(ended.told.path, Some(Path::Direct));
+    for conn in [one.conn, other.conn, alone] {
+        stage.drop(conn);
+    }
+    stage.pass(seconds(60));
+    assert_eq!(stage.told(), []);
+}
+
+#[test]
 fn a_page_tells_of_one_connection_for_each_call_and_nobody_hears_it() {
     let mut stage = Stage::new();
     let [one, other] = stage.couple();
