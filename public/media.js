@@ -3,12 +3,10 @@
 
 import { makeCapture } from './capture.js';
 import { makeChosen } from './chosen.js';
+import { makeLost } from './lost.js';
 import { makeMixer } from './mixer.js';
 
 const HINT_AFTER_MS = 20_000;
-/** A device that is taken may be free again at any moment. */
-const RETRY_FIRST_MS = 1000;
-const RETRY_LONGEST_MS = 15_000;
 /** Tracks fall silent for a moment while a device settles. */
 const SETTLED_MS = 1500;
 const NOTICE_MS = 8000;
@@ -17,7 +15,8 @@ const BOTH = /** @type {const} */ (['mic', 'cam']);
 
 /**
  * @typedef {{mic: boolean, cam: boolean}} Wanted
- * @typedef {'mic' | 'cam'} Kind
+ * @typedef {import('./lost.js').Kind} Kind
+ * @typedef {import('./media-trouble.js').MediaCode} MediaCode
  * @typedef {import('./chosen.js').MediaState} MediaState
  *
  * @typedef {object} Media
@@ -50,10 +49,11 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   const { chosen: wish, keep, match } = makeChosen(memory);
   /** @type {Record<'mic' | 'cam' | 'screen' | 'sound', MediaStreamTrack | null>} */
   const tracks = { mic: null, cam: null, screen: null, sound: null };
-  /** @type {Record<Kind, {on: boolean, label: string, tries: number, asking: boolean} | null>} what went, to be had again as it was */
-  const lost = { mic: null, cam: null };
   /** @type {Record<string, any>} */
   const timers = {};
+  const lost = makeLost({ clock, there, back, changed: tell, take: (kind) => take(kind, true) });
+  /** @type {MediaCode | null} what came of the last question, or a notice; what is lost is told by itself */
+  let told = null;
   /** Each start and stop makes what earlier askings still bring unwanted. */
   let generation = 0;
   /** The person's last word on each, also while a device is still being fetched or is gone. */
@@ -68,19 +68,25 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   devices?.addEventListener?.('devicechange', plugged);
   capture.whenGranted(granted);
 
+  function tell() {
+    state.trouble = told ?? lost.trouble();
+    changed();
+  }
+
   /** @param {Wanted} [wanted] */
   async function start(wanted = { mic: true, cam: true }) {
     const mine = ++generation;
     want = { ...wanted };
     stopTracks();
-    Object.assign(state, { asking: true, trouble: null, mic: wanted.mic, cam: wanted.cam });
-    changed();
-    const hint = clock.after(() => { state.trouble = 'timeout'; changed(); }, HINT_AFTER_MS);
+    told = null;
+    Object.assign(state, { asking: true, mic: wanted.mic, cam: wanted.cam });
+    tell();
+    const hint = clock.after(() => { told = 'timeout'; tell(); }, HINT_AFTER_MS);
     const got = await capture.both(wanted, wish);
     clock.cancel(hint);
     if (mine !== generation) return got.stream?.getTracks().forEach((track) => track.stop());
     state.asking = false;
-    state.trouble = got.trouble;
+    told = got.trouble;
     for (const track of got.stream?.getTracks() ?? []) {
       const kind = track.kind === 'audio' ? 'mic' : 'cam';
       if (kind === 'mic' || want.cam) adopt(kind, track);
@@ -94,8 +100,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     if (mine !== generation) return;
     // The remembered devices may have other names for the browser today; a missing one is no reason to lose both.
     match(state.devices);
-    await Promise.all(BOTH.map((kind) => couldBeAnother(kind) && take(kind, state[kind])));
-    if (want.cam && !wanted.cam && !tracks.cam) await take('cam', true);
+    await Promise.all(BOTH.map((kind) => couldBeAnother(kind) && take(kind)));
+    if (want.cam && !wanted.cam && !tracks.cam) await take('cam');
   }
 
   /** Whether the one chosen is there, and another one runs. @param {Kind} kind */
@@ -109,48 +115,38 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tracks[kind]?.stop();
     tracks[kind] = track;
     if (kind === 'cam') track.contentHint = 'motion';
-    lost[kind] = null;
+    lost.forget(kind);
     state.held[kind] = track.muted === true;
     track.onended = () => { if (tracks[kind] === track) lose(kind); };
     track.onmute = () => hold(kind, track, true);
     track.onunmute = () => hold(kind, track, false);
   }
 
-  /** Unplugged, or taken for good: another one is looked for at once, and again whenever there may be one.
-   *  @param {Kind} kind */
+  /** Unplugged, or taken for good. @param {Kind} kind */
   function lose(kind) {
-    lost[kind] = { on: state[kind], label: tracks[kind]?.label ?? '', tries: 0, asking: false };
+    const label = tracks[kind]?.label ?? '';
     tracks[kind] = null;
     state[kind] = false;
     state.held[kind] = false;
-    state.trouble = kind === 'mic' ? 'mic-lost' : 'cam-lost';
+    told = null;
+    lost.begin(kind, label, kind === 'mic' ? 'mic-lost' : 'cam-lost');
     refresh();
-    regain(kind);
   }
 
   /** @param {Kind} kind */
-  async function regain(kind) {
-    const mine = generation;
-    clock.cancel(timers[kind]);
+  async function there(kind) {
     await listDevices();
-    const gone = lost[kind];
-    if (mine !== generation || !gone || gone.asking || !state.devices.some((each) => each.kind === INPUT[kind])) return;
-    gone.asking = true;
-    const taken = await take(kind, gone.on);
-    gone.asking = false;
-    if (taken) {
-      const { label } = tracks[kind] ?? { label: '' };
-      if (label && label !== gone.label) {
-        Object.assign(state, { trouble: 'device-switched', label });
-        timers.calm = clock.after(calm, NOTICE_MS);
-      }
-      return changed();
-    }
-    if (mine !== generation || lost[kind] !== gone || state.trouble?.startsWith('camera-denied')) return;
-    // It is still with whoever took it: not a trouble of its own, and asked for again.
-    state.trouble = kind === 'mic' ? 'mic-lost' : 'cam-lost';
-    timers[kind] = clock.after(() => regain(kind), Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** gone.tries++));
-    changed();
+    return state.devices.some((each) => each.kind === INPUT[kind]);
+  }
+
+  /** @param {MediaStreamTrack} track @param {string} before */
+  function back({ label }, before) {
+    if (!label || label === before) return;
+    told = 'device-switched';
+    state.label = label;
+    clock.cancel(timers.calm);
+    timers.calm = clock.after(calm, NOTICE_MS);
+    tell();
   }
 
   /** @param {Kind} kind @param {MediaStreamTrack} track @param {boolean} now */
@@ -159,28 +155,28 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     state.held[kind] = now;
     clock.cancel(timers.held);
     if (now) timers.held = clock.after(sayHeld, SETTLED_MS);
-    else if (state.trouble === 'device-taken') {
-      state.trouble = null;
+    else if (told === 'device-taken') {
+      told = null;
       // After a phone call iOS gives the microphone back and yet leaves it silent: only a new one is heard.
-      if (kind === 'mic') take('mic', state.mic);
+      if (kind === 'mic') take('mic');
     }
-    changed();
+    tell();
   }
 
   function sayHeld() {
     if (!BOTH.some((kind) => state.held[kind] && state[kind])) return;
-    state.trouble = 'device-taken';
-    changed();
+    told = 'device-taken';
+    tell();
   }
 
   function calm() {
-    if (state.trouble === 'device-switched') state.trouble = null;
-    changed();
+    if (told === 'device-switched') told = null;
+    tell();
   }
 
   async function plugged() {
     await listDevices();
-    for (const kind of BOTH) if (lost[kind]) regain(kind);
+    for (const kind of BOTH) lost.regain(kind);
   }
 
   /** Allowed after all, in the browser's own settings: no need to be asked to try again. */
@@ -191,7 +187,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
   async function again() {
     if (!tracks.mic && !tracks.cam) return start(want);
-    for (const kind of BOTH) if (!tracks[kind] && want[kind]) await take(kind, true);
+    for (const kind of BOTH) if (!tracks[kind] && want[kind]) await take(kind);
   }
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
@@ -204,7 +200,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       next.forEach((track) => state.stream?.addTrack(track));
     }
     state.hasMic = tracks.mic !== null;
-    changed();
+    tell();
   }
 
   async function listDevices() {
@@ -214,7 +210,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     state.chosen.audiooutput = wish.audiooutput;
     state.canFlip = (facing === 'user' || facing === 'environment') && state.devices.filter((each) => each.kind === 'videoinput').length > 1;
     state.mirrored = facing !== 'environment';
-    changed();
+    tell();
   }
 
   function stopTracks() {
@@ -223,36 +219,33 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       tracks[kind] = null;
     }
     Object.values(timers).forEach(clock.cancel);
-    Object.assign(lost, { mic: null, cam: null });
+    BOTH.forEach(lost.forget);
     Object.assign(state, { screen: false, stream: null, hasMic: false, held: { mic: false, cam: false } });
     mixer.mix(null, null);
   }
 
   /**
-   * Fetches a microphone or camera in place of the one before.
+   * Fetches a microphone or camera in place of the one before, switched as the person wants it.
    * @param {Kind} kind
-   * @param {boolean} on whether it is to be heard or seen at once
+   * @param {boolean} quietly without a word where it fails
+   * @returns {Promise<import('./lost.js').Taken>}
    */
-  async function take(kind, on) {
+  async function take(kind, quietly = false) {
     const mine = generation;
     const { stream, trouble } = await capture.one(kind, wish);
     const track = stream?.getTracks()[0];
-    if (mine !== generation) {
+    // Left, or switched off while it was being fetched.
+    if (mine !== generation || (kind === 'cam' && !want.cam)) {
       track?.stop();
-      return false;
+      return { trouble: null };
     }
-    // Switched off while it was being fetched.
-    if (kind === 'cam' && !want.cam) {
-      track?.stop();
-      return true;
-    }
-    state.trouble = trouble;
+    if (track || !quietly) told = trouble;
     if (track) adopt(kind, track);
-    state[kind] = tracks[kind] !== null && on && want[kind];
+    state[kind] = tracks[kind] !== null && want[kind];
     if (kind === 'mic' && tracks.mic) tracks.mic.enabled = state.mic;
     refresh();
     await listDevices();
-    return track !== undefined;
+    return { track, trouble };
   }
 
   /** Another camera by this wish; where it will not come, the one before, and the trouble is told.
@@ -265,12 +258,12 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     if (!tracks.cam) return listDevices();
     tracks.cam.stop();
     tracks.cam = null;
-    if (await take('cam', true)) return;
-    const { trouble } = state;
+    const { trouble } = await take('cam');
+    if (!trouble) return;
     Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
-    await take('cam', true);
-    state.trouble = trouble;
-    changed();
+    await take('cam');
+    told = trouble;
+    tell();
   }
 
   async function setScreen(/** @type {boolean} */ on) {
@@ -296,29 +289,30 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     stop() {
       generation += 1;
       state.asking = false;
+      told = null;
       stopTracks();
-      changed();
+      tell();
     },
     again,
     wanted: () => ({ ...want }),
     async setMic(on) {
       want.mic = on;
       // While the browser asks, a switch is only a wish.
-      if (on && !tracks.mic && !state.asking) return void await take('mic', true);
+      if (on && !tracks.mic && !state.asking) return void await take('mic');
       if (tracks.mic) tracks.mic.enabled = on;
-      lost.mic = null;
+      lost.forget('mic');
       state.mic = on;
-      changed();
+      tell();
     },
     async setCam(on) {
       want.cam = on;
       // Off lets go of the camera, so that its light goes out.
-      if (on && !tracks.cam && !state.asking) return void await take('cam', true);
+      if (on && !tracks.cam && !state.asking) return void await take('cam');
       if (!on) {
         tracks.cam?.stop();
         tracks.cam = null;
       }
-      lost.cam = null;
+      lost.forget('cam');
       state.cam = on;
       refresh();
     },
@@ -327,7 +321,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       if (kind === 'videoinput') return changeCamera({ videoinput: id });
       wish[kind] = id;
       keep(state.devices);
-      if (kind === 'audioinput' && tracks.mic) await take('mic', state.mic);
+      if (kind === 'audioinput' && tracks.mic) await take('mic');
       else await listDevices();
     },
     async flip() {
@@ -336,7 +330,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     wake() {
       for (const kind of BOTH) {
         const { [kind]: track } = tracks;
-        if (lost[kind]) regain(kind);
+        if (lost.has(kind)) lost.regain(kind);
         // A phone call that is over gives the track back by itself, or not at all.
         else if (track?.muted) clock.after(() => { if (tracks[kind] === track && track.muted) { track.stop(); lose(kind); } }, SETTLED_MS);
       }

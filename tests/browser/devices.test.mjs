@@ -38,6 +38,8 @@ const KEEP = `() => {
   const { mediaDevices } = navigator;
   const ask = mediaDevices.getUserMedia.bind(mediaDevices);
   mediaDevices.getUserMedia = async (wanted) => {
+    globalThis.__asked = (globalThis.__asked ?? 0) + 1;
+    if (globalThis.__busy) throw new DOMException('in use', 'NotReadableError');
     const stream = await ask(wanted);
     given.push(...stream.getTracks());
     return stream;
@@ -130,6 +132,28 @@ for (const kind of ['chromium', 'firefox']) {
     await until('the trouble to be over', () => one.look(`() => document.getElementById('error').hidden`));
     await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
     await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  });
+
+  stage.scene(`${kind}: who has closed the sentence about a camera that was taken is not shown it again, and the camera comes back`, async () => {
+    const [one, other] = await keptPair([kind, 'chromium']);
+    await one.look(`() => {
+      globalThis.__busy = true;
+      ${own('video')}.stop();
+      ${own('video')}.dispatchEvent(new Event('ended'));
+    }`);
+    await one.errs('cam-lost');
+    await one.click('#btnDismiss');
+    const before = await one.look(`() => {
+      const error = document.getElementById('error');
+      globalThis.__shown = error.hidden ? [] : ['not closed'];
+      new MutationObserver(() => { if (!error.hidden) __shown.push(error.dataset.code); }).observe(error, { attributes: true });
+      return __asked;
+    }`);
+    await until('two tries more', () => one.look(`() => __asked >= ${before + 2}`));
+    await one.look(`() => { globalThis.__busy = false; }`);
+    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
+    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+    assert.deepEqual(await one.look(`() => __shown`), []);
   });
 
   stage.scene(`${kind}: a phone call takes the microphone, the other is told, and it is heard again after`, async () => {

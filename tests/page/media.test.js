@@ -56,6 +56,7 @@ function stageOf(answer, { memory, permissions, allowed, list = [], screen = () 
   const clock = makeClock();
   const asked = [];
   const heard = {};
+  const troubles = [];
   const devices = {
     async getUserMedia(wanted) {
       asked.push(wanted);
@@ -65,8 +66,10 @@ function stageOf(answer, { memory, permissions, allowed, list = [], screen = () 
     enumerateDevices: async () => stage.list,
     addEventListener: (event, fn) => { heard[event] = fn; },
   };
-  const media = makeMedia({ devices, memory, permissions, allowed, clock, newStream: () => new Stream(), newContext: () => new Context(), changed() {} });
-  const stage = { media, clock, asked, list, plug: async (...now) => {
+  const media = makeMedia({ devices, memory, permissions, allowed, clock, newStream: () => new Stream(), newContext: () => new Context(),
+    changed: () => { if (media && troubles.at(-1) !== media.state.trouble) troubles.push(media.state.trouble); } });
+  /** `troubles`: one after the other, as they were told. */
+  const stage = { media, clock, asked, list, troubles, plug: async (...now) => {
     stage.list = now;
     heard.devicechange();
     await settle();
@@ -327,14 +330,68 @@ test('a camera that another program took is asked for again, less and less often
   await settle();
   await clock.advance(60_000);
   assert.ok(asked.length > 4 && asked.length < 10, `${asked.length} times`);
-  assert.equal(media.state.trouble, 'cam-lost');
   busy = false;
   media.wake();
   await settle();
   assert.ok(media.outgoing().video);
+  assert.deepEqual(stage.troubles, [null, 'cam-lost', null], 'what fails while it tries is no news');
   const before = asked.length;
   await clock.advance(60_000);
   assert.equal(asked.length, before);
+});
+
+test('a microphone that is back does not hide that the camera is still gone', async () => {
+  let busy = false;
+  const stage = stageOf((wanted) => {
+    if (busy) throw trouble('NotReadableError');
+    return everything(wanted);
+  }, { list: [input('audio', 'a'), input('video', 'c')] });
+  const { media } = stage;
+  await media.start();
+  busy = true;
+  media.outgoing().video.onended();
+  media.voice().onended();
+  await settle();
+  assert.equal(media.state.trouble, 'mic-lost');
+  busy = false;
+  stage.list = [input('audio', 'a')];
+  media.wake();
+  await settle();
+  assert.ok(media.voice());
+  assert.deepEqual([media.state.mic, media.state.trouble], [true, 'cam-lost']);
+});
+
+test('a refusal while it tries is told, and not asked about again', async () => {
+  let refused = false;
+  const stage = stageOf((wanted) => {
+    if (refused) throw trouble('NotAllowedError');
+    return everything(wanted);
+  }, { list: [input('video', 'c')] });
+  const { media, asked, clock } = stage;
+  await media.start();
+  refused = true;
+  media.outgoing().video.onended();
+  await settle();
+  assert.equal(media.state.trouble, 'camera-denied');
+  await clock.advance(60_000);
+  assert.equal(asked.length, 2);
+  refused = false;
+  await media.again();
+  assert.deepEqual([media.state.cam, media.state.trouble], [true, null]);
+});
+
+test('who leaves while another camera is fetched is not filmed after', async () => {
+  let answer;
+  const { media, asked } = stageOf((wanted) => (answer ? new Promise((done) => { answer = () => done(everything(wanted)); }) : everything(wanted)));
+  await media.start();
+  answer = () => {};
+  const chosen = media.choose('videoinput', 'other');
+  await settle();
+  media.stop();
+  answer();
+  await settle();
+  await Promise.race([chosen, settle()]);
+  assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
 });
 
 test('who switches off what was lost is left alone', async () => {

@@ -1,0 +1,67 @@
+// Lost: a camera or microphone that went without being switched off, and how it is had again: at once, whenever there
+// may be one, and less and less often in between.
+//
+// It asks no browser and shows nothing by itself. What fails while it tries is no news: the trouble stays the one
+// that began it, so that who has read it is left in peace.
+
+/** A device that is taken may be free again at any moment. */
+const RETRY_FIRST_MS = 1000;
+const RETRY_LONGEST_MS = 15_000;
+
+/**
+ * @typedef {import('./media-trouble.js').MediaCode} MediaCode
+ * @typedef {'mic' | 'cam'} Kind
+ * @typedef {{track?: MediaStreamTrack, trouble: MediaCode | null}} Taken neither, where it is not wanted any more
+ *
+ * @typedef {object} Lost
+ * @property {(kind: Kind, label: string, trouble: MediaCode) => void} begin it is gone, and was called so
+ * @property {(kind: Kind) => Promise<void>} regain looks for it now
+ * @property {(kind: Kind) => void} forget it is there again, or not wanted
+ * @property {(kind: Kind) => boolean} has
+ * @property {() => MediaCode | null} trouble
+ */
+
+/**
+ * @param {object} parts
+ * @param {(kind: Kind) => Promise<boolean>} parts.there whether a device of this kind is attached
+ * @param {(kind: Kind) => Promise<Taken>} parts.take
+ * @param {(track: MediaStreamTrack, before: string) => void} parts.back told of what came in place of the one that
+ *   was called `before`
+ * @param {() => void} parts.changed
+ * @param {import('./signaling.js').Clock} parts.clock
+ * @returns {Lost}
+ */
+export function makeLost({ there, take, back, changed, clock }) {
+  /** @type {Record<Kind, {label: string, trouble: MediaCode, tries: number, asking: boolean, timer?: any} | null>} */
+  const gone = { mic: null, cam: null };
+
+  /** @param {Kind} kind */
+  async function regain(kind) {
+    const { [kind]: mine } = gone;
+    if (!mine || !(await there(kind)) || mine.asking || gone[kind] !== mine) return;
+    clock.cancel(mine.timer);
+    mine.asking = true;
+    const { track, trouble } = await take(kind);
+    mine.asking = false;
+    if (track) return back(track, mine.label);
+    if (!trouble || gone[kind] !== mine) return;
+    // A refusal is the person's or the system's word, and not asked about again.
+    if (trouble.startsWith('camera-denied')) mine.trouble = trouble;
+    else mine.timer = clock.after(() => regain(kind), Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** mine.tries++));
+    changed();
+  }
+
+  return {
+    begin(kind, label, trouble) {
+      gone[kind] = { label, trouble, tries: 0, asking: false };
+      regain(kind);
+    },
+    regain,
+    forget(kind) {
+      clock.cancel(gone[kind]?.timer);
+      gone[kind] = null;
+    },
+    has: (kind) => gone[kind] !== null,
+    trouble: () => gone.mic?.trouble ?? gone.cam?.trouble ?? null,
+  };
+}
