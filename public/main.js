@@ -39,7 +39,7 @@ const seat = makeSeat({
 });
 const media = makeMedia({
   devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedHere,
-  memory: localStore(), newStream: () => new MediaStream(), clock, changed: mediaChanged,
+  memory: localStore(), newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
 });
 const level = makeLevel(() => new AudioContext());
 const session = makeSession({

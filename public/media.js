@@ -3,12 +3,11 @@
 
 import { makeCapture } from './capture.js';
 import { makeChosen } from './chosen.js';
+import { makeHolding } from './holding.js';
 import { makeLost } from './lost.js';
 import { makeMixer } from './mixer.js';
 
 const HINT_AFTER_MS = 20_000;
-/** Tracks fall silent for a moment while a device settles. */
-const SETTLED_MS = 1500;
 const NOTICE_MS = 8000;
 const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
 const BOTH = /** @type {const} */ (['mic', 'cam']);
@@ -39,21 +38,22 @@ const BOTH = /** @type {const} */ (['mic', 'cam']);
 /**
  * @param {import('./capture.js').Edge & {
  *   newStream: () => MediaStream, newContext?: () => AudioContext, memory?: import('./chosen.js').Memory,
- *   clock: import('./signaling.js').Clock, changed: () => void}} parts `changed` is called after every change of
- *   state or tracks; `memory` keeps what was chosen
+ *   clock: import('./signaling.js').Clock, now: () => number, hidden?: () => boolean, changed: () => void}} parts
+ *   `changed` is called after every change of state or tracks; `memory` keeps what was chosen; `hidden`: nobody looks
  * @returns {Media}
  */
-export function makeMedia({ devices, newStream, newContext = () => new AudioContext(), memory, clock, changed, ...edge }) {
+export function makeMedia({ devices, newStream, newContext = () => new AudioContext(), memory, clock, now, hidden = () => false, changed, ...edge }) {
   const capture = makeCapture({ devices, ...edge });
   const mixer = makeMixer(newContext);
   const { chosen: wish, keep, match } = makeChosen(memory);
   /** @type {Record<'mic' | 'cam' | 'screen' | 'sound', MediaStreamTrack | null>} */
   const tracks = { mic: null, cam: null, screen: null, sound: null };
-  /** @type {Record<string, any>} */
-  const timers = {};
   const lost = makeLost({ clock, there, back, changed: tell, take: (kind) => take(kind, true) });
-  /** @type {MediaCode | null} what came of the last question, or a notice; what is lost is told by itself */
+  const holding = makeHolding({ clock, now, hidden, changed: tell, taken, released, kept: lose });
+  /** @type {MediaCode | null} what came of the last question, or a notice; what is lost or held is told by itself */
   let told = null;
+  /** @type {any} a notice goes by itself */
+  let notice;
   /** Each start and stop makes what earlier askings still bring unwanted. */
   let generation = 0;
   /** The person's last word on each, also while a device is still being fetched or is gone. */
@@ -69,7 +69,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   capture.whenGranted(granted);
 
   function tell() {
-    state.trouble = told ?? lost.trouble();
+    state.held = { mic: holding.held('mic'), cam: holding.held('cam') };
+    state.trouble = told ?? lost.trouble() ?? (BOTH.some((kind) => state[kind] && holding.long(kind)) ? 'device-taken' : null);
     changed();
   }
 
@@ -116,20 +117,26 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tracks[kind] = track;
     if (kind === 'cam') track.contentHint = 'motion';
     lost.forget(kind);
-    state.held[kind] = track.muted === true;
     track.onended = () => { if (tracks[kind] === track) lose(kind); };
-    track.onmute = () => hold(kind, track, true);
-    track.onunmute = () => hold(kind, track, false);
+    holding.watch(kind, track);
   }
 
-  /** Unplugged, or taken for good. @param {Kind} kind */
-  function lose(kind) {
-    const label = tracks[kind]?.label ?? '';
+  /** @param {Kind} kind */
+  function letGo(kind) {
+    tracks[kind]?.stop();
     tracks[kind] = null;
+    holding.forget(kind);
+  }
+
+  /** Unplugged, or taken for good: where somebody had it before, it is not the person who can plug it in.
+   *  @param {Kind} kind */
+  function lose(kind) {
+    const trouble = holding.long(kind) ? 'device-taken' : kind === 'mic' ? 'mic-lost' : 'cam-lost';
+    const label = tracks[kind]?.label ?? '';
+    letGo(kind);
     state[kind] = false;
-    state.held[kind] = false;
     told = null;
-    lost.begin(kind, label, kind === 'mic' ? 'mic-lost' : 'cam-lost');
+    lost.begin(kind, label, trouble);
     refresh();
   }
 
@@ -144,28 +151,25 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     if (!label || label === before) return;
     told = 'device-switched';
     state.label = label;
-    clock.cancel(timers.calm);
-    timers.calm = clock.after(calm, NOTICE_MS);
+    clock.cancel(notice);
+    notice = clock.after(calm, NOTICE_MS);
     tell();
   }
 
-  /** @param {Kind} kind @param {MediaStreamTrack} track @param {boolean} now */
-  function hold(kind, track, now) {
-    if (tracks[kind] !== track) return;
-    state.held[kind] = now;
-    clock.cancel(timers.held);
-    if (now) timers.held = clock.after(sayHeld, SETTLED_MS);
-    else if (told === 'device-taken') {
-      told = null;
-      // After a phone call iOS gives the microphone back and yet leaves it silent: only a new one is heard.
-      if (kind === 'mic') take('mic');
-    }
+  /** @param {Kind} kind */
+  function taken(kind) {
+    if (state[kind]) told = null;
     tell();
   }
 
-  function sayHeld() {
-    if (!BOTH.some((kind) => state.held[kind] && state[kind])) return;
-    told = 'device-taken';
+  /** After a phone call iOS gives the microphone back and yet leaves it silent: only a new one is heard.
+   *  @param {Kind} kind */
+  async function released(kind) {
+    if (kind !== 'mic') return;
+    const before = tracks.mic;
+    const { trouble } = await take('mic', true);
+    if (!trouble || trouble.startsWith('camera-denied') || !before || tracks.mic !== before) return;
+    lost.begin('mic', before.label, 'device-taken');
     tell();
   }
 
@@ -187,7 +191,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
   async function again() {
     if (!tracks.mic && !tracks.cam) return start(want);
-    for (const kind of BOTH) if (!tracks[kind] && want[kind]) await take(kind);
+    for (const kind of BOTH) if (lost.has(kind) || (!tracks[kind] && want[kind])) await take(kind);
   }
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
@@ -214,13 +218,11 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   }
 
   function stopTracks() {
-    for (const kind of /** @type {const} */ (['mic', 'cam', 'screen', 'sound'])) {
-      tracks[kind]?.stop();
-      tracks[kind] = null;
-    }
-    Object.values(timers).forEach(clock.cancel);
+    BOTH.forEach(letGo);
     BOTH.forEach(lost.forget);
-    Object.assign(state, { screen: false, stream: null, hasMic: false, held: { mic: false, cam: false } });
+    endScreen();
+    clock.cancel(notice);
+    Object.assign(state, { screen: false, stream: null, hasMic: false });
     mixer.mix(null, null);
   }
 
@@ -256,8 +258,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     Object.assign(wish, next);
     keep(state.devices);
     if (!tracks.cam) return listDevices();
-    tracks.cam.stop();
-    tracks.cam = null;
+    letGo('cam');
     const { trouble } = await take('cam');
     if (!trouble) return;
     Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
@@ -266,11 +267,15 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tell();
   }
 
-  async function setScreen(/** @type {boolean} */ on) {
+  function endScreen() {
     for (const kind of /** @type {const} */ (['screen', 'sound'])) {
       tracks[kind]?.stop();
       tracks[kind] = null;
     }
+  }
+
+  async function setScreen(/** @type {boolean} */ on) {
+    endScreen();
     const mine = generation;
     const picked = on ? await capture.screen() : null;
     if (mine !== generation) return picked?.getTracks().forEach((track) => track.stop());
@@ -297,10 +302,10 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     wanted: () => ({ ...want }),
     async setMic(on) {
       want.mic = on;
-      // While the browser asks, a switch is only a wish.
-      if (on && !tracks.mic && !state.asking) return void await take('mic');
+      // While the browser asks, a switch is only a wish. Off and on again fetches what was not given back.
+      if (on && !state.asking && (!tracks.mic || lost.has('mic') || holding.long('mic'))) return void await take('mic');
       if (tracks.mic) tracks.mic.enabled = on;
-      lost.forget('mic');
+      else lost.forget('mic');
       state.mic = on;
       tell();
     },
@@ -308,10 +313,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       want.cam = on;
       // Off lets go of the camera, so that its light goes out.
       if (on && !tracks.cam && !state.asking) return void await take('cam');
-      if (!on) {
-        tracks.cam?.stop();
-        tracks.cam = null;
-      }
+      if (!on) letGo('cam');
       lost.forget('cam');
       state.cam = on;
       refresh();
@@ -328,12 +330,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       if (state.canFlip) await changeCamera({ videoinput: '', facing: state.mirrored ? 'environment' : 'user' });
     },
     wake() {
-      for (const kind of BOTH) {
-        const { [kind]: track } = tracks;
-        if (lost.has(kind)) lost.regain(kind);
-        // A phone call that is over gives the track back by itself, or not at all.
-        else if (track?.muted) clock.after(() => { if (tracks[kind] === track && track.muted) { track.stop(); lose(kind); } }, SETTLED_MS);
-      }
+      BOTH.forEach(lost.regain);
+      holding.wake();
     },
     calm,
     voice: () => tracks.mic,

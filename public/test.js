@@ -29,7 +29,7 @@ const run = makeRun({
   measure: (probe, credential) => measure(probe, credential, edge),
   changed: draw,
 });
-const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, changed: mediaChanged });
+const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, now: edge.now, changed: mediaChanged });
 const level = makeLevel(() => new AudioContext());
 /** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
 const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };

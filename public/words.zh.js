@@ -153,7 +153,7 @@ export const chinese = {
   'error.device-not-found': '没有找到摄像头或麦克风。接上后点“重试”，也可以就这样加入。',
   'error.mic-lost': '麦克风断开了，对方听不到您。请重新接上，或换一个接上，会自动恢复。',
   'error.cam-lost': '摄像头断开了，对方看不到您。请重新接上，或换一个接上，会自动恢复。',
-  'error.device-taken': '来电或系统占用了麦克风或摄像头，空出来后会自动恢复。',
+  'error.device-taken': '来电、系统或浏览器暂停了麦克风或摄像头，空出来后会自动恢复。如果没有恢复，请在这里关掉再打开。',
   'error.device-switched': '原来的设备断开了，现在使用：{device}。',
   'error.device-busy': '摄像头或麦克风正被别的程序占用。关掉那个程序，再点“重试”。也可以就这样加入。',
   'error.device-unfit': '选中的设备不合适。请在“设备”里换一个，再点“重试”。',

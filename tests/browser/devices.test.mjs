@@ -57,6 +57,12 @@ const sends = (seat, kind) => seat.look(`async () => {
   const stats = [...(await sender.getStats()).values()].find(({ type }) => type === 'outbound-rtp');
   return { id: sender.track.id, deviceId, enabled: sender.track.enabled, frames: stats?.framesEncoded ?? 0, packets: stats?.packetsSent ?? 0 };
 }`);
+/** The system takes the device behind the newest track of this kind, or gives it back. */
+const mute = (seat, kind, on) => seat.look(`() => {
+  const track = ${own(kind)};
+  Object.defineProperty(track, 'muted', { value: ${on}, configurable: true });
+  track.dispatchEvent(new Event('${on ? 'mute' : 'unmute'}'));
+}`);
 const offers = (seat) => seat.look(`() => webrtcBox.call.connection().localDescription.sdp.match(/o=\\S+ \\S+ (\\d+)/)[1]`);
 const pick = (seat, id, which) => seat.look(`() => {
   const list = document.getElementById('${id}');
@@ -156,21 +162,40 @@ for (const kind of ['chromium', 'firefox']) {
     assert.deepEqual(await one.look(`() => __shown`), []);
   });
 
-  stage.scene(`${kind}: a phone call takes the microphone, the other is told, and it is heard again after`, async () => {
+  stage.scene(`${kind}: a phone call takes camera and microphone, the other is told, and is heard by a new microphone after`, async () => {
     const [one, other] = await keptPair([kind, 'chromium']);
-    const mute = (on) => one.look(`() => {
-      const track = ${own('audio')};
-      Object.defineProperty(track, 'muted', { value: ${on}, configurable: true });
-      track.dispatchEvent(new Event('${on ? 'mute' : 'unmute'}'));
-    }`);
     const told = (hidden) => until('the badge', () => other.look(`() => document.getElementById('theirMic').hidden === ${hidden}`));
     const before = await sends(one, 'audio');
-    await mute(true);
+    await mute(one, 'audio', true);
+    await mute(one, 'video', true);
     await told(false);
     assert.match(await one.errs('device-taken'), /phone call/);
-    await mute(false);
+    await mute(one, 'video', false);
+    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
+    assert.match(await one.errs('device-taken'), /phone call/, 'the microphone is still held');
+    await mute(one, 'audio', false);
     await told(true);
     await until('a new microphone', async () => (await sends(one, 'audio')).id !== before.id);
+    await until('the trouble to be over', () => one.look(`() => document.getElementById('error').hidden`));
+    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  });
+
+  stage.scene(`${kind}: a microphone taken while nobody looks is fetched on the way back, and one paused before the person's eyes is not`, async () => {
+    const [one, other] = await keptPair([kind, 'chromium']);
+    const looks = (visible) => one.look(`() => {
+      Object.defineProperty(document, 'hidden', { value: ${!visible}, configurable: true });
+      Object.defineProperty(document, 'visibilityState', { value: '${visible ? 'visible' : 'hidden'}', configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }`);
+    const [paused, taken] = await Promise.all([sends(one, 'video'), sends(one, 'audio')]);
+    await mute(one, 'video', true);
+    await one.errs('device-taken');
+    await looks(false);
+    await mute(one, 'audio', true);
+    await looks(true);
+    await until('a new microphone', async () => (await sends(one, 'audio')).id !== taken.id);
+    assert.equal((await sends(one, 'video')).id, paused.id);
+    await mute(one, 'video', false);
     await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
   });
 }

@@ -66,10 +66,10 @@ function stageOf(answer, { memory, permissions, allowed, list = [], screen = () 
     enumerateDevices: async () => stage.list,
     addEventListener: (event, fn) => { heard[event] = fn; },
   };
-  const media = makeMedia({ devices, memory, permissions, allowed, clock, newStream: () => new Stream(), newContext: () => new Context(),
+  const media = makeMedia({ devices, memory, permissions, allowed, clock, now: () => clock.now() + stage.frozen, hidden: () => stage.hidden, newStream: () => new Stream(), newContext: () => new Context(),
     changed: () => { if (media && troubles.at(-1) !== media.state.trouble) troubles.push(media.state.trouble); } });
-  /** `troubles`: one after the other, as they were told. */
-  const stage = { media, clock, asked, list, troubles, plug: async (...now) => {
+  /** `troubles`: one after the other, as they were told. `frozen`: ms that passed without a timer of the page. */
+  const stage = { media, hidden: false, frozen: 0, clock, asked, list, troubles, plug: async (...now) => {
     stage.list = now;
     heard.devicechange();
     await settle();
@@ -405,30 +405,196 @@ test('who switches off what was lost is left alone', async () => {
   assert.equal(asked.length, 1);
 });
 
-test('a phone call takes the microphone and gives it back, or it is fetched when the page is looked at again', async () => {
-  const stage = stageOf(everything, { list: [input('audio', 'a'), input('video', 'c')] });
-  const { media, clock } = stage;
+/** The system takes the device behind a track, or gives it back. */
+const mute = (track, muted = true) => {
+  track.muted = muted;
+  if (muted) track.onmute();
+  else track.onunmute();
+};
+const BOTH_THERE = { list: [input('audio', 'a'), input('video', 'c')] };
+
+test('a phone call takes the microphone and gives it back, and another one is fetched, since iOS leaves that one silent', async () => {
+  const { media, clock } = stageOf(everything, BOTH_THERE);
   await media.start();
   const voice = media.voice();
-  voice.muted = true;
-  voice.onmute();
+  mute(voice);
   assert.ok(media.state.held.mic);
   assert.equal(media.state.trouble, null, 'a moment is nothing to tell');
   await clock.advance(1500);
   assert.equal(media.state.trouble, 'device-taken');
-  voice.muted = false;
-  voice.onunmute();
+  mute(voice, false);
   assert.deepEqual([media.state.held.mic, media.state.trouble], [false, null]);
   await settle();
-  assert.ok(voice.stopped && media.voice() !== voice, 'iOS leaves the one before silent');
-  const other = media.voice();
-  other.muted = true;
-  other.onmute();
+  assert.ok(voice.stopped && media.voice() !== voice);
+});
+
+test('a moment of silence costs no microphone', async () => {
+  const { media, clock, asked } = stageOf(everything, BOTH_THERE);
+  await media.start();
+  mute(media.voice());
+  await clock.advance(1000);
+  mute(media.voice(), false);
+  await clock.advance(10_000);
+  assert.deepEqual([asked.length, media.state.trouble], [1, null]);
+});
+
+test('the microphone is fetched anew also where the camera came back first', async () => {
+  const { media, clock } = stageOf(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  mute(voice);
+  mute(media.outgoing().video);
+  await clock.advance(5000);
+  mute(media.outgoing().video, false);
+  await settle();
+  assert.equal(media.state.trouble, 'device-taken', 'it is still the microphone');
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.voice() !== voice);
+  assert.equal(media.state.trouble, null);
+});
+
+test('the microphone is fetched anew also for who muted it while the phone rang, and stays muted', async () => {
+  const { media, clock } = stageOf(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  mute(voice);
+  await media.setMic(false);
+  await clock.advance(5000);
+  assert.equal(media.state.trouble, null, 'what is off is not missed');
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.voice() !== voice);
+  assert.deepEqual([media.state.mic, media.voice().enabled], [false, false]);
+});
+
+test('a microphone that comes while it is held is told as taken, and fetched anew', async () => {
+  let held = true;
+  const { media, clock } = stageOf((wanted) => {
+    const stream = everything(wanted);
+    for (const track of stream.getAudioTracks()) track.muted = held;
+    return stream;
+  }, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  await clock.advance(1500);
+  assert.deepEqual([media.state.held.mic, media.state.trouble], [true, 'device-taken']);
+  held = false;
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.voice() !== voice);
+});
+
+test('a page that stood still during the phone call knows how long it was', async () => {
+  const stage = stageOf(everything, BOTH_THERE);
+  await stage.media.start();
+  const voice = stage.media.voice();
+  mute(voice);
+  stage.frozen = 60_000;
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && stage.media.voice() !== voice);
+});
+
+test('a microphone that cannot be fetched after a phone call is asked for until it is there', async () => {
+  let busy = false;
+  const { media, clock, troubles } = stageOf((wanted) => {
+    if (busy) throw trouble('AbortError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  mute(voice);
+  await clock.advance(2000);
+  busy = true;
+  mute(voice, false);
+  await clock.advance(2000);
+  assert.deepEqual([media.state.trouble, voice.stopped], ['device-taken', false]);
+  await media.setMic(false);
+  busy = false;
+  await clock.advance(15_000);
+  assert.ok(voice.stopped && media.voice() !== voice);
+  assert.deepEqual([media.state.trouble, media.state.mic, media.voice().enabled], [null, false, false]);
+  assert.ok(!troubles.includes('device-busy'));
+});
+
+test('a microphone that ends while it is held was taken, not unplugged', async () => {
+  let busy = false;
+  const { media, clock, troubles } = stageOf((wanted) => {
+    if (busy) throw trouble('NotReadableError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  await media.start();
+  mute(media.voice());
+  await clock.advance(2000);
+  busy = true;
+  media.voice().onended();
+  await clock.advance(20_000);
+  busy = false;
+  media.wake();
+  await settle();
+  assert.ok(media.voice());
+  assert.deepEqual(troubles, [null, 'device-taken', null]);
+});
+
+test('what the system took while nobody looked is fetched when the page is looked at again', async () => {
+  const stage = stageOf(everything, BOTH_THERE);
+  const { media, clock, troubles } = stage;
+  await media.start();
+  const voice = media.voice();
+  stage.hidden = true;
+  mute(voice);
+  await clock.advance(60_000);
+  assert.ok(!voice.stopped);
+  stage.hidden = false;
   media.wake();
   await clock.advance(1500);
   await settle();
-  assert.ok(other.stopped && media.voice() !== other);
+  assert.ok(voice.stopped && media.voice() !== voice);
   assert.deepEqual([media.state.held.mic, media.state.mic, media.state.trouble], [false, true, null]);
+  assert.ok(!troubles.includes('mic-lost'), 'nobody is told to plug it in');
+});
+
+test('what comes back by itself when the page is looked at again is kept', async () => {
+  const stage = stageOf(everything, BOTH_THERE);
+  const { media, clock } = stage;
+  await media.start();
+  const camera = media.outgoing().video;
+  stage.hidden = true;
+  mute(camera);
+  await clock.advance(60_000);
+  stage.hidden = false;
+  media.wake();
+  await clock.advance(500);
+  mute(camera, false);
+  await clock.advance(60_000);
+  assert.deepEqual([camera.stopped, media.outgoing().video], [false, camera]);
+});
+
+test('what the person paused in the browser itself stays paused when they come back to the page', async () => {
+  const stage = stageOf(everything, BOTH_THERE);
+  const { media, clock, asked } = stage;
+  await media.start();
+  mute(media.outgoing().video);
+  await clock.advance(5000);
+  stage.hidden = true;
+  await clock.advance(5000);
+  stage.hidden = false;
+  media.wake();
+  await clock.advance(60_000);
+  assert.deepEqual([asked.length, media.state.held.cam], [1, true]);
+});
+
+test('off and on again fetches a microphone that is not given back', async () => {
+  const { media, clock } = stageOf(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  mute(voice);
+  await clock.advance(5000);
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.ok(voice.stopped && media.voice() !== voice);
+  assert.deepEqual([media.state.mic, media.state.held.mic, media.state.trouble], [true, false, null]);
 });
 
 test('another microphone while muted stays muted, another camera while off stays off', async () => {
