@@ -3,7 +3,7 @@
 // The only file that knows getUserMedia. A refusal is a value, never an exception: whatever can be had is
 // had, and the trouble with the rest comes along as a code.
 
-import { mediaCode, mayHaveSoundOnly } from './media-trouble.js';
+import { mediaCode, mayHaveSoundOnly, screenCode } from './media-trouble.js';
 
 /**
  * @typedef {import('./media-trouble.js').MediaCode} MediaCode
@@ -19,7 +19,7 @@ import { mediaCode, mayHaveSoundOnly } from './media-trouble.js';
  * @typedef {object} Capture
  * @property {(wanted: {mic: boolean, cam: boolean}, chosen: import('./chosen.js').Chosen) => Promise<Catch>} both
  * @property {(kind: 'mic' | 'cam', chosen: import('./chosen.js').Chosen) => Promise<Catch>} one
- * @property {() => Promise<MediaStream | null>} screen with its sound where the browser gives it; null when put off
+ * @property {() => Promise<Catch>} screen with its sound where the browser gives it; neither when put off
  * @property {(granted: () => void) => void} whenGranted
  */
 
@@ -67,6 +67,18 @@ export function makeCapture({ devices, secure = true, permissions, allowed = () 
     return await permissions?.query({ name: /** @type {PermissionName} */ (name) }).catch(() => null) ?? null;
   }
 
+  /**
+   * @param {DisplayMediaStreamOptions} options
+   * @returns {Promise<{stream?: MediaStream, error?: unknown}>}
+   */
+  async function pickScreen(options) {
+    try {
+      return { stream: await devices?.getDisplayMedia(options) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
   return {
     /** With one question; where one of them is not to be had, the other alone, and nobody is asked twice. */
     async both(wanted, chosen) {
@@ -86,13 +98,10 @@ export function makeCapture({ devices, secure = true, permissions, allowed = () 
     one: (kind, chosen) => ask(kind === 'mic' ? { audio: microphone(chosen) } : { video: camera(chosen) }),
 
     async screen() {
-      try {
-        return await devices?.getDisplayMedia(SCREEN) ?? null;
-      } catch (error) {
-        // Some browsers refuse to hear of sound at all; a person who put it off is not asked again.
-        if (!(error instanceof TypeError)) return null;
-        return await devices?.getDisplayMedia({ video: true }).catch(() => null) ?? null;
-      }
+      const first = await pickScreen(SCREEN);
+      // Some browsers refuse to hear of sound at all; a person who put it off is not asked again.
+      const { stream = null, error } = first.error instanceof TypeError ? await pickScreen({ video: true }) : first;
+      return { stream, trouble: error === undefined ? null : screenCode(error, allowed('display-capture')) };
     },
 
     whenGranted(granted) {

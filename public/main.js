@@ -20,7 +20,8 @@ import { makeSay } from './words.js';
 const LEVEL_EVERY_MS = 80;
 const SWITCHES = 'webrtc-box.switches';
 /** Troubles that another try does not mend, or that mend themselves. */
-const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost']);
+const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost',
+  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
 
 /** @type {import('./signaling.js').Clock} */
 const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };

@@ -5,7 +5,7 @@
 /**
  * @typedef {'camera-denied' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
  *   'insecure-origin' | 'unsupported' | 'blocked-by-site' | 'timeout' | 'device-trouble' | 'mic-lost' | 'cam-lost' |
- *   'device-taken' | 'device-switched'} MediaCode
+ *   'device-taken' | 'device-switched' | 'screen-denied-system' | 'screen-blocked' | 'screen-not-found' | 'screen-failed'} MediaCode
  */
 
 /** @type {Record<string, MediaCode>} */
@@ -34,6 +34,27 @@ export function mediaCode(error) {
   // A device pulled out between the list and the asking reads like this in Firefox.
   if (name === 'NotFoundError' || /object can not be found/i.test(message)) return 'device-not-found';
   return BY_NAME[name] ?? 'device-trouble';
+}
+
+/** @type {Partial<Record<MediaCode, MediaCode | null>>} */
+const OF_SCREEN = {
+  // The person closed the picker: no trouble at all.
+  'camera-denied': null,
+  'camera-denied-system': 'screen-denied-system',
+  'blocked-by-site': 'screen-blocked',
+  'device-not-found': 'screen-not-found',
+};
+
+/**
+ * @param {any} error what getDisplayMedia threw
+ * @param {boolean} allowed whether the site's policy lets a screen be shared at all
+ * @returns {MediaCode | null} null where there is nothing to tell
+ */
+export function screenCode(error, allowed) {
+  const code = mediaCode(error);
+  if (code === 'camera-denied' && !allowed) return 'screen-blocked';
+  const { [code]: screen = 'screen-failed' } = OF_SCREEN;
+  return screen;
 }
 
 /**

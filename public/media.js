@@ -10,6 +10,7 @@ import { makeMixer } from './mixer.js';
 const HINT_AFTER_MS = 20_000;
 const NOTICE_MS = 8000;
 const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
+const NO_SCREEN = { stream: null, trouble: null };
 const BOTH = /** @type {const} */ (['mic', 'cam']);
 
 /**
@@ -277,8 +278,10 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   async function setScreen(/** @type {boolean} */ on) {
     endScreen();
     const mine = generation;
-    const picked = on ? await capture.screen() : null;
+    const { stream: picked, trouble } = on ? await capture.screen() : NO_SCREEN;
     if (mine !== generation) return picked?.getTracks().forEach((track) => track.stop());
+    endScreen();
+    told = trouble ?? (told?.startsWith('screen-') ? null : told);
     tracks.screen = picked?.getVideoTracks()[0] ?? null;
     tracks.sound = picked?.getAudioTracks()[0] ?? null;
     const { screen } = tracks;

@@ -282,6 +282,27 @@ stage.scene('a screen is shared with its sound, over the same two tracks, and th
   await other.hearsAndSees();
 });
 
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`${kind}: a screen that the system refuses is told, with what to do, and one that the person put off is not`, async () => {
+    const [one] = await keptPair([kind, 'chromium']);
+    const share = async (name, message) => {
+      await one.look(`() => { navigator.mediaDevices.getDisplayMedia = async () => { throw new DOMException('${message}', '${name}'); }; }`);
+      await one.click('[data-act=share]');
+    };
+    await share('NotAllowedError', 'Permission denied by system');
+    assert.match(await one.errs('screen-denied-system'), /settings/i);
+    assert.equal(await one.look(`() => document.getElementById('btnRetry').hidden`), true, 'only a press on the button may ask for a screen');
+    await one.screenshot(path.join(stage.dir, `${kind}-screen-refused.png`));
+    await share('NotAllowedError', 'Permission denied');
+    await until('the sentence to go', () => one.look(`() => document.getElementById('error').hidden`));
+    await share('NotReadableError', 'Could not start video source');
+    assert.match(await one.errs('screen-failed'), /share/);
+    await one.click('#btnDismiss');
+    await until('the sentence to go', () => one.look(`() => document.getElementById('error').hidden`));
+    await one.hearsAndSees();
+  });
+}
+
 stage.scene('full screen, the floating picture and a screen that stays lit are there where the browser has them', async () => {
   const [one] = await keptPair(['chromium', 'chromium']);
   await one.click('.inCall[data-act=settings]');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeMedia } from '../../public/media.js';
-import { mediaCode } from '../../public/media-trouble.js';
+import { mediaCode, screenCode } from '../../public/media-trouble.js';
 import { makeClock, settle } from './stage.js';
 
 const trouble = (name, message = '') => Object.assign(new Error(message), { name });
@@ -18,6 +18,19 @@ test('every refusal has its code', () => {
   };
   for (const [code, error] of Object.entries(codes)) assert.equal(mediaCode(error), code);
   for (const junk of [undefined, null, 'x', 7]) assert.equal(mediaCode(junk), 'device-trouble');
+});
+
+test('a screen that is refused by anybody but the person is told as such', () => {
+  const codes = [
+    [null, trouble('NotAllowedError', 'Permission denied')],
+    [null, trouble('NotAllowedError', 'The request is not allowed by the user agent or the platform in the current context.')],
+    ['screen-denied-system', trouble('NotAllowedError', 'Permission denied by system')],
+    ['screen-blocked', trouble('SecurityError')],
+    ['screen-not-found', trouble('NotFoundError')],
+    ...['NotReadableError', 'AbortError', 'InvalidStateError', 'OverconstrainedError', 'TypeError', 'SomethingNew'].map((name) => ['screen-failed', trouble(name)]),
+  ];
+  for (const [code, error] of codes) assert.equal(screenCode(error, true), code, error.message);
+  assert.equal(screenCode(trouble('NotAllowedError'), false), 'screen-blocked');
 });
 
 class Track {
@@ -706,4 +719,56 @@ test('a browser that cannot share sound shares the picture; who put it off is no
   await other.media.start();
   await other.media.setScreen(true);
   assert.deepEqual([asked.length, other.media.state.screen], [3, false]);
+});
+
+test('who closes the picker hears nothing, who is refused hears why, until the next try', async () => {
+  let refuse = null;
+  const stage = stageOf(everything, { screen: () => {
+    if (refuse) throw refuse;
+    return new Stream([new Track('video')]);
+  } });
+  const { media, troubles } = stage;
+  await media.start();
+  refuse = trouble('NotAllowedError', 'Permission denied');
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, troubles], [false, [null]]);
+  refuse = trouble('NotAllowedError', 'Permission denied by system');
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, media.state.trouble], [false, 'screen-denied-system']);
+  assert.ok(media.outgoing().video, 'the camera goes on');
+  refuse = trouble('NotAllowedError', 'Permission denied');
+  await media.setScreen(true);
+  assert.equal(media.state.trouble, null);
+  refuse = trouble('NotReadableError');
+  await media.setScreen(true);
+  assert.equal(media.state.trouble, 'screen-failed');
+  refuse = null;
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, media.state.trouble], [true, null]);
+});
+
+test('a screen does not hide what is wrong with the camera, and the policy of the site is told', async () => {
+  const { media } = stageOf((wanted) => {
+    if (wanted.video) throw trouble('NotReadableError');
+    return everything(wanted);
+  }, { allowed: (feature) => feature !== 'display-capture', screen: () => { throw trouble('NotAllowedError'); } });
+  await media.start();
+  await media.setScreen(false);
+  assert.equal(media.state.trouble, 'device-busy');
+  await media.setScreen(true);
+  assert.equal(media.state.trouble, 'screen-blocked');
+});
+
+test('of two screens picked at once one is shared and the other let go', async () => {
+  const answers = [];
+  const { media } = stageOf(everything, { screen: () => new Promise((done) => { answers.push(() => done(new Stream([new Track('video')]))); }) });
+  await media.start();
+  const both = [media.setScreen(true), media.setScreen(true)];
+  await settle();
+  answers[0]();
+  await settle();
+  const first = media.outgoing().video;
+  answers[1]();
+  await Promise.all(both);
+  assert.deepEqual([first.stopped, media.outgoing().video.stopped, media.state.screen], [true, false, true]);
 });

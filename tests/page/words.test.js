@@ -26,7 +26,8 @@ const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).joi
 
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
-  'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched', 'unreachable', 'no-path'];
+  'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched',
+  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 /** What may stand in the gap of each key that the code puts together. */
 const GAPS = {
@@ -36,7 +37,7 @@ const GAPS = {
   'door.inside.*': ['0', '1', '2'],
   'error.*': [...CODES, 'unknown'],
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
-    ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app'],
+    ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
   'path.*': PATHS,
   'picture.*': ['reduced', 'paused'],
