@@ -12,6 +12,8 @@ import { makeSending } from './sending.js';
 /** The impolite side mends at once; the polite one leaves it this long to be heard. */
 const POLITE_WAITS_MORE_MS = 1000;
 const REPAIR_EVERY_MS = 5000;
+/** Silence over a path that stands may be theirs to end. */
+const SILENCE_EVERY_MS = 8000;
 /** A restart under way is given this long before another one undoes it. */
 const RESTART_WITHIN_MS = 3000;
 
@@ -90,7 +92,9 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   pc.onconnectionstatechange = () => {
     if (closed) return;
     if (pc.connectionState === 'connected') {
-      settle();
+      // A path that is back is mended once packets come over it.
+      if (ill()) scheduleNext();
+      else settle();
       sending.excuse();
       pulse.start();
     }
@@ -118,11 +122,15 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     timer = clock.after(repair, ms);
   }
 
+  function scheduleNext() {
+    schedule(pc.connectionState === 'connected' ? SILENCE_EVERY_MS : REPAIR_EVERY_MS);
+  }
+
   /** They have begun to mend it themselves: another restart would only undo theirs. */
   function heardOffer() {
     giveTime();
-    if (pc.connectionState === 'connected') clock.cancel(timer);
-    else schedule(REPAIR_EVERY_MS);
+    if (ill()) scheduleNext();
+    else clock.cancel(timer);
   }
 
   const ill = () => pc.connectionState !== 'connected' || pulse.state() === 'silent';
@@ -131,13 +139,11 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     if (closed || !ill()) return;
     if (!reachable()) return schedule(REPAIR_EVERY_MS);
     if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
-    // Silence over a path that stands may be theirs to end: one restart, and no more without another sign.
-    if (pc.connectionState === 'connected') return restart();
     repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
     if (repairs > (polite ? 5 : 3)) return giveUp();
     restart();
-    schedule(REPAIR_EVERY_MS);
+    scheduleNext();
   }
 
   function restart() {
