@@ -138,17 +138,17 @@ pub fn parse(
     let environment: Vec<_> = environment.into_iter().collect();
     let line = read(line).map_err(|error| no_deed(&error))?;
     let surroundings = surroundings(&environment, line.command.is_some());
-    let typed = gather(line.typed, line.config, environment);
+    let below = gather(line.config, environment);
     match line.command {
-        None => Ok(Deed::Run(typed?.settings(&surroundings)?)),
-        Some(Command::Credentials(line)) => {
-            let settings = typed?.settings(&surroundings)?;
-            let request = request(line, &settings)?;
+        None => Ok(Deed::Run(line.typed.over(below?).settings(&surroundings)?)),
+        Some(Command::Credentials(request_line)) => {
+            let settings = line.typed.over(below?).settings(&surroundings)?;
+            let request = request(request_line, &settings)?;
             Ok(Deed::Credentials(settings, request))
         }
-        Some(Command::Check(line)) => {
-            let subject = typed.and_then(|typed| subject(typed, &surroundings));
-            Ok(Deed::Check(Inquiry { subject, stun: line.stun.map(with_port), json: line.json }))
+        Some(Command::Check(check)) => {
+            let subject = below.and_then(|below| subject(line.typed, below, &surroundings));
+            Ok(Deed::Check(Inquiry { subject, stun: check.stun.map(with_port), json: check.json }))
         }
     }
 }
@@ -170,7 +170,9 @@ pub fn settings(
     }
 }
 
-fn subject(typed: Typed, surroundings: &Surroundings) -> Result<Subject, SettingsError> {
+/// `below` is what the environment and the file of this host say, which may be of another box.
+fn subject(flags: Typed, below: Typed, surroundings: &Surroundings) -> Result<Subject, SettingsError> {
+    let typed = if flags.name_another_box(&below) { flags } else { flags.over(below) };
     if typed.only_name_a_box() {
         let (name, settings) = typed.named_box(surroundings)?;
         return Ok(Subject::Elsewhere { name, settings: Box::new(settings) });
@@ -226,7 +228,7 @@ fn request(line: CredentialsLine, settings: &Settings) -> Result<Request, Settin
 /// # Errors
 /// The state directory cannot be used, or there is no randomness.
 pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<Minted, StartError> {
-    let kept = State::open(&settings.state_dir)?.kept()?;
+    let kept = State::existing(&settings.state_dir)?.keys()?;
     let mut seat = [0; 16];
     getrandom::fill(&mut seat).map_err(|error| StartError::System {
         deed: "make a random name",
@@ -325,11 +327,10 @@ mod tests {
         let dir = place.path().to_str().unwrap();
         let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
         let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("no deed") };
+        let kept = State::open(place.path()).unwrap().kept().unwrap();
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
         assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
         assert_eq!(minted.ttl, 600);
-
-        let kept = State::open(place.path()).unwrap().kept().unwrap();
         let tag: RoomTag = kept.tag_key.tag("kitchen");
         let username = Username::parse(&minted.credential.username).unwrap();
         assert_eq!(username.expiry, 1600);
@@ -356,6 +357,20 @@ mod tests {
         let inquiry = inquiry(&["check", "--domain", "A.example", "--turns-port", "0"]);
         let Ok(Subject::Elsewhere { name, settings }) = inquiry.subject else { panic!("not elsewhere") };
         assert_eq!((name.as_str(), settings.https_port, settings.turns_port), ("a.example", Some(443), None));
+    }
+
+    #[test]
+    fn another_name_than_that_of_the_box_here_is_a_box_elsewhere() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("box.toml");
+        std::fs::write(&file, "domain = 'here.example'\nacme-email = 'me@here.example'\nturn-port = 5000\n")
+            .unwrap();
+        let config = file.to_str().unwrap();
+        let asked = |name| inquiry(&["check", "--config", config, "--domain", name]).subject.unwrap();
+        let Subject::Elsewhere { name, settings } = asked("there.example") else { panic!("not elsewhere") };
+        assert_eq!((name.as_str(), settings.turn_port), ("there.example", Some(3478)), "as nobody says else");
+        let Subject::Here(settings) = asked("HERE.example") else { panic!("not here") };
+        assert_eq!(settings.turn_port, Some(5000));
     }
 
     #[test]

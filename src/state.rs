@@ -62,9 +62,12 @@ impl State {
     /// # Errors
     /// There is none, or this user may not look into it.
     pub fn existing(dir: &Path) -> Result<Self, StateError> {
-        let unreadable = |source| StateError::Unreadable { path: dir.to_owned(), source };
-        fs::read_dir(dir).map_err(unreadable)?;
-        Ok(Self { dir: dir.to_owned() })
+        let path = dir.to_owned();
+        match fs::read_dir(dir) {
+            Ok(_) => Ok(Self { dir: path }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StateError::NotYet { path }),
+            Err(source) => Err(StateError::Unreadable { path, source }),
+        }
     }
 
     /// The kept keys; those that are missing are made and written first.
@@ -73,6 +76,21 @@ impl State {
     /// A file cannot be read or written, or does not hold a key.
     pub fn kept(&self) -> Result<Kept, StateError> {
         self.sweep();
+        for name in [SECRET_FILE, TAG_KEY_FILE, TOKEN_KEY_FILE] {
+            if self.read(name)?.is_none() {
+                self.write(name, &format!("{}\n", fresh_key()?))?;
+            }
+        }
+        // Read back even what was just written: what counts is what the next start will find.
+        self.keys()
+    }
+
+    /// The kept keys, for a tool beside the box. It makes none: run by another user, it would make such
+    /// as the box cannot read.
+    ///
+    /// # Errors
+    /// A file is not there or cannot be read, or does not hold a key.
+    pub fn keys(&self) -> Result<Kept, StateError> {
         let (text, _) = self.key(SECRET_FILE)?;
         let (_, tag_key) = self.key(TAG_KEY_FILE)?;
         let (_, token_key) = self.key(TOKEN_KEY_FILE)?;
@@ -81,13 +99,11 @@ impl State {
 
     /// The key in `name`, as text and as bytes.
     fn key(&self, name: &str) -> Result<(String, [u8; 32]), StateError> {
-        if self.read(name)?.is_none() {
-            self.write(name, &format!("{}\n", fresh_key()?))?;
-        }
-        // Read back even what was just written: what counts is what the next start will find.
-        let text = self.read(name)?.unwrap_or_default().trim().to_owned();
+        let path = self.dir.join(name);
+        let Some(text) = self.read(name)? else { return Err(StateError::NotYet { path }) };
+        let text = text.trim().to_owned();
         let bytes = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
-        let bytes = bytes.ok_or_else(|| StateError::Damaged { path: self.dir.join(name) })?;
+        let bytes = bytes.ok_or(StateError::Damaged { path })?;
         Ok((text, bytes))
     }
 
@@ -196,6 +212,20 @@ mod tests {
         assert_eq!(first.tag_key.tag("x"), second.tag_key.tag("x"));
         assert_eq!(first.token_key, second.token_key);
         assert_ne!(first.token_key, [0; 32]);
+    }
+
+    #[test]
+    fn a_tool_finds_what_a_start_has_made_and_makes_nothing_itself() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("state");
+        assert!(matches!(State::existing(&dir), Err(StateError::NotYet { .. })));
+        assert!(!dir.exists());
+        let state = State::open(&dir).unwrap();
+        let error = state.keys().unwrap_err().to_string();
+        assert!(error.contains("turn-secret is not there yet") && error.contains("start it"), "{error}");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        let kept = state.kept().unwrap();
+        assert_eq!(State::existing(&dir).unwrap().keys().unwrap().secret, kept.secret);
     }
 
     #[test]

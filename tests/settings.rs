@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use webrtc_box::config::{Settings, Surroundings, Typed, gather};
+use webrtc_box::credential::Secret;
+use webrtc_box::state::State;
 
 /// A complaint may take a second; a busy machine gets three.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,6 +28,11 @@ impl Stage {
 
     fn file(&self, name: &str, text: &str) {
         fs::write(self.place.path().join(name), text).unwrap();
+    }
+
+    /// What a first start leaves in the state directory `dir`: the secret.
+    fn started(&self, dir: &str) -> Secret {
+        State::open(&self.place.path().join(dir)).unwrap().kept().unwrap().secret
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -216,7 +223,7 @@ fn a_certificate_that_cannot_be_served_is_one_line_that_names_its_setting() {
 #[test]
 fn a_damaged_kept_key_is_one_line_that_names_the_state_directory() {
     let stage = Stage::new();
-    stage.credential(&[], &[]);
+    stage.started("certs");
     stage.file("certs/room-tag-key", "damaged");
     assert_says(&stage.complaint(&[]), &["state-dir", "room-tag-key", "delete it"]);
 }
@@ -224,6 +231,7 @@ fn a_damaged_kept_key_is_one_line_that_names_the_state_directory() {
 #[test]
 fn flags_win_over_variables_over_the_file_over_the_defaults() {
     let stage = Stage::new();
+    stage.started("certs");
     let port = |arguments: &[&str], variables: &[(&str, &str)]| {
         stage.credential(arguments, variables)["urls"][0].as_str().unwrap().to_owned()
     };
@@ -239,27 +247,36 @@ fn flags_win_over_variables_over_the_file_over_the_defaults() {
 #[test]
 fn a_printed_credential_is_the_configured_secrets() {
     let stage = Stage::new();
+    let kept = stage.started("certs");
     stage.file("secrets", "north\nsouth\n");
     let printed = stage.credential(&["--static-auth-secret-file", "secrets", "--ttl", "5m"], &[]);
     assert_eq!(printed["ttl"], 300);
     let username = printed["username"].as_str().unwrap();
-    let password = webrtc_box::credential::Secret::new("north").password(username);
+    let password = Secret::new("north").password(username);
     assert_eq!(printed["credential"], password);
-    // Without a configured one it is the kept one, the same on every start.
-    let kept = fs::read_to_string(stage.place.path().join("certs/turn-secret")).unwrap();
+    // Without a configured one it is the kept one.
     let printed = stage.credential(&[], &[]);
-    let password =
-        webrtc_box::credential::Secret::new(kept.trim()).password(printed["username"].as_str().unwrap());
-    assert_eq!(printed["credential"], password);
+    assert_eq!(printed["credential"], kept.password(printed["username"].as_str().unwrap()));
+}
+
+#[test]
+fn a_tool_makes_no_keys_that_the_box_might_not_be_able_to_read() {
+    let stage = Stage::new();
+    assert_says(&stage.complaint(&["credentials"]), &["state-dir", "certs is not there yet", "start it"]);
+    assert!(!stage.place.path().join("certs").exists());
 }
 
 #[test]
 fn systemd_says_where_state_is_kept() {
     let stage = Stage::new();
-    stage.credential(&[], &[("STATE_DIRECTORY", "kept/here:and/there")]);
-    assert!(stage.place.path().join("kept/here/turn-secret").exists());
-    stage.credential(&["--state-dir", "elsewhere"], &[("STATE_DIRECTORY", "kept")]);
-    assert!(stage.place.path().join("elsewhere/turn-secret").exists());
+    let secrets = ["kept/here", "elsewhere"].map(|dir| stage.started(dir));
+    let printed = [
+        stage.credential(&[], &[("STATE_DIRECTORY", "kept/here:and/there")]),
+        stage.credential(&["--state-dir", "elsewhere"], &[("STATE_DIRECTORY", "kept")]),
+    ];
+    for (secret, printed) in secrets.iter().zip(printed) {
+        assert_eq!(printed["credential"], secret.password(printed["username"].as_str().unwrap()));
+    }
 }
 
 #[test]
@@ -289,7 +306,7 @@ fn settings_of(file: &str, flags: Typed) -> Settings {
     let stage = Stage::new();
     stage.file("box.toml", file);
     let config = Some(stage.place.path().join("box.toml"));
-    gather(flags, config, []).unwrap().settings(&Surroundings::default()).unwrap()
+    flags.over(gather(config, []).unwrap()).settings(&Surroundings::default()).unwrap()
 }
 
 fn production() -> Typed {

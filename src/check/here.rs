@@ -223,7 +223,7 @@ pub(super) fn spare_credential(settings: &Settings) -> Result<Credential, String
     let secrets = match settings.static_auth_secret.split_first() {
         Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
         None => {
-            let kept = State::existing(&settings.state_dir).and_then(|state| state.kept());
+            let kept = State::existing(&settings.state_dir).and_then(|state| state.keys());
             kept.map_err(|error| fault(&error.to_string()))?.secrets(&[])
         }
     };

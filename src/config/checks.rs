@@ -49,6 +49,12 @@ impl Typed {
         self.domain.is_some() && self.cert.is_none() && self.key.is_none() && self.acme_email.is_none()
     }
 
+    /// Whether they name a box, and that is not the one that `below` sets up.
+    pub fn name_another_box(&self, below: &Self) -> bool {
+        let name = |typed: &Self| typed.domain.as_deref().map(|name| values::domain("domain", name).ok());
+        self.only_name_a_box() && below.domain.is_some() && name(self) != name(below)
+    }
+
     /// The name of such a box, and the ports where it would be found.
     ///
     /// # Errors

@@ -21,13 +21,12 @@ pub const VARIABLE_PREFIX: &str = "WEBRTC_BOX_";
 /// The setting that names the file; it has no place in the file itself.
 const CONFIG: &str = "config";
 
-/// Lays `flags` over the environment over the file, which is `config` (the flag), else the one the
-/// environment names, else [`DEFAULT_FILE`] if there is one.
+/// Lays the environment over the file, which is `config` (the flag), else the one the environment
+/// names, else [`DEFAULT_FILE`] if there is one. Flags come over both.
 ///
 /// # Errors
 /// A name that is no setting, a value of the wrong kind, a file that cannot be read.
 pub fn gather(
-    flags: Typed,
     config: Option<PathBuf>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Typed, SettingsError> {
@@ -37,7 +36,7 @@ pub fn gather(
         Some(path) => file(&path)?,
         None => default_file(Path::new(DEFAULT_FILE))?,
     };
-    Ok(flags.over(variables).over(file))
+    Ok(variables.over(file))
 }
 
 fn default_file(path: &Path) -> Result<Typed, SettingsError> {
@@ -170,7 +169,7 @@ mod tests {
     use super::*;
 
     fn from_environment(pairs: &[(&str, &str)]) -> Result<Typed, SettingsError> {
-        gather(Typed::default(), None, pairs.iter().map(|(name, value)| (name.into(), value.into())))
+        gather(None, pairs.iter().map(|(name, value)| (name.into(), value.into())))
     }
 
     fn from_toml(text: &str) -> Result<Typed, SettingsError> {

@@ -29,6 +29,11 @@ pub enum StateError {
         /// Why not.
         source: io::Error,
     },
+    /// A file in it is not there yet, and it is not for this program to make it.
+    NotYet {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file in it does not hold what was written there.
     Damaged {
         /// The file.
@@ -60,6 +65,12 @@ impl fmt::Display for StateError {
             Self::Unwritable { path, source } => {
                 write!(f, "state-dir: {} cannot be written ({source}); {}", path.display(), cure(source))
             }
+            Self::NotYet { path } => write!(
+                f,
+                "state-dir: {} is not there yet, for the box makes it at its first start; \
+                 start it, or name its --state-dir",
+                path.display()
+            ),
             Self::Damaged { path } => write!(
                 f,
                 "state-dir: {} is damaged; restore it, or delete it to have a new one made",
@@ -91,7 +102,7 @@ impl Error for StateError {
             Self::NoDirectory { source, .. }
             | Self::Unreadable { source, .. }
             | Self::Unwritable { source, .. } => Some(source),
-            Self::Damaged { .. } | Self::Silent { .. } | Self::NoKey { .. } => None,
+            Self::NotYet { .. } | Self::Damaged { .. } | Self::Silent { .. } | Self::NoKey { .. } => None,
         }
     }
 }

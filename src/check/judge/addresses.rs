@@ -51,11 +51,11 @@ pub(in crate::check) fn judge(seen: &Seen) -> Vec<Finding> {
 pub(in crate::check) fn judge_name_alone(name: &str, leads_here: bool) -> Finding {
     let text = if leads_here {
         format!(
-            "no certificate is set here, so {name} is checked from outside, though it leads to this host: \
+            "the settings of {name} are not here, so it is checked from outside, though it leads to this host: \
              with the settings the box runs with (its flags, or --config) files and ports are looked at too"
         )
     } else {
-        format!("no certificate is set here, so {name} is checked as seen from this machine")
+        format!("the settings of {name} are not here, so it is checked as seen from this machine")
     };
     Finding::ok(Group::Settings, text)
 }
