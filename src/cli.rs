@@ -11,7 +11,9 @@ use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::check::Subject;
-use crate::config::{Settings, SettingsError, Surroundings, Typed, gather, seconds};
+use crate::config::{
+    DEFAULT_FILE, Settings, SettingsError, Surroundings, Typed, VARIABLE_PREFIX, gather, seconds,
+};
 use crate::credential::{Credential, Holder};
 use crate::error::StartError;
 use crate::seat::SeatId;
@@ -168,6 +170,20 @@ pub fn settings(
             Subject::Here(settings) | Subject::Elsewhere { settings, .. } => Ok(*settings),
         },
     }
+}
+
+/// Whether any of it is read from files, which may say something else at another time.
+pub fn reads_files(
+    line: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> bool {
+    let typed = |name: &str| format!("{VARIABLE_PREFIX}{name}");
+    let named = [typed("CONFIG"), typed("STATIC_AUTH_SECRET_FILE")];
+    let by_flag =
+        read(line).is_ok_and(|line| line.config.is_some() || line.typed.static_auth_secret_file.is_some());
+    by_flag
+        || environment.into_iter().any(|(name, _)| named.iter().any(|named| name == named.as_str()))
+        || Path::new(DEFAULT_FILE).exists()
 }
 
 /// `below` is what the environment and the file of this host say, which may be of another box.

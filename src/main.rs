@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use webrtc_box::cli::{self, Deed, Inquiry, NoDeed};
-use webrtc_box::config::Settings;
+use webrtc_box::config::{Identity, Settings};
 use webrtc_box::error::StartError;
 use webrtc_box::passed::Passed;
-use webrtc_box::{descriptors, greeting, ops};
+use webrtc_box::{descriptors, greeting, ops, signals};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -42,10 +42,23 @@ fn web_threads() -> usize {
 }
 
 async fn serve(settings: Settings, passed: Passed) -> Result<(), StartError> {
-    let running = webrtc_box::start_on(settings.clone(), passed).await?;
+    let tried_out = tried_out(&settings);
+    let mut running = webrtc_box::start_on(settings.clone(), passed).await?;
+    if tried_out {
+        running.end_on_hangup();
+    }
     greet(settings);
     running.stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
     Ok(())
+}
+
+/// Started by hand, for as long as the terminal is open: no name, no file to read anew, no service
+/// manager, no nohup.
+fn tried_out(settings: &Settings) -> bool {
+    settings.identity == Identity::TryOut
+        && std::env::var_os("NOTIFY_SOCKET").is_none()
+        && !signals::hangup_is_ignored()
+        && !cli::reads_files(std::env::args_os(), std::env::vars_os())
 }
 
 /// From a thread of its own, which may wait for ever: a journal that has stalled, or a full disk, is

@@ -7,7 +7,7 @@ use crate::error::StartError;
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// SIGHUP: read the settings anew.
+    /// SIGHUP, where it does not stand for a terminal that was closed: read the settings anew.
     Reload,
     /// The first SIGTERM or SIGINT: take no new calls, let the running ones end.
     Drain,
@@ -22,6 +22,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     asked_before: bool,
+    hangup_ends: bool,
 }
 
 impl Signals {
@@ -37,18 +38,35 @@ impl Signals {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
             asked_before: false,
+            hangup_ends: false,
         })
+    }
+
+    /// From now on SIGHUP is as good as SIGTERM: the terminal it comes from is all there was to this box.
+    pub fn end_on_hangup(&mut self) {
+        self.hangup_ends = true;
     }
 
     /// The next signal, as what it asks for. Nothing is lost where this is dropped half way.
     pub async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.hangup.recv() => return Asked::Reload,
+            _ = self.hangup.recv() => if !self.hangup_ends { return Asked::Reload },
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
         if std::mem::replace(&mut self.asked_before, true) { Asked::End } else { Asked::Drain }
     }
+}
+
+/// Whether who started us has had SIGHUP ignored, as nohup does. To be asked before it is caught.
+pub fn hangup_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// SIGHUP is number 1, the lowest bit of the mask.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]
@@ -77,5 +95,19 @@ mod tests {
             send(name);
             assert_eq!(signals.next().await, meant);
         }
+        // One process, so one test: two would hear each other's.
+        let mut signals = Signals::new().unwrap();
+        signals.end_on_hangup();
+        for meant in [Asked::Drain, Asked::End] {
+            send("-HUP");
+            assert_eq!(signals.next().await, meant);
+        }
+    }
+
+    #[test]
+    fn nohup_is_known_by_the_mask_it_leaves() {
+        assert!(ignores_hangup("Name:\tbox\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangup("Name:\tbox\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
     }
 }

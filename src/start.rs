@@ -157,6 +157,11 @@ impl Running {
         self.tasks.extend(accepting);
     }
 
+    /// SIGHUP ends it, for it runs from a terminal and has nothing to read anew.
+    pub fn end_on_hangup(&mut self) {
+        self.signals.end_on_hangup();
+    }
+
     /// Waits for the first signal to stop, lets calls end for as long as `drain-timeout`, or until a
     /// second one, and closes everything. `reread` gives the settings anew each time somebody asks
     /// for that.

@@ -129,8 +129,10 @@ pub fn at_start(settings: &Settings) -> Vec<Finding> {
         outside: None,
     };
     let addresses = addresses::judge(&seen).into_iter().filter(|finding| finding.mark == Mark::Ok);
+    // What buffers it was granted the relay says itself.
+    let limits = Limits { receive: None, ..host::limits(Some(std::process::id())) };
     let certificate = certificate.into_iter().flat_map(|files| files.findings);
-    certificate.chain(addresses).chain(host::limits(Some(std::process::id())).judge()).collect()
+    certificate.chain(addresses).chain(limits.judge()).collect()
 }
 
 fn known(settings: &Settings) -> Known {

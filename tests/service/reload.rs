@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
@@ -10,7 +12,9 @@ use stun::message as wire;
 use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
 
 use super::client::{Guest, UDP, code, socket};
+use super::house::House;
 use super::manager::Service;
+use super::place::{Place, program};
 use super::seat::Seat;
 
 /// A box whose settings are in a file.
@@ -43,6 +47,23 @@ fn credential(secret: &str) -> Credential {
 fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
     let wire = socket([0, 9, last], service.turn);
     code(&Guest::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+}
+
+#[test]
+fn a_box_that_is_tried_out_ends_with_its_terminal_unless_nohup_says_otherwise() {
+    let house = House::open();
+    house.signal(Signal::HUP);
+    let (status, took) = house.ended();
+    println!("gone {took:?} after SIGHUP");
+    assert!(status.success(), "{status}");
+
+    let place = Arc::new(Place::new());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "trap '' HUP && exec \"$@\"", "sh"]).arg(program());
+    let house = House::start(&place, place.settle::<&str>(command, &[]));
+    house.signal(Signal::HUP);
+    house.waits_for("settings read anew");
+    assert!(!house.has_said("stopping"));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(in crate::check) struct Listener {
     pub(in crate::check) setting: &'static str,
     pub(in crate::check) port: u16,
     pub(in crate::check) protocol: Protocol,
+    /// The box's socket unit has systemd open it.
+    pub(in crate::check) by_systemd: bool,
     pub(in crate::check) bound: Bound,
 }
 
@@ -43,13 +45,13 @@ const SYSTEMD: &str = "systemd";
 
 /// `running`: whether a box answers on this host. `service`: whether another user is there to run it.
 pub(in crate::check) fn judge(listeners: &[Listener], running: bool, service: bool) -> Vec<Finding> {
-    let named = |what: &dyn Fn(&Bound) -> bool| {
-        let these = listeners.iter().filter(|listener| what(&listener.bound));
+    let named = |what: &dyn Fn(&Listener) -> bool| {
+        let these = listeners.iter().filter(|listener| what(listener));
         these.map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    let kept = named(&|bound| is_ours(bound, running) && is_kept(bound));
-    let ours = named(&|bound| is_ours(bound, running) && !is_kept(bound));
-    let free = named(&|bound| *bound == Bound::Free);
+    let kept = named(&|listener| listener.is_ours(running) && listener.is_kept());
+    let ours = named(&|listener| listener.is_ours(running) && !listener.is_kept());
+    let free = named(&|listener| listener.bound == Bound::Free);
     let fine = [
         (ours, "held by the running box"),
         (kept, "held by systemd for the box"),
@@ -57,29 +59,34 @@ pub(in crate::check) fn judge(listeners: &[Listener], running: bool, service: bo
     ];
     let fine = fine.into_iter().filter(|(ports, _)| !ports.is_empty());
     let fine = fine.map(|(ports, words)| Finding::ok(Group::Ports, format!("{ports}: {words}")));
-    let rest = listeners.iter().filter(|listener| !is_ours(&listener.bound, running));
+    let rest = listeners.iter().filter(|listener| !listener.is_ours(running));
     fine.chain(rest.filter_map(|listener| listener.trouble(service))).collect()
 }
 
-fn is_ours(bound: &Bound, running: bool) -> bool {
-    match bound {
-        Bound::Taken(programs) if programs.is_empty() => running,
-        Bound::Taken(programs) => programs.iter().any(|program| program == OURS || program == SYSTEMD),
-        Bound::Free | Bound::Forbidden | Bound::NoAddress(_) | Bound::Other(_) => false,
-    }
-}
-
-/// By the socket unit, whether or not the service has come for it.
-fn is_kept(bound: &Bound) -> bool {
-    matches!(bound, Bound::Taken(programs) if programs.iter().any(|program| program == SYSTEMD))
-}
-
 impl Listener {
+    fn is_ours(&self, running: bool) -> bool {
+        match &self.bound {
+            Bound::Taken(programs) if programs.is_empty() => running,
+            Bound::Taken(programs) => programs.iter().any(|program| program == OURS) || self.is_kept(),
+            Bound::Free | Bound::Forbidden | Bound::NoAddress(_) | Bound::Other(_) => false,
+        }
+    }
+
+    /// By the socket unit, whether or not the service has come for it.
+    fn is_kept(&self) -> bool {
+        let systemd = |programs: &[String]| programs.iter().any(|program| program == SYSTEMD);
+        matches!(&self.bound, Bound::Taken(programs) if self.by_systemd && systemd(programs))
+    }
+
     fn trouble(&self, service: bool) -> Option<Finding> {
         let setting = self.setting;
         let fail = |text: String, cure: String| Some(Finding::fail(Group::Ports, text, cure));
         match &self.bound {
             Bound::Free => None,
+            Bound::Taken(programs) if *programs == [SYSTEMD] => fail(
+                format!("{self} is taken by a socket unit of another service"),
+                format!("stop that unit, which systemctl list-sockets names, or choose another {setting}"),
+            ),
             Bound::Taken(programs) => {
                 let program = match programs.as_slice() {
                     [] => "a program that this user cannot see".to_owned(),
@@ -124,11 +131,15 @@ mod tests {
     use super::*;
 
     fn listener(setting: &'static str, port: u16, bound: Bound) -> Listener {
-        Listener { setting, port, protocol: Protocol::Tcp, bound }
+        Listener { setting, port, protocol: Protocol::Tcp, by_systemd: false, bound }
     }
 
     fn said(bound: Bound, running: bool, service: bool) -> String {
-        let found = judge(&[listener("http-port", 80, bound)], running, service);
+        said_of(listener("http-port", 80, bound), running, service)
+    }
+
+    fn said_of(listener: Listener, running: bool, service: bool) -> String {
+        let found = judge(&[listener], running, service);
         found.iter().map(|finding| format!("{} {finding}", finding.mark)).collect::<Vec<_>>().join("\n")
     }
 
@@ -142,12 +153,20 @@ mod tests {
         assert_eq!(said(taken(&["webrtc-box"]), true, false), well);
         for holders in [&["systemd"][..], &["systemd", "webrtc-box"]] {
             let kept = "ok 80/tcp (http-port): held by systemd for the box";
-            assert_eq!(said(taken(holders), false, true), kept);
+            let listener = Listener { by_systemd: true, ..listener("http-port", 80, taken(holders)) };
+            assert_eq!(said_of(listener, false, true), kept);
         }
         assert_eq!(
             said(taken(&["nginx"]), true, false),
             "fail 80/tcp (http-port) is taken by nginx; stop that program, or choose another http-port"
         );
+    }
+
+    #[test]
+    fn a_port_that_systemd_holds_for_another_service_is_not_ours() {
+        let said = said(taken(&["systemd"]), true, true);
+        let taken = "fail 80/tcp (http-port) is taken by a socket unit of another service; stop that unit";
+        assert!(said.starts_with(taken), "{said}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::files;
 use super::holders::Holders;
 use crate::check::judge::ports::{Bound, Listener, Protocol};
 use crate::config::Settings;
@@ -20,16 +21,19 @@ pub(in crate::check) fn all(settings: &Settings, holders: &Holders) -> Vec<Liste
         ("turns-port", turns, Protocol::Tcp),
     ];
     let wanted = wanted.into_iter().filter_map(|(setting, port, protocol)| Some((setting, port?, protocol)));
+    let by_systemd = files::socket_ports();
     let listener = |(setting, port, protocol)| {
         let bound = bound(&sockets(&settings.listen, port), protocol, holders);
-        Listener { setting, port, protocol, bound }
+        let by_systemd = protocol == Protocol::Tcp && by_systemd.contains(&port);
+        Listener { setting, port, protocol, by_systemd, bound }
     };
     wanted.map(listener).chain(settings.metrics_listen.map(|address| metrics(address, holders))).collect()
 }
 
 fn metrics(address: SocketAddr, holders: &Holders) -> Listener {
     let bound = bound(&[address], Protocol::Tcp, holders);
-    Listener { setting: "metrics-listen", port: address.port(), protocol: Protocol::Tcp, bound }
+    let (setting, port, protocol) = ("metrics-listen", address.port(), Protocol::Tcp);
+    Listener { setting, port, protocol, by_systemd: false, bound }
 }
 
 /// The first address that cannot be had decides.

@@ -49,17 +49,28 @@ pub(in crate::check) fn service(running: Option<u32>) -> Option<User> {
 fn account() -> Option<User> {
     let account = Account::from_name(SERVICE).ok()??;
     let groups = getgrouplist(&CString::new(SERVICE).ok()?, account.gid).ok()?;
-    let further = unit_texts().iter().flat_map(|text| supplementary(text)).collect::<Vec<_>>();
+    let further = unit_texts("service").iter().flat_map(|text| supplementary(text)).collect::<Vec<_>>();
     let further = further.iter().filter_map(|name| Group::from_name(name).ok().flatten());
     let gids = groups.into_iter().chain(further.map(|group| group.gid)).map(Gid::as_raw).collect();
     Some(User { name: account.name, uid: account.uid.as_raw(), gids })
 }
 
-/// The unit, and what is laid over it.
-fn unit_texts() -> Vec<String> {
-    let unit = |place: &str| PathBuf::from(format!("{place}/system/{SERVICE}.service"));
+/// The TCP ports that systemd opens for the box, where its socket unit is installed.
+pub(in crate::check) fn socket_ports() -> Vec<u16> {
+    unit_texts("socket").iter().flat_map(|text| listened(text)).collect()
+}
+
+/// The ports of a socket unit: of `443`, `0.0.0.0:443` and `[::]:443`.
+fn listened(unit: &str) -> Vec<u16> {
+    let streams = unit.lines().filter_map(|line| line.trim().strip_prefix("ListenStream="));
+    streams.filter_map(|place| place.rsplit(':').next()?.trim().parse().ok()).collect()
+}
+
+/// The unit of this kind, and what is laid over it.
+fn unit_texts(kind: &str) -> Vec<String> {
+    let unit = |place: &str| PathBuf::from(format!("{place}/system/{SERVICE}.{kind}"));
     let places = ["/usr/lib/systemd", "/lib/systemd", "/etc/systemd"].map(unit);
-    let laid_over = places.iter().flat_map(|unit| fs::read_dir(unit.with_extension("service.d")));
+    let laid_over = places.iter().flat_map(|unit| fs::read_dir(unit.with_extension(format!("{kind}.d"))));
     let laid_over = laid_over.flatten().flatten().map(|entry| entry.path());
     places.iter().cloned().chain(laid_over).filter_map(|file| fs::read_to_string(file).ok()).collect()
 }
@@ -110,6 +121,12 @@ mod tests {
     fn a_unit_names_further_groups() {
         let unit = "[Service]\nUser=box\n#SupplementaryGroups=no\nSupplementaryGroups=ssl-cert adm\n";
         assert_eq!(supplementary(unit), ["ssl-cert", "adm"]);
+    }
+
+    #[test]
+    fn a_socket_unit_names_its_ports() {
+        let unit = "[Socket]\nListenStream=443\nListenStream=[::]:80\n#ListenStream=90\nListenStream=/run/x\nListenDatagram=53\n";
+        assert_eq!(listened(unit), [443, 80]);
     }
 
     #[test]
