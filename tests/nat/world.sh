@@ -68,7 +68,9 @@ world_down() {
 world_home() {
   local p=$1 router=$2 gateway=$3 host
   shift 3
-  ip -n "$p-$router" link add lan type bridge
+  # A switch without an address of its own takes the lowest of its ports': another port, another address, and for half a
+  # minute the hosts write to the one before.
+  ip -n "$p-$router" link add lan address 02:00:00:00:00:01 type bridge
   ip -n "$p-$router" link set lan up
   world_address "$p" "$router" lan "$gateway"
   for host in "$@"; do

@@ -37,13 +37,14 @@ export async function setStage(name, { box: refined = {}, make = makeSeat, their
     return seat;
   }
 
-  /** Opens the page. Now and then a browser just started does not get as far as that, on a busy machine or while its
-   *  network settles; another takes its place, once. */
+  /** Opens the page. A browser just started that does not even answer for the empty page is none: now and then
+   *  one hangs like that on a busy machine, and another takes its place, once. */
   async function atTheDoor(seat, one, url) {
     try {
       await seat.open(url);
       return seat;
     } catch (error) {
+      if (await seat.answers(10_000)) throw error;
       console.error(`a browser hangs before the page is there (${error.message}); another takes its place`);
       seats.delete(seat);
       await seat.close();
