@@ -244,7 +244,7 @@ fn request(line: CredentialsLine, settings: &Settings) -> Result<Request, Settin
 /// # Errors
 /// The state directory cannot be used, or there is no randomness.
 pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<Minted, StartError> {
-    let kept = State::existing(&settings.state_dir)?.keys()?;
+    let kept = State::keys_of(&settings.state_dir)?;
     let mut seat = [0; 16];
     getrandom::fill(&mut seat).map_err(|error| StartError::System {
         deed: "make a random name",

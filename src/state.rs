@@ -9,7 +9,7 @@ pub mod self_signed;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -70,6 +70,17 @@ impl State {
         }
     }
 
+    /// The keys of `dir`, for a tool beside the box. In a directory of this user's own, or where there is
+    /// none yet, it makes them as the box would; in another user's it would make such as the box cannot read.
+    ///
+    /// # Errors
+    /// A file is not there or cannot be read or written, or does not hold a key.
+    pub fn keys_of(dir: &Path) -> Result<Kept, StateError> {
+        let user = rustix::process::geteuid().as_raw();
+        let anothers = fs::metadata(dir).is_ok_and(|found| found.uid() != user);
+        if anothers { Self::existing(dir)?.keys() } else { Self::open(dir)?.kept() }
+    }
+
     /// The kept keys; those that are missing are made and written first.
     ///
     /// # Errors
@@ -85,8 +96,7 @@ impl State {
         self.keys()
     }
 
-    /// The kept keys, for a tool beside the box. It makes none: run by another user, it would make such
-    /// as the box cannot read.
+    /// The kept keys, of which none is made.
     ///
     /// # Errors
     /// A file is not there or cannot be read, or does not hold a key.
@@ -226,6 +236,19 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         let kept = state.kept().unwrap();
         assert_eq!(State::existing(&dir).unwrap().keys().unwrap().secret, kept.secret);
+    }
+
+    #[test]
+    fn a_tool_makes_keys_for_a_box_of_its_own_user_and_none_in_a_directory_of_another() {
+        let place = tempfile::tempdir().unwrap();
+        let own = place.path().join("own");
+        let secret = State::keys_of(&own).unwrap().secret;
+        assert_eq!(State::open(&own).unwrap().kept().unwrap().secret, secret);
+        // Who is not root has no directory to give away, but does not own this one.
+        let given = std::os::unix::fs::chown(place.path(), Some(1), None).is_ok();
+        let anothers = if given { place.path() } else { Path::new("/") };
+        assert!(matches!(State::keys_of(anothers), Err(StateError::NotYet { .. })));
+        assert!(!anothers.join(SECRET_FILE).exists());
     }
 
     #[test]

@@ -260,10 +260,11 @@ fn a_printed_credential_is_the_configured_secrets() {
 }
 
 #[test]
-fn a_tool_makes_no_keys_that_the_box_might_not_be_able_to_read() {
+fn a_credential_printed_before_the_first_start_is_good_after_it() {
     let stage = Stage::new();
-    assert_says(&stage.complaint(&["credentials"]), &["state-dir", "certs is not there yet", "start it"]);
-    assert!(!stage.place.path().join("certs").exists());
+    let printed = stage.credential(&[], &[]);
+    let kept = stage.started("certs");
+    assert_eq!(printed["credential"], kept.password(printed["username"].as_str().unwrap()));
 }
 
 #[test]
