@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { access, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 import { run, until } from '../browser/lib/work.mjs';
@@ -44,10 +44,13 @@ export async function bootHost({ dir, inside = [], hosts = '127.0.0.1 localhost\
     /** What a unit's journal says. */
     journal: async (unit) => (await host.run('journalctl', '--no-pager', '-o', 'cat', '-u', unit)).stdout,
     async end() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-      await run('find', [await branch(), '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';']).catch(() => {});
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+      }
+      // host.sh sees to that, also where nobody is left to wait for it.
+      const groups = await branch();
+      await until(`${groups} to be gone`, () => access(groups).then(() => false, () => true));
     },
   };
   await until('systemd to have come up', async () => {
