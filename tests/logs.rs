@@ -158,10 +158,12 @@ fn nobody_waits_for_who_does_not_read_the_log() {
         assert!(begun.elapsed() < 4 * PATIENCE, "{said} bytes are unread");
     }
     // and then until no more may wait.
-    house.say_lines(6000);
+    while house.lost() == 0 {
+        house.say_lines(1000);
+        assert!(begun.elapsed() < 8 * PATIENCE, "nothing is lost");
+    }
     let slowest = (0..20).map(|_| house.asked().max(house.bound())).max().unwrap();
     let lost = house.lost();
-    assert!(lost > 0);
     println!("{said} bytes of log unread, {lost} lines lost; the slowest answer after that: {slowest:?}");
     assert!(slowest < SOON, "{slowest:?}");
     let (took, log) = house.ended();
