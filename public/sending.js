@@ -1,7 +1,8 @@
 // Sending: tells the senders of one connection what thrift has decided, and says when the picture is reduced or paused.
 //
 // It sets only what is not so already, so that a new track or another round of offers gets its parameters again.
-// What a browser does not know of them it leaves aside; where it refuses them, the bare limits are tried.
+// What a browser does not know of them it leaves aside; where it refuses them, the bare limits are tried, and where it
+// refuses these too, it is left alone until something else is wished for.
 
 import { feedbackOf } from './feedback.js';
 import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from './thrift.js';
@@ -27,6 +28,8 @@ export function makeSending({ sender, changed }) {
   let last;
   /** @type {WeakMap<RTCRtpSender, string>} */
   const worn = new WeakMap();
+  /** @type {WeakMap<RTCRtpSender, string>} */
+  const refused = new WeakMap();
 
   async function dress() {
     const video = sender('video');
@@ -49,12 +52,17 @@ export function makeSending({ sender, changed }) {
       const now = /** @type {any} */ (one?.getParameters?.());
       const [place] = now?.encodings ?? [];
       // Before anything is negotiated there is no place for it.
-      if (!one || !place || (worn.get(one) === whole && place.active === active && place.maxBitrate === maxBitrate)) return;
+      if (!one || !place || refused.get(one) === whole) return;
+      if (worn.get(one) === whole && place.active === active && place.maxBitrate === maxBitrate) return;
       Object.assign(place, part.encoding);
       if (active) delete place.codec;
       else if (part.rest === rest) place.codec = another(now.codecs);
-      if (await one.setParameters({ ...now, ...part.rest }).then(() => true, () => false)) return void worn.set(one, whole);
+      const trouble = await one.setParameters({ ...now, ...part.rest }).then(() => null, ({ name }) => String(name));
+      if (trouble === null) return void worn.set(one, whole);
+      // The moment was wrong, not the wish, e.g. in the middle of a negotiation: the next reading asks again.
+      if (trouble === 'InvalidStateError') return;
     }
+    if (one) refused.set(one, whole);
   }
 
   return {

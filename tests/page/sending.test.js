@@ -9,12 +9,16 @@ class FakeSender {
   track = null;
   encoding = { active: true };
   refuses = () => false;
+  /** As what it refuses. */
+  trouble = 'OperationError';
+  asked = 0;
   codecs = [];
   getParameters() {
     return { transactionId: 'one', codecs: this.codecs, encodings: this.encoding ? [{ ...this.encoding }] : [] };
   }
   async setParameters({ encodings, degradationPreference }) {
-    if (this.refuses(encodings[0])) throw new Error('OperationError');
+    this.asked += 1;
+    if (this.refuses(encodings[0])) throw new DOMException('no', this.trouble);
     this.set.push(degradationPreference);
     this.encoding = encodings[0];
   }
@@ -128,6 +132,29 @@ test('a browser that refuses the finer wishes gets the bare limits, and one that
   await stage.collapses();
   assert.deepEqual(stage.audio.encoding, { active: true, maxBitrate: 16_000 });
   assert.deepEqual(stage.video.set, []);
+});
+
+test('a browser that refuses all is asked once for each wish, and again where the sender is another', async () => {
+  const stage = stageOf();
+  stage.video.refuses = () => true;
+  for (let i = 0; i < 5; i += 1) await stage.second(0);
+  assert.equal(stage.video.asked, 2);
+  await stage.second(0.8, 0.6);
+  assert.equal(stage.video.asked, 4);
+  stage.video = Object.assign(new FakeSender(), { track: camera() });
+  await stage.sending.dress();
+  assert.deepEqual([stage.video.asked, stage.video.encoding.active], [1, false]);
+});
+
+test('a refusal for a moment costs nothing of the wish: the next reading asks for all of it', async () => {
+  const stage = stageOf();
+  Object.assign(stage.video, { refuses: () => true, trouble: 'InvalidStateError' });
+  await stage.sending.dress();
+  assert.deepEqual([stage.video.asked, stage.video.set], [1, []]);
+  stage.video.refuses = () => false;
+  await stage.second(0);
+  assert.deepEqual(stage.video.set, ['maintain-framerate']);
+  assert.deepEqual([stage.video.encoding.maxFramerate, stage.video.encoding.scaleResolutionDownBy], [30, 1]);
 });
 
 test('nothing is asked of a sender that is not there, cannot, or has nothing negotiated', async () => {
