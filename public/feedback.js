@@ -11,6 +11,7 @@ import { selectedPair } from './path.js';
  * @typedef {object} Feedback
  * @property {number | null} loss share of packets, 0 to 1: of the picture while one is sent, whose reports come every
  *   second, else of the sound, which are five seconds old; null where nobody has reported since the reading before
+ * @property {number | null} sound share of the sound's packets, as its own reports say; null as well
  * @property {number | null} rtt milliseconds, as those reports say; null as well
  * @property {number | null} available bits a second that would fit, as the browser estimates; null where it does not say
  * @property {boolean} sending whether a picture has been sent since the reading before
@@ -26,7 +27,7 @@ import { selectedPair } from './path.js';
  */
 export function feedbackOf(report, before) {
   /** @type {Feedback} */
-  const reading = { loss: null, rtt: null, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
+  const reading = { loss: null, sound: null, rtt: null, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
   /** @type {Record<string, number | null>} */
   const losses = { audio: null, video: null };
   for (const entry of report.values()) {
@@ -35,6 +36,7 @@ export function feedbackOf(report, before) {
     if (entry.type === 'remote-inbound-rtp') losses[entry.kind] = lossOf(reading, entry, report, before?.told.get(entry.id));
   }
   reading.sending = before !== undefined && reading.pictures > before.pictures;
+  reading.sound = losses.audio;
   reading.loss = reading.sending ? losses.video : losses.video ?? losses.audio;
   return reading;
 }

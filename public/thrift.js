@@ -2,7 +2,8 @@
 //
 // Pure: a reading comes in with the state before, four times a second, and the next state comes out. There are four
 // rungs and the pause below them. Down goes at once or within two seconds; up is a trial, and each that fails doubles
-// the time until the next, so that a picture does not flap.
+// the time until the next, so that a picture does not flap. What is lost of the sound while the picture waits is not
+// the picture's doing: so much is borne when it is back, since to go without would help nobody.
 
 /** @typedef {'motion' | 'text'} Content a camera's, or a screen's */
 
@@ -31,6 +32,8 @@ const DROWNING = 0.5;
 const SEVERE_LOSS = 0.3;
 const MUCH_LOSS = 0.15;
 const SOME_LOSS = 0.1;
+/** No more than this is ever borne. */
+const BEARABLE_LOSS = 0.25;
 const LATE_MS = 400;
 
 // Times are counted in readings: who slept has seen no trouble.
@@ -50,11 +53,13 @@ const FAILED_WITHIN = 10 * SECOND;
 const HELD = 30 * SECOND;
 
 /**
- * @typedef {Pick<import('./feedback.js').Feedback, 'loss' | 'rtt' | 'available' | 'sending'>} Reading
+ * @typedef {Pick<import('./feedback.js').Feedback, 'loss' | 'sound' | 'rtt' | 'available' | 'sending'>} Reading
  *
  * @typedef {object} Thrift
  * @property {number} rung
- * @property {number} loss smoothed, 0 to 1
+ * @property {number} loss smoothed, 0 to 1, without what is borne
+ * @property {number} borne what the path loses without a picture, as far as known
+ * @property {number} told reports of the sound since the picture waits
  * @property {number | null} rtt the last round trip, milliseconds
  * @property {number | null} base the quickest so far
  * @property {number} bad readings of trouble in a row
@@ -70,27 +75,30 @@ const HELD = 30 * SECOND;
 /** @returns {Thrift} */
 export function thriftAtFirst() {
   return {
-    rung: 0, loss: 0, rtt: null, base: null, bad: 0, calm: 0, unheard: 0, shaken: 0, settling: SETTLES, excused: 0,
-    sinceClimb: HELD, patience: FIRST_PATIENCE,
+    rung: 0, loss: 0, borne: 0, told: 0, rtt: null, base: null, bad: 0, calm: 0, unheard: 0, shaken: 0,
+    settling: SETTLES, excused: 0, sinceClimb: HELD, patience: FIRST_PATIENCE,
   };
 }
 
 /**
- * What was lost while a path was broken says nothing of the path that takes its place.
+ * What was lost while a path was broken says nothing of the path that takes its place; what failed before and what is
+ * borne is of the line under both, and a weak one breaks every few seconds.
  * @param {Thrift} state
  * @returns {Thrift}
  */
 export function excused(state) {
-  const { rung, calm, sinceClimb } = state;
-  return { ...thriftAtFirst(), rung, calm, sinceClimb, excused: EXCUSED };
+  const { rung, calm, sinceClimb, patience, borne } = state;
+  return { ...thriftAtFirst(), rung, calm, sinceClimb, patience, borne, excused: EXCUSED };
 }
 
 /**
- * Another path: what the one before could not carry, this one may, and is asked soon.
+ * Another path: what the one before could not carry, this one may, and is asked soon; not where a trial has only just
+ * been made, since browsers go from path to path where each of them is weak.
  * @param {Thrift} state
  * @returns {Thrift}
  */
 export function elsewhere(state) {
+  if (state.sinceClimb < HELD) return excused(state);
   return { ...excused(state), rung: Math.min(state.rung, LOWEST), sinceClimb: 0, patience: SHORT_PATIENCE };
 }
 
@@ -101,35 +109,38 @@ export function pictureOf({ rung }) {
 
 /**
  * @param {Thrift} before
- * @param {Reading} reading
+ * @param {Reading} said
  * @returns {Thrift}
  */
-export function weigh(before, reading) {
+export function weigh(before, said) {
+  const reading = { ...said, loss: said.loss === null ? null : Math.max(0, said.loss - before.borne) };
   const state = passed(before, reading);
   if (before.excused) return state;
   const loss = reading.loss ?? 0;
   // The rung above, as far as the browser knows: there is plenty for it, or it says nothing, or too little.
   const fits = reading.available === null ? null : reading.available / (NEEDS[state.rung - 1] ?? Infinity);
-  if (state.rung === PAUSED) return wait(state, loss, fits);
-  const room = state.settling ? null : reading.available;
+  if (state.rung === PAUSED) return wait(state, reading.sound, fits);
+  const room = state.settling || !reading.sending ? null : reading.available;
   const late = (state.rtt ?? 0) - (state.base ?? 0);
   const fitting = room === null ? 0 : NEEDS.filter((needed) => needed > room).length;
   if ((loss >= DROWNING || fitting === PAUSED) && late >= LATE_MS / 2) return fall(state, PAUSED);
   if (loss >= SEVERE_LOSS || state.unheard >= (late >= LATE_MS / 2 ? UNHEARD_WHEN_LATE : UNHEARD)) return shake(state);
-  if (fitting > state.rung + 1) return fall(state, LOWEST);
+  if (fitting > state.rung + 1 && state.bad > 0) return fall(state, LOWEST);
   const lossy = state.loss >= MUCH_LOSS;
   if (lossy || fitting > state.rung || late >= LATE_MS) return suffer(state, lossy);
   return enjoy(state, fits, state.loss < SOME_LOSS && late < LATE_MS / 2);
 }
 
 /** One reading later. @param {Thrift} before @param {Reading} reading */
-function passed(before, { loss, rtt, sending }) {
+function passed(before, { loss, sound, rtt, sending }) {
   const state = { ...before, sinceClimb: before.sinceClimb + 1 };
   for (const name of /** @type {const} */ (['settling', 'shaken', 'excused'])) state[name] = Math.max(0, state[name] - 1);
   if (before.excused) return state;
   if (loss !== null) state.loss += (loss - state.loss) / 2;
   if (loss !== null) state.unheard = 0;
   else if (sending) state.unheard += 1;
+  // Upwards only a pause can tell.
+  if (sound !== null && sound < state.borne) state.borne += (sound - state.borne) / 4;
   if (rtt !== null) {
     state.rtt = rtt;
     state.base = state.base === null || rtt < state.base ? rtt : state.base + FORGETS * (rtt - state.base);
@@ -137,12 +148,23 @@ function passed(before, { loss, rtt, sending }) {
   return state;
 }
 
-/** Sound alone says little of what would fit, so in the end only a trial can tell.
- *  @param {Thrift} state @param {number} loss @param {number | null} fits */
-function wait(state, loss, fits) {
-  const calm = loss >= MUCH_LOSS ? 0 : state.calm + 1;
-  const patience = fits !== null && fits < 1 ? Math.min(LAST_PATIENCE, 2 * state.patience) : state.patience;
-  return calm >= (plenty(fits) ? SHORT_PATIENCE : patience) ? climb(state) : { ...state, calm };
+/** Sound alone says little of what would fit, so in the end only a trial can tell; but none is made where it is itself
+ *  hardly heard. @param {Thrift} state @param {number | null} sound @param {number | null} fits */
+function wait(state, sound, fits) {
+  const next = sound === null ? { ...state, calm: state.calm + 1 } : learn(state, sound);
+  const patience = fits !== null && fits < 1 ? Math.min(LAST_PATIENCE, 2 * next.patience) : patienceOf(next, fits);
+  return next.calm >= patience ? climb(next) : next;
+}
+
+/** The first report after the picture went is of the time before as well; where that is bad, the next is waited for.
+ *  Where that one is no better, the picture was not to blame and has not failed. @param {Thrift} state @param {number} sound */
+function learn(state, sound) {
+  const told = state.told + 1;
+  const calm = sound >= (told === 1 ? SOME_LOSS : SEVERE_LOSS) ? 0 : state.calm + 1;
+  if (told === 1) return { ...state, told, calm };
+  const borne = Math.min(BEARABLE_LOSS, told === 2 ? sound : (state.borne + sound) / 2);
+  const innocent = sound < SEVERE_LOSS && borne >= state.borne + SOME_LOSS;
+  return { ...state, told, calm, borne, patience: innocent ? FIRST_PATIENCE : state.patience };
 }
 
 /** The first time may be a gust; the second within seconds is the weather. @param {Thrift} state */
@@ -163,18 +185,20 @@ function enjoy(state, fits, well) {
   const patience = state.sinceClimb >= HELD ? FIRST_PATIENCE : state.patience;
   const next = { ...state, bad: 0, calm: well ? state.calm + 1 : 0, patience };
   const mayClimb = state.rung > 0 && (fits ?? 1) >= 1;
-  return mayClimb && next.calm >= (plenty(fits) ? SHORT_PATIENCE : patience) ? climb(next) : next;
+  return mayClimb && next.calm >= patienceOf(next, fits) ? climb(next) : next;
 }
 
-/** @param {number | null} fits */
-function plenty(fits) {
-  return fits !== null && fits >= 1.5;
+/** Where there is plenty it is tried sooner, but not what has failed before. @param {Thrift} state @param {number | null} fits */
+function patienceOf({ patience }, fits) {
+  return patience === FIRST_PATIENCE && fits !== null && fits >= 1.5 ? SHORT_PATIENCE : patience;
 }
 
 /** @param {Thrift} state @param {number} rung */
 function fall(state, rung) {
-  const failed = state.sinceClimb < FAILED_WITHIN;
-  return { ...state, rung, bad: 0, calm: 0, unheard: 0, patience: failed ? Math.min(LAST_PATIENCE, 2 * state.patience) : state.patience };
+  // A picture that comes and goes is worse than one that waits.
+  const failed = state.sinceClimb < (rung === PAUSED ? HELD : FAILED_WITHIN);
+  const patience = failed ? Math.min(LAST_PATIENCE, 2 * Math.max(FIRST_PATIENCE, state.patience)) : state.patience;
+  return { ...state, rung, bad: 0, calm: 0, told: 0, unheard: 0, patience };
 }
 
 /** @param {Thrift} state */

@@ -70,7 +70,7 @@ export const english = {
   'self.asking': 'Choose Allow so that the other person can see and hear you.',
   'remote.label': 'Picture of the other person',
   'remote.camOff': 'Their camera is off',
-  'remote.weak': 'Their network is weak, so their picture waits.',
+  'remote.weak': 'The connection is weak, so their picture waits.',
   'remote.micOff': 'Their microphone is off',
   'remote.hear': 'Tap to hear them',
 
@@ -101,8 +101,8 @@ export const english = {
 
   'quality.why.loss': 'Some of it gets lost on the way, so the picture may freeze. Moving closer to the Wi-Fi often helps.',
   'quality.why.delay': 'It takes long to arrive, so leave each other a little time to answer.',
-  'picture.reduced': 'Your network is weak, so your picture is sent smaller. Sound goes first.',
-  'picture.paused': 'Your network is too weak for your picture, so only your sound is sent. The picture comes back by itself.',
+  'picture.reduced': 'The connection is weak, so your picture is sent smaller. Sound goes first.',
+  'picture.paused': 'The connection is too weak for your picture, so only your sound is sent. The picture comes back by itself.',
 
   'trust.title': 'Only the two of you?',
   'trust.label': 'Security code: {words}. Open the explanation.',
@@ -130,7 +130,7 @@ export const english = {
   'status.connecting': 'Connecting…',
   'status.connected': 'Connected',
   'status.connected.alone': 'You can go on talking. Looking for the server again…',
-  'status.connected.weak': 'Your network is weak: they hear you, your picture waits.',
+  'status.connected.weak': 'The connection is weak: your picture waits, sound goes first.',
   'status.reconnecting': 'Reconnecting…',
   'status.reconnecting.theirs': 'They lost their connection. Waiting for them to come back…',
   'status.reconnecting.ours': 'Your connection was lost. Trying to get back…',

@@ -70,7 +70,7 @@ export const chinese = {
   'self.asking': '请在浏览器里选“允许”，对方才能看到和听到您。',
   'remote.label': '对方的画面',
   'remote.camOff': '对方关闭了摄像头',
-  'remote.weak': '对方的网络较差，画面暂停。',
+  'remote.weak': '连接较差，对方画面暂停。',
   'remote.micOff': '对方关闭了麦克风',
   'remote.hear': '点一下，打开声音',
 
@@ -101,8 +101,8 @@ export const chinese = {
 
   'quality.why.loss': '途中有数据丢失，画面可能会卡。离路由器近一点往往会好些。',
   'quality.why.delay': '传输时间较长，说完话请稍等对方回应。',
-  'picture.reduced': '您的网络较差，已优先保证声音，画面会小一些。',
-  'picture.paused': '您的网络太差，暂时只传声音，网络好转后画面会自动恢复。',
+  'picture.reduced': '连接较差，您的画面会小一些，优先保证声音。',
+  'picture.paused': '连接太差，您这边暂时只传声音，好转后画面会自动恢复。',
 
   'trust.title': '中间有没有别人？',
   'trust.label': '安全图案：{words}。点开看说明。',
@@ -130,7 +130,7 @@ export const chinese = {
   'status.connecting': '正在接通…',
   'status.connected': '已接通',
   'status.connected.alone': '通话照常，正在重新联系服务器…',
-  'status.connected.weak': '您的网络较差：声音照常，画面暂停。',
+  'status.connected.weak': '连接较差：您的画面暂停，优先保证声音。',
   'status.reconnecting': '正在重新连接…',
   'status.reconnecting.theirs': '对方的网络断开了，正在等待重新连接…',
   'status.reconnecting.ours': '您的网络断开了，正在重新连接…',

@@ -9,7 +9,7 @@ import { layLine } from './line.mjs';
 import { setWorldStage } from './world.mjs';
 
 const stage = await setWorldStage('nat-weak');
-const WEAK = 'Your network is weak';
+const WEAK = 'The connection is weak: your picture waits';
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 /** Two people in a call, the first behind a line that is still open. */
@@ -66,7 +66,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     const first = hears(other, 6000);
     await one.saysNow(WEAK);
     figure(`${kinds[0]}: line too thin, picture paused`, performance.now() - began, 3000);
-    await until('the other to be told why', async () => /network is weak/.test(await told(other)));
+    await until('the other to be told why', async () => /connection is weak/.test(await told(other)));
     figure(`${kinds[0]}: line too thin, the other knows why`, performance.now() - began, 5000);
     console.log(`figure: ${kinds[0]}: sound made up in the first 6 s: ${((await first).concealed * 100).toFixed(1)} %`);
     const then = await hears(other, 6000);

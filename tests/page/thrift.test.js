@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { feedbackOf } from '../../public/feedback.js';
-import { excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from '../../public/thrift.js';
+import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from '../../public/thrift.js';
 
-const CALM = { loss: 0, rtt: 20, available: null, sending: true };
+const CALM = { loss: 0, sound: null, rtt: 20, available: null, sending: true };
 /** As Chromium feels it where so much fits. */
 const fits = (available) => ({ ...CALM, available });
 /** What arrives after a queue, and little of it. */
-const FULL = { loss: 0.8, rtt: 600, available: null, sending: true };
-const NOTHING = { loss: null, rtt: null, available: null, sending: true };
+const FULL = { ...CALM, loss: 0.8, rtt: 600 };
+const NOTHING = { ...CALM, loss: null, rtt: null };
 
 /** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
 function path(state = thriftAtFirst()) {
@@ -16,7 +16,7 @@ function path(state = thriftAtFirst()) {
     state, rungs: [state.rung],
     is(seconds, reading) {
       for (let beat = 0; beat < seconds * 4; beat += 1) {
-        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, rtt: null };
+        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, sound: null, rtt: null };
         stage.state = weigh(stage.state, { ...now, sending: now.sending && stage.picture() !== 'paused' });
         if (stage.state.rung !== stage.rungs.at(-1)) stage.rungs.push(stage.state.rung);
       }
@@ -91,6 +91,12 @@ test('where there is plenty it climbs in two seconds, and where there is too lit
   assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).is(60, fits(90_000)).rungs, [0, 3]);
 });
 
+test('plenty is believed until a trial has failed, then it waits as long as any other', () => {
+  const stage = path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).is(1, FULL);
+  assert.equal(stage.is(11, fits(500_000)).picture(), 'paused');
+  assert.equal(stage.is(1, fits(500_000)).picture(), 'reduced');
+});
+
 test('a path that never carries a picture is asked less and less often, but always again', () => {
   const stage = path().is(20, CALM);
   let trials = 0;
@@ -119,6 +125,31 @@ test('what was lost while the path was broken is not held against the next', () 
   const stage = path(excused(path().is(20, CALM).state)).is(3.75, FULL);
   assert.equal(stage.picture(), 'full');
   assert.equal(stage.is(10, CALM).picture(), 'full');
+});
+
+test('another path is tried at once, but not one after the other: where each is weak, so is the line under them', () => {
+  const stage = path(elsewhere(path().is(20, CALM).is(1, FULL).state));
+  assert.equal(stage.picture(), 'reduced');
+  const soon = path(elsewhere(stage.is(5, CALM).is(1, FULL).state));
+  assert.equal(soon.picture(), 'paused');
+  assert.equal(soon.is(12, CALM).picture(), 'paused');
+  assert.equal(soon.is(5, CALM).picture(), 'reduced');
+  assert.equal(pictureOf(elsewhere(stage.is(31, { ...FULL, sound: 0.8 }).state)), 'reduced');
+});
+
+test('what has failed before is not forgotten where the path breaks and is mended', () => {
+  const stage = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL);
+  assert.equal(path(excused(stage.state)).is(11, CALM).picture(), 'paused');
+});
+
+test('while no picture is sent, what would fit says nothing of one', () => {
+  assert.deepEqual(path().is(20, CALM).is(60, { ...fits(80_000), sending: false }).rungs, [0]);
+});
+
+test('one low estimate makes nothing small, two do', () => {
+  const stage = path().is(20, fits(3_000_000)).is(0.25, fits(80_000));
+  assert.deepEqual(stage.rungs, [0]);
+  assert.deepEqual(stage.is(0.25, fits(80_000)).rungs, [0, 3]);
 });
 
 test('a camera gives up size, a screen its frames, sound next to nothing', () => {
@@ -176,6 +207,13 @@ test('while a picture is sent its own reports count, and the sound\'s where none
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
   assert.equal(feedbackOf(chromium([200, 0, 0, 0.02, 2], [100, 40, 0.8, 0.5, 2]), first).loss, 0);
   assert.equal(feedbackOf(chromium([100, 0, 0, 0.02, 1], [100, 40, 0.8, 0.5, 2]), first).loss, 0.8);
+});
+
+test('what is lost of the sound is told as well, beside the picture', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
+  const second = feedbackOf(chromium([200, 10, 0.1, 0.02, 2], [100, 20, 0.4, 0.02, 2]), first);
+  assert.deepEqual([second.loss, second.sound], [0.1, 0.4]);
+  assert.equal(feedbackOf(chromium([300, 10, 0, 0.02, 3], [150, 20, 0.4, 0.02, 2]), second).sound, null);
 });
 
 test('statistics of any shape are read', () => {

@@ -24,14 +24,17 @@ const writes = (seat, text) => seat.look(`() => {
   document.getElementById('chatForm').requestSubmit();
 }`);
 
-/** From here on the page hears that nearly nothing of its picture arrives, and late; or hears the truth again. */
+/** From here on the page hears that nearly nothing of what it sends arrives, and late; or hears the truth again. */
 const toldOfLoss = (seat, yes) => seat.look(`() => {
   const pc = webrtcBox.call.connection();
   delete pc.getStats;
   if (!${yes}) return;
   let reports = 0;
-  pc.getStats = async () => new Map([...await RTCPeerConnection.prototype.getStats.call(pc),
-    ['told', { type: 'remote-inbound-rtp', id: 'told', kind: 'video', timestamp: reports, fractionLost: 0.9, roundTripTime: reports++ < 4 ? 0.01 : 1 }]]);
+  const told = (kind) => [kind, { type: 'remote-inbound-rtp', id: kind, kind, timestamp: reports, fractionLost: 0.9, roundTripTime: reports < 4 ? 0.01 : 1 }];
+  pc.getStats = async () => {
+    reports += 1;
+    return new Map([...await RTCPeerConnection.prototype.getStats.call(pc), told('video'), told('audio')]);
+  };
 }`);
 
 /** Calls `visit(seat, name)` in each state, in the order a person meets them; `language` is `en` or `zh`. */

@@ -1,0 +1,72 @@
+// A line that loses some of everything, whoever sends: to take the picture away would mend nothing. Loss is thrown by
+// dice with a seed, packet by packet, since it is its chance that makes a picture come and go.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pictureOf, thriftAtFirst, weigh } from '../../public/thrift.js';
+
+/** Packets a second on each rung, and of the sound. */
+const PICTURE = [120, 60, 25, 10, 0];
+const SOUND = 50;
+const MINUTES = 3;
+const SEEDS = [1, 7, 99, 1234, 31_337];
+
+/** Even numbers from 0 to 1 (Lehmer's generator). */
+function makeDice(seed) {
+  let last = seed;
+  return () => (last = (last * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+/**
+ * Three minutes of a line as two browsers feel it: reports of the picture every second and of the sound every five,
+ * some of which are lost too.
+ * @param {{loses: (rung: number) => number, available: number | null, seed: number}} line `loses`: what share, on this rung
+ */
+function minutesOf({ loses, available, seed }) {
+  const dice = makeDice(seed);
+  const lost = (packets, share) => Array.from({ length: packets }, dice).filter((one) => one < share).length / packets;
+  let state = thriftAtFirst();
+  const seen = { pauses: 0, waited: 0, last: 'full' };
+  for (let beat = 1; beat <= MINUTES * 240; beat += 1) {
+    const [packets, share] = [PICTURE[state.rung], loses(state.rung)];
+    const reported = (every) => beat % every === 0 && dice() >= share;
+    const picture = packets && reported(4) ? lost(packets, share) : null;
+    const sound = reported(20) ? lost(5 * SOUND, share) : null;
+    const loss = packets ? picture : sound;
+    state = weigh(state, { loss, sound, rtt: loss === null ? null : 40, available, sending: packets > 0 });
+    const now = pictureOf(state);
+    if (now === 'paused') seen.waited += 0.25;
+    if (now === 'paused' && seen.last !== now) seen.pauses += 1;
+    seen.last = now;
+  }
+  return seen;
+}
+
+const BROWSERS = { 'that says there is plenty': 400_000, 'that says nothing of what would fit': null };
+
+for (const [browser, available] of Object.entries(BROWSERS)) {
+  for (const share of [0.12, 0.16, 0.18, 0.2]) {
+    test(`with ${share * 100} % lost at every rate, a browser ${browser} goes without a picture three times at most, and less than a quarter of the time`, () => {
+      for (const seed of SEEDS) {
+        const { pauses, waited } = minutesOf({ loses: () => share, available, seed });
+        assert.ok(pauses <= 3, `${pauses} pauses with the dice of ${seed}`);
+        assert.ok(waited <= 0.25 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+      }
+    });
+  }
+
+  test(`where the picture itself is what gets lost, a browser ${browser} asks less and less often`, () => {
+    for (const seed of SEEDS) {
+      const { pauses, waited } = minutesOf({ loses: (rung) => (rung === 4 ? 0.02 : 0.5), available, seed });
+      assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the dice of ${seed}`);
+      assert.ok(waited >= 0.7 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+    }
+  });
+
+  test(`where a third of the sound is lost without a picture, a browser ${browser} sends none`, () => {
+    for (const seed of SEEDS) {
+      const { pauses, waited } = minutesOf({ loses: () => 0.45, available, seed });
+      assert.ok(pauses <= 4 && waited >= 0.7 * MINUTES * 60, `${pauses} pauses, ${waited} s with the dice of ${seed}`);
+    }
+  });
+}
