@@ -5,7 +5,11 @@
 import { selectedPair } from './path.js';
 
 /** @typedef {import('./path.js').Report} Report */
-/** @typedef {{seen: string, came: number, lost: number, sent: number, again: number}} Told */
+/** @typedef {{seen: string, at: number, came: number, lost: number, sent: number, again: number, shares: number[]}} Told */
+
+/** One lost of three packets says nothing: a report of fewer is told with the next, or after a second. */
+const ENOUGH = 8;
+const LONG_MS = 1000;
 
 /**
  * @typedef {object} Feedback
@@ -53,14 +57,27 @@ export function feedbackOf(report, before) {
 function lossOf(reading, entry, report, last) {
   const { roundTripTime: rtt, packetsLost: lost = 0, packetsReceived, fractionLost = 0 } = entry;
   const seen = [entry.timestamp, lost, packetsReceived, entry.roundTripTimeMeasurements].join();
-  const { packetsSent: sent = 0, retransmittedPacketsSent: again = 0 } = report.get(entry.localId) ?? {};
+  const ours = report.get(entry.localId);
+  const { packetsSent: sent = 0, retransmittedPacketsSent: again = 0 } = ours ?? {};
   const came = packetsReceived ?? sent - lost;
+  const now = { seen, at: entry.timestamp, came, lost, sent, again, shares: [] };
   const old = last?.seen === seen;
-  reading.told.set(entry.id, old ? last : { seen, came, lost, sent, again });
+  reading.told.set(entry.id, old ? last : now);
   if (!last || old) return null;
   if (typeof rtt === 'number') reading.rtt = Math.max(reading.rtt ?? 0, rtt * 1000);
+  const shares = [...last.shares, fractionLost];
+  // Sums that begin anew are of another stream.
+  if (ours && sent >= last.sent && sent - last.sent < ENOUGH && entry.timestamp - last.at < LONG_MS) {
+    reading.told.set(entry.id, { ...last, seen, shares });
+    return null;
+  }
   const gone = Math.max(0, lost - last.lost);
-  return Math.max(fractionLost, share(gone, gone + came - last.came), share(again - last.again, sent - last.sent));
+  return Math.max(mean(shares), share(gone, gone + came - last.came), share(again - last.again, sent - last.sent));
+}
+
+/** @param {number[]} numbers */
+function mean(numbers) {
+  return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 }
 
 /** @param {number} part @param {number} whole */

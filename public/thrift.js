@@ -137,7 +137,7 @@ function passed(before, { loss, sound, rtt, sending }) {
   for (const name of /** @type {const} */ (['settling', 'shaken', 'excused'])) state[name] = Math.max(0, state[name] - 1);
   if (before.excused) return state;
   if (loss !== null) state.loss += (loss - state.loss) / 2;
-  if (loss !== null) state.unheard = 0;
+  if (loss !== null || rtt !== null) state.unheard = 0;
   else if (sending) state.unheard += 1;
   // Upwards only a pause can tell.
   if (sound !== null && sound < state.borne) state.borne += (sound - state.borne) / 4;

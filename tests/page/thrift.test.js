@@ -197,6 +197,15 @@ test('a share that Firefox says is nothing does not hide what its sums say', () 
   assert.equal(feedbackOf(firefox([300, 20, 0, 0.1, 3]), again).loss, 0);
 });
 
+test('a report of a few packets is told with the next, so that chance does not speak', () => {
+  const first = feedbackOf(firefox([100, 0, 0, 0.02, 1000]));
+  const few = feedbackOf(firefox([104, 2, 0.5, 0.03, 1250]), first);
+  assert.deepEqual([few.loss, few.rtt], [null, 30]);
+  const enough = feedbackOf(firefox([110, 2, 0, 0.03, 1500]), few);
+  assert.equal(enough.loss, 0.25);
+  assert.equal(feedbackOf(firefox([113, 3, 1 / 3, 0.03, 2500]), enough).loss, 1 / 3);
+});
+
 test('what is sent again and again is lost, also where it comes at last', () => {
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1, 0]));
   assert.equal(feedbackOf(chromium([200, 0, 0, 0.3, 2, 60]), first).loss, 0.6);
@@ -221,4 +230,7 @@ test('statistics of any shape are read', () => {
     const first = feedbackOf(odd);
     assert.equal(feedbackOf(odd, first).loss, null);
   }
+  // A report of nobody knows how many packets is taken as it is.
+  const alone = (timestamp, fractionLost) => new Map([['in', { type: 'remote-inbound-rtp', id: 'in', kind: 'video', timestamp, fractionLost }]]);
+  assert.equal(feedbackOf(alone(2, 0.9), feedbackOf(alone(1, 0))).loss, 0.9);
 });
