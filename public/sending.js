@@ -33,7 +33,7 @@ export function makeSending({ sender, changed }) {
 
   async function dress() {
     const video = sender('video');
-    const content = video?.track?.contentHint === 'text' ? 'text' : 'motion';
+    const content = contentOf(video);
     const { width, height } = video?.track?.getSettings?.() ?? {};
     await Promise.all([
       put(sender('audio'), soundParameters(thrift)),
@@ -71,7 +71,7 @@ export function makeSending({ sender, changed }) {
       const path = last?.path;
       last = feedbackOf(report, last);
       if (path && path !== last.path) thrift = elsewhere(thrift);
-      thrift = weigh(thrift, last);
+      thrift = weigh(thrift, last, contentOf(sender('video')));
       dress();
       if (pictureOf(thrift) !== before) changed();
     },
@@ -81,6 +81,11 @@ export function makeSending({ sender, changed }) {
     dress,
     picture: () => pictureOf(thrift),
   };
+}
+
+/** @param {RTCRtpSender | undefined} video */
+function contentOf(video) {
+  return video?.track?.contentHint === 'text' ? 'text' : 'motion';
 }
 
 /**

@@ -110,9 +110,17 @@ export function pictureOf({ rung }) {
 /**
  * @param {Thrift} before
  * @param {Reading} said
+ * @param {Content} [content] of the picture that is sent
  * @returns {Thrift}
  */
-export function weigh(before, said) {
+export function weigh(before, said, content = 'motion') {
+  const state = judge(before, said);
+  // A screen stands still while it waits, and each trial may bring it up to date: none is put off because others failed.
+  return content === 'text' ? { ...state, patience: Math.min(state.patience, FIRST_PATIENCE) } : state;
+}
+
+/** @param {Thrift} before @param {Reading} said @returns {Thrift} */
+function judge(before, said) {
   const reading = { ...said, loss: said.loss === null ? null : Math.max(0, said.loss - before.borne) };
   const state = passed(before, reading);
   if (before.excused) return state;

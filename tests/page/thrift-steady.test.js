@@ -20,9 +20,10 @@ function makeDice(seed) {
 /**
  * Three minutes of a line as two browsers feel it: reports of the picture every second and of the sound every five,
  * some of which are lost too.
- * @param {{loses: (rung: number) => number, available: number | null, seed: number}} line `loses`: what share, on this rung
+ * @param {{loses: (rung: number) => number, available: number | null, seed: number, content?: 'motion' | 'text'}} line
+ *   `loses`: what share, on this rung
  */
-function minutesOf({ loses, available, seed }) {
+function minutesOf({ loses, available, seed, content }) {
   const dice = makeDice(seed);
   const lost = (packets, share) => Array.from({ length: packets }, dice).filter((one) => one < share).length / packets;
   let state = thriftAtFirst();
@@ -33,7 +34,7 @@ function minutesOf({ loses, available, seed }) {
     const picture = packets && reported(4) ? lost(packets, share) : null;
     const sound = reported(20) ? lost(5 * SOUND, share) : null;
     const loss = packets ? picture : sound;
-    state = weigh(state, { loss, sound, rtt: loss === null ? null : 40, available, sending: packets > 0 });
+    state = weigh(state, { loss, sound, rtt: loss === null ? null : 40, available, sending: packets > 0 }, content);
     const now = pictureOf(state);
     if (now === 'paused') seen.waited += 0.25;
     if (now === 'paused' && seen.last !== now) seen.pauses += 1;
@@ -60,6 +61,13 @@ for (const [browser, available] of Object.entries(BROWSERS)) {
       const { pauses, waited } = minutesOf({ loses: (rung) => (rung === 4 ? 0.02 : 0.5), available, seed });
       assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the dice of ${seed}`);
       assert.ok(waited >= 0.7 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+    }
+  });
+
+  test(`a screen over such a line is brought up to date every ten seconds or so by a browser ${browser}`, () => {
+    for (const seed of SEEDS) {
+      const { pauses } = minutesOf({ loses: (rung) => (rung === 4 ? 0.02 : 0.5), available, seed, content: 'text' });
+      assert.ok(pauses >= 15, `${pauses} trials with the dice of ${seed}`);
     }
   });
 
