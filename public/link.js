@@ -63,6 +63,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   let repairs = 0;
   let closed = false;
   let theySend = true;
+  let broken = false;
   /** @type {any} a restart is under way until this runs out */
   let underWay = null;
 
@@ -78,7 +79,9 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     clock, read: lookAround, expected: () => theySend,
     tell(state) {
       if (closed) return;
-      sending.excuse();
+      // Who listens in silence sends little, and a gap in that says nothing of what becomes of ours.
+      if (state === 'silent' || broken) sending.excuse();
+      broken = state === 'silent';
       if (state === 'silent') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
       if (state === 'beating' && pc.connectionState === 'connected') settle();
       tell({ type: 'pulse', state });

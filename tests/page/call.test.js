@@ -367,6 +367,21 @@ test('what was lost on a path that broke does not take the picture from the next
   assert.deepEqual(stage.ann.heard.filter(({ type }) => type === 'picture'), []);
 });
 
+test('a gap in what arrives does not hide what is lost of ours, since who listens in silence sends little', async () => {
+  const stage = await connected();
+  await stage.ann.call.carry({ audio: null, video: { kind: 'video' } });
+  for (let second = 1; second <= 6; second += 1) {
+    stage.ann.pc().reported = [100 * second, 0, 0, 0.02];
+    await stage.flow(1000);
+  }
+  await stage.clock.advance(1300);
+  assert.deepEqual(stage.pulses(stage.ann), ['faint']);
+  stage.ann.pc().reported = [800, 150, 0.8, 0.6];
+  await stage.flow(1000);
+  assert.deepEqual(stage.pulses(stage.ann), ['faint', 'beating']);
+  assert.equal(stage.ann.heard.filter(({ type }) => type === 'picture').at(-1).picture, 'paused');
+});
+
 test('both encoders are asked for repair and silence, and nothing we say is changed', async () => {
   const stage = twoPages();
   const opus = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n';
