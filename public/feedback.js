@@ -7,9 +7,10 @@ import { selectedPair } from './path.js';
 /** @typedef {import('./path.js').Report} Report */
 /** @typedef {{seen: string, at: number, came: number, lost: number, sent: number, again: number, shares: number[]}} Told */
 
-/** One lost of three packets says nothing: a report of fewer is told with the next, or after a second. */
+/** One lost of three packets says nothing: a report of fewer is told with the next, and after some seconds as if the
+ *  rest had come. Of a screen on which nothing moves a browser sends no more than a packet or two each second. */
 const ENOUGH = 8;
-const LONG_MS = 1000;
+const LONG_MS = 4000;
 
 /**
  * @typedef {object} Feedback
@@ -17,6 +18,7 @@ const LONG_MS = 1000;
  *   second, else of the sound, which are five seconds old; null where nobody has reported since the reading before
  * @property {number | null} sound share of the sound's packets, as its own reports say; null as well
  * @property {number | null} rtt milliseconds, as those reports say; null as well
+ * @property {boolean} heard whether anybody has reported since the reading before, be it too little to tell
  * @property {number | null} available bits a second that would fit, as the browser estimates; null where it does not say
  * @property {boolean} sending whether a picture has been sent since the reading before
  * @property {number} pictures packets of it sent so far
@@ -31,7 +33,7 @@ const LONG_MS = 1000;
  */
 export function feedbackOf(report, before) {
   /** @type {Feedback} */
-  const reading = { loss: null, sound: null, rtt: null, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
+  const reading = { loss: null, sound: null, rtt: null, heard: false, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
   /** @type {Record<string, number | null>} */
   const losses = { audio: null, video: null };
   for (const entry of report.values()) {
@@ -64,6 +66,7 @@ function lossOf(reading, entry, report, last) {
   const old = last?.seen === seen;
   reading.told.set(entry.id, old ? last : now);
   if (!last || old) return null;
+  reading.heard = true;
   if (typeof rtt === 'number') reading.rtt = Math.max(reading.rtt ?? 0, rtt * 1000);
   const shares = [...last.shares, fractionLost];
   // Sums that begin anew are of another stream.
@@ -72,7 +75,8 @@ function lossOf(reading, entry, report, last) {
     return null;
   }
   const gone = Math.max(0, lost - last.lost);
-  return Math.max(mean(shares), share(gone, gone + came - last.came), share(again - last.again, sent - last.sent));
+  const weight = ours && sent > last.sent ? Math.min(1, (sent - last.sent) / ENOUGH) : 1;
+  return weight * Math.max(mean(shares), share(gone, gone + came - last.came), share(again - last.again, sent - last.sent));
 }
 
 /** @param {number[]} numbers */

@@ -53,7 +53,7 @@ const FAILED_WITHIN = 10 * SECOND;
 const HELD = 30 * SECOND;
 
 /**
- * @typedef {Pick<import('./feedback.js').Feedback, 'loss' | 'sound' | 'rtt' | 'available' | 'sending'>} Reading
+ * @typedef {Pick<import('./feedback.js').Feedback, 'loss' | 'sound' | 'rtt' | 'heard' | 'available' | 'sending'>} Reading
  *
  * @typedef {object} Thrift
  * @property {number} rung
@@ -140,12 +140,12 @@ function judge(before, said) {
 }
 
 /** One reading later. @param {Thrift} before @param {Reading} reading */
-function passed(before, { loss, sound, rtt, sending }) {
+function passed(before, { loss, sound, rtt, heard, sending }) {
   const state = { ...before, sinceClimb: before.sinceClimb + 1 };
   for (const name of /** @type {const} */ (['settling', 'shaken', 'excused'])) state[name] = Math.max(0, state[name] - 1);
   if (before.excused) return state;
   if (loss !== null) state.loss += (loss - state.loss) / 2;
-  if (loss !== null || rtt !== null) state.unheard = 0;
+  if (heard) state.unheard = 0;
   else if (sending) state.unheard += 1;
   // Upwards only a pause can tell.
   if (sound !== null && sound < state.borne) state.borne += (sound - state.borne) / 4;

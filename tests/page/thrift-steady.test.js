@@ -34,7 +34,7 @@ function minutesOf({ loses, available, seed, content }) {
     const picture = packets && reported(4) ? lost(packets, share) : null;
     const sound = reported(20) ? lost(5 * SOUND, share) : null;
     const loss = packets ? picture : sound;
-    state = weigh(state, { loss, sound, rtt: loss === null ? null : 40, available, sending: packets > 0 }, content);
+    state = weigh(state, { loss, sound, rtt: loss === null ? null : 40, heard: loss !== null, available, sending: packets > 0 }, content);
     const now = pictureOf(state);
     if (now === 'paused') seen.waited += 0.25;
     if (now === 'paused' && seen.last !== now) seen.pauses += 1;

@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { feedbackOf } from '../../public/feedback.js';
 import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from '../../public/thrift.js';
 
-const CALM = { loss: 0, sound: null, rtt: 20, available: null, sending: true };
+const CALM = { loss: 0, sound: null, rtt: 20, heard: true, available: null, sending: true };
 /** As Chromium feels it where so much fits. */
 const fits = (available) => ({ ...CALM, available });
 /** What arrives after a queue, and little of it. */
 const FULL = { ...CALM, loss: 0.8, rtt: 600 };
-const NOTHING = { ...CALM, loss: null, rtt: null };
+const NOTHING = { ...CALM, loss: null, rtt: null, heard: false };
 
 /** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
 function path(state = thriftAtFirst()) {
@@ -16,7 +16,7 @@ function path(state = thriftAtFirst()) {
     state, rungs: [state.rung],
     is(seconds, reading) {
       for (let beat = 0; beat < seconds * 4; beat += 1) {
-        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, sound: null, rtt: null };
+        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, sound: null, rtt: null, heard: false };
         stage.state = weigh(stage.state, { ...now, sending: now.sending && stage.picture() !== 'paused' });
         if (stage.state.rung !== stage.rungs.at(-1)) stage.rungs.push(stage.state.rung);
       }
@@ -203,7 +203,31 @@ test('a report of a few packets is told with the next, so that chance does not s
   assert.deepEqual([few.loss, few.rtt], [null, 30]);
   const enough = feedbackOf(firefox([110, 2, 0, 0.03, 1500]), few);
   assert.equal(enough.loss, 0.25);
-  assert.equal(feedbackOf(firefox([113, 3, 1 / 3, 0.03, 2500]), enough).loss, 1 / 3);
+  const fewer = feedbackOf(firefox([113, 3, 1 / 3, 0.03, 2500]), enough);
+  assert.equal(fewer.loss, null);
+  assert.equal(feedbackOf(firefox([115, 3, 0, 0.03, 5500]), fewer).loss, 0.2 * 5 / 8);
+});
+
+/** A screen on which nothing moves: a packet each second, of which every `nth` is lost, reported one by one. */
+function stillScreen({ nth, rtt }) {
+  let [state, last, lost] = [thriftAtFirst(), undefined, 0];
+  const rungs = new Set();
+  for (let second = 1; second <= 120; second += 1) {
+    if (second % nth === 0) lost += 1;
+    last = feedbackOf(chromium([second, lost, second % nth === 0 ? 1 : 0, rtt, second * 1000]), last);
+    for (let beat = 0; beat < 4; beat += 1) state = weigh(state, beat ? { ...NOTHING, sending: true } : { ...last, sending: true }, 'text');
+    rungs.add(state.rung);
+  }
+  return [...rungs];
+}
+
+test('a still screen of a packet a second stays as it is where every tenth is lost, and does not where every second is', () => {
+  assert.deepEqual(stillScreen({ nth: 10, rtt: 0.03 }), [0]);
+  assert.ok(stillScreen({ nth: 2, rtt: 0.03 }).length > 1);
+});
+
+test('who reports too little to tell is heard nonetheless', () => {
+  assert.deepEqual(stillScreen({ nth: Infinity, rtt: undefined }), [0]);
 });
 
 test('what is sent again and again is lost, also where it comes at last', () => {
