@@ -6,11 +6,12 @@ import { makeChosen } from './chosen.js';
 import { makeHolding } from './holding.js';
 import { makeLost } from './lost.js';
 import { makeMixer } from './mixer.js';
+import { makeScreen } from './screen.js';
 
 const HINT_AFTER_MS = 20_000;
 const NOTICE_MS = 8000;
 const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
-const NO_SCREEN = { stream: null, trouble: null };
+const NO_TROUBLE = { trouble: null };
 const BOTH = /** @type {const} */ (['mic', 'cam']);
 
 /**
@@ -47,8 +48,9 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   const capture = makeCapture({ devices, ...edge });
   const mixer = makeMixer(newContext);
   const { chosen: wish, keep, match } = makeChosen(memory);
-  /** @type {Record<'mic' | 'cam' | 'screen' | 'sound', MediaStreamTrack | null>} */
-  const tracks = { mic: null, cam: null, screen: null, sound: null };
+  const screen = makeScreen({ pick: capture.screen, ended: () => setScreen(false) });
+  /** @type {Record<Kind, MediaStreamTrack | null>} */
+  const tracks = { mic: null, cam: null };
   const lost = makeLost({ clock, there, back, changed: tell, take: (kind) => take(kind, true) });
   const holding = makeHolding({ clock, now, hidden, changed: tell, taken, released, kept: lose });
   /** @type {MediaCode | null} what came of the last question, or a notice; what is lost or held is told by itself */
@@ -197,7 +199,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
   function refresh() {
-    const shown = tracks.screen ?? tracks.cam;
+    const shown = screen.video() ?? tracks.cam;
     const kept = state.stream?.getTracks() ?? [];
     const next = [shown, tracks.mic].filter((track) => track !== null);
     if (kept.length !== next.length || next.some((track) => !kept.includes(track))) {
@@ -221,7 +223,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   function stopTracks() {
     BOTH.forEach(letGo);
     BOTH.forEach(lost.forget);
-    endScreen();
+    screen.end();
     clock.cancel(notice);
     Object.assign(state, { screen: false, stream: null, hasMic: false });
     mixer.mix(null, null);
@@ -268,26 +270,12 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tell();
   }
 
-  function endScreen() {
-    for (const kind of /** @type {const} */ (['screen', 'sound'])) {
-      tracks[kind]?.stop();
-      tracks[kind] = null;
-    }
-  }
-
   async function setScreen(/** @type {boolean} */ on) {
-    endScreen();
-    const mine = generation;
-    const { stream: picked, trouble } = on ? await capture.screen() : NO_SCREEN;
-    if (mine !== generation) return picked?.getTracks().forEach((track) => track.stop());
-    endScreen();
-    told = trouble ?? (told?.startsWith('screen-') ? null : told);
-    tracks.screen = picked?.getVideoTracks()[0] ?? null;
-    tracks.sound = picked?.getAudioTracks()[0] ?? null;
-    const { screen } = tracks;
-    if (screen) screen.contentHint = 'text';
-    if (screen) screen.onended = () => { if (tracks.screen === screen) setScreen(false); };
-    state.screen = screen !== null;
+    const answer = on ? await screen.share() : NO_TROUBLE;
+    if (!answer) return;
+    if (!on) screen.end();
+    told = answer.trouble ?? (told?.startsWith('screen-') ? null : told);
+    state.screen = screen.video() !== null;
     refresh();
   }
 
@@ -338,6 +326,6 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     },
     calm,
     voice: () => tracks.mic,
-    outgoing: () => ({ audio: mixer.mix(tracks.mic, tracks.sound), video: tracks.screen ?? tracks.cam }),
+    outgoing: () => ({ audio: mixer.mix(tracks.mic, screen.sound()), video: screen.video() ?? tracks.cam }),
   };
 }

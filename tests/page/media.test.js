@@ -759,16 +759,34 @@ test('a screen does not hide what is wrong with the camera, and the policy of th
   assert.equal(media.state.trouble, 'screen-blocked');
 });
 
-test('of two screens picked at once one is shared and the other let go', async () => {
+test('while a screen is being picked no other picker opens, and the one that was picked stays shared', async () => {
   const answers = [];
-  const { media } = stageOf(everything, { screen: () => new Promise((done) => { answers.push(() => done(new Stream([new Track('video')]))); }) });
+  const { media } = stageOf(everything, { screen: () => new Promise((done, refuse) => { answers.push({ done, refuse }); }) });
   await media.start();
   const both = [media.setScreen(true), media.setScreen(true)];
   await settle();
-  answers[0]();
+  answers[0].done(new Stream([new Track('video', { label: 'first' })]));
   await settle();
-  const first = media.outgoing().video;
-  answers[1]();
+  answers[1]?.refuse(trouble('NotAllowedError'));
   await Promise.all(both);
-  assert.deepEqual([first.stopped, media.outgoing().video.stopped, media.state.screen], [true, false, true]);
+  assert.deepEqual([answers.length, media.state.screen, media.outgoing().video.label, media.outgoing().video.stopped], [1, true, 'first', false]);
+});
+
+test('a screen picked after leaving is let go, and in the next call another one can be picked before that', async () => {
+  const answers = [];
+  const { media } = stageOf(everything, { screen: () => new Promise((done) => { answers.push(done); }) });
+  await media.start();
+  const late = [media.setScreen(true)];
+  await settle();
+  media.stop();
+  await media.start();
+  late.push(media.setScreen(true));
+  await settle();
+  const [before, now] = ['before', 'now'].map((label) => new Stream([new Track('video', { label })]));
+  answers[0](before);
+  await settle();
+  assert.deepEqual([before.getTracks()[0].stopped, media.state.screen], [true, false]);
+  answers[1](now);
+  await Promise.all(late);
+  assert.equal(media.outgoing().video.label, 'now');
 });
