@@ -11,7 +11,7 @@ const RETRY_LONGEST_MS = 15_000;
 /**
  * @typedef {import('./media-trouble.js').MediaCode} MediaCode
  * @typedef {'mic' | 'cam'} Kind
- * @typedef {{track?: MediaStreamTrack, trouble: MediaCode | null}} Taken neither, where it is not wanted any more
+ * @typedef {{track?: MediaStreamTrack, trouble: MediaCode | null}} Taken neither, where it is not wanted any more, or not in this way
  *
  * @typedef {object} Lost
  * @property {(kind: Kind, label: string, trouble: MediaCode) => void} begin it is gone, and was called so
@@ -44,9 +44,9 @@ export function makeLost({ there, take, back, changed, clock }) {
     const { track, trouble } = await take(kind);
     mine.asking = false;
     if (track) return back(track, mine.label);
-    if (!trouble || gone[kind] !== mine) return;
+    if (gone[kind] !== mine) return;
     // A refusal is the person's or the system's word, and not asked about again.
-    if (trouble.startsWith('camera-denied')) mine.trouble = trouble;
+    if (trouble?.startsWith('camera-denied')) mine.trouble = trouble;
     else mine.timer = clock.after(() => regain(kind), Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** mine.tries++));
     changed();
   }

@@ -51,6 +51,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   const screen = makeScreen({ pick: capture.screen, ended: () => setScreen(false) });
   /** @type {Record<Kind, MediaStreamTrack | null>} */
   const tracks = { mic: null, cam: null };
+  /** @type {Record<Kind, object | null>} the newest asking for each: what an earlier one still brings is not wanted */
+  const fetching = { mic: null, cam: null };
   const lost = makeLost({ clock, there, back, changed: tell, take: (kind) => take(kind, true) });
   const holding = makeHolding({ clock, now, hidden, changed: tell, taken, released, kept: lose });
   /** @type {MediaCode | null} what came of the last question, or a notice; what is lost or held is told by itself */
@@ -221,6 +223,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   }
 
   function stopTracks() {
+    Object.assign(fetching, { mic: null, cam: null });
     BOTH.forEach(letGo);
     BOTH.forEach(lost.forget);
     screen.end();
@@ -232,18 +235,20 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   /**
    * Fetches a microphone or camera in place of the one before, switched as the person wants it.
    * @param {Kind} kind
-   * @param {boolean} quietly without a word where it fails
+   * @param {boolean} quietly without a word where it fails, and not while it is asked for aloud
    * @returns {Promise<import('./lost.js').Taken>}
    */
   async function take(kind, quietly = false) {
-    const mine = generation;
+    if (quietly && fetching[kind]) return NO_TROUBLE;
+    const mine = (fetching[kind] = {});
     const { stream, trouble } = await capture.one(kind, wish);
     const track = stream?.getTracks()[0];
-    // Left, or switched off while it was being fetched.
-    if (mine !== generation || (kind === 'cam' && !want.cam)) {
+    // Left, switched off, or asked for anew while it was being fetched.
+    if (fetching[kind] !== mine) {
       track?.stop();
-      return { trouble: null };
+      return NO_TROUBLE;
     }
+    fetching[kind] = null;
     if (track || !quietly) told = trouble;
     if (track) adopt(kind, track);
     state[kind] = tracks[kind] !== null && want[kind];
@@ -260,14 +265,22 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     const before = { ...wish };
     Object.assign(wish, next);
     keep(state.devices);
-    if (!tracks.cam) return listDevices();
+    if (lost.has('cam') || (!tracks.cam && !fetching.cam)) return haveChosen('cam');
     letGo('cam');
     const { trouble } = await take('cam');
-    if (!trouble) return;
+    if (!trouble || !want.cam) return;
     Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
-    await take('cam');
+    const got = await take('cam');
+    // Neither: something else was chosen in the meantime.
+    if (!got.track && !got.trouble) return;
     told = trouble;
     tell();
+  }
+
+  /** What is chosen is had at once where the one before runs, is being fetched or is gone. @param {Kind} kind */
+  async function haveChosen(kind) {
+    if (tracks[kind] || fetching[kind] || lost.has(kind)) await take(kind);
+    else await listDevices();
   }
 
   async function setScreen(/** @type {boolean} */ on) {
@@ -304,7 +317,10 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       want.cam = on;
       // Off lets go of the camera, so that its light goes out.
       if (on && !tracks.cam && !state.asking) return void await take('cam');
-      if (!on) letGo('cam');
+      if (!on) {
+        fetching.cam = null;
+        letGo('cam');
+      }
       lost.forget('cam');
       state.cam = on;
       refresh();
@@ -314,8 +330,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       if (kind === 'videoinput') return changeCamera({ videoinput: id });
       wish[kind] = id;
       keep(state.devices);
-      if (kind === 'audioinput' && tracks.mic) await take('mic');
-      else await listDevices();
+      await (kind === 'audioinput' ? haveChosen('mic') : listDevices());
     },
     async flip() {
       if (state.canFlip) await changeCamera({ videoinput: '', facing: state.mirrored ? 'environment' : 'user' });

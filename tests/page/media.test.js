@@ -634,6 +634,113 @@ test('a camera that will not start gives way to the one before, and the trouble 
   assert.deepEqual([media.state.trouble, media.state.cam], ['device-busy', true]);
 });
 
+/** Answers are given by the scene, each to the question for the device of that id. */
+function slowly() {
+  const waiting = {};
+  let hold = false;
+  const answer = ({ audio, video }) => {
+    const id = (audio ?? video)?.deviceId?.exact;
+    const stream = new Stream([...(audio ? [new Track('audio', { id: id ?? 'a' })] : []), ...(video ? [new Track('video', { id: id ?? 'c' })] : [])]);
+    return hold ? new Promise((done, refuse) => { waiting[id] = { give: () => done(stream), refuse, stream }; }) : stream;
+  };
+  return { answer, waiting, hold: () => { hold = true; } };
+}
+
+for (const [kind, own] of [['audioinput', (media) => media.voice()], ['videoinput', (media) => media.outgoing().video]]) {
+  for (const order of [['one', 'two'], ['two', 'one']]) {
+    test(`of two devices chosen quickly (${kind}) the last one runs, where they come as ${order}`, async () => {
+      const { answer, waiting, hold } = slowly();
+      const memory = memoryOf();
+      const { media } = stageOf(answer, { memory });
+      await media.start();
+      hold();
+      const both = ['one', 'two'].map((id) => media.choose(kind, id));
+      await settle();
+      for (const id of order) {
+        waiting[id].give();
+        await settle();
+      }
+      await Promise.all(both);
+      assert.deepEqual([own(media).id, own(media).stopped, waiting.one.stream.getTracks()[0].stopped], ['two', false, true]);
+      assert.deepEqual([media.state.chosen[kind], memory.now()[kind], media.state.trouble], ['two', 'two', null]);
+    });
+  }
+
+  test(`another device chosen while the one before is lost is asked for at once (${kind})`, async () => {
+    let busy = false;
+    const { media, asked } = stageOf((wanted) => {
+      if (busy && (wanted.audio ?? wanted.video).deviceId?.exact !== 'other') throw trouble('NotReadableError');
+      return everything(wanted);
+    }, BOTH_THERE);
+    await media.start();
+    busy = true;
+    own(media).onended();
+    await settle();
+    const before = asked.length;
+    await media.choose(kind, 'other');
+    assert.equal(asked.length, before + 1);
+    assert.ok(own(media));
+    assert.equal(media.state.trouble, null);
+  });
+}
+
+test('a camera chosen while one that will not start gives way to the one before is not told as the trouble', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media } = stageOf(answer);
+  await media.start();
+  hold();
+  const first = media.choose('videoinput', 'broken');
+  await settle();
+  waiting.broken.refuse(trouble('NotReadableError'));
+  await settle();
+  const second = media.choose('videoinput', 'fine');
+  await settle();
+  waiting.fine.give();
+  await second;
+  waiting.undefined.give();
+  await first;
+  assert.deepEqual([media.outgoing().video.id, media.state.trouble, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
+});
+
+test('a camera switched off while one that will not start was fetched is not fetched again', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media, asked } = stageOf(answer);
+  await media.start();
+  hold();
+  const chosen = media.choose('videoinput', 'broken');
+  await settle();
+  await media.setCam(false);
+  waiting.broken.refuse(trouble('NotReadableError'));
+  await chosen;
+  assert.deepEqual([asked.length, media.state.cam], [2, false]);
+});
+
+test('what is lost is tried for again after the person asked in vain', async () => {
+  let busy = false;
+  const answers = [];
+  const { media, clock } = stageOf((wanted) => (busy ? new Promise((done, refuse) => { answers.push({ give: () => done(everything(wanted)), refuse }); }) : everything(wanted)), BOTH_THERE);
+  await media.start();
+  busy = true;
+  media.outgoing().video.onended();
+  await settle();
+  const pressed = media.setCam(true);
+  await settle();
+  assert.equal(answers.length, 2);
+  answers[0].give();
+  await settle();
+  assert.equal(media.outgoing().video, null, 'the newest question counts');
+  await clock.advance(60_000);
+  assert.equal(answers.length, 2, 'while it asks aloud it does not ask quietly as well');
+  answers[1].refuse(trouble('NotReadableError'));
+  await pressed;
+  assert.equal(media.state.trouble, 'device-busy');
+  await clock.advance(15_000);
+  answers[2].give();
+  await settle();
+  assert.ok(media.outgoing().video);
+  assert.equal(media.state.trouble, null);
+});
+
 test('front and back camera change places, and the one at the back is no mirror', async () => {
   const list = [input('video', 'front'), input('video', 'back')];
   const memory = memoryOf();
