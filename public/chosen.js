@@ -3,7 +3,9 @@
 // A browser may give the same device another id at the next visit; its label then finds it again.
 
 const KEPT = 'webrtc-box.devices';
-const KINDS = /**
+const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
+
+/**
  * What the page knows of its own devices.
  * @typedef {object} MediaState
  * @property {boolean} asking the browser is asking the person
@@ -22,8 +24,6 @@ const KINDS = /**
  * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
  */
 
-/** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
-
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
  * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Chosen
@@ -33,7 +33,8 @@ const KINDS = /**
 
 /**
  * @param {Memory | undefined} memory
- * @returns {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void}}
+ * @returns {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void,
+ *   isOther: (kind: DeviceKind, running: MediaStreamTrack, devices: MediaDeviceInfo[]) => boolean}}
  */
 export function makeChosen(memory) {
   const kept = read(memory);
@@ -65,6 +66,12 @@ export function makeChosen(memory) {
         const same = there.find((each) => each.label === labels[kind]);
         if (same) chosen[kind] = same.deviceId;
       }
+    },
+
+    /** Whether the one chosen is among these devices, and another one runs. */
+    isOther(kind, running, devices) {
+      const { [kind]: id } = chosen;
+      return id !== '' && running.getSettings().deviceId !== id && devices.some((each) => each.kind === kind && each.deviceId === id);
     },
   };
 }

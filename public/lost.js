@@ -38,14 +38,15 @@ export function makeLost({ there, take, back, changed, clock }) {
   /** @param {Kind} kind */
   async function regain(kind) {
     const { [kind]: mine } = gone;
-    if (!mine || !(await there(kind)) || mine.asking || gone[kind] !== mine) return;
+    // A refusal is the person's or the system's word, and not asked about again.
+    if (!mine || mine.trouble.startsWith('camera-denied')) return;
+    if (!(await there(kind)) || mine.asking || gone[kind] !== mine) return;
     clock.cancel(mine.timer);
     mine.asking = true;
     const { track, trouble } = await take(kind);
     mine.asking = false;
     if (track) return back(track, mine.label);
     if (gone[kind] !== mine) return;
-    // A refusal is the person's or the system's word, and not asked about again.
     if (trouble?.startsWith('camera-denied')) mine.trouble = trouble;
     else mine.timer = clock.after(() => regain(kind), Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** mine.tries++));
     changed();

@@ -47,7 +47,7 @@ const BOTH = /** @type {const} */ (['mic', 'cam']);
 export function makeMedia({ devices, newStream, newContext = () => new AudioContext(), memory, clock, now, hidden = () => false, changed, ...edge }) {
   const capture = makeCapture({ devices, ...edge });
   const mixer = makeMixer(newContext);
-  const { chosen: wish, keep, match } = makeChosen(memory);
+  const { chosen: wish, keep, match, isOther } = makeChosen(memory);
   const screen = makeScreen({ pick: capture.screen, ended: () => setScreen(false) });
   /** @type {Record<Kind, MediaStreamTrack | null>} */
   const tracks = { mic: null, cam: null };
@@ -61,6 +61,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   let notice;
   /** Each start and stop makes what earlier askings still bring unwanted. */
   let generation = 0;
+  /** @type {MediaStreamTrack | null} a microphone that may be left silent, though it says otherwise */
+  let stale = null;
   /** The person's last word on each, also while a device is still being fetched or is gone. */
   let want = { mic: true, cam: true };
   /** @type {MediaState} */
@@ -106,14 +108,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     if (mine !== generation) return;
     // The remembered devices may have other names for the browser today; a missing one is no reason to lose both.
     match(state.devices);
-    await Promise.all(BOTH.map((kind) => couldBeAnother(kind) && take(kind)));
+    await Promise.all(BOTH.map((kind) => tracks[kind] && isOther(INPUT[kind], tracks[kind], state.devices) && take(kind)));
     if (want.cam && !wanted.cam && !tracks.cam) await take('cam');
-  }
-
-  /** Whether the one chosen is there, and another one runs. @param {Kind} kind */
-  function couldBeAnother(kind) {
-    const { [INPUT[kind]]: id } = wish;
-    return id && tracks[kind] && tracks[kind].getSettings().deviceId !== id && state.devices.some((each) => each.kind === INPUT[kind] && each.deviceId === id);
   }
 
   /** @param {Kind} kind @param {MediaStreamTrack} track */
@@ -126,10 +122,11 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     holding.watch(kind, track);
   }
 
-  /** @param {Kind} kind */
+  /** What is still being fetched is not wanted either. @param {Kind} kind */
   function letGo(kind) {
     tracks[kind]?.stop();
     tracks[kind] = null;
+    fetching[kind] = null;
     holding.forget(kind);
   }
 
@@ -171,10 +168,10 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
    *  @param {Kind} kind */
   async function released(kind) {
     if (kind !== 'mic') return;
-    const before = tracks.mic;
+    stale = tracks.mic;
     const { trouble } = await take('mic', true);
-    if (!trouble || trouble.startsWith('camera-denied') || !before || tracks.mic !== before) return;
-    lost.begin('mic', before.label, 'device-taken');
+    if (!trouble || trouble.startsWith('camera-denied') || !stale || tracks.mic !== stale) return;
+    lost.begin('mic', stale.label, 'device-taken');
     tell();
   }
 
@@ -195,8 +192,12 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
   async function again() {
-    if (!tracks.mic && !tracks.cam) return start(want);
-    for (const kind of BOTH) if (lost.has(kind) || (!tracks[kind] && want[kind])) await take(kind);
+    if (!tracks.mic && !tracks.cam && !screen.video()) return start(want);
+    /** @type {MediaCode | null} */
+    let refused = null;
+    for (const kind of BOTH) if (lost.has(kind) || (!tracks[kind] && want[kind])) refused = (await take(kind)).trouble ?? refused;
+    told = refused ?? told;
+    tell();
   }
 
   /** The mirror shows what is on the wire; the tracks go out in the same breath. */
@@ -223,7 +224,6 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   }
 
   function stopTracks() {
-    Object.assign(fetching, { mic: null, cam: null });
     BOTH.forEach(letGo);
     BOTH.forEach(lost.forget);
     screen.end();
@@ -267,6 +267,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     keep(state.devices);
     if (lost.has('cam') || (!tracks.cam && !fetching.cam)) return haveChosen('cam');
     letGo('cam');
+    tell();
     const { trouble } = await take('cam');
     if (!trouble || !want.cam) return;
     Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
@@ -307,7 +308,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     async setMic(on) {
       want.mic = on;
       // While the browser asks, a switch is only a wish. Off and on again fetches what was not given back.
-      if (on && !state.asking && (!tracks.mic || lost.has('mic') || holding.long('mic'))) return void await take('mic');
+      if (on && !state.asking && (!tracks.mic || tracks.mic === stale || lost.has('mic') || holding.long('mic'))) return void await take('mic');
       if (tracks.mic) tracks.mic.enabled = on;
       else lost.forget('mic');
       state.mic = on;
@@ -317,10 +318,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
       want.cam = on;
       // Off lets go of the camera, so that its light goes out.
       if (on && !tracks.cam && !state.asking) return void await take('cam');
-      if (!on) {
-        fetching.cam = null;
-        letGo('cam');
-      }
+      if (!on) letGo('cam');
       lost.forget('cam');
       state.cam = on;
       refresh();

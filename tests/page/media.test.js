@@ -293,6 +293,40 @@ test('what is allowed in the settings of the browser is had at once', async () =
   assert.equal(media.state.trouble, null);
 });
 
+/** Somebody who shares a screen, with camera and microphone refused until the scene allows one of them. */
+async function refusedAndSharing() {
+  const states = { camera: 'denied', microphone: 'denied' };
+  const heard = {};
+  const permissions = { query: async ({ name }) => ({ get state() { return states[name]; }, addEventListener: (_, fn) => { heard[name] = fn; } }) };
+  const { media } = stageOf((wanted) => {
+    if ((wanted.video && states.camera === 'denied') || (wanted.audio && states.microphone === 'denied')) throw trouble('NotAllowedError');
+    return everything(wanted);
+  }, { permissions });
+  await media.start();
+  await media.setScreen(true);
+  const allow = async (...names) => {
+    for (const name of names) states[name] = 'granted';
+    for (const name of names) heard[name]();
+    await settle();
+  };
+  return { media, shown: media.outgoing().video, allow };
+}
+
+test('who allows camera and microphone while sharing a screen has both, and goes on sharing', async () => {
+  const { media, shown, allow } = await refusedAndSharing();
+  await allow('camera', 'microphone');
+  assert.deepEqual([media.state.screen, shown.stopped, media.outgoing().video === shown], [true, false, true]);
+  assert.deepEqual([media.state.mic, media.state.cam, media.state.trouble], [true, true, null]);
+  await media.setScreen(false);
+  assert.ok(media.outgoing().video && media.outgoing().audio);
+});
+
+test('a camera that is allowed alone does not hide that the microphone is still refused', async () => {
+  const { media, shown, allow } = await refusedAndSharing();
+  await allow('camera');
+  assert.deepEqual([shown.stopped, media.state.cam, media.state.mic, media.state.trouble], [false, true, false, 'camera-denied']);
+});
+
 test('a microphone that is unplugged is replaced by another, muted as it was, and told', async () => {
   let number = 0;
   const stage = stageOf(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: `mic ${number += 1}` })] : []), ...(video ? [new Track('video')] : [])]),
@@ -387,6 +421,8 @@ test('a refusal while it tries is told, and not asked about again', async () => 
   await settle();
   assert.equal(media.state.trouble, 'camera-denied');
   await clock.advance(60_000);
+  media.wake();
+  await stage.plug(input('video', 'c'), input('video', 'd'));
   assert.equal(asked.length, 2);
   refused = false;
   await media.again();
@@ -529,6 +565,30 @@ test('a microphone that cannot be fetched after a phone call is asked for until 
   assert.ok(voice.stopped && media.voice() !== voice);
   assert.deepEqual([media.state.trouble, media.state.mic, media.voice().enabled], [null, false, false]);
   assert.ok(!troubles.includes('device-busy'));
+});
+
+test('where a new microphone is refused after a phone call, off and on again asks for it anew', async () => {
+  let refused = false;
+  const { media, clock, asked } = stageOf((wanted) => {
+    if (refused) throw trouble('NotAllowedError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  await media.start();
+  const voice = media.voice();
+  mute(voice);
+  await clock.advance(2000);
+  refused = true;
+  mute(voice, false);
+  await settle();
+  assert.deepEqual([media.voice(), media.state.mic], [voice, true], 'elsewhere than on iOS it is heard');
+  refused = false;
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.ok(voice.stopped && media.voice() !== voice && media.voice().enabled);
+  const before = asked.length;
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.equal(asked.length, before, 'only while that one is in place');
 });
 
 test('a microphone that ends while it is held was taken, not unplugged', async () => {
