@@ -14,11 +14,11 @@ import { makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
 import { statusKey, statusOf } from './status.js';
+import { heardAndSeen, makeSwitches } from './switches.js';
 import { makeView } from './view.js';
 import { makeSay } from './words.js';
 
 const LEVEL_EVERY_MS = 80;
-const SWITCHES = 'webrtc-box.switches';
 /** Troubles that another try does not mend, or that mend themselves. */
 const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost',
   'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
@@ -41,6 +41,13 @@ const seat = makeSeat({
 const media = makeMedia({
   devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedHere,
   memory: localStore(), newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
+});
+const switches = makeSwitches({
+  media, storage: sessionStorage,
+  refused() {
+    readTrouble = null;
+    draw();
+  },
 });
 const level = makeLevel(() => new AudioContext());
 const session = makeSession({
@@ -68,7 +75,7 @@ const view = makeView({
       media.calm();
       session.dismiss();
     },
-    toggle,
+    toggle: switches.toggle,
     choose: media.choose,
     flip: media.flip,
     async askSpeaker() {
@@ -93,7 +100,7 @@ begin();
 function begin() {
   draw();
   performance.mark('door');
-  media.start(kept());
+  media.start(switches.kept());
   setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', level.wake);
   addEventListener('online', () => session.wake(true));
@@ -118,7 +125,7 @@ function join(typed, key) {
   room = name;
   view.setRoom(name);
   history.replaceState(null, '', pathOfRoom(name) + location.search);
-  if (session.state.screen === 'after') media.start(kept());
+  if (session.state.screen === 'after') media.start(switches.kept());
   else if (media.state.trouble === 'camera-denied' && !media.state.hasMic && media.wanted().mic) media.setMic(true);
   // Who joins with what is there has read what is missing.
   readTrouble = media.state.trouble;
@@ -155,7 +162,7 @@ function newRoom() {
   view.setRoom('');
   history.replaceState(null, '', `/${location.search}`);
   session.backToDoor();
-  media.start(kept());
+  media.start(switches.kept());
 }
 
 function retry() {
@@ -164,30 +171,10 @@ function retry() {
   else media.again();
 }
 
-/** @param {'mic' | 'cam' | 'screen'} what */
-async function toggle(what) {
-  if (what === 'mic') await media.setMic(!media.state.mic);
-  if (what === 'cam') await media.setCam(!media.state.cam);
-  if (what === 'screen') await media.setScreen(!media.state.screen);
-  sessionStorage.setItem(SWITCHES, JSON.stringify(media.wanted()));
-}
-
-/** The switches as they were before a reload: nobody is put on the air by one. */
-function kept() {
-  try {
-    const { mic, cam } = JSON.parse(sessionStorage.getItem(SWITCHES) ?? '{}');
-    return { mic: mic !== false, cam: cam !== false };
-  } catch {
-    return { mic: true, cam: true };
-  }
-}
-
 function mediaChanged() {
-  const { mic, cam, screen, held } = media.state;
-  const outgoing = media.outgoing();
   if (media.state.trouble !== readTrouble) readTrouble = null;
-  call.carry(outgoing).catch((why) => console.debug('call', why));
-  call.show({ mic: mic && !held.mic && media.voice() !== null, cam: cam && !held.cam, screen });
+  call.carry(media.outgoing()).catch((why) => console.debug('call', why));
+  call.show(heardAndSeen(media));
   listen();
   draw();
 }

@@ -20,15 +20,17 @@ const BOTH = /** @type {const} */ (['mic', 'cam']);
  * @typedef {import('./media-trouble.js').MediaCode} MediaCode
  * @typedef {import('./chosen.js').MediaState} MediaState
  *
+ * @typedef {(on: boolean) => Promise<MediaCode | null>} Switch resolves to what stood in the way
+ *
  * @typedef {object} Media
  * @property {MediaState} state
  * @property {(wanted?: Wanted) => Promise<void>} start
  * @property {() => Promise<void>} again asks for what is wanted and not there
  * @property {() => Wanted} wanted the person's last word, whatever became of it
  * @property {() => void} stop
- * @property {(on: boolean) => Promise<void>} setMic
- * @property {(on: boolean) => Promise<void>} setCam
- * @property {(on: boolean) => Promise<void>} setScreen
+ * @property {Switch} setMic
+ * @property {Switch} setCam
+ * @property {Switch} setScreen
  * @property {(kind: import('./chosen.js').DeviceKind, id: string) => Promise<void>} choose
  * @property {() => Promise<void>} flip
  * @property {() => void} wake the page is looked at again: what was taken is taken back
@@ -286,11 +288,12 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   async function setScreen(/** @type {boolean} */ on) {
     const answer = on ? await screen.share() : NO_TROUBLE;
-    if (!answer) return;
+    if (!answer) return null;
     if (!on) screen.end();
     told = answer.trouble ?? (told?.startsWith('screen-') ? null : told);
     state.screen = screen.video() !== null;
     refresh();
+    return answer.trouble;
   }
 
   return {
@@ -308,20 +311,22 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     async setMic(on) {
       want.mic = on;
       // While the browser asks, a switch is only a wish. Off and on again fetches what was not given back.
-      if (on && !state.asking && (!tracks.mic || tracks.mic === stale || lost.has('mic') || holding.long('mic'))) return void await take('mic');
+      if (on && !state.asking && (!tracks.mic || tracks.mic === stale || lost.has('mic') || holding.long('mic'))) return (await take('mic')).trouble;
       if (tracks.mic) tracks.mic.enabled = on;
       else lost.forget('mic');
       state.mic = on;
       tell();
+      return null;
     },
     async setCam(on) {
       want.cam = on;
       // Off lets go of the camera, so that its light goes out.
-      if (on && !tracks.cam && !state.asking) return void await take('cam');
+      if (on && !tracks.cam && !state.asking) return (await take('cam')).trouble;
       if (!on) letGo('cam');
       lost.forget('cam');
       state.cam = on;
       refresh();
+      return null;
     },
     setScreen,
     async choose(kind, id) {

@@ -70,6 +70,7 @@ function stageOf(answer, { memory, permissions, allowed, list = [], screen = () 
   const asked = [];
   const heard = {};
   const troubles = [];
+  const seen = [];
   const devices = {
     async getUserMedia(wanted) {
       asked.push(wanted);
@@ -80,9 +81,12 @@ function stageOf(answer, { memory, permissions, allowed, list = [], screen = () 
     addEventListener: (event, fn) => { heard[event] = fn; },
   };
   const media = makeMedia({ devices, memory, permissions, allowed, clock, now: () => clock.now() + stage.frozen, hidden: () => stage.hidden, newStream: () => new Stream(), newContext: () => new Context(),
-    changed: () => { if (media && troubles.at(-1) !== media.state.trouble) troubles.push(media.state.trouble); } });
-  /** `troubles`: one after the other, as they were told. `frozen`: ms that passed without a timer of the page. */
-  const stage = { media, hidden: false, frozen: 0, clock, asked, list, troubles, plug: async (...now) => {
+    changed: () => {
+      seen.push(media?.outgoing().video);
+      if (media && troubles.at(-1) !== media.state.trouble) troubles.push(media.state.trouble);
+    } });
+  /** `troubles`: one after the other, as they were told. `seen`: the picture, at each change. `frozen`: ms that passed without a timer of the page. */
+  const stage = { media, hidden: false, frozen: 0, clock, asked, list, troubles, seen, plug: async (...now) => {
     stage.list = now;
     heard.devicechange();
     await settle();
@@ -760,6 +764,35 @@ test('a camera chosen while one that will not start gives way to the one before 
   waiting.undefined.give();
   await first;
   assert.deepEqual([media.outgoing().video.id, media.state.trouble, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
+});
+
+test('while another camera is fetched the page knows that there is none', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media, seen } = stageOf(answer);
+  await media.start();
+  const camera = media.outgoing().video;
+  hold();
+  const chosen = media.choose('videoinput', 'other');
+  await settle();
+  assert.equal(seen.at(-1), null, 'it was told that the one before is gone');
+  waiting.other.give();
+  await chosen;
+  assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
+});
+
+test('each switch says what stood in its way', async () => {
+  let refuse = null;
+  const { media } = stageOf((wanted) => {
+    if (refuse) throw refuse;
+    return everything(wanted);
+  }, { screen: () => { throw refuse ?? trouble('NotAllowedError'); } });
+  await media.start({ mic: true, cam: false });
+  assert.deepEqual([await media.setScreen(true), await media.setMic(false), await media.setMic(true)], [null, null, null]);
+  refuse = trouble('NotReadableError');
+  assert.deepEqual([await media.setCam(true), await media.setScreen(true), await media.setCam(false)], ['device-busy', 'screen-failed', null]);
+  media.voice().onended();
+  await settle();
+  assert.equal(await media.setMic(true), 'device-busy');
 });
 
 test('a camera switched off while one that will not start was fetched is not fetched again', async () => {
