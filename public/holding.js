@@ -13,7 +13,7 @@ const SETTLED_MS = 1500;
  * @typedef {object} Hold
  * @property {number | null} since when it fell silent; null while it is heard
  * @property {boolean} long for longer than a moment
- * @property {boolean} away while nobody looked at the page
+ * @property {boolean} away while nobody looked at the page: it may well be over when somebody does
  * @property {any} [timer]
  *
  * @typedef {object} Holding
@@ -21,6 +21,7 @@ const SETTLED_MS = 1500;
  * @property {(kind: Kind) => void} forget
  * @property {(kind: Kind) => boolean} held
  * @property {(kind: Kind) => boolean} long held, and for longer than a moment
+ * @property {(kind: Kind) => boolean} seen and that before the person's eyes
  * @property {() => void} wake the page is looked at again
  */
 
@@ -28,7 +29,7 @@ const SETTLED_MS = 1500;
  * @param {object} parts
  * @param {() => boolean} parts.hidden whether nobody looks at the page now
  * @param {() => void} parts.changed
- * @param {(kind: Kind) => void} parts.taken it has been held for longer than a moment
+ * @param {(kind: Kind) => void} parts.taken it has been held for longer than a moment, before the person's eyes
  * @param {(kind: Kind) => void} parts.released the track is given back, after longer than a moment
  * @param {(kind: Kind) => void} parts.kept the track is not given back, though the page is looked at again
  * @param {() => number} parts.now milliseconds
@@ -54,7 +55,7 @@ export function makeHolding({ hidden, changed, taken, released, kept, now, clock
       hold.long = true;
       // Which of the two comes first when another program takes the screen as well is not said anywhere.
       hold.away ||= hidden();
-      taken(kind);
+      if (!hold.away) taken(kind);
     }, SETTLED_MS);
   }
 
@@ -89,14 +90,21 @@ export function makeHolding({ hidden, changed, taken, released, kept, now, clock
       const { [kind]: hold } = holds;
       return hold !== null && isLong(hold);
     },
+    seen(kind) {
+      const { [kind]: hold } = holds;
+      return hold !== null && hold.long && !hold.away;
+    },
     /** What fell silent before the person's eyes may be their own doing: Safari has a button for it. */
     wake() {
       for (const kind of /** @type {const} */ (['mic', 'cam'])) {
         const { [kind]: hold } = holds;
-        if (hold === null || hold.since === null || !hold.away) continue;
+        if (hold === null || hold.since === null) continue;
         const { since } = hold;
+        // The page stood still before the moment was over.
+        if (!hold.long && isLong(hold)) hold.away = true;
+        if (!hold.away) continue;
         // A phone call that is over gives the track back by itself, or not at all.
-        clock.after(() => { if (holds[kind] === hold && hold.since === since) kept(kind); }, SETTLED_MS);
+        clock.after(() => { if (holds[kind] === hold && hold.since === since && !hidden()) kept(kind); }, SETTLED_MS);
       }
     },
   };

@@ -79,7 +79,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   function tell() {
     state.held = { mic: holding.held('mic'), cam: holding.held('cam') };
-    state.trouble = told ?? lost.trouble() ?? (BOTH.some((kind) => state[kind] && holding.long(kind)) ? 'device-taken' : null);
+    state.trouble = told ?? lost.trouble() ?? (BOTH.some((kind) => state[kind] && holding.seen(kind)) ? 'device-taken' : null);
     changed();
   }
 

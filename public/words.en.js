@@ -153,7 +153,7 @@ export const english = {
   'error.device-not-found': 'A camera or microphone is missing. Plug it in and press Try again, or join with what is there.',
   'error.mic-lost': 'Your microphone is gone, and nobody hears you. Plug it in again or connect another one: it is used by itself.',
   'error.cam-lost': 'Your camera is gone, and nobody sees you. Plug it in again or connect another one: it is used by itself.',
-  'error.device-taken': 'A phone call, your system or the browser itself has taken the microphone or camera. It comes back by itself when it is free; if it does not, switch it off and on again here.',
+  'error.device-taken': 'A phone call, your system or the browser itself has taken the microphone or camera. It comes back by itself when it is free; if it does not, press its button here.',
   'error.device-switched': 'The device before is gone. Now in use: {device}.',
   'error.device-busy': 'Another program is using the camera or microphone. Close it, then Try again. You can also join with what is free.',
   'error.device-unfit': 'The chosen device cannot do what is needed. Choose another one under Devices, then Try again.',

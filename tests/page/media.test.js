@@ -648,6 +648,54 @@ test('what comes back by itself when the page is looked at again is kept', async
   assert.deepEqual([camera.stopped, media.outgoing().video], [false, camera]);
 });
 
+test('what comes back with the person who looks at the page again is not told as taken', async () => {
+  // Each as a system may have it: silent after the page is hidden, before it, and before it with timers that stand still.
+  for (const order of ['hidden first', 'silent first', 'frozen']) {
+    const stage = stageOf(everything, BOTH_THERE);
+    const { media, clock, troubles } = stage;
+    await media.start();
+    const camera = media.outgoing().video;
+    stage.hidden = order === 'hidden first';
+    mute(camera);
+    await clock.advance(100);
+    stage.hidden = true;
+    if (order === 'frozen') stage.frozen = 60_000;
+    else await clock.advance(60_000);
+    stage.hidden = false;
+    media.wake();
+    await media.setMic(false);
+    await clock.advance(1450);
+    mute(camera, false);
+    await clock.advance(60_000);
+    assert.deepEqual([troubles, camera.stopped], [[null], false], order);
+  }
+});
+
+test('what is still taken a moment after the person looks at the page again is told, and not while they look away once more', async () => {
+  const stage = stageOf((wanted) => {
+    if (stage.clock.now() > 0) throw trouble('NotReadableError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  const { media, clock } = stage;
+  await media.start();
+  const looks = async (ms) => {
+    stage.hidden = false;
+    media.wake();
+    await clock.advance(ms);
+  };
+  stage.hidden = true;
+  mute(media.voice());
+  await clock.advance(60_000);
+  await looks(1000);
+  stage.hidden = true;
+  await clock.advance(60_000);
+  assert.equal(media.state.trouble, null);
+  await looks(1499);
+  assert.equal(media.state.trouble, null);
+  await clock.advance(1);
+  assert.equal(media.state.trouble, 'device-taken');
+});
+
 test('what the person paused in the browser itself stays paused when they come back to the page', async () => {
   const stage = stageOf(everything, BOTH_THERE);
   const { media, clock, asked } = stage;
