@@ -149,6 +149,7 @@ pub fn parse(
             Ok(Deed::Credentials(settings, request))
         }
         Some(Command::Check(check)) => {
+            let below = if line.typed.only_name_a_box() { below.or_else(nothing_of_ours) } else { below };
             let subject = below.and_then(|below| subject(line.typed, below, &surroundings));
             Ok(Deed::Check(Inquiry { subject, stun: check.stun.map(with_port), json: check.json }))
         }
@@ -184,6 +185,17 @@ pub fn reads_files(
     by_flag
         || environment.into_iter().any(|(name, _)| named.iter().any(|named| name == named.as_str()))
         || Path::new(DEFAULT_FILE).exists()
+}
+
+/// Settings that this user may not read are another's, and no matter where a box is named by flags.
+fn nothing_of_ours(fault: SettingsError) -> Result<Typed, SettingsError> {
+    if let SettingsError::Unreadable { path, source, .. } = &fault
+        && path == Path::new(DEFAULT_FILE)
+        && source.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Ok(Typed::default());
+    }
+    Err(fault)
 }
 
 /// `below` is what the environment and the file of this host say, which may be of another box.
@@ -310,6 +322,18 @@ mod tests {
             assert_eq!(settings.turn_port, Some(5000));
             assert_eq!(request, Request { room: "test".to_owned(), ttl: Duration::from_secs(3600) });
         }
+    }
+
+    #[test]
+    fn what_this_user_may_not_read_here_is_no_matter_where_the_box_is_named_by_flags() {
+        let fault = |path: &str, kind: io::ErrorKind| SettingsError::Unreadable {
+            setting: "config",
+            path: path.into(),
+            source: kind.into(),
+        };
+        assert!(nothing_of_ours(fault(DEFAULT_FILE, io::ErrorKind::PermissionDenied)).is_ok());
+        assert!(nothing_of_ours(fault("box.toml", io::ErrorKind::PermissionDenied)).is_err());
+        assert!(nothing_of_ours(fault(DEFAULT_FILE, io::ErrorKind::IsADirectory)).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The way to a file and who is to walk it, as the system has them.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +13,9 @@ use crate::check::judge::access::{Step, User};
 
 /// The user of the systemd unit.
 const SERVICE: &str = "webrtc-box";
+/// Where units lie; what lies in a later place goes before.
+const PLACES: [&str; 4] =
+    ["/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system", "/etc/systemd/system"];
 /// Where an access list is kept.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
@@ -49,36 +53,68 @@ pub(in crate::check) fn service(running: Option<u32>) -> Option<User> {
 fn account() -> Option<User> {
     let account = Account::from_name(SERVICE).ok()??;
     let groups = getgrouplist(&CString::new(SERVICE).ok()?, account.gid).ok()?;
-    let further = unit_texts("service").iter().flat_map(|text| supplementary(text)).collect::<Vec<_>>();
+    let further = supplementary(&unit_texts(&format!("{SERVICE}.service")));
     let further = further.iter().filter_map(|name| Group::from_name(name).ok().flatten());
     let gids = groups.into_iter().chain(further.map(|group| group.gid)).map(Gid::as_raw).collect();
     Some(User { name: account.name, uid: account.uid.as_raw(), gids })
 }
 
-/// The TCP ports that systemd opens for the box, where its socket unit is installed.
+/// The TCP ports that systemd opens for the box, by however many socket units.
 pub(in crate::check) fn socket_ports() -> Vec<u16> {
-    unit_texts("socket").iter().flat_map(|text| listened(text)).collect()
+    let units: BTreeSet<String> = PLACES.iter().flat_map(|place| names(Path::new(place))).collect();
+    let sockets = units.iter().filter_map(|name| Some((name, name.strip_suffix(".socket")?)));
+    let texts = sockets.map(|(name, stem)| (stem, unit_texts(name)));
+    texts.filter(|(stem, texts)| is_for_us(stem, texts)).flat_map(|(_, texts)| listened(&texts)).collect()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// A socket unit is for the service of its own name, unless it says otherwise.
+fn is_for_us(stem: &str, texts: &[String]) -> bool {
+    match values(texts, "Service").pop() {
+        Some(service) => service.strip_suffix(".service") == Some(SERVICE),
+        None => stem == SERVICE,
+    }
 }
 
 /// The ports of a socket unit: of `443`, `0.0.0.0:443` and `[::]:443`.
-fn listened(unit: &str) -> Vec<u16> {
-    let streams = unit.lines().filter_map(|line| line.trim().strip_prefix("ListenStream="));
-    streams.filter_map(|place| place.rsplit(':').next()?.trim().parse().ok()).collect()
+fn listened(texts: &[String]) -> Vec<u16> {
+    let streams = values(texts, "ListenStream");
+    streams.iter().filter_map(|place| place.rsplit(':').next()?.parse().ok()).collect()
 }
 
-/// The unit of this kind, and what is laid over it.
-fn unit_texts(kind: &str) -> Vec<String> {
-    let unit = |place: &str| PathBuf::from(format!("{place}/system/{SERVICE}.{kind}"));
-    let places = ["/usr/lib/systemd", "/lib/systemd", "/etc/systemd"].map(unit);
-    let laid_over = places.iter().flat_map(|unit| fs::read_dir(unit.with_extension(format!("{kind}.d"))));
-    let laid_over = laid_over.flatten().flatten().map(|entry| entry.path());
-    places.iter().cloned().chain(laid_over).filter_map(|file| fs::read_to_string(file).ok()).collect()
+/// The unit of this name, the last place counting, and what is laid over it, in order.
+fn unit_texts(name: &str) -> Vec<String> {
+    let read = |file: PathBuf| fs::read_to_string(file).ok();
+    let unit = PLACES.iter().rev().find_map(|place| read(Path::new(place).join(name)));
+    let folders = PLACES.iter().map(|place| Path::new(place).join(format!("{name}.d")));
+    let mut laid_over: Vec<_> = folders
+        .flat_map(|folder| names(&folder).into_iter().map(move |name| (name.clone(), folder.join(name))))
+        .collect();
+    laid_over.sort();
+    unit.into_iter().chain(laid_over.into_iter().filter_map(|(_, file)| read(file))).collect()
+}
+
+/// What a unit says of `key`, which may be said repeatedly; an empty value takes back what was said before.
+fn values(texts: &[String], key: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for (name, value) in texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('=')) {
+        match (name.trim() == key, value.trim()) {
+            (false, _) => {}
+            (true, "") => said.clear(),
+            (true, value) => said.push(value.to_owned()),
+        }
+    }
+    said
 }
 
 /// The groups that a unit gives its process besides those of its user.
-fn supplementary(unit: &str) -> Vec<String> {
-    let lists = unit.lines().filter_map(|line| line.trim().strip_prefix("SupplementaryGroups="));
-    lists.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect()
+fn supplementary(texts: &[String]) -> Vec<String> {
+    let lists = values(texts, "SupplementaryGroups");
+    lists.iter().flat_map(|list| list.split_ascii_whitespace()).map(str::to_owned).collect()
 }
 
 /// The effective user and all groups in a `/proc/PID/status`.
@@ -120,13 +156,28 @@ mod tests {
     #[test]
     fn a_unit_names_further_groups() {
         let unit = "[Service]\nUser=box\n#SupplementaryGroups=no\nSupplementaryGroups=ssl-cert adm\n";
-        assert_eq!(supplementary(unit), ["ssl-cert", "adm"]);
+        let over = "[Service]\nSupplementaryGroups = \nSupplementaryGroups = keys\n";
+        assert_eq!(supplementary(&[unit.to_owned()]), ["ssl-cert", "adm"]);
+        assert_eq!(supplementary(&[unit.to_owned(), over.to_owned()]), ["keys"]);
     }
 
     #[test]
     fn a_socket_unit_names_its_ports() {
         let unit = "[Socket]\nListenStream=443\nListenStream=[::]:80\n#ListenStream=90\nListenStream=/run/x\nListenDatagram=53\n";
-        assert_eq!(listened(unit), [443, 80]);
+        assert_eq!(listened(&[unit.to_owned()]), [443, 80]);
+        assert_eq!(
+            listened(&[unit.to_owned(), "[Socket]\nListenStream=\nListenStream = 8443\n".to_owned()]),
+            [8443]
+        );
+    }
+
+    #[test]
+    fn a_socket_unit_is_for_the_service_it_names_or_that_has_its_name() {
+        let names = |service: &str| vec![format!("[Socket]\nListenStream=443\n{service}")];
+        assert!(is_for_us("webrtc-box", &names("")));
+        assert!(is_for_us("https", &names("Service = webrtc-box.service\n")));
+        assert!(!is_for_us("https", &names("")));
+        assert!(!is_for_us("webrtc-box", &names("Service=nginx.service\n")));
     }
 
     #[test]
