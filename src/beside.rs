@@ -1,5 +1,4 @@
-//! How those who keep a certificate work beside those who serve: never in their way, and outlived
-//! where they go wrong.
+//! How work is done beside those who serve: never in their way, and outlived where it goes wrong.
 
 use std::any::Any;
 use std::fmt;
@@ -11,10 +10,10 @@ use tokio::task::spawn_blocking;
 
 /// A panic, as a value. `Display` is one line.
 #[derive(Debug)]
-pub(super) struct Bug(String);
+pub(crate) struct Bug(String);
 
 /// Does work that may wait for a disk, off the threads that everybody is served by.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(fault) if fault.is_panic() => resume_unwind(fault.into_panic()),
@@ -25,7 +24,7 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 
 /// What `work` comes to. Calls do not end for a bug in what keeps a certificate, so a panic is told and
 /// `work` may be begun anew; what it left half done must do no harm.
-pub(super) async fn outlived<T>(work: impl Future<Output = T>) -> Result<T, Bug> {
+pub(crate) async fn outlived<T>(work: impl Future<Output = T>) -> Result<T, Bug> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Bug(message(&*panic)))
 }
 

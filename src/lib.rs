@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod addresses;
+mod beside;
 pub mod check;
 pub mod cli;
 pub mod clock;

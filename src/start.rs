@@ -27,7 +27,7 @@ use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
 use crate::signals::{Asked, Signals};
 use crate::state::State;
-use crate::tls::{self, InForce};
+use crate::tls::{self, InForce, Keeping};
 use crate::turn::address::Transport;
 use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
@@ -51,6 +51,7 @@ pub struct Running {
     pub metrics: Vec<SocketAddr>,
     /// The certificate in force, of all listeners.
     pub certificate: Arc<InForce>,
+    keeping: Keeping,
     /// Goes first: that the others end is no news then.
     service: Service,
     web: Web,
@@ -103,6 +104,7 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
         turns: bound(&open.turns)?,
         metrics: bound(&open.metrics)?,
         certificate,
+        keeping: upkeep.keeping(),
         service: Service::start(hearts.clone(), status(web.clone(), relay.as_ref()))?,
         web,
         relay,
@@ -165,21 +167,31 @@ impl Running {
     /// Waits for the first signal to stop, lets calls end for as long as `drain-timeout`, or until a
     /// second one, and closes everything. `reread` gives the settings anew each time somebody asks
     /// for that.
-    pub async fn stopped<E: fmt::Display>(mut self, reread: impl Fn() -> Result<Settings, E>) {
-        while self.signals.next().await == Asked::Reload {
-            self.reload(&reread);
-        }
+    pub async fn stopped<E, R>(mut self, reread: R)
+    where
+        E: fmt::Display,
+        R: Fn() -> Result<Settings, E> + Clone + Send + 'static,
+    {
+        let asked = loop {
+            match self.signals.next().await {
+                Asked::Reload => self.reload(reread.clone()).await,
+                asked @ (Asked::Drain | Asked::End) => break asked,
+            }
+        };
         let (rooms, seats) = self.web.count();
         info!(rooms, seats, "stopping; calls may end");
         self.service.tell(Word::Stopping);
         self.web.drain();
         let patience = tokio::select! {
+            biased;
+            () = std::future::ready(()), if asked == Asked::End => LAST_WORD,
             // Whoever still talks at the end of it is cut off, as announced.
             _ = timeout(self.terms.drain_timeout(), everybody_gone(&self.web, self.relay.as_deref())) => LAST_WORDS,
             () = asked_to_end(&mut self.signals) => LAST_WORD,
         };
         self.service.tell(Word::Ending);
         self.web.stop(patience).await;
+        self.keeping.save().await;
     }
 }
 

@@ -191,6 +191,8 @@ async fn an_authority_that_forgot_us_is_asked_anew_and_what_cannot_be_written_is
     // Pebble forgets accounts when it ends; the box holds one, and comes with it when renewal is due.
     drop(authority);
     let _authority = stage.authority(SHORT);
+    // Where it came in between and met nobody, it comes again at once.
+    program.hang_up();
     program.says("a new account with the authority");
     program.says("a new certificate for box.test is in force");
     drop(program);
@@ -203,6 +205,19 @@ async fn an_authority_that_forgot_us_is_asked_anew_and_what_cannot_be_written_is
     let program = stage.start_for("other@box.test");
     program.says("a new account with the authority");
     program.says("a new certificate for box.test is in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_written_is_written_at_the_end_where_it_can_be_by_then() {
+    let Some(stage) = Stage::new() else { return };
+    let _authority = stage.authority(LONG);
+    let file = stage.folder().join("certificate.pem");
+    std::fs::create_dir_all(&file).unwrap();
+    let program = stage.start();
+    program.says("until then account and certificate are in memory alone");
+    std::fs::remove_dir(&file).unwrap();
+    program.end();
+    assert!(file.is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]

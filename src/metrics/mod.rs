@@ -133,7 +133,7 @@ impl Sources {
         sheet.gauge(
             "webrtc_box_certificate_failing",
             "Whether the last one that was to take its place did not",
-            u64::from(summary.fault.is_some()),
+            u64::from(summary.fault.is_some() || summary.upkeep.is_some()),
         )?;
         sheet.counter(
             "webrtc_box_certificate_renewals",

@@ -1,14 +1,16 @@
 //! Settings read anew while the box runs: what can be taken is taken, the rest is named.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::Running;
+use crate::beside::aside;
 use crate::config::Settings;
 use crate::credential::Secrets;
-use crate::error::StartError;
 use crate::ops;
 use crate::service::Word;
 use crate::signaling::HostKeys;
@@ -21,6 +23,9 @@ pub(super) struct Terms {
     secrets: Secrets,
 }
 
+/// A disk that takes longer does not answer, and whoever wants the box to end is not to wait for it.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
 /// Settings that are taken without a restart.
 const TAKEN: [&str; 4] = ["static-auth-secret", "host-key", "drain-timeout", "log"];
 
@@ -32,26 +37,40 @@ impl Terms {
     pub(super) fn drain_timeout(&self) -> Duration {
         self.settings.drain_timeout
     }
+}
 
-    /// The secrets that `new` leads to; the kept one may have been replaced as well.
-    fn secrets(&self, new: &Settings) -> Result<Secrets, StartError> {
-        Ok(State::open(&self.settings.state_dir)?.kept()?.secrets(&new.static_auth_secret))
-    }
+/// What is typed now, and the secrets it leads to; the kept one may have been replaced as well.
+///
+/// # Errors
+/// It makes no sense, or cannot be read; one line.
+fn read<E: fmt::Display>(
+    reread: impl Fn() -> Result<Settings, E>,
+    state_dir: &Path,
+) -> Result<(Settings, Secrets), String> {
+    let new = reread().map_err(|error| error.to_string())?;
+    let kept = State::open(state_dir).and_then(|state| state.kept()).map_err(|error| error.to_string())?;
+    let secrets = kept.secrets(&new.static_auth_secret);
+    Ok((new, secrets))
 }
 
 impl Running {
     /// The certificate, and the settings: all or nothing of those, so that where one makes no sense
     /// everything stays as it was.
-    pub(super) fn reload<E: fmt::Display>(&mut self, reread: impl Fn() -> Result<Settings, E>) {
+    pub(super) async fn reload<E, R>(&mut self, reread: R)
+    where
+        E: fmt::Display,
+        R: Fn() -> Result<Settings, E> + Send + 'static,
+    {
         self.service.tell(Word::Reloading);
         // Says for itself what it finds, whatever the settings say.
         self.certificate.look_now();
-        match reread() {
-            Err(error) => error!("nothing is read anew: {error}"),
-            Ok(new) => match self.terms.secrets(&new) {
-                Err(error) => error!("nothing is read anew: {error}"),
-                Ok(secrets) => self.take(new, secrets),
-            },
+        let state_dir = self.terms.settings.state_dir.clone();
+        match timeout(READ_LIMIT, aside(move || read(reread, &state_dir))).await {
+            Ok(Ok((new, secrets))) => self.take(new, secrets),
+            Ok(Err(error)) => error!("nothing is read anew: {error}"),
+            Err(_) => error!(
+                "nothing is read anew: the settings or state-dir do not answer; mend that disk, then reload again"
+            ),
         }
         self.service.tell(Word::Ready);
     }

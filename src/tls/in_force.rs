@@ -48,6 +48,8 @@ pub struct Summary {
     pub renewals: u64,
     /// Why the last that was to take its place did not; one line.
     pub fault: Option<String>,
+    /// What is wrong with its upkeep itself, whatever it finds: a disk, a bug; one line.
+    pub upkeep: Option<String>,
     /// It is signed by itself and stands in for one that is being got.
     pub stand_in: bool,
 }
@@ -129,19 +131,31 @@ impl InForce {
 
     /// From here on `loaded` is served.
     pub(super) fn take(&self, loaded: Loaded) {
-        let renewals = self.summary.load().renewals + 1;
-        self.config.store(loaded.config);
-        let summary = Summary { leaf: loaded.leaf, renewals, fault: None, stand_in: false };
-        self.summary.store(Arc::new(summary));
+        let Loaded { config, leaf } = loaded;
+        self.config.store(config);
+        self.know(|before| Summary {
+            leaf: leaf.clone(),
+            renewals: before.renewals + 1,
+            fault: None,
+            upkeep: before.upkeep.clone(),
+            stand_in: false,
+        });
         self.settled.send_replace(true);
     }
 
     /// What was to take its place did not, or (`None`) that is mended.
     pub(super) fn note(&self, fault: Option<String>) {
-        let before = self.summary.load();
-        if before.fault != fault {
-            self.summary.store(Arc::new(Summary { fault, ..Summary::clone(&before) }));
-        }
+        self.know(|before| Summary { fault: fault.clone(), ..before.clone() });
+    }
+
+    /// Its upkeep has a fault of its own, or (`None`) that is mended.
+    pub(super) fn note_upkeep(&self, fault: Option<String>) {
+        self.know(|before| Summary { upkeep: fault.clone(), ..before.clone() });
+    }
+
+    /// Who looks and who watches over the looks know different things, perhaps at the same moment.
+    fn know(&self, more: impl Fn(&Summary) -> Summary) {
+        self.summary.rcu(|before| Arc::new(more(before)));
     }
 }
 

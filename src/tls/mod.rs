@@ -6,7 +6,6 @@
 
 mod access;
 mod acme;
-mod beside;
 mod fault;
 mod in_force;
 mod leaf;
@@ -22,7 +21,7 @@ pub use fault::{TlsError, Warning};
 pub use in_force::{InForce, Summary};
 pub use leaf::Leaf;
 pub use pair::{Loaded, load};
-pub use source::{Upkeep, open};
+pub use source::{Keeping, Upkeep, open};
 pub use watch::{Files, Watch};
 
 /// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which

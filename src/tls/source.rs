@@ -2,19 +2,23 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tracing::error;
+use tokio::time::timeout;
+use tracing::{error, warn};
 
-use super::acme::Renewal;
-use super::beside::outlived;
+use super::acme::{Kept, Renewal};
 use super::in_force::InForce;
 use super::pair::load;
 use super::reminder::remind;
 use super::watch::{Files, Watch};
+use crate::beside::outlived;
 use crate::config::{CertificateSource, Identity, Settings};
 use crate::error::StartError;
 use crate::state::State;
+
+/// How long the end waits for a disk.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be done for the certificate as long as the box runs.
 #[derive(Debug)]
@@ -49,7 +53,30 @@ pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep
     }
 }
 
+/// What of a certificate may be in memory alone.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping(Option<Kept>);
+
+impl Keeping {
+    /// Writes it before the end, if the disk takes it within a moment.
+    pub async fn save(&self) {
+        if let Some(kept) = &self.0
+            && !matches!(timeout(LAST_MOMENT, kept.save()).await, Ok(Ok(())))
+        {
+            warn!("what the authority has given us could not be written; the next start asks for others");
+        }
+    }
+}
+
 impl Upkeep {
+    /// What is to be written before the end.
+    pub fn keeping(&self) -> Keeping {
+        match self {
+            Self::Acme(renewal) => Keeping(Some(renewal.kept())),
+            Self::None | Self::Files(_) => Keeping::default(),
+        }
+    }
+
     /// Does it, for ever where there is something to do. A bug in it is told and outlived: it has no
     /// heart, for the watchdog would end the calls, which need none of it.
     pub async fn run(self) {

@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::beside::{aside, outlived};
 use super::fault::TlsError;
 use super::in_force::InForce;
 use super::looks::{Looks, Step};
 use super::pair::{Loaded, Texts};
 use super::when::When;
+use crate::beside::{aside, outlived};
 use crate::clock::Now;
 
 /// Time between two looks.
@@ -82,8 +82,12 @@ fn is_pipe(path: &Path) -> bool {
 
 /// One look, which may take as long as it will: a file system that does not answer holds up this task
 /// and nobody else. That, or a bug, is told once, and shows to whoever watches the box until a look
-/// comes to its end.
-async fn observed(in_force: &InForce, told: &mut Option<String>, look: impl FnOnce() + Send + 'static) {
+/// comes to its end. Returns how long until the next.
+async fn observed(
+    in_force: &InForce,
+    told: &mut Option<String>,
+    look: impl FnOnce() + Send + 'static,
+) -> Duration {
     let mut looking = pin!(outlived(aside(look)));
     let looked = match timeout(SILENCE, &mut looking).await {
         Ok(looked) => looked,
@@ -93,14 +97,17 @@ async fn observed(in_force: &InForce, told: &mut Option<String>, look: impl FnOn
         }
     };
     match looked {
-        Err(bug) => tell(in_force, told, bug.to_string()),
+        Err(bug) => {
+            tell(in_force, told, bug.to_string());
+            // Each panic is a line on stderr by itself.
+            SILENCE
+        }
         Ok(()) => {
-            if let Some(told) = told.take() {
+            if told.take().is_some() {
                 info!("cert and key are looked at again");
-                if in_force.summary().fault == Some(told) {
-                    in_force.note(None);
-                }
+                in_force.note_upkeep(None);
             }
+            LOOK
         }
     }
 }
@@ -108,7 +115,7 @@ async fn observed(in_force: &InForce, told: &mut Option<String>, look: impl FnOn
 fn tell(in_force: &InForce, told: &mut Option<String>, fault: String) {
     if told.as_ref() != Some(&fault) {
         error!("{fault}");
-        in_force.note(Some(fault.clone()));
+        in_force.note_upkeep(Some(fault.clone()));
         *told = Some(fault);
     }
 }
@@ -122,10 +129,10 @@ impl Watch {
     /// Looks every second, and whenever [`InForce::look_now`] asks for it, for ever.
     pub async fn run(self) {
         let in_force = Arc::clone(&self.in_force);
-        let (watch, mut told) = (Arc::new(Mutex::new(self)), None);
+        let (watch, mut told, mut rest) = (Arc::new(Mutex::new(self)), None, LOOK);
         loop {
-            let asked = timeout(LOOK, in_force.asked()).await.is_ok();
-            observed(&in_force, &mut told, Self::look_of(&watch, asked)).await;
+            let asked = timeout(rest, in_force.asked()).await.is_ok();
+            rest = observed(&in_force, &mut told, Self::look_of(&watch, asked)).await;
         }
     }
 
@@ -259,10 +266,10 @@ mod tests {
         tokio::task::yield_now().await;
         tokio::time::advance(2 * SILENCE).await;
         tokio::task::yield_now().await;
-        assert_eq!(in_force.summary().fault.as_deref(), Some(SILENT));
+        assert_eq!(in_force.summary().upkeep.as_deref(), Some(SILENT));
         drop(answer);
         task.await.unwrap();
-        assert_eq!(in_force.summary().fault, None);
+        assert_eq!(in_force.summary().upkeep, None);
     }
 
     #[tokio::test]
@@ -276,10 +283,10 @@ mod tests {
             let _watch = held.lock().unwrap();
             panic!("a bug");
         };
-        observed(&in_force, &mut told, bug).await;
-        let fault = in_force.summary().fault.clone().unwrap_or_default();
+        assert_eq!(observed(&in_force, &mut told, bug).await, SILENCE);
+        let fault = in_force.summary().upkeep.clone().unwrap_or_default();
         assert!(fault.contains("(a bug)"), "{fault}");
-        observed(&in_force, &mut told, Watch::look_of(&watch, false)).await;
-        assert_eq!(in_force.summary().fault, None);
+        assert_eq!(observed(&in_force, &mut told, Watch::look_of(&watch, false)).await, LOOK);
+        assert_eq!(in_force.summary().upkeep, None);
     }
 }

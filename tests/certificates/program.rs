@@ -42,7 +42,18 @@ impl Program {
     /// Sends it SIGHUP.
     #[allow(dead_code, reason = "each test crate uses its part")]
     pub fn hang_up(&self) {
-        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        self.signal("-HUP");
+    }
+
+    /// Sends it SIGTERM and waits for its end.
+    #[allow(dead_code, reason = "each test crate uses its part")]
+    pub fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 }

@@ -181,8 +181,13 @@ impl House {
 
     /// How many of its lines say all of this.
     pub fn said(&self, what: &[&str]) -> usize {
+        self.lines_that_say(what).len()
+    }
+
+    /// Its lines that say all of this.
+    pub fn lines_that_say(&self, what: &[&str]) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
-        lines.iter().filter(|line| what.iter().all(|part| line.contains(part))).count()
+        lines.iter().filter(|line| what.iter().all(|part| line.contains(part))).cloned().collect()
     }
 
     /// Whether a line has been logged that says this.

@@ -60,6 +60,10 @@ fn whoever_still_talks_when_the_time_is_over_is_cut_off() {
     assert!(took >= Duration::from_secs(2), "{took:?}");
 }
 
+fn held_by(line: &str) -> usize {
+    line.split("held=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn every_call_that_is_cut_off_has_a_line_or_is_counted_in_one() {
     const CALLS: usize = 13;
@@ -67,8 +71,10 @@ fn every_call_that_is_cut_off_has_a_line_or_is_counted_in_one() {
     let rooms = (0..CALLS).map(|call| format!("room-{call}"));
     let _seats: Vec<_> = rooms.flat_map(|room| [(); 2].map(|()| Seat::take(&service, &room))).collect();
     service.signal(Signal::TERM);
-    let further = service.waits_for("further calls ended");
-    let held: usize = further.split("held=").nth(1).unwrap().trim().parse().unwrap();
+    let last = service.waits_for("further calls ended");
+    // A busy machine may get round to a line in between, which then counts those before it.
+    let others = service.lines_that_say(&["call ended", "held="]);
+    let held: usize = others.iter().chain([&last]).map(|line| held_by(line)).sum();
     let lines = service.said(&["call ended", "cut_off=true"]);
     println!("of {CALLS} calls {lines} have a line of their own");
     assert!(lines >= 10 && lines + held == CALLS, "{lines} and {held}");

@@ -51,7 +51,11 @@ fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
 
 #[test]
 fn a_box_that_is_tried_out_ends_with_its_terminal_unless_nohup_says_otherwise() {
-    let house = House::open();
+    let place = Arc::new(Place::new());
+    // The tests themselves may have been started by nohup.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(program());
+    let house = House::start(&place, place.settle::<&str>(command, &[]));
     house.signal(Signal::HUP);
     let (status, took) = house.ended();
     println!("gone {took:?} after SIGHUP");

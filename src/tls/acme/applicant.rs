@@ -1,5 +1,5 @@
 //! Who asks the authority: with the account that is kept or a new one, for one certificate, which is
-//! kept and looked at before anybody is served with it.
+//! looked at before anybody is served with it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use super::https::Https;
 use super::kept::{Kept, KeptAccount};
 use super::order::{Issued, issue};
 use super::refusal::AcmeError;
+use crate::beside::aside;
 use crate::clock::Now;
 use crate::tls::InForce;
-use crate::tls::beside::aside;
 use crate::tls::pair::{Loaded, Texts};
 
 /// For whom a certificate is asked, and of whom.
@@ -28,15 +28,15 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
-    /// A certificate that can be served, and is kept; else why not, and what the authority asked us
-    /// to wait.
-    pub(super) async fn obtain(&self) -> Result<Loaded, (AcmeError, Option<Duration>)> {
+    /// A certificate that can be served, and as it is to be kept; else why not, and what the authority
+    /// asked us to wait.
+    pub(super) async fn obtain(&self) -> Result<(Loaded, Issued), (AcmeError, Option<Duration>)> {
         let https = aside(Https::with_roots_of_the_system).await.map_err(|error| (error, None))?;
         let outcome = self.obtain_over(&https).await;
         outcome.map_err(|error| (error, https.asked_to_wait()))
     }
 
-    async fn obtain_over(&self, https: &Https) -> Result<Loaded, AcmeError> {
+    async fn obtain_over(&self, https: &Https) -> Result<(Loaded, Issued), AcmeError> {
         info!(domain = self.domain, directory = self.directory, "asking for a certificate");
         let issued = match self.order(https).await {
             Err(AcmeError::Refused(complaint)) if complaint.is_of_no_account() => {
@@ -45,9 +45,7 @@ impl Applicant {
             }
             outcome => outcome?,
         };
-        let loaded = self.examine(&issued)?;
-        self.kept.keep_certificate(&issued).await;
-        Ok(loaded)
+        Ok((self.examine(&issued)?, issued))
     }
 
     async fn order(&self, https: &Https) -> Result<Issued, AcmeError> {

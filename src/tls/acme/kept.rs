@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use super::order::Issued;
 use super::refusal::AcmeError;
+use crate::beside::aside;
 use crate::credential::UnixSeconds;
 use crate::state::{State, StateError};
 use crate::tls::Loaded;
-use crate::tls::beside::aside;
 use crate::tls::pair::Texts;
 
 const ACCOUNT: &str = "account.json";
@@ -34,7 +34,7 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 
 /// The folder of one authority, reached without holding up a thread that serves. Clones are one.
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(in crate::tls) struct Kept {
     shelf: Arc<Shelf>,
     /// One goes to the disk at a time: where that is stuck, the others wait without a thread.
     gate: Arc<Gate<()>>,
@@ -114,7 +114,10 @@ impl Kept {
     ///
     /// # Errors
     /// It still cannot.
-    pub(super) async fn save(&self) -> Result<(), StateError> {
+    pub(in crate::tls) async fn save(&self) -> Result<(), StateError> {
+        if self.shelf.unsaved().is_empty() {
+            return Ok(());
+        }
         self.at(Shelf::save).await?
     }
 
@@ -174,16 +177,18 @@ impl Shelf {
     }
 
     fn save(&self) -> Result<(), StateError> {
-        let first = || self.unsaved().first_key_value().map(|(name, text)| (*name, text.clone()));
-        while let Some((name, text)) = first() {
+        let held = self.unsaved().clone();
+        // Each is tried, whatever comes of another.
+        let outcomes = held.into_iter().map(|(name, text)| {
             self.state.write(name, &text)?;
             let mut unsaved = self.unsaved();
-            // Something newer may have come meanwhile.
+            // Something newer may have come meanwhile; the next time writes it.
             if unsaved.get(name) == Some(&text) {
                 unsaved.remove(name);
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        outcomes.fold(Ok(()), Result::and)
     }
 
     fn unsaved(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {

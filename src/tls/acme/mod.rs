@@ -23,13 +23,15 @@ use tracing::{error, info, warn};
 pub use self::kept::kept_by_acme;
 
 use self::applicant::Applicant;
-use self::kept::{Kept, Shelf};
+pub(super) use self::kept::Kept;
+
+use self::kept::Shelf;
 use self::refusal::AcmeError;
 use self::schedule::Schedule;
-use super::beside::outlived;
 use super::in_force::InForce;
 use super::pair::{Loaded, Texts};
 use super::when::When;
+use crate::beside::outlived;
 use crate::clock::Now;
 use crate::error::StartError;
 use crate::state::self_signed;
@@ -96,6 +98,11 @@ impl Renewal {
         Arc::clone(&self.in_force)
     }
 
+    /// What is kept of it.
+    pub(super) fn kept(&self) -> Kept {
+        self.applicant.kept.clone()
+    }
+
     /// What a daily warning needs to know.
     pub(super) fn reminder(&self) -> (Arc<InForce>, String, String) {
         (self.in_force(), format!("the certificate of {}", self.domain()), self.domain().to_owned())
@@ -108,10 +115,13 @@ impl Renewal {
             self.answer();
         }
         loop {
-            if let Err(bug) = outlived(self.turn()).await {
-                error!("{bug}");
-                self.in_force.note(Some(bug.to_string()));
-                sleep(SHORT_SLEEP).await;
+            match outlived(self.turn()).await {
+                Ok(()) => self.in_force.note_upkeep(self.unsaved.clone()),
+                Err(bug) => {
+                    error!("{bug}");
+                    self.in_force.note_upkeep(Some(bug.to_string()));
+                    sleep(SHORT_SLEEP).await;
+                }
             }
         }
     }
@@ -138,11 +148,9 @@ impl Renewal {
         let asked = std::mem::take(&mut self.asked);
         match (self.applicant.kept.save().await, self.unsaved.take()) {
             (Ok(()), None) => {}
-            (Ok(()), Some(told)) => {
+            (Ok(()), Some(_)) => {
                 info!("what the authority has given us is written now");
-                if self.in_force.summary().fault.as_ref() == Some(&told) {
-                    self.in_force.note(None);
-                }
+                self.in_force.note_upkeep(None);
             }
             (Err(_), Some(told)) => {
                 if asked {
@@ -155,7 +163,7 @@ impl Renewal {
                     "{error}; until then account and certificate are in memory alone, and a start asks for others"
                 );
                 warn!("{fault}");
-                self.in_force.note(Some(fault.clone()));
+                self.in_force.note_upkeep(Some(fault.clone()));
                 self.unsaved = Some(fault);
             }
         }
@@ -192,7 +200,7 @@ impl Renewal {
         }
         let next = When(Now::read().unix.saturating_add(wait.as_secs()));
         let summary = self.in_force.summary();
-        match summary.fault.as_ref().filter(|fault| Some(*fault) != self.unsaved.as_ref()) {
+        match &summary.fault {
             Some(fault) => {
                 warn!("{fault}; the next attempt is at {next}, no sooner, for the authority counts")
             }
@@ -208,7 +216,11 @@ impl Renewal {
         self.applicant.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
         // A bug in it counts as a failure: without a rest it would be met again at once.
         match outlived(timeout(ATTEMPT_LIMIT, self.applicant.obtain())).await {
-            Ok(Ok(Ok(loaded))) => self.take(loaded),
+            // Served first: a disk may take its time.
+            Ok(Ok(Ok((loaded, issued)))) => {
+                self.take(loaded);
+                self.applicant.kept.keep_certificate(&issued).await;
+            }
             Ok(Ok(Err((error, asked)))) => self.failed(&error, asked).await,
             Ok(Err(_)) => self.failed(&AcmeError::TooSlow, None).await,
             Err(bug) => self.failed(&AcmeError::Bug(bug), None).await,
@@ -301,11 +313,18 @@ mod tests {
         std::fs::create_dir(&file).unwrap();
         renewal.applicant.kept.keep_certificate(&issued()).await;
         renewal.save().await;
-        let fault = renewal.in_force.summary().fault.clone().unwrap();
+        let fault = renewal.in_force.summary().upkeep.clone().unwrap();
         assert!(fault.contains("cannot be written") && fault.contains("in memory alone"), "{fault}");
+        // Neither the next that comes nor a failure of another kind takes that back.
+        renewal.failed(&AcmeError::TooSlow, None).await;
+        renewal.save().await;
+        renewal.take(renewal.applicant.kept.certificate("box.test").await.unwrap());
+        assert_eq!(renewal.in_force.summary().upkeep.as_ref(), Some(&fault));
+        renewal.failed(&AcmeError::TooSlow, None).await;
         std::fs::remove_dir(&file).unwrap();
         renewal.save().await;
-        assert_eq!(renewal.in_force.summary().fault, None);
+        assert_eq!(renewal.in_force.summary().upkeep, None);
+        assert!(renewal.in_force.summary().fault.is_some());
         assert!(file.is_file());
     }
 }

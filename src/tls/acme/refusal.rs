@@ -7,8 +7,8 @@ use std::fmt;
 
 use instant_acme::Problem;
 
+use crate::beside::Bug;
 use crate::state::StateError;
-use crate::tls::beside::Bug;
 
 /// Of what an authority says, this many characters are repeated.
 const LONGEST_DETAIL: usize = 300;
@@ -77,7 +77,7 @@ impl AcmeError {
     /// Whether the authority was asked for something, which it may count.
     pub(super) fn has_cost(&self) -> bool {
         match self {
-            Self::NoRoots | Self::State(_) | Self::Bug(_) => false,
+            Self::NoRoots | Self::State(_) => false,
             Self::Unreachable(unreachable) => unreachable.got,
             Self::TooSlow
             | Self::Wordless
@@ -85,7 +85,8 @@ impl AcmeError {
             | Self::NoTlsAlpn
             | Self::Refused(_)
             | Self::Useless(_)
-            | Self::Library(_) => true,
+            | Self::Library(_)
+            | Self::Bug(_) => true,
         }
     }
 }
