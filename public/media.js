@@ -85,10 +85,9 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
 
   /** @param {Wanted} [wanted] */
   async function start(wanted = { mic: true, cam: true }) {
-    const mine = ++generation;
+    stopAll();
+    const mine = generation;
     want = { ...wanted };
-    stopTracks();
-    told = null;
     Object.assign(state, { asking: true, mic: wanted.mic, cam: wanted.cam });
     tell();
     const hint = clock.after(() => { told = 'timeout'; tell(); }, HINT_AFTER_MS);
@@ -195,9 +194,11 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
   /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
   async function again() {
     if (!tracks.mic && !tracks.cam && !screen.video()) return start(want);
+    const mine = generation;
     /** @type {MediaCode | null} */
     let refused = null;
-    for (const kind of BOTH) if (lost.has(kind) || (!tracks[kind] && want[kind])) refused = (await take(kind)).trouble ?? refused;
+    for (const kind of BOTH) if (mine === generation && (lost.has(kind) || (!tracks[kind] && want[kind]))) refused = (await take(kind)).trouble ?? refused;
+    if (mine !== generation) return;
     told = refused ?? told;
     tell();
   }
@@ -225,12 +226,14 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tell();
   }
 
-  function stopTracks() {
+  function stopAll() {
+    generation += 1;
+    told = null;
     BOTH.forEach(letGo);
     BOTH.forEach(lost.forget);
     screen.end();
     clock.cancel(notice);
-    Object.assign(state, { screen: false, stream: null, hasMic: false });
+    Object.assign(state, { asking: false, screen: false, stream: null, hasMic: false });
     mixer.mix(null, null);
   }
 
@@ -264,14 +267,14 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
    *  Phones open one camera at a time: the old one goes before the new one comes.
    *  @param {Partial<typeof wish>} next */
   async function changeCamera(next) {
-    const before = { ...wish };
+    const [before, mine] = [{ ...wish }, generation];
     Object.assign(wish, next);
     keep(state.devices);
     if (lost.has('cam') || (!tracks.cam && !fetching.cam)) return haveChosen('cam');
     letGo('cam');
     tell();
     const { trouble } = await take('cam');
-    if (!trouble || !want.cam) return;
+    if (!trouble || !want.cam || mine !== generation) return;
     Object.assign(wish, { videoinput: before.videoinput, facing: before.facing });
     const got = await take('cam');
     // Neither: something else was chosen in the meantime.
@@ -300,10 +303,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     state,
     start,
     stop() {
-      generation += 1;
-      state.asking = false;
-      told = null;
-      stopTracks();
+      stopAll();
       tell();
     },
     again,

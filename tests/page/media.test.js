@@ -447,6 +447,40 @@ test('who leaves while another camera is fetched is not filmed after', async () 
   assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
 });
 
+test('who leaves while a missing microphone is asked for is not asked for the camera after', async () => {
+  let refuse;
+  const { media, asked } = stageOf(() => new Promise((_, no) => { refuse = () => no(trouble('NotAllowedError')); }));
+  const started = media.start();
+  await settle();
+  refuse();
+  await started;
+  await media.setScreen(true);
+  const again = media.again();
+  await settle();
+  media.stop();
+  refuse();
+  await settle();
+  await Promise.race([again, settle()]);
+  assert.deepEqual([asked.length, media.state.trouble], [2, null]);
+});
+
+test('who leaves when a camera has not come is not filmed by the one before', async () => {
+  let leave = false;
+  const stage = stageOf((wanted) => {
+    leave = wanted.video.deviceId?.exact === 'broken';
+    if (leave) throw trouble('NotReadableError');
+    return everything(wanted);
+  });
+  const { media, asked } = stage;
+  Object.defineProperty(stage, 'list', { get() {
+    if (leave) media.stop();
+    return [];
+  } });
+  await media.start();
+  await media.choose('videoinput', 'broken');
+  assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
+});
+
 test('who switches off what was lost is left alone', async () => {
   const stage = stageOf(everything, { list: [] });
   const { media, asked } = stage;
