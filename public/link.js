@@ -205,22 +205,22 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     if (said?.bye === true) return tell({ type: 'bye' });
     if (!said) return;
     theySend = said.mic !== false || said.cam !== false || said.screen === true;
-    tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true, weak: said.weak === true });
+    tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true, weak: said.weak === true, still: said.still === true });
   }
 
   /** @param {Switches} now */
   function show(now) {
     switches = now;
+    const weak = sending.waits() && (now.cam || now.screen);
     // A picture that waits for a better network is none, also for a page that does not know the word for it.
-    const weak = sending.picture() === 'paused' && (now.cam || now.screen);
-    const said = weak ? { ...now, cam: false, screen: false, weak } : now;
-    if (channel?.readyState === 'open') channel.send(JSON.stringify(said));
+    const none = weak && sending.picture() === 'paused' && { cam: false, screen: false, ...(now.screen && { still: true }) };
+    if (channel?.readyState === 'open') channel.send(JSON.stringify({ ...now, ...none, ...(weak && { weak }) }));
   }
 
   function tellPicture() {
     if (closed) return;
     show(switches);
-    tell({ type: 'picture', picture: tracks.video ? sending.picture() : 'full' });
+    tell({ type: 'picture', picture: !tracks.video ? 'full' : sending.waits() ? 'paused' : sending.picture() });
   }
 
   return {

@@ -5,7 +5,7 @@
 // refuses these too, it is left alone until something else is wished for.
 
 import { feedbackOf } from './feedback.js';
-import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from './thrift.js';
+import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, waits, weigh } from './thrift.js';
 
 /**
  * @typedef {'full' | 'reduced' | 'paused'} Picture
@@ -14,12 +14,13 @@ import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thri
  * @property {() => void} excuse the path was broken, or is another one
  * @property {() => Promise<void>} dress sets what is not so
  * @property {() => Picture} picture
+ * @property {() => boolean} waits whether the picture is paused, or is a screen and has been until a moment ago
  */
 
 /**
  * @param {object} parts
  * @param {(kind: 'audio' | 'video') => RTCRtpSender | undefined} parts.sender
- * @param {() => void} parts.changed the picture has become another
+ * @param {() => void} parts.changed the picture has become another, or waits no more
  * @returns {Sending}
  */
 export function makeSending({ sender, changed }) {
@@ -30,6 +31,8 @@ export function makeSending({ sender, changed }) {
   const worn = new WeakMap();
   /** @type {WeakMap<RTCRtpSender, string>} */
   const refused = new WeakMap();
+
+  const said = () => `${pictureOf(thrift)} ${waits(thrift)}`;
 
   async function dress() {
     const video = sender('video');
@@ -67,19 +70,20 @@ export function makeSending({ sender, changed }) {
 
   return {
     hear(report) {
-      const before = pictureOf(thrift);
+      const before = said();
       const path = last?.path;
       last = feedbackOf(report, last);
       if (path && path !== last.path) thrift = elsewhere(thrift);
       thrift = weigh(thrift, last, contentOf(sender('video')));
       dress();
-      if (pictureOf(thrift) !== before) changed();
+      if (said() !== before) changed();
     },
     excuse() {
       thrift = excused(thrift);
     },
     dress,
     picture: () => pictureOf(thrift),
+    waits: () => waits(thrift),
   };
 }
 

@@ -27,8 +27,8 @@ import { NO_REPORT } from './report.js';
  * @property {number | null} since when the call first connected, in ms
  * @property {{how: Ending, seconds: number | null} | null} ended
  * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
- * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture,
- *   because their network does not carry one
+ * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture
+ *   or one that stands still, because their network does not carry it
  * @property {import('./sending.js').Picture} picture what of ours our network carries
  *
  * @typedef {object} Session
@@ -199,7 +199,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'link') linkIs(event.state);
     if (event.type === 'trust') state.trust = event.trust;
     if (event.type === 'remote') state.remote.stream = event.stream;
-    if (event.type === 'switches') Object.assign(state.remote, { mic: event.mic, cam: event.cam, screen: event.screen, weak: event.weak });
+    if (event.type === 'switches') theyShow(event);
     if (event.type === 'picture') state.picture = event.picture;
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
@@ -207,6 +207,11 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'bye') end('theyLeft');
     if (event.type === 'complaint') log('call', event.why);
     changed();
+  }
+
+  /** A screen that has been seen can still be read while the next of it waits. @param {Frame} said */
+  function theyShow({ mic, cam, screen, weak, still }) {
+    Object.assign(state.remote, { mic, cam, screen: screen || (still && state.remote.screen), weak });
   }
 
   /** @param {string} link */

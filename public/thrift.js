@@ -51,6 +51,8 @@ const LAST_PATIENCE = 60 * SECOND;
 const SHORT_PATIENCE = 2 * SECOND;
 const FAILED_WITHIN = 10 * SECOND;
 const HELD = 30 * SECOND;
+/** A trial is no news until it has lasted. */
+const TRIAL = 10 * SECOND;
 
 /**
  * @typedef {Pick<import('./feedback.js').Feedback, 'loss' | 'sound' | 'rtt' | 'heard' | 'available' | 'sending'>} Reading
@@ -70,13 +72,14 @@ const HELD = 30 * SECOND;
  * @property {number} excused readings in which nothing is weighed
  * @property {number} sinceClimb
  * @property {number} patience calm readings until the next trial
+ * @property {number} trial readings for which a screen is still said to wait, though a trial is made of it
  */
 
 /** @returns {Thrift} */
 export function thriftAtFirst() {
   return {
     rung: 0, loss: 0, borne: 0, told: 0, rtt: null, base: null, bad: 0, calm: 0, unheard: 0, shaken: 0,
-    settling: SETTLES, excused: 0, sinceClimb: HELD, patience: FIRST_PATIENCE,
+    settling: SETTLES, excused: 0, sinceClimb: HELD, patience: FIRST_PATIENCE, trial: 0,
   };
 }
 
@@ -87,8 +90,8 @@ export function thriftAtFirst() {
  * @returns {Thrift}
  */
 export function excused(state) {
-  const { rung, calm, sinceClimb, patience, borne } = state;
-  return { ...thriftAtFirst(), rung, calm, sinceClimb, patience, borne, excused: EXCUSED };
+  const { rung, calm, sinceClimb, patience, borne, trial } = state;
+  return { ...thriftAtFirst(), rung, calm, sinceClimb, patience, borne, trial, excused: EXCUSED };
 }
 
 /**
@@ -107,6 +110,11 @@ export function pictureOf({ rung }) {
   return rung === PAUSED ? 'paused' : rung === 0 ? 'full' : 'reduced';
 }
 
+/** Whether the picture is said to wait. @param {Thrift} state */
+export function waits({ rung, trial }) {
+  return rung === PAUSED || trial > 0;
+}
+
 /**
  * @param {Thrift} before
  * @param {Reading} said
@@ -116,7 +124,9 @@ export function pictureOf({ rung }) {
 export function weigh(before, said, content = 'motion') {
   const state = judge(before, said);
   // A screen stands still while it waits, and each trial may bring it up to date: none is put off because others failed.
-  return content === 'text' ? { ...state, patience: Math.min(state.patience, FIRST_PATIENCE) } : state;
+  if (content !== 'text') return { ...state, trial: 0 };
+  const trial = state.rung === PAUSED ? TRIAL : Math.max(0, state.trial - 1);
+  return { ...state, trial, patience: Math.min(state.patience, FIRST_PATIENCE) };
 }
 
 /** @param {Thrift} before @param {Reading} said @returns {Thrift} */

@@ -279,6 +279,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     }
     showTrust(status === 'connected' ? session.trust : null);
     el('theirMic').hidden = status !== 'connected' || session.remote.mic;
+    const { screen, weak } = session.remote;
+    setText(el('theirScreen'), status === 'connected' && screen && weak ? say('remote.still') : '');
   }
 
   return {

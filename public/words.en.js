@@ -71,6 +71,7 @@ export const english = {
   'remote.label': 'Picture of the other person',
   'remote.camOff': 'Their camera is off',
   'remote.weak': 'The connection is weak, so their picture waits.',
+  'remote.still': 'The connection is weak, so their screen stands still for now.',
   'remote.micOff': 'Their microphone is off',
   'remote.hear': 'Tap to hear them',
 

@@ -71,6 +71,7 @@ export const chinese = {
   'remote.label': '对方的画面',
   'remote.camOff': '对方关闭了摄像头',
   'remote.weak': '连接较差，对方画面暂停。',
+  'remote.still': '连接较差，对方的屏幕暂时停住。',
   'remote.micOff': '对方关闭了麦克风',
   'remote.hear': '点一下，打开声音',
 

@@ -306,12 +306,12 @@ test('nothing is missed of somebody who has nothing to send', async () => {
 });
 
 /** Ann's picture meets a path that is full, after some seconds on a good one. */
-async function weakened(stage) {
+async function weakened(stage, hint = 'motion') {
   const said = [];
   stage.ann.pc().channel.readyState = 'open';
   stage.ann.pc().channel.send = (text) => said.push(JSON.parse(text));
-  stage.ann.call.show({ mic: true, cam: true, screen: false });
-  await stage.ann.call.carry({ audio: null, video: { kind: 'video' } });
+  stage.ann.call.show({ mic: true, cam: true, screen: hint === 'text' });
+  await stage.ann.call.carry({ audio: null, video: { kind: 'video', contentHint: hint } });
   for (let second = 1; second <= 6; second += 1) {
     stage.ann.pc().reported = [100 * second, 0, 0, 0.02];
     await stage.flow(1000);
@@ -331,6 +331,19 @@ test('a picture that waits for a better network is told as none, with the reason
   assert.deepEqual(said.at(-1), { mic: false, cam: true, screen: false });
   const pictures = stage.ann.heard.filter(({ type }) => type === 'picture').map(({ picture }) => picture);
   assert.deepEqual(pictures.filter((each, which) => each !== pictures[which - 1]), ['full', 'paused', 'reduced']);
+});
+
+test('a screen that waits is told apart, and its trials are no news to us or to them until one has lasted', async () => {
+  const stage = await connected();
+  const said = await weakened(stage, 'text');
+  const news = () => stage.ann.heard.filter(({ type }) => type === 'picture').map(({ picture }) => picture);
+  assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false, still: true, weak: true });
+  await stage.flow(8000);
+  assert.deepEqual(said.at(-1), { mic: true, cam: true, screen: true, weak: true });
+  assert.equal(news().at(-1), 'paused');
+  await stage.flow(10_000);
+  assert.deepEqual(said.at(-1), { mic: true, cam: true, screen: true });
+  assert.deepEqual(news().filter((each, which) => each !== news()[which - 1]).slice(0, 3), ['full', 'paused', 'reduced']);
 });
 
 test('a camera switched off is not said to wait, and is not switched on by a better network', async () => {

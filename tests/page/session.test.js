@@ -259,6 +259,23 @@ test('a picture that waits for a better network is said in one line, one that is
   assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
 });
 
+test('a screen that has been seen stays one while the next of it waits, and one that has not does not', () => {
+  const stage = stageOf();
+  stage.talks();
+  const says = (cam, screen, rest) => {
+    stage.other({ type: 'switches', mic: true, cam, screen, weak: false, still: false, ...rest });
+    return [stage.state.remote.cam, stage.state.remote.screen, stage.state.remote.weak];
+  };
+  const waits = [false, false, { weak: true, still: true }];
+  assert.deepEqual(says(...waits), [false, false, true]);
+  assert.deepEqual(says(true, true), [true, true, false]);
+  assert.deepEqual(says(...waits), [false, true, true]);
+  assert.deepEqual(says(true, true, { weak: true }), [true, true, true]);
+  assert.deepEqual(says(...waits), [false, true, true]);
+  assert.deepEqual(says(false, false, { weak: true }), [false, false, true], 'their camera waits instead');
+  assert.deepEqual(says(...waits), [false, false, true]);
+});
+
 test('another tab with this seat ends it here, quietly', () => {
   const stage = stageOf();
   stage.talks();

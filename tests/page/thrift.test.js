@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { feedbackOf } from '../../public/feedback.js';
-import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, weigh } from '../../public/thrift.js';
+import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, waits, weigh } from '../../public/thrift.js';
 
 const CALM = { loss: 0, sound: null, rtt: 20, heard: true, available: null, sending: true };
 /** As Chromium feels it where so much fits. */
@@ -11,13 +11,13 @@ const FULL = { ...CALM, loss: 0.8, rtt: 600 };
 const NOTHING = { ...CALM, loss: null, rtt: null, heard: false };
 
 /** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
-function path(state = thriftAtFirst()) {
+function path(state = thriftAtFirst(), content = 'motion') {
   const stage = {
     state, rungs: [state.rung],
     is(seconds, reading) {
       for (let beat = 0; beat < seconds * 4; beat += 1) {
         const now = beat % 4 === 0 ? reading : { ...reading, loss: null, sound: null, rtt: null, heard: false };
-        stage.state = weigh(stage.state, { ...now, sending: now.sending && stage.picture() !== 'paused' });
+        stage.state = weigh(stage.state, { ...now, sending: now.sending && stage.picture() !== 'paused' }, content);
         if (stage.state.rung !== stage.rungs.at(-1)) stage.rungs.push(stage.state.rung);
       }
       return stage;
@@ -82,6 +82,24 @@ test('a picture that waits is tried again after six calm seconds, and climbs ste
   assert.equal(stage.is(0.5, CALM).picture(), 'reduced');
   stage.is(30, CALM);
   assert.deepEqual(stage.rungs, [0, 4, 3, 2, 1, 0]);
+});
+
+test('a screen is said to wait until a trial has lasted ten seconds, a camera for as long as it does', () => {
+  const stage = path(thriftAtFirst(), 'text').is(20, CALM);
+  assert.ok(!waits(stage.state));
+  stage.is(1, FULL);
+  for (let trial = 0; trial < 5; trial += 1) {
+    assert.equal(stage.is(8, CALM).picture(), 'reduced');
+    assert.ok(waits(stage.state) && waits(excused(stage.state)));
+    assert.equal(stage.is(1, FULL).picture(), 'paused');
+  }
+  stage.is(14, CALM);
+  assert.ok(waits(stage.state));
+  assert.ok(!waits(stage.is(2, CALM).state));
+  const camera = path().is(20, CALM).is(1, FULL);
+  assert.ok(waits(camera.state));
+  assert.equal(camera.is(6, CALM).picture(), 'reduced');
+  assert.ok(!waits(camera.state));
 });
 
 test('where there is plenty it climbs in two seconds, and where there is too little it waits longer', () => {
