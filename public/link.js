@@ -1,8 +1,8 @@
 // A link: one peer connection to the other person, its tracks, its side channel, and its repair.
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
-// The side channel carries three switches (microphone, camera, screen), why there is no picture where the network
-// is to blame, and a goodbye, nothing else; the trust code and the chat have channels of their own.
+// The side channel carries three switches (microphone, camera, screen), whether the picture waits because the network
+// is weak and whether it is a screen that does, and a goodbye, nothing else; the trust code and the chat have channels of their own.
 
 import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';

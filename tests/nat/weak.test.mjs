@@ -108,6 +108,42 @@ stage.scene('a line of 300 kbit/s with a tenth lost and a round trip of 100 ms c
   await Promise.all(two.map((seat) => seat.sees('connected')));
 }));
 
+/** From here on: whether the other's picture is ever covered, cropped or black, and how often the words above it change. */
+const WATCH = `() => {
+  const [video, frame, words] = ['remote', 'remoteFrame', 'theirScreen'].map((id) => document.getElementById(id));
+  const seen = globalThis.__still = { covered: 0, cropped: 0, black: 0, changes: 0 };
+  const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 18 });
+  const paper = canvas.getContext('2d', { willReadFrequently: true });
+  new MutationObserver(() => { seen.changes += 1; }).observe(words, { childList: true });
+  new MutationObserver(() => {
+    if (frame.classList.contains('empty')) seen.covered += 1;
+    if (!frame.classList.contains('whole')) seen.cropped += 1;
+  }).observe(frame, { attributes: true });
+  setInterval(() => {
+    paper.drawImage(video, 0, 0, 32, 18);
+    if (paper.getImageData(0, 0, 32, 18).data.every((value, which) => which % 4 === 3 || value < 24)) seen.black += 1;
+  }, 250);
+}`;
+
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`a screen that waits stays in sight at ${kind}, uncovered, and is said to stand still without flickering`, () => overLine(['chromium', kind], async (line, one, other) => {
+    await one.click('[data-act=share]');
+    await until('the screen', async () => (await counts(other)).width === 1600 && await other.look(`() => document.getElementById('remoteFrame').classList.contains('whole')`));
+    await other.look(WATCH);
+    await line.become({ rate: 50_000 }, {});
+    await until('the screen to wait', async () => !(await picture(one)).active, 60_000);
+    await until('the other to be told', () => other.look(`() => document.getElementById('theirScreen').textContent.includes('stands still')`));
+    await pause(25_000);
+    const { changes, ...wrong } = await other.look('() => globalThis.__still');
+    console.log(`figure: a screen that waits: the words at ${kind} changed ${changes} times in 25 s`);
+    assert.deepEqual(wrong, { covered: 0, cropped: 0, black: 0 });
+    // They go with a trial of ten seconds at the soonest.
+    assert.ok(changes <= 4, `${changes} changes`);
+    await line.open();
+    await until('the screen to move again', () => other.look(`() => document.getElementById('theirScreen').textContent === ''`), 60_000);
+  }));
+}
+
 stage.scene('a screen shared over 150 kbit/s keeps its size and gives up frames', () => overLine(['chromium', 'chromium'], async (line, one, other) => {
   await one.click('[data-act=share]');
   await until('the screen', async () => (await counts(other)).width === 1600);
