@@ -198,8 +198,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     /** @type {MediaCode | null} */
     let refused = null;
     for (const kind of BOTH) if (mine === generation && (lost.has(kind) || (!tracks[kind] && want[kind]))) refused = (await take(kind)).trouble ?? refused;
-    if (mine !== generation) return;
-    told = refused ?? told;
+    if (mine === generation) told = refused ?? told;
     tell();
   }
 
@@ -272,6 +271,7 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     keep(state.devices);
     if (lost.has('cam') || (!tracks.cam && !fetching.cam)) return haveChosen('cam');
     letGo('cam');
+    state.chosen.videoinput = wish.videoinput || state.chosen.videoinput;
     tell();
     const { trouble } = await take('cam');
     if (!trouble || !want.cam || mine !== generation) return;

@@ -29,6 +29,13 @@ for (const [kind, devices] of [['chromium', 'refused'], ['firefox', 'refused'], 
     await guest.join();
     await guest.hearsAndSees();
     await host.sees('connected');
+    // Read at the door, and put aside: the button in the call says it again, at each press.
+    for (const what of ['cam', 'mic', 'cam']) {
+      await until('the sentence to be put aside', () => guest.look(`() => document.getElementById('error').hidden`));
+      await guest.click(`[data-act=${what}]`);
+      assert.match(await until('the sentence again', () => guest.look(`() => { const error = document.getElementById('error'); return !error.hidden && error.textContent.trim(); }`)), /camera|microphone/i);
+      await guest.click('#btnDismiss');
+    }
   });
 }
 

@@ -857,6 +857,7 @@ test('while another camera is fetched the page knows that there is none', async 
   const chosen = media.choose('videoinput', 'other');
   await settle();
   assert.equal(seen.at(-1), null, 'it was told that the one before is gone');
+  assert.equal(media.state.chosen.videoinput, 'other', 'the list stays at what was picked');
   waiting.other.give();
   await chosen;
   assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
