@@ -48,9 +48,19 @@ export function timeFrames() {
     seen.longest = Math.max(seen.longest, now - seen.last);
     seen.last = now;
     seen.count += 1;
-    video.requestVideoFrameCallback(frame);
   };
-  video.requestVideoFrameCallback(frame);
+  const shown = () => {
+    frame();
+    video.requestVideoFrameCallback(shown);
+  };
+  video.requestVideoFrameCallback(shown);
+  // Once a headless Chromium told of none that it showed, for a minute, though they came to the element.
+  let before = 0;
+  setInterval(() => {
+    const { totalVideoFrames: now } = video.getVideoPlaybackQuality();
+    if (now > before) frame();
+    before = now;
+  }, 50);
 }
 
 /** Runs inside the page: what the newest open connection has to say, in the words both browsers share. */
