@@ -1,5 +1,6 @@
 // The two pictures: streams put into their video elements, and what stands there when there is no picture.
 
+import { makeThaw } from './thaw.js';
 import { find, setText } from './view-parts.js';
 
 /** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
@@ -26,6 +27,15 @@ export function makePictures({ document, say }) {
   const theirNote = find(document, '#theirNote');
   const hear = find(document, '#btnHear');
   let sharedByThem = false;
+  const thaw = makeThaw({
+    // Nobody looks: then a browser need not show anything.
+    shown: () => (document.hidden ? 0 : remote.getVideoPlaybackQuality?.().totalVideoFrames ?? 0),
+    anew() {
+      const stream = /** @type {MediaStream | null} */ (remote.srcObject);
+      put(remote, null);
+      put(remote, stream);
+    },
+  });
 
   hear.addEventListener('click', () => play(remote));
   for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
@@ -80,9 +90,10 @@ export function makePictures({ document, say }) {
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
       setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
     },
-    /** @param {State['remote']} theirs */
-    showTheirs(theirs) {
+    /** @param {State['remote']} theirs @param {number} decoded frames of it so far */
+    showTheirs(theirs, decoded) {
       put(remote, theirs.stream);
+      thaw(decoded);
       if (!theirs.stream) hear.hidden = true;
       remoteFrame.classList.toggle('empty', theirs.stream !== null && !theirs.cam && !theirs.screen);
       setText(theirNote, say(theirs.weak ? 'remote.weak' : 'remote.camOff'));

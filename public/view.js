@@ -190,7 +190,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
     showBadges(model);
     if (session.screen === 'waiting') showLink(model.link);
     pictures.showOwn(media);
-    pictures.showTheirs(session.remote);
+    pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
     tile.show(session.screen === 'call' && session.since !== null);
     sheet.show(media);
     chat.show(model.chat);

@@ -54,7 +54,7 @@ export function timeFrames() {
     video.requestVideoFrameCallback(shown);
   };
   video.requestVideoFrameCallback(shown);
-  // Once a headless Chromium told of none that it showed, for a minute, though they came to the element.
+  // A browser that draws nothing at the moment may still have them.
   let before = 0;
   setInterval(() => {
     const { totalVideoFrames: now } = video.getVideoPlaybackQuality();
