@@ -48,19 +48,9 @@ export function timeFrames() {
     seen.longest = Math.max(seen.longest, now - seen.last);
     seen.last = now;
     seen.count += 1;
+    video.requestVideoFrameCallback(frame);
   };
-  const shown = () => {
-    frame();
-    video.requestVideoFrameCallback(shown);
-  };
-  video.requestVideoFrameCallback(shown);
-  // A browser that draws nothing at the moment may still have them.
-  let before = 0;
-  setInterval(() => {
-    const { totalVideoFrames: now } = video.getVideoPlaybackQuality();
-    if (now > before) frame();
-    before = now;
-  }, 50);
+  video.requestVideoFrameCallback(frame);
 }
 
 /** Runs inside the page: what the newest open connection has to say, in the words both browsers share. */
