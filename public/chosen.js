@@ -6,35 +6,17 @@ const KEPT = 'webrtc-box.devices';
 const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
 
 /**
- * What the page knows of its own devices.
- * @typedef {object} MediaState
- * @property {boolean} asking the browser is asking the person
- * @property {boolean} mic heard by the other side
- * @property {boolean} cam
- * @property {boolean} screen
- * @property {{mic: boolean, cam: boolean}} held taken from us for now: by a phone call, or by the system
- * @property {boolean} hasMic
- * @property {boolean} canShare
- * @property {boolean} canFlip between the camera in front and the one at the back
- * @property {boolean} mirrored whether the mirror is one
- * @property {import('./media-trouble.js').MediaCode | null} trouble
- * @property {string} label of the device a trouble is about
- * @property {MediaStream | null} stream own picture, for the mirror
- * @property {MediaDeviceInfo[]} devices
- * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
- */
-
-/**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
  * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Chosen
  *   ids; empty where the person chose nothing
  * @typedef {Pick<Storage, 'getItem' | 'setItem'>} Memory
+ * @typedef {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void,
+ *   isOther: (kind: DeviceKind, running: MediaStreamTrack, devices: MediaDeviceInfo[]) => boolean}} Kept
  */
 
 /**
  * @param {Memory | undefined} memory
- * @returns {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void,
- *   isOther: (kind: DeviceKind, running: MediaStreamTrack, devices: MediaDeviceInfo[]) => boolean}}
+ * @returns {Kept}
  */
 export function makeChosen(memory) {
   const kept = read(memory);

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BOTH_THERE, everything, input, memoryOf, slowly, stageOf, Stream, Track, trouble } from './media-stage.js';
+import { settle } from './stage.js';
+
+test('another camera is opened only after the one before is let go', async () => {
+  let before;
+  const { media } = stageOf((wanted) => {
+    if (before) assert.ok(before.stopped);
+    return everything(wanted);
+  });
+  await media.start();
+  before = media.outgoing().video;
+  await media.choose('videoinput', 'back');
+  assert.ok(media.outgoing().video && media.outgoing().video !== before);
+});
+
+test('who leaves while another camera is fetched is not filmed after', async () => {
+  let answer;
+  const { media, asked } = stageOf((wanted) => (answer ? new Promise((done) => { answer = () => done(everything(wanted)); }) : everything(wanted)));
+  await media.start();
+  answer = () => {};
+  const chosen = media.choose('videoinput', 'other');
+  await settle();
+  media.stop();
+  answer();
+  await settle();
+  await Promise.race([chosen, settle()]);
+  assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
+});
+
+test('who leaves when a camera has not come is not filmed by the one before', async () => {
+  let leave = false;
+  const stage = stageOf((wanted) => {
+    leave = wanted.video.deviceId?.exact === 'broken';
+    if (leave) throw trouble('NotReadableError');
+    return everything(wanted);
+  });
+  const { media, asked } = stage;
+  Object.defineProperty(stage, 'list', { get() {
+    if (leave) media.stop();
+    return [];
+  } });
+  await media.start();
+  await media.choose('videoinput', 'broken');
+  assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
+});
+
+test('a camera that will not start gives way to the one before, and the trouble is told', async () => {
+  const { media } = stageOf((wanted) => {
+    if (wanted.video?.deviceId?.exact === 'broken') throw trouble('NotReadableError');
+    return everything(wanted);
+  });
+  await media.start();
+  await media.choose('videoinput', 'broken');
+  assert.ok(media.outgoing().video);
+  assert.deepEqual([media.state.trouble, media.state.cam], ['device-busy', true]);
+});
+
+test('a camera chosen while one that will not start gives way to the one before is not told as the trouble', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media } = stageOf(answer);
+  await media.start();
+  hold();
+  const first = media.choose('videoinput', 'broken');
+  await settle();
+  waiting.broken.refuse(trouble('NotReadableError'));
+  await settle();
+  const second = media.choose('videoinput', 'fine');
+  await settle();
+  waiting.undefined.give();
+  await settle();
+  waiting.fine.give();
+  await Promise.all([first, second]);
+  assert.deepEqual([media.outgoing().video.id, media.state.trouble, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
+});
+
+test('while another camera is fetched the page knows that there is none', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media, seen } = stageOf(answer);
+  await media.start();
+  const camera = media.outgoing().video;
+  hold();
+  const chosen = media.choose('videoinput', 'other');
+  await settle();
+  assert.equal(seen.at(-1), null, 'it was told that the one before is gone');
+  assert.equal(media.state.chosen.videoinput, 'other', 'the list stays at what was picked');
+  waiting.other.give();
+  await chosen;
+  assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
+});
+
+test('front and back camera change places, and the one at the back is no mirror', async () => {
+  const list = [input('video', 'front'), input('video', 'back')];
+  const memory = memoryOf();
+  const { media } = stageOf(({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { facingMode: video.facingMode })] : [])]), { list, memory });
+  await media.start();
+  assert.deepEqual([media.state.canFlip, media.state.mirrored], [true, true]);
+  const front = media.outgoing().video;
+  await media.flip();
+  assert.ok(front.stopped);
+  assert.equal(media.outgoing().video.facingMode, 'environment');
+  assert.equal(media.state.mirrored, false);
+  assert.equal(memory.now().facing, 'environment');
+  await media.flip();
+  assert.equal(media.state.mirrored, true);
+});
+
+test('what was chosen is asked for at the next visit, also under another id', async () => {
+  const memory = memoryOf();
+  const list = [input('audio', 'a', 'Desk'), input('audio', 'b', 'Headset')];
+  const byId = (wanted) => new Stream([...(wanted.audio ? [new Track('audio', { id: wanted.audio.deviceId?.exact ?? 'a' })] : []), ...(wanted.video ? [new Track('video')] : [])]);
+  const first = stageOf(byId, { memory, list });
+  await first.media.start();
+  await first.media.choose('audioinput', 'b');
+  await first.media.choose('audiooutput', 'loud');
+  const second = stageOf(byId, { memory, list });
+  await second.media.start();
+  assert.equal(second.asked[0].audio.deviceId.exact, 'b');
+  assert.deepEqual([second.media.state.chosen.audioinput, second.media.state.chosen.audiooutput], ['b', 'loud']);
+  const third = stageOf((wanted) => byId(wanted.audio?.deviceId?.exact === 'b' ? { ...wanted, audio: {} } : wanted),
+    { memory, list: [input('audio', 'a', 'Desk'), input('audio', 'x', 'Headset')] });
+  await third.media.start();
+  assert.equal(third.media.voice().id, 'x');
+});
+
+test('a store full of junk, or none at all, changes nothing', async () => {
+  for (const memory of [{ getItem: () => '[1,', setItem() { throw new Error('full'); } }, { getItem: () => '{"facing":7,"labels":3,"audioinput":{}}', setItem() {} }, undefined]) {
+    const { media } = stageOf(everything, { memory });
+    await media.start();
+    await media.choose('audioinput', 'b');
+    assert.ok(media.outgoing().audio && media.outgoing().video);
+  }
+});
+
+/** Two devices of this kind chosen one after the other while the browser takes its time; the last one runs, however it answers. */
+async function twoChosen(kind, answerBoth) {
+  const { answer, waiting, hold } = slowly();
+  const memory = memoryOf();
+  const { media, clock, cameras } = stageOf(answer, { memory });
+  await media.start();
+  hold();
+  const both = ['one', 'two'].map((id) => media.choose(kind, id));
+  await settle();
+  await answerBoth({ waiting, clock, cameras, media });
+  await Promise.all(both);
+  const own = kind === 'audioinput' ? media.voice() : media.outgoing().video;
+  assert.deepEqual([own.id, own.stopped, waiting.one.stream.getTracks()[0].stopped], ['two', false, true]);
+  assert.deepEqual([media.state.chosen[kind], memory.now()[kind], media.state.trouble], ['two', 'two', null]);
+}
+
+for (const order of [['one', 'two'], ['two', 'one']]) {
+  test(`of two microphones chosen quickly the last one runs, where they come as ${order}`, () => twoChosen('audioinput', async ({ waiting }) => {
+    for (const id of order) {
+      waiting[id].give();
+      await settle();
+    }
+  }));
+}
+
+test('of two cameras chosen quickly the last one runs, and is opened when the first has come and was let go', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
+  assert.equal(waiting.two, undefined);
+  assert.equal(media.state.chosen.videoinput, 'two', 'the list is at the last one at once');
+  waiting.one.give();
+  await settle();
+  assert.ok(waiting.one.stream.getTracks()[0].stopped && waiting.two);
+  waiting.two.give();
+  await settle();
+  assert.equal(cameras.most, 1);
+}));
+
+test('of two cameras chosen quickly the last one runs also where the question for the first is left open', () => twoChosen('videoinput', async ({ waiting, clock }) => {
+  await clock.advance(9999);
+  assert.equal(waiting.two, undefined);
+  await clock.advance(1);
+  waiting.two.give();
+  await settle();
+  waiting.one.give();
+}));
+
+test('of many cameras chosen while one is being opened only the last one is asked for', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media } = stageOf(answer);
+  await media.start();
+  hold();
+  const all = ['one', 'two', 'three', 'four'].map((id) => media.choose('videoinput', id));
+  await settle();
+  waiting.one.refuse(trouble('NotReadableError'));
+  await settle();
+  assert.deepEqual(Object.keys(waiting), ['one', 'four']);
+  waiting.four.give();
+  await Promise.all(all);
+  assert.deepEqual([media.outgoing().video.id, media.state.trouble], ['four', null]);
+});
+
+test('a camera chosen while the page looks around after one that will not start is not undone', async () => {
+  const stage = stageOf(({ audio, video }) => {
+    if (video?.deviceId?.exact === 'broken') throw trouble('NotReadableError');
+    return new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { id: video.deviceId?.exact })] : [])]);
+  });
+  const { media } = stage;
+  await media.start();
+  let second;
+  Object.defineProperty(stage, 'list', { get() {
+    if (media.state.trouble) second ??= media.choose('videoinput', 'fine');
+    return [];
+  } });
+  await media.choose('videoinput', 'broken');
+  await second;
+  assert.deepEqual([media.outgoing().video.id, media.state.trouble], ['fine', null]);
+});
+
+for (const [kind, own] of [['audioinput', (media) => media.voice()], ['videoinput', (media) => media.outgoing().video]]) {
+  test(`another device chosen while the one before is lost is asked for at once (${kind})`, async () => {
+    let busy = false;
+    const { media, asked } = stageOf((wanted) => {
+      if (busy && (wanted.audio ?? wanted.video).deviceId?.exact !== 'other') throw trouble('NotReadableError');
+      return everything(wanted);
+    }, BOTH_THERE);
+    await media.start();
+    busy = true;
+    own(media).onended();
+    await settle();
+    const before = asked.length;
+    await media.choose(kind, 'other');
+    assert.equal(asked.length, before + 1);
+    assert.ok(own(media));
+    assert.equal(media.state.trouble, null);
+  });
+}
