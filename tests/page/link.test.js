@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connected, stable, twoPages } from './call-stage.js';
+import { settle } from './stage.js';
+
+test('a lost path is mended by a restart, the polite side last', async () => {
+  const stage = await connected();
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  await stage.deliver();
+  stage.ann.pc().becomes('connected');
+  stage.bob.pc().becomes('connected');
+  await stage.clock.advance(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('two seconds without packets are mended by a restart, whatever the browser says of the path', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(1900);
+  assert.equal(stage.bob.pc().restarts, 0);
+  await stage.clock.advance(600);
+  assert.equal(stage.bob.pc().restarts, 1);
+  await stage.deliver();
+  await stage.clock.advance(5000);
+  assert.deepEqual(stage.pulses(stage.bob), ['faint', 'silent']);
+  await stage.flow(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  assert.deepEqual(stage.pulses(stage.bob), ['faint', 'silent', 'beating']);
+});
+
+test('a connection that stands and brings nothing is not left at that: it is mended again, and replaced in the end', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  const first = stage.bob.pc();
+  for (let second = 0; second < 60; second += 1) {
+    stage.ann.pc().packets += 50;
+    await stage.clock.advance(1000);
+    await stage.deliver();
+    if (second === 8) assert.equal(first.restarts, 1, 'the silence may be theirs to end');
+  }
+  assert.equal(first.restarts, 3);
+  assert.deepEqual([stage.bob.connections.length, stage.ann.connections.length, first.closed], [2, 2, true]);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+});
+
+test('the polite side, too, does not stay with a connection that brings nothing to it alone', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  for (let second = 0; second < 90; second += 1) {
+    stage.bob.pc().packets += 50;
+    await stage.clock.advance(1000);
+    await stage.deliver();
+  }
+  assert.deepEqual([stage.ann.connections.length, stage.ann.connections[0].restarts], [2, 5]);
+});
+
+test('a path that is back is not taken for mended before packets come over it', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(2500);
+  stage.bob.pc().becomes('disconnected');
+  await stage.deliver();
+  stage.bob.pc().becomes('connected');
+  assert.equal(stage.bob.pc().restarts, 1);
+  await stage.clock.advance(9000);
+  assert.equal(stage.bob.pc().restarts, 2);
+  await stage.deliver();
+  await stage.flow(60_000);
+  assert.equal(stage.bob.pc().restarts, 2);
+});
+
+test('a first offer is given time, a restart that was heard is not repeated', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', 'ann', false);
+  stage.ann.call.meet('ann', 'bob', true);
+  await stage.deliver();
+  await stage.clock.advance(20_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 0]);
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  await stage.deliver();
+  await stage.clock.advance(4000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+});
+
+test('a restart under way is not undone when the browser notices the loss as well', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  await stage.clock.advance(2500);
+  await stage.deliver();
+  stage.bob.pc().becomes('disconnected');
+  stage.ann.pc().becomes('disconnected');
+  await stage.clock.advance(2000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
+  await stage.clock.advance(2000);
+  assert.equal(stage.bob.pc().restarts, 2);
+});
+
+test('the polite side mends a silence that the other does not', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.bob.reachable = false;
+  await stage.clock.advance(4000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [1, 0]);
+});
+
+test('nothing is missed of somebody who has nothing to send', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.ann.pc().channel.onmessage({ data: '{"mic":false,"cam":false,"screen":false}' });
+  await stage.clock.advance(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.pulses(stage.ann)], [0, []]);
+});
+
+test('a new network is not waited for: the path is looked for again at once', async () => {
+  const stage = await connected();
+  stage.bob.call.repairSoon();
+  assert.equal(stage.bob.pc().restarts, 0);
+  stage.bob.call.repairSoon(true);
+  assert.equal(stage.bob.pc().restarts, 1);
+});
+
+test('nothing is mended while nobody can hear it', async () => {
+  const stage = await connected();
+  stage.bob.reachable = false;
+  stage.bob.pc().becomes('failed');
+  await stage.clock.advance(60_000);
+  assert.equal(stage.bob.pc().restarts, 0);
+  stage.bob.reachable = true;
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.equal(stage.bob.pc().restarts, 1);
+});
+
+test('restarts in vain end in a new connection', async () => {
+  const stage = await connected();
+  stage.bob.pc().becomes('failed');
+  for (let i = 0; i < 4; i += 1) {
+    await stage.clock.advance(5000);
+    await stage.deliver();
+  }
+  assert.equal(stage.bob.connections.length, 2);
+  assert.ok(stage.bob.connections[0].closed);
+});
+
+test('an offer that found nobody is said again when they are back', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  stage.wire.length = 0;
+  stage.ann.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.equal(stage.wire.filter((frame) => frame.type === 'offer').length, 1);
+});

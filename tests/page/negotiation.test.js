@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { keepingRoles, readCall } from '../../public/negotiation.js';
+import { connected, stable, twoPages } from './call-stage.js';
+import { settle } from './stage.js';
+
+test('two offers that meet on a running connection end in one answer', async () => {
+  const stage = await connected();
+  stage.ann.pc().restartIce();
+  stage.bob.pc().restartIce();
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.equal(stage.ann.connections.length + stage.bob.connections.length, 2);
+  // ann is the lesser id, so she is the polite one and answers.
+  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+});
+
+test('candidates and answers of another connection are dropped', async () => {
+  const { bob } = await connected();
+  await bob.call.hear({ type: 'candidate', from: 'ann', call: 'elsewhere/0', candidate: { candidate: 'x' } });
+  await bob.call.hear({ type: 'answer', from: 'ann', call: 'elsewhere/0', sdp: { type: 'answer', sdp: 'x' } });
+  assert.deepEqual(bob.pc().candidates, []);
+});
+
+test('candidates that come before the description wait for it, the last one too', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  const call = stage.wire[0].call;
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', call, candidate: { candidate: 'early' } });
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', call, candidate: null });
+  assert.deepEqual(stage.ann.pc().candidates, []);
+  await stage.ann.call.hear({ type: 'answer', from: 'bob', call, sdp: { type: 'answer', sdp: 'ok' } });
+  assert.deepEqual(stage.ann.pc().candidates, [{ candidate: 'early' }, null]);
+});
+
+test('our own last candidate goes out as null', async () => {
+  const stage = await connected();
+  stage.ann.pc().onicecandidate({ candidate: null });
+  assert.equal(stage.wire[0].candidate, null);
+  assert.equal(stage.wire[0].target, 'bob');
+});
+
+for (const [what, frame] of Object.entries({
+  'an offer without a description': { type: 'offer' },
+  'an offer that is a string': { type: 'offer', sdp: 'v=0' },
+  'an offer that calls itself an answer': { type: 'offer', sdp: { type: 'answer', sdp: '' } },
+  'an offer no browser can read': { type: 'offer', sdp: { type: 'offer', sdp: 'broken' } },
+  'an answer nobody asked for': { type: 'answer', sdp: { type: 'answer', sdp: 'x' } },
+  'a candidate that is a number': { type: 'candidate', candidate: 7 },
+})) {
+  test(`${what} leaves the connection as it is`, async () => {
+    const stage = await connected();
+    const { id } = readCall(stage.bob.pc() && 'ann1/0');
+    await stage.bob.call.hear({ ...frame, from: 'ann', call: `${id}/1` });
+    assert.ok(stable(stage.bob.pc()) && !stage.bob.pc().closed);
+    stage.ann.pc().restartIce();
+    await stage.deliver();
+    assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  });
+}
+
+test('an answer to an offer that has been withdrawn is not taken', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  const { id } = readCall(stage.wire[0].call);
+  await stage.ann.call.hear({ type: 'answer', from: 'bob', call: `${id}/5`, sdp: { type: 'answer', sdp: 'x' } });
+  assert.equal(stage.ann.pc().signalingState, 'have-local-offer');
+});
+
+test('an offer lost in a dead socket is said again when theirs comes instead of an answer', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.bob.pc().restartIce();
+  await settle();
+  stage.wire.length = 0;
+  stage.ann.pc().restartIce();
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+});
+
+test('both encoders are asked for repair and silence, and nothing we say is changed', async () => {
+  const stage = twoPages();
+  const opus = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n';
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  const offer = stage.wire.find(({ type }) => type === 'offer');
+  assert.doesNotMatch(offer.sdp.sdp, /usedtx/);
+  offer.sdp.sdp += opus;
+  stage.bob.call.meet('bob', 'ann', false);
+  await stage.deliver();
+  assert.match(stage.bob.pc().remoteDescription.sdp, /minptime=10;useinbandfec=1;usedtx=1/);
+});
+
+test('a later offer is read as keeping the role each side has', () => {
+  const offer = { type: 'offer', sdp: 'a=setup:actpass\r\n' };
+  const answer = { type: 'answer', sdp: 'a=setup:active\r\n' };
+  const read = (local, remote) => keepingRoles(offer, { currentLocalDescription: local, currentRemoteDescription: remote }).sdp;
+  assert.equal(read(offer, answer), 'a=setup:active\r\n');
+  assert.equal(read(answer, offer), 'a=setup:passive\r\n');
+  assert.equal(read(null, null), offer.sdp);
+});
+
+test('a call id is read whatever it is', () => {
+  assert.deepEqual(readCall('abc/3'), { id: 'abc', round: 3 });
+  assert.deepEqual(readCall('abc'), { id: 'abc', round: 0 });
+  for (const junk of [undefined, null, 7, {}, '']) assert.deepEqual(readCall(junk), { id: '', round: 0 });
+});
