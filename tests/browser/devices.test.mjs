@@ -117,6 +117,33 @@ stage.scene('another camera and microphone are chosen in the call, without a new
   assert.deepEqual(await one.look(`() => ['pickCam', 'pickMic'].map((id) => document.getElementById(id).value)`), [camera, microphone]);
 });
 
+stage.scene('of two cameras chosen at once the last one is sent, and no two are being opened at a time', async () => {
+  const [one] = await keptPair(['chromium', 'chromium']);
+  await one.click('.inCall[data-act=settings]');
+  const last = await one.look(`() => {
+    const { mediaDevices } = navigator;
+    const ask = mediaDevices.getUserMedia;
+    globalThis.__opening = { now: 0, most: 0 };
+    mediaDevices.getUserMedia = async (wanted) => {
+      __opening.most = Math.max(__opening.most, __opening.now += 1);
+      try {
+        return await ask(wanted);
+      } finally {
+        __opening.now -= 1;
+      }
+    };
+    const list = document.getElementById('pickCam');
+    for (const which of [1, 2]) {
+      list.selectedIndex = which;
+      list.dispatchEvent(new Event('change'));
+    }
+    return list.value;
+  }`);
+  await until('the last one on the wire', async () => (await sends(one, 'video'))?.deviceId === last);
+  assert.deepEqual(await one.look('() => __opening'), { now: 0, most: 1 });
+  assert.deepEqual(await one.look(`() => __given.filter((each) => each.kind === 'video').map((each) => each.readyState)`), ['ended', 'ended', 'live']);
+});
+
 stage.scene('a speaker is chosen and heard from at the next visit as well', async (context) => {
   const [one] = await keptPair(['chromium', 'chromium']);
   await one.click('.inCall[data-act=settings]');
