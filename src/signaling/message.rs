@@ -70,6 +70,8 @@ pub struct Join {
 pub struct Look {
     /// The room's name as typed; not yet checked.
     pub room: String,
+    /// The token of a seat that is not to be counted, being the looker's own; not yet checked.
+    pub resume: Option<String>,
 }
 
 /// An offer, an answer or a candidate on its way from one seat to the other.

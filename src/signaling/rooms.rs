@@ -104,6 +104,7 @@ pub struct Rooms {
     pub(super) waiting_bytes: usize,
     pub(super) away: usize,
     pub(super) draining: bool,
+    pub(super) born: Instant,
 }
 
 /// One WebSocket as the machine knows it.
@@ -117,8 +118,8 @@ pub(super) struct Connection {
 }
 
 impl Rooms {
-    /// No rooms yet.
-    pub fn new(rules: Rules) -> Self {
+    /// No rooms yet; `born` is now.
+    pub fn new(rules: Rules, born: Instant) -> Self {
         Self {
             rules,
             connections: BTreeMap::new(),
@@ -128,6 +129,7 @@ impl Rooms {
             waiting_bytes: 0,
             away: 0,
             draining: false,
+            born,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
 
+use std::time::Duration;
+
 use super::calls::Event;
 use super::deadlines::Deadline;
 use super::message::{Join, Look, ServerMessage};
@@ -7,12 +9,23 @@ use super::refusal::Refusal;
 use super::room::{Occupant, Place, Room, Waiting};
 use super::room_name::RoomName;
 use super::rooms::{Action, Closing, ConnectionId, Rooms};
+use super::token::Named;
 use crate::clock::Now;
+use crate::credential::UnixSeconds;
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 /// Seats kept for people who dropped, over all rooms; beyond it a drop is an end. Only somebody who
 /// opens and drops connections by the hundred every second gets there.
 const AWAY_LIMIT: usize = 10_000;
+
+/// So long after its start a box takes the word of a token that a room was open, and asks no host key
+/// for it: it has lost the rooms, and those who sat there with a guest's token only come back in any order.
+/// Pages try again every quarter of a minute; who comes later than this is no longer coming back.
+const REOPENING: Duration = Duration::from_secs(120);
+
+/// A token that old opens nothing. Whoever left a room with its host hours ago is to ask for the key like
+/// anybody else, also in the first minutes of a box; few calls are longer than this.
+const REOPENS_FOR: UnixSeconds = 12 * 60 * 60;
 
 impl Rooms {
     /// Takes a seat, or takes one back, and says what became of it.
@@ -37,54 +50,71 @@ impl Rooms {
         let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
         let room = self.rules.tag_key.tag(name.as_str());
         let named = self.named_by_token(room, join)?;
-        let place = Place { room, seat: named.unwrap_or(SeatId::new(chance)) };
+        let place = Place { room, seat: named.map_or(SeatId::new(chance), |named| named.seat) };
         let resumed = named.is_some() && self.is_taken(place);
         if resumed {
             let waiting = self.take_back(conn, place, now);
             self.welcome(conn, place, &name, true, now);
             self.deliver(conn, place, waiting);
         } else {
-            self.take(conn, place, &name, join.key.as_deref(), now)?;
+            self.may_sit(conn, place, named, join.key.as_deref(), now)?;
+            self.take(conn, place, &name, now)?;
             self.welcome(conn, place, &name, false, now);
         }
         Ok(resumed)
     }
 
-    /// Says how many sit in a room. It tells no more than a join would, and is dearer by the dozen, so
+    /// Says how many sit in a room, besides who asks. It tells no more than a join would, and is dearer by the dozen, so
     /// that names of rooms are not found by trying.
     pub(super) fn look(&mut self, conn: ConnectionId, look: &Look) -> Result<(), Refusal> {
         self.guessed(conn);
         let name = RoomName::parse(&look.room).ok_or(Refusal::BadRoom)?;
-        let seats = self.rooms.get(&self.rules.tag_key.tag(name.as_str())).map_or(0, Room::len);
+        let tag = self.rules.tag_key.tag(name.as_str());
+        let own = look.resume.as_ref().and_then(|token| self.rules.token_key.read(tag, token));
+        let seats = self.rooms.get_mut(&tag).map_or(0, |room| {
+            let among_them = own.is_some_and(|own| room.seat(own.seat).is_some());
+            room.len() - usize::from(among_them)
+        });
         self.send(conn, ServerMessage::Room { room: name.as_str().to_owned(), seats });
         Ok(())
     }
 
-    fn named_by_token(&self, room: RoomTag, join: &Join) -> Result<Option<SeatId>, Refusal> {
+    fn named_by_token(&self, room: RoomTag, join: &Join) -> Result<Option<Named>, Refusal> {
         let Some(token) = &join.resume else { return Ok(None) };
-        self.rules.token_key.seat(room, token).map(Some).ok_or(Refusal::BadResume)
+        self.rules.token_key.read(room, token).map(Some).ok_or(Refusal::BadResume)
     }
 
     fn is_taken(&mut self, place: Place) -> bool {
         self.rooms.get_mut(&place.room).is_some_and(|room| room.seat(place.seat).is_some())
     }
 
-    /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
-    fn take(
+    /// Whether a new seat is to be had: not on the way out, and an empty room is opened by who may.
+    fn may_sit(
         &mut self,
         conn: ConnectionId,
         place: Place,
-        name: &RoomName,
+        named: Option<Named>,
         key: Option<&str>,
         now: Now,
     ) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
-        if !self.rooms.contains_key(&place.room) && !self.rules.host_keys.open(key) {
+        let opens = self.rules.host_keys.open(key) || named.is_some_and(|named| self.reopens(named, now));
+        if !self.rooms.contains_key(&place.room) && !opens {
             self.wrong_key(conn, key);
             return Err(Refusal::KeyRequired);
         }
+        Ok(())
+    }
+
+    fn reopens(&self, named: Named, now: Now) -> bool {
+        let young = now.instant.saturating_duration_since(self.born) < REOPENING;
+        young && now.unix.saturating_sub(named.since) < REOPENS_FOR
+    }
+
+    /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
+    fn take(&mut self, conn: ConnectionId, place: Place, name: &RoomName, now: Now) -> Result<(), Refusal> {
         let room = self.rooms.entry(place.room).or_insert_with(|| Room::new(name.as_str()));
         if !room.sit(place.seat, conn, now.instant) {
             return Err(Refusal::RoomFull);
@@ -125,7 +155,7 @@ impl Rooms {
             peer: other.map(|(id, _)| id),
             ice_servers,
             ttl,
-            resume: self.rules.token_key.token(place.room, place.seat),
+            resume: self.rules.token_key.token(place.room, place.seat, now.unix),
             resumed,
         };
         self.send(conn, message);

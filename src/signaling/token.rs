@@ -1,7 +1,8 @@
-//! The `resume` token: proof that its bearer was given a seat in a room, checked with nothing but a
-//! kept key.
+//! The `resume` token: proof that its bearer was given a seat in a room, and when, checked with nothing
+//! but a kept key.
 //!
-//! base64url of seat id (16 bytes), room tag (16 bytes) and HMAC-SHA256 over both (32 bytes).
+//! base64url of seat id (16 bytes), room tag (16 bytes), Unix time in seconds (8 bytes) and HMAC-SHA256
+//! over them (32 bytes).
 //! Nothing is stored, so a token outlives a restart of the box.
 
 use std::fmt;
@@ -11,11 +12,23 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::credential::UnixSeconds;
 use crate::mac::keyed;
 use crate::seat::{RoomTag, SeatId};
 
 /// Keeps these digests apart from any other made under the same key.
-const PURPOSE: &[u8] = b"webrtc-box resume 1\0";
+const PURPOSE: &[u8] = b"webrtc-box resume 2\0";
+
+/// Bytes under the digest.
+const NAMED: usize = 16 + 16 + 8;
+
+/// What a genuine token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) seat: SeatId,
+    /// When its bearer last sat down in it.
+    pub(super) since: UnixSeconds,
+}
 
 /// The kept key of the tokens; never printed.
 #[derive(Clone)]
@@ -27,23 +40,29 @@ impl TokenKey {
         Self(key)
     }
 
-    /// The token of `seat` in the room tagged `room`: 86 characters.
-    pub fn token(&self, room: RoomTag, seat: SeatId) -> String {
-        let mut bytes = [0; 64];
+    /// The token of `seat` in the room tagged `room`, given out at `now`: 96 characters.
+    pub(super) fn token(&self, room: RoomTag, seat: SeatId, now: UnixSeconds) -> String {
+        let mut bytes = [0; NAMED + 32];
         bytes[..16].copy_from_slice(seat.as_bytes());
         bytes[16..32].copy_from_slice(room.as_bytes());
-        let digest = self.digest(&bytes[..32]).finalize().into_bytes();
-        bytes[32..].copy_from_slice(&digest);
+        bytes[32..NAMED].copy_from_slice(&now.to_be_bytes());
+        let digest = self.digest(&bytes[..NAMED]).finalize().into_bytes();
+        bytes[NAMED..].copy_from_slice(&digest);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The seat that `token` names; `None` where it is forged or of another room than `room`.
-    pub fn seat(&self, room: RoomTag, token: &str) -> Option<SeatId> {
-        let bytes: [u8; 64] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+    /// What `token` says; `None` where it is forged or of another room than `room`.
+    pub(super) fn read(&self, room: RoomTag, token: &str) -> Option<Named> {
+        let bytes: [u8; NAMED + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         // Compared in constant time by the digest itself.
-        self.digest(&bytes[..32]).verify_slice(&bytes[32..]).ok()?;
-        let (seat, tag) = bytes[..32].split_at(16);
-        (tag == room.as_bytes()).then_some(SeatId::new(seat.try_into().ok()?))
+        self.digest(&bytes[..NAMED]).verify_slice(&bytes[NAMED..]).ok()?;
+        let (seat, rest) = bytes[..NAMED].split_at(16);
+        let (tag, since) = rest.split_at(16);
+        let named = Named {
+            seat: SeatId::new(seat.try_into().ok()?),
+            since: UnixSeconds::from_be_bytes(since.try_into().ok()?),
+        };
+        (tag == room.as_bytes()).then_some(named)
     }
 
     fn digest(&self, named: &[u8]) -> Hmac<Sha256> {
@@ -72,31 +91,37 @@ mod tests {
         SeatId::new([2; 16])
     }
 
+    const THEN: UnixSeconds = 1_000_000;
+
+    fn named() -> Named {
+        Named { seat: seat(), since: THEN }
+    }
+
     #[test]
-    fn a_token_names_its_seat_after_a_restart() {
-        let token = TokenKey::new([3; 32]).token(room(), seat());
-        assert_eq!(token.len(), 86);
-        assert_eq!(TokenKey::new([3; 32]).seat(room(), &token), Some(seat()));
+    fn a_token_names_its_seat_and_time_after_a_restart() {
+        let token = TokenKey::new([3; 32]).token(room(), seat(), THEN);
+        assert_eq!(token.len(), 96);
+        assert_eq!(TokenKey::new([3; 32]).read(room(), &token), Some(named()));
     }
 
     #[test]
     fn another_room_or_key_knows_no_such_token() {
-        let token = TokenKey::new([3; 32]).token(room(), seat());
-        assert_eq!(TokenKey::new([3; 32]).seat(RoomTag::new([9; 16]), &token), None);
-        assert_eq!(TokenKey::new([4; 32]).seat(room(), &token), None);
+        let token = TokenKey::new([3; 32]).token(room(), seat(), THEN);
+        assert_eq!(TokenKey::new([3; 32]).read(RoomTag::new([9; 16]), &token), None);
+        assert_eq!(TokenKey::new([4; 32]).read(room(), &token), None);
     }
 
     #[test]
     fn no_changed_character_goes_unnoticed() {
         let key = TokenKey::new([3; 32]);
-        let token = key.token(room(), seat());
+        let token = key.token(room(), seat(), THEN);
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(key.seat(room(), std::str::from_utf8(&forged).unwrap()), None, "at {at}");
+            assert_eq!(key.read(room(), std::str::from_utf8(&forged).unwrap()), None, "at {at}");
         }
         for forged in ["", "A", &token[1..], &format!("{token}A"), "…"] {
-            assert_eq!(key.seat(room(), forged), None, "{forged}");
+            assert_eq!(key.read(room(), forged), None, "{forged}");
         }
     }
 }

@@ -167,7 +167,7 @@ impl Web {
         let tally = Arc::new(Tally::default());
         let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
         let heart = setup.hearts.join("rooms", Instant::now());
-        let hub = Hub::start(Rooms::new(setup.rules), setup.seat_news, ledger, heart);
+        let hub = Hub::start(Rooms::new(setup.rules, Instant::now()), setup.seat_news, ledger, heart);
         let [sources, watchers] = [(); 2].map(|()| Sources::new(setup.source_connections));
         let (phase, _) = watch::channel(Phase::Running);
         let domain = setup.domain.clone().map(|name| (name, setup.https_port));

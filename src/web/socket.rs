@@ -304,7 +304,7 @@ mod tests {
         };
         let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
-        Hub::start(Rooms::new(rules), Arc::new(|_| {}), ledger, Hearts::new(now).join("rooms", now))
+        Hub::start(Rooms::new(rules, now), Arc::new(|_| {}), ledger, Hearts::new(now).join("rooms", now))
     }
 
     #[tokio::test(start_paused = true)]

@@ -165,8 +165,8 @@ proptest! {
 
     #[test]
     fn no_script_breaks_the_house_rules(script in prop::collection::vec(step(), 1..120)) {
-        let mut rooms = Rooms::new(rules());
         let mut now = Now { instant: Instant::now(), unix: 1 };
+        let mut rooms = Rooms::new(rules(), now.instant);
         let mut witness = Witness::default();
         let everybody_goes = (0..6).map(|_| Step::Drop { who: 0 }).chain([Step::Pass { seconds: 30 }]);
         for step in script.into_iter().chain(everybody_goes) {

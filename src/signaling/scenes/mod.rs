@@ -50,9 +50,14 @@ impl Stage {
     }
 
     fn with(rules: Rules) -> Self {
+        let now = Now { instant: Instant::now(), unix: 1_000_000 };
+        Self::at(now, rules)
+    }
+
+    fn at(now: Now, rules: Rules) -> Self {
         Self {
-            rooms: Rooms::new(rules),
-            now: Now { instant: Instant::now(), unix: 1_000_000 },
+            rooms: Rooms::new(rules, now.instant),
+            now,
             chance: 0,
             connections: 0,
             heard: BTreeMap::new(),
@@ -64,7 +69,7 @@ impl Stage {
 
     /// The same box after a restart: all it remembers is what is kept on disk.
     fn restarted(self) -> Self {
-        Self { now: self.now, chance: self.chance, ..Self::new() }
+        Self { chance: self.chance, ..Self::at(self.now, self.rooms.rules) }
     }
 
     fn connect(&mut self) -> ConnectionId {

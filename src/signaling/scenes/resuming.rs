@@ -74,6 +74,51 @@ fn both_come_back_to_a_restarted_box_under_their_names() {
     assert_eq!(stage.news.len(), 2);
 }
 
+fn rules_with_a_key() -> Rules {
+    Rules { host_keys: HostKeys::new(&[Secret::new("sesame")]), ..rules() }
+}
+
+/// A room opened with a key, its host and a guest in it.
+fn opened_with_a_key() -> (Stage, [Guest; 2]) {
+    let mut stage = Stage::with(rules_with_a_key());
+    let pair = [json!("sesame"), json!(null)].map(|key| {
+        let conn = stage.connect();
+        stage.say(conn, json!({"type": "join", "room": "kitchen", "key": key}));
+        let reply = stage.next(conn);
+        Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+    });
+    stage.heard.clear();
+    (stage, pair)
+}
+
+#[test]
+fn after_a_restart_a_guest_may_be_the_first_one_back_in_a_room_that_took_a_key() {
+    let (stage, [host, guest]) = opened_with_a_key();
+    let mut stage = stage.restarted();
+    stage.pass(seconds(119));
+    let [g, h, stranger] = [(); 3].map(|()| stage.connect());
+    assert_eq!(stage.join(stranger, "kitchen")["code"], "key-required", "a token it takes");
+    assert_eq!(stage.resume(g, "kitchen", &guest.token)["id"], guest.id);
+    assert_eq!(stage.resume(h, "kitchen", &host.token)["peer"], guest.id);
+}
+
+#[test]
+fn a_guest_does_not_open_a_room_long_after_the_start_of_a_box_or_of_its_own_seat() {
+    let (mut stage, [host, guest]) = opened_with_a_key();
+    stage.pass(seconds(120));
+    for gone in [&host, &guest] {
+        stage.say(gone.conn, json!({"type": "leave"}));
+    }
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &guest.token)["code"], "key-required", "the host has left");
+    stage.pass(seconds(12 * 60 * 60));
+    let mut stage = stage.restarted();
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &guest.token)["code"], "key-required", "that was yesterday");
+    stage.say(back, json!({"type": "join", "room": "kitchen", "resume": host.token, "key": "sesame"}));
+    assert_eq!(stage.next(back)["id"], host.id, "with the key it is opened all the same");
+}
+
 #[test]
 fn forged_tokens_and_those_of_other_rooms_are_refused() {
     let mut stage = Stage::new();

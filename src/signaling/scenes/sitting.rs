@@ -40,7 +40,7 @@ fn expected_reply(id: SeatId, peer: Option<SeatId>) -> String {
     let username = format!("1003600:{}.{id}", kitchen());
     let password = Secret::new("secret").password(&username);
     let peer = peer.map_or("null".to_owned(), |peer| format!(r#""{peer}""#));
-    let token = TokenKey::new([2; 32]).token(kitchen(), id);
+    let token = TokenKey::new([2; 32]).token(kitchen(), id, 1_000_000);
     format!(
         concat!(
             r#"{{"type":"resp-join","id":"{id}","room":"kitchen","peer":{peer},"#,
@@ -58,8 +58,8 @@ fn expected_reply(id: SeatId, peer: Option<SeatId>) -> String {
 
 #[test]
 fn the_relay_knows_a_seat_before_its_holder_does() {
-    let mut rooms = Rooms::new(rules());
     let now = Stage::new().now;
+    let mut rooms = Rooms::new(rules(), now.instant);
     rooms.connected(ConnectionId(1), "h".into(), now);
     rooms.receive(ConnectionId(1), r#"{"type":"join","room":"kitchen"}"#, now, [5; 16]);
     assert!(matches!(rooms.poll_action(), Some(Action::Seat(SeatNews::Opened(..)))));
@@ -157,6 +157,26 @@ fn opening_a_room_may_take_a_key_but_joining_somebody_does_not() {
     stage.say(host, json!({"type": "join", "room": "kitchen", "key": "south"}));
     assert_eq!(stage.next(host)["type"], "resp-join");
     assert_eq!(stage.join(guest, "kitchen")["type"], "resp-join");
+}
+
+#[test]
+fn a_look_does_not_count_the_seat_whose_token_it_shows() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    let back = stage.connect();
+    let mut seats = |resume: &Value| {
+        stage.say(back, json!({"type": "look", "room": "kitchen", "resume": resume}));
+        stage.next(back)["seats"].clone()
+    };
+    assert_eq!(
+        (seats(&bob.token), seats(&json!(null)), seats(&json!("forged"))),
+        (json!(1), json!(2), json!(2))
+    );
+    stage.say(alice.conn, json!({"type": "leave"}));
+    stage.pass(seconds(30));
+    stage.say(back, json!({"type": "look", "room": "kitchen", "resume": bob.token}));
+    assert_eq!(stage.next(back)["seats"], 0);
 }
 
 #[test]

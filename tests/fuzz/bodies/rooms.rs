@@ -55,7 +55,7 @@ impl Stage {
             host_keys: HostKeys::new(&[]),
         };
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
-        let mut rooms = Rooms::new(rules);
+        let mut rooms = Rooms::new(rules, now.instant);
         [1, 2].into_iter().for_each(|name| rooms.connected(ConnectionId(name), "box.local".into(), now));
         let (heard, open, closed) = Default::default();
         Self { rooms, now, frames: 0, heard, open, closed }
