@@ -3,6 +3,7 @@
 // `webrtcBox.call` in the console is the engineer's handle: `webrtcBox.call.connection()` is the running
 // RTCPeerConnection, for getStats.
 
+import { makeAwake } from './awake.js';
 import { makeCall } from './call.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
@@ -13,15 +14,13 @@ import { pathOfRoom, privateRoomName, roomInPath, roomName } from './room.js';
 import { makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
-import { statusKey, statusOf } from './status.js';
+import { statusKey, statusOf, troubleOf } from './status.js';
+import { makeStore } from './store.js';
 import { heardAndSeen, makeSwitches } from './switches.js';
 import { makeView } from './view.js';
 import { makeSay } from './words.js';
 
 const LEVEL_EVERY_MS = 80;
-/** Troubles that another try does not mend, or that mend themselves. */
-const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost',
-  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
 
 /** @type {import('./signaling.js').Clock} */
 const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
@@ -32,18 +31,19 @@ let invited = room !== '';
 /** @type {string | null} a device's trouble the person has read and put aside */
 let readTrouble = null;
 
+const [ofTab, ofBrowser] = [makeStore(() => sessionStorage), makeStore(() => localStorage)];
 const seat = makeSeat({
-  storage: sessionStorage,
+  storage: ofTab,
   locks: navigator.locks,
   pause: (ms) => new Promise((done) => { clock.after(() => done(), ms); }),
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
 });
 const media = makeMedia({
   devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedHere,
-  memory: localStore(), newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
+  memory: ofBrowser, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
 });
 const switches = makeSwitches({
-  media, storage: sessionStorage,
+  media, storage: ofTab,
   refused() {
     readTrouble = null;
     draw();
@@ -89,8 +89,7 @@ const view = makeView({
   },
 });
 
-/** @type {WakeLockSentinel | null} */
-let wakeLock = null;
+const awake = makeAwake({ wakeLock: navigator.wakeLock });
 let screenBefore = session.state.screen;
 let sheetOpen = false;
 Object.assign(globalThis, { webrtcBox: { call } });
@@ -110,7 +109,7 @@ function begin() {
     if (document.visibilityState !== 'visible') return;
     session.wake();
     media.wake();
-    stayAwake();
+    awake.lit(session.state.screen === 'call');
   });
   // A reload in the middle of a call is not a farewell: the seat is taken again at once.
   const entry = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType('navigation')[0]);
@@ -142,15 +141,6 @@ function allowedHere(feature) {
   return (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
 }
 
-/** Nothing is remembered where the browser forbids it. */
-function localStore() {
-  try {
-    return localStorage;
-  } catch {
-    return undefined;
-  }
-}
-
 /** randomUUID is missing on insecure origins. */
 function randomId() {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -166,9 +156,10 @@ function newRoom() {
 }
 
 function retry() {
+  const what = trouble().retry;
   readTrouble = null;
-  if (session.state.error !== null) session.tryAgain();
-  else media.again();
+  if (what === 'call') session.tryAgain();
+  if (what === 'devices') media.again();
 }
 
 function mediaChanged() {
@@ -184,11 +175,6 @@ function listen() {
   level.watch(session.state.screen === 'call' && !sheetOpen ? null : media.voice());
 }
 
-async function stayAwake() {
-  if (session.state.screen !== 'call' || wakeLock?.released === false) return;
-  wakeLock = await navigator.wakeLock?.request('screen').catch(() => null) ?? null;
-}
-
 function draw() {
   const { state } = session;
   if (state.screen !== screenBefore) moved();
@@ -196,9 +182,10 @@ function draw() {
   else readings.rest();
   session.look(state.screen === 'door' && !document.hidden ? roomName(view.room()) : null);
   const status = statusOf(state, !media.state.asking);
+  const { error, retry: cure } = trouble();
   view.show({
     session: state, status, statusKey: statusKey(state, status), media: media.state,
-    ...trouble(status), invited,
+    error, canRetry: cure !== null, invited,
     chat: session.chat, link: location.origin + pathOfRoom(room),
     path: readings.path(), quality: readings.quality(), samples: readings.samples,
     reason: readings.reason(),
@@ -208,22 +195,12 @@ function draw() {
 
 function moved() {
   screenBefore = session.state.screen;
-  if (screenBefore === 'after') {
-    media.stop();
-    wakeLock?.release();
-  }
-  if (screenBefore === 'call') stayAwake();
+  if (screenBefore === 'after') media.stop();
+  awake.lit(screenBefore === 'call');
   listen();
 }
 
-/**
- * What is wrong, the call first and the devices after it; nothing once it has been put aside.
- * @param {import('./session.js').Status} status
- */
-function trouble(status) {
-  const { error, screen } = session.state;
-  if (error) return { error, canRetry: error === 'unreachable' };
-  if (status === 'failed') return { error: 'no-path', canRetry: true };
-  const devices = screen === 'after' || media.state.trouble === readTrouble ? null : media.state.trouble;
-  return { error: devices, canRetry: devices !== null && !NO_RETRY.has(devices) };
+function trouble() {
+  const { trouble: devices, asking } = media.state;
+  return troubleOf(session.state, statusOf(session.state, !asking), devices === readTrouble ? null : devices);
 }

@@ -24,6 +24,7 @@ import { NO_REPORT } from './report.js';
  * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
  * @property {string} link state of the peer connection, or `none`
  * @property {boolean} stuck no way was found in good time
+ * @property {boolean} outside refused on the way back: nobody looks for the server any more, the call lasts as long as its link
  * @property {number | null} since when the call first connected, in ms
  * @property {{how: Ending, seconds: number | null} | null} ended
  * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
@@ -46,6 +47,8 @@ import { NO_REPORT } from './report.js';
  */
 
 const STUCK_AFTER_MS = 30_000;
+/** Where there was a way before, the other's network may be gone, which the server notices after 45 s. */
+const STUCK_AGAIN_MS = 50_000;
 const LAST_HOPE_MS = 8000;
 const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false, weak: false };
 /** Errors that say something to a person in the middle of things; the rest is for the log. */
@@ -67,7 +70,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   /** @type {State} */
   const state = {
     screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
-    peer: 'none', link: 'none', stuck: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
+    peer: 'none', link: 'none', stuck: false, outside: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
     trust: null, picture: 'full',
   };
   /** @type {any} */
@@ -89,7 +92,10 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   /** @type {Record<string, (frame: Frame) => void>} */
   const fromRoom = {
-    room: ({ seats }) => { state.inside = seats; },
+    room: ({ seats }) => {
+      state.inside = seats;
+      if (seats !== null && seats < 2 && state.error === 'room-full') state.error = null;
+    },
     'resp-join': sit,
     'new-peer': ({ id }) => greet(String(id)),
     'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
@@ -97,6 +103,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     'peer-back': ({ id }) => {
       if (id !== peerId) return;
       state.peer = 'here';
+      awaitLink();
       call.repairSoon();
     },
     'ice-servers': ({ iceServers }) => call.useIceServers(iceServers),
@@ -179,7 +186,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     patience = clock.after(() => {
       state.stuck = true;
       changed();
-    }, STUCK_AFTER_MS);
+    }, state.since === null ? STUCK_AFTER_MS : STUCK_AGAIN_MS);
   }
 
   /** The seat is free: they went on purpose, or their grace ran out while the media may still run. */
@@ -223,7 +230,6 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (link === 'connected') {
       clock.cancel(patience);
       state.stuck = false;
-      if (state.error === 'no-path') state.error = null;
       state.since ??= now();
       report.connected();
     } else if (before === 'connected' && link !== 'none') {
@@ -236,7 +242,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     signaling.wake();
     // A restart allocates at the relay anew; the credentials may have run out in the meantime.
     signaling.askIceServers();
-    const how = state.peer === 'gone' ? 'theyDropped' : state.socketOpen || !state.error ? null : 'weDropped';
+    const how = state.outside ? 'weDropped' : state.peer === 'gone' ? 'theyDropped' : null;
     if (how === null) return awaitLink();
     lastHope(forgotten && how === 'theyDropped' ? waitForAnother : () => end(how));
   }
@@ -255,12 +261,11 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   /** @param {string} code */
   function refused(code) {
-    state.joining = false;
-    state.error = code;
-    state.socketOpen = false;
+    Object.assign(state, { joining: false, error: null, socketOpen: false });
     // Refused on the way back, while the other is still seen and heard: the call goes on as long as it goes.
-    if (call.connected()) return;
+    if (call.connected()) return void (state.outside = true);
     if (state.since !== null) return end('weDropped');
+    state.error = code;
     state.needsKey = code === 'key-required';
     call.hangUp();
     setPeer(null);
@@ -287,7 +292,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     clock.cancel(patience);
     report.end();
     chat.forget();
-    Object.assign(state, { since: null, stuck: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
+    Object.assign(state, { since: null, stuck: false, outside: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
   }
 
   return {

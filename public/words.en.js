@@ -131,6 +131,7 @@ export const english = {
   'status.connecting': 'Connecting…',
   'status.connected': 'Connected',
   'status.connected.alone': 'You can go on talking. Looking for the server again…',
+  'status.connected.outside': 'You can go on talking, but this call has lost its room: if the connection breaks, it ends.',
   'status.connected.weak': 'The connection is weak: your picture waits, sound goes first.',
   'status.reconnecting': 'Reconnecting…',
   'status.reconnecting.theirs': 'They lost their connection. Waiting for them to come back…',

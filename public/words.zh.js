@@ -131,6 +131,7 @@ export const chinese = {
   'status.connecting': '正在接通…',
   'status.connected': '已接通',
   'status.connected.alone': '通话照常，正在重新联系服务器…',
+  'status.connected.outside': '可以继续通话，但已回不到原来的房间：连接一断，通话就会结束。',
   'status.connected.weak': '连接较差：画面暂停，优先保证声音。',
   'status.reconnecting': '正在重新连接…',
   'status.reconnecting.theirs': '对方的网络断开了，正在等待重新连接…',

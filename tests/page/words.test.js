@@ -44,7 +44,7 @@ const GAPS = {
   'path.why.*': PATHS,
   'quality.*': ['good', 'fair', 'poor'],
   'quality.why.*': ['loss', 'delay'],
-  'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'failed'],
+  'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'reconnecting', 'failed'],
 };
 
 /** Every key some file of the page names. */
