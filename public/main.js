@@ -34,6 +34,7 @@ let readTrouble = null;
 const [ofTab, ofBrowser] = [makeStore(() => sessionStorage), makeStore(() => localStorage)];
 const seat = makeSeat({
   storage: ofTab,
+  shared: ofBrowser,
   locks: navigator.locks,
   pause: (ms) => new Promise((done) => { clock.after(() => done(), ms); }),
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
@@ -114,7 +115,7 @@ function begin() {
   // A reload in the middle of a call is not a farewell: the seat is taken again at once.
   const entry = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType('navigation')[0]);
   const name = roomName(room);
-  if (entry?.type === 'reload' && name !== null) seat.take(name).then((token) => { if (token) join(name, ''); });
+  if (entry?.type === 'reload' && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
 /** @param {string} typed @param {string} key */

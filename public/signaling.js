@@ -2,7 +2,7 @@
 //
 // The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
 // resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
-// At the door it looks who is inside, and the socket that looked is the one that joins.
+// At the door it looks who is inside, ourselves not counted, and the socket that looked is the one that joins.
 
 const PING_EVERY_MS = 5000;
 /** Shorter than the time between pings, or each ping would put the verdict off. */
@@ -20,6 +20,8 @@ const LOOK_FIRST_MS = 300;
 const LOOK_AFTER_MS = 1000;
 const LOOK_EVERY_MS = 5000;
 const REPLACED = 4001;
+/** On the way back into a room that is gone and takes a key, the host may bring it: tries, which take about a minute. */
+const HOST_TRIES = 8;
 /** Errors after which asking again with the same words is pointless. */
 const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
 
@@ -58,6 +60,7 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
 export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to) }) {
   /** @type {{room: string, key?: string, id?: string} | null} the seat we want or have */
   let want = null;
+  let keyless = 0;
   /** @type {string | null} the room looked into from the door */
   let looked = null;
   /** @type {Socket | null} */
@@ -94,20 +97,24 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   async function sayJoin() {
     const mine = socket;
     if (!want) return;
-    const resume = await seat.take(want.room);
+    const kept = await seat.take(want.room);
     if (!want || mine !== socket) return;
-    const { room, key } = want;
+    const resume = kept?.token;
+    const { room, key = kept?.key } = want;
+    want.key = key;
     say({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
     schedulePing();
   }
 
   /** Looks again and again: who is inside may change while somebody stands at the door. */
-  function ask() {
+  async function ask() {
     if (want || !looked) return;
     if (!socket) return connect();
-    if (socket.readyState !== 1) return;
+    const [mine, room] = [socket, looked];
+    const resume = await seat.peek(room);
+    if (want || mine !== socket || room !== looked || mine.readyState !== 1) return;
     hasLooked = true;
-    say({ type: 'look', room: looked });
+    say({ type: 'look', room, ...(resume && { resume }) });
     later('silence', drop, PONG_WITHIN_MS);
     later('look', ask, LOOK_EVERY_MS);
   }
@@ -144,10 +151,10 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (!want || typeof frame.id !== 'string') return;
     // Another id is another seat: what waited was addressed as the old one.
     if (want.id !== frame.id) outbox = [];
-    want = { room: want.room, id: frame.id };
+    want.id = frame.id;
     joined = true;
-    failures = 0;
-    if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume);
+    failures = keyless = 0;
+    if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume, want.key);
     tell({ type: 'socket', open: true });
     tell(frame);
     const waiting = outbox;
@@ -163,12 +170,16 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       tell(frame);
       return void sayJoin();
     }
-    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && (want?.id || hasLooked));
+    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && (want?.id || hasLooked))
+      || (code === 'key-required' && want?.id && (keyless += 1) < HOST_TRIES);
     if (!joined && comingBack) {
       tell(frame);
       return drop();
     }
-    if (!joined && FINAL.has(code)) return stop({ type: 'refused', code });
+    if (!joined && FINAL.has(code)) {
+      if (want) seat.leave(want.room);
+      return stop({ type: 'refused', code });
+    }
     tell(frame);
   }
 
@@ -224,7 +235,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       if (!atTheDoor) stop();
       clock.cancel(timers.look);
       looked = null;
-      failures = 0;
+      failures = keyless = 0;
       want = { room, key };
       if (!atTheDoor) return connect();
       later('silence', drop, BACK_WITHIN_MS);
@@ -243,9 +254,12 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     },
     askIceServers: () => say({ type: 'ice-servers' }),
     leave() {
-      if (want) seat.forget(want.room);
+      const [room, said] = [want?.room, joined ? socket : null];
+      if (room) seat.leave(room);
       say({ type: 'leave' });
       stop();
+      // Closed in good order, the server has heard it. Else the seat may be kept for us: who calls again takes it back.
+      if (room && said) said.onclose = (/** @type {CloseEvent} */ { wasClean }) => { if (wasClean && want?.room !== room) seat.forget(room); };
     },
     wake() {
       if (!want) return;

@@ -8,6 +8,7 @@ class Storage {
   getItem(key) { return this.items.get(key) ?? null; }
   setItem(key, value) { this.items.set(key, value); }
   removeItem(key) { this.items.delete(key); }
+  keys() { return [...this.items.keys()]; }
   copy() { return new Storage(new Map(this.items)); }
 }
 
@@ -24,12 +25,28 @@ function makeLocks() {
   };
 }
 
-const tabOf = (storage, locks, tab) => makeSeat({ storage, locks, tab, pause: async () => {} });
+const HOUR = 3600_000;
+const pause = async () => {};
+
+/** A tab's seat: with storage of its own unless it is given some. */
+const tabOf = (storage, locks, tab, { shared = new Storage(), today = () => 0, ...rest } = {}) =>
+  makeSeat({ storage, shared, locks, tab, pause, today, ...rest });
+const tokenOf = async (seat, room = 'den') => (await seat.take(room))?.token;
 
 test('a reload takes the token back', async () => {
   const storage = new Storage();
   tabOf(storage, makeLocks(), 'one').keep('den', 't1');
-  assert.equal(await tabOf(storage, makeLocks(), 'two').take('den'), 't1');
+  const page = tabOf(storage, makeLocks(), 'two');
+  assert.equal(await page.interrupted('den'), true);
+  assert.equal(await tokenOf(page), 't1');
+});
+
+test('a reload takes the host key back, and no other tab is given it', async () => {
+  const [storage, shared] = [new Storage(), new Storage()];
+  tabOf(storage, makeLocks(), 'one', { shared }).keep('den', 't1', 'sesame');
+  assert.equal((await tabOf(storage, makeLocks(), 'two', { shared }).take('den')).key, 'sesame');
+  assert.equal((await tabOf(new Storage(), makeLocks(), 'three', { shared }).take('den')).key, undefined);
+  assert.ok(!JSON.stringify([...shared.items]).includes('sesame'));
 });
 
 test('a duplicated tab does not use the token it was given with the rest', async () => {
@@ -38,37 +55,109 @@ test('a duplicated tab does not use the token it was given with the rest', async
   tabOf(storage, locks, 'one').keep('den', 't1');
   await settle();
   const copy = tabOf(storage.copy(), locks, 'two');
+  assert.equal(await copy.peek('den'), undefined);
+  assert.equal(await copy.interrupted('den'), false);
   assert.equal(await copy.take('den'), undefined);
   assert.equal(await copy.take('den'), undefined);
+});
+
+test('a new tab takes the seat of one that was closed or killed, and knows of it at the door', async () => {
+  const [locks, shared] = [makeLocks(), new Storage()];
+  tabOf(new Storage(), locks, 'one', { shared }).keep('den', 't1');
+  await settle();
+  const [second, third] = ['two', 'three'].map((tab) => tabOf(new Storage(), locks, tab, { shared }));
+  assert.deepEqual([await second.peek('den'), await tokenOf(second)], [undefined, undefined], 'the first lives');
+  locks.held.clear();
+  assert.deepEqual([await second.peek('den'), await third.peek('den')], ['t1', 't1'], 'who looks keeps nothing to himself');
+  assert.equal(await second.interrupted('den'), false, 'it was not this tab: nobody is put in by a reload');
+  assert.equal(await tokenOf(second), 't1');
+  assert.equal(await tokenOf(third), undefined);
+  second.keep('den', 't2');
+  await settle();
+  assert.equal(await tokenOf(third), undefined, 'the lock goes with the seat');
+});
+
+test('a second tab that sits there beside the first does not lose its own token to it', async () => {
+  const [locks, shared, own] = [makeLocks(), new Storage(), new Storage()];
+  tabOf(new Storage(), locks, 'one', { shared }).keep('den', 't1');
+  tabOf(own, locks, 'two', { shared }).keep('den', 't2');
+  await settle();
+  locks.held.delete('webrtc-box.two.den');
+  assert.equal(await tokenOf(tabOf(own, locks, 'reloaded', { shared })), 't2');
+});
+
+test('the browser remembers no seat for longer than half a day', async () => {
+  const shared = new Storage();
+  tabOf(new Storage(), makeLocks(), 'one', { shared }).keep('den', 't1');
+  const at = (hours) => tabOf(new Storage(), makeLocks(), 'two', { shared, today: () => hours * HOUR });
+  assert.equal(await at(11).peek('den'), 't1');
+  at(12);
+  assert.deepEqual(shared.keys(), [], 'also where nobody asks for that room again');
+});
+
+test('a seat that was left is kept for who calls again, but no reload goes in by itself', async () => {
+  const [storage, locks] = [new Storage(), makeLocks()];
+  const seat = tabOf(storage, locks, 'one');
+  seat.keep('den', 't1');
+  await settle();
+  seat.leave('den');
+  await settle();
+  assert.equal(locks.held.size, 0);
+  assert.equal(await tabOf(storage, locks, 'two').interrupted('den'), false);
+  assert.equal(await tokenOf(seat), 't1');
+});
+
+test('two who wait for the old page to go, as a reload and a press on Join, both get the token', async () => {
+  const [storage, locks] = [new Storage(), makeLocks()];
+  tabOf(storage, makeLocks(), 'one').keep('den', 't1');
+  locks.held.add('webrtc-box.one.den');
+  let waits = 0;
+  const seat = tabOf(storage, locks, 'two', { pause: async () => { if ((waits += 1) === 3) locks.held.clear(); } });
+  assert.deepEqual(await Promise.all([seat.interrupted('den'), tokenOf(seat)]), [true, 't1']);
+  assert.equal(await tokenOf(seat), 't1');
+});
+
+test('a browser that refuses locks hands out what it keeps', async () => {
+  const seat = tabOf(new Storage(), { request: async () => { throw new DOMException('', 'SecurityError'); } }, 'one');
+  seat.keep('den', 't1');
+  assert.deepEqual([await seat.peek('den'), await tokenOf(seat)], ['t1', 't1']);
+});
+
+test('what is kept in another way, by an older page or by nobody we know, is no seat', async () => {
+  for (const text of ['one\nt1', '{', '7', 'null', '{"token":7,"lock":"x"}']) {
+    const storage = new Storage(new Map([['webrtc-box.seat.den', text]]));
+    assert.equal(await tabOf(storage, makeLocks(), 'two', { shared: storage.copy() }).take('den'), undefined, text);
+  }
 });
 
 test('the same tab comes back with the newest token, as often as it must', async () => {
   const seat = tabOf(new Storage(), makeLocks(), 'one');
   seat.keep('den', 't1');
   seat.keep('den', 't2');
-  assert.equal(await seat.take('den'), 't2');
-  assert.equal(await seat.take('den'), 't2');
+  assert.equal(await tokenOf(seat), 't2');
+  assert.equal(await tokenOf(seat), 't2');
 });
 
 test('a reload that comes before the old page is quite gone waits for it', async () => {
   const locks = makeLocks();
-  locks.held.add('webrtc-box.one');
+  locks.held.add('webrtc-box.one.den');
   let waits = 0;
   const storage = new Storage();
-  makeSeat({ storage, locks: makeLocks(), tab: 'one', pause: async () => {} }).keep('den', 't1');
-  const seat = makeSeat({ storage, locks, tab: 'two', pause: async () => { if ((waits += 1) === 3) locks.held.clear(); } });
-  assert.equal(await seat.take('den'), 't1');
+  tabOf(storage, makeLocks(), 'one').keep('den', 't1');
+  const seat = tabOf(storage, locks, 'two', { pause: async () => { if ((waits += 1) === 3) locks.held.clear(); } });
+  assert.equal(await tokenOf(seat), 't1');
 });
 
 test('a seat given up is forgotten and free', async () => {
   const locks = makeLocks();
-  const seat = tabOf(new Storage(), locks, 'one');
+  const shared = new Storage();
+  const seat = tabOf(new Storage(), locks, 'one', { shared });
   seat.keep('den', 't1');
   await settle();
   seat.forget('den');
   await settle();
   assert.equal(await seat.take('den'), undefined);
-  assert.equal(locks.held.size, 0);
+  assert.deepEqual([locks.held.size, shared.keys()], [0, []]);
 });
 
 test('rooms do not share tokens', async () => {

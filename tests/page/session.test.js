@@ -1,60 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSession } from '../../public/session.js';
-import { statusKey, statusOf, troubleOf } from '../../public/status.js';
-import { makeClock } from './stage.js';
-
-/** A session between a room and a call that we play ourselves. */
-function stageOf() {
-  const clock = makeClock();
-  const said = [];
-  const woken = [];
-  const reported = [];
-  const met = [];
-  const repaired = [];
-  let linked = false;
-  let room;
-  let other;
-  const session = makeSession({
-    clock, now: clock.now, changed() {},
-    openReport: () => ({
-      begin: () => reported.push(`begin ${clock.now()}`),
-      connected: () => reported.push(`connected ${clock.now()}`),
-      end: () => reported.push(said.some(([what]) => what === 'leave') ? 'end after leave' : 'end'),
-    }),
-    openSignaling: (tell) => {
-      room = tell;
-      return { join: (name, options) => said.push(['join', name, options.key]), look() {}, leave: () => said.push(['leave']),
-        send: (frame) => said.push(frame), askIceServers() {}, wake() { woken.push(clock.now()); } };
-    },
-    openCall: ({ tell }) => {
-      other = tell;
-      return { meet: (...who) => met.push(who), hear: async () => {}, useIceServers() {}, carry: async () => {}, show() {},
-        repairSoon: () => repaired.push(clock.now()), connected: () => linked, hangUp() { link('none'); }, connection: () => (session.state.link === 'none' ? null : {}) };
-    },
-  });
-  function link(state) {
-    linked = state === 'connected';
-    other({ type: 'link', state });
-  }
-  return {
-    session, clock, said, met, woken, reported, repaired, link, state: session.state,
-    room: (frame) => room(frame), other: (event) => other(event),
-    status: () => statusOf(session.state, true),
-    words: () => statusKey(session.state, statusOf(session.state, true)),
-    trouble: (devices = null) => troubleOf(session.state, statusOf(session.state, true), devices),
-    sits(peer) {
-      session.join('den');
-      room({ type: 'socket', open: true });
-      room({ type: 'resp-join', id: 'me', peer, iceServers: [] });
-    },
-    talks() {
-      this.sits('you');
-      link('new');
-      link('connected');
-    },
-  };
-}
+import { statusOf } from '../../public/status.js';
+import { stageOf } from './session-stage.js';
 
 test('at the door it is known who is inside, and forgotten with the join', () => {
   const stage = stageOf();
@@ -151,102 +98,6 @@ test('who was only unheard for a moment is not given up', async () => {
   assert.equal(stage.status(), 'connected');
 });
 
-test('a dropped other is waited for with its own sentence', () => {
-  const stage = stageOf();
-  stage.talks();
-  stage.link('disconnected');
-  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting');
-  stage.room({ type: 'peer-away', id: 'you' });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting.theirs');
-  stage.room({ type: 'socket', open: false });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.reconnecting.ours');
-});
-
-test('no way in half a minute is said, and forgotten when there is one', async () => {
-  const stage = stageOf();
-  stage.sits('you');
-  stage.link('new');
-  await stage.clock.advance(30_000);
-  assert.equal(stage.status(), 'failed');
-  stage.link('connected');
-  assert.equal(stage.status(), 'connected');
-});
-
-test('their network that is gone is not taken for networks without a way between them', async () => {
-  const stage = stageOf();
-  stage.talks();
-  await stage.clock.advance(5000);
-  stage.link('disconnected');
-  await stage.clock.advance(40_000);
-  assert.equal(stage.words(), 'status.reconnecting', 'the server needs 45 seconds to notice');
-  stage.room({ type: 'peer-away', id: 'you' });
-  await stage.clock.advance(60_000);
-  assert.equal(stage.words(), 'status.reconnecting.theirs');
-  assert.equal(stage.trouble().error, null);
-  stage.room({ type: 'peer-back', id: 'you' });
-  assert.equal(stage.words(), 'status.reconnecting', 'there is hope again');
-  await stage.clock.advance(60_000);
-  assert.equal(stage.status(), 'failed');
-});
-
-test('who is without a network for long is told so, and nothing of ways between networks', async () => {
-  const stage = stageOf();
-  stage.talks();
-  stage.link('disconnected');
-  stage.room({ type: 'socket', open: false });
-  await stage.clock.advance(120_000);
-  assert.equal(stage.words(), 'status.reconnecting.ours');
-  assert.equal(stage.trouble().error, null);
-});
-
-test('another try after no way was found is one for the call, whatever the devices are', async () => {
-  const stage = stageOf();
-  stage.sits('you');
-  stage.link('new');
-  await stage.clock.advance(30_000);
-  assert.deepEqual(stage.trouble('device-not-found'), { error: 'no-path', retry: 'call' });
-  stage.session.tryAgain();
-  assert.deepEqual([stage.repaired, stage.woken], [[30_000], [30_000]]);
-  assert.equal(stage.status(), 'connecting');
-  await stage.clock.advance(30_000);
-  assert.equal(stage.status(), 'failed');
-});
-
-test('another try is offered where it helps, and for what it helps', () => {
-  const stage = stageOf();
-  assert.deepEqual(stage.trouble('device-busy'), { error: 'device-busy', retry: 'devices' });
-  assert.deepEqual(stage.trouble('mic-lost'), { error: 'mic-lost', retry: null });
-  assert.deepEqual(stage.trouble(), { error: null, retry: null });
-  stage.session.complain('bad-room');
-  assert.deepEqual(stage.trouble('device-busy'), { error: 'bad-room', retry: null });
-  stage.session.join('den');
-  stage.room({ type: 'socket', open: false });
-  assert.deepEqual(stage.trouble('device-busy'), { error: 'unreachable', retry: 'call' });
-  stage.talks();
-  stage.session.leave();
-  assert.deepEqual(stage.trouble('device-busy'), { error: null, retry: null });
-});
-
-for (const code of ['key-required', 'room-full']) {
-  test(`a call that may not come back (${code}) goes on as long as it goes, which is said, and then ends`, async () => {
-    const stage = stageOf();
-    stage.talks();
-    stage.room({ type: 'socket', open: false });
-    stage.room({ type: 'refused', code });
-    assert.equal(stage.words(), 'status.connected.outside');
-    assert.deepEqual(stage.trouble(), { error: null, retry: null });
-    stage.link('disconnected');
-    await stage.clock.advance(4000);
-    stage.link('connected');
-    assert.equal(stage.words(), 'status.connected.outside');
-    stage.link('failed');
-    await stage.clock.advance(8000);
-    assert.deepEqual([stage.state.screen, stage.state.ended.how], ['after', 'weDropped']);
-    stage.session.join('den');
-    assert.equal(stage.state.outside, false);
-  });
-}
-
 test('a door that was shut opens as soon as a seat is free', () => {
   const stage = stageOf();
   stage.session.join('den');
@@ -328,24 +179,6 @@ test('where packets stop the socket is looked at', () => {
   stage.other({ type: 'pulse', state: 'faint' });
   stage.other({ type: 'pulse', state: 'silent' });
   assert.equal(stage.woken.length, 1);
-});
-
-test('a call without its server says so, and no more', () => {
-  const stage = stageOf();
-  stage.talks();
-  stage.room({ type: 'socket', open: false });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.connected.alone');
-  stage.room({ type: 'socket', open: true });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
-});
-
-test('a picture that waits for a better network is said in one line, one that is smaller is not', () => {
-  const stage = stageOf();
-  stage.talks();
-  stage.other({ type: 'picture', picture: 'paused' });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.connected.weak');
-  stage.other({ type: 'picture', picture: 'reduced' });
-  assert.equal(statusKey(stage.state, stage.status()), 'status.connected');
 });
 
 test('a screen that has been seen stays one while the next of it waits, and one that has not does not', () => {

@@ -7,11 +7,14 @@ function stageOf({ token } = {}) {
   const clock = makeClock();
   const sockets = [];
   const heard = [];
-  const kept = new Map(token ? [['den', token]] : []);
+  /** The seats of this tab by room: `{token, key, left}`. */
+  const kept = new Map(token ? [['den', { token }]] : []);
   const signaling = makeSignaling({
     url: 'wss://box/ws', clock, random: () => 1, tell: (event) => heard.push(event),
     seat: {
-      take: async (room) => kept.get(room), keep: (room, t) => kept.set(room, t),
+      take: async (room) => kept.get(room), peek: async (room) => kept.get(room)?.token,
+      keep: (room, token, key) => kept.set(room, { token, key }),
+      leave: (room) => { if (kept.has(room)) kept.get(room).left = true; },
       forget: (room) => kept.delete(room),
     },
     open: () => {
@@ -38,7 +41,7 @@ test('a join says the room and keeps the token it is given', async () => {
   stage.signaling.join('den', { key: 'k' });
   await stage.sit();
   assert.deepEqual(stage.last().sent[0], { type: 'join', room: 'den', key: 'k' });
-  assert.equal(stage.kept.get('den'), 't1');
+  assert.equal(stage.kept.get('den').token, 't1');
   assert.deepEqual(stage.types(), ['socket', 'resp-join']);
 });
 
@@ -50,6 +53,7 @@ test('who is inside is asked at the door, again and again, and the same socket j
   stage.signaling.look('den');
   await stage.clock.advance(1000);
   stage.last().opens();
+  await settle();
   assert.deepEqual(looks(), ['den'], 'nothing while somebody types');
   stage.last().says({ type: 'room', room: 'den', seats: 1 });
   stage.last().says({ type: 'room', room: 'elsewhere', seats: 2 });
@@ -71,6 +75,7 @@ test('a server that does not answer a look is no trouble: another socket joins',
   stage.signaling.look('den');
   await stage.clock.advance(300);
   stage.last().opens();
+  await settle();
   await stage.clock.advance(2500);
   assert.equal(stage.sockets[0].closedWith, 1005);
   assert.deepEqual(stage.types(), ['room'], 'nobody at the door is told of sockets');
@@ -85,6 +90,7 @@ test('a dead socket at the door does not hold up a join for long', async () => {
   stage.signaling.look('den');
   await stage.clock.advance(300);
   stage.last().opens();
+  await settle();
   stage.last().says({ type: 'room', room: 'den', seats: 0 });
   stage.signaling.join('den');
   await stage.clock.advance(3000 + 500);
@@ -98,6 +104,7 @@ test('a join that looks have made too dear is said again on another socket', asy
   stage.signaling.look('den');
   await stage.clock.advance(300);
   stage.last().opens();
+  await settle();
   stage.signaling.join('den');
   await settle();
   stage.last().says({ type: 'error', code: 'rate-limited', message: '' });
@@ -112,6 +119,7 @@ test('who looks no more, or joins, lets go of the door', async () => {
   stage.signaling.look('den');
   await stage.clock.advance(300);
   stage.last().opens();
+  await settle();
   stage.signaling.look(null);
   assert.equal(stage.sockets[0].closedWith, 1000);
   await stage.clock.advance(60_000);
@@ -127,7 +135,7 @@ test('a lost socket is replaced and the seat asked back', async () => {
   assert.equal(stage.sockets.length, 2);
   await stage.sit({ ...stage.seated, resumed: true, resume: 't2' });
   assert.deepEqual(stage.last().sent[0], { type: 'join', room: 'den', resume: 't1' });
-  assert.equal(stage.kept.get('den'), 't2');
+  assert.equal(stage.kept.get('den').token, 't2');
 });
 
 test('waits double up to a quarter of a minute, and start afresh after a seat', async () => {
@@ -227,15 +235,92 @@ test('a server that is shutting down is asked again later', async () => {
   assert.equal(stage.sockets.length, 2);
 });
 
-test('leaving says so, forgets the seat and stays away', async () => {
+test('leaving says so, forgets the seat once that was heard, and stays away', async () => {
   const stage = stageOf();
   stage.signaling.join('den');
   await stage.sit();
   stage.signaling.leave();
   assert.equal(stage.last().ofType('leave').length, 1);
+  assert.ok(stage.kept.get('den').left);
+  stage.last().drops(1000, true);
   assert.equal(stage.kept.has('den'), false);
   await stage.clock.advance(60_000);
   assert.equal(stage.sockets.length, 1);
+});
+
+test('who leaves while the socket is away, or dead without our knowing, calls again with the seat that is still kept', async () => {
+  for (const dead of [false, true]) {
+    const stage = stageOf();
+    stage.signaling.join('den');
+    await stage.sit();
+    if (!dead) stage.last().drops();
+    stage.signaling.leave();
+    if (dead) stage.last().drops(1006, false);
+    stage.signaling.join('den');
+    await stage.sit({ ...stage.seated, resumed: true });
+    assert.equal(stage.last().sent[0].resume, 't1');
+    assert.ok(!stage.kept.get('den').left);
+  }
+});
+
+test('a farewell that is heard late does not lose the seat of who has called again', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  const first = stage.last();
+  stage.signaling.leave();
+  stage.signaling.join('den');
+  await stage.sit({ ...stage.seated, resumed: true });
+  first.drops(1000, true);
+  assert.equal(stage.kept.get('den').token, 't1');
+});
+
+test('at the door our own seat is not counted among the others', async () => {
+  const stage = stageOf({ token: 'old' });
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  await settle();
+  assert.deepEqual(stage.last().sent, [{ type: 'look', room: 'den', resume: 'old' }]);
+});
+
+test('the host key is said again on the way back, also after a reload', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den', { key: 'sesame' });
+  await stage.sit();
+  stage.last().drops();
+  await stage.clock.advance(500);
+  await stage.sit({ ...stage.seated, resume: 't2' });
+  const again = { type: 'join', room: 'den', resume: 't1', key: 'sesame' };
+  assert.deepEqual(stage.last().sent[0], again);
+  assert.equal(stage.kept.get('den').key, 'sesame');
+
+  const reloaded = stageOf({ token: 't1' });
+  reloaded.kept.get('den').key = 'sesame';
+  reloaded.signaling.join('den');
+  await reloaded.sit();
+  assert.deepEqual(reloaded.last().sent[0], again);
+  assert.equal(reloaded.kept.get('den').key, 'sesame');
+});
+
+test('a guest who is back before the host asks again for a while, and comes in after them', async () => {
+  const stage = stageOf();
+  const refused = { type: 'error', code: 'key-required', message: '' };
+  const hears = async (frame) => {
+    for (const before = stage.sockets.length; stage.sockets.length === before;) await stage.clock.advance(250);
+    await stage.sit(frame);
+  };
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  for (let tries = 1; tries < 8; tries += 1) await hears(refused);
+  assert.ok(!stage.types().includes('refused'));
+  await hears({ ...stage.seated, peer: 'host' });
+  assert.equal(stage.types().at(-1), 'resp-join');
+  stage.last().drops();
+  for (let tries = 1; tries <= 8; tries += 1) await hears(refused);
+  assert.deepEqual(stage.heard.at(-1), { type: 'refused', code: 'key-required' });
+  assert.ok(stage.kept.get('den').left, 'a reload does not go in by itself');
 });
 
 test('frames that are not frames are passed over, and a ping is answered', async () => {

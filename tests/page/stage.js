@@ -57,9 +57,9 @@ export class FakeSocket {
     this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) });
   }
 
-  drops(code = 1006) {
+  drops(code = 1006, wasClean = false) {
     this.readyState = 3;
-    this.onclose?.({ code });
+    this.onclose?.({ code, wasClean });
   }
 
   ofType(type) {
