@@ -19,6 +19,15 @@ export function browserOf({ userAgent: agent, maxTouchPoints = 0 }) {
 }
 
 /**
+ * The names a sentence may be written for, the narrowest first.
+ * @param {{userAgent: string, maxTouchPoints?: number}} navigator
+ */
+export function browserNames(navigator) {
+  const { family, system } = browserOf(navigator);
+  return [family, system, ...(system === 'android' || system === 'ios' ? ['phone'] : [])];
+}
+
+/**
  * @param {string} agent
  * @param {number} touches
  * @returns {System}

@@ -1,6 +1,6 @@
 // Icons: the shapes drawn for this page, on one grid of 24, as path data.
 //
-// Filled shapes; `lines` are stroked. It knows no element: view-icons.js makes them visible.
+// Filled shapes; `lines` are stroked. It knows no element: view-parts.js makes them visible.
 
 /** @type {Record<string, {fill?: string, lines?: string}>} */
 export const icons = {

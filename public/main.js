@@ -3,6 +3,7 @@
 // `webrtcBox.call` in the console is the engineer's handle: `webrtcBox.call.connection()` is the running
 // RTCPeerConnection, for getStats.
 
+import { allowedIn } from './allowed.js';
 import { makeAwake } from './awake.js';
 import { makeCall } from './call.js';
 import { language, words } from './language.js';
@@ -40,7 +41,7 @@ const seat = makeSeat({
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
 });
 const media = makeMedia({
-  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedHere,
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedIn(document),
   memory: ofBrowser, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
 });
 const switches = makeSwitches({
@@ -134,12 +135,6 @@ function join(typed, key) {
 
 function newRoomName() {
   return privateRoomName((bytes) => crypto.getRandomValues(bytes));
-}
-
-/** Whether the site's own policy, or that of the page it is framed in, lets this feature be. @param {string} feature */
-function allowedHere(feature) {
-  const { permissionsPolicy, featurePolicy } = /** @type {any} */ (document);
-  return (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
 }
 
 /** randomUUID is missing on insecure origins. */

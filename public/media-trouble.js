@@ -64,3 +64,12 @@ export function screenCode(error, allowed) {
 export function mayHaveSoundOnly(code) {
   return code === 'device-not-found' || code === 'device-busy' || code === 'device-unfit';
 }
+
+/** Troubles that another try does not mend, or that mend themselves. */
+const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'blocked-by-site', 'device-switched', 'device-taken', 'mic-lost',
+  'cam-lost', 'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
+
+/** @param {string} code */
+export function mayRetry(code) {
+  return !NO_RETRY.has(code);
+}

@@ -1,8 +1,6 @@
 // Status: which of a few words and sentences is true of a session just now, and what would help.
 
-/** Troubles of devices that another try does not mend, or that mend themselves. */
-const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'device-switched', 'device-taken', 'mic-lost', 'cam-lost',
-  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
+import { mayRetry } from './media-trouble.js';
 
 /**
  * What `#status` says: never more than is true.
@@ -45,5 +43,5 @@ export function troubleOf(state, status, devices) {
   if (state.error) return { error: state.error, retry: state.error === 'unreachable' ? 'call' : null };
   if (status === 'failed') return { error: 'no-path', retry: 'call' };
   const told = state.screen === 'after' ? null : devices;
-  return { error: told, retry: told === null || NO_RETRY.has(told) ? null : 'devices' };
+  return { error: told, retry: told !== null && mayRetry(told) ? 'devices' : null };
 }

@@ -1,5 +1,6 @@
 // The connection test: introduces its parts to each other and to the browser.
 
+import { allowedIn } from './allowed.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
@@ -29,16 +30,20 @@ const run = makeRun({
   measure: (probe, credential) => measure(probe, credential, edge),
   changed: draw,
 });
-const media = makeMedia({ devices: navigator.mediaDevices, newStream: () => new MediaStream(), clock, now: edge.now, changed: mediaChanged });
+const media = makeMedia({
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedIn(document),
+  newStream: () => new MediaStream(), clock, now: edge.now, hidden: () => document.hidden, changed: mediaChanged,
+});
 const level = makeLevel(() => new AudioContext());
 /** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
 const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
 const view = makeTestView({
   document, navigator, say, language, clock,
-  actions: { again: () => run.start(), devices, tone, heard },
+  actions: { again: () => run.start(), devices, retry: () => { media.again(); }, tone, heard },
 });
 
 setInterval(listen, LEVEL_EVERY_MS);
+document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') media.wake(); });
 run.start();
 
 /** @returns {Promise<import('./test-run.js').Sheet | 'limited'>} */

@@ -1,5 +1,7 @@
 // The view of the test page: draws its model and passes on what a person does.
 
+import { browserNames } from './browser.js';
+import { mayRetry } from './media-trouble.js';
 import { find, putWords, setText } from './view-parts.js';
 import { figuresOf, nameOf, resultOf, sentencesOf } from './test-report.js';
 import { errorKey } from './words.js';
@@ -17,7 +19,7 @@ const COPIED_MS = 2000;
  * @property {string} toneSaid
  * @property {string} report
  *
- * @typedef {{again: () => void, devices: () => void, tone: () => void, heard: (yes: boolean) => void}} Actions
+ * @typedef {{again: () => void, devices: () => void, retry: () => void, tone: () => void, heard: (yes: boolean) => void}} Actions
  */
 
 /**
@@ -33,6 +35,7 @@ const COPIED_MS = 2000;
 export function makeTestView({ document, navigator, say, language, clock, actions }) {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   putWords(document, say);
+  const browser = browserNames(navigator);
   /** @param {string} id */
   const el = (id) => find(document, `#${id}`);
   /** @type {HTMLVideoElement} */
@@ -47,6 +50,7 @@ export function makeTestView({ document, navigator, say, language, clock, action
   again.addEventListener('click', actions.again);
   tone.addEventListener('click', actions.tone);
   el('btnDevices').addEventListener('click', actions.devices);
+  el('btnRetry').addEventListener('click', actions.retry);
   el('btnHeard').addEventListener('click', () => actions.heard(true));
   el('btnUnheard').addEventListener('click', () => actions.heard(false));
   el('btnCopy').addEventListener('click', async () => {
@@ -89,10 +93,11 @@ export function makeTestView({ document, navigator, say, language, clock, action
 
   /** @param {Model} model */
   function showDevices({ media, watching, devicesSaid, playing, asked, toneSaid }) {
-    const trouble = watching && media.trouble ? say(errorKey(media.trouble, say)) : '';
-    el('trouble').hidden = trouble === '';
-    setText(el('trouble'), trouble);
-    el('trouble').dataset.code = media.trouble ?? '';
+    const trouble = watching ? media.trouble : null;
+    el('trouble').hidden = trouble === null;
+    setText(el('troubleText'), trouble ? say(errorKey(trouble, say, browser), { device: media.label }) : '');
+    el('trouble').dataset.code = trouble ?? '';
+    el('btnRetry').hidden = !trouble || !mayRetry(trouble);
     el('mirror').hidden = !watching || !media.stream;
     if (picture.srcObject !== media.stream) picture.srcObject = media.stream;
     setText(el('devicesSaid'), devicesSaid);

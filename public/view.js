@@ -2,7 +2,7 @@
 //
 // It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
 
-import { browserOf } from './browser.js';
+import { browserNames } from './browser.js';
 import { qualityWith } from './path.js';
 import { makeChatView } from './view-chat.js';
 import { makeChrome } from './view-chrome.js';
@@ -86,8 +86,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const showLink = makeLinkView({ document, say, clock, navigator });
   const drawNumbers = makeNumbers({ document, list: el('figures'), say });
   const showTrust = makeTrustView({ document, say, language });
-  const { family, system } = browserOf(navigator);
-  const browser = [family, system];
+  const browser = browserNames(navigator);
   const locale = language === 'zh' ? 'zh-CN' : navigator.language;
   const chat = makeChatView({ document, say, locale, came: () => chrome.come() });
   /** @type {Model | null} */
@@ -229,10 +228,16 @@ export function makeView({ document, navigator, say, language, clock, actions })
     place.hidden = error === null;
     place.dataset.code = error ?? '';
     const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say, browser);
-    setText(el('errorText'), error === null ? '' : say(sentence, { device: media.label }));
+    const also = session.screen === 'door' && say(`error.or.${error}`) !== `error.or.${error}` ? [`error.or.${error}`] : [];
+    setText(el('errorText'), error === null ? '' : together([sentence, ...also], { device: media.label }));
     el('btnRetry').hidden = !canRetry;
     // What is still so cannot be put aside.
     el('btnDismiss').hidden = error === 'no-path' || error === 'unreachable';
+  }
+
+  /** Sentences one after the other. @param {string[]} keys @param {Record<string, string>} [fills] */
+  function together(keys, fills) {
+    return keys.map((key) => say(key, fills)).join(language === 'zh' ? '' : ' ');
   }
 
   /** @param {Model} model */
@@ -272,8 +277,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
       const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), [`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
-        ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])].map((each) => say(each)).join(language === 'zh' ? '' : ' '));
+      setText(el('pathWhy'), together([`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
+        ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])]));
     } else {
       delete badge.dataset.path;
     }

@@ -72,6 +72,13 @@ export const english = {
   'tone.unheard': 'Not heard. Turn up the volume, and look in the system settings which speaker or headset is chosen.',
   'tone.failed': 'This browser found nothing to play a tone on. Plug in a speaker or headset, then play it again.',
 
+  // What the call page says of these names buttons and people that are not here.
+  'error.device-taken': 'A phone call, your system or the browser itself has taken the microphone or camera. It comes back by itself when it is free.',
+  'error.device-unfit': 'The device that was found cannot do what is needed. Connect another one, then Try again.',
+  'error.mic-lost': 'Your microphone is gone. Plug it in again or connect another one: it is used by itself.',
+  'error.cam-lost': 'Your camera is gone. Plug it in again or connect another one: it is used by itself.',
+  'error.unknown': 'Something went wrong. Reload the page, then try once more.',
+
   'test.report': 'Report',
   'test.reportHow': 'To send to whoever helps you. It holds nothing secret and no address of yours.',
   'test.copy': 'Copy report',

@@ -72,6 +72,12 @@ export const chinese = {
   'tone.unheard': '没听到。请调大音量，并在系统设置里看看选的是哪个扬声器或耳机。',
   'tone.failed': '浏览器没有找到可以发声的设备。请接上扬声器或耳机，再播放一次。',
 
+  'error.device-taken': '来电、系统或浏览器暂停了麦克风或摄像头，空出来后会自动恢复。',
+  'error.device-unfit': '找到的设备不合适。请另接一个，再点“重试”。',
+  'error.mic-lost': '麦克风断开了。请重新接上，或换一个接上，会自动恢复。',
+  'error.cam-lost': '摄像头断开了。请重新接上，或换一个接上，会自动恢复。',
+  'error.unknown': '出了点问题。请刷新页面后再试一次。',
+
   'test.report': '测试报告',
   'test.reportHow': '可以发给帮您的人，里面没有密码，也没有您的地址。',
   'test.copy': '复制报告',

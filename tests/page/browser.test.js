@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { browserOf } from '../../public/browser.js';
+import { browserNames, browserOf } from '../../public/browser.js';
 
 const WEBKIT = 'AppleWebKit/605.1.15 (KHTML, like Gecko)';
 const BLINK = 'AppleWebKit/537.36 (KHTML, like Gecko)';
@@ -21,4 +21,11 @@ test('each browser is told from the others by what it says of itself', () => {
     ['in-app', 'android', `Mozilla/5.0 (Linux; Android 14; SM-S901B; wv) ${BLINK} Version/4.0 Chrome/142.0.0.0 Mobile Safari/537.36 [FB_IAB/FB4A;FBAV/487.0]`, 5],
     ['chrome', 'other', ''],
   ]) assert.deepEqual(browserOf({ userAgent, maxTouchPoints }), { family, system }, userAgent);
+});
+
+test('a sentence for a phone is for every phone, after one for its browser or system', () => {
+  const names = (userAgent) => browserNames({ userAgent, maxTouchPoints: 5 });
+  assert.deepEqual(names(`Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) ${WEBKIT} Version/26.0 Mobile/15E148 Safari/604.1`), ['safari-ios', 'ios', 'phone']);
+  assert.deepEqual(names('Mozilla/5.0 (Android 15; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0'), ['firefox-android', 'android', 'phone']);
+  assert.deepEqual(names(`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${BLINK} Chrome/142.0.0.0 Safari/537.36`), ['chrome', 'windows']);
 });

@@ -3,12 +3,13 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { summary } from '../../public/test-loop.js';
 import { best, reach } from '../../public/test-probes.js';
+import { mayRetry } from '../../public/media-trouble.js';
 import { reportOf } from '../../public/test-report.js';
 import { makeRun } from '../../public/test-run.js';
 import { verdictOf } from '../../public/test-verdict.js';
 import { english } from '../../public/words-test.en.js';
 import { chinese } from '../../public/words-test.zh.js';
-import { makeSay } from '../../public/words.js';
+import { errorKey, makeSay } from '../../public/words.js';
 import { english as callEnglish } from '../../public/words.en.js';
 import { chinese as callChinese } from '../../public/words.zh.js';
 import { makeClock, settle } from './stage.js';
@@ -166,6 +167,30 @@ test('both languages of the test have the same keys, every one that is asked for
   const keys = [...read('test.html').matchAll(/data-(?:word|label)="([^"]+)"/g), ...['test.js', 'view-test.js', 'test-report.js'].flatMap((name) => [...read(name).matchAll(/\bsay\('([^']+)'/g)])].map(([, key]) => key);
   assert.ok(keys.length > 30);
   for (const key of keys) assert.ok(key in english, key);
+});
+
+const TROUBLES = ['camera-denied', 'camera-denied-system', 'device-not-found', 'device-busy', 'device-unfit', 'insecure-origin', 'unsupported',
+  'blocked-by-site', 'timeout', 'device-trouble', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched'];
+const BROWSERS = [['chrome', 'windows'], ['firefox', 'mac'], ['safari', 'mac'], ['safari-ios', 'ios', 'phone'], ['ios', 'ios', 'phone'],
+  ['chrome-android', 'android', 'phone'], ['firefox-android', 'android', 'phone'], ['in-app', 'android', 'phone']];
+
+test('what is said of a device fits the test page: no button that is not there, nobody to join, in every browser', () => {
+  for (const [words, elsewhere, again] of [
+    [{ ...callEnglish, ...english }, /\bjoin|the link|under Devices|button here|[Nn]obody/, 'Try again'],
+    [{ ...callChinese, ...chinese }, /加入|链接|“设备”|按钮|对方/, '“重试”'],
+  ]) {
+    const say = makeSay(words);
+    for (const code of TROUBLES) {
+      for (const browser of BROWSERS) {
+        const key = errorKey(code, say, browser);
+        assert.notEqual(key, 'error.unknown', code);
+        assert.doesNotMatch(say(key, { device: 'Webcam' }), elsewhere, key);
+        assert.doesNotMatch(say(key, { device: 'Webcam' }), /[{}]/, key);
+        if (say(key).includes(again)) assert.ok(mayRetry(code), `${key} names a button that is not shown`);
+      }
+    }
+    assert.equal(say('error.retry'), again.replace(/[“”]/g, ''));
+  }
 });
 
 test('the test page holds no inline script or style, and every element its view looks for', () => {

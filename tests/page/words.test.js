@@ -37,7 +37,9 @@ const GAPS = {
   'door.inside.*': ['0', '1', '2'],
   'error.*': [...CODES, 'unknown'],
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
-    ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac'],
+    ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac',
+    'device-busy.phone', 'timeout.phone', 'timeout.firefox'],
+  'error.or.*': ['camera-denied', 'device-not-found', 'device-busy', 'unsupported'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
   'path.*': PATHS,
   'picture.*': ['reduced', 'paused'],
@@ -76,6 +78,10 @@ test('every error of the wire and of the devices has a sentence of its own', () 
   assert.equal(errorKey('camera-denied', makeSay(english), ['firefox', 'mac']), 'error.camera-denied.firefox');
   assert.equal(errorKey('camera-denied-system', makeSay(english), ['firefox', 'mac']), 'error.camera-denied-system.mac');
   assert.equal(errorKey('device-busy', makeSay(english), ['firefox', 'mac']), 'error.device-busy');
+  assert.equal(errorKey('device-busy', makeSay(english), ['firefox-android', 'android', 'phone']), 'error.device-busy.phone');
+  assert.equal(errorKey('timeout', makeSay(english), ['safari-ios', 'ios', 'phone']), 'error.timeout.phone');
+  assert.equal(errorKey('timeout', makeSay(english), ['firefox', 'windows']), 'error.timeout.firefox');
+  assert.equal(errorKey('timeout', makeSay(english), ['safari', 'mac']), 'error.timeout');
 });
 
 test('the first language we speak is chosen', () => {
