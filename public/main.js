@@ -183,7 +183,7 @@ function draw() {
     session: state, status, statusKey: statusKey(state, status), media: media.state,
     error, canRetry: cure !== null, invited,
     chat: session.chat, link: location.origin + pathOfRoom(room),
-    path: readings.path(), quality: readings.quality(), samples: readings.samples,
+    path: readings.path(), udpShut: readings.udpShut(), quality: readings.quality(), samples: readings.samples,
     reason: readings.reason(),
     seconds: state.since === null ? 0 : (now() - state.since) / 1000,
   });

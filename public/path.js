@@ -77,9 +77,22 @@ function relayProtocol(candidate) {
 }
 
 /**
+ * Whether no answer came by UDP: neither a relay nor a STUN server was reached by it. Known once all candidates are
+ * gathered; a pair over a stream alone says nothing, since Firefox now and then takes one with UDP open.
+ * @param {Report} report
+ * @returns {boolean}
+ */
+export function udpIsShut(report) {
+  const ours = [...report.values()].filter((entry) => entry.type === 'local-candidate');
+  const isOpen = ours.some((one) => (one.candidateType === 'relay' ? relayProtocol(one) : one.candidateType === 'srflx' && one.protocol) === 'udp');
+  return ours.some((one) => one.candidateType === 'relay') && !isOpen;
+}
+
+/**
  * @typedef {object} Sample one reading; rates are since the reading before
  * @property {number} at milliseconds
  * @property {Path | null} path
+ * @property {boolean} udpShut nothing was reached by UDP
  * @property {number} inBytes
  * @property {number} outBytes
  * @property {number} unsaid bytes among them that the browser says no more: a stream that begins anew counts from nothing
@@ -105,7 +118,7 @@ export function sampleOf(report, at, before) {
   const pair = selectedPair(report);
   /** @type {Sample} */
   const sample = {
-    at, path: pathOf(report), inBytes: 0, outBytes: 0, unsaid: before?.unsaid ?? 0, received: 0, lost: 0,
+    at, path: pathOf(report), udpShut: udpIsShut(report), inBytes: 0, outBytes: 0, unsaid: before?.unsaid ?? 0, received: 0, lost: 0,
     rtt: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
     video: '', audio: '', fps: null, frames: 0, inRate: 0, outRate: 0, lossRate: 0,
   };

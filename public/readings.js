@@ -14,6 +14,7 @@ const KEPT = 60;
  * @property {() => void} rest
  * @property {Sample[]} samples
  * @property {() => import('./path.js').Path | null} path
+ * @property {() => boolean} udpShut whether it is known that this network lets no UDP through
  * @property {() => import('./path.js').Quality | null} quality
  * @property {() => 'loss' | 'delay' | null} reason why the quality is not good
  */
@@ -65,6 +66,7 @@ export function makeReadings({ connection, clock, now, changed }) {
       source = null;
     },
     path: () => samples.at(-1)?.path ?? null,
+    udpShut: () => source?.iceGatheringState === 'complete' && (samples.at(-1)?.udpShut ?? false),
     quality: () => judged(qualityOf),
     reason: () => judged(reasonOf),
   };

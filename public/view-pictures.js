@@ -1,5 +1,6 @@
 // The two pictures: streams put into their video elements, and what stands there when there is no picture.
 
+import { makeArrival } from './arrival.js';
 import { makeThaw } from './thaw.js';
 import { find, setText } from './view-parts.js';
 
@@ -27,6 +28,7 @@ export function makePictures({ document, say }) {
   const theirNote = find(document, '#theirNote');
   const hear = find(document, '#btnHear');
   let sharedByThem = false;
+  const toCome = makeArrival();
   const thaw = makeThaw({
     // Nobody looks: then a browser need not show anything.
     shown: () => (document.hidden ? 0 : remote.getVideoPlaybackQuality?.().totalVideoFrames ?? 0),
@@ -90,15 +92,18 @@ export function makePictures({ document, say }) {
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
       setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
     },
-    /** @param {State['remote']} theirs @param {number} decoded frames of it so far */
+    /** @param {State['remote']} theirs @param {number} decoded frames of it so far
+     *  @returns {boolean} whether it is a screen that is in sight */
     showTheirs(theirs, decoded) {
       put(remote, theirs.stream);
       thaw(decoded);
       if (!theirs.stream) hear.hidden = true;
-      remoteFrame.classList.toggle('empty', theirs.stream !== null && !theirs.cam && !theirs.screen);
+      const seesScreen = !toCome(theirs, decoded) && theirs.screen;
+      remoteFrame.classList.toggle('empty', theirs.stream !== null && (theirs.screen ? !seesScreen : !theirs.cam));
       setText(theirNote, say(theirs.weak ? 'remote.weak' : 'remote.camOff'));
       sharedByThem = theirs.screen;
       fit();
+      return seesScreen;
     },
     local,
     remote,

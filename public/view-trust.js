@@ -14,6 +14,7 @@ export function makeTrustView({ document, say, language }) {
   const badge = find(document, '#trust');
   const part = find(document, '#trustPart');
   const list = find(document, '#trustCode');
+  const said = find(document, '#trustSaid');
   /** @type {import('./trust.js').Trust | null} */
   let shown = null;
 
@@ -21,6 +22,8 @@ export function makeTrustView({ document, say, language }) {
     if (trust === shown) return;
     shown = trust;
     badge.hidden = part.hidden = trust === null;
+    // Whoever listens hears of it at once, whatever has the focus.
+    setText(said, trust?.state === 'mismatch' ? `${say('trust.failed')}: ${say('trust.mismatch')}` : '');
     if (!trust) return void delete badge.dataset.state;
     badge.dataset.state = trust.state;
     const code = trust.state === 'same' ? trust.code.map((number) => emoji[number]) : [];

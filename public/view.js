@@ -30,6 +30,7 @@ import { clockTime, errorKey } from './words.js';
  * @property {import('./chat.js').Chat} chat
  * @property {string} link
  * @property {import('./path.js').Path | null} path
+ * @property {boolean} udpShut
  * @property {import('./path.js').Quality | null} quality
  * @property {import('./path.js').Sample[]} samples
  * @property {'loss' | 'delay' | null} reason why the quality is not good
@@ -189,7 +190,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     showBadges(model);
     if (session.screen === 'waiting') showLink(model.link);
     pictures.showOwn(media);
-    pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
+    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
+    const stands = seesScreen && model.status === 'connected' && session.remote.weak;
+    setText(el('theirScreen'), stands ? say('remote.still') : '');
     tile.show(session.screen === 'call' && session.since !== null);
     sheet.show(media);
     chat.show(model.chat);
@@ -267,7 +270,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   }
 
   /** @param {Model} model */
-  function showBadges({ status, path, quality, reason, session }) {
+  function showBadges({ status, path, udpShut, quality, reason, session }) {
     const badge = el('path');
     badge.hidden = status !== 'connected' || path === null;
     if (path) {
@@ -277,15 +280,13 @@ export function makeView({ document, navigator, say, language, clock, actions })
       const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), together([`path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
+      setText(el('pathWhy'), together([udpShut && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
         ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])]));
     } else {
       delete badge.dataset.path;
     }
     showTrust(status === 'connected' ? session.trust : null);
     el('theirMic').hidden = status !== 'connected' || session.remote.mic;
-    const { screen, weak } = session.remote;
-    setText(el('theirScreen'), status === 'connected' && screen && weak ? say('remote.still') : '');
   }
 
   return {

@@ -97,8 +97,10 @@ export const english = {
   'quality.poor': 'weak',
   'path.why.direct': 'Picture and sound go straight from one of you to the other.',
   'path.why.relay-udp': 'Your networks do not reach each other directly, so the call goes over the server. It stays encrypted.',
-  'path.why.relay-tcp': 'Your network blocks direct video traffic, so the call goes over the server by TCP. It works, with a little more delay.',
-  'path.why.relay-tls': 'Your network blocks direct video traffic, so the call goes over the web port. It works, with a little more delay.',
+  'path.why.relay-tcp': 'The call goes over the server by TCP. It works, with a little more delay, and stays encrypted.',
+  'path.why.relay-tls': 'The call goes over the web port of the server. It works, with a little more delay, and stays encrypted.',
+  'path.shut.relay-tcp': 'Your network blocks direct video traffic, so the call goes over the server by TCP. It works, with a little more delay.',
+  'path.shut.relay-tls': 'Your network blocks direct video traffic, so the call goes over the web port. It works, with a little more delay.',
 
   'quality.why.loss': 'Some of it gets lost on the way, so the picture may freeze. Moving closer to the Wi-Fi often helps.',
   'quality.why.delay': 'It takes long to arrive, so leave each other a little time to answer.',

@@ -97,8 +97,10 @@ export const chinese = {
   'quality.poor': '较差',
   'path.why.direct': '画面和声音在两人之间直接传输。',
   'path.why.relay-udp': '两边的网络不能直接相通，通话经服务器中转，全程加密。',
-  'path.why.relay-tcp': '您的网络阻止了直接视频传输，通话已改用 TCP 经服务器中转，延迟会略高。',
-  'path.why.relay-tls': '您的网络阻止了直接视频传输，通话已改走网页端口，延迟会略高。',
+  'path.why.relay-tcp': '通话用 TCP 经服务器中转，延迟会略高，全程加密。',
+  'path.why.relay-tls': '通话走服务器的网页端口，延迟会略高，全程加密。',
+  'path.shut.relay-tcp': '您的网络阻止了直接视频传输，通话已改用 TCP 经服务器中转，延迟会略高。',
+  'path.shut.relay-tls': '您的网络阻止了直接视频传输，通话已改走网页端口，延迟会略高。',
 
   'quality.why.loss': '途中有数据丢失，画面可能会卡。离路由器近一点往往会好些。',
   'quality.why.delay': '传输时间较长，说完话请稍等对方回应。',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOf, qualityOf, qualityWith, reasonOf, sampleOf } from '../../public/path.js';
+import { pathOf, qualityOf, qualityWith, reasonOf, sampleOf, udpIsShut } from '../../public/path.js';
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 
@@ -67,6 +67,19 @@ test('without a chosen pair there is no path', () => {
   assert.equal(pathOf(report([])), null);
   assert.equal(pathOf(report([{ id: 'P', type: 'candidate-pair', state: 'in-progress', nominated: false }])), null);
   assert.equal(pathOf(report([{ id: 'T', type: 'transport', selectedCandidatePairId: 'gone' }])), null);
+});
+
+test('UDP is called shut only where a relay was reached and nothing by UDP', () => {
+  const ours = (...candidates) => udpIsShut(report(candidates.map((one, i) => ({ id: `L${i}`, type: 'local-candidate', ...one }))));
+  const host = { candidateType: 'host', protocol: 'udp' };
+  const [udp, tcp, tls] = ['udp', 'tcp', 'tls'].map((relayProtocol) => ({ candidateType: 'relay', protocol: 'udp', relayProtocol }));
+  assert.equal(ours(host, tcp, tls), true);
+  assert.equal(ours(host, { candidateType: 'relay', protocol: 'udp', url: 'turns:box:443?transport=tcp' }), true);
+  // As Firefox has it that took the pair by TCP all the same.
+  assert.equal(ours(host, tcp, udp), false);
+  assert.equal(ours(host, tcp, { candidateType: 'srflx', protocol: 'udp' }), false);
+  assert.equal(ours(host, tls, { candidateType: 'srflx', protocol: 'tcp' }), true);
+  assert.equal(ours(host), false, 'without any relay nothing is known');
 });
 
 test('rates are what came between two readings', () => {

@@ -55,3 +55,20 @@ test('another connection begins another minute', async () => {
   await settle();
   assert.equal(stage.readings.samples.length, 1);
 });
+
+test('a network that lets no UDP through is called so once everything has been tried', async () => {
+  const { readings, clock, pc } = makeStage();
+  const { getStats } = pc;
+  const reached = ['tls'];
+  pc.iceGatheringState = 'gathering';
+  pc.getStats = async () => new Map([...await getStats(), ...reached.map((relayProtocol) => [relayProtocol, { id: relayProtocol, type: 'local-candidate', candidateType: 'relay', relayProtocol }])]);
+  assert.equal(readings.udpShut(), false);
+  readings.watch();
+  await clock.advance(2000);
+  assert.equal(readings.udpShut(), false, 'UDP may still answer');
+  pc.iceGatheringState = 'complete';
+  assert.equal(readings.udpShut(), true);
+  reached.push('udp');
+  await clock.advance(1000);
+  assert.equal(readings.udpShut(), false);
+});

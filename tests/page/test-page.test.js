@@ -166,7 +166,7 @@ test('both languages of the test have the same keys, every one that is asked for
   const read = (name) => readFileSync(new URL(name, home), 'utf8');
   const keys = [...read('test.html').matchAll(/data-(?:word|label)="([^"]+)"/g), ...['test.js', 'view-test.js', 'test-report.js'].flatMap((name) => [...read(name).matchAll(/\bsay\('([^']+)'/g)])].map(([, key]) => key);
   assert.ok(keys.length > 30);
-  for (const key of keys) assert.ok(key in english, key);
+  for (const key of keys) assert.ok(key in english || key in callEnglish, key);
 });
 
 const TROUBLES = ['camera-denied', 'camera-denied-system', 'device-not-found', 'device-busy', 'device-unfit', 'insecure-origin', 'unsupported',

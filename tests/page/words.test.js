@@ -44,6 +44,7 @@ const GAPS = {
   'path.*': PATHS,
   'picture.*': ['reduced', 'paused'],
   'path.why.*': PATHS,
+  'path.shut.*': ['relay-tcp', 'relay-tls'],
   'quality.*': ['good', 'fair', 'poor'],
   'quality.why.*': ['loss', 'delay'],
   'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'reconnecting', 'failed'],
