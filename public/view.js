@@ -182,7 +182,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const arrived = body.dataset.screen !== session.screen;
     shown = model;
     body.dataset.screen = session.screen;
-    showStatus(model);
+    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
+    showStatus(model, seesScreen && model.status === 'connected' && session.remote.weak);
     showError(model);
     showDoor(model);
     showAfter(model);
@@ -190,9 +191,6 @@ export function makeView({ document, navigator, say, language, clock, actions })
     showBadges(model);
     if (session.screen === 'waiting') showLink(model.link);
     pictures.showOwn(media);
-    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
-    const stands = seesScreen && model.status === 'connected' && session.remote.weak;
-    setText(el('theirScreen'), stands ? say('remote.still') : '');
     tile.show(session.screen === 'call' && session.since !== null);
     sheet.show(media);
     chat.show(model.chat);
@@ -216,13 +214,17 @@ export function makeView({ document, navigator, say, language, clock, actions })
     if (screen !== 'call') wide.end();
   }
 
-  /** @param {Model} model */
-  function showStatus({ status, statusKey }) {
+  /** @param {Model} model @param {boolean} stands a screen of theirs is in sight, and still */
+  function showStatus({ status, statusKey }, stands) {
     const place = el('status');
     place.dataset.state = status;
     // Connected needs no words of its own, unless there is something to know besides.
-    place.classList.toggle('told', status === 'connected' && statusKey !== 'status.connected');
+    const besides = status === 'connected' && statusKey !== 'status.connected';
+    // Both at once are said in one place, or the lower one would lie on the screen that stands still.
+    place.classList.toggle('told', besides && !stands);
     setText(place, say(statusKey));
+    const still = statusKey === 'status.connected.weak' ? ['remote.both'] : [...(besides ? [statusKey] : []), 'remote.still'];
+    setText(el('theirScreen'), stands ? together(still) : '');
   }
 
   /** @param {Model} model */

@@ -71,7 +71,8 @@ export const english = {
   'remote.label': 'Picture of the other person',
   'remote.camOff': 'Their camera is off',
   'remote.weak': 'The connection is weak, so their picture waits.',
-  'remote.still': 'The connection is weak, so their screen stands still for now.',
+  'remote.still': 'The connection is weak, so their screen stands still.',
+  'remote.both': 'The connection is weak: their screen stands still, your picture waits, and sound goes first.',
   'remote.micOff': 'Their microphone is off',
   'remote.hear': 'Tap to hear them',
 

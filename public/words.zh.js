@@ -72,6 +72,7 @@ export const chinese = {
   'remote.camOff': '对方关闭了摄像头',
   'remote.weak': '连接较差，对方画面暂停。',
   'remote.still': '连接较差，对方的屏幕暂时停住。',
+  'remote.both': '连接较差：对方的屏幕停住，您的画面暂停，优先保证声音。',
   'remote.micOff': '对方关闭了麦克风',
   'remote.hear': '点一下，打开声音',
 
