@@ -337,7 +337,7 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
-stage.scene('full screen, the floating picture and a screen that stays lit are there where the browser has them', async () => {
+stage.scene('full screen and the floating picture are there where the browser has them', async () => {
   const [one] = await keptPair(['chromium', 'chromium']);
   await one.click('.inCall[data-act=settings]');
   await one.click('[data-act=full]');

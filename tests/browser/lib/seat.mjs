@@ -10,15 +10,18 @@ import { report, timeFrames, watch } from './watch.mjs';
 /** Opens a browser (`options` as in `launch`) with one empty page. */
 export async function makeSeat(kind, options) {
   const browser = await launch(kind, options);
+  const [said, asked] = [[], []];
   const [first] = await browser.pages();
-  const page = first ?? (await browser.newPage());
-  await page.evaluateOnNewDocument(watch);
-  if (options.size) await page.setViewport(options.size);
-  const said = [];
-  page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
-  const asked = [];
-  page.on('request', (request) => asked.push(request.url()));
-  page.on('pageerror', (error) => said.push(`uncaught: ${error.message}`));
+  let page = await watched(first ?? (await browser.newPage()));
+
+  async function watched(tab) {
+    await tab.evaluateOnNewDocument(watch);
+    if (options.size) await tab.setViewport(options.size);
+    tab.on('console', (message) => said.push(`${message.type()}: ${message.text()}`));
+    tab.on('request', (request) => asked.push(request.url()));
+    tab.on('pageerror', (error) => said.push(`uncaught: ${error.message}`));
+    return tab;
+  }
 
   let devtools = null;
   const read = (id, name) => page.evaluate((i, n) => document.getElementById(i)?.dataset[n] ?? null, id, name);
@@ -61,6 +64,13 @@ export async function makeSeat(kind, options) {
 
     async reload() {
       await page.reload({ waitUntil: 'domcontentloaded', timeout: 30_000 });
+    },
+
+    /** The tab is closed, and another one of the same browser is where things go on. */
+    async anotherTab() {
+      const before = page;
+      page = await watched(await browser.newPage());
+      await before.close();
     },
 
     /** The system's theme: `light` or `dark`. */
