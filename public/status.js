@@ -28,7 +28,7 @@ export function statusKey(state, status) {
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
   if (status === 'connected' && state.picture === 'paused') return 'status.connected.weak';
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
-  if (!state.socketOpen) return 'status.reconnecting.ours';
+  if (!state.socketOpen && !state.outside) return 'status.reconnecting.ours';
   return state.peer === 'away' ? 'status.reconnecting.theirs' : `status.${status}`;
 }
 

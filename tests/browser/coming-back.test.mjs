@@ -136,6 +136,24 @@ stage.scene('who met a full room sees when a seat is free, and goes in without a
   await third.sees('connecting');
 });
 
+stage.scene('another try where no way was found is one for the call, and asks nobody for a camera they do not have', async () => {
+  const url = stage.room();
+  const [one, mute] = [await stage.person('chromium', { devices: 'none' }), await stage.person('chromium')];
+  await mute.open(`${stage.box.origin}/test`);
+  await mute.look(sitsDown(url, KEY));
+  await one.open(url);
+  await one.join();
+  await one.sees('failed', 60_000);
+  await one.errs('no-path');
+  await one.look(`() => {
+    globalThis.__asked = 0;
+    navigator.mediaDevices.getUserMedia = async () => { globalThis.__asked += 1; throw new DOMException('none', 'NotFoundError'); };
+  }`);
+  await one.click('#btnRetry');
+  await one.sees('connecting');
+  assert.equal(await one.look('() => globalThis.__asked'), 0);
+});
+
 for (const kind of ['chromium', 'firefox']) {
   stage.scene(`${kind}: a browser that refuses to keep anything talks all the same, and is back after a cut`, async () => {
     const url = stage.room();

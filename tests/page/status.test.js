@@ -91,6 +91,7 @@ for (const code of ['key-required', 'room-full']) {
     stage.link('connected');
     assert.equal(stage.words(), 'status.connected.outside');
     stage.link('failed');
+    assert.equal(stage.words(), 'status.reconnecting', 'nobody looks for the server');
     await stage.clock.advance(8000);
     assert.deepEqual([stage.state.screen, stage.state.ended.how], ['after', 'weDropped']);
     stage.session.join('den');
