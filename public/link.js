@@ -1,4 +1,4 @@
-// A link: one peer connection to the other person, its tracks, its side channel, and its repair.
+// A link: one peer connection to the other person, its tracks and its side channel.
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
 // The side channel carries three switches (microphone, camera, screen), whether the picture waits because the network
@@ -7,15 +7,8 @@
 import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';
 import { makePulse, packetsReceived } from './pulse.js';
+import { makeRepair } from './repair.js';
 import { makeSending } from './sending.js';
-
-/** The impolite side mends at once; the polite one leaves it this long to be heard. */
-const POLITE_WAITS_MORE_MS = 1000;
-const REPAIR_EVERY_MS = 5000;
-/** Silence over a path that stands may be theirs to end. */
-const SILENCE_EVERY_MS = 8000;
-/** A restart under way is given this long before another one undoes it. */
-const RESTART_WITHIN_MS = 3000;
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -58,17 +51,13 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   const polite = me < peer;
   /** @type {RTCDataChannel | null} */
   let channel = null;
-  /** @type {any} */
-  let timer;
-  let repairs = 0;
   let closed = false;
   let theySend = true;
   let broken = false;
-  /** @type {any} a restart is under way until this runs out */
-  let underWay = null;
 
   const negotiation = makeNegotiation({
-    pc, id, polite, beforeAnswer, heardOffer,
+    pc, id, polite, beforeAnswer,
+    heardOffer: () => repair.heardOffer(),
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
   });
@@ -82,11 +71,13 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       // Who listens in silence sends little, and a gap in that says nothing of what becomes of ours.
       if (state === 'silent' || broken) sending.excuse();
       broken = state === 'silent';
-      if (state === 'silent') schedule(polite ? POLITE_WAITS_MORE_MS : 0);
-      if (state === 'beating' && pc.connectionState === 'connected') settle();
+      if (state === 'silent') repair.broke();
+      if (state === 'beating' && pc.connectionState === 'connected') repair.mended();
       tell({ type: 'pulse', state });
     },
   });
+
+  const repair = makeRepair({ pc, negotiation, polite, silent: () => pulse.state() === 'silent', reachable, giveUp, clock });
 
   pc.ontrack = ({ track }) => {
     if (!stream.getTracks().includes(track)) stream.addTrack(track);
@@ -96,12 +87,11 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     if (closed) return;
     if (pc.connectionState === 'connected') {
       // A path that is back is mended once packets come over it.
-      if (ill()) scheduleNext();
-      else settle();
+      repair.goOn();
       sending.excuse();
       pulse.start();
     }
-    if (['disconnected', 'failed'].includes(pc.connectionState)) schedule(polite ? POLITE_WAITS_MORE_MS : 0);
+    if (['disconnected', 'failed'].includes(pc.connectionState)) repair.broke();
     tell({ type: 'link', state: pc.connectionState });
   };
 
@@ -110,54 +100,6 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     const report = /** @type {any} */ (await pc.getStats());
     if (!closed) sending.hear(report);
     return packetsReceived(report);
-  }
-
-  function settle() {
-    repairs = 0;
-    clock.cancel(timer);
-    clock.cancel(underWay);
-    underWay = null;
-  }
-
-  /** @param {number} ms */
-  function schedule(ms) {
-    clock.cancel(timer);
-    timer = clock.after(repair, ms);
-  }
-
-  function scheduleNext() {
-    schedule(pc.connectionState === 'connected' ? SILENCE_EVERY_MS : REPAIR_EVERY_MS);
-  }
-
-  /** They have begun to mend it themselves: another restart would only undo theirs. */
-  function heardOffer() {
-    giveTime();
-    if (ill()) scheduleNext();
-    else clock.cancel(timer);
-  }
-
-  const ill = () => pc.connectionState !== 'connected' || pulse.state() === 'silent';
-
-  function repair() {
-    if (closed || !ill()) return;
-    if (!reachable()) return schedule(REPAIR_EVERY_MS);
-    if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
-    repairs += 1;
-    // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
-    if (repairs > (polite ? 5 : 3)) return giveUp();
-    restart();
-    scheduleNext();
-  }
-
-  function restart() {
-    if (pc.signalingState === 'have-local-offer') return negotiation.repeat();
-    giveTime();
-    pc.restartIce();
-  }
-
-  function giveTime() {
-    clock.cancel(underWay);
-    underWay = clock.after(() => { underWay = null; }, RESTART_WITHIN_MS);
   }
 
   /** @param {'audio' | 'video'} kind */
@@ -233,16 +175,11 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       await sending.dress();
       tellPicture();
     },
-    repairSoon(atOnce = false) {
-      if (ill() && negotiation.answered()) schedule(0);
-      else if (atOnce && negotiation.answered() && reachable()) restart();
-      else negotiation.repeat();
-    },
+    repairSoon: (atOnce = false) => repair.soon(atOnce),
     close(goodbye = false) {
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
       closed = true;
-      clock.cancel(timer);
-      clock.cancel(underWay);
+      repair.stop();
       pulse.stop();
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);

@@ -3,8 +3,8 @@
 import { makeCall } from '../../public/call.js';
 import { FakeConnection, makeClock, settle } from './stage.js';
 
-/** Two pages and the wire between them; `deliver` carries what has been said, in order. */
-export function twoPages(names = ['ann', 'bob']) {
+/** Two pages and the wire between them; `deliver` carries what has been said, in order. `makers`: whose browsers they are. */
+export function twoPages(names = ['ann', 'bob'], makers = {}) {
   const clock = makeClock();
   const wire = [];
   let ids = 0;
@@ -18,7 +18,7 @@ export function twoPages(names = ['ann', 'bob']) {
         send: (frame) => wire.push({ ...frame, from: name }),
         tell: (event) => page.heard.push(event),
         connect: (config) => {
-          const pc = new FakeConnection(config);
+          const pc = new FakeConnection(config, makers[name]);
           page.connections.push(pc);
           return pc;
         },

@@ -23,6 +23,23 @@ test('two first offers that meet leave the one of the greater id', async () => {
   assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
 });
 
+test('who never heard the answer to a first offer begins anew when asked for a restart', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', null, true);
+  stage.ann.call.meet('ann', 'bob', true);
+  stage.bob.call.meet('bob', 'ann', false);
+  await settle();
+  await stage.bob.call.hear(stage.wire.shift());
+  await settle();
+  stage.wire.length = 0;
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+  assert.deepEqual(stage.ann.heard.filter(({ type }) => type === 'complaint'), []);
+});
+
 test('a reloaded page is given a new connection', async () => {
   const stage = await connected();
   stage.ann.load();

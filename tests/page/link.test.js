@@ -16,6 +16,46 @@ test('a lost path is mended by a restart, the polite side last', async () => {
   assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [0, 1]);
 });
 
+for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob: 'mozilla' }]]) {
+  test(`of two unlike browsers Firefox mends first, as the ${who} side too`, async () => {
+    const stage = await connected(twoPages(['ann', 'bob'], makers));
+    const [firefox, other] = who === 'polite' ? [stage.ann, stage.bob] : [stage.bob, stage.ann];
+    await stage.flow(1000);
+    await stage.clock.advance(2500);
+    assert.deepEqual([firefox.pc().restarts, other.pc().restarts], [1, 0]);
+    await stage.deliver();
+    await stage.flow(60_000);
+    assert.deepEqual([firefox.pc().restarts, other.pc().restarts], [1, 0]);
+    firefox.reachable = false;
+    await stage.clock.advance(3500);
+    assert.equal(other.pc().restarts, 1, 'but is not waited for');
+  });
+}
+
+test('told that the other is back, Firefox mends at once and Chromium leaves it to Firefox', async () => {
+  const stage = await connected(twoPages(['ann', 'bob'], { ann: 'mozilla' }));
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  stage.ann.call.repairSoon();
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [1, 0]);
+});
+
+test('a restart of Chromium after which nothing comes is soon followed by one of Firefox', async () => {
+  const stage = await connected(twoPages(['ann', 'bob'], { ann: 'mozilla' }));
+  await stage.flow(1000);
+  stage.ann.reachable = false;
+  await stage.clock.advance(3250);
+  assert.equal(stage.bob.pc().restarts, 1);
+  stage.ann.reachable = true;
+  await stage.deliver();
+  await stage.clock.advance(1400);
+  assert.equal(stage.ann.pc().restarts, 0);
+  await stage.clock.advance(200);
+  assert.equal(stage.ann.pc().restarts, 1);
+});
+
 test('two seconds without packets are mended by a restart, whatever the browser says of the path', async () => {
   const stage = await connected();
   await stage.flow(1000);

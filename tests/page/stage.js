@@ -77,6 +77,7 @@ export class FakeConnection {
   currentLocalDescription = null;
   currentRemoteDescription = null;
   candidates = [];
+  ids = new Set();
   transceivers = [];
   restarts = 0;
   packets = 0;
@@ -84,8 +85,10 @@ export class FakeConnection {
   reported = null;
   closed = false;
 
-  constructor(config) {
+  /** @param {string} maker what this browser writes into its descriptions, e.g. `mozilla` */
+  constructor(config, maker = '-') {
     this.config = config;
+    this.maker = maker;
     this.name = `pc${(FakeConnection.made += 1)}`;
   }
 
@@ -103,7 +106,9 @@ export class FakeConnection {
   }
 
   /** `channel` is the one for switches. */
-  createDataChannel(label) {
+  createDataChannel(label, { id } = {}) {
+    if (this.ids.has(id)) throw new Error(`channel ${id} is there already`);
+    this.ids.add(id);
     const made = { readyState: 'connecting', send() {} };
     if (label === 'switches') this.channel = made;
     return made;
@@ -113,7 +118,7 @@ export class FakeConnection {
     await Promise.resolve();
     const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
     const setup = type === 'offer' ? 'actpass' : 'active';
-    this.localDescription = { type, sdp: `${this.name} m=application\r\na=setup:${setup}\r\n` };
+    this.localDescription = { type, sdp: `v=0\r\no=${this.maker}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
     this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
     if (type === 'answer') this.#settle();
   }
