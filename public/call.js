@@ -89,14 +89,17 @@ export function makeCall({
   /** @param {Frame} frame */
   async function hear(frame) {
     if (frame.from !== peer) return;
-    const { id, round } = readCall(frame.call);
+    const { id, round, again } = readCall(frame.call);
     const from = /** @type {string} */ (peer);
-    // The answer to our first offer was lost, and they have gone on from there: what we have cannot follow.
-    if (link?.id === id && frame.type === 'offer' && round > 0 && !link.negotiation.answered()) return openLink(from);
-    if (link?.id === id) return link.negotiation.hear(frame);
-    if (frame.type !== 'offer') return;
+    const later = again || (frame.type === 'offer' && round > 0);
+    if (link?.id === id) {
+      // The answer to our first offer was lost, and they have gone on from there: what we have cannot follow.
+      if (later && !link.negotiation.answered()) return openLink(from);
+      return again ? link.asked() : link.negotiation.hear(frame);
+    }
     // They speak of a connection we have lost: with none of our own in the making, offer them another.
-    if (round > 0) return void (link || openLink(from));
+    if (later) return void (link || openLink(from));
+    if (frame.type !== 'offer') return;
     if (link && stands(link)) return;
     await newLink(from, id, false).negotiation.hear(frame);
   }

@@ -26,6 +26,7 @@ import { makeSending } from './sending.js';
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
  * @property {(switches: Switches) => void} show
+ * @property {() => void} asked they want an ICE restart of it
  * @property {(atOnce?: boolean) => void} repairSoon mends what is broken; `atOnce`, also what only may be
  * @property {(goodbye?: boolean) => void} close
  */
@@ -43,7 +44,7 @@ import { makeSending } from './sending.js';
  * @param {(frame: Frame) => void} parts.send
  * @param {(event: Frame) => void} parts.tell
  * @param {() => boolean} parts.reachable whether an offer would be heard now
- * @param {() => void} parts.giveUp asked for after several repairs in vain
+ * @param {() => void} parts.giveUp asked for after several repairs in vain, or where two offers met
  * @param {import('./signaling.js').Clock} parts.clock
  * @returns {Link}
  */
@@ -57,7 +58,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
 
   const negotiation = makeNegotiation({
     pc, id, polite, beforeAnswer,
-    heardOffer: () => repair.heardOffer(),
+    heardOffer: () => repair.heardOffer(), collided: giveUp,
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
   });
@@ -77,7 +78,11 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     },
   });
 
-  const repair = makeRepair({ pc, negotiation, polite, silent: () => pulse.state() === 'silent', reachable, giveUp, clock });
+  const repair = makeRepair({
+    pc, negotiation, polite, reachable, giveUp, clock,
+    ask: () => send({ type: 'candidate', candidate: null, call: `${id}/again`, target: peer }),
+    silent: () => pulse.state() === 'silent',
+  });
 
   pc.ontrack = ({ track }) => {
     if (!stream.getTracks().includes(track)) stream.addTrack(track);
@@ -175,6 +180,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       await sending.dress();
       tellPicture();
     },
+    asked: repair.asked,
     repairSoon: (atOnce = false) => repair.soon(atOnce),
     close(goodbye = false) {
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');

@@ -1,7 +1,8 @@
-// Negotiation: offers, answers and candidates of one peer connection, in the W3C "perfect negotiation" way.
+// Negotiation: offers, answers and candidates of one peer connection.
 //
-// Both sides may offer at any moment; where two offers meet, the polite side gives way. What arrives is a
-// stranger's word: anything malformed is dropped and the connection goes on. It does not know who sends it.
+// Both sides may offer at any moment; where two offers meet, that of the impolite side stands, and the polite side needs
+// another connection: to take one's own back ("rollback") leaves Chromium with a picture that is decoded and never shown.
+// What arrives is a stranger's word: anything malformed is dropped and the connection goes on.
 
 import { opusAsked } from './opus.js';
 
@@ -12,17 +13,20 @@ import { opusAsked } from './opus.js';
  * @property {(frame: Frame) => Promise<void>} hear an offer, answer or candidate of this connection
  * @property {() => void} repeat says an unanswered offer once more
  * @property {() => boolean} answered whether the other side has ever spoken on this connection
+ * @property {() => {ours: boolean, theirs: boolean}} firefox whether either browser is one, as their descriptions say
  */
 
 /**
  * A connection's name on the wire: `id/round`. The round counts the offers, so that a page knows an
  * offer that opens a connection (round 0) from one that belongs to a connection it no longer has.
+ * `id/again` on the end of candidates asks for a restart; who does not know it hears nothing new.
  * @param {unknown} call
- * @returns {{id: string, round: number}}
+ * @returns {{id: string, round: number, again: boolean}}
  */
 export function readCall(call) {
-  const [, id, round] = /^(.*?)(?:\/(\d{1,6}))?$/s.exec(typeof call === 'string' ? call : '') ?? [];
-  return { id: id ?? '', round: Number(round ?? 0) };
+  const [, id, round] = /^(.*?)(?:\/(\d{1,6}|again))?$/s.exec(typeof call === 'string' ? call : '') ?? [];
+  const again = round === 'again';
+  return { id: id ?? '', round: again ? 0 : Number(round ?? 0), again };
 }
 
 /**
@@ -33,15 +37,17 @@ export function readCall(call) {
  * @param {(frame: Frame) => void} parts.send
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
  * @param {() => void} [parts.heardOffer] told of every later offer that is taken
+ * @param {() => void} [parts.collided] told on the polite side that two offers have met
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, complain }) {
+export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, complain }) {
   let makingOffer = false;
   let ignoringOffer = false;
   let settingAnswer = false;
   let round = -1;
   let answeredRound = -1;
+  let theirDescription = '';
   /** @type {(RTCIceCandidateInit | null)[]} */
   let early = [];
 
@@ -84,9 +90,12 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
   async function hearOffer({ sdp, call }) {
     if (!isDescription(sdp, 'offer')) return;
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
-    ignoringOffer = !ready && !polite;
+    ignoringOffer = !ready;
+    if (!ready && polite) return collided();
     // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
-    if (ignoringOffer) return repeat();
+    if (!ready) return repeat();
+    if (sdp.sdp === theirDescription) return sayAnswer(call);
+    theirDescription = sdp.sdp;
     const opening = pc.remoteDescription === null;
     if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
@@ -95,7 +104,13 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     await addEarly();
     if (opening) await beforeAnswer();
     await pc.setLocalDescription();
-    if (pc.localDescription) send({ type: 'answer', sdp: plain(pc.localDescription), call });
+    sayAnswer(call);
+  }
+
+  /** @param {unknown} call */
+  function sayAnswer(call) {
+    const description = pc.localDescription;
+    if (description?.type === 'answer') send({ type: 'answer', sdp: plain(description), call });
   }
 
   /** @param {Frame} frame */
@@ -103,6 +118,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     if (!isDescription(sdp, 'answer') || pc.signalingState !== 'have-local-offer') return;
     const theirs = readCall(call).round;
     if (typeof call === 'string' && call.includes('/') && theirs !== round) return;
+    theirDescription = sdp.sdp;
     settingAnswer = true;
     try {
       await pc.setRemoteDescription(read(sdp));
@@ -136,7 +152,14 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     hear,
     repeat,
     answered: () => pc.remoteDescription !== null,
+    // What Chromium gives back of theirs no longer says it.
+    firefox: () => ({ ours: isFirefox(pc.localDescription?.sdp), theirs: isFirefox(theirDescription) }),
   };
+}
+
+/** @param {string} [sdp] */
+function isFirefox(sdp) {
+  return /^o=mozilla/m.test(sdp ?? '');
 }
 
 /**

@@ -4,15 +4,28 @@ import { keepingRoles, readCall } from '../../public/negotiation.js';
 import { connected, stable, twoPages } from './call-stage.js';
 import { settle } from './stage.js';
 
-test('two offers that meet on a running connection end in one answer', async () => {
+test('two restarts that meet end in another connection: neither side takes its offer back', async () => {
   const stage = await connected();
   stage.ann.pc().restartIce();
   stage.bob.pc().restartIce();
   await stage.deliver();
   assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
-  assert.equal(stage.ann.connections.length + stage.bob.connections.length, 2);
-  // ann is the lesser id, so she is the polite one and answers.
-  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+  assert.ok(stage.ann.connections[0].closed && stage.bob.connections[0].closed);
+  assert.deepEqual(stage.ann.heard.filter(({ type }) => type === 'complaint'), []);
+});
+
+test('an offer that is heard twice is answered twice, and taken once', async () => {
+  const stage = await connected();
+  stage.bob.pc().restartIce();
+  await settle();
+  const offer = stage.wire.find(({ type }) => type === 'offer');
+  await stage.deliver();
+  await stage.ann.call.hear(offer);
+  const { type, target, call } = stage.wire.at(-1);
+  assert.deepEqual([type, target, call, stage.ann.pc().taken], ['answer', 'bob', offer.call, 1]);
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
 });
 
 test('candidates and answers of another connection are dropped', async () => {
@@ -69,16 +82,17 @@ test('an answer to an offer that has been withdrawn is not taken', async () => {
   assert.equal(stage.ann.pc().signalingState, 'have-local-offer');
 });
 
-test('an offer lost in a dead socket is said again when theirs comes instead of an answer', async () => {
+test('an offer lost in a dead socket is said again when a restart is asked for', async () => {
   const stage = await connected();
   await stage.flow(1000);
   stage.bob.pc().restartIce();
   await settle();
   stage.wire.length = 0;
-  stage.ann.pc().restartIce();
+  await stage.clock.advance(2500);
+  stage.wire.splice(0, stage.wire.length, ...stage.wire.filter(({ from }) => from === 'ann'));
   await stage.deliver();
   assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
-  assert.equal(stage.ann.pc().currentLocalDescription.type, 'answer');
+  assert.deepEqual([stage.ann.pc().currentLocalDescription.type, stage.ann.connections.length], ['answer', 1]);
 });
 
 test('both encoders are asked for repair and silence, and nothing we say is changed', async () => {
@@ -104,7 +118,8 @@ test('a later offer is read as keeping the role each side has', () => {
 });
 
 test('a call id is read whatever it is', () => {
-  assert.deepEqual(readCall('abc/3'), { id: 'abc', round: 3 });
-  assert.deepEqual(readCall('abc'), { id: 'abc', round: 0 });
-  for (const junk of [undefined, null, 7, {}, '']) assert.deepEqual(readCall(junk), { id: '', round: 0 });
+  assert.deepEqual(readCall('abc/3'), { id: 'abc', round: 3, again: false });
+  assert.deepEqual(readCall('abc'), { id: 'abc', round: 0, again: false });
+  assert.deepEqual(readCall('abc/again'), { id: 'abc', round: 0, again: true });
+  for (const junk of [undefined, null, 7, {}, '']) assert.deepEqual(readCall(junk), { id: '', round: 0, again: false });
 });

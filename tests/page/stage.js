@@ -80,6 +80,8 @@ export class FakeConnection {
   ids = new Set();
   transceivers = [];
   restarts = 0;
+  /** Offers of theirs. */
+  taken = 0;
   packets = 0;
   /** What the other side reports of our picture: `[sent, lost, share, round trip]`. */
   reported = null;
@@ -118,17 +120,19 @@ export class FakeConnection {
     await Promise.resolve();
     const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
     const setup = type === 'offer' ? 'actpass' : 'active';
-    this.localDescription = { type, sdp: `v=0\r\no=${this.maker}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
+    this.localDescription = { type, sdp: `v=0\r\no=${this.maker} ${this.restarts}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
     this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
     if (type === 'answer') this.#settle();
   }
 
   async setRemoteDescription(description) {
     await Promise.resolve();
+    if (description.type === 'offer' && this.signalingState === 'have-local-offer') throw new Error('ours would be taken back');
     if (/broken/.test(description.sdp)) throw new Error('broken description');
     if (description.type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error('no offer to answer');
     this.remoteDescription = description;
     this.signalingState = description.type === 'offer' ? 'have-remote-offer' : 'stable';
+    if (description.type === 'offer') this.taken += 1;
     if (description.type === 'answer') this.#settle();
   }
 
