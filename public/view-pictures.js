@@ -1,7 +1,6 @@
 // The two pictures: streams put into their video elements, and what stands there when there is no picture.
 
 import { makeArrival } from './arrival.js';
-import { makeThaw } from './thaw.js';
 import { find, setText } from './view-parts.js';
 
 /** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
@@ -29,15 +28,6 @@ export function makePictures({ document, say }) {
   const hear = find(document, '#btnHear');
   let sharedByThem = false;
   const toCome = makeArrival();
-  const thaw = makeThaw({
-    // Nobody looks: then a browser need not show anything.
-    shown: () => (document.hidden ? 0 : remote.getVideoPlaybackQuality?.().totalVideoFrames ?? 0),
-    anew() {
-      const stream = /** @type {MediaStream | null} */ (remote.srcObject);
-      put(remote, null);
-      put(remote, stream);
-    },
-  });
 
   hear.addEventListener('click', () => play(remote));
   for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
@@ -96,7 +86,6 @@ export function makePictures({ document, say }) {
      *  @returns {boolean} whether it is a screen that is in sight */
     showTheirs(theirs, decoded) {
       put(remote, theirs.stream);
-      thaw(decoded);
       if (!theirs.stream) hear.hidden = true;
       const seesScreen = !toCome(theirs, decoded) && theirs.screen;
       remoteFrame.classList.toggle('empty', theirs.stream !== null && (theirs.screen ? !seesScreen : !theirs.cam));

@@ -155,6 +155,22 @@ stage.scene('a reloaded page is back in the call under a new name of its connect
   }
 });
 
+stage.scene('restarts that both sides make at the same moment leave no picture frozen', async () => {
+  const two = await stage.pair(['chromium', 'chromium'], stage.room());
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  const made = () => Promise.all(two.map((seat) => seat.look('() => globalThis.__seen.connections.length')));
+  const before = await made();
+  // Two that miss each other are two ordinary restarts.
+  await until('two offers to meet', async () => {
+    await Promise.all(two.map((seat) => seat.look('() => globalThis.__seen.connections.at(-1).restartIce()')));
+    await pause(300);
+    return (await made()).some((count, which) => count > before[which]);
+  }, 30_000);
+  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  await Promise.all(two.map((seat) => seat.timeFrames()));
+  await Promise.all(two.map((seat) => until('frames to be shown', async () => (await seat.frameTimes()).count > 10)));
+});
+
 stage.scene('the same page opened twice does not fight over the seat', async () => {
   const two = await stage.pair(['chromium', 'chromium'], stage.room());
   await Promise.all(two.map((seat) => seat.hearsAndSees()));
