@@ -15,6 +15,7 @@ import { pathOfRoom, privateRoomName, roomInPath, roomName } from './room.js';
 import { makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
+import { pickSpeaker } from './speaker.js';
 import { statusKey, statusOf, troubleOf } from './status.js';
 import { makeStore } from './store.js';
 import { heardAndSeen, makeSwitches } from './switches.js';
@@ -81,8 +82,8 @@ const view = makeView({
     choose: media.choose,
     flip: media.flip,
     async askSpeaker() {
-      const speaker = await /** @type {any} */ (navigator.mediaDevices).selectAudioOutput().catch(() => null);
-      if (speaker) media.choose('audiooutput', speaker.deviceId);
+      const speaker = await pickSpeaker(navigator.mediaDevices);
+      if (speaker !== null) media.choose('audiooutput', speaker);
     },
     listening(open) {
       sheetOpen = open;

@@ -89,7 +89,7 @@ export function makePictures({ document, say }) {
       if (!theirs.stream) hear.hidden = true;
       const seesScreen = !toCome(theirs, decoded) && theirs.screen;
       remoteFrame.classList.toggle('empty', theirs.stream !== null && (theirs.screen ? !seesScreen : !theirs.cam));
-      setText(theirNote, say(theirs.weak ? 'remote.weak' : 'remote.camOff'));
+      setText(theirNote, say(theirs.weak || theirs.screen ? 'remote.weak' : 'remote.camOff'));
       sharedByThem = theirs.screen;
       fit();
       return seesScreen;
