@@ -1,38 +1,28 @@
 // A whole call with nothing but a keyboard: the door, waiting, the call and after it, with the focus always seen.
 
-import assert from 'node:assert/strict';
+import { has, is, tabTo } from './lib/keyboard.mjs';
 import { AFTER, setStage } from './lib/stage.mjs';
-import { until } from './lib/work.mjs';
 
 const stage = await setStage('keyboard');
 
-/** Runs inside the page: what has the focus, and whether one can see that it has. */
-function focused() {
-  const one = document.activeElement;
-  const { outlineStyle, outlineWidth } = getComputedStyle(one);
-  const { width, height } = one.getBoundingClientRect();
-  return { name: one.id || one.dataset.act || one.tagName, ring: outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2, shown: width > 1 && height > 1 };
+/** Letters that need no place for the focus, each by what it does. */
+async function lettersWork(one) {
+  await one.look(`() => {
+    // A headless browser has no screen to pick.
+    const canvas = document.createElement('canvas');
+    canvas.getContext('2d').fillRect(0, 0, 9, 9);
+    navigator.mediaDevices.getDisplayMedia = async () => canvas.captureStream(1);
+  }`);
+  const shares = `document.querySelector('[data-act=share]').hasAttribute('data-on')`;
+  await one.press('s');
+  await is(one, 'the screen shared', shares);
+  await one.press('s');
+  await is(one, 'the screen no more', `!${shares}`);
+  await one.press('v');
+  await is(one, 'the camera off', `document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
+  await one.press('v');
+  await is(one, 'the camera on', `!document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
 }
-
-/** Presses Tab until this has the focus; every stop on the way shows that it has it. */
-async function tabTo(seat, name) {
-  const passed = [];
-  while (passed.length < 30) {
-    await seat.press('Tab');
-    const now = await seat.look(`${focused}`);
-    // Past the last stop the focus leaves the page and comes in again at the top.
-    if (now.name !== 'BODY') assert.ok(now.ring && now.shown, `${now.name}: ${JSON.stringify(now)}`);
-    if (now.name === name) return;
-    passed.push(now.name);
-  }
-  assert.fail(`no way to ${name}: ${passed.join(', ')}`);
-}
-
-const has = (seat, name) => until(`the focus on ${name}`, async () => {
-  const now = await seat.look(`${focused}`);
-  return now.name === name ? true : Promise.reject(new Error(now.name));
-}, 5000);
-const is = (seat, what, truth) => until(what, () => seat.look(`() => ${truth}`), 10_000);
 
 stage.scene('a whole call goes by keyboard alone', async () => {
   const url = stage.room();
@@ -91,17 +81,38 @@ stage.scene('a whole call goes by keyboard alone', async () => {
   await is(one, 'no numbers', `document.getElementById('numbers').hidden`);
   await one.press('?');
   await is(one, 'the list', `document.getElementById('keys').open`);
+  // In a dialog a letter is none of ours.
   await one.press('l');
   await one.press('Enter');
   await is(one, 'no list', `!document.getElementById('keys').open`);
   await one.sees('connected');
 
-  await tabTo(one, 'btnLeave');
-  await one.press('Enter');
+  await lettersWork(one);
+  await one.press('f');
+  await is(one, 'the whole screen', 'document.fullscreenElement !== null');
+  await one.press('f');
+  await is(one, 'the window', 'document.fullscreenElement === null');
+  await one.press('l');
   await one.sees(AFTER);
   await has(one, 'afterTitle');
   await tabTo(one, 'btnAgain');
   await tabTo(one, 'btnAfterNew');
   await one.press('Enter');
   await has(one, 'doorTitle');
+});
+
+// A headless Firefox has no active window: Enter presses no button there, and no ring is drawn.
+stage.scene('letters do the same in Firefox', async () => {
+  const [one, other] = await stage.pair(['firefox', 'chromium'], stage.room());
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  await lettersWork(one);
+  await one.press('m');
+  await is(other, 'silence told', `!document.getElementById('theirMic').hidden`);
+  await one.press('p');
+  await is(one, 'the numbers', `!document.getElementById('numbers').hidden`);
+  await one.press('c');
+  await has(one, 'chatLine');
+  await one.press('Escape');
+  await one.press('l');
+  await one.sees(AFTER);
 });

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { setStage } from './lib/stage.mjs';
-import { tour } from './lib/tour.mjs';
+import { themes, tour } from './lib/tour.mjs';
 
 const stage = await setStage('screens');
 const SIZES = [[390, 844], [844, 390], [1440, 900]];
@@ -35,6 +35,15 @@ function faults() {
 
   const frame = document.getElementById('remoteFrame').getBoundingClientRect();
   if (document.body.dataset.screen !== 'call' || dialog || frame.width === 0) return found;
+  // A screen that stands still is there to be read: nothing that is said lies over it.
+  if (document.getElementById('theirScreen').textContent) {
+    const video = document.getElementById('remote');
+    const top = frame.top + parseFloat(getComputedStyle(video).paddingTop);
+    const drawn = top + Math.max(0, (frame.bottom - top - (frame.width * video.videoHeight) / video.videoWidth) / 2);
+    for (const one of document.querySelectorAll('.pill, .top .badge')) {
+      if (seen(one) && one.clientWidth > 1 && one.getBoundingClientRect().bottom > drawn + 1) found.push(`over the screen: ${name(one)}`);
+    }
+  }
   // Of the face, the middle of the picture: only pictures and what says that there is none.
   for (const [x, y] of [[0.5, 0.5], [0.4, 0.42], [0.6, 0.42], [0.5, 0.6]]) {
     const top = document.elementFromPoint(frame.left + frame.width * x, frame.top + frame.height * y);
@@ -49,7 +58,7 @@ for (const language of ['en', 'zh']) {
     await tour(stage, language, async (seat, state) => {
       for (const [width, height] of SIZES) {
         await seat.resize(width, height);
-        for (const theme of ['light', 'dark']) {
+        for (const theme of themes(state)) {
           await seat.theme(theme);
           await seat.touch();
           // Fades are over before the picture is taken.

@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
+import { bringAxe, seriousIn } from './lib/axe.mjs';
+import { has, is, tabTo } from './lib/keyboard.mjs';
 import { setStage } from './lib/stage.mjs';
 import { tested, told, verdict } from './lib/test-page.mjs';
 import { until } from './lib/work.mjs';
@@ -75,7 +77,42 @@ stage.scene('a refused camera is explained, and the network test goes on without
   assert.equal(shown.figures.path, 'relay-udp');
   await seat.click('#btnDevices');
   await until('the sentence', () => seat.look('() => document.getElementById("trouble").dataset.code === "camera-denied"'));
-  assert.match(await seat.look(text('trouble')), /choose Allow/);
+  assert.match(await seat.look(text('trouble')), /choose Allow, then Try again/);
+  assert.doesNotMatch(await seat.look(text('trouble')), /join/);
+  await seat.screenshot(path.join(stage.dir, 'refused.png'));
+  await bringAxe(seat);
+  assert.deepEqual(await seriousIn(seat), []);
+  // What it names is there, and asks again.
+  await seat.look('() => { globalThis.__asked = 0; navigator.mediaDevices.getUserMedia = async () => { __asked += 1; throw new DOMException("Permission denied by system", "NotAllowedError"); }; }');
+  await seat.click('#btnRetry');
+  await until('another sentence', () => seat.look('() => __asked > 0 && document.getElementById("trouble").dataset.code === "camera-denied-system"'));
+});
+
+stage.scene('a refused camera is explained for Firefox in Firefox, and one that an insecure page or the policy keeps away as such', async () => {
+  const refused = await stage.person('firefox', { devices: 'refused' });
+  await tested(refused, stage.box);
+  const sentence = (seat, code) => until(`the sentence about ${code}`, () => seat.look(`() => document.getElementById('trouble').dataset.code === '${code}' && document.getElementById('troubleText').textContent`));
+  await refused.click('#btnDevices');
+  assert.match(await sentence(refused, 'camera-denied'), /^Firefox is not letting/);
+
+  const seat = await stage.person('chromium');
+  await seat.before(`() => {
+    if (location.hash === '#insecure') {
+      Object.defineProperty(globalThis, 'isSecureContext', { value: false });
+      Object.defineProperty(navigator, 'mediaDevices', { value: undefined });
+    } else {
+      navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('Permission denied', 'NotAllowedError'); };
+      if (location.hash === '#policy') document.featurePolicy.allowsFeature = (feature) => feature !== 'camera';
+      // Granted to the page, and refused all the same.
+      if (location.hash === '#system') navigator.permissions.query = async () => Object.assign(new EventTarget(), { state: 'granted' });
+    }
+  }`);
+  for (const [hash, code] of [['insecure', 'insecure-origin'], ['policy', 'blocked-by-site'], ['system', 'camera-denied-system']]) {
+    await seat.open('about:blank');
+    await seat.open(`${stage.box.origin}/test#${hash}`);
+    await seat.click('#btnDevices');
+    await sentence(seat, code);
+  }
 });
 
 stage.scene('a box that is gone, and one asked too often, are told in a sentence', async () => {
@@ -92,7 +129,7 @@ stage.scene('a box that is gone, and one asked too often, are told in a sentence
   await until('another run', async () => (await verdict(seat)).figures.path === 'relay-udp', 60_000);
 });
 
-stage.scene('the page is whole at every size, in both languages and both themes, and can be worked by keyboard', async () => {
+stage.scene('the page is whole at every size, in both languages and both themes, and axe finds nothing serious', async () => {
   for (const [language, theme] of [['en', 'light'], ['zh', 'dark']]) {
     const flags = [`--accept-lang=${language}`, ...(theme === 'dark' ? ['--force-dark-mode', '--blink-settings=preferredColorScheme=0'] : [])];
     const seat = await stage.person('chromium', { flags, size: { width: 1440, height: 900 } });
@@ -108,7 +145,41 @@ stage.scene('the page is whole at every size, in both languages and both themes,
         .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 47.5).map((each) => each.id || each.textContent)`);
       assert.deepEqual(small, []);
     }
+    await bringAxe(seat);
+    assert.deepEqual(await seriousIn(seat), [], `${language}-${theme}`);
+    await seat.click('#btnDevices');
+    await until('the picture', () => seat.look('() => document.getElementById("picture").videoWidth > 0'));
+    assert.deepEqual(await seriousIn(seat), [], `${language}-${theme}, devices tried`);
     await seat.look('() => scrollTo(0, document.body.scrollHeight)');
     await seat.screenshot(path.join(stage.dir, `test-${language}-${theme}-end.png`));
   }
+});
+
+stage.scene('the test page can be worked by keyboard alone', async () => {
+  const seat = await stage.person('chromium');
+  const { report } = await tested(seat, stage.box);
+  await tabTo(seat, 'btnAgain');
+  await seat.press('Enter');
+  await is(seat, 'another run', `document.getElementById('verdict').getAttribute('aria-busy') === 'true'`);
+  await tabTo(seat, 'btnDevices');
+  await seat.press('Enter');
+  await is(seat, 'the picture', `document.getElementById('picture').videoWidth > 0`);
+  await has(seat, 'btnDevices');
+  await seat.press('Enter');
+  await is(seat, 'no picture', `document.getElementById('picture').srcObject === null`);
+  await tabTo(seat, 'btnTone');
+  await seat.press('Enter');
+  await is(seat, 'the question, or no speaker', `!document.getElementById('question').hidden || document.getElementById('toneSaid').textContent !== ''`);
+  if (await seat.look(`() => !document.getElementById('question').hidden`)) {
+    await tabTo(seat, 'btnHeard');
+    await seat.press('Enter');
+    await is(seat, 'the answer', `document.getElementById('toneSaid').textContent === 'heard'`);
+  }
+  await verdict(seat);
+  await tabTo(seat, 'report');
+  await tabTo(seat, 'btnCopy');
+  await seat.look(`() => { navigator.clipboard.writeText = async (text) => { globalThis.__copied = text; }; }`);
+  await seat.press('Enter');
+  await is(seat, 'the report copied', `globalThis.__copied === document.getElementById('report').value`);
+  assert.notEqual(await seat.look('() => __copied'), report, 'of the second run');
 });

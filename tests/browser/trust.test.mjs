@@ -47,7 +47,7 @@ for (const kinds of [['chromium', 'chromium'], ['chromium', 'firefox'], ['firefo
   });
 }
 
-stage.scene('a reveal that does not fit is told plainly, and no pictures are shown', async () => {
+stage.scene('a reveal that does not fit is told plainly, aloud and for as long as it is so, and no pictures are shown', async () => {
   const [honest, liar] = [await stage.person('chromium', { size: { width: 390, height: 844 } }), await stage.person('firefox')];
   const url = stage.room();
   await honest.open(url);
@@ -62,6 +62,12 @@ stage.scene('a reveal that does not fit is told plainly, and no pictures are sho
   await until('the warning', () => honest.look(`() => document.getElementById('trust').dataset.state === 'mismatch'`));
   assert.equal(await honest.look(`() => document.getElementById('trustWord').textContent`), 'Not secure');
   assert.equal(await honest.look(`() => document.getElementById('trustCode').children.length`), 0);
+  assert.match(await honest.look(`() => document.querySelector('#trustSaid[role=alert]').textContent`), /^Not secure: .*somebody may sit between you/);
+  await until('all else to step back', () => honest.look(`() => document.body.dataset.chrome === 'away' && !document.getElementById('path').checkVisibility({ visibilityProperty: true })`));
+  const seen = `() => document.getElementById('trust').checkVisibility({ visibilityProperty: true, opacityProperty: true })
+    && Number(getComputedStyle(document.querySelector('.top')).opacity) === 1`;
+  assert.ok(await honest.look(seen));
+  await honest.screenshot(path.join(stage.dir, 'mismatch-alone-390x844.png'));
   await honest.click('#trust');
   assert.match(await honest.look(`() => document.getElementById('trustHow').innerText`), /somebody may sit between you/);
   await honest.screenshot(path.join(stage.dir, 'mismatch-390x844.png'));
