@@ -31,6 +31,8 @@ const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
  * @returns {Choosing}
  */
 export function makeChoosing({ devices, kept: { chosen, keep, match, isOther }, own, changed }) {
+  /** What was chosen when a camera ran last. */
+  let ran = { videoinput: chosen.videoinput, facing: chosen.facing };
   /** @type {ChoosingState} */
   const state = { devices: [], chosen: { audioinput: '', videoinput: '', audiooutput: chosen.audiooutput }, canFlip: false, mirrored: true };
 
@@ -53,11 +55,11 @@ export function makeChoosing({ devices, kept: { chosen, keep, match, isOther }, 
     else await list();
   }
 
-  /** Another camera by this wish; where it will not come, the one before, and the trouble is told.
+  /** Another camera by this wish; where it will not come, the one that ran before, and the trouble is told.
    *  Phones open one camera at a time: the old one goes before the new one comes.
    *  @param {Partial<import('./chosen.js').Chosen>} next */
   async function changeCamera(next) {
-    const { videoinput, facing } = chosen;
+    if (own.cam.track()) ran = { videoinput: chosen.videoinput, facing: chosen.facing };
     Object.assign(chosen, next);
     keep(state.devices);
     if (!own.cam.sought() || own.cam.state().lost) return have('cam');
@@ -66,7 +68,8 @@ export function makeChoosing({ devices, kept: { chosen, keep, match, isOther }, 
     changed();
     const { trouble } = await own.cam.fetch();
     if (!trouble) return;
-    Object.assign(chosen, { videoinput, facing });
+    Object.assign(chosen, ran);
+    keep(state.devices);
     const got = await own.cam.fetch();
     // Neither: something else was chosen in the meantime.
     if (got.track || got.trouble) changed(trouble);

@@ -57,6 +57,25 @@ test('a camera that will not start gives way to the one before, and the trouble 
   assert.deepEqual([media.state.trouble, media.state.cam], ['device-busy', true]);
 });
 
+test('what did not start is not remembered for the next visit, and the way back is to the camera that ran last', async () => {
+  const memory = memoryOf();
+  const { answer, waiting, hold } = slowly();
+  const { media } = stageOf(answer, { memory });
+  await media.start();
+  await media.choose('videoinput', 'ran');
+  hold();
+  const first = media.choose('videoinput', 'slow');
+  await settle();
+  const second = media.choose('videoinput', 'broken');
+  waiting.slow.give();
+  await settle();
+  waiting.broken.refuse(trouble('NotReadableError'));
+  await settle();
+  waiting.ran.give();
+  await Promise.all([first, second]);
+  assert.deepEqual([media.outgoing().video.id, memory.now().videoinput, media.state.trouble], ['ran', 'ran', 'device-busy']);
+});
+
 test('a camera chosen while one that will not start gives way to the one before is not told as the trouble', async () => {
   const { answer, waiting, hold } = slowly();
   const { media } = stageOf(answer);
