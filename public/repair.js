@@ -56,22 +56,25 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   }
 
   function repair() {
-    if (pc.signalingState === 'closed' || !ill()) return;
+    if (pc.signalingState === 'closed' || !(ill() || asking)) return;
     if (!reachable()) return schedule(EVERY_MS);
     if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
     if (!asking) repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
     if (repairs > (ours() ? 3 : 5)) return giveUp();
     begin();
-    if (asking) schedule(ASKED_WITHIN_MS);
-    else scheduleNext();
   }
 
   /** Asked in vain, we make it ourselves. */
   function begin() {
     asking = !ours() && !asking;
-    if (asking) ask();
-    else restart();
+    if (asking) {
+      ask();
+      schedule(ASKED_WITHIN_MS);
+    } else {
+      restart();
+      scheduleNext();
+    }
   }
 
   function restart() {
@@ -98,9 +101,16 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   }
 
   return {
-    broke: () => schedule(0),
+    broke() {
+      // Who has been asked keeps the time to begin, whatever the browser notices besides.
+      if (!asking) schedule(0);
+    },
     mended,
-    goOn: () => (ill() ? scheduleNext() : mended()),
+    goOn() {
+      if (!ill()) return mended();
+      asking = false;
+      scheduleNext();
+    },
     heardOffer() {
       giveTime();
       asking = false;
@@ -111,9 +121,12 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
       if (underWay === null || pc.signalingState === 'have-local-offer') restart();
     },
     soon(atOnce) {
-      if (!negotiation.answered()) negotiation.repeat();
-      else if (ill()) schedule(0);
-      else if (atOnce && reachable()) begin();
+      // What was said before may have gone into a socket that was dead already: who is back is asked anew.
+      const again = asking && reachable();
+      if (again) asking = false;
+      if (negotiation.answered() && ill()) schedule(0);
+      else if (negotiation.answered() && (again || (atOnce && reachable()))) begin();
+      else negotiation.repeat();
     },
     stop,
   };

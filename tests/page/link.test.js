@@ -210,3 +210,56 @@ test('an offer that found nobody is said again when they are back', async () => 
   await stage.clock.advance(0);
   assert.equal(stage.wire.filter((frame) => frame.type === 'offer').length, 1);
 });
+
+test('an ask that went into a dead socket is made again, and not followed by an offer of our own that meets theirs', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.ann.call.repairSoon(true);
+  stage.wire.length = 0;
+  stage.ann.reachable = stage.bob.reachable = false;
+  stage.ann.pc().becomes('disconnected');
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(3000);
+  stage.ann.reachable = stage.bob.reachable = true;
+  stage.ann.call.repairSoon();
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.ann.pc().restarts, stage.bob.pc().restarts], [1, 0, 1]);
+});
+
+test('what the browser notices besides does not shorten the time of who was asked', async () => {
+  const stage = await connected();
+  stage.ann.pc().becomes('disconnected');
+  await stage.clock.advance(500);
+  stage.ann.pc().becomes('failed');
+  await stage.clock.advance(1400);
+  assert.equal(stage.ann.pc().restarts, 0);
+  await stage.clock.advance(200);
+  assert.equal(stage.ann.pc().restarts, 1);
+});
+
+test('on another network who is asked in vain is not waited for either, and once only', async () => {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage.ann.call.repairSoon(true);
+  stage.wire.length = 0;
+  await stage.flow(2500);
+  assert.equal(stage.ann.pc().restarts, 1);
+  await stage.deliver();
+  await stage.flow(60_000);
+  assert.deepEqual([stage.ann.pc().restarts, stage.bob.pc().restarts], [1, 0]);
+  stage.ann.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  assert.equal(stage.wire.at(-1).call, 'ann1/again', 'the next break finds nothing left of it');
+});
+
+test('an offer for another network that found nobody is said again, though nothing broke', async () => {
+  const stage = await connected();
+  stage.bob.call.repairSoon(true);
+  await settle();
+  stage.wire.length = 0;
+  stage.bob.call.repairSoon();
+  await stage.clock.advance(0);
+  assert.deepEqual([stage.wire.filter((frame) => frame.type === 'offer').length, stage.bob.pc().restarts], [1, 1]);
+});
