@@ -47,6 +47,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
   let settingAnswer = false;
   let round = -1;
   let answeredRound = -1;
+  /** Of theirs, what has been taken last. */
   let theirDescription = '';
   /** @type {(RTCIceCandidateInit | null)[]} */
   let early = [];
@@ -95,7 +96,6 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
     if (!ready) return repeat();
     if (sdp.sdp === theirDescription) return sayAnswer(call);
-    theirDescription = sdp.sdp;
     const opening = pc.remoteDescription === null;
     if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.
@@ -104,6 +104,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     await addEarly();
     if (opening) await beforeAnswer();
     await pc.setLocalDescription();
+    theirDescription = sdp.sdp;
     sayAnswer(call);
   }
 

@@ -80,9 +80,12 @@ export function makeSeat({ storage, shared, locks, pause, tab, today = Date.now 
     return undefined;
   }
 
+  /** Without locks nobody knows whether the other tab lives. @param {string} room */
+  const bequest = (room) => (locks ? recall(room) : undefined);
+
   /** @param {string} room */
   async function inherit(room) {
-    const kept = recall(room);
+    const kept = bequest(room);
     if (!kept || !(await hold(kept.lock, GLANCE_MS))) return undefined;
     write(storage, room, kept);
     return kept;
@@ -138,7 +141,7 @@ export function makeSeat({ storage, shared, locks, pause, tab, today = Date.now 
       return read(storage, room) ? own(room) : inherit(room);
     },
     async peek(room) {
-      const kept = read(storage, room) ?? recall(room);
+      const kept = read(storage, room) ?? bequest(room);
       if (!kept) return undefined;
       return !locks || held.has(kept.lock) || await tryLock(kept.lock, false) ? kept.token : undefined;
     },

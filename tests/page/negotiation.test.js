@@ -28,6 +28,16 @@ test('an offer that is heard twice is answered twice, and taken once', async () 
   assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
 });
 
+test('an offer that could not be taken is not answered with an earlier answer when it is heard again', async () => {
+  const stage = await connected();
+  stage.bob.pc().restartIce();
+  await stage.deliver();
+  const unreadable = { type: 'offer', from: 'bob', call: 'ann1/2', sdp: { type: 'offer', sdp: 'broken' } };
+  await stage.ann.call.hear(unreadable);
+  await stage.ann.call.hear(unreadable);
+  assert.deepEqual(stage.wire, []);
+});
+
 test('candidates and answers of another connection are dropped', async () => {
   const { bob } = await connected();
   await bob.call.hear({ type: 'candidate', from: 'ann', call: 'elsewhere/0', candidate: { candidate: 'x' } });

@@ -117,6 +117,15 @@ test('two who wait for the old page to go, as a reload and a press on Join, both
   assert.equal(await tokenOf(seat), 't1');
 });
 
+test('without locks a tab comes back, and no other takes its seat: nobody knows whether it lives', async () => {
+  const [own, shared] = [new Storage(), new Storage()];
+  tabOf(own, undefined, 'one', { shared }).keep('den', 't1');
+  const other = tabOf(new Storage(), undefined, 'two', { shared });
+  assert.deepEqual([await other.peek('den'), await tokenOf(other)], [undefined, undefined]);
+  const reloaded = tabOf(own, undefined, 'three', { shared });
+  assert.deepEqual([await reloaded.peek('den'), await tokenOf(reloaded)], ['t1', 't1']);
+});
+
 test('a browser that refuses locks hands out what it keeps', async () => {
   const seat = tabOf(new Storage(), { request: async () => { throw new DOMException('', 'SecurityError'); } }, 'one');
   seat.keep('den', 't1');

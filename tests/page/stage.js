@@ -67,7 +67,7 @@ export class FakeSocket {
   }
 }
 
-/** As much of an RTCPeerConnection as negotiation can see: states, descriptions, rollback. */
+/** As much of an RTCPeerConnection as negotiation can see: states and descriptions. */
 export class FakeConnection {
   static made = 0;
   signalingState = 'stable';
