@@ -42,12 +42,12 @@ stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }
 
 stage_browser() {
   npm_packages && release_binary || return
-  timeout --foreground 1200 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
+  timeout --foreground 1800 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
 
 stage_nat() {
   npm_packages && release_binary || return
-  timeout --foreground 1200 tests/nat/run.sh
+  timeout --foreground 1800 tests/nat/run.sh
 }
 
 # A host of its own under a real systemd, in the same small internet.
