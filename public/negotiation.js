@@ -92,10 +92,12 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     if (!isDescription(sdp, 'offer')) return;
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
     ignoringOffer = !ready;
-    if (!ready && polite) return collided();
+    const known = sdp.sdp === theirDescription;
+    // A first offer that we have answered is no collision: once they hear our later one, they begin anew by themselves.
+    if (!ready && polite && !(known && readCall(call).round === 0)) return collided();
     // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
     if (!ready) return repeat();
-    if (sdp.sdp === theirDescription) return sayAnswer(call);
+    if (known) return sayAnswer(call);
     const opening = pc.remoteDescription === null;
     if (!opening) heardOffer();
     // Round 0 belongs to the offer that opened this connection, whoever made it.

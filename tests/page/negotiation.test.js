@@ -28,6 +28,40 @@ test('an offer that is heard twice is answered twice, and taken once', async () 
   assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
 });
 
+test('a first offer that is said again where its answer was lost does not meet a restart, and leads nobody back to it', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', 'ann', true);
+  stage.ann.call.meet('ann', 'bob', false);
+  await settle();
+  const [offer] = stage.wire;
+  await stage.ann.call.hear(offer);
+  stage.wire.length = 0;
+  await stage.ann.call.hear(offer);
+  stage.ann.pc().restartIce();
+  await settle();
+  await stage.ann.call.hear(offer);
+  await stage.ann.call.hear(offer);
+  await stage.deliver();
+  const [ann, bob] = [stage.ann.pc(), stage.bob.pc()];
+  assert.ok(stable(ann) && stable(bob));
+  assert.deepEqual([ann.remoteDescription.sdp.includes(bob.name), bob.remoteDescription.sdp.includes(ann.name)], [true, true]);
+});
+
+test('a restart that is said again where its answer was lost, and meets ours by now, ends in another connection', async () => {
+  const stage = await connected();
+  stage.bob.pc().restartIce();
+  await settle();
+  const offer = stage.wire.find(({ type }) => type === 'offer');
+  await stage.ann.call.hear(offer);
+  stage.ann.pc().restartIce();
+  await settle();
+  stage.wire.length = 0;
+  await stage.ann.call.hear(offer);
+  assert.equal(stage.ann.connections.length, 2, 'and neither side goes on to repeat its own at each of the other');
+  await stage.deliver();
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+});
+
 test('an offer that could not be taken is not answered with an earlier answer when it is heard again', async () => {
   const stage = await connected();
   stage.bob.pc().restartIce();
