@@ -91,12 +91,13 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
   async function hearOffer({ sdp, call }) {
     if (!isDescription(sdp, 'offer')) return;
     const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
-    ignoringOffer = !ready;
     const known = sdp.sdp === theirDescription;
+    // Who does not count offers knows nothing of another connection: there we take ours back all the same.
+    const givesWay = polite && !countsOffers(call);
+    ignoringOffer = !ready && !givesWay;
     // A first offer that we have answered is no collision: once they hear our later one, they begin anew by themselves.
-    if (!ready && polite && !(known && readCall(call).round === 0)) return collided();
     // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
-    if (!ready) return repeat();
+    if (ignoringOffer) return polite && !(known && readCall(call).round === 0) ? collided() : repeat();
     if (known) return sayAnswer(call);
     const opening = pc.remoteDescription === null;
     if (!opening) heardOffer();
@@ -158,6 +159,11 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
     // What Chromium gives back of theirs no longer says it.
     firefox: () => ({ ours: isFirefox(pc.localDescription?.sdp), theirs: isFirefox(theirDescription) }),
   };
+}
+
+/** @param {unknown} call */
+function countsOffers(call) {
+  return /\/\d{1,6}$/.test(String(call));
 }
 
 /** @param {string} [sdp] */

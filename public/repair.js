@@ -121,6 +121,8 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
       if (underWay === null || pc.signalingState === 'have-local-offer') restart();
     },
     soon(atOnce) {
+      // Theirs is about to be answered.
+      if (pc.signalingState === 'have-remote-offer') return;
       // What was said before may have gone into a socket that was dead already: who is back is asked anew.
       const again = asking && reachable();
       if (again) asking = false;

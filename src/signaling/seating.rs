@@ -54,12 +54,12 @@ impl Rooms {
         let resumed = named.is_some() && self.is_taken(place);
         if resumed {
             let waiting = self.take_back(conn, place, now);
-            self.welcome(conn, place, &name, true, now);
+            self.welcome(conn, place, &name, true, now, now.unix);
             self.deliver(conn, place, waiting);
         } else {
-            self.may_sit(conn, place, named, join.key.as_deref(), now)?;
+            let word = self.may_sit(conn, place, named, join.key.as_deref(), now)?;
             self.take(conn, place, &name, now)?;
-            self.welcome(conn, place, &name, false, now);
+            self.welcome(conn, place, &name, false, now, word.map_or(now.unix, |named| named.since));
         }
         Ok(resumed)
     }
@@ -88,7 +88,8 @@ impl Rooms {
         self.rooms.get_mut(&place.room).is_some_and(|room| room.seat(place.seat).is_some())
     }
 
-    /// Whether a new seat is to be had: not on the way out, and an empty room is opened by who may.
+    /// Whether a new seat is to be had: not on the way out, and an empty room is opened by who may. Gives the token whose
+    /// word alone opens it: it grows no younger by that, or it would go from restart to restart.
     fn may_sit(
         &mut self,
         conn: ConnectionId,
@@ -96,21 +97,25 @@ impl Rooms {
         named: Option<Named>,
         key: Option<&str>,
         now: Now,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Named>, Refusal> {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
-        let opens = self.rules.host_keys.open(key) || named.is_some_and(|named| self.reopens(named, now));
-        if !self.rooms.contains_key(&place.room) && !opens {
+        if self.rooms.contains_key(&place.room) || self.rules.host_keys.open(key) {
+            return Ok(None);
+        }
+        let word = named.filter(|named| self.reopens(*named, now));
+        if word.is_none() {
             self.wrong_key(conn, key);
             return Err(Refusal::KeyRequired);
         }
-        Ok(())
+        Ok(word)
     }
 
     fn reopens(&self, named: Named, now: Now) -> bool {
         let young = now.instant.saturating_duration_since(self.born) < REOPENING;
-        young && now.unix.saturating_sub(named.since) < REOPENS_FOR
+        // Of a clock that was ahead a token may come from the future.
+        young && now.unix.abs_diff(named.since) < REOPENS_FOR
     }
 
     /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
@@ -146,7 +151,16 @@ impl Rooms {
         }
     }
 
-    fn welcome(&mut self, conn: ConnectionId, place: Place, name: &RoomName, resumed: bool, now: Now) {
+    /// `since`: the time that the new token names.
+    fn welcome(
+        &mut self,
+        conn: ConnectionId,
+        place: Place,
+        name: &RoomName,
+        resumed: bool,
+        now: Now,
+        since: UnixSeconds,
+    ) {
         let other = self.other(place).map(|other| (other.id, other.connection().is_none()));
         let (ice_servers, ttl) = self.mint(conn, place, now);
         let message = ServerMessage::RespJoin {
@@ -155,7 +169,7 @@ impl Rooms {
             peer: other.map(|(id, _)| id),
             ice_servers,
             ttl,
-            resume: self.rules.token_key.token(place.room, place.seat, now.unix),
+            resume: self.rules.token_key.token(place.room, place.seat, since),
             resumed,
         };
         self.send(conn, message);

@@ -15,6 +15,26 @@ test('two restarts that meet end in another connection: neither side takes its o
   assert.deepEqual(stage.ann.heard.filter(({ type }) => type === 'complaint'), []);
 });
 
+test('a restart that meets that of a client which does not count its offers gives way on the same connection', async () => {
+  const stage = await connected();
+  const { id } = readCall('ann1/0');
+  stage.ann.pc().takesBack = true;
+  stage.ann.pc().restartIce();
+  await settle();
+  stage.wire.length = 0;
+  await stage.ann.call.hear({ type: 'offer', from: 'bob', call: id, sdp: { type: 'offer', sdp: 'theirs' } });
+  assert.deepEqual([stage.ann.connections.length, stage.wire.at(-1).type, stage.ann.pc().signalingState], [1, 'answer', 'stable']);
+});
+
+test('no restart is made between their offer and our answer', async () => {
+  const stage = await connected();
+  stage.ann.pc().signalingState = 'have-remote-offer';
+  stage.ann.pc().connectionState = 'disconnected';
+  stage.ann.call.repairSoon(true);
+  await stage.clock.advance(0);
+  assert.deepEqual([stage.ann.pc().restarts, stage.wire], [0, []]);
+});
+
 test('an offer that is heard twice is answered twice, and taken once', async () => {
   const stage = await connected();
   stage.bob.pc().restartIce();

@@ -80,6 +80,8 @@ export class FakeConnection {
   ids = new Set();
   transceivers = [];
   restarts = 0;
+  /** Whether the scene is one in which an offer of ours may be taken back. */
+  takesBack = false;
   /** Offers of theirs. */
   taken = 0;
   packets = 0;
@@ -127,7 +129,7 @@ export class FakeConnection {
 
   async setRemoteDescription(description) {
     await Promise.resolve();
-    if (description.type === 'offer' && this.signalingState === 'have-local-offer') throw new Error('ours would be taken back');
+    if (description.type === 'offer' && this.signalingState === 'have-local-offer' && !this.takesBack) throw new Error('ours would be taken back');
     if (/broken/.test(description.sdp)) throw new Error('broken description');
     if (description.type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error('no offer to answer');
     this.remoteDescription = description;

@@ -120,6 +120,25 @@ fn a_guest_does_not_open_a_room_long_after_the_start_of_a_box_or_of_its_own_seat
 }
 
 #[test]
+fn what_a_guest_reopens_makes_its_token_no_younger_and_a_token_of_tomorrow_opens_nothing() {
+    let (mut stage, [_, guest]) = opened_with_a_key();
+    let mut token = guest.token;
+    for _ in 0..2 {
+        stage.pass(seconds(5 * 60 * 60));
+        stage = stage.restarted();
+        let back = stage.connect();
+        token = stage.resume(back, "kitchen", &token)["resume"].clone();
+        assert!(token.is_string(), "within half a day");
+    }
+    stage.pass(seconds(2 * 60 * 60));
+    stage = stage.restarted();
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &token)["code"], "key-required");
+    stage.now.unix -= 36 * 60 * 60;
+    assert_eq!(stage.resume(back, "kitchen", &token)["code"], "key-required", "a clock that was ahead");
+}
+
+#[test]
 fn forged_tokens_and_those_of_other_rooms_are_refused() {
     let mut stage = Stage::new();
     let [alice, _] = stage.couple();
