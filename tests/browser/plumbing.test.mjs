@@ -55,42 +55,44 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   });
 }
 
-stage.scene('a call that runs is kept after the grace of one side ran out, and is whole again when they are back', async () => {
-  const two = await couple(['chromium', 'chromium']);
-  const calm = await undisturbed(two);
-  wire.shut(true);
-  wire.cut();
-  await two[0].saysNow(ALONE);
-  await pause(1500);
-  await two[0].resize(390, 844);
-  await two[0].touch();
-  await two[0].screenshot(path.join(stage.dir, 'alone-390x844.png'));
-  await two[0].resize(1440, 900);
-  await two[0].touch();
-  await two[0].screenshot(path.join(stage.dir, 'alone-1440x900.png'));
-  await pause(4500);
-  assert.equal(await two[1].state(), 'connected');
-  await gapsAgainst('grace ran out', two, calm);
-  wire.shut(false);
-  await two[0].saysNow('Connected');
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  for (const seat of two) assert.equal(await seat.look('() => globalThis.__seen.connections.length'), 1, 'still the first connection');
-  // The room is theirs again: leaving is told by the server and by the goodbye alike.
-  await two[0].leave();
-  await two[1].sees(['idle', 'preview', 'waiting']);
-});
+for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
+  stage.scene(`a call of ${kinds[0]} that runs is kept after the grace of one side ran out, and is whole again when they are back`, async () => {
+    const two = await couple(kinds);
+    const calm = await undisturbed(two);
+    wire.shut(true);
+    wire.cut();
+    await two[0].saysNow(ALONE);
+    await pause(1500);
+    await two[0].resize(390, 844);
+    await two[0].touch();
+    await two[0].screenshot(path.join(stage.dir, `alone-${kinds[0]}-390x844.png`));
+    await two[0].resize(1440, 900);
+    await two[0].touch();
+    await two[0].screenshot(path.join(stage.dir, `alone-${kinds[0]}-1440x900.png`));
+    await pause(4500);
+    assert.equal(await two[1].state(), 'connected');
+    await gapsAgainst(`${kinds[0]}: grace ran out`, two, calm);
+    wire.shut(false);
+    await two[0].saysNow('Connected');
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    for (const seat of two) assert.equal(await seat.look('() => globalThis.__seen.connections.length'), 1, 'still the first connection');
+    // The room is theirs again: leaving is told by the server and by the goodbye alike.
+    await two[0].leave();
+    await two[1].sees(['idle', 'preview', 'waiting']);
+  });
 
-stage.scene('a machine that slept for twenty seconds is back in its relayed call on waking', async () => {
-  const two = await stage.pair(['chromium', 'chromium'], stage.room('?relay=1'));
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  await two[0].sleep();
-  await pause(20_000);
-  const began = performance.now();
-  await two[0].wake();
-  await Promise.all(two.map((seat) => framesAgain(seat)));
-  figure('back in the call after sleep, relayed', performance.now() - began, 4000);
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-});
+  stage.scene(`a machine with ${kinds[0]} that slept for twenty seconds is back in its relayed call on waking`, async () => {
+    const two = await stage.pair(kinds, stage.room('?relay=1'));
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    await two[0].sleep();
+    await pause(20_000);
+    const began = performance.now();
+    await two[0].wake();
+    await Promise.all(two.map((seat) => framesAgain(seat)));
+    figure(`${kinds[0]}: back in the call after sleep, relayed`, performance.now() - began, 4000);
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  });
+}
 
 stage.scene('a page that the browser froze for twenty seconds is back in its relayed call when it may go on', async () => {
   const two = await stage.pair(['chromium', 'firefox'], stage.room('?relay=1'));
@@ -171,16 +173,18 @@ stage.scene('restarts that both sides make at the same moment leave no picture f
   await Promise.all(two.map((seat) => until('frames to be shown', async () => (await seat.frameTimes()).count > 10)));
 });
 
-stage.scene('the same page opened twice does not fight over the seat', async () => {
-  const two = await stage.pair(['chromium', 'chromium'], stage.room());
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  const copy = await two[0].duplicate();
-  await copy.join();
-  assert.equal(await until('an answer', () => copy.errorCode()), 'room-full');
-  await copy.close();
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  assert.equal(await two[1].look('() => globalThis.__seen.connections.length'), 1, 'nobody noticed');
-});
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`the same page opened twice in ${kind} does not fight over the seat`, async () => {
+    const two = await stage.pair([kind, 'chromium'], stage.room());
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    const copy = await two[0].duplicate();
+    await copy.join();
+    assert.equal(await until('an answer', () => copy.errorCode()), 'room-full');
+    await copy.close();
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    assert.equal(await two[1].look('() => globalThis.__seen.connections.length'), 1, 'nobody noticed');
+  });
+}
 
 stage.scene('credentials that ran out have been replaced in time for a restart', async () => {
   const two = await stage.pair(['chromium', 'firefox'], stage.room('?relay=1'));

@@ -72,13 +72,15 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   });
 }
 
-stage.scene('a translator forgets its mappings under a relayed call, and the picture is back', async () => {
-  const two = await relayed(['chromium', 'chromium'], ['a1', 'b1']);
-  const move = (from, to) => runOn('ra', 'sh', '-c', `ip address del ${from}/24 dev wan; ip address add ${to}/24 dev wan; ip route replace default via 45.0.1.1`);
-  try {
-    figure('translator changed its address, media back', await backAfter(two, () => move('45.0.1.2', '45.0.1.3')), 4000);
-    await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  } finally {
-    await move('45.0.1.3', '45.0.1.2');
-  }
-});
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`a translator forgets its mappings under a relayed call of ${kind}, and the picture is back`, async () => {
+    const two = await relayed([kind, 'chromium'], ['a1', 'b1']);
+    const move = (from, to) => runOn('ra', 'sh', '-c', `ip address del ${from}/24 dev wan; ip address add ${to}/24 dev wan; ip route replace default via 45.0.1.1`);
+    try {
+      figure(`${kind}: translator changed its address, media back`, await backAfter(two, () => move('45.0.1.2', '45.0.1.3')), 4000);
+      await Promise.all(two.map((seat) => seat.hearsAndSees()));
+    } finally {
+      await move('45.0.1.3', '45.0.1.2');
+    }
+  });
+}
