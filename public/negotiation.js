@@ -2,6 +2,7 @@
 //
 // Both sides may offer at any moment; where two offers meet, that of the impolite side stands, and the polite side needs
 // another connection: to take one's own back ("rollback") leaves Chromium with a picture that is decoded and never shown.
+// Only for a client that does not count its offers is it taken back.
 // What arrives is a stranger's word: anything malformed is dropped and the connection goes on.
 
 import { opusAsked } from './opus.js';

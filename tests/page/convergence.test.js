@@ -24,7 +24,7 @@ function dice(seed) {
   };
 }
 
-/** `hears`: whether the page knows that its socket is gone; `says`: whether what it says arrives. */
+/** A page `hears` while it has a socket; where it no longer `says`, the socket is dead and nobody has noticed. */
 function twoPagesOnABadWire(throws) {
   const clock = makeClock();
   const queues = { ann: [], bob: [] };
