@@ -27,8 +27,9 @@ fn a_box_killed_again_and_again_starts_at_once_and_knows_its_seats() {
         worst = worst.max(begun.elapsed());
         assert!(files(&place.state) == kept, "the state directory has changed");
         let mut seats = tokens.each_ref().map(|(_, token)| Seat::take_back(&house, "kept", token));
-        for (seat, (id, token)) in seats.iter().zip(&tokens) {
-            assert_eq!((&seat.id, &seat.token), (id, token), "another seat");
+        // The tokens differ from those kept: they carry the time at which their bearer sat down again.
+        for (seat, (id, _)) in seats.iter().zip(&tokens) {
+            assert_eq!(&seat.id, id, "another seat");
         }
         assert_eq!(seats[1].peer.as_ref(), Some(&tokens[0].0), "not in one room");
         seats[0].ping();
