@@ -2,6 +2,8 @@
 //
 // One side of the two makes the restarts, the other asks it for them: so two never meet, and nobody has to take an offer
 // back, after which Chromium shows nothing any more of what comes. Only who is not heard for a while is not waited for.
+// Where the keys of a connection are gone no restart helps: Firefox gives DTLS up together with ICE, and never takes it
+// up again, though it may say that it is connected.
 
 const EVERY_MS = 5000;
 /** Silence over a path that stands may be theirs to end. */
@@ -24,13 +26,13 @@ const ASKED_WITHIN_MS = 2000;
 
 /**
  * @param {object} parts
- * @param {Pick<RTCPeerConnection, 'connectionState' | 'signalingState' | 'restartIce'>} parts.pc
+ * @param {Pick<RTCPeerConnection, 'connectionState' | 'signalingState' | 'restartIce' | 'sctp'>} parts.pc
  * @param {Pick<import('./negotiation.js').Negotiation, 'answered' | 'repeat' | 'firefox'>} parts.negotiation
  * @param {boolean} parts.polite
  * @param {() => void} parts.ask them for a restart
  * @param {() => boolean} parts.silent whether nothing comes over a path that stands
  * @param {() => boolean} parts.reachable whether an offer would be heard now
- * @param {() => void} parts.giveUp asked for after several repairs in vain
+ * @param {() => void} parts.giveUp asked for after several repairs in vain, or where none would help
  * @param {import('./signaling.js').Clock} parts.clock
  * @returns {Repair}
  */
@@ -42,8 +44,14 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   /** @type {any} a restart is under way until this runs out */
   let underWay = null;
 
-  const ill = () => pc.connectionState !== 'connected' || silent();
+  let keysLost = false;
+
+  const ill = () => hopeless() || pc.connectionState !== 'connected' || silent();
   const ours = () => makesRestarts(negotiation.firefox(), polite);
+
+  function hopeless() {
+    return (keysLost ||= pc.sctp?.transport?.state === 'failed');
+  }
 
   /** @param {number} ms */
   function schedule(ms) {
@@ -52,12 +60,13 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   }
 
   function scheduleNext() {
-    schedule(pc.connectionState === 'connected' ? SILENCE_EVERY_MS : EVERY_MS);
+    schedule(hopeless() ? 0 : pc.connectionState === 'connected' ? SILENCE_EVERY_MS : EVERY_MS);
   }
 
   function repair() {
     if (pc.signalingState === 'closed' || !(ill() || asking)) return;
     if (!reachable()) return schedule(EVERY_MS);
+    if (hopeless()) return giveUp();
     if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
     if (!asking) repairs += 1;
     // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
@@ -118,6 +127,7 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
       else clock.cancel(timer);
     },
     asked() {
+      if (hopeless()) return schedule(0);
       if (underWay === null || pc.signalingState === 'have-local-offer') restart();
     },
     soon(atOnce) {

@@ -1,5 +1,6 @@
 // The network changes under a relayed call: a home gets another address or loses its interface and has another one,
-// its translator gets another address, UDP is blocked. Picture and sound come back by themselves.
+// its translator gets another address, UDP is blocked, there is no network for half a minute. Picture and sound come
+// back by themselves.
 
 import assert from 'node:assert/strict';
 import { figure } from '../browser/lib/figures.mjs';
@@ -19,6 +20,15 @@ async function backAfter(two, change, mayGoOn = false) {
     return Math.max(...(await Promise.all(two.map((seat) => seat.frameTimes()))).map(({ longest }) => longest));
   }
   await Promise.all(two.map((seat) => until('frames again', async () => (await seat.frameTimes()).now < 300, 60_000)));
+  return performance.now() - began;
+}
+
+/** The same where the picture has stopped before: the milliseconds until both see new frames. */
+async function backOnceOpen(two, change) {
+  await Promise.all(two.map((seat) => seat.timeFrames()));
+  const began = performance.now();
+  await change();
+  await Promise.all(two.map((seat) => until('frames again', async () => (await seat.frameTimes()).count > 2, 60_000)));
   return performance.now() - began;
 }
 
@@ -82,5 +92,22 @@ for (const kind of ['chromium', 'firefox']) {
     } finally {
       await move('45.0.1.3', '45.0.1.2');
     }
+  });
+}
+
+/** Firefox gives up the keys of a connection with its ways, and no restart brings them back. */
+const gaveUp = (seat) => until('Firefox to give the connection up', () => seat.look(`() => ['failed', 'closed'].includes(__seen.connections[0].connectionState)`), 60_000);
+
+for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
+  stage.scene(`${kinds[0]}'s home has no network until a connection is given up, and the picture is back`, async () => {
+    const two = await relayed(kinds, ['a1', 'b1']);
+    const open = () => runOn('ra', 'nft', 'delete', 'table', 'inet', 'blocked');
+    await runOn('ra', 'nft', 'table inet blocked { chain forward { type filter hook forward priority -1; ip saddr 10.1.0.2 drop; ip daddr 10.1.0.2 drop; }; }');
+    await gaveUp(two[kinds.indexOf('firefox')]).catch(async (error) => {
+      await open();
+      throw error;
+    });
+    figure(`${kinds[0]}: no network for half a minute, media back`, await backOnceOpen(two, open), 10_000);
+    await Promise.all(two.map((seat) => seat.hearsAndSees()));
   });
 }

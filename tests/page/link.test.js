@@ -201,6 +201,54 @@ test('restarts in vain end in a new connection', async () => {
   assert.ok(stage.bob.connections[0].closed);
 });
 
+/** Two pages in a call, whose connection `gone` has given up with its keys. */
+async function keysGoneAt(gone) {
+  const stage = await connected();
+  await stage.flow(1000);
+  stage[gone].pc().sctp = { transport: { state: 'failed' } };
+  return stage;
+}
+
+for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
+  test(`a connection whose keys are gone on ${whose} side is replaced at once: no restart brings them back`, async () => {
+    const stage = await keysGoneAt(who);
+    const before = [stage.ann.pc(), stage.bob.pc()];
+    stage[who].pc().becomes('failed');
+    await stage.clock.advance(0);
+    await stage.deliver();
+    assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+    assert.deepEqual(before.map((pc) => pc.restarts), [0, 0]);
+    assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+    assert.equal(stage[who].pc().localDescription.type, 'offer');
+  });
+}
+
+test('asked for a restart of a connection whose keys are gone, one offers another connection', async () => {
+  const stage = await keysGoneAt('bob');
+  stage.ann.call.repairSoon(true);
+  await stage.deliver();
+  await stage.clock.advance(0);
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+});
+
+test('keys that were lost once stay lost, whatever the browser says after their restart', async () => {
+  const stage = await keysGoneAt('ann');
+  stage.ann.reachable = false;
+  stage.ann.pc().becomes('failed');
+  await stage.clock.advance(0);
+  stage.ann.pc().sctp.transport.state = 'connected';
+  // Theirs comes first, and seems to have mended it.
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  await stage.deliver();
+  stage.ann.reachable = true;
+  stage.ann.pc().becomes('connected');
+  await stage.clock.advance(0);
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+});
+
 test('an offer that found nobody is said again when they are back', async () => {
   const stage = twoPages();
   stage.ann.call.meet('ann', 'bob', true);
