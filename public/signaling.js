@@ -14,6 +14,9 @@ const OPEN_WITHIN_MS = 10_000;
 const BACK_WITHIN_MS = 3000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
+/** On the way back into a call, while nobody answers: for about two minutes, then the other has given up as well. */
+const BACKOFF_BACK_MS = 4000;
+const BACK_TRIES = 16;
 const OUTBOX_LONGEST = 256;
 /** The first name is looked up at once, another when nobody has typed for a while: looks are dear. */
 const LOOK_FIRST_MS = 300;
@@ -91,7 +94,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     mine.onclose = ifCurrent((event) => lose(event.code));
     mine.onerror = () => {};
     // A slow network gets more with each try.
-    later('silence', drop, want?.id ? Math.min(OPEN_WITHIN_MS, BACK_WITHIN_MS * 2 ** (failures - 1)) : OPEN_WITHIN_MS);
+    later('silence', () => drop(), want?.id ? Math.min(OPEN_WITHIN_MS, BACK_WITHIN_MS * 2 ** (failures - 1)) : OPEN_WITHIN_MS);
   }
 
   async function sayJoin() {
@@ -115,7 +118,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (want || mine !== socket || room !== looked || mine.readyState !== 1) return;
     hasLooked = true;
     say({ type: 'look', room, ...(resume && { resume }) });
-    later('silence', drop, PONG_WITHIN_MS);
+    later('silence', () => drop(), PONG_WITHIN_MS);
     later('look', ask, LOOK_EVERY_MS);
   }
 
@@ -174,7 +177,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       || (code === 'key-required' && want?.id && (keyless += 1) < HOST_TRIES);
     if (!joined && comingBack) {
       tell(frame);
-      return drop();
+      return drop(true);
     }
     if (!joined && FINAL.has(code)) {
       if (want) seat.leave(want.room);
@@ -183,8 +186,8 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     tell(frame);
   }
 
-  /** @param {number} code */
-  function lose(code) {
+  /** @param {number} code @param {boolean} [turnedAway] the server was there, and wants nobody just now */
+  function lose(code, turnedAway = false) {
     release();
     if (!want) return void (looked && later('look', ask, BACKOFF_LONGEST_MS));
     if (code === REPLACED) {
@@ -192,7 +195,8 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       return stop({ type: 'replaced' });
     }
     tell({ type: 'socket', open: false });
-    const ceiling = Math.min(BACKOFF_LONGEST_MS, BACKOFF_FIRST_MS * 2 ** failures++);
+    const longest = want.id && !turnedAway && failures < BACK_TRIES ? BACKOFF_BACK_MS : BACKOFF_LONGEST_MS;
+    const ceiling = Math.min(longest, BACKOFF_FIRST_MS * 2 ** failures++);
     later('again', connect, ceiling * (0.5 + random() / 2));
   }
 
@@ -204,9 +208,9 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (seated) connect();
   }
 
-  function drop() {
+  function drop(turnedAway = false) {
     const dead = socket;
-    lose(1006);
+    lose(1006, turnedAway);
     dead?.close();
   }
 
@@ -238,7 +242,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       failures = keyless = 0;
       want = { room, key };
       if (!atTheDoor) return connect();
-      later('silence', drop, BACK_WITHIN_MS);
+      later('silence', () => drop(), BACK_WITHIN_MS);
       sayJoin();
     },
     look(room) {

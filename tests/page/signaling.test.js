@@ -155,6 +155,36 @@ test('waits double up to a quarter of a minute, and start afresh after a seat', 
   assert.equal(stage.sockets.length, 9);
 });
 
+test('on the way back into a call a server that is not reached is tried each four seconds, for about two minutes', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  for (const wait of [500, 1000, 2000, ...Array(13).fill(4000), 15_000]) {
+    const before = stage.sockets.length;
+    stage.last().drops();
+    await stage.clock.advance(wait - 1);
+    assert.equal(stage.sockets.length, before, `not before ${wait}`);
+    await stage.clock.advance(1);
+    assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
+  }
+});
+
+test('on the way back into a call a server that turns everybody away is left in peace', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await stage.sit();
+  stage.last().drops();
+  await stage.clock.advance(500);
+  for (const wait of [1000, 2000, 4000, 8000, 15_000]) {
+    const before = stage.sockets.length;
+    await stage.sit({ type: 'error', code: 'shutting-down', message: '' });
+    await stage.clock.advance(wait - 1);
+    assert.equal(stage.sockets.length, before, `not before ${wait}`);
+    await stage.clock.advance(1);
+    assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
+  }
+});
+
 test('a replaced seat is not fought for', async () => {
   const stage = stageOf();
   stage.signaling.join('den');
