@@ -71,13 +71,15 @@ export function makeCall({
    * @param {boolean} opener
    */
   function newLink(to, id, opener) {
-    link?.close();
+    const old = link;
     const mine = (link = makeLink({
       pc: connect(config()), id, me, peer: to, opener, tracks, switches, stream: newStream(), send, clock, reachable,
       tell: (event) => { if (mine === link) tell(event); },
       giveUp: () => { if (mine === link) openLink(to); },
     }));
+    // Told while the old one is still there: with it goes what was last seen of them.
     tell({ type: 'link', state: 'new' });
+    old?.close();
     return mine;
   }
 

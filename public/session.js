@@ -226,7 +226,10 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     const before = state.link;
     state.link = link;
     if (link === 'new' || link === 'none') state.trust = null;
-    if (link === 'new') Object.assign(state, { picture: 'full', remote: { ...REMOTE_AT_FIRST } });
+    if (link === 'new') state.picture = 'full';
+    // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
+    if (link === 'new' && before !== 'none') state.remote = { ...state.remote, stream: null };
+    else if (link === 'new' || link === 'none') state.remote = { ...REMOTE_AT_FIRST };
     if (link === 'connected') {
       clock.cancel(patience);
       state.stuck = false;

@@ -41,6 +41,17 @@ export function makePictures({ document, say }) {
     if (stream) play(video);
   }
 
+  /** What was last seen, as the poster that stands where there is no frame: an ended stream shows black. */
+  function keepLast() {
+    if (remote.readyState < remote.HAVE_CURRENT_DATA) return;
+    if (remoteFrame.classList.contains('empty')) return remote.removeAttribute('poster');
+    const canvas = document.createElement('canvas');
+    canvas.width = remote.videoWidth;
+    canvas.height = remote.videoHeight;
+    canvas.getContext('2d')?.drawImage(remote, 0, 0);
+    remote.poster = canvas.toDataURL('image/jpeg', 0.8);
+  }
+
   /**
    * Where sound is refused until somebody touches the page, the picture comes without it for now.
    * @param {HTMLVideoElement} video
@@ -64,6 +75,8 @@ export function makePictures({ document, say }) {
   function fit() {
     const [w, h] = [remote.videoWidth, remote.videoHeight];
     const [W, H] = [remoteFrame.clientWidth, remoteFrame.clientHeight];
+    // What was last seen stays as it was shown.
+    if (!w && remote.poster) return;
     const lost = w && h && W && H ? 1 - Math.min((w * H) / (h * W), (h * W) / (w * H)) : 0;
     const tile = remoteFrame.classList.contains('tile');
     remoteFrame.classList.toggle('whole', sharedByThem || (!tile && lost > mostCropped(W)));
@@ -82,13 +95,15 @@ export function makePictures({ document, say }) {
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
       setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
     },
-    /** @param {State['remote']} theirs @param {number} decoded frames of it so far
-     *  @returns {boolean} whether it is a screen that is in sight */
-    showTheirs(theirs, decoded) {
+    /** @param {State['remote']} theirs @param {number} decoded frames of it so far @param {boolean} goesOn where there is no
+     *  stream, whether there was one before it in this call @returns {boolean} whether it is a screen that is in sight */
+    showTheirs(theirs, decoded, goesOn) {
+      if (!goesOn) remote.removeAttribute('poster');
+      else if (!theirs.stream) keepLast();
       put(remote, theirs.stream);
       if (!theirs.stream) hear.hidden = true;
       const seesScreen = !toCome(theirs, decoded) && theirs.screen;
-      remoteFrame.classList.toggle('empty', theirs.stream !== null && (theirs.screen ? !seesScreen : !theirs.cam));
+      remoteFrame.classList.toggle('empty', (theirs.stream !== null || goesOn) && (theirs.screen ? !seesScreen : !theirs.cam));
       setText(theirNote, say(theirs.weak || theirs.screen ? 'remote.weak' : 'remote.camOff'));
       sharedByThem = theirs.screen;
       fit();

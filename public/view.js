@@ -182,8 +182,9 @@ export function makeView({ document, navigator, say, language, clock, actions })
     const arrived = body.dataset.screen !== session.screen;
     shown = model;
     body.dataset.screen = session.screen;
-    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0);
-    showStatus(model, seesScreen && model.status === 'connected' && session.remote.weak);
+    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0, session.since !== null && session.link !== 'none');
+    // A connection that is mended in a moment takes nothing of it away: the words, and the room made for them, stay.
+    showStatus(model, seesScreen && ['connected', 'reconnecting'].includes(model.status) && session.remote.weak);
     showError(model);
     showDoor(model);
     showAfter(model);
@@ -215,7 +216,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   }
 
   /** @param {Model} model @param {boolean} stands a screen of theirs is in sight, and still */
-  function showStatus({ status, statusKey }, stands) {
+  function showStatus({ status, statusKey, session }, stands) {
     const place = el('status');
     place.dataset.state = status;
     // Connected needs no words of its own, unless there is something to know besides.
@@ -223,7 +224,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     // Both at once are said in one place, or the lower one would lie on the screen that stands still.
     place.classList.toggle('told', besides && !stands);
     setText(place, say(statusKey));
-    const still = statusKey === 'status.connected.weak' ? ['remote.both'] : [...(besides ? [statusKey] : []), 'remote.still'];
+    const bothWait = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.picture === 'paused');
+    const still = bothWait ? ['remote.both'] : [...(besides ? [statusKey] : []), 'remote.still'];
     setText(el('theirScreen'), stands ? together(still) : '');
   }
 

@@ -142,18 +142,35 @@ stage.scene('a connection that stands and brings nothing is replaced in the end,
   figure('a connection that brought nothing: replaced', performance.now() - began, 45_000);
 });
 
-stage.scene('a reloaded page is back in the call under a new name of its connection', async () => {
+/** From here on: in how many moments there is nothing to see of the other, and in how many only what was last seen. */
+const WATCH_GAP = `() => {
+  const remote = document.getElementById('remote');
+  const seen = globalThis.__gap = { blank: 0, bridged: 0 };
+  requestAnimationFrame(function look() {
+    const waits = remote.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
+    if (waits && remote.poster) seen.bridged += 1;
+    // An ended stream is black, though it has a frame.
+    else if (waits || !remote.srcObject.active) seen.blank += 1;
+    requestAnimationFrame(look);
+  });
+}`;
+
+stage.scene('a reloaded page is back in the call under a new name of its connection, and stays in sight until then', async () => {
   const two = await stage.pair(['chromium', 'firefox'], stage.room());
   await Promise.all(two.map((seat) => seat.hearsAndSees()));
   for (const [which, seat] of two.entries()) {
     const other = two[1 - which];
     const before = await other.look('() => globalThis.__seen.connections.length');
+    await other.look(WATCH_GAP);
     const began = performance.now();
     await seat.reload();
     await until('a frame', async () => (await seat.stats()).frames > 0);
     figure(`${which ? 'firefox' : 'chromium'} reloaded: back in the call`, performance.now() - began, 4000);
     await Promise.all(two.map((one) => one.hearsAndSees()));
     assert.equal(await other.look('() => globalThis.__seen.connections.length'), before + 1, 'one new connection at the other');
+    const { blank, bridged } = await other.look('() => globalThis.__gap');
+    assert.equal(blank, 0, 'nothing to be seen of them');
+    assert.ok(bridged > 0, 'there was a gap to bridge');
   }
 });
 

@@ -35,12 +35,12 @@ function faults() {
 
   const frame = document.getElementById('remoteFrame').getBoundingClientRect();
   if (document.body.dataset.screen !== 'call' || dialog || frame.width === 0) return found;
-  // A screen that stands still is there to be read: nothing that is said lies over it.
+  // A screen that stands still is there to be read: nothing that is said lies over it, but that the way to it is lost.
   if (document.getElementById('theirScreen').textContent) {
     const video = document.getElementById('remote');
     const top = frame.top + parseFloat(getComputedStyle(video).paddingTop);
     const drawn = top + Math.max(0, (frame.bottom - top - (frame.width * video.videoHeight) / video.videoWidth) / 2);
-    for (const one of document.querySelectorAll('.pill, .top .badge')) {
+    for (const one of document.querySelectorAll('.pill:not([data-state=reconnecting]), .top .badge')) {
       if (seen(one) && one.clientWidth > 1 && one.getBoundingClientRect().bottom > drawn + 1) found.push(`over the screen: ${name(one)}`);
     }
   }

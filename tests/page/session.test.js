@@ -198,6 +198,24 @@ test('a screen that has been seen stays one while the next of it waits, and one 
   assert.deepEqual(says(...waits), [false, false, true]);
 });
 
+test('what the other shows is as before until a new connection says more; of somebody else nothing stays', () => {
+  const stage = stageOf();
+  stage.talks();
+  const [first, second] = [{}, {}];
+  stage.other({ type: 'remote', stream: first });
+  assert.equal(stage.state.remote.stream, first);
+  stage.other({ type: 'switches', mic: true, cam: true, screen: true, weak: false, still: false });
+  stage.link('new');
+  assert.deepEqual(stage.state.remote, { stream: null, mic: true, cam: true, screen: true, weak: false });
+  stage.other({ type: 'remote', stream: second });
+  // The screen waits on the new one, where nothing of it has come: it is the one that was seen.
+  stage.other({ type: 'switches', mic: true, cam: false, screen: false, weak: true, still: true });
+  assert.deepEqual([stage.state.remote.screen, stage.state.remote.weak], [true, true]);
+  stage.link('none');
+  stage.link('new');
+  assert.deepEqual(stage.state.remote, { stream: null, mic: true, cam: true, screen: false, weak: false });
+});
+
 test('another tab with this seat ends it here, quietly', () => {
   const stage = stageOf();
   stage.talks();

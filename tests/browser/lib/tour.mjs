@@ -41,6 +41,14 @@ const toldOfLoss = (seat, yes) => seat.look(`() => {
   };
 }`);
 
+/** From here on the page hears that the way to the other is lost; or that it is back. */
+const toldOfNoWay = (seat, yes) => seat.look(`() => {
+  const pc = webrtcBox.call.connection();
+  if (${yes}) Object.defineProperty(pc, 'connectionState', { configurable: true, get: () => 'disconnected' });
+  else delete pc.connectionState;
+  pc.dispatchEvent(new Event('connectionstatechange'));
+}`);
+
 /** From here on what this page shares is a screen full of text. */
 const hasScreen = (seat) => seat.look(`() => {
   navigator.mediaDevices.getDisplayMedia = async () => {
@@ -167,6 +175,10 @@ async function weak(one, other, visit) {
   await Promise.all([one, other].map((seat) => toldOfLoss(seat, true)));
   await holds(one, 'the screen to stand still, and ours to wait', `document.getElementById('theirScreen').textContent.includes(document.documentElement.lang === 'en' ? 'your picture' : '您的画面')`);
   await visit(one, 'call-weak-screen');
+  await toldOfNoWay(one, true);
+  await one.sees('reconnecting');
+  await visit(one, 'call-weak-screen-lost');
+  await toldOfNoWay(one, false);
   await other.press('s');
   await holds(one, 'both pictures to wait', `document.getElementById('status').classList.contains('told') && document.getElementById('remoteFrame').classList.contains('empty')`);
   await visit(one, 'call-weak');
