@@ -97,13 +97,19 @@ export function makeCall({
     if (link?.id === id) {
       // The answer to our first offer was lost, and they have gone on from there: what we have cannot follow.
       if (later && !link.negotiation.answered()) return openLink(from);
-      return again ? link.asked() : link.negotiation.hear(frame);
+      return again ? link.asked() : heardBy(link, frame);
     }
     // They speak of a connection we have lost: with none of our own in the making, offer them another.
     if (later) return void (link || openLink(from));
     if (frame.type !== 'offer') return;
     if (link && stands(link)) return;
-    await newLink(from, id, false).negotiation.hear(frame);
+    await heardBy(newLink(from, id, false), frame);
+  }
+
+  /** A connection that is closed meanwhile never answers, and the next frames must not wait for it.
+   *  @param {import('./link.js').Link} by @param {Frame} frame */
+  function heardBy(by, frame) {
+    return Promise.race([by.negotiation.hear(frame), by.gone]);
   }
 
   /**

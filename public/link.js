@@ -28,6 +28,7 @@ import { makeSending } from './sending.js';
  * @property {(switches: Switches) => void} show
  * @property {() => void} asked they want an ICE restart of it
  * @property {(atOnce?: boolean) => void} repairSoon mends what is broken; `atOnce`, also what only may be
+ * @property {Promise<void>} gone settled once it is closed: what a browser was asked before then may never be
  * @property {(goodbye?: boolean) => void} close
  */
 
@@ -55,6 +56,10 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   let closed = false;
   let theySend = true;
   let broken = false;
+  /** @type {() => void} */
+  let leave = () => {};
+  /** @type {Promise<void>} */
+  const gone = new Promise((done) => { leave = done; });
 
   const negotiation = makeNegotiation({
     pc, id, polite, beforeAnswer,
@@ -171,7 +176,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   }
 
   return {
-    id, me, peer, pc, negotiation, opener, open, show,
+    id, me, peer, pc, negotiation, opener, gone, open, show,
     connected: () => !closed && pc.connectionState === 'connected',
     async carry(next) {
       tracks = next;
@@ -185,6 +190,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     close(goodbye = false) {
       if (goodbye && channel?.readyState === 'open') channel.send('{"bye":true}');
       closed = true;
+      leave();
       repair.stop();
       pulse.stop();
       // The goodbye needs a moment on the wire before the connection under it goes.

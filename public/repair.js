@@ -2,8 +2,8 @@
 //
 // One side of the two makes the restarts, the other asks it for them: so two never meet, and nobody has to take an offer
 // back, after which Chromium shows nothing any more of what comes. Only who is not heard for a while is not waited for.
-// Where the keys of a connection are gone no restart helps: Firefox gives DTLS up together with ICE, and never takes it
-// up again, though it may say that it is connected.
+// Where the keys of a connection that stood are gone no restart helps: Firefox gives DTLS up together with ICE, and never
+// takes it up again, though it may say that it is connected.
 
 const EVERY_MS = 5000;
 /** Silence over a path that stands may be theirs to end. */
@@ -44,13 +44,15 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   /** @type {any} a restart is under way until this runs out */
   let underWay = null;
 
+  let stood = false;
   let keysLost = false;
 
   const ill = () => hopeless() || pc.connectionState !== 'connected' || silent();
   const ours = () => makesRestarts(negotiation.firefox(), polite);
 
+  /** Of one that never stood others would fail as well, one after the other. */
   function hopeless() {
-    return (keysLost ||= pc.sctp?.transport?.state === 'failed');
+    return (keysLost ||= stood && pc.sctp?.transport?.state === 'failed');
   }
 
   /** @param {number} ms */
@@ -116,6 +118,7 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
     },
     mended,
     goOn() {
+      stood = true;
       if (!ill()) return mended();
       asking = false;
       scheduleNext();

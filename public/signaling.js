@@ -14,7 +14,7 @@ const OPEN_WITHIN_MS = 10_000;
 const BACK_WITHIN_MS = 3000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LONGEST_MS = 15_000;
-/** On the way back into a call, while nobody answers: for about two minutes, then the other has given up as well. */
+/** On the way back into a call, while nobody answers: for a minute, or two or three where each try hangs. */
 const BACKOFF_BACK_MS = 4000;
 const BACK_TRIES = 16;
 const OUTBOX_LONGEST = 256;
@@ -23,6 +23,8 @@ const LOOK_FIRST_MS = 300;
 const LOOK_AFTER_MS = 1000;
 const LOOK_EVERY_MS = 5000;
 const REPLACED = 4001;
+/** Policy, and try again later. */
+const FULL = new Set([1008, 1013]);
 /** On the way back into a room that is gone and takes a key, the host may bring it: tries, which take about a minute. */
 const HOST_TRIES = 8;
 /** Errors after which asking again with the same words is pointless. */
@@ -187,7 +189,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   }
 
   /** @param {number} code @param {boolean} [turnedAway] the server was there, and wants nobody just now */
-  function lose(code, turnedAway = false) {
+  function lose(code, turnedAway = FULL.has(code)) {
     release();
     if (!want) return void (looked && later('look', ask, BACKOFF_LONGEST_MS));
     if (code === REPLACED) {

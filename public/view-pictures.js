@@ -43,8 +43,8 @@ export function makePictures({ document, say }) {
 
   /** What was last seen, as the poster that stands where there is no frame: an ended stream shows black. */
   function keepLast() {
-    if (remote.readyState < remote.HAVE_CURRENT_DATA) return;
     if (remoteFrame.classList.contains('empty')) return remote.removeAttribute('poster');
+    if (remote.readyState < remote.HAVE_CURRENT_DATA || !remote.videoWidth) return;
     const canvas = document.createElement('canvas');
     canvas.width = remote.videoWidth;
     canvas.height = remote.videoHeight;

@@ -232,6 +232,40 @@ test('asked for a restart of a connection whose keys are gone, one offers anothe
   assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
 });
 
+test('what is asked of a connection that is replaced meanwhile is not waited for', async () => {
+  const stage = await keysGoneAt('ann');
+  let ready;
+  stage.ann.pc().busy = new Promise((done) => { ready = done; });
+  stage.bob.pc().becomes('disconnected');
+  await stage.clock.advance(0);
+  const delivered = stage.deliver();
+  await settle();
+  // Their offer is still being taken when the connection is given up.
+  await stage.clock.advance(0);
+  ready();
+  await delivered;
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+  assert.ok(stable(stage.ann.pc()) && stable(stage.bob.pc()));
+});
+
+test('a connection that never stood is not replaced by one after the other, though its keys are gone', async () => {
+  const stage = twoPages();
+  stage.bob.call.meet('bob', null, true);
+  stage.ann.call.meet('ann', 'bob', true);
+  stage.bob.call.meet('bob', 'ann', false);
+  await stage.deliver();
+  for (const page of [stage.ann, stage.bob]) {
+    page.pc().sctp = { transport: { state: 'failed' } };
+    page.pc().becomes('failed');
+  }
+  for (let passed = 0; passed < 4000; passed += 100) {
+    await stage.clock.advance(100);
+    await stage.deliver();
+  }
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [1, 1]);
+});
+
 test('keys that were lost once stay lost, whatever the browser says after their restart', async () => {
   const stage = await keysGoneAt('ann');
   stage.ann.reachable = false;

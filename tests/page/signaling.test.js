@@ -155,7 +155,7 @@ test('waits double up to a quarter of a minute, and start afresh after a seat', 
   assert.equal(stage.sockets.length, 9);
 });
 
-test('on the way back into a call a server that is not reached is tried each four seconds, for about two minutes', async () => {
+test('on the way back into a call a server that is not reached is tried each four seconds at the latest, for a minute', async () => {
   const stage = stageOf();
   stage.signaling.join('den');
   await stage.sit();

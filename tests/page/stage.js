@@ -88,6 +88,8 @@ export class FakeConnection {
   /** What the other side reports of our picture: `[sent, lost, share, round trip]`. */
   reported = null;
   closed = false;
+  /** Descriptions of theirs are taken after this, and never once it is closed. */
+  busy = Promise.resolve();
 
   /** @param {string} maker what this browser writes into its descriptions, e.g. `mozilla` */
   constructor(config, maker = '-') {
@@ -128,7 +130,8 @@ export class FakeConnection {
   }
 
   async setRemoteDescription(description) {
-    await Promise.resolve();
+    await this.busy;
+    if (this.closed) await new Promise(() => {});
     if (description.type === 'offer' && this.signalingState === 'have-local-offer' && !this.takesBack) throw new Error('ours would be taken back');
     if (/broken/.test(description.sdp)) throw new Error('broken description');
     if (description.type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error('no offer to answer');
