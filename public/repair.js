@@ -43,7 +43,7 @@ export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, gi
   let asking = false;
   /** @type {any} a restart is under way until this runs out */
   let underWay = null;
-
+  /** It was connected once. */
   let stood = false;
   let keysLost = false;
 

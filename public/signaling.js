@@ -23,7 +23,7 @@ const LOOK_FIRST_MS = 300;
 const LOOK_AFTER_MS = 1000;
 const LOOK_EVERY_MS = 5000;
 const REPLACED = 4001;
-/** Policy, and try again later. */
+/** Close codes of a server that has had enough of us, and of one that has too much to do. */
 const FULL = new Set([1008, 1013]);
 /** On the way back into a room that is gone and takes a key, the host may bring it: tries, which take about a minute. */
 const HOST_TRIES = 8;

@@ -138,17 +138,22 @@ test('a lost socket is replaced and the seat asked back', async () => {
   assert.equal(stage.kept.get('den').token, 't2');
 });
 
-test('waits double up to a quarter of a minute, and start afresh after a seat', async () => {
-  const stage = stageOf();
-  stage.signaling.join('den');
-  for (const wait of [500, 1000, 2000, 4000, 8000, 15_000, 15_000]) {
+/** Loses the socket again and again: the next one is opened after each of these times, in milliseconds. */
+async function waits(stage, times, lose = async () => stage.last().drops()) {
+  for (const wait of times) {
     const before = stage.sockets.length;
-    stage.last().drops();
+    await lose(stage);
     await stage.clock.advance(wait - 1);
     assert.equal(stage.sockets.length, before, `not before ${wait}`);
     await stage.clock.advance(1);
     assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
   }
+}
+
+test('waits double up to a quarter of a minute, and start afresh after a seat', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  await waits(stage, [500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
   await stage.sit();
   stage.last().drops();
   await stage.clock.advance(500);
@@ -159,31 +164,22 @@ test('on the way back into a call a server that is not reached is tried each fou
   const stage = stageOf();
   stage.signaling.join('den');
   await stage.sit();
-  for (const wait of [500, 1000, 2000, ...Array(13).fill(4000), 15_000]) {
-    const before = stage.sockets.length;
-    stage.last().drops();
-    await stage.clock.advance(wait - 1);
-    assert.equal(stage.sockets.length, before, `not before ${wait}`);
-    await stage.clock.advance(1);
-    assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
-  }
+  await waits(stage, [500, 1000, 2000, ...Array(13).fill(4000), 15_000]);
 });
 
-test('on the way back into a call a server that turns everybody away is left in peace', async () => {
-  const stage = stageOf();
-  stage.signaling.join('den');
-  await stage.sit();
-  stage.last().drops();
-  await stage.clock.advance(500);
-  for (const wait of [1000, 2000, 4000, 8000, 15_000]) {
-    const before = stage.sockets.length;
-    await stage.sit({ type: 'error', code: 'shutting-down', message: '' });
-    await stage.clock.advance(wait - 1);
-    assert.equal(stage.sockets.length, before, `not before ${wait}`);
-    await stage.clock.advance(1);
-    assert.equal(stage.sockets.length, before + 1, `at ${wait}`);
-  }
-});
+for (const [how, lose] of [
+  ['turns everybody away', (stage) => stage.sit({ type: 'error', code: 'shutting-down', message: '' })],
+  ['has had enough of us', async (stage) => stage.last().drops(1008)],
+]) {
+  test(`on the way back into a call a server that ${how} is left in peace`, async () => {
+    const stage = stageOf();
+    stage.signaling.join('den');
+    await stage.sit();
+    stage.last().drops();
+    await stage.clock.advance(500);
+    await waits(stage, [1000, 2000, 4000, 8000, 15_000], lose);
+  });
+}
 
 test('a replaced seat is not fought for', async () => {
   const stage = stageOf();
