@@ -95,8 +95,8 @@ export function makePictures({ document, say }) {
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
       setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
     },
-    /** @param {State['remote']} theirs @param {number} decoded frames of it so far @param {boolean} goesOn where there is no
-     *  stream, whether there was one before it in this call @returns {boolean} whether it is a screen that is in sight */
+    /** @param {State['remote']} theirs @param {number} decoded frames of it so far @param {boolean} goesOn a call runs: what
+     *  was last seen stays while there is no stream @returns {boolean} whether it is a screen that is in sight */
     showTheirs(theirs, decoded, goesOn) {
       if (!goesOn) remote.removeAttribute('poster');
       else if (!theirs.stream) keepLast();
