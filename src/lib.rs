@@ -26,6 +26,8 @@ mod mac;
 pub mod metrics;
 pub mod ops;
 pub mod passed;
+mod random;
+pub mod rate_limit;
 pub mod relay;
 pub mod seat;
 pub mod service;

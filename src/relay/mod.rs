@@ -32,11 +32,12 @@ use worker::Worker;
 use crate::credential::Secrets;
 use crate::heartbeat::{BEAT, Heart, Hearts};
 use crate::ops::LineLimit;
+use crate::random;
+use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::SeatNews;
 use crate::turn::address::{ClientAddr, Families};
 use crate::turn::auth::{Gate, NonceKey};
 use crate::turn::exchange::Exchange;
-use crate::turn::limit::ReplyLimit;
 use crate::turn::register::Quota;
 use crate::turn::scope::Scope;
 use crate::turn::server::{Rules, Server};
@@ -308,7 +309,7 @@ struct Shared {
     gate: Gate,
     exchange: Arc<Exchange>,
     board: Board,
-    limit: Arc<ReplyLimit>,
+    limit: Arc<SourceRateLimiter>,
     /// One for all, so that more cores do not mean more lines.
     log_limit: Arc<LineLimit>,
 }
@@ -317,13 +318,17 @@ impl Shared {
     fn new(plan: &Plan) -> Self {
         let epoch = Instant::now();
         let mut key = [0; 32];
-        fill_random(&mut key);
+        random::fill(&mut key);
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
             exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
             board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
-            limit: Arc::new(ReplyLimit::new(plan.unauth_reply_rate, [random_u64(), random_u64()], epoch)),
+            limit: Arc::new(SourceRateLimiter::new(
+                Rate::per_second(plan.unauth_reply_rate),
+                random::seeds(),
+                epoch,
+            )),
         }
     }
 
@@ -346,7 +351,7 @@ impl Shared {
             self.gate.clone(),
             Arc::clone(&self.exchange),
             Arc::clone(&self.limit),
-            Box::new(random_u64),
+            Box::new(random::number),
         );
         worker::Seed {
             index,
@@ -361,22 +366,5 @@ impl Shared {
             log_addresses: plan.log_addresses,
             log_limit: Arc::clone(&self.log_limit),
         }
-    }
-}
-
-fn random_u64() -> u64 {
-    let mut bytes = [0; 8];
-    fill_random(&mut bytes);
-    u64::from_ne_bytes(bytes)
-}
-
-/// From the operating system's generator.
-///
-/// # Panics
-/// Where that fails, which Linux does not after boot; going on with guessable numbers would be
-/// worse.
-fn fill_random(bytes: &mut [u8]) {
-    if let Err(error) = getrandom::fill(bytes) {
-        panic!("no random numbers: {error}");
     }
 }

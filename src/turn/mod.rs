@@ -15,7 +15,6 @@ pub mod auth;
 pub mod channel_data;
 pub mod exchange;
 mod flow;
-pub mod limit;
 mod media;
 pub mod opening;
 pub mod pace;

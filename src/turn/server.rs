@@ -17,7 +17,6 @@ use super::auth::{Gate, Verified};
 use super::channel_data::{self, Head};
 use super::exchange::Exchange;
 use super::flow::Flows;
-use super::limit::ReplyLimit;
 use super::opening::Opening;
 use super::refusal::Refusal;
 use super::register::Quota;
@@ -28,6 +27,7 @@ use super::table::Table;
 use super::tally::Tally;
 use crate::clock::Now;
 use crate::credential::{Holder, Secrets};
+use crate::rate_limit::SourceRateLimiter;
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 /// What a server goes by; the same for all workers but for `worker`.
@@ -58,7 +58,7 @@ pub struct Server {
     pub(super) allocations_made: u64,
     pub(super) flows: Flows,
     pub(super) tally: Tally,
-    pub(super) limit: Arc<ReplyLimit>,
+    pub(super) limit: Arc<SourceRateLimiter>,
     pub(super) indications_made: u64,
 }
 
@@ -155,7 +155,7 @@ impl Server {
         rules: Rules,
         gate: Gate,
         exchange: Arc<Exchange>,
-        limit: Arc<ReplyLimit>,
+        limit: Arc<SourceRateLimiter>,
         chance: Box<dyn FnMut() -> u64 + Send>,
     ) -> Self {
         Self {

@@ -11,7 +11,6 @@ mod outbox;
 mod page;
 mod patient;
 mod probes;
-mod ration;
 mod router;
 mod serve;
 mod socket;
@@ -35,13 +34,14 @@ use tokio::sync::watch;
 use crate::config::{Identity, Settings};
 use crate::credential::Secrets;
 use crate::heartbeat::Hearts;
+use crate::random;
+use crate::rate_limit::SourceRateLimiter;
 use crate::seat::{SeatNews, TagKey};
 use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
 use hub::Hub;
 use ledger::Ledger;
 use page::Page;
-use ration::Ration;
 use tally::Tally;
 use visit::Origins;
 
@@ -182,7 +182,7 @@ impl Web {
             trusted_proxy: setup.trusted_proxy.clone(),
             health: setup.health,
             probing: Arc::clone(&probing),
-            ration: Ration::default(),
+            test_limit: SourceRateLimiter::new(router::TEST_RATE, random::seeds(), Instant::now()),
             phase: phase.clone(),
         });
         let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);

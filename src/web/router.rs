@@ -1,6 +1,7 @@
 //! What is where: the page, the WebSocket, the health; and the headers that all replies carry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -19,12 +20,12 @@ use super::authority::default_port;
 use super::hub::Hub;
 use super::page::Page;
 use super::probes::Probing;
-use super::ration::Ration;
 use super::sources::Sources;
 use super::status::Health;
 use super::upgrade;
 use super::visit::{Arrival, Door, Origins, Visit};
 use crate::clock::Now;
+use crate::rate_limit::{Rate, SourceRateLimiter};
 
 /// A year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -50,6 +51,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
 const NOT_FOUND: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
     <title>Not found</title>\n<p>There is nothing here. <a href=\"/\">To the call page</a></p>\n";
 
+/// How often one source is handed what a connection test needs.
+pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(6), burst: 10 };
+
 /// What requests are answered from.
 pub(super) struct Desk {
     pub(super) page: Page,
@@ -61,7 +65,7 @@ pub(super) struct Desk {
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
     pub(super) probing: Arc<ArcSwap<Probing>>,
-    pub(super) ration: Ration,
+    pub(super) test_limit: SourceRateLimiter,
     pub(super) phase: watch::Sender<Phase>,
 }
 
@@ -96,7 +100,7 @@ async fn test(State(desk): State<Shared>, headers: HeaderMap) -> Response {
 async fn probes(State(desk): State<Shared>, Extension(visit): Extension<Visit>) -> Response {
     let now = Now::read();
     let uncached = (header::CACHE_CONTROL, "no-store".to_owned());
-    if let Err(wait) = desk.ration.take(visit.source, now.instant) {
+    if let Err(wait) = desk.test_limit.charge(visit.source, now.instant) {
         let later = (header::RETRY_AFTER, (wait.as_secs() + 1).to_string());
         return (StatusCode::TOO_MANY_REQUESTS, [uncached, later]).into_response();
     }

@@ -72,7 +72,7 @@ fn refusals_are_counted_by_their_code_and_silence_apart() {
     let mut stage = Stage::new();
     let stranger = stage.client("45.0.9.9:999", &Holder::Foreign("nobody".into()));
     let request = message(wire::METHOD_ALLOCATE, [3; 12], &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
-    stage.server.limit = Arc::new(ReplyLimit::new(1, [1, 2], stage.start));
+    stage.server.limit = Arc::new(SourceRateLimiter::new(Rate::per_second(1), [1, 2], stage.start));
     let answered = (0..15).filter(|_| stage.send(&stranger, &request.raw).is_some()).count();
     assert_eq!(answered, 10, "a burst of ten");
     assert_eq!((refused(&stage, 401), stage.server.tally().unanswered), (10, 5));

@@ -23,12 +23,12 @@ use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use super::auth::{Gate, IntegrityKey, NonceKey};
 use super::channel_data::unxor_address;
 use super::exchange::Exchange;
-use super::limit::ReplyLimit;
 use super::register::Quota;
 use super::scope::Scope;
 use super::server::{Action, Delivery, Rules, Server};
 use crate::clock::Now;
 use crate::credential::{Credential, Holder, Secret, Secrets};
+use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 const UDP: [u8; 4] = [17, 0, 0, 0];
@@ -111,7 +111,7 @@ impl Stage {
             Rules { worker: 0, relayed, scope, quota, max_bps: 0 },
             gate,
             Arc::new(Exchange::new(&ports, &[3478], 0, start)),
-            Arc::new(ReplyLimit::new(0, [1, 2], start)),
+            Arc::new(SourceRateLimiter::new(Rate::per_second(0), [1, 2], start)),
             Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
         Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }

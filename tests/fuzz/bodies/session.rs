@@ -12,11 +12,11 @@ use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
 use webrtc_box::clock::Now;
 use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+use webrtc_box::rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
 use webrtc_box::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use webrtc_box::turn::auth::{Gate, IntegrityKey, NonceKey};
 use webrtc_box::turn::exchange::Exchange;
-use webrtc_box::turn::limit::ReplyLimit;
 use webrtc_box::turn::register::Quota;
 use webrtc_box::turn::scope::{PeerFilter, Scope};
 use webrtc_box::turn::server::{Action, Delivery, Rules, Server};
@@ -74,7 +74,7 @@ impl Stage {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             chance
         };
-        let limit = Arc::new(ReplyLimit::new(0, [1, 2], start));
+        let limit = Arc::new(SourceRateLimiter::new(Rate::per_second(0), [1, 2], start));
         let server = Server::new(rules, gate.clone(), Arc::clone(&exchange), limit, Box::new(roll));
         let holders = [seat(0), seat(1), Holder::Foreign("bob".into()), seat(2)];
         let credentials = holders.iter().map(|holder| secrets.mint(holder, UNIX + 3600)).collect();
