@@ -2,6 +2,6 @@
 
 import { languageFor } from './words.js';
 
-export const language = languageFor(navigator.languages ?? [navigator.language]);
+export const language = languageFor([navigator.languages, navigator.language].flat());
 /** @type {Record<string, string>} */
 export const words = language === 'zh' ? (await import('./words.zh.js')).chinese : (await import('./words.en.js')).english;

@@ -64,7 +64,7 @@ const session = makeSession({
 const { call } = session;
 const readings = makeReadings({ connection: () => call.connection(), clock, now, changed: draw });
 const view = makeView({
-  document, navigator, language, clock, say: makeSay(words),
+  document, navigator, language, clock, storage: ofBrowser, say: makeSay(words),
   actions: {
     join,
     newRoomName,

@@ -3,7 +3,9 @@
 // Text goes in as text. Whoever listens is told what comes, whether the sheet is open or not.
 
 import { LONGEST, pieces } from './chat.js';
-import { find, label, setText } from './view-parts.js';
+import { makeComposition } from './view-keys.js';
+import { announce, find, label, setText } from './view-parts.js';
+import { timeOfDay } from './words.js';
 
 /** So much of a message is read out by itself; the rest is in the sheet. */
 const READ_OUT = 200;
@@ -18,10 +20,11 @@ const READ_OUT = 200;
  * @param {Document} parts.document
  * @param {import('./words.js').Say} parts.say
  * @param {string} parts.locale
+ * @param {boolean} parts.android
  * @param {() => void} parts.came something new is here that nobody has seen
  * @returns {{show: (chat: Chat) => void, open: () => void, close: () => void, isOpen: () => boolean}}
  */
-export function makeChatView({ document, say, locale, came }) {
+export function makeChatView({ document, say, locale, android, came }) {
   const { body } = document;
   const sheet = find(document, '#chat');
   const log = find(document, '#chatLog');
@@ -30,7 +33,7 @@ export function makeChatView({ document, say, locale, came }) {
   const button = find(document, `[data-act='chat']`);
   /** @type {HTMLTextAreaElement} */
   const line = find(document, '#chatLine');
-  const clock = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' });
+  const composes = makeComposition(line, android);
   /** @type {Map<Message, HTMLElement>} */
   const shown = new Map();
   /** @type {Chat | null} */
@@ -44,13 +47,12 @@ export function makeChatView({ document, say, locale, came }) {
     send();
   });
   line.addEventListener('keydown', (event) => {
-    // Enter also ends a word that is being composed.
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    if (event.key !== 'Enter' || event.shiftKey || composes(event)) return;
     event.preventDefault();
     send();
   });
   line.addEventListener('input', () => complain(line.value.trim().length > LONGEST ? 'too-long' : null));
-  sheet.addEventListener('keydown', (event) => { if (event.key === 'Escape') close(); });
+  sheet.addEventListener('keydown', (event) => { if (event.key === 'Escape' && !composes(event)) close(); });
   find(document, '#btnChatClose').addEventListener('click', close);
 
   // Where a keyboard lies over the page instead of making it smaller (Safari), the sheet stands on the keyboard.
@@ -64,7 +66,11 @@ export function makeChatView({ document, say, locale, came }) {
 
   function send() {
     const refused = chat?.say(line.value) ?? null;
+    // What is refused twice is told twice.
+    complain(null);
     complain(refused);
+    // Some browsers take the focus to the button or nowhere, and what is typed next would be taken for shortcuts.
+    line.focus();
     if (refused) return;
     line.value = '';
     log.scrollTop = log.scrollHeight;
@@ -114,15 +120,21 @@ export function makeChatView({ document, say, locale, came }) {
     }
     for (const message of messages) {
       const place = shown.get(message) ?? draw(message);
-      if (!shown.has(message)) log.append(place);
+      if (!shown.has(message)) arrive(message, place);
       shown.set(message, place);
       if (place.dataset.state === message.state) continue;
       place.dataset.state = message.state;
-      const time = clock.format(message.at);
+      const time = timeOfDay(message.at, locale);
       setText(find(place, 'small'), message.state === 'sent' ? time : `${time} · ${say(`chat.${message.state}`)}`);
     }
     find(document, '#chatEmpty').hidden = messages.length > 0;
     if (atEnd) log.scrollTop = log.scrollHeight;
+  }
+
+  /** @param {Message} message @param {HTMLElement} place */
+  function arrive({ mine, text }, place) {
+    log.append(place);
+    if (!mine) announce(heard, say('chat.heard', { text: text.slice(0, READ_OUT) }));
   }
 
   function close() {
@@ -138,9 +150,7 @@ export function makeChatView({ document, say, locale, came }) {
       chat = now;
       if (!sheet.hidden && document.visibilityState === 'visible') chat.seen();
       fill(chat.messages);
-      const last = chat.messages.at(-1);
-      if (!last) setText(heard, '');
-      else if (!last.mine) setText(heard, say('chat.heard', { text: last.text.slice(0, READ_OUT) }));
+      if (!chat.messages.length) heard.replaceChildren();
       const before = unread;
       unread = chat.unread();
       if (unread) button.dataset.unread = body.dataset.unread = String(Math.min(unread, 99));

@@ -3,7 +3,7 @@
 // It draws readings, and only when it is asked to; where they come from it does not know.
 
 import { pointsOf, rangeOf, topOf } from './graph.js';
-import { setText } from './view-parts.js';
+import { setAttribute, setText } from './view-parts.js';
 import { clockTime } from './words.js';
 
 const MINUTE = 60;
@@ -51,7 +51,7 @@ export function makeNumbers({ document, list, say }) {
       const now = values.at(-1) ?? null;
       const range = rangeOf(values);
       setText(dd, now === null ? '–' : value(now));
-      canvas.setAttribute('aria-label', range ? say('numbers.graph', { name, low: value(range.low), high: value(range.high) }) : name);
+      setAttribute(canvas, 'aria-label', range ? say('numbers.graph', { name, low: value(range.low), high: value(range.high) }) : name);
       drawLine(canvas, values, topOf(values, atLeast));
     }
     for (const { value, dd } of facts) setText(dd, (last && value(last)) || '–');
@@ -108,6 +108,8 @@ function addRow(document, list, name, graph) {
     drawn.append(graph);
     row.append(drawn);
   }
+  // Figures change each second, and are the same in every language.
+  dd.translate = false;
   row.append(dd);
   list.append(row);
   return dd;

@@ -49,13 +49,13 @@ export function putIcons(document) {
 export function putWords(document, say) {
   document.title = say('title');
   for (const place of document.querySelectorAll('[data-word]')) {
-    place.textContent = say(place.getAttribute('data-word') ?? '');
+    setText(place, say(place.getAttribute('data-word') ?? ''));
   }
   for (const place of document.querySelectorAll('[data-hint]')) {
-    place.setAttribute('placeholder', say(place.getAttribute('data-hint') ?? ''));
+    setAttribute(place, 'placeholder', say(place.getAttribute('data-hint') ?? ''));
   }
   for (const place of document.querySelectorAll('[data-label]')) {
-    label(place, say(place.getAttribute('data-label') ?? ''), place.getAttribute('data-key') ?? '');
+    label(place, say(place.getAttribute('data-label') ?? ''));
   }
 }
 
@@ -63,23 +63,76 @@ export function putWords(document, say) {
  * A name for those who listen and, on a button, a tooltip with its key for those who look.
  * @param {Element} place
  * @param {string} text
- * @param {string} [key]
+ * @param {string} [key] a single letter, which the person may have switched off
  */
 export function label(place, text, key) {
-  place.setAttribute('aria-label', text);
+  setAttribute(place, 'aria-label', text);
   if (place.tagName !== 'BUTTON' || place.classList.contains('swap')) return;
-  place.setAttribute('title', key ? `${text} (${key})` : text);
-  if (key) place.setAttribute('aria-keyshortcuts', key);
+  const acts = key && place.ownerDocument.body.dataset.letters !== 'off';
+  setAttribute(place, 'title', acts ? `${text} (${key})` : text);
+  if (acts) setAttribute(place, 'aria-keyshortcuts', key);
+  else setAttribute(place, 'aria-keyshortcuts', null);
+}
+
+/** What was last written where. A translator changes the page behind us: comparing with what stands there would write it
+ *  again with every look. @type {WeakMap<Element, Map<string, string | null>>} */
+const written = new WeakMap();
+
+/** Whether this is something else than what was written there last.
+ *  @param {Element} place @param {string} what @param {string | null} value */
+function differs(place, what, value) {
+  const before = written.get(place) ?? new Map();
+  if (before.get(what) === value) return false;
+  written.set(place, before.set(what, value));
+  return true;
 }
 
 /**
- * Sets text only where it changes, so that screen readers are not told the same thing twice.
+ * Sets text only where it changes, so that screen readers are not told the same thing twice and translations stay.
  * @param {Element} place
  * @param {string} text
  */
 export function setText(place, text) {
-  if (place.textContent !== text) place.textContent = text;
+  if (differs(place, '', text)) place.textContent = text;
 }
+
+/** The same for an attribute; null removes it.
+ *  @param {Element} place @param {string} name @param {string | null} value */
+export function setAttribute(place, name, value) {
+  if (!differs(place, name, value)) return;
+  if (value === null) place.removeAttribute(name);
+  else place.setAttribute(name, value);
+}
+
+/**
+ * The same for children: those that are there stay while the new ones would be equal to what was put there.
+ * @param {Element} place
+ * @param {Element[]} children
+ */
+export function setChildren(place, children) {
+  const before = put.get(place) ?? [];
+  if (children.length === before.length && children.every((child, i) => child.isEqualNode(before[i]))) return;
+  put.set(place, children.map((child) => child.cloneNode(true)));
+  place.replaceChildren(...children);
+}
+
+/** @type {WeakMap<Element, Node[]>} */
+const put = new WeakMap();
+
+/**
+ * Says something to those who listen, also where it is what was said before: a live region tells of what is added to it.
+ * @param {Element} region
+ * @param {string} text
+ */
+export function announce(region, text) {
+  const said = region.ownerDocument.createElement('span');
+  said.textContent = text;
+  region.append(said);
+  while (region.childElementCount > ANNOUNCED_KEPT) region.firstElementChild?.remove();
+}
+
+/** So many come at once, from somebody who writes fast, and are still read out one after the other. */
+const ANNOUNCED_KEPT = 8;
 
 /**
  * @param {Element} place

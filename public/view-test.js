@@ -2,7 +2,7 @@
 
 import { browserNames } from './browser.js';
 import { mayRetry } from './media-trouble.js';
-import { find, putWords, setText } from './view-parts.js';
+import { find, putWords, setChildren, setText } from './view-parts.js';
 import { figuresOf, nameOf, resultOf, sentencesOf } from './test-report.js';
 import { errorKey } from './words.js';
 
@@ -69,13 +69,13 @@ export function makeTestView({ document, navigator, say, language, clock, action
     el('verdict').setAttribute('aria-busy', String(busy));
     again.disabled = busy;
     setText(el('sentence'), sentence);
-    fill(el('notes'), notes.map((note) => made('li', note)));
+    setChildren(el('notes'), notes.map((note) => made('li', note)));
   }
 
   /** @param {import('./test-run.js').State} run */
   function showNetwork({ phase, rows, figures }) {
     el('network').hidden = rows.length === 0;
-    fill(el('ways'), rows.map(({ probe, reach }) => {
+    setChildren(el('ways'), rows.map(({ probe, reach }) => {
       const row = made('tr');
       const name = made('th', nameOf(probe, say));
       const result = made('td', reach ? resultOf(reach, say) : say('test.waiting'));
@@ -88,7 +88,7 @@ export function makeTestView({ document, navigator, say, language, clock, action
     el('callPart').hidden = figures === null;
     if (!figures || phase !== 'done') return;
     Object.assign(el('figures').dataset, figures);
-    fill(el('figures'), figuresOf(figures, say).flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
+    setChildren(el('figures'), figuresOf(figures, say).flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
   }
 
   /** @param {Model} model */
@@ -112,15 +112,6 @@ export function makeTestView({ document, navigator, say, language, clock, action
     const element = document.createElement(name);
     element.textContent = text;
     return element;
-  }
-
-  /**
-   * Only where something changed: a table that is read aloud stays the same table.
-   * @param {Element} place @param {HTMLElement[]} children
-   */
-  function fill(place, children) {
-    const same = children.length === place.children.length && children.every((child, i) => child.isEqualNode(place.children[i]));
-    if (!same) place.replaceChildren(...children);
   }
 
   return {

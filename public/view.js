@@ -62,10 +62,11 @@ import { clockTime, errorKey } from './words.js';
  * @param {import('./words.js').Say} parts.say
  * @param {'en' | 'zh'} parts.language
  * @param {import('./signaling.js').Clock} parts.clock
+ * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage of this browser
  * @param {Actions} parts.actions
  * @returns {View}
  */
-export function makeView({ document, navigator, say, language, clock, actions }) {
+export function makeView({ document, navigator, say, language, clock, storage, actions }) {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   putWords(document, say);
   putIcons(document);
@@ -89,7 +90,7 @@ export function makeView({ document, navigator, say, language, clock, actions })
   const showTrust = makeTrustView({ document, say, language });
   const browser = browserNames(navigator);
   const locale = language === 'zh' ? 'zh-CN' : navigator.language;
-  const chat = makeChatView({ document, say, locale, came: () => chrome.come() });
+  const chat = makeChatView({ document, say, locale, android: browser.includes('android'), came: () => chrome.come() });
   /** @type {Model | null} */
   let shown = null;
   const chrome = makeChrome({
@@ -109,9 +110,8 @@ export function makeView({ document, navigator, say, language, clock, actions })
     pip: wide.pip,
     flip: () => { if (shown?.media.canFlip) actions.flip(); },
   };
-  const keys = makeKeys({ document, deeds: {
-    m: deeds.mic, v: deeds.cam, s: deeds.share, c: deeds.chat, p: toggleNumbers, f: deeds.full, l: actions.leave,
-    escape: closeSides,
+  const keys = makeKeys({ document, storage, changed: () => { if (shown) show(shown); }, escape: closeSides, deeds: {
+    m: deeds.mic, v: deeds.cam, s: deeds.share, c: deeds.chat, p: toggleNumbers, f: deeds.full,
   } });
   deeds.keys = () => {
     sheet.close();

@@ -63,6 +63,7 @@ export const english = {
   'chat.too-long': 'A message has at most {most} characters; this one has {n}. Send it in two.',
   'chat.too-many': 'Many messages are waiting for the connection. Try again when it is back.',
   'keys.title': 'Keyboard shortcuts',
+  'keys.letters': 'Single letters work as shortcuts',
 
   'self.label': 'Your picture',
   'self.swap': 'Swap pictures. Arrow keys move yours to another corner.',

@@ -6,13 +6,14 @@
 
 /**
  * The first of the reader's languages that we speak; English where we speak none of them.
- * @param {readonly string[]} languages as navigator.languages
+ * @param {readonly (string | undefined)[]} languages as navigator.languages, with whatever a browser puts there
  * @returns {'en' | 'zh'}
  */
 export function languageFor(languages) {
   for (const language of languages) {
-    if (/^zh\b/i.test(language)) return 'zh';
-    if (/^en\b/i.test(language)) return 'en';
+    // As `zh-CN`, and as systems write it: `zh_CN`, `en-US@posix`.
+    if (/^zh(?![a-z])/i.test(String(language))) return 'zh';
+    if (/^en(?![a-z])/i.test(String(language))) return 'en';
   }
   return 'en';
 }
@@ -46,4 +47,21 @@ export function clockTime(seconds) {
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/**
+ * The hour and minute as this place writes them; plainly where the browser does not know it or has no words for it.
+ * @param {number} at ms since 1970
+ * @param {string} [locale] as navigator.language, which Intl may refuse
+ */
+export function timeOfDay(at, locale) {
+  const time = new Date(at);
+  for (const each of [locale, 'en-GB']) {
+    try {
+      return time.toLocaleTimeString(each, { hour: '2-digit', minute: '2-digit' });
+    } catch {
+      // Not a language to this browser.
+    }
+  }
+  return `${time.getHours()}:${String(time.getMinutes()).padStart(2, '0')}`;
 }

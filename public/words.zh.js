@@ -63,6 +63,7 @@ export const chinese = {
   'chat.too-long': '一条消息最多 {most} 个字，这条有 {n} 个，请分两次发。',
   'chat.too-many': '还有许多消息在等网络恢复，请稍后再发。',
   'keys.title': '键盘快捷键',
+  'keys.letters': '按单个字母即可操作',
 
   'self.label': '您的画面',
   'self.swap': '交换画面；用方向键可把自己的画面移到别的角落。',

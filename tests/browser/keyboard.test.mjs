@@ -24,6 +24,28 @@ async function lettersWork(one) {
   await is(one, 'the camera on', `!document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
 }
 
+/** With the chat open and the focus lost, "hello" and every letter are nobody's command; Send gives the focus back. */
+async function writesAndLosesFocus(one) {
+  for (const lost of ['document.activeElement.blur()', `document.getElementById('chatLog').focus()`]) {
+    await one.look(`() => ${lost}`);
+    await one.type('hello mvspcf?');
+  }
+  await is(one, 'nothing done', `!document.getElementById('chat').hidden && !document.querySelector('dialog[open]')
+    && document.body.dataset.screen === 'call' && !document.querySelector('.bar [data-off], .bar [data-on]')`);
+  await one.look(`() => document.getElementById('chatLine').focus()`);
+  await one.type('sent by the button');
+  await one.click('#chatForm button');
+}
+
+/** Letters that ended a call once, and any with Ctrl: those belong to the browser. */
+async function noLetterHurts(one) {
+  const switches = `[...document.querySelectorAll('.bar [data-off], .bar [data-on]')].map((one) => one.dataset.act).join()`;
+  const before = await one.look(`() => ${switches}`);
+  await one.type('lqxe');
+  await one.look(`() => document.dispatchEvent(new KeyboardEvent('keydown', { key: 'm', code: 'KeyM', ctrlKey: true, bubbles: true }))`);
+  await is(one, 'the call as it was', `document.body.dataset.screen === 'call' && ${switches} === '${before}'`);
+}
+
 stage.scene('a whole call goes by keyboard alone', async () => {
   const url = stage.room();
   const one = await stage.person('chromium');
@@ -67,9 +89,11 @@ stage.scene('a whole call goes by keyboard alone', async () => {
 
   await one.press('c');
   await has(one, 'chatLine');
+  await writesAndLosesFocus(one);
+  await has(one, 'chatLine');
   await one.type('mvspcfl? all of these are letters here');
   await one.press('Enter');
-  await is(other, 'the message', `document.getElementById('chatLog').innerText.includes('mvspcfl?')`);
+  await is(other, 'the message', `document.getElementById('chatLog').innerText.includes('mvspcfl?') && document.getElementById('chatLog').innerText.includes('sent by the button')`);
   await one.sees('connected');
   await is(one, 'nothing switched by writing', `document.getElementById('numbers').hidden && !document.querySelector('[data-act=mic]').hasAttribute('data-off')`);
   await one.press('Escape');
@@ -92,7 +116,9 @@ stage.scene('a whole call goes by keyboard alone', async () => {
   await is(one, 'the whole screen', 'document.fullscreenElement !== null');
   await one.press('f');
   await is(one, 'the window', 'document.fullscreenElement === null');
-  await one.press('l');
+  await noLetterHurts(one);
+  await tabTo(one, 'btnLeave');
+  await one.press('Enter');
   await one.sees(AFTER);
   await has(one, 'afterTitle');
   await tabTo(one, 'btnAgain');
@@ -113,6 +139,7 @@ stage.scene('letters do the same in Firefox', async () => {
   await one.press('c');
   await has(one, 'chatLine');
   await one.press('Escape');
-  await one.press('l');
+  await noLetterHurts(one);
+  await one.leave();
   await one.sees(AFTER);
 });

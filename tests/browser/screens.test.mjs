@@ -22,7 +22,8 @@ function faults() {
     if (seen(one) && !one.closest('.unseen, .code, [data-unread]') && one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1) found.push(`cut off: ${name(one)}`);
   }
   const touched = [...document.querySelectorAll('button, select, input, textarea')].filter(seen);
-  const boxes = touched.map((one) => ({ one, box: one.getBoundingClientRect() }));
+  // A box to tick is touched by its words as well.
+  const boxes = touched.map((one) => ({ one, box: (one.closest('.switch') ?? one).getBoundingClientRect() }));
   const scrolls = (one) => one.closest('dialog') || document.body.dataset.screen !== 'call';
   for (const [i, { one, box }] of boxes.entries()) {
     if (box.width < 48 || box.height < 48) found.push(`${name(one)} is ${box.width} by ${box.height}`);
