@@ -1,6 +1,7 @@
 // Stepping back: after three seconds without a touch, a key or a pointer, everything of ours fades.
 //
-// It sets one attribute on the body; the style sheet does the fading.
+// It sets one attribute on the body; the style sheet does the fading, for the eye only: the keyboard and whoever listens
+// always reach what has faded, and what the keyboard is on never fades.
 
 const STEP_BACK_MS = 3000;
 
@@ -23,14 +24,24 @@ export function makeChrome({ body, stage, clock, mayStepBack }) {
   }
 
   function stepBack() {
-    if (!mayStepBack()) return come();
+    if (!mayStepBack() || body.querySelector('.chrome :focus-visible')) return come();
     body.dataset.chrome = 'away';
   }
 
   let wasShown = true;
-  body.addEventListener('pointerdown', () => {
+  let reveals = false;
+  /** @param {EventTarget | null} target */
+  const isOurs = (target) => target instanceof Element && target.closest('.chrome') !== null;
+  body.addEventListener('pointerdown', ({ target }) => {
     wasShown = body.dataset.chrome === 'shown';
+    reveals = !wasShown && !isOurs(target);
     come();
+  }, true);
+  // A finger lands on the picture and is lifted from a button that it has brought back: nobody meant to press that.
+  body.addEventListener('click', (event) => {
+    if (!reveals || event.detail === 0 || !isOurs(event.target)) return;
+    event.preventDefault();
+    event.stopPropagation();
   }, true);
   for (const event of ['keydown', 'focusin']) {
     body.addEventListener(event, ({ target }) => {

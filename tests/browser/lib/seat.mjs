@@ -183,6 +183,23 @@ export async function makeSeat(kind, options) {
       await page.mouse.move(340, 320);
     },
 
+    /** A finger on this place, and the mouse's button over it without moving there first, as after a rest. */
+    tap: (x, y) => page.touchscreen.tap(x, y),
+    async clickAt(x, y) {
+      devtools ??= await page.createCDPSession();
+      for (const type of ['mousePressed', 'mouseReleased']) await devtools.send('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
+    },
+    /** The names of everything of this role that whoever listens is told of. */
+    namesFor: async (role) => {
+      const names = [];
+      const walk = (node) => {
+        if (node.role === role) names.push(node.name);
+        for (const child of node.children ?? []) walk(child);
+      };
+      walk(await page.accessibility.snapshot({ interestingOnly: false }));
+      return names;
+    },
+
     /** A person's click. */
     async click(selector) {
       await seat.touch();
