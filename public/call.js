@@ -5,6 +5,7 @@
 
 import { makeLink } from './link.js';
 import { readCall } from './negotiation.js';
+import { fingerprintsIn } from './trust-code.js';
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -94,7 +95,7 @@ export function makeCall({
     const { id, round, again } = readCall(frame.call);
     const from = /** @type {string} */ (peer);
     const later = again || (frame.type === 'offer' && round > 0);
-    if (link?.id === id) {
+    if (link && (id === '' ? waitsFor(link, frame) : link.id === id)) {
       // The answer to our first offer was lost, and they have gone on from there: what we have cannot follow.
       if (later && !link.negotiation.answered()) return openLink(from);
       return again ? link.asked() : heardBy(link, frame);
@@ -104,6 +105,12 @@ export function makeCall({
     if (frame.type !== 'offer') return;
     if (link && stands(link)) return;
     await heardBy(newLink(from, id, false), frame);
+  }
+
+  /** A client that names no connection has one at a time: another one has other keys. @param {import('./link.js').Link} link @param {Frame} frame */
+  function waitsFor(link, { type, sdp }) {
+    const keys = link.pc.remoteDescription && fingerprintsIn(link.pc.remoteDescription.sdp);
+    return type !== 'offer' || keys === fingerprintsIn(String(sdp?.sdp));
   }
 
   /** A connection that is closed meanwhile never answers, and the next frames must not wait for it.

@@ -109,3 +109,61 @@ test('tracks are exchanged without another offer', async () => {
   await settle();
   assert.deepEqual(stage.wire, []);
 });
+
+/** A client that knows the eight messages of the protocol and never says `call`. */
+function plainClient(stage, name) {
+  const pc = new FakeConnection({});
+  const client = { pc, keys: '01:02', get wire() { return stage.wire.filter(({ from }) => from !== name); } };
+  const sdpOf = () => ({ type: pc.localDescription.type, sdp: `${pc.localDescription.sdp}a=fingerprint:sha-256 ${client.keys}\r\n` });
+  client.offer = async () => {
+    await pc.setLocalDescription();
+    return { type: 'offer', from: name, sdp: sdpOf() };
+  };
+  client.answer = async ({ sdp }) => {
+    await pc.setRemoteDescription(sdp);
+    await pc.setLocalDescription();
+    return { type: 'answer', from: name, sdp: sdpOf() };
+  };
+  return client;
+}
+
+test('a client without `call` that answers is heard: its answer, candidates and later offer', async () => {
+  const stage = twoPages();
+  const bob = plainClient(stage, 'bob');
+  stage.ann.call.meet('ann', 'bob', true);
+  await settle();
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', candidate: { candidate: 'early' } });
+  await stage.ann.call.hear(await bob.answer(stage.wire.find(({ type }) => type === 'offer')));
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
+  assert.ok(stable(stage.ann.pc()));
+  assert.deepEqual(stage.ann.pc().candidates.map(({ candidate }) => candidate), ['early', 'late']);
+  stage.ann.pc().becomes('connected');
+  bob.pc.signalingState = 'stable';
+  await stage.ann.call.hear(await bob.offer());
+  assert.deepEqual([stage.ann.connections.length, stage.wire.at(-1).type, stage.ann.pc().taken], [1, 'answer', 1]);
+});
+
+test('a client without `call` that offers is heard: its offer, candidates and answer to ours', async () => {
+  const stage = twoPages();
+  const bob = plainClient(stage, 'bob');
+  stage.ann.call.meet('ann', 'bob', false);
+  await stage.ann.call.hear(await bob.offer());
+  await stage.ann.call.hear({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
+  assert.deepEqual([stage.wire.find(({ type }) => type === 'answer').sdp.type, stage.ann.pc().candidates.length], ['answer', 1]);
+  bob.pc.signalingState = 'stable';
+  stage.ann.pc().restartIce();
+  await settle();
+  await stage.ann.call.hear(await bob.answer(stage.wire.at(-1)));
+  assert.ok(stable(stage.ann.pc()));
+  assert.equal(stage.ann.connections.length, 1);
+});
+
+test('an offer without `call` under other keys is another connection', async () => {
+  const stage = twoPages();
+  stage.ann.call.meet('ann', 'bob', false);
+  await stage.ann.call.hear(await plainClient(stage, 'bob').offer());
+  const again = plainClient(stage, 'bob');
+  again.keys = '03:04';
+  await stage.ann.call.hear(await again.offer());
+  assert.deepEqual([stage.ann.connections.length, stage.ann.connections[0].closed], [2, true]);
+});
