@@ -6,5 +6,11 @@
  */
 export function allowedIn(document) {
   const { permissionsPolicy, featurePolicy } = /** @type {any} */ (document);
-  return (feature) => (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
+  return (feature) => {
+    try {
+      return (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
+    } catch {
+      return true;
+    }
+  };
 }

@@ -64,7 +64,11 @@ export function makeCapture({ devices, secure = true, permissions, allowed = () 
    * @returns {Promise<PermissionStatus | null>} null where the browser does not tell
    */
   async function permission(name) {
-    return await permissions?.query({ name: /** @type {PermissionName} */ (name) }).catch(() => null) ?? null;
+    try {
+      return await permissions?.query({ name: /** @type {PermissionName} */ (name) }) ?? null;
+    } catch {
+      return null;
+    }
   }
 
   /**

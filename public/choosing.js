@@ -36,8 +36,16 @@ export function makeChoosing({ devices, kept: { chosen, keep, match, isOther }, 
   /** @type {ChoosingState} */
   const state = { devices: [], chosen: { audioinput: '', videoinput: '', audiooutput: chosen.audiooutput }, canFlip: false, mirrored: true };
 
+  async function listed() {
+    try {
+      return await devices?.enumerateDevices() ?? [];
+    } catch {
+      return [];
+    }
+  }
+
   async function list() {
-    state.devices = (await devices?.enumerateDevices().catch(() => [])) ?? [];
+    state.devices = await listed();
     const facing = own.cam.track()?.getSettings().facingMode;
     for (const kind of /** @type {const} */ (['mic', 'cam'])) {
       const { [kind]: input } = INPUT;

@@ -101,7 +101,7 @@ begin();
 
 function begin() {
   draw();
-  performance.mark('door');
+  performance.mark?.('door');
   media.start(switches.kept());
   setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', level.wake);
@@ -115,9 +115,17 @@ function begin() {
     awake.lit(session.state.screen === 'call');
   });
   // A reload in the middle of a call is not a farewell: the seat is taken again at once.
-  const entry = /** @type {PerformanceNavigationTiming | undefined} */ (performance.getEntriesByType('navigation')[0]);
   const name = roomName(room);
-  if (entry?.type === 'reload' && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
+  if (wasReloaded() && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
+}
+
+/** Not where the browser does not tell. */
+function wasReloaded() {
+  try {
+    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type === 'reload';
+  } catch {
+    return false;
+  }
 }
 
 /** @param {string} typed @param {string} key */

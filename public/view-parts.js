@@ -18,6 +18,11 @@ export function find(root, selector) {
   return /** @type {T} */ (/** @type {unknown} */ (found));
 }
 
+/** The page runs: the words for one that does not start go. @param {Document} document */
+export function started(document) {
+  document.querySelector('#late')?.remove();
+}
+
 /**
  * @param {Document} document
  * @param {string} name

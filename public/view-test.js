@@ -2,7 +2,7 @@
 
 import { browserNames } from './browser.js';
 import { mayRetry } from './media-trouble.js';
-import { find, putWords, setChildren, setText } from './view-parts.js';
+import { find, putWords, setChildren, setText, started } from './view-parts.js';
 import { figuresOf, nameOf, resultOf, sentencesOf } from './test-report.js';
 import { errorKey } from './words.js';
 
@@ -120,6 +120,7 @@ export function makeTestView({ document, navigator, say, language, clock, action
       showNetwork(model.run);
       showDevices(model);
       if (report.value !== model.report) report.value = model.report;
+      started(document);
     },
     level(loud) {
       find(document, '#level i').style.transform = `scaleX(${loud.toFixed(3)})`;

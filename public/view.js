@@ -10,7 +10,7 @@ import { makeDeviceSheet } from './view-devices.js';
 import { makeKeys } from './view-keys.js';
 import { makeLinkView } from './view-link.js';
 import { makeNumbers } from './view-numbers.js';
-import { find, label, putIcons, putWords, setText } from './view-parts.js';
+import { find, label, putIcons, putWords, setText, started } from './view-parts.js';
 import { makePictures } from './view-pictures.js';
 import { makeTile } from './view-tile.js';
 import { makeSwitches } from './view-switches.js';
@@ -197,6 +197,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     chat.show(model.chat);
     if (!el('numbers').hidden) drawNumbers(model.samples, model.seconds);
     if (arrived) enter(session.screen);
+    started(document);
   }
 
   /** @param {string} screen */

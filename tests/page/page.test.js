@@ -96,3 +96,14 @@ test('a letter does the same on the button that names it and in the list', () =>
   assert.doesNotMatch(bound, /leave|again|newRoom/, 'no letter ends a call');
   for (const key of list) assert.match(bound, new RegExp(`\\b${key.toLowerCase()}: `));
 });
+
+test('words for a page that does not start stand in the HTML of each page, in both languages', () => {
+  for (const page of pages) {
+    const [, noscript] = /<noscript>([^]*?)<\/noscript>/.exec(source(page));
+    const [, late] = /<div class="late" id="late"[^>]*>([^]*?)<\/div>/.exec(source(page));
+    for (const words of [noscript, late]) assert.match(words, /lang="en">[A-Z][^]*lang="zh-CN">\p{Script=Han}/u, page);
+    assert.ok(source(page).indexOf('id="late"') < source(page).indexOf('data-word'), 'first of all');
+  }
+  // A rule against motion is no rule against words.
+  assert.match(source('style.css'), /\.late \{[^}]*animation: [^;}]*!important/);
+});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { clockTime, errorKey, languageFor, makeSay } from '../../public/words.js';
+import { clockTime, errorKey, languageFor, makeSay, timeOfDay } from '../../public/words.js';
 import { english } from '../../public/words.en.js';
 import { chinese } from '../../public/words.zh.js';
 
@@ -99,4 +99,20 @@ test('a sentence is filled in, and a missing one shows its key', () => {
 
 test('a call has a length people can read', () => {
   assert.deepEqual([0, 59.9, 763, 3723].map(clockTime), ['0:00', '0:59', '12:43', '1:02:03']);
+});
+
+test('any value for a language is tolerated, and systems\' own spellings are understood', () => {
+  assert.equal(languageFor(['en-US@posix']), 'en');
+  assert.equal(languageFor(['zh_CN', 'en_US']), 'zh');
+  assert.equal(languageFor(['zho']), 'en', 'another language that begins alike');
+  for (const odd of [[], [undefined], [null, 7, '', '*'], ['fr_FR', 'zh-Hant_TW']]) assert.match(languageFor(odd), /^(en|zh)$/);
+  const at = new Date(2026, 0, 5, 9, 7).getTime();
+  for (const odd of ['en-US@posix', '', '*', undefined, 'de-DE']) assert.match(timeOfDay(at, odd), /9.07/, `${odd}`);
+  const real = Date.prototype.toLocaleTimeString;
+  Date.prototype.toLocaleTimeString = () => { throw new RangeError('no Intl here'); };
+  try {
+    assert.equal(timeOfDay(at, 'en'), '9:07');
+  } finally {
+    Date.prototype.toLocaleTimeString = real;
+  }
 });

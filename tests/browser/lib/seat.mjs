@@ -75,6 +75,8 @@ export async function makeSeat(kind, options) {
 
     /** The system's theme: `light` or `dark`. */
     theme: (value) => page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]),
+    /** More that the system asks of pages, by the names of media features. */
+    media: (features) => page.emulateMediaFeatures(Object.entries(features).map(([name, value]) => ({ name, value }))),
     /** A key by its name, on whatever has the focus. */
     press: (key) => page.keyboard.press(key),
     type: (text) => page.keyboard.type(text),
@@ -183,6 +185,13 @@ export async function makeSeat(kind, options) {
       await page.mouse.move(340, 320);
     },
 
+    /** No file with this name reaches the page from here on. */
+    async without(name) {
+      await page.setRequestInterception(true);
+      page.on('request', (request) => (new URL(request.url()).pathname === name ? request.abort() : request.continue()));
+    },
+    /** Whether the page may run scripts, from the next time it is opened. */
+    scripts: (yes) => page.setJavaScriptEnabled(yes),
     /** A finger on this place, and the mouse's button over it without moving there first, as after a rest. */
     tap: (x, y) => page.touchscreen.tap(x, y),
     async clickAt(x, y) {
