@@ -5,6 +5,7 @@ mod house;
 
 use std::fs;
 use std::io::{Read as _, Seek as _};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -337,6 +338,31 @@ async fn a_source_has_so_many_connections_and_gets_them_back() {
         assert!(started.elapsed() < PATIENCE);
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn tls_handshakes_of_one_source_are_limited_in_rate() {
+    let house = Arc::new(house(|_| {}).await);
+    let started = Instant::now();
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let house = Arc::clone(&house);
+            tokio::spawn(async move { house.try_dial(Ipv4Addr::LOCALHOST).await.is_ok() })
+        })
+        .collect();
+    while house.web.figures().handshakes[0] < 50 {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(house.try_dial(Ipv4Addr::new(127, 0, 0, 2)).await.is_ok(), "another source waits for nobody");
+    let mut done = 0;
+    for asked in asked {
+        done += usize::from(tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap());
+    }
+    let took = started.elapsed();
+    println!("{done} of 200 handshakes of one source in {took:?}");
+    assert!((51..=51 + took.as_secs() as usize * 11 + 11).contains(&done), "{done} in {took:?}");
+    assert_eq!(house.web.figures().handshakes[3] as usize, 200 - done, "the rest is counted as refused");
 }
 
 #[tokio::test]

@@ -70,5 +70,6 @@ fn name(how: Handshake) -> &'static str {
         Handshake::Done => "ok",
         Handshake::Failed => "failed",
         Handshake::TooSlow => "timeout",
+        Handshake::Refused => "refused",
     }
 }

@@ -35,7 +35,7 @@ use crate::config::{Identity, Settings};
 use crate::credential::Secrets;
 use crate::heartbeat::Hearts;
 use crate::random;
-use crate::rate_limit::SourceRateLimiter;
+use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::{SeatNews, TagKey};
 use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
@@ -105,6 +105,7 @@ struct House {
     hub: Arc<Hub>,
     sources: Sources,
     watchers: Sources,
+    handshakes: SourceRateLimiter,
     tally: Arc<Tally>,
     probing: Arc<ArcSwap<Probing>>,
     trusted_proxy: Vec<IpNet>,
@@ -168,6 +169,9 @@ impl Web {
         let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
         let heart = setup.hearts.join("rooms", Instant::now());
         let hub = Hub::start(Rooms::new(setup.rules, Instant::now()), setup.seat_news, ledger, heart);
+        let handshakes =
+            SourceRateLimiter::new(handshake_rate(setup.source_connections), random::seeds(), Instant::now())
+                .with_wide_prefixes();
         let [sources, watchers] = [(); 2].map(|()| Sources::new(setup.source_connections));
         let (phase, _) = watch::channel(Phase::Running);
         let domain = setup.domain.clone().map(|name| (name, setup.https_port));
@@ -186,7 +190,18 @@ impl Web {
             phase: phase.clone(),
         });
         let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);
-        let house = House { router, hub, sources, watchers, tally, probing, trusted_proxy, phase, hearts };
+        let house = House {
+            router,
+            hub,
+            sources,
+            watchers,
+            handshakes,
+            tally,
+            probing,
+            trusted_proxy,
+            phase,
+            hearts,
+        };
         Ok(Self { house: Arc::new(house) })
     }
 
@@ -230,6 +245,18 @@ impl Web {
     /// Rooms somebody sits in, and seats taken.
     pub fn count(&self) -> (usize, usize) {
         self.house.hub.count()
+    }
+}
+
+/// TLS handshakes of one source that may have `connections`: 51 at once and ten a second by default, and
+/// more where an operator lets one address have more connections.
+fn handshake_rate(connections: u32) -> Rate {
+    match connections {
+        0 => Rate::UNLIMITED,
+        connections => Rate {
+            interval: Duration::from_secs(25) / connections.max(250),
+            burst: (connections / 5).max(50),
+        },
     }
 }
 

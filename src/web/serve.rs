@@ -35,6 +35,9 @@ use crate::tls::InForce;
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a source that has opened too many TLS connections at once may wait for its next one.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a stream may keep to itself what it speaks.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -195,15 +198,15 @@ impl Web {
                 neighbour(Guest { stream: Box::new(stream), tls: false, client, local, permit });
             }
             Entrance::Neighbour(Some(tls), neighbour) => {
-                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
                 neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
             }
             Entrance::Tls(tls, None) => {
-                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
                 self.serve_connection(stream, caller(Door::Https, permit)).await;
             }
             Entrance::Tls(tls, Some(neighbour)) => {
-                let Some(stream) = self.shake_hands(&tls, stream).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
                 match self.in_time(FIRST_BYTE_LIMIT, split::tell(stream)).await {
                     Some(Ok(Spoken::Http(stream))) => {
                         self.serve_connection(stream, caller(Door::Https, permit)).await;
@@ -230,8 +233,32 @@ impl Web {
         }
     }
 
+    /// Whether `client` may have a handshake now, or within [`HANDSHAKE_WAIT`]. A handshake costs a
+    /// signature, a wait costs a timer: people behind one address come in one after the other.
+    async fn may_shake_hands(&self, client: SocketAddr) -> bool {
+        if is_trusted(client.ip(), &self.house.trusted_proxy) {
+            return true;
+        }
+        let charge = async {
+            while let Err(wait) = self.house.handshakes.charge(client.ip(), Instant::now().into()) {
+                sleep(wait).await;
+            }
+        };
+        self.in_time(HANDSHAKE_WAIT, charge).await.is_some()
+    }
+
     /// Through TLS, or not at all.
-    async fn shake_hands(&self, tls: &InForce, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    async fn shake_hands(
+        &self,
+        tls: &InForce,
+        stream: TcpStream,
+        client: SocketAddr,
+    ) -> Option<TlsStream<TcpStream>> {
+        if !self.may_shake_hands(client).await {
+            self.house.tally.shook_hands(Handshake::Refused);
+            debug!("a source asked for too many TLS handshakes");
+            return None;
+        }
         let (how, stream) = match self.in_time(HANDSHAKE_LIMIT, tls.accept(stream)).await {
             Some(Ok(stream)) => (Handshake::Done, stream),
             Some(Err(error)) => {

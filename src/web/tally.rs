@@ -11,7 +11,7 @@ use crate::signaling::{Path, Refusal};
 pub(super) struct Tally {
     joins: Counts<2>,
     turned_away: Counts<10>,
-    handshakes: Counts<3>,
+    handshakes: Counts<4>,
     setups: [Times; 4],
     calls: Counts<5>,
     crowded_out: Counts<1>,
@@ -32,7 +32,7 @@ pub struct Figures {
     /// Joins refused, by [`Refusal::CODES`].
     pub turned_away: [u64; 10],
     /// TLS handshakes, by [`Handshake::ALL`].
-    pub handshakes: [u64; 3],
+    pub handshakes: [u64; 4],
     /// How long calls took to connect, as pages say, by [`Path::ALL`].
     pub setups: [Setups; 4],
     /// Calls that have ended, by [`Path::ALL`]; last those that no page said to be connected.
@@ -52,11 +52,13 @@ pub enum Handshake {
     Failed,
     /// It took too long.
     TooSlow,
+    /// It was not begun: its source had more than it may have.
+    Refused,
 }
 
 impl Handshake {
     /// In the order of the counts.
-    pub const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::TooSlow];
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::TooSlow, Self::Refused];
 }
 
 /// Lengths of time, counted.

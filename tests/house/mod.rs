@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::credential::{Secret, Secrets};
@@ -107,6 +107,14 @@ impl House {
     /// A stream through TLS.
     pub async fn dial(&self) -> TlsStream<TcpStream> {
         self.dial_over(TcpStream::connect(self.https).await.unwrap()).await
+    }
+
+    /// The same from another address of this host, if that works.
+    pub async fn try_dial(&self, from: Ipv4Addr) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let tcp = socket.connect(self.https).await?;
+        self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await
     }
 
     /// The same over a stream that is there already.
