@@ -7,6 +7,7 @@
 mod ports;
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +63,10 @@ impl House {
     }
 
     async fn tls(&self, to: SocketAddr, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        self.try_tls(to, alpn).await.unwrap()
+    }
+
+    async fn try_tls(&self, to: SocketAddr, alpn: &[&[u8]]) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -72,10 +77,7 @@ impl House {
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let stream = TcpStream::connect(to).await.unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(ServerName::try_from("box.test").unwrap(), stream)
-            .await
-            .unwrap()
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("box.test").unwrap(), stream).await
     }
 }
 
@@ -109,6 +111,22 @@ async fn closed(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     // A reset is an end as well.
     let _ = timeout(PATIENCE * 2, stream.read_to_end(&mut rest)).await.unwrap();
     begun.elapsed()
+}
+
+#[tokio::test]
+async fn http_is_known_by_every_name_and_by_empty_lines_before_it() {
+    let house = house().await;
+    let https = house.running.https[0];
+    for alpn in [&[][..], &[&b"http/1.0"[..]], &[b"h2", b"http/1.1"], &[b"unknown", b"http/1.0"]] {
+        let page = get_page(&mut house.tls(https, alpn).await).await;
+        assert!(page.starts_with("HTTP/1.1 200"), "{alpn:?}: {page}");
+    }
+    for empty in ["\r\n\r\n", "\r\n", "\n"] {
+        let mut stream = house.tls(https, &[]).await;
+        stream.write_all(empty.as_bytes()).await.unwrap();
+        assert!(get_page(&mut stream).await.starts_with("HTTP/1.1 200"), "{empty:?}");
+    }
+    assert!(house.try_tls(https, &[b"h2"]).await.is_err(), "what is not spoken here is refused");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub use watch::{Files, Watch};
 /// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which
 /// nothing fits (RFC 7301 §3.2, RFC 7443). The first that the client also has is taken, and
 /// coturn's clients have all three.
-pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"http/1.1"];
+pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"http/1.1", b"http/1.0"];
 
 #[cfg(test)]
 mod tests;

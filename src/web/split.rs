@@ -28,18 +28,32 @@ pub(super) struct Rewound<S> {
 /// STUN's first two bits are clear (RFC 8489 §5); no method of HTTP begins with such a letter.
 const STUN_BELOW: u8 = 0x40;
 
+/// Whether HTTP may begin with `first`: a method, or the empty lines that some clients send before one
+/// (RFC 9112 §2.2). No message of TLS does, and no method of STUN.
+fn begins_http(first: u8) -> bool {
+    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+}
+
+/// Whether a stream that is to bring TLS begins with HTTP; waits for its first byte. One that ends first
+/// is no HTTP.
+pub(super) async fn is_plain_http(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && begins_http(first[0])
+}
+
 /// Waits for the first byte where ALPN does not tell.
 pub(super) async fn tell(mut stream: TlsStream<TcpStream>) -> io::Result<Spoken> {
     match stream.get_ref().1.alpn_protocol() {
         Some(b"stun.turn" | b"stun.nat-discovery") => {
             return Ok(Spoken::Stun(Rewound { first: None, stream }));
         }
-        Some(b"http/1.1") => return Ok(Spoken::Http(Rewound { first: None, stream })),
+        Some(b"http/1.1" | b"http/1.0") => return Ok(Spoken::Http(Rewound { first: None, stream })),
         _ => {}
     }
     let first = stream.read_u8().await?;
     let stream = Rewound { first: Some(first), stream };
-    Ok(if first < STUN_BELOW { Spoken::Stun(stream) } else { Spoken::Http(stream) })
+    let stun = first < STUN_BELOW && !begins_http(first);
+    Ok(if stun { Spoken::Stun(stream) } else { Spoken::Http(stream) })
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
