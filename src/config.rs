@@ -80,6 +80,8 @@ pub struct Settings {
     pub allowed_origin: Vec<String>,
     /// Reverse proxies that are believed.
     pub trusted_proxy: Vec<IpNet>,
+    /// Proxies whose streams begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Serve the page from this folder instead of the built-in one.
     pub public: Option<PathBuf>,
     /// Secrets, keys and certificates kept between starts.

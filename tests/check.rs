@@ -43,6 +43,17 @@ fn a_box_that_is_well_fails_in_nothing() {
 }
 
 #[test]
+fn a_box_that_takes_proxy_headers_from_this_host_is_checked_all_the_same() {
+    let flags = ["--proxy-protocol", "127.0.0.1", "--proxy-protocol", "::1"];
+    let house = House::new().open(&flags);
+    let checked = house.check(&flags);
+    for group in ["page", "signaling", "relay"] {
+        checked.is_well(group);
+    }
+    assert!(checked.code < 2, "{}", checked.report);
+}
+
+#[test]
 fn a_box_known_by_its_name_alone_is_tried_just_as_well() {
     let house = House::new().open(&[]);
     let checked = house.check_by_name(&[]);

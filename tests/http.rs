@@ -341,6 +341,99 @@ async fn a_source_has_so_many_connections_and_gets_them_back() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_not_ours_is_misdirected() {
+    let house = house(|setup| {
+        setup.domain = Some("box.example".into());
+        setup.allowed_origin = vec!["https://www.box.example".into()];
+    })
+    .await;
+    for (host, status) in [
+        ("box.example", 200),
+        ("Box.Example.:8443", 200),
+        ("www.box.example", 200),
+        ("localhost:8443", 200),
+        ("127.0.0.1", 200),
+        ("192.0.2.1:443", 200),
+        ("192.0.2.2", 421),
+        ("[2001:db8::1]", 421),
+        ("evil.example", 421),
+        ("box.example.evil.example", 421),
+        ("inner", 421),
+        ("a b", 421),
+        ("", 421),
+    ] {
+        let line = format!("Host: {host}");
+        for path in ["/", "/r/a", "/test.json", "/nothing"] {
+            let asked = house.ask(&format!("GET {path} HTTP/1.1"), &[&line]).await.status;
+            assert!(if status == 421 { asked == 421 } else { asked != 421 }, "{host} {path}: {asked}");
+        }
+        for path in ["/healthz", "/health"] {
+            assert_eq!(
+                house.ask(&format!("GET {path} HTTP/1.1"), &[&line]).await.status,
+                200,
+                "{host} {path}"
+            );
+        }
+    }
+    let target = house.ask("GET http://evil.example/ HTTP/1.1", &["Host: box.example"]).await;
+    assert_eq!(target.status, 421, "the target names a host too");
+    assert_eq!(house.ask("GET / HTTP/1.0", &[]).await.status, 200, "HTTP/1.0 may name none");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_host_that_the_browser_asked_is_checked() {
+    let house = house(|setup| {
+        setup.domain = Some("box.example".into());
+        setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    for (lines, status) in [
+        (&["Host: box.example"][..], 200),
+        (&["Host: evil.example"], 421),
+        (&["Host: inner:8080"], 200),
+        (&["Host: box.example", "X-Forwarded-Host: evil.example"], 421),
+        (&["Host: inner:8080", "X-Forwarded-Host: evil"], 421),
+        (&["Host: inner.lan:8080", "X-Forwarded-Host: box.example:8443"], 200),
+        (&["Host: inner.lan:8080", "Forwarded: for=192.0.2.9;host=\"box.example:8443\""], 200),
+        (&["Host: inner:8080", "Forwarded: for=192.0.2.9;host=evil.example"], 421),
+    ] {
+        assert_eq!(house.ask_plain("GET / HTTP/1.1", lines).await.status, status, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_on_the_port_of_https_leads_to_https() {
+    let house = house(|_| {}).await;
+    for (first, host, location) in [
+        ("GET /r/a?x=1 HTTP/1.1", "box.local:9443", "https://box.local:9443/r/a?x=1".to_owned()),
+        ("\r\n\r\nGET / HTTP/1.1", "box.local:443", "https://box.local/".to_owned()),
+        ("GET / HTTP/1.0", "box.local", format!("https://box.local:{}/", house.https.port())),
+    ] {
+        let stream = TcpStream::connect(house.https).await.unwrap();
+        let reply = exchange(stream, first, &[&format!("Host: {host}")]).await;
+        assert_eq!((reply.status, reply.header("location")), (308, location.as_str()), "{first}");
+        assert_eq!(reply.header("strict-transport-security"), "");
+    }
+    assert_eq!(house.get("/", &[]).await.status, 200, "HTTPS is as before");
+}
+
+#[tokio::test]
+async fn the_connection_of_a_proxy_outlives_that_of_a_browser() {
+    let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.1/32".parse().unwrap()]).await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut pooled = TcpStream::connect(house.http).await.unwrap();
+    let mut browser = house.try_dial(Ipv4Addr::new(127, 0, 0, 2)).await.unwrap();
+    pooled.write_all(request).await.unwrap();
+    let mut chunk = [0; 4096];
+    assert!(pooled.read(&mut chunk).await.unwrap() > 0);
+    browser.write_all(request).await.unwrap();
+    let _ = tokio::time::timeout(PATIENCE, browser.read_to_end(&mut Vec::new())).await.expect("closed");
+    pooled.write_all(request).await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, pooled.read(&mut chunk)).await.unwrap().unwrap();
+    assert!(chunk[..heard].starts_with(b"HTTP/1.1 200"), "it still is open");
+}
+
+#[tokio::test]
 async fn tls_handshakes_of_one_source_are_limited_in_rate() {
     let house = Arc::new(house(|_| {}).await);
     let started = Instant::now();

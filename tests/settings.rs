@@ -103,6 +103,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--denied-peer-ip", "10.0.0.0/33"], &["denied-peer-ip", "10.0.0.0/33", "CIDR"]),
         (&["--allowed-peer-ip", "home"], &["allowed-peer-ip", "CIDR"]),
         (&["--trusted-proxy", "proxy:80"], &["trusted-proxy", "CIDR"]),
+        (&["--proxy-protocol", "on"], &["proxy-protocol", "CIDR"]),
         (&["--external-ip", "1.2.3.4/::1"], &["external-ip", "both IPv4 or both IPv6"]),
         (&["--external-ip", "127.0.0.1"], &["external-ip", "loopback", "leave external-ip out"]),
         (&["--listen", "localhost"], &["listen", "bare"]),

@@ -81,7 +81,9 @@ impl Door<'_> {
         let authority = self.target.authority();
         let visit = async |ip: &IpAddr| {
             let address = SocketAddr::new(*ip, port);
-            match https::visit(address, &self.target.name, &authority, self.roots).await {
+            match https::visit(address, self.target.page_proxies(), &self.target.name, &authority, self.roots)
+                .await
+            {
                 Ok(found) => (Visit { address, outcome: Ok(found.visited.clone()) }, Some(found)),
                 Err(trouble) => (Visit { address, outcome: Err(trouble) }, None),
             }
@@ -101,7 +103,8 @@ impl Door<'_> {
             return Joined::NoSocket("there is no randomness for the name of a room".to_owned());
         }
         let room = format!("check-{}", URL_SAFE_NO_PAD.encode(chance));
-        join::join(address, &self.target.name, &self.target.authority(), &room).await
+        join::join(address, self.target.page_proxies(), &self.target.name, &self.target.authority(), &room)
+            .await
     }
 
     /// The box itself knows its ports best.
@@ -112,7 +115,8 @@ impl Door<'_> {
             tls: sheet.ports("turn-tls"),
         });
         let ways = told.as_ref().unwrap_or(&self.target.ports).ways(self.addresses);
-        let attempt = Attempt { name: &self.target.name, credential, roots: self.roots };
+        let attempt =
+            Attempt { name: &self.target.name, proxies: &self.target.proxies, credential, roots: self.roots };
         let mut tried = join_all(ways.into_iter().map(|way| attempt.over(way))).await;
         // Where one seat may not have as much at once, one way after the other.
         let again = async {

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::judge::relay::{Carrier, Way};
 use crate::config::{Identity, Listen, Settings};
 use crate::turn::address::Family;
@@ -22,6 +24,10 @@ pub(super) struct Target {
     /// Redirects to the page.
     pub(super) http: Option<u16>,
     pub(super) ports: RelayPorts,
+    /// Those who begin a connection to the box with a PROXY header.
+    pub(super) proxies: Vec<IpNet>,
+    /// The page is the box's own, not a proxy's.
+    own_page: bool,
 }
 
 /// Where the relay is.
@@ -50,7 +56,14 @@ impl Target {
                 tcp: turn.into_iter().collect(),
                 tls: tls.into_iter().flatten().collect(),
             },
+            proxies: settings.proxy_protocol.clone(),
+            own_page: settings.https_port.is_some(),
         }
+    }
+
+    /// Those who begin a connection to the page with a PROXY header.
+    pub(super) fn page_proxies(&self) -> &[IpNet] {
+        if self.own_page { &self.proxies } else { &[] }
     }
 
     /// The host as a URL has it.

@@ -42,6 +42,7 @@ impl Settings {
                 host_key: "host-key",
                 allowed_origin: "allowed-origin",
                 trusted_proxy: "trusted-proxy",
+                proxy_protocol: "proxy-protocol",
                 public: "public",
                 state_dir: "state-dir",
                 drain_timeout: "drain-timeout",

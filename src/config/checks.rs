@@ -111,6 +111,7 @@ impl Typed {
             host_key: secrets("host-key", self.host_key)?,
             allowed_origin: each("allowed-origin", self.allowed_origin, values::origin)?,
             trusted_proxy: each("trusted-proxy", self.trusted_proxy, values::network)?,
+            proxy_protocol: each("proxy-protocol", self.proxy_protocol, values::network)?,
             public: self.public.map(page_folder).transpose()?,
             state_dir: state_dir(self.state_dir, surroundings, named)?,
             drain_timeout: seconds("drain-timeout", or(&self.drain_timeout, "60"), 0..=LONGEST_WAIT)?,

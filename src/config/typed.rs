@@ -29,9 +29,12 @@ pub struct Typed {
     /// Origin that may open the WebSocket besides our own, as https://host; repeatable (default none)
     #[arg(long, value_name = "ORIGIN", help_heading = SITE)]
     pub allowed_origin: Option<Vec<String>>,
-    /// Reverse proxy whose X-Forwarded headers are believed; repeatable (default none)
+    /// Reverse proxy whose X-Forwarded and Forwarded headers are believed; repeatable (default none)
     #[arg(long, value_name = "CIDR", help_heading = SITE)]
     pub trusted_proxy: Option<Vec<String>>,
+    /// Proxy that begins each connection to a TLS or TURN port with a PROXY header; repeatable (default none)
+    #[arg(long, value_name = "CIDR", help_heading = SITE)]
+    pub proxy_protocol: Option<Vec<String>>,
     /// Serve the page from this folder instead of the built-in one (default built in)
     #[arg(long, value_name = "FOLDER", help_heading = SITE)]
     pub public: Option<String>,
@@ -158,7 +161,7 @@ impl Typed {
     #[must_use]
     pub fn over(self, below: Self) -> Self {
         laid_over! { self, below:
-            domain cert key acme_email acme_directory allowed_origin trusted_proxy public
+            domain cert key acme_email acme_directory allowed_origin trusted_proxy proxy_protocol public
             listen https_port http_port turn_port turns_port
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
             static_auth_secret static_auth_secret_file credential_ttl host_key room_grace

@@ -3,7 +3,9 @@
 //! Each connection is served from a stream that has been accepted already, so whoever accepts may
 //! first look what is spoken on it.
 
+mod admission;
 mod authority;
+mod forwarded;
 mod hub;
 mod inside;
 mod ledger;
@@ -11,6 +13,7 @@ mod outbox;
 mod page;
 mod patient;
 mod probes;
+mod proxy_protocol;
 mod router;
 mod serve;
 mod socket;
@@ -22,6 +25,7 @@ mod upgrade;
 mod visit;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,14 +35,17 @@ use axum::Router;
 use ipnet::IpNet;
 use tokio::sync::watch;
 
-use crate::config::{Identity, Settings};
+use crate::addresses::Known;
+use crate::config::{ExternalIp, Identity, Settings};
 use crate::credential::Secrets;
 use crate::heartbeat::Hearts;
+use crate::host::interfaces;
 use crate::random;
 use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::{SeatNews, TagKey};
 use crate::signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 
+use authority::ServedHosts;
 use hub::Hub;
 use ledger::Ledger;
 use page::Page;
@@ -64,6 +71,10 @@ pub struct Setup {
     pub allowed_origin: Vec<String>,
     /// Proxies that are believed.
     pub trusted_proxy: Vec<IpNet>,
+    /// Proxies whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// The addresses of this host, as they are now; must not wait.
+    pub own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     /// The page's folder; `None` is the built-in page.
     pub public: Option<PathBuf>,
     /// Connections of one source; 0: no limit.
@@ -109,6 +120,7 @@ struct House {
     tally: Arc<Tally>,
     probing: Arc<ArcSwap<Probing>>,
     trusted_proxy: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     phase: watch::Sender<Phase>,
     hearts: Hearts,
 }
@@ -142,6 +154,8 @@ impl Setup {
             https_port: settings.https_port,
             allowed_origin: settings.allowed_origin.clone(),
             trusted_proxy: settings.trusted_proxy.clone(),
+            proxy_protocol: settings.proxy_protocol.clone(),
+            own_addresses: own_addresses(settings.external_ip.clone()),
             public: settings.public.clone(),
             source_connections: settings.source_connections,
             probing: Probing::of(settings),
@@ -180,6 +194,8 @@ impl Web {
             page,
             hub: Arc::clone(&hub),
             sources: sources.clone(),
+            hosts: ServedHosts::new(setup.domain.as_deref(), &setup.allowed_origin),
+            own_addresses: setup.own_addresses,
             origins: Origins::new(domain, setup.allowed_origin),
             domain: setup.domain,
             https_port: setup.https_port,
@@ -189,7 +205,6 @@ impl Web {
             test_limit: SourceRateLimiter::new(router::TEST_RATE, random::seeds(), Instant::now()),
             phase: phase.clone(),
         });
-        let (trusted_proxy, hearts) = (setup.trusted_proxy, setup.hearts);
         let house = House {
             router,
             hub,
@@ -198,9 +213,10 @@ impl Web {
             handshakes,
             tally,
             probing,
-            trusted_proxy,
+            trusted_proxy: setup.trusted_proxy,
+            proxy_protocol: setup.proxy_protocol,
             phase,
-            hearts,
+            hearts: setup.hearts,
         };
         Ok(Self { house: Arc::new(house) })
     }
@@ -246,6 +262,11 @@ impl Web {
     pub fn count(&self) -> (usize, usize) {
         self.house.hub.count()
     }
+}
+
+/// Those of the interfaces may come and go while the box runs.
+fn own_addresses(external: Vec<ExternalIp>) -> Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync> {
+    Arc::new(move || Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() }.own())
 }
 
 /// TLS handshakes of one source that may have `connections`: 51 at once and ten a second by default, and

@@ -1,5 +1,6 @@
 //! What is where: the page, the WebSocket, the health; and the headers that all replies carry.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 
 use super::Phase;
-use super::authority::default_port;
+use super::authority::{Authority, ServedHosts, default_port};
 use super::hub::Hub;
 use super::page::Page;
 use super::probes::Probing;
@@ -61,6 +62,8 @@ pub(super) struct Desk {
     pub(super) sources: Sources,
     pub(super) origins: Origins,
     pub(super) domain: Option<String>,
+    pub(super) hosts: ServedHosts,
+    pub(super) own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     pub(super) https_port: Option<u16>,
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
@@ -151,8 +154,10 @@ async fn at_the_door(
     let secure = visit.secure;
     let mut reply = if !names_one_host(&request) {
         (StatusCode::BAD_REQUEST, "One Host is needed.\n").into_response()
-    } else if arrival.door == Door::Http && !visit.proxied {
-        to_https(&desk, &visit, &request)
+    } else if arrival.door == Door::HttpOnHttps || (arrival.door == Door::Http && !visit.proxied) {
+        to_https(&desk, arrival, &visit, &request)
+    } else if !desk.serves(arrival, &visit, &request) {
+        misdirected(&desk)
     } else {
         request.extensions_mut().insert(visit);
         next.run(request).await
@@ -174,13 +179,40 @@ fn names_one_host(request: &Request<Body>) -> bool {
     }
 }
 
+impl Desk {
+    /// Whether the host that is asked is ours. Who watches whether the box is well may call it anything.
+    fn serves(&self, arrival: Arrival, visit: &Visit, request: &Request<Body>) -> bool {
+        if self.hosts.serve_all() || matches!(request.uri().path(), "/healthz" | "/health") {
+            return true;
+        }
+        let is_own = |ip| ip == arrival.local.to_canonical() || (self.own_addresses)().contains(&ip);
+        let is_ours = |authority: &Authority| self.hosts.serve(authority, is_own);
+        let named = match &visit.authority {
+            Some(authority) => is_ours(authority) || visit.is_proxys_name(),
+            // HTTP/1.0 may name none; nonsense is nobody's name.
+            None => !request.headers().contains_key(header::HOST),
+        };
+        // The target may name a host as well (RFC 9112 §3.2.2).
+        let target = request.uri().authority().map(|target| Authority::parse(target.as_str()));
+        named && target.is_none_or(|target| target.as_ref().is_some_and(is_ours))
+    }
+}
+
+/// RFC 9110 §15.5.20. The name is no secret: the certificate has it.
+fn misdirected(desk: &Desk) -> Response {
+    let name = desk.domain.as_deref().unwrap_or_default();
+    (StatusCode::MISDIRECTED_REQUEST, format!("This server is https://{name}/\n")).into_response()
+}
+
 /// Leads to our domain, or without one to the host that was asked, which was checked to be one.
-fn to_https(desk: &Desk, visit: &Visit, request: &Request<Body>) -> Response {
+fn to_https(desk: &Desk, arrival: Arrival, visit: &Visit, request: &Request<Body>) -> Response {
     let asked = visit.authority.as_ref().map(|authority| authority.host.as_str());
     let Some(host) = desk.domain.as_deref().or(asked) else {
         return (StatusCode::BAD_REQUEST, "Which host?\n").into_response();
     };
-    let Some(port) = desk.https_port else {
+    // Who speaks plain HTTP to a port of HTTPS has named it, as it is seen from outside.
+    let named = visit.authority.as_ref().and_then(|authority| authority.port);
+    let Some(port) = named.filter(|_| arrival.door == Door::HttpOnHttps).or(desk.https_port) else {
         return (StatusCode::FORBIDDEN, "Plain HTTP is for the proxy in front of this server.\n")
             .into_response();
     };

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,26 +23,28 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::admission::Admitted;
 use super::patient::Patient;
 use super::sources::{SourcePermit, Sources};
 use super::split::{self, Spoken};
 use super::tally::Handshake;
-use super::visit::{Arrival, Door, is_trusted};
-use super::{House, Web, stopping};
+use super::visit::{Arrival, Door};
+use super::{Web, stopping};
 use crate::heartbeat::{BEAT, Heart};
 use crate::tls::InForce;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a source that has opened too many TLS connections at once may wait for its next one.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
-
 /// How long a stream may keep to itself what it speaks.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a request's headers may take to come, and how long a connection may be idle between two.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for the connections of proxies, which keep them for 60 to 75 seconds and send a request on
+/// one that they believe to be open.
+const PROXY_IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Bytes of one request's headers; beyond it 431 and the end.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -77,6 +79,11 @@ pub enum Entrance {
 }
 
 impl Entrance {
+    /// Whether a proxy may pass streams on to it as they are. Plain HTTP is passed on with headers.
+    pub(super) fn takes_proxy_header(&self) -> bool {
+        matches!(self, Self::Tls(..) | Self::Neighbour(..))
+    }
+
     /// What its listener is called where somebody asks how it is.
     fn name(&self, listener: &TcpListener) -> String {
         let kind = match self {
@@ -117,10 +124,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 pub struct Caller {
     /// The address the connection comes from.
     pub client: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
     /// What it came in through.
     pub door: Door,
     /// Its place in the count of its source; kept as long as the stream lives.
     pub permit: Option<SourcePermit>,
+    /// A proxy may keep it, idle, for requests to come.
+    pub pooled: bool,
 }
 
 impl Web {
@@ -161,36 +172,10 @@ impl Web {
         }
     }
 
-    fn admit(&self, stream: TcpStream, client: SocketAddr, entrance: &Entrance) {
-        let proxy = is_trusted(client.ip(), &self.house.trusted_proxy);
-        let permit = match self.house.count_for(entrance).enter(client.ip()) {
-            _ if proxy => None,
-            None => {
-                self.house.tally.crowded_out();
-                return debug!("a source has all the connections it may have");
-            }
-            permit => permit,
-        };
-        let (web, entrance) = (self.clone(), entrance.clone());
-        // The end waits for whoever holds one: nobody is dropped half way through a handshake.
-        let welcome = self.house.phase.subscribe();
-        tokio::spawn(async move {
-            web.greet(stream, client, entrance, permit).await;
-            drop(welcome);
-        });
-    }
-
-    async fn greet(
-        &self,
-        stream: TcpStream,
-        client: SocketAddr,
-        entrance: Entrance,
-        permit: Option<SourcePermit>,
-    ) {
-        // Frames are small and wait for nothing; where it cannot be set they only come later.
-        let _ = stream.set_nodelay(true);
-        let Ok(local) = stream.local_addr() else { return };
-        let caller = |door, permit| Caller { client, door, permit };
+    pub(super) async fn greet(&self, admitted: Admitted, entrance: Entrance) {
+        let counted = admitted.counted();
+        let Admitted { stream, client, local, permit, pooled } = admitted;
+        let caller = |door, permit| Caller { client, local, door, permit, pooled };
         match entrance {
             Entrance::Plain => self.serve_connection(stream, caller(Door::Http, permit)).await,
             Entrance::Watch(pages) => self.serve_pages(stream, caller(Door::Http, permit), pages).await,
@@ -198,15 +183,21 @@ impl Web {
                 neighbour(Guest { stream: Box::new(stream), tls: false, client, local, permit });
             }
             Entrance::Neighbour(Some(tls), neighbour) => {
-                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
+                let Some(stream) = self.shake_hands(&tls, stream, counted).await else { return };
                 neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
             }
-            Entrance::Tls(tls, None) => {
-                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
-                self.serve_connection(stream, caller(Door::Https, permit)).await;
-            }
-            Entrance::Tls(tls, Some(neighbour)) => {
-                let Some(stream) = self.shake_hands(&tls, stream, client).await else { return };
+            Entrance::Tls(tls, neighbour) => {
+                match self.in_time(FIRST_BYTE_LIMIT, split::is_plain_http(&stream)).await {
+                    Some(true) => {
+                        return self.serve_connection(stream, caller(Door::HttpOnHttps, permit)).await;
+                    }
+                    Some(false) => {}
+                    None => return self.house.tally.shook_hands(Handshake::TooSlow),
+                }
+                let Some(stream) = self.shake_hands(&tls, stream, counted).await else { return };
+                let Some(neighbour) = neighbour else {
+                    return self.serve_connection(stream, caller(Door::Https, permit)).await;
+                };
                 match self.in_time(FIRST_BYTE_LIMIT, split::tell(stream)).await {
                     Some(Ok(Spoken::Http(stream))) => {
                         self.serve_connection(stream, caller(Door::Https, permit)).await;
@@ -222,7 +213,7 @@ impl Web {
     }
 
     /// What is done within `limit`, and soon once the server is stopping.
-    async fn in_time<T>(&self, limit: Duration, deed: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn in_time<T>(&self, limit: Duration, deed: impl Future<Output = T>) -> Option<T> {
         let mut phase = self.house.phase.subscribe();
         tokio::select! {
             done = timeout(limit, deed) => done.ok(),
@@ -233,30 +224,14 @@ impl Web {
         }
     }
 
-    /// Whether `client` may have a handshake now, or within [`HANDSHAKE_WAIT`]. A handshake costs a
-    /// signature, a wait costs a timer: people behind one address come in one after the other.
-    async fn may_shake_hands(&self, client: SocketAddr) -> bool {
-        if is_trusted(client.ip(), &self.house.trusted_proxy) {
-            return true;
-        }
-        let charge = async {
-            while let Err(wait) = self.house.handshakes.charge(client.ip(), Instant::now().into()) {
-                sleep(wait).await;
-            }
-        };
-        self.in_time(HANDSHAKE_WAIT, charge).await.is_some()
-    }
-
     /// Through TLS, or not at all.
     async fn shake_hands(
         &self,
         tls: &InForce,
         stream: TcpStream,
-        client: SocketAddr,
+        source: Option<IpAddr>,
     ) -> Option<TlsStream<TcpStream>> {
-        if !self.may_shake_hands(client).await {
-            self.house.tally.shook_hands(Handshake::Refused);
-            debug!("a source asked for too many TLS handshakes");
+        if !self.may_shake_hands(source).await {
             return None;
         }
         let (how, stream) = match self.in_time(HANDSHAKE_LIMIT, tls.accept(stream)).await {
@@ -292,15 +267,17 @@ impl Web {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Caller { client, door, permit } = caller;
+        let Caller { client, local, door, permit, pooled } = caller;
+        let arrival = Arrival { client, local: local.ip(), door };
+        let idle_limit = if pooled { PROXY_IDLE_LIMIT } else { HEADER_LIMIT };
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            answer(router.clone(), Arrival { client, door }, request)
+            answer(router.clone(), arrival, request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_LIMIT)
+            .header_read_timeout(idle_limit)
             .max_buf_size(HEADER_BYTES)
             .serve_connection(TokioIo::new(Patient::new(stream, permit)), service)
             .with_upgrades();
@@ -323,13 +300,6 @@ impl Web {
         if let Err(error) = outcome {
             debug!(%error, "HTTP connection ended early");
         }
-    }
-}
-
-impl House {
-    /// Who looks after the box is counted apart: a crowd must not keep out whoever wants to see why.
-    fn count_for(&self, entrance: &Entrance) -> &Sources {
-        if matches!(entrance, Entrance::Watch(_)) { &self.watchers } else { &self.sources }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who asks, and by which name: a connection and its request's headers become a [`Visit`].
 //!
-//! `X-Forwarded-*` are believed from trusted proxies only; from anybody else they are not even read.
+//! What a proxy says (`forwarded.rs`) is believed from trusted ones only; from anybody else it is not even
+//! read.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use super::authority::{Authority, Origin};
+use super::forwarded::Forwarded;
 
 /// Through which door a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +18,16 @@ pub enum Door {
     Https,
     /// Plain HTTP.
     Http,
+    /// Plain HTTP on a port of HTTPS.
+    HttpOnHttps,
 }
 
 /// One connection as a request sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     pub(super) client: SocketAddr,
+    /// The address it came to.
+    pub(super) local: IpAddr,
     pub(super) door: Door,
 }
 
@@ -36,6 +42,9 @@ pub(super) struct Visit {
     pub(super) authority: Option<Authority>,
     /// It came through a trusted proxy.
     pub(super) proxied: bool,
+    /// The proxy has not said by which name the browser reached it: the authority may be its own name
+    /// for us.
+    pub(super) unnamed: bool,
 }
 
 /// Whose WebSockets are let in.
@@ -52,16 +61,22 @@ impl Visit {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         if !is_trusted(peer, trusted) {
             let authority = host.and_then(Authority::parse);
-            return Self { source: peer, secure, authority, proxied: false };
+            return Self { source: peer, secure, authority, proxied: false, unnamed: false };
         }
-        let host = last(headers, "x-forwarded-host").or(host);
+        let forwarded = Forwarded::read(headers, trusted);
         Self {
-            source: forwarded_for(headers, trusted).unwrap_or(peer),
-            secure: last(headers, "x-forwarded-proto")
-                .map_or(secure, |proto| proto.eq_ignore_ascii_case("https")),
-            authority: host.and_then(Authority::parse),
+            source: forwarded.source.unwrap_or(peer),
+            secure: forwarded.secure.unwrap_or(secure),
+            authority: forwarded.host.as_deref().or(host).and_then(Authority::parse),
             proxied: true,
+            unnamed: forwarded.host.is_none(),
         }
+    }
+
+    /// Whether a host without a dot is a proxy's name for us, as in `proxy_pass http://webrtc-box:8080`.
+    pub(super) fn is_proxys_name(&self) -> bool {
+        let authority = self.authority.as_ref().filter(|_| self.unnamed);
+        authority.is_some_and(|authority| !authority.host.contains(['.', '[']))
     }
 }
 
@@ -87,15 +102,15 @@ impl Origins {
             return true;
         }
         let Some(origin) = Origin::parse(text) else { return false };
-        let same_host = visit.authority.as_ref().is_some_and(|host| host.origin(visit.secure) == origin);
+        let same_host = visit.authority.as_ref().is_some_and(|host| is_same_site(visit, host, &origin));
         let further = self.further.iter().filter_map(|further| Origin::parse(further));
         same_host || self.is_domain(visit, &origin) || further.into_iter().any(|further| further == origin)
     }
 
     fn is_domain(&self, visit: &Visit, origin: &Origin) -> bool {
         let Some((name, port)) = &self.domain else { return false };
-        // A proxy that forwards neither host nor scheme is one on the usual port.
-        let port_fits = Some(origin.port) == *port || (visit.proxied && origin.port == 443);
+        // A proxy may forward neither host nor scheme.
+        let port_fits = Some(origin.port) == *port || visit.proxied;
         origin.secure && origin.host == *name && port_fits
     }
 }
@@ -106,29 +121,13 @@ pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
 }
 
-/// What the proxy next to us wrote: whatever stands before it may come from the client.
-fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let line = headers.get_all(name).iter().next_back()?.to_str().ok()?;
-    line.rsplit(',').next().map(str::trim).filter(|text| !text.is_empty())
-}
-
-fn forwarded_for(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let hops = lines.flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
-    for hop in hops {
-        // What cannot be read ends the chain: beyond it nothing is certain.
-        let address = hop_address(hop.trim())?;
-        if !is_trusted(address, trusted) {
-            return Some(address.to_canonical());
-        }
+/// Proxies say the port of the browser's URL (Caddy), their own behind a mapping, or none (nginx's
+/// `$host`): behind one the host decides. HTTPS may have ended before the last of several proxies.
+fn is_same_site(visit: &Visit, host: &Authority, origin: &Origin) -> bool {
+    match visit.proxied {
+        true => host.host == origin.host && (origin.secure || !visit.secure),
+        false => host.origin(visit.secure) == *origin,
     }
-    None
-}
-
-/// Some proxies write the port too.
-fn hop_address(hop: &str) -> Option<IpAddr> {
-    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip()).ok();
-    hop.parse().ok().or_else(with_port)
 }
 
 #[cfg(test)]
@@ -145,7 +144,8 @@ mod tests {
 
     fn visit(client: &str, door: Door, lines: &[(&'static str, &'static str)]) -> Visit {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        Visit::new(Arrival { client: client.parse().unwrap(), door }, &headers(lines), &trusted)
+        let arrival = Arrival { client: client.parse().unwrap(), local: "192.0.2.7".parse().unwrap(), door };
+        Visit::new(arrival, &headers(lines), &trusted)
     }
 
     const FORWARDED: [(&str, &str); 4] = [
@@ -176,6 +176,40 @@ mod tests {
         let visit = visit("10.0.0.1:9", Door::Http, &[("x-forwarded-for", "1.2.3.4, nonsense")]);
         assert_eq!(visit.source, "10.0.0.1".parse::<IpAddr>().unwrap());
         assert!(!visit.secure);
+    }
+
+    #[test]
+    fn behind_a_proxy_the_host_decides_on_any_public_port() {
+        let origins = Origins::new(Some(("box.example".into(), None)), vec![]);
+        let allowed = |lines: &[(&'static str, &'static str)], origin: &'static str| {
+            origins.allow(&visit("10.0.0.1:9", Door::Http, lines), &headers(&[("origin", origin)]))
+        };
+        for lines in [
+            &[("host", "box.example"), ("x-forwarded-proto", "https")][..],
+            &[("host", "box.example"), ("x-forwarded-proto", "wss")],
+            &[("host", "box.example:443"), ("x-forwarded-proto", "https")],
+            &[
+                ("host", "box.example"),
+                ("x-forwarded-host", "box.example:8443"),
+                ("x-forwarded-proto", "https"),
+            ],
+            &[("host", "inner"), ("forwarded", "for=1.2.3.4;host=\"box.example:8443\";proto=https")],
+            &[("host", "10.0.0.7:8080")],
+        ] {
+            for origin in ["https://box.example", "https://box.example:8443"] {
+                assert!(allowed(lines, origin), "{lines:?} {origin}");
+            }
+            for origin in [
+                "https://evil.example",
+                "http://evil.example:8443",
+                "https://box.example.evil.example",
+                "null",
+            ] {
+                assert!(!allowed(lines, origin), "{lines:?} {origin}");
+            }
+        }
+        let secure = [("host", "box.example"), ("x-forwarded-proto", "wss")];
+        assert!(!allowed(&secure, "http://box.example"));
     }
 
     #[test]

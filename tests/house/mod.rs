@@ -43,6 +43,8 @@ pub fn setup() -> Setup {
         https_port: None,
         allowed_origin: Vec::new(),
         trusted_proxy: Vec::new(),
+        proxy_protocol: Vec::new(),
+        own_addresses: Arc::new(|| vec![Ipv4Addr::new(192, 0, 2, 1).into()]),
         public: None,
         source_connections: 256,
         probing: Probing { turn: Some(3478), ..Probing::default() },

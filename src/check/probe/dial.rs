@@ -5,10 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::IpNet;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,14 +24,31 @@ pub(super) struct Secured {
     pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
-pub(super) async fn tcp(address: SocketAddr) -> Result<TcpStream, Trouble> {
-    within(DIAL, async { TcpStream::connect(address).await.map_err(|error| trouble(&error)) }).await
+/// A PROXY header, version 2, of who speaks for itself: LOCAL, and no addresses.
+const LOCAL_HEADER: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// Where this host is one of `proxies`, whose connections begin with a PROXY header, so does this one.
+pub(super) async fn tcp(address: SocketAddr, proxies: &[IpNet]) -> Result<TcpStream, Trouble> {
+    let connect = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let own = stream.local_addr()?.ip().to_canonical();
+        if proxies.iter().any(|net| net.contains(&own)) {
+            stream.write_all(LOCAL_HEADER).await?;
+        }
+        Ok(stream)
+    };
+    within(DIAL, async { connect.await.map_err(|error| trouble(&error)) }).await
 }
 
 /// `name` is asked for (SNI) and `protocols` are offered (ALPN).
-pub(super) async fn tls(address: SocketAddr, name: &str, protocols: &[&[u8]]) -> Result<Secured, Trouble> {
+pub(super) async fn tls(
+    address: SocketAddr,
+    proxies: &[IpNet],
+    name: &str,
+    protocols: &[&[u8]],
+) -> Result<Secured, Trouble> {
     let broken = |why: String| Trouble::Broken(why);
-    let tcp = tcp(address).await?;
+    let tcp = tcp(address, proxies).await?;
     let witness = Arc::new(Witness::default());
     let provider = Arc::clone(&witness.provider);
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{DATE, HOST, HeaderMap};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::dial::{self, Secured};
@@ -67,21 +68,23 @@ struct Answer {
 /// `authority` is the host with its port, where that is not the usual one.
 pub(in crate::check) async fn visit(
     address: SocketAddr,
+    proxies: &[IpNet],
     name: &str,
     authority: &str,
     roots: &Roots,
 ) -> Result<Found, Trouble> {
-    within(VISIT, look_around(address, name, authority, roots)).await
+    within(VISIT, look_around(address, proxies, name, authority, roots)).await
 }
 
 async fn look_around(
     address: SocketAddr,
+    proxies: &[IpNet],
     name: &str,
     authority: &str,
     roots: &Roots,
 ) -> Result<Found, Trouble> {
     let began = Instant::now();
-    let Secured { stream, chain } = dial::tls(address, name, &[b"http/1.1"]).await?;
+    let Secured { stream, chain } = dial::tls(address, proxies, name, &[b"http/1.1"]).await?;
     let opened = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| broken(&error))?;
     // Ends with its sender.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -21,9 +22,15 @@ use crate::check::judge::page::Joined;
 const MOST_FRAMES: usize = 8;
 
 /// `room` must be a name that nobody else thinks of.
-pub(in crate::check) async fn join(address: SocketAddr, name: &str, authority: &str, room: &str) -> Joined {
+pub(in crate::check) async fn join(
+    address: SocketAddr,
+    proxies: &[IpNet],
+    name: &str,
+    authority: &str,
+    room: &str,
+) -> Joined {
     let joined = async {
-        let stream = dial::tls(address, name, &[b"http/1.1"]).await?.stream;
+        let stream = dial::tls(address, proxies, name, &[b"http/1.1"]).await?.stream;
         let began = Instant::now();
         let mut socket = open(stream, authority).await?;
         let answer = ask(&mut socket, room).await?;

@@ -12,7 +12,7 @@ const HEAD: u64 = 4096;
 
 /// Status and `Location` (empty where there is none).
 pub(in crate::check) async fn follow(address: SocketAddr, name: &str) -> Result<(u16, String), Trouble> {
-    let mut stream = dial::tcp(address).await?;
+    let mut stream = dial::tcp(address, &[]).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
     let reply = within(ANSWER, async {
         let mut reply = Vec::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::turn::client::{Client, ClientConfig};
 use futures_util::future::select_all;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use webrtc_util::Conn;
@@ -39,6 +40,8 @@ const ALPN: &[u8] = b"stun.turn";
 pub(in crate::check) struct Attempt<'a> {
     /// The name in the certificate.
     pub(in crate::check) name: &'a str,
+    /// Those who begin a stream with a PROXY header.
+    pub(in crate::check) proxies: &'a [IpNet],
     /// `None`: a question that needs none must do.
     pub(in crate::check) credential: Option<&'a Credential>,
     pub(in crate::check) roots: &'a Roots,
@@ -62,12 +65,12 @@ impl Attempt<'_> {
         let (wire, trust) = match way.carrier {
             Carrier::Udp => (Wire::datagrams(way.address).await?, None),
             Carrier::Tcp => {
-                let stream = dial::tcp(way.address).await?;
+                let stream = dial::tcp(way.address, self.proxies).await?;
                 let local = local(&stream)?;
                 (Wire::stream(stream, local, way.address), None)
             }
             Carrier::Tls => {
-                let secured = dial::tls(way.address, self.name, &[ALPN]).await?;
+                let secured = dial::tls(way.address, self.proxies, self.name, &[ALPN]).await?;
                 let trust = self.roots.judge(&secured.chain, self.name, SystemTime::now());
                 let local = local(secured.stream.get_ref().0)?;
                 (Wire::stream(secured.stream, local, way.address), Some(trust))
