@@ -402,6 +402,32 @@ async fn behind_a_proxy_the_host_that_the_browser_asked_is_checked() {
 }
 
 #[tokio::test]
+async fn a_service_worker_of_an_earlier_app_is_taken_away() {
+    let own = tempfile::tempdir().unwrap();
+    fs::write(own.path().join("index.html"), "<!doctype html>mine").unwrap();
+    fs::write(own.path().join("sw.js"), "// theirs").unwrap();
+    let built_in = house(|_| {}).await;
+    let folder = house(|setup| setup.public = Some(own.path().to_owned())).await;
+    let asked = ["Service-Worker: script"];
+    for (house, path) in
+        [(&built_in, "/sw.js"), (&built_in, "/"), (&built_in, "/main.js"), (&folder, "/js/sw.js")]
+    {
+        let reply = house.get(path, &asked).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "text/javascript; charset=utf-8"));
+        assert_eq!(
+            (reply.header("cache-control"), reply.header("service-worker-allowed")),
+            ("no-store", "/")
+        );
+        assert!(
+            reply.text().contains("registration.unregister()") && reply.text().contains("navigate"),
+            "{path}"
+        );
+    }
+    assert_eq!(folder.get("/sw.js", &asked).await.text(), "// theirs");
+    assert_eq!(built_in.get("/sw.js", &[]).await.status, 404);
+}
+
+#[tokio::test]
 async fn plain_http_on_the_port_of_https_leads_to_https() {
     let house = house(|_| {}).await;
     for (first, host, location) in [

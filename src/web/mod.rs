@@ -19,6 +19,7 @@ mod serve;
 mod socket;
 mod sources;
 mod split;
+mod stale_worker;
 mod status;
 mod tally;
 mod upgrade;

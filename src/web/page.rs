@@ -26,6 +26,7 @@ const FOLDER_FILES: usize = 2000;
 #[derive(Debug)]
 pub(super) struct Page {
     files: BTreeMap<String, File>,
+    built_in: bool,
 }
 
 /// One file in each form we have it.
@@ -66,7 +67,7 @@ impl Page {
     pub(super) fn built_in() -> Self {
         let bytes = Bytes::from_static;
         let file = |e: &Embedded| File::new(e.path, bytes(e.plain), e.brotli.map(bytes), e.gzip.map(bytes));
-        Self { files: BUILT_IN.iter().map(|e| (e.path.to_owned(), file(e))).collect() }
+        Self { files: BUILT_IN.iter().map(|e| (e.path.to_owned(), file(e))).collect(), built_in: true }
     }
 
     /// The files of `folder` as they are now; they are read once.
@@ -86,7 +87,12 @@ impl Page {
         if !files.contains_key("/index.html") {
             return Err(PageError::new(folder, "there is no index.html in it"));
         }
-        Ok(Self { files })
+        Ok(Self { files, built_in: false })
+    }
+
+    /// Whether a service worker may have its script at `path`: our page has none, one of their own may.
+    pub(super) fn has_own(&self, path: &str) -> bool {
+        !self.built_in && self.file(path).is_some()
     }
 
     /// The file at `path`, which begins with a slash and is as a URL has it.

@@ -22,6 +22,7 @@ use super::hub::Hub;
 use super::page::Page;
 use super::probes::Probing;
 use super::sources::Sources;
+use super::stale_worker;
 use super::status::Health;
 use super::upgrade;
 use super::visit::{Arrival, Door, Origins, Visit};
@@ -158,6 +159,8 @@ async fn at_the_door(
         to_https(&desk, arrival, &visit, &request)
     } else if !desk.serves(arrival, &visit, &request) {
         misdirected(&desk)
+    } else if stale_worker::asks(&request) && !desk.page.has_own(request.uri().path()) {
+        stale_worker::removal()
     } else {
         request.extensions_mut().insert(visit);
         next.run(request).await
