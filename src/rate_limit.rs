@@ -64,8 +64,7 @@ impl SourceRateLimiter {
     /// `seeds` are random and secret.
     pub fn new(rate: Rate, seeds: [u64; 2], epoch: Instant) -> Self {
         let interval = rate.interval.as_nanos() as u64;
-        let places = if interval == 0 { 0 } else { PLACES };
-        let rows = seeds.map(|seed| Row::new(seed, places));
+        let rows = seeds.map(|seed| Row::new(seed, interval != 0));
         Self { rows, interval, burst: rate.burst, wide: false, epoch }
     }
 
@@ -136,8 +135,11 @@ impl SourceRateLimiter {
 }
 
 impl Row {
-    fn new(seed: u64, places: usize) -> Self {
-        Self { seed, arrivals: std::iter::repeat_with(AtomicU64::default).take(places).collect() }
+    fn new(seed: u64, used: bool) -> Self {
+        // As one constant, which is copied at once; a box has many limiters and a test makes many boxes.
+        let arrivals: Box<[AtomicU64]> =
+            if used { Box::new([const { AtomicU64::new(0) }; PLACES]) } else { Box::default() };
+        Self { seed, arrivals }
     }
 
     fn place(&self, prefix: Prefix) -> &AtomicU64 {

@@ -11,9 +11,6 @@ const BURST: u32 = 400;
 /// Frames refused beyond that before the connection is closed.
 const PATIENCE: u32 = 100;
 
-/// What a wrong host key or a look into a room costs besides: one a second is sustained.
-const GUESS: Duration = Duration::from_secs(1);
-
 /// One connection's allowance.
 #[derive(Debug)]
 pub(super) struct Allowance {
@@ -35,11 +32,6 @@ pub(super) enum Verdict {
 impl Allowance {
     pub(super) fn new(now: Instant) -> Self {
         Self { owed: Duration::ZERO, counted: now }
-    }
-
-    /// Counts a guess (at a host key, or at a room's name), whose frame is counted already.
-    pub(super) fn guessed(&mut self) {
-        self.owed += GUESS;
     }
 
     /// Counts one frame.

@@ -7,6 +7,7 @@
 mod calls;
 mod deadlines;
 mod flood;
+mod guesses;
 mod ice;
 mod message;
 mod refusal;

@@ -36,8 +36,10 @@ pub enum Refusal {
     BadResume,
     /// Opening an empty room takes a host key.
     KeyRequired,
-    /// Too many frames, or too many waiting for somebody who is away.
+    /// Too many frames, or too many waiting for the other seat.
     RateLimited,
+    /// Too many room names, host keys or tokens tried from one source.
+    TooManyGuesses,
     /// The box is about to stop.
     ShuttingDown,
 }
@@ -74,7 +76,7 @@ impl Refusal {
             Self::NoSuchPeer => "no-such-peer",
             Self::BadResume => "bad-resume",
             Self::KeyRequired => "key-required",
-            Self::RateLimited => "rate-limited",
+            Self::RateLimited | Self::TooManyGuesses => "rate-limited",
             Self::ShuttingDown => "shutting-down",
         }
     }
@@ -94,6 +96,9 @@ impl Refusal {
             Self::BadResume => "The resume token is not one of this room.",
             Self::KeyRequired => "Opening this room takes a host key.",
             Self::RateLimited => "Too many frames; this one was dropped.",
+            Self::TooManyGuesses => {
+                "Too many rooms or keys were tried from this address; try again in a minute."
+            }
             Self::ShuttingDown => "The server is about to stop; try again soon.",
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq as _;
@@ -13,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 use super::calls::Event;
 use super::deadlines::{Deadline, Deadlines};
 use super::flood::{Allowance, Verdict};
+use super::guesses::{Guess, Guesses};
 use super::ice::{IceServer, IceUrls};
 use super::message::{ClientMessage, Relay, ServerMessage};
 use super::refusal::{Malformed, Refusal};
@@ -88,6 +90,8 @@ pub struct Rules {
     pub room_grace: Duration,
     /// Who may open an empty room.
     pub host_keys: HostKeys,
+    /// Random and secret: what is counted by source is found by them.
+    pub seeds: [u64; 2],
 }
 
 /// The host keys, in a form that is compared in constant time; none: everybody may open a room.
@@ -101,6 +105,7 @@ pub struct Rooms {
     pub(super) rooms: BTreeMap<crate::seat::RoomTag, Room>,
     pub(super) deadlines: Deadlines,
     pub(super) actions: VecDeque<Action>,
+    pub(super) guesses: Guesses,
     pub(super) waiting_bytes: usize,
     pub(super) away: usize,
     pub(super) draining: bool,
@@ -113,6 +118,8 @@ pub(super) struct Connection {
     /// When the credentials it was last given run out, by the wall clock.
     expiry: UnixSeconds,
     host: String,
+    /// By which its guesses and what is kept for it are counted.
+    pub(super) source: IpAddr,
     allowance: Allowance,
     strikes: u32,
 }
@@ -120,8 +127,10 @@ pub(super) struct Connection {
 impl Rooms {
     /// No rooms yet; `born` is now.
     pub fn new(rules: Rules, born: Instant) -> Self {
+        let guesses = Guesses::new(rules.seeds, born);
         Self {
             rules,
+            guesses,
             connections: BTreeMap::new(),
             rooms: BTreeMap::new(),
             deadlines: Deadlines::default(),
@@ -134,9 +143,10 @@ impl Rooms {
     }
 
     /// A WebSocket opened; `host` is the name it reached us by (an IPv6 address in brackets).
-    pub fn connected(&mut self, conn: ConnectionId, host: String, now: Now) {
+    pub fn connected(&mut self, conn: ConnectionId, host: String, source: IpAddr, now: Now) {
         let allowance = Allowance::new(now.instant);
-        self.connections.insert(conn, Connection { place: None, expiry: 0, host, allowance, strikes: 0 });
+        let connection = Connection { place: None, expiry: 0, host, source, allowance, strikes: 0 };
+        self.connections.insert(conn, connection);
         self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
     }
 
@@ -259,7 +269,7 @@ impl Rooms {
         match message {
             ClientMessage::Join(join) => self.join_and_tell(conn, &join, now, chance),
             ClientMessage::Leave => self.leave(conn, now),
-            ClientMessage::Look(look) => self.look(conn, &look),
+            ClientMessage::Look(look) => self.look(conn, &look, now),
             ClientMessage::Relay { target, relay } => self.relay(conn, target, relay),
             ClientMessage::IceServers => {
                 self.place(conn)?;
@@ -306,18 +316,20 @@ impl Rooms {
         }
     }
 
-    /// An empty room was not opened; with a wrong key that was a guess.
-    pub(super) fn wrong_key(&mut self, conn: ConnectionId, key: Option<&str>) {
-        if key.is_some() {
-            self.guessed(conn);
+    /// Whether the source of `conn` may try `guess` and hear whether it is right.
+    pub(super) fn may_try(&self, conn: ConnectionId, guess: Guess<'_>, now: Now) -> Result<(), Refusal> {
+        self.guesses.may_try(self.source(conn)?, guess, now.instant)
+    }
+
+    /// The source of `conn` has tried `guess`, and it was wrong.
+    pub(super) fn tried(&mut self, conn: ConnectionId, guess: Guess<'_>, now: Now) {
+        if let Ok(source) = self.source(conn) {
+            self.guesses.tried(source, guess, now.instant);
         }
     }
 
-    /// Guesses cost more than other frames.
-    pub(super) fn guessed(&mut self, conn: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.allowance.guessed();
-        }
+    fn source(&self, conn: ConnectionId) -> Result<IpAddr, Refusal> {
+        self.connections.get(&conn).map(|connection| connection.source).ok_or(Refusal::NotJoined)
     }
 
     fn close(&mut self, conn: ConnectionId, why: Closing, now: Now) {
@@ -414,12 +426,14 @@ impl HostKeys {
         Self(keys.iter().map(digest).collect())
     }
 
-    /// Whether `given` opens an empty room.
-    pub(super) fn open(&self, given: Option<&str>) -> bool {
-        if self.0.is_empty() {
-            return true;
-        }
-        let given = digest(&Secret::new(given.unwrap_or_default()));
+    /// Whether an empty room opens without one.
+    pub(super) fn none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `given` is one of them.
+    pub(super) fn hold(&self, given: &str) -> bool {
+        let given = digest(&Secret::new(given));
         // Digests are compared, all of them, so that neither length nor place of a key shows.
         let matching = self
             .0

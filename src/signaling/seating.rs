@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::calls::Event;
 use super::deadlines::Deadline;
+use super::guesses::Guess;
 use super::message::{Join, Look, ServerMessage};
 use super::refusal::Refusal;
 use super::room::{Occupant, Place, Room, Waiting};
@@ -49,7 +50,10 @@ impl Rooms {
         }
         let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
         let room = self.rules.tag_key.tag(name.as_str());
-        let named = self.named_by_token(room, join)?;
+        let named = match &join.resume {
+            Some(token) => Some(self.named_by_token(conn, room, token, now)?),
+            None => None,
+        };
         let place = Place { room, seat: named.map_or(SeatId::new(chance), |named| named.seat) };
         let resumed = named.is_some() && self.is_taken(place);
         if resumed {
@@ -57,6 +61,10 @@ impl Rooms {
             self.welcome(conn, place, &name, true, now, now.unix);
             self.deliver(conn, place, waiting);
         } else {
+            // Whoever has been here guesses no name.
+            if named.is_none() {
+                self.try_name(conn, room, now)?;
+            }
             let word = self.may_sit(conn, place, named, join.key.as_deref(), now)?;
             self.take(conn, place, &name, now)?;
             self.welcome(conn, place, &name, false, now, word.map_or(now.unix, |named| named.since));
@@ -64,13 +72,23 @@ impl Rooms {
         Ok(resumed)
     }
 
-    /// Says how many sit in a room, besides who asks. It tells no more than a join would, and is dearer by the dozen, so
-    /// that names of rooms are not found by trying.
-    pub(super) fn look(&mut self, conn: ConnectionId, look: &Look) -> Result<(), Refusal> {
-        self.guessed(conn);
+    /// Says how many sit in a room, besides who asks. It tells no more than a join would, and every name counts, found or
+    /// not.
+    pub(super) fn look(&mut self, conn: ConnectionId, look: &Look, now: Now) -> Result<(), Refusal> {
         let name = RoomName::parse(&look.room).ok_or(Refusal::BadRoom)?;
         let tag = self.rules.tag_key.tag(name.as_str());
-        let own = look.resume.as_ref().and_then(|token| self.rules.token_key.read(tag, token));
+        let own = match &look.resume {
+            // The answer tells whether a token is genuine. A wrong one is passed over here, and refused by a join.
+            Some(token) => match self.named_by_token(conn, tag, token, now) {
+                Err(Refusal::BadResume) => None,
+                named => Some(named?),
+            },
+            None => None,
+        };
+        if own.is_none() {
+            self.may_try(conn, Guess::Room(tag), now)?;
+            self.tried(conn, Guess::Room(tag), now);
+        }
         let seats = self.rooms.get_mut(&tag).map_or(0, |room| {
             let among_them = own.is_some_and(|own| room.seat(own.seat).is_some());
             room.len() - usize::from(among_them)
@@ -79,9 +97,30 @@ impl Rooms {
         Ok(())
     }
 
-    fn named_by_token(&self, room: RoomTag, join: &Join) -> Result<Option<Named>, Refusal> {
-        let Some(token) = &join.resume else { return Ok(None) };
-        self.rules.token_key.read(room, token).map(Some).ok_or(Refusal::BadResume)
+    /// What `token` says. A genuine one is always taken, whatever its source has tried before.
+    fn named_by_token(
+        &mut self,
+        conn: ConnectionId,
+        room: RoomTag,
+        token: &str,
+        now: Now,
+    ) -> Result<Named, Refusal> {
+        if let Some(named) = self.rules.token_key.read(room, token) {
+            return Ok(named);
+        }
+        self.may_try(conn, Guess::Secret(token), now)?;
+        self.tried(conn, Guess::Secret(token), now);
+        Err(Refusal::BadResume)
+    }
+
+    /// Joining whoever is there counts for nothing, but is refused like the rest when the source has tried too many: the
+    /// refusal must not tell an empty room from another.
+    fn try_name(&mut self, conn: ConnectionId, room: RoomTag, now: Now) -> Result<(), Refusal> {
+        self.may_try(conn, Guess::Room(room), now)?;
+        if !self.rooms.contains_key(&room) {
+            self.tried(conn, Guess::Room(room), now);
+        }
+        Ok(())
     }
 
     fn is_taken(&mut self, place: Place) -> bool {
@@ -101,15 +140,25 @@ impl Rooms {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
-        if self.rooms.contains_key(&place.room) || self.rules.host_keys.open(key) {
+        if self.rooms.contains_key(&place.room) || self.rules.host_keys.none() {
             return Ok(None);
         }
+        let outcome = self.try_key(conn, key, now);
         let word = named.filter(|named| self.reopens(*named, now));
-        if word.is_none() {
-            self.wrong_key(conn, key);
-            return Err(Refusal::KeyRequired);
+        if outcome.is_err() && word.is_some() {
+            return Ok(word);
         }
-        Ok(word)
+        outcome.map(|()| None)
+    }
+
+    fn try_key(&mut self, conn: ConnectionId, key: Option<&str>, now: Now) -> Result<(), Refusal> {
+        let key = key.ok_or(Refusal::KeyRequired)?;
+        self.may_try(conn, Guess::Secret(key), now)?;
+        if self.rules.host_keys.hold(key) {
+            return Ok(());
+        }
+        self.tried(conn, Guess::Secret(key), now);
+        Err(Refusal::KeyRequired)
     }
 
     fn reopens(&self, named: Named, now: Now) -> bool {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -51,14 +52,14 @@ impl Hub {
         hub
     }
 
-    /// A WebSocket opened; `host` is the name it reached us by.
-    pub(super) fn enter(&self, host: String) -> (ConnectionId, Inbox) {
+    /// A WebSocket opened from `source`; `host` is the name it reached us by.
+    pub(super) fn enter(&self, host: String, source: IpAddr) -> (ConnectionId, Inbox) {
         let (outbox, inbox) = outbox();
         let conn = self.act(|floor| {
             floor.last += 1;
             let conn = ConnectionId(floor.last);
             floor.outboxes.insert(conn, outbox);
-            floor.rooms.connected(conn, host, Now::read());
+            floor.rooms.connected(conn, host, source, Now::read());
             conn
         });
         (conn, inbox)

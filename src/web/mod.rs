@@ -145,6 +145,7 @@ impl Setup {
             credential_ttl: settings.credential_ttl,
             room_grace: settings.room_grace,
             host_keys: HostKeys::new(&settings.host_key),
+            seeds: random::seeds(),
         };
         let domain = match &settings.identity {
             Identity::TryOut => None,

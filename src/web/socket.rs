@@ -2,6 +2,7 @@
 //! the rules.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -61,12 +62,12 @@ enum End {
 pub(super) async fn converse<S>(
     mut socket: Socket<S>,
     hub: &Hub,
-    host: String,
+    (host, source): (String, IpAddr),
     mut phase: watch::Receiver<Phase>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (conn, mut inbox) = hub.enter(host);
+    let (conn, mut inbox) = hub.enter(host, source);
     let end = talk(&mut socket, hub, conn, &mut inbox, &mut phase).await;
     hub.leave(conn);
     debug!(connection = conn.0, ?end, "WebSocket over");
@@ -301,6 +302,7 @@ mod tests {
             credential_ttl: Duration::from_secs(3600),
             room_grace: Duration::from_secs(30),
             host_keys: HostKeys::new(&[]),
+            seeds: [1, 2],
         };
         let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
@@ -314,7 +316,9 @@ mod tests {
         let phase = watch::Sender::new(Phase::Running);
         let receiver = phase.subscribe();
         let started = Instant::now();
-        tokio::spawn(async move { converse(socket, &hub(), "h".into(), receiver).await });
+        tokio::spawn(
+            async move { converse(socket, &hub(), ("h".into(), [127, 0, 0, 1].into()), receiver).await },
+        );
         let mut ping = [0; 2];
         for asked in [15, 30] {
             theirs.read_exact(&mut ping).await.unwrap();

@@ -1,5 +1,6 @@
 //! The opening handshake of a WebSocket (RFC 6455 §4.2): a request becomes a socket, or is refused.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -45,7 +46,8 @@ pub(super) fn open(desk: &Desk, visit: &Visit, mut request: Request<Body>) -> Re
     };
     let host = visit.authority.as_ref().map_or("localhost", |authority| &authority.host);
     let phase = desk.phase.subscribe();
-    tokio::spawn(begin(Arc::clone(&desk.hub), upgrade, host.to_owned(), phase, permit));
+    let client = (host.to_owned(), visit.source);
+    tokio::spawn(begin(Arc::clone(&desk.hub), upgrade, client, phase, permit));
     let accept = [
         (header::CONNECTION, "upgrade".to_owned()),
         (header::UPGRADE, "websocket".to_owned()),
@@ -57,7 +59,7 @@ pub(super) fn open(desk: &Desk, visit: &Visit, mut request: Request<Body>) -> Re
 async fn begin(
     hub: Arc<Hub>,
     upgrade: OnUpgrade,
-    host: String,
+    client: (String, IpAddr),
     phase: watch::Receiver<Phase>,
     permit: Option<SourcePermit>,
 ) {
@@ -70,7 +72,7 @@ async fn begin(
         .max_frame_size(Some(FRAME_LIMIT));
     let stream = Metered::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    converse(socket, &hub, host, phase).await;
+    converse(socket, &hub, client, phase).await;
     drop(permit);
 }
 

@@ -56,6 +56,7 @@ pub fn setup() -> Setup {
             credential_ttl: Duration::from_secs(3600),
             room_grace: Duration::from_secs(30),
             host_keys: HostKeys::new(&[]),
+            seeds: [1, 2],
         },
         log_rooms: false,
         seat_news: Arc::new(|_| {}),

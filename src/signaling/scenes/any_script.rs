@@ -56,7 +56,7 @@ impl Witness {
             Step::Connect if self.live.len() < 6 => {
                 self.next += 1;
                 self.live.push(ConnectionId(self.next));
-                rooms.connected(ConnectionId(self.next), "h".into(), *now);
+                rooms.connected(ConnectionId(self.next), "h".into(), [45, 0, 0, 1].into(), *now);
             }
             Step::Connect => {}
             Step::Join { who, room } => {

@@ -32,36 +32,92 @@ fn a_flood_is_refused_and_then_closed_and_nobody_else_is() {
 }
 
 #[test]
-fn host_keys_are_not_found_by_trying() {
-    let host_keys = HostKeys::new(&[Secret::new("1234")]);
+fn host_keys_are_not_found_by_trying_over_new_connections() {
+    let host_keys = HostKeys::new(&[Secret::new("right-key")]);
     let mut stage = Stage::with(Rules { host_keys, ..rules() });
-    let conn = stage.connect();
-    let mut refused = Vec::new();
-    for guess in 0..12 {
-        let key = format!("000{guess}");
+    let attempt = |stage: &mut Stage, source: &str, key: &str| {
+        let conn = stage.connect_from(source);
         stage.say(conn, json!({"type": "join", "room": "kitchen", "key": key}));
-        refused.push(stage.code(conn));
-    }
-    assert_eq!(refused[9..], ["key-required", "rate-limited", "rate-limited"]);
+        stage.next(conn)["code"].as_str().unwrap_or("seated").to_owned()
+    };
+    let guess = |n: u32| format!("wrong-{n}");
+    let refused: Vec<_> = (0..25).map(|n| attempt(&mut stage, "45.0.0.1", &guess(n))).collect();
+    assert!(refused[..20].iter().all(|code| code == "key-required"), "{refused:?}");
+    assert!(refused[20..].iter().all(|code| code == "rate-limited"), "{refused:?}");
+    assert_eq!(attempt(&mut stage, "45.0.0.1", "right-key"), "rate-limited", "or that would tell it");
+    assert_eq!(attempt(&mut stage, "45.0.0.1", &guess(3)), "key-required", "the same again costs nothing");
+    stage.pass(seconds(10));
+    assert_eq!(attempt(&mut stage, "45.0.0.1", &guess(26)), "key-required");
+    assert_eq!(attempt(&mut stage, "45.0.0.1", &guess(27)), "rate-limited");
+    assert_eq!(attempt(&mut stage, "45.0.0.2", "right-key"), "seated", "others are not concerned");
 }
 
 #[test]
-fn rooms_are_not_found_by_looking_into_many() {
+fn room_names_are_not_found_by_trying_over_new_connections() {
+    for kind in ["look", "join"] {
+        let mut stage = Stage::new();
+        let host = stage.connect_from("45.0.9.9");
+        stage.join(host, "secret-250");
+        let mut answers = Vec::new();
+        for guess in 0..300 {
+            let conn = stage.connect_from("45.0.0.1");
+            stage.say(conn, json!({"type": kind, "room": format!("secret-{guess}")}));
+            answers.push(stage.next(conn)["type"].as_str().unwrap().to_owned());
+            stage.drop(conn);
+        }
+        assert!(answers[..200].iter().all(|kind| kind != "error"), "{kind}");
+        assert!(answers[200..].iter().all(|kind| kind == "error"), "{kind}: the one that is there as well");
+        stage.pass(seconds(30));
+        let conn = stage.connect_from("45.0.0.1");
+        for guess in 0..12 {
+            stage.say(conn, json!({"type": "look", "room": format!("later-{guess}")}));
+        }
+        assert_eq!(
+            stage.rest(conn).iter().filter(|kind| *kind == "room").count(),
+            10,
+            "one in three seconds"
+        );
+    }
+}
+
+#[test]
+fn a_hundred_people_behind_one_address_open_their_rooms_at_once() {
     let mut stage = Stage::new();
-    let conn = stage.connect();
-    for guess in 0..60 {
+    for person in 0..100 {
+        let room = format!("desk-{person}");
+        let conn = stage.connect();
+        // The page looks again every five seconds until somebody presses Join.
+        for _ in 0..20 {
+            stage.say(conn, json!({"type": "look", "room": room}));
+            assert_eq!(stage.next(conn)["type"], "room");
+        }
+        assert_eq!(stage.join(conn, &room)["type"], "resp-join");
+        let guest = stage.connect();
+        assert_eq!(stage.join(guest, &room)["type"], "resp-join");
+    }
+}
+
+#[test]
+fn bad_tokens_are_counted_and_a_genuine_one_is_never_refused() {
+    let mut stage = Stage::new();
+    let [alice, _] = stage.couple();
+    let mut codes = Vec::new();
+    for guess in 0..25 {
+        let conn = stage.connect();
+        stage.say(conn, json!({"type": "join", "room": "kitchen", "resume": format!("forged-{guess}")}));
+        codes.push(stage.code(conn));
+    }
+    assert!(codes[..20].iter().all(|code| code == "bad-resume"), "{codes:?}");
+    assert!(codes[20..].iter().all(|code| code == "rate-limited"), "{codes:?}");
+    for guess in 0..500 {
+        let conn = stage.connect();
         stage.say(conn, json!({"type": "look", "room": format!("room-{guess}")}));
     }
-    let heard = stage.rest(conn);
-    let answered = heard.iter().filter(|kind| *kind == "room").count();
-    assert!((9..=10).contains(&answered), "{answered}");
-    // Once a second goes on for ever, and a page asks more rarely.
-    let patient = stage.connect();
-    for _ in 0..100 {
-        stage.pass(seconds(2));
-        stage.say(patient, json!({"type": "look", "room": "kitchen"}));
-        assert_eq!(stage.next(patient)["type"], "room");
-    }
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &alice.token)["resumed"], true);
+    stage.say(back, json!({"type": "leave"}));
+    stage.rest(back);
+    assert_eq!(stage.resume(back, "kitchen", &alice.token)["resumed"], false, "also when the seat is gone");
 }
 
 #[test]

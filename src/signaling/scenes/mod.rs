@@ -20,7 +20,7 @@ use crate::seat::{RoomTag, SeatNews, TagKey};
 struct Stage {
     rooms: Rooms,
     now: Now,
-    chance: u8,
+    chance: u32,
     connections: u64,
     heard: BTreeMap<ConnectionId, Vec<String>>,
     closed: Vec<(ConnectionId, Closing)>,
@@ -37,6 +37,7 @@ fn rules() -> Rules {
         credential_ttl: seconds(3600),
         room_grace: seconds(30),
         host_keys: HostKeys::new(&[]),
+        seeds: [1, 2],
     }
 }
 
@@ -73,9 +74,13 @@ impl Stage {
     }
 
     fn connect(&mut self) -> ConnectionId {
+        self.connect_from("45.0.0.1")
+    }
+
+    fn connect_from(&mut self, source: &str) -> ConnectionId {
         self.connections += 1;
         let conn = ConnectionId(self.connections);
-        self.rooms.connected(conn, "box.local".into(), self.now);
+        self.rooms.connected(conn, "box.local".into(), source.parse().unwrap(), self.now);
         self.drain();
         conn
     }
@@ -86,8 +91,17 @@ impl Stage {
 
     fn say_text(&mut self, conn: ConnectionId, text: &str) {
         self.chance += 1;
-        self.rooms.receive(conn, text, self.now, [self.chance; 16]);
+        let chance = self.named();
+        self.rooms.receive(conn, text, self.now, chance);
         self.drain();
+    }
+
+    /// What names the next seat.
+    fn named(&self) -> [u8; 16] {
+        let [.., high, low] = self.chance.to_be_bytes();
+        let mut name = [low; 16];
+        name[0] ^= high;
+        name
     }
 
     /// Joins and gives what was heard first in answer.

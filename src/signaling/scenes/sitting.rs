@@ -60,7 +60,7 @@ fn expected_reply(id: SeatId, peer: Option<SeatId>) -> String {
 fn the_relay_knows_a_seat_before_its_holder_does() {
     let now = Stage::new().now;
     let mut rooms = Rooms::new(rules(), now.instant);
-    rooms.connected(ConnectionId(1), "h".into(), now);
+    rooms.connected(ConnectionId(1), "h".into(), [45, 0, 0, 1].into(), now);
     rooms.receive(ConnectionId(1), r#"{"type":"join","room":"kitchen"}"#, now, [5; 16]);
     assert!(matches!(rooms.poll_action(), Some(Action::Seat(SeatNews::Opened(..)))));
     assert!(matches!(

@@ -53,10 +53,13 @@ impl Stage {
             credential_ttl: Duration::from_secs(3600),
             room_grace: Duration::from_secs(30),
             host_keys: HostKeys::new(&[]),
+            seeds: [1, 2],
         };
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
         let mut rooms = Rooms::new(rules, now.instant);
-        [1, 2].into_iter().for_each(|name| rooms.connected(ConnectionId(name), "box.local".into(), now));
+        [1, 2].into_iter().for_each(|name| {
+            rooms.connected(ConnectionId(name), "box.local".into(), [45, 0, 0, 1].into(), now)
+        });
         let (heard, open, closed) = Default::default();
         Self { rooms, now, frames: 0, heard, open, closed }
     }
