@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -337,6 +337,63 @@ async fn who_drops_is_away_and_leaves_when_the_grace_is_over() {
     println!("a grace of 300 ms was over after {:?}", started.elapsed());
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&started.elapsed()));
     assert!(matches!(house.news.lock().unwrap().last(), Some(SeatNews::Lapsed(..))));
+}
+
+/// Two in the kitchen, and the seat of the second.
+async fn couple(house: &House) -> (Browser, Browser, Value) {
+    let (mut alice, mut bob) = (Browser::open(house).await, Browser::open(house).await);
+    alice.join(json!({"type": "join", "room": "kitchen"})).await;
+    let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
+    assert_eq!(kind(&alice.hear().await), "new-peer");
+    (alice, bob, seat)
+}
+
+#[tokio::test]
+async fn a_close_is_answered_and_the_connection_ended_in_good_order() {
+    let house = house(|_| {}).await;
+    for code in [CloseCode::Normal, CloseCode::Away] {
+        let mut alice = Browser::open(&house).await;
+        alice.join(json!({"type": "join", "room": "kitchen"})).await;
+        alice.0.close(Some(CloseFrame { code, reason: "".into() })).await.unwrap();
+        assert_eq!(alice.closed().await, u16::from(code), "answered with what was said");
+        assert!(alice.next().await.is_none(), "and the stream ends without an error");
+        let mut stream = alice.0.into_inner();
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0, "closed by TLS, not cut off");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_was_closed_is_told_as_such_and_comes_back_by_a_reload() {
+    let house = house(|_| {}).await;
+    let (mut alice, mut bob, seat) = couple(&house).await;
+    bob.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
+    let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
+    assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
+    let mut reloaded = Browser::open(&house).await;
+    let back = reloaded.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
+    assert_eq!(back["resumed"], true);
+    assert_eq!(kind(&alice.hear().await), "peer-back");
+}
+
+#[tokio::test]
+async fn a_closed_page_without_a_socket_says_so_by_a_beacon() {
+    let house = house(|_| {}).await;
+    let (mut alice, _bob, seat) = couple(&house).await;
+    let token = seat["resume"].as_str().unwrap();
+    let own = format!("Origin: https://{}", house.host());
+    let foreign = house.post("/leave", &["Origin: https://evil.example"], token).await;
+    assert_eq!(foreign.status, 403);
+    assert_eq!(house.post("/leave", &[&own], &"x".repeat(10_000)).await.status, 400);
+    assert_eq!(house.post("/leave", &[&own], "forged").await.status, 400);
+    assert_eq!(house.get("/leave", &[]).await.status, 405);
+    assert_eq!(house.post("/leave", &[&own, "Content-Type: text/plain"], token).await.status, 204);
+    let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
+    assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
+    for guess in 0..19 {
+        assert_eq!(house.post("/leave", &[&own], &format!("forged {guess}")).await.status, 400);
+    }
+    assert_eq!(house.post("/leave", &[&own], "one more").await.status, 429);
+    assert_eq!(house.post("/leave", &[&own], token).await.status, 204, "a genuine token is never refused");
 }
 
 #[tokio::test]

@@ -32,6 +32,13 @@ impl Deadlines {
         self.order.insert((due, deadline));
     }
 
+    /// Moves `deadline`, which is set, to `due` where that is earlier.
+    pub(super) fn hasten(&mut self, deadline: Deadline, due: Instant) {
+        if self.due.get(&deadline).is_some_and(|later| due < *later) {
+            self.set(deadline, due);
+        }
+    }
+
     pub(super) fn cancel(&mut self, deadline: Deadline) {
         if let Some(due) = self.due.remove(&deadline) {
             self.order.remove(&(due, deadline));

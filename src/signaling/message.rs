@@ -143,6 +143,9 @@ pub enum ServerMessage {
         /// The other seat.
         #[serde(serialize_with = "as_text")]
         id: SeatId,
+        /// Its page was closed or left; without this it may only be the network.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        closing: bool,
     },
     /// The other came back; what was sent to its old connection may be lost.
     PeerBack {

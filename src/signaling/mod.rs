@@ -18,6 +18,7 @@ mod rooms;
 #[cfg(test)]
 mod scenes;
 mod seating;
+mod share;
 mod token;
 
 pub use calls::{Ended, Event};

@@ -1,11 +1,13 @@
 //! One room: two seats at most, and what waits for somebody who is away.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::calls::Call;
 use super::message::Relay;
 use super::rooms::ConnectionId;
+use crate::credential::UnixSeconds;
 use crate::seat::{RoomTag, SeatId};
 
 /// Seats of a room.
@@ -37,6 +39,8 @@ pub(super) struct Room {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: SeatId,
+    /// The time that its last token names.
+    pub(super) since: UnixSeconds,
     pub(super) occupant: Occupant,
 }
 
@@ -46,13 +50,23 @@ pub(super) enum Occupant {
     /// A live connection.
     Present(ConnectionId),
     /// Nobody; what comes meanwhile waits.
-    Away(Waiting),
+    Away(Absence),
+}
+
+/// A seat that is kept for somebody.
+#[derive(Debug)]
+pub(super) struct Absence {
+    pub(super) waiting: Waiting,
+    /// The page was closed, and did not merely drop.
+    pub(super) closing: bool,
+    /// By whom it is counted.
+    pub(super) source: IpAddr,
 }
 
 /// What was sent to a seat whose holder is away, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    frames: VecDeque<Relay>,
+    frames: VecDeque<(Relay, IpAddr)>,
     bytes: usize,
 }
 
@@ -67,7 +81,7 @@ impl Room {
         if self.seats.len() == SEATS {
             return false;
         }
-        self.seats.push(Seat { id, occupant: Occupant::Present(conn) });
+        self.seats.push(Seat { id, since: 0, occupant: Occupant::Present(conn) });
         self.call = (self.seats.len() == SEATS).then(|| Call::new(now));
         true
     }
@@ -104,26 +118,35 @@ impl Seat {
             Occupant::Away(_) => None,
         }
     }
+
+    /// Where its holder is away, whether its page was closed.
+    pub(super) fn is_closing(&self) -> Option<bool> {
+        match &self.occupant {
+            Occupant::Present(_) => None,
+            Occupant::Away(absence) => Some(absence.closing),
+        }
+    }
 }
 
 impl Waiting {
-    /// Keeps `relay` for later; gives its bytes, or `None` where too much waits already.
-    pub(super) fn push(&mut self, relay: Relay) -> Option<usize> {
-        let size = relay.size();
-        if self.frames.len() == WAITING_FRAMES || self.bytes + size > WAITING_BYTES {
-            return None;
-        }
-        self.bytes += size;
-        self.frames.push_back(relay);
-        Some(size)
+    /// Whether `relay` fits besides what waits already.
+    pub(super) fn fits(&self, relay: &Relay) -> bool {
+        self.frames.len() < WAITING_FRAMES && self.bytes + relay.size() <= WAITING_BYTES
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Keeps `relay`, sent from `source`, for later.
+    pub(super) fn push(&mut self, relay: Relay, source: IpAddr) {
+        self.bytes += relay.size();
+        self.frames.push_back((relay, source));
     }
 
-    pub(super) fn into_frames(self) -> VecDeque<Relay> {
-        self.frames
+    /// What waits, by who sent it.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (IpAddr, usize)> {
+        self.frames.iter().map(|(relay, source)| (*source, relay.size()))
+    }
+
+    pub(super) fn into_frames(self) -> impl Iterator<Item = Relay> {
+        self.frames.into_iter().map(|(relay, _)| relay)
     }
 }
 

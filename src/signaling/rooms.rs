@@ -2,7 +2,7 @@
 //! frames to send, connections to close and news of seats.
 //!
 //! Every call is followed by [`Rooms::poll_action`] until there is none. Nothing here grows but with
-//! live connections, and with seats kept for who dropped, of which there are 10,000 at most.
+//! live connections, and with seats kept for those who dropped, of which there are 10,000 at most.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +18,8 @@ use super::guesses::{Guess, Guesses};
 use super::ice::{IceServer, IceUrls};
 use super::message::{ClientMessage, Relay, ServerMessage};
 use super::refusal::{Malformed, Refusal};
-use super::room::{Occupant, Place, Room};
+use super::room::{Absence, Occupant, Place, Room};
+use super::share::Share;
 use super::token::TokenKey;
 use crate::clock::Now;
 use crate::credential::{self, Secret, Secrets, UnixSeconds};
@@ -29,6 +30,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The bad message that closes the connection.
 const LAST_STRIKE: u32 = 10;
+
+/// Seats kept for people who dropped, over all rooms; beyond it a drop is an end.
+const AWAY_LIMIT: usize = 10_000;
 
 /// Bytes that may wait for people who are away, over all rooms.
 const WAITING_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
@@ -71,6 +75,8 @@ pub enum Closing {
     TooManyBad,
     /// It took no seat and said nothing.
     Idle,
+    /// Its page said by other means that it was closed.
+    PageClosed,
 }
 
 /// What a box is set to, as far as rooms go.
@@ -106,8 +112,8 @@ pub struct Rooms {
     pub(super) deadlines: Deadlines,
     pub(super) actions: VecDeque<Action>,
     pub(super) guesses: Guesses,
-    pub(super) waiting_bytes: usize,
-    pub(super) away: usize,
+    pub(super) waiting_bytes: Share,
+    pub(super) away: Share,
     pub(super) draining: bool,
     pub(super) born: Instant,
 }
@@ -135,8 +141,8 @@ impl Rooms {
             rooms: BTreeMap::new(),
             deadlines: Deadlines::default(),
             actions: VecDeque::new(),
-            waiting_bytes: 0,
-            away: 0,
+            waiting_bytes: Share::new(WAITING_BYTES_IN_ALL),
+            away: Share::new(AWAY_LIMIT),
             draining: false,
             born,
         }
@@ -178,11 +184,12 @@ impl Rooms {
         }
     }
 
-    /// A WebSocket is gone, however it went. Its seat is kept for a while.
-    pub fn dropped(&mut self, conn: ConnectionId, now: Now) {
+    /// A WebSocket is gone, however it went. Its seat is kept for a while; a shorter one where
+    /// `closing`, which says that the page itself was closed or left.
+    pub fn dropped(&mut self, conn: ConnectionId, closing: bool, now: Now) {
         let Some(connection) = self.forget(conn) else { return };
         if let Some(place) = connection.place {
-            self.step_away(place, now);
+            self.step_away(place, closing, connection.source, now);
         }
     }
 
@@ -242,7 +249,7 @@ impl Rooms {
     /// Rooms somebody sits in, and seats taken.
     pub fn count(&self) -> (usize, usize) {
         let seated = self.connections.values().filter(|connection| connection.place.is_some()).count();
-        (self.rooms.len(), seated + self.away)
+        (self.rooms.len(), seated + self.away.held())
     }
 
     /// Counts one frame, and says whether it is to be looked at.
@@ -288,7 +295,7 @@ impl Rooms {
 
     fn relay(&mut self, conn: ConnectionId, target: Option<SeatId>, relay: Relay) -> Result<(), Refusal> {
         let place = self.place(conn)?;
-        let room_for_more = WAITING_BYTES_IN_ALL.saturating_sub(self.waiting_bytes);
+        let source = self.source(conn)?;
         let other = self.rooms.get_mut(&place.room).and_then(|room| room.other(place.seat));
         let Some(other) = other.filter(|other| Some(other.id) == target) else {
             return Err(Refusal::NoSuchPeer);
@@ -298,9 +305,11 @@ impl Rooms {
                 let to = *to;
                 self.send(to, ServerMessage::relayed(place.seat, relay));
             }
-            Occupant::Away(_) if relay.size() > room_for_more => return Err(Refusal::RateLimited),
-            Occupant::Away(waiting) => {
-                self.waiting_bytes += waiting.push(relay).ok_or(Refusal::RateLimited)?;
+            Occupant::Away(Absence { waiting, .. }) => {
+                if !waiting.fits(&relay) || !self.waiting_bytes.take(source, relay.size()) {
+                    return Err(Refusal::RateLimited);
+                }
+                waiting.push(relay, source);
             }
         }
         Ok(())
@@ -334,7 +343,7 @@ impl Rooms {
 
     fn close(&mut self, conn: ConnectionId, why: Closing, now: Now) {
         self.actions.push_back(Action::Close { conn, why });
-        self.dropped(conn, now);
+        self.dropped(conn, false, now);
     }
 
     /// Lets go of a connection and its deadlines; its seat is the caller's to see to.
@@ -405,7 +414,7 @@ impl Closing {
         match self {
             Self::Replaced => 4001,
             Self::Flood | Self::TooManyBad => 1008,
-            Self::Idle => 1000,
+            Self::Idle | Self::PageClosed => 1000,
         }
     }
 
@@ -416,6 +425,7 @@ impl Closing {
             Self::Flood => "too many frames",
             Self::TooManyBad => "too many bad messages",
             Self::Idle => "no seat taken",
+            Self::PageClosed => "the page was closed",
         }
     }
 }

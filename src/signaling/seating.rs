@@ -1,5 +1,6 @@
 //! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::calls::Event;
@@ -7,7 +8,7 @@ use super::deadlines::Deadline;
 use super::guesses::Guess;
 use super::message::{Join, Look, ServerMessage};
 use super::refusal::Refusal;
-use super::room::{Occupant, Place, Room, Waiting};
+use super::room::{Absence, Occupant, Place, Room, Waiting};
 use super::room_name::RoomName;
 use super::rooms::{Action, Closing, ConnectionId, Rooms};
 use super::token::Named;
@@ -15,9 +16,8 @@ use crate::clock::Now;
 use crate::credential::UnixSeconds;
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
-/// Seats kept for people who dropped, over all rooms; beyond it a drop is an end. Only somebody who
-/// opens and drops connections by the hundred every second gets there.
-const AWAY_LIMIT: usize = 10_000;
+/// How long the seat of a page that was closed is kept: a reload takes it back.
+const CLOSED_GRACE: Duration = Duration::from_secs(15);
 
 /// So long after its start a box takes the word of a token that a room was open, and asks no host key
 /// for it: it has lost the rooms, and those who sat there with a guest's token only come back in any order.
@@ -192,9 +192,9 @@ impl Rooms {
                 self.actions.push_back(Action::Close { conn: old, why: Closing::Replaced });
                 Waiting::default()
             }
-            Some(Occupant::Away(waiting)) => {
-                self.no_longer_away(place, &waiting);
-                waiting
+            Some(Occupant::Away(absence)) => {
+                self.no_longer_away(place, &absence);
+                absence.waiting
             }
             None => Waiting::default(),
         }
@@ -210,7 +210,9 @@ impl Rooms {
         now: Now,
         since: UnixSeconds,
     ) {
-        let other = self.other(place).map(|other| (other.id, other.connection().is_none()));
+        let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
+        seat.into_iter().for_each(|seat| seat.since = since);
+        let other = self.other(place).map(|other| (other.id, other.is_closing()));
         let (ice_servers, ttl) = self.mint(conn, place, now);
         let message = ServerMessage::RespJoin {
             id: place.seat,
@@ -222,8 +224,8 @@ impl Rooms {
             resumed,
         };
         self.send(conn, message);
-        if let Some((id, true)) = other {
-            self.send(conn, ServerMessage::PeerAway { id });
+        if let Some((id, Some(closing))) = other {
+            self.send(conn, ServerMessage::PeerAway { id, closing });
         }
     }
 
@@ -243,18 +245,49 @@ impl Rooms {
         Ok(())
     }
 
-    /// The holder of a seat dropped: it is kept for a while.
-    pub(super) fn step_away(&mut self, place: Place, now: Now) {
-        let Some(seat) = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat)) else {
-            return;
-        };
-        seat.occupant = Occupant::Away(Waiting::default());
-        self.away += 1;
-        if self.away > AWAY_LIMIT {
+    /// The holder of a seat dropped: it is kept for a while, where its source has not enough kept already.
+    pub(super) fn step_away(&mut self, place: Place, closing: bool, source: IpAddr, now: Now) {
+        if !self.away.take(source, 1) {
             return self.lapse(place, now);
         }
-        self.deadlines.set(Deadline::Grace(place), now.instant + self.rules.room_grace);
-        self.tell_other(place, ServerMessage::PeerAway { id: place.seat });
+        let Some(seat) = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat)) else {
+            return self.away.give(source, 1);
+        };
+        seat.occupant = Occupant::Away(Absence { waiting: Waiting::default(), closing, source });
+        let grace = self.rules.room_grace;
+        let grace = if closing { grace.min(CLOSED_GRACE) } else { grace };
+        self.deadlines.set(Deadline::Grace(place), now.instant + grace);
+        self.tell_other(place, ServerMessage::PeerAway { id: place.seat, closing });
+    }
+
+    /// The page that holds `token` says that it was closed or left, from `source` and without a WebSocket.
+    ///
+    /// # Errors
+    /// [`Refusal::BadResume`], and [`Refusal::TooManyGuesses`] where that comes too often.
+    pub fn page_closed(&mut self, token: &str, source: IpAddr, now: Now) -> Result<(), Refusal> {
+        let Some((room, named)) = self.rules.token_key.open(token) else {
+            self.guesses.may_try(source, Guess::Secret(token), now.instant)?;
+            self.guesses.tried(source, Guess::Secret(token), now.instant);
+            return Err(Refusal::BadResume);
+        };
+        let place = Place { room, seat: named.seat };
+        let seat = self.rooms.get_mut(&room).and_then(|room| room.seat(named.seat));
+        // A page that has sat down since has another token: that one stays.
+        let Some(seat) = seat.filter(|seat| seat.since == named.since) else { return Ok(()) };
+        match &mut seat.occupant {
+            Occupant::Present(conn) => {
+                let conn = *conn;
+                self.actions.push_back(Action::Close { conn, why: Closing::PageClosed });
+                self.dropped(conn, true, now);
+            }
+            Occupant::Away(absence) if !absence.closing => {
+                absence.closing = true;
+                self.deadlines.hasten(Deadline::Grace(place), now.instant + CLOSED_GRACE);
+                self.tell_other(place, ServerMessage::PeerAway { id: place.seat, closing: true });
+            }
+            Occupant::Away(_) => {}
+        }
+        Ok(())
     }
 
     /// Nobody came back to the seat in time.
@@ -268,25 +301,29 @@ impl Rooms {
         let ended = room.call.take().map(|call| call.end(&room.name, now.instant));
         // What it said to somebody who is away is not for whoever sits here next.
         let unsaid = room.other(place.seat).and_then(|other| match &mut other.occupant {
-            Occupant::Away(waiting) => Some(std::mem::take(waiting)),
+            Occupant::Away(absence) => Some(std::mem::take(&mut absence.waiting)),
             Occupant::Present(_) => None,
         });
         if room.is_empty() {
             self.rooms.remove(&place.room);
         }
-        self.waiting_bytes -= unsaid.map_or(0, |waiting| waiting.bytes());
-        if let Occupant::Away(waiting) = &seat.occupant {
-            self.no_longer_away(place, waiting);
+        unsaid.into_iter().for_each(|waiting| self.wait_no_more(&waiting));
+        if let Occupant::Away(absence) = &seat.occupant {
+            self.no_longer_away(place, absence);
         }
         self.actions.extend(ended.map(|ended| Action::Note(Event::CallEnded(ended))));
         self.actions.push_back(Action::Seat(news));
         self.tell_other(place, ServerMessage::PeerLeave { id: place.seat });
     }
 
-    fn no_longer_away(&mut self, place: Place, waiting: &Waiting) {
+    fn no_longer_away(&mut self, place: Place, absence: &Absence) {
         self.deadlines.cancel(Deadline::Grace(place));
-        self.away -= 1;
-        self.waiting_bytes -= waiting.bytes();
+        self.away.give(absence.source, 1);
+        self.wait_no_more(&absence.waiting);
+    }
+
+    fn wait_no_more(&mut self, waiting: &Waiting) {
+        waiting.sizes().for_each(|(source, size)| self.waiting_bytes.give(source, size));
     }
 
     /// Who is away is told when it comes back, by its `resp-join`.

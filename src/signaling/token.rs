@@ -53,6 +53,11 @@ impl TokenKey {
 
     /// What `token` says; `None` where it is forged or of another room than `room`.
     pub(super) fn read(&self, room: RoomTag, token: &str) -> Option<Named> {
+        self.open(token).filter(|(tag, _)| *tag == room).map(|(_, named)| named)
+    }
+
+    /// The room of `token` and what it says; `None` where it is forged.
+    pub(super) fn open(&self, token: &str) -> Option<(RoomTag, Named)> {
         let bytes: [u8; NAMED + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         // Compared in constant time by the digest itself.
         self.digest(&bytes[..NAMED]).verify_slice(&bytes[NAMED..]).ok()?;
@@ -62,7 +67,7 @@ impl TokenKey {
             seat: SeatId::new(seat.try_into().ok()?),
             since: UnixSeconds::from_be_bytes(since.try_into().ok()?),
         };
-        (tag == room.as_bytes()).then_some(named)
+        Some((RoomTag::new(tag.try_into().ok()?), named))
     }
 
     fn digest(&self, named: &[u8]) -> Hmac<Sha256> {

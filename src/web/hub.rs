@@ -18,7 +18,7 @@ use crate::clock::Now;
 use crate::credential::Secrets;
 use crate::heartbeat::{BEAT, Heart};
 use crate::seat::SeatNews;
-use crate::signaling::{Action, ConnectionId, HostKeys, IceUrls, Rooms};
+use crate::signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms};
 
 /// The rooms, and the way to everybody in them.
 pub(super) struct Hub {
@@ -92,12 +92,17 @@ impl Hub {
         self.act(|floor| floor.rooms.noticed(conn, Now::read()));
     }
 
-    /// A WebSocket is gone.
-    pub(super) fn leave(&self, conn: ConnectionId) {
+    /// A WebSocket is gone; `closing`: since its page was closed or left.
+    pub(super) fn leave(&self, conn: ConnectionId, closing: bool) {
         self.act(|floor| {
             floor.outboxes.remove(&conn);
-            floor.rooms.dropped(conn, Now::read());
+            floor.rooms.dropped(conn, closing, Now::read());
         });
+    }
+
+    /// The page that holds `token` says that it was closed or left.
+    pub(super) fn page_closed(&self, token: &str, source: IpAddr) -> Result<(), Refusal> {
+        self.act(|floor| floor.rooms.page_closed(token, source, Now::read()))
     }
 
     pub(super) fn drain(&self) {
@@ -184,7 +189,7 @@ impl Floor {
             debug!(connection = to.0, "WebSocket given up: it does not read");
             ledger.tally.gave_up();
             self.outboxes.remove(&to);
-            self.rooms.dropped(to, Now::read());
+            self.rooms.dropped(to, false, Now::read());
         }
     }
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ipnet::IpNet;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Phase;
 use super::authority::{Authority, ServedHosts, default_port};
@@ -28,6 +29,7 @@ use super::upgrade;
 use super::visit::{Arrival, Door, Origins, Visit};
 use crate::clock::Now;
 use crate::rate_limit::{Rate, SourceRateLimiter};
+use crate::signaling::Refusal;
 
 /// A year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -52,6 +54,12 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 const NOT_FOUND: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
     <title>Not found</title>\n<p>There is nothing here. <a href=\"/\">To the call page</a></p>\n";
+
+/// Bytes of what a page says that was closed: its resume token.
+const LEAVE_BYTES: usize = 256;
+
+/// How long it may take to come.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often one source is handed what a connection test needs.
 pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(6), burst: 10 };
@@ -85,6 +93,7 @@ pub(super) fn routes(desk: Desk) -> Router {
         .route("/test", get(test))
         .route("/test.json", get(probes))
         .route("/ws", get(web_socket))
+        .route("/leave", post(leave))
         .route("/healthz", get(health))
         .route("/health", get(health))
         .fallback(get(file))
@@ -132,6 +141,25 @@ async fn web_socket(
     request: Request,
 ) -> Response {
     upgrade::open(&desk, &visit, request)
+}
+
+/// A page says that it was closed, where it could not say so by its WebSocket: its resume token is the body.
+async fn leave(State(desk): State<Shared>, Extension(visit): Extension<Visit>, request: Request) -> Response {
+    if !desk.origins.allow(&visit, request.headers()) {
+        return upgrade::foreign_origin();
+    }
+    let body = match timeout(LEAVE_LIMIT, to_bytes(request.into_body(), LEAVE_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return (StatusCode::BAD_REQUEST, "A resume token is expected.\n").into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    // What is no text is no token either.
+    let token = std::str::from_utf8(&body).unwrap_or_default();
+    match desk.hub.page_closed(token, visit.source) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(Refusal::TooManyGuesses) => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Err(_) => (StatusCode::BAD_REQUEST, "This is no resume token of ours.\n").into_response(),
+    }
 }
 
 fn reply_with(desk: &Desk, path: &str, headers: &HeaderMap) -> Response {

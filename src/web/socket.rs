@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{debug, error};
 
@@ -50,8 +51,10 @@ pub(super) type Socket<S> = WebSocketStream<Metered<S>>;
 /// How a WebSocket ends.
 #[derive(Debug)]
 enum End {
-    /// The other end closed it, or is simply gone.
+    /// The other end is simply gone.
     Gone,
+    /// The other end closes it; `away`: since its page was closed or left (RFC 6455 §7.4.1).
+    Closed { away: bool },
     /// It does not answer, or does not read.
     Silent,
     /// We close it.
@@ -69,12 +72,14 @@ pub(super) async fn converse<S>(
 {
     let (conn, mut inbox) = hub.enter(host, source);
     let end = talk(&mut socket, hub, conn, &mut inbox, &mut phase).await;
-    hub.leave(conn);
+    hub.leave(conn, matches!(end, End::Closed { away: true }));
     debug!(connection = conn.0, ?end, "WebSocket over");
     match end {
-        End::Gone => drop(timeout(FAREWELL_LIMIT, socket.close(None)).await),
-        End::Silent => {}
-        End::Close(code, reason) => drop(timeout(FAREWELL_LIMIT, bid_farewell(socket, code, reason)).await),
+        End::Gone | End::Silent => {}
+        End::Closed { .. } => finish(socket, None).await,
+        End::Close(code, reason) => {
+            finish(socket, Some(CloseFrame { code: code.into(), reason: reason.into() })).await;
+        }
     }
 }
 
@@ -159,7 +164,10 @@ fn hear(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) ->
             hub.notice(conn);
             Ok(())
         }
-        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        Some(Ok(Message::Close(frame))) => {
+            Err(End::Closed { away: frame.is_some_and(|frame| frame.code == CloseCode::Away) })
+        }
+        None => Err(End::Gone),
         Some(Err(error)) => Err(broken(error)),
     }
 }
@@ -212,20 +220,35 @@ where
     timeout(WRITE_LIMIT, all).await.unwrap_or(Err(End::Silent))
 }
 
-/// Closes and reads on until the other end has closed too: a socket closed with bytes unread is
-/// reset, and a reset may overtake the close frame.
-async fn bid_farewell<S>(mut socket: Socket<S>, code: u16, reason: &'static str)
+/// The closing handshake (RFC 6455 §7.1), bounded in time: our Close or, where theirs came first, its answer, which is
+/// queued already and must only be flushed.
+async fn finish<S>(mut socket: Socket<S>, close: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let frame = CloseFrame { code: code.into(), reason: reason.into() };
-    if socket.close(Some(frame)).await.is_err() {
-        return;
+    let handshake = async {
+        let sent = match close {
+            Some(frame) => socket.close(Some(frame)).await,
+            None => socket.flush().await,
+        };
+        match sent {
+            // What the crate calls an answer that has been written.
+            Ok(()) | Err(Error::ConnectionClosed) => hang_up(socket.into_inner().stream).await,
+            Err(error) => Err(io::Error::other(error)),
+        }
+    };
+    match timeout(FAREWELL_LIMIT, handshake).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "the closing handshake failed"),
+        Err(_) => debug!("the closing handshake was not finished in time"),
     }
-    let mut stream = socket.into_inner().stream;
-    // Either end may be gone already; then this is over.
-    let _ = stream.shutdown().await;
-    let _ = tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await;
+}
+
+/// Ends our half and reads on until the other end has closed too: a socket closed with bytes unread is
+/// reset, and a reset may overtake the Close.
+async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await.map(drop)
 }
 
 /// A stream that breaks when much comes and no frame is made of it: endless fragments.

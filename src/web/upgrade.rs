@@ -34,7 +34,7 @@ const LONGEST_WRITE: usize = 2 * FRAME_LIMIT;
 /// Opens a WebSocket, if `request` asks for one and may.
 pub(super) fn open(desk: &Desk, visit: &Visit, mut request: Request<Body>) -> Response {
     if !desk.origins.allow(visit, request.headers()) {
-        return (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response();
+        return foreign_origin();
     }
     let Some(key) = handshake_key(&request) else { return not_a_handshake() };
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else { return not_a_handshake() };
@@ -74,6 +74,11 @@ async fn begin(
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     converse(socket, &hub, client, phase).await;
     drop(permit);
+}
+
+/// What a page of another origin is answered.
+pub(super) fn foreign_origin() -> Response {
+    (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
 }
 
 /// The key of a proper handshake.

@@ -141,6 +141,13 @@ impl House {
         exchange(self.dial().await, first, lines).await
     }
 
+    /// `POST path` over HTTPS with further header lines.
+    pub async fn post(&self, path: &str, lines: &[&str], body: &str) -> Reply {
+        let (host, length) = (format!("Host: {}", self.host()), format!("Content-Length: {}", body.len()));
+        let lines = [&[host.as_str(), length.as_str()], lines].concat();
+        exchange_with(self.dial().await, &format!("POST {path} HTTP/1.1"), &lines, body).await
+    }
+
     /// Any request over plain HTTP.
     pub async fn ask_plain(&self, first: &str, lines: &[&str]) -> Reply {
         exchange(TcpStream::connect(self.http).await.unwrap(), first, lines).await
@@ -149,14 +156,25 @@ impl House {
 
 /// One request on a stream, and its reply.
 pub async fn exchange(
+    stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    first: &str,
+    lines: &[&str],
+) -> Reply {
+    exchange_with(stream, first, lines, "").await
+}
+
+/// The same with a body.
+async fn exchange_with(
     mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
     first: &str,
     lines: &[&str],
+    body: &str,
 ) -> Reply {
     let upgrade = lines.iter().any(|line| line.starts_with("Upgrade:"));
     let mut request = format!("{first}\r\n");
     lines.iter().for_each(|line| request += &format!("{line}\r\n"));
     request += if upgrade { "\r\n" } else { "Connection: close\r\n\r\n" };
+    request += body;
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     let read = async {

@@ -116,7 +116,7 @@ impl Stage {
     }
 
     fn drop(&mut self, conn: ConnectionId) {
-        self.rooms.dropped(conn, self.now);
+        self.rooms.dropped(conn, false, self.now);
         self.drain();
     }
 

@@ -193,7 +193,7 @@ fn what_waits_is_bounded_and_the_sender_hears_of_it() {
     let back = stage.connect();
     stage.resume(back, "kitchen", &bob.token);
     assert_eq!(stage.rest(back).len(), 64);
-    assert_eq!(stage.rooms.waiting_bytes, 0);
+    assert!(stage.rooms.waiting_bytes.is_empty());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn what_somebody_said_before_leaving_is_not_heard_after() {
     let back = stage.connect();
     assert_eq!(stage.resume(back, "kitchen", &bob.token)["peer"], reply["id"]);
     assert!(stage.rest(back).is_empty());
-    assert_eq!(stage.rooms.waiting_bytes, 0);
+    assert!(stage.rooms.waiting_bytes.is_empty());
 }
 
 #[test]
@@ -224,4 +224,140 @@ fn both_away_and_one_back_sees_that_the_other_is_away() {
     assert_eq!(stage.rest(back), ["peer-away"]);
     stage.pass(seconds(30));
     assert_eq!(stage.rest(back), ["peer-leave"]);
+}
+
+#[test]
+fn a_closed_page_is_told_at_once_and_its_seat_kept_for_a_reload() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.close_page(bob.conn);
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    stage.pass(seconds(14));
+    let back = stage.connect();
+    let reply = stage.resume(back, "kitchen", &bob.token);
+    assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(true)));
+    assert_eq!(stage.rest(alice.conn), ["peer-back"]);
+    stage.close_page(back);
+    stage.pass(seconds(15));
+    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
+    assert!(matches!(stage.news.last(), Some(SeatNews::Lapsed(..))));
+}
+
+#[test]
+fn a_seat_is_kept_no_longer_for_a_closed_page_than_for_one_that_dropped() {
+    let mut stage = Stage::with(Rules { room_grace: seconds(5), ..rules() });
+    let [alice, bob] = stage.couple();
+    stage.close_page(bob.conn);
+    stage.pass(seconds(5));
+    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
+}
+
+#[test]
+fn a_page_says_by_its_token_that_it_was_closed() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    // While its socket still looks open,
+    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
+    assert_eq!(stage.closed, [(bob.conn, Closing::PageClosed)]);
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    // twice, which changes nothing,
+    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
+    assert!(stage.rest(alice.conn).is_empty());
+    stage.pass(seconds(15));
+    assert_eq!(stage.rest(alice.conn), ["peer-leave"]);
+    // and when the seat is gone.
+    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
+    assert_eq!(stage.closed_by_token(&json!("forged")), Err(Refusal::BadResume));
+    assert!(stage.rest(alice.conn).is_empty());
+}
+
+#[test]
+fn a_page_that_dropped_before_it_said_that_it_was_closed_is_not_kept_longer() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.drop(bob.conn);
+    stage.pass(seconds(1));
+    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
+    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    stage.pass(seconds(15));
+    assert_eq!(stage.rest(alice.conn), ["peer-leave"]);
+}
+
+#[test]
+fn the_last_word_of_a_page_before_a_reload_does_not_close_the_one_after_it() {
+    let mut stage = Stage::new();
+    let [alice, bob] = stage.couple();
+    stage.pass(seconds(60));
+    let reloaded = stage.connect();
+    let token = stage.resume(reloaded, "kitchen", &bob.token)["resume"].clone();
+    stage.heard.clear();
+    stage.closed.clear();
+    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
+    assert!(stage.rest(alice.conn).is_empty() && stage.closed.is_empty());
+    assert_eq!(stage.closed_by_token(&token), Ok(()));
+    assert_eq!(stage.rest(alice.conn), ["peer-away"]);
+}
+
+#[test]
+fn one_source_does_not_take_all_that_may_wait_for_the_absent() {
+    let mut stage = Stage::new();
+    let big = |target: &Value| json!({"type": "offer", "target": target, "sdp": {"sdp": "x".repeat(60_000)}});
+    for n in 0..40 {
+        let pair = stage.pair_from("45.0.6.6", &format!("room-{n}"));
+        stage.drop(pair[1].conn);
+        for _ in 0..2 {
+            stage.say(pair[0].conn, big(&pair[1].id));
+        }
+    }
+    let eighth = 512 * 1024;
+    assert!((eighth - 64 * 1024..=eighth).contains(&stage.rooms.waiting_bytes.held()));
+    let [alice, bob] = stage.pair_from("45.0.0.1", "kitchen");
+    stage.drop(bob.conn);
+    stage.heard.clear();
+    stage.say(alice.conn, big(&bob.id));
+    assert!(stage.rest(alice.conn).is_empty(), "it waits");
+    let back = stage.connect();
+    assert_eq!(stage.resume(back, "kitchen", &bob.token)["resumed"], true);
+    assert_eq!(stage.rest(back), ["offer"]);
+}
+
+#[test]
+fn one_source_does_not_take_all_the_seats_that_are_kept() {
+    let mut stage = Stage::new();
+    // Two addresses in each room of another's: joining somebody is no guess.
+    for n in 0..1500 {
+        let room = format!("room-{n}");
+        let opener = stage.connect_from(&format!("45.1.{}.{}", n / 250, n % 250));
+        stage.join(opener, &room);
+        let conn = stage.connect_from("45.0.6.6");
+        stage.join(conn, &room);
+        stage.drop(conn);
+    }
+    assert_eq!(stage.rooms.away.held(), 1250);
+    let [alice, bob] = stage.pair_from("45.0.0.1", "kitchen");
+    stage.drop(bob.conn);
+    assert_eq!(stage.rest(alice.conn), ["peer-away"], "forgiven");
+}
+
+impl Stage {
+    fn close_page(&mut self, conn: ConnectionId) {
+        self.rooms.dropped(conn, true, self.now);
+        self.drain();
+    }
+
+    fn closed_by_token(&mut self, token: &Value) -> Result<(), Refusal> {
+        let outcome = self.rooms.page_closed(token.as_str().unwrap(), [45, 0, 0, 1].into(), self.now);
+        self.drain();
+        outcome
+    }
+
+    fn pair_from(&mut self, source: &str, room: &str) -> [Guest; 2] {
+        [(); 2].map(|()| {
+            let conn = self.connect_from(source);
+            let reply = self.join(conn, room);
+            self.heard.clear();
+            Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+        })
+    }
 }

@@ -110,7 +110,7 @@ impl Stage {
 
     /// Everybody goes, and nothing is left.
     fn end(mut self) {
-        [1, 2].into_iter().for_each(|name| self.rooms.dropped(ConnectionId(name), self.now));
+        [1, 2].into_iter().for_each(|name| self.rooms.dropped(ConnectionId(name), false, self.now));
         self.now.instant += Duration::from_secs(31);
         self.rooms.advance(self.now);
         self.drain(0);
