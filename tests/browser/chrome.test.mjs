@@ -3,7 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { is, tabTo } from './lib/keyboard.mjs';
+import { SMALL, unreachable } from './lib/reach.mjs';
 import { setStage } from './lib/stage.mjs';
+import { tour } from './lib/tour.mjs';
 import { until } from './lib/work.mjs';
 
 const stage = await setStage('chrome');
@@ -51,3 +53,70 @@ for (const [way, what] of [['tap', 'tap'], ['clickAt', 'click']]) {
     await is(one, 'the microphone off', `document.querySelector('[data-act=mic]').hasAttribute('data-off')`);
   });
 }
+
+const FADES_OVER = '() => Promise.all(document.getAnimations().filter((one) => one.effect.getTiming().iterations === 1).map((one) => one.finished.catch(() => {})))';
+
+for (const language of ['en', 'zh']) {
+  stage.scene(`every button is within reach down to 280 pixels and 400 % (${language})`, async () => {
+    const wrong = [];
+    let looked = 0;
+    await tour(stage, language, async (seat, state) => {
+      for (const [width, height] of SMALL) {
+        await seat.resize(width, height);
+        await seat.touch();
+        await seat.look(FADES_OVER);
+        wrong.push(...(await seat.look(`${unreachable}`)).map((what) => `${state} ${width}x${height}: ${what}`));
+        looked += 1;
+      }
+      await seat.resize(1280, 800);
+    });
+    assert.ok(looked >= 250, `${looked} looks`);
+    assert.deepEqual(wrong, []);
+  }, 500_000);
+}
+
+/** Runs inside the page: what can only be told by a colour or a line, and is not. */
+function lost() {
+  const found = [];
+  const seen = (one) => one.checkVisibility({ visibilityProperty: true });
+  const name = (one) => one.id || one.dataset.act || one.className;
+  for (const one of [...document.querySelectorAll('button:not(.bare, .swap, .trouble .round), input, select, textarea, dialog[open], .side, .tile, .badge')].filter(seen)) {
+    const { borderTopWidth, borderTopColor } = getComputedStyle(one);
+    if (parseFloat(borderTopWidth) < 1 || /^rgba.*, 0\)$/.test(borderTopColor)) found.push(`${name(one)} has no line`);
+  }
+  for (const one of [...document.querySelectorAll('.round.red')].filter(seen)) {
+    if (getComputedStyle(one).backgroundColor !== 'rgb(200, 50, 43)') found.push(`${name(one)} is not red`);
+  }
+  for (const one of [...document.querySelectorAll('.level i')].filter(seen)) {
+    if (getComputedStyle(one).backgroundColor === getComputedStyle(one.parentElement).backgroundColor) found.push('no level');
+  }
+  return found;
+}
+
+stage.scene('in forced colours nothing loses its line, the level is seen and leaving is red', async () => {
+  const url = stage.room();
+  const forced = async (seat) => { for (const theme of ['light', 'dark']) {
+    await seat.media({ 'forced-colors': 'active', 'prefers-color-scheme': theme });
+    assert.equal(await seat.look(`() => matchMedia('(forced-colors: active)').matches`), true);
+    assert.deepEqual(await seat.look(`${lost}`), []);
+  } };
+  const one = await stage.person('chromium');
+  await one.open(url);
+  await one.sees('preview');
+  await forced(one);
+  await one.join();
+  await one.sees('waiting');
+  await forced(one);
+  const other = await stage.person('chromium');
+  await other.open(url);
+  await other.join();
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  for (const key of ['c', 'Escape', 'p', 'Escape', '?']) {
+    await one.press(key);
+    await one.touch();
+    await forced(one);
+  }
+  await one.press('Escape');
+  await one.leave();
+  await forced(one);
+});

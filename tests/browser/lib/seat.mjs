@@ -75,8 +75,11 @@ export async function makeSeat(kind, options) {
 
     /** The system's theme: `light` or `dark`. */
     theme: (value) => page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]),
-    /** More that the system asks of pages, by the names of media features. */
-    media: (features) => page.emulateMediaFeatures(Object.entries(features).map(([name, value]) => ({ name, value }))),
+    /** What the system asks of pages, by the names of media features. Chromium only. */
+    async media(features) {
+      devtools ??= await page.createCDPSession();
+      await devtools.send('Emulation.setEmulatedMedia', { features: Object.entries(features).map(([name, value]) => ({ name, value })) });
+    },
     /** A key by its name, on whatever has the focus. */
     press: (key) => page.keyboard.press(key),
     type: (text) => page.keyboard.type(text),

@@ -74,8 +74,8 @@ export async function setStage(name, { box: refined = {}, make = makeSeat, their
     },
 
     /** One test: whatever happens everybody goes home, and a failure leaves pictures. */
-    scene(sentence, play) {
-      test(sentence, { timeout: 180_000 }, async (context) => {
+    scene(sentence, play, timeout = 180_000) {
+      test(sentence, { timeout }, async (context) => {
         try {
           await play(context);
         } catch (error) {
