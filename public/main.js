@@ -9,9 +9,10 @@ import { makeCall } from './call.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
+import { watchErrors } from './page-errors.js';
 import { makeReadings } from './readings.js';
 import { makeReport } from './report.js';
-import { pathOfRoom, privateRoomName, roomInPath, roomName } from './room.js';
+import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from './room.js';
 import { makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
@@ -29,6 +30,9 @@ const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearT
 const now = () => performance.now();
 const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
 let room = roomInPath(location.pathname);
+/** A link that was cut or mangled on its way names no room, and must not open just any. */
+const badLink = location.pathname.startsWith('/r/') && roomName(room) === null;
+if (badLink) room = '';
 let invited = room !== '';
 /** @type {string | null} a device's trouble the person has read and put aside */
 let readTrouble = null;
@@ -96,11 +100,16 @@ const awake = makeAwake({ wakeLock: navigator.wakeLock });
 let screenBefore = session.state.screen;
 let sheetOpen = false;
 Object.assign(globalThis, { webrtcBox: { call } });
+watchErrors({
+  target: globalThis, origin: location.origin, storage: ofBrowser,
+  tell() { if (session.state.error === null) session.complain('page-error'); },
+});
 view.setRoom(room);
 begin();
 
 function begin() {
   draw();
+  if (badLink) session.complain('bad-link');
   performance.mark?.('door');
   media.start(switches.kept());
   setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
@@ -130,16 +139,25 @@ function wasReloaded() {
 
 /** @param {string} typed @param {string} key */
 function join(typed, key) {
-  const name = roomName(typed.trim() === '' ? newRoomName() : typed);
+  const name = roomName(typed.trim() === '' ? newRoomName() : roomTyped(typed, location));
   if (name === null) return session.complain('bad-room');
   room = name;
   view.setRoom(name);
-  history.replaceState(null, '', pathOfRoom(name) + location.search);
+  addressIs(pathOfRoom(name));
   if (session.state.screen === 'after') media.start(switches.kept());
   else if (media.state.trouble === 'camera-denied' && !media.state.hasMic && media.wanted().mic) media.setMic(true);
   // Who joins with what is there has read what is missing.
   readTrouble = media.state.trouble;
   session.join(name, key || undefined);
+}
+
+/** Some browsers refuse it in a frame, or where it comes too often. @param {string} path */
+function addressIs(path) {
+  try {
+    history.replaceState(null, '', path + location.search);
+  } catch (why) {
+    console.debug('address', why);
+  }
 }
 
 function newRoomName() {
@@ -155,7 +173,7 @@ function newRoom() {
   room = '';
   invited = false;
   view.setRoom('');
-  history.replaceState(null, '', `/${location.search}`);
+  addressIs('/');
   session.backToDoor();
   media.start(switches.kept());
 }
@@ -185,7 +203,7 @@ function draw() {
   if (state.screen !== screenBefore) moved();
   if (state.link === 'connected') readings.watch();
   else readings.rest();
-  session.look(state.screen === 'door' && !document.hidden ? roomName(view.room()) : null);
+  session.look(state.screen === 'door' && !document.hidden ? roomName(roomTyped(view.room(), location)) : null);
   const status = statusOf(state, !media.state.asking);
   const { error, retry: cure } = trouble();
   view.show({

@@ -36,6 +36,31 @@ export function roomInPath(path) {
 }
 
 /**
+ * The room in what was typed or pasted: a name as it is, or the one in a link of this page with whatever stands around it.
+ * @param {string} typed
+ * @param {{protocol: string, host: string}} page
+ * @returns {string} not yet looked at by `roomName`
+ */
+export function roomTyped(typed, { protocol, host }) {
+  const text = typed.trim();
+  if (text.startsWith('/r/')) return roomInPath(text.split(/[?#]/)[0]) || typed;
+  for (const [, theirs, path] of text.matchAll(/(?:\w+:\/\/)?([^\s/<>"'“(（《「，。：]+)(\/r\/[\p{L}\p{M}\p{N}_.%-]+)/gu)) {
+    // The full stop is the sentence's.
+    if (hostOf(protocol, theirs) === host) return roomInPath(path.replace(/\.+$/, '')) || typed;
+  }
+  return typed;
+}
+
+/** As the browser writes it: in lower case, without the port that goes without saying. @param {string} protocol @param {string} host */
+function hostOf(protocol, host) {
+  try {
+    return new URL(`${protocol}//${host}`).host;
+  } catch {
+    return null;
+  }
+}
+
+/**
  * @param {string} room
  * @returns {string}
  */

@@ -14,6 +14,7 @@ import { listener } from './test-verdict.js';
  * @property {string} browser
  * @property {string} host of the server
  * @property {string} time
+ * @property {string[]} [errors] of the page itself, each a line
  */
 
 /**
@@ -21,7 +22,7 @@ import { listener } from './test-verdict.js';
  * @param {Say} say
  * @returns {string}
  */
-export function reportOf({ run, devices, browser, host, time }, say) {
+export function reportOf({ run, devices, browser, host, time, errors = [] }, say) {
   const { rows, figures, way, verdict } = run;
   return [
     `${say('title')}: ${host}`,
@@ -36,6 +37,7 @@ export function reportOf({ run, devices, browser, host, time }, say) {
     `${say('test.camera')}: ${devices.camera}`,
     `${say('test.microphone')}: ${devices.microphone}`,
     `${say('test.speaker')}: ${devices.speaker}`,
+    ...(errors.length ? ['', `${say('test.errors')}:`, ...errors.map((each) => `  ${each}`)] : []),
     '',
   ].join('\n');
 }

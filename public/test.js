@@ -4,6 +4,8 @@ import { allowedIn } from './allowed.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
+import { keptErrors, watchErrors } from './page-errors.js';
+import { makeStore } from './store.js';
 import { measure } from './test-loop.js';
 import { reach } from './test-probes.js';
 import { reportOf } from './test-report.js';
@@ -24,6 +26,15 @@ const say = makeSay({ ...words, ...(language === 'zh' ? chinese : english) });
 /** @type {import('./test-probes.js').Edge} */
 const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
 
+const ofBrowser = makeStore(() => localStorage);
+let broken = false;
+watchErrors({
+  target: globalThis, origin: location.origin, storage: ofBrowser,
+  tell() {
+    broken = true;
+    draw();
+  },
+});
 const run = makeRun({
   ask,
   reach: (probe, credential) => reach(probe, credential, edge),
@@ -99,11 +110,11 @@ function heard(yes) {
 function draw() {
   const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
   view.show({
-    run: run.state, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
+    run: run.state, broken, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
     devicesSaid: !tried.watching ? '' : say(`device.${media.state.asking ? 'asking' : tried.mic}`),
     toneSaid,
     report: reportOf({
-      run: run.state, browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
+      run: run.state, errors: keptErrors(ofBrowser), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
       devices: {
         camera: tried.camera || say('device.untried'),
         microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),

@@ -54,13 +54,13 @@ export function makeLinkView({ document, say, clock, navigator }) {
     const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ''))).join('');
     code.setAttribute('viewBox', `0 0 ${size} ${size}`);
     code.replaceChildren(svg(document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
-    figure.hidden = false;
+    figure.classList.add('drawn');
   }
 
   return (url) => {
     if (field.value === url) return;
     field.value = url;
-    figure.hidden = true;
+    figure.classList.remove('drawn');
     // Without it there is still the link.
     draw(url).catch(() => {});
   };

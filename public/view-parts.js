@@ -23,6 +23,20 @@ export function started(document) {
   document.querySelector('#late')?.remove();
 }
 
+/** A file that is dropped on the page, or a link beside a field, would take its place, and the call with it.
+ *  @param {Document} document */
+export function refuseDrops(document) {
+  for (const name of /** @type {const} */ (['dragover', 'drop'])) {
+    document.addEventListener(name, (event) => {
+      const { target, dataTransfer } = event;
+      const field = target instanceof Element && target.matches('textarea:not([readonly]), input:not([readonly], [type=checkbox])');
+      if (field && !dataTransfer?.types.includes('Files')) return;
+      event.preventDefault();
+      if (dataTransfer) dataTransfer.dropEffect = 'none';
+    });
+  }
+}
+
 /**
  * @param {Document} document
  * @param {string} name

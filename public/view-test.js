@@ -2,7 +2,7 @@
 
 import { browserNames } from './browser.js';
 import { mayRetry } from './media-trouble.js';
-import { find, putWords, setChildren, setText, started } from './view-parts.js';
+import { find, putWords, refuseDrops, setChildren, setText, started } from './view-parts.js';
 import { figuresOf, nameOf, resultOf, sentencesOf } from './test-report.js';
 import { errorKey } from './words.js';
 
@@ -11,6 +11,7 @@ const COPIED_MS = 2000;
 /**
  * @typedef {object} Model
  * @property {import('./test-run.js').State} run
+ * @property {boolean} broken something of the page itself went wrong
  * @property {import('./media.js').MediaState} media
  * @property {boolean} watching the camera and microphone are being tried
  * @property {string} devicesSaid
@@ -35,6 +36,7 @@ const COPIED_MS = 2000;
 export function makeTestView({ document, navigator, say, language, clock, actions }) {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   putWords(document, say);
+  refuseDrops(document);
   const browser = browserNames(navigator);
   /** @param {string} id */
   const el = (id) => find(document, `#${id}`);
@@ -60,10 +62,10 @@ export function makeTestView({ document, navigator, say, language, clock, action
     clock.after(() => setText(el('copyWord'), say('test.copy')), COPIED_MS);
   });
 
-  /** @param {import('./test-run.js').State} run */
-  function showVerdict({ phase, verdict }) {
-    const busy = ['asking', 'probing', 'calling', 'idle'].includes(phase);
-    const [sentence, ...notes] = verdict ? sentencesOf(verdict, say) : [say(`phase.${phase}`)];
+  /** @param {import('./test-run.js').State} run @param {boolean} broken */
+  function showVerdict({ phase, verdict }, broken) {
+    const busy = !broken && ['asking', 'probing', 'calling', 'idle'].includes(phase);
+    const [sentence, ...notes] = verdict ? sentencesOf(verdict, say) : [say(broken ? 'error.unknown' : `phase.${phase}`)];
     el('verdict').dataset.tone = verdict?.tone ?? (busy ? 'none' : 'poor');
     el('verdict').dataset.code = verdict?.code ?? phase;
     el('verdict').setAttribute('aria-busy', String(busy));
@@ -116,7 +118,7 @@ export function makeTestView({ document, navigator, say, language, clock, action
 
   return {
     show(model) {
-      showVerdict(model.run);
+      showVerdict(model.run, model.broken);
       showNetwork(model.run);
       showDevices(model);
       if (report.value !== model.report) report.value = model.report;

@@ -10,7 +10,7 @@ import { makeDeviceSheet } from './view-devices.js';
 import { makeKeys } from './view-keys.js';
 import { makeLinkView } from './view-link.js';
 import { makeNumbers } from './view-numbers.js';
-import { find, label, putIcons, putWords, setText, started } from './view-parts.js';
+import { find, label, putIcons, putWords, refuseDrops, setText, started } from './view-parts.js';
 import { makePictures } from './view-pictures.js';
 import { makeTile } from './view-tile.js';
 import { makeSwitches } from './view-switches.js';
@@ -69,6 +69,7 @@ import { clockTime, errorKey } from './words.js';
 export function makeView({ document, navigator, say, language, clock, storage, actions }) {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   putWords(document, say);
+  refuseDrops(document);
   putIcons(document);
   if (language === 'zh') find(document, '#manifest').setAttribute('href', '/manifest.zh.webmanifest');
 

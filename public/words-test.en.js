@@ -81,6 +81,7 @@ export const english = {
 
   'test.report': 'Report',
   'test.reportHow': 'To send to whoever helps you. It holds nothing secret and no address of yours.',
+  'test.errors': 'Errors of this page, newest last',
   'test.copy': 'Copy report',
   'test.copied': 'Copied',
 };

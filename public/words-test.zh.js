@@ -80,6 +80,7 @@ export const chinese = {
 
   'test.report': '测试报告',
   'test.reportHow': '可以发给帮您的人，里面没有密码，也没有您的地址。',
+  'test.errors': '页面自身的错误（新的在后）',
   'test.copy': '复制报告',
   'test.copied': '已复制',
 };

@@ -194,5 +194,7 @@ export const english = {
   'error.no-such-peer': 'The other person is not in the room any more.',
   'error.unreachable': 'The server cannot be reached right now. Trying again…',
   'error.no-path': 'No way was found between your two networks. Try again, or use another network on one side.',
+  'error.bad-link': 'This link is damaged and names no room. Ask for it once more, or type the name of the room below.',
+  'error.page-error': 'Something in this page went wrong. If it does not work as it should, reload it: a call goes on after that.',
   'error.unknown': 'Something went wrong. Reload the page, then join again.',
 };

@@ -194,5 +194,7 @@ export const chinese = {
   'error.no-such-peer': '对方已经不在房间里了。',
   'error.unreachable': '暂时连不上服务器，正在重试…',
   'error.no-path': '两边的网络之间没有找到通路。请重试，或者其中一方换个网络。',
+  'error.bad-link': '这个链接不完整，看不出是哪个房间。请让对方再发一次，或在下面输入房间名。',
+  'error.page-error': '页面出了点小问题。如果有什么不正常，请刷新页面，刷新后会自动回到通话。',
   'error.unknown': '出了点问题。请刷新页面后重新加入。',
 };

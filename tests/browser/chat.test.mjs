@@ -26,6 +26,49 @@ const reads = (seat, ...wanted) => until(`the chat to be ${wanted}`, async () =>
   return JSON.stringify(now) === JSON.stringify(wanted) ? true : Promise.reject(new Error(now.join(' / ')));
 });
 
+stage.scene('the same message twice is announced twice', async () => {
+  const [one, other] = await stage.pair(['chromium', 'chromium'], stage.room());
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  for (const text of ['yes', 'yes', 'no']) await write(other, text);
+  await reads(one, 'yes', 'yes', 'no');
+  assert.deepEqual(await one.look(`() => [...document.getElementById('chatHeard').children].map((each) => each.textContent)`),
+    ['New message: yes', 'New message: yes', 'New message: no']);
+});
+
+/** Events of an Enter that ends a composition, as engines send them; each is a name and what belongs to it. */
+const ORDERS = {
+  'Chromium and Firefox': [['compositionstart'], ['keydown', { isComposing: true, keyCode: 229 }], ['compositionend'], ['keyup']],
+  Safari: [['compositionstart'], ['compositionend'], ['keydown', { keyCode: 229 }], ['keyup']],
+  'none of them, before': [['compositionstart'], ['keydown', { keyCode: 13 }], ['compositionend'], ['keyup']],
+  'none of them, after': [['compositionstart'], ['compositionend'], ['keydown', { keyCode: 13 }], ['keyup']],
+};
+
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`an Enter that ends a composition sends nothing in ${kind}, in any engine's order of events`, async () => {
+    const [one, other] = await stage.pair([kind, 'chromium'], stage.room());
+    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+    await one.click('[data-act=chat]');
+    for (const [order, events] of Object.entries(ORDERS)) {
+      await one.look(`() => {
+        const line = document.getElementById('chatLine');
+        line.focus();
+        line.value = 'half a word';
+        for (const [name, more] of ${JSON.stringify(events)}) {
+          const options = { bubbles: true, cancelable: true, key: 'Enter', code: 'Enter', ...more };
+          line.dispatchEvent(name.startsWith('key') ? new KeyboardEvent(name, options) : new CompositionEvent(name, options));
+        }
+      }`);
+      assert.equal(await one.look(`() => document.getElementById('chatLine').value`), 'half a word', order);
+    }
+    // The next Enter is one.
+    await until('the message', async () => {
+      await one.press('Enter');
+      return (await log(one)).length > 0;
+    });
+    assert.deepEqual(await log(one), ['half a word']);
+  });
+}
+
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   stage.scene(`${kinds.join(' and ')} write to each other, after an ICE restart and a reload too`, async () => {
     const two = await stage.pair(kinds, stage.room());

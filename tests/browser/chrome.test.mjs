@@ -80,7 +80,7 @@ function lost() {
   const found = [];
   const seen = (one) => one.checkVisibility({ visibilityProperty: true });
   const name = (one) => one.id || one.dataset.act || one.className;
-  for (const one of [...document.querySelectorAll('button:not(.bare, .swap, .trouble .round), input, select, textarea, dialog[open], .side, .tile, .badge')].filter(seen)) {
+  for (const one of [...document.querySelectorAll('button:not(.bare, .swap, .trouble .round), input:not([type=checkbox]), select, textarea, dialog[open], .side, .tile, .badge')].filter(seen)) {
     const { borderTopWidth, borderTopColor } = getComputedStyle(one);
     if (parseFloat(borderTopWidth) < 1 || /^rgba.*, 0\)$/.test(borderTopColor)) found.push(`${name(one)} has no line`);
   }

@@ -118,3 +118,102 @@ for (const path of ['/', '/test']) {
     assert.deepEqual(wrong, []);
   });
 }
+
+stage.scene('a damaged link says so and opens no room of its own', async () => {
+  const seat = await stage.person('chromium');
+  for (const name of ['%E0%A4', '%F0%9F%98%80']) {
+    await seat.open(`${stage.box.origin}/r/${name}`);
+    assert.match(await seat.errs('bad-link'), /^\s*This link is damaged/);
+    await seat.sees('preview');
+    assert.equal(await seat.look(`() => document.getElementById('room').value`), '');
+  }
+});
+
+stage.scene('the page\'s own link, pasted into its field, is its room', async () => {
+  const seat = await stage.person('chromium');
+  await seat.open(stage.box.origin);
+  await seat.sees('preview');
+  await seat.click('#room');
+  await seat.type(`Come here: ${stage.box.origin}/r/${'den-'.repeat(12)}den.`);
+  await seat.findsInside(0);
+  await seat.press('Enter');
+  await seat.sees('waiting');
+  assert.equal(await seat.look('() => location.pathname'), `/r/${'den-'.repeat(12)}den`);
+});
+
+for (const kind of ['chromium', 'firefox']) {
+  stage.scene(`a file dropped on the page, or a link beside a field, changes nothing in ${kind}`, async () => {
+    const seat = await stage.person(kind);
+    for (const path of ['/', '/test']) {
+      await seat.open(`${stage.box.origin}${path}`);
+      await until('a start', () => seat.look(`() => !document.getElementById('late')`));
+      const prevented = await seat.look(`() => ['body', 'button', '${path === '/' ? '#room' : '#report'}'].flatMap((selector) => ['file', 'text'].flatMap((what) => ['dragover', 'drop'].map((name) => {
+        const data = new DataTransfer();
+        if (what === 'file') data.items.add(new File(['x'], 'x.txt'));
+        else data.setData('text/uri-list', 'https://example.org/');
+        const event = new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: data });
+        return !document.querySelector(selector).dispatchEvent(event);
+      })))`);
+      // Words go into a field that can be written in, and only they.
+      assert.deepEqual(prevented, [...Array(10).fill(true), ...Array(2).fill(path !== '/')]);
+    }
+  });
+
+  stage.scene(`what nobody caught is told in one sentence, and stands in the report of the test page (${kind})`, async () => {
+    const seat = await stage.person(kind);
+    await seat.open(stage.box.origin);
+    await seat.sees('preview');
+    await seat.look(`() => { HTMLDialogElement.prototype.showModal = () => { throw new TypeError('made to fail'); }; }`);
+    await seat.click('.outside[data-act=settings]');
+    assert.match(await seat.errs('page-error'), /^\s*Something in this page went wrong/);
+    await seat.click('#btnDismiss');
+    await seat.click('.outside[data-act=settings]');
+    assert.ok(await seat.look(`() => document.getElementById('error').hidden`), 'once is enough');
+    await seat.open(`${stage.box.origin}/test`);
+    await until('the report', () => seat.look(`() => /TypeError: made to fail/.test(document.getElementById('report').value)`));
+  });
+}
+
+stage.scene('the button that copies the link stays where it is when the code comes', async () => {
+  const seat = await stage.person('chromium');
+  await seat.open('about:blank');
+  const places = {};
+  for (const code of ['lost', 'there']) {
+    if (code === 'lost') await seat.without('/qr.js');
+    else await seat.without('/nothing');
+    for (const [width, height] of [[390, 844], [1440, 900], [667, 375]]) {
+      await seat.resize(width, height);
+      await seat.open(stage.room());
+      await seat.join();
+      await seat.sees('waiting');
+      if (code === 'there') await until('the code', () => seat.look(`() => document.getElementById('qr').childElementCount > 0`));
+      (places[code] ??= []).push(await seat.look(`() => { const { left, top, width } = document.getElementById('btnCopy').getBoundingClientRect(); return [left, top, width].join(); }`));
+    }
+  }
+  assert.deepEqual(places.there, places.lost);
+});
+
+stage.scene('a page that is translated is left alone until its words change', async () => {
+  const [one, other] = await stage.pair(['chromium', 'chromium'], stage.room());
+  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  await one.press('p');
+  const duration = () => one.look(`() => document.querySelector('#figures > div:last-child dd').textContent`);
+  const translated = await one.look(`() => {
+    const places = [...document.querySelectorAll('#pathWord, #pathWhy, #trustHow, #numbersTitle, #status, #numbers dt, #theirMic span, #selfNote, #theirNote')].filter((one) => one.textContent);
+    for (const one of places) {
+      const font = document.createElement('font');
+      font.textContent = 'übersetzt';
+      one.replaceChildren(font);
+    }
+    for (const one of document.querySelectorAll('.bar button')) one.title = 'übersetzt';
+    globalThis.__writes = 0;
+    const watcher = new MutationObserver((all) => { __writes += all.filter(({ target }) => places.some((one) => one.contains(target)) || target.matches?.('.bar button')).length; });
+    watcher.observe(document.body, { subtree: true, childList: true, characterData: true, attributeFilter: ['title', 'aria-label', 'placeholder'] });
+    return places.length;
+  }`);
+  assert.ok(translated > 10);
+  const [first, times] = [await duration(), new Set()];
+  await until('three seconds to be drawn', async () => times.add(await duration()).size > 3);
+  assert.ok(!times.has('') && first);
+  assert.equal(await one.look('() => globalThis.__writes'), 0);
+});

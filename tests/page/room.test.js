@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOfRoom, privateRoomName, roomInPath, roomName } from '../../public/room.js';
+import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from '../../public/room.js';
 
 test('letters and digits of any script, dash, underscore and dot make a name', () => {
   for (const name of ['a', 'Room-1', 'a.b_c', '房间一', 'комната', 'غرفة', '١٢٣', '...', 'x'.repeat(64), '間'.repeat(64)]) {
@@ -36,4 +36,23 @@ test('a private name is a room name, long, and even in its choices', () => {
   // Bytes past the last full round are thrown away, not folded.
   const bytes = [255, 240, ...Array(12).fill(0)];
   assert.equal(privateRoomName(() => Uint8Array.of(bytes.shift())), 'baba-baba-baba-baba-baba-baba');
+});
+
+test('the page\'s own link, pasted with what stood around it, is its room', () => {
+  const page = { protocol: 'https:', host: 'call.example.org' };
+  for (const link of ['https://call.example.org/r/den', 'https://call.example.org/r/den.', 'call.example.org/r/den', '/r/den', '  https://call.example.org/r/den \n',
+    'https://CALL.example.org:443/r/den?relay=1', '<https://call.example.org/r/den>', '(https://call.example.org/r/den),', 'Come to https://call.example.org/r/den.',
+    '请点https://call.example.org/r/den。', 'https://call.example.org/r/den/', '/r/den?relay=1', '"https://call.example.org/r/den"', 'https://call.example.org/r/den!']) {
+    assert.equal(roomTyped(link, page), 'den', link);
+  }
+  assert.equal(roomTyped('https://call.example.org/r/%E6%88%BF%E9%97%B4', page), '房间');
+  assert.equal(roomTyped('http://localhost:8443/r/den', { protocol: 'http:', host: 'localhost:8443' }), 'den');
+});
+
+test('anything else stays what was typed: a name, another server\'s link, a link that is damaged', () => {
+  const page = { protocol: 'https:', host: 'call.example.org' };
+  for (const typed of ['den', 'r', 'a/r/b', 'https://other.example.org/r/den', 'https://other.example.org//r/den', 'https://other.example.org/call.example.org/x/r/den',
+    'https://call.example.org/', 'https://call.example.org/test', '/r/%E0%A4', 'https://call.example.org/r/%E0%A4', '', ' ', `${'/r/'.repeat(160)}`]) {
+    assert.equal(roomTyped(typed, page), typed);
+  }
 });

@@ -27,7 +27,7 @@ const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).joi
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
   'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched',
-  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path'];
+  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 /** What may stand in the gap of each key that the code puts together. */
 const GAPS = {

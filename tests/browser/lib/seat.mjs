@@ -191,6 +191,7 @@ export async function makeSeat(kind, options) {
     /** No file with this name reaches the page from here on. */
     async without(name) {
       await page.setRequestInterception(true);
+      page.removeAllListeners('request');
       page.on('request', (request) => (new URL(request.url()).pathname === name ? request.abort() : request.continue()));
     },
     /** Whether the page may run scripts, from the next time it is opened. */

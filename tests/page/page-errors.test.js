@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { keptErrors, watchErrors } from '../../public/page-errors.js';
+
+const ORIGIN = 'https://call.example.org';
+
+function make(stored = new Map()) {
+  const target = new EventTarget();
+  const page = { told: 0, kept: () => keptErrors(storage), stored };
+  const storage = { getItem: (key) => stored.get(key) ?? null, setItem: (key, value) => stored.set(key, value) };
+  watchErrors({ target, origin: ORIGIN, storage, time: () => 'now', tell: () => { page.told += 1; } });
+  page.throws = (message, file = `${ORIGIN}/view.js`, lineno = 7) => target.dispatchEvent(Object.assign(new Event('error'), { error: new TypeError(message), message, filename: file, lineno }));
+  page.rejects = (reason) => target.dispatchEvent(Object.assign(new Event('unhandledrejection'), { reason }));
+  return page;
+}
+
+const ours = (error) => Object.assign(error, { stack: `${error.name}: ${error.message}\n    at draw (${ORIGIN}/main.js:12:3)` });
+
+test('what nobody caught is told and kept for the report', () => {
+  const page = make();
+  page.throws('x is not a function');
+  page.rejects(ours(new RangeError('out of it')));
+  assert.equal(page.told, 2);
+  assert.deepEqual(page.kept(), ['now TypeError: x is not a function (/view.js:7)', 'now RangeError: out of it (at draw (/main.js:12:3))']);
+});
+
+test('errors that come again and again are bounded in number and size', () => {
+  const page = make();
+  for (let n = 0; n < 100; n += 1) page.throws('the same');
+  assert.deepEqual([page.told, page.kept().length], [1, 1]);
+  for (let n = 0; n < 100; n += 1) page.throws(`${n} ${'long '.repeat(200)}`);
+  assert.deepEqual([page.told, page.kept().length], [3, 5]);
+  assert.ok([...page.stored.values()].join('').length < 1500);
+  const later = make(page.stored);
+  later.throws('of another day');
+  assert.deepEqual([later.kept().length, later.kept().at(-1)], [5, 'now TypeError: of another day (/view.js:7)']);
+});
+
+test('errors of extensions and of nobody are none of ours, and a call cut short is not told', () => {
+  const page = make();
+  page.throws('boo', 'chrome-extension://abc/content.js');
+  page.throws('Script error.', '');
+  page.rejects('just a word');
+  page.rejects(undefined);
+  assert.deepEqual([page.told, page.kept()], [0, []]);
+  page.rejects(ours(Object.assign(new Error('The play() request was interrupted'), { name: 'AbortError' })));
+  assert.deepEqual([page.told, page.kept().length], [0, 1]);
+});
+
+test('a kept error names no room, no address and no other page', () => {
+  const page = make();
+  page.throws(`bad ${ORIGIN}/r/secret-room and 192.0.2.7 and 2001:db8:0:1::5 and wss://box.example.org/ws?token=1`);
+  assert.doesNotMatch(page.kept()[0], /secret|192\.0|2001|db8|token|https|example/);
+});
+
+test('nonsense where the kept errors were is no error', () => {
+  for (const nonsense of ['[1, null, {}]', '{', 'null', '{"a": 1}']) assert.deepEqual(make(new Map([['webrtc-box.errors', nonsense]])).kept(), []);
+});
