@@ -24,6 +24,8 @@ impl Authority {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, rest) = split_host(text)?;
         let port = match rest.strip_prefix(':') {
+            // RFC 3986 §3.2.3: it may be left out after its colon.
+            Some("") => None,
             Some(digits) => Some(port(digits)?),
             None if rest.is_empty() => None,
             None => return None,
@@ -129,13 +131,14 @@ mod tests {
         assert_eq!(parts("192.0.2.1"), Some(("192.0.2.1".into(), None)));
         assert_eq!(parts("[0:0:0:0:0:0:0:1]:1"), Some(("[::1]".into(), Some(1))));
         assert_eq!(parts("[fe80::1%25eth0]:1"), Some(("[fe80::1]".into(), Some(1))));
+        assert_eq!(parts("a:"), Some(("a".into(), None)));
         assert_eq!(parts("Box.Example.:443"), Some(("box.example".into(), Some(443))));
     }
 
     #[test]
     fn other_texts_are_no_hosts() {
         for text in [
-            "", ":80", "a:", "a:0", "a:65536", "a:+1", "a:1:2", "a b", "a/b", "a@b", "a\\b", "a?b", "a#b",
+            "", ":80", ":", "a:0", "a:65536", "a:+1", "a:1:2", "a b", "a/b", "a@b", "a\\b", "a?b", "a#b",
             ".", ".a", "a..b", "a..", "[::1", "[::1]x", "[a]", "::1", "a,b", "é",
         ] {
             assert_eq!(parts(text), None, "{text}");

@@ -87,7 +87,7 @@ fn handshake_key(request: &Request<Body>) -> Option<HeaderValue> {
     let proper = request.method() == Method::GET
         && has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket")
-        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+        && has_token(headers, &header::SEC_WEBSOCKET_VERSION, "13");
     // Sixteen bytes of base64; what they are is the client's own affair.
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     key.filter(|_| proper).cloned()

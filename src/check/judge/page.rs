@@ -193,6 +193,11 @@ impl Visited {
             (Some(Health::Down(why)), _) => {
                 Finding::fail(GROUP, format!("{place}: the box says that it is down ({why})"), see_its_log)
             }
+            (Some(Health::Up), 421) => Finding::fail(
+                GROUP,
+                format!("{place}: the box was asked for another host"),
+                "let the proxy before it pass Host on or set X-Forwarded-Host, as in the README",
+            ),
             (Some(Health::Up), status) => {
                 Finding::fail(GROUP, format!("{place} answers {status} instead of the page"), see_its_log)
             }
@@ -270,6 +275,8 @@ mod tests {
         let lines = said(&[Err(Trouble::Silent), Ok(Visited { health: None, ..visited() })], &expected());
         assert!(lines[0].contains("no answer; open 443/tcp in every firewall"), "{lines:?}");
         assert!(lines[1].contains("(200) by something that is not webrtc-box"), "{lines:?}");
+        let misdirected = Visited { status: 421, ..visited() };
+        assert!(said(&[Ok(misdirected)], &expected())[0].contains("let the proxy before it pass Host on"));
         let health = Some(Health::Down("the relay has stopped".into()));
         let down = Visited { status: 503, health, ..visited() };
         assert!(said(&[Ok(down)], &expected())[0].contains("it is down (the relay has stopped)"));
