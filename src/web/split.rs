@@ -28,10 +28,10 @@ pub(super) struct Rewound<S> {
 /// STUN's first two bits are clear (RFC 8489 §5); no method of HTTP begins with such a letter.
 const STUN_BELOW: u8 = 0x40;
 
-/// Whether HTTP may begin with `first`: a method, or the empty lines that some clients send before one
-/// (RFC 9112 §2.2). No message of TLS does, and no method of STUN.
+/// Whether HTTP may begin with `first`: a method, which is in capitals, or the empty lines that some
+/// clients send before one (RFC 9112 §2.2). No message of TLS does, and no method of STUN.
 fn begins_http(first: u8) -> bool {
-    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
+    first.is_ascii_uppercase() || matches!(first, b'\r' | b'\n')
 }
 
 /// Whether a stream that is to bring TLS begins with HTTP; waits for its first byte. One that ends first
