@@ -56,7 +56,7 @@ async fn serve(settings: Settings, passed: Passed) -> Result<(), StartError> {
 /// manager, no nohup.
 fn tried_out(settings: &Settings) -> bool {
     settings.identity == Identity::TryOut
-        && std::env::var_os("NOTIFY_SOCKET").is_none()
+        && std::env::var_os("NOTIFY_SOCKET").is_none_or(|path| path.is_empty())
         && !signals::hangup_is_ignored()
         && !cli::reads_files(std::env::args_os(), std::env::vars_os())
 }

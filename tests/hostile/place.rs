@@ -55,6 +55,11 @@ impl Place {
         self.folder.path()
     }
 
+    /// Where a service manager listens that has started it.
+    pub fn notify_socket(&self) -> PathBuf {
+        self.folder().join("notify")
+    }
+
     /// What its clients trust.
     pub fn certificate(&self) -> PathBuf {
         self.state.join("self-signed.pem")
@@ -88,7 +93,7 @@ impl Place {
             .env("WEBRTC_BOX_TURN_PORT", self.turn.port().to_string())
             .env("WEBRTC_BOX_HTTPS_PORT", self.https.port().to_string())
             .env("WEBRTC_BOX_HTTP_PORT", "0")
-            .env("WEBRTC_BOX_METRICS_LISTEN", "")
+            .env("WEBRTC_BOX_METRICS_LISTEN", "off")
             .env("WEBRTC_BOX_LOG", "info")
             .env("WEBRTC_BOX_STATE_DIR", &self.state)
             .current_dir(self.folder.path())

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use rustix::process::Signal;
 
-use super::manager::Service;
+use super::manager::{Manager, Service};
 use super::seat::Seat;
 
 /// The manager wants to hear every second that it lives.
@@ -114,4 +114,25 @@ fn a_box_that_was_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(service.manager.counts("WATCHDOG", Duration::from_secs(2)) >= 2);
     assert!(!service.has_said("does not turn"));
+}
+
+#[test]
+fn a_manager_that_does_not_read_blinds_nobody_and_hears_the_state_later() {
+    // It has no room for the first word, that the box is ready.
+    let service = Service::start(|command, place| {
+        watched(command);
+        Manager::fill(&place.notify_socket());
+    });
+    let frozen = Frozen::new(threads(&service, "relay-0"));
+    assert!(service.waits_for("does not turn any more").contains("relay-0"));
+    assert!(health(&service).starts_with("HTTP/1.1 503 "));
+    service.manager.hears(&["READY=1"]);
+    drop(frozen);
+    service.manager.hears(&["WATCHDOG=1"]);
+    // Somebody to wait for, or the box ends at once.
+    let _seat = Seat::take(&service, "kitchen");
+    Manager::fill(&service.place.notify_socket());
+    service.signal(Signal::TERM);
+    service.waits_for("stopping");
+    service.manager.hears(&["STOPPING=1"]);
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ impl Service {
     /// A box that has said that it is ready; `mend` adds to how it is started.
     pub fn start(mend: impl FnOnce(&mut Command, &Place)) -> Self {
         let place = Arc::new(Place::new());
-        let at = place.folder().join("notify");
+        let at = place.notify_socket();
         let manager = Manager(UnixDatagram::bind(&at).unwrap());
         let mut command = place.command::<&str>(&[]);
         command.env("NOTIFY_SOCKET", at);
@@ -66,6 +67,14 @@ impl Manager {
             count += usize::from(self.next(left()).is_some_and(|word| word.contains(part)));
         }
         count
+    }
+
+    /// Leaves no room for another word, as a manager does that has not read for a while, however many the
+    /// kernel lets wait.
+    pub fn fill(at: &Path) {
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        while socket.send_to(b"FILLED=1", at).is_ok() {}
     }
 
     /// Forgets what has been said so far.
