@@ -6,12 +6,18 @@
 #   sh install.sh               upgrade: program and units; the settings stay as they are
 #   sh install.sh --remove      everything but /etc/webrtc-box and /var/lib/webrtc-box goes
 #
-# Nothing is downloaded, and running it twice does no harm.
+# Nothing is downloaded, and running it twice does no harm. An upgrade that fails at any step leaves the running
+# box as it was: the new program is tried first, files are replaced together, and where the new program does not
+# get ready the one before is put back and started.
 set -eu
 cd "$(dirname "$0")"
 
 CONFIG=/etc/webrtc-box/webrtc-box.toml
+PROGRAM=/usr/local/bin/webrtc-box
 UNITS=/etc/systemd/system
+# Files that have a replacement beside them (.new), and whether they have been replaced (then .old is the one before).
+staged=
+swapped=
 
 main() {
   [ "$(id -u)" = 0 ] || fail "must run as root; put sudo in front of it"
@@ -36,28 +42,83 @@ configure() {
 }
 
 put() {
-  install -m 755 webrtc-box /usr/local/bin/webrtc-box
-  install -D -m 644 webrtc-box.sysusers /usr/lib/sysusers.d/webrtc-box.conf
+  trap abandon EXIT
+  trap 'exit 1' HUP INT TERM
+  [ -e "$PROGRAM" ] && upgrade=yes || upgrade=
+  stage webrtc-box 755 "$PROGRAM"
+  try_program "$PROGRAM.new"
+  stage webrtc-box.sysusers 644 /usr/lib/sysusers.d/webrtc-box.conf
+  stage webrtc-box.service 644 "$UNITS/webrtc-box.service"
+  # The socket is for those who want it; where it is in use it follows the program.
+  if [ -e "$UNITS/webrtc-box.socket" ]; then
+    stage webrtc-box.socket 644 "$UNITS/webrtc-box.socket"
+    stage webrtc-box.service.d/socket.conf 644 "$UNITS/webrtc-box.service.d/socket.conf"
+  fi
+  swap
   systemd-sysusers webrtc-box.conf
   # Secrets and host keys may stand in it.
   chgrp webrtc-box "$CONFIG"
   chmod 640 "$CONFIG"
-  install -m 644 webrtc-box.service "$UNITS/webrtc-box.service"
-  # The socket is for those who want it; where it is in use it follows the program.
-  if [ -e "$UNITS/webrtc-box.socket" ]; then
-    install -m 644 webrtc-box.socket "$UNITS/webrtc-box.socket"
-    install -D -m 644 webrtc-box.service.d/socket.conf "$UNITS/webrtc-box.service.d/socket.conf"
-  fi
   systemctl enable --quiet webrtc-box.service
   if [ ! -d /run/systemd/system ]; then
+    settle
     echo "webrtc-box is installed and starts with the host; systemd does not run here now."
     return
   fi
   systemctl daemon-reload
   # A running box first lets its calls end, for as long as drain-timeout.
-  systemctl restart webrtc-box.service || fail "it does not start: journalctl -u webrtc-box -n 20"
+  restarted=yes
+  systemctl restart webrtc-box.service || fail "the new webrtc-box does not start: journalctl -u webrtc-box -n 20"
+  settle
   echo "webrtc-box runs. What it finds of itself:"
   look
+}
+
+# Puts a copy of $1 beside $3, with mode $2; a disk that is full is found out before anything has changed.
+stage() {
+  staged="$staged $3"
+  install -D -m "$2" "$1" "$3.new"
+  [ ! -e "$3" ] || cp -p "$3" "$3.old"
+}
+
+# Whether the program runs on this host at all, and takes the settings as they are.
+try_program() {
+  "$1" --version >/dev/null || fail "this webrtc-box does not run on this host; take the one for $(uname -m)"
+  scratch=$(mktemp -d)
+  code=0
+  env -i "$1" credentials --config "$CONFIG" --state-dir "$scratch" >/dev/null || code=$?
+  rm -rf "$scratch"
+  [ "$code" = 0 ] || fail "this webrtc-box does not take the settings in $CONFIG, see above"
+}
+
+swap() {
+  swapped=yes
+  for file in $staged; do mv "$file.new" "$file"; done
+}
+
+# From here on the new files are the ones in use.
+settle() {
+  trap - EXIT HUP INT TERM
+  for file in $staged; do rm -f "$file.old"; done
+}
+
+# At any failure before that. A first installation has nothing to go back to, and stays to be mended.
+abandon() {
+  code=$?
+  trap - EXIT HUP INT TERM
+  set +e
+  for file in $staged; do
+    if [ -z "$swapped" ] || [ -z "$upgrade" ]; then rm -f "$file.old"
+    elif [ -e "$file.old" ]; then mv "$file.old" "$file"
+    elif [ ! -e "$file.new" ]; then rm -f "$file"
+    fi
+    rm -f "$file.new"
+  done
+  if [ -n "$swapped$upgrade" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  if [ -n "$upgrade" ] && [ -n "${restarted-}" ]; then
+    systemctl restart webrtc-box.service && echo "install.sh: the webrtc-box from before runs again" >&2
+  fi
+  exit "$code"
 }
 
 # A first certificate takes a few seconds; for half a minute it is waited for.
@@ -79,7 +140,7 @@ remove() {
     # shellcheck disable=SC2086 # nothing, or one word
     [ ! -e "$UNITS/$unit" ] || systemctl disable --quiet $now "$unit"
   done
-  rm -f "$UNITS/webrtc-box.service" "$UNITS/webrtc-box.service.d/socket.conf" "$UNITS/webrtc-box.socket" /usr/lib/sysusers.d/webrtc-box.conf /usr/local/bin/webrtc-box
+  rm -f "$UNITS/webrtc-box.service" "$UNITS/webrtc-box.service.d/socket.conf" "$UNITS/webrtc-box.socket" /usr/lib/sysusers.d/webrtc-box.conf "$PROGRAM"
   # An administrator's own overrides stay.
   rmdir "$UNITS/webrtc-box.service.d" 2>/dev/null || true
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
