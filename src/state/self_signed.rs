@@ -56,7 +56,7 @@ impl State {
     }
 }
 
-/// Whether the certificate in `pem` lasts and names every one of `lan`.
+/// Whether the certificate in `pem` is valid, lasts and names every one of `lan`.
 fn will_do(pem: &str, lan: &[IpAddr], now: SystemTime) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else {
         return false;
@@ -65,12 +65,14 @@ fn will_do(pem: &str, lan: &[IpAddr], now: SystemTime) -> bool {
         return false;
     };
     let named = addresses(&certificate);
-    not_after(&certificate) > now + RENEW_BEFORE && lan.iter().all(|ip| named.contains(ip))
+    let (from, until) = validity(&certificate);
+    from <= now && until > now + RENEW_BEFORE && lan.iter().all(|ip| named.contains(ip))
 }
 
-fn not_after(certificate: &X509Certificate<'_>) -> SystemTime {
-    let unix = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(unix)
+fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+    let validity = certificate.validity();
+    let moment = |time: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or(0));
+    (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()))
 }
 
 fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {

@@ -49,6 +49,11 @@ impl Leaf {
         unix > self.until
     }
 
+    /// Whether it is valid at this moment.
+    pub fn is_valid(&self, unix: UnixSeconds) -> bool {
+        (self.from..=self.until).contains(&unix)
+    }
+
     /// The whole of its time, in seconds.
     pub fn life(&self) -> u64 {
         self.until.saturating_sub(self.from)

@@ -1,10 +1,11 @@
 //! Which certificate the settings ask for, and who sees to it while the box runs.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 use super::acme::{Kept, Renewal};
@@ -12,10 +13,14 @@ use super::in_force::InForce;
 use super::pair::load;
 use super::reminder::remind;
 use super::watch::{Files, Watch};
-use crate::beside::outlived;
+use crate::beside::{aside, outlived};
 use crate::config::{CertificateSource, Identity, Settings};
 use crate::error::StartError;
+use crate::host::lan_addresses;
 use crate::state::State;
+
+/// Time between two looks whether the self-signed certificate is valid.
+const SELF_SIGNED_LOOK: Duration = Duration::from_secs(60);
 
 /// How long the end waits for a disk.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -23,8 +28,14 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// What is to be done for the certificate as long as the box runs.
 #[derive(Debug)]
 pub enum Upkeep {
-    /// Nothing: the self-signed one lasts for a year, and the next start makes another in time.
-    None,
+    /// The self-signed one lasts for a year; it is made again if that year ends meanwhile, or if the clock
+    /// was wrong when it was made.
+    SelfSigned {
+        /// What is served.
+        in_force: Arc<InForce>,
+        /// Where it is kept.
+        state_dir: PathBuf,
+    },
     /// It is got and renewed.
     Acme(Box<Renewal>),
     /// Its files are looked at.
@@ -39,7 +50,9 @@ pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep
     match &settings.identity {
         Identity::TryOut => {
             let made = State::open(&settings.state_dir)?.self_signed(lan, SystemTime::now())?;
-            Ok((InForce::new(load(&made.cert, &made.key)?), Upkeep::None))
+            let in_force = InForce::new(load(&made.cert, &made.key)?);
+            let state_dir = settings.state_dir.clone();
+            Ok((Arc::clone(&in_force), Upkeep::SelfSigned { in_force, state_dir }))
         }
         Identity::Domain { name, source: CertificateSource::Files { cert, key } } => {
             let files = Files { cert: cert.clone(), key: key.clone(), domain: name.clone() };
@@ -73,15 +86,15 @@ impl Upkeep {
     pub fn keeping(&self) -> Keeping {
         match self {
             Self::Acme(renewal) => Keeping(Some(renewal.kept())),
-            Self::None | Self::Files(_) => Keeping::default(),
+            Self::SelfSigned { .. } | Self::Files(_) => Keeping::default(),
         }
     }
 
-    /// Does it, for ever where there is something to do. A bug in it is told and outlived: it has no
+    /// Does it, for ever. A bug in it is told and outlived: it has no
     /// heart, for the watchdog would end the calls, which need none of it.
     pub async fn run(self) {
         match self {
-            Self::None => {}
+            Self::SelfSigned { in_force, state_dir } => keep_self_signed(in_force, state_dir).await,
             Self::Acme(renewal) => {
                 let reminder = renewal.reminder();
                 tokio::join!(renewal.run(), reminded(reminder));
@@ -94,8 +107,68 @@ impl Upkeep {
     }
 }
 
+async fn keep_self_signed(in_force: Arc<InForce>, state_dir: PathBuf) {
+    let mut told = None;
+    loop {
+        sleep(SELF_SIGNED_LOOK).await;
+        let (held, dir) = (Arc::clone(&in_force), state_dir.clone());
+        let look = move || renew_self_signed(&held, &dir, &lan_addresses(), SystemTime::now());
+        let fault = match outlived(aside(look)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(bug) => Some(bug.to_string()),
+        };
+        if let Some(fault) = fault.as_ref().filter(|_| told != fault) {
+            error!("the self-signed certificate cannot be made again: {fault}");
+        }
+        told = fault;
+    }
+}
+
+/// Makes another where the one in force is not valid now.
+fn renew_self_signed(
+    in_force: &InForce,
+    state_dir: &Path,
+    lan: &[IpAddr],
+    now: SystemTime,
+) -> Result<(), StartError> {
+    let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    if in_force.summary().leaf.is_valid(unix) {
+        return Ok(());
+    }
+    let made = State::open(state_dir)?.self_signed(lan, now)?;
+    in_force.take(load(&made.cert, &made.key)?);
+    warn!("the self-signed certificate was not valid any more, and another is in force; browsers ask again");
+    Ok(())
+}
+
 async fn reminded((in_force, subject, domain): (Arc<InForce>, String, String)) {
     if let Err(bug) = outlived(remind(in_force, subject, domain)).await {
         error!("{bug}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn a_try_out_certificate_that_is_not_valid_now_is_made_again() {
+        let place = tempfile::tempdir().unwrap();
+        let start = SystemTime::now();
+        let made = State::open(place.path()).unwrap().self_signed(&[], start).unwrap();
+        let in_force = InForce::new(load(&made.cert, &made.key).unwrap());
+        let renewals_at = |now| {
+            renew_self_signed(&in_force, place.path(), &[], now).unwrap();
+            in_force.summary().renewals
+        };
+        assert_eq!(renewals_at(start), 0);
+        assert_eq!(renewals_at(start + 395 * DAY), 0, "browsers have learnt to trust it");
+        assert_eq!(renewals_at(start + 397 * DAY), 1, "a year has passed");
+        assert_eq!(renewals_at(start + 398 * DAY), 1);
+        assert_eq!(renewals_at(start), 2, "the clock was ahead when it was made");
+        assert_eq!(renewals_at(start), 2);
     }
 }
