@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::access;
+use super::pem::Damage;
 use crate::error::why;
 
 /// A fault that browsers will complain about, not we. `Display` is one line.
@@ -60,8 +61,8 @@ pub enum TlsError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the parser says.
-        fault: String,
+        /// What is wrong with it.
+        damage: Damage,
     },
     /// There is no certificate in the `cert` file.
     NoCertificate {
@@ -81,6 +82,13 @@ pub enum TlsError {
     EncryptedKey {
         /// The file.
         path: PathBuf,
+    },
+    /// The key is sound, and of a kind that TLS cannot use here.
+    UnusableKey {
+        /// The file.
+        path: PathBuf,
+        /// Such as `an EC key on P-521`.
+        kind: String,
     },
     /// The key belongs to another certificate.
     Mismatch {
@@ -111,9 +119,17 @@ impl fmt::Display for TlsError {
                 let why = if denied { access::denied(path) } else { why(source) };
                 write!(f, "{setting} {}: {why}", path.display())
             }
-            Self::Broken { setting, path, fault } => {
-                write!(f, "{setting} {} is damaged ({fault}); fetch that file anew", path.display())
+            Self::Broken { setting, path, damage } => {
+                let (fault, cure) = (damage.fault(), damage.cure());
+                write!(f, "{setting} {} is damaged ({fault}); {cure}", path.display())
             }
+            Self::UnusableKey { path, kind } => write!(
+                f,
+                "key {} is {kind}, with which no TLS is served here; make one on P-256 or P-384 \
+                 (openssl ecparam -genkey -name prime256v1) or an RSA one of 2048 to 4096 bits, \
+                 and have the certificate issued for it",
+                path.display()
+            ),
             Self::NoCertificate { path, holds_key: true } => {
                 write!(f, "cert {} holds a private key and no certificate; swap cert and key", path.display())
             }

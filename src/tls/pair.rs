@@ -9,14 +9,15 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::ALPN;
 use super::fault::TlsError;
+use super::key_kind;
 use super::leaf::Leaf;
+use super::pem::{self, Damage};
 
 /// A long chain with a comment on every certificate has a tenth of this.
 const LONGEST_FILE: u64 = 1024 * 1024;
@@ -85,37 +86,44 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 fn chain(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let chain = chain.map_err(|fault| broken("cert", path, fault.to_string()))?;
+    let broken = |damage| broken("cert", path, damage);
+    let text = pem::normalized(text).map_err(broken)?;
+    let chain = pem::certificates(&text).map_err(broken)?;
     if chain.is_empty() {
-        let holds_key = mentions(text, "PRIVATE KEY-----");
+        let holds_key = pem::mentions(&text, "PRIVATE KEY-----");
         return Err(TlsError::NoCertificate { path: path.to_owned(), holds_key });
     }
     Ok(chain)
 }
 
 fn signer(text: &[u8], path: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {
-    if mentions(text, "BEGIN ENCRYPTED PRIVATE KEY") || mentions(text, "Proc-Type: 4,ENCRYPTED") {
+    let broken = |damage| broken("key", path, damage);
+    let text = pem::normalized(text).map_err(broken)?;
+    if ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| pem::mentions(&text, mark))
+    {
         return Err(TlsError::EncryptedKey { path: path.to_owned() });
     }
-    let der = PrivateKeyDer::from_pem_slice(text).map_err(|fault| no_key(path, text, &fault))?;
-    ring::sign::any_supported_type(&der).map_err(|fault| broken("key", path, fault.to_string()))
+    let unusable = |kind| TlsError::UnusableKey { path: path.to_owned(), kind };
+    let Some(der) = pem::private_key(&text).map_err(broken)? else {
+        let holds_certificate = pem::mentions(&text, "BEGIN CERTIFICATE");
+        let none = TlsError::NoKey { path: path.to_owned(), holds_certificate };
+        return Err(key_kind::by_label(&text).map_or(none, unusable));
+    };
+    // What the library says is not passed on: it has seen the key.
+    ring::sign::any_supported_type(&der)
+        .map_err(|_| key_kind::unusable(&der).map_or_else(|| broken(Damage::Contents), unusable))
 }
 
-fn no_key(path: &Path, text: &[u8], fault: &pem::Error) -> TlsError {
-    if matches!(fault, pem::Error::NoItemsFound) {
-        let holds_certificate = mentions(text, "BEGIN CERTIFICATE");
-        return TlsError::NoKey { path: path.to_owned(), holds_certificate };
-    }
-    broken("key", path, fault.to_string())
+fn broken(setting: &'static str, path: &Path, damage: Damage) -> TlsError {
+    TlsError::Broken { setting, path: path.to_owned(), damage }
 }
 
-fn mentions(text: &[u8], words: &str) -> bool {
-    text.windows(words.len()).any(|window| window == words.as_bytes())
-}
-
-fn broken(setting: &'static str, path: &Path, fault: String) -> TlsError {
-    TlsError::Broken { setting, path: path.to_owned(), fault }
+/// The certificates in the PEM file `path`, in order, for a tool that looks at them.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    chain(&read("cert", path)?, path)
 }
 
 /// The key must belong to the first certificate, which is the one browsers are shown as ours.
@@ -132,7 +140,7 @@ fn check_pair(
         Some(0) => Ok(()),
         Some(index) => Err(TlsError::WrongOrder { cert: cert.to_owned(), position: index + 1 }),
         None => Err(match chain.first().map(belongs) {
-            Some(Err(rustls::Error::InvalidCertificate(fault))) => broken("cert", cert, format!("{fault:?}")),
+            Some(Err(rustls::Error::InvalidCertificate(_))) => broken("cert", cert, Damage::Contents),
             _ => TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() },
         }),
     }
@@ -140,8 +148,7 @@ fn check_pair(
 
 fn leaf(chain: &[CertificateDer<'static>], cert: &Path) -> Result<Leaf, TlsError> {
     let first = chain.first().map_or(&[][..], |first| first.as_ref());
-    let (_, leaf) =
-        X509Certificate::from_der(first).map_err(|fault| broken("cert", cert, fault.to_string()))?;
+    let (_, leaf) = X509Certificate::from_der(first).map_err(|_| broken("cert", cert, Damage::Contents))?;
     Ok(Leaf::of(&leaf))
 }
 

@@ -62,12 +62,13 @@ impl KeptAccount {
     }
 
     pub(super) fn credentials(&self) -> Result<AccountCredentials, AcmeError> {
-        serde_json::from_value(self.credentials.clone()).map_err(jumbled)
+        serde_json::from_value(self.credentials.clone()).map_err(|_| AcmeError::BrokenAccount)
     }
 }
 
-fn jumbled(fault: serde_json::Error) -> AcmeError {
-    AcmeError::Library(fault.to_string())
+/// What the library says of JSON may repeat a value in it, and there is a key among them.
+fn jumbled(_: serde_json::Error) -> AcmeError {
+    AcmeError::Library("an account is no JSON".to_owned())
 }
 
 impl Kept {

@@ -38,6 +38,8 @@ pub(super) enum AcmeError {
     Refused(Complaint),
     /// What it issued cannot be served.
     Useless(String),
+    /// The kept account holds no key that can be used.
+    BrokenAccount,
     /// The state directory cannot be used.
     State(StateError),
     /// A library refuses something it never should.
@@ -77,7 +79,7 @@ impl AcmeError {
     /// Whether the authority was asked for something, which it may count.
     pub(super) fn has_cost(&self) -> bool {
         match self {
-            Self::NoRoots | Self::State(_) => false,
+            Self::NoRoots | Self::State(_) | Self::BrokenAccount => false,
             Self::Unreachable(unreachable) => unreachable.got,
             Self::TooSlow
             | Self::Wordless
@@ -126,11 +128,12 @@ impl From<instant_acme::Error> for AcmeError {
         match error {
             instant_acme::Error::Api(problem) => Self::Refused(Complaint::from(&problem)),
             instant_acme::Error::Timeout(_) => Self::TooSlow,
+            instant_acme::Error::KeyRejected => Self::BrokenAccount,
             instant_acme::Error::Other(inner) => match inner.downcast::<Unreachable>() {
                 Ok(unreachable) => Self::Unreachable(*unreachable),
-                Err(other) => Self::Library(other.to_string()),
+                Err(other) => Self::Library(printable(&other.to_string(), LONGEST_DETAIL)),
             },
-            other => Self::Library(other.to_string()),
+            other => Self::Library(printable(&other.to_string(), LONGEST_DETAIL)),
         }
     }
 }
@@ -164,6 +167,10 @@ impl fmt::Display for AcmeError {
             ),
             Self::Refused(complaint) => write!(f, "{}", refusal_sentence(complaint)),
             Self::Useless(fault) => write!(f, "what the authority issued cannot be used: {fault}"),
+            Self::BrokenAccount => f.write_str(
+                "the kept account with the authority is damaged; delete account.json in the folder acme of state-dir, \
+                 and the next attempt makes another",
+            ),
             Self::State(error) => error.fmt(f),
             Self::Bug(bug) => bug.fmt(f),
             Self::Library(fault) => {
