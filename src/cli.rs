@@ -1,5 +1,7 @@
 //! The command line: which deed was asked for, with settings already checked.
 
+mod usage;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -12,7 +14,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::check::Subject;
 use crate::config::{
-    DEFAULT_FILE, Settings, SettingsError, Surroundings, Typed, VARIABLE_PREFIX, gather, seconds,
+    DEFAULT_FILE, Settings, SettingsError, Surroundings, Typed, gather, seconds, set_variables,
 };
 use crate::credential::{Credential, Holder};
 use crate::error::StartError;
@@ -137,8 +139,10 @@ pub fn parse(
     line: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Deed, NoDeed> {
-    let environment: Vec<_> = environment.into_iter().collect();
-    let line = read(line).map_err(|error| no_deed(&error))?;
+    let (line, environment): (Vec<_>, Vec<_>) =
+        (line.into_iter().collect(), environment.into_iter().collect());
+    let has_secrets = usage::has_secrets(&line);
+    let line = read(line).map_err(|error| usage::no_deed(&error, has_secrets))?;
     let surroundings = surroundings(&environment, line.command.is_some());
     let below = gather(line.config, environment);
     match line.command {
@@ -178,12 +182,13 @@ pub fn reads_files(
     line: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> bool {
-    let typed = |name: &str| format!("{VARIABLE_PREFIX}{name}");
-    let named = [typed("CONFIG"), typed("STATIC_AUTH_SECRET_FILE")];
-    let by_flag =
-        read(line).is_ok_and(|line| line.config.is_some() || line.typed.static_auth_secret_file.is_some());
+    let by_flag = read(line).is_ok_and(|line| {
+        let typed = line.typed;
+        line.config.is_some() || typed.static_auth_secret_file.is_some() || typed.host_key_file.is_some()
+    });
+    let names = ["CONFIG", "STATIC_AUTH_SECRET_FILE", "HOST_KEY_FILE"];
     by_flag
-        || environment.into_iter().any(|(name, _)| named.iter().any(|named| name == named.as_str()))
+        || set_variables(environment).any(|(name, _)| names.contains(&name.as_str()))
         || Path::new(DEFAULT_FILE).exists()
 }
 
@@ -220,17 +225,6 @@ fn with_port(server: String) -> String {
 fn read(line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
     let command = Line::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
     Line::from_arg_matches(&command.try_get_matches_from(line)?)
-}
-
-/// clap explains at length; the first line and its tip are enough.
-fn no_deed(error: &clap::Error) -> NoDeed {
-    let text = error.to_string();
-    if !error.use_stderr() {
-        return NoDeed::Text(text);
-    }
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
-    NoDeed::Usage(format!("{first}; {}", tip.unwrap_or("--help lists all flags")))
 }
 
 /// `beside`: this is a tool, and the box it is about may run as the service.

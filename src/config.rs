@@ -8,6 +8,7 @@
 mod changes;
 mod checks;
 mod error;
+mod service_links;
 mod sources;
 mod typed;
 mod values;
@@ -22,7 +23,7 @@ use crate::credential::Secret;
 
 pub use self::checks::{Surroundings, browsers_take};
 pub use self::error::{Place, SettingsError};
-pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather};
+pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};
 pub use self::typed::Typed;
 pub use self::values::seconds;
 
@@ -76,6 +77,8 @@ pub struct Settings {
     pub room_grace: Duration,
     /// Where not empty: opening an empty room takes one of these.
     pub host_key: Vec<Secret>,
+    /// The files that secrets and host keys were read from, by their settings.
+    pub secret_files: Vec<(&'static str, PathBuf)>,
     /// Further WebSocket origins besides our own.
     pub allowed_origin: Vec<String>,
     /// Reverse proxies that are believed.

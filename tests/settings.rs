@@ -124,7 +124,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--public", "."], &["public", "index.html", "name the folder"]),
         (&["--state-dir", "/proc/nowhere"], &["state-dir /proc/nowhere", "may write to"]),
         (&["--state-dir", ""], &["state-dir", "name a folder"]),
-        (&["--metrics-listen", "9641"], &["metrics-listen", "127.0.0.1:9641", "nothing for off"]),
+        (&["--metrics-listen", "9641"], &["metrics-listen", "127.0.0.1:9641", "or off"]),
         (&["--metrics-listen", "127.0.0.1:0"], &["metrics-listen", "no address with a port"]),
         (&["--log", "inof"], &["log", "info"]),
         (&["--log-format", "xml"], &["log-format", "text or json"]),
@@ -281,14 +281,215 @@ fn systemd_says_where_state_is_kept() {
     }
 }
 
+/// Stands for a secret; no part of it is to be repeated, whatever the case.
+const CANARY: &str = "Zq7wXk2v";
+
+/// A private key with the canary in it, as PEM.
+fn canary_key() -> String {
+    format!("-----BEGIN PRIVATE KEY-----\nMIG{CANARY}{}\n-----END PRIVATE KEY-----\n", "A".repeat(40))
+}
+
+fn assert_silent(said: &str, about: &str) {
+    assert!(!said.to_ascii_lowercase().contains(&CANARY.to_ascii_lowercase()), "{about}: {said}");
+    // Errors of parsers show bytes as a list of numbers.
+    let bytes = format!("{:?}", CANARY.as_bytes());
+    assert!(!said.contains(bytes.trim_matches(['[', ']'])), "{about}: {said}");
+}
+
 #[test]
-fn secrets_are_never_repeated_in_complaints() {
+fn a_secret_on_the_command_line_is_never_repeated_in_a_complaint() {
     let stage = Stage::new();
-    let line = stage.complaint(&["--static-auth-secret", "hush-hush", "--min-port", "x"]);
-    assert!(!line.contains("hush"), "{line}");
-    stage.file("box.toml", "static-auth-secret = ['hush', 1.5]");
-    let line = stage.complaint(&["--config", "box.toml"]);
-    assert!(!line.contains("hush"), "{line}");
+    let (dashed, long, pem) = (format!("-{CANARY}"), format!("--{CANARY}"), canary_key());
+    let lower = format!("--{}", CANARY.to_ascii_lowercase());
+    let assigned = format!("--host-ky={CANARY}");
+    for words in [
+        &["--static-auth-secret", CANARY, "--min-port", "x"][..],
+        &["--host-key", "my", CANARY],
+        &["--host-key", &dashed],
+        &["--host-key", &long],
+        &["--static-auth-secret", &lower],
+        &["check", "--host-key", "my", CANARY],
+        &["--key", &pem],
+        &["--key", &pem.replace('\n', " ")],
+        &[&assigned],
+        &[CANARY],
+        &["--config", &pem],
+        &["--static-auth-secret-file", &pem],
+        &["--host-key-file", &format!("{CANARY}\nsecond")],
+    ] {
+        assert_silent(&stage.complaint(words), &words.join(" "));
+    }
+}
+
+#[test]
+fn a_secret_in_a_variable_is_never_repeated_in_a_complaint() {
+    let stage = Stage::new();
+    for (name, value) in [
+        ("KEY", canary_key()),
+        ("CERT", canary_key().replace('\n', "\\n")),
+        ("CONFIG", canary_key()),
+        ("HOST_KEY_FILE", format!("{CANARY}\n")),
+        ("STATE_DIR", canary_key()),
+        ("PUBLIC", canary_key()),
+    ] {
+        let mut command = stage.command(&["--domain", "box.test"]);
+        command.env("WEBRTC_BOX_CERT", "c.pem").env("WEBRTC_BOX_KEY", "k.pem");
+        command.env(format!("WEBRTC_BOX_{name}"), value);
+        let line = complaint(command);
+        assert_silent(&line, name);
+        let setting = name.to_ascii_lowercase().replace('_', "-");
+        assert_says(&line, &[&setting, "holds the contents of a file", "name that file"]);
+    }
+}
+
+#[test]
+fn a_secret_in_a_file_of_settings_is_never_repeated_in_a_complaint() {
+    let stage = Stage::new();
+    for text in [
+        format!("static-auth-secret = ['{CANARY}', 1.5]"),
+        format!("static-auth-secret = {CANARY}"),
+        format!("host-key = \"{CANARY}"),
+        format!("host-key = '{CANARY}' {CANARY}"),
+        format!("host-key = '{CANARY}'\nhost-key = '{CANARY}'"),
+        format!("host-key = \"\\{CANARY}\""),
+        format!("host-key.{CANARY} = 1"),
+        format!("[host-key]\n{CANARY} = 1"),
+        // Another file of secrets in its place.
+        CANARY.to_owned(),
+        format!("{CANARY}=="),
+        format!("{CANARY} = 1"),
+        format!("[{CANARY}]"),
+        canary_key(),
+    ] {
+        stage.file("box.toml", &text);
+        assert_silent(&stage.complaint(&["--config", "box.toml"]), &text);
+        let output = stage.command(&["check", "--json", "--config", "box.toml"]).output().unwrap();
+        assert_silent(&format!("{output:?}"), &text);
+    }
+}
+
+#[test]
+fn no_part_of_a_private_key_is_repeated_however_it_is_damaged() {
+    let stage = Stage::new();
+    let pair = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
+    let key = canary_key();
+    for (text, words) in [
+        (key.replace('\n', ""), "its line breaks are lost"),
+        (key.replace('\n', "\\n"), "its line breaks are lost"),
+        (key.replace("\n-----END", "-----END"), "its line breaks are lost"),
+        (format!("KEY={key}"), "its line breaks are lost"),
+        (key.split("-----END").next().unwrap().to_owned(), "its END line is missing"),
+        (key.replace("MIG", "M*G"), "not base64"),
+        (key.clone(), "is damaged"),
+        (key.replace("PRIVATE KEY", CANARY), "holds no PEM private key"),
+    ] {
+        for (cert, key) in [(pair.cert.pem(), text.clone()), (text.clone(), text)] {
+            stage.file("cert.pem", &cert);
+            stage.file("key.pem", &key);
+            let files = ["--domain", "box.test", "--cert", "cert.pem", "--key", "key.pem"];
+            let line = stage.complaint(&files);
+            assert_silent(&line, words);
+            if cert != key {
+                assert_says(&line, &["key key.pem", words]);
+            }
+            let output = stage.command(&["check"]).args(files).output().unwrap();
+            assert_silent(&format!("{output:?}"), words);
+        }
+    }
+}
+
+#[test]
+fn nothing_kept_in_the_state_directory_is_repeated_when_damaged() {
+    let stage = Stage::new();
+    for file in ["turn-secret", "room-tag-key", "resume-token-key"] {
+        stage.started("certs");
+        stage.file(&format!("certs/{file}"), CANARY);
+        let line = stage.complaint(&[]);
+        assert_silent(&line, file);
+        assert_says(&line, &[file, "is damaged"]);
+        fs::remove_dir_all(stage.place.path().join("certs")).unwrap();
+    }
+}
+
+#[test]
+fn secrets_and_host_keys_come_from_files_of_any_editor() {
+    let stage = Stage::new();
+    let path = |name: &str| Some(stage.place.path().join(name).to_str().unwrap().to_owned());
+    for text in
+        ["north\nsouth\n", "\u{feff}north\r\nsouth", " north\r\r south \n\n", "north\n\u{feff}south\n"]
+    {
+        stage.file("keys", text);
+        let typed =
+            Typed { host_key_file: path("keys"), static_auth_secret_file: path("keys"), ..Typed::default() };
+        let settings = typed.settings(&Surroundings::default()).unwrap();
+        let wanted = [Secret::new("north"), Secret::new("south")];
+        assert_eq!(settings.host_key, wanted, "{text:?}");
+        assert_eq!(settings.static_auth_secret, wanted, "{text:?}");
+    }
+    stage.file("keys", "# of the front desk\nnorth\n");
+    let typed = Typed { host_key_file: path("keys"), ..Typed::default() };
+    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north")]);
+    stage.file("keys", "# nobody\n");
+    assert_says(&stage.complaint(&["--host-key-file", "keys"]), &["host-key-file", "openssl rand"]);
+    let both = ["--host-key-file", "keys", "--host-key", "north"];
+    assert_says(&stage.complaint(&both), &["host-key and host-key-file are both set"]);
+    let typed = Typed { host_key: Some(vec!["\u{feff}north\r".into()]), ..Typed::default() };
+    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north")]);
+}
+
+#[test]
+fn an_empty_variable_takes_no_protection_away() {
+    let stage = Stage::new();
+    stage.file(
+        "box.toml",
+        "host-key = 'north-north'\ndenied-peer-ip = '10.0.0.0/8'\nstatic-auth-secret = 'south'\n",
+    );
+    let read = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let typed = gather(Some(stage.place.path().join("box.toml")), variables).unwrap();
+        typed.settings(&Surroundings::default()).unwrap()
+    };
+    let settings = read(&[
+        ("WEBRTC_BOX_HOST_KEY", ""),
+        ("WEBRTC_BOX_HOST_KEY_FILE", ""),
+        ("WEBRTC_BOX_DENIED_PEER_IP", " "),
+        ("WEBRTC_BOX_STATIC_AUTH_SECRET", ","),
+        ("WEBRTC_BOX_METRICS_LISTEN", ""),
+    ]);
+    assert_eq!(settings, read(&[]));
+    assert_eq!((settings.host_key.len(), settings.denied_peer_ip.len()), (1, 1));
+    assert_eq!(read(&[("WEBRTC_BOX_METRICS_LISTEN", "off")]).metrics_listen, None);
+}
+
+#[test]
+fn flags_that_carry_secrets_say_so_and_name_the_file_to_use() {
+    let output = Stage::new().command(&["--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for flag in ["static-auth-secret", "host-key"] {
+        let about = words.split(&format!("--{flag} <")).nth(1).unwrap();
+        let about = &about[..about.find("(default").unwrap()];
+        assert!(about.contains("list of processes") && about.contains(&format!("{flag}-file")), "{about}");
+    }
+}
+
+#[test]
+fn a_box_starts_beside_services_that_bear_its_name() {
+    let stage = Stage::new();
+    let settings = stage.credential(
+        &[],
+        &[
+            ("WEBRTC_BOX_TURN_PORT", "udp://10.96.0.12:3478"),
+            ("WEBRTC_BOX_TURN_PORT_3478_UDP", "udp://10.96.0.12:3478"),
+            ("WEBRTC_BOX_TURN_SERVICE_HOST", "10.96.0.12"),
+            ("WEBRTC_BOX_TURN_SERVICE_PORT", "3478"),
+            ("WEBRTC_BOX_REALM_NAME", "/page/realm"),
+        ],
+    );
+    assert_eq!(settings["urls"][0], "turn:localhost:3478?transport=udp");
+    let mut mistyped = stage.command(&[]);
+    mistyped.env("WEBRTC_BOX_TURN_PRT", "3478");
+    assert_says(&complaint(mistyped), &["WEBRTC_BOX_TURN_PRT", "WEBRTC_BOX_TURN_PORT"]);
 }
 
 /// The lines of the example file that begin with `mark`, without it.

@@ -2,12 +2,10 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::OptionFuture;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::judge::access::{self, User};
 use super::judge::addresses::{self, Seen};
@@ -110,6 +108,7 @@ impl Host {
         };
         let mut findings = vec![Finding::ok(Group::Settings, mode), clock.judge()];
         findings.extend(ports::judge(&self.listeners, running, self.service.is_some()));
+        findings.extend(secret_files(settings, self.service.as_ref()));
         findings.extend(self.certificate.iter().flat_map(|files| files.findings.clone()));
         findings.extend(addresses::judge(&self.seen));
         findings.extend(self.limits.judge());
@@ -163,10 +162,7 @@ fn certificate(settings: &Settings, roots: &Roots, service: Option<&User>) -> Op
     if let Err(fault) = tls::load(cert, key) {
         files.findings.push(unusable(&fault));
     }
-    let Ok(chain) = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>)
-    else {
-        return Some(files);
-    };
+    let Ok(chain) = tls::certificates(cert) else { return Some(files) };
     let facts: Vec<_> = chain.iter().filter_map(|one| Facts::read(one)).collect();
     let trust: Trust = roots.judge(&chain, name, now);
     let chain = Chain {
@@ -218,6 +214,16 @@ fn access(cert: &Path, key: &Path, service: Option<&User>) -> Vec<Finding> {
         )];
     }
     found
+}
+
+/// Whether the service may read the files of secrets, and nobody else may.
+fn secret_files(settings: &Settings, service: Option<&User>) -> Vec<Finding> {
+    let judged = |(setting, file): &(&'static str, PathBuf)| {
+        let steps = files::steps(file).ok()?;
+        let unreadable = service.and_then(|user| access::judge(setting, file, user, &steps));
+        unreadable.or_else(|| access::exposed(setting, file, &steps))
+    };
+    settings.secret_files.iter().filter_map(judged).collect()
 }
 
 /// A credential for a box whose page hands out none, under a tag of its own.

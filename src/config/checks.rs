@@ -68,7 +68,7 @@ impl Typed {
         Ok((name, self.settings(surroundings)?))
     }
 
-    /// Checks everything; reads `static-auth-secret-file` and looks into `public`.
+    /// Checks everything; reads `static-auth-secret-file` and `host-key-file`, and looks into `public`.
     ///
     /// # Errors
     /// The first complaint, in the order of the fields of [`Settings`].
@@ -85,6 +85,8 @@ impl Typed {
         ports_apart(https_port, http_port, turn_port, turns_port)?;
         let relay_scope = values::scope("relay-scope", or(&self.relay_scope, "room"))?;
         let (min_port, max_port) = port_range(&self.min_port, &self.max_port)?;
+        let secret_files =
+            [AUTH_SECRET.file(&self.static_auth_secret_file)?, HOST_KEY.file(&self.host_key_file)?];
         Ok(Settings {
             identity,
             listen: listen(self.listen)?,
@@ -98,7 +100,7 @@ impl Typed {
             max_port,
             allowed_peer_ip: each("allowed-peer-ip", self.allowed_peer_ip, values::network)?,
             denied_peer_ip: each("denied-peer-ip", self.denied_peer_ip, values::network)?,
-            static_auth_secret: auth_secrets(self.static_auth_secret, self.static_auth_secret_file)?,
+            static_auth_secret: AUTH_SECRET.read(self.static_auth_secret, &secret_files[0])?,
             realm: values::realm("realm", or(&self.realm, "webrtc-box"))?,
             credential_ttl: seconds("credential-ttl", or(&self.credential_ttl, "3600"), 1..=LONGEST_TTL)?,
             user_quota: values::limit("user-quota", or(&self.user_quota, "48"))?,
@@ -108,7 +110,8 @@ impl Typed {
             unauth_reply_rate: values::limit("unauth-reply-rate", or(&self.unauth_reply_rate, "20"))?,
             source_connections: values::count("source-connections", or(&self.source_connections, "256"))?,
             room_grace: seconds("room-grace", or(&self.room_grace, "30"), 0..=LONGEST_WAIT)?,
-            host_key: secrets("host-key", self.host_key)?,
+            host_key: HOST_KEY.read(self.host_key, &secret_files[1])?,
+            secret_files: secret_files.into_iter().flatten().collect(),
             allowed_origin: each("allowed-origin", self.allowed_origin, values::origin)?,
             trusted_proxy: each("trusted-proxy", self.trusted_proxy, values::network)?,
             proxy_protocol: each("proxy-protocol", self.proxy_protocol, values::network)?,
@@ -140,6 +143,9 @@ fn identity(
     acme: Option<CertificateSource>,
 ) -> Result<Identity, SettingsError> {
     let name = domain.map(|name| values::domain("domain", &name)).transpose()?;
+    for (setting, path) in [("cert", &cert), ("key", &key)] {
+        values::file(setting, Path::new(path.as_deref().unwrap_or_default()))?;
+    }
     let files = match (cert, key) {
         (Some(_), None) => return Err(CertificateError::Alone { present: "cert", missing: "key" }.into()),
         (None, Some(_)) => return Err(CertificateError::Alone { present: "key", missing: "cert" }.into()),
@@ -242,33 +248,64 @@ fn external_ips(typed: Option<Vec<String>>, scope: RelayScope) -> Result<Vec<Ext
     each("external-ip", typed, one)
 }
 
-fn auth_secrets(typed: Option<Vec<String>>, file: Option<String>) -> Result<Vec<Secret>, SettingsError> {
-    let in_place = secrets("static-auth-secret", typed)?;
-    match file {
-        Some(_) if !in_place.is_empty() => Err(SettingsError::TwoSecretSources),
-        Some(path) => secret_file("static-auth-secret-file", Path::new(&path)),
-        None => Ok(in_place),
+/// A setting for secrets, and the one that names a file of them.
+struct SecretSetting {
+    in_place: &'static str,
+    in_file: &'static str,
+    /// In the file, a line that begins with `#` is a comment. One of static-auth-secret may be a secret.
+    has_comments: bool,
+}
+
+const AUTH_SECRET: SecretSetting =
+    SecretSetting { in_place: "static-auth-secret", in_file: "static-auth-secret-file", has_comments: false };
+const HOST_KEY: SecretSetting =
+    SecretSetting { in_place: "host-key", in_file: "host-key-file", has_comments: true };
+
+impl SecretSetting {
+    fn file(&self, typed: &Option<String>) -> Result<Option<(&'static str, PathBuf)>, SettingsError> {
+        let Some(typed) = typed else { return Ok(None) };
+        values::file(self.in_file, Path::new(typed))?;
+        Ok(Some((self.in_file, PathBuf::from(typed))))
+    }
+
+    fn read(
+        &self,
+        typed: Option<Vec<String>>,
+        file: &Option<(&'static str, PathBuf)>,
+    ) -> Result<Vec<Secret>, SettingsError> {
+        let one = |setting, text: &str| match bare(text) {
+            "" => Err(SettingsError::EmptySecret { setting }),
+            _ => Ok(Secret::new(text.trim_matches(['\r', '\n', values::BYTE_ORDER_MARK]))),
+        };
+        let in_place = each(self.in_place, typed, one)?;
+        match file {
+            Some(_) if !in_place.is_empty() => {
+                Err(SettingsError::TwoSecretSources { in_place: self.in_place, in_file: self.in_file })
+            }
+            Some((_, path)) => self.lines(path),
+            None => Ok(in_place),
+        }
+    }
+
+    /// One secret a line; blank lines do not count.
+    fn lines(&self, path: &Path) -> Result<Vec<Secret>, SettingsError> {
+        let setting = self.in_file;
+        let unreadable = |source| SettingsError::Unreadable { setting, path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let is_secret = |line: &&str| !(line.is_empty() || self.has_comments && line.starts_with('#'));
+        let lines = text.split(['\n', '\r']).map(bare).filter(is_secret);
+        let secrets: Vec<_> = lines.map(Secret::new).collect();
+        if secrets.is_empty() { Err(SettingsError::EmptySecret { setting }) } else { Ok(secrets) }
     }
 }
 
-fn secrets(setting: &'static str, typed: Option<Vec<String>>) -> Result<Vec<Secret>, SettingsError> {
-    let one = |setting, text: &str| match text.trim() {
-        "" => Err(SettingsError::EmptySecret { setting }),
-        _ => Ok(Secret::new(text)),
-    };
-    each(setting, typed, one)
-}
-
-/// One secret a line; blank lines and the space around a secret do not count.
-fn secret_file(setting: &'static str, path: &Path) -> Result<Vec<Secret>, SettingsError> {
-    let unreadable = |source| SettingsError::Unreadable { setting, path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let secrets: Vec<_> = lines.map(Secret::new).collect();
-    if secrets.is_empty() { Err(SettingsError::EmptySecret { setting }) } else { Ok(secrets) }
+/// Without the space around it, and without byte-order marks, which have none of their own.
+fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == values::BYTE_ORDER_MARK)
 }
 
 fn page_folder(typed: String) -> Result<PathBuf, SettingsError> {
+    values::file("public", Path::new(&typed))?;
     let unreadable =
         |source| SettingsError::Unreadable { setting: "public", path: typed.clone().into(), source };
     let folder = PathBuf::from(&typed);
@@ -289,6 +326,7 @@ fn state_dir(
     surroundings: &Surroundings,
     named: bool,
 ) -> Result<PathBuf, SettingsError> {
+    values::file("state-dir", Path::new(typed.as_deref().unwrap_or_default()))?;
     if typed.as_deref() == Some("") {
         return Err(values::bad("state-dir", "", "empty", "name a folder, or leave state-dir out"));
     }

@@ -16,8 +16,8 @@ pub enum SettingsError {
     UnknownName {
         /// Where it stands.
         place: Place,
-        /// How it is written there.
-        name: String,
+        /// How it is written there; not repeated where it may be a secret.
+        name: Option<String>,
         /// The setting that was probably meant, written the same way.
         nearest: Option<String>,
     },
@@ -65,7 +65,17 @@ pub enum SettingsError {
         setting: &'static str,
     },
     /// Secrets both in place and in a file.
-    TwoSecretSources,
+    TwoSecretSources {
+        /// The setting with the secrets themselves.
+        in_place: &'static str,
+        /// The one that names a file.
+        in_file: &'static str,
+    },
+    /// The contents of a file stand where its name belongs; they are not repeated.
+    NotAFileName {
+        /// The setting.
+        setting: &'static str,
+    },
     /// One listen address already covers another.
     Covered {
         /// The wildcard.
@@ -146,11 +156,17 @@ pub enum Place {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownName { place, name, nearest: Some(nearest) } => {
+            Self::UnknownName { place, name: Some(name), nearest: Some(nearest) } => {
                 write!(f, "{name:?} in {place} is not a setting; did you mean {nearest:?}?")
             }
-            Self::UnknownName { place, name, nearest: None } => {
+            Self::UnknownName { place, name: Some(name), .. } => {
                 write!(f, "{name:?} in {place} is not a setting; remove it (--help lists them all)")
+            }
+            Self::UnknownName { place, name: None, .. } => {
+                write!(
+                    f,
+                    "a name in {place} is not a setting; name a file of settings (--help lists them all)"
+                )
             }
             Self::WrongKind { place, name, wanted } => {
                 write!(f, "{name} in {place} has a value of the wrong kind; give {wanted}")
@@ -167,8 +183,11 @@ impl fmt::Display for SettingsError {
             Self::EmptySecret { setting } => {
                 write!(f, "{setting} is empty; give it a long random text (openssl rand -base64 32)")
             }
-            Self::TwoSecretSources => {
-                f.write_str("static-auth-secret and static-auth-secret-file are both set; keep one of them")
+            Self::TwoSecretSources { in_place, in_file } => {
+                write!(f, "{in_place} and {in_file} are both set; keep one of them")
+            }
+            Self::NotAFileName { setting } => {
+                write!(f, "{setting} holds the contents of a file; write them to a file, and name that file")
             }
             Self::Covered { wide, narrow } => {
                 write!(f, "listen {narrow} is already covered by listen {wide}; leave one of them out")

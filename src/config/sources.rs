@@ -10,7 +10,9 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::error::{Place, SettingsError};
+use super::service_links::is_service_link;
 use super::typed::{Key, Typed};
+use super::values;
 
 /// Read when no other file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/webrtc-box/webrtc-box.toml";
@@ -49,12 +51,14 @@ fn default_file(path: &Path) -> Result<Typed, SettingsError> {
 }
 
 fn file(path: &Path) -> Result<Typed, SettingsError> {
+    values::file(CONFIG, path)?;
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         setting: CONFIG,
         path: path.to_owned(),
         source,
     })?;
-    let table: Table = text.parse().map_err(|error| syntax(path, &text, &error))?;
+    let text = text.trim_start_matches(values::BYTE_ORDER_MARK);
+    let table: Table = text.parse().map_err(|error| syntax(path, text, &error))?;
     typed(table, &Place::File(path.to_owned()))
 }
 
@@ -64,19 +68,25 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     SettingsError::Syntax { path: path.to_owned(), line, fault: error.message().to_owned() }
 }
 
+/// The variables that say something: an empty one, as a compose file or a unit makes it of what is not
+/// there, is as good as none. Names are without our prefix; others are left out.
+pub fn set_variables(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (String, OsString)> {
+    environment.into_iter().filter_map(|(name, value)| {
+        let name = name.to_str()?.strip_prefix(VARIABLE_PREFIX)?.to_owned();
+        let says_something = !value.is_empty() && !is_service_link(&name, &value);
+        says_something.then_some((name, value))
+    })
+}
+
 /// Our variables as a table of texts, by TOML key, and the file that `WEBRTC_BOX_CONFIG` names.
 fn variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Table, Option<PathBuf>), SettingsError> {
     let mut table = Table::new();
     let mut config = None;
-    for (name, value) in environment {
-        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(VARIABLE_PREFIX)) else {
-            continue;
-        };
-        if is_service_link(name, &value) {
-            continue;
-        }
+    for (name, value) in set_variables(environment) {
         let key = name.to_ascii_lowercase().replace('_', "-");
         if key == CONFIG {
             config = Some(PathBuf::from(value));
@@ -90,20 +100,17 @@ fn variables(
     Ok((table, config))
 }
 
-/// Kubernetes and Docker tell every container about a service named `webrtc-box` by variables such
-/// as `WEBRTC_BOX_SERVICE_HOST` and `WEBRTC_BOX_PORT=tcp://10.0.0.1:443`; nobody typed those.
-fn is_service_link(name: &str, value: &OsString) -> bool {
-    let is_url = value.to_str().is_some_and(|value| value.contains("://"));
-    name.starts_with("SERVICE_") || name.starts_with("PORT_") || (name == "PORT" && is_url)
-}
-
 fn typed(table: Table, place: &Place) -> Result<Typed, SettingsError> {
     let keys = Typed::keys();
     let mut shaped = Table::new();
     for (name, value) in table {
         let key = keys.iter().find(|key| key.name == name).ok_or_else(|| unknown(&name, &keys, place))?;
         let value = shape(value, key, place)?;
-        shaped.insert(name, value);
+        // Commas alone say as little as nothing.
+        let is_empty_list = *place == Place::Environment && value.as_array().is_some_and(Vec::is_empty);
+        if !is_empty_list {
+            shaped.insert(name, value);
+        }
     }
     // `shape` has left nothing to complain about here.
     Typed::deserialize(shaped).map_err(|_| wrong_kind(place, "the settings", "text or whole numbers"))
@@ -113,9 +120,12 @@ fn unknown(name: &str, keys: &[Key], place: &Place) -> SettingsError {
     let distance = |key: &Key| strsim::damerau_levenshtein(&key.name, name);
     let nearest =
         keys.iter().min_by_key(|key| distance(key)).filter(|key| distance(key) <= 1 + name.len() / 4);
+    // In a file that is no file of settings a secret may stand where a name belongs.
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_');
+    let shown = *place == Place::Environment || nearest.is_some() || name.bytes().all(is_name);
     SettingsError::UnknownName {
         place: place.clone(),
-        name: spelled(name, place),
+        name: shown.then(|| spelled(name, place)),
         nearest: nearest.map(|key| spelled(&key.name, place)),
     }
 }
@@ -191,15 +201,38 @@ mod tests {
 
     #[test]
     fn a_variable_is_split_at_commas_only_where_the_setting_is_repeatable() {
-        let typed = from_environment(&[
-            ("WEBRTC_BOX_LISTEN", "::1, 127.0.0.1,"),
-            ("WEBRTC_BOX_REALM", "a,b"),
-            ("WEBRTC_BOX_HOST_KEY", ""),
-        ]);
+        let typed =
+            from_environment(&[("WEBRTC_BOX_LISTEN", "::1, 127.0.0.1,"), ("WEBRTC_BOX_REALM", "a,b")]);
         let typed = typed.unwrap();
         assert_eq!(typed.listen, Some(vec!["::1".to_owned(), "127.0.0.1".to_owned()]));
         assert_eq!(typed.realm.as_deref(), Some("a,b"));
-        assert_eq!(typed.host_key, Some(vec![]));
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set_whatever_the_setting() {
+        for key in Typed::keys() {
+            let place = tempfile::tempdir().unwrap();
+            let file = place.path().join("box.toml");
+            std::fs::write(&file, format!("{} = 'canary'", key.name)).unwrap();
+            let variable = spelled(&key.name, &Place::Environment);
+            let values = if key.repeatable { &["", " ", ",", " , "][..] } else { &[""] };
+            for value in values {
+                let read = gather(Some(file.clone()), [(variable.clone().into(), value.into())]).unwrap();
+                let from_file = gather(Some(file.clone()), []).unwrap();
+                assert!(read == from_file && read != Typed::default(), "{variable}={value:?}");
+            }
+        }
+        let read = from_environment(&[("WEBRTC_BOX_CONFIG", ""), ("WEBRTC_BOX_NO_SETTING", "")]);
+        assert!(read.is_ok_and(|typed| typed == Typed::default()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_settings_is_no_part_of_them() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("box.toml");
+        std::fs::write(&path, "\u{feff}realm = 'r'\r\nmin-port = 50000\r\n").unwrap();
+        let typed = gather(Some(path), []).unwrap();
+        assert_eq!((typed.realm.as_deref(), typed.min_port.as_deref()), (Some("r"), Some("50000")));
     }
 
     #[test]
@@ -247,9 +280,10 @@ mod tests {
             ("WEBRTC_BOX_SERVICE_HOST", "10.0.0.1"),
             ("WEBRTC_BOX_PORT", "tcp://10.0.0.1:443"),
             ("WEBRTC_BOX_PORT_443_TCP_ADDR", "10.0.0.1"),
+            ("WEBRTC_BOX_TURN_PORT", "udp://10.0.0.1:3478"),
             ("PATH", "/bin"),
         ]);
-        assert!(typed.is_ok());
+        assert!(typed.is_ok_and(|typed| typed == Typed::default()));
         assert!(from_environment(&[("WEBRTC_BOX_PORT", "443")]).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Settings as they were typed, unchecked. Has no `Debug`: it holds secrets.
 ///
 /// Each doc comment is a line of `--help`; the last bracket holds the default.
-#[derive(Args, Clone, Default, Deserialize)]
+#[derive(Args, Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Typed {
     /// Public name: certificate and URLs handed out (default none: try-out mode)
@@ -77,18 +77,23 @@ pub struct Typed {
     #[arg(long, value_name = "TEXT", help_heading = RELAY)]
     pub realm: Option<String>,
 
-    /// TURN REST secret; repeatable: the first mints, all verify (default random, kept)
+    /// TURN REST secret, for others to see in the list of processes, unlike one in
+    /// static-auth-secret-file; repeatable: the first mints, all verify (default random, kept)
     #[arg(long, value_name = "SECRET", help_heading = ACCESS)]
     pub static_auth_secret: Option<Vec<String>>,
-    /// File with such secrets, one a line (default none)
+    /// File with such secrets instead, one a line (default none)
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub static_auth_secret_file: Option<String>,
     /// How long a credential opens allocations; seconds, or 10m, 1h (default 3600)
     #[arg(long, value_name = "TIME", help_heading = ACCESS)]
     pub credential_ttl: Option<String>,
-    /// Where set, opening an empty room takes one of these; repeatable (default none)
+    /// Where set, opening an empty room takes one of these, for others to see in the list of processes,
+    /// unlike those in host-key-file; repeatable (default none)
     #[arg(long, value_name = "KEY", help_heading = ACCESS)]
     pub host_key: Option<Vec<String>>,
+    /// File with such keys instead, one a line, # begins a comment (default none)
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub host_key_file: Option<String>,
     /// How long a seat is kept for somebody who dropped (default 30)
     #[arg(long, value_name = "TIME", help_heading = ACCESS)]
     pub room_grace: Option<String>,
@@ -118,7 +123,7 @@ pub struct Typed {
     /// How long calls may go on after the first SIGTERM (default 60)
     #[arg(long, value_name = "TIME", help_heading = PROCESS)]
     pub drain_timeout: Option<String>,
-    /// /metrics and the full /healthz by plain HTTP, as IP:PORT; empty: off (default 127.0.0.1:9641)
+    /// /metrics and the full /healthz by plain HTTP, as IP:PORT; off: none (default 127.0.0.1:9641)
     #[arg(long, value_name = "IP:PORT", help_heading = PROCESS)]
     pub metrics_listen: Option<String>,
     /// What is logged: error, warn, info, debug, trace or a filter like webrtc_box=debug (default info)
@@ -164,7 +169,7 @@ impl Typed {
             domain cert key acme_email acme_directory allowed_origin trusted_proxy proxy_protocol public
             listen https_port http_port turn_port turns_port
             external_ip relay_scope min_port max_port allowed_peer_ip denied_peer_ip realm
-            static_auth_secret static_auth_secret_file credential_ttl host_key room_grace
+            static_auth_secret static_auth_secret_file credential_ttl host_key host_key_file room_grace
             user_quota total_quota max_bps bps_capacity unauth_reply_rate source_connections
             state_dir drain_timeout metrics_listen log log_format log_addresses
         }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -15,6 +16,12 @@ const LONGEST_NAME: usize = 253;
 
 /// A label has at most this many.
 const LONGEST_LABEL: usize = 63;
+
+/// `PATH_MAX` of Linux.
+const LONGEST_PATH: usize = 4096;
+
+/// Written by Windows editors before the first character of a file.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The realm stands in every 401, so it is kept shorter than the 127 characters of RFC 8489 §14.9.
 const LONGEST_REALM: usize = 64;
@@ -35,18 +42,27 @@ pub(super) fn port(setting: &'static str, text: &str) -> Result<u16, SettingsErr
     }
 }
 
-/// An address with its port; nothing is off.
+/// An address with its port; `off` or nothing is off.
 pub(super) fn socket(setting: &'static str, text: &str) -> Result<Option<SocketAddr>, SettingsError> {
-    if text.is_empty() {
+    if matches!(text, "" | "off") {
         return Ok(None);
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(Some(address)),
         _ => {
-            let cure = "give both, like 127.0.0.1:9641 or [::1]:9641, or nothing for off";
+            let cure = "give both, like 127.0.0.1:9641 or [::1]:9641, or off";
             Err(bad(setting, text, "no address with a port", cure))
         }
     }
+}
+
+/// The name of a file, and not what it holds: `KEY="$(cat key.pem)"` is easily typed, and a complaint
+/// about a file that is not there would repeat it.
+pub(super) fn file(setting: &'static str, path: &Path) -> Result<(), SettingsError> {
+    let text = path.as_os_str().as_encoded_bytes();
+    let holds = |words: &[u8]| text.windows(words.len()).any(|window| window == words);
+    let is_name = text.len() <= LONGEST_PATH && !holds(b"\n") && !holds(b"-----BEGIN");
+    if is_name { Ok(()) } else { Err(SettingsError::NotAFileName { setting }) }
 }
 
 /// How many; 0 is no limit.

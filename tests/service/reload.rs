@@ -116,6 +116,25 @@ fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
 }
 
 #[test]
+fn host_keys_in_a_file_are_read_again_with_the_settings() {
+    let keys = |service: &Service| service.place.folder().join("keys");
+    let service = Service::start(|command, place| {
+        fs::write(place.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
+        command.env("WEBRTC_BOX_HOST_KEY_FILE", place.folder().join("keys"));
+    });
+    service.manager.hears(&["READY=1"]);
+    let open =
+        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    assert!(open("kitchen", "old-old-old").is_ok());
+    fs::write(keys(&service), "# of the front desk\nnew-new-new\n").unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["READY=1"]);
+    assert_eq!(open("cellar", "old-old-old").err().as_deref(), Some("key-required"));
+    assert!(open("attic", "new-new-new").is_ok());
+    service.waits_for("host-key");
+}
+
+#[test]
 fn the_log_says_more_when_it_is_told_to() {
     let service = started("log = 'info'");
     let garbage = || service.tcp(service.https).write_all(b"no TLS, this\r\n\r\n").unwrap();

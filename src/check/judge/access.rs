@@ -38,14 +38,22 @@ pub(in crate::check) fn judge(setting: &str, file: &Path, user: &User, steps: &[
     let way = if step.folder { " on the way to " } else { "" };
     let end = if step.folder { file.display().to_string() } else { String::new() };
     let text = format!("{setting}: the user {name} may not {deed} {place}{way}{end}");
+    let renewed = matches!(setting, "cert" | "key");
+    let group = if renewed { Group::Certificate } else { Group::Settings };
     if step.list {
         let text = format!("{text} by its mode, and it has an access list that says more");
-        return Some(Finding::warn(Group::Certificate, text, format!("make sure with getfacl {place}")));
+        return Some(Finding::warn(group, text, format!("make sure with getfacl {place}")));
     }
-    let cure = format!(
-        "chgrp {name} {place} && chmod g+{letter} {place}, and the same from a deploy hook for later renewals"
-    );
-    Some(Finding::fail(Group::Certificate, text, cure))
+    let later = if renewed { ", and the same from a deploy hook for later renewals" } else { "" };
+    Some(Finding::fail(group, text, format!("chgrp {name} {place} && chmod g+{letter} {place}{later}")))
+}
+
+/// Where every user of this host may read the file of secrets at the end of `steps`.
+pub(in crate::check) fn exposed(setting: &str, file: &Path, steps: &[Step]) -> Option<Finding> {
+    let anybody = |step: &Step| step.mode & if step.folder { ENTER } else { READ } != 0;
+    let open = steps.iter().all(anybody);
+    let text = format!("{setting}: every user of this host may read {}", file.display());
+    open.then(|| Finding::warn(Group::Settings, text, format!("chmod o-r {}", file.display())))
 }
 
 impl Step {
@@ -92,6 +100,16 @@ mod tests {
         let folder = judged(&[step("/etc/ssl", 0, 0, 0o700), step(KEY, 0, 0, 0o644)]).unwrap();
         let text = "key: the user webrtc-box may not enter /etc/ssl on the way to /etc/ssl/key.pem";
         assert_eq!(folder.text, text);
+    }
+
+    #[test]
+    fn a_file_of_secrets_that_everybody_may_read_is_a_warning() {
+        let told = |steps: &[Step]| exposed("host-key-file", Path::new(KEY), steps);
+        let warning = told(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 0, 0o644)]).unwrap();
+        assert_eq!(warning.text, "host-key-file: every user of this host may read /etc/ssl/key.pem");
+        assert_eq!(warning.cure.as_deref(), Some("chmod o-r /etc/ssl/key.pem"));
+        assert_eq!(told(&[step("/etc/ssl", 0, 0, 0o700), step(KEY, 0, 0, 0o644)]), None);
+        assert_eq!(told(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 0, 0o640)]), None);
     }
 
     #[test]
