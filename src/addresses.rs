@@ -15,9 +15,22 @@ pub struct Known {
     /// `external-ip`, in order.
     pub external: Vec<ExternalIp>,
     /// Of the network interfaces, in their order.
-    pub interfaces: Vec<IpAddr>,
+    pub interfaces: Vec<InterfaceAddress>,
     /// What the domain resolves to.
     pub domain: Vec<IpAddr>,
+}
+
+/// An address of a network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// Not in use yet, or a duplicate of another host's (RFC 4862 §5.4).
+    pub tentative: bool,
+    /// Not for new communication: its prefix or its lease runs out (RFC 4862 §5.5.4).
+    pub deprecated: bool,
+    /// Made for privacy, another one tomorrow (RFC 8981).
+    pub temporary: bool,
 }
 
 /// What the relay lends, and from where.
@@ -53,7 +66,8 @@ impl Known {
     /// Every address that is the box itself.
     pub fn own(&self) -> Vec<IpAddr> {
         let external = self.external.iter().flat_map(|external| [Some(external.public), external.local]);
-        let mut own: Vec<IpAddr> = external.flatten().chain(self.interfaces.iter().copied()).collect();
+        let interfaces = self.interfaces.iter().map(|interface| interface.ip);
+        let mut own: Vec<IpAddr> = external.flatten().chain(interfaces).collect();
         own.sort_unstable();
         own.dedup();
         own
@@ -109,16 +123,40 @@ impl Known {
         Some((named, self.local_for(named)))
     }
 
-    fn local_for(&self, public: IpAddr) -> IpAddr {
-        if self.interfaces.contains(&public) { public } else { unspecified(Family::of(public)) }
+    /// Whether an interface has this address.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.interfaces.iter().any(|interface| interface.ip == ip)
     }
 
-    fn external(&self, family: Family) -> Option<ExternalIp> {
+    fn local_for(&self, public: IpAddr) -> IpAddr {
+        if self.has(public) { public } else { unspecified(Family::of(public)) }
+    }
+
+    /// The `external-ip` that counts for a family: the first.
+    pub fn external(&self, family: Family) -> Option<ExternalIp> {
         self.external.iter().copied().find(|external| Family::of(external.public) == family)
     }
 
+    /// The best of those that fit; the first of equals.
     fn interface(&self, family: Family, fits: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        self.interfaces.iter().copied().find(|&ip| Family::of(ip) == family && fits(ip))
+        let of_family = |interface: &&InterfaceAddress| Family::of(interface.ip) == family;
+        let usable = self.interfaces.iter().filter(of_family).filter(|interface| !interface.tentative);
+        let fitting = usable.filter(|interface| fits(interface.ip));
+        fitting.min_by_key(|interface| interface.preference()).map(|interface| interface.ip)
+    }
+}
+
+impl InterfaceAddress {
+    /// Less is better for an address that others are told: rules 3 and 7 of RFC 6724 §5, of which the
+    /// latter is turned round, since a server's address is to last.
+    pub fn preference(&self) -> impl Ord {
+        (self.deprecated, self.temporary)
+    }
+}
+
+impl From<IpAddr> for InterfaceAddress {
+    fn from(ip: IpAddr) -> Self {
+        Self { ip, tentative: false, deprecated: false, temporary: false }
     }
 }
 
@@ -154,7 +192,47 @@ mod tests {
     }
 
     fn host(interfaces: &[&str]) -> Known {
-        Known { interfaces: ips(interfaces), ..Known::default() }
+        let interfaces = ips(interfaces).into_iter().map(InterfaceAddress::from).collect();
+        Known { interfaces, ..Known::default() }
+    }
+
+    /// Addresses, each with the letters of what it is: tentative, deprecated, private (temporary).
+    fn flagged(interfaces: &[(&str, &str)]) -> Known {
+        let address = |(ip, flags): &(&str, &str)| InterfaceAddress {
+            ip: ip.parse().unwrap(),
+            tentative: flags.contains('t'),
+            deprecated: flags.contains('d'),
+            temporary: flags.contains('p'),
+        };
+        Known { interfaces: interfaces.iter().map(address).collect(), ..Known::default() }
+    }
+
+    #[test]
+    fn an_address_that_lasts_is_preferred_to_one_that_does_not() {
+        let v6 = |known: &Known, scope| known.lend(scope).unwrap().relayed.v6.unwrap().to_string();
+        for (addresses, best) in [
+            (&[("2a00::d", "d"), ("2a00::1", "")][..], "2a00::1"),
+            (&[("2a00::e", "p"), ("2a00::1", "")], "2a00::1"),
+            (&[("2a00::7", "t"), ("2a00::e", "p")], "2a00::e"),
+            (&[("2a00::d", "d"), ("2a00::e", "p")], "2a00::e"),
+            (&[("2a00::de", "dp"), ("2a00::d", "d")], "2a00::d"),
+            (&[("2a00::1", ""), ("2a00::2", "")], "2a00::1"),
+            // RFC 6724: avoided, not forbidden.
+            (&[("2a00::d", "d")], "2a00::d"),
+        ] {
+            let known = flagged(addresses);
+            assert_eq!(v6(&known, RelayScope::Public), best, "{addresses:?}");
+            assert_eq!(v6(&known, RelayScope::Room), best, "{addresses:?}");
+            assert_eq!(known.reached_by(|_| true), ips(&[best]), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn a_tentative_address_is_the_hosts_own_and_named_to_nobody() {
+        let known = flagged(&[("2a00::7", "t")]);
+        assert_eq!(known.lend(RelayScope::Public), Err(NoPublicAddress));
+        assert!(known.reached_by(|_| true).is_empty());
+        assert_eq!(known.own(), ips(&["2a00::7"]));
     }
 
     fn pair(v4: &str, v6: &str) -> Families<IpAddr> {

@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rustix::io::Errno;
 
 use crate::addresses::NoPublicAddress;
-use crate::config::SettingsError;
+use crate::config::{ExternalIp, SettingsError};
 use crate::passed::PassedError;
 use crate::state::StateError;
 use crate::tls::TlsError;
@@ -36,6 +36,17 @@ pub enum StartError {
         /// Why it could not be.
         source: io::Error,
     },
+    /// No relay socket can be bound on an address, so that every Allocate would be refused.
+    RelaySocket {
+        /// The address.
+        local: IpAddr,
+        /// The `external-ip` that leads to it, where one does.
+        external: Option<ExternalIp>,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The lowest relayed port needs a privilege.
+    RelayPort(u16),
     /// A socket that came with the process cannot be used.
     Passed(PassedError),
     /// The operating system refuses something the process cannot do without.
@@ -57,7 +68,13 @@ impl fmt::Display for StartError {
             Self::Address(error) => error.fmt(f),
             Self::Passed(error) => error.fmt(f),
             Self::Bind { setting, address, source } => bind_sentence(f, setting, *address, source),
-            Self::System { deed, source } => write!(f, "cannot {deed}: {}", why(source)),
+            Self::RelaySocket { local, external, source } => relay_sentence(f, *local, *external, source),
+            Self::RelayPort(port) => write!(
+                f,
+                "min-port {port} needs a privilege; use the systemd unit, \
+                 or grant CAP_NET_BIND_SERVICE, or choose a min-port from 1024 up"
+            ),
+            Self::System { deed, source } => write!(f, "cannot {deed}: {}", refused_by_system(source)),
         }
     }
 }
@@ -86,7 +103,7 @@ fn bind_sentence(
             f,
             "{setting} {port} is in use at {address}; stop the other program or choose another {setting}"
         ),
-        io::ErrorKind::PermissionDenied => write!(
+        io::ErrorKind::PermissionDenied if port < FIRST_UNPRIVILEGED => write!(
             f,
             "{setting} {port} needs a privilege; use the systemd unit, \
              or grant CAP_NET_BIND_SERVICE, or choose a port from 1024 up"
@@ -101,7 +118,69 @@ fn bind_sentence(
             "listen {} is no address of this host; take one that `ip address` shows, or leave listen out",
             address.ip()
         ),
-        _ => write!(f, "{setting} {port} cannot be bound at {address} ({source}); choose another {setting}"),
+        _ if has_no_family(source) => write!(
+            f,
+            "{setting} {port} cannot be bound at {address}, since this host has no {}; \
+             give listen addresses of the other family",
+            family(address.ip())
+        ),
+        _ => write!(f, "{setting} {port} cannot be bound at {address}: {}", refused_by_system(source)),
+    }
+}
+
+/// Below it, ports are for who has the privilege.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
+fn relay_sentence(
+    f: &mut fmt::Formatter<'_>,
+    local: IpAddr,
+    external: Option<ExternalIp>,
+    source: &io::Error,
+) -> fmt::Result {
+    match external {
+        Some(ExternalIp { public, local: Some(named) }) => write!(f, "external-ip {public}/{named}: ")?,
+        Some(ExternalIp { public, local: None }) => write!(f, "external-ip {public}: ")?,
+        None => write!(f, "relay-scope public: ")?,
+    }
+    match external {
+        _ if has_no_family(source) => {
+            write!(f, "this host has no {}; switch it on, or take that address out", family(local))
+        }
+        Some(external) if source.kind() == io::ErrorKind::AddrNotAvailable => write!(
+            f,
+            "{local} is no address of this host; put one behind the slash that `ip address` shows, \
+             or give {} alone",
+            external.public
+        ),
+        _ => write!(f, "no relay socket can be bound at {local}: {}", refused_by_system(source)),
+    }
+}
+
+fn has_no_family(source: &io::Error) -> bool {
+    Errno::from_io_error(source) == Some(Errno::AFNOSUPPORT)
+}
+
+fn family(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// What the operating system refuses, and what may be behind it. Another port or file is no cure.
+fn refused_by_system(source: &io::Error) -> String {
+    match Errno::from_io_error(source) {
+        Some(Errno::MFILE | Errno::NFILE) => SHORTAGE.to_owned(),
+        Some(Errno::AGAIN) => {
+            "there may be no more threads; raise the limit (TasksMax= in the unit, `ulimit -u` in a shell)"
+                .to_owned()
+        }
+        Some(Errno::NOMEM | Errno::NOBUFS) => {
+            "the kernel has no memory for it; raise the limit (MemoryMax= in the unit) or free some"
+                .to_owned()
+        }
+        Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::NOPROTOOPT | Errno::OPNOTSUPP) => format!(
+            "the kernel or a sandbox around the process does not allow it ({source}); \
+             loosen the container's or unit's seccomp, SELinux or AppArmor rules"
+        ),
+        _ => format!("the operating system says: {source}; its log (`dmesg`) may say more"),
     }
 }
 
@@ -132,8 +211,10 @@ impl Error for StartError {
             Self::State(error) => error.source(),
             Self::Tls(error) => error.source(),
             Self::Page(error) => error.source(),
-            Self::Address(_) | Self::Passed(_) => None,
-            Self::Bind { source, .. } | Self::System { source, .. } => Some(source),
+            Self::Address(_) | Self::Passed(_) | Self::RelayPort(_) => None,
+            Self::Bind { source, .. } | Self::RelaySocket { source, .. } | Self::System { source, .. } => {
+                Some(source)
+            }
         }
     }
 }
@@ -192,5 +273,39 @@ mod tests {
         assert!(refused(io::ErrorKind::PermissionDenied).contains("CAP_NET_BIND_SERVICE"));
         assert!(refused(io::ErrorKind::AddrNotAvailable).starts_with("listen 192.0.2.1 is no address"));
         assert!(refused(io::ErrorKind::OutOfMemory).starts_with("https-port 443 cannot be bound"));
+    }
+
+    fn turn_refused(errno: Errno) -> String {
+        let address = "[::]:3478".parse().unwrap();
+        StartError::Bind { setting: "turn-port", address, source: errno.into() }.to_string()
+    }
+
+    #[test]
+    fn what_another_port_does_not_cure_is_not_blamed_on_the_port() {
+        for (errno, cure) in [
+            (Errno::NOPROTOOPT, "sandbox"),
+            (Errno::NOSYS, "sandbox"),
+            (Errno::PERM, "seccomp"),
+            (Errno::ACCESS, "seccomp"),
+            (Errno::NOMEM, "MemoryMax="),
+            (Errno::MFILE, "LimitNOFILE="),
+            (Errno::AFNOSUPPORT, "has no IPv6; give listen addresses of the other family"),
+            (Errno::IO, "dmesg"),
+        ] {
+            let said = turn_refused(errno);
+            assert!(said.starts_with("turn-port 3478 cannot be bound at [::]:3478"), "{said}");
+            assert!(said.contains(cure) && !said.contains("another turn-port"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_no_question_of_files() {
+        for (errno, cure) in
+            [(Errno::AGAIN, "TasksMax="), (Errno::PERM, "seccomp"), (Errno::MFILE, "LimitNOFILE=")]
+        {
+            let said = StartError::System { deed: "start threads", source: errno.into() }.to_string();
+            assert!(said.starts_with("cannot start threads: ") && said.contains(cure), "{said}");
+            assert!(!said.contains("chmod"), "{said}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From settings to a box that runs: opens what must be open, introduces the two wings to each
 //! other, and ends them in order.
 
+mod addresses;
 mod listeners;
 mod reload;
 
@@ -9,20 +10,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::addresses::Known;
-use crate::config::{Identity, RelayScope, Settings};
+use crate::config::{RelayScope, Settings};
 use crate::credential::Secrets;
 use crate::error::StartError;
 use crate::heartbeat::Hearts;
-use crate::host::{interfaces, lan_addresses, sockets};
+use crate::host::{lan_addresses, sockets};
 use crate::metrics::{self, Sources};
 use crate::passed::Passed;
-use crate::relay::{Plan, Relay};
+use crate::relay::{Plan, Relay, RelayError};
 use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
 use crate::signals::{Asked, Signals};
@@ -31,8 +31,9 @@ use crate::tls::{self, InForce, Keeping};
 use crate::turn::address::Transport;
 use crate::turn::register::Quota;
 use crate::turn::scope::{PeerFilter, Scope};
-use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Probing, Setup, Web};
+use crate::web::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
 
+use addresses::{AddressWatch, probing};
 use listeners::{Listeners, bound};
 use reload::Terms;
 
@@ -68,10 +69,6 @@ const LAST_WORDS: Duration = Duration::from_secs(6);
 const LAST_WORD: Duration = Duration::from_millis(300);
 /// How often an idle drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
-/// How often the interfaces are looked at for a new address of our own (`public` only).
-const ADDRESS_LOOK: Duration = Duration::from_secs(10);
-/// A start must not hang on a resolver that does not answer.
-const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
 
 /// Opens state, certificate and listeners, and starts both wings.
 ///
@@ -117,9 +114,8 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
     if running.certificate.summary().stand_in {
         running.tasks.push(tell_of_tls(&running, &settings));
     }
-    if let (RelayScope::Public, Some(relay)) = (settings.relay_scope, &running.relay) {
-        running.tasks.push(watch_addresses(Arc::downgrade(relay), &settings));
-    }
+    let watch = AddressWatch::new(&settings, running.relay.as_ref(), &running.web);
+    running.tasks.push(tokio::spawn(watch.run()));
     info!(https = ?running.https, turn = ?running.turn, "listening");
     running.service.tell(Word::Ready);
     Ok(running)
@@ -221,8 +217,9 @@ async fn relay(
     hearts: &Hearts,
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
-    let known = known(settings).await;
+    let known = addresses::known(settings).await;
     let lent = known.lend(settings.relay_scope)?;
+    addresses::must_bind(settings, &known, &lent)?;
     let scope = match settings.relay_scope {
         RelayScope::Room => Scope::Room,
         RelayScope::Public => Scope::Public(PeerFilter {
@@ -249,11 +246,16 @@ async fn relay(
         log_addresses: settings.log.addresses,
         hearts: hearts.clone(),
     };
-    let relay = Relay::start(plan).map_err(|error| StartError::Bind {
-        setting: "turn-port",
-        address: error.address,
-        source: error.source,
+    let relay = Relay::start(plan).map_err(|error| match error {
+        RelayError::Bind { address, source } => StartError::Bind { setting: "turn-port", address, source },
+        RelayError::System { what, source } => StartError::System { deed: what, source },
     })?;
+    if !relay.missing.is_empty() {
+        info!(
+            options = relay.missing.join(", "),
+            "the kernel or a sandbox lacks socket options; the relay goes without"
+        );
+    }
     if let Some(granted) = relay.small_buffer {
         warn!(
             granted,
@@ -261,18 +263,6 @@ async fn relay(
         );
     }
     Ok(Some(relay))
-}
-
-/// Asks the resolver only where its answer counts.
-async fn known(settings: &Settings) -> Known {
-    let mut known =
-        Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
-    if let (Err(_), Identity::Domain { name, .. }) = (known.lend(settings.relay_scope), &settings.identity)
-        && let Ok(Ok(found)) = timeout(RESOLVE_LIMIT, lookup_host((name.as_str(), 0))).await
-    {
-        known.domain = found.map(|found| found.ip()).collect();
-    }
-    known
 }
 
 fn web(
@@ -290,11 +280,17 @@ fn web(
     }
     setup.hearts = hearts.clone();
     let hearts = hearts.clone();
-    setup.health = Arc::new(move || match hearts.failing() {
-        None => Health::Up,
-        Some(_) => Health::Down {
-            why: "a relay worker, a listener or the timekeeper of the rooms has stopped".to_owned(),
-        },
+    let watched = relay.map(Arc::downgrade);
+    setup.health = Arc::new(move || {
+        let relay = watched.as_ref().and_then(Weak::upgrade);
+        let why = if hearts.failing().is_some() {
+            "a relay worker, a listener or the timekeeper of the rooms has stopped"
+        } else if relay.is_some_and(|relay| relay.is_down()) {
+            "the relay receives no packets, or can bind no relay sockets"
+        } else {
+            return Health::Up;
+        };
+        Health::Down { why: why.to_owned() }
     });
     if let Some(relay) = relay {
         let feed = relay.feed();
@@ -303,23 +299,13 @@ fn web(
     Ok(Web::new(setup)?)
 }
 
-fn probing(settings: &Settings) -> Probing {
-    let mut probing = Probing::of(settings);
-    if matches!(settings.identity, Identity::Domain { .. }) {
-        let known =
-            Known { external: settings.external_ip.clone(), interfaces: interfaces(), domain: Vec::new() };
-        probing.addresses = known.reached_by(|ip| settings.listen.hears(ip));
-    }
-    probing
-}
-
 /// TURN over TLS is told of once there is a certificate that browsers trust.
 fn tell_of_tls(running: &Running, settings: &Settings) -> JoinHandle<()> {
     let (web, certificate) = (running.web.clone(), Arc::clone(&running.certificate));
-    let (ice_urls, probing) = (IceUrls::of(settings), probing(settings));
+    let settings = settings.clone();
     tokio::spawn(async move {
         certificate.settled().await;
-        web.take_urls(ice_urls, probing);
+        web.take_urls(IceUrls::of(&settings), probing(&settings));
     })
 }
 
@@ -349,24 +335,6 @@ fn neighbour(relay: &Relay) -> Neighbour {
 
 fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()> {
     tokio::spawn(web.accept(listener, entrance))
-}
-
-/// An address the host gets while the box runs is the box's own from then on.
-fn watch_addresses(relay: Weak<Relay>, settings: &Settings) -> JoinHandle<()> {
-    let external = settings.external_ip.clone();
-    tokio::spawn(async move {
-        let mut before = Vec::new();
-        while let Some(relay) = relay.upgrade() {
-            let known = Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() };
-            let own = known.own();
-            if own != before {
-                relay.own_addresses(&own);
-                before = own;
-            }
-            drop(relay);
-            tokio::time::sleep(ADDRESS_LOOK).await;
-        }
-    })
 }
 
 #[cfg(test)]

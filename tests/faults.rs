@@ -6,6 +6,8 @@
 )]
 #![allow(clippy::print_stdout, unreachable_pub, reason = "figures are printed; modules are shared")]
 
+#[path = "faults/addresses.rs"]
+mod addresses;
 #[path = "faults/call.rs"]
 mod call;
 #[path = "hostile/client.rs"]
@@ -26,6 +28,8 @@ mod pause;
 mod place;
 #[path = "house/ports.rs"]
 mod ports;
+#[path = "faults/sandbox.rs"]
+mod sandbox;
 #[path = "hostile/seat.rs"]
 mod seat;
 #[path = "faults/slow.rs"]

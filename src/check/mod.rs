@@ -62,7 +62,8 @@ async fn here(settings: &Settings, stun: Option<&str>) -> Report {
     let host = Host::look(settings, &roots, stun).await;
     let target = Target::new(settings, target::name_of(settings));
     let resolved = host.resolved().unwrap_or_default();
-    let addresses = reach_here(&settings.listen, &host.seen.known.interfaces, resolved);
+    let interfaces: Vec<_> = host.seen.known.interfaces.iter().map(|interface| interface.ip).collect();
+    let addresses = reach_here(&settings.listen, &interfaces, resolved);
     let door = Door { target: &target, addresses: &addresses, roots: &roots, here: true };
     let knocked = door.knock(|| here::spare_credential(settings)).await;
     let mut findings = host.judge(settings, knocked.is_running(), knocked.clock);
@@ -77,7 +78,7 @@ async fn here(settings: &Settings, stun: Option<&str>) -> Report {
 async fn elsewhere(name: &str, settings: &Settings) -> Report {
     let resolved = names::resolve(name).await;
     let own = interfaces();
-    let leads_here = resolved.iter().flatten().any(|ip| own.contains(ip));
+    let leads_here = resolved.iter().flatten().any(|ip| own.iter().any(|own| own.ip == *ip));
     let mut findings =
         vec![addresses::judge_name_alone(name, leads_here), addresses::judge_elsewhere(name, &resolved)];
     let Ok(resolved) = resolved else { return Report::new(findings, None) };

@@ -62,6 +62,11 @@ impl Collector for Sources {
         web::write(&mut sheet, &self.web.figures())?;
         if let Some(relay) = self.relay.as_ref().and_then(Weak::upgrade) {
             relay::write(&mut sheet, &relay.figures())?;
+            sheet.gauge(
+                "webrtc_box_relay_faults",
+                "What lasts and keeps the relay from its work: receives that fail, sockets that cannot be bound",
+                relay.faults().len() as u64,
+            )?;
         }
         process::write(&mut sheet, self.begun)
     }
@@ -77,14 +82,18 @@ impl Sources {
     fn overview(&self) -> Overview {
         let (rooms, seats) = self.web.count();
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let failing = self.hearts.failing();
+        let failing = self.hearts.failing().map(|names| format!("does not turn any more: {names}"));
+        let faults = relay.as_ref().map_or_else(Vec::new, |relay| relay.faults());
+        let idle = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
+        let why = failing.or(idle);
         let turner = |vital: Vital| Turner { up: vital.state == Turning::Well, name: vital.name };
         let all = self.hearts.vitals(Instant::now()).into_iter().map(turner);
         // A listener's name has its address.
         let (listeners, workers) = all.partition(|turner| turner.name.contains(' '));
         Overview {
-            status: if failing.is_none() { "up" } else { "down" },
-            why: failing.map(|names| format!("does not turn any more: {names}")),
+            status: if why.is_none() { "up" } else { "down" },
+            why,
+            faults,
             rooms,
             seats,
             allocations: relay.map_or(0, |relay| relay.allocations()),
@@ -108,10 +117,11 @@ impl Sources {
     }
 
     fn turning(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let well = self.hearts.failing().is_none();
+        let relay = self.relay.as_ref().and_then(Weak::upgrade);
+        let well = self.hearts.failing().is_none() && !relay.is_some_and(|relay| relay.is_down());
         sheet.gauge(
             "webrtc_box_up",
-            "Whether every relay worker, every listener and the rooms' timekeeper turns",
+            "Whether every relay worker, every listener and the rooms' timekeeper turns, and the relay relays",
             u64::from(well),
         )?;
         let mut lags = sheet.gauges(

@@ -21,7 +21,17 @@ pub(super) fn write(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
     PacketLoss::ALL
         .into_iter()
         .zip(figures.lost)
-        .try_for_each(|(loss, count)| lost.counter([cause(loss)], count))
+        .try_for_each(|(loss, count)| lost.counter([cause(loss)], count))?;
+    sheet.counter(
+        "webrtc_box_receive_errors",
+        "Reads of a UDP socket that failed; without pause where nothing can be received",
+        figures.receive_errors,
+    )?;
+    sheet.counter(
+        "webrtc_box_relay_sockets_failed",
+        "Relay sockets that could not be bound, most of which cost a client a 508 (relay-scope public)",
+        figures.unbound,
+    )
 }
 
 fn allocations(sheet: &mut Sheet<'_>, tally: &Tally) -> fmt::Result {

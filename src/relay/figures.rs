@@ -18,6 +18,10 @@ pub struct Figures {
     pub tally: Tally,
     /// Packets lost on the way out, by [`Loss::ALL`].
     pub lost: [u64; 6],
+    /// Reads of a socket that failed.
+    pub receive_errors: u64,
+    /// Relay sockets that could not be bound.
+    pub unbound: u64,
 }
 
 /// Why a packet on its way out is lost.
@@ -60,11 +64,13 @@ pub(super) struct Board {
 #[derive(Debug, Default)]
 pub(super) struct Losses([AtomicU64; 6]);
 
-/// What one worker could not send.
+/// What one worker could not send, read or bind.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
     full: Cell<u64>,
     refused: Cell<u64>,
+    unread: Cell<u64>,
+    unbound: Cell<u64>,
 }
 
 impl Board {
@@ -74,7 +80,8 @@ impl Board {
 
     /// Puts up what worker `index` has counted.
     pub(super) fn show(&self, index: usize, tally: &Tally, unsent: &Unsent) {
-        let mut figures = Figures { tally: tally.clone(), lost: [0; 6] };
+        let (receive_errors, unbound) = (unsent.unread.get(), unsent.unbound.get());
+        let mut figures = Figures { tally: tally.clone(), lost: [0; 6], receive_errors, unbound };
         figures.lost[Loss::SocketFull as usize] = unsent.full.get();
         figures.lost[Loss::SocketError as usize] = unsent.refused.get();
         self.places[index].store(Arc::new(figures));
@@ -91,6 +98,8 @@ impl Board {
         for shown in self.places.iter().map(|place| place.load()) {
             sum.tally.add(&shown.tally);
             sum.lost.iter_mut().zip(&shown.lost).for_each(|(sum, lost)| *sum += lost);
+            sum.receive_errors += shown.receive_errors;
+            sum.unbound += shown.unbound;
         }
         sum.lost.iter_mut().zip(&self.losses.0).for_each(|(sum, lost)| *sum += lost.load(Ordering::Relaxed));
         sum
@@ -109,6 +118,16 @@ impl Losses {
 }
 
 impl Unsent {
+    /// A socket could not be read.
+    pub(super) fn unread(&self) {
+        self.unread.set(self.unread.get() + 1);
+    }
+
+    /// A relay socket could not be bound.
+    pub(super) fn unbound(&self) {
+        self.unbound.set(self.unbound.get() + 1);
+    }
+
     /// Notes how the sending of so many packets at once went.
     pub(super) fn note(&self, sent: io::Result<()>, packets: usize) {
         let Err(error) = sent else { return };
@@ -135,9 +154,13 @@ mod tests {
         board.show(1, &tally, &unsent);
         board.show(1, &tally, &unsent);
         board.losses().count(Loss::StreamLate);
+        unsent.unread();
+        unsent.unbound();
+        board.show(0, &tally, &unsent);
         let sum = board.sum();
+        assert_eq!((sum.receive_errors, sum.unbound), (1, 1));
         assert_eq!(sum.tally.unanswered, 6);
-        assert_eq!(sum.lost, [7, 1, 0, 0, 0, 1]);
+        assert_eq!(sum.lost, [14, 2, 0, 0, 0, 1]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
 //! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
 
+mod faults;
 mod figures;
 pub mod framing;
 mod outbox;
 mod poll;
 mod port;
 mod sending;
+mod single;
 mod stream;
 mod udp;
 mod worker;
@@ -22,9 +24,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use faults::{Faults, Warnings};
 use figures::{Board, Loss, Losses};
 pub use figures::{Figures, Loss as PacketLoss};
 use poll::{Bell, Poll};
+pub use port::can_bind;
 pub use stream::StreamDoor;
 use stream::{Brought, Stream};
 use worker::Worker;
@@ -35,7 +39,7 @@ use crate::ops::LineLimit;
 use crate::random;
 use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::SeatNews;
-use crate::turn::address::{ClientAddr, Families};
+use crate::turn::address::{ClientAddr, Families, Family};
 use crate::turn::auth::{Gate, NonceKey};
 use crate::turn::exchange::Exchange;
 use crate::turn::register::Quota;
@@ -85,17 +89,30 @@ pub struct Relay {
     exchange: Arc<Exchange>,
     board: Board,
     threads: Vec<JoinHandle<()>>,
+    faults: Faults,
     /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
     pub small_buffer: Option<usize>,
+    /// Socket options that are not to be had here, and that it goes without.
+    pub missing: Vec<&'static str>,
 }
 
-/// A turn port that could not be bound.
+/// Why a relay does not start.
 #[derive(Debug)]
-pub struct BindError {
-    /// What was to be bound.
-    pub address: SocketAddr,
-    /// Why it could not be.
-    pub source: io::Error,
+pub enum RelayError {
+    /// The turn port could not be bound.
+    Bind {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why it could not be.
+        source: io::Error,
+    },
+    /// Something else is not to be had of the operating system.
+    System {
+        /// Completes "cannot …".
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 /// What reaches a worker besides packets.
@@ -108,7 +125,11 @@ enum Note {
     /// A frame for a stream of this worker, from another.
     Deliver(ClientAddr, Bytes, OwnedSemaphorePermit),
     Evict(ClientAddr),
-    OwnAddresses(Vec<IpAddr>),
+    Addresses {
+        own: Vec<IpAddr>,
+        relayed: Families<IpAddr>,
+        bind: Families<IpAddr>,
+    },
     Secrets(Secrets),
     Stop,
 }
@@ -139,12 +160,12 @@ impl Relay {
     /// # Errors
     /// The address that cannot be bound, and why. A port that another process shares by
     /// SO_REUSEPORT counts as taken.
-    pub fn start(mut plan: Plan) -> Result<Self, BindError> {
+    pub fn start(mut plan: Plan) -> Result<Self, RelayError> {
         let bound = bind_all(&plan.listen, plan.workers)?;
         plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
         let bells = (0..plan.workers).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
-        let bells = bells.map_err(|source| BindError { address: bound.addresses[0], source })?;
+        let bells = bells.map_err(RelayError::of("make an eventfd"))?;
         let shared = Shared::new(&plan);
         // From here on dropping it stops what has been started.
         let mut relay = Self {
@@ -153,16 +174,17 @@ impl Relay {
             exchange: Arc::clone(&shared.exchange),
             board: shared.board.clone(),
             threads: Vec::new(),
+            faults: shared.warnings.faults.clone(),
             small_buffer: bound.small_buffer,
+            missing: bound.missing,
         };
-        let failed = |relay: &Self, source| BindError { address: relay.addresses[0], source };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let poll = Poll::new(Arc::clone(&bells[index]), BEAT).map_err(|error| failed(&relay, error))?;
+            let poll = Poll::new(Arc::clone(&bells[index]), BEAT).map_err(RelayError::of("make an epoll"))?;
             let heart = plan.hearts.join(format!("relay-{index}"), Instant::now());
             let seed = shared.seed(&plan, index, (sockets, poll, heart), inbox, relay.inboxes.clone());
-            let worker = Worker::new(seed).map_err(|error| failed(&relay, error))?;
+            let worker = Worker::new(seed).map_err(RelayError::of("watch sockets by epoll"))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
-            let thread = thread.spawn(move || worker.live()).map_err(|error| failed(&relay, error))?;
+            let thread = thread.spawn(move || worker.live()).map_err(RelayError::of("start threads"))?;
             relay.threads.push(thread);
         }
         Ok(relay)
@@ -184,9 +206,10 @@ impl Relay {
         StreamDoor::new(self.inboxes.clone(), self.board.losses())
     }
 
-    /// The box's own addresses have changed.
-    pub fn own_addresses(&self, own: &[IpAddr]) {
-        self.inboxes.tell_all(|| Note::OwnAddresses(own.to_vec()));
+    /// The box's addresses have changed: those that are its own, those lent from now on, and what their
+    /// sockets bind.
+    pub fn take_addresses(&self, own: &[IpAddr], relayed: Families<IpAddr>, bind: Families<IpAddr>) {
+        self.inboxes.tell_all(|| Note::Addresses { own: own.to_vec(), relayed, bind });
     }
 
     /// New allocations take a credential under these secrets; those that are there go on.
@@ -197,6 +220,22 @@ impl Relay {
     /// What it has done so far, up to each worker's last beat.
     pub fn figures(&self) -> Figures {
         self.board.sum()
+    }
+
+    /// What keeps it from its work and lasts; empty where nothing does.
+    pub fn faults(&self) -> Vec<String> {
+        self.faults.reasons()
+    }
+
+    /// Whether it does no work: part of the turn port is not read, or of no family can relay sockets be bound.
+    pub fn is_down(&self) -> bool {
+        self.faults.is_down()
+    }
+
+    /// Whether relay sockets of `family` can be bound now: `None` where there are none of that family, else
+    /// why not. Whether that is news.
+    pub fn binding(&self, family: Family, bound: Option<Result<(), String>>) -> bool {
+        self.faults.binding(family, bound)
     }
 
     #[cfg(test)]
@@ -277,29 +316,40 @@ impl Inboxes {
     }
 }
 
+impl RelayError {
+    fn of(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
 struct Bound {
     addresses: Vec<SocketAddr>,
     /// For each worker, one for each address.
     sockets: Vec<Vec<udp::BatchSocket>>,
     small_buffer: Option<usize>,
+    missing: Vec<&'static str>,
 }
 
-fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
+fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, RelayError> {
     let mut bound = Bound {
         addresses: Vec::new(),
         sockets: (0..workers).map(|_| Vec::new()).collect(),
         small_buffer: None,
+        missing: Vec::new(),
     };
     for &wanted in listen {
-        let failed = |source| BindError { address: wanted, source };
+        let failed = |source| RelayError::Bind { address: wanted, source };
         let address = udp::free_address(wanted).map_err(failed)?;
         for sockets in &mut bound.sockets {
             let (socket, granted) = udp::BatchSocket::bind(address).map_err(failed)?;
+            bound.missing.extend(socket.missing());
             sockets.push(socket);
             bound.small_buffer = bound.small_buffer.into_iter().chain(Some(granted)).min();
         }
         bound.addresses.push(address);
     }
+    bound.missing.sort_unstable();
+    bound.missing.dedup();
     bound.small_buffer = bound.small_buffer.filter(|&granted| granted < udp::BUFFER);
     Ok(bound)
 }
@@ -312,6 +362,7 @@ struct Shared {
     limit: Arc<SourceRateLimiter>,
     /// One for all, so that more cores do not mean more lines.
     log_limit: Arc<LineLimit>,
+    warnings: Arc<Warnings>,
 }
 
 impl Shared {
@@ -324,6 +375,7 @@ impl Shared {
             exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
             board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
+            warnings: Arc::new(Warnings::new(epoch)),
             limit: Arc::new(SourceRateLimiter::new(
                 Rate::per_second(plan.unauth_reply_rate),
                 random::seeds(),
@@ -365,6 +417,7 @@ impl Shared {
             bind: plan.bind,
             log_addresses: plan.log_addresses,
             log_limit: Arc::clone(&self.log_limit),
+            warnings: Arc::clone(&self.warnings),
         }
     }
 }

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
+use tracing::debug;
 
 /// Where something may be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A socket on the turn port, by its index.
     Turn(usize),
@@ -43,6 +45,8 @@ pub(super) struct Bell {
 
 /// Events taken at a time.
 const EVENTS: usize = 64;
+/// A wait that fails is not tried again at once. No tick comes of it: the worker counts as stalled.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Told apart from any source.
 const BELL: u64 = u64::MAX;
 const CLOCK: u64 = u64::MAX - 1;
@@ -106,6 +110,10 @@ impl Poll {
         // Interrupted is as good as over.
         let found = epoll::wait(&self.epoll, &mut events, patience).map(|(found, _)| &*found);
         self.bell.asleep.store(false, Ordering::Relaxed);
+        if let Some(error) = found.as_ref().err().filter(|error| **error != Errno::INTR) {
+            debug!(%error, "wait failed");
+            std::thread::sleep(PAUSE);
+        }
         let mut ticked = false;
         for event in found.unwrap_or_default() {
             match event.data.u64() {
@@ -123,8 +131,13 @@ impl Poll {
 
 /// Takes back what a bell or a clock has said.
 fn hush(fd: &OwnedFd) {
-    // Fails only where it has said nothing.
-    let _ = rustix::io::read(fd, &mut [0; 8][..]);
+    // It has said nothing, or goes on saying it: then at least not without a pause.
+    if let Err(error) = rustix::io::read(fd, &mut [0; 8][..])
+        && error != Errno::AGAIN
+    {
+        debug!(%error, "a bell or a clock cannot be read");
+        std::thread::sleep(PAUSE);
+    }
 }
 
 impl Source {

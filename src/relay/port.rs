@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use rustix::io::Errno;
+
 use super::poll::{Poll, Source};
-use super::udp::BatchSocket;
+use super::udp::{BatchSocket, ask_for_buffers};
 use crate::turn::address::{Families, Family, RelayedAddr};
 use crate::turn::opening::PortError;
 
@@ -31,17 +33,19 @@ const BUFFER: usize = 1 << 19;
 
 impl Ports {
     /// Binds the socket behind `relayed` on the local address of its family, and watches it.
+    ///
+    /// # Errors
+    /// As the kernel has it; see [`refused`] for what a client's Allocate makes of it.
     pub(super) fn open(
         &mut self,
         relayed: RelayedAddr,
         bind: &Families<IpAddr>,
         poll: &Poll,
-    ) -> Result<(), PortError> {
-        let local = *bind.of(Family::of(relayed.0.ip())).ok_or(PortError::Unavailable)?;
+    ) -> io::Result<()> {
+        let local = bind.of(Family::of(relayed.0.ip())).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let slot = self.free.last().copied().unwrap_or(self.slots.len());
-        let opened = bound(SocketAddr::new(local, relayed.0.port())).and_then(BatchSocket::new);
-        let watched = opened.and_then(|socket| poll.watch(&socket, Source::Port(slot)).map(|()| socket));
-        let socket = watched.map_err(|error| refused(relayed, &error))?;
+        let opened = bound(SocketAddr::new(*local, relayed.0.port())).and_then(BatchSocket::new);
+        let socket = opened.and_then(|socket| poll.watch(&socket, Source::Port(slot)).map(|()| socket))?;
         self.free.pop();
         if slot == self.slots.len() {
             self.slots.push(None);
@@ -70,9 +74,20 @@ impl Ports {
     }
 }
 
-fn refused(relayed: RelayedAddr, error: &io::Error) -> PortError {
-    tracing::debug!(port = relayed.0.port(), %error, "no relay socket");
+/// Whether another port may do.
+pub(super) fn refused(error: &io::Error) -> PortError {
     if error.kind() == io::ErrorKind::AddrInUse { PortError::InUse } else { PortError::Unavailable }
+}
+
+/// Whether relay sockets can be bound on `local` at all, as of now; `port` 0 is any.
+///
+/// # Errors
+/// They cannot. A port in use, or a lack of descriptors, is no error here: it says nothing of others.
+pub fn can_bind(local: IpAddr, port: u16) -> io::Result<()> {
+    let Err(error) = bound(SocketAddr::new(local, port)) else { return Ok(()) };
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRINUSE];
+    let passes = Errno::from_io_error(&error).is_some_and(|errno| passing.contains(&errno));
+    if passes { Ok(()) } else { Err(error) }
 }
 
 fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
@@ -81,8 +96,7 @@ fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
         // The same port of IPv4 may be another allocation's.
         socket.set_only_v6(true)?;
     }
-    socket.set_recv_buffer_size(BUFFER)?;
-    socket.set_send_buffer_size(BUFFER)?;
+    ask_for_buffers(&socket, BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

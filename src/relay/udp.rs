@@ -15,6 +15,9 @@ use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
     set_ipv6_recvtclass,
 };
+use socket2::Socket;
+
+use super::single;
 
 /// Socket buffer asked for, each way: 212,992 bytes, the usual default, lose media under load.
 pub(super) const BUFFER: usize = 4 << 20;
@@ -25,8 +28,13 @@ const DATAGRAM: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct BatchSocket {
     io: UdpSocket,
-    state: UdpSocketState,
+    /// What quinn-udp reads with; `None` where it cannot be set up.
+    state: Option<UdpSocketState>,
+    /// Whether several datagrams can be read at once.
+    batches: Cell<bool>,
     segments: Cell<bool>,
+    /// Socket options that are not to be had here.
+    missing: Vec<&'static str>,
     /// What it is bound to, as the kernel sees it.
     local: SocketAddr,
 }
@@ -56,28 +64,57 @@ pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 
+/// Asks for buffers of so many bytes; what the kernel grants may be less.
+pub(super) fn ask_for_buffers(socket: &Socket, bytes: usize) {
+    for refused in [socket.set_recv_buffer_size(bytes), socket.set_send_buffer_size(bytes)] {
+        if let Err(error) = refused {
+            tracing::debug!(%error, "no larger socket buffer");
+        }
+    }
+}
+
 impl BatchSocket {
     /// Binds on the turn port, next to the other workers' sockets. Also tells how large a buffer the
     /// kernel grants.
     pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, usize)> {
         let socket = crate::socket::udp(address)?;
         socket.set_reuse_port(true)?;
-        socket.set_recv_buffer_size(BUFFER)?;
-        socket.set_send_buffer_size(BUFFER)?;
+        ask_for_buffers(&socket, BUFFER);
         socket.bind(&address.into())?;
+        let size = socket.recv_buffer_size().and_then(|size| Ok(size.min(socket.send_buffer_size()?)));
         // The kernel reports twice what it grants, for its own bookkeeping.
-        let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / 2;
-        Ok((Self::new(socket.into())?, granted))
+        Ok((Self::new(socket.into())?, size.map_or(BUFFER, |size| size / 2)))
     }
 
-    /// Takes over a bound socket.
+    /// Takes over a bound socket. Options that kernels and sandboxes may lack are asked for and not
+    /// insisted on: without them it carries datagrams all the same.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new((&socket).into())?;
-        forbid_fragments(&socket, false)?;
+        socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        say_less(&socket, local)?;
-        let segments = Cell::new(state.max_gso_segments() > 1);
-        Ok(Self { io: socket, state, segments, local })
+        let mut missing = Vec::new();
+        let mut want = |option, outcome: io::Result<()>| {
+            if let Err(error) = outcome {
+                tracing::debug!(option, %error, "no socket option");
+                missing.push(option);
+            }
+        };
+        let state = UdpSocketState::new((&socket).into());
+        if state.is_err() && local.ip().is_unspecified() {
+            want("PKTINFO", single::ask_for_local_address(&socket, local).map_err(io::Error::from));
+        }
+        want("MTU_DISCOVER", forbid_fragments(&socket, false));
+        want("RECVTOS", say_less(&socket, local));
+        let mut state = state.map(Some).unwrap_or_else(|error| {
+            want("batches", Err(error));
+            None
+        });
+        let segments = Cell::new(state.as_mut().is_some_and(|state| state.max_gso_segments() > 1));
+        Ok(Self { io: socket, batches: Cell::new(state.is_some()), state, segments, missing, local })
+    }
+
+    /// Socket options that are not to be had here.
+    pub(super) fn missing(&self) -> &[&'static str] {
+        &self.missing
     }
 
     /// What it is bound to.
@@ -88,13 +125,26 @@ impl BatchSocket {
     /// Reads what is there, up to a batch; how many buffers were filled. Fewer than a batch: nothing
     /// is left, since on Linux quinn-udp asks for the whole batch in one recvmmsg.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        if let Some(state) = self.state.as_ref().filter(|_| self.batches.get()) {
+            match self.receive_batch(state, batch) {
+                Err(error) if single::is_missing(&error) => {
+                    tracing::info!(%error, "datagrams cannot be read in batches: one by one from now on");
+                    self.batches.set(false);
+                }
+                outcome => return outcome,
+            }
+        }
+        single::receive(&self.io, &mut batch.buffers, &mut batch.metas)
+    }
+
+    fn receive_batch(&self, state: &UdpSocketState, batch: &mut Batch) -> io::Result<usize> {
         let Batch { buffers, metas } = batch;
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(&mut []));
         for (slice, buffer) in slices.iter_mut().zip(buffers) {
             *slice = IoSliceMut::new(buffer);
         }
-        match self.state.recv((&self.io).into(), &mut slices, metas) {
+        match state.recv((&self.io).into(), &mut slices, metas) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             outcome => outcome,
         }
@@ -111,7 +161,8 @@ impl BatchSocket {
     ) -> io::Result<()> {
         let v4;
         let v6;
-        let source = match source.filter(|_| self.local.ip().is_unspecified()) {
+        // Without a source the kernel picks one.
+        let source = match source.filter(|ip| self.local.ip().is_unspecified() && !ip.is_unspecified()) {
             None => None,
             Some(IpAddr::V4(ip)) => {
                 v4 = packet_info_v4(ip);
@@ -236,31 +287,32 @@ fn packet_info_v6(source: Ipv6Addr) -> in6_pktinfo {
 /// quinn-udp has the kernel tell of every datagram how it was marked, and to which address it came:
 /// nobody here asks for the one, nor for the other where there is only one address.
 fn say_less(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
+    let one_address = !local.ip().is_unspecified();
+    let address = |outcome: nix::Result<()>| outcome.map_err(io::Error::from);
     if local.is_ipv4() {
-        set_ip_recvtos(socket, false)?;
-        if !local.ip().is_unspecified() {
-            setsockopt(socket, sockopt::Ipv4PacketInfo, &false)?;
-        }
+        let marks = set_ip_recvtos(socket, false).map_err(io::Error::from);
+        let address = one_address.then(|| address(setsockopt(socket, sockopt::Ipv4PacketInfo, &false)));
+        marks.and(address.unwrap_or(Ok(())))
     } else {
-        set_ipv6_recvtclass(socket, false)?;
-        if !local.ip().is_unspecified() {
-            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false)?;
-        }
+        let marks = set_ipv6_recvtclass(socket, false).map_err(io::Error::from);
+        let address = one_address.then(|| address(setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false)));
+        marks.and(address.unwrap_or(Ok(())))
     }
-    Ok(())
 }
 
 /// quinn-udp forbids fragments, as QUIC must. A relay passes whole datagrams on, whatever the
-/// path's MTU, unless a client asks for DONT-FRAGMENT.
+/// path's MTU, unless a client asks for DONT-FRAGMENT. What one option refuses the others are still
+/// asked for.
 fn forbid_fragments(socket: &impl AsFd, forbid: bool) -> io::Result<()> {
     let discovery = if forbid { Ipv4PathMtuDiscovery::DO } else { Ipv4PathMtuDiscovery::DONT };
-    set_ip_mtu_discover(socket, discovery)?;
-    if rustix::net::getsockname(socket)?.address_family() == AddressFamily::INET6 {
-        let discovery = if forbid { Ipv6PathMtuDiscovery::DO } else { Ipv6PathMtuDiscovery::DONT };
-        set_ipv6_mtu_discover(socket, discovery)?;
-        setsockopt(socket, sockopt::Ipv6DontFrag, &forbid)?;
+    let v4 = set_ip_mtu_discover(socket, discovery).map_err(io::Error::from);
+    if rustix::net::getsockname(socket)?.address_family() != AddressFamily::INET6 {
+        return v4;
     }
-    Ok(())
+    let discovery = if forbid { Ipv6PathMtuDiscovery::DO } else { Ipv6PathMtuDiscovery::DONT };
+    let v6 = set_ipv6_mtu_discover(socket, discovery).map_err(io::Error::from);
+    let whole = setsockopt(socket, sockopt::Ipv6DontFrag, &forbid).map_err(io::Error::from);
+    v4.and(v6).and(whole)
 }
 
 #[cfg(test)]
@@ -318,6 +370,29 @@ mod tests {
         let refuses = |errno: Errno| BatchSocket::refuses_segments(&errno.into());
         assert!(refuses(Errno::EIO));
         assert!(![Errno::EMSGSIZE, Errno::EINVAL, Errno::EPERM, Errno::ENOBUFS].into_iter().any(refuses));
+    }
+
+    #[test]
+    fn without_batches_datagrams_are_read_one_by_one_and_none_is_left() {
+        for (bind, to) in [("0.0.0.0:0", "127.0.0.5:0"), ("[::]:0", "127.0.0.5:0"), ("[::]:0", "[::1]:0")] {
+            let mut socket = BatchSocket::bind(bind.parse().unwrap()).unwrap().0;
+            (socket.state, socket.batches) = (None, Cell::new(false));
+            let to = SocketAddr::new(to.parse::<SocketAddr>().unwrap().ip(), socket.local().port());
+            let peer = std::net::UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
+            let sent: Vec<u8> = (0..5).collect();
+            sent.iter().for_each(|number| assert_eq!(peer.send_to(&[*number], to).unwrap(), 1));
+            let (mut batch, mut got) = (Batch::new(), Vec::new());
+            while got.len() < sent.len() {
+                let filled = socket.receive(&mut batch).unwrap();
+                for train in batch.trains(filled) {
+                    assert_eq!(train.local.map(|ip| ip.to_canonical()), Some(to.ip()), "{bind}");
+                    assert_eq!(train.remote.port(), peer.local_addr().unwrap().port());
+                    got.extend(train.datagrams().map(|datagram| datagram[0]));
+                }
+            }
+            assert_eq!(got, sent);
+            assert_eq!(socket.receive(&mut batch).unwrap(), 0, "nothing is left, which is no error");
+        }
     }
 
     #[test]

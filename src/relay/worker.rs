@@ -14,11 +14,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
+use super::faults::{Failing, Warnings};
 use super::figures::{Board, Unsent};
 use super::framing::{Next, next};
 use super::outbox::{Leave, Outbox, Outgoing, Route};
 use super::poll::{Poll, Source};
-use super::port::Ports;
+use super::port::{Ports, refused};
 use super::sending::send;
 use super::stream::{Brought, Stream};
 use super::udp::{Batch, BatchSocket};
@@ -43,6 +44,7 @@ pub(super) struct Seed {
     pub(super) bind: Families<IpAddr>,
     pub(super) log_addresses: bool,
     pub(super) log_limit: Arc<LineLimit>,
+    pub(super) warnings: Arc<Warnings>,
 }
 
 /// One relay thread.
@@ -54,6 +56,7 @@ pub(super) struct Worker {
     heart: Heart,
     /// Sources that may have more.
     unread: VecDeque<Source>,
+    failing: Failing,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
     /// Handled, and perhaps not yet answered: kept until the answers are on their way.
@@ -89,6 +92,7 @@ impl Worker {
             poll: seed.poll,
             heart: seed.heart,
             unread: VecDeque::new(),
+            failing: Failing::new(seed.index, seed.warnings),
             ports: Ports::default(),
             streams: HashMap::new(),
             handled: Vec::new(),
@@ -122,6 +126,7 @@ impl Worker {
                 // Often enough: lifetimes are in whole minutes.
                 self.server.advance(now);
                 self.board.show(self.index, self.server.tally(), &self.unsent);
+                self.failing.again().for_each(|source| self.unread.push_back(source));
             }
             self.act();
         }
@@ -140,17 +145,23 @@ impl Worker {
     }
 
     /// Reads for a while; whether there may be more. An error of one datagram (an ICMP unreachable,
-    /// say) is that datagram's; the socket lives on.
+    /// say) is that datagram's; the socket lives on. One that gives nothing but errors rests until the next
+    /// tick, so that it costs a few system calls and not a core.
     fn read(&mut self, source: Source, batch: &mut Batch) -> bool {
+        let (mut received, mut error) = (false, None);
         for _ in 0..BATCHES_IN_A_ROW {
             let socket = match source {
                 Source::Turn(index) => self.sockets.get(index),
                 Source::Port(slot) => self.ports.at(slot).map(|port| &port.socket),
             };
-            let Some(socket) = socket else { return false };
+            let Some(socket) = socket else {
+                self.failing.closed(source);
+                return false;
+            };
             match socket.receive(batch) {
-                Ok(0) => return false,
                 Ok(filled) => {
+                    self.failing.readable(source, socket.local());
+                    received = true;
                     self.take_notes();
                     self.take_batch(source, batch, filled);
                     self.act();
@@ -158,10 +169,27 @@ impl Worker {
                         return false;
                     }
                 }
-                Err(error) => debug!(%error, "receive failed"),
+                Err(failed) => {
+                    self.unsent.unread();
+                    error = Some((failed, socket.local()));
+                }
             }
         }
+        if let Some((error, address)) = error.filter(|_| !received) {
+            self.failing.unreadable(source, address, &error);
+            return false;
+        }
         true
+    }
+
+    /// What becomes of a relay socket; the client is answered with another port, or 508.
+    fn open_port(&mut self, relayed: RelayedAddr) {
+        let opened = self.ports.open(relayed, &self.bind, &self.poll).map_err(|error| {
+            self.unsent.unbound();
+            self.failing.unbound(relayed, &error);
+            refused(&error)
+        });
+        self.server.port_opened(relayed, opened, Instant::now());
     }
 
     fn take_batch(&mut self, source: Source, batch: &Batch, filled: usize) {
@@ -179,7 +207,7 @@ impl Worker {
         let (now, mut outbox) = (Now::read(), self.outbox());
         for train in batch.trains(filled) {
             let local = train.local.unwrap_or(bound.ip());
-            if !can_answer_from(local) {
+            if !can_answer_from(local, train.remote) {
                 continue;
             }
             let local = SocketAddr::new(local, bound.port());
@@ -211,10 +239,7 @@ impl Worker {
         while let Some(action) = self.server.poll_action() {
             match action {
                 Action::Reply { to, bytes } => self.reply(to, bytes),
-                Action::OpenPort(relayed) => {
-                    let opened = self.ports.open(relayed, &self.bind, &self.poll);
-                    self.server.port_opened(relayed, opened, Instant::now());
-                }
+                Action::OpenPort(relayed) => self.open_port(relayed),
                 Action::ClosePort(relayed) => self.ports.close(relayed),
                 Action::Evict { worker: other, client } => self.others.tell(other, Note::Evict(client)),
                 Action::Opened { client, relayed } => self.opened(client, &relayed),
@@ -321,7 +346,10 @@ impl Worker {
                 self.streams.get(&client).into_iter().for_each(|stream| stream.send(frame.clone()));
             }
             Note::Evict(client) => self.server.evict(&client),
-            Note::OwnAddresses(own) => self.server.own_addresses(own),
+            Note::Addresses { own, relayed, bind } => {
+                self.bind = bind;
+                self.server.take_addresses(relayed, own);
+            }
             Note::Secrets(secrets) => self.server.take_secrets(secrets),
             Note::Stop => self.stopped = true,
         }
@@ -358,11 +386,14 @@ fn route(to: ClientAddr) -> Route {
     Route { to: to.remote, leave: Leave::Turn(to.local.ip()) }
 }
 
-/// Whether the kernel lets a reply leave from where a datagram came to. Not from broadcast,
-/// multicast, or an address that needs to be told its interface.
-fn can_answer_from(local: IpAddr) -> bool {
+/// Whether the kernel lets a reply leave from where a datagram came to. Not from broadcast or multicast;
+/// from a link-local address only to another, whose scope says by which interface.
+fn can_answer_from(local: IpAddr, remote: SocketAddr) -> bool {
     match local.to_canonical() {
         IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast(),
-        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unicast_link_local(),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            matches!(remote, SocketAddr::V6(remote) if remote.ip().is_unicast_link_local())
+        }
+        IpAddr::V6(ip) => !ip.is_multicast(),
     }
 }

@@ -59,9 +59,16 @@ pub struct Families<T> {
 }
 
 impl ClientAddr {
-    /// Makes both ends canonical.
+    /// Makes both ends canonical. A link-local client keeps its scope: the same address on another link is
+    /// another client, and without it nothing can be sent there (RFC 4007 §6).
     pub fn new(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
-        Self { transport, remote: canonical(remote), local: canonical(local) }
+        let mut client = Self { transport, remote: canonical(remote), local: canonical(local) };
+        if let (SocketAddr::V6(from), SocketAddr::V6(to)) = (remote, &mut client.remote)
+            && from.ip().is_unicast_link_local()
+        {
+            to.set_scope_id(from.scope_id());
+        }
+        client
     }
 }
 

@@ -200,6 +200,11 @@ impl Listing {
         Ok(())
     }
 
+    /// Whether `peer` is one of its relayed addresses, as its client was told them.
+    pub fn is_at(&self, peer: PeerAddr) -> bool {
+        self.relayed.iter().any(|relayed| relayed.0 == peer.0)
+    }
+
     /// Takes back permissions and channels to peers that `keep` no longer allows; whether any
     /// went.
     pub fn revoke(&mut self, keep: impl Fn(IpAddr) -> bool) -> bool {

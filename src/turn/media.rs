@@ -1,16 +1,16 @@
 //! The way of a media packet through a server: found without a lock or an allocation of memory
 //! (RFC 8656 §11–12).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::address::{ClientAddr, Families, Family, PeerAddr, RelayedAddr};
+use super::address::{ClientAddr, Family, PeerAddr, RelayedAddr};
 use super::allocation::Listing;
 use super::channel_data;
 use super::flow::{Aim, Flow, Onward};
 use super::pace::Pace;
-use super::scope::{self, PeerFilter, Scope};
+use super::scope::{PeerFilter, Scope};
 use super::server::{Delivery, Server};
 use super::tally::Way;
 
@@ -115,9 +115,11 @@ impl Server {
             let (pulse, paces) = (Arc::clone(&allocation.pulse), from.paces.clone());
             Flow { client: *client, aim, generation, until, pulse, paces, onward }
         };
-        if scope::is_relayed(ip, &self.rules.relayed) {
+        if self.lends(ip) {
             let target = self.exchange.at(Family::of(ip), peer.0.port());
-            if let Some(target) = target.as_ref().filter(|target| self.meets(from, target)) {
+            if let Some(target) =
+                target.as_ref().filter(|target| target.is_at(peer) && self.meets(from, target))
+            {
                 let (form, their_until) = target.form(relayed, now)?;
                 let (to, worker, paces) = (target.client, target.worker, target.paces.clone());
                 return Some(found(Onward::Client { to, worker, form, paces }, until.min(their_until)));
@@ -137,7 +139,7 @@ impl Server {
     pub(super) fn may_leave(&self, from: &Listing, peer: PeerAddr) -> bool {
         match self.scope_of(from) {
             Scope::Room => false,
-            Scope::Public(filter) => filter_passes(filter, &self.rules.relayed, peer.0),
+            Scope::Public(filter) => filter_passes(filter, self.lends(peer.0.ip()), peer.0),
         }
     }
 
@@ -160,8 +162,7 @@ fn passes(own: Option<&Pace>, whole: &Pace, size: usize, now: Instant) -> bool {
     own.is_none_or(|own| own.allows(size, now)) && whole.allows(size, now)
 }
 
-fn filter_passes(filter: &PeerFilter, relayed: &Families<IpAddr>, peer: SocketAddr) -> bool {
-    let lent = scope::is_relayed(peer.ip(), relayed);
+fn filter_passes(filter: &PeerFilter, lent: bool, peer: SocketAddr) -> bool {
     let allowed = if lent { filter.allows(peer.ip()) } else { filter.permits(peer.ip()) };
     allowed && peer.port() != 0 && !filter.is_listener(peer)
 }

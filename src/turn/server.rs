@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use super::register::Quota;
 use super::reply::Reply;
 use super::request::{Method, Request};
-use super::scope::Scope;
+use super::scope::{self, Scope};
 use super::table::Table;
 use super::tally::Tally;
 use crate::clock::Now;
@@ -56,6 +56,8 @@ pub struct Server {
     pub(super) actions: VecDeque<Action>,
     pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
     pub(super) allocations_made: u64,
+    /// Addresses lent before, by which allocations may still be known.
+    pub(super) former: Vec<IpAddr>,
     pub(super) flows: Flows,
     pub(super) tally: Tally,
     pub(super) limit: Arc<SourceRateLimiter>,
@@ -149,6 +151,9 @@ impl End {
         [Self::Expired, Self::Deleted, Self::SeatLeft, Self::GaveWay, Self::Disconnected];
 }
 
+/// Changes of address after which the oldest allocations are not found any more.
+const MOST_FORMER: usize = 16;
+
 impl Server {
     /// `chance` gives unpredictable numbers: ports and tokens are picked with it.
     pub fn new(
@@ -168,6 +173,7 @@ impl Server {
             actions: VecDeque::new(),
             chance,
             allocations_made: 0,
+            former: Vec::new(),
             flows: Flows::default(),
             tally: Tally::default(),
             limit,
@@ -246,20 +252,35 @@ impl Server {
         self.gate.take_secrets(secrets);
     }
 
-    /// The box's own addresses have changed: permissions that this forbids are taken back.
-    pub fn own_addresses(&mut self, own: Vec<IpAddr>) {
-        let Scope::Public(filter) = &mut self.rules.scope else { return };
-        filter.own = own;
-        let (scope, relayed) = (&self.rules.scope, &self.rules.relayed);
+    /// The box's addresses have changed: new allocations get one of `relayed`, and permissions that `own`
+    /// forbids are taken back. Allocations stay known by the address they were given.
+    pub fn take_addresses(&mut self, relayed: Families<IpAddr>, own: Vec<IpAddr>) {
+        let before = std::mem::replace(&mut self.rules.relayed, relayed);
+        self.former.extend(before.iter());
+        self.former.retain(|former| !scope::is_relayed(*former, &relayed));
+        let too_many = self.former.len().saturating_sub(MOST_FORMER);
+        self.former.drain(..too_many);
+        if let Scope::Public(filter) = &mut self.rules.scope {
+            // One that is gone may be another host's tomorrow.
+            self.former.retain(|former| own.contains(former));
+            filter.own = own;
+        }
+        let Self { former, rules, .. } = self;
+        let permits = |peer| former.contains(&peer) || rules.scope.permits(peer, &rules.relayed);
         for listing in self.table.listings_mut() {
             let mut changed = Listing::clone(listing);
-            if changed.revoke(|peer| scope.permits(peer, relayed)) {
+            if changed.revoke(permits) {
                 *listing = Arc::new(changed);
                 self.exchange.publish(listing);
             }
         }
         // Also flows that rest on the filter alone: to what is a listener's address from now on.
         self.exchange.changed();
+    }
+
+    /// Whether `ip` is lent, or was and may still be an allocation's.
+    pub(super) fn lends(&self, ip: IpAddr) -> bool {
+        scope::is_relayed(ip, &self.rules.relayed) || self.former.contains(&ip)
     }
 
     /// What it has done so far.

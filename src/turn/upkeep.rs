@@ -12,7 +12,6 @@ use super::opening::lifetime;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::request::Request;
-use super::scope;
 use super::server::{End, Server};
 use crate::clock::Now;
 
@@ -82,7 +81,7 @@ impl Server {
         if listing.relayed.of(Family::of(peer)).is_none() {
             return Err(Refusal::FamilyMismatch);
         }
-        let permitted = self.scope_of(listing).permits(peer, &self.rules.relayed);
+        let permitted = self.lends(peer) || self.scope_of(listing).permits(peer, &self.rules.relayed);
         if permitted { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 
@@ -90,8 +89,8 @@ impl Server {
     fn may_bind(&self, listing: &Listing, peer: PeerAddr) -> Result<(), Refusal> {
         let ip = peer.0.ip();
         let target = self.exchange.at(Family::of(ip), peer.0.port());
-        let inside = scope::is_relayed(ip, &self.rules.relayed)
-            && target.as_ref().is_some_and(|target| self.meets(listing, target));
+        let found = |target: &Arc<Listing>| target.is_at(peer) && self.meets(listing, target);
+        let inside = self.lends(ip) && target.as_ref().is_some_and(found);
         if inside || self.may_leave(listing, peer) { Ok(()) } else { Err(Refusal::Forbidden) }
     }
 

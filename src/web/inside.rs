@@ -25,6 +25,9 @@ pub struct Overview {
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What lasts and keeps the relay from part of its work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
     /// Rooms somebody sits in.
     pub rooms: usize,
     /// Seats taken.

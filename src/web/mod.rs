@@ -249,6 +249,11 @@ impl Web {
         self.house.probing.store(Arc::new(probing));
     }
 
+    /// The box is reached by other addresses from now on.
+    pub fn take_probed_addresses(&self, addresses: Vec<IpAddr>) {
+        self.house.probing.rcu(|probing| Probing { addresses: addresses.clone(), ..Probing::clone(probing) });
+    }
+
     /// Other keys open an empty room from now on.
     pub fn take_host_keys(&self, host_keys: HostKeys) {
         self.house.hub.take_host_keys(host_keys);

@@ -91,7 +91,7 @@ impl Seen {
     fn mapped(&self, local: IpAddr) -> Option<Finding> {
         let text = format!("external-ip maps to {local}, which is no address of this host");
         let cure = "put an address behind the slash that `ip address` shows";
-        (!self.known.interfaces.contains(&local)).then(|| Finding::fail(GROUP, text, cure))
+        (!self.known.has(local)).then(|| Finding::fail(GROUP, text, cure))
     }
 
     /// One address that the domain leads to.
@@ -141,7 +141,7 @@ impl Seen {
     }
 
     fn of(&self, family: Family) -> impl Iterator<Item = IpAddr> {
-        self.known.interfaces.iter().copied().filter(move |ip| Family::of(*ip) == family)
+        self.known.interfaces.iter().map(|interface| interface.ip).filter(move |ip| Family::of(*ip) == family)
     }
 
     fn beside(&self, outside: &Outside) -> Vec<Finding> {
@@ -191,7 +191,10 @@ mod tests {
         Seen {
             name: Some("box.example".into()),
             resolved: Ok(ips(resolved)),
-            known: Known { interfaces: ips(interfaces), ..Known::default() },
+            known: Known {
+                interfaces: ips(interfaces).into_iter().map(Into::into).collect(),
+                ..Known::default()
+            },
             scope: RelayScope::Room,
             outside: None,
         }

@@ -144,3 +144,23 @@ fn an_allocation_goes_no_faster_than_it_may_either_way() {
         }
     }
 }
+
+#[test]
+fn an_allocation_is_reached_by_the_address_it_was_given_and_by_no_other() {
+    let mut stage = Stage::new();
+    let ((one, _), (other, peer)) = stage.pair();
+    stage.takes_relayed("10.1.2.3", &[]);
+    assert!(stage.indicate(&one, peer, b"x").is_some(), "it goes on as it was");
+    stage.permit(&one, peer);
+    assert_eq!(stage.bind(&one, 0x4000, peer), 0);
+    let (third, new) = stage.allocated("45.0.3.3:3003", 1, 3);
+    assert_eq!(new.ip(), addr("10.1.2.3:1").ip());
+    let elsewhere = SocketAddr::new(new.ip(), peer.port());
+    stage.permit(&one, new);
+    assert_eq!(stage.indicate(&one, elsewhere, b"x"), None);
+    assert_eq!(stage.bind(&one, 0x4001, elsewhere), 403);
+    stage.permit(&third, peer);
+    stage.permit(&other, new);
+    assert!(stage.indicate(&third, peer, b"x").is_some(), "old and new meet");
+    assert!(stage.indicate(&other, new, b"x").is_some());
+}

@@ -245,6 +245,19 @@ impl Stage {
         sent(self.server.handle_peer(RelayedAddr(relayed), PeerAddr(addr(peer)), payload, now))
     }
 
+    /// The box's own addresses become these.
+    fn takes_own(&mut self, own: Vec<std::net::IpAddr>) {
+        let relayed = self.server.rules.relayed;
+        self.server.take_addresses(relayed, own);
+    }
+
+    /// The addresses lent become these; `own` are the box's own.
+    fn takes_relayed(&mut self, v4: &str, own: &[&str]) {
+        let relayed = Families { v4: v4.parse().ok(), v6: self.server.rules.relayed.v6 };
+        let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
+        self.server.take_addresses(relayed, own);
+    }
+
     fn transaction(&mut self) -> [u8; 12] {
         self.transactions += 1;
         let mut transaction = [0xee; 12];

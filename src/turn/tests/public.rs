@@ -94,10 +94,25 @@ fn a_new_address_of_our_own_takes_permissions_back() {
     stage.permit(&client, peer);
     stage.permit(&client, other);
     stage.bind(&client, 0x4000, peer);
-    stage.server.own_addresses(vec!["45.0.7.7".parse().unwrap()]);
+    stage.takes_own(vec!["45.0.7.7".parse().unwrap()]);
     assert_eq!(stage.indicate(&client, peer, b"x"), None);
     assert_eq!(stage.channel_data(&client, 0x4000, b"x"), None);
     assert!(stage.indicate(&client, other, b"x").is_some());
+}
+
+#[test]
+fn an_address_that_the_host_has_lost_is_nobodys_of_ours() {
+    let mut stage = stage();
+    let (one, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let (other, peer) = stage.allocated("45.0.2.2:2002", 2, 2);
+    stage.takes_relayed("45.0.0.11", &["45.0.0.10", "45.0.0.11"]);
+    stage.permit(&one, peer);
+    stage.permit(&other, addr("45.0.0.10:1"));
+    assert!(stage.indicate(&one, peer, b"x").is_some(), "deprecated, and still there");
+    stage.takes_relayed("45.0.0.11", &["45.0.0.11"]);
+    stage.permit(&one, peer);
+    let out = stage.indicate(&one, peer, b"x");
+    assert!(matches!(out, Some(Sent::Peer { .. })), "another host may have it now: {out:?}");
 }
 
 #[test]
@@ -108,7 +123,7 @@ fn a_new_address_of_our_own_ends_flows_to_its_listeners() {
     let listener = addr("10.0.0.1:3478");
     stage.permit(&client, listener);
     assert!(stage.indicate(&client, listener, b"x").is_some(), "it is somebody else's");
-    stage.server.own_addresses(vec!["10.0.0.1".parse().unwrap()]);
+    stage.takes_own(vec!["10.0.0.1".parse().unwrap()]);
     assert_eq!(stage.indicate(&client, listener, b"x"), None);
 }
 
