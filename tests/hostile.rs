@@ -30,6 +30,8 @@ mod seat;
 mod shortage;
 #[path = "hostile/streams.rs"]
 mod streams;
+#[path = "hostile/usernames.rs"]
+mod usernames;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;

@@ -84,6 +84,7 @@ pub(super) struct Warnings {
     pub(super) faults: Faults,
     receiving: LineLimit,
     binding: LineLimit,
+    pub(super) sending: Arc<LineLimit>,
 }
 
 /// The sources of one worker that cannot be read: each rests until the next tick, so that it costs a few
@@ -103,7 +104,7 @@ const FAULT_AFTER: u32 = 10;
 impl Warnings {
     pub(super) fn new(epoch: Instant) -> Self {
         let limit = || LineLimit::one_in(PAUSE, epoch);
-        Self { faults: Faults::default(), receiving: limit(), binding: limit() }
+        Self { faults: Faults::default(), receiving: limit(), binding: limit(), sending: Arc::new(limit()) }
     }
 }
 

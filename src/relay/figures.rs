@@ -5,10 +5,12 @@ use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use crate::ops::LineLimit;
 use crate::turn::tally::Tally;
 
 /// The counts of a relay since its start.
@@ -71,6 +73,8 @@ pub(super) struct Unsent {
     refused: Cell<u64>,
     unread: Cell<u64>,
     unbound: Cell<u64>,
+    /// How often it is said that the kernel refuses packets; the same for all workers.
+    said: Option<Arc<LineLimit>>,
 }
 
 impl Board {
@@ -118,6 +122,11 @@ impl Losses {
 }
 
 impl Unsent {
+    /// One that is told of in the log, too.
+    pub(super) fn told(said: Arc<LineLimit>) -> Self {
+        Self { said: Some(said), ..Self::default() }
+    }
+
     /// A socket could not be read.
     pub(super) fn unread(&self) {
         self.unread.set(self.unread.get() + 1);
@@ -134,7 +143,11 @@ impl Unsent {
         let full = error.kind() == io::ErrorKind::WouldBlock;
         let count = if full { &self.full } else { &self.refused };
         count.set(count.get() + packets as u64);
-        debug!(%error, "send failed");
+        let limit = self.said.as_ref().filter(|_| !full);
+        match limit.and_then(|limit| limit.allows(Instant::now())) {
+            Some(held) => warn!(%error, held, "packets are lost: the kernel refuses to send them"),
+            None => debug!(%error, "send failed"),
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Web {
                 Err(error) => {
                     complain(&mut warned, &error);
                     // Without a pause the same error might come again at once, for ever.
-                    sleep(if is_shortage(&error) { SHORTAGE_PAUSE } else { SHORT_PAUSE }).await;
+                    sleep(if is_gone(&error) { SHORT_PAUSE } else { SHORTAGE_PAUSE }).await;
                 }
             }
         }
@@ -304,13 +304,15 @@ impl Web {
 }
 
 fn complain(warned: &mut Option<Instant>, error: &io::Error) {
-    if !is_shortage(error) {
+    if is_gone(error) {
         return debug!(%error, "a connection was gone before it was accepted");
     }
     // Strangers can bring it about and keep it up, so it is not said each time.
     if warned.is_none_or(|warned| warned.elapsed() >= SHORTAGE_QUIET) {
         *warned = Some(Instant::now());
-        warn!(%error, "no connection can be accepted; raise the limit of open files");
+        let remedy =
+            if is_shortage(error) { "raise the limit of open files" } else { "a sandbox may forbid it" };
+        warn!(%error, "no connection can be accepted; {remedy}");
     }
 }
 
@@ -322,6 +324,21 @@ async fn answer(
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(arrival);
     router.oneshot(request).await
+}
+
+/// Whether it was that one connection which failed (accept(2)).
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [
+        Errno::CONNABORTED,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        Errno::INTR,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
 }
 
 /// Whether it is the host that has run out of something, not the connection that was bad.

@@ -148,6 +148,21 @@ fn a_receive_that_always_fails_is_told_shows_in_health_and_spins_nowhere() {
 }
 
 #[test]
+fn an_accept_that_always_fails_is_told_and_spins_nowhere() {
+    let place = Arc::new(Place::new());
+    let rules = [libc::SYS_accept4.to_string()];
+    let house = House::start(&place, command(&place, Errno::EPERM, &rules, &[]));
+    let _waiting = TcpStream::connect(place.https).unwrap();
+    house.waits_for("no connection can be accepted; a sandbox may forbid it");
+    let (before, begun) = (house.worked(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    let (worked, time) = (house.worked() - before, begun.elapsed());
+    println!("accepts fail: {worked:?} of {time:?} worked");
+    assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
+    assert_eq!(house.said(&["no connection can be accepted"]), 1);
+}
+
+#[test]
 fn what_a_start_cannot_do_without_is_named_and_no_other_port_is_advised() {
     let (_turn, place) = (alone(), Place::new());
     for (rule, named) in [
