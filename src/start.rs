@@ -22,7 +22,7 @@ use crate::heartbeat::Hearts;
 use crate::host::{lan_addresses, sockets};
 use crate::metrics::{self, Sources};
 use crate::passed::Passed;
-use crate::relay::{Plan, Relay, RelayError};
+use crate::relay::{BindError, Plan, Relay};
 use crate::service::{Service, Word};
 use crate::signaling::IceUrls;
 use crate::signals::{Asked, Signals};
@@ -246,9 +246,9 @@ async fn relay(
         log_addresses: settings.log.addresses,
         hearts: hearts.clone(),
     };
-    let relay = Relay::start(plan).map_err(|error| match error {
-        RelayError::Bind { address, source } => StartError::Bind { setting: "turn-port", address, source },
-        RelayError::System { what, source } => StartError::System { deed: what, source },
+    let relay = Relay::start(plan).map_err(|BindError { address, what, source }| match what {
+        None => StartError::Bind { setting: "turn-port", address, source },
+        Some(deed) => StartError::System { deed, source },
     })?;
     if !relay.missing.is_empty() {
         info!(

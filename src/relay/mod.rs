@@ -98,21 +98,13 @@ pub struct Relay {
 
 /// Why a relay does not start.
 #[derive(Debug)]
-pub enum RelayError {
-    /// The turn port could not be bound.
-    Bind {
-        /// What was to be bound.
-        address: SocketAddr,
-        /// Why it could not be.
-        source: io::Error,
-    },
-    /// Something else is not to be had of the operating system.
-    System {
-        /// Completes "cannot …".
-        what: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
+pub struct BindError {
+    /// What was to be bound.
+    pub address: SocketAddr,
+    /// What else could not be had of the operating system, to complete "cannot …"; `None`: it was the address.
+    pub what: Option<&'static str>,
+    /// Why not.
+    pub source: io::Error,
 }
 
 /// What reaches a worker besides packets.
@@ -160,12 +152,13 @@ impl Relay {
     /// # Errors
     /// The address that cannot be bound, and why. A port that another process shares by
     /// SO_REUSEPORT counts as taken.
-    pub fn start(mut plan: Plan) -> Result<Self, RelayError> {
+    pub fn start(mut plan: Plan) -> Result<Self, BindError> {
         let bound = bind_all(&plan.listen, plan.workers)?;
+        let address = bound.addresses[0];
         plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
         let bells = (0..plan.workers).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
-        let bells = bells.map_err(RelayError::of("make an eventfd"))?;
+        let bells = bells.map_err(BindError::at(address, "make an eventfd"))?;
         let shared = Shared::new(&plan);
         // From here on dropping it stops what has been started.
         let mut relay = Self {
@@ -179,12 +172,14 @@ impl Relay {
             missing: bound.missing,
         };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let poll = Poll::new(Arc::clone(&bells[index]), BEAT).map_err(RelayError::of("make an epoll"))?;
+            let poll = Poll::new(Arc::clone(&bells[index]), BEAT)
+                .map_err(BindError::at(address, "make an epoll"))?;
             let heart = plan.hearts.join(format!("relay-{index}"), Instant::now());
             let seed = shared.seed(&plan, index, (sockets, poll, heart), inbox, relay.inboxes.clone());
-            let worker = Worker::new(seed).map_err(RelayError::of("watch sockets by epoll"))?;
+            let worker = Worker::new(seed).map_err(BindError::at(address, "watch sockets by epoll"))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
-            let thread = thread.spawn(move || worker.live()).map_err(RelayError::of("start threads"))?;
+            let thread =
+                thread.spawn(move || worker.live()).map_err(BindError::at(address, "start threads"))?;
             relay.threads.push(thread);
         }
         Ok(relay)
@@ -316,9 +311,9 @@ impl Inboxes {
     }
 }
 
-impl RelayError {
-    fn of(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::System { what, source }
+impl BindError {
+    fn at(address: SocketAddr, what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { address, what: Some(what), source }
     }
 }
 
@@ -330,7 +325,7 @@ struct Bound {
     missing: Vec<&'static str>,
 }
 
-fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, RelayError> {
+fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
     let mut bound = Bound {
         addresses: Vec::new(),
         sockets: (0..workers).map(|_| Vec::new()).collect(),
@@ -338,7 +333,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, RelayError> 
         missing: Vec::new(),
     };
     for &wanted in listen {
-        let failed = |source| RelayError::Bind { address: wanted, source };
+        let failed = |source| BindError { address: wanted, what: None, source };
         let address = udp::free_address(wanted).map_err(failed)?;
         for sockets in &mut bound.sockets {
             let (socket, granted) = udp::BatchSocket::bind(address).map_err(failed)?;
