@@ -164,13 +164,17 @@ impl Listing {
     /// # Errors
     /// 508 where there would be more than [`MOST`].
     pub fn permit(&mut self, peers: &[IpAddr], now: Instant) -> Result<(), Refusal> {
+        self.permit_until(peers, now + PERMISSION_LIFE, now)
+    }
+
+    /// A permission that lasts longer already is not shortened.
+    fn permit_until(&mut self, peers: &[IpAddr], expires: Instant, now: Instant) -> Result<(), Refusal> {
         let mut permissions = self.permissions.clone();
         permissions.retain(|permission| permission.expires > now);
-        let expires = now + PERMISSION_LIFE;
         for &peer in peers {
             let full = permissions.len() == MOST;
             match permissions.iter_mut().find(|permission| permission.peer == peer) {
-                Some(permission) => permission.expires = expires,
+                Some(permission) => permission.expires = permission.expires.max(expires),
                 None if full => return Err(Refusal::InsufficientCapacity),
                 None => permissions.push(Permission { peer, expires }),
             }
@@ -179,7 +183,8 @@ impl Listing {
         Ok(())
     }
 
-    /// Binds or refreshes a channel, and its peer's permission with it.
+    /// Binds or refreshes a channel, and its peer's permission for as long as the channel lives: longer
+    /// than RFC 8656 §12.2 asks, as coturn does, since aioice and werift refresh nothing but channels.
     ///
     /// # Errors
     /// 400 where the number names another peer or the peer has another number, both also for five
@@ -195,7 +200,7 @@ impl Listing {
             None if full => return Err(Refusal::InsufficientCapacity),
             None => channels.push(Channel { number, peer, expires }),
         }
-        self.permit(&[peer.0.ip()], now)?;
+        self.permit_until(&[peer.0.ip()], expires, now)?;
         self.channels = channels;
         Ok(())
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the program (BOX_BIN, else the release build) on free ports of this host and lets programs of others
-# talk through it: so far Python's aioice, installed from PyPI into tests/.work.
+# talk through it: so far Python's aioice, installed from PyPI into tests/.work. PEERS_CALL_SECONDS=900 makes its
+# last call a quarter of an hour long, past the times at which channels and permissions are refreshed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BOX_BIN=$(realpath "${BOX_BIN:-target/release/webrtc-box}")
@@ -50,7 +51,8 @@ minted=$("$BOX_BIN" credentials "${flags[@]}")
 read -r username password < <(python3 -c 'import json, sys; m = json.loads(sys.argv[1]); print(m["username"], m["credential"])' "$minted")
 code=0
 # In the background, so that a signal is heeded at once.
-SSL_CERT_FILE="$PLACE/cert.pem" timeout 120 "$VENV/bin/python" "$HERE/two_aioice.py" "$username" "$password" \
+patience=$((120 + ${PEERS_CALL_SECONDS:-3}))
+SSL_CERT_FILE="$PLACE/cert.pem" timeout "$patience" "$VENV/bin/python" "$HERE/two_aioice.py" "$username" "$password" \
   "udp:$turn" "tcp:$turn" "tls:$turns" "https:$https" &
 talk=$!
 wait "$talk" || code=$?

@@ -40,12 +40,62 @@ fn permissions_are_needed_on_both_sides_and_end_after_five_minutes() {
     assert_eq!(stage.indicate(&one, peer, b"x"), None);
     stage.permit(&one, peer);
     assert_eq!(stage.indicate(&one, peer, b"x"), None, "the other side has not permitted us");
-    assert_eq!(stage.bind(&other, 0x4000, relayed), 0);
-    assert!(stage.indicate(&one, peer, b"x").is_some(), "a channel brings its permission");
+    stage.permit(&other, relayed);
+    assert!(stage.indicate(&one, peer, b"x").is_some());
     stage.advance(minutes(4));
     stage.permit(&one, peer);
     stage.advance(minutes(1));
-    assert_eq!(stage.indicate(&one, peer, b"x"), None, "the other's permission has ended, its channel not");
+    assert_eq!(stage.indicate(&one, peer, b"x"), None, "the other's permission has ended");
+}
+
+/// Two clients that refresh their channels every 500 s, as aioice does, and no permission, talk for a
+/// quarter of an hour and stop.
+fn talk_by_channels_alone(stage: &mut Stage) {
+    let (mut one, relayed) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let (mut other, peer) = stage.allocated("45.0.2.2:2002", 1, 2);
+    for refreshed in 0..2 {
+        for (client, to) in [(&mut one, peer), (&mut other, relayed)] {
+            *client = stage.renewed(client);
+            let hour: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0, 0, 0x0e, 0x10]);
+            assert_eq!(stage.ask(client, wire::METHOD_REFRESH, &[hour]).code(), 0);
+            assert_eq!(stage.bind(client, 0x4000, to), 0);
+        }
+        // A permission that is asked for beside the channel does not shorten the channel's.
+        if refreshed == 1 {
+            stage.permit(&one, peer);
+        }
+        for second in 0..500 {
+            stage.advance(Duration::from_secs(1));
+            for client in [&one, &other] {
+                let got = stage.channel_data(client, 0x4000, b"media");
+                assert!(matches!(got, Some(Sent::Channel { .. })), "second {second}, refresh {refreshed}");
+            }
+        }
+    }
+    stage.advance(Duration::from_secs(100));
+    assert_eq!(stage.indicate(&one, peer, b"x"), None, "both channels and their permissions have ended");
+}
+
+#[test]
+fn a_channel_keeps_its_permission_for_its_whole_life() {
+    talk_by_channels_alone(&mut Stage::new());
+}
+
+#[test]
+fn a_channel_keeps_its_permission_in_public_too() {
+    let mut stage = Stage::with(Scope::Public(Default::default()), Quota::default());
+    talk_by_channels_alone(&mut stage);
+    let (client, relayed) = stage.allocated("45.0.1.1:1009", 1, 1);
+    let peer = addr("45.0.7.7:7007");
+    assert_eq!(stage.bind(&client, 0x4000, peer), 0);
+    stage.advance(Duration::from_secs(599));
+    let sent = stage.channel_data(&client, 0x4000, b"x");
+    assert_eq!(sent, Some(Sent::Peer { from: relayed, to: peer, payload: b"x".to_vec() }));
+    let got = stage.peer_sends(relayed, "45.0.7.7:7007", b"x");
+    assert!(matches!(got, Some(Sent::Channel { number: 0x4000, .. })), "{got:?}");
+    assert!(stage.peer_sends(relayed, "45.0.7.7:7008", b"x").is_some(), "a permission is for an address");
+    stage.advance(Duration::from_secs(1));
+    assert_eq!(stage.peer_sends(relayed, "45.0.7.7:7007", b"x"), None);
 }
 
 #[test]
