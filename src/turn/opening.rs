@@ -135,9 +135,11 @@ impl Server {
     ) -> Result<(Grant, Arc<Pulse>), Refusal> {
         let pulse = Arc::new(Pulse::default());
         pulse.beat(now, self.exchange.epoch);
-        let entry = Entry { worker: self.rules.worker, client, pulse: Arc::clone(&pulse) };
+        let entry = Entry::new(self.rules.worker, client, Arc::clone(&pulse), self.exchange.epoch);
         let (holder, exchange) = (&verified.holder, Arc::clone(&self.exchange));
         let gone = exchange.register().admit(holder, entry, self.rules.quota, now)?;
+        gone.into_iter().for_each(|gone| self.make_way(&gone));
+        let gone = exchange.register().make_room(wants, holder, client, now);
         gone.into_iter().for_each(|gone| self.make_way(&gone));
         let mut register = exchange.register();
         let lent = register.lend(wants, holder, &self.rules.relayed, &mut *self.chance, now);

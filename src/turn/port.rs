@@ -11,6 +11,7 @@ pub struct PortPool {
     first: u16,
     /// Two for each pair: lent or never to be lent.
     taken: Vec<[bool; 2]>,
+    free: usize,
 }
 
 impl PortPool {
@@ -18,8 +19,9 @@ impl PortPool {
     pub fn new(range: &RangeInclusive<u16>, excluded: &[u16]) -> Self {
         let may_lend = |port: u16| range.contains(&port) && port != 0 && !excluded.contains(&port);
         let halves = range.start() / 2..=range.end() / 2;
-        let taken = halves.map(|half| [!may_lend(2 * half), !may_lend(2 * half + 1)]).collect();
-        Self { first: range.start() / 2, taken }
+        let taken: Vec<_> = halves.map(|half| [!may_lend(2 * half), !may_lend(2 * half + 1)]).collect();
+        let free = taken.iter().flatten().filter(|taken| !**taken).count();
+        Self { first: range.start() / 2, taken, free }
     }
 
     /// Lends a port picked by `chance`; for [`Parity::EvenAndNext`] takes the one above as well.
@@ -36,7 +38,11 @@ impl PortPool {
             };
             let Some(side) = chosen else { continue };
             pair[side] = true;
-            pair[1] |= parity == Parity::EvenAndNext;
+            self.free -= 1;
+            if parity == Parity::EvenAndNext {
+                pair[1] = true;
+                self.free -= 1;
+            }
             return Some(2 * (self.first + at as u16) + side as u16);
         }
         None
@@ -46,13 +52,15 @@ impl PortPool {
     pub fn give_back(&mut self, port: u16) {
         let at = (port / 2).checked_sub(self.first).map(usize::from);
         if let Some(pair) = at.and_then(|at| self.taken.get_mut(at)) {
-            pair[usize::from(port % 2)] = false;
+            let taken = &mut pair[usize::from(port % 2)];
+            self.free += usize::from(*taken);
+            *taken = false;
         }
     }
 
     /// How many can still be lent.
     pub fn free(&self) -> usize {
-        self.taken.iter().flatten().filter(|taken| !**taken).count()
+        self.free
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! One for all workers, so that a quota is a quota whichever worker the kernel picks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::port::PortPool;
 use super::refusal::Refusal;
 use super::request::{Parity, Wants};
 use crate::credential::Holder;
-use crate::source;
+use crate::source::Prefix;
 
 /// The books of a relay.
 #[derive(Debug)]
@@ -23,8 +23,12 @@ pub struct Register {
     v6: PortPool,
     reservations: Vec<Reservation>,
     holders: HashMap<Holder, Vec<Entry>>,
-    /// Allocations by source.
-    sources: HashMap<IpAddr, u32>,
+    /// Allocations by source: IPv4 address, IPv6 /64, /56 and /48.
+    sources: HashMap<Prefix, u32>,
+    /// All allocations by when they were last heard, as far as is known: never too late.
+    silence: BTreeMap<Filed, (Holder, ClientAddr)>,
+    /// How many have been entered.
+    entered: u64,
     total: u32,
     /// Of which by strangers who test.
     testers: u32,
@@ -41,7 +45,11 @@ pub struct Entry {
     pub client: ClientAddr,
     /// When it was last heard.
     pub pulse: Arc<Pulse>,
+    filed: Filed,
 }
+
+/// Under what an entry is filed by its silence.
+type Filed = (Instant, u64);
 
 /// How many allocations there may be; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,12 +81,15 @@ struct Reservation {
 /// What is left to others, whatever one stranger's many seats ask for.
 #[derive(Clone, Copy, Debug)]
 struct Shares {
-    /// Allocations of one source.
-    source: u32,
+    /// Allocations of one source, by each of its prefixes.
+    source: [u32; 3],
     /// Reservations in all.
     kept: usize,
     /// Allocations of all who only test.
     testers: u32,
+    /// With so few ports left, silent allocations give way: before the last is lent, since one of another
+    /// worker gives its port back a moment later.
+    scarce: usize,
 }
 
 /// An allocation silent for this long gives way when its holder wants another: old networks leave
@@ -90,6 +101,8 @@ const RESERVATION_LIFE: Duration = Duration::from_secs(30);
 const RESERVATIONS: usize = 8;
 /// A share of the ports is no smaller than this.
 const LEAST_SHARE: usize = 64;
+/// Silent allocations that are looked at to find one that gives way.
+const SEARCHED: usize = 256;
 
 impl Register {
     /// Nothing lent yet; silence counts from `epoch`.
@@ -101,6 +114,8 @@ impl Register {
             reservations: Vec::new(),
             holders: HashMap::new(),
             sources: HashMap::new(),
+            silence: BTreeMap::new(),
+            entered: 0,
             total: 0,
             testers: 0,
             shares: Shares::of(pool().free()),
@@ -124,35 +139,68 @@ impl Register {
         let held = self.holders.get(holder).map_or(0, Vec::len);
         if quota.user != 0 && held >= quota.user as usize {
             let gone = self.longest_silent(holder, now).ok_or(Refusal::QuotaReached)?;
-            if gone.source() != entry.source() {
+            if gone.sources() != entry.sources() {
                 self.may_enter(&entry)?;
             }
             self.strike(holder, gone.client);
             self.enter(holder, entry);
             return Ok(Some(gone));
         }
-        if quota.total != 0 && self.total >= quota.total {
-            return Err(Refusal::InsufficientCapacity);
-        }
         if holder.is_confined() && self.testers >= self.shares.testers_of(quota.total) {
             return Err(Refusal::InsufficientCapacity);
         }
+        let full = quota.total != 0 && self.total >= quota.total;
+        let gone = if full {
+            let holds = self.held(widest(entry.client));
+            let gone = self.silent_of_all(holder, entry.client, holds, now);
+            Some(gone.ok_or(Refusal::InsufficientCapacity)?)
+        } else {
+            None
+        };
         self.may_enter(&entry)?;
+        gone.iter().for_each(|(holder, gone)| self.strike(holder, gone.client));
         self.enter(holder, entry);
-        Ok(None)
+        Ok(gone.map(|(_, gone)| gone))
+    }
+
+    /// Where hardly a port is left for `wants`: the long-silent allocation that gives way to `client`,
+    /// struck out; its worker must now end it.
+    pub fn make_room(
+        &mut self,
+        wants: &Wants,
+        holder: &Holder,
+        client: ClientAddr,
+        now: Instant,
+    ) -> Option<Entry> {
+        self.forget_reservations(now);
+        let free = match wants {
+            Wants::One { family, .. } => self.pool(*family).free(),
+            Wants::Both { .. } => self.v4.free().min(self.v6.free()),
+            Wants::Reserved(_) => return None,
+        };
+        if free > self.shares.scarce {
+            return None;
+        }
+        // Its own entry is among them already.
+        let holds = self.held(widest(client)).saturating_sub(1);
+        let (of, gone) = self.silent_of_all(holder, client, holds, now)?;
+        self.strike(&of, gone.client);
+        Some(gone)
     }
 
     /// Strikes an allocation out, if it is still in.
     pub fn strike(&mut self, holder: &Holder, client: ClientAddr) {
         let Some(entries) = self.holders.get_mut(holder) else { return };
         let Some(at) = entries.iter().position(|entry| entry.client == client) else { return };
-        let source = entries.swap_remove(at).source();
+        let entry = entries.swap_remove(at);
         if entries.is_empty() {
             self.holders.remove(holder);
         }
+        self.silence.remove(&entry.filed);
         self.total -= 1;
         self.testers -= u32::from(holder.is_confined());
-        if let Some(count) = self.sources.get_mut(&source) {
+        for source in entry.sources().into_iter().flatten() {
+            let Some(count) = self.sources.get_mut(&source) else { continue };
             *count -= 1;
             if *count == 0 {
                 self.sources.remove(&source);
@@ -205,17 +253,67 @@ impl Register {
 
     /// The host itself may be a proxy with everybody behind it.
     fn may_enter(&self, entry: &Entry) -> Result<(), Refusal> {
-        let source = entry.source();
-        let held = self.sources.get(&source).copied().unwrap_or_default();
-        let full = held >= self.shares.source && !source.is_loopback();
-        if full { Err(Refusal::QuotaReached) } else { Ok(()) }
+        let mut sources = entry.sources().into_iter().zip(self.shares.source);
+        let full = sources.any(|(source, share)| self.held(source) >= share);
+        let exempt = entry.client.remote.ip().is_loopback();
+        if full && !exempt { Err(Refusal::QuotaReached) } else { Ok(()) }
     }
 
-    fn enter(&mut self, holder: &Holder, entry: Entry) {
-        *self.sources.entry(entry.source()).or_default() += 1;
+    fn enter(&mut self, holder: &Holder, mut entry: Entry) {
+        for source in entry.sources().into_iter().flatten() {
+            *self.sources.entry(source).or_default() += 1;
+        }
+        self.entered += 1;
+        entry.filed = (entry.pulse.heard(self.epoch), self.entered);
+        self.silence.insert(entry.filed, (holder.clone(), entry.client));
         self.holders.entry(holder.clone()).or_default().push(entry);
         self.total += 1;
         self.testers += u32::from(holder.is_confined());
+    }
+
+    fn held(&self, source: Option<Prefix>) -> u32 {
+        source.and_then(|source| self.sources.get(&source)).copied().unwrap_or_default()
+    }
+
+    /// The allocation, of any holder, that has been silent for longest and gives way to another of `client`:
+    /// its source is the same or holds more than `holds`, so that a source with many cannot take from one
+    /// with few. Who only tests takes from nobody.
+    fn silent_of_all(
+        &mut self,
+        holder: &Holder,
+        client: ClientAddr,
+        holds: u32,
+        now: Instant,
+    ) -> Option<(Holder, Entry)> {
+        if holder.is_confined() {
+            return None;
+        }
+        let mut after = Bound::Unbounded;
+        for _ in 0..SEARCHED {
+            let (&filed, _) = self.silence.range((after, Bound::Unbounded)).next()?;
+            if filed.0 + SILENT > now {
+                return None;
+            }
+            let (of, entry) = self.refiled(filed)?;
+            let source = widest(entry.client);
+            let gives_way = source == widest(client) || self.held(source) > holds;
+            if entry.filed.0 + SILENT <= now && gives_way {
+                return Some((of, entry));
+            }
+            after = Bound::Excluded(filed);
+        }
+        None
+    }
+
+    /// The entry filed there, filed anew by when it was really last heard.
+    fn refiled(&mut self, filed: Filed) -> Option<(Holder, Entry)> {
+        let (holder, client) = self.silence.remove(&filed)?;
+        let entries = self.holders.get_mut(&holder)?;
+        let entry = entries.iter_mut().find(|entry| entry.client == client)?;
+        entry.filed.0 = entry.pulse.heard(self.epoch);
+        let entry = entry.clone();
+        self.silence.insert(entry.filed, (holder.clone(), client));
+        Some((holder, entry))
     }
 
     fn longest_silent(&self, holder: &Holder, now: Instant) -> Option<Entry> {
@@ -293,11 +391,13 @@ impl Register {
 }
 
 impl Shares {
-    /// A quarter of the ports is lent to one source, an eighth kept under tokens, and an eighth lent to
-    /// strangers who test.
+    /// A quarter of the ports is lent to one source (an IPv4 address, an IPv6 /64, the /56 that a home is
+    /// given) and half to an IPv6 /48, an eighth kept under tokens, and an eighth lent to those who only test.
     fn of(ports: usize) -> Self {
         let eighth = (ports / 8).max(LEAST_SHARE);
-        Self { source: (ports / 4).max(LEAST_SHARE) as u32, kept: eighth, testers: eighth as u32 }
+        let quarter = (ports / 4).max(LEAST_SHARE) as u32;
+        let scarce = (ports / 64).clamp(1, 16);
+        Self { source: [quarter, quarter, 2 * quarter], kept: eighth, testers: eighth as u32, scarce }
     }
 
     /// Where there is a quota for the whole box, testers have no more than a quarter of it.
@@ -307,8 +407,18 @@ impl Shares {
 }
 
 impl Entry {
-    /// A seat costs a stranger nothing, its address does.
-    fn source(&self) -> IpAddr {
-        source::of(self.client.remote.ip())
+    /// An allocation of `client`.
+    pub fn new(worker: usize, client: ClientAddr, pulse: Arc<Pulse>, epoch: Instant) -> Self {
+        Self { worker, client, pulse, filed: (epoch, 0) }
     }
+
+    /// A seat costs a stranger nothing, its address does.
+    fn sources(&self) -> [Option<Prefix>; 3] {
+        Prefix::of(self.client.remote.ip())
+    }
+}
+
+/// The widest prefix that a client is counted by.
+fn widest(client: ClientAddr) -> Option<Prefix> {
+    Prefix::of(client.remote.ip()).into_iter().flatten().last()
 }

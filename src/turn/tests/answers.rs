@@ -337,6 +337,57 @@ fn a_v6_customer_is_one_source_and_the_host_itself_none() {
 }
 
 #[test]
+fn networks_of_one_v6_subscriber_share_a_quarter_and_of_one_site_half() {
+    let mut stage = stage_of_400_ports();
+    let home: usize =
+        (1..9).map(|n| allocate_from(&mut stage, &format!("[2a00:0:0:{n}::1]"), n..n + 1)).sum();
+    assert_eq!(home, 100, "eight /64s of one /56");
+    let site: usize =
+        (11..21).map(|n| allocate_from(&mut stage, &format!("[2a00:0:0:{n}00::1]"), n..n + 1)).sum();
+    assert_eq!(site, 100, "other /56s of its /48");
+    assert_eq!(allocate_from(&mut stage, "[2a00:0:1::1]", 31..33), 40, "the next /48 is not concerned");
+    stage.advance(minutes(10));
+    assert_eq!(allocate_from(&mut stage, "[2a00::1]", 41..46), 100, "what has ended is forgotten");
+}
+
+/// How many seats of `source`, with one allocation each, are lent something.
+fn seats_from(stage: &mut Stage, source: &str, seats: std::ops::Range<u8>) -> usize {
+    seats
+        .filter(|&name| {
+            let client = stage.seated(&format!("{source}:{}", 1000 + u16::from(name)), name, name);
+            allocate(stage, &client, &[TRANSPORT]).code() == 0
+        })
+        .count()
+}
+
+#[test]
+fn silent_allocations_give_way_when_the_ports_run_out() {
+    let mut stage = Stage::lending(v4(), Scope::Room, Quota::default(), 50_000..=50_099);
+    assert_eq!(seats_from(&mut stage, "45.0.1.1", 0..100), 64);
+    assert_eq!(seats_from(&mut stage, "45.0.1.2", 100..150), 36);
+    assert_eq!(seats_from(&mut stage, "45.0.1.3", 150..151), 0, "nothing is left and nobody is silent");
+    stage.advance(Duration::from_secs(31));
+    assert_eq!(seats_from(&mut stage, "45.0.1.3", 150..160), 10);
+    assert_eq!(stage.server.allocations(), 100);
+    assert_eq!(seats_from(&mut stage, "45.0.1.1", 160..170), 10);
+    let of = |source: &str| {
+        stage.server.table.clients().filter(|client| client.remote.ip().to_string() == source).count()
+    };
+    assert_eq!((of("45.0.1.1"), of("45.0.1.2")), (54, 36), "who holds most takes only from itself");
+}
+
+#[test]
+fn a_source_with_many_allocations_takes_none_from_one_with_few() {
+    let mut stage = Stage::with(Scope::Room, Quota { user: 0, total: 20 });
+    assert_eq!(seats_from(&mut stage, "45.0.1.1", 0..2), 2);
+    stage.advance(Duration::from_secs(31));
+    assert_eq!(seats_from(&mut stage, "45.0.1.2", 10..40), 18, "508 beyond the total");
+    assert_eq!(seats_from(&mut stage, "45.0.1.3", 50..53), 1, "who has none takes a silent one");
+    let tester = stage.client("45.0.1.4:1", &Holder::Tester(room(60), seat(60)));
+    assert_eq!(allocate(&mut stage, &tester, &[TRANSPORT]).code(), 508, "who only tests takes none");
+}
+
+#[test]
 fn ports_kept_in_all_are_an_eighth_at_most() {
     let mut stage = Stage::lending(v4(), Scope::Room, Quota::default(), 50_000..=50_799);
     let reserve = |stage: &mut Stage, name: u8| {
