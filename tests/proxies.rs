@@ -247,6 +247,33 @@ async fn who_is_behind_a_proxy_is_counted_as_its_source() {
 }
 
 #[tokio::test]
+async fn the_networks_of_one_ipv6_subscriber_share_their_handshakes() {
+    let one = Arc::new(Box::open(|_| {}).await);
+    let header = |network: &str, port: usize| {
+        format!("PROXY TCP6 2001:db8:{network}::1 2001:db8:ffff::1 {port} 443\r\n").into_bytes()
+    };
+    let started = Instant::now();
+    let asked: Vec<_> = (0..400)
+        .map(|number| {
+            let (one, header) = (Arc::clone(&one), header(&format!("0:{:x}", number % 8), 1000 + number));
+            tokio::spawn(async move {
+                let stream = dial_with(PROXY, one.running.https[0], &header).await;
+                one.through_tls(stream).await.is_ok()
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for asked in asked {
+        done += u64::from(asked.await.unwrap());
+    }
+    let took = started.elapsed();
+    println!("{done} of 400 handshakes of eight /64s of one /56 in {took:?}");
+    assert!(done <= 102 + 21 * (took.as_secs() + 1), "{done} in {took:?}");
+    let other = dial_with(PROXY, one.running.https[0], &header("1", 1)).await;
+    assert!(one.through_tls(other).await.is_ok(), "another subscriber waits for nobody");
+}
+
+#[tokio::test]
 async fn haproxy_passes_streams_on_with_either_version_of_the_header() {
     if !is_installed("haproxy") {
         return;

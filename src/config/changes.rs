@@ -81,10 +81,11 @@ mod tests {
         let new = settings(|typed| {
             typed.https_port = Some("9443".into());
             typed.host_key = Some(vec!["key".into()]);
+            typed.proxy_protocol = Some(vec!["10.0.0.1".into()]);
             typed.log = Some("debug".into());
             typed.log_format = Some("json".into());
         });
-        assert_eq!(old.changed(&new), ["https-port", "host-key", "log", "log-format"]);
+        assert_eq!(old.changed(&new), ["https-port", "host-key", "proxy-protocol", "log", "log-format"]);
     }
 
     #[test]
