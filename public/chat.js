@@ -38,11 +38,12 @@ const LONGEST_FRAME = LONGEST * 6 + 200;
 /**
  * @param {object} parts
  * @param {() => void} parts.changed
- * @param {() => number} [parts.now] ms since 1970
+ * @param {() => number} [parts.now] ms since 1970, for people to read
+ * @param {() => number} [parts.elapsed] ms by a clock that nobody sets
  * @param {() => string} [parts.newId]
  * @returns {Chat}
  */
-export function makeChat({ changed, now = Date.now, newId = () => crypto.getRandomValues(new Uint32Array(2)).join('-') }) {
+export function makeChat({ changed, now = Date.now, elapsed = () => performance.now(), newId = () => crypto.getRandomValues(new Uint32Array(2)).join('-') }) {
   const page = newId();
   /** @type {Message[]} */
   const messages = [];
@@ -54,7 +55,7 @@ export function makeChat({ changed, now = Date.now, newId = () => crypto.getRand
   let theirPage = '';
   let theirLast = 0;
   let credit = BURST;
-  let creditAt = now();
+  let creditAt = elapsed();
 
   const waiting = () => messages.filter(({ state }) => state === 'waiting');
 
@@ -102,7 +103,7 @@ export function makeChat({ changed, now = Date.now, newId = () => crypto.getRand
   }
 
   function affords() {
-    const time = now();
+    const time = elapsed();
     credit = Math.min(BURST, credit + (time - creditAt) / REFILL_MS);
     creditAt = time;
     if (credit < 1) return false;

@@ -70,7 +70,7 @@ function lossOf(reading, entry, report, last) {
   if (typeof rtt === 'number') reading.rtt = Math.max(reading.rtt ?? 0, rtt * 1000);
   const shares = [...last.shares, fractionLost];
   // Sums that begin anew are of another stream.
-  if (ours && sent >= last.sent && sent - last.sent < ENOUGH && entry.timestamp - last.at < LONG_MS) {
+  if (ours && sent >= last.sent && sent - last.sent < ENOUGH && Math.abs(entry.timestamp - last.at) < LONG_MS) {
     reading.told.set(entry.id, { ...last, seen, shares });
     return null;
   }

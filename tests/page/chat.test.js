@@ -26,8 +26,8 @@ function makeChannel() {
 }
 
 function makePerson(name) {
-  const person = { time: 0, changes: 0 };
-  person.chat = makeChat({ changed: () => { person.changes += 1; }, now: () => person.time, newId: () => name });
+  const person = { time: 0, set: 0, changes: 0 };
+  person.chat = makeChat({ changed: () => { person.changes += 1; }, now: () => person.time + person.set, elapsed: () => person.time, newId: () => name });
   person.reads = () => person.chat.messages.map(({ mine, text }) => `${mine ? 'me' : 'they'}: ${text}`);
   person.states = () => person.chat.messages.map(({ state }) => state);
   return person;
@@ -202,4 +202,17 @@ test('a link of punctuation alone takes no time', () => {
   const before = performance.now();
   assert.equal(pieces(text).map((piece) => piece.text).join(''), text);
   assert.ok(performance.now() - before < 500);
+});
+
+test('a clock that is set back an hour loses no message', () => {
+  const { ann, bob, channel } = meet();
+  channel.opens();
+  bob.chat.say('before');
+  ann.set = -3_600_000;
+  for (let n = 0; n < 60; n += 1) {
+    ann.time += 1000;
+    bob.time += 1000;
+    bob.chat.say(`after ${n}`);
+  }
+  assert.equal(ann.chat.messages.length, 61);
 });
