@@ -12,7 +12,8 @@ const PATIENCE_MS = 10_000;
  * @property {string[]} urls
  *
  * @typedef {{username: string, credential: string}} Credential
- * @typedef {{probe: Probe, ok: boolean, ms: number, code: number}} Reach code: the relay's refusal; 0 where none came
+ * @typedef {{probe: Probe, ok: boolean, ms: number, code: number, tried?: boolean}} Reach code: the relay's refusal; 0 where
+ *   none came; `tried`: false where the browser refused to
  * @typedef {(configuration: RTCConfiguration) => RTCPeerConnection} NewPeer
  * @typedef {{newPeer: NewPeer, clock: import('./signaling.js').Clock, now: () => number}} Edge
  */
@@ -35,6 +36,7 @@ export function onlyBy(probe, { username, credential }) {
 export async function reach(probe, credential, { newPeer, clock, now }) {
   const began = now();
   let code = 0;
+  let tried = /** @type {boolean} */ (true);
   /** @type {RTCPeerConnection | null} */
   let peer = null;
   /** @type {unknown} */
@@ -52,13 +54,43 @@ export async function reach(probe, credential, { newPeer, clock, now }) {
       made.createDataChannel('probe');
       made.setLocalDescription().catch(() => resolve(false));
     } catch {
+      tried = false;
       resolve(false);
     }
   });
   clock.cancel(timer);
   // Gives the allocation back.
   /** @type {RTCPeerConnection | null} */ (peer)?.close();
-  return { probe, ok, ms: now() - began, code: ok ? 0 : code };
+  return { probe, ok, ms: now() - began, code: ok ? 0 : code, ...(tried ? {} : { tried }) };
+}
+
+/**
+ * Whether the browser gathers anything at all, with no server to ask: then a setting, an extension or a proxy forbids it.
+ * @param {Pick<Edge, 'newPeer' | 'clock'>} edge
+ * @returns {Promise<boolean>}
+ */
+export async function gathers({ newPeer, clock }) {
+  /** @type {RTCPeerConnection | null} */
+  let peer = null;
+  /** @type {unknown} */
+  let timer;
+  const found = await new Promise((resolve) => {
+    try {
+      const made = peer = newPeer({});
+      timer = clock.after(() => resolve(false), PATIENCE_MS);
+      made.onicecandidate = ({ candidate }) => {
+        if (candidate?.candidate) resolve(true);
+        else if (!candidate) resolve(false);
+      };
+      made.createDataChannel('probe');
+      made.setLocalDescription().catch(() => resolve(false));
+    } catch {
+      resolve(false);
+    }
+  });
+  clock.cancel(timer);
+  /** @type {RTCPeerConnection | null} */ (peer)?.close();
+  return found;
 }
 
 /**

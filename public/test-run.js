@@ -3,7 +3,7 @@
 // It knows no browser: what asks and what measures comes in.
 
 import { best } from './test-probes.js';
-import { verdictOf } from './test-verdict.js';
+import { blamed, verdictOf } from './test-verdict.js';
 
 /**
  * @typedef {import('./test-probes.js').Probe} Probe
@@ -24,10 +24,12 @@ import { verdictOf } from './test-verdict.js';
  * @param {() => Promise<Sheet | 'limited'>} parts.ask throws where the server cannot be reached
  * @param {(probe: Probe, credential: Credential) => Promise<Reach>} parts.reach
  * @param {(probe: Probe, credential: Credential) => Promise<import('./test-loop.js').Figures | null>} parts.measure
+ * @param {() => boolean} [parts.lacking] whether this browser makes no connections at all
+ * @param {() => Promise<boolean>} [parts.gathers] whether it finds any candidate
  * @param {() => void} parts.changed
  * @returns {{state: State, start: () => Promise<void>}}
  */
-export function makeRun({ ask, reach, measure, changed }) {
+export function makeRun({ ask, reach, measure, lacking = () => false, gathers = async () => true, changed }) {
   /** @type {State} */
   const state = { phase: 'idle', rows: [], way: null, figures: null, verdict: null };
 
@@ -42,6 +44,7 @@ export function makeRun({ ask, reach, measure, changed }) {
     async start() {
       if (['asking', 'probing', 'calling'].includes(state.phase)) return;
       set({ phase: 'asking', rows: [], way: null, figures: null, verdict: null });
+      if (lacking()) return set({ phase: 'done', verdict: blamed('no-webrtc') });
       const sheet = await ask().catch(() => /** @type {const} */ ('unreachable'));
       if (typeof sheet === 'string') return set({ phase: sheet });
 
@@ -51,6 +54,12 @@ export function makeRun({ ask, reach, measure, changed }) {
         changed();
         return row.reach;
       }));
+
+      // Of ports that the browser did not even try there is nothing to tell.
+      const refused = reaches.length > 0 && reaches.every(({ tried }) => tried === false);
+      const silent = reaches.length > 0 && reaches.every(({ ok, code }) => !ok && code === 0);
+      if (refused) return set({ phase: 'done', rows: [], verdict: blamed('no-webrtc') });
+      if (silent && !(await gathers())) return set({ phase: 'done', rows: [], verdict: blamed('no-candidates') });
 
       const way = best(reaches);
       set({ phase: 'calling', way });

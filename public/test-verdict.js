@@ -12,7 +12,7 @@ const TOO_TIGHT = 500_000;
 /**
  * @typedef {import('./test-probes.js').Reach} Reach
  * @typedef {import('./test-loop.js').Figures} Figures
- * @typedef {'off' | 'nothing' | 'refused' | 'no-call' | 'lossy' | 'far' | 'slow' | 'tls-only' | 'no-udp' | 'good'} Code
+ * @typedef {'off' | 'no-webrtc' | 'no-candidates' | 'nothing' | 'refused' | 'no-call' | 'lossy' | 'far' | 'slow' | 'tls-only' | 'no-udp' | 'good'} Code
  * @typedef {'no-udp' | 'tls-only' | 'no-ipv6' | 'no-ipv4' | 'shut'} Note
  *
  * @typedef {object} Verdict
@@ -44,6 +44,13 @@ export function verdictOf(reaches, figures) {
   if (detour) return said(detour, 'fair', families);
   return said('good', 'good', ports.length ? [...families, 'shut'] : families);
 }
+
+/**
+ * The browser's own doing, which says nothing of any port.
+ * @param {'no-webrtc' | 'no-candidates'} code
+ * @returns {Verdict}
+ */
+export const blamed = (code) => ({ code, tone: 'poor', notes: [], ports: [] });
 
 /**
  * @param {import('./test-probes.js').Probe['name']} way

@@ -1,13 +1,14 @@
 // The connection test: introduces its parts to each other and to the browser.
 
 import { allowedIn } from './allowed.js';
+import { lackOf } from './browser.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
 import { keptErrors, watchErrors } from './page-errors.js';
 import { makeStore } from './store.js';
 import { measure } from './test-loop.js';
-import { reach } from './test-probes.js';
+import { gathers, reach } from './test-probes.js';
 import { reportOf } from './test-report.js';
 import { makeRun } from './test-run.js';
 import { playTone } from './test-tone.js';
@@ -39,6 +40,8 @@ const run = makeRun({
   ask,
   reach: (probe, credential) => reach(probe, credential, edge),
   measure: (probe, credential) => measure(probe, credential, edge),
+  lacking: () => lackOf(globalThis) === 'no-webrtc',
+  gathers: () => gathers(edge),
   changed: draw,
 });
 const media = makeMedia({

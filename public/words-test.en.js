@@ -22,6 +22,8 @@ export const english = {
   'verdict.slow': 'This connection is slow: sound will work, the picture will be small. Stop other downloads, or use another network.',
   'verdict.no-call': 'The server was reached, but the test call did not come about. Press Test again; if it stays so, send the report below to whoever runs this server.',
   'verdict.refused': 'The server answered but has no room for a test right now. Wait a minute, then press Test again.',
+  'verdict.no-webrtc': 'This browser cannot make calls: WebRTC is switched off by a setting or an extension, or missing. Nothing was tried. Switch it on and press Test again, or use another browser.',
+  'verdict.no-candidates': 'This browser tried nothing: a setting, an extension or a proxy keeps it from looking for a way. Allow WebRTC there and press Test again, or use another browser.',
   'verdict.nothing': 'Nothing from here reached the relay of this server. Try another network; whoever runs the server should open {ports}.',
   'verdict.off': 'This server has no relay: calls work only where two networks reach each other directly.',
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { summary } from '../../public/test-loop.js';
-import { best, reach } from '../../public/test-probes.js';
+import { best, gathers, reach } from '../../public/test-probes.js';
 import { mayRetry } from '../../public/media-trouble.js';
 import { reportOf } from '../../public/test-report.js';
 import { makeRun } from '../../public/test-run.js';
@@ -140,6 +140,34 @@ test('a run that may not, or cannot, ask says so; with nothing open no call is t
   await settle();
   assert.deepEqual(shut.measured, []);
   assert.equal(shut.run.state.verdict.code, 'nothing');
+});
+
+test('no port is named where the browser did not even try', async () => {
+  const probes = reaches('udp4 tcp4 tls').map(({ probe }) => probe);
+  for (const [parts, code] of [
+    [{ lacking: () => true }, 'no-webrtc'],
+    [{ reach: async (probe) => ({ probe, ok: false, ms: 0, code: 0, tried: false }) }, 'no-webrtc'],
+    [{ gathers: async () => false }, 'no-candidates'],
+    [{ gathers: async () => true }, 'nothing'],
+    [{ reach: async (probe) => ({ probe, ok: false, ms: 0, code: 486 }), gathers: async () => false }, 'refused'],
+  ]) {
+    const run = makeRun({ ask: async () => ({ probes }), reach: async (probe) => ({ probe, ok: false, ms: 0, code: 0 }), measure: async () => null, changed() {}, ...parts });
+    await run.start();
+    assert.equal(run.state.verdict.code, code);
+    const blamesBrowser = code.startsWith('no-');
+    assert.equal(run.state.verdict.ports.length === 0 && run.state.rows.length === 0, blamesBrowser, code);
+  }
+});
+
+test('a browser that gathers nothing, or throws, is told from one that gathers', async () => {
+  const clock = { after: () => 0, cancel() {} };
+  const peer = (candidates) => () => {
+    const made = { createDataChannel() {}, close() {}, async setLocalDescription() { for (const each of candidates) made.onicecandidate({ candidate: each }); } };
+    return made;
+  };
+  assert.equal(await gathers({ newPeer: peer([{ candidate: 'candidate:1 1 udp 1 x.local 9 typ host' }]), clock }), true);
+  assert.equal(await gathers({ newPeer: peer([{ candidate: '' }, null]), clock }), false);
+  assert.equal(await gathers({ newPeer() { throw new Error('forbidden'); }, clock }), false);
 });
 
 test('the report tells all in both languages and holds no secret', () => {
