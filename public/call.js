@@ -3,6 +3,7 @@
 // The only file that makes an RTCPeerConnection. It hears who is in the room and decides when a link is
 // kept, mended or replaced; it knows neither the socket nor the page.
 
+import { makeDetour } from './detour.js';
 import { makeLink } from './link.js';
 import { readCall } from './negotiation.js';
 import { fingerprintsIn } from './trust-code.js';
@@ -15,7 +16,9 @@ import { fingerprintsIn } from './trust-code.js';
  * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `trust`, `remote` with `stream`,
  * `pulse` with `state` (whether their packets come), `picture` (whether ours is sent `full`, `reduced` or is
  * `paused` for the network's sake), `switches` of the other side, `chat` with a `channel` to the
- * `peer`, `bye`, and `complaint` with `why` for the engineer.
+ * `peer`, `bye`, `unable` where the browser makes no connection, `barren` where it finds no candidate,
+ * `missing` with a `kind` for which there is no common format, `detour` where a way that carried nothing is avoided from
+ * here on, and `complaint` with `why` for the engineer.
  *
  * @typedef {object} Call
  * @property {(me: string, peer: string | null, weOffer: boolean) => void} meet who is there, as the server says
@@ -61,9 +64,12 @@ export function makeCall({
   /** Frames are heard one after the other: each may take several steps. */
   let hearing = Promise.resolve();
 
+  const detour = makeDetour();
+
   /** @returns {RTCConfiguration} */
   function config() {
-    return { iceServers, bundlePolicy: 'max-bundle', iceTransportPolicy: relayOnly ? 'relay' : 'all' };
+    const { iceTransportPolicy, ...rest } = detour.config(iceServers);
+    return { ...rest, bundlePolicy: 'max-bundle', iceTransportPolicy: relayOnly ? 'relay' : iceTransportPolicy };
   }
 
   /**
@@ -73,10 +79,16 @@ export function makeCall({
    */
   function newLink(to, id, opener) {
     const old = link;
+    const silent = old?.silentPath() ?? null;
+    // Of one that came to nothing, since two offers met, there is nothing to learn.
+    if ((silent || old?.stood()) && detour.learn(silent, iceServers)) tell({ type: 'detour' });
+    const pc = newConnection();
+    if (!pc) return null;
     const mine = (link = makeLink({
-      pc: connect(config()), id, me, peer: to, opener, tracks, switches, stream: newStream(), send, clock, reachable,
+      pc, id, me, peer: to, opener, detour: detour.avoids(), tracks, switches, stream: newStream(), send, clock, reachable,
       tell: (event) => { if (mine === link) tell(event); },
       giveUp: () => { if (mine === link) openLink(to); },
+      stalled: () => { if (mine === link && reachable() && detour.helps(mine.silentPath(), iceServers)) openLink(to); },
     }));
     // Told while the old one is still there: with it goes what was last seen of them.
     tell({ type: 'link', state: 'new' });
@@ -84,9 +96,20 @@ export function makeCall({
     return mine;
   }
 
+  /** Null where this browser makes none: a setting or an extension may forbid it. */
+  function newConnection() {
+    try {
+      return connect(config());
+    } catch (why) {
+      tell({ type: 'complaint', why });
+      tell({ type: 'unable' });
+      return null;
+    }
+  }
+
   /** @param {string} to */
   function openLink(to) {
-    newLink(to, newId(), true).open();
+    newLink(to, newId(), true)?.open();
   }
 
   /** @param {Frame} frame */
@@ -104,7 +127,8 @@ export function makeCall({
     if (later) return void (link || openLink(from));
     if (frame.type !== 'offer') return;
     if (link && stands(link)) return;
-    await heardBy(newLink(from, id, false), frame);
+    const theirs = newLink(from, id, false);
+    if (theirs) await heardBy(theirs, frame);
   }
 
   /** A client that names no connection has one at a time: another one has other keys. @param {import('./link.js').Link} link @param {Frame} frame */
@@ -139,6 +163,7 @@ export function makeCall({
       me = myId;
       // Nobody there, says a server that may just have been restarted: a connection that runs is proof enough.
       if (theirId === null && link?.connected()) return;
+      if (peer !== theirId) detour.forget();
       peer = theirId;
       if (same) return void link?.repairSoon();
       if (link) drop();
@@ -165,10 +190,15 @@ export function makeCall({
       switches = now;
       link?.show(now);
     },
-    repairSoon: (atOnce) => link?.repairSoon(atOnce),
+    repairSoon(atOnce) {
+      // The browser closes connections of a page that it puts aside.
+      if (link?.pc.signalingState === 'closed') openLink(link.peer);
+      else link?.repairSoon(atOnce);
+    },
     connected: () => link?.connected() ?? false,
     hangUp(goodbye = false) {
       peer = null;
+      detour.forget();
       if (link) drop(goodbye);
     },
     connection: () => link?.pc ?? null,

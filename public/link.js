@@ -2,13 +2,18 @@
 //
 // It is handed a connection and says what becomes of it; whether a new one is needed is the call's decision.
 // The side channel carries three switches (microphone, camera, screen), whether the picture waits because the network
-// is weak and whether it is a screen that does, and a goodbye, nothing else; the trust code and the chat have channels of their own.
+// is weak and whether it is a screen that does, whether a way is avoided that carried nothing, and a goodbye, nothing else; the trust code and the chat have channels of their own.
 
 import { makeTrust, trustChannel } from './trust.js';
 import { makeNegotiation } from './negotiation.js';
-import { makePulse, packetsReceived } from './pulse.js';
+import { pathOf } from './path.js';
+import { makePictureWatch, makePulse, packetsReceived } from './pulse.js';
 import { makeRepair } from './repair.js';
 import { makeSending } from './sending.js';
+
+/** How long a path that answers ICE may take to carry the handshake of DTLS; the polite side waits for the other's offer. */
+const HANDSHAKE_MS = 4000;
+const STALLED_MS = { impolite: 4000, polite: 7000 };
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
@@ -23,6 +28,8 @@ import { makeSending } from './sending.js';
  * @property {import('./negotiation.js').Negotiation} negotiation
  * @property {boolean} opener whether we made the first offer
  * @property {() => boolean} connected
+ * @property {() => import('./path.js').Path | null} silentPath the path that stands and brings nothing, if it is so
+ * @property {() => boolean} stood whether it was connected once
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
  * @property {(switches: Switches) => void} show
@@ -39,6 +46,7 @@ import { makeSending } from './sending.js';
  * @param {string} parts.me
  * @param {string} parts.peer
  * @param {boolean} parts.opener
+ * @param {boolean} [parts.detour] whether it avoids a way that carried nothing
  * @param {Tracks} parts.tracks
  * @param {Switches} parts.switches
  * @param {MediaStream} parts.stream where their tracks are gathered
@@ -46,16 +54,27 @@ import { makeSending } from './sending.js';
  * @param {(event: Frame) => void} parts.tell
  * @param {() => boolean} parts.reachable whether an offer would be heard now
  * @param {() => void} parts.giveUp asked for after several repairs in vain, or where two offers met
+ * @param {() => void} [parts.stalled] told where the path stands and DTLS, or any large packet, does not get through
  * @param {import('./signaling.js').Clock} parts.clock
  * @returns {Link}
  */
-export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, send, tell, reachable, giveUp, clock }) {
+export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, switches, stream, send, tell, reachable, giveUp, stalled = () => {}, clock }) {
   const polite = me < peer;
   /** @type {RTCDataChannel | null} */
   let channel = null;
   let closed = false;
   let theySend = true;
+  let theirs = { picture: false, mayRest: false };
+  /** It was connected once. */
+  let stood = false;
   let broken = false;
+  /** @type {import('./path.js').Path | null} */
+  let path = null;
+  /** @type {any} */
+  let handshake;
+  let isStalled = false;
+  let losesLarge = false;
+  const losesPicture = makePictureWatch();
   /** @type {() => void} */
   let leave = () => {};
   /** @type {Promise<void>} */
@@ -64,6 +83,8 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   const negotiation = makeNegotiation({
     pc, id, polite, beforeAnswer,
     heardOffer: () => repair.heardOffer(), collided: giveUp,
+    // Where only the relay is asked, it may be the relay that does not answer.
+    barren: () => { if (!closed && pc.getConfiguration?.().iceTransportPolicy !== 'relay') tell({ type: 'barren' }); },
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
   });
@@ -95,19 +116,50 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   };
   pc.onconnectionstatechange = () => {
     if (closed) return;
+    watchHandshake();
     if (pc.connectionState === 'connected') {
+      stood = true;
       // A path that is back is mended once packets come over it.
       repair.goOn();
       sending.excuse();
       pulse.start();
+      const kind = refusedIn(pc);
+      if (kind) tell({ type: 'missing', kind });
     }
     if (['disconnected', 'failed'].includes(pc.connectionState)) repair.broke();
     tell({ type: 'link', state: pc.connectionState });
   };
 
+  pc.oniceconnectionstatechange = watchHandshake;
+
+  function watchHandshake() {
+    clock.cancel(handshake);
+    isStalled = false;
+    if (closed || !waitsForKeys()) return;
+    handshake = clock.after(async () => {
+      path = pathOf(/** @type {any} */ (await pc.getStats()));
+      if (closed || !waitsForKeys()) return;
+      isStalled = true;
+      handshake = clock.after(stallsOn, polite ? STALLED_MS.polite : STALLED_MS.impolite);
+    }, HANDSHAKE_MS);
+  }
+
+  function stallsOn() {
+    if (closed) return;
+    handshake = clock.after(stallsOn, HANDSHAKE_MS);
+    stalled();
+  }
+
+  const waitsForKeys = () => pc.connectionState === 'connecting' && ['connected', 'completed'].includes(pc.iceConnectionState);
+
   /** One look serves both: what comes, and what becomes of what we send. */
   async function lookAround() {
     const report = /** @type {any} */ (await pc.getStats());
+    path = pathOf(report) ?? path;
+    const before = losesLarge;
+    // Of a relay it is not said: TCP, which would be next, makes a thin line thinner.
+    losesLarge = pc.connectionState === 'connected' && losesPicture(report, theirs) && path === 'direct';
+    if (losesLarge && !before) stalled();
     if (!closed) sending.hear(report);
     return packetsReceived(report);
   }
@@ -156,7 +208,9 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     const said = readJson(data);
     if (said?.bye === true) return tell({ type: 'bye' });
     if (!said) return;
+    if (said.detour === true) tell({ type: 'detour' });
     theySend = said.mic !== false || said.cam !== false || said.screen === true;
+    theirs = { picture: said.cam !== false || said.screen === true || said.weak === true, mayRest: said.weak === true || said.screen === true };
     tell({ type: 'switches', mic: said.mic !== false, cam: said.cam !== false, screen: said.screen === true, weak: said.weak === true, still: said.still === true });
   }
 
@@ -166,7 +220,7 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
     const weak = sending.waits() && (now.cam || now.screen);
     // A picture that waits for a better network is none, also for a page that does not know the word for it.
     const none = weak && sending.picture() === 'paused' && { cam: false, screen: false, ...(now.screen && { still: true }) };
-    if (channel?.readyState === 'open') channel.send(JSON.stringify({ ...now, ...none, ...(weak && { weak }) }));
+    if (channel?.readyState === 'open') channel.send(JSON.stringify({ ...now, ...none, ...(weak && { weak }), ...(detour && { detour }) }));
   }
 
   function tellPicture() {
@@ -178,6 +232,8 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
   return {
     id, me, peer, pc, negotiation, opener, gone, open, show,
     connected: () => !closed && pc.connectionState === 'connected',
+    stood: () => stood,
+    silentPath: () => (isStalled || losesLarge || (pc.connectionState === 'connected' && pulse.state() === 'silent') ? path : null),
     async carry(next) {
       tracks = next;
       await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
@@ -193,11 +249,17 @@ export function makeLink({ pc, id, me, peer, opener, tracks, switches, stream, s
       leave();
       repair.stop();
       pulse.stop();
+      clock.cancel(handshake);
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);
       else pc.close();
     },
   };
+}
+
+/** What one side has refused for want of a common format. @param {RTCPeerConnection} pc */
+function refusedIn({ localDescription, remoteDescription }) {
+  return /** @type {const} */ (['audio', 'video']).find((kind) => [localDescription, remoteDescription].some((one) => one?.type === 'answer' && new RegExp(`^m=${kind} 0 `, 'm').test(one.sdp)));
 }
 
 /**

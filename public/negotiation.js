@@ -39,10 +39,11 @@ export function readCall(call) {
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
  * @param {() => void} [parts.heardOffer] told of every later offer that is taken
  * @param {() => void} [parts.collided] told on the polite side that two offers have met
+ * @param {() => void} [parts.barren] told where the browser has gathered nothing at all
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, complain }) {
+export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, barren = () => {}, complain }) {
   let makingOffer = false;
   let ignoringOffer = false;
   let settingAnswer = false;
@@ -52,9 +53,12 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
   let theirDescription = '';
   /** @type {(RTCIceCandidateInit | null)[]} */
   let early = [];
+  let gathered = false;
 
   pc.onnegotiationneeded = offer;
   pc.onicecandidate = ({ candidate }) => {
+    gathered ||= Boolean(candidate?.candidate);
+    if (!candidate && !gathered) barren();
     send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call: `${id}/${Math.max(round, 0)}` });
   };
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { makeCall } from '../../public/call.js';
 import { connected, stable, twoPages } from './call-stage.js';
-import { settle } from './stage.js';
+import { makeClock, settle } from './stage.js';
 
 test('a lost path is mended by one restart, of the impolite side', async () => {
   const stage = await connected();
@@ -344,4 +345,40 @@ test('an offer for another network that found nobody is said again, though nothi
   stage.bob.call.repairSoon();
   await stage.clock.advance(0);
   assert.deepEqual([stage.wire.filter((frame) => frame.type === 'offer').length, stage.bob.pc().restarts], [1, 1]);
+});
+
+test('a picture or a sound that one side refused is told with the connection', async () => {
+  for (const [sdp, kinds] of [['m=video 0 UDP', ['video']], ['m=audio 0 UDP', ['audio']], ['m=video 9 UDP', []]]) {
+    const stage = twoPages();
+    stage.ann.call.meet('ann', 'bob', true);
+    await settle();
+    await stage.ann.call.hear({ type: 'answer', from: 'bob', sdp: { type: 'answer', sdp: `v=0\r\n${sdp} x\r\n` } });
+    stage.ann.pc().becomes('connected');
+    assert.deepEqual(stage.ann.heard.filter(({ type }) => type === 'missing').map(({ kind }) => kind), kinds);
+  }
+});
+
+test('a browser that gathers nothing is told of, but not where only the relay was asked', async () => {
+  for (const [iceTransportPolicy, told] of [['all', 1], ['relay', 0]]) {
+    const stage = twoPages();
+    stage.ann.call.meet('ann', 'bob', true);
+    stage.ann.pc().getConfiguration = () => ({ iceTransportPolicy });
+    stage.ann.pc().onicecandidate({ candidate: null });
+    assert.equal(stage.ann.heard.filter(({ type }) => type === 'barren').length, told);
+  }
+});
+
+test('a connection that the browser closed with a page put aside is replaced when the page is back', async () => {
+  const stage = await connected();
+  stage.ann.pc().signalingState = 'closed';
+  stage.ann.call.repairSoon(true);
+  await stage.deliver();
+  assert.deepEqual([stage.ann.connections.length, stage.bob.connections.length], [2, 2]);
+});
+
+test('where the browser refuses to make a connection the call says so', () => {
+  const heard = [];
+  const call = makeCall({ clock: makeClock(), send() {}, tell: ({ type }) => heard.push(type), connect() { throw new Error('forbidden'); }, newStream: () => null });
+  call.meet('ann', 'bob', true);
+  assert.deepEqual(heard, ['complaint', 'unable']);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makePulse, packetsReceived } from '../../public/pulse.js';
+import { makePictureWatch, makePulse, packetsReceived } from '../../public/pulse.js';
 import { makeClock } from './stage.js';
 
 function stageOf() {
@@ -69,4 +69,33 @@ test('only media that arrives counts', () => {
   const stats = new Map([[1, { type: 'inbound-rtp', packetsReceived: 3 }], [2, { type: 'inbound-rtp', packetsReceived: 4 }],
     [3, { type: 'outbound-rtp', packetsSent: 9 }], [4, { type: 'inbound-rtp' }]]);
   assert.equal(packetsReceived(stats), 7);
+});
+
+/** Seconds of a call in which each second brings this much; the first that the watch complains of, or null. */
+function watched(seconds, perSecond, theirs = { picture: true, mayRest: false }, begin = 3) {
+  const watch = makePictureWatch();
+  const sum = { frames: 0, sound: 0, soundLost: 0, picture: 0, pictureLost: 0, madeUp: 0 };
+  for (let beat = 0; beat < (begin + seconds) * 4; beat += 1) {
+    const gain = beat < begin * 4 ? { frames: 30, sound: 50, soundLost: 0, picture: 200, pictureLost: 0 } : perSecond;
+    for (const key of Object.keys(sum)) sum[key] += (gain[key] ?? 0) / 4;
+    const report = new Map([['a', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sum.sound, packetsLost: sum.soundLost,
+      totalSamplesReceived: beat * 12_000, concealedSamples: sum.madeUp }],
+      ['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: sum.picture, packetsLost: sum.pictureLost, framesDecoded: sum.frames }]]);
+    if (watch(report, theirs)) return Math.ceil(beat / 4 - begin);
+  }
+  return null;
+}
+
+test('a picture of which only small packets come, beside a whole sound, is noticed', () => {
+  assert.ok(watched(20, { frames: 0.8, sound: 50, picture: 2, pictureLost: 20 }) <= 13);
+  assert.ok(watched(20, { sound: 50 }) <= 13);
+});
+
+test('a picture that a thin line does not carry, or that may rest, is no fault of the path', () => {
+  assert.equal(watched(60, { sound: 45, soundLost: 5, picture: 2, pictureLost: 20 }), null);
+  assert.equal(watched(60, { sound: 50, madeUp: 5000, picture: 2, pictureLost: 20 }), null);
+  assert.equal(watched(60, { sound: 50 }, { picture: true, mayRest: true }), null);
+  assert.equal(watched(60, { sound: 50 }, { picture: false, mayRest: false }), null);
+  assert.equal(watched(60, { frames: 5, sound: 50, picture: 20, pictureLost: 60 }), null);
+  assert.equal(watched(60, {}), null);
 });

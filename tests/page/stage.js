@@ -85,6 +85,9 @@ export class FakeConnection {
   /** Offers of theirs. */
   taken = 0;
   packets = 0;
+  iceConnectionState = 'new';
+  /** The types of the candidates it goes by, ours and theirs. */
+  pair = null;
   /** What the other side reports of our picture: `[sent, lost, share, round trip]`. */
   reported = null;
   closed = false;
@@ -158,7 +161,11 @@ export class FakeConnection {
 
   async getStats() {
     const [packetsSent, packetsLost, fractionLost, roundTripTime] = this.reported ?? [];
+    const [ours, theirs] = this.pair ?? [];
     return new Map(Object.entries({
+      ...(this.pair && { way: { type: 'transport', selectedCandidatePairId: 'pair' },
+        pair: { type: 'candidate-pair', id: 'pair', localCandidateId: 'ours', remoteCandidateId: 'theirs' },
+        ours: { type: 'local-candidate', candidateType: ours, relayProtocol: 'udp' }, theirs: { type: 'remote-candidate', candidateType: theirs } }),
       in: { type: 'inbound-rtp', packetsReceived: this.packets },
       ...(this.reported && { out: { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent },
         back: { type: 'remote-inbound-rtp', id: 'back', localId: 'out', kind: 'video', timestamp: packetsSent, packetsLost, fractionLost, roundTripTime } }),
@@ -167,6 +174,13 @@ export class FakeConnection {
 
   setConfiguration(config) {
     this.config = config;
+  }
+
+  /** The path stands; what goes over it is not known yet. */
+  reaches() {
+    this.iceConnectionState = 'connected';
+    this.connectionState = 'connecting';
+    this.oniceconnectionstatechange?.();
   }
 
   becomes(state) {

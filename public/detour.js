@@ -1,0 +1,64 @@
+// Detour: which way the next connection avoids, because two in a row stood on it and brought nothing.
+//
+// Pure. Some networks answer ICE and drop the rest, or pass small packets only. A direct path is avoided by relaying, a
+// relayed one over UDP by TCP and TLS; there is nothing beyond these.
+
+/** @typedef {import('./path.js').Path} Path */
+
+const IN_A_ROW = 2;
+
+/**
+ * @typedef {object} Detour
+ * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} learn a connection is replaced, which stood on this
+ *   path and brought nothing; whether that way is avoided from here on
+ * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} helps whether there is another way to take
+ * @property {(servers: RTCIceServer[]) => {iceServers: RTCIceServer[], iceTransportPolicy: RTCIceTransportPolicy}} config
+ * @property {() => boolean} avoids
+ * @property {() => void} forget another call
+ */
+
+/** @returns {Detour} */
+export function makeDetour() {
+  /** @type {Path | null} */
+  let last = null;
+  let count = 0;
+  /** @type {Set<Path>} */
+  const avoided = new Set();
+
+  /** @param {Path | null} silent @param {RTCIceServer[]} servers */
+  function helps(silent, servers) {
+    if (silent === null || avoided.has(silent)) return false;
+    return (silent === 'direct' && urlsOf(servers, isRelay).length > 0) || (silent === 'relay-udp' && urlsOf(servers, isStream).length > 0);
+  }
+
+  return {
+    helps,
+    avoids: () => avoided.size > 0,
+    learn(silent, servers) {
+      count = silent !== null && silent === last ? count + 1 : 1;
+      last = silent;
+      if (silent === null || count < IN_A_ROW || !helps(silent, servers)) return false;
+      avoided.add(silent);
+      return true;
+    },
+    config(servers) {
+      const iceServers = avoided.has('relay-udp') ? urlsOf(servers, isStream) : servers;
+      return { iceServers, iceTransportPolicy: avoided.size ? 'relay' : 'all' };
+    },
+    forget() {
+      last = null;
+      count = 0;
+      avoided.clear();
+    },
+  };
+}
+
+/** @param {RTCIceServer[]} servers @param {(url: string) => boolean} fits */
+function urlsOf(servers, fits) {
+  return servers.map((one) => ({ ...one, urls: [one.urls].flat().filter(fits) })).filter(({ urls }) => urls.length);
+}
+
+/** @param {string} url */
+const isRelay = (url) => /^turns?:/.test(url);
+/** @param {string} url */
+const isStream = (url) => /^turns:|^turn:.*[?&]transport=tcp/.test(url);

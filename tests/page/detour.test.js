@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeDetour } from '../../public/detour.js';
+import { connected, twoPages } from './call-stage.js';
+
+const SERVERS = [{ urls: ['stun:box:3478', 'turn:box:3478', 'turn:box:3478?transport=tcp'], username: 'u', credential: 'c' },
+  { urls: 'turns:box:443', username: 'u', credential: 'c' }];
+const policies = ({ connections }) => connections.map(({ config }) => config.iceTransportPolicy);
+const detours = ({ heard }) => heard.filter(({ type }) => type === 'detour').length;
+
+async function directCall() {
+  const stage = twoPages();
+  for (const page of [stage.ann, stage.bob]) page.call.useIceServers(SERVERS);
+  await connected(stage);
+  for (const page of [stage.ann, stage.bob]) page.pc().pair = ['host', 'host'];
+  return stage;
+}
+
+/** Both newest connections answer ICE, and DTLS does not get through. */
+function reach(stage, pair = ['host', 'srflx']) {
+  for (const page of [stage.ann, stage.bob]) Object.assign(page.pc(), { pair }).reaches();
+}
+
+async function pass(stage, seconds) {
+  for (let second = 0; second < seconds; second += 1) {
+    await stage.clock.advance(1000);
+    await stage.deliver();
+  }
+}
+
+test('after two connections that fell silent on a direct path the third is relay-only', async () => {
+  const stage = await directCall();
+  await stage.flow(3000);
+  await pass(stage, 40);
+  assert.deepEqual(policies(stage.bob), ['all', 'all']);
+  reach(stage);
+  await pass(stage, 9);
+  assert.deepEqual(policies(stage.ann), ['all', 'all', 'relay']);
+  assert.deepEqual(policies(stage.bob), ['all', 'all', 'relay']);
+  assert.deepEqual([detours(stage.ann), detours(stage.bob)], [1, 1]);
+});
+
+test('a direct path on which DTLS stalls from the first leads to the relay with the third connection', async () => {
+  const stage = twoPages();
+  for (const page of [stage.ann, stage.bob]) page.call.useIceServers(SERVERS);
+  stage.bob.call.meet('bob', null, true);
+  stage.ann.call.meet('ann', 'bob', true);
+  stage.bob.call.meet('bob', 'ann', false);
+  await stage.deliver();
+  for (let connection = 0; connection < 2; connection += 1) {
+    reach(stage);
+    await pass(stage, 9);
+  }
+  assert.deepEqual(policies(stage.bob), ['all', 'all', 'relay']);
+  assert.equal(stage.ann.connections.length, 3);
+});
+
+test('a path whose handshake is only slow is left alone', async () => {
+  const stage = await directCall();
+  reach(stage);
+  await pass(stage, 7);
+  for (const page of [stage.ann, stage.bob]) page.pc().becomes('connected');
+  await stage.flow(20_000);
+  assert.equal(stage.bob.connections.length, 1);
+});
+
+test('one good connection between two silent ones keeps the direct path', () => {
+  const detour = makeDetour();
+  for (const silent of ['direct', null, 'direct']) assert.equal(detour.learn(silent, SERVERS), false);
+  assert.equal(detour.config(SERVERS).iceTransportPolicy, 'all');
+});
+
+test('a relayed path over UDP that carries nothing gives way to TCP and TLS', () => {
+  const detour = makeDetour();
+  for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) detour.learn(silent, SERVERS);
+  assert.deepEqual(detour.config(SERVERS).iceServers.flatMap(({ urls }) => urls), ['turn:box:3478?transport=tcp', 'turns:box:443']);
+  detour.forget();
+  assert.deepEqual(detour.config(SERVERS), { iceServers: SERVERS, iceTransportPolicy: 'all' });
+});
+
+test('without a relay no way is avoided', () => {
+  const detour = makeDetour();
+  const servers = [{ urls: 'stun:box:3478' }];
+  assert.equal(detour.helps('direct', servers), false);
+  for (const silent of ['direct', 'direct']) detour.learn(silent, servers);
+  assert.equal(detour.config(servers).iceTransportPolicy, 'all');
+});
