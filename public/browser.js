@@ -10,6 +10,17 @@
 const WITHIN_APPS = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV|Instagram|\bLine\/|TikTok|musical_ly|Snapchat|; wv\)|\bGSA\//i;
 
 /**
+ * The error that says what this browser lacks for any call: a setting, an extension or an app may take it away.
+ * @param {any} scope
+ * @returns {'no-webrtc' | 'no-websocket' | null}
+ */
+export function lackOf({ RTCPeerConnection, MediaStream, WebSocket }) {
+  const has = ['addTransceiver', 'createDataChannel', 'getStats', 'getTransceivers'].every((one) => typeof RTCPeerConnection?.prototype?.[one] === 'function');
+  if (!has || typeof MediaStream !== 'function') return 'no-webrtc';
+  return typeof WebSocket === 'function' ? null : 'no-websocket';
+}
+
+/**
  * @param {{userAgent: string, maxTouchPoints?: number}} navigator
  * @returns {{family: Family, system: System}}
  */

@@ -32,9 +32,9 @@ export function makeLevel(newContext) {
         watched = null;
       }
     },
-    /** Some browsers let nothing listen before the first touch. */
+    /** Some browsers let nothing listen before the first touch, or after a phone call. */
     wake() {
-      if (watched?.context.state === 'suspended') watched.context.resume().catch(() => {});
+      if (watched && watched.context.state !== 'running') watched.context.resume().catch(() => {});
     },
     read() {
       if (!watched?.track.enabled) return 0;

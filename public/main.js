@@ -5,6 +5,7 @@
 
 import { allowedIn } from './allowed.js';
 import { makeAwake } from './awake.js';
+import { lackOf } from './browser.js';
 import { makeCall } from './call.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
@@ -17,7 +18,7 @@ import { makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
 import { pickSpeaker } from './speaker.js';
-import { statusKey, statusOf, troubleOf } from './status.js';
+import { joinPromise, statusKey, statusOf, troubleOf } from './status.js';
 import { makeStore } from './store.js';
 import { heardAndSeen, makeSwitches } from './switches.js';
 import { makeView } from './view.js';
@@ -36,6 +37,8 @@ if (badLink) room = '';
 let invited = room !== '';
 /** @type {string | null} a device's trouble the person has read and put aside */
 let readTrouble = null;
+let askingForSound = false;
+const lack = lackOf(globalThis);
 
 const [ofTab, ofBrowser] = [makeStore(() => sessionStorage), makeStore(() => localStorage)];
 const seat = makeSeat({
@@ -111,11 +114,20 @@ function begin() {
   draw();
   if (badLink) session.complain('bad-link');
   performance.mark?.('door');
-  media.start(switches.kept());
+  if (lack) session.complain(lack);
+  else media.start(switches.kept());
   setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
-  addEventListener('pointerdown', level.wake);
+  addEventListener('pointerdown', () => {
+    level.wake();
+    media.sound();
+  });
   addEventListener('online', () => session.wake(true));
-  addEventListener('pageshow', () => session.wake());
+  addEventListener('pagehide', session.closing);
+  // From the browser's own store of pages it comes without its connections.
+  addEventListener('pageshow', ({ persisted }) => {
+    session.wake(persisted);
+    if (persisted) media.wake();
+  });
   document.addEventListener('visibilitychange', () => {
     draw();
     if (document.visibilityState !== 'visible') return;
@@ -123,29 +135,31 @@ function begin() {
     media.wake();
     awake.lit(session.state.screen === 'call');
   });
-  // A reload in the middle of a call is not a farewell: the seat is taken again at once.
+  // A reload in the middle of a call, and Back or Forward to it, is no farewell: the seat is taken again at once.
   const name = roomName(room);
-  if (wasReloaded() && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
+  if (wasThere() && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
 /** Not where the browser does not tell. */
-function wasReloaded() {
+function wasThere() {
   try {
-    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type === 'reload';
+    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type !== 'navigate';
   } catch {
     return false;
   }
 }
 
 /** @param {string} typed @param {string} key */
-function join(typed, key) {
+async function join(typed, key) {
+  if (lack) return session.complain(lack);
+  if (askingForSound) return;
   const name = roomName(typed.trim() === '' ? newRoomName() : roomTyped(typed, location));
   if (name === null) return session.complain('bad-room');
   room = name;
   view.setRoom(name);
   addressIs(pathOfRoom(name));
   if (session.state.screen === 'after') media.start(switches.kept());
-  else if (media.state.trouble === 'camera-denied' && !media.state.hasMic && media.wanted().mic) media.setMic(true);
+  else if (joinPromise(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await hasSound())) return;
   // Who joins with what is there has read what is missing.
   readTrouble = media.state.trouble;
   session.join(name, key || undefined);
@@ -158,6 +172,16 @@ function addressIs(path) {
   } catch (why) {
     console.debug('address', why);
   }
+}
+
+/** What the button promises is asked for now; where it is refused again, that is told, and the button promises less. */
+async function hasSound() {
+  askingForSound = true;
+  const refused = await media.askMic();
+  askingForSound = false;
+  readTrouble = null;
+  draw();
+  return refused === null;
 }
 
 function newRoomName() {

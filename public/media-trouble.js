@@ -3,7 +3,7 @@
 // Pure. Browsers name the same trouble differently; here the names meet.
 
 /**
- * @typedef {'camera-denied' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
+ * @typedef {'camera-denied' | 'camera-denied-again' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
  *   'insecure-origin' | 'unsupported' | 'blocked-by-site' | 'timeout' | 'device-trouble' | 'mic-lost' | 'cam-lost' |
  *   'device-taken' | 'device-switched' | 'screen-denied-system' | 'screen-blocked' | 'screen-not-found' | 'screen-failed'} MediaCode
  */

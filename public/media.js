@@ -38,12 +38,14 @@ const NOTICE_MS = 8000;
  * @property {() => Promise<void>} again asks for what is wanted and not there
  * @property {() => Wanted} wanted the person's last word, whatever became of it
  * @property {() => void} stop
+ * @property {() => Promise<MediaCode | null>} askMic for the microphone alone, where both were refused; switched as wanted
  * @property {Switch} setMic
  * @property {Switch} setCam
  * @property {Switch} setScreen
  * @property {import('./choosing.js').Choosing['choose']} choose
  * @property {() => Promise<void>} flip
  * @property {() => void} wake the page is looked at again: what was taken is taken back
+ * @property {() => void} sound the page was touched: what a browser holds until then goes on
  * @property {() => void} calm what was only a notice has been read
  * @property {() => MediaStreamTrack | null} voice the microphone alone
  * @property {() => {audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} outgoing
@@ -184,9 +186,11 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     tell(mine === generation && refused ? refused : told);
   }
 
+  /** What was chosen and comes back is taken again, as a speaker is. */
   async function plugged() {
     await choosing.list();
     both.forEach((each) => each.regain());
+    if (!state.asking) await choosing.correct();
   }
 
   /** Allowed after all, in the browser's own settings: no need to be asked to try again. */
@@ -213,12 +217,21 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     },
     again,
     wanted,
+    async askMic() {
+      const { trouble } = await own.mic.fetch();
+      if (trouble) tell(trouble === 'camera-denied' ? 'camera-denied-again' : trouble);
+      return trouble;
+    },
     setMic: own.mic.set,
     setCam: own.cam.set,
     setScreen,
     choose: choosing.choose,
     flip: choosing.flip,
-    wake: () => both.forEach((each) => each.wake()),
+    wake() {
+      both.forEach((each) => each.wake());
+      mixer.wake();
+    },
+    sound: mixer.wake,
     calm,
     voice: own.mic.track,
     outgoing: () => ({ audio: mixer.mix(own.mic.track(), screen.sound()), video: screen.video() ?? own.cam.track() }),

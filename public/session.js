@@ -8,29 +8,10 @@ import { NO_REPORT } from './report.js';
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
- * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
- * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
- * @typedef {'youLeft' | 'theyLeft' | 'theyDropped' | 'weDropped' | 'replaced'} Ending
- *
- * @typedef {object} State
- * @property {Screen} screen
- * @property {string} room
- * @property {string | null} error
- * @property {boolean} needsKey
- * @property {boolean} triedKey
- * @property {boolean} joining
- * @property {number | null} inside how many sit in the room at whose door we stand, once the server has said so
- * @property {boolean} socketOpen
- * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
- * @property {string} link state of the peer connection, or `none`
- * @property {boolean} stuck no way was found in good time
- * @property {boolean} outside refused on the way back: nobody looks for the server any more, the call lasts as long as its link
- * @property {number | null} since when the call first connected, in ms
- * @property {{how: Ending, seconds: number | null} | null} ended
- * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
- * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture
- *   or one that stands still, because their network does not carry it
- * @property {import('./sending.js').Picture} picture what of ours our network carries
+ * @typedef {import('./status.js').Screen} Screen
+ * @typedef {import('./status.js').Status} Status
+ * @typedef {import('./status.js').Ending} Ending
+ * @typedef {import('./status.js').State} State
  *
  * @typedef {object} Session
  * @property {State} state
@@ -44,8 +25,11 @@ import { NO_REPORT } from './report.js';
  * @property {() => void} dismiss
  * @property {(code: string) => void} complain
  * @property {(newNetwork?: boolean) => void} wake
+ * @property {() => void} closing the page is being closed or left
  */
 
+/** Silence is known after two seconds, and said after one more. */
+const SAY_SILENCE_MS = 1000;
 const STUCK_AFTER_MS = 30_000;
 /** Where there was a way before, the other's network may be gone, which the server notices after 45 s. */
 const STUCK_AGAIN_MS = 50_000;
@@ -70,11 +54,11 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   /** @type {State} */
   const state = {
     screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
-    peer: 'none', link: 'none', stuck: false, outside: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
+    peer: 'none', closing: false, link: 'none', silent: false, barren: false, missing: null, stuck: false, outside: false, detour: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
     trust: null, picture: 'full',
   };
-  /** @type {any} */
-  let patience;
+  /** @type {Record<string, any>} */
+  const timers = {};
   let me = '';
   /** The server does not know the other, but has just been restarted: they may be on their way back. */
   let forgotten = false;
@@ -99,10 +83,10 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     'resp-join': sit,
     'new-peer': ({ id }) => greet(String(id)),
     'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
-    'peer-away': ({ id }) => { if (id === peerId) state.peer = 'away'; },
+    'peer-away': ({ id, closing }) => { if (id === peerId) Object.assign(state, { peer: 'away', closing: state.closing || closing === true }); },
     'peer-back': ({ id }) => {
       if (id !== peerId) return;
-      state.peer = 'here';
+      Object.assign(state, { peer: 'here', closing: false });
       awaitLink();
       call.repairSoon();
     },
@@ -112,8 +96,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     candidate: (frame) => void call.hear(frame),
     socket: ({ open }) => {
       state.socketOpen = open;
-      if (open && state.error === 'shutting-down') state.error = null;
-      if (open && state.error === 'unreachable') state.error = null;
+      if (open && ['shutting-down', 'unreachable'].includes(String(state.error))) state.error = null;
       if (!open && state.joining && state.error === null) state.error = 'unreachable';
     },
     error: ({ code, message }) => {
@@ -168,7 +151,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   /** @param {string | null} id */
   function setPeer(id) {
     peerId = id;
-    state.peer = id === null ? 'none' : 'here';
+    Object.assign(state, { peer: id === null ? 'none' : 'here', closing: false });
     forgotten = false;
   }
 
@@ -180,10 +163,10 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   /** From here on a picture should come; a clock says when to admit that it does not. */
   function awaitLink() {
-    clock.cancel(patience);
+    clock.cancel(timers.patience);
     state.stuck = false;
     if (call.connected()) return;
-    patience = clock.after(() => {
+    timers.patience = clock.after(() => {
       state.stuck = true;
       changed();
     }, state.since === null ? STUCK_AFTER_MS : STUCK_AGAIN_MS);
@@ -191,11 +174,11 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   /** The seat is free: they went on purpose, or their grace ran out while the media may still run. */
   function theyAreOut() {
-    const dropped = state.peer === 'away';
+    const dropped = state.peer === 'away' && !state.closing;
     if (dropped && call.connected()) {
       state.peer = 'gone';
     } else if (state.since !== null) {
-      end(dropped ? 'theyDropped' : 'theyLeft');
+      end(dropped ? 'theyDropped' : state.closing ? 'theyClosed' : 'theyLeft');
     } else {
       waitForAnother();
     }
@@ -210,10 +193,28 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'picture') state.picture = event.picture;
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
+    if (event.type === 'pulse') hearSilence(event.state === 'silent');
+    if (event.type === 'missing') state.missing = event.kind;
+    if (event.type === 'barren') state.barren = true;
+    if (event.type === 'unable') beUnable();
     if (event.type === 'chat') chat.use(event.channel, event.peer);
+    if (event.type === 'detour') state.detour = true;
     if (event.type === 'bye') end('theyLeft');
     if (event.type === 'complaint') log('call', event.why);
     changed();
+  }
+
+  /** @param {boolean} silent */
+  function hearSilence(silent) {
+    clock.cancel(timers.silence);
+    state.silent = false;
+    if (silent) timers.silence = clock.after(() => { state.silent = true; changed(); }, SAY_SILENCE_MS);
+  }
+
+  /** The browser makes no connections: nothing of it is the other's business. */
+  function beUnable() {
+    signaling.leave();
+    refused('no-webrtc');
   }
 
   /** A screen that has been seen can still be read while the next of it waits. @param {Frame} said */
@@ -225,14 +226,17 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   function linkIs(link) {
     const before = state.link;
     state.link = link;
-    if (link === 'new' || link === 'none') state.trust = null;
+    if (link === 'new' || link === 'none') {
+      Object.assign(state, { trust: null, barren: false, missing: null });
+      hearSilence(false);
+    }
     if (link === 'new') state.picture = 'full';
     // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
     if (link === 'new' && before !== 'none') state.remote = { ...state.remote, stream: null };
     else if (link === 'new' || link === 'none') state.remote = { ...REMOTE_AT_FIRST };
     if (link === 'connected') {
-      clock.cancel(patience);
-      state.stuck = false;
+      clock.cancel(timers.patience);
+      Object.assign(state, { stuck: false, barren: false });
       state.since ??= now();
       report.connected();
     } else if (before === 'connected' && link !== 'none') {
@@ -255,8 +259,8 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
    * @param {() => void} giveUp
    */
   function lastHope(giveUp) {
-    clock.cancel(patience);
-    patience = clock.after(() => {
+    clock.cancel(timers.patience);
+    timers.patience = clock.after(() => {
       giveUp();
       changed();
     }, LAST_HOPE_MS);
@@ -292,10 +296,10 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
   }
 
   function forgetCall() {
-    clock.cancel(patience);
+    clock.cancel(timers.patience);
     report.end();
     chat.forget();
-    Object.assign(state, { since: null, stuck: false, outside: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
+    Object.assign(state, { since: null, stuck: false, outside: false, detour: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
   }
 
   return {
@@ -340,5 +344,6 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
       signaling.wake();
       call.repairSoon(newNetwork);
     },
+    closing: signaling.closing,
   };
 }

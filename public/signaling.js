@@ -50,6 +50,7 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
  * @property {() => void} askIceServers
  * @property {() => void} leave gives the seat up
  * @property {() => void} wake the network or the machine came back: look at once
+ * @property {() => void} closing the page is being closed or left, which the browser says by closing an open socket
  */
 
 /**
@@ -60,10 +61,12 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
  * @param {Clock} parts.clock
  * @param {() => number} [parts.random]
  * @param {(url: string) => Socket} [parts.open]
+ * @param {(path: string, body: string) => void} [parts.beacon]
  * @returns {Signaling}
  */
-export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to) }) {
-  /** @type {{room: string, key?: string, id?: string} | null} the seat we want or have */
+export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to),
+  beacon = (path, body) => navigator.sendBeacon?.(path, body) }) {
+  /** @type {{room: string, key?: string, id?: string, resume?: string} | null} the seat we want or have */
   let want = null;
   let keyless = 0;
   /** @type {string | null} the room looked into from the door */
@@ -104,7 +107,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (!want) return;
     const kept = await seat.take(want.room);
     if (!want || mine !== socket) return;
-    const resume = kept?.token;
+    const resume = (want.resume = kept?.token);
     const { room, key = kept?.key } = want;
     want.key = key;
     say({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
@@ -159,6 +162,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     want.id = frame.id;
     joined = true;
     failures = keyless = 0;
+    want.resume = frame.resume;
     if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume, want.key);
     tell({ type: 'socket', open: true });
     tell(frame);
@@ -271,6 +275,9 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       if (!want) return;
       if (!socket) return connect();
       if (joined) ping(PONG_IN_DOUBT_MS);
+    },
+    closing() {
+      if (want?.resume && !joined) beacon('/leave', want.resume);
     },
   };
 }

@@ -3,15 +3,46 @@
 import { mayRetry } from './media-trouble.js';
 
 /**
+ * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
+ * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
+ * @typedef {'youLeft' | 'theyLeft' | 'theyClosed' | 'theyDropped' | 'weDropped' | 'replaced'} Ending
+ *
+ * @typedef {object} State
+ * @property {Screen} screen
+ * @property {string} room
+ * @property {string | null} error
+ * @property {boolean} needsKey
+ * @property {boolean} triedKey
+ * @property {boolean} joining
+ * @property {number | null} inside how many sit in the room at whose door we stand, once the server has said so
+ * @property {boolean} socketOpen
+ * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
+ * @property {boolean} closing they closed the page, and may come back for a moment
+ * @property {string} link state of the peer connection, or `none`
+ * @property {boolean} silent nothing comes over it, whatever its state says
+ * @property {boolean} barren our browser has found no candidate for it
+ * @property {'audio' | 'video' | null} missing what the two browsers have no common format for
+ * @property {boolean} stuck no way was found in good time
+ * @property {boolean} outside refused on the way back: nobody looks for the server any more, the call lasts as long as its link
+ * @property {boolean} detour a way that carried nothing is avoided
+ * @property {number | null} since when the call first connected, in ms
+ * @property {{how: Ending, seconds: number | null} | null} ended
+ * @property {import('./trust.js').Trust | null} trust what the two sides have agreed on, once they have
+ * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture
+ *   or one that stands still, because their network does not carry it
+ * @property {import('./sending.js').Picture} picture what of ours our network carries
+ */
+
+/**
  * What `#status` says: never more than is true.
- * @param {import('./session.js').State} state
+ * @param {State} state
  * @param {boolean} mirrorSettled whether the question about camera and microphone is behind us
- * @returns {import('./session.js').Status}
+ * @returns {Status}
  */
 export function statusOf(state, mirrorSettled) {
   if (state.screen === 'after') return 'idle';
   if (state.screen === 'door') return state.joining ? 'joining' : mirrorSettled ? 'preview' : 'idle';
-  if (state.link === 'connected') return 'connected';
+  if (state.link === 'connected' && !state.silent && !state.closing) return 'connected';
   if (state.screen === 'waiting') return state.socketOpen ? 'waiting' : 'reconnecting';
   // Of a way between two networks nothing can be said while one of them is away.
   if (state.stuck && state.socketOpen && state.peer === 'here') return 'failed';
@@ -20,28 +51,41 @@ export function statusOf(state, mirrorSettled) {
 
 /**
  * The key of the sentence that goes with the status.
- * @param {import('./session.js').State} state
- * @param {import('./session.js').Status} status
+ * @param {State} state
+ * @param {Status} status
  */
 export function statusKey(state, status) {
   if (status === 'connected' && state.outside) return 'status.connected.outside';
+  if (status === 'connected' && state.missing) return `status.connected.no-${state.missing}`;
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
   if (status === 'connected' && state.picture === 'paused') return 'status.connected.weak';
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
   if (!state.socketOpen && !state.outside) return 'status.reconnecting.ours';
+  if (state.closing) return 'status.reconnecting.closed';
   return state.peer === 'away' ? 'status.reconnecting.theirs' : `status.${status}`;
 }
 
 /**
  * What is wrong, the call first and the devices after it, and which of them another try is for.
- * @param {import('./session.js').State} state
- * @param {import('./session.js').Status} status
+ * @param {State} state
+ * @param {Status} status
  * @param {string | null} devices their trouble, unless it has been put aside
  * @returns {{error: string | null, retry: 'call' | 'devices' | null}}
  */
 export function troubleOf(state, status, devices) {
   if (state.error) return { error: state.error, retry: state.error === 'unreachable' ? 'call' : null };
+  if (state.barren && state.socketOpen && status !== 'connected') return { error: 'no-candidates', retry: 'call' };
   if (status === 'failed') return { error: 'no-path', retry: 'call' };
   const told = state.screen === 'after' ? null : devices;
   return { error: told, retry: told !== null && mayRetry(told) ? 'devices' : null };
+}
+
+/**
+ * What joining now brings along, which is what the button says: never more than there is.
+ * @param {import('./media.js').MediaState} media
+ * @returns {'join' | 'joinSoundOnly' | 'joinBare'}
+ */
+export function joinPromise({ asking, trouble, hasMic, cam }) {
+  if (asking || trouble === null || cam) return 'join';
+  return hasMic || trouble === 'camera-denied' ? 'joinSoundOnly' : 'joinBare';
 }

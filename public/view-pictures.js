@@ -5,6 +5,8 @@ import { find, setText } from './view-parts.js';
 
 /** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
 const MOST_CROPPED = 0.45;
+/** Who pauses for the third time within this long means it. */
+const INSISTS_MS = 5000;
 
 /**
  * @typedef {import('./media.js').MediaState} MediaState
@@ -29,7 +31,13 @@ export function makePictures({ document, say }) {
   let sharedByThem = false;
   const toCome = makeArrival();
 
+  /** When the remote picture was paused by something outside, by a clock that nobody sets. */
+  let pauses = [0, 0];
+
   hear.addEventListener('click', () => play(remote));
+  remote.addEventListener('pause', paused);
+  remote.addEventListener('volumechange', offerSound);
+  local.addEventListener('pause', goOn);
   for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
   document.defaultView?.addEventListener('resize', fit);
   for (const event of ['resume', 'visibilitychange']) document.addEventListener(event, goOn);
@@ -49,6 +57,8 @@ export function makePictures({ document, say }) {
     canvas.width = remote.videoWidth;
     canvas.height = remote.videoHeight;
     canvas.getContext('2d')?.drawImage(remote, 0, 0);
+    // Where a page may not read pictures back, what it reads is noise.
+    if (!readsBack(canvas)) return remote.removeAttribute('poster');
     remote.poster = canvas.toDataURL('image/jpeg', 0.8);
   }
 
@@ -57,7 +67,7 @@ export function makePictures({ document, say }) {
    * @param {HTMLVideoElement} video
    */
   async function play(video) {
-    if (video === remote) video.muted = false;
+    if (video === remote) Object.assign(video, { muted: false, volume: 1 });
     const refused = await video.play().then(() => false, (error) => error.name === 'NotAllowedError');
     if (video !== remote) return;
     hear.hidden = !refused;
@@ -66,9 +76,26 @@ export function makePictures({ document, say }) {
     video.play().catch(() => {});
   }
 
+  /** A key for media, a headset, another program: it goes on at once, unless somebody insists; then a touch is enough. */
+  function paused() {
+    if (!remote.srcObject || !theirs()) return;
+    const now = performance.now();
+    const insists = now - pauses[0] < INSISTS_MS;
+    pauses = [pauses[1], now];
+    if (insists) hear.hidden = false;
+    else play(remote);
+  }
+
+  const theirs = () => /** @type {MediaStream} */ (remote.srcObject).getTracks().some(({ readyState }) => readyState === 'live');
+
+  /** A browser's floating window and its extensions mute the element. */
+  function offerSound() {
+    if (remote.srcObject) hear.hidden = !remote.muted && remote.volume > 0 && !remote.paused;
+  }
+
   /** Browsers pause what a page shows while they freeze it, or while the phone rings, and leave it so. */
   function goOn() {
-    for (const video of [local, remote]) if (video.srcObject && video.paused) play(video);
+    for (const video of [local, remote]) if (video.srcObject && (video.paused || video.ended)) play(video);
   }
 
   /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */
@@ -120,4 +147,18 @@ export function makePictures({ document, say }) {
  */
 function mostCropped(width) {
   return width < 760 ? 0.8 : MOST_CROPPED;
+}
+
+/**
+ * Whether what is drawn on a canvas is what is read from it: some browsers are set to give noise or stripes instead.
+ * A little noise on some pixels is allowed.
+ * @param {HTMLCanvasElement} canvas of a picture; a corner of a fresh one is tried
+ */
+function readsBack({ ownerDocument }) {
+  const ink = Object.assign(ownerDocument.createElement('canvas'), { width: 8, height: 8 }).getContext('2d');
+  if (!ink) return false;
+  ink.fillStyle = '#4080c0';
+  ink.fillRect(0, 0, 8, 8);
+  const { data } = ink.getImageData(0, 0, 8, 8);
+  return data.every((value, at) => Math.abs(value - [64, 128, 192, 255][at % 4]) < 8);
 }

@@ -1,5 +1,6 @@
 // The switches: buttons for microphone, camera, screen and the other camera, and what the big button promises.
 
+import { joinPromise } from './status.js';
 import { find, flag, label } from './view-parts.js';
 
 /**
@@ -28,10 +29,6 @@ export function makeSwitches({ document, say }) {
       flip.hidden = !media.canFlip || media.screen;
     },
 
-    /** Never more than there is. */
-    joinKey({ asking, trouble, hasMic, cam }) {
-      if (asking || trouble === null || cam) return 'door.join';
-      return hasMic || trouble === 'camera-denied' ? 'door.joinSoundOnly' : 'door.joinBare';
-    },
+    joinKey: (media) => `door.${joinPromise(media)}`,
   };
 }

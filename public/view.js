@@ -286,7 +286,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
       const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), together([udpShut && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
+      setText(el('pathWhy'), together([session.detour && path !== 'direct' ? 'path.detour' : udpShut && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
         ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])]));
     } else {
       delete badge.dataset.path;

@@ -27,6 +27,11 @@ for (const [kind, devices] of [['chromium', 'refused'], ['firefox', 'refused'], 
     await guest.screenshot(path.join(stage.dir, `${kind}-${devices}.png`));
 
     await guest.join();
+    if (devices === 'refused') {
+      // The button says "with sound only", and a second refusal is told before anybody joins without.
+      await guest.errs('camera-denied-again');
+      await guest.join();
+    }
     await guest.hearsAndSees();
     await host.sees('connected');
     // Read at the door, and put aside: the button in the call says it again, at each press.

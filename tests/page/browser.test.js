@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { browserNames, browserOf } from '../../public/browser.js';
+import { browserNames, browserOf, lackOf } from '../../public/browser.js';
 
 const WEBKIT = 'AppleWebKit/605.1.15 (KHTML, like Gecko)';
 const BLINK = 'AppleWebKit/537.36 (KHTML, like Gecko)';
@@ -28,4 +28,14 @@ test('a sentence for a phone is for every phone, after one for its browser or sy
   assert.deepEqual(names(`Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) ${WEBKIT} Version/26.0 Mobile/15E148 Safari/604.1`), ['safari-ios', 'ios', 'phone']);
   assert.deepEqual(names('Mozilla/5.0 (Android 15; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0'), ['firefox-android', 'android', 'phone']);
   assert.deepEqual(names(`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${BLINK} Chrome/142.0.0.0 Safari/537.36`), ['chrome', 'windows']);
+});
+
+test('what a call cannot do without is missed before anybody joins', () => {
+  class RTCPeerConnection { addTransceiver() {} createDataChannel() {} getStats() {} getTransceivers() {} }
+  const all = { RTCPeerConnection, MediaStream: class {}, WebSocket: class {} };
+  assert.equal(lackOf(all), null);
+  assert.equal(lackOf({ ...all, RTCPeerConnection: undefined }), 'no-webrtc');
+  assert.equal(lackOf({ ...all, RTCPeerConnection: class {} }), 'no-webrtc');
+  assert.equal(lackOf({ ...all, MediaStream: null }), 'no-webrtc');
+  assert.equal(lackOf({ ...all, WebSocket: undefined }), 'no-websocket');
 });

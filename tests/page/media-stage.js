@@ -26,7 +26,10 @@ export class Stream {
 /** Mixes by name: what comes out says what went in. */
 export class Context {
   static open = 0;
-  constructor() { Context.open += 1; }
+  static last = null;
+  state = 'running';
+  constructor() { Context.open += 1; Context.last = this; }
+  async resume() { this.state = 'running'; }
   createMediaStreamDestination() {
     const track = new Track('audio', { label: '' });
     return { stream: new Stream([track]), track };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { everything, input, memoryOf, stageOf, Stream, Track, trouble } from './media-stage.js';
+import { joinPromise } from '../../public/status.js';
+import { Context, everything, input, memoryOf, stageOf, Stream, Track, trouble } from './media-stage.js';
 import { settle } from './stage.js';
 
 test('a question left open for long shows a hint and goes on waiting', async () => {
@@ -217,4 +218,48 @@ test('who switches the camera on while the browser asks for sound, and leaves wh
   answers[1]();
   await started;
   assert.deepEqual([asked.length, media.outgoing().video], [2, null]);
+});
+
+test('a chosen microphone or camera that comes back is taken again', async () => {
+  const memory = { getItem: () => JSON.stringify({ audioinput: 'headset', videoinput: 'webcam', labels: {} }), setItem() {} };
+  const [headset, webcam] = [input('audio', 'headset'), input('video', 'webcam')];
+  const there = [input('audio', 'built-in'), input('video', 'built-in-cam')];
+  const shown = stageOf(({ audio, video }) => {
+    const named = (video || audio).deviceId?.exact;
+    if (named && !shown.list.some(({ deviceId }) => deviceId === named)) throw trouble('NotFoundError');
+    return new Stream([...(audio ? [new Track('audio', { id: named ?? 'built-in' })] : []), ...(video ? [new Track('video', { id: video.deviceId?.exact ?? 'built-in-cam' })] : [])]);
+  }, { memory, list: there });
+  await shown.media.start();
+  const ids = () => [shown.media.voice().id, shown.media.outgoing().video.id];
+  assert.deepEqual(ids(), ['built-in', 'built-in-cam']);
+  await shown.plug(...there, headset, webcam);
+  await settle();
+  assert.deepEqual(ids(), ['headset', 'webcam']);
+});
+
+test('joining with sound only asks for the microphone, and a second refusal is told', async () => {
+  let allowed = false;
+  const shown = stageOf(({ video }) => {
+    if (video || !allowed) throw trouble('NotAllowedError', 'Permission denied');
+    return new Stream([new Track('audio')]);
+  });
+  await shown.media.start();
+  assert.equal(joinPromise(shown.media.state), 'joinSoundOnly');
+  assert.equal(await shown.media.askMic(), 'camera-denied');
+  assert.deepEqual([shown.media.state.trouble, joinPromise(shown.media.state)], ['camera-denied-again', 'joinBare']);
+  allowed = true;
+  assert.equal(await shown.media.askMic(), null);
+  assert.deepEqual([shown.media.state.hasMic, shown.media.state.mic], [true, true]);
+});
+
+test('a mix that the browser holds goes on by itself, or with a touch', async () => {
+  const shown = stageOf(() => new Stream([new Track('audio'), new Track('video')]), { screen: () => new Stream([new Track('video'), new Track('audio')]) });
+  await shown.media.start();
+  await shown.media.setScreen(true);
+  shown.media.outgoing();
+  for (const wake of [() => Context.last.onstatechange(), () => shown.media.sound(), () => shown.media.wake()]) {
+    Context.last.state = 'interrupted';
+    wake();
+    assert.equal(Context.last.state, 'running');
+  }
 });

@@ -249,3 +249,68 @@ test('a call is reported from the join of who comes second, or from their coming
   // The first is of the time alone in the room.
   assert.deepEqual(stage.reported.filter((what) => what.startsWith('end')), ['end', 'end', 'end after leave']);
 });
+
+test('a silence is said three seconds after the last packet, and taken back with the next', async () => {
+  const stage = stageOf();
+  stage.talks();
+  // Known after two.
+  stage.other({ type: 'pulse', state: 'silent' });
+  assert.equal(stage.status(), 'connected');
+  await stage.clock.advance(1000);
+  assert.equal(stage.status(), 'reconnecting');
+  stage.other({ type: 'pulse', state: 'beating' });
+  assert.equal(stage.status(), 'connected');
+  stage.other({ type: 'pulse', state: 'silent' });
+  stage.other({ type: 'pulse', state: 'beating' });
+  await stage.clock.advance(5000);
+  assert.equal(stage.status(), 'connected');
+});
+
+test('who closes the page is said to have closed it, at once and at the end', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you', closing: true });
+  assert.equal(stage.words(), 'status.reconnecting.closed');
+  stage.room({ type: 'peer-leave', id: 'you' });
+  assert.equal(stage.state.ended.how, 'theyClosed');
+});
+
+test('who comes back to a page they had closed is in the call again', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you', closing: true });
+  stage.room({ type: 'peer-back', id: 'you' });
+  assert.equal(stage.status(), 'connected');
+  stage.room({ type: 'peer-away', id: 'you' });
+  stage.link('disconnected');
+  assert.equal(stage.words(), 'status.reconnecting.theirs');
+});
+
+test('a browser that makes no connection is told so, and leaves the room to the other', () => {
+  const stage = stageOf();
+  stage.sits('you');
+  stage.other({ type: 'unable' });
+  assert.deepEqual(stage.said.at(-1), ['leave']);
+  assert.deepEqual([stage.state.screen, stage.trouble().error], ['door', 'no-webrtc']);
+});
+
+test('gathering that yields nothing is told as the browser\'s doing, not the networks\'', async () => {
+  const stage = stageOf();
+  stage.sits('you');
+  stage.link('new');
+  stage.other({ type: 'barren' });
+  assert.deepEqual(stage.trouble(), { error: 'no-candidates', retry: 'call' });
+  await stage.clock.advance(40_000);
+  assert.equal(stage.trouble().error, 'no-candidates');
+  stage.link('connected');
+  assert.equal(stage.trouble().error, null);
+});
+
+test('no common format for the picture is said while the call runs', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.other({ type: 'missing', kind: 'video' });
+  assert.equal(stage.words(), 'status.connected.no-video');
+  stage.link('new');
+  assert.equal(stage.state.missing, null);
+});

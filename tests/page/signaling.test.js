@@ -9,8 +9,9 @@ function stageOf({ token } = {}) {
   const heard = [];
   /** The seats of this tab by room: `{token, key, left}`. */
   const kept = new Map(token ? [['den', { token }]] : []);
+  const beacons = [];
   const signaling = makeSignaling({
-    url: 'wss://box/ws', clock, random: () => 1, tell: (event) => heard.push(event),
+    beacon: (path, body) => beacons.push([path, body]), url: 'wss://box/ws', clock, random: () => 1, tell: (event) => heard.push(event),
     seat: {
       take: async (room) => kept.get(room), peek: async (room) => kept.get(room)?.token,
       keep: (room, token, key) => kept.set(room, { token, key }),
@@ -25,7 +26,7 @@ function stageOf({ token } = {}) {
   });
   const seated = { type: 'resp-join', id: 'me', room: 'den', peer: null, iceServers: [], ttl: 60, resume: 't1', resumed: false };
   return {
-    clock, sockets, heard, kept, signaling, seated,
+    clock, sockets, heard, kept, beacons, signaling, seated,
     last: () => sockets.at(-1),
     async sit(frame = seated) {
       sockets.at(-1).opens();
@@ -406,4 +407,17 @@ test('on the way back a socket that does not open is given up sooner, but gets l
   await stage.clock.advance(6000);
   await stage.clock.advance(2000);
   assert.equal(stage.sockets.length, 4);
+});
+
+test('a page that is closed without an open socket says so with its token, and with one says nothing', async () => {
+  const stage = stageOf();
+  stage.signaling.join('den');
+  stage.signaling.closing();
+  stage.last().opens();
+  await stage.sit();
+  stage.signaling.closing();
+  assert.deepEqual(stage.beacons, []);
+  stage.last().drops();
+  stage.signaling.closing();
+  assert.deepEqual(stage.beacons, [['/leave', 't1']]);
 });

@@ -25,13 +25,14 @@ const files = readdirSync(home).filter((name) => /\.(js|html)$/.test(name) && !/
 const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).join('\n');
 
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
-  'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-system', 'device-not-found',
+  'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-again', 'camera-denied-system', 'device-not-found',
   'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched',
-  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error'];
+  'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error',
+  'no-webrtc', 'no-websocket', 'no-candidates'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 /** What may stand in the gap of each key that the code puts together. */
 const GAPS = {
-  'after.*': ['youLeft', 'theyLeft', 'theyDropped', 'weDropped', 'replaced'],
+  'after.*': ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced'],
   'bar.**': ['micOn', 'micOff', 'camOn', 'camOff'],
   'chat.*': ['waiting', 'lost', 'too-long', 'too-many'],
   'door.inside.*': ['0', '1', '2'],
@@ -39,7 +40,9 @@ const GAPS = {
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
     ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac',
     'device-busy.phone', 'timeout.phone', 'timeout.firefox'],
-  'error.or.*': ['camera-denied', 'device-not-found', 'device-busy', 'unsupported'],
+  'door.*': ['join', 'joinSoundOnly', 'joinBare'],
+  'status.connected.no-*': ['audio', 'video'],
+  'error.or.*': ['camera-denied', 'camera-denied-again', 'device-not-found', 'device-busy', 'unsupported'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
   'path.*': PATHS,
   'picture.*': ['reduced', 'paused'],
