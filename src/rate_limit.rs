@@ -6,7 +6,7 @@
 //! "theoretical arrival time" in one atomic: shared by all threads, never locked. Pure: `now` and the
 //! seeds come in.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -80,13 +80,26 @@ impl SourceRateLimiter {
         self.charge(address, now).is_ok()
     }
 
+    /// The same for what may not have the last `reserve` of a burst, which is left to others.
+    pub fn allows_leaving(&self, address: IpAddr, reserve: u32, now: Instant) -> bool {
+        let burst = self.burst.saturating_sub(reserve);
+        let waits = |prefix, multiple| self.wait(prefix, multiple, burst, now);
+        self.each_prefix(address, waits).is_ok()
+            && self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, burst, now)).is_ok()
+    }
+
+    /// Whether `key`, which is counted by itself, may have one more now; counts it if so.
+    pub fn allows_key(&self, key: impl Hash, now: Instant) -> bool {
+        self.interval == 0 || self.add(key, 1, self.burst, now).is_ok()
+    }
+
     /// Counts one more of `address`.
     ///
     /// # Errors
     /// Where that is too many: how long to wait. It is not counted then.
     pub fn charge(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         self.check(address, now)?;
-        self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, now))
+        self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, self.burst, now))
     }
 
     /// Whether [`Self::charge`] would succeed now; counts nothing.
@@ -94,7 +107,7 @@ impl SourceRateLimiter {
     /// # Errors
     /// How long to wait.
     pub fn check(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        self.each_prefix(address, |prefix, multiple| self.wait(prefix, multiple, now))
+        self.each_prefix(address, |prefix, multiple| self.wait(prefix, multiple, self.burst, now))
     }
 
     fn each_prefix(
@@ -112,20 +125,19 @@ impl SourceRateLimiter {
     }
 
     /// A prefix whose share is `multiple` times a source's pays a fraction of the interval.
-    fn add(&self, prefix: Prefix, multiple: u64, now: Instant) -> Result<(), Duration> {
+    fn add(&self, key: impl Hash, multiple: u64, burst: u32, now: Instant) -> Result<(), Duration> {
         let (now, cost) = (self.nanos(now), self.interval / multiple);
-        let tolerance = self.interval * u64::from(self.burst);
+        let tolerance = self.interval * u64::from(burst);
         let [first, second] = &self.rows;
         // Both are charged, whatever the first says.
-        let charged =
-            first.charge(prefix, now, cost, tolerance) | second.charge(prefix, now, cost, tolerance);
+        let charged = first.charge(&key, now, cost, tolerance) | second.charge(&key, now, cost, tolerance);
         if charged { Ok(()) } else { Err(Duration::from_nanos(cost)) }
     }
 
-    fn wait(&self, prefix: Prefix, multiple: u64, now: Instant) -> Result<(), Duration> {
+    fn wait(&self, prefix: Prefix, multiple: u64, burst: u32, now: Instant) -> Result<(), Duration> {
         let (now, cost) = (self.nanos(now), self.interval / multiple);
-        let latest = now + self.interval * u64::from(self.burst);
-        let next = self.rows.iter().map(|row| row.arrival(prefix).max(now) + cost).min().unwrap_or(now);
+        let latest = now + self.interval * u64::from(burst);
+        let next = self.rows.iter().map(|row| row.arrival(&prefix).max(now) + cost).min().unwrap_or(now);
         if next <= latest { Ok(()) } else { Err(Duration::from_nanos(next - latest)) }
     }
 
@@ -142,18 +154,18 @@ impl Row {
         Self { seed, arrivals }
     }
 
-    fn place(&self, prefix: Prefix) -> &AtomicU64 {
+    fn place(&self, key: &impl Hash) -> &AtomicU64 {
         let mut hasher = DefaultHasher::new();
-        (self.seed, prefix).hash(&mut hasher);
+        (self.seed, key).hash(&mut hasher);
         &self.arrivals[hasher.finish() as usize % self.arrivals.len()]
     }
 
-    fn arrival(&self, prefix: Prefix) -> u64 {
-        self.place(prefix).load(Ordering::Relaxed)
+    fn arrival(&self, key: &impl Hash) -> u64 {
+        self.place(key).load(Ordering::Relaxed)
     }
 
-    fn charge(&self, prefix: Prefix, now: u64, cost: u64, tolerance: u64) -> bool {
-        self.place(prefix)
+    fn charge(&self, key: &impl Hash, now: u64, cost: u64, tolerance: u64) -> bool {
+        self.place(key)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrival| {
                 let next = arrival.max(now) + cost;
                 (next <= now + tolerance).then_some(next)
@@ -217,6 +229,17 @@ mod tests {
         assert_eq!(limiter.charge(source, start), Err(every));
         assert_eq!(limiter.check(source, start + every), Ok(()));
         assert_eq!(allowed(&limiter, "45.0.0.1", start + every * 3, 100), 3);
+    }
+
+    #[test]
+    fn a_reserve_is_left_to_those_who_may_have_it() {
+        let start = Instant::now();
+        let limiter = limiter(20, start);
+        let source = "45.0.0.1".parse().unwrap();
+        let taken = (0..1000).filter(|_| limiter.allows_leaving(source, 50, start)).count();
+        assert_eq!((taken, allowed(&limiter, "45.0.0.1", start, 1000)), (150, 50));
+        assert!((0..200).all(|_| limiter.allows_key("its name", start)), "a key is not its address");
+        assert!(!limiter.allows_key("its name", start));
     }
 
     #[test]

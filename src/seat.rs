@@ -15,6 +15,9 @@ use crate::mac::keyed;
 /// Length in characters of a [`RoomTag`] or [`SeatId`] as text: 16 bytes of base64url.
 pub const TEXT_LENGTH: usize = 22;
 
+/// How many sit in a room at most.
+pub const SEATS_PER_ROOM: usize = 2;
+
 /// A room as the relay sees it: 16 bytes of a keyed digest of its name, which tell nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomTag([u8; 16]);
@@ -35,7 +38,8 @@ pub enum SeatNews {
     Opened(RoomTag, SeatId),
     /// Given up by `leave`: its allocations end at once.
     Left(RoomTag, SeatId),
-    /// Its grace ran out: its allocations end each when it has been silent for a minute.
+    /// Its grace ran out: its allocations end each when it has been silent for a minute, all of them when
+    /// the room's seats are taken by others or its credentials are over.
     Lapsed(RoomTag, SeatId),
 }
 

@@ -178,6 +178,7 @@ impl Running {
         info!(rooms, seats, "stopping; calls may end");
         self.service.tell(Word::Stopping);
         self.web.drain();
+        self.relay.iter().for_each(|relay| relay.drain());
         let patience = tokio::select! {
             biased;
             () = std::future::ready(()), if asked == Asked::End => LAST_WORD,
@@ -239,6 +240,7 @@ async fn relay(
         listeners: open.ports(),
         secrets: secrets.clone(),
         realm: settings.realm.clone(),
+        credential_ttl: settings.credential_ttl,
         quota: Quota { user: settings.user_quota, total: settings.total_quota },
         max_bps: settings.max_bps,
         bps_capacity: settings.bps_capacity,

@@ -34,6 +34,8 @@ mod streams;
 mod usernames;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,9 +65,12 @@ fn a_stranger_gets_little_for_what_it_sends() {
     };
     let mut stranger = socket([0, 2, 1], house.turn);
     let bound = ratio(&mut stranger, &binding(1));
+    let bare = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [3; 12], &[]).raw);
+    assert_eq!((bare.1, bare.2), (20, 401));
+    assert!(bare.0 * 20.0 <= 68.0, "{bare:?}");
     let refused = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [2; 12], &[UDP]).raw);
     let mut guest = Guest::new(stranger);
-    guest.nonce = b"made-up-made-up-made-u".to_vec();
+    guest.nonce = b"made-up-made-up-made".to_vec();
     let signed = guest.signed(request(wire::METHOD_ALLOCATE, [4; 12], &[UDP]));
     let stale = ratio(&mut guest.wire, &signed);
     println!("bytes out for bytes in: Binding {bound:?}, 401 {refused:?}, 438 {stale:?}");
@@ -118,6 +123,58 @@ fn a_flood_gets_its_burst_and_the_rate_and_a_neighbour_everything() {
     assert!(sent > 2 * fair && replies <= fair * 11 / 10, "{replies} of at most {fair}");
     assert!(replies >= 150, "two people behind one NAT join at once");
     assert!(worst < Duration::from_secs(1));
+}
+
+/// Forges requests from changing ports of 127.0.9.3 until told to stop; how many.
+fn forge(to: SocketAddr, stop: &AtomicBool) -> u32 {
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let socket = socket([0, 9, 3], to);
+        for name in 0..4_u32 {
+            let transaction: [u8; 12] = std::array::from_fn(|at| (sent + name).to_be_bytes()[at % 4]);
+            // An answer to a port that is closed meanwhile comes back as an error.
+            drop(socket.send(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw));
+        }
+        sent += 4;
+        thread::sleep(Duration::from_millis(1));
+    }
+    sent
+}
+
+#[test]
+fn a_forged_flood_does_not_keep_its_address_from_the_relay() {
+    let house = House::open();
+    let (mut caller, _) = Guest::allocated(socket([0, 9, 3], house.turn));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, to) = (Arc::clone(&stop), house.turn);
+    let flood = thread::spawn(move || forge(to, &flag));
+    // Until the flood has spent what there is for the address.
+    let first = socket([0, 9, 3], house.turn);
+    first.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let begun = Instant::now();
+    for name in 0_u32.. {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the limit does nothing");
+        let transaction: [u8; 12] = std::array::from_fn(|at| name.to_le_bytes()[at % 4]);
+        first.send(&request(wire::METHOD_BINDING, transaction, &[]).raw).unwrap();
+        if first.recv(&mut [0; 2048]).is_err() {
+            break;
+        }
+    }
+    let good = std::mem::replace(&mut caller.nonce, b"not-of-this-start-12".to_vec());
+    let stale = (0..20).filter(|_| code(&caller.attempt(wire::METHOD_REFRESH, &[], &[])) == 438).count();
+    caller.nonce = good;
+    caller.refresh();
+    let mut newcomer = socket([0, 9, 3], house.turn);
+    newcomer.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let asked = request(wire::METHOD_ALLOCATE, [0xab; 12], &[UDP]).raw;
+    let tries = (1..=12).find(|_| {
+        newcomer.send(&asked).unwrap();
+        newcomer.receive().is_some()
+    });
+    stop.store(true, Ordering::Relaxed);
+    println!("{} forged; 438: {stale} of 20; a newcomer asked {tries:?} times", flood.join().unwrap());
+    assert_eq!(stale, 20);
+    assert!(tries.is_some(), "a newcomer that asks every half second is left without a nonce");
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
         realm: "webrtc-box".into(),
         quota: Quota { user: 48, total: 0 },
         max_bps: 0,
+        credential_ttl: Duration::from_secs(3600),
         bps_capacity: 0,
         unauth_reply_rate: 0,
         log_addresses: false,

@@ -47,6 +47,8 @@ rows! { &[], requests:
     unknown_required_attribute
     transport_tcp_family_3_bad_token
     wrong_fingerprint
+    change_request
+    dtls_client_hello
     replies_carry_integrity
 }
 

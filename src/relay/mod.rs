@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -37,12 +37,13 @@ use crate::credential::Secrets;
 use crate::heartbeat::{BEAT, Heart, Hearts};
 use crate::ops::LineLimit;
 use crate::random;
-use crate::rate_limit::{Rate, SourceRateLimiter};
+use crate::rate_limit::Rate;
 use crate::seat::SeatNews;
 use crate::turn::address::{ClientAddr, Families, Family};
 use crate::turn::auth::{Gate, NonceKey};
 use crate::turn::exchange::Exchange;
 use crate::turn::register::Quota;
+use crate::turn::reply_limit::ReplyLimit;
 use crate::turn::scope::Scope;
 use crate::turn::server::{Rules, Server};
 
@@ -67,6 +68,8 @@ pub struct Plan {
     pub secrets: Secrets,
     /// Stands in every challenge.
     pub realm: String,
+    /// How long the credentials of seats open allocations.
+    pub credential_ttl: Duration,
     /// How many allocations there may be.
     pub quota: Quota,
     /// Bytes per second of one allocation, each way; 0: no limit.
@@ -123,6 +126,7 @@ enum Note {
         bind: Families<IpAddr>,
     },
     Secrets(Secrets),
+    Drain,
     Stop,
 }
 
@@ -210,6 +214,11 @@ impl Relay {
     /// New allocations take a credential under these secrets; those that are there go on.
     pub fn take_secrets(&self, secrets: &Secrets) {
         self.inboxes.tell_all(|| Note::Secrets(secrets.clone()));
+    }
+
+    /// The box is about to stop: nobody but participants of running calls is lent anything any more.
+    pub fn drain(&self) {
+        self.inboxes.tell_all(|| Note::Drain);
     }
 
     /// What it has done so far, up to each worker's last beat.
@@ -354,7 +363,7 @@ struct Shared {
     gate: Gate,
     exchange: Arc<Exchange>,
     board: Board,
-    limit: Arc<SourceRateLimiter>,
+    limit: Arc<ReplyLimit>,
     /// One for all, so that more cores do not mean more lines.
     log_limit: Arc<LineLimit>,
     warnings: Arc<Warnings>,
@@ -371,9 +380,9 @@ impl Shared {
             board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
             warnings: Arc::new(Warnings::new(epoch)),
-            limit: Arc::new(SourceRateLimiter::new(
+            limit: Arc::new(ReplyLimit::new(
                 Rate::per_second(plan.unauth_reply_rate),
-                random::seeds(),
+                [random::seeds(), random::seeds()],
                 epoch,
             )),
         }
@@ -391,8 +400,14 @@ impl Shared {
         if let Scope::Public(filter) = &mut scope {
             filter.listeners.clone_from(&plan.listeners);
         }
-        let rules =
-            Rules { worker: index, relayed: plan.relayed, scope, quota: plan.quota, max_bps: plan.max_bps };
+        let rules = Rules {
+            worker: index,
+            relayed: plan.relayed,
+            scope,
+            quota: plan.quota,
+            max_bps: plan.max_bps,
+            credential_ttl: plan.credential_ttl,
+        };
         let server = Server::new(
             rules,
             self.gate.clone(),

@@ -330,7 +330,8 @@ impl Worker {
 
     fn take(&mut self, note: Note) {
         match note {
-            Note::Seat(news) => self.server.seat(news),
+            Note::Seat(news) => self.server.seat(news, Instant::now()),
+            Note::Drain => self.server.drain(),
             Note::StreamOpened(client, stream) => {
                 self.streams.insert(client, stream);
             }

@@ -62,8 +62,8 @@ pub struct Allocation {
     pub opened_by: [u8; 12],
     /// When it ends unless refreshed.
     pub expires: Instant,
-    /// Its seat's grace has run out: it also ends when silent.
-    pub lapsed: bool,
+    /// Where its seat's grace has run out: it also ends when silent, and at this moment in any case.
+    pub lapsed: Option<Instant>,
     /// When its client was last heard, for others.
     pub pulse: Arc<Pulse>,
     /// The key under which its deadline is filed.
@@ -236,9 +236,13 @@ impl Form {
 }
 
 impl Allocation {
-    /// When something must be decided about it: its expiry, or the end of its silence.
+    /// When something must be decided about it: its expiry, or where its seat has lapsed the end of its
+    /// silence or of what that allows.
     pub fn due(&self, silence: Duration, epoch: Instant) -> Instant {
-        if self.lapsed { self.expires.min(self.pulse.heard(epoch) + silence) } else { self.expires }
+        match self.lapsed {
+            None => self.expires,
+            Some(end) => self.expires.min(end).min(self.pulse.heard(epoch) + silence),
+        }
     }
 }
 

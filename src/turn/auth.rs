@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::address::{ClientAddr, Transport};
 use super::refusal::Refusal;
+use super::reply_limit::Proof;
 use super::request::{Claim, Request};
 use crate::credential::{Holder, Secrets, UnixSeconds, Username};
 use crate::mac::keyed;
@@ -53,9 +54,11 @@ pub struct Verified {
 
 /// How long a nonce is good: as long as coturn's.
 const NONCE_LIFE: Duration = Duration::from_secs(600);
-/// Bytes of time and of MAC in a nonce: 22 characters, so that a 401 stays under three times the
-/// Allocate that asked for it.
-const NONCE_PARTS: (usize, usize) = (4, 12);
+/// How long a nonce shows that its client is where it says: as long as an allocation may go without a
+/// Refresh, and then some.
+const PROOF_LIFE: Duration = Duration::from_secs(7200);
+/// Bytes of time and of MAC in a nonce: 20 characters, so that a 401 is 68 bytes at most.
+const NONCE_PARTS: (usize, usize) = (4, 11);
 
 impl Gate {
     /// `realm` stands in every 401, so it is short.
@@ -104,6 +107,28 @@ impl Gate {
         Ok(Verified { username: claim.username, holder, expiry, key })
     }
 
+    /// What a request that is refused shows of its sender all the same; `known` as for [`Self::verify`].
+    pub fn proof(
+        &self,
+        request: &mut Request,
+        client: ClientAddr,
+        known: Option<(&str, &IntegrityKey)>,
+        now: Instant,
+    ) -> Proof {
+        let age = request.nonce().and_then(|nonce| self.nonces.age(&nonce, client, now));
+        if age.is_some_and(|age| age <= PROOF_LIFE) {
+            return Proof::Address;
+        }
+        let Ok(claim) = request.claim() else { return Proof::None };
+        let named = Username::parse(&claim.username).filter(|_| claim.realm == self.realm);
+        match named {
+            Some(named) if self.keys(&claim, known).any(|key| request.integrity_holds(&key.0)) => {
+                Proof::Credential(named.holder)
+            }
+            _ => Proof::None,
+        }
+    }
+
     fn keys<'a>(
         &'a self,
         claim: &'a Claim,
@@ -132,15 +157,19 @@ impl NonceKey {
     }
 
     fn recognises(&self, nonce: &str, client: ClientAddr, now: Instant) -> bool {
+        self.age(nonce, client, now).is_some_and(|age| age <= NONCE_LIFE)
+    }
+
+    /// How old a nonce is that was made for `client`; `None` for any other.
+    fn age(&self, nonce: &str, client: ClientAddr, now: Instant) -> Option<Duration> {
         let mut bytes = [0; NONCE_PARTS.0 + NONCE_PARTS.1];
         if URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes) != Ok(bytes.len()) {
-            return false;
+            return None;
         }
         let (time, mac) = bytes.split_at(NONCE_PARTS.0);
         let time = [time[0], time[1], time[2], time[3]];
-        let age = self.seconds(now).checked_sub(u32::from_be_bytes(time));
-        let fresh = age.is_some_and(|age| u64::from(age) <= NONCE_LIFE.as_secs());
-        fresh && bool::from(self.mac(time, client).ct_eq(mac))
+        let age = self.seconds(now).checked_sub(u32::from_be_bytes(time))?;
+        bool::from(self.mac(time, client).ct_eq(mac)).then(|| Duration::from_secs(age.into()))
     }
 
     fn seconds(&self, now: Instant) -> u32 {
@@ -207,7 +236,7 @@ mod tests {
         let start = Instant::now();
         let nonces = NonceKey::new([7; 32], start);
         let nonce = nonces.make(client("45.0.0.1:1000"), start);
-        assert_eq!(nonce.len(), 22);
+        assert_eq!(nonce.len(), 20);
         assert!(nonces.recognises(&nonce, client("45.0.0.1:1000"), start + NONCE_LIFE));
         assert!(!nonces.recognises(&nonce, client("45.0.0.1:1001"), start));
         let late = start + NONCE_LIFE + Duration::from_secs(1);
@@ -220,7 +249,7 @@ mod tests {
         let who = client("45.0.0.1:1000");
         let nonce = NonceKey::new([7; 32], start).make(who, start);
         let restarted = NonceKey::new([8; 32], start);
-        for nonce in [nonce.as_str(), "", "made up", &"A".repeat(22), &"A".repeat(500)] {
+        for nonce in [nonce.as_str(), "", "made up", &"A".repeat(20), &"A".repeat(500)] {
             assert!(!restarted.recognises(nonce, who, start), "{nonce}");
         }
     }

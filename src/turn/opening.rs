@@ -32,6 +32,8 @@ pub struct Opening {
     unbound: Vec<RelayedAddr>,
     /// Further ports to try when one is in use by another program.
     tries: u8,
+    /// Its client's stream has ended meanwhile.
+    disconnected: bool,
 }
 
 /// Why a relay socket could not be bound.
@@ -81,6 +83,7 @@ impl Server {
             pulse: grant.1,
             unbound: grant.0.relayed.iter().copied().collect(),
             tries: tries(&wanted.wants),
+            disconnected: false,
             grant: grant.0,
         };
         match self.rules.scope {
@@ -109,6 +112,8 @@ impl Server {
             self.opening.push(opening);
         } else if opening.grant.relayed.iter().next().is_none() {
             self.give_up(&opening);
+        } else if opening.disconnected || !self.is_live(&opening.verified.holder) {
+            self.take_back(&opening, now);
         } else {
             let (client, key) = (opening.client, opening.verified.key.clone());
             let reply = self.open(opening, now);
@@ -116,13 +121,24 @@ impl Server {
         }
     }
 
-    /// An expired credential, or one of a seat that is gone, opens nothing more.
+    /// An expired credential, or one of a seat that is gone, opens nothing more. While the box drains, calls
+    /// between seats may find other ways for themselves; nobody else begins anything.
     fn may_open(&self, verified: &Verified, unix: u64) -> Result<(), Refusal> {
-        let live = match verified.holder {
-            Holder::Seat(tag, seat) => self.live.contains(&(tag, seat)),
+        if !self.is_live(&verified.holder) || verified.expiry <= unix {
+            Err(Refusal::Unauthenticated)
+        } else if self.draining && !matches!(verified.holder, Holder::Seat(..)) {
+            Err(Refusal::InsufficientCapacity)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a credential's seat is taken, where it names one.
+    fn is_live(&self, holder: &Holder) -> bool {
+        match holder {
+            Holder::Seat(tag, seat) => self.live.contains(&(*tag, *seat)),
             Holder::Tool(..) | Holder::Tester(..) | Holder::Foreign(_) => true,
-        };
-        if live && verified.expiry > unix { Ok(()) } else { Err(Refusal::Unauthenticated) }
+        }
     }
 
     /// Enters the allocation in the register and lends it its ports.
@@ -172,7 +188,7 @@ impl Server {
             key: opening.verified.key,
             opened_by: opening.transaction,
             expires,
-            lapsed: false,
+            lapsed: None,
             pulse: opening.pulse,
             deadline: expires,
             extras: opening.grant.extras,
@@ -220,6 +236,24 @@ impl Server {
             opening.unbound.clear();
             self.release(other);
         }
+    }
+
+    /// The sockets are there, and whoever wanted them has gone meanwhile.
+    fn take_back(&mut self, opening: &Opening, now: Instant) {
+        for &relayed in opening.grant.relayed.iter() {
+            self.release(relayed);
+        }
+        self.exchange.register().strike(&opening.verified.holder, opening.client);
+        if !opening.disconnected {
+            let (client, transaction) = (opening.client, opening.transaction);
+            self.challenge(client, Method::Allocate, transaction, &Refusal::Unauthenticated, now);
+        }
+    }
+
+    /// Its client's stream has ended.
+    pub(super) fn abandon(&mut self, client: &ClientAddr) {
+        let of_client = self.opening.iter_mut().filter(|opening| opening.client == *client);
+        of_client.for_each(|opening| opening.disconnected = true);
     }
 
     fn give_up(&mut self, opening: &Opening) {

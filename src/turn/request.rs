@@ -157,6 +157,11 @@ impl Request {
         })
     }
 
+    /// NONCE, whether or not there is MESSAGE-INTEGRITY.
+    pub fn nonce(&self) -> Option<String> {
+        self.text(attr::ATTR_NONCE)
+    }
+
     /// Whether MESSAGE-INTEGRITY was made with `key`; compared in constant time.
     pub fn integrity_holds(&mut self, key: &[u8]) -> bool {
         let right_size = self.message.attributes.0.get(self.counted).is_some_and(|a| a.value.len() == 20);
@@ -169,7 +174,7 @@ impl Request {
     /// 420 naming them.
     pub fn refuse_unknown(&self) -> Result<(), Refusal> {
         let mut unknown: Vec<u16> = (self.attributes())
-            .filter(|a| a.typ.required() && !self.method.knows(a.typ))
+            .filter(|a| a.typ.required() && !self.method.knows(a.typ) && !self.is_plain_change_request(a))
             .map(|a| a.typ.value())
             .collect();
         unknown.sort_unstable();
@@ -266,6 +271,13 @@ impl Request {
 
     fn address(&self, value: &[u8]) -> Option<SocketAddr> {
         unxor_address(value, &self.message.raw)
+    }
+
+    /// stuntman's client sends CHANGE-REQUEST always: without its two bits it asks for nothing
+    /// (RFC 5780 §7.2), which is all that can be had here.
+    fn is_plain_change_request(&self, attribute: &RawAttribute) -> bool {
+        let plain = matches!(attribute.value[..], [_, _, _, bits] if bits & 0x06 == 0);
+        self.method == Method::Binding && attribute.typ == attr::ATTR_CHANGE_REQUEST && plain
     }
 
     fn text(&self, kind: AttrType) -> Option<String> {

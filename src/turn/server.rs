@@ -5,30 +5,31 @@
 //! an allocation of memory — or it is a request, whose effects wait in [`Server::poll_action`].
 //! Each worker has a `Server` of its own; what they know of each other is in the [`Exchange`].
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use super::address::{ClientAddr, Families, PeerAddr, RelayedAddr};
 use super::allocation::{Allocation, AllocationId, Listing};
 use super::auth::{Gate, Verified};
 use super::channel_data::{self, Head};
+use super::dtls;
 use super::exchange::Exchange;
 use super::flow::Flows;
 use super::opening::Opening;
 use super::refusal::Refusal;
 use super::register::Quota;
 use super::reply::Reply;
+use super::reply_limit::{Proof, ReplyLimit};
 use super::request::{Method, Request};
 use super::scope::{self, Scope};
 use super::table::Table;
 use super::tally::Tally;
 use crate::clock::Now;
-use crate::credential::{Holder, Secrets};
-use crate::rate_limit::SourceRateLimiter;
-use crate::seat::{RoomTag, SeatId, SeatNews};
+use crate::credential::Secrets;
+use crate::seat::{RoomTag, SeatId};
 
 /// What a server goes by; the same for all workers but for `worker`.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct Rules {
     pub quota: Quota,
     /// Bytes per second of one allocation, each way; 0: no limit.
     pub max_bps: u32,
+    /// How long the credentials of seats open allocations.
+    pub credential_ttl: Duration,
 }
 
 /// One worker's half of the relay.
@@ -52,7 +55,11 @@ pub struct Server {
     pub(super) exchange: Arc<Exchange>,
     pub(super) table: Table,
     pub(super) opening: Vec<Opening>,
-    pub(super) live: HashSet<(RoomTag, SeatId)>,
+    pub(super) live: BTreeSet<(RoomTag, SeatId)>,
+    /// Seats whose grace has run out and that have allocations here.
+    pub(super) lapsed: BTreeSet<(RoomTag, SeatId)>,
+    /// Nothing is lent any more but to participants of running calls.
+    pub(super) draining: bool,
     pub(super) actions: VecDeque<Action>,
     pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
     pub(super) allocations_made: u64,
@@ -60,7 +67,7 @@ pub struct Server {
     pub(super) former: Vec<IpAddr>,
     pub(super) flows: Flows,
     pub(super) tally: Tally,
-    pub(super) limit: Arc<SourceRateLimiter>,
+    pub(super) limit: Arc<ReplyLimit>,
     pub(super) indications_made: u64,
 }
 
@@ -137,7 +144,7 @@ pub enum End {
     Expired,
     /// Its client asked for it.
     Deleted,
-    /// Its seat was given up.
+    /// Its seat was given up, or has lapsed and was given to somebody else.
     SeatLeft,
     /// It had been silent and its holder wanted another.
     GaveWay,
@@ -160,7 +167,7 @@ impl Server {
         rules: Rules,
         gate: Gate,
         exchange: Arc<Exchange>,
-        limit: Arc<SourceRateLimiter>,
+        limit: Arc<ReplyLimit>,
         chance: Box<dyn FnMut() -> u64 + Send>,
     ) -> Self {
         Self {
@@ -169,7 +176,9 @@ impl Server {
             table: Table::new(exchange.epoch),
             exchange,
             opening: Vec::new(),
-            live: HashSet::new(),
+            live: BTreeSet::new(),
+            lapsed: BTreeSet::new(),
+            draining: false,
             actions: VecDeque::new(),
             chance,
             allocations_made: 0,
@@ -194,6 +203,8 @@ impl Server {
         }
         if let Some(request) = Request::parse(bytes) {
             self.request(client, request, now);
+        } else if let Some(alert) = dtls::refusal(bytes) {
+            self.refuse_dtls(client, &alert, now.instant);
         }
         None
     }
@@ -215,28 +226,6 @@ impl Server {
         self.table.next_deadline()
     }
 
-    /// Takes note of a seat's life.
-    pub fn seat(&mut self, news: SeatNews) {
-        match news {
-            SeatNews::Opened(tag, seat) => {
-                self.live.insert((tag, seat));
-                self.each_held_by(tag, seat, |server, client| {
-                    server.table.change(client, |allocation| allocation.lapsed = false);
-                });
-            }
-            SeatNews::Left(tag, seat) => {
-                self.live.remove(&(tag, seat));
-                self.each_held_by(tag, seat, |server, client| server.close(client, End::SeatLeft));
-            }
-            SeatNews::Lapsed(tag, seat) => {
-                self.live.remove(&(tag, seat));
-                self.each_held_by(tag, seat, |server, client| {
-                    server.table.change(client, |allocation| allocation.lapsed = true);
-                });
-            }
-        }
-    }
-
     /// Ends an allocation that gives way to another of its holder.
     pub fn evict(&mut self, client: &ClientAddr) {
         self.close(client, End::GaveWay);
@@ -244,6 +233,7 @@ impl Server {
 
     /// Ends what a stream's end leaves behind.
     pub fn disconnected(&mut self, client: &ClientAddr) {
+        self.abandon(client);
         self.close(client, End::Disconnected);
     }
 
@@ -295,20 +285,24 @@ impl Server {
 
     fn request(&mut self, client: ClientAddr, mut request: Request, now: Now) {
         if request.method == Method::Binding {
-            return self.binding(client, &request, now.instant);
+            return self.binding(client, &mut request, now.instant);
         }
         match self.authenticate(client, &mut request, now.instant) {
-            Err(refusal) => self.refuse_stranger(client, &request, &refusal, now.instant),
+            Err(refusal) => {
+                let proof = self.proof(client, &mut request, now.instant);
+                self.refuse_unauthenticated(client, &request, &refusal, &proof, now.instant);
+            }
             Ok(verified) => self.answer(client, &request, &verified, now),
         }
     }
 
     /// RFC 8489 §12.
-    fn binding(&mut self, client: ClientAddr, request: &Request, now: Instant) {
+    fn binding(&mut self, client: ClientAddr, request: &mut Request, now: Instant) {
+        let proof = self.proof(client, request, now);
         if let Err(refusal) = request.refuse_unknown() {
-            return self.refuse_stranger(client, request, &refusal, now);
+            return self.refuse_unauthenticated(client, request, &refusal, &proof, now);
         }
-        if self.may_answer_stranger(client, now) {
+        if self.may_answer(client, request, &proof, now) {
             self.reply(client, Reply::success(request).mapped(client.remote).finish(None));
         }
     }
@@ -336,8 +330,9 @@ impl Server {
         match outcome {
             Ok(Some(reply)) => self.reply(client, reply.finish(Some(&verified.key))),
             Ok(None) => {}
+            // Its nonce has been checked.
             Err(refusal) if refusal.challenges() => {
-                self.refuse_stranger(client, request, &refusal, now.instant)
+                self.refuse_unauthenticated(client, request, &refusal, &Proof::Address, now.instant)
             }
             Err(refusal) => self.refuse(client, request.method, request.transaction, &refusal, verified),
         }
@@ -355,25 +350,6 @@ impl Server {
         self.reply(client, Reply::refusal(method, transaction, refusal).finish(Some(&verified.key)));
     }
 
-    fn refuse_stranger(&mut self, client: ClientAddr, request: &Request, refusal: &Refusal, now: Instant) {
-        if !self.may_answer_stranger(client, now) {
-            return;
-        }
-        self.tally.refused(refusal);
-        let mut reply = Reply::refusal(request.method, request.transaction, refusal);
-        if refusal.challenges() {
-            reply = reply.challenge(self.gate.realm(), &self.gate.nonce(client, now));
-        }
-        self.reply(client, reply.finish(None));
-    }
-
-    /// A stream has shown that it is where it says; a datagram may be forged.
-    fn may_answer_stranger(&mut self, client: ClientAddr, now: Instant) -> bool {
-        let may = client.transport != Transport::Udp || self.limit.allows(client.remote.ip(), now);
-        self.tally.unanswered += u64::from(!may);
-        may
-    }
-
     pub(super) fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
         self.actions.push_back(Action::Reply { to, bytes });
     }
@@ -384,6 +360,7 @@ impl Server {
             self.release(relayed);
         }
         self.exchange.register().strike(&allocation.holder, *client);
+        self.forget_lapsed(&allocation);
         self.tally.closed(client.transport, &allocation.listing.relayed, end);
         let sent = allocation.pulse.sent();
         self.actions.push_back(Action::Closed { client: *client, end, sent });
@@ -414,11 +391,6 @@ impl Server {
     pub(super) fn next_id(&mut self) -> AllocationId {
         self.allocations_made += 1;
         AllocationId(self.allocations_made)
-    }
-
-    fn each_held_by(&mut self, tag: RoomTag, seat: SeatId, deed: impl Fn(&mut Self, &ClientAddr)) {
-        let held = self.exchange.register().held_by(&Holder::Seat(tag, seat), self.rules.worker);
-        held.iter().for_each(|client| deed(self, client));
     }
 }
 

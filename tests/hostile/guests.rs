@@ -13,6 +13,7 @@ use stun::message as wire;
 use super::client::{Guest, UDP, Wire as _, channel_data, code, read, socket};
 use super::house::House;
 use super::mutate::Mutator;
+use super::seat::Seat;
 use super::shortage::PUBLIC;
 use super::streams::{Pair, neighbours};
 
@@ -56,6 +57,30 @@ fn an_allocation_with_all_it_may_have_costs_little() {
     );
     assert!(full < 64 * u64::from(ALLOCATIONS));
     house.is_well();
+}
+
+#[test]
+fn a_guest_whose_seat_was_given_away_is_no_longer_in_the_relay() {
+    let house = House::with(&["--room-grace", "1"], None);
+    let mut host = Seat::take(&house, "kitchen");
+    let guest = Seat::take(&house, "kitchen");
+    let relayed = |seat: &Seat, last| {
+        let mut client = Guest::holding(seat.credential.clone(), socket([0, 10, last], house.turn));
+        let relayed = client.allocate();
+        (client, relayed)
+    };
+    let ((mut talking, host_at), (mut lapsed, lapsed_at)) = (relayed(&host, 1), relayed(&guest, 2));
+    lapsed.bind(CHANNEL, host_at);
+    talking.bind(CHANNEL, lapsed_at);
+    drop(guest);
+    host.hear("peer-leave");
+    lapsed.wire.send(&channel_data(CHANNEL, b"still here")).unwrap();
+    let heard = talking.wire.receive().expect("the call runs on without its WebSocket");
+    assert_eq!(heard[4..14], *b"still here");
+    let next = Seat::take(&house, "kitchen");
+    let (mut newcomer, _) = relayed(&next, 3);
+    assert_eq!(code(&lapsed.attempt(wire::METHOD_REFRESH, &[], &[])), 437, "its seat is somebody else's");
+    newcomer.bind(CHANNEL, host_at);
 }
 
 /// How neighbours fare while somebody does `deed` over and over, for this long.

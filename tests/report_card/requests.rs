@@ -189,3 +189,25 @@ pub(crate) fn expiry_reached_while_a_call_runs() {
         assert_eq!(client.allocate(&[]).code(), 401, "over {door}");
     }
 }
+
+pub(crate) fn change_request(house: &House, door: Door) {
+    let mut client = Client::new(house, door, credential("bob"));
+    let mut ask = |bits| {
+        let value = [0, 0, 0, bits];
+        client.exchange(&request(METHOD_BINDING, &[(attr::ATTR_CHANGE_REQUEST, &value)]).raw).code()
+    };
+    assert_eq!([0, 2, 4, 6].map(&mut ask), [0, 420, 420, 420]);
+}
+
+/// Over UDP alone: a stream that speaks neither TLS nor STUN is closed.
+pub(crate) fn dtls_client_hello(house: &House, door: Door) {
+    if door != Door::Udp {
+        return;
+    }
+    let mut client = Client::new(house, door, credential("bob"));
+    let mut hello = vec![22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 47, 1];
+    hello.resize(60, 0);
+    client.wire.send(&hello);
+    assert_eq!(client.wire.receive(), [21, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40]);
+    client.heard_nothing();
+}

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use stun::message as wire;
 
-use super::client::{Guest, code, socket};
+use super::client::{Guest, UDP, code, socket};
 use super::manager::Service;
 use super::seat::Seat;
 
@@ -43,6 +43,41 @@ fn a_call_may_end_by_itself_and_nobody_new_comes_in() {
     service.signal(Signal::HUP);
     seat.ping();
 
+    seat.say(&json!({ "type": "leave" }));
+    let (status, took) = service.house.ended();
+    println!("gone {took:?} after the last call");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn external_users_cannot_prolong_a_drain() {
+    const PUBLIC: [(&str, &str); 3] = [
+        ("WEBRTC_BOX_RELAY_SCOPE", "public"),
+        ("WEBRTC_BOX_EXTERNAL_IP", "127.0.0.1"),
+        ("WEBRTC_BOX_ALLOWED_PEER_IP", "127.0.0.0/8"),
+    ];
+    let service = Service::start(|command, _| {
+        command.env("WEBRTC_BOX_DRAIN_TIMEOUT", "600").envs(PUBLIC);
+    });
+    service.manager.hears(&["READY=1"]);
+    let (mut seat, mut guest) = caller(&service);
+    let mut external = Guest::new(socket([0, 9, 2], service.turn));
+    external.allocate();
+    external.delete();
+    service.signal(Signal::TERM);
+    assert_eq!(seat.hear("error")["code"], "shutting-down");
+    // The rooms hear of it first.
+    let begun = std::time::Instant::now();
+    loop {
+        let answer = code(&external.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]));
+        if answer == 508 {
+            break;
+        }
+        assert!(answer == 0 && begun.elapsed() < Duration::from_secs(5), "{answer}");
+        external.delete();
+    }
+    guest.delete();
+    guest.allocate();
     seat.say(&json!({ "type": "leave" }));
     let (status, took) = service.house.ended();
     println!("gone {took:?} after the last call");

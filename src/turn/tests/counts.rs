@@ -72,14 +72,14 @@ fn refusals_are_counted_by_their_code_and_silence_apart() {
     let mut stage = Stage::new();
     let stranger = stage.client("45.0.9.9:999", &Holder::Foreign("nobody".into()));
     let request = message(wire::METHOD_ALLOCATE, [3; 12], &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
-    stage.server.limit = Arc::new(SourceRateLimiter::new(Rate::per_second(1), [1, 2], stage.start));
+    stage.server.limit = Arc::new(ReplyLimit::new(Rate::per_second(1), [[1, 2], [3, 4]], stage.start));
     let answered = (0..15).filter(|_| stage.send(&stranger, &request.raw).is_some()).count();
-    assert_eq!(answered, 10, "a burst of ten");
-    assert_eq!((refused(&stage, 401), stage.server.tally().unanswered), (10, 5));
+    assert_eq!(answered, 8, "a burst of ten, of which two are left to requests that are sent again");
+    assert_eq!((refused(&stage, 401), stage.server.tally().unanswered), (8, 7));
     let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
     assert_eq!(stage.ask_peer(&client, wire::METHOD_CREATE_PERMISSION, addr("45.0.7.7:7")).code(), 403);
     assert_eq!(refused(&stage, 403), 1);
-    assert_eq!(stage.server.tally().refused.iter().sum::<u64>(), 11);
+    assert_eq!(stage.server.tally().refused.iter().sum::<u64>(), 9);
 }
 
 #[test]

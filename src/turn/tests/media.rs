@@ -162,7 +162,7 @@ fn a_packet_crosses_from_one_worker_to_another() {
     let (one, relayed) = stage.allocated("45.0.1.1:1001", 1, 1);
     let rules = Rules { worker: 1, ..stage.server.rules.clone() };
     let (gate, exchange) = (stage.server.gate.clone(), Arc::clone(&stage.server.exchange));
-    let limit = Arc::new(SourceRateLimiter::new(Rate::per_second(0), [1, 2], stage.start));
+    let limit = Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], stage.start));
     let mut second = Server::new(rules, gate, exchange, limit, Box::new(|| 77));
     std::mem::swap(&mut stage.server, &mut second);
     let (other, peer) = stage.allocated("45.0.2.2:2002", 1, 2);

@@ -24,11 +24,12 @@ use super::auth::{Gate, IntegrityKey, NonceKey};
 use super::channel_data::unxor_address;
 use super::exchange::Exchange;
 use super::register::Quota;
+use super::reply_limit::ReplyLimit;
 use super::scope::Scope;
 use super::server::{Action, Delivery, Rules, Server};
 use crate::clock::Now;
 use crate::credential::{Credential, Holder, Secret, Secrets};
-use crate::rate_limit::{Rate, SourceRateLimiter};
+use crate::rate_limit::Rate;
 use crate::seat::{RoomTag, SeatId, SeatNews};
 
 const UDP: [u8; 4] = [17, 0, 0, 0];
@@ -108,10 +109,10 @@ impl Stage {
         let gate = Gate::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
         let chance = AtomicU64::new(1);
         let server = Server::new(
-            Rules { worker: 0, relayed, scope, quota, max_bps: 0 },
+            Rules { worker: 0, relayed, scope, quota, max_bps: 0, credential_ttl: minutes(60) },
             gate,
             Arc::new(Exchange::new(&ports, &[3478], 0, start)),
-            Arc::new(SourceRateLimiter::new(Rate::per_second(0), [1, 2], start)),
+            Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start)),
             Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
         Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }
@@ -127,9 +128,13 @@ impl Stage {
         self.collect();
     }
 
+    fn news(&mut self, news: SeatNews) {
+        self.server.seat(news, self.now().instant);
+    }
+
     /// A client whose seat is live.
     fn seated(&mut self, from: &str, tag: u8, name: u8) -> Client {
-        self.server.seat(SeatNews::Opened(room(tag), seat(name)));
+        self.news(SeatNews::Opened(room(tag), seat(name)));
         self.client(from, &Holder::Seat(room(tag), seat(name)))
     }
 

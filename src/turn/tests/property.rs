@@ -73,8 +73,8 @@ fn play(stage: &mut Stage, step: Step) {
             let (client, peer) = (client(stage, number, 0), peer(stage, whom));
             stage.indicate(&client, peer, b"media");
         }
-        Step::Left(name) => stage.server.seat(SeatNews::Left(room(name % 2), seat(name))),
-        Step::Lapsed(name) => stage.server.seat(SeatNews::Lapsed(room(name % 2), seat(name))),
+        Step::Left(name) => stage.news(SeatNews::Left(room(name % 2), seat(name))),
+        Step::Lapsed(name) => stage.news(SeatNews::Lapsed(room(name % 2), seat(name))),
         Step::Wait(seconds) => stage.advance(Duration::from_secs(seconds.into())),
         Step::Noise { client: number, bytes } => {
             let client = client(stage, number, 0);

@@ -230,3 +230,50 @@ fn a_stranger_who_tests_meets_only_what_the_same_credential_opened() {
         assert_eq!(stage.bind(client, 0x4000, relayed), 403);
     }
 }
+
+/// Has `client` ask for an allocation whose socket is not there yet; the port it will have.
+fn waiting(stage: &mut Stage, client: &Client) -> RelayedAddr {
+    let transport: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_TRANSPORT, &UDP);
+    let bytes = client.signed(message(wire::METHOD_ALLOCATE, [1; 12], &[transport]));
+    let now = stage.now();
+    stage.server.handle(client.addr, &bytes, now);
+    match stage.server.poll_action() {
+        Some(Action::OpenPort(relayed)) => relayed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_allocate_in_the_same_instant_as_leave_opens_nothing() {
+    for news in [SeatNews::Left(room(1), seat(1)), SeatNews::Lapsed(room(1), seat(1))] {
+        let mut stage = stage();
+        let now = stage.now().instant;
+        let free = stage.server.exchange.register().free_ports(now);
+        let client = stage.seated("45.0.1.1:1001", 1, 1);
+        let relayed = waiting(&mut stage, &client);
+        stage.news(news);
+        stage.server.port_opened(relayed, Ok(()), now);
+        let replies = stage.collect();
+        assert_eq!(
+            replies.iter().map(|(_, bytes)| Answer::read(bytes.clone()).code()).collect::<Vec<_>>(),
+            [401]
+        );
+        assert_eq!(stage.events, [Action::ClosePort(relayed)]);
+        assert_eq!(stage.server.allocations(), 0);
+        let mut register = stage.server.exchange.register();
+        assert_eq!((register.total(), register.free_ports(now)), (0, free));
+    }
+}
+
+#[test]
+fn an_allocate_of_a_stream_that_ends_meanwhile_opens_nothing() {
+    let mut stage = stage();
+    let now = stage.now().instant;
+    let client = stage.seated("45.0.1.1:1001", 1, 1);
+    let relayed = waiting(&mut stage, &client);
+    stage.server.disconnected(&client.addr);
+    stage.server.port_opened(relayed, Ok(()), now);
+    assert!(stage.collect().is_empty());
+    assert_eq!(stage.events, [Action::ClosePort(relayed)]);
+    assert_eq!((stage.server.allocations(), stage.server.exchange.register().total()), (0, 0));
+}

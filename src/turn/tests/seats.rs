@@ -12,10 +12,10 @@ fn a_credential_of_a_seat_that_is_gone_opens_nothing() {
     let mut stage = Stage::new();
     let client = stage.client("45.0.1.1:1001", &Holder::Seat(room(1), seat(1)));
     assert_eq!(allocate(&mut stage, &client), 401);
-    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
-    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
+    stage.news(SeatNews::Opened(room(1), seat(1)));
+    stage.news(SeatNews::Lapsed(room(1), seat(1)));
     assert_eq!(allocate(&mut stage, &client), 401);
-    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
+    stage.news(SeatNews::Opened(room(1), seat(1)));
     assert_eq!(allocate(&mut stage, &client), 0);
 }
 
@@ -32,7 +32,7 @@ fn tools_and_other_software_need_no_seat() {
 fn leaving_ends_the_allocations_at_once() {
     let mut stage = Stage::new();
     let ((one, _), (other, _)) = stage.pair();
-    stage.server.seat(SeatNews::Left(room(1), seat(1)));
+    stage.news(SeatNews::Left(room(1), seat(1)));
     stage.collect();
     assert_eq!(stage.server.allocations(), 1);
     assert_eq!(stage.events.last(), Some(&Action::Closed { client: one.addr, end: End::SeatLeft, sent: 0 }));
@@ -43,7 +43,7 @@ fn leaving_ends_the_allocations_at_once() {
 fn a_lapsed_seats_allocation_lives_while_the_call_runs_and_ends_when_silent() {
     let mut stage = Stage::new();
     let ((one, _), (_, peer)) = stage.pair();
-    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
+    stage.news(SeatNews::Lapsed(room(1), seat(1)));
     for _ in 0..5 {
         stage.advance(Duration::from_secs(45));
         assert!(stage.indicate(&one, peer, b"media").is_some());
@@ -58,8 +58,8 @@ fn a_lapsed_seats_allocation_lives_while_the_call_runs_and_ends_when_silent() {
 fn a_seat_taken_back_no_longer_ends_in_silence() {
     let mut stage = Stage::new();
     let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
-    stage.server.seat(SeatNews::Lapsed(room(1), seat(1)));
-    stage.server.seat(SeatNews::Opened(room(1), seat(1)));
+    stage.news(SeatNews::Lapsed(room(1), seat(1)));
+    stage.news(SeatNews::Opened(room(1), seat(1)));
     stage.advance(minutes(5));
     assert!(stage.server.table.of(&client.addr).is_some());
 }
@@ -115,4 +115,74 @@ fn testers_hold_no_more_than_their_share_and_others_are_not_concerned() {
     assert_eq!(stage.ask(&first, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &[0; 4])]).code(), 0);
     let third = stage.client("45.0.1.3:1001", &Holder::Tester(room(3), seat(3)));
     assert_eq!(allocate(&mut stage, &third), 0, "what the first gave back");
+}
+
+#[test]
+fn a_lapsed_guests_allocation_ends_when_the_seat_is_given_away() {
+    let mut stage = Stage::new();
+    let ((lapsed, _), (host, peer)) = stage.pair();
+    stage.news(SeatNews::Lapsed(room(1), seat(1)));
+    stage.seated("45.0.4.4:4004", 2, 4);
+    assert!(stage.indicate(&lapsed, peer, b"media").is_some(), "the call still runs, the seat is free");
+    let (guest, relayed) = stage.allocated("45.0.3.3:3003", 1, 3);
+    stage.permit(&guest, peer);
+    assert_eq!(stage.indicate(&lapsed, relayed, b"psst"), None);
+    assert_eq!(stage.indicate(&lapsed, peer, b"psst"), None);
+    let end = Action::Closed { client: lapsed.addr, end: End::SeatLeft, sent: 5 };
+    assert!(stage.events.contains(&end), "{:?}", stage.events);
+    assert!(stage.indicate(&host, relayed, b"hello").is_some(), "the others talk");
+    assert_eq!((stage.server.allocations(), stage.server.lapsed.len()), (2, 0));
+}
+
+#[test]
+fn a_lapsed_seat_keeps_its_call_while_the_other_comes_back() {
+    let mut stage = Stage::new();
+    let ((one, _), (other, peer)) = stage.pair();
+    for name in [1, 2] {
+        stage.news(SeatNews::Lapsed(room(1), seat(name)));
+    }
+    stage.news(SeatNews::Opened(room(1), seat(2)));
+    assert!(stage.indicate(&one, peer, b"media").is_some(), "one seat is free for its return");
+    stage.news(SeatNews::Opened(room(1), seat(1)));
+    stage.advance(minutes(9));
+    assert!(stage.server.table.of(&one.addr).is_some() && stage.server.table.of(&other.addr).is_some());
+    assert!(stage.server.lapsed.is_empty());
+}
+
+#[test]
+fn a_lapsed_seats_call_ends_when_its_credentials_are_over() {
+    let mut stage = Stage::new();
+    let ((one, _), (_, peer)) = stage.pair();
+    let hour: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0, 0, 0x0e, 0x10]);
+    stage.news(SeatNews::Lapsed(room(1), seat(1)));
+    let mut client = one.clone();
+    for _ in 0..(59 * 60 + 30) / 30 {
+        client = stage.renewed(&client);
+        assert_eq!(stage.ask(&client, wire::METHOD_REFRESH, &[hour]).code(), 0);
+        stage.permit(&client, peer);
+        stage.advance(Duration::from_secs(30));
+    }
+    assert!(stage.server.table.of(&one.addr).is_some());
+    stage.advance(Duration::from_secs(30));
+    assert!(stage.server.table.of(&one.addr).is_none(), "an hour after its seat lapsed");
+    assert!(stage.server.lapsed.is_empty());
+}
+
+#[test]
+fn a_draining_box_lends_only_to_participants_of_running_calls() {
+    for scope in [Scope::Room, Scope::Public(Default::default())] {
+        let mut stage = Stage::with(scope, Quota::default());
+        let bob = stage.client("45.0.5.5:5005", &Holder::Foreign("bob".into()));
+        let talking = stage.client("45.0.5.5:5006", &Holder::Foreign("bob".into()));
+        assert_eq!(allocate(&mut stage, &talking), 0);
+        let guest = stage.seated("45.0.1.1:1001", 1, 1);
+        stage.server.drain();
+        for holder in [Holder::Tool(room(1), seat(1)), Holder::Tester(room(1), seat(1))] {
+            let client = stage.client("45.0.6.6:6006", &holder);
+            assert_eq!(allocate(&mut stage, &client), 508, "{holder:?}");
+        }
+        assert_eq!(allocate(&mut stage, &bob), 508);
+        assert_eq!(stage.ask(&talking, wire::METHOD_REFRESH, &[]).code(), 0, "what runs goes on");
+        assert_eq!(allocate(&mut stage, &guest), 0, "an ICE restart of a call");
+    }
 }

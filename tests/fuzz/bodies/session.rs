@@ -12,12 +12,13 @@ use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
 use webrtc_box::clock::Now;
 use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
-use webrtc_box::rate_limit::{Rate, SourceRateLimiter};
+use webrtc_box::rate_limit::Rate;
 use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
 use webrtc_box::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use webrtc_box::turn::auth::{Gate, IntegrityKey, NonceKey};
 use webrtc_box::turn::exchange::Exchange;
 use webrtc_box::turn::register::Quota;
+use webrtc_box::turn::reply_limit::ReplyLimit;
 use webrtc_box::turn::scope::{PeerFilter, Scope};
 use webrtc_box::turn::server::{Action, Delivery, Rules, Server};
 
@@ -68,13 +69,14 @@ impl Stage {
             scope: if public { Scope::Public(PeerFilter::default()) } else { Scope::Room },
             quota: Quota { user: 3, total: 8 },
             max_bps: 0,
+            credential_ttl: Duration::from_secs(3600),
         };
         let mut chance = 1_u64;
         let roll = move || {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             chance
         };
-        let limit = Arc::new(SourceRateLimiter::new(Rate::per_second(0), [1, 2], start));
+        let limit = Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start));
         let server = Server::new(rules, gate.clone(), Arc::clone(&exchange), limit, Box::new(roll));
         let holders = [seat(0), seat(1), Holder::Foreign("bob".into()), seat(2)];
         let credentials = holders.iter().map(|holder| secrets.mint(holder, UNIX + 3600)).collect();
@@ -82,7 +84,7 @@ impl Stage {
         let (opened, closed, delivered) = (0, 0, 0);
         let mut stage =
             Self { server, gate, exchange, credentials, start, elapsed, relayed, opened, closed, delivered };
-        (0..3).for_each(|name| stage.server.seat(SeatNews::Opened(tag(), seat_id(name))));
+        (0..3).for_each(|name| stage.server.seat(SeatNews::Opened(tag(), seat_id(name)), start));
         stage
     }
 
@@ -148,11 +150,12 @@ impl Stage {
 
     fn news(&mut self, what: u8) {
         let seat = seat_id(what >> 2 & 3);
-        self.server.seat(match what & 3 {
+        let news = match what & 3 {
             0 | 3 => SeatNews::Opened(tag(), seat),
             1 => SeatNews::Left(tag(), seat),
             _ => SeatNews::Lapsed(tag(), seat),
-        });
+        };
+        self.server.seat(news, self.now().instant);
         self.drain(None);
     }
 
@@ -196,6 +199,9 @@ impl Stage {
     }
 
     fn is_reply(&self, bytes: &[u8], request: &[u8]) {
+        if request[0] == 22 {
+            return assert!(bytes[0] == 21 && bytes.len() < request.len(), "no DTLS alert");
+        }
         let (mut asked, mut reply) = (Message::new(), Message::new());
         asked.unmarshal_binary(request).expect("answered what the codec cannot read");
         reply.unmarshal_binary(bytes).expect("the codec reads our reply");
