@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use super::hello::HelloStream;
 use super::leaf::Leaf;
 use super::pair::Loaded;
 use crate::credential::UnixSeconds;
@@ -103,10 +104,11 @@ impl InForce {
     ///
     /// # Errors
     /// The client goes away, or wants what we do not have.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<S>>>
+    pub async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<HelloStream<S>>>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let stream = HelloStream::new(stream);
         let Some(proof) = self.proof.load_full() else {
             return TlsAcceptor::from(self.config.load_full()).accept(stream).await.map(Some);
         };

@@ -7,6 +7,7 @@
 mod access;
 mod acme;
 mod fault;
+mod hello;
 mod in_force;
 mod key_kind;
 mod leaf;
@@ -20,6 +21,7 @@ mod when;
 
 pub use acme::{Renewal, kept_by_acme};
 pub use fault::{TlsError, Warning};
+pub use hello::HelloStream;
 pub use in_force::{InForce, Summary};
 pub use leaf::Leaf;
 pub use pair::{Loaded, certificates, load};

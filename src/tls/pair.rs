@@ -15,6 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::ALPN;
 use super::fault::TlsError;
+use super::hello;
 use super::key_kind;
 use super::leaf::Leaf;
 use super::pem::{self, Damage};
@@ -154,7 +155,7 @@ fn leaf(chain: &[CertificateDer<'static>], cert: &Path) -> Result<Leaf, TlsError
 
 /// What a server with this certificate speaks; `alpn` is what it offers.
 pub(super) fn server_config(pair: CertifiedKey, alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(hello::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));

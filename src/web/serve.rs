@@ -31,7 +31,7 @@ use super::tally::Handshake;
 use super::visit::{Arrival, Door};
 use super::{Web, stopping};
 use crate::heartbeat::{BEAT, Heart};
-use crate::tls::InForce;
+use crate::tls::{HelloStream, InForce};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -230,7 +230,7 @@ impl Web {
         tls: &InForce,
         stream: TcpStream,
         source: Option<IpAddr>,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<HelloStream<TcpStream>>> {
         if !self.may_shake_hands(source).await {
             return None;
         }

@@ -9,13 +9,15 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::tls::HelloStream;
+
 /// What a stream speaks, and the stream from its first byte on.
 #[derive(Debug)]
 pub(super) enum Spoken {
     /// HTTP, or something that HTTP will answer with 400.
-    Http(Rewound<TlsStream<TcpStream>>),
+    Http(Rewound<TlsStream<HelloStream<TcpStream>>>),
     /// STUN or TURN.
-    Stun(Rewound<TlsStream<TcpStream>>),
+    Stun(Rewound<TlsStream<HelloStream<TcpStream>>>),
 }
 
 /// A stream whose first byte has been read already and is read again.
@@ -42,7 +44,7 @@ pub(super) async fn is_plain_http(stream: &TcpStream) -> bool {
 }
 
 /// Waits for the first byte where ALPN does not tell.
-pub(super) async fn tell(mut stream: TlsStream<TcpStream>) -> io::Result<Spoken> {
+pub(super) async fn tell(mut stream: TlsStream<HelloStream<TcpStream>>) -> io::Result<Spoken> {
     match stream.get_ref().1.alpn_protocol() {
         Some(b"stun.turn" | b"stun.nat-discovery") => {
             return Ok(Spoken::Stun(Rewound { first: None, stream }));
