@@ -74,6 +74,8 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   let handshake;
   let isStalled = false;
   let losesLarge = false;
+  /** @type {MediaStreamTrack | null} their picture, of which nothing has come */
+  let pending = null;
   const losesPicture = makePictureWatch();
   /** @type {() => void} */
   let leave = () => {};
@@ -111,9 +113,20 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   });
 
   pc.ontrack = ({ track }) => {
-    if (!stream.getTracks().includes(track)) stream.addTrack(track);
+    // Chromium plays no sound of a stream whose picture has not come yet, which it never does of who has no camera.
+    if (track.kind === 'video' && track.muted) pending = track;
+    else gather(track);
+    track.onunmute = () => gather(track);
     tell({ type: 'remote', stream });
   };
+
+  /** @param {MediaStreamTrack | null} track */
+  function gather(track) {
+    if (closed || !track) return;
+    if (track === pending) pending = null;
+    if (!stream.getTracks().includes(track)) stream.addTrack(track);
+  }
+
   pc.onconnectionstatechange = () => {
     if (closed) return;
     watchHandshake();
@@ -155,6 +168,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   /** One look serves both: what comes, and what becomes of what we send. */
   async function lookAround() {
     const report = /** @type {any} */ (await pc.getStats());
+    if (pending && [...report.values()].some((one) => one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0)) gather(pending);
     path = pathOf(report) ?? path;
     const before = losesLarge;
     // Of a relay it is not said: TCP, which would be next, makes a thin line thinner.

@@ -382,3 +382,13 @@ test('where the browser refuses to make a connection the call says so', () => {
   call.meet('ann', 'bob', true);
   assert.deepEqual(heard, ['complaint', 'unable']);
 });
+
+test('a picture that never comes does not keep their sound from being played', async () => {
+  const stage = await connected();
+  const [sound, picture] = [{ kind: 'audio', muted: true }, { kind: 'video', muted: true }];
+  for (const track of [sound, picture]) stage.ann.pc().ontrack({ track });
+  const { stream } = stage.ann.heard.findLast(({ type }) => type === 'remote');
+  assert.deepEqual(stream.getTracks(), [sound]);
+  picture.onunmute();
+  assert.deepEqual(stream.getTracks(), [sound, picture]);
+});
