@@ -4,6 +4,7 @@
 /**
  * @typedef {object} Report
  * @property {() => void} begin from here on somebody waits for a picture
+ * @property {() => void} met somebody is there: the server hears that this page reports, however the call goes
  * @property {() => void} connected for the first time in this call
  * @property {() => void} end
  */
@@ -13,7 +14,7 @@ const EVERY_MS = 60_000;
 const LOOK_EVERY_MS = 500;
 
 /** Says nothing. @type {Report} */
-export const NO_REPORT = { begin() {}, connected() {}, end() {} };
+export const NO_REPORT = { begin() {}, met() {}, connected() {}, end() {} };
 
 /**
  * @param {object} parts
@@ -61,6 +62,9 @@ export function makeReport({ send, sample, clock, now }) {
   return {
     begin() {
       begun = now();
+    },
+    met() {
+      if (!running) send({ type: 'report' });
     },
     connected() {
       if (running) return;

@@ -2,6 +2,8 @@
 //
 // Nothing here looks at the page or asks the server; the address and the dice come in as arguments.
 
+/** Longer ones are not even looked at. */
+const LONGEST_TYPED = 1024;
 const ALLOWED = /^[\p{L}\p{M}\p{N}_.-]+$/u;
 const LONGEST = 64;
 const CONSONANTS = 'bdfghjklmnprstvz';
@@ -9,12 +11,16 @@ const VOWELS = 'aeiou';
 const SYLLABLES = 12;
 
 /**
- * The name as the server will know it (NFC, trimmed), or null where it cannot be a room's name.
+ * The name as the server will know it, or null where it cannot be a room's name: trimmed, NFC, lower case, each run of
+ * white space one dash, without full stops at the end, NFC again. tests/room_names.json holds page and server to it.
  * @param {string} typed
  * @returns {string | null}
  */
 export function roomName(typed) {
-  const name = typed.trim().normalize('NFC');
+  if ([...typed].length > LONGEST_TYPED) return null;
+  const lower = typed.normalize('NFC').toLowerCase();
+  const dashed = lower.split(/\p{White_Space}+/u).filter(Boolean).join('-');
+  const name = dashed.replace(/\.+$/, '').normalize('NFC');
   if (name === '.' || name === '..') return null;
   if (!ALLOWED.test(name) || [...name].length > LONGEST) return null;
   return name;

@@ -123,6 +123,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     me = id;
     if (other === null && (call.connected() || (state.since !== null && call.connection()))) return holdOn();
     setPeer(other);
+    if (other !== null && state.since === null) report.met();
     call.meet(id, other, true);
     showRoom();
   }
@@ -142,8 +143,11 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   /** @param {string} id */
   function greet(id) {
-    if (state.since === null) report.begin();
     setPeer(id);
+    if (state.since === null) {
+      report.begin();
+      report.met();
+    }
     call.meet(me, id, false);
     showRoom();
   }

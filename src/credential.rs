@@ -69,6 +69,11 @@ impl Secret {
         Self(bytes.into())
     }
 
+    /// Whether it has fewer characters than that.
+    pub fn is_shorter_than(&self, characters: usize) -> bool {
+        String::from_utf8_lossy(&self.0).trim().chars().count() < characters
+    }
+
     /// The password that belongs to `username` under this secret.
     pub fn password(&self, username: &str) -> String {
         let mut mac: Hmac<Sha1> = keyed(&self.0);

@@ -163,7 +163,7 @@ fn a_box_that_lets_one_seat_have_little_is_tried_one_way_after_the_other() {
 
 #[test]
 fn a_box_that_asks_for_a_host_key_is_well() {
-    let checked = House::new().open(&["--host-key", "sesame"]).check_by_name(&[]);
+    let checked = House::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
     checked.says("signaling", "ok", &["takes a host key"]);
     assert_eq!(checked.code, 0, "{}", checked.report);
 }

@@ -205,9 +205,26 @@ fn what_pages_report_is_counted_and_a_call_that_ended_is_one_line() {
     let ended = r#"webrtc_box_calls_ended_total{path="relay-udp"}"#;
     watched.changes(&after, &[(ended, 1.0), ("webrtc_box_seats", -1.0)]);
     let line = watched.house.waits_for("call ended");
+    calls_that_no_page_reports_do_not_count_as_not_connected(&watched);
     let told = ["path=\"relay-udp\"", "bytes=98765", "lost_percent=1.23", "rtt_ms=31", "setup_ms=1500"];
     assert!(told.iter().all(|word| line.contains(word)), "{line}");
     assert!(!line.contains("kitchen") && !line.contains("127.0.0.1"), "{line}");
+}
+
+/// The alert of the README counts `none` among all but `unreported`.
+fn calls_that_no_page_reports_do_not_count_as_not_connected(watched: &Watched) {
+    let cases = [("cellar", None, "unreported"), ("attic", Some(json!({ "type": "report" })), "none")];
+    let mut pairs = Vec::new();
+    for (room, report, path) in cases {
+        let mut pair = [(); 2].map(|()| Seat::take(&watched.house, room));
+        let before = watched.scrape();
+        report.into_iter().for_each(|report| pair[0].say(&report));
+        pair[0].say(&json!({ "type": "leave" }));
+        pair[1].hear("peer-leave");
+        let ended = format!(r#"webrtc_box_calls_ended_total{{path="{path}"}}"#);
+        watched.changes(&before, &[(&ended, 1.0), ("webrtc_box_seats", -1.0)]);
+        pairs.push(pair);
+    }
 }
 
 #[test]
@@ -216,7 +233,7 @@ fn a_rooms_name_stands_in_the_log_where_that_is_asked_for() {
     let mut pair = [(); 2].map(|()| Seat::take(&house, "kitchen"));
     pair[0].say(&json!({ "type": "leave" }));
     let line = house.waits_for("call ended");
-    assert!(line.contains("path=\"none\"") && line.contains("room=\"kitchen\""), "{line}");
+    assert!(line.contains("path=\"unreported\"") && line.contains("room=\"kitchen\""), "{line}");
 }
 
 #[test]

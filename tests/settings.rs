@@ -120,6 +120,8 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--static-auth-secret", ""], &["static-auth-secret", "openssl rand"]),
         (&["--static-auth-secret-file", "nowhere"], &["static-auth-secret-file nowhere", "correct the path"]),
         (&["--host-key", " "], &["host-key", "openssl rand"]),
+        (&["--host-key", "1234567"], &["host-key", "8 characters"]),
+        (&["--host-key", "long enough", "--host-key", "кухня"], &["host-key", "8 characters"]),
         (&["--public", "nowhere"], &["public nowhere", "correct the path"]),
         (&["--public", "."], &["public", "index.html", "name the folder"]),
         (&["--state-dir", "/proc/nowhere"], &["state-dir /proc/nowhere", "may write to"]),

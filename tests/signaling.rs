@@ -439,6 +439,39 @@ async fn who_never_reads_is_given_up_and_costs_little() {
     drop(deaf);
 }
 
+#[tokio::test]
+async fn who_sends_more_than_the_other_reads_is_refused_and_the_other_stays() {
+    let house = Arc::new(house(|_| {}).await);
+    let (alice, mut bob, seat) = couple(&house).await;
+    let big = json!({"type": "offer", "target": seat["id"], "sdp": {"sdp": "x".repeat(60_000)}}).to_string();
+    let (mut write, mut read) = alice.0.split();
+    let flood = tokio::spawn(async move {
+        for _ in 0..390 {
+            write.send(Message::text(&big)).await.unwrap();
+        }
+        write
+    });
+    // Until more waits for Bob than his queue and the kernel hold.
+    let refused = async {
+        loop {
+            match read.next().await.expect("a frame").expect("an unbroken connection") {
+                Message::Text(text) if text.contains("rate-limited") => return,
+                Message::Text(text) => panic!("{text}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("refused in time");
+    flood.abort();
+    bob.say(r#"{"type":"ping"}"#).await;
+    let mut offers = 0;
+    while kind(&bob.hear().await) == "offer" {
+        offers += 1;
+    }
+    println!("{offers} offers came, then the answer to Bob's ping");
+    assert_eq!(house.web.count(), (1, 2));
+}
+
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

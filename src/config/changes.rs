@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(old.changed(&settings(|_| {})), [""; 0]);
         let new = settings(|typed| {
             typed.https_port = Some("9443".into());
-            typed.host_key = Some(vec!["key".into()]);
+            typed.host_key = Some(vec!["a long key".into()]);
             typed.proxy_protocol = Some(vec!["10.0.0.1".into()]);
             typed.log = Some("debug".into());
             typed.log_format = Some("json".into());

@@ -17,6 +17,9 @@ const LONGEST_TTL: u64 = 365 * 24 * 3600;
 /// The longest grace and drain: a day.
 const LONGEST_WAIT: u64 = 24 * 3600;
 
+/// Characters of a host key.
+const LEAST_HOST_KEY: usize = 8;
+
 /// Ports under 1024 that Chromium lets a TURN URL have (`port_util.cc` in its network stack).
 const BROWSER_PORTS: [u16; 3] = [53, 80, 443];
 
@@ -110,7 +113,7 @@ impl Typed {
             unauth_reply_rate: values::limit("unauth-reply-rate", or(&self.unauth_reply_rate, "20"))?,
             source_connections: values::count("source-connections", or(&self.source_connections, "256"))?,
             room_grace: seconds("room-grace", or(&self.room_grace, "30"), 0..=LONGEST_WAIT)?,
-            host_key: HOST_KEY.read(self.host_key, &secret_files[1])?,
+            host_key: host_keys(HOST_KEY.read(self.host_key, &secret_files[1])?)?,
             secret_files: secret_files.into_iter().flatten().collect(),
             allowed_origin: each("allowed-origin", self.allowed_origin, values::origin)?,
             trusted_proxy: each("trusted-proxy", self.trusted_proxy, values::network)?,
@@ -296,6 +299,14 @@ impl SecretSetting {
         let lines = text.split(['\n', '\r']).map(bare).filter(is_secret);
         let secrets: Vec<_> = lines.map(Secret::new).collect();
         if secrets.is_empty() { Err(SettingsError::EmptySecret { setting }) } else { Ok(secrets) }
+    }
+}
+
+/// Keys that take more than a moment to guess.
+fn host_keys(keys: Vec<Secret>) -> Result<Vec<Secret>, SettingsError> {
+    match keys.iter().any(|key| key.is_shorter_than(LEAST_HOST_KEY)) {
+        true => Err(SettingsError::ShortSecret { setting: "host-key", least: LEAST_HOST_KEY }),
+        false => Ok(keys),
     }
 }
 

@@ -64,6 +64,13 @@ pub enum SettingsError {
         /// The setting.
         setting: &'static str,
     },
+    /// A secret that is guessed too soon; its text is not repeated.
+    ShortSecret {
+        /// The setting.
+        setting: &'static str,
+        /// Characters it must have.
+        least: usize,
+    },
     /// Secrets both in place and in a file.
     TwoSecretSources {
         /// The setting with the secrets themselves.
@@ -182,6 +189,12 @@ impl fmt::Display for SettingsError {
             }
             Self::EmptySecret { setting } => {
                 write!(f, "{setting} is empty; give it a long random text (openssl rand -base64 32)")
+            }
+            Self::ShortSecret { setting, least } => {
+                write!(
+                    f,
+                    "a {setting} is shorter than {least} characters; give a longer one (openssl rand -base64 32)"
+                )
             }
             Self::TwoSecretSources { in_place, in_file } => {
                 write!(f, "{in_place} and {in_file} are both set; keep one of them")

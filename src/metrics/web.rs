@@ -54,10 +54,10 @@ fn calls(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
     }
     let mut ended = sheet.counters(
         "webrtc_box_calls_ended",
-        "Calls that have ended; path none: no page said that it was connected",
+        "Calls that have ended; path none: no page said that it was connected; unreported: no page said anything",
         ["path"],
     )?;
-    let paths = Path::ALL.into_iter().map(Path::name).chain(["none"]);
+    let paths = Path::ALL.into_iter().map(Path::name).chain(["none", "unreported"]);
     paths.zip(figures.calls).try_for_each(|(path, count)| ended.counter([path], count))
 }
 

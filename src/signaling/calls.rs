@@ -38,6 +38,8 @@ pub struct Ended {
     pub lasted: Duration,
     /// It did not end by itself: the box did. Its pages take it up again with the next one.
     pub cut_off: bool,
+    /// A page told anything at all. One that speaks only the eight messages tells nothing.
+    pub reported: bool,
     /// The worst of what the two pages told: the longer times, the greater losses, and the way and
     /// the bytes of the one that counted more of these.
     pub told: Report,
@@ -68,8 +70,9 @@ impl Call {
     pub(super) fn end(&self, room: &str, now: Instant) -> Ended {
         let told = self.told.iter().flatten().map(|(_, report)| *report);
         let lasted = now.saturating_duration_since(self.since);
-        let told = told.reduce(worse).unwrap_or_default();
-        Ended { room: room.to_owned(), lasted, cut_off: false, told }
+        let told = told.reduce(worse);
+        let reported = told.is_some();
+        Ended { room: room.to_owned(), lasted, cut_off: false, reported, told: told.unwrap_or_default() }
     }
 }
 

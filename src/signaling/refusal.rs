@@ -88,7 +88,7 @@ impl Refusal {
             Self::BadMessage(Malformed::NotAFrame) => "A frame is a JSON object with a type.",
             Self::BadMessage(Malformed::UnknownType) => "No frame has this type.",
             Self::BadMessage(Malformed::WrongShape) => "The fields of this frame are not as they should be.",
-            Self::BadRoom => "A room's name has 1 to 64 letters, digits, hyphens, underscores or dots.",
+            Self::BadRoom => "A room's name has 1 to 64 letters, digits, hyphens, underscores or full stops.",
             Self::RoomFull => "Two people are in this room already.",
             Self::AlreadyJoined => "This connection has a seat; leave it first.",
             Self::NotJoined => "This connection has no seat; join a room first.",

@@ -9,12 +9,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use subtle::ConstantTimeEq as _;
-
 use super::calls::Event;
 use super::deadlines::{Deadline, Deadlines};
 use super::flood::{Allowance, Verdict};
 use super::guesses::{Guess, Guesses};
+use super::host_keys::HostKeys;
 use super::ice::{IceServer, IceUrls};
 use super::message::{ClientMessage, Relay, ServerMessage};
 use super::refusal::{Malformed, Refusal};
@@ -22,7 +21,7 @@ use super::room::{Absence, Occupant, Place, Room};
 use super::share::Share;
 use super::token::TokenKey;
 use crate::clock::Now;
-use crate::credential::{self, Secret, Secrets, UnixSeconds};
+use crate::credential::{self, Secrets, UnixSeconds};
 use crate::seat::{SeatId, SeatNews, TagKey};
 
 /// How long a connection without a seat may say nothing. A `ping` is something.
@@ -48,6 +47,9 @@ pub enum Action {
     Send {
         /// To whom.
         to: ConnectionId,
+        /// Who wrote it, where that is the other seat: where it does not fit into the queue of `to`, it is
+        /// refused to the writer by [`Rooms::not_relayed`], and `to` stays.
+        from: Option<ConnectionId>,
         /// What.
         message: ServerMessage,
     },
@@ -99,10 +101,6 @@ pub struct Rules {
     /// Random and secret: what is counted by source is found by them.
     pub seeds: [u64; 2],
 }
-
-/// The host keys, in a form that is compared in constant time; none: everybody may open a room.
-#[derive(Clone)]
-pub struct HostKeys(Vec<String>);
 
 /// The state of all rooms.
 pub struct Rooms {
@@ -182,6 +180,11 @@ impl Rooms {
         if self.allowed(conn, now) {
             self.strike(conn, Malformed::NotAFrame, now);
         }
+    }
+
+    /// A frame of `conn` for the other seat had no room in its queue.
+    pub fn not_relayed(&mut self, conn: ConnectionId) {
+        self.send(conn, Refusal::RateLimited.into());
     }
 
     /// A WebSocket is gone, however it went. Its seat is kept for a while; a shorter one where
@@ -303,7 +306,8 @@ impl Rooms {
         match &mut other.occupant {
             Occupant::Present(to) => {
                 let to = *to;
-                self.send(to, ServerMessage::relayed(place.seat, relay));
+                let message = ServerMessage::relayed(place.seat, relay);
+                self.actions.push_back(Action::Send { to, from: Some(conn), message });
             }
             Occupant::Away(Absence { waiting, .. }) => {
                 if !waiting.fits(&relay) || !self.waiting_bytes.take(source, relay.size()) {
@@ -404,7 +408,7 @@ impl Rooms {
     }
 
     pub(super) fn send(&mut self, to: ConnectionId, message: ServerMessage) {
-        self.actions.push_back(Action::Send { to, message });
+        self.actions.push_back(Action::Send { to, from: None, message });
     }
 }
 
@@ -427,39 +431,6 @@ impl Closing {
             Self::Idle => "no seat taken",
             Self::PageClosed => "the page was closed",
         }
-    }
-}
-
-impl HostKeys {
-    /// Takes the keys as configured.
-    pub fn new(keys: &[Secret]) -> Self {
-        Self(keys.iter().map(digest).collect())
-    }
-
-    /// Whether an empty room opens without one.
-    pub(super) fn none(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether `given` is one of them.
-    pub(super) fn hold(&self, given: &str) -> bool {
-        let given = digest(&Secret::new(given));
-        // Digests are compared, all of them, so that neither length nor place of a key shows.
-        let matching = self
-            .0
-            .iter()
-            .fold(subtle::Choice::from(0), |found, key| found | key.as_bytes().ct_eq(given.as_bytes()));
-        matching.into()
-    }
-}
-
-fn digest(key: &Secret) -> String {
-    key.password("webrtc-box host key")
-}
-
-impl fmt::Debug for HostKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostKeys({})", self.0.len())
     }
 }
 

@@ -51,7 +51,7 @@ impl Rooms {
         let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
         let room = self.rules.tag_key.tag(name.as_str());
         let named = match &join.resume {
-            Some(token) => Some(self.named_by_token(conn, room, token, now)?),
+            Some(token) => Some(self.named_by_token(conn, (room, &join.room), token, now)?),
             None => None,
         };
         let place = Place { room, seat: named.map_or(SeatId::new(chance), |named| named.seat) };
@@ -79,7 +79,7 @@ impl Rooms {
         let tag = self.rules.tag_key.tag(name.as_str());
         let own = match &look.resume {
             // The answer tells whether a token is genuine. A wrong one is passed over here, and refused by a join.
-            Some(token) => match self.named_by_token(conn, tag, token, now) {
+            Some(token) => match self.named_by_token(conn, (tag, &look.room), token, now) {
                 Err(Refusal::BadResume) => None,
                 named => Some(named?),
             },
@@ -101,12 +101,17 @@ impl Rooms {
     fn named_by_token(
         &mut self,
         conn: ConnectionId,
-        room: RoomTag,
+        (room, typed): (RoomTag, &str),
         token: &str,
         now: Now,
     ) -> Result<Named, Refusal> {
-        if let Some(named) = self.rules.token_key.read(room, token) {
-            return Ok(named);
+        if let Some((tag, named)) = self.rules.token_key.open(token) {
+            // Given out before names had one spelling, to somebody who types it as before.
+            let young = now.unix.abs_diff(named.since) < REOPENS_FOR;
+            let earlier = || tag == self.rules.tag_key.tag(&RoomName::earlier(typed));
+            if tag == room || (young && earlier()) {
+                return Ok(named);
+            }
         }
         self.may_try(conn, Guess::Secret(token), now)?;
         self.tried(conn, Guess::Secret(token), now);

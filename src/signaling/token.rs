@@ -51,11 +51,6 @@ impl TokenKey {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// What `token` says; `None` where it is forged or of another room than `room`.
-    pub(super) fn read(&self, room: RoomTag, token: &str) -> Option<Named> {
-        self.open(token).filter(|(tag, _)| *tag == room).map(|(_, named)| named)
-    }
-
     /// The room of `token` and what it says; `None` where it is forged.
     pub(super) fn open(&self, token: &str) -> Option<(RoomTag, Named)> {
         let bytes: [u8; NAMED + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
@@ -106,14 +101,13 @@ mod tests {
     fn a_token_names_its_seat_and_time_after_a_restart() {
         let token = TokenKey::new([3; 32]).token(room(), seat(), THEN);
         assert_eq!(token.len(), 96);
-        assert_eq!(TokenKey::new([3; 32]).read(room(), &token), Some(named()));
+        assert_eq!(TokenKey::new([3; 32]).open(&token), Some((room(), named())));
     }
 
     #[test]
-    fn another_room_or_key_knows_no_such_token() {
+    fn another_key_knows_no_such_token() {
         let token = TokenKey::new([3; 32]).token(room(), seat(), THEN);
-        assert_eq!(TokenKey::new([3; 32]).read(RoomTag::new([9; 16]), &token), None);
-        assert_eq!(TokenKey::new([4; 32]).read(room(), &token), None);
+        assert_eq!(TokenKey::new([4; 32]).open(&token), None);
     }
 
     #[test]
@@ -123,10 +117,10 @@ mod tests {
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(key.read(room(), std::str::from_utf8(&forged).unwrap()), None, "at {at}");
+            assert_eq!(key.open(std::str::from_utf8(&forged).unwrap()), None, "at {at}");
         }
         for forged in ["", "A", &token[1..], &format!("{token}A"), "…"] {
-            assert_eq!(key.read(room(), forged), None, "{forged}");
+            assert_eq!(key.open(forged), None, "{forged}");
         }
     }
 }

@@ -136,6 +136,11 @@ impl Listing {
         Self { paces: (rate != 0).then(|| Arc::new(Paces::new(rate, epoch))), ..self }
     }
 
+    /// The same with limits that are made already.
+    pub fn with_paces(self, paces: Paces) -> Self {
+        Self { paces: Some(Arc::new(paces)), ..self }
+    }
+
     /// Until when packets to and from `peer` pass; `None` where they do not.
     pub fn permitted_until(&self, peer: IpAddr, now: Instant) -> Option<Instant> {
         let live = |permission: &&Permission| permission.peer == peer && permission.expires > now;

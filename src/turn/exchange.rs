@@ -13,7 +13,7 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use super::address::{Family, RelayedAddr};
 use super::allocation::Listing;
-use super::pace::Paces;
+use super::pace::{Paces, TesterPaces};
 use super::register::Register;
 
 /// Shared by all workers of a relay.
@@ -27,6 +27,8 @@ pub struct Exchange {
     changes: AtomicU64,
     /// How fast the whole box may go.
     pub paces: Paces,
+    /// How much those who only test may send and get, by source.
+    pub testers: TesterPaces,
     /// What pulses count from.
     pub epoch: Instant,
 }
@@ -46,6 +48,7 @@ impl Exchange {
             register,
             changes: AtomicU64::new(0),
             paces: Paces::new(capacity, epoch),
+            testers: TesterPaces::new(epoch),
             epoch,
         }
     }

@@ -177,8 +177,14 @@ impl Server {
         let tag = tag_of(&opening.verified.holder);
         let listing = Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed);
         let confined = opening.verified.holder.is_confined();
-        let rate = if confined { testers_rate(self.rules.max_bps) } else { self.rules.max_bps };
-        let listing = Arc::new(listing.confined(confined).paced(rate, self.exchange.epoch));
+        let (rate, epoch) = (self.rules.max_bps, self.exchange.epoch);
+        let listing = Arc::new(if confined {
+            let source = opening.client.remote.ip();
+            let paces = self.exchange.testers.paces(source, testers_rate(rate), epoch);
+            listing.confined(true).with_paces(paces)
+        } else {
+            listing.paced(rate, epoch)
+        });
         let expires = now + opening.lifetime;
         let allocation = Allocation {
             id: self.next_id(),

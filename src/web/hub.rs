@@ -170,7 +170,7 @@ impl Floor {
     fn carry_out(&mut self, seat_news: &(dyn Fn(SeatNews) + Send + Sync), ledger: &Ledger) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
-                Action::Send { to, message } => self.send(to, message.to_json(), ledger),
+                Action::Send { to, from, message } => self.send(to, from, message.to_json(), ledger),
                 Action::Close { conn, why } => {
                     debug!(connection = conn.0, ?why, "WebSocket closed by the rules");
                     if let Some(outbox) = self.outboxes.remove(&conn) {
@@ -183,9 +183,14 @@ impl Floor {
         }
     }
 
-    fn send(&mut self, to: ConnectionId, text: String, ledger: &Ledger) {
+    fn send(&mut self, to: ConnectionId, from: Option<ConnectionId>, text: String, ledger: &Ledger) {
         let Some(outbox) = self.outboxes.get(&to) else { return };
-        if !outbox.push(Outgoing::Frame(text)) {
+        if let Some(from) = from {
+            // The other seat fills this queue as it likes: that must not end the connection here.
+            if !outbox.push_relayed(Outgoing::Frame(text)) {
+                self.rooms.not_relayed(from);
+            }
+        } else if !outbox.push(Outgoing::Frame(text)) {
             debug!(connection = to.0, "WebSocket given up: it does not read");
             ledger.tally.gave_up();
             self.outboxes.remove(&to);

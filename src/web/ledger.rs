@@ -29,7 +29,7 @@ impl Ledger {
             Event::TurnedAway(refusal) => self.tally.turned_away(*refusal),
             Event::Connected { path, setup } => self.tally.connected(*path, *setup),
             Event::CallEnded(ended) => {
-                self.tally.call_ended(ended.told.path);
+                self.tally.call_ended(ended.told.path, ended.reported);
                 if let Some(held) = self.limit.allows(now) {
                     self.write(ended, held);
                 }
@@ -50,7 +50,7 @@ impl Ledger {
         let told = &ended.told;
         info!(
             seconds = ended.lasted.as_secs(),
-            path = told.path.map_or("none", Path::name),
+            path = told.path.map_or(if ended.reported { "none" } else { "unreported" }, Path::name),
             bytes = told.bytes,
             lost_percent = told.lost.map(|share| (share * 10_000.0).round() / 100.0),
             rtt_ms = told.rtt.map(|time| time.as_millis() as u64),

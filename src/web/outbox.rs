@@ -9,6 +9,9 @@ use tokio::sync::mpsc;
 /// Bytes that may wait for one WebSocket.
 const LIMIT: usize = 256 * 1024;
 
+/// Bytes of it that the other seat may fill; the rest is for what the box itself has to say.
+const LIMIT_RELAYED: usize = 192 * 1024;
+
 /// What each frame counts for besides its text, so that small ones are bounded too.
 const FRAME_COST: usize = 128;
 
@@ -45,9 +48,19 @@ pub(super) fn outbox() -> (Outbox, Inbox) {
 impl Outbox {
     /// Puts something in; `false` where too much waits already or nobody is there.
     pub(super) fn push(&self, outgoing: Outgoing) -> bool {
+        self.push_within(LIMIT, outgoing)
+    }
+
+    /// The same for what the other seat has written.
+    pub(super) fn push_relayed(&self, outgoing: Outgoing) -> bool {
+        self.push_within(LIMIT_RELAYED, outgoing)
+    }
+
+    fn push_within(&self, limit: usize, outgoing: Outgoing) -> bool {
         let cost = outgoing.cost();
-        let before = self.bytes.fetch_add(cost, Ordering::Relaxed);
-        before + cost <= LIMIT && self.queue.send(outgoing).is_ok()
+        let charge = |bytes: usize| (bytes + cost <= limit).then_some(bytes + cost);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge).is_ok()
+            && self.queue.send(outgoing).is_ok()
     }
 }
 
@@ -92,5 +105,16 @@ mod tests {
         assert_eq!(inbox.next().await, Some(frame()));
         assert!(outbox.push(frame()), "what was written makes room");
         assert!(!outbox.push(frame()));
+    }
+
+    #[tokio::test]
+    async fn what_the_other_seat_writes_leaves_room_for_the_box_itself() {
+        let (outbox, mut inbox) = outbox();
+        let frame = |size| Outgoing::Frame("x".repeat(size));
+        let taken = (0..10).filter(|_| outbox.push_relayed(frame(60 * 1024))).count();
+        assert_eq!(taken, 3);
+        assert!(outbox.push(frame(50 * 1024)), "a refusal costs nothing");
+        assert!(inbox.next().await.is_some() && inbox.next().await.is_some());
+        assert!(outbox.push_relayed(frame(60 * 1024)), "what was written makes room");
     }
 }

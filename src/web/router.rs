@@ -62,7 +62,7 @@ const LEAVE_BYTES: usize = 256;
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often one source is handed what a connection test needs.
-pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(6), burst: 10 };
+pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 10 };
 
 /// What requests are answered from.
 pub(super) struct Desk {

@@ -13,7 +13,7 @@ pub(super) struct Tally {
     turned_away: Counts<10>,
     handshakes: Counts<4>,
     setups: [Times; 4],
-    calls: Counts<5>,
+    calls: Counts<6>,
     crowded_out: Counts<1>,
     given_up: Counts<1>,
 }
@@ -35,8 +35,9 @@ pub struct Figures {
     pub handshakes: [u64; 4],
     /// How long calls took to connect, as pages say, by [`Path::ALL`].
     pub setups: [Setups; 4],
-    /// Calls that have ended, by [`Path::ALL`]; last those that no page said to be connected.
-    pub calls: [u64; 5],
+    /// Calls that have ended, by [`Path::ALL`]; then those of which a page reported, but no connection;
+    /// last those of which no page reported.
+    pub calls: [u64; 6],
     /// Connections of sources that had all they may have.
     pub crowded_out: u64,
     /// WebSockets closed because who is there did not read.
@@ -101,9 +102,11 @@ impl Tally {
         self.setups[path as usize].count(setup);
     }
 
-    /// `None`: no page said that it was connected.
-    pub(super) fn call_ended(&self, path: Option<Path>) {
-        self.calls.count(path.map_or(Path::ALL.len(), |path| path as usize));
+    /// `path` is `None` where no page said that it was connected, which tells something only of a call
+    /// that was `reported`.
+    pub(super) fn call_ended(&self, path: Option<Path>, reported: bool) {
+        let unconnected = Path::ALL.len() + usize::from(!reported);
+        self.calls.count(path.map_or(unconnected, |path| path as usize));
     }
 
     pub(super) fn crowded_out(&self) {
@@ -180,11 +183,12 @@ mod tests {
         assert!(Handshake::ALL.iter().enumerate().all(|(at, how)| *how as usize == at));
         let tally = Tally::default();
         tally.turned_away(Refusal::ShuttingDown);
-        tally.call_ended(None);
+        tally.call_ended(None, true);
+        tally.call_ended(None, false);
         tally.joined(true);
         let figures = tally.figures();
         assert_eq!(figures.turned_away[9], 1);
-        assert_eq!(figures.calls, [0, 0, 0, 0, 1]);
+        assert_eq!(figures.calls, [0, 0, 0, 0, 1, 1]);
         assert_eq!(figures.joins, [0, 1]);
     }
 }

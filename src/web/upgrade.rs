@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::debug;
 
 use super::Phase;
 use super::hub::Hub;
@@ -63,7 +64,10 @@ async fn begin(
     phase: watch::Receiver<Phase>,
     permit: Option<SourcePermit>,
 ) {
-    let Ok(upgraded) = upgrade.await else { return };
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return debug!(%error, "the connection ended before it became a WebSocket"),
+    };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)

@@ -7,7 +7,7 @@ import { AFTER, setStage } from './lib/stage.mjs';
 import { makeWire } from './lib/wire.mjs';
 import { until } from './lib/work.mjs';
 
-const KEY = 'sesame';
+const KEY = 'open sesame';
 const wire = await makeWire();
 after(() => wire.end());
 afterEach(() => wire.shut(false));

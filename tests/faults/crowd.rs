@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
@@ -49,7 +49,7 @@ struct Crowd {
 impl Crowd {
     /// One of them: comes in, takes a seat when told to, and answers pings to the end.
     async fn somebody(self: Arc<Self>, number: usize) {
-        let mut socket = self.open().await;
+        let mut socket = self.open(number).await;
         self.open.fetch_add(1, Ordering::Relaxed);
         let join = Message::text(format!(r#"{{"type":"join","room":"idle-{}"}}"#, number / 2));
         let mut join = Some(join);
@@ -70,9 +70,13 @@ impl Crowd {
         }
     }
 
-    async fn open(&self) -> WebSocketStream<TlsStream<TcpStream>> {
+    async fn open(&self, number: usize) -> WebSocketStream<TlsStream<TcpStream>> {
         let _permit = self.door.acquire().await.unwrap();
-        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        // One address may not open so many rooms.
+        let [.., high, low] = (number / 32).to_be_bytes();
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.bind(([127, 1, high, low], 0).into()).unwrap();
+        let tcp = tcp.connect(([127, 0, 0, 1], self.port).into()).await.unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
         let url = format!("ws://localhost:{}/ws", self.port);

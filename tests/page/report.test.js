@@ -50,3 +50,12 @@ test('another connection of the same call adds to the bytes, another call begins
   stage.report.connected();
   assert.deepEqual(stage.told.at(-1), { type: 'report', path: 'direct', bytes: 70, setup: 200 });
 });
+
+test('the server hears that the page reports before it knows whether the call connects', () => {
+  const stage = stageOf();
+  stage.report.begin();
+  stage.report.met();
+  assert.deepEqual(stage.told, [{ type: 'report' }]);
+  stage.report.end();
+  assert.equal(stage.told.length, 1, 'of a call that never connected there is no more to tell');
+});

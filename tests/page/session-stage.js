@@ -18,6 +18,7 @@ export function stageOf() {
     clock, now: clock.now, changed() {},
     openReport: () => ({
       begin: () => reported.push(`begin ${clock.now()}`),
+      met: () => {},
       connected: () => reported.push(`connected ${clock.now()}`),
       end: () => reported.push(said.some(([what]) => what === 'leave') ? 'end after leave' : 'end'),
     }),

@@ -103,13 +103,13 @@ fn a_file_of_secrets_may_change_by_itself() {
 
 #[test]
 fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
-    let service = started("host-key = 'old'");
+    let service = started("host-key = 'the old key'");
     let open =
         |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
-    let mut host = open("kitchen", "old").unwrap();
-    reload(&service, "host-key = 'new'");
-    assert_eq!(open("cellar", "old").err().as_deref(), Some("key-required"));
-    assert!(open("cellar", "new").is_ok());
+    let mut host = open("kitchen", "the old key").unwrap();
+    reload(&service, "host-key = 'the new key'");
+    assert_eq!(open("cellar", "the old key").err().as_deref(), Some("key-required"));
+    assert!(open("cellar", "the new key").is_ok());
     assert!(open("kitchen", "none at all").is_ok());
     host.ping();
     service.waits_for("host-key");

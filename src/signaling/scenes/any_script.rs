@@ -107,7 +107,7 @@ impl Witness {
 
     fn watch(&mut self, action: Action) {
         match action {
-            Action::Send { to, message } => {
+            Action::Send { to, message, .. } => {
                 assert!(self.live.contains(&to), "sent to somebody who is gone");
                 self.hear(to, &serde_json::from_str(&message.to_json()).unwrap());
             }

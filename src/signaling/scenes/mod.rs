@@ -156,7 +156,7 @@ impl Stage {
     fn drain(&mut self) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
-                Action::Send { to, message } => {
+                Action::Send { to, message, .. } => {
                     assert!(!self.closed.iter().any(|(conn, _)| *conn == to), "sent to a closed connection");
                     self.heard.entry(to).or_default().push(message.to_json());
                 }

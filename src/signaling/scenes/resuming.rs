@@ -1,6 +1,7 @@
 //! Dropping and coming back.
 
 use super::*;
+use crate::seat::SeatId;
 
 #[test]
 fn who_drops_and_returns_in_time_has_the_same_seat() {
@@ -338,6 +339,29 @@ fn one_source_does_not_take_all_the_seats_that_are_kept() {
     let [alice, bob] = stage.pair_from("45.0.0.1", "kitchen");
     stage.drop(bob.conn);
     assert_eq!(stage.rest(alice.conn), ["peer-away"], "forgiven");
+}
+
+#[test]
+fn a_token_from_before_names_had_one_spelling_opens_its_room_for_half_a_day() {
+    let mut stage = Stage::with(rules_with_a_key());
+    let seat = SeatId::new([9; 16]);
+    let earlier = stage.rooms.rules.tag_key.tag("Kitchen");
+    let token = json!(stage.rooms.rules.token_key.token(earlier, seat, stage.now.unix));
+    let conn = stage.connect();
+    assert_eq!(stage.resume(conn, "Cellar", &token)["code"], "bad-resume");
+    let reply = stage.resume(conn, "Kitchen", &token);
+    assert_eq!((&reply["id"], &reply["room"]), (&json!(seat.to_string()), &json!("kitchen")));
+    stage.say(conn, json!({"type": "leave"}));
+    stage.pass(seconds(12 * 60 * 60 - 1));
+    let conn = stage.connect();
+    assert_eq!(
+        stage.resume(conn, "Kitchen", &token)["code"],
+        "key-required",
+        "genuine, and the room is gone"
+    );
+    stage.pass(seconds(1));
+    let conn = stage.connect();
+    assert_eq!(stage.resume(conn, "Kitchen", &token)["code"], "bad-resume");
 }
 
 impl Stage {

@@ -85,7 +85,7 @@ impl Stage {
     fn drain(&mut self, asked: usize) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
-                Action::Send { to, message } => self.hear(to, &message.to_json(), asked),
+                Action::Send { to, message, .. } => self.hear(to, &message.to_json(), asked),
                 Action::Note(_) => {}
                 Action::Close { conn, .. } => assert!(self.closed.insert(conn), "closed twice"),
                 Action::Seat(SeatNews::Opened(_, seat)) => assert!(self.open.insert(seat)),
