@@ -417,26 +417,29 @@ fn nothing_kept_in_the_state_directory_is_repeated_when_damaged() {
 fn secrets_and_host_keys_come_from_files_of_any_editor() {
     let stage = Stage::new();
     let path = |name: &str| Some(stage.place.path().join(name).to_str().unwrap().to_owned());
-    for text in
-        ["north\nsouth\n", "\u{feff}north\r\nsouth", " north\r\r south \n\n", "north\n\u{feff}south\n"]
-    {
+    for text in [
+        "north-key\nsouth-key\n",
+        "\u{feff}north-key\r\nsouth-key",
+        " north-key\r\r south-key \n\n",
+        "north-key\n\u{feff}south-key\n",
+    ] {
         stage.file("keys", text);
         let typed =
             Typed { host_key_file: path("keys"), static_auth_secret_file: path("keys"), ..Typed::default() };
         let settings = typed.settings(&Surroundings::default()).unwrap();
-        let wanted = [Secret::new("north"), Secret::new("south")];
+        let wanted = [Secret::new("north-key"), Secret::new("south-key")];
         assert_eq!(settings.host_key, wanted, "{text:?}");
         assert_eq!(settings.static_auth_secret, wanted, "{text:?}");
     }
-    stage.file("keys", "# of the front desk\nnorth\n");
+    stage.file("keys", "# of the front desk\nnorth-key\n");
     let typed = Typed { host_key_file: path("keys"), ..Typed::default() };
-    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north")]);
+    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north-key")]);
     stage.file("keys", "# nobody\n");
     assert_says(&stage.complaint(&["--host-key-file", "keys"]), &["host-key-file", "openssl rand"]);
-    let both = ["--host-key-file", "keys", "--host-key", "north"];
+    let both = ["--host-key-file", "keys", "--host-key", "north-key"];
     assert_says(&stage.complaint(&both), &["host-key and host-key-file are both set"]);
-    let typed = Typed { host_key: Some(vec!["\u{feff}north\r".into()]), ..Typed::default() };
-    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north")]);
+    let typed = Typed { host_key: Some(vec!["\u{feff}north-key\r".into()]), ..Typed::default() };
+    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north-key")]);
 }
 
 #[test]

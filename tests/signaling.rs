@@ -457,7 +457,11 @@ async fn who_sends_more_than_the_other_reads_is_refused_and_the_other_stays() {
             match read.next().await.expect("a frame").expect("an unbroken connection") {
                 Message::Text(text) if text.contains("rate-limited") => return,
                 Message::Text(text) => panic!("{text}"),
-                _ => {}
+                Message::Binary(_)
+                | Message::Ping(_)
+                | Message::Pong(_)
+                | Message::Close(_)
+                | Message::Frame(_) => {}
             }
         }
     };
