@@ -329,7 +329,8 @@ fn neighbour(relay: &Relay) -> Neighbour {
         let door = door.clone();
         tokio::spawn(async move {
             let transport = if guest.tls { Transport::Tls } else { Transport::Tcp };
-            door.serve(guest.stream, transport, guest.client, guest.local).await;
+            let ends = (guest.client, guest.local);
+            door.serve(guest.stream, transport, ends, guest.permit.is_some()).await;
             drop(guest.permit);
         });
     })

@@ -30,6 +30,8 @@ mod seat;
 mod shortage;
 #[path = "hostile/streams.rs"]
 mod streams;
+#[path = "hostile/unread.rs"]
+mod unread;
 #[path = "hostile/usernames.rs"]
 mod usernames;
 

@@ -1,6 +1,7 @@
 //! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
 //! own [`turn::Server`](crate::turn::server::Server). The threads share nothing but the exchange.
 
+mod backlog;
 mod faults;
 mod figures;
 pub mod framing;
@@ -10,6 +11,8 @@ mod port;
 mod sending;
 mod single;
 mod stream;
+mod stream_reader;
+mod stream_writer;
 mod udp;
 mod worker;
 
@@ -31,6 +34,7 @@ use poll::{Bell, Poll};
 pub use port::can_bind;
 pub use stream::StreamDoor;
 use stream::{Brought, Stream};
+use stream_writer::frame_cost;
 use worker::Worker;
 
 use crate::credential::Secrets;
@@ -91,6 +95,8 @@ pub struct Relay {
     inboxes: Inboxes,
     exchange: Arc<Exchange>,
     board: Board,
+    /// Requests of streams without an allocation, per source.
+    stream_limit: Arc<SourceRateLimiter>,
     threads: Vec<JoinHandle<()>>,
     faults: Faults,
     /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
@@ -138,13 +144,16 @@ struct Inboxes(Arc<[Inbox]>);
 struct Inbox {
     notes: UnboundedSender<Note>,
     bell: Arc<Bell>,
-    /// Frames from other workers that may wait in it.
-    room: Arc<Semaphore>,
+    /// Bytes of frames from other workers that may wait in it, in parts that streams share.
+    room: [Arc<Semaphore>; ROOM_PARTS],
     losses: Arc<Losses>,
 }
 
-/// Frames from other workers that may wait for one worker; more are lost, as in a full socket.
-const DELIVERIES: usize = 4096;
+/// Frames from other workers wait in so many parts, by the stream they are for, so that one stream's
+/// flood costs few others anything.
+const ROOM_PARTS: usize = 8;
+/// Bytes of frames from other workers that may wait in one part; more are lost, as in a full socket.
+const ROOM_BYTES: usize = 1 << 19;
 
 /// Tells every worker of seats; cheap to clone.
 #[derive(Clone, Debug)]
@@ -170,6 +179,7 @@ impl Relay {
             inboxes: Inboxes::new(senders, &bells, &shared.board),
             exchange: Arc::clone(&shared.exchange),
             board: shared.board.clone(),
+            stream_limit: Arc::clone(&shared.stream_limit),
             threads: Vec::new(),
             faults: shared.warnings.faults.clone(),
             small_buffer: bound.small_buffer,
@@ -202,7 +212,7 @@ impl Relay {
 
     /// Where TCP and TLS streams are brought.
     pub fn door(&self) -> StreamDoor {
-        StreamDoor::new(self.inboxes.clone(), self.board.losses())
+        StreamDoor::new(self.inboxes.clone(), self.board.losses(), Arc::clone(&self.stream_limit))
     }
 
     /// The box's addresses have changed: those that are its own, those lent from now on, and what their
@@ -281,7 +291,7 @@ impl Inboxes {
             notes,
             bell: Arc::clone(bell),
             losses: board.losses(),
-            room: Arc::new(Semaphore::new(DELIVERIES)),
+            room: [(); ROOM_PARTS].map(|()| Arc::new(Semaphore::new(ROOM_BYTES))),
         };
         Self(notes.into_iter().zip(bells).map(inbox).collect())
     }
@@ -307,7 +317,10 @@ impl Inboxes {
 
     /// Hands a frame to the worker that has the stream.
     fn deliver(&self, worker: usize, client: ClientAddr, frame: Bytes) {
-        match Arc::clone(&self.0[worker].room).try_acquire_owned() {
+        // Workers are told apart by the low bits.
+        let part = usize::from(client.remote.port()) / self.0.len() % ROOM_PARTS;
+        let room = Arc::clone(&self.0[worker].room[part]);
+        match room.try_acquire_many_owned(frame_cost(&frame) as u32) {
             Ok(permit) => self.tell(worker, Note::Deliver(client, frame, permit)),
             Err(_) => self.0[worker].losses.count(Loss::InboxFull),
         }
@@ -364,6 +377,8 @@ struct Shared {
     exchange: Arc<Exchange>,
     board: Board,
     limit: Arc<ReplyLimit>,
+    /// Apart from the one for datagrams, which anybody can use up for an address by forging it.
+    stream_limit: Arc<SourceRateLimiter>,
     /// One for all, so that more cores do not mean more lines.
     log_limit: Arc<LineLimit>,
     warnings: Arc<Warnings>,
@@ -372,6 +387,8 @@ struct Shared {
 impl Shared {
     fn new(plan: &Plan) -> Self {
         let epoch = Instant::now();
+        let rate = Rate::per_second(plan.unauth_reply_rate);
+        let limiter = SourceRateLimiter::new(rate, random::seeds(), epoch);
         let mut key = [0; 32];
         random::fill(&mut key);
         Self {
@@ -380,11 +397,8 @@ impl Shared {
             board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
             warnings: Arc::new(Warnings::new(epoch)),
-            limit: Arc::new(ReplyLimit::new(
-                Rate::per_second(plan.unauth_reply_rate),
-                [random::seeds(), random::seeds()],
-                epoch,
-            )),
+            limit: Arc::new(ReplyLimit::new(rate, [random::seeds(), random::seeds()], epoch)),
+            stream_limit: Arc::new(limiter.with_wide_prefixes()),
         }
     }
 

@@ -1,36 +1,42 @@
-//! A TCP or TLS client: bytes become messages for a worker, and what the worker sends becomes
-//! bytes, with bounds on both ways.
+//! A TCP or TLS client: bytes become messages for a worker (`stream_reader.rs`), and what the worker
+//! sends becomes bytes (`stream_writer.rs`), with bounds on both ways.
 //!
 //! It runs on the ordinary runtime, never on a worker, so that neither TLS nor a slow client takes
 //! time from media.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::figures::{Loss, Losses};
-use super::framing::{Next, next};
+use super::stream_reader::{Intake, Permit, Socket, read};
+use super::stream_writer::{Outgoing, frame_cost, write};
 use super::{Inboxes, Note};
+use crate::queue_budget::{Charge, QueueBudget, QueueShare, RESERVE};
+use crate::rate_limit::SourceRateLimiter;
+use crate::socket::{Buffers, OverTcp};
 use crate::turn::address::{ClientAddr, Transport};
 
 /// A stream as its worker knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    out: Sender<Outgoing>,
+    pub(super) out: Sender<Outgoing>,
+    pub(super) unsent: Arc<QueueShare>,
     /// Whether it has an allocation, and so may be silent.
-    allocated: Arc<AtomicBool>,
-    losses: Arc<Losses>,
+    pub(super) allocated: Arc<AtomicBool>,
+    pub(super) losses: Arc<Losses>,
 }
 
 /// Whole messages that a stream brought, one after the other.
@@ -39,13 +45,13 @@ pub(super) struct Brought {
     pub(super) client: ClientAddr,
     pub(super) messages: Bytes,
     /// Given back when they have been answered: the stream is read no faster than that.
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
-#[derive(Debug)]
-struct Outgoing {
-    bytes: Bytes,
-    since: Instant,
+impl Brought {
+    pub(super) fn new(client: ClientAddr, messages: Bytes, permit: Permit) -> Self {
+        Self { client, messages, _permit: permit }
+    }
 }
 
 /// Where streams are brought; cheap to clone.
@@ -53,61 +59,91 @@ struct Outgoing {
 pub struct StreamDoor {
     inboxes: Inboxes,
     losses: Arc<Losses>,
+    limit: Arc<SourceRateLimiter>,
+    queues: QueueBudget,
+    kernel: QueueBudget,
 }
 
-/// How long the first whole message may take, and how long one may take to be completed.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a stream without an allocation may be silent between two messages.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// Unsent bytes of one stream.
-const QUEUE_BYTES: usize = 1 << 20;
-/// Unsent media older than this is worth nothing.
-const QUEUE_AGE: Duration = Duration::from_millis(500);
+/// Read and written in one task, which never holds it over a wait.
+struct Shared<S>(Mutex<S>);
+
+/// A stream's socket, and the buffers it was granted.
+struct Granted<'s, S> {
+    stream: &'s Shared<S>,
+    budget: Arc<QueueShare>,
+    charge: Option<Charge>,
+}
+
+/// Bytes that wait for streams in all, besides a reserve for each.
+const QUEUES_BYTES: usize = 64 << 20;
+/// Kernel buffers of streams with an allocation in all; beyond it a stream keeps its small ones.
+const KERNEL_BYTES: usize = 128 << 20;
+/// Bytes that wait for one stream: what a worker has handed over and what its queue has.
+const UNSENT_BYTES: usize = 1 << 20;
 /// Frames between a worker and the stream's task, which empties it at once.
 const HANDOVER: usize = 512;
-/// Bytes a stream may have under way to its worker.
-const BROUGHT_BYTES: usize = 1 << 18;
-/// Read and written at a time.
-const CHUNK: usize = 1 << 14;
 /// How long the answers to what was asked before a stream's end may take to leave.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The largest message, header and padding included.
-const LARGEST: usize = (1 << 16) + 20;
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl StreamDoor {
-    pub(super) fn new(inboxes: Inboxes, losses: Arc<Losses>) -> Self {
-        Self { inboxes, losses }
+    pub(super) fn new(inboxes: Inboxes, losses: Arc<Losses>, limit: Arc<SourceRateLimiter>) -> Self {
+        let (queues, kernel) = (QueueBudget::new(QUEUES_BYTES), QueueBudget::new(KERNEL_BYTES));
+        Self { inboxes, losses, limit, queues, kernel }
     }
 
-    /// Serves a stream to its end. `remote` and `local` are its 5-tuple's ends.
-    pub async fn serve<S>(&self, stream: S, transport: Transport, remote: SocketAddr, local: SocketAddr)
-    where
-        S: AsyncRead + AsyncWrite + Send,
+    /// Serves a stream to its end. `remote` and `local` are its 5-tuple's ends. `counted`: the former
+    /// is a source of its own, not a proxy with everybody behind it.
+    pub async fn serve<S>(
+        &self,
+        stream: S,
+        transport: Transport,
+        (remote, local): (SocketAddr, SocketAddr),
+        counted: bool,
+    ) where
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send,
     {
         let client = ClientAddr::new(transport, remote, local);
         if remote.port() == 0 {
             return;
         }
         let worker = self.inboxes.worker_for(&client);
+        let source = counted.then(|| remote.ip());
+        let intake = self.intake(source);
         let (out, outgoing) = channel(HANDOVER);
-        let allocated = Arc::new(AtomicBool::new(false));
-        let opened = Stream { out, allocated: Arc::clone(&allocated), losses: Arc::clone(&self.losses) };
+        let opened = Stream {
+            out,
+            unsent: Arc::clone(&intake.unsent),
+            allocated: Arc::clone(&intake.allocated),
+            losses: Arc::clone(&self.losses),
+        };
         self.inboxes.tell(worker, Note::StreamOpened(client, opened));
-        let (reader, writer) = tokio::io::split(stream);
+        let stream = Shared(Mutex::new(stream));
+        let budget = self.kernel.enter(source).queue(usize::MAX, 0);
+        let socket = Granted { stream: &stream, budget, charge: None };
         let bring = |messages, permit| {
-            self.inboxes.tell(worker, Note::Stream(Brought { client, messages, _permit: permit }));
+            self.inboxes.tell(worker, Note::Stream(Brought::new(client, messages, permit)));
         };
         let close = || self.inboxes.tell(worker, Note::StreamClosed(client));
-        let ended =
-            carry(read(reader, &allocated, bring), write(writer, outgoing, &self.losses), close).await;
+        let reading = read(&stream, socket, &intake, bring);
+        let ended = carry(reading, write(&stream, outgoing, &self.losses, &intake.drained), close).await;
         debug!(reason = ended.err().map(tracing::field::display), "stream ended");
+    }
+
+    fn intake(&self, source: Option<IpAddr>) -> Intake {
+        let budget = self.queues.enter(source);
+        let limit = source.map(|source| (Arc::clone(&self.limit), source));
+        Intake::new(budget.queue(usize::MAX, RESERVE), budget.queue(UNSENT_BYTES, RESERVE), limit)
     }
 }
 
 impl Stream {
-    /// Queues a frame; lost where the stream's task does not keep up.
+    /// Queues a frame; lost where too much waits, or where the stream's task does not keep up.
     pub(super) fn send(&self, bytes: Bytes) {
-        if let Err(TrySendError::Full(_)) = self.out.try_send(Outgoing { bytes, since: Instant::now() }) {
+        let Some(charge) = self.unsent.charge(frame_cost(&bytes)) else {
+            return self.losses.count(Loss::StreamFull);
+        };
+        let outgoing = Outgoing { bytes, since: Instant::now(), charge };
+        if let Err(TrySendError::Full(_)) = self.out.try_send(outgoing) {
             self.losses.count(Loss::HandoverFull);
         }
     }
@@ -115,6 +151,53 @@ impl Stream {
     /// Says whether it has an allocation.
     pub(super) fn allocated(&self, has: bool) {
         self.allocated.store(has, Ordering::Relaxed);
+    }
+}
+
+impl<S: OverTcp> Socket for Granted<'_, S> {
+    fn fit(&mut self, allocated: bool) {
+        if allocated == self.charge.is_some() {
+            return;
+        }
+        let had = self.charge.take().is_some();
+        self.charge = self.budget.charge(Buffers::MEDIA.cost()).filter(|_| allocated);
+        if had || self.charge.is_some() {
+            let buffers = if allocated { Buffers::MEDIA } else { Buffers::SMALL };
+            buffers.set(self.stream.lock().tcp());
+        }
+    }
+
+    fn hung_up(&self) -> bool {
+        let stream = self.stream.lock();
+        let mut asked = [PollFd::new(stream.tcp(), PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&at_once)).is_ok_and(|found| found > 0)
+    }
+}
+
+impl<S> Shared<S> {
+    fn lock(&self) -> MutexGuard<'_, S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for &Shared<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for &Shared<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_shutdown(cx)
     }
 }
 
@@ -140,303 +223,42 @@ async fn carry(
     }
 }
 
-/// Reads messages until the end of the stream, garbage, or too long a silence, and returns when the
-/// worker has answered them.
-async fn read(
-    reader: impl AsyncRead + Unpin,
-    allocated: &AtomicBool,
-    bring: impl Fn(Bytes, OwnedSemaphorePermit),
-) -> io::Result<()> {
-    let under_way = Arc::new(Semaphore::new(BROUGHT_BYTES));
-    let ended = read_all(reader, allocated, &under_way, bring).await;
-    let handled = under_way.acquire_many(BROUGHT_BYTES as u32);
-    let _ = timeout(LAST_WORDS, handled).await;
-    ended
-}
-
-async fn read_all(
-    mut reader: impl AsyncRead + Unpin,
-    allocated: &AtomicBool,
-    under_way: &Arc<Semaphore>,
-    bring: impl Fn(Bytes, OwnedSemaphorePermit),
-) -> io::Result<()> {
-    let mut bytes = BytesMut::new();
-    // To the first whole message; after that to the end of one that has begun, or of a silence.
-    let mut deadline = Instant::now() + MESSAGE_LIMIT;
-    let mut first = true;
-    loop {
-        let begins = bytes.is_empty() && !first;
-        bytes.reserve(CHUNK);
-        read_some(&mut reader, &mut bytes, deadline, || begins && allocated.load(Ordering::Relaxed)).await?;
-        let whole = whole_messages(&bytes)?;
-        if whole > 0 {
-            let messages = bytes.split_to(whole).freeze();
-            let weight = whole.min(BROUGHT_BYTES) as u32;
-            let permit = Arc::clone(under_way).acquire_many_owned(weight).await.map_err(io::Error::other)?;
-            bring(messages, permit);
-            first = false;
-            whole_messages(&bytes)?;
-        }
-        if bytes.is_empty() {
-            deadline = Instant::now() + IDLE_LIMIT;
-        } else if whole > 0 || begins {
-            deadline = Instant::now() + MESSAGE_LIMIT;
-        }
-    }
-}
-
-/// Reads once, until `deadline` and on while `may_wait`.
-async fn read_some(
-    reader: &mut (impl AsyncRead + Unpin),
-    bytes: &mut BytesMut,
-    mut deadline: Instant,
-    may_wait: impl Fn() -> bool,
-) -> io::Result<()> {
-    loop {
-        match timeout_at(deadline, reader.read_buf(bytes)).await {
-            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => return read.map(|_| ()),
-            Err(_) if may_wait() => deadline = Instant::now() + IDLE_LIMIT,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-}
-
-/// How many bytes of `bytes` are whole messages.
-fn whole_messages(bytes: &[u8]) -> io::Result<usize> {
-    let mut whole = 0;
-    loop {
-        match next(&bytes[whole..]) {
-            Next::Message(length) => whole += length,
-            Next::Partial if bytes.len() - whole < LARGEST => return Ok(whole),
-            // What came before it is still answered.
-            Next::Partial | Next::Garbage if whole > 0 => return Ok(whole),
-            Next::Partial | Next::Garbage => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
-/// Writes what the worker sends, to the last of it once the worker has let go. A client that does
-/// not read loses the oldest, whole frames at a time, and delays nobody.
-async fn write(
-    mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: Receiver<Outgoing>,
-    losses: &Losses,
-) -> io::Result<()> {
-    let mut queue = Queue::new(losses);
-    let mut writing = BytesMut::with_capacity(CHUNK);
-    let mut held = true;
-    loop {
-        if writing.is_empty() {
-            queue.next_into(&mut writing);
-        }
-        if !held && writing.is_empty() && !queue.unflushed {
-            return writer.shutdown().await;
-        }
-        tokio::select! {
-            more = outgoing.recv(), if held => match more {
-                Some(more) => queue.push(more),
-                None => held = false,
-            },
-            written = push_on(&mut writer, &writing), if !writing.is_empty() || queue.unflushed => {
-                match written? {
-                    0 => queue.unflushed = false,
-                    written => writing.advance(written),
-                }
-            }
-        }
-    }
-}
-
-/// Writes some of `bytes`; where there are none, brings out what TLS still holds back. How many
-/// were written.
-async fn push_on(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
-    if bytes.is_empty() {
-        writer.flush().await?;
-        return Ok(0);
-    }
-    match writer.write(bytes).await? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        written => Ok(written),
-    }
-}
-
-/// Frames that wait for room, bounded in bytes and in age.
-#[derive(Debug)]
-struct Queue<'l> {
-    losses: &'l Losses,
-    frames: VecDeque<Outgoing>,
-    bytes: usize,
-    /// Something was written that TLS may still hold back.
-    unflushed: bool,
-}
-
-impl<'l> Queue<'l> {
-    fn new(losses: &'l Losses) -> Self {
-        Self { losses, frames: VecDeque::new(), bytes: 0, unflushed: false }
-    }
-
-    fn push(&mut self, frame: Outgoing) {
-        self.bytes += frame.bytes.len();
-        let now = frame.since;
-        self.frames.push_back(frame);
-        self.forget(now);
-    }
-
-    /// Takes as many frames as fit one write.
-    fn next_into(&mut self, writing: &mut BytesMut) {
-        self.forget(Instant::now());
-        writing.clear();
-        while let Some(frame) = self.frames.front() {
-            if !writing.is_empty() && writing.len() + frame.bytes.len() > CHUNK {
-                break;
-            }
-            writing.extend_from_slice(&frame.bytes);
-            self.pop();
-            self.unflushed = true;
-        }
-    }
-
-    /// Drops the oldest until what is left is young and small enough.
-    fn forget(&mut self, now: Instant) {
-        let stale = |frame: &Outgoing| now.saturating_duration_since(frame.since) > QUEUE_AGE;
-        loop {
-            let loss = match self.frames.front() {
-                Some(frame) if stale(frame) => Loss::StreamLate,
-                Some(_) if self.bytes > QUEUE_BYTES => Loss::StreamFull,
-                Some(_) | None => return,
-            };
-            self.losses.count(loss);
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.bytes -= frame.bytes.len();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+
+    use super::super::stream_reader::tests::{BINDING, NoSocket, intake};
     use super::*;
 
-    fn frame(length: usize, since: Instant) -> Outgoing {
-        Outgoing { bytes: Bytes::from(vec![7; length]), since }
-    }
-
-    #[test]
-    fn the_queue_keeps_the_youngest_within_its_bytes() {
-        let (now, losses) = (Instant::now(), Losses::default());
-        let mut queue = Queue::new(&losses);
-        for _ in 0..2000 {
-            queue.push(frame(1000, now));
-        }
-        assert!(queue.bytes <= QUEUE_BYTES);
-        assert_eq!(queue.frames.len(), QUEUE_BYTES / 1000);
-        assert_eq!(losses.of(Loss::StreamFull), 2000 - QUEUE_BYTES as u64 / 1000);
-    }
-
-    #[test]
-    fn what_is_half_a_second_old_is_not_sent() {
-        let (now, losses) = (Instant::now(), Losses::default());
-        let mut queue = Queue::new(&losses);
-        queue.push(frame(10, now - QUEUE_AGE * 2));
-        queue.push(frame(20, now));
-        let mut writing = BytesMut::new();
-        queue.next_into(&mut writing);
-        assert_eq!((writing.len(), queue.bytes), (20, 0));
-        assert_eq!((losses.of(Loss::StreamLate), losses.of(Loss::StreamFull)), (1, 0));
-    }
-
-    /// How long a stream lives that sends a byte a second of a message cut short, then nothing.
-    async fn life(dribble: &[u8], allocated: bool) -> Option<Duration> {
-        let (mut client, server) = tokio::io::duplex(64);
-        let begun = Instant::now();
-        let flag = AtomicBool::new(allocated);
-        let writing = async {
-            for byte in dribble {
-                client.write_all(&[*byte]).await.unwrap();
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        };
-        tokio::select! {
-            ended = read(server, &flag, |_, _| ()) => {
-                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
-                Some(begun.elapsed())
-            }
-            () = writing => None,
-        }
-    }
-
-    const BINDING: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42............";
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_that_says_nothing_or_dribbles_is_given_up_after_ten_seconds() {
-        assert_eq!(life(b"", false).await, Some(MESSAGE_LIMIT));
-        assert_eq!(life(&BINDING[..15], true).await, Some(MESSAGE_LIMIT));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn silence_is_for_those_who_have_an_allocation() {
-        // Twenty bytes a second apart are too slow; channel data of four is not.
-        let message = b"\x40\0\0\0";
-        let after = Duration::from_secs(3) + IDLE_LIMIT;
-        assert_eq!(life(message, false).await, Some(after));
-        assert_eq!(life(message, true).await, None);
-        let begun_late = [&message[..], b"\x40"].concat();
-        let after = Duration::from_secs(4) + MESSAGE_LIMIT;
-        assert_eq!(life(&begun_late, true).await, Some(after));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_gets_whole_frames_and_only_young_ones() {
-        let (client, server) = tokio::io::duplex(1000);
+    fn stream(intake: &Intake) -> (Stream, tokio::sync::mpsc::Receiver<Outgoing>) {
         let (out, outgoing) = channel(HANDOVER);
-        let losses = Arc::new(Losses::default());
-        let counting = Arc::clone(&losses);
-        let writer = tokio::spawn(async move { write(server, outgoing, &counting).await });
-        let stream = Stream { out, allocated: Arc::default(), losses: Arc::default() };
-        for number in 0..40_u8 {
-            stream.send(Bytes::from(vec![number; 100]));
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        drop(stream);
-        let mut client = client;
-        let mut got = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(5), client.read_to_end(&mut got)).await;
-        let frames: Vec<u8> = got.chunks(100).map(|frame| frame[0]).collect();
-        assert!(
-            got.chunks(100).all(|frame| frame.len() == 100 && frame.iter().all(|byte| *byte == frame[0]))
-        );
-        assert!(frames.windows(2).all(|pair| pair[0] < pair[1]), "{frames:?}");
-        assert!(frames.len() < 40, "old ones are dropped");
-        assert_eq!(frames.len() as u64 + losses.of(Loss::StreamLate), 40, "and counted");
-        let _ = writer.await;
+        let (unsent, allocated) = (Arc::clone(&intake.unsent), Arc::clone(&intake.allocated));
+        (Stream { out, unsent, allocated, losses: Arc::default() }, outgoing)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_asked_before_a_half_close_is_answered() {
         let (mut client, server) = tokio::io::duplex(1000);
         let (reader, writer) = tokio::io::split(server);
-        let (out, outgoing) = channel(HANDOVER);
+        let (intake, losses) = (intake(false, 20), Losses::default());
+        let (stream, outgoing) = stream(&intake);
         let (inbox, mut brought) = tokio::sync::mpsc::unbounded_channel();
-        let close = Arc::new(tokio::sync::Notify::new());
+        let close = Arc::new(Notify::new());
         let left = Arc::clone(&close);
         let worker = tokio::spawn(async move {
-            let (messages, permit): (Bytes, OwnedSemaphorePermit) = brought.recv().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let stream = Stream { out, allocated: Arc::default(), losses: Arc::default() };
-            stream.send(messages);
-            drop(permit);
+            for _ in 0..10 {
+                let (messages, permit): (Bytes, Permit) = brought.recv().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                stream.send(messages);
+                drop(permit);
+            }
             left.notified().await;
         });
         let served = async {
             let bring = |messages, permit| inbox.send((messages, permit)).unwrap();
-            let (flag, losses) = (AtomicBool::new(false), Losses::default());
-            carry(read(reader, &flag, bring), write(writer, outgoing, &losses), || close.notify_one()).await
+            let reading = read(reader, NoSocket, &intake, bring);
+            carry(reading, write(writer, outgoing, &losses, &intake.drained), || close.notify_one()).await
         };
         let asking = async {
             client.write_all(&BINDING.repeat(10)).await.unwrap();
@@ -454,11 +276,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_the_last_words_is_not_waited_for() {
         let (client, server) = tokio::io::duplex(10);
-        let (out, outgoing) = channel(HANDOVER);
-        Stream { out, allocated: Arc::default(), losses: Arc::default() }.send(Bytes::from_static(&[7; 100]));
+        let (stream, outgoing) = stream(&intake(false, 20));
+        stream.send(Bytes::from_static(&[7; 100]));
         let begun = Instant::now();
         let ended = async { Err(io::ErrorKind::UnexpectedEof.into()) };
-        assert!(carry(ended, write(server, outgoing, &Losses::default()), || ()).await.is_err());
+        assert!(
+            carry(ended, write(server, outgoing, &Losses::default(), &Notify::new()), || ()).await.is_err()
+        );
         assert_eq!(begun.elapsed(), LAST_WORDS);
         drop(client);
     }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
+use super::backlog::Backlog;
 use super::faults::{Failing, Warnings};
 use super::figures::{Board, Unsent};
 use super::framing::{Next, next};
@@ -59,6 +60,7 @@ pub(super) struct Worker {
     failing: Failing,
     ports: Ports,
     streams: HashMap<ClientAddr, Stream>,
+    backlog: Backlog,
     /// Handled, and perhaps not yet answered: kept until the answers are on their way.
     handled: Vec<Brought>,
     /// An outbox between two batches.
@@ -75,6 +77,9 @@ pub(super) struct Worker {
 
 /// Batches taken from one socket before others get their turn.
 const BATCHES_IN_A_ROW: usize = 16;
+/// Messages of streams handled before sockets get their turn, and of one stream before others do.
+const STREAM_MESSAGES: usize = 64;
+const MESSAGES_IN_A_ROW: usize = 16;
 
 impl Worker {
     /// Watches its sockets.
@@ -95,6 +100,7 @@ impl Worker {
             failing: Failing::new(seed.index, Arc::clone(&seed.warnings)),
             ports: Ports::default(),
             streams: HashMap::new(),
+            backlog: Backlog::default(),
             handled: Vec::new(),
             spare: Outbox::default(),
             inbox: seed.inbox,
@@ -120,6 +126,7 @@ impl Worker {
                 }
             }
             self.take_notes();
+            self.serve_streams();
             if ticked {
                 let now = Instant::now();
                 self.heart.beat(now);
@@ -134,8 +141,8 @@ impl Worker {
 
     /// Until there is something to do; whether deadlines are to be looked at.
     fn wait(&mut self) -> bool {
-        let Self { poll, unread, inbox, .. } = self;
-        let busy = !unread.is_empty();
+        let Self { poll, unread, inbox, backlog, .. } = self;
+        let busy = !unread.is_empty() || !backlog.is_empty();
         let ready = |source| {
             if !unread.contains(&source) {
                 unread.push_back(source);
@@ -164,6 +171,7 @@ impl Worker {
                     received = true;
                     self.take_notes();
                     self.take_batch(source, batch, filled);
+                    self.serve_streams();
                     self.act();
                     if filled < Batch::SIZE {
                         return false;
@@ -267,30 +275,46 @@ impl Worker {
             let parts = [IoSlice::new(&bytes)];
             self.send(&Outgoing::single(route(to), &parts));
         } else if let Some(stream) = self.streams.get(&to) {
-            stream.send(bytes.into());
+            // Without what the codec reserved and did not use.
+            stream.send(bytes.into_boxed_slice().into());
         }
     }
 
     fn stream_to(&self, to: ClientAddr, worker: usize, head: &Head, payload: &[u8]) {
         let frame = frame(head, payload);
-        if worker == self.index {
-            self.streams.get(&to).into_iter().for_each(|stream| stream.send(frame.clone()));
-        } else {
+        if worker != self.index {
             self.others.deliver(worker, to, frame);
+        } else if let Some(stream) = self.streams.get(&to) {
+            stream.send(frame);
         }
     }
 
-    /// Messages of a stream, as if each were a datagram.
-    fn brought(&mut self, brought: &Brought) {
+    /// A turn of what streams have brought.
+    fn serve_streams(&mut self) {
+        let mut left = STREAM_MESSAGES;
+        while let Some(mut brought) = if left > 0 { self.backlog.pop() } else { None } {
+            left = left.saturating_sub(self.brought(&mut brought));
+            if brought.messages.is_empty() {
+                self.handled.push(brought);
+            } else {
+                self.backlog.put_back(brought);
+            }
+        }
+    }
+
+    /// Some messages of a stream, as if each were a datagram; how many.
+    fn brought(&mut self, brought: &mut Brought) -> usize {
+        let messages = std::mem::take(&mut brought.messages);
         let (now, mut outbox) = (Now::read(), self.outbox());
-        let mut rest = &brought.messages[..];
-        while let Next::Message(length) = next(rest) {
-            let (message, others) = rest.split_at(length);
-            let delivery = self.server.handle(brought.client, message, now);
+        let (mut at, mut count) = (0, 0);
+        while let (Next::Message(length), true) = (next(&messages[at..]), count < MESSAGES_IN_A_ROW) {
+            let delivery = self.server.handle(brought.client, &messages[at..at + length], now);
             delivery.into_iter().for_each(|delivery| self.deliver(&mut outbox, delivery));
-            rest = others;
+            (at, count) = (at + length, count + 1);
         }
         self.flush(outbox);
+        brought.messages = messages.slice(at..);
+        count
     }
 
     /// An empty one, in memory that was used before.
@@ -335,16 +359,16 @@ impl Worker {
             Note::StreamOpened(client, stream) => {
                 self.streams.insert(client, stream);
             }
-            Note::Stream(brought) => {
-                self.brought(&brought);
-                self.handled.push(brought);
-            }
+            Note::Stream(brought) => self.backlog.push(brought),
             Note::StreamClosed(client) => {
                 self.streams.remove(&client);
+                self.backlog.remove(&client);
                 self.server.disconnected(&client);
             }
             Note::Deliver(client, frame, _permit) => {
-                self.streams.get(&client).into_iter().for_each(|stream| stream.send(frame.clone()));
+                if let Some(stream) = self.streams.get(&client) {
+                    stream.send(frame);
+                }
             }
             Note::Evict(client) => self.server.evict(&client),
             Note::Addresses { own, relayed, bind } => {

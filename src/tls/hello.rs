@@ -14,6 +14,9 @@ use rustls::crypto::{CipherSuiteCommon, CryptoProvider, ring};
 use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::socket::OverTcp;
 
 const SERVER_NAME: u16 = 0;
 /// For private use (RFC 8446 §11).
@@ -43,6 +46,12 @@ enum Hello {
 impl<S> HelloStream<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, hello: Hello::Coming(Vec::new()) }
+    }
+}
+
+impl<S: OverTcp> OverTcp for HelloStream<S> {
+    fn tcp(&self) -> &TcpStream {
+        self.stream.tcp()
     }
 }
 

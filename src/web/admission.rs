@@ -13,6 +13,7 @@ use super::sources::{SourcePermit, Sources};
 use super::tally::Handshake;
 use super::visit::is_trusted;
 use super::{House, Web, proxy_protocol};
+use crate::socket::Buffers;
 
 /// How long a source that has opened too many TLS connections at once may wait for its next one.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
@@ -65,6 +66,7 @@ impl Web {
     ) -> Option<Admitted> {
         // Frames are small and wait for nothing; where it cannot be set they only come later.
         let _ = stream.set_nodelay(true);
+        Buffers::SMALL.set(&stream);
         let local = stream.local_addr().ok()?;
         let pooled = behind || is_trusted(peer.ip(), &self.house.trusted_proxy);
         if !behind {

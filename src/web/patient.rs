@@ -4,31 +4,62 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::sources::SourcePermit;
 
 /// How long the other end may take to make room.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A stream that gives up on who does not read, and its place in the count of its source: both end
 /// together, also where the stream has become a WebSocket meanwhile.
 pub(super) struct Patient<S> {
     stream: S,
     waiting: Option<Pin<Box<Sleep>>>,
+    gate: Arc<WriteGate>,
     _permit: Option<SourcePermit>,
+}
+
+/// Shut while a stream's other end makes no room, so that nothing more is made ready for it.
+#[derive(Debug, Default)]
+pub(super) struct WriteGate {
+    shut: AtomicBool,
+    opened: Notify,
+}
+
+impl WriteGate {
+    /// Waits until what was written before has found room.
+    pub(super) async fn open(&self) {
+        while self.shut.load(Ordering::Relaxed) {
+            self.opened.notified().await;
+        }
+    }
+
+    fn set(&self, shut: bool) {
+        if self.shut.swap(shut, Ordering::Relaxed) && !shut {
+            self.opened.notify_one();
+        }
+    }
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, permit: Option<SourcePermit>) -> Self {
-        Self { stream, waiting: None, _permit: permit }
+        Self { stream, waiting: None, gate: Arc::default(), _permit: permit }
+    }
+
+    pub(super) fn gate(&self) -> Arc<WriteGate> {
+        Arc::clone(&self.gate)
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.gate.set(poll.is_pending());
         if poll.is_ready() {
             self.waiting = None;
             return poll;
@@ -80,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -91,5 +122,21 @@ mod tests {
         tokio::time::pause();
         let outcome = stream.write_all(&[0; 64]).await;
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_follows_waits_until_the_other_end_has_made_room() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut stream = Patient::new(ours, None);
+        let gate = stream.gate();
+        tokio::time::pause();
+        gate.open().await;
+        let writing = tokio::spawn(async move { stream.write_all(&[0; 64]).await });
+        tokio::task::yield_now().await;
+        let early = tokio::time::timeout(PATIENCE / 2, gate.open()).await;
+        assert!(early.is_err(), "nothing has been read");
+        theirs.read_exact(&mut [0; 64]).await.unwrap();
+        tokio::time::timeout(PATIENCE, gate.open()).await.unwrap();
+        writing.await.unwrap().unwrap();
     }
 }

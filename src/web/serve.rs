@@ -31,10 +31,14 @@ use super::tally::Handshake;
 use super::visit::{Arrival, Door};
 use super::{Web, stopping};
 use crate::heartbeat::{BEAT, Heart};
+use crate::socket::{Buffers, OverTcp, bound_first_window};
 use crate::tls::{HelloStream, InForce};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes that TLS may hold back for who does not read: one record.
+const TLS_BUFFER: usize = 16 * 1024;
 
 /// How long a stream may keep to itself what it speaks.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
@@ -114,10 +118,10 @@ pub struct Guest {
     pub permit: Option<SourcePermit>,
 }
 
-/// A stream of bytes in both directions.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A stream of bytes in both directions, over TCP.
+pub trait Duplex: AsyncRead + AsyncWrite + OverTcp + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send> Duplex for S {}
 
 /// Who is at the other end of a stream.
 #[derive(Debug)]
@@ -142,6 +146,7 @@ impl Web {
         listener: TcpListener,
         entrance: Entrance,
     ) -> impl Future<Output = ()> + Send + use<> {
+        bound_first_window(&listener);
         let heart = self.house.hearts.join(entrance.name(&listener), Instant::now().into());
         let web = self.clone();
         async move { web.accept_all(listener, entrance, heart).await }
@@ -235,7 +240,11 @@ impl Web {
             return None;
         }
         let (how, stream) = match self.in_time(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Some(Ok(stream)) => (Handshake::Done, stream),
+            Some(Ok(mut stream)) => {
+                let sessions = stream.iter_mut().map(|stream| stream.get_mut().1);
+                sessions.for_each(|session| session.set_buffer_limit(Some(TLS_BUFFER)));
+                (Handshake::Done, stream)
+            }
             Some(Err(error)) => {
                 debug!(%error, "TLS handshake failed");
                 (Handshake::Failed, None)
@@ -258,28 +267,35 @@ impl Web {
     /// itself after this has returned.
     pub async fn serve_connection<S>(&self, stream: S, caller: Caller)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
     {
         self.serve_pages(stream, caller, self.house.router.clone()).await;
     }
 
     async fn serve_pages<S>(&self, stream: S, caller: Caller, router: Router)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
     {
         let Caller { client, local, door, permit, pooled } = caller;
         let arrival = Arrival { client, local: local.ip(), door };
         let idle_limit = if pooled { PROXY_IDLE_LIMIT } else { HEADER_LIMIT };
-        let asked = AtomicBool::new(false);
+        Buffers::HTTP.set(stream.tcp());
+        let stream = Patient::new(stream, permit);
+        let (asked, gate) = (AtomicBool::new(false), stream.gate());
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            answer(router.clone(), arrival, request)
+            let (router, gate) = (router.clone(), &gate);
+            async move {
+                // Who sends requests ahead and does not read gets no more answers.
+                gate.open().await;
+                answer(router, arrival, request).await
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle_limit)
             .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(Patient::new(stream, permit)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut phase = self.house.phase.subscribe();

@@ -10,14 +10,24 @@ use crate::source;
 #[derive(Clone, Debug)]
 pub struct Sources {
     limit: u32,
-    live: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    live: Arc<Mutex<Live>>,
 }
+
+#[derive(Debug, Default)]
+struct Live {
+    by_source: HashMap<IpAddr, u32>,
+    total: u32,
+}
+
+/// From so many connections in all on, a source may have only so many.
+const CROWD: u32 = 8192;
+const CROWDED_LIMIT: u32 = 16;
 
 /// One connection's place in the count; dropping it gives the place back.
 #[derive(Debug)]
 pub struct SourcePermit {
     source: IpAddr,
-    live: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    live: Arc<Mutex<Live>>,
 }
 
 impl Sources {
@@ -30,11 +40,13 @@ impl Sources {
     pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
         let source = source::of(address);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = live.entry(source).or_default();
-        if self.limit != 0 && *count >= self.limit {
+        let limit = if live.total >= CROWD { self.limit.min(CROWDED_LIMIT) } else { self.limit };
+        let count = live.by_source.get(&source).copied().unwrap_or_default();
+        if limit != 0 && count >= limit {
             return None;
         }
-        *count += 1;
+        live.by_source.insert(source, count + 1);
+        live.total += 1;
         Some(SourcePermit { source, live: Arc::clone(&self.live) })
     }
 }
@@ -42,10 +54,11 @@ impl Sources {
 impl Drop for SourcePermit {
     fn drop(&mut self) {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = live.get_mut(&self.source) {
+        live.total -= 1;
+        if let Some(count) = live.by_source.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
-                live.remove(&self.source);
+                live.by_source.remove(&self.source);
             }
         }
     }
@@ -70,7 +83,7 @@ mod tests {
         drop(first);
         assert!(sources.enter(ip("192.0.2.1")).is_some());
         drop(second);
-        assert!(sources.live.lock().unwrap().is_empty(), "who is gone is forgotten");
+        assert!(sources.live.lock().unwrap().by_source.is_empty(), "who is gone is forgotten");
     }
 
     #[test]
@@ -79,5 +92,20 @@ mod tests {
         let _held = sources.enter(ip("2001:db8::1"));
         assert!(sources.enter(ip("2001:db8::ffff:1")).is_none());
         assert!(sources.enter(ip("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn in_a_crowd_no_source_has_many() {
+        let sources = Sources::new(256);
+        let held: Vec<_> = (0..CROWD / 256)
+            .flat_map(|n| (0..256).map(move |_| n))
+            .filter_map(|n| sources.enter(ip(&format!("192.0.2.{n}"))))
+            .collect();
+        assert_eq!(held.len(), CROWD as usize);
+        assert!(sources.enter(ip("192.0.2.1")).is_none());
+        let late: Vec<_> = (0..100).filter_map(|_| sources.enter(ip("198.51.100.1"))).collect();
+        assert_eq!(late.len(), CROWDED_LIMIT as usize, "who comes late is let in all the same");
+        drop(held);
+        assert!(sources.enter(ip("198.51.100.1")).is_some());
     }
 }

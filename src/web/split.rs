@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::socket::OverTcp;
 use crate::tls::HelloStream;
 
 /// What a stream speaks, and the stream from its first byte on.
@@ -56,6 +57,12 @@ pub(super) async fn tell(mut stream: TlsStream<HelloStream<TcpStream>>) -> io::R
     let stream = Rewound { first: Some(first), stream };
     let stun = first < STUN_BELOW && !begins_http(first);
     Ok(if stun { Spoken::Stun(stream) } else { Spoken::Http(stream) })
+}
+
+impl<S: OverTcp> OverTcp for Rewound<S> {
+    fn tcp(&self) -> &TcpStream {
+        self.stream.tcp()
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

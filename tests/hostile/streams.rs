@@ -69,7 +69,7 @@ pub fn neighbours(house: &House) -> Pair {
 }
 
 /// One way there and one back through the relay.
-fn round_trip((one, other): &mut Pair) -> Duration {
+pub fn round_trip((one, other): &mut Pair) -> Duration {
     let begun = Instant::now();
     one.wire.send(&channel_data(TO_PEER, b"ping")).unwrap();
     let there = other.wire.receive().expect("the neighbours' packet");
