@@ -41,7 +41,7 @@ use crate::credential::Secrets;
 use crate::heartbeat::{BEAT, Heart, Hearts};
 use crate::ops::LineLimit;
 use crate::random;
-use crate::rate_limit::Rate;
+use crate::rate_limit::{Rate, SourceRateLimiter};
 use crate::seat::SeatNews;
 use crate::turn::address::{ClientAddr, Families, Family};
 use crate::turn::auth::{Gate, NonceKey};

@@ -17,6 +17,7 @@ use super::outbox::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock::Now;
 use crate::credential::Secrets;
 use crate::heartbeat::{BEAT, Heart};
+use crate::queue_budget::QueueBudget;
 use crate::seat::SeatNews;
 use crate::signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms};
 
@@ -27,7 +28,12 @@ pub(super) struct Hub {
     alarm: Arc<Notify>,
     seat_news: Arc<dyn Fn(SeatNews) + Send + Sync>,
     ledger: Ledger,
+    /// What waits to be written, over all WebSockets.
+    queues: QueueBudget,
 }
+
+/// Bytes of frames that may wait over all WebSockets, besides a reserve for each.
+const QUEUES_BYTES: usize = 64 << 20;
 
 struct Floor {
     rooms: Rooms,
@@ -47,14 +53,16 @@ impl Hub {
         heart: Heart,
     ) -> Arc<Self> {
         let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
-        let hub = Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news, ledger });
+        let queues = QueueBudget::new(QUEUES_BYTES);
+        let hub =
+            Arc::new(Self { floor: Mutex::new(floor), alarm: Arc::default(), seat_news, ledger, queues });
         tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm), heart));
         hub
     }
 
     /// A WebSocket opened from `source`; `host` is the name it reached us by.
     pub(super) fn enter(&self, host: String, source: IpAddr) -> (ConnectionId, Inbox) {
-        let (outbox, inbox) = outbox();
+        let (outbox, inbox) = outbox(&self.queues.enter(Some(source)));
         let conn = self.act(|floor| {
             floor.last += 1;
             let conn = ConnectionId(floor.last);

@@ -1,10 +1,11 @@
-//! What waits to be written to one WebSocket: bounded in bytes, so that who does not read costs
-//! little and then leaves.
+//! What waits to be written to one WebSocket: bounded in bytes, for it alone, for its source and in
+//! all, so that who does not read costs little and then leaves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
+
+use crate::queue_budget::{Charge, QueueShare, SourceBudget};
 
 /// Bytes that may wait for one WebSocket.
 const LIMIT: usize = 256 * 1024;
@@ -12,21 +13,23 @@ const LIMIT: usize = 256 * 1024;
 /// Bytes of it that the other seat may fill; the rest is for what the box itself has to say.
 const LIMIT_RELAYED: usize = 192 * 1024;
 
+/// How many of them no sum counts: who reads has hardly more waiting.
+const RESERVE: usize = 32 * 1024;
+
 /// What each frame counts for besides its text, so that small ones are bounded too.
 const FRAME_COST: usize = 128;
 
 /// The end that frames are put in.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queue: mpsc::UnboundedSender<Outgoing>,
-    bytes: Arc<AtomicUsize>,
+    queue: mpsc::UnboundedSender<(Outgoing, Charge)>,
+    share: Arc<QueueShare>,
 }
 
 /// The end that the connection writes from.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
-    bytes: Arc<AtomicUsize>,
+    queue: mpsc::UnboundedReceiver<(Outgoing, Charge)>,
 }
 
 /// Something for a WebSocket.
@@ -38,11 +41,10 @@ pub(super) enum Outgoing {
     Close(u16, &'static str),
 }
 
-/// Two ends of one queue.
-pub(super) fn outbox() -> (Outbox, Inbox) {
+/// Two ends of one queue, of a connection of `source`.
+pub(super) fn outbox(source: &Arc<SourceBudget>) -> (Outbox, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let bytes = Arc::new(AtomicUsize::new(0));
-    (Outbox { queue: sender, bytes: Arc::clone(&bytes) }, Inbox { queue: receiver, bytes })
+    (Outbox { queue: sender, share: source.queue(LIMIT, RESERVE) }, Inbox { queue: receiver })
 }
 
 impl Outbox {
@@ -58,29 +60,20 @@ impl Outbox {
 
     fn push_within(&self, limit: usize, outgoing: Outgoing) -> bool {
         let cost = outgoing.cost();
-        let charge = |bytes: usize| (bytes + cost <= limit).then_some(bytes + cost);
-        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge).is_ok()
-            && self.queue.send(outgoing).is_ok()
+        let charge = if self.share.queued() + cost <= limit { self.share.charge(cost) } else { None };
+        charge.is_some_and(|charge| self.queue.send((outgoing, charge)).is_ok())
     }
 }
 
 impl Inbox {
     /// The next thing to write; `None` once the other end is gone and all is written.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        let outgoing = self.queue.recv().await;
-        self.taken(outgoing)
+        self.queue.recv().await.map(|(outgoing, _)| outgoing)
     }
 
     /// The next thing to write, if it waits already.
     pub(super) fn at_once(&mut self) -> Option<Outgoing> {
-        let outgoing = self.queue.try_recv().ok();
-        self.taken(outgoing)
-    }
-
-    fn taken(&self, outgoing: Option<Outgoing>) -> Option<Outgoing> {
-        let cost = outgoing.as_ref().map_or(0, Outgoing::cost);
-        self.bytes.fetch_sub(cost, Ordering::Relaxed);
-        outgoing
+        self.queue.try_recv().ok().map(|(outgoing, _)| outgoing)
     }
 }
 
@@ -96,10 +89,12 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue_budget::QueueBudget;
 
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes() {
-        let (outbox, mut inbox) = outbox();
+        let source = QueueBudget::new(1 << 20).enter(None);
+        let (outbox, mut inbox) = outbox(&source);
         let frame = || Outgoing::Frame("x".repeat(64 * 1024));
         assert!((0..3).all(|_| outbox.push(frame())));
         assert_eq!(inbox.next().await, Some(frame()));
