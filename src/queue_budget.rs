@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::source::Prefix;
@@ -24,8 +24,9 @@ pub struct QueueBudget(Arc<Sums>);
 #[derive(Debug)]
 struct Sums {
     limit: usize,
-    total: AtomicUsize,
-    by_source: Mutex<HashMap<Prefix, Arc<AtomicUsize>>>,
+    /// Below zero for moments: what is taken back may be counted before what was added.
+    total: AtomicIsize,
+    by_source: Mutex<HashMap<Prefix, Arc<AtomicIsize>>>,
 }
 
 /// What one source has waiting, for one of its connections.
@@ -33,7 +34,7 @@ struct Sums {
 pub struct SourceBudget {
     sums: Arc<Sums>,
     /// Each with the most that it may be; empty for a proxy, behind which anybody may be.
-    prefixes: Vec<(Prefix, Arc<AtomicUsize>, usize)>,
+    prefixes: Vec<(Prefix, Arc<AtomicIsize>, usize)>,
 }
 
 /// One queue's bytes within the sums.
@@ -55,7 +56,7 @@ pub struct Charge {
 impl QueueBudget {
     /// At most `limit` bytes beyond the reserves.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Sums { limit, total: AtomicUsize::new(0), by_source: Mutex::default() }))
+        Self(Arc::new(Sums { limit, total: AtomicIsize::new(0), by_source: Mutex::default() }))
     }
 
     /// For a connection of `source`; `None` where that says nothing of who it is.
@@ -71,7 +72,7 @@ impl QueueBudget {
 }
 
 impl Sums {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Prefix, Arc<AtomicUsize>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Prefix, Arc<AtomicIsize>>> {
         self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +84,7 @@ impl SourceBudget {
         Arc::new(QueueShare { source, queued: AtomicUsize::new(0), limit, reserve })
     }
 
-    fn counters(&self) -> impl Iterator<Item = (&AtomicUsize, usize)> {
+    fn counters(&self) -> impl Iterator<Item = (&AtomicIsize, usize)> {
         let all = (&self.sums.total, self.sums.limit);
         self.prefixes.iter().map(|(_, sum, limit)| (&**sum, *limit)).chain([all])
     }
@@ -92,10 +93,11 @@ impl SourceBudget {
         if bytes == 0 {
             return true;
         }
+        let more = bytes as isize;
         for (number, (sum, limit)) in self.counters().enumerate() {
-            if sum.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
+            if sum.fetch_add(more, Ordering::Relaxed) + more > limit as isize {
                 self.counters().take(number + 1).for_each(|(sum, _)| {
-                    sum.fetch_sub(bytes, Ordering::Relaxed);
+                    sum.fetch_sub(more, Ordering::Relaxed);
                 });
                 return false;
             }
@@ -103,19 +105,13 @@ impl SourceBudget {
         true
     }
 
-    /// Counts `more` and `less`, whatever the limits say.
-    fn correct(&self, more: usize, less: usize) {
-        if more != less {
+    /// Counts `change`, whatever the limits say.
+    fn correct(&self, change: isize) {
+        if change != 0 {
             self.counters().for_each(|(sum, _)| {
-                sum.fetch_add(more.wrapping_sub(less), Ordering::Relaxed);
+                sum.fetch_add(change, Ordering::Relaxed);
             });
         }
-    }
-
-    fn remove(&self, bytes: usize) {
-        self.counters().for_each(|(sum, _)| {
-            sum.fetch_sub(bytes, Ordering::Relaxed);
-        });
     }
 }
 
@@ -141,7 +137,7 @@ impl QueueShare {
             let now = self.queued.fetch_sub(bytes, Ordering::Relaxed);
             // What came and went meanwhile has counted from the higher level.
             let taken_back = self.summed(now) - self.summed(now - bytes);
-            self.source.correct(summed, taken_back);
+            self.source.correct(summed as isize - taken_back as isize);
             return None;
         }
         Some(Charge { share: Arc::clone(self), bytes })
@@ -172,9 +168,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         let before = self.share.queued.fetch_sub(self.bytes, Ordering::Relaxed);
         let summed = self.share.summed(before) - self.share.summed(before - self.bytes);
-        if summed > 0 {
-            self.share.source.remove(summed);
-        }
+        self.share.source.correct(-(summed as isize));
     }
 }
 

@@ -104,7 +104,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_other_seat_writes_leaves_room_for_the_box_itself() {
-        let (outbox, mut inbox) = outbox();
+        let source = QueueBudget::new(1 << 20).enter(None);
+        let (outbox, mut inbox) = outbox(&source);
         let frame = |size| Outgoing::Frame("x".repeat(size));
         let taken = (0..10).filter(|_| outbox.push_relayed(frame(60 * 1024))).count();
         assert_eq!(taken, 3);

@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use stun::message as wire;
 
 use super::client::{Framed, Guest, UDP, Wire as _, binding, read, request};
-use super::house::House;
+use super::house::{Figures, House};
 use super::streams::{neighbours, round_trip};
 
 /// Bytes that each connection sends as far as it can.
@@ -96,14 +96,19 @@ fn kernel_kib(house: &House) -> u64 {
     queued.sum::<u64>() / 1024
 }
 
-/// What it costs at most, in KiB of the box's memory and of the kernel's, until the box has closed
-/// nearly all or `time` is over; `meanwhile` is done again and again.
-fn cost(house: &House, unread: &mut [Unread], time: Duration, mut meanwhile: impl FnMut()) -> (u64, u64) {
-    let (begun, before) = (Instant::now(), house.figures().resident_kib);
-    let mut most = (0, 0);
+/// What it costs at most, in KiB of the box's memory and of the kernel's, for `time`; `meanwhile` is done
+/// again and again.
+fn cost(
+    house: &House,
+    before: Figures,
+    unread: &mut [Unread],
+    time: Duration,
+    mut meanwhile: impl FnMut(),
+) -> (u64, u64) {
+    let (begun, mut most) = (Instant::now(), (0, 0));
     while begun.elapsed() < time {
         let moved = unread.iter_mut().map(Unread::push).filter(|moved| *moved).count();
-        let grown = house.figures().resident_kib.saturating_sub(before);
+        let grown = house.figures().resident_kib.saturating_sub(before.resident_kib);
         most = (most.0.max(grown), most.1.max(kernel_kib(house)));
         meanwhile();
         if moved == 0 {
@@ -129,7 +134,7 @@ fn a_thousand_streams_that_do_not_read_cost_64_mib_and_nobody_anything() {
         .map(|from| Unread::new(connect(from, house.turn), None, &allocate))
         .collect();
     let (mut trips, mut strangers, https) = (Vec::new(), Vec::new(), house.https);
-    let (memory, kernel) = cost(&house, &mut unread, Duration::from_secs(8), || {
+    let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(8), || {
         trips.push(round_trip(&mut pair));
         let begun = Instant::now();
         let mut newcomer = Framed::new(connect([0, 11, 99], house.turn));
@@ -158,22 +163,24 @@ fn a_thousand_streams_that_do_not_read_cost_64_mib_and_nobody_anything() {
 }
 
 #[test]
-fn tls_streams_that_do_not_read_cost_64_kib_each() {
+fn tls_streams_that_do_not_read_cost_128_kib_each() {
     let mut house = House::open();
+    let before = house.figures();
     let allocate = asks(&request(wire::METHOD_ALLOCATE, [7; 12], &[UDP]).raw);
     let mut unread: Vec<_> = (0..EACH)
         .map(|number| connect([0, 12, number as u8], house.https))
         .map(|stream| Unread::new(stream, Some(&house.config), &allocate))
         .collect();
-    let (memory, kernel) = cost(&house, &mut unread, Duration::from_secs(5), || ());
+    let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(5), || ());
     println!("{EACH} TLS streams that do not read: {memory} KiB and {kernel} KiB in the kernel");
-    assert!(memory + kernel <= 64 * EACH as u64, "{memory} + {kernel} KiB");
+    assert!(memory + kernel <= 128 * EACH as u64, "{memory} + {kernel} KiB");
     house.is_well();
 }
 
 #[test]
 fn https_that_pipelines_and_does_not_read_costs_160_kib_a_connection() {
     let mut house = House::open();
+    let before = house.figures();
     for path in ["GET /", "HEAD /", "GET /nowhere"] {
         let get = asks(format!("{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         let connections = EACH - 10;
@@ -181,7 +188,7 @@ fn https_that_pipelines_and_does_not_read_costs_160_kib_a_connection() {
             .map(|number| connect([0, 13, number as u8], house.https))
             .map(|stream| Unread::new(stream, Some(&house.config), &get))
             .collect();
-        let (memory, kernel) = cost(&house, &mut unread, Duration::from_secs(4), || ());
+        let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(4), || ());
         println!("{connections} that pipeline {path}: {memory} KiB and {kernel} KiB in the kernel");
         assert!(memory + kernel <= 160 * connections as u64, "{memory} + {kernel} KiB");
         assert_eq!(house.get("/"), "HTTP/1.1 200");
@@ -252,8 +259,11 @@ fn flood(stream: &mut TcpStream, stop: &AtomicBool) -> (usize, usize) {
     let (asks, mut buffer) = (binding(3).repeat(1000), [0; 1 << 14]);
     let (mut sent, mut answers) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        sent += stream.write(&asks[sent % 20..]).unwrap_or(0);
-        answers += stream.read(&mut buffer).unwrap_or(0);
+        let (written, heard) = (stream.write(&asks[sent % 20..]), stream.read(&mut buffer));
+        if written.is_err() && heard.is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        (sent, answers) = (sent + written.unwrap_or(0), answers + heard.unwrap_or(0));
     }
     (sent / 20, answers)
 }
