@@ -81,7 +81,7 @@ export function makeCall({
     const old = link;
     const silent = old?.silentPath() ?? null;
     // Of one that came to nothing, since two offers met, there is nothing to learn.
-    if ((silent || old?.stood()) && detour.learn(silent, iceServers)) tell({ type: 'detour' });
+    if ((silent || old?.stood()) && detour.learn(silent, iceServers, old?.lasted())) tell({ type: 'detour' });
     const pc = newConnection();
     if (!pc) return null;
     const mine = (link = makeLink({
@@ -96,15 +96,18 @@ export function makeCall({
     return mine;
   }
 
-  /** Null where this browser makes none: a setting or an extension may forbid it. */
+  /** Null where this browser makes none, whatever the servers: a setting or an extension may forbid it. */
   function newConnection() {
-    try {
-      return connect(config());
-    } catch (why) {
-      tell({ type: 'complaint', why });
-      tell({ type: 'unable' });
-      return null;
+    const iceTransportPolicy = relayOnly ? 'relay' : 'all';
+    for (const each of [config(), { ...config(), iceServers: [], iceTransportPolicy }]) {
+      try {
+        return connect(/** @type {RTCConfiguration} */ (each));
+      } catch (why) {
+        tell({ type: 'complaint', why });
+      }
     }
+    tell({ type: 'unable' });
+    return null;
   }
 
   /** @param {string} to */

@@ -9,8 +9,8 @@ const IN_A_ROW = 2;
 
 /**
  * @typedef {object} Detour
- * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} learn a connection is replaced, which stood on this
- *   path and brought nothing; whether that way is avoided from here on
+ * @property {(silent: Path | null, servers: RTCIceServer[], lasted?: boolean) => boolean} learn a connection is replaced, which stood
+ *   on this path and brought nothing, or `lasted` before it did; whether that way is avoided from here on
  * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} helps whether there is another way to take
  * @property {(servers: RTCIceServer[]) => {iceServers: RTCIceServer[], iceTransportPolicy: RTCIceTransportPolicy}} config
  * @property {() => boolean} avoids
@@ -34,8 +34,9 @@ export function makeDetour() {
   return {
     helps,
     avoids: () => avoided.size > 0,
-    learn(silent, servers) {
-      count = silent !== null && silent === last ? count + 1 : 1;
+    learn(silent, servers, lasted = false) {
+      // What worked for long is no sequel of what was silent before it.
+      count = silent !== null && silent === last && !lasted ? count + 1 : 1;
       last = silent;
       if (silent === null || count < IN_A_ROW || !helps(silent, servers)) return false;
       avoided.add(silent);

@@ -13,6 +13,8 @@ import { makeSending } from './sending.js';
 
 /** How long a path that answers ICE may take to carry the handshake of DTLS; the polite side waits for the other's offer. */
 const HANDSHAKE_MS = 4000;
+/** Who carried media for this long on end stood on a path that works; what became of it later is another matter. */
+const LASTED_MS = 30_000;
 const STALLED_MS = { impolite: 4000, polite: 7000 };
 
 /**
@@ -30,6 +32,7 @@ const STALLED_MS = { impolite: 4000, polite: 7000 };
  * @property {() => boolean} connected
  * @property {() => import('./path.js').Path | null} silentPath the path that stands and brings nothing, if it is so
  * @property {() => boolean} stood whether it was connected once
+ * @property {() => boolean} lasted whether it carried media for long
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
  * @property {(switches: Switches) => void} show
@@ -74,6 +77,11 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   let handshake;
   let isStalled = false;
   let losesLarge = false;
+  /** Nothing comes, and not because the other side is away, which is no fault of the path. */
+  let pathSilent = false;
+  let lasted = false;
+  /** @type {any} */
+  let lasting;
   /** @type {MediaStreamTrack | null} their picture, of which nothing has come */
   let pending = null;
   const losesPicture = makePictureWatch();
@@ -99,7 +107,10 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
       if (closed) return;
       // Who listens in silence sends little, and a gap in that says nothing of what becomes of ours.
       if (state === 'silent' || broken) sending.excuse();
+      pathSilent = state === 'silent' && reachable();
+      const changes = broken !== (state === 'silent');
       broken = state === 'silent';
+      if (changes) watchSteady();
       if (state === 'silent') repair.broke();
       if (state === 'beating' && pc.connectionState === 'connected') repair.mended();
       tell({ type: 'pulse', state });
@@ -130,6 +141,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   pc.onconnectionstatechange = () => {
     if (closed) return;
     watchHandshake();
+    watchSteady();
     if (pc.connectionState === 'connected') {
       stood = true;
       // A path that is back is mended once packets come over it.
@@ -150,7 +162,8 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     isStalled = false;
     if (closed || !waitsForKeys()) return;
     handshake = clock.after(async () => {
-      path = pathOf(/** @type {any} */ (await pc.getStats()));
+      const report = /** @type {any} */ (await pc.getStats().catch(() => null));
+      path = report && pathOf(report);
       if (closed || !waitsForKeys()) return;
       isStalled = true;
       handshake = clock.after(stallsOn, polite ? STALLED_MS.polite : STALLED_MS.impolite);
@@ -163,6 +176,11 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     stalled();
   }
 
+  function watchSteady() {
+    clock.cancel(lasting);
+    if (pc.connectionState === 'connected' && !broken) lasting = clock.after(() => { lasted = true; }, LASTED_MS);
+  }
+
   const waitsForKeys = () => pc.connectionState === 'connecting' && ['connected', 'completed'].includes(pc.iceConnectionState);
 
   /** One look serves both: what comes, and what becomes of what we send. */
@@ -170,10 +188,9 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     const report = /** @type {any} */ (await pc.getStats());
     if (pending && [...report.values()].some((one) => one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0)) gather(pending);
     path = pathOf(report) ?? path;
-    const before = losesLarge;
     // Of a relay it is not said: TCP, which would be next, makes a thin line thinner.
     losesLarge = pc.connectionState === 'connected' && losesPicture(report, theirs) && path === 'direct';
-    if (losesLarge && !before) stalled();
+    if (losesLarge) stalled();
     if (!closed) sending.hear(report);
     return packetsReceived(report);
   }
@@ -247,7 +264,8 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     id, me, peer, pc, negotiation, opener, gone, open, show,
     connected: () => !closed && pc.connectionState === 'connected',
     stood: () => stood,
-    silentPath: () => (isStalled || losesLarge || (pc.connectionState === 'connected' && pulse.state() === 'silent') ? path : null),
+    lasted: () => lasted,
+    silentPath: () => (isStalled || losesLarge || (pc.connectionState === 'connected' && pathSilent) ? path : null),
     async carry(next) {
       tracks = next;
       await Promise.all([transceiver('audio')?.sender.replaceTrack(next.audio),
@@ -264,6 +282,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
       repair.stop();
       pulse.stop();
       clock.cancel(handshake);
+      clock.cancel(lasting);
       // The goodbye needs a moment on the wire before the connection under it goes.
       if (goodbye && channel?.readyState === 'open') clock.after(() => pc.close(), 150);
       else pc.close();

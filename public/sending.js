@@ -75,7 +75,7 @@ export function makeSending({ sender, changed }) {
       last = feedbackOf(report, last);
       if (path && path !== last.path) thrift = elsewhere(thrift);
       thrift = weigh(thrift, last, contentOf(sender('video')));
-      dress();
+      dress().catch(() => {});
       if (said() !== before) changed();
     },
     excuse() {

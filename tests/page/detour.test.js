@@ -70,6 +70,44 @@ test('one good connection between two silent ones keeps the direct path', () => 
   assert.equal(detour.config(SERVERS).iceTransportPolicy, 'all');
 });
 
+/** The other page is reloaded and takes its time, while the server still takes it for reachable or knows that it is not. */
+async function reloads(stage, n) {
+  await stage.clock.advance(2600);
+  stage.ann.reachable = true;
+  await stage.ann.call.hear({ type: 'offer', from: 'bob', call: `reload${n}/0`, sdp: { type: 'offer', sdp: 'v=0\r\n' } });
+  stage.ann.pc().pair = ['host', 'host'];
+  stage.ann.pc().becomes('connected');
+}
+
+test('slow reloads by the other person keep the direct path', async () => {
+  const stage = await directCall();
+  for (const n of [1, 2, 3]) {
+    await stage.flow(60_000);
+    await reloads(stage, n);
+  }
+  assert.deepEqual(policies(stage.ann), ['all', 'all', 'all', 'all']);
+  assert.equal(detours(stage.ann), 0);
+});
+
+test('a silence while the other person is away is no fault of the path', async () => {
+  const stage = await directCall();
+  for (const n of [1, 2, 3]) {
+    await stage.flow(5000);
+    stage.ann.reachable = false;
+    await reloads(stage, n);
+  }
+  assert.deepEqual(policies(stage.ann), ['all', 'all', 'all', 'all']);
+});
+
+test('a path that worked for long and then drops everything leads to the relay after two silent connections', async () => {
+  const stage = await directCall();
+  await stage.flow(40_000);
+  await pass(stage, 40);
+  reach(stage);
+  await pass(stage, 9);
+  assert.deepEqual(policies(stage.ann), ['all', 'all', 'relay']);
+});
+
 test('a relayed path over UDP that carries nothing gives way to TCP and TLS', () => {
   const detour = makeDetour();
   for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) detour.learn(silent, SERVERS);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeCall } from '../../public/call.js';
 import { connected, stable, twoPages } from './call-stage.js';
-import { makeClock, settle } from './stage.js';
+import { FakeConnection, makeClock, settle } from './stage.js';
 
 test('a lost path is mended by one restart, of the impolite side', async () => {
   const stage = await connected();
@@ -380,7 +380,21 @@ test('where the browser refuses to make a connection the call says so', () => {
   const heard = [];
   const call = makeCall({ clock: makeClock(), send() {}, tell: ({ type }) => heard.push(type), connect() { throw new Error('forbidden'); }, newStream: () => null });
   call.meet('ann', 'bob', true);
-  assert.deepEqual(heard, ['complaint', 'unable']);
+  assert.deepEqual(heard, ['complaint', 'complaint', 'unable']);
+});
+
+test('a browser that refuses the servers makes a connection without them', () => {
+  const heard = [];
+  const call = makeCall({
+    clock: makeClock(), send() {}, tell: ({ type }) => heard.push(type), newStream: () => null,
+    connect(config) {
+      if (config.iceServers.length) throw new Error('bad server');
+      return new FakeConnection(config);
+    },
+  });
+  call.useIceServers([{ urls: 'stun:box:3478' }]);
+  call.meet('ann', 'bob', true);
+  assert.deepEqual([heard[0], heard.includes('link'), heard.includes('unable')], ['complaint', true, false]);
 });
 
 test('a picture that never comes does not keep their sound from being played', async () => {
