@@ -6,6 +6,7 @@ const KEPT = 'webrtc-box.errors';
 const MOST_KEPT = 5;
 const MOST_TOLD = 3;
 const LONGEST = 200;
+const FOREIGN = /[\w-]+-extension:\/\/|webkit-masked-url:/;
 
 /**
  * @param {object} parts
@@ -18,12 +19,15 @@ const LONGEST = 200;
 export function watchErrors({ target, origin, storage, time = () => new Date().toISOString(), tell }) {
   /** @type {Set<string>} */
   const seen = new Set();
+  /** What an app or an extension puts into the page has the page's own address, but none of a script of ours. @param {string} text */
+  const isOurs = (text) => text.split(`${origin}/`).slice(1).some((rest) => /^[\w.-]+\.js\b/.test(rest));
 
   /** @param {any} error @param {string} [file] @param {number} [line] */
   function take(error, file = '', line) {
     const stack = String(error?.stack ?? '');
-    if (![file, stack].some((each) => each.includes(origin))) return;
-    const place = file ? `${file}:${line}` : stack.split('\n').find((each) => each.includes(origin)) ?? '';
+    // Their scripts run in our page, and may pass through a function of ours.
+    if (FOREIGN.test(file + stack) || ![file, stack].some(isOurs)) return;
+    const place = file ? `${file}:${line}` : stack.split('\n').find(isOurs) ?? '';
     const text = plain(`${error?.name ?? 'Error'}: ${error?.message ?? error} (${place.trim()})`, origin);
     if (seen.has(text) || seen.size >= MOST_KEPT) return;
     seen.add(text);

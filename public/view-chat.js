@@ -52,7 +52,12 @@ export function makeChatView({ document, say, locale, android, came }) {
     send();
   });
   line.addEventListener('input', () => complain(line.value.trim().length > LONGEST ? 'too-long' : null));
-  sheet.addEventListener('keydown', (event) => { if (event.key === 'Escape' && !composes(event)) close(); });
+  sheet.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    // Nobody else may take it for a wish to close: only here it is known what ends a composition.
+    event.preventDefault();
+    if (!composes(event)) close();
+  });
   find(document, '#btnChatClose').addEventListener('click', close);
 
   // Where a keyboard lies over the page instead of making it smaller (Safari), the sheet stands on the keyboard.

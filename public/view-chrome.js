@@ -39,10 +39,13 @@ export function makeChrome({ body, stage, clock, mayStepBack }) {
   }, true);
   // A finger lands on the picture and is lifted from a button that it has brought back: nobody meant to press that.
   body.addEventListener('click', (event) => {
-    if (!reveals || event.detail === 0 || !isOurs(event.target)) return;
+    const revealed = reveals;
+    reveals = false;
+    if (!revealed || event.detail === 0 || !isOurs(event.target)) return;
     event.preventDefault();
     event.stopPropagation();
   }, true);
+  body.addEventListener('pointercancel', () => { reveals = false; }, true);
   for (const event of ['keydown', 'focusin']) {
     body.addEventListener(event, ({ target }) => {
       // Who writes is not busy with the rest.

@@ -66,8 +66,10 @@ export function makeKeys({ document, storage, changed, escape, deeds }) {
   }
 
   document.addEventListener('keydown', (event) => {
+    // What a browser fills in by itself comes with a key press that names no key.
+    if (typeof event.key !== 'string') return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || event.getModifierState('AltGraph')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.getModifierState?.('AltGraph')) return;
     if (event.repeat || event.defaultPrevented || composes(event) || document.querySelector('dialog[open]')) return;
     if (event.key === 'Escape') return escape();
     const pressed = letterOf(event);

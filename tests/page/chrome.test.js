@@ -49,3 +49,13 @@ test('the touch that brings controls back presses none of them', async () => {
   happens('pointerdown', button);
   assert.equal(happens('click', button, { detail: 1 }), true, 'what stays in sight is pressed at once');
 });
+
+test('a touch that brought controls back says nothing of the next press', async () => {
+  const { clock, happens, button, picture } = make();
+  for (const last of ['click', 'pointercancel']) {
+    await clock.advance(3000);
+    happens('pointerdown', picture);
+    happens(last, picture, { detail: 1 });
+    assert.equal(happens('click', button, { detail: 1 }), true, last);
+  }
+});

@@ -20,10 +20,11 @@ function makePage({ stored } = {}) {
   });
   /** @returns what the key did */
   page.press = (key, more = {}) => {
-    const { target = page.other, ...rest } = more;
+    const { target = page.other, taken = false, ...rest } = more;
     const event = Object.assign(new Event('keydown', { cancelable: true }),
       { key, code: `Key${key.toUpperCase()}`, keyCode: 0, isComposing: false, getModifierState: () => false, ...rest });
     Object.defineProperty(event, 'target', { value: target });
+    if (taken) event.preventDefault();
     page.done.length = 0;
     document.dispatchEvent(event);
     return page.done.join();
@@ -56,6 +57,18 @@ test('letters with Ctrl, Alt, Meta or AltGraph, held down or composed, never act
     { repeat: true }, { isComposing: true }, { keyCode: 229 }];
   for (const way of ways) assert.equal(page.press('m', way), '', JSON.stringify(way));
   assert.equal(page.press('M', { shiftKey: true }), 'm');
+});
+
+test('a key press that names no key, as by autofill, does nothing', () => {
+  const page = makePage();
+  assert.equal(page.press('m', { key: undefined, code: undefined, getModifierState: undefined }), '');
+  assert.equal(page.press('m', { getModifierState: undefined }), 'm');
+});
+
+test('an Escape that the chat has taken closes nothing else', () => {
+  const page = makePage();
+  assert.equal(page.press('Escape', { taken: true }), '');
+  assert.equal(page.press('Escape'), 'escape');
 });
 
 test('a layout without Latin letters acts by position, one with them by what it types', () => {
@@ -97,6 +110,8 @@ test('an Enter that ends a composition never sends, in any order of events', () 
   assert.equal(entered([word]), 'composes', 'before its end, told by nothing');
   assert.equal(entered([word, end]), 'composes', 'after its end, told by nothing');
   assert.equal(entered([], { keyCode: 229 }), 'composes');
+  assert.equal(entered([word], { key: 'Escape', keyCode: 27 }), 'composes', 'an Escape that leaves the word');
+  assert.equal(entered([word, end], { key: 'Escape', keyCode: 27 }), 'composes');
 });
 
 test('any other Enter sends', () => {

@@ -47,6 +47,19 @@ test('errors of extensions and of nobody are none of ours, and a call cut short 
   assert.deepEqual([page.told, page.kept().length], [0, 1]);
 });
 
+test('scripts that an app or an extension puts into the page are none of ours', () => {
+  const page = make();
+  page.throws('of the app', `${ORIGIN}/r/den`);
+  page.throws('of the app', `${ORIGIN}/`);
+  page.throws('of the app', `${ORIGIN}/r/den.js`);
+  for (const extension of ['chrome-extension://abc/hook.js', 'moz-extension://abc/hook.js', 'webkit-masked-url://hidden/']) {
+    page.rejects(Object.assign(new Error('boo'), { stack: `Error: boo\n    at hook (${extension}:1:2)\n    at draw (${ORIGIN}/main.js:12:3)` }));
+  }
+  assert.deepEqual([page.told, page.kept()], [0, []]);
+  page.throws('ours', `${ORIGIN}/view-chat.js`);
+  assert.equal(page.told, 1);
+});
+
 test('a kept error names no room, no address and no other page', () => {
   const page = make();
   page.throws(`bad ${ORIGIN}/r/secret-room and 192.0.2.7 and 2001:db8:0:1::5 and wss://box.example.org/ws?token=1`);
