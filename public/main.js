@@ -14,7 +14,7 @@ import { watchErrors } from './page-errors.js';
 import { makeReadings } from './readings.js';
 import { makeReport } from './report.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from './room.js';
-import { makeSeat } from './seat.js';
+import { isReloadOrBack, makeSeat } from './seat.js';
 import { makeSession } from './session.js';
 import { makeSignaling } from './signaling.js';
 import { pickSpeaker } from './speaker.js';
@@ -25,6 +25,7 @@ import { makeView } from './view.js';
 import { makeSay } from './words.js';
 
 const LEVEL_EVERY_MS = 80;
+const LEFT_AT = 'webrtc-box.left-at';
 
 /** @type {import('./signaling.js').Clock} */
 const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
@@ -122,9 +123,13 @@ function begin() {
     media.sound();
   });
   addEventListener('online', () => session.wake(true));
-  addEventListener('pagehide', session.closing);
+  addEventListener('pagehide', () => {
+    ofTab.setItem(LEFT_AT, String(Date.now()));
+    session.closing();
+  });
   // From the browser's own store of pages it comes without its connections.
   addEventListener('pageshow', ({ persisted }) => {
+    if (persisted && ['waiting', 'call'].includes(session.state.screen) && !comesBack('back_forward')) return session.leave();
     session.wake(persisted);
     if (persisted) media.wake();
   });
@@ -137,36 +142,43 @@ function begin() {
   });
   // A reload in the middle of a call, and Back or Forward to it, is no farewell: the seat is taken again at once.
   const name = roomName(room);
-  if (wasThere() && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
+  if (comesBack(navigationType()) && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
-/** Not where the browser does not tell. */
-function wasThere() {
+/** @param {string | undefined} type */
+function comesBack(type) {
+  return isReloadOrBack(type, ofTab.getItem(LEFT_AT), Date.now());
+}
+
+/** Nothing where the browser does not tell. */
+function navigationType() {
   try {
-    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type !== 'navigate';
+    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
 /** @param {string} typed @param {string} key */
 async function join(typed, key) {
   if (lack) return session.complain(lack);
-  if (askingForSound) return;
+  // Who has waited for long may go in without an answer.
+  if (askingForSound && joinPromise(media.state) === 'joinSoundOnly') return;
   const name = roomName(typed.trim() === '' ? newRoomName() : roomTyped(typed, location));
   if (name === null) return session.complain('bad-room');
   room = name;
   view.setRoom(name);
-  addressIs(pathOfRoom(name));
+  setUrlPath(pathOfRoom(name));
   if (session.state.screen === 'after') media.start(switches.kept());
-  else if (joinPromise(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await hasSound())) return;
+  else if (joinPromise(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await requestMic())) return;
   // Who joins with what is there has read what is missing.
   readTrouble = media.state.trouble;
+  askingForSound = false;
   session.join(name, key || undefined);
 }
 
 /** Some browsers refuse it in a frame, or where it comes too often. @param {string} path */
-function addressIs(path) {
+function setUrlPath(path) {
   try {
     history.replaceState(null, '', path + location.search);
   } catch (why) {
@@ -175,13 +187,19 @@ function addressIs(path) {
 }
 
 /** What the button promises is asked for now; where it is refused again, that is told, and the button promises less. */
-async function hasSound() {
+async function requestMic() {
   askingForSound = true;
-  const refused = await media.askMic();
-  askingForSound = false;
-  readTrouble = null;
-  draw();
-  return refused === null;
+  let isWaitedFor = false;
+  try {
+    await media.askMic();
+  } finally {
+    isWaitedFor = askingForSound;
+    askingForSound = false;
+    readTrouble = null;
+    draw();
+  }
+  // Whatever became of this question: another one may have taken its place.
+  return isWaitedFor && media.state.hasMic;
 }
 
 function newRoomName() {
@@ -197,7 +215,7 @@ function newRoom() {
   room = '';
   invited = false;
   view.setRoom('');
-  addressIs('/');
+  setUrlPath('/');
   session.backToDoor();
   media.start(switches.kept());
 }

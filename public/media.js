@@ -218,7 +218,8 @@ export function makeMedia({ devices, newStream, newContext = () => new AudioCont
     again,
     wanted,
     async askMic() {
-      const { trouble } = await own.mic.fetch();
+      const hint = (timers.hint = clock.after(() => tell('timeout'), HINT_AFTER_MS));
+      const { trouble } = await own.mic.fetch().finally(() => clock.cancel(hint));
       if (trouble) tell(trouble === 'camera-denied' ? 'camera-denied-again' : trouble);
       return trouble;
     },

@@ -11,6 +11,8 @@ const RETRY_MS = 100;
 /** The browser does not remember for longer who was in which room; by then the box has given the seat away. */
 const REMEMBERED_MS = 12 * 60 * 60 * 1000;
 const PREFIX = 'webrtc-box.seat.';
+/** Who comes Back to a page within this long has left it by mistake; later, or in a restored tab, the call may be history. */
+const SLIP_MS = 120_000;
 
 /**
  * @typedef {object} Kept
@@ -168,4 +170,15 @@ export function makeSeat({ storage, shared, locks, pause, tab, today = Date.now 
       letGo(kept?.lock);
     },
   };
+}
+
+/**
+ * Whether a page is shown again so that the person is still in the call, and is on air without another click.
+ * @param {string | undefined} type of the navigation
+ * @param {string | null} leftAt when the page was left, in ms since 1970
+ * @param {number} now
+ */
+export function isReloadOrBack(type, leftAt, now) {
+  const away = now - Number(leftAt ?? NaN);
+  return type === 'reload' || (type === 'back_forward' && away >= 0 && away < SLIP_MS);
 }

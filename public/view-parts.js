@@ -20,7 +20,7 @@ export function find(root, selector) {
 
 /** The page runs: the words for one that does not start go. @param {Document} document */
 export function started(document) {
-  document.querySelector('#late')?.remove();
+  document.querySelector('#startFailure')?.remove();
 }
 
 /** A file that is dropped on the page, or a link beside a field, would take its place, and the call with it.

@@ -33,11 +33,13 @@ export function makePictures({ document, say }) {
 
   /** When the remote picture was paused by something outside, by a clock that nobody sets. */
   let pauses = [0, 0];
+  /** Their picture runs without its sound, which was refused. */
+  let silenced = false;
 
   hear.addEventListener('click', () => play(remote));
   remote.addEventListener('pause', paused);
   remote.addEventListener('volumechange', offerSound);
-  local.addEventListener('pause', goOn);
+  local.addEventListener('pause', () => { if (local.srcObject && document.visibilityState === 'visible') play(local); });
   for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
   document.defaultView?.addEventListener('resize', fit);
   for (const event of ['resume', 'visibilitychange']) document.addEventListener(event, goOn);
@@ -70,6 +72,7 @@ export function makePictures({ document, say }) {
     if (video === remote) Object.assign(video, { muted: false, volume: 1 });
     const refused = await video.play().then(() => false, (error) => error.name === 'NotAllowedError');
     if (video !== remote) return;
+    silenced = refused;
     hear.hidden = !refused;
     if (!refused) return;
     video.muted = true;
@@ -93,9 +96,9 @@ export function makePictures({ document, say }) {
     if (remote.srcObject) hear.hidden = !remote.muted && remote.volume > 0 && !remote.paused;
   }
 
-  /** Browsers pause what a page shows while they freeze it, or while the phone rings, and leave it so. */
+  /** Browsers pause what a page shows while they freeze it, or while the phone rings, and leave it so, or without its sound. */
   function goOn() {
-    for (const video of [local, remote]) if (video.srcObject && (video.paused || video.ended)) play(video);
+    for (const video of [local, remote]) if (video.srcObject && (video.paused || video.ended || (video === remote && silenced))) play(video);
   }
 
   /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */

@@ -8,7 +8,7 @@ import { until } from './lib/work.mjs';
 const stage = await setStage('start');
 
 /** Runs inside the page: which words stand on the first screen in sight. */
-const inSight = `() => [...document.querySelectorAll('.late p')].filter((one) => {
+const inSight = `() => [...document.querySelectorAll('.start-failure p')].filter((one) => {
   const { top, bottom, height } = one.getBoundingClientRect();
   return height > 0 && top >= 0 && bottom <= innerHeight && one.checkVisibility({ visibilityProperty: true });
 }).map((one) => one.lang).join()`;
@@ -20,6 +20,15 @@ for (const path of ['/', '/test']) {
     await seat.scripts(false);
     await seat.open(`${stage.box.origin}${path}`);
     assert.equal(await seat.look(inSight), 'en,zh-CN');
+    // Nor do the words of a page that does not start cover it, once their time has come.
+    await until('the time of the other words', () => seat.look(`() => {
+      const { display, visibility } = getComputedStyle(document.getElementById('startFailure'));
+      return display === 'none' || visibility === 'visible';
+    }`), 15_000);
+    assert.ok(await seat.look(`() => [...document.querySelectorAll('noscript p')].every((one) => {
+      const { left, top, width, height } = one.getBoundingClientRect();
+      return one.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    })`));
   });
 
   for (const kind of ['chromium', 'firefox']) {
@@ -49,7 +58,7 @@ stage.scene('a page that has lost its style sheet starts, and takes the words aw
   await seat.without('/style.css');
   await seat.open(stage.box.origin);
   await seat.sees('preview');
-  assert.equal(await seat.look(`() => document.getElementById('late')`), null);
+  assert.equal(await seat.look(`() => document.getElementById('startFailure')`), null);
 });
 
 stage.scene('a language that Intl refuses is no reason for a blank page', async () => {
@@ -110,7 +119,7 @@ for (const path of ['/', '/test']) {
       await seat.open('about:blank');
       const before = (await seat.said()).length;
       await seat.open(`${stage.box.origin}${path}#${encodeURIComponent(name)}`);
-      await until('a start', () => seat.look(`() => !document.getElementById('late') && (!document.getElementById('btnJoin')
+      await until('a start', () => seat.look(`() => !document.getElementById('startFailure') && (!document.getElementById('btnJoin')
         || (document.getElementById('joinWord').textContent && !document.getElementById('btnJoin').disabled))`), 4000)
         .catch(() => wrong.push(`${name}: no start`));
       wrong.push(...(await seat.said()).slice(before).filter((line) => line.startsWith('uncaught')).map((line) => `${name}: ${line}`));
@@ -146,7 +155,7 @@ for (const kind of ['chromium', 'firefox']) {
     const seat = await stage.person(kind);
     for (const path of ['/', '/test']) {
       await seat.open(`${stage.box.origin}${path}`);
-      await until('a start', () => seat.look(`() => !document.getElementById('late')`));
+      await until('a start', () => seat.look(`() => !document.getElementById('startFailure')`));
       const prevented = await seat.look(`() => ['body', 'button', '${path === '/' ? '#room' : '#report'}'].flatMap((selector) => ['file', 'text'].flatMap((what) => ['dragover', 'drop'].map((name) => {
         const data = new DataTransfer();
         if (what === 'file') data.items.add(new File(['x'], 'x.txt'));

@@ -263,3 +263,32 @@ test('a mix that the browser holds goes on by itself, or with a touch', async ()
     assert.equal(Context.last.state, 'running');
   }
 });
+
+test('a question for sound that is left open is told of, and another one that takes its place has the last word', async () => {
+  const answers = [];
+  const shown = stageOf(({ video }) => {
+    if (video || !shown.refused) {
+      shown.refused = true;
+      throw trouble('NotAllowedError', 'Permission denied');
+    }
+    return new Promise((answer) => { answers.push(() => answer(new Stream([new Track('audio')]))); });
+  });
+  await shown.media.start();
+  const first = shown.media.askMic();
+  await shown.clock.advance(20_000);
+  assert.deepEqual([shown.media.state.trouble, joinPromise(shown.media.state)], ['timeout', 'joinBare']);
+  const second = shown.media.setMic(true);
+  await settle();
+  answers[0]();
+  assert.equal(await first, null);
+  assert.equal(shown.media.state.hasMic, false, 'it came for nobody');
+  answers[1]();
+  await second;
+  assert.deepEqual([shown.media.state.hasMic, shown.media.state.trouble], [true, null]);
+  const third = shown.media.askMic();
+  await settle();
+  answers[2]();
+  await third;
+  await shown.clock.advance(30_000);
+  assert.equal(shown.media.state.trouble, null, 'no hint after the answer');
+});

@@ -100,10 +100,10 @@ test('a letter does the same on the button that names it and in the list', () =>
 test('words for a page that does not start stand in the HTML of each page, in both languages', () => {
   for (const page of pages) {
     const [, noscript] = /<noscript>([^]*?)<\/noscript>/.exec(source(page));
-    const [, late] = /<div class="late" id="late"[^>]*>([^]*?)<\/div>/.exec(source(page));
+    const [, late] = /<div class="start-failure" id="startFailure"[^>]*>([^]*?)<\/div>/.exec(source(page));
     for (const words of [noscript, late]) assert.match(words, /lang="en">[A-Z][^]*lang="zh-CN">\p{Script=Han}/u, page);
-    assert.ok(source(page).indexOf('id="late"') < source(page).indexOf('data-word'), 'first of all');
+    assert.ok(source(page).indexOf('id="startFailure"') < source(page).indexOf('data-word'), 'first of all');
   }
   // A rule against motion is no rule against words.
-  assert.match(source('style.css'), /\.late \{[^}]*animation: [^;}]*!important/);
+  assert.match(source('style.css'), /\.start-failure \{[^}]*animation: [^;}]*!important/);
 });

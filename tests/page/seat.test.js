@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSeat } from '../../public/seat.js';
+import { isReloadOrBack, makeSeat } from '../../public/seat.js';
 import { settle } from './stage.js';
 
 class Storage {
@@ -173,4 +173,12 @@ test('rooms do not share tokens', async () => {
   const seat = tabOf(new Storage(), makeLocks(), 'one');
   seat.keep('den', 't1');
   assert.equal(await seat.take('attic'), undefined);
+});
+
+test('a reload, or Back soon after, is still the call; a tab restored later or fetched ahead is not', () => {
+  const left = String(20 * HOUR);
+  const rows = [['reload', null, true], ['reload', left, true], ['back_forward', left, true], ['navigate', left, false],
+    ['prerender', left, false], [undefined, left, false], ['back_forward', null, false], ['back_forward', 'nonsense', false],
+    ['back_forward', String(20 * HOUR - 120_000), false], ['back_forward', String(21 * HOUR), false]];
+  for (const [type, leftAt, joins] of rows) assert.equal(isReloadOrBack(type, leftAt, 20 * HOUR + 1000), joins, `${type} ${leftAt}`);
 });
