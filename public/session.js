@@ -5,11 +5,10 @@
 
 import { makeChat } from './chat.js';
 import { NO_REPORT } from './report.js';
+import { forgetLink, REMOTE_AT_FIRST, stateAtFirst, theyShow } from './status.js';
 
 /**
  * @typedef {import('./signaling.js').Frame} Frame
- * @typedef {import('./status.js').Screen} Screen
- * @typedef {import('./status.js').Status} Status
  * @typedef {import('./status.js').Ending} Ending
  * @typedef {import('./status.js').State} State
  *
@@ -34,7 +33,8 @@ const STUCK_AFTER_MS = 30_000;
 /** Where there was a way before, the other's network may be gone, which the server notices after 45 s. */
 const STUCK_AGAIN_MS = 50_000;
 const LAST_HOPE_MS = 8000;
-const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false, weak: false };
+/** What comes so long after a page was closed is of one that is there; a page in the background learns of silence late. */
+const DOUBT_CLOSING_MS = 10_000;
 /** Errors that say something to a person in the middle of things; the rest is for the log. */
 const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
 
@@ -51,12 +51,7 @@ const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
  * @returns {Session}
  */
 export function makeSession({ openSignaling, openCall, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
-  /** @type {State} */
-  const state = {
-    screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
-    peer: 'none', closing: false, link: 'none', silent: false, barren: false, missing: null, stuck: false, outside: false, detour: false, since: null, ended: null, remote: { ...REMOTE_AT_FIRST },
-    trust: null, picture: 'full',
-  };
+  const state = stateAtFirst();
   /** @type {Record<string, any>} */
   const timers = {};
   let me = '';
@@ -83,7 +78,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     'resp-join': sit,
     'new-peer': ({ id }) => greet(String(id)),
     'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
-    'peer-away': ({ id, closing }) => { if (id === peerId) Object.assign(state, { peer: 'away', closing: state.closing || closing === true }); },
+    'peer-away': ({ id, closing }) => { if (id === peerId) theyAreAway(closing === true); },
     'peer-back': ({ id }) => {
       if (id !== peerId) return;
       Object.assign(state, { peer: 'here', closing: false });
@@ -176,6 +171,20 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     }, state.since === null ? STUCK_AFTER_MS : STUCK_AGAIN_MS);
   }
 
+  /** @param {boolean} closing */
+  function theyAreAway(closing) {
+    state.peer = 'away';
+    if (!closing) return;
+    state.closing = true;
+    clock.cancel(timers.doubt);
+    timers.doubt = clock.after(() => {
+      // Who has switched everything off sends nothing, and is believed.
+      const { mic, cam, screen } = state.remote;
+      if (call.connected() && !state.silent && (mic || cam || screen)) state.closing = false;
+      changed();
+    }, DOUBT_CLOSING_MS);
+  }
+
   /** The seat is free: they went on purpose, or their grace ran out while the media may still run. */
   function theyAreOut() {
     const dropped = state.peer === 'away' && !state.closing;
@@ -193,14 +202,18 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'link') linkIs(event.state);
     if (event.type === 'trust') state.trust = event.trust;
     if (event.type === 'remote') state.remote.stream = event.stream;
-    if (event.type === 'switches') theyShow(event);
+    if (event.type === 'switches') theyShow(state, event);
     if (event.type === 'picture') state.picture = event.picture;
     // Where packets stop the socket may be dead as well, and without it nothing is mended.
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
     if (event.type === 'pulse') hearSilence(event.state === 'silent');
     if (event.type === 'missing') state.missing = event.kind;
     if (event.type === 'barren') state.barren = true;
-    if (event.type === 'unable') beUnable();
+    // A browser that makes no connections is not the other's business, unless one still runs.
+    if (event.type === 'unable' && !call.connected()) {
+      signaling.leave();
+      refused('no-webrtc');
+    }
     if (event.type === 'chat') chat.use(event.channel, event.peer);
     if (event.type === 'detour') state.detour = true;
     if (event.type === 'bye') end('theyLeft');
@@ -215,29 +228,14 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (silent) timers.silence = clock.after(() => { state.silent = true; changed(); }, SAY_SILENCE_MS);
   }
 
-  /** The browser makes no connections: nothing of it is the other's business. */
-  function beUnable() {
-    signaling.leave();
-    refused('no-webrtc');
-  }
-
-  /** A screen that has been seen can still be read while the next of it waits. @param {Frame} said */
-  function theyShow({ mic, cam, screen, weak, still }) {
-    Object.assign(state.remote, { mic, cam, screen: screen || (still && state.remote.screen), weak });
-  }
-
   /** @param {string} link */
   function linkIs(link) {
     const before = state.link;
     state.link = link;
     if (link === 'new' || link === 'none') {
-      Object.assign(state, { trust: null, barren: false, missing: null });
+      forgetLink(state, before);
       hearSilence(false);
     }
-    if (link === 'new') state.picture = 'full';
-    // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
-    if (link === 'new' && before !== 'none') state.remote = { ...state.remote, stream: null };
-    else if (link === 'new' || link === 'none') state.remote = { ...REMOTE_AT_FIRST };
     if (link === 'connected') {
       clock.cancel(timers.patience);
       Object.assign(state, { stuck: false, barren: false });
@@ -258,10 +256,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     lastHope(forgotten && how === 'theyDropped' ? waitForAnother : () => end(how));
   }
 
-  /**
-   * Nobody is left to mend it with; it may still mend itself.
-   * @param {() => void} giveUp
-   */
+  /** Nobody is left to mend it with; it may still mend itself. @param {() => void} giveUp */
   function lastHope(giveUp) {
     clock.cancel(timers.patience);
     timers.patience = clock.after(() => {
@@ -301,9 +296,16 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
 
   function forgetCall() {
     clock.cancel(timers.patience);
+    clock.cancel(timers.doubt);
     report.end();
     chat.forget();
     Object.assign(state, { since: null, stuck: false, outside: false, detour: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
+  }
+
+  /** @param {string | null} code */
+  function complain(code) {
+    state.error = code;
+    changed();
   }
 
   return {
@@ -336,14 +338,8 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
       if (state.peer === 'here') awaitLink();
       changed();
     },
-    dismiss() {
-      state.error = null;
-      changed();
-    },
-    complain(code) {
-      state.error = code;
-      changed();
-    },
+    dismiss: () => complain(null),
+    complain,
     wake(newNetwork = false) {
       signaling.wake();
       call.repairSoon(newNetwork);

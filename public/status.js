@@ -1,6 +1,8 @@
-// Status: which of a few words and sentences is true of a session just now, and what would help.
+// Status: what a page knows of its session, which of a few words and sentences is true of it, and what would help.
 
 import { mayRetry } from './media-trouble.js';
+
+export const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false, weak: false };
 
 /**
  * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
@@ -33,6 +35,27 @@ import { mayRetry } from './media-trouble.js';
  * @property {import('./sending.js').Picture} picture what of ours our network carries
  */
 
+/** @returns {State} */
+export const stateAtFirst = () => ({
+  screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
+  peer: 'none', closing: false, link: 'none', silent: false, barren: false, missing: null, stuck: false, outside: false, detour: false,
+  since: null, ended: null, remote: { ...REMOTE_AT_FIRST }, trust: null, picture: 'full',
+});
+
+/** A connection is new, or there is none: what was known of the one before goes. @param {State} state @param {string} before */
+export function forgetLink(state, before) {
+  Object.assign(state, { trust: null, barren: false, missing: null });
+  if (state.link === 'new') state.picture = 'full';
+  // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
+  state.remote = state.link === 'new' && before !== 'none' ? { ...state.remote, stream: null } : { ...REMOTE_AT_FIRST };
+}
+
+/** A screen that has been seen can still be read while the next of it waits. @param {State} state
+ *  @param {import('./signaling.js').Frame} said */
+export function theyShow({ remote }, { mic, cam, screen, weak, still }) {
+  Object.assign(remote, { mic, cam, screen: screen || (still && remote.screen), weak });
+}
+
 /**
  * What `#status` says: never more than is true.
  * @param {State} state
@@ -56,8 +79,8 @@ export function statusOf(state, mirrorSettled) {
  */
 export function statusKey(state, status) {
   if (status === 'connected' && state.outside) return 'status.connected.outside';
-  if (status === 'connected' && state.missing) return `status.connected.no-${state.missing}`;
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
+  if (status === 'connected' && state.missing) return `status.connected.no-${state.missing}`;
   if (status === 'connected' && state.picture === 'paused') return 'status.connected.weak';
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
   if (!state.socketOpen && !state.outside) return 'status.reconnecting.ours';

@@ -21,7 +21,7 @@ import { clockTime, errorKey } from './words.js';
 /**
  * @typedef {object} Model
  * @property {import('./session.js').State} session
- * @property {import('./session.js').Status} status
+ * @property {import('./status.js').Status} status
  * @property {string} statusKey
  * @property {import('./media.js').MediaState} media
  * @property {string | null} error code of what to say, from server, call or devices

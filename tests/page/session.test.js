@@ -275,6 +275,29 @@ test('who closes the page is said to have closed it, at once and at the end', ()
   assert.equal(stage.state.ended.how, 'theyClosed');
 });
 
+test('who is said to have closed the page and is still seen and heard is in the call', async () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.room({ type: 'peer-away', id: 'you', closing: true });
+  await stage.clock.advance(10_000);
+  assert.equal(stage.status(), 'connected');
+  stage.room({ type: 'peer-leave', id: 'you' });
+  assert.deepEqual([stage.state.screen, stage.state.peer], ['call', 'gone']);
+});
+
+test('who closed the page and is silent is not doubted, nor who had switched everything off', async () => {
+  for (const quiet of [{ type: 'pulse', state: 'silent' }, { type: 'switches', mic: false, cam: false, screen: false }]) {
+    const stage = stageOf();
+    stage.talks();
+    stage.other(quiet);
+    stage.room({ type: 'peer-away', id: 'you', closing: true });
+    await stage.clock.advance(14_000);
+    assert.equal(stage.words(), 'status.reconnecting.closed');
+    stage.room({ type: 'peer-leave', id: 'you' });
+    assert.equal(stage.state.ended.how, 'theyClosed');
+  }
+});
+
 test('who comes back to a page they had closed is in the call again', () => {
   const stage = stageOf();
   stage.talks();
@@ -294,6 +317,14 @@ test('a browser that makes no connection is told so, and leaves the room to the 
   assert.deepEqual([stage.state.screen, stage.trouble().error], ['door', 'no-webrtc']);
 });
 
+test('a connection that the browser refuses beside one that runs ends nothing', () => {
+  const stage = stageOf();
+  stage.talks();
+  stage.other({ type: 'unable' });
+  assert.ok(!stage.said.some(([what]) => what === 'leave'));
+  assert.deepEqual([stage.state.screen, stage.state.error], ['call', null]);
+});
+
 test('gathering that yields nothing is told as the browser\'s doing, not the networks\'', async () => {
   const stage = stageOf();
   stage.sits('you');
@@ -311,6 +342,8 @@ test('no common format for the picture is said while the call runs', () => {
   stage.talks();
   stage.other({ type: 'missing', kind: 'video' });
   assert.equal(stage.words(), 'status.connected.no-video');
+  stage.room({ type: 'socket', open: false });
+  assert.equal(stage.words(), 'status.connected.alone', 'what may end the call goes first');
   stage.link('new');
   assert.equal(stage.state.missing, null);
 });
