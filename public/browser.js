@@ -14,7 +14,7 @@ const WITHIN_APPS = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV
  * @param {any} scope
  * @returns {'no-webrtc' | 'no-websocket' | null}
  */
-export function lackOf({ RTCPeerConnection, MediaStream, WebSocket }) {
+export function missingFeature({ RTCPeerConnection, MediaStream, WebSocket }) {
   const has = ['addTransceiver', 'createDataChannel', 'getStats', 'getTransceivers'].every((one) => typeof RTCPeerConnection?.prototype?.[one] === 'function');
   if (!has || typeof MediaStream !== 'function') return 'no-webrtc';
   return typeof WebSocket === 'function' ? null : 'no-websocket';

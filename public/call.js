@@ -3,7 +3,7 @@
 // The only file that makes an RTCPeerConnection. It hears who is in the room and decides when a link is
 // kept, mended or replaced; it knows neither the socket nor the page.
 
-import { makeDetour } from './detour.js';
+import { makePathFallback } from './path-fallback.js';
 import { makeLink } from './link.js';
 import { readCall } from './negotiation.js';
 import { fingerprintsIn } from './trust-code.js';
@@ -16,7 +16,7 @@ import { fingerprintsIn } from './trust-code.js';
  * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `trust`, `remote` with `stream`,
  * `pulse` with `state` (whether their packets come), `picture` (whether ours is sent `full`, `reduced` or is
  * `paused` for the network's sake), `switches` of the other side, `chat` with a `channel` to the
- * `peer`, `bye`, `unable` where the browser makes no connection, `barren` where it finds no candidate,
+ * `peer`, `bye`, `unable` where the browser makes no connection, `no-candidates` where it finds no candidate,
  * `missing` with a `kind` for which there is no common format, `detour` where a way that carried nothing is avoided from
  * here on, and `complaint` with `why` for the engineer.
  *
@@ -64,11 +64,11 @@ export function makeCall({
   /** Frames are heard one after the other: each may take several steps. */
   let hearing = Promise.resolve();
 
-  const detour = makeDetour();
+  const fallback = makePathFallback();
 
   /** @returns {RTCConfiguration} */
   function config() {
-    const { iceTransportPolicy, ...rest } = detour.config(iceServers);
+    const { iceTransportPolicy, ...rest } = fallback.config(iceServers);
     return { ...rest, bundlePolicy: 'max-bundle', iceTransportPolicy: relayOnly ? 'relay' : iceTransportPolicy };
   }
 
@@ -81,14 +81,14 @@ export function makeCall({
     const old = link;
     const silent = old?.silentPath() ?? null;
     // Of one that came to nothing, since two offers met, there is nothing to learn.
-    if ((silent || old?.stood()) && detour.learn(silent, iceServers, old?.lasted())) tell({ type: 'detour' });
+    if ((silent || old?.wasConnected()) && fallback.recordSilent(silent, iceServers, old?.lasted())) tell({ type: 'detour' });
     const pc = newConnection();
     if (!pc) return null;
     const mine = (link = makeLink({
-      pc, id, me, peer: to, opener, detour: detour.avoids(), tracks, switches, stream: newStream(), send, clock, reachable,
+      pc, id, me, peer: to, opener, detour: fallback.isActive(), tracks, switches, stream: newStream(), send, clock, reachable,
       tell: (event) => { if (mine === link) tell(event); },
       giveUp: () => { if (mine === link) openLink(to); },
-      stalled: () => { if (mine === link && reachable() && detour.helps(mine.silentPath(), iceServers)) openLink(to); },
+      stalled: () => { if (mine === link && reachable() && fallback.hasFallback(mine.silentPath(), iceServers)) openLink(to); },
     }));
     // Told while the old one is still there: with it goes what was last seen of them.
     tell({ type: 'link', state: 'new' });
@@ -166,7 +166,7 @@ export function makeCall({
       me = myId;
       // Nobody there, says a server that may just have been restarted: a connection that runs is proof enough.
       if (theirId === null && link?.connected()) return;
-      if (peer !== theirId) detour.forget();
+      if (peer !== theirId) fallback.forget();
       peer = theirId;
       if (same) return void link?.repairSoon();
       if (link) drop();
@@ -201,7 +201,7 @@ export function makeCall({
     connected: () => link?.connected() ?? false,
     hangUp(goodbye = false) {
       peer = null;
-      detour.forget();
+      fallback.forget();
       if (link) drop(goodbye);
     },
     connection: () => link?.pc ?? null,

@@ -31,7 +31,7 @@ const STALLED_MS = { impolite: 4000, polite: 7000 };
  * @property {boolean} opener whether we made the first offer
  * @property {() => boolean} connected
  * @property {() => import('./path.js').Path | null} silentPath the path that stands and brings nothing, if it is so
- * @property {() => boolean} stood whether it was connected once
+ * @property {() => boolean} wasConnected whether it was connected once
  * @property {() => boolean} lasted whether it carried media for long
  * @property {() => void} open adds our tracks, which makes the first offer
  * @property {(tracks: Tracks) => Promise<void>} carry puts these tracks on the wire in place of those before
@@ -69,7 +69,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   let theySend = true;
   let theirs = { picture: false, mayRest: false };
   /** It was connected once. */
-  let stood = false;
+  let wasConnected = false;
   let broken = false;
   /** @type {import('./path.js').Path | null} */
   let path = null;
@@ -94,7 +94,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     pc, id, polite, beforeAnswer,
     heardOffer: () => repair.heardOffer(), collided: giveUp,
     // Where only the relay is asked, it may be the relay that does not answer.
-    barren: () => { if (!closed && pc.getConfiguration?.().iceTransportPolicy !== 'relay') tell({ type: 'barren' }); },
+    noCandidates: () => { if (!closed && pc.getConfiguration?.().iceTransportPolicy !== 'relay') tell({ type: 'no-candidates' }); },
     send: (frame) => { if (!closed) send({ ...frame, target: peer }); },
     complain: (why) => { if (!closed) tell({ type: 'complaint', why }); },
   });
@@ -143,7 +143,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
     watchHandshake();
     watchSteady();
     if (pc.connectionState === 'connected') {
-      stood = true;
+      wasConnected = true;
       // A path that is back is mended once packets come over it.
       repair.goOn();
       sending.excuse();
@@ -263,7 +263,7 @@ export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, swi
   return {
     id, me, peer, pc, negotiation, opener, gone, open, show,
     connected: () => !closed && pc.connectionState === 'connected',
-    stood: () => stood,
+    wasConnected: () => wasConnected,
     lasted: () => lasted,
     silentPath: () => (isStalled || losesLarge || (pc.connectionState === 'connected' && pathSilent) ? path : null),
     async carry(next) {

@@ -5,7 +5,7 @@
 
 import { allowedIn } from './allowed.js';
 import { makeAwake } from './awake.js';
-import { lackOf } from './browser.js';
+import { missingFeature } from './browser.js';
 import { makeCall } from './call.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
@@ -39,7 +39,7 @@ let invited = room !== '';
 /** @type {string | null} a device's trouble the person has read and put aside */
 let readTrouble = null;
 let askingForSound = false;
-const lack = lackOf(globalThis);
+const missing = missingFeature(globalThis);
 
 const [ofTab, ofBrowser] = [makeStore(() => sessionStorage), makeStore(() => localStorage)];
 const seat = makeSeat({
@@ -115,7 +115,7 @@ function begin() {
   draw();
   if (badLink) session.complain('bad-link');
   performance.mark?.('door');
-  if (lack) session.complain(lack);
+  if (missing) session.complain(missing);
   else media.start(switches.kept());
   setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
   addEventListener('pointerdown', () => {
@@ -161,7 +161,7 @@ function navigationType() {
 
 /** @param {string} typed @param {string} key */
 async function join(typed, key) {
-  if (lack) return session.complain(lack);
+  if (missing) return session.complain(missing);
   // Who has waited for long may go in without an answer.
   if (askingForSound && joinPromise(media.state) === 'joinSoundOnly') return;
   const name = roomName(typed.trim() === '' ? newRoomName() : roomTyped(typed, location));

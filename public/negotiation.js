@@ -39,11 +39,11 @@ export function readCall(call) {
  * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
  * @param {() => void} [parts.heardOffer] told of every later offer that is taken
  * @param {() => void} [parts.collided] told on the polite side that two offers have met
- * @param {() => void} [parts.barren] told where the browser has gathered nothing at all
+ * @param {() => void} [parts.noCandidates] told where the browser has gathered nothing at all
  * @param {(why: unknown) => void} parts.complain
  * @returns {Negotiation}
  */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, barren = () => {}, complain }) {
+export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, noCandidates = () => {}, complain }) {
   let makingOffer = false;
   let ignoringOffer = false;
   let settingAnswer = false;
@@ -58,7 +58,7 @@ export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer
   pc.onnegotiationneeded = offer;
   pc.onicecandidate = ({ candidate }) => {
     gathered ||= Boolean(candidate?.candidate);
-    if (!candidate && !gathered) barren();
+    if (!candidate && !gathered) noCandidates();
     send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call: `${id}/${Math.max(round, 0)}` });
   };
 

@@ -208,7 +208,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
     if (event.type === 'pulse') hearSilence(event.state === 'silent');
     if (event.type === 'missing') state.missing = event.kind;
-    if (event.type === 'barren') state.barren = true;
+    if (event.type === 'no-candidates') state.noCandidates = true;
     // A browser that makes no connections is not the other's business, unless one still runs.
     if (event.type === 'unable' && !call.connected()) {
       signaling.leave();
@@ -238,7 +238,7 @@ export function makeSession({ openSignaling, openCall, openReport = () => NO_REP
     }
     if (link === 'connected') {
       clock.cancel(timers.patience);
-      Object.assign(state, { stuck: false, barren: false });
+      Object.assign(state, { stuck: false, noCandidates: false });
       state.since ??= now();
       report.connected();
     } else if (before === 'connected' && link !== 'none') {

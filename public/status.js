@@ -22,7 +22,7 @@ export const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: fal
  * @property {boolean} closing they closed the page, and may come back for a moment
  * @property {string} link state of the peer connection, or `none`
  * @property {boolean} silent nothing comes over it, whatever its state says
- * @property {boolean} barren our browser has found no candidate for it
+ * @property {boolean} noCandidates our browser has found no candidate for it
  * @property {'audio' | 'video' | null} missing what the two browsers have no common format for
  * @property {boolean} stuck no way was found in good time
  * @property {boolean} outside refused on the way back: nobody looks for the server any more, the call lasts as long as its link
@@ -38,13 +38,13 @@ export const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: fal
 /** @returns {State} */
 export const stateAtFirst = () => ({
   screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
-  peer: 'none', closing: false, link: 'none', silent: false, barren: false, missing: null, stuck: false, outside: false, detour: false,
+  peer: 'none', closing: false, link: 'none', silent: false, noCandidates: false, missing: null, stuck: false, outside: false, detour: false,
   since: null, ended: null, remote: { ...REMOTE_AT_FIRST }, trust: null, picture: 'full',
 });
 
 /** A connection is new, or there is none: what was known of the one before goes. @param {State} state @param {string} before */
 export function forgetLink(state, before) {
-  Object.assign(state, { trust: null, barren: false, missing: null });
+  Object.assign(state, { trust: null, noCandidates: false, missing: null });
   if (state.link === 'new') state.picture = 'full';
   // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
   state.remote = state.link === 'new' && before !== 'none' ? { ...state.remote, stream: null } : { ...REMOTE_AT_FIRST };
@@ -97,7 +97,7 @@ export function statusKey(state, status) {
  */
 export function troubleOf(state, status, devices) {
   if (state.error) return { error: state.error, retry: state.error === 'unreachable' ? 'call' : null };
-  if (state.barren && state.socketOpen && status !== 'connected') return { error: 'no-candidates', retry: 'call' };
+  if (state.noCandidates && state.socketOpen && status !== 'connected') return { error: 'no-candidates', retry: 'call' };
   if (status === 'failed') return { error: 'no-path', retry: 'call' };
   const told = state.screen === 'after' ? null : devices;
   return { error: told, retry: told !== null && mayRetry(told) ? 'devices' : null };

@@ -3,7 +3,7 @@
 // It knows no browser: what asks and what measures comes in.
 
 import { best } from './test-probes.js';
-import { blamed, verdictOf } from './test-verdict.js';
+import { browserVerdict, verdictOf } from './test-verdict.js';
 
 /**
  * @typedef {import('./test-probes.js').Probe} Probe
@@ -44,7 +44,7 @@ export function makeRun({ ask, reach, measure, lacking = () => false, gathers = 
     async start() {
       if (['asking', 'probing', 'calling'].includes(state.phase)) return;
       set({ phase: 'asking', rows: [], way: null, figures: null, verdict: null });
-      if (lacking()) return set({ phase: 'done', verdict: blamed('no-webrtc') });
+      if (lacking()) return set({ phase: 'done', verdict: browserVerdict('no-webrtc') });
       const sheet = await ask().catch(() => /** @type {const} */ ('unreachable'));
       if (typeof sheet === 'string') return set({ phase: sheet });
 
@@ -58,8 +58,8 @@ export function makeRun({ ask, reach, measure, lacking = () => false, gathers = 
       // Of ports that the browser did not even try there is nothing to tell.
       const refused = reaches.length > 0 && reaches.every(({ tried }) => tried === false);
       const silent = reaches.length > 0 && reaches.every(({ ok, code }) => !ok && code === 0);
-      if (refused) return set({ phase: 'done', rows: [], verdict: blamed('no-webrtc') });
-      if (silent && !(await gathers())) return set({ phase: 'done', rows: [], verdict: blamed('no-candidates') });
+      if (refused) return set({ phase: 'done', rows: [], verdict: browserVerdict('no-webrtc') });
+      if (silent && !(await gathers())) return set({ phase: 'done', rows: [], verdict: browserVerdict('no-candidates') });
 
       const way = best(reaches);
       set({ phase: 'calling', way });

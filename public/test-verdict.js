@@ -50,7 +50,7 @@ export function verdictOf(reaches, figures) {
  * @param {'no-webrtc' | 'no-candidates'} code
  * @returns {Verdict}
  */
-export const blamed = (code) => ({ code, tone: 'poor', notes: [], ports: [] });
+export const browserVerdict = (code) => ({ code, tone: 'poor', notes: [], ports: [] });
 
 /**
  * @param {import('./test-probes.js').Probe['name']} way

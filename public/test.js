@@ -1,7 +1,7 @@
 // The connection test: introduces its parts to each other and to the browser.
 
 import { allowedIn } from './allowed.js';
-import { lackOf } from './browser.js';
+import { missingFeature } from './browser.js';
 import { language, words } from './language.js';
 import { makeLevel } from './level.js';
 import { makeMedia } from './media.js';
@@ -40,7 +40,7 @@ const run = makeRun({
   ask,
   reach: (probe, credential) => reach(probe, credential, edge),
   measure: (probe, credential) => measure(probe, credential, edge),
-  lacking: () => lackOf(globalThis) === 'no-webrtc',
+  lacking: () => missingFeature(globalThis) === 'no-webrtc',
   gathers: () => gathers(edge),
   changed: draw,
 });

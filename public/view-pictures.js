@@ -70,13 +70,15 @@ export function makePictures({ document, say }) {
    */
   async function play(video) {
     if (video === remote) Object.assign(video, { muted: false, volume: 1 });
-    const refused = await video.play().then(() => false, (error) => error.name === 'NotAllowedError');
+    // Some give no promise, and some throw at once.
+    const begin = async () => video.play();
+    const refused = await begin().then(() => false, (error) => error.name === 'NotAllowedError');
     if (video !== remote) return;
     silenced = refused;
     hear.hidden = !refused;
     if (!refused) return;
     video.muted = true;
-    video.play().catch(() => {});
+    begin().catch(() => {});
   }
 
   /** A key for media, a headset, another program: it goes on at once, unless somebody insists; then a touch is enough. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { browserNames, browserOf, lackOf } from '../../public/browser.js';
+import { browserNames, browserOf, missingFeature } from '../../public/browser.js';
 
 const WEBKIT = 'AppleWebKit/605.1.15 (KHTML, like Gecko)';
 const BLINK = 'AppleWebKit/537.36 (KHTML, like Gecko)';
@@ -33,9 +33,9 @@ test('a sentence for a phone is for every phone, after one for its browser or sy
 test('what a call cannot do without is missed before anybody joins', () => {
   class RTCPeerConnection { addTransceiver() {} createDataChannel() {} getStats() {} getTransceivers() {} }
   const all = { RTCPeerConnection, MediaStream: class {}, WebSocket: class {} };
-  assert.equal(lackOf(all), null);
-  assert.equal(lackOf({ ...all, RTCPeerConnection: undefined }), 'no-webrtc');
-  assert.equal(lackOf({ ...all, RTCPeerConnection: class {} }), 'no-webrtc');
-  assert.equal(lackOf({ ...all, MediaStream: null }), 'no-webrtc');
-  assert.equal(lackOf({ ...all, WebSocket: undefined }), 'no-websocket');
+  assert.equal(missingFeature(all), null);
+  assert.equal(missingFeature({ ...all, RTCPeerConnection: undefined }), 'no-webrtc');
+  assert.equal(missingFeature({ ...all, RTCPeerConnection: class {} }), 'no-webrtc');
+  assert.equal(missingFeature({ ...all, MediaStream: null }), 'no-webrtc');
+  assert.equal(missingFeature({ ...all, WebSocket: undefined }), 'no-websocket');
 });

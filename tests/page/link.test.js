@@ -364,7 +364,7 @@ test('a browser that gathers nothing is told of, but not where only the relay wa
     stage.ann.call.meet('ann', 'bob', true);
     stage.ann.pc().getConfiguration = () => ({ iceTransportPolicy });
     stage.ann.pc().onicecandidate({ candidate: null });
-    assert.equal(stage.ann.heard.filter(({ type }) => type === 'barren').length, told);
+    assert.equal(stage.ann.heard.filter(({ type }) => type === 'no-candidates').length, told);
   }
 });
 

@@ -329,7 +329,7 @@ test('gathering that yields nothing is told as the browser\'s doing, not the net
   const stage = stageOf();
   stage.sits('you');
   stage.link('new');
-  stage.other({ type: 'barren' });
+  stage.other({ type: 'no-candidates' });
   assert.deepEqual(stage.trouble(), { error: 'no-candidates', retry: 'call' });
   await stage.clock.advance(40_000);
   assert.equal(stage.trouble().error, 'no-candidates');

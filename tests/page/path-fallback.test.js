@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeDetour } from '../../public/detour.js';
+import { makePathFallback } from '../../public/path-fallback.js';
 import { connected, twoPages } from './call-stage.js';
 
 const SERVERS = [{ urls: ['stun:box:3478', 'turn:box:3478', 'turn:box:3478?transport=tcp'], username: 'u', credential: 'c' },
@@ -65,9 +65,9 @@ test('a path whose handshake is only slow is left alone', async () => {
 });
 
 test('one good connection between two silent ones keeps the direct path', () => {
-  const detour = makeDetour();
-  for (const silent of ['direct', null, 'direct']) assert.equal(detour.learn(silent, SERVERS), false);
-  assert.equal(detour.config(SERVERS).iceTransportPolicy, 'all');
+  const fallback = makePathFallback();
+  for (const silent of ['direct', null, 'direct']) assert.equal(fallback.recordSilent(silent, SERVERS), false);
+  assert.equal(fallback.config(SERVERS).iceTransportPolicy, 'all');
 });
 
 /** The other page is reloaded and takes its time, while the server still takes it for reachable or knows that it is not. */
@@ -109,17 +109,17 @@ test('a path that worked for long and then drops everything leads to the relay a
 });
 
 test('a relayed path over UDP that carries nothing gives way to TCP and TLS', () => {
-  const detour = makeDetour();
-  for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) detour.learn(silent, SERVERS);
-  assert.deepEqual(detour.config(SERVERS).iceServers.flatMap(({ urls }) => urls), ['turn:box:3478?transport=tcp', 'turns:box:443']);
-  detour.forget();
-  assert.deepEqual(detour.config(SERVERS), { iceServers: SERVERS, iceTransportPolicy: 'all' });
+  const fallback = makePathFallback();
+  for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) fallback.recordSilent(silent, SERVERS);
+  assert.deepEqual(fallback.config(SERVERS).iceServers.flatMap(({ urls }) => urls), ['turn:box:3478?transport=tcp', 'turns:box:443']);
+  fallback.forget();
+  assert.deepEqual(fallback.config(SERVERS), { iceServers: SERVERS, iceTransportPolicy: 'all' });
 });
 
 test('without a relay no way is avoided', () => {
-  const detour = makeDetour();
+  const fallback = makePathFallback();
   const servers = [{ urls: 'stun:box:3478' }];
-  assert.equal(detour.helps('direct', servers), false);
-  for (const silent of ['direct', 'direct']) detour.learn(silent, servers);
-  assert.equal(detour.config(servers).iceTransportPolicy, 'all');
+  assert.equal(fallback.hasFallback('direct', servers), false);
+  for (const silent of ['direct', 'direct']) fallback.recordSilent(silent, servers);
+  assert.equal(fallback.config(servers).iceTransportPolicy, 'all');
 });

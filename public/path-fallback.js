@@ -1,4 +1,4 @@
-// Detour: which way the next connection avoids, because two in a row stood on it and brought nothing.
+// Path fallback: which way the next connection avoids, because two in a row stood on it and brought nothing.
 //
 // Pure. Some networks answer ICE and drop the rest, or pass small packets only. A direct path is avoided by relaying, a
 // relayed one over UDP by TCP and TLS; there is nothing beyond these.
@@ -8,17 +8,17 @@
 const IN_A_ROW = 2;
 
 /**
- * @typedef {object} Detour
- * @property {(silent: Path | null, servers: RTCIceServer[], lasted?: boolean) => boolean} learn a connection is replaced, which stood
+ * @typedef {object} PathFallback
+ * @property {(silent: Path | null, servers: RTCIceServer[], lasted?: boolean) => boolean} recordSilent a connection is replaced, which stood
  *   on this path and brought nothing, or `lasted` before it did; whether that way is avoided from here on
- * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} helps whether there is another way to take
+ * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} hasFallback whether there is another way to take
  * @property {(servers: RTCIceServer[]) => {iceServers: RTCIceServer[], iceTransportPolicy: RTCIceTransportPolicy}} config
- * @property {() => boolean} avoids
+ * @property {() => boolean} isActive
  * @property {() => void} forget another call
  */
 
-/** @returns {Detour} */
-export function makeDetour() {
+/** @returns {PathFallback} */
+export function makePathFallback() {
   /** @type {Path | null} */
   let last = null;
   let count = 0;
@@ -26,19 +26,19 @@ export function makeDetour() {
   const avoided = new Set();
 
   /** @param {Path | null} silent @param {RTCIceServer[]} servers */
-  function helps(silent, servers) {
+  function hasFallback(silent, servers) {
     if (silent === null || avoided.has(silent)) return false;
     return (silent === 'direct' && urlsOf(servers, isRelay).length > 0) || (silent === 'relay-udp' && urlsOf(servers, isStream).length > 0);
   }
 
   return {
-    helps,
-    avoids: () => avoided.size > 0,
-    learn(silent, servers, lasted = false) {
+    hasFallback,
+    isActive: () => avoided.size > 0,
+    recordSilent(silent, servers, lasted = false) {
       // What worked for long is no sequel of what was silent before it.
       count = silent !== null && silent === last && !lasted ? count + 1 : 1;
       last = silent;
-      if (silent === null || count < IN_A_ROW || !helps(silent, servers)) return false;
+      if (silent === null || count < IN_A_ROW || !hasFallback(silent, servers)) return false;
       avoided.add(silent);
       return true;
     },
