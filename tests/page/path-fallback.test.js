@@ -55,6 +55,26 @@ test('a direct path on which DTLS stalls from the first leads to the relay with 
   assert.equal(stage.ann.connections.length, 3);
 });
 
+test('a path that loses large packets is left as soon as the other person is reachable again', async () => {
+  const stage = await directCall();
+  const pc = stage.ann.pc();
+  stage.ann.reachable = false;
+  pc.channel.onmessage({ data: '{"mic":true,"cam":true,"screen":false}' });
+  let sound = 0;
+  const { getStats } = pc;
+  // The sound comes whole, and of a picture that began well nothing any more.
+  pc.getStats = async () => {
+    sound += 15;
+    return new Map([...(await getStats.call(pc)),
+      ['in', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sound }], ['picture', { type: 'inbound-rtp', kind: 'video', packetsReceived: 50, framesDecoded: 10 }]]);
+  };
+  await stage.clock.advance(20_000);
+  assert.equal(stage.ann.connections.length, 1);
+  stage.ann.reachable = true;
+  await stage.clock.advance(1000);
+  assert.equal(stage.ann.connections.length, 2);
+});
+
 test('a path whose handshake is only slow is left alone', async () => {
   const stage = await directCall();
   reach(stage);
