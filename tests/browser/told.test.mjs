@@ -151,7 +151,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     }
     for (const seat of [offering, answering]) {
       await seat.sees('connected');
-      await seat.saysNow('share no picture format');
+      await seat.saysNow('no picture that your browser can send');
       await until('sound', async () => (await seat.stats()).audioEnergy > 0);
     }
   });
