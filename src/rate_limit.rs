@@ -102,6 +102,18 @@ impl SourceRateLimiter {
         self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, self.burst, now))
     }
 
+    /// Takes one that was counted back: it turned out to be none that the limit is for.
+    pub fn give_back(&self, address: IpAddr) {
+        if self.interval == 0 {
+            return;
+        }
+        let prefixes = Prefix::of(address);
+        let count = if self.wide { prefixes.len() } else { 1 };
+        for (prefix, multiple) in prefixes[..count].iter().flatten().zip([1, 2, 4]) {
+            self.rows.iter().for_each(|row| row.give_back(prefix, self.interval / multiple));
+        }
+    }
+
     /// Whether [`Self::charge`] would succeed now; counts nothing.
     ///
     /// # Errors
@@ -172,6 +184,11 @@ impl Row {
             })
             .is_ok()
     }
+
+    fn give_back(&self, key: impl Hash, cost: u64) {
+        let less = |arrival: u64| Some(arrival.saturating_sub(cost));
+        let _always = self.place(&key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +257,15 @@ mod tests {
         assert_eq!((taken, allowed(&limiter, "45.0.0.1", start, 1000)), (150, 50));
         assert!((0..200).all(|_| limiter.allows_key("its name", start)), "a key is not its address");
         assert!(!limiter.allows_key("its name", start));
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_had_again() {
+        let start = Instant::now();
+        let limiter = limiter(1, start).with_wide_prefixes();
+        assert_eq!(allowed(&limiter, "2a00::1", start, 100), 10);
+        (0..4).for_each(|_| limiter.give_back("2a00::1".parse().unwrap()));
+        assert_eq!(allowed(&limiter, "2a00::1", start, 100), 4);
     }
 
     #[test]

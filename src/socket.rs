@@ -77,6 +77,8 @@ impl Buffers {
     pub const SMALL: Self = Self { send: 8 << 10, receive: 16 << 10 };
     /// For HTTP and WebSockets: a page leaves in few round trips.
     pub const HTTP: Self = Self { send: 32 << 10, receive: 16 << 10 };
+    /// For media of a source that has many streams already: half of that.
+    pub const CROWDED: Self = Self { send: 32 << 10, receive: 32 << 10 };
     /// For media: 5 Mbit/s each way at a round trip of 100 ms.
     pub const MEDIA: Self = Self { send: 64 << 10, receive: 64 << 10 };
 

@@ -389,11 +389,11 @@ impl Shared {
         let epoch = Instant::now();
         let rate = Rate::per_second(plan.unauth_reply_rate);
         let limiter = SourceRateLimiter::new(rate, random::seeds(), epoch);
-        let mut key = [0; 32];
+        let (mut key, seed) = ([0; 32], random::number());
         random::fill(&mut key);
         Self {
             gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
-            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, epoch)),
+            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, seed, epoch)),
             board: Board::new(plan.workers),
             log_limit: Arc::new(LineLimit::new(epoch)),
             warnings: Arc::new(Warnings::new(epoch)),

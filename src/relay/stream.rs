@@ -72,11 +72,13 @@ struct Granted<'s, S> {
     stream: &'s Shared<S>,
     budget: Arc<QueueShare>,
     charge: Option<Charge>,
+    /// Whether they are those of a stream with an allocation.
+    for_media: bool,
 }
 
 /// Bytes that wait for streams in all, besides a reserve for each.
 const QUEUES_BYTES: usize = 64 << 20;
-/// Kernel buffers of streams with an allocation in all; beyond it a stream keeps its small ones.
+/// Kernel buffers of streams with an allocation in all; beyond it, or its source's share, a stream has half.
 const KERNEL_BYTES: usize = 128 << 20;
 /// Bytes that wait for one stream: what a worker has handed over and what its queue has.
 const UNSENT_BYTES: usize = 1 << 20;
@@ -119,7 +121,7 @@ impl StreamDoor {
         self.inboxes.tell(worker, Note::StreamOpened(client, opened));
         let stream = Shared(Mutex::new(stream));
         let budget = self.kernel.enter(source).queue(usize::MAX, 0);
-        let socket = Granted { stream: &stream, budget, charge: None };
+        let socket = Granted { stream: &stream, budget, charge: None, for_media: false };
         let bring = |messages, permit| {
             self.inboxes.tell(worker, Note::Stream(Brought::new(client, messages, permit)));
         };
@@ -156,15 +158,17 @@ impl Stream {
 
 impl<S: OverTcp> Socket for Granted<'_, S> {
     fn fit(&mut self, allocated: bool) {
-        if allocated == self.charge.is_some() {
+        if allocated == self.for_media {
             return;
         }
-        let had = self.charge.take().is_some();
-        self.charge = self.budget.charge(Buffers::MEDIA.cost()).filter(|_| allocated);
-        if had || self.charge.is_some() {
-            let buffers = if allocated { Buffers::MEDIA } else { Buffers::SMALL };
-            buffers.set(self.stream.lock().tcp());
-        }
+        self.for_media = allocated;
+        self.charge = if allocated { self.budget.charge(Buffers::MEDIA.cost()) } else { None };
+        let buffers = match (allocated, &self.charge) {
+            (true, Some(_)) => Buffers::MEDIA,
+            (true, None) => Buffers::CROWDED,
+            (false, _) => Buffers::SMALL,
+        };
+        buffers.set(self.stream.lock().tcp());
     }
 
     fn hung_up(&self) -> bool {

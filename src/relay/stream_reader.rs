@@ -96,20 +96,28 @@ impl Intake {
         }
     }
 
-    /// Waits until the source may ask once more, unless there is an allocation meanwhile.
-    async fn turn(&self, socket: &impl Socket) -> io::Result<()> {
-        let Some((limit, source)) = &self.limit else { return Ok(()) };
+    /// Waits until the source may ask once more, unless there is an allocation meanwhile; whether that was
+    /// counted.
+    async fn turn(&self, socket: &impl Socket) -> io::Result<bool> {
+        let Some((limit, source)) = &self.limit else { return Ok(false) };
         let begun = Instant::now();
         while !self.allocated() {
             let now = Instant::now();
-            let Err(wait) = limit.charge(*source, now.into_std()) else { return Ok(()) };
+            let Err(wait) = limit.charge(*source, now.into_std()) else { return Ok(true) };
             let patience = if socket.hung_up() { LAST_WORDS } else { MESSAGE_LIMIT };
             if now - begun >= patience {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             sleep(wait.min(LONGEST_RETRY)).await;
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// What led to an allocation was no flood: many people behind one address come in at once.
+    fn give_back(&self, paid: u32) {
+        if let Some((limit, source)) = &self.limit {
+            (0..paid).for_each(|_| limit.give_back(*source));
+        }
     }
 
     /// Waits until the worker has handled all that was brought.
@@ -149,14 +157,18 @@ async fn read_all(
     // To the first whole message; after that to the end of one that has begun, or of a silence.
     let mut deadline = Instant::now() + MESSAGE_LIMIT;
     let mut first = true;
+    let mut paid = 0;
     loop {
         let begins = bytes.is_empty() && !first;
         make_room(&mut bytes, intake.allocated());
         read_some(&mut reader, &mut bytes, deadline, || begins && intake.allocated()).await?;
         let mut any = false;
         while let Some(messages) = whole_messages(&mut bytes, intake.allocated())? {
-            intake.turn(&socket).await?;
+            paid += u32::from(intake.turn(&socket).await?);
             bring_one(messages, intake, &bring).await?;
+            if intake.allocated() {
+                intake.give_back(std::mem::take(&mut paid));
+            }
             socket.fit(intake.allocated());
             any = true;
         }

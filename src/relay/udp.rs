@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
@@ -73,6 +74,9 @@ pub(super) fn ask_for_buffers(socket: &Socket, bytes: usize) {
     }
 }
 
+/// Each relayed port of `public` would say it again.
+static SINGLE_READS_LOGGED: AtomicBool = AtomicBool::new(false);
+
 impl BatchSocket {
     /// Binds on the turn port, next to the other workers' sockets. Also tells how large a buffer the
     /// kernel grants.
@@ -128,7 +132,9 @@ impl BatchSocket {
         if let Some(state) = self.state.as_ref().filter(|_| self.batches.get()) {
             match self.receive_batch(state, batch) {
                 Err(error) if single::is_missing(&error) => {
-                    tracing::info!(%error, "datagrams cannot be read in batches: one by one from now on");
+                    if !SINGLE_READS_LOGGED.swap(true, Ordering::Relaxed) {
+                        tracing::info!(%error, "datagrams cannot be read in batches: one by one from now on");
+                    }
                     self.batches.set(false);
                 }
                 outcome => return outcome,

@@ -40,7 +40,11 @@ fn of_interfaces(settings: &Settings, interfaces: Vec<InterfaceAddress>) -> Know
 async fn resolved(settings: &Settings) -> Option<Vec<IpAddr>> {
     let Identity::Domain { name, .. } = &settings.identity else { return None };
     let found = timeout(RESOLVE_LIMIT, lookup_host((name.as_str(), 0))).await;
-    Some(found.ok()?.ok()?.map(|found| found.ip()).collect())
+    let mut found: Vec<_> = found.ok()?.ok()?.map(|found| found.ip()).collect();
+    // Resolvers turn the order round with each answer, which is no change.
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
 }
 
 /// Where no relay socket can ever be bound, every Allocate would be refused: such a box does not start.
@@ -55,6 +59,12 @@ pub(super) fn must_bind(settings: &Settings, known: &Known, lent: &Lent) -> Resu
     for family in Family::BOTH {
         let Some(&local) = lent.bind.of(family) else { continue };
         if let Err(source) = can_bind(local, 0) {
+            // An address that the kernel still looks for elsewhere can be bound a second or two later.
+            let not_yet = known.interfaces.iter().any(|one| one.ip == local && one.tentative);
+            if not_yet && source.kind() == std::io::ErrorKind::AddrNotAvailable {
+                warn!(%local, "the address is not ready yet; it is tried again");
+                continue;
+            }
             return Err(StartError::RelaySocket { local, external: known.external(family), source });
         }
         let lowest = can_bind(local, settings.min_port);

@@ -56,7 +56,7 @@ pub struct Verified {
 const NONCE_LIFE: Duration = Duration::from_secs(600);
 /// How long a nonce shows that its client is where it says: as long as an allocation may go without a
 /// Refresh, and then some.
-const PROOF_LIFE: Duration = Duration::from_secs(7200);
+const PROOF_LIFE: Duration = Duration::from_secs(4200);
 /// Bytes of time and of MAC in a nonce: 20 characters, so that a 401 is 68 bytes at most.
 const NONCE_PARTS: (usize, usize) = (4, 11);
 
@@ -108,11 +108,13 @@ impl Gate {
     }
 
     /// What a request that is refused shows of its sender all the same; `known` as for [`Self::verify`].
+    /// A password is only looked at where `may_verify` says so: that costs more than all the rest.
     pub fn proof(
         &self,
         request: &mut Request,
         client: ClientAddr,
         known: Option<(&str, &IntegrityKey)>,
+        may_verify: impl FnOnce() -> bool,
         now: Instant,
     ) -> Proof {
         let age = request.nonce().and_then(|nonce| self.nonces.age(&nonce, client, now));
@@ -122,7 +124,9 @@ impl Gate {
         let Ok(claim) = request.claim() else { return Proof::None };
         let named = Username::parse(&claim.username).filter(|_| claim.realm == self.realm);
         match named {
-            Some(named) if self.keys(&claim, known).any(|key| request.integrity_holds(&key.0)) => {
+            Some(named)
+                if may_verify() && self.keys(&claim, known).any(|key| request.integrity_holds(&key.0)) =>
+            {
                 Proof::Credential(named.holder)
             }
             _ => Proof::None,

@@ -37,8 +37,14 @@ type Slot = ArcSwapOption<Listing>;
 
 impl Exchange {
     /// For relayed ports in `ports`, of which `excluded` are never lent. `capacity` is what may pass
-    /// in all, in bytes per second each way; 0: no limit.
-    pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], capacity: u32, epoch: Instant) -> Self {
+    /// in all, in bytes per second each way; 0: no limit. `seed` is random and secret.
+    pub fn new(
+        ports: &RangeInclusive<u16>,
+        excluded: &[u16],
+        capacity: u32,
+        seed: u64,
+        epoch: Instant,
+    ) -> Self {
         let slots = || std::iter::repeat_with(Slot::empty).take(ports.clone().count()).collect();
         let register = Mutex::new(Register::new(ports, excluded, epoch));
         Self {
@@ -48,7 +54,7 @@ impl Exchange {
             register,
             changes: AtomicU64::new(0),
             paces: Paces::new(capacity, epoch),
-            testers: TesterPaces::new(epoch),
+            testers: TesterPaces::new(seed, epoch),
             epoch,
         }
     }

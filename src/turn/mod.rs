@@ -7,7 +7,7 @@
 //! [`auth`] asks who is there; [`opening`] and `upkeep` answer, `seats` says how long; [`allocation`] is what is kept of
 //! it, [`table`] how a worker finds it, [`exchange`] how other workers do; [`register`] and
 //! [`port`] say what is lent to whom; [`scope`] says who may be reached; [`reply`] and [`refusal`]
-//! are the answers, [`dtls`] the one to who speaks DTLS; `unauthenticated` and [`reply_limit`] bound
+//! are the answers, `dtls` the one to who speaks DTLS; `unauthenticated` and [`reply_limit`] bound
 //! replies to unauthenticated clients, [`pace`] the bytes of authenticated ones; [`tally`] counts.
 
 pub mod address;
@@ -29,6 +29,7 @@ pub mod request;
 pub mod scope;
 mod seats;
 pub mod server;
+mod shares;
 pub mod table;
 pub mod tally;
 mod unauthenticated;

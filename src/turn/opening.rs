@@ -10,7 +10,7 @@ use super::address::{ClientAddr, Family, RelayedAddr};
 use super::allocation::{Allocation, Listing, Pulse};
 use super::auth::Verified;
 use super::refusal::Refusal;
-use super::register::{Entry, Grant};
+use super::register::{Entry, Grant, Requester};
 use super::reply::Reply;
 use super::request::{Method, Parity, Request, Wants};
 use super::scope::Scope;
@@ -158,7 +158,8 @@ impl Server {
         let gone = exchange.register().make_room(wants, holder, client, now);
         gone.into_iter().for_each(|gone| self.make_way(&gone));
         let mut register = exchange.register();
-        let lent = register.lend(wants, holder, &self.rules.relayed, &mut *self.chance, now);
+        let by = Requester { holder, client };
+        let lent = register.lend(wants, by, &self.rules.relayed, &mut *self.chance, now);
         if lent.is_err() {
             register.strike(holder, client);
         }
@@ -216,8 +217,8 @@ impl Server {
         let exchange = Arc::clone(&self.exchange);
         let mut register = exchange.register();
         let wants = Wants::One { family, parity };
-        let other =
-            register.lend(&wants, &opening.verified.holder, &self.rules.relayed, &mut *self.chance, now);
+        let by = Requester { holder: &opening.verified.holder, client: opening.client };
+        let other = register.lend(&wants, by, &self.rules.relayed, &mut *self.chance, now);
         // Given back only now, so that it is not picked again.
         register.give_back(taken);
         let Some(other) = other.ok().and_then(|grant| grant.relayed.of(family).copied()) else {

@@ -89,6 +89,8 @@ impl Paces {
 /// What those who only test may send, and get: for each source, whatever allocations and credentials it takes.
 #[derive(Debug)]
 pub struct TesterPaces {
+    /// Secret, so that nobody can pick an address that shares another's place.
+    seed: u64,
     up: Box<[Arc<Pace>]>,
     down: Box<[Arc<Pace>]>,
 }
@@ -100,18 +102,18 @@ const TESTERS_BURST: u64 = 40 * 1024 * 1024;
 const TESTERS_PLACES: usize = 1 << 10;
 
 impl TesterPaces {
-    /// Everybody is rested.
-    pub fn new(epoch: Instant) -> Self {
+    /// Everybody is rested; `seed` is random and secret.
+    pub fn new(seed: u64, epoch: Instant) -> Self {
         let pace = || Arc::new(Pace::with_burst(TESTERS_RATE, TESTERS_BURST, epoch));
         let places = || std::iter::repeat_with(pace).take(TESTERS_PLACES).collect();
-        Self { up: places(), down: places() }
+        Self { seed, up: places(), down: places() }
     }
 
     /// For an allocation of `client`, which has `rate` bytes per second of its own. An IPv6 /56 is one source.
     pub fn paces(&self, client: IpAddr, rate: u32, epoch: Instant) -> Paces {
         let [narrow, wide, _] = Prefix::of(client);
         let mut hasher = DefaultHasher::new();
-        wide.or(narrow).hash(&mut hasher);
+        (self.seed, wide.or(narrow)).hash(&mut hasher);
         let place = hasher.finish() as usize % TESTERS_PLACES;
         let within = |shared: &[Arc<Pace>]| Pace::new(rate, epoch).within(Arc::clone(&shared[place]));
         Paces { up: within(&self.up), down: within(&self.down) }
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn one_source_tunnels_little_through_what_is_meant_for_tests() {
         let start = Instant::now();
-        let testers = TesterPaces::new(start);
+        let testers = TesterPaces::new(1, start);
         let source: IpAddr = "45.0.0.1".parse().unwrap();
         let mut passed = 0;
         // Ten minutes, each second with another allocation, at 175 Mbit/s.

@@ -13,6 +13,7 @@ use super::allocation::{Extras, Pulse};
 use super::port::PortPool;
 use super::refusal::Refusal;
 use super::request::{Parity, Wants};
+use super::shares::{Shares, of_one_source};
 use crate::credential::Holder;
 use crate::source::Prefix;
 
@@ -30,8 +31,10 @@ pub struct Register {
     /// How many have been entered.
     entered: u64,
     total: u32,
-    /// Of which by strangers who test.
+    /// Of which by clients who only test.
     testers: u32,
+    /// Those by source.
+    testers_of: HashMap<Prefix, u32>,
     shares: Shares,
     epoch: Instant,
 }
@@ -69,27 +72,24 @@ pub struct Grant {
     pub extras: Extras,
 }
 
+/// Who asks for a relayed address.
+#[derive(Clone, Copy, Debug)]
+pub struct Requester<'a> {
+    /// Whom its credential names.
+    pub holder: &'a Holder,
+    /// Where it asks from.
+    pub client: ClientAddr,
+}
+
 /// A port kept under a token (RFC 8656 §7.2).
 #[derive(Clone, Debug)]
 struct Reservation {
     token: [u8; 8],
     holder: Holder,
+    /// Whom it counts for.
+    source: Option<Prefix>,
     relayed: RelayedAddr,
     expires: Instant,
-}
-
-/// What is left to others, whatever one stranger's many seats ask for.
-#[derive(Clone, Copy, Debug)]
-struct Shares {
-    /// Allocations of one source, by each of its prefixes.
-    source: [u32; 3],
-    /// Reservations in all.
-    kept: usize,
-    /// Allocations of all who only test.
-    testers: u32,
-    /// With so few ports left, silent allocations give way: before the last is lent, since one of another
-    /// worker gives its port back a moment later.
-    scarce: usize,
 }
 
 /// An allocation silent for this long gives way when its holder wants another: old networks leave
@@ -99,8 +99,6 @@ const SILENT: Duration = Duration::from_secs(30);
 const RESERVATION_LIFE: Duration = Duration::from_secs(30);
 /// Ports one holder may have kept at a time.
 const RESERVATIONS: usize = 8;
-/// A share of the ports is no smaller than this.
-const LEAST_SHARE: usize = 64;
 /// Silent allocations that are looked at to find one that gives way.
 const SEARCHED: usize = 256;
 
@@ -118,6 +116,7 @@ impl Register {
             entered: 0,
             total: 0,
             testers: 0,
+            testers_of: HashMap::new(),
             shares: Shares::of(pool().free()),
             epoch,
         }
@@ -146,8 +145,8 @@ impl Register {
             self.enter(holder, entry);
             return Ok(Some(gone));
         }
-        if holder.is_confined() && self.testers >= self.shares.testers_of(quota.total) {
-            return Err(Refusal::InsufficientCapacity);
+        if holder.is_confined() {
+            self.may_test(&entry, quota.total)?;
         }
         let full = quota.total != 0 && self.total >= quota.total;
         let gone = if full {
@@ -198,13 +197,12 @@ impl Register {
         }
         self.silence.remove(&entry.filed);
         self.total -= 1;
-        self.testers -= u32::from(holder.is_confined());
         for source in entry.sources().into_iter().flatten() {
-            let Some(count) = self.sources.get_mut(&source) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
+            count_down(&mut self.sources, source);
+        }
+        if holder.is_confined() {
+            self.testers -= 1;
+            widest(client).into_iter().for_each(|source| count_down(&mut self.testers_of, source));
         }
     }
 
@@ -223,20 +221,20 @@ impl Register {
     ///
     /// # Errors
     /// 440 where there is no address of the family, 508 where no port is left, the token is not
-    /// good, or too many ports are kept, for the holder or in all.
+    /// good, or too many ports are kept, for the holder, its source or in all.
     pub fn lend(
         &mut self,
         wants: &Wants,
-        holder: &Holder,
+        by: Requester<'_>,
         lent: &Families<IpAddr>,
         chance: &mut dyn FnMut() -> u64,
         now: Instant,
     ) -> Result<Grant, Refusal> {
         self.forget_reservations(now);
         match wants {
-            Wants::One { family, parity } => self.lend_one(*family, *parity, holder, lent, chance, now),
-            Wants::Both { parity } => self.lend_both(*parity, holder, lent, chance, now),
-            Wants::Reserved(token) => self.lend_reserved(token, holder),
+            Wants::One { family, parity } => self.lend_one(*family, *parity, by, lent, chance, now),
+            Wants::Both { parity } => self.lend_both(*parity, by, lent, chance, now),
+            Wants::Reserved(token) => self.lend_reserved(token, by.holder),
         }
     }
 
@@ -260,15 +258,28 @@ impl Register {
     }
 
     fn enter(&mut self, holder: &Holder, mut entry: Entry) {
+        let client = entry.client;
         for source in entry.sources().into_iter().flatten() {
             *self.sources.entry(source).or_default() += 1;
         }
         self.entered += 1;
         entry.filed = (entry.pulse.heard(self.epoch), self.entered);
-        self.silence.insert(entry.filed, (holder.clone(), entry.client));
+        self.silence.insert(entry.filed, (holder.clone(), client));
         self.holders.entry(holder.clone()).or_default().push(entry);
         self.total += 1;
-        self.testers += u32::from(holder.is_confined());
+        if holder.is_confined() {
+            self.testers += 1;
+            widest(client).into_iter().for_each(|source| *self.testers_of.entry(source).or_default() += 1);
+        }
+    }
+
+    /// Those who only test have a share in all, and one source an eighth of it.
+    fn may_test(&self, entry: &Entry, total: u32) -> Result<(), Refusal> {
+        let share = self.shares.testers_of(total);
+        let held = widest(entry.client).and_then(|source| self.testers_of.get(&source));
+        let exempt = entry.client.remote.ip().is_loopback();
+        let full = held.is_some_and(|held| *held >= of_one_source(share as usize) as u32);
+        if self.testers >= share || (full && !exempt) { Err(Refusal::InsufficientCapacity) } else { Ok(()) }
     }
 
     fn held(&self, source: Option<Prefix>) -> u32 {
@@ -326,15 +337,13 @@ impl Register {
         &mut self,
         family: Family,
         parity: Parity,
-        holder: &Holder,
+        by: Requester<'_>,
         lent: &Families<IpAddr>,
         chance: &mut dyn FnMut() -> u64,
         now: Instant,
     ) -> Result<Grant, Refusal> {
         let ip = *lent.of(family).ok_or(Refusal::FamilyNotSupported)?;
-        let kept = self.reservations.iter().filter(|kept| kept.holder == *holder).count();
-        let full = kept >= RESERVATIONS || self.reservations.len() >= self.shares.kept;
-        if parity == Parity::EvenAndNext && full {
+        if parity == Parity::EvenAndNext && !self.may_reserve(by) {
             return Err(Refusal::InsufficientCapacity);
         }
         let port = self.pool(family).take(parity, chance()).ok_or(Refusal::InsufficientCapacity)?;
@@ -344,22 +353,33 @@ impl Register {
             let token = chance().to_be_bytes();
             let relayed = RelayedAddr(SocketAddr::new(ip, port + 1));
             let expires = now + RESERVATION_LIFE;
-            self.reservations.push(Reservation { token, holder: holder.clone(), relayed, expires });
+            let (holder, source) = (by.holder.clone(), widest(by.client));
+            self.reservations.push(Reservation { token, holder, source, relayed, expires });
             grant.extras.reservation = Some(token);
         }
         Ok(grant)
     }
 
+    fn may_reserve(&self, by: Requester<'_>) -> bool {
+        let of = |counts: &dyn Fn(&Reservation) -> bool| {
+            self.reservations.iter().filter(|one| counts(one)).count()
+        };
+        let (source, exempt) = (widest(by.client), by.client.remote.ip().is_loopback());
+        of(&|one| one.holder == *by.holder) < RESERVATIONS
+            && (exempt || of(&|one| one.source == source) < of_one_source(self.shares.kept))
+            && self.reservations.len() < self.shares.kept
+    }
+
     fn lend_both(
         &mut self,
         parity: Parity,
-        holder: &Holder,
+        by: Requester<'_>,
         lent: &Families<IpAddr>,
         chance: &mut dyn FnMut() -> u64,
         now: Instant,
     ) -> Result<Grant, Refusal> {
-        let mut grant = self.lend_one(Family::V4, parity, holder, lent, chance, now)?;
-        match self.lend_one(Family::V6, Parity::Any, holder, lent, chance, now) {
+        let mut grant = self.lend_one(Family::V4, parity, by, lent, chance, now)?;
+        match self.lend_one(Family::V6, Parity::Any, by, lent, chance, now) {
             Ok(second) => grant.relayed.v6 = second.relayed.v6,
             Err(refusal) => grant.extras.second_family = Some(refusal),
         }
@@ -390,22 +410,6 @@ impl Register {
     }
 }
 
-impl Shares {
-    /// A quarter of the ports is lent to one source (an IPv4 address, an IPv6 /64, the /56 that a home is
-    /// given) and half to an IPv6 /48, an eighth kept under tokens, and an eighth lent to those who only test.
-    fn of(ports: usize) -> Self {
-        let eighth = (ports / 8).max(LEAST_SHARE);
-        let quarter = (ports / 4).max(LEAST_SHARE) as u32;
-        let scarce = (ports / 64).clamp(1, 16);
-        Self { source: [quarter, quarter, 2 * quarter], kept: eighth, testers: eighth as u32, scarce }
-    }
-
-    /// Where there is a quota for the whole box, testers have no more than a quarter of it.
-    fn testers_of(self, total: u32) -> u32 {
-        if total == 0 { self.testers } else { self.testers.min(total.div_ceil(4)) }
-    }
-}
-
 impl Entry {
     /// An allocation of `client`.
     pub fn new(worker: usize, client: ClientAddr, pulse: Arc<Pulse>, epoch: Instant) -> Self {
@@ -415,6 +419,15 @@ impl Entry {
     /// A seat costs a stranger nothing, its address does.
     fn sources(&self) -> [Option<Prefix>; 3] {
         Prefix::of(self.client.remote.ip())
+    }
+}
+
+fn count_down(counts: &mut HashMap<Prefix, u32>, source: Prefix) {
+    if let Some(count) = counts.get_mut(&source) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&source);
+        }
     }
 }
 

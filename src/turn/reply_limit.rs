@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::address::{ClientAddr, Transport};
+use super::pace::Pace;
 use crate::credential::Holder;
 use crate::rate_limit::{Rate, SourceRateLimiter};
 
@@ -30,11 +31,13 @@ pub enum Proof {
 #[derive(Debug)]
 pub struct ReplyLimit {
     addresses: SourceRateLimiter,
-    /// Of each 5-tuple with an allocation, and of each credential at each address.
+    /// Of each 5-tuple with an allocation or a nonce of ours, and of each credential at each address.
     proven: SourceRateLimiter,
     /// Replies of an address's burst that only requests sent again may take.
     reserve: u32,
     unanswered: UnansweredRequests,
+    /// Passwords looked at, of requests that prove nothing else.
+    verifications: Pace,
 }
 
 /// Requests that were not answered, so that their retransmission is known.
@@ -48,6 +51,8 @@ struct UnansweredRequests {
 
 /// 65,536 of 8 bytes: at 50,000 forged requests a second three of four are still known after 250 ms.
 const PLACES: usize = 1 << 16;
+/// A second, on each of the box's workers together: some microseconds each.
+const VERIFICATIONS: u32 = 1000;
 /// A client waits at least 200 ms before it sends a request again (RFC 8489 §6.2.1 has 500), and 16 s at most.
 const AGAIN: std::ops::RangeInclusive<u32> = 100..=20_000;
 
@@ -64,6 +69,7 @@ impl ReplyLimit {
                 places: std::iter::repeat_with(AtomicU64::default).take(places).collect(),
                 epoch,
             },
+            verifications: Pace::new(VERIFICATIONS, epoch),
         }
     }
 
@@ -72,13 +78,21 @@ impl ReplyLimit {
         let address = client.remote.ip();
         let proven = match proof {
             Proof::None => false,
-            Proof::Address => true,
+            // Once in ten minutes is what a client needs; nonces collected earlier must not open a flood.
+            Proof::Address => {
+                client.transport != Transport::Udp || self.proven.allows_key(("nonce", client), now)
+            }
             Proof::Allocation => self.proven.allows_key(client, now),
             Proof::Credential(holder) => self.proven.allows_key((address, holder), now),
         };
         proven
             || self.allows_datagram(client, now)
             || (self.unanswered.is_repeated(client, transaction, now) && self.addresses.allows(address, now))
+    }
+
+    /// Whether the password of one more request may be looked at.
+    pub fn may_verify(&self, now: Instant) -> bool {
+        self.verifications.allows(1, now)
     }
 
     /// The same for a datagram that is no request, and so proves nothing.
@@ -177,7 +191,12 @@ mod tests {
         };
         let bob = Proof::Credential(Holder::Foreign("bob".into()));
         assert!(ask(client(9), &Proof::None, 1000) <= 1);
-        assert_eq!(ask(client(1), &Proof::Address, 1000), 1000);
+        assert_eq!(
+            ask(client(1), &Proof::Address, 1000),
+            200,
+            "nonces can be collected first and used later"
+        );
+        assert_eq!(ask(client(3), &Proof::Address, 100), 100);
         assert_eq!(ask(client(1), &Proof::Allocation, 1000), 200, "a 5-tuple can be forged");
         assert_eq!(ask(client(2), &Proof::Allocation, 100), 100);
         assert_eq!(ask(client(1), &bob, 1000), 200, "at this address, wherever its owner is");

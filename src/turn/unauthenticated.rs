@@ -18,7 +18,7 @@ impl Server {
         }
         let allocation = self.table.of(&client);
         let known = allocation.map(|allocation| (&*allocation.username, &allocation.key));
-        match self.gate.proof(request, client, known, now) {
+        match self.gate.proof(request, client, known, || self.limit.may_verify(now), now) {
             Proof::Address => Proof::Address,
             Proof::None | Proof::Allocation | Proof::Credential(_) if allocation.is_some() => {
                 Proof::Allocation

@@ -111,7 +111,7 @@ impl Stage {
         let server = Server::new(
             Rules { worker: 0, relayed, scope, quota, max_bps: 0, credential_ttl: minutes(60) },
             gate,
-            Arc::new(Exchange::new(&ports, &[3478], 0, start)),
+            Arc::new(Exchange::new(&ports, &[3478], 0, 1, start)),
             Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start)),
             Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );

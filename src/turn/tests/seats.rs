@@ -117,6 +117,38 @@ fn testers_hold_no_more_than_their_share_and_others_are_not_concerned() {
     assert_eq!(allocate(&mut stage, &third), 0, "what the first gave back");
 }
 
+/// How many credentials of their own, made by `of`, open one allocation each from `source`.
+fn opened_from(
+    stage: &mut Stage,
+    source: &str,
+    of: fn(RoomTag, SeatId) -> Holder,
+    attributes: &[(AttrType, &[u8])],
+) -> usize {
+    let mut opens = |n: &u16| {
+        let mut id: [u8; 16] = *b"one for each one";
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let client = stage.client(&format!("{source}:{n}"), &of(RoomTag::new(id), SeatId::new(id)));
+        stage.ask(&client, wire::METHOD_ALLOCATE, attributes).code() == 0
+    };
+    (1000..2000).take_while(|n| opens(n)).count()
+}
+
+#[test]
+fn one_source_has_an_eighth_of_what_testers_share_and_of_kept_ports() {
+    let v4 = Families { v4: Some("192.0.0.8".parse().unwrap()), v6: None };
+    let mut stage = Stage::lending(v4, Scope::Room, Quota::default(), 50_000..=52_047);
+    let transport = (attr::ATTR_REQUESTED_TRANSPORT, &UDP[..]);
+    for source in ["45.0.1.1", "45.0.1.2"] {
+        let tests = opened_from(&mut stage, source, Holder::Tester, &[transport]);
+        assert_eq!(tests, 32, "an eighth of an eighth of 2,048 ports");
+    }
+    for source in ["45.0.1.3", "45.0.1.4"] {
+        let kept =
+            opened_from(&mut stage, source, Holder::Tool, &[transport, (attr::ATTR_EVEN_PORT, &[0x80])]);
+        assert_eq!(kept, 32);
+    }
+}
+
 #[test]
 fn a_lapsed_guests_allocation_ends_when_the_seat_is_given_away() {
     let mut stage = Stage::new();

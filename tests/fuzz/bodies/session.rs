@@ -62,7 +62,7 @@ impl Stage {
         let start = Instant::now();
         let secrets = Secrets::new(Secret::new("north"), vec![]);
         let gate = Gate::new(secrets.clone(), REALM.into(), NonceKey::new([9; 32], start));
-        let exchange = Arc::new(Exchange::new(&(50_000..=50_031), &[50_001], 0, start));
+        let exchange = Arc::new(Exchange::new(&(50_000..=50_031), &[50_001], 0, 1, start));
         let rules = Rules {
             worker: 0,
             relayed: Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) },
