@@ -200,7 +200,7 @@ stage.scene('a whole call asks nobody but its own host, and for the words of one
   }
 });
 
-stage.scene('a whole call weighs less than 64 KiB as it comes from the box', async (context) => {
+stage.scene('a whole call weighs less than 68 KiB as it comes from the box', async (context) => {
   if (process.env.WEBRTC_BOX_PUBLIC) return context.skip('a page from a folder comes unpacked');
   const sizeOf = async (name) => {
     const headers = { 'accept-encoding': 'br' };
@@ -217,8 +217,8 @@ stage.scene('a whole call weighs less than 64 KiB as it comes from the box', asy
   assert.equal(spoken.length, 2);
   const sizes = await Promise.all(['', ...named, ...scripts].map(sizeOf));
   const weight = sizes.reduce((sum, size) => sum + size, 0) - Math.min(...spoken);
-  context.diagnostic(`figure: weight of the page: ${(weight / 1024).toFixed(1)} KiB (goal 64 KiB)`);
-  assert.ok(weight <= 64 * 1024, `${weight} bytes`);
+  context.diagnostic(`figure: weight of the page: ${(weight / 1024).toFixed(1)} KiB (goal 68 KiB)`);
+  assert.ok(weight <= 68 * 1024, `${weight} bytes`);
 });
 
 // The page comes unpacked from a folder here and packed from the program, about a third of it.

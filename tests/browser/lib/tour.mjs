@@ -124,7 +124,7 @@ async function door(one, origin, url, visit) {
   await one.open(origin);
   await one.sees('preview');
   await visit(one, 'door');
-  await one.look(`() => { document.getElementById('room').value = 'two words'; document.getElementById('door').requestSubmit(); }`);
+  await one.look(`() => { document.getElementById('room').value = 'two/words'; document.getElementById('door').requestSubmit(); }`);
   await one.errs('bad-room');
   await visit(one, 'door-error');
   await one.open(url);
