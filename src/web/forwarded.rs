@@ -11,6 +11,8 @@ use ipnet::IpNet;
 
 use super::visit::is_trusted;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// What the headers of one request say.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Forwarded {
@@ -32,17 +34,18 @@ struct Element<'a> {
 
 impl Forwarded {
     /// Reads both kinds of header. Whichever the proxy does not write comes from the client as it is, so
-    /// two that name different sources name none.
+    /// two that name different sources name none, and `X-Forwarded-For` that cannot be read leaves none.
     pub(super) fn read(headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let standard = forwarded(headers, trusted);
         let source = match (forwarded_for(headers, trusted), standard.source) {
             (Some(one), Some(other)) => (one == other).then_some(one),
+            (None, Some(_)) if headers.contains_key(&FORWARDED_FOR) => None,
             (one, other) => one.or(other),
         };
         Self {
             source,
             secure: last(headers, "x-forwarded-proto").and_then(is_secure).or(standard.secure),
-            host: last(headers, "x-forwarded-host").map(|host| unquoted(host).into_owned()).or(standard.host),
+            host: last(headers, "x-forwarded-host").and_then(unquoted).map(Cow::into_owned).or(standard.host),
         }
     }
 }
@@ -59,11 +62,10 @@ fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 fn forwarded_for(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    const NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
     let mut source = None;
-    for hop in lines(headers, &NAME).flat_map(|line| line.rsplit(',')) {
+    for hop in lines(headers, &FORWARDED_FOR).flat_map(|line| line.rsplit(',')) {
         // What cannot be read ends the chain: beyond it nothing is certain.
-        let Some(address) = node_address(&unquoted(hop.trim())) else { break };
+        let Some(address) = unquoted(hop.trim()).and_then(|hop| node_address(&hop)) else { break };
         source = Some(address);
         if !is_trusted(address, trusted) {
             break;
@@ -100,7 +102,7 @@ impl<'a> Element<'a> {
         let mut element = Self::default();
         for pair in split(text, ';').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=')?;
-            let value = Some(unquoted(value.trim())).filter(|value| !value.is_empty());
+            let value = Some(unquoted(value.trim())?).filter(|value| !value.is_empty());
             match name.trim().to_ascii_lowercase().as_str() {
                 "for" => element.node = value,
                 "proto" => element.proto = value,
@@ -128,20 +130,27 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A token as it is, a quoted string as what it means (RFC 9110 §5.6.4); nothing where the quote does
-/// not end.
-fn unquoted(text: &str) -> Cow<'_, str> {
-    let Some(inside) = text.strip_prefix('"') else { return text.into() };
-    let Some(inside) = inside.strip_suffix('"') else { return "".into() };
-    if !inside.contains('\\') {
-        return inside.into();
-    }
-    let mut escaped = false;
-    let means = |c: &char| {
-        escaped = *c == '\\' && !escaped;
-        !escaped
+/// A token as it is, a quoted string as what it means (RFC 9110 §5.6.4); `None` where a quote stands anywhere
+/// else: a client has left one open to swallow what the proxy adds.
+fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    let Some(inside) = text.strip_prefix('"') else {
+        return (!text.contains('"')).then(|| text.into());
     };
-    inside.chars().filter(means).collect::<String>().into()
+    let inside = inside.strip_suffix('"')?;
+    let mut escaped = false;
+    let mut meaning = String::with_capacity(inside.len());
+    for c in inside.chars() {
+        match c {
+            '\\' if !escaped => escaped = true,
+            '"' if !escaped => return None,
+            _ => {
+                escaped = false;
+                meaning.push(c);
+            }
+        }
+    }
+    // An escaped quote at the end closes nothing.
+    (!escaped).then(|| meaning.into())
 }
 
 /// An address with or without a port, brackets or a zone; `unknown` and obfuscated names are none.
@@ -160,7 +169,7 @@ fn node_address(text: &str) -> Option<IpAddr> {
 /// The zone of a link-local address is the proxy's own affair.
 fn bare_address(text: &str) -> Option<IpAddr> {
     let address = match text.split_once('%') {
-        Some((v6, zone)) if !zone.is_empty() => v6.parse::<Ipv6Addr>().ok()?.into(),
+        Some((v6, zone)) if is_made_of(zone, b"._~%-") => v6.parse::<Ipv6Addr>().ok()?.into(),
         Some(_) => return None,
         None => text.parse::<IpAddr>().ok()?,
     };
@@ -170,12 +179,17 @@ fn bare_address(text: &str) -> Option<IpAddr> {
 /// A number, or an obfuscated one (RFC 7239 §6.3).
 fn is_port(text: &str) -> bool {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits || text.starts_with('_')
+    digits || text.strip_prefix('_').is_some_and(|name| is_made_of(name, b"._-"))
+}
+
+/// Whether there are only letters, digits and `others` in `text`, and at least one.
+fn is_made_of(text: &str, others: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
 
 /// Traefik names the scheme of a WebSocket.
 fn is_secure(proto: &str) -> Option<bool> {
-    let proto = unquoted(proto);
+    let proto = unquoted(proto)?;
     let is = |names: [&str; 2]| names.iter().any(|name| proto.eq_ignore_ascii_case(name));
     if is(["https", "wss"]) { Some(true) } else { is(["http", "ws"]).then_some(false) }
 }
@@ -253,6 +267,32 @@ mod tests {
             ["", "for=unknown", "for=_hidden", "for", "for=\"", "for=1.2.3.4, for=\"5.6.7.8", "proto=https"]
         {
             assert_eq!(source("forwarded", line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quote_left_open_does_not_swallow_what_the_proxy_adds() {
+        for line in [
+            "for=\"6.6.6.6:_, for=\"[2001:db8::1]:4711\"",
+            "for=\"2001:db8::bad%, for=\"[2001:db8::1]\"",
+            "for=\"6.6.6.6:_, for=192.0.2.9;host=\"box.example\"",
+            "for=6.6.6.6;ext=\"a, for=\"[2001:db8::1]\"",
+            "for=6.6.6.6;ext=a\", for=\"[2001:db8::1]\"",
+            "for=6.6.6.6;ext=\"a, for=192.0.2.9",
+            "for=\"6.6.6.6\\\", for=192.0.2.9",
+            "for=\"6.6.6.6:_\\\", for=\"",
+            "for=\"6.6.6.6:_ x\"",
+            "for=\"6.6.6.6:_\"",
+            "for=\"fe80::1%a,b\"",
+        ] {
+            assert_eq!(source("forwarded", line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn forwarded_does_not_decide_where_x_forwarded_for_cannot_be_read() {
+        for hop in ["unknown", "", "192.0.2.9, \"1.2.3.4", "unix:"] {
+            assert_eq!(read(&[("x-forwarded-for", hop), ("forwarded", "for=6.6.6.6")]).source, None, "{hop}");
         }
     }
 
