@@ -26,7 +26,7 @@ pub(super) struct Admitted {
     pub(super) local: SocketAddr,
     /// Its place in the count of its source; nothing for the operator's own proxies.
     pub(super) permit: Option<SourcePermit>,
-    /// It comes by way of a proxy, which may keep it for requests of other people.
+    /// A proxy made it for itself, and may keep it for requests of other people.
     pub(super) pooled: bool,
 }
 
@@ -68,7 +68,8 @@ impl Web {
         let _ = stream.set_nodelay(true);
         Buffers::SMALL.set(&stream);
         let local = stream.local_addr().ok()?;
-        let pooled = behind || is_trusted(peer.ip(), &self.house.trusted_proxy);
+        let is_proxy = |address: SocketAddr| is_trusted(address.ip(), &self.house.trusted_proxy);
+        let pooled = is_proxy(peer);
         if !behind {
             return Some(Admitted { stream, client: peer, local, permit, pooled });
         }
@@ -81,9 +82,11 @@ impl Web {
             None => return None,
         };
         let Some(ends) = ends else {
-            return Some(Admitted { stream, client: peer, local, permit: None, pooled });
+            return Some(Admitted { stream, client: peer, local, permit: None, pooled: true });
         };
         let permit = self.house.place_for(ends.client, entrance).ok()?;
+        // A connection that is passed through belongs to one client, who has no reason to keep it idle.
+        let pooled = pooled || is_proxy(ends.client);
         Some(Admitted { stream, client: ends.client, local: ends.local, permit, pooled })
     }
 

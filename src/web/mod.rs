@@ -204,7 +204,8 @@ impl Web {
             trusted_proxy: setup.trusted_proxy.clone(),
             health: setup.health,
             probing: Arc::clone(&probing),
-            test_limit: SourceRateLimiter::new(router::TEST_RATE, random::seeds(), Instant::now()),
+            test_limit: SourceRateLimiter::new(router::TEST_RATE, random::seeds(), Instant::now())
+                .with_wide_prefixes(),
             phase: phase.clone(),
         });
         let house = House {

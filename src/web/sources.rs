@@ -1,10 +1,10 @@
-//! How many connections one source has: an IPv4 address, or an IPv6 /64, which is one customer.
+//! How many connections one source has: an IPv4 address or an IPv6 /64, and a subscriber's wider networks.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::source;
+use crate::source::Prefix;
 
 /// The count of live connections by source.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Sources {
 
 #[derive(Debug, Default)]
 struct Live {
-    by_source: HashMap<IpAddr, u32>,
+    by_prefix: HashMap<Prefix, u32>,
     total: u32,
 }
 
@@ -26,28 +26,32 @@ const CROWDED_LIMIT: u32 = 16;
 /// One connection's place in the count; dropping it gives the place back.
 #[derive(Debug)]
 pub struct SourcePermit {
-    source: IpAddr,
+    prefixes: [Option<Prefix>; 3],
     live: Arc<Mutex<Live>>,
 }
 
 impl Sources {
-    /// `limit` connections each; 0: no limit.
+    /// `limit` connections each, twice that for an IPv6 /56 and four times for a /48; 0: no limit.
     pub fn new(limit: u32) -> Self {
         Self { limit, live: Arc::default() }
     }
 
     /// Counts a connection from `address`; `None` where its source has enough.
     pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
-        let source = source::of(address);
+        let prefixes = Prefix::of(address);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = if live.total >= CROWD { self.limit.min(CROWDED_LIMIT) } else { self.limit };
-        let count = live.by_source.get(&source).copied().unwrap_or_default();
-        if limit != 0 && count >= limit {
+        let is_full = |(prefix, multiple): (&Prefix, u32)| {
+            live.by_prefix.get(prefix).is_some_and(|count| *count >= limit.saturating_mul(multiple))
+        };
+        if limit != 0 && prefixes.iter().flatten().zip([1, 2, 4]).any(is_full) {
             return None;
         }
-        live.by_source.insert(source, count + 1);
+        for prefix in prefixes.into_iter().flatten() {
+            *live.by_prefix.entry(prefix).or_default() += 1;
+        }
         live.total += 1;
-        Some(SourcePermit { source, live: Arc::clone(&self.live) })
+        Some(SourcePermit { prefixes, live: Arc::clone(&self.live) })
     }
 }
 
@@ -55,10 +59,11 @@ impl Drop for SourcePermit {
     fn drop(&mut self) {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.total -= 1;
-        if let Some(count) = live.by_source.get_mut(&self.source) {
+        for prefix in self.prefixes.into_iter().flatten() {
+            let Some(count) = live.by_prefix.get_mut(&prefix) else { continue };
             *count -= 1;
             if *count == 0 {
-                live.by_source.remove(&self.source);
+                live.by_prefix.remove(&prefix);
             }
         }
     }
@@ -83,7 +88,7 @@ mod tests {
         drop(first);
         assert!(sources.enter(ip("192.0.2.1")).is_some());
         drop(second);
-        assert!(sources.live.lock().unwrap().by_source.is_empty(), "who is gone is forgotten");
+        assert!(sources.live.lock().unwrap().by_prefix.is_empty(), "who is gone is forgotten");
     }
 
     #[test]
@@ -92,6 +97,19 @@ mod tests {
         let _held = sources.enter(ip("2001:db8::1"));
         assert!(sources.enter(ip("2001:db8::ffff:1")).is_none());
         assert!(sources.enter(ip("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn the_networks_of_one_subscriber_share_their_connections() {
+        let sources = Sources::new(4);
+        let enter = |n: u32| sources.enter(ip(&format!("2001:db8:0:{n:x}::1")));
+        let of_56: Vec<_> = (0..0x100).filter_map(enter).collect();
+        assert_eq!(of_56.len(), 8, "twice a source's");
+        let of_48: Vec<_> = (0x100..0x1000).filter_map(enter).collect();
+        assert_eq!(of_56.len() + of_48.len(), 16, "four times a source's");
+        assert!(sources.enter(ip("2001:db8:1::1")).is_some(), "others are not concerned");
+        drop((of_56, of_48));
+        assert!(sources.live.lock().unwrap().by_prefix.is_empty(), "who is gone is forgotten");
     }
 
     #[test]
