@@ -74,7 +74,7 @@ debian_packages() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   for stage in "$@"; do
     case $stage in
-      rust) wanted+=(pebble systemd) ;;
+      rust) wanted+=(pebble systemd haproxy nginx-light coturn) ;;
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
       peers) wanted+=(python3 python3-venv openssl) ;;
