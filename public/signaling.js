@@ -22,11 +22,14 @@ const OUTBOX_LONGEST = 256;
 const LOOK_FIRST_MS = 300;
 const LOOK_AFTER_MS = 1000;
 const LOOK_EVERY_MS = 5000;
+/** After a look was refused: many behind our address have looked at many rooms. */
+const LOOK_REFUSED_MS = 60_000;
 const REPLACED = 4001;
 /** Close codes of a server that has had enough of us, and of one that has too much to do. */
 const FULL = new Set([1008, 1013]);
 /** On the way back into a room that is gone and takes a key, the host may bring it: tries, which take about a minute. */
 const HOST_TRIES = 8;
+const TOKEN_TRIES = 3;
 /** Errors after which asking again with the same words is pointless. */
 const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
 
@@ -69,6 +72,8 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
   /** @type {{room: string, key?: string, id?: string, resume?: string} | null} the seat we want or have */
   let want = null;
   let keyless = 0;
+  /** Refusals of joins with a token, one after the other. */
+  let refusals = 0;
   /** @type {string | null} the room looked into from the door */
   let looked = null;
   /** @type {Socket | null} */
@@ -148,7 +153,10 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     const frame = parse(data);
     if (!frame || frame.type === 'pong') return;
     if (frame.type === 'ping') return say({ type: 'pong' });
-    if (!want) return void (frame.type === 'room' && frame.room === looked && tell(frame));
+    if (!want) {
+      if (frame.type === 'error' && frame.code === 'rate-limited') later('look', ask, LOOK_REFUSED_MS);
+      return void (frame.type === 'room' && frame.room === looked && tell(frame));
+    }
     if (frame.type === 'resp-join') return sit(frame);
     if (frame.type === 'error') return hearError(frame);
     tell(frame);
@@ -161,7 +169,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (want.id !== frame.id) outbox = [];
     want.id = frame.id;
     joined = true;
-    failures = keyless = 0;
+    failures = keyless = refusals = 0;
     want.resume = frame.resume;
     if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume, want.key);
     tell({ type: 'socket', open: true });
@@ -177,6 +185,12 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
     if (code === 'bad-resume' && want) {
       seat.forget(want.room);
       tell(frame);
+      return void sayJoin();
+    }
+    // The token may be what is refused, of a box that has forgotten its key. A genuine one is never counted.
+    if (code === 'rate-limited' && !joined && want?.resume && (refusals += 1) >= (want.id || hasLooked ? TOKEN_TRIES : 1)) {
+      refusals = 0;
+      seat.forget(want.room);
       return void sayJoin();
     }
     const comingBack = code === 'shutting-down' || (code === 'rate-limited' && (want?.id || hasLooked))
@@ -245,7 +259,7 @@ export function makeSignaling({ url, tell, seat, clock, random = Math.random, op
       if (!atTheDoor) stop();
       clock.cancel(timers.look);
       looked = null;
-      failures = keyless = 0;
+      failures = keyless = refusals = 0;
       want = { room, key };
       if (!atTheDoor) return connect();
       later('silence', () => drop(), BACK_WITHIN_MS);

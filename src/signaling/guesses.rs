@@ -15,13 +15,14 @@ use crate::source;
 /// Room names: an office of a hundred behind one address opens its rooms at nine o'clock.
 const NAMES: Rate = Rate { interval: Duration::from_secs(3), burst: 200 };
 
-/// Wrong host keys, and tokens that are not ours.
+/// Wrong host keys, and as many tokens that are not ours.
 const SECRETS: Rate = Rate { interval: Duration::from_secs(10), burst: 20 };
 
 /// How long what was tried is remembered after the last time.
 const REMEMBERED: Duration = Duration::from_secs(30 * 60);
 
-/// Guesses that are remembered, of all sources: eight times what an IPv6 /48 may try meanwhile.
+/// Guesses that are remembered, of all sources: eight times what an IPv6 /48 may try meanwhile, and four
+/// times that with what it is refused.
 const SLOTS: usize = 1 << 15;
 
 /// Slots that one guess may be in.
@@ -32,15 +33,19 @@ const WAYS: usize = 4;
 pub(super) enum Guess<'a> {
     /// Whether anybody is in a room.
     Room(RoomTag),
-    /// A host key or a token.
-    Secret(&'a str),
+    /// A host key.
+    Key(&'a str),
+    /// A token. Counted apart: a box with another key makes all tokens of an office wrong, and whoever
+    /// knows the host key is to get in all the same.
+    Token(&'a str),
 }
 
 /// The guesses of all sources, in fixed memory.
 #[derive(Debug)]
 pub(super) struct Guesses {
     names: Allowance,
-    secrets: Allowance,
+    keys: Allowance,
+    tokens: Allowance,
     recent: Recent,
 }
 
@@ -57,7 +62,8 @@ impl Guesses {
     pub(super) fn new(seeds: [u64; 2], now: Instant) -> Self {
         Self {
             names: Allowance::new(NAMES, seeds, now),
-            secrets: Allowance::new(SECRETS, seeds, now),
+            keys: Allowance::new(SECRETS, seeds, now),
+            tokens: Allowance::new(SECRETS, seeds, now),
             recent: Recent::new(seeds[0] ^ seeds[1], now),
         }
     }
@@ -66,15 +72,19 @@ impl Guesses {
     ///
     /// # Errors
     /// [`Refusal::TooManyGuesses`]
-    pub(super) fn may_try(&self, source: IpAddr, guess: Guess<'_>, now: Instant) -> Result<(), Refusal> {
+    pub(super) fn may_try(&mut self, source: IpAddr, guess: Guess<'_>, now: Instant) -> Result<(), Refusal> {
         let allowance = self.allowance(guess);
         let known = self.recent.holds((source::of(source), guess), now);
         let open = allowance.beyond.check(source, now).is_ok();
         if open && (known || allowance.first.check(source, now).is_ok()) {
             return Ok(());
         }
-        // Spent as well or not, this was one more. The answer is the same.
-        let _spent = allowance.beyond.charge(source, now);
+        // Spent as well or not, the answer is the same. A page that asks again and again is counted once,
+        // or it would keep everybody behind the address from what they know.
+        let refused = (source::of(source), "refused", guess);
+        if !self.recent.holds(refused, now) && allowance.beyond.charge(source, now).is_ok() {
+            self.recent.note(refused, now);
+        }
         Err(Refusal::TooManyGuesses)
     }
 
@@ -89,7 +99,8 @@ impl Guesses {
     fn allowance(&self, guess: Guess<'_>) -> &Allowance {
         match guess {
             Guess::Room(_) => &self.names,
-            Guess::Secret(_) => &self.secrets,
+            Guess::Key(_) => &self.keys,
+            Guess::Token(_) => &self.tokens,
         }
     }
 }
@@ -207,6 +218,32 @@ mod tests {
         answered(&mut guesses, "45.0.0.1", 1000..1200, now);
         assert_eq!(answered(&mut guesses, "45.0.0.1", 0..200, now), 0);
         assert_eq!(answered(&mut guesses, "45.0.0.1", 0..1, now + Duration::from_secs(6)), 1);
+    }
+
+    #[test]
+    fn a_large_office_that_goes_on_asking_keeps_its_answers() {
+        let (mut guesses, now) = guesses();
+        for round in 0..60 {
+            let now = now + Duration::from_secs(5) * round;
+            assert_eq!(answered(&mut guesses, "45.0.0.1", 0..200, now), 200, "round {round}");
+            answered(&mut guesses, "45.0.0.1", 200..260, now);
+        }
+        let later = now + Duration::from_secs(300);
+        assert_eq!(answered(&mut guesses, "45.0.0.1", 0..260, later), 260, "and the rest follow");
+    }
+
+    #[test]
+    fn tokens_that_are_wrong_refuse_no_host_key() {
+        let (mut guesses, now) = guesses();
+        let source = "45.0.0.1".parse().unwrap();
+        for n in 0..100 {
+            let token = format!("token {n}");
+            if guesses.may_try(source, Guess::Token(&token), now).is_ok() {
+                guesses.tried(source, Guess::Token(&token), now);
+            }
+        }
+        assert!(guesses.may_try(source, Guess::Token("another"), now).is_err());
+        assert!(guesses.may_try(source, Guess::Key("another"), now).is_ok());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Seat {
     pub(super) id: SeatId,
     /// The time that its last token names.
     pub(super) since: UnixSeconds,
+    /// When the word of a token opened it, while that token's time is its own.
+    pub(super) reopened: Option<Instant>,
     pub(super) occupant: Occupant,
 }
 
@@ -81,7 +83,7 @@ impl Room {
         if self.seats.len() == SEATS {
             return false;
         }
-        self.seats.push(Seat { id, since: 0, occupant: Occupant::Present(conn) });
+        self.seats.push(Seat { id, since: 0, reopened: None, occupant: Occupant::Present(conn) });
         self.call = (self.seats.len() == SEATS).then(|| Call::new(now));
         true
     }

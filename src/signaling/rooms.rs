@@ -330,8 +330,9 @@ impl Rooms {
     }
 
     /// Whether the source of `conn` may try `guess` and hear whether it is right.
-    pub(super) fn may_try(&self, conn: ConnectionId, guess: Guess<'_>, now: Now) -> Result<(), Refusal> {
-        self.guesses.may_try(self.source(conn)?, guess, now.instant)
+    pub(super) fn may_try(&mut self, conn: ConnectionId, guess: Guess<'_>, now: Now) -> Result<(), Refusal> {
+        let source = self.source(conn)?;
+        self.guesses.may_try(source, guess, now.instant)
     }
 
     /// The source of `conn` has tried `guess`, and it was wrong.

@@ -19,6 +19,9 @@ use crate::seat::{RoomTag, SeatId, SeatNews};
 /// How long the seat of a page that was closed is kept: a reload takes it back.
 const CLOSED_GRACE: Duration = Duration::from_secs(15);
 
+/// So long after a token's word has opened a room the news may come that the page before a reload was closed.
+const LATE_NEWS: Duration = Duration::from_secs(3);
+
 /// So long after its start a box takes the word of a token that a room was open, and asks no host key
 /// for it: it has lost the rooms, and those who sat there with a guest's token only come back in any order.
 /// Pages try again every quarter of a minute; who comes later than this is no longer coming back.
@@ -113,8 +116,8 @@ impl Rooms {
                 return Ok(named);
             }
         }
-        self.may_try(conn, Guess::Secret(token), now)?;
-        self.tried(conn, Guess::Secret(token), now);
+        self.may_try(conn, Guess::Token(token), now)?;
+        self.tried(conn, Guess::Token(token), now);
         Err(Refusal::BadResume)
     }
 
@@ -158,11 +161,11 @@ impl Rooms {
 
     fn try_key(&mut self, conn: ConnectionId, key: Option<&str>, now: Now) -> Result<(), Refusal> {
         let key = key.ok_or(Refusal::KeyRequired)?;
-        self.may_try(conn, Guess::Secret(key), now)?;
+        self.may_try(conn, Guess::Key(key), now)?;
         if self.rules.host_keys.hold(key) {
             return Ok(());
         }
-        self.tried(conn, Guess::Secret(key), now);
+        self.tried(conn, Guess::Key(key), now);
         Err(Refusal::KeyRequired)
     }
 
@@ -216,7 +219,10 @@ impl Rooms {
         since: UnixSeconds,
     ) {
         let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
-        seat.into_iter().for_each(|seat| seat.since = since);
+        if let Some(seat) = seat {
+            seat.since = since;
+            seat.reopened = (since != now.unix).then_some(now.instant);
+        }
         let other = self.other(place).map(|other| (other.id, other.is_closing()));
         let (ice_servers, ttl) = self.mint(conn, place, now);
         let message = ServerMessage::RespJoin {
@@ -271,15 +277,18 @@ impl Rooms {
     /// [`Refusal::BadResume`], and [`Refusal::TooManyGuesses`] where that comes too often.
     pub fn page_closed(&mut self, token: &str, source: IpAddr, now: Now) -> Result<(), Refusal> {
         let Some((room, named)) = self.rules.token_key.open(token) else {
-            self.guesses.may_try(source, Guess::Secret(token), now.instant)?;
-            self.guesses.tried(source, Guess::Secret(token), now.instant);
+            self.guesses.may_try(source, Guess::Token(token), now.instant)?;
+            self.guesses.tried(source, Guess::Token(token), now.instant);
             return Err(Refusal::BadResume);
         };
         let place = Place { room, seat: named.seat };
         let seat = self.rooms.get_mut(&room).and_then(|room| room.seat(named.seat));
         // A page that has sat down since has another token: that one stays.
         let Some(seat) = seat.filter(|seat| seat.since == named.since) else { return Ok(()) };
+        let is_late = seat.reopened.is_some_and(|at| now.instant.saturating_duration_since(at) < LATE_NEWS);
         match &mut seat.occupant {
+            // The token after a reload names the same time, so this is the page before it.
+            Occupant::Present(_) if is_late => {}
             Occupant::Present(conn) => {
                 let conn = *conn;
                 self.actions.push_back(Action::Close { conn, why: Closing::PageClosed });

@@ -243,6 +243,30 @@ test('a token the server does not know is forgotten and the join said again with
   assert.deepEqual(stage.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
 });
 
+test('where a join with a token is refused for too many tries it is said again without it', async () => {
+  const stage = stageOf({ token: 'old' });
+  stage.signaling.join('den');
+  await stage.sit({ type: 'error', code: 'rate-limited', message: '' });
+  await settle();
+  assert.deepEqual(stage.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
+  stage.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  assert.deepEqual(stage.heard.at(-1), { type: 'refused', code: 'rate-limited' });
+});
+
+test('a look that is refused is not said again for a minute', async () => {
+  const stage = stageOf();
+  stage.signaling.look('den');
+  await stage.clock.advance(300);
+  stage.last().opens();
+  await settle();
+  stage.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  await stage.clock.advance(59_000);
+  assert.equal(stage.last().ofType('look').length, 1);
+  await stage.clock.advance(1000);
+  await settle();
+  assert.equal(stage.sockets.flatMap((socket) => socket.ofType('look')).length, 2);
+});
+
 for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited']) {
   test(`${code} ends the asking`, async () => {
     const stage = stageOf();

@@ -301,6 +301,20 @@ fn the_last_word_of_a_page_before_a_reload_does_not_close_the_one_after_it() {
 }
 
 #[test]
+fn the_last_word_of_a_page_before_a_reload_does_not_close_a_room_that_a_token_reopened() {
+    let (stage, [_, guest]) = opened_with_a_key();
+    let mut stage = stage.restarted();
+    stage.pass(seconds(60));
+    let reloaded = stage.connect();
+    assert_eq!(stage.resume(reloaded, "kitchen", &guest.token)["resume"], guest.token, "no younger");
+    assert_eq!(stage.closed_by_token(&guest.token), Ok(()));
+    assert!(stage.closed.is_empty());
+    stage.pass(seconds(3));
+    assert_eq!(stage.closed_by_token(&guest.token), Ok(()));
+    assert_eq!(stage.closed.len(), 1);
+}
+
+#[test]
 fn one_source_does_not_take_all_that_may_wait_for_the_absent() {
     let mut stage = Stage::new();
     let big = |target: &Value| json!({"type": "offer", "target": target, "sdp": {"sdp": "x".repeat(60_000)}});
