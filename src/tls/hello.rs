@@ -16,16 +16,26 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::random;
 use crate::socket::OverTcp;
 
 const SERVER_NAME: u16 = 0;
-/// For private use (RFC 8446 §11).
-const HIDDEN: u16 = 0xffce;
+/// A number for private use (RFC 8446 §11) that no client knows: one that sends it itself is not served.
+static HIDDEN: LazyLock<u16> = LazyLock::new(|| hidden(random::number()));
+
+/// Numbers for private use that clients do use: ESNI, renegotiation (RFC 5746), and the ends.
+const IN_USE: [u16; 4] = [0xff00, 0xff01, 0xffce, 0xffff];
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER: usize = 5;
 const LONGEST_RECORD: usize = 1 << 14;
+
+/// One of the numbers for private use that no client uses.
+fn hidden(chance: u64) -> u16 {
+    let free = (0xff00..=0xffff).filter(|number| !IN_USE.contains(number));
+    free.cycle().nth(usize::from(chance as u8)).unwrap_or(0xfffe)
+}
 
 /// A stream on which a TLS client speaks first; its hello is looked at before it is read.
 #[derive(Debug)]
@@ -134,7 +144,7 @@ fn hide_invalid_name(bytes: &mut [u8]) {
     let Some(hello) = rest.get_mut(..length) else { return };
     let is_whole =
         matches!(hello, [CLIENT_HELLO, 0, high, low, body @ ..] if number(&[*high, *low]) == body.len());
-    if !is_whole || extension(hello, HIDDEN).is_some() {
+    if !is_whole || extension(hello, *HIDDEN).is_some() {
         return;
     }
     let invalid = extension(hello, SERVER_NAME).filter(|(_, list)| !is_host_name(list));
@@ -197,7 +207,7 @@ fn patched_provider(patch: Patch) -> Arc<CryptoProvider> {
 /// A ClientHello as its sender hashes it; nothing where no name was hidden in it.
 fn with_its_name(message: &[u8]) -> Option<Vec<u8>> {
     let (at, _) =
-        message.first().filter(|kind| **kind == CLIENT_HELLO).and_then(|_| extension(message, HIDDEN))?;
+        message.first().filter(|kind| **kind == CLIENT_HELLO).and_then(|_| extension(message, *HIDDEN))?;
     let mut hello = message.to_vec();
     hello[at..at + 2].copy_from_slice(&SERVER_NAME.to_be_bytes());
     Some(hello)
@@ -377,6 +387,14 @@ mod tests {
     #[tokio::test]
     async fn a_server_name_that_is_none_is_served_over_tls_1_2() {
         all_names_are_served(&rustls::version::TLS12).await;
+    }
+
+    #[test]
+    fn the_number_that_hides_a_name_is_none_that_clients_send() {
+        let numbers: std::collections::BTreeSet<u16> = (0..256).map(hidden).collect();
+        assert_eq!(numbers.len(), 252);
+        assert!(numbers.iter().all(|number| *number >= 0xff00 && !IN_USE.contains(number)));
+        assert!(numbers.contains(&*HIDDEN));
     }
 
     #[test]
