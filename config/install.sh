@@ -18,6 +18,8 @@ UNITS=/etc/systemd/system
 # Files that have a replacement beside them (.new), and whether they have been replaced (then .old is the one before).
 staged=
 swapped=
+# There was a .old before this run.
+kept=
 
 main() {
   [ "$(id -u)" = 0 ] || fail "must run as root; put sudo in front of it"
@@ -78,12 +80,23 @@ put() {
 stage() {
   staged="$staged $3"
   install -D -m "$2" "$1" "$3.new"
-  [ ! -e "$3" ] || cp -p "$3" "$3.old"
+  # A .old that is there was left by a run that was killed: it is what last ran, unless what replaced it does.
+  if [ -e "$3.old" ] && ! runs; then kept=yes
+  elif [ -e "$3" ]; then cp -p "$3" "$3.old"
+  fi
+}
+
+# Whether the service is up with the program that is installed.
+runs() {
+  systemctl is-active --quiet webrtc-box.service && [ "/proc/$(systemctl show -P MainPID webrtc-box.service)/exe" -ef "$PROGRAM" ]
 }
 
 # Whether the program runs on this host at all, and takes the settings as they are.
 try_program() {
   "$1" --version >/dev/null || fail "this webrtc-box does not run on this host; take the one for $(uname -m)"
+  # What the service is given besides the file is not known here; then the start shows whether it is taken.
+  besides=$(systemctl show webrtc-box.service -p Environment -p EnvironmentFiles -p DropInPaths 2>/dev/null | sed 's/^[A-Za-z]*=//' | tr -d '\n')
+  [ -z "$besides" ] || return 0
   scratch=$(mktemp -d)
   code=0
   env -i "$1" credentials --config "$CONFIG" --state-dir "$scratch" >/dev/null || code=$?
@@ -108,7 +121,8 @@ abandon() {
   trap - EXIT HUP INT TERM
   set +e
   for file in $staged; do
-    if [ -z "$swapped" ] || [ -z "$upgrade" ]; then rm -f "$file.old"
+    if [ -z "$swapped" ] && [ -n "$kept" ]; then :
+    elif [ -z "$swapped" ] || [ -z "$upgrade" ]; then rm -f "$file.old"
     elif [ -e "$file.old" ]; then mv "$file.old" "$file"
     elif [ ! -e "$file.new" ]; then rm -f "$file"
     fi
@@ -125,7 +139,7 @@ abandon() {
 look() {
   for _ in 1 2 3 4 5 6; do
     code=0
-    found=$(webrtc-box check) || code=$?
+    found=$("$PROGRAM" check) || code=$?
     case "$code:$found" in 2:* | *"has been got yet"*) sleep 5 ;; *) break ;; esac
   done
   echo "$found"
