@@ -118,7 +118,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
         (&["--user-quota", "-1"], &["user-quota", "whole number"]),
         (&["--source-connections", "0"], &["source-connections", "from 1 up"]),
         (&["--static-auth-secret", ""], &["static-auth-secret", "openssl rand"]),
-        (&["--static-auth-secret-file", "nowhere"], &["static-auth-secret-file nowhere", "correct the path"]),
+        (&["--static-auth-secret-file", "nowhere"], &["static-auth-secret-file: ", "correct the path"]),
         (&["--host-key", " "], &["host-key", "openssl rand"]),
         (&["--host-key", "1234567"], &["host-key", "8 characters"]),
         (&["--host-key", "long enough", "--host-key", "кухня"], &["host-key", "8 characters"]),
@@ -318,6 +318,8 @@ fn a_secret_on_the_command_line_is_never_repeated_in_a_complaint() {
         &["--config", &pem],
         &["--static-auth-secret-file", &pem],
         &["--host-key-file", &format!("{CANARY}\nsecond")],
+        &["--host-key-file", CANARY],
+        &["--static-auth-secret-file", CANARY],
     ] {
         assert_silent(&stage.complaint(words), &words.join(" "));
     }
@@ -333,6 +335,11 @@ fn a_secret_in_a_variable_is_never_repeated_in_a_complaint() {
         ("HOST_KEY_FILE", format!("{CANARY}\n")),
         ("STATE_DIR", canary_key()),
         ("PUBLIC", canary_key()),
+        ("KEY", format!("LS0tLS1CRUdJTi{CANARY}{}", "A".repeat(40))),
+        ("CERT", format!("MIIC{CANARY}{}", "A".repeat(40))),
+        ("KEY", format!("MHcC{CANARY}/{}", "A".repeat(40))),
+        ("KEY", format!("./{CANARY}{}", "A".repeat(256))),
+        ("STATIC_AUTH_SECRET_FILE", format!("{CANARY}{}", "A".repeat(256))),
     ] {
         let mut command = stage.command(&["--domain", "box.test"]);
         command.env("WEBRTC_BOX_CERT", "c.pem").env("WEBRTC_BOX_KEY", "k.pem");

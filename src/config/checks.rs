@@ -293,7 +293,12 @@ impl SecretSetting {
     /// One secret a line; blank lines do not count.
     fn lines(&self, path: &Path) -> Result<Vec<Secret>, SettingsError> {
         let setting = self.in_file;
-        let unreadable = |source| SettingsError::Unreadable { setting, path: path.to_owned(), source };
+        // A word without a folder may be the secret itself.
+        let is_path = path.as_os_str().as_encoded_bytes().contains(&b'/');
+        let unreadable = |source| match is_path {
+            true => SettingsError::Unreadable { setting, path: path.to_owned(), source },
+            false => SettingsError::UnreadableWord { setting, source },
+        };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let is_secret = |line: &&str| !(line.is_empty() || self.has_comments && line.starts_with('#'));
         let lines = text.split(['\n', '\r']).map(bare).filter(is_secret);

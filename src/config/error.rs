@@ -48,6 +48,13 @@ pub enum SettingsError {
         /// Why not.
         source: io::Error,
     },
+    /// A file of secrets named by a word without a folder, which may be a secret; it is not repeated.
+    UnreadableWord {
+        /// The setting.
+        setting: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
     /// A value that means nothing to its setting.
     Value {
         /// The setting.
@@ -198,6 +205,9 @@ impl fmt::Display for SettingsError {
             }
             Self::TwoSecretSources { in_place, in_file } => {
                 write!(f, "{in_place} and {in_file} are both set; keep one of them")
+            }
+            Self::UnreadableWord { setting, source } => {
+                write!(f, "{setting}: {}", why(source))
             }
             Self::NotAFileName { setting } => {
                 write!(f, "{setting} holds the contents of a file; write them to a file, and name that file")

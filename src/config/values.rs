@@ -20,6 +20,9 @@ const LONGEST_LABEL: usize = 63;
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
 
+/// `NAME_MAX` of Linux.
+const LONGEST_PATH_PART: usize = 255;
+
 /// Written by Windows editors before the first character of a file.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -61,8 +64,19 @@ pub(super) fn socket(setting: &'static str, text: &str) -> Result<Option<SocketA
 pub(super) fn file(setting: &'static str, path: &Path) -> Result<(), SettingsError> {
     let text = path.as_os_str().as_encoded_bytes();
     let holds = |words: &[u8]| text.windows(words.len()).any(|window| window == words);
-    let is_name = text.len() <= LONGEST_PATH && !holds(b"\n") && !holds(b"-----BEGIN");
-    if is_name { Ok(()) } else { Err(SettingsError::NotAFileName { setting }) }
+    let is_part_too_long = text.split(|byte| *byte == b'/').any(|part| part.len() > LONGEST_PATH_PART);
+    let is_contents = text.len() > LONGEST_PATH
+        || is_part_too_long
+        || holds(b"\n")
+        || holds(b"-----BEGIN")
+        || is_encoded(text);
+    if is_contents { Err(SettingsError::NotAFileName { setting }) } else { Ok(()) }
+}
+
+/// Whether `text` is the base64 of PEM, or of a key's or certificate's DER.
+fn is_encoded(text: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 5] = [b"LS0tLS1", b"MII", b"MIG", b"MHc", b"MC4"];
+    text.len() > 40 && BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
 /// How many; 0 is no limit.
