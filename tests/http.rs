@@ -5,13 +5,13 @@ mod house;
 
 use std::fs;
 use std::io::{Read as _, Seek as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use house::{PATIENCE, exchange, house};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use webrtc_box::credential::{Holder, Username};
 use webrtc_box::web::Health;
 
@@ -445,15 +445,28 @@ async fn plain_http_on_the_port_of_https_leads_to_https() {
 
 #[tokio::test]
 async fn the_connection_of_a_proxy_outlives_that_of_a_browser() {
-    let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.1/32".parse().unwrap()]).await;
+    let house = house(|setup| {
+        setup.trusted_proxy = vec!["127.0.0.1/32".parse().unwrap()];
+        setup.proxy_protocol = vec!["127.0.0.3/32".parse().unwrap()];
+    })
+    .await;
     let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut pooled = TcpStream::connect(house.http).await.unwrap();
+    let passed_on = TcpSocket::new_v4().unwrap();
+    passed_on.bind(SocketAddr::from(([127, 0, 0, 3], 0))).unwrap();
+    let mut passed_on = passed_on.connect(house.http).await.unwrap();
+    passed_on.write_all(b"PROXY TCP4 198.51.100.7 192.0.2.1 4711 80\r\n").await.unwrap();
+    passed_on.write_all(request).await.unwrap();
     let mut browser = house.try_dial(Ipv4Addr::new(127, 0, 0, 2)).await.unwrap();
     pooled.write_all(request).await.unwrap();
     let mut chunk = [0; 4096];
     assert!(pooled.read(&mut chunk).await.unwrap() > 0);
     browser.write_all(request).await.unwrap();
-    let _ = tokio::time::timeout(PATIENCE, browser.read_to_end(&mut Vec::new())).await.expect("closed");
+    for mut browser in [Box::new(browser) as Box<dyn AsyncRead + Unpin>, Box::new(passed_on)] {
+        let mut heard = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, browser.read_to_end(&mut heard)).await.expect("closed");
+        assert!(heard.starts_with(b"HTTP/1.1"));
+    }
     pooled.write_all(request).await.unwrap();
     let heard = tokio::time::timeout(PATIENCE, pooled.read(&mut chunk)).await.unwrap().unwrap();
     assert!(chunk[..heard].starts_with(b"HTTP/1.1 200"), "it still is open");
