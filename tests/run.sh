@@ -25,8 +25,8 @@ stage_deny() {
   fi
 }
 
-# A minute of mutation for each fuzz target; a developer who runs `cargo test` alone gets ten seconds.
-stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-60} timeout 1500 cargo test --locked; }
+# Half a minute of mutation for each fuzz target; a developer who runs `cargo test` alone gets ten seconds.
+stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-30} timeout 1500 cargo test --locked; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
@@ -42,12 +42,12 @@ stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }
 
 stage_browser() {
   npm_packages && release_binary || return
-  timeout --foreground 1800 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
+  timeout --foreground 2700 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
 
 stage_nat() {
   npm_packages && release_binary || return
-  timeout --foreground 1800 tests/nat/run.sh
+  timeout --foreground 2400 tests/nat/run.sh
 }
 
 # A host of its own under a real systemd, in the same small internet.

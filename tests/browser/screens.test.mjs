@@ -71,5 +71,5 @@ for (const language of ['en', 'zh']) {
       }
     });
     assert.deepEqual(wrong, []);
-  });
+  }, 500_000);
 }
