@@ -189,7 +189,7 @@ export const english = {
   'error.timeout.firefox': 'Firefox is still waiting for your answer. If its question is gone, click the camera or microphone in the address bar to see it again, then choose Allow.',
   'error.timeout.phone': 'The browser is still waiting for your answer. Look for its question over the page and choose Allow.',
   'error.room-full': 'Two people are already in this room. Wait until one has left, or open a new room.',
-  'error.bad-room': 'A room name is 1 to 64 letters, digits, dots, dashes or underscores, without spaces.',
+  'error.bad-room': 'A room name is 1 to 64 letters, digits, dots, dashes or underscores.',
   'error.key-required': 'Opening a new room here takes a host key. Enter it below, or wait until the host is in the room.',
   'error.key-wrong': 'That host key does not fit. Check it and press Join again.',
   'error.rate-limited': 'That was a lot of tries in a short time. Wait a minute, then press Join.',

@@ -189,7 +189,7 @@ export const chinese = {
   'error.timeout.firefox': 'Firefox 还在等您回答。提示不见了的话，点一下地址栏里的摄像头或麦克风图标就会再出现，请选择“允许”。',
   'error.timeout.phone': '浏览器还在等您回答。请看页面上弹出的提示，选择“允许”。',
   'error.room-full': '房间里已经有两个人了。等一人离开后再来，或新建一个房间。',
-  'error.bad-room': '房间名为 1 到 64 个文字、数字、点、横线或下划线，不含空格。',
+  'error.bad-room': '房间名为 1 到 64 个文字、数字、点、横线或下划线。',
   'error.key-required': '在这里新开房间需要主持密钥。请在下面输入，或等主持人先进房间。',
   'error.key-wrong': '密钥不对。请核对后再点“加入”。',
   'error.rate-limited': '短时间内尝试太多次了。请等一分钟，再点“加入”。',
