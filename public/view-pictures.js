@@ -32,7 +32,7 @@ export function makePictures({ document, say }) {
   const toCome = makeArrival();
 
   /** When the remote picture was paused by something outside, by a clock that nobody sets. */
-  let pauses = [0, 0];
+  let pauses = [-Infinity, -Infinity];
   /** Their picture runs without its sound, which was refused. */
   let silenced = false;
 

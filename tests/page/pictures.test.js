@@ -61,3 +61,22 @@ test('an own picture that pauses is played again while the page is seen, and the
   local.dispatchEvent(new Event('pause'));
   assert.equal(local.plays, 1);
 });
+
+test('a picture that is paused in the first seconds of a page goes on, and the third pause within five is heeded', async (context) => {
+  let now = 1000;
+  context.mock.method(performance, 'now', () => now);
+  const { remote, hear } = make();
+  remote.srcObject = { getTracks: () => [{ readyState: 'live' }] };
+  const pause = async () => {
+    Object.assign(remote, { paused: true, plays: 0 });
+    remote.dispatchEvent(new Event('pause'));
+    await settle();
+    now += 300;
+    return remote.plays;
+  };
+  await settle();
+  assert.deepEqual([await pause(), await pause(), await pause()], [1, 1, 0]);
+  assert.equal(hear.hidden, false);
+  now += 10_000;
+  assert.equal(await pause(), 1);
+});
