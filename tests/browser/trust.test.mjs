@@ -63,7 +63,7 @@ stage.scene('a reveal that does not fit is told plainly, aloud and for as long a
   assert.equal(await honest.look(`() => document.getElementById('trustWord').textContent`), 'Not secure');
   assert.equal(await honest.look(`() => document.getElementById('trustCode').children.length`), 0);
   assert.match(await honest.look(`() => document.querySelector('#trustSaid[role=alert]').textContent`), /^Not secure: .*somebody may sit between you/);
-  await until('all else to step back', () => honest.look(`() => document.body.dataset.chrome === 'away' && !document.getElementById('path').checkVisibility({ visibilityProperty: true })`));
+  await until('all else to step back', () => honest.look(`() => document.body.dataset.chrome === 'away' && !document.getElementById('path').checkVisibility({ opacityProperty: true })`));
   const seen = `() => document.getElementById('trust').checkVisibility({ visibilityProperty: true, opacityProperty: true })
     && Number(getComputedStyle(document.querySelector('.top')).opacity) === 1`;
   assert.ok(await honest.look(seen));
