@@ -143,7 +143,7 @@ async fn the_page_comes_compressed_to_who_can_read_it() {
 #[tokio::test]
 async fn scripts_and_styles_come_without_what_only_their_readers_need() {
     let house = house(|_| {}).await;
-    for path in ["/main.js", "/call.js", "/emoji.js", "/style.css"] {
+    for path in ["/app/main.js", "/call/call.js", "/locales/emoji.js", "/assets/style.css"] {
         let source = fs::read_to_string(format!("{}/public{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let served = house.get(path, &[]).await.text().to_owned();
         assert!(source.len() > served.len(), "{path}");
@@ -219,7 +219,7 @@ async fn the_connection_test_has_its_page_and_what_it_tries() {
     let house = house(|_| {}).await;
     let page = house.get("/test", &[]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    assert!(page.text().contains("/test.js"));
+    assert!(page.text().contains("/connection-test/main.js"));
     let (one, other) = (house.get("/test.json", &[]).await, house.get("/test.json", &[]).await);
     assert_eq!((one.status, one.header("content-type")), (200, "application/json"));
     assert_eq!(one.header("cache-control"), "no-store");
@@ -410,7 +410,7 @@ async fn a_service_worker_of_an_earlier_app_is_taken_away() {
     let folder = house(|setup| setup.public = Some(own.path().to_owned())).await;
     let asked = ["Service-Worker: script"];
     for (house, path) in
-        [(&built_in, "/sw.js"), (&built_in, "/"), (&built_in, "/main.js"), (&folder, "/js/sw.js")]
+        [(&built_in, "/sw.js"), (&built_in, "/"), (&built_in, "/app/main.js"), (&folder, "/js/sw.js")]
     {
         let reply = house.get(path, &asked).await;
         assert_eq!((reply.status, reply.header("content-type")), (200, "text/javascript; charset=utf-8"));

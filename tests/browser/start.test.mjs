@@ -35,7 +35,7 @@ for (const path of ['/', '/test']) {
     stage.scene(`a lost file leaves no blank ${path} in ${kind}: words come after a while, in both languages`, async () => {
       const seat = await stage.person(kind, { size: { width: 390, height: 844 } });
       await seat.open('about:blank');
-      await seat.without(path === '/' ? '/thrift.js' : '/test-verdict.js');
+      await seat.without(path === '/' ? '/call/bitrate-adaptation.js' : '/connection-test/verdict.js');
       await seat.open(`${stage.box.origin}${path}`);
       assert.equal(await seat.look(inSight), '', 'not at once');
       await told(seat);
@@ -47,7 +47,7 @@ stage.scene('with motion reduced the words for a page that does not start come t
   const seat = await stage.person('chromium');
   await seat.open('about:blank');
   await seat.media({ 'prefers-reduced-motion': 'reduce' });
-  await seat.without('/main.js');
+  await seat.without('/app/main.js');
   await seat.open(stage.box.origin);
   await told(seat);
 });
@@ -55,7 +55,7 @@ stage.scene('with motion reduced the words for a page that does not start come t
 stage.scene('a page that has lost its style sheet starts, and takes the words away', async () => {
   const seat = await stage.person('chromium');
   await seat.open('about:blank');
-  await seat.without('/style.css');
+  await seat.without('/assets/style.css');
   await seat.open(stage.box.origin);
   await seat.sees('preview');
   assert.equal(await seat.look(`() => document.getElementById('startFailure')`), null);
@@ -188,7 +188,7 @@ stage.scene('the button that copies the link stays where it is when the code com
   await seat.open('about:blank');
   const places = {};
   for (const code of ['lost', 'there']) {
-    if (code === 'lost') await seat.without('/qr.js');
+    if (code === 'lost') await seat.without('/lib/qr-code.js');
     else await seat.without('/nothing');
     for (const [width, height] of [[390, 844], [1440, 900], [667, 375]]) {
       await seat.resize(width, height);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeArrival } from '../../public/arrival.js';
+import { makeArrival } from '../../public/media/screen-arrival.js';
 
 const CAMERA = { screen: false, weak: false };
 const SCREEN = { screen: true, weak: false };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeAwake } from '../../public/awake.js';
+import { makeAwake } from '../../public/lib/wake-lock.js';
 import { settle } from './stage.js';
 
 /** A browser's wake locks; `held` are those that keep the screen lit. */

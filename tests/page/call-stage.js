@@ -1,6 +1,6 @@
 // The stage for scenes about calls: two pages, the wire between them, and connections that are not real.
 
-import { makeCall } from '../../public/call.js';
+import { makeCall } from '../../public/call/call.js';
 import { FakeConnection, makeClock, settle } from './stage.js';
 
 /** Two pages and the wire between them; `deliver` carries what has been said, in order. `makers`: whose browsers they are. */

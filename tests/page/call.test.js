@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeCall } from '../../public/call.js';
+import { makeCall } from '../../public/call/call.js';
 import { connected, FakeStream, stable, twoPages } from './call-stage.js';
 import { FakeConnection, makeClock, settle } from './stage.js';
 

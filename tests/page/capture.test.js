@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeMedia } from '../../public/media.js';
-import { mediaCode, screenCode } from '../../public/media-trouble.js';
+import { makeMedia } from '../../public/media/media.js';
+import { mediaCode, screenCode } from '../../public/media/media-errors.js';
 import { everything, input, memoryOf, stageOf, Stream, Track, trouble } from './media-stage.js';
 import { makeClock } from './stage.js';
 

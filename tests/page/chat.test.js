@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LONGEST, makeChat, pieces } from '../../public/chat.js';
+import { LONGEST, makeChat, pieces } from '../../public/call/chat.js';
 
 /** Two ends of a channel; what one sends the other hears at once, while it is open. */
 function makeChannel() {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeChrome } from '../../public/view-chrome.js';
+import { makeChrome } from '../../public/ui/auto-hide.js';
 import { makeClock } from './stage.js';
 
 class FakeElement extends EventTarget {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pointsOf, rangeOf, topOf } from '../../public/graph.js';
+import { pointsOf, rangeOf, topOf } from '../../public/ui/graph.js';
 
 const frame = { width: 61, height: 11, slots: 61, top: 10 };
 

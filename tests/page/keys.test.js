@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { letterOf, makeComposition, makeKeys } from '../../public/view-keys.js';
+import { letterOf, makeComposition, makeKeys } from '../../public/ui/shortcuts.js';
 
 /** As much of a page as the keys look at. */
 function makePage({ stored } = {}) {

@@ -1,7 +1,7 @@
 // The stage for scenes about the person's own devices: tracks that are not real, a browser that answers as the scene
 // says, and a system that takes devices and gives them back.
 
-import { makeMedia } from '../../public/media.js';
+import { makeMedia } from '../../public/media/media.js';
 import { makeClock, settle } from './stage.js';
 
 export const trouble = (name, message = '') => Object.assign(new Error(message), { name });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { joinPromise } from '../../public/status.js';
+import { joinPromise } from '../../public/app/status.js';
 import { Context, everything, input, memoryOf, stageOf, Stream, Track, trouble } from './media-stage.js';
 import { settle } from './stage.js';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepingRoles, readCall } from '../../public/negotiation.js';
+import { keepingRoles, readCall } from '../../public/call/negotiation.js';
 import { connected, stable, twoPages } from './call-stage.js';
 import { settle } from './stage.js';
 

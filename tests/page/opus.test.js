@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { opusAsked } from '../../public/opus.js';
+import { opusAsked } from '../../public/call/opus-sdp.js';
 
 const lines = (...all) => all.map((line) => `${line}\r\n`).join('');
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeOwn } from '../../public/own.js';
+import { makeOwn } from '../../public/media/local-track.js';
 import { everything, slowly, stageOf, Stream, Track, trouble } from './media-stage.js';
 import { makeClock, settle } from './stage.js';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keptErrors, watchErrors } from '../../public/page-errors.js';
+import { keptErrors, watchErrors } from '../../public/app/page-errors.js';
 
 const ORIGIN = 'https://call.example.org';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announce, label, setAttribute, setChildren, setText } from '../../public/view-parts.js';
+import { announce, label, setAttribute, setChildren, setText } from '../../public/ui/elements.js';
 
 /** An element that counts what is written into it. */
 function makePlace(more = {}) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makePathFallback } from '../../public/path-fallback.js';
+import { makePathFallback } from '../../public/call/path-fallback.js';
 import { connected, twoPages } from './call-stage.js';
 
 const SERVERS = [{ urls: ['stun:box:3478', 'turn:box:3478', 'turn:box:3478?transport=tcp'], username: 'u', credential: 'c' },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOf, qualityOf, qualityWith, reasonOf, sampleOf, udpIsShut } from '../../public/path.js';
+import { pathOf, qualityOf, qualityWith, reasonOf, sampleOf, udpIsShut } from '../../public/call/selected-path.js';
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 

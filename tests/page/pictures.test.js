@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makePictures } from '../../public/view-pictures.js';
+import { makePictures } from '../../public/ui/videos.js';
 import { settle } from './stage.js';
 
 class Video extends EventTarget {

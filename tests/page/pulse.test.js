@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makePictureWatch, makePulse, packetsReceived } from '../../public/pulse.js';
+import { makePictureWatch, makePulse, packetsReceived } from '../../public/call/liveness.js';
 import { makeClock } from './stage.js';
 
 function stageOf() {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import jsqr from 'jsqr';
-import { qr } from '../../public/qr.js';
+import { qr } from '../../public/lib/qr-code.js';
 
 const SCALE = 4;
 const QUIET = 4;

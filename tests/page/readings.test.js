@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeReadings } from '../../public/readings.js';
+import { makeReadings } from '../../public/call/stats-sampler.js';
 import { makeClock, settle } from './stage.js';
 
 /** A connection whose statistics are what `now` says at each reading. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeReport } from '../../public/report.js';
+import { makeReport } from '../../public/app/call-report.js';
 import { makeClock } from './stage.js';
 
 function stageOf() {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from '../../public/room.js';
+import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from '../../public/app/room-name.js';
 
 test('page and box spell room names alike', () => {
   const vectors = JSON.parse(readFileSync(new URL('../room_names.json', import.meta.url), 'utf8'));

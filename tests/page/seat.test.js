@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isReloadOrBack, makeSeat } from '../../public/seat.js';
+import { isReloadOrBack, makeSeat } from '../../public/signaling/resume-token.js';
 import { settle } from './stage.js';
 
 class Storage {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSending } from '../../public/sending.js';
+import { makeSending } from '../../public/call/sender-control.js';
 import { settle } from './stage.js';
 
 /** A sender as browsers have them: parameters are handed out as copies; `refuses` says what it does not take. */

@@ -1,7 +1,7 @@
 // A session between a room and a call that we play ourselves.
 
-import { makeSession } from '../../public/session.js';
-import { statusKey, statusOf, troubleOf } from '../../public/status.js';
+import { makeSession } from '../../public/app/session.js';
+import { statusKey, statusOf, troubleOf } from '../../public/app/status.js';
 import { makeClock } from './stage.js';
 
 export function stageOf() {

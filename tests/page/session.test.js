@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { statusOf } from '../../public/status.js';
+import { statusOf } from '../../public/app/status.js';
 import { stageOf } from './session-stage.js';
 
 test('at the door it is known who is inside, and forgotten with the join', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSignaling } from '../../public/signaling.js';
+import { makeSignaling } from '../../public/signaling/client.js';
 import { FakeSocket, makeClock, settle } from './stage.js';
 
 function stageOf({ token } = {}) {

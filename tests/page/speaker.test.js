@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pickSpeaker } from '../../public/speaker.js';
-import { makeDeviceSheet } from '../../public/view-devices.js';
+import { pickSpeaker } from '../../public/media/speaker-picker.js';
+import { makeDeviceSheet } from '../../public/ui/device-menu.js';
 
 /** As much of an element as the sheet touches. */
 class FakeElement extends EventTarget {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeStore } from '../../public/store.js';
+import { makeStore } from '../../public/lib/storage.js';
 
 const refuse = () => { throw new DOMException('The operation is insecure.', 'SecurityError'); };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { heardAndSeen, makeSwitches } from '../../public/switches.js';
+import { heardAndSeen, makeSwitches } from '../../public/media/mute-state.js';
 import { settle } from './stage.js';
 
 /** Switches of devices that answer as the scene says; `refused` counts what was told. */

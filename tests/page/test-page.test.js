@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { summary } from '../../public/test-loop.js';
-import { best, gathers, reach } from '../../public/test-probes.js';
-import { mayRetry } from '../../public/media-trouble.js';
-import { reportOf } from '../../public/test-report.js';
-import { makeRun } from '../../public/test-run.js';
-import { verdictOf } from '../../public/test-verdict.js';
-import { english } from '../../public/words-test.en.js';
-import { chinese } from '../../public/words-test.zh.js';
-import { errorKey, makeSay } from '../../public/words.js';
-import { english as callEnglish } from '../../public/words.en.js';
-import { chinese as callChinese } from '../../public/words.zh.js';
+import { summary } from '../../public/connection-test/loopback-call.js';
+import { best, gathers, reach } from '../../public/connection-test/probes.js';
+import { mayRetry } from '../../public/media/media-errors.js';
+import { reportOf } from '../../public/connection-test/report.js';
+import { makeRun } from '../../public/connection-test/run.js';
+import { verdictOf } from '../../public/connection-test/verdict.js';
+import { english } from '../../public/locales/en-test.js';
+import { chinese } from '../../public/locales/zh-test.js';
+import { errorKey, makeSay } from '../../public/locales/index.js';
+import { english as callEnglish } from '../../public/locales/en.js';
+import { chinese as callChinese } from '../../public/locales/zh.js';
 import { makeClock, settle } from './stage.js';
 
 const LISTENERS = { udp: ['turn-udp', 3478], tcp: ['turn-tcp', 3478], tls: ['turn-tls', 443] };

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pictureOf, thriftAtFirst, weigh } from '../../public/thrift.js';
+import { pictureOf, thriftAtFirst, weigh } from '../../public/call/bitrate-adaptation.js';
 
 /** Packets a second on each rung, and of the sound. */
 const PICTURE = [120, 60, 25, 10, 0];

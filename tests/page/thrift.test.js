@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { feedbackOf } from '../../public/feedback.js';
-import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, waits, weigh } from '../../public/thrift.js';
+import { feedbackOf } from '../../public/call/rtcp-feedback.js';
+import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, waits, weigh } from '../../public/call/bitrate-adaptation.js';
 
 const CALM = { loss: 0, sound: null, rtt: 20, heard: true, available: null, sending: true };
 /** As Chromium feels it where so much fits. */

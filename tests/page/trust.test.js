@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { emoji } from '../../public/emoji.js';
-import { makeTrust } from '../../public/trust.js';
-import { codeOf, commitment, fingerprintsIn } from '../../public/trust-code.js';
+import { emoji } from '../../public/locales/emoji.js';
+import { makeTrust } from '../../public/call/verification.js';
+import { codeOf, commitment, fingerprintsIn } from '../../public/call/verification-code.js';
 import { settle } from './stage.js';
 
 const digest = async (bytes) => Uint8Array.from(createHash('sha256').update(bytes).digest()).buffer;

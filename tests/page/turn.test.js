@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeTurn } from '../../public/turn.js';
+import { makeTurn } from '../../public/lib/serial-queue.js';
 import { makeClock, settle } from './stage.js';
 
 /** Tasks that begin when it is their turn and end when the scene says so. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { clockTime, errorKey, languageFor, makeSay, timeOfDay } from '../../public/words.js';
-import { english } from '../../public/words.en.js';
-import { chinese } from '../../public/words.zh.js';
+import { clockTime, errorKey, languageFor, makeSay, timeOfDay } from '../../public/locales/index.js';
+import { english } from '../../public/locales/en.js';
+import { chinese } from '../../public/locales/zh.js';
 
 const MAY_BE_EMPTY = new Set(['status.idle', 'status.preview']);
 

@@ -1,0 +1,128 @@
+// The connection test: introduces its parts to each other and to the browser.
+
+import { allowedIn } from '../media/permissions-policy.js';
+import { missingFeature } from '../lib/browser.js';
+import { language, words } from '../locales/language.js';
+import { makeLevel } from '../media/level-meter.js';
+import { makeMedia } from '../media/media.js';
+import { keptErrors, watchErrors } from '../app/page-errors.js';
+import { makeStore } from '../lib/storage.js';
+import { measure } from './loopback-call.js';
+import { gathers, reach } from './probes.js';
+import { reportOf } from './report.js';
+import { makeRun } from './run.js';
+import { playTone } from './tone.js';
+import { makeTestView } from './view.js';
+import { english } from '../locales/en-test.js';
+import { chinese } from '../locales/zh-test.js';
+import { makeSay } from '../locales/index.js';
+
+const LEVEL_EVERY_MS = 80;
+/** A voice, and not the noise of a room. */
+const VOICE = 0.35;
+
+/** @type {import('../signaling/client.js').Clock} */
+const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
+const say = makeSay({ ...words, ...(language === 'zh' ? chinese : english) });
+/** @type {import('./probes.js').Edge} */
+const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
+
+const ofBrowser = makeStore(() => localStorage);
+let broken = false;
+watchErrors({
+  target: globalThis, origin: location.origin, storage: ofBrowser,
+  tell() {
+    broken = true;
+    draw();
+  },
+});
+const run = makeRun({
+  ask,
+  reach: (probe, credential) => reach(probe, credential, edge),
+  measure: (probe, credential) => measure(probe, credential, edge),
+  lacking: () => missingFeature(globalThis) === 'no-webrtc',
+  gathers: () => gathers(edge),
+  changed: draw,
+});
+const media = makeMedia({
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedIn(document),
+  newStream: () => new MediaStream(), clock, now: edge.now, hidden: () => document.hidden, changed: mediaChanged,
+});
+const level = makeLevel(() => new AudioContext());
+/** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
+const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
+const view = makeTestView({
+  document, navigator, say, language, clock,
+  actions: { again: () => run.start(), devices, retry: () => { media.again(); }, tone, heard },
+});
+
+setInterval(listen, LEVEL_EVERY_MS);
+document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') media.wake(); });
+run.start();
+
+/** @returns {Promise<import('./run.js').Sheet | 'limited'>} */
+async function ask() {
+  const reply = await fetch('/test.json', { cache: 'no-store' });
+  if (reply.status === 429) return 'limited';
+  if (!reply.ok) throw new Error(`status ${reply.status}`);
+  return reply.json();
+}
+
+function devices() {
+  tried.watching = !tried.watching;
+  if (tried.watching) media.start({ mic: true, cam: true });
+  else media.stop();
+}
+
+function mediaChanged() {
+  const { audio, video } = media.outgoing();
+  level.watch(tried.watching ? audio : null);
+  // What was found stays said when it is over.
+  if (tried.watching && !media.state.asking) {
+    const { width, height } = video?.getSettings() ?? {};
+    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.trouble ?? say('device.none');
+    if (tried.mic !== 'heard') tried.mic = audio ? 'quiet' : 'none';
+  }
+  draw();
+}
+
+function listen() {
+  if (!tried.watching) return;
+  level.wake();
+  const loud = level.read();
+  view.level(loud);
+  if (loud < VOICE || tried.mic === 'heard') return;
+  tried.mic = 'heard';
+  draw();
+}
+
+async function tone() {
+  Object.assign(tried, { playing: true, asked: false, tone: '' });
+  draw();
+  const played = await playTone(() => new AudioContext());
+  Object.assign(tried, { playing: false, asked: played, tone: played ? '' : 'failed' });
+  draw();
+}
+
+/** @param {boolean} yes */
+function heard(yes) {
+  Object.assign(tried, { asked: false, tone: yes ? 'heard' : 'unheard' });
+  draw();
+}
+
+function draw() {
+  const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
+  view.show({
+    run: run.state, broken, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
+    devicesSaid: !tried.watching ? '' : say(`device.${media.state.asking ? 'asking' : tried.mic}`),
+    toneSaid,
+    report: reportOf({
+      run: run.state, errors: keptErrors(ofBrowser), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
+      devices: {
+        camera: tried.camera || say('device.untried'),
+        microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),
+        speaker: toneSaid || say('device.untried'),
+      },
+    }, say),
+  });
+}
