@@ -20,7 +20,7 @@ export const NO_REPORT = { begin() {}, met() {}, connected() {}, end() {} };
  * @param {object} parts
  * @param {(frame: import('../signaling/client.js').Frame) => void} parts.send
  * @param {() => import('../call/selected-path.js').Sample | undefined} parts.sample the last reading
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @returns {Report}
  */

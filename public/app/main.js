@@ -6,6 +6,7 @@
 import { allowedIn } from '../media/permissions-policy.js';
 import { makeAwake } from '../lib/wake-lock.js';
 import { missingFeature } from '../lib/browser.js';
+import { browserClock as clock } from '../lib/clock.js';
 import { makeCall } from '../call/call.js';
 import { language, words } from '../locales/language.js';
 import { makeLevel } from '../media/level-meter.js';
@@ -27,8 +28,6 @@ import { makeSay } from '../locales/index.js';
 const LEVEL_EVERY_MS = 80;
 const LEFT_AT = 'webrtc-box.left-at';
 
-/** @type {import('../signaling/client.js').Clock} */
-const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
 const now = () => performance.now();
 const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
 let room = roomInPath(location.pathname);

@@ -20,7 +20,7 @@ export function watchErrors({ target, origin, storage, time = () => new Date().t
   /** @type {Set<string>} */
   const seen = new Set();
   /** What an app or an extension puts into the page has the page's own address, but none of a script of ours. @param {string} text */
-  const isOurs = (text) => text.split(`${origin}/`).slice(1).some((rest) => /^[\w.-]+\.js\b/.test(rest));
+  const isOurs = (text) => text.split(`${origin}/`).slice(1).some((rest) => /^(?!r\/)[\w./-]+\.js\b/.test(rest));
 
   /** @param {any} error @param {string} [file] @param {number} [line] */
   function take(error, file = '', line) {

@@ -44,7 +44,7 @@ const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
  * @param {(edge: {send: (frame: Frame) => void, tell: (event: Frame) => void, reachable: () => boolean}) =>
  *   import('../call/call.js').Call} parts.openCall
  * @param {(send: (frame: Frame) => void) => import('./call-report.js').Report} [parts.openReport]
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @param {() => void} parts.changed
  * @param {(what: string, why: unknown) => void} [parts.log]

@@ -36,7 +36,7 @@ import { fingerprintsIn } from './verification-code.js';
  * @param {object} parts
  * @param {(frame: Frame) => void} parts.send
  * @param {(event: Frame) => void} parts.tell
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => boolean} [parts.reachable] whether the other side would hear an offer now
  * @param {boolean} [parts.relayOnly]
  * @param {() => string} [parts.newId]

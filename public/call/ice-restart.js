@@ -33,7 +33,7 @@ const ASKED_WITHIN_MS = 2000;
  * @param {() => boolean} parts.silent whether nothing comes over a path that stands
  * @param {() => boolean} parts.reachable whether an offer would be heard now
  * @param {() => void} parts.giveUp asked for after several repairs in vain, or where none would help
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @returns {Repair}
  */
 export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, giveUp, clock }) {

@@ -20,7 +20,7 @@ const SILENT_MS = 2000;
  * @param {() => Promise<number | null>} parts.read packets received until now; null where nobody knows
  * @param {() => boolean} parts.expected whether the other side has anything to send
  * @param {(state: PulseState) => void} parts.tell each change
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @returns {Pulse}
  */
 export function makePulse({ read, expected, tell, clock }) {

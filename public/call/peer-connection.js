@@ -58,7 +58,7 @@ const STALLED_MS = { impolite: 4000, polite: 7000 };
  * @param {() => boolean} parts.reachable whether an offer would be heard now
  * @param {() => void} parts.giveUp asked for after several repairs in vain, or where two offers met
  * @param {() => void} [parts.stalled] told where the path stands and DTLS, or any large packet, does not get through
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @returns {Link}
  */
 export function makeLink({ pc, id, me, peer, opener, detour = false, tracks, switches, stream, send, tell, reachable, giveUp, stalled = () => {}, clock }) {

@@ -22,7 +22,7 @@ const KEPT = 60;
 /**
  * @param {object} parts
  * @param {() => RTCPeerConnection | null} parts.connection
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now
  * @param {() => void} parts.changed
  * @returns {Readings}

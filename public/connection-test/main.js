@@ -2,6 +2,7 @@
 
 import { allowedIn } from '../media/permissions-policy.js';
 import { missingFeature } from '../lib/browser.js';
+import { browserClock as clock } from '../lib/clock.js';
 import { language, words } from '../locales/language.js';
 import { makeLevel } from '../media/level-meter.js';
 import { makeMedia } from '../media/media.js';
@@ -21,8 +22,6 @@ const LEVEL_EVERY_MS = 80;
 /** A voice, and not the noise of a room. */
 const VOICE = 0.35;
 
-/** @type {import('../signaling/client.js').Clock} */
-const clock = { after: (fn, ms) => setTimeout(fn, ms), cancel: (timer) => clearTimeout(timer) };
 const say = makeSay({ ...words, ...(language === 'zh' ? chinese : english) });
 /** @type {import('./probes.js').Edge} */
 const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };

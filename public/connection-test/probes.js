@@ -15,7 +15,7 @@ const PATIENCE_MS = 10_000;
  * @typedef {{probe: Probe, ok: boolean, ms: number, code: number, tried?: boolean}} Reach code: the relay's refusal; 0 where
  *   none came; `tried`: false where the browser refused to
  * @typedef {(configuration: RTCConfiguration) => RTCPeerConnection} NewPeer
- * @typedef {{newPeer: NewPeer, clock: import('../signaling/client.js').Clock, now: () => number}} Edge
+ * @typedef {{newPeer: NewPeer, clock: import('../lib/clock.js').Clock, now: () => number}} Edge
  */
 
 /**
@@ -39,7 +39,7 @@ export async function reach(probe, credential, { newPeer, clock, now }) {
   let tried = /** @type {boolean} */ (true);
   /** @type {RTCPeerConnection | null} */
   let peer = null;
-  /** @type {unknown} */
+  /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
   const ok = await new Promise((resolve) => {
     try {
@@ -72,7 +72,7 @@ export async function reach(probe, credential, { newPeer, clock, now }) {
 export async function gathers({ newPeer, clock }) {
   /** @type {RTCPeerConnection | null} */
   let peer = null;
-  /** @type {unknown} */
+  /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
   const found = await new Promise((resolve) => {
     try {

@@ -29,7 +29,7 @@ const COPIED_MS = 2000;
  * @param {Navigator} parts.navigator
  * @param {import('../locales/index.js').Say} parts.say
  * @param {'en' | 'zh'} parts.language
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {Actions} parts.actions
  * @returns {{show: (model: Model) => void, level: (loud: number) => void}}
  */

@@ -9,7 +9,7 @@ const PATIENCE_MS = 10_000;
 /** @typedef {<T>(task: () => Promise<T>) => Promise<T>} InTurn the task looks for itself whether it is still wanted */
 
 /**
- * @param {import('../signaling/client.js').Clock} clock
+ * @param {import('../lib/clock.js').Clock} clock
  * @returns {InTurn}
  */
 export function makeTurn(clock) {

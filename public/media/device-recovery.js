@@ -26,7 +26,7 @@ const RETRY_LONGEST_MS = 15_000;
  * @param {(track: MediaStreamTrack, before: string) => void} parts.back told of what came in place of the one that
  *   was called `before`
  * @param {() => void} parts.changed
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @returns {Lost}
  */
 export function makeLost({ there, take, back, changed, clock }) {

@@ -38,7 +38,7 @@ const NOTHING = { trouble: null };
  * @param {() => Promise<boolean>} parts.look reads the list of devices anew: is there one of this kind?
  * @param {(news?: MediaCode | null, label?: string) => void} parts.changed with what is to be told in place of what was,
  *   if anything, and the label of the device it is about
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @param {() => boolean} parts.hidden whether nobody looks at the page
  * @returns {Own}

@@ -54,7 +54,7 @@ const NOTICE_MS = 8000;
 /**
  * @param {import('./capture.js').Edge & {
  *   newStream: () => MediaStream, newContext?: () => AudioContext, memory?: import('./device-preferences.js').Memory,
- *   clock: import('../signaling/client.js').Clock, now: () => number, hidden?: () => boolean, changed: () => void}} parts
+ *   clock: import('../lib/clock.js').Clock, now: () => number, hidden?: () => boolean, changed: () => void}} parts
  *   `changed` is called after every change of state or tracks; `memory` keeps what was chosen; `hidden`: nobody looks
  * @returns {Media}
  */

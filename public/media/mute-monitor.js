@@ -31,7 +31,7 @@ const SETTLED_MS = 1500;
  * @param {() => void} parts.released the track is given back, after longer than a moment
  * @param {() => void} parts.kept the track is not given back, though the page is looked at again
  * @param {() => number} parts.now milliseconds
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @returns {Holding}
  */
 export function makeHolding({ hidden, changed, taken, released, kept, now, clock }) {

@@ -37,9 +37,6 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
  * @typedef {{type: string, [field: string]: any}} Frame
  * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState'> & {
  *   onopen: any, onmessage: any, onclose: any, onerror: any}} Socket
- * @typedef {object} Clock
- * @property {(fn: () => void, ms: number) => any} after
- * @property {(timer: any) => void} cancel
  *
  * What comes out, besides the server's own frames: `socket` with `open: bool`, `refused` with the `code` of
  * a final error, `replaced` when another tab took the seat.
@@ -61,7 +58,7 @@ const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited'])
  * @param {string} parts.url
  * @param {Listener} parts.tell
  * @param {import('./resume-token.js').Seat} parts.seat
- * @param {Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} [parts.random]
  * @param {(url: string) => Socket} [parts.open]
  * @param {(path: string, body: string) => void} [parts.beacon]

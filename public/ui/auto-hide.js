@@ -9,7 +9,7 @@ const STEP_BACK_MS = 3000;
  * @param {object} parts
  * @param {HTMLElement} parts.body
  * @param {HTMLElement} parts.stage a tap on the picture sends everything away, or brings it back
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => boolean} parts.mayStepBack
  * @returns {{come: () => void}}
  */

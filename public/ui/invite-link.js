@@ -10,7 +10,7 @@ const QUIET = 2;
  * @param {object} parts
  * @param {Document} parts.document
  * @param {import('../locales/index.js').Say} parts.say
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {Navigator} parts.navigator
  * @returns {(url: string) => void} shows another link
  */

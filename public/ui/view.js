@@ -61,7 +61,7 @@ import { clockTime, errorKey } from '../locales/index.js';
  * @param {Navigator} parts.navigator
  * @param {import('../locales/index.js').Say} parts.say
  * @param {'en' | 'zh'} parts.language
- * @param {import('../signaling/client.js').Clock} parts.clock
+ * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage of this browser
  * @param {Actions} parts.actions
  * @returns {View}

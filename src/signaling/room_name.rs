@@ -1,6 +1,6 @@
 //! A room's name: what a person typed becomes the one spelling of it, or cannot be a name.
 //!
-//! `public/room.js` has the same rule; tests/room_names.json holds both to it.
+//! `public/app/room-name.js` has the same rule; tests/room_names.json holds both to it.
 
 use std::fmt;
 

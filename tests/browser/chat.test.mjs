@@ -193,10 +193,10 @@ stage.scene('a whole call asks nobody but its own host, and for the words of one
   await write(two[0], 'https://example.org/ is not looked at');
   await until('the message', async () => (await log(two[1])).length === 1);
   await two[1].leave();
-  for (const [seat, words] of [[two[0], 'words.zh.js'], [two[1], 'words.en.js']]) {
+  for (const [seat, words] of [[two[0], '/locales/zh.js'], [two[1], '/locales/en.js']]) {
     const asked = (await seat.asked()).filter((each) => !/^(data|blob|about):/.test(each));
     assert.deepEqual(asked.filter((each) => ![stage.box.origin, stage.box.origin.replace('https', 'wss')].includes(new URL(each).origin)), []);
-    assert.deepEqual([...new Set(asked.filter((each) => /words\...\.js/.test(each)).map((each) => each.split('/').at(-1)))], [words]);
+    assert.deepEqual([...new Set(asked.map((each) => new URL(each).pathname).filter((each) => /^\/locales\/(en|zh)\.js$/.test(each)))], [words]);
   }
 });
 
@@ -211,9 +211,9 @@ stage.scene('a whole call weighs less than 68 KiB as it comes from the box', asy
   const html = await readFile(new URL('../../public/index.html', import.meta.url), 'utf8');
   const named = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
   const scripts = [...reached('index.html', { later: true })];
-  assert.ok(named.length === 3 && scripts.includes('qr.js'));
+  assert.ok(named.length === 3 && scripts.includes('lib/qr-code.js'));
   // One language of the two is ever asked for: the heavier one.
-  const spoken = await Promise.all(scripts.filter((name) => /^words\...\.js$/.test(name)).map(sizeOf));
+  const spoken = await Promise.all(scripts.filter((name) => /^locales\/(en|zh)\.js$/.test(name)).map(sizeOf));
   assert.equal(spoken.length, 2);
   const sizes = await Promise.all(['', ...named, ...scripts].map(sizeOf));
   const weight = sizes.reduce((sum, size) => sum + size, 0) - Math.min(...spoken);

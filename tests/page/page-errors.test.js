@@ -9,19 +9,19 @@ function make(stored = new Map()) {
   const page = { told: 0, kept: () => keptErrors(storage), stored };
   const storage = { getItem: (key) => stored.get(key) ?? null, setItem: (key, value) => stored.set(key, value) };
   watchErrors({ target, origin: ORIGIN, storage, time: () => 'now', tell: () => { page.told += 1; } });
-  page.throws = (message, file = `${ORIGIN}/view.js`, lineno = 7) => target.dispatchEvent(Object.assign(new Event('error'), { error: new TypeError(message), message, filename: file, lineno }));
+  page.throws = (message, file = `${ORIGIN}/ui/view.js`, lineno = 7) => target.dispatchEvent(Object.assign(new Event('error'), { error: new TypeError(message), message, filename: file, lineno }));
   page.rejects = (reason) => target.dispatchEvent(Object.assign(new Event('unhandledrejection'), { reason }));
   return page;
 }
 
-const ours = (error) => Object.assign(error, { stack: `${error.name}: ${error.message}\n    at draw (${ORIGIN}/main.js:12:3)` });
+const ours = (error) => Object.assign(error, { stack: `${error.name}: ${error.message}\n    at draw (${ORIGIN}/app/main.js:12:3)` });
 
 test('what nobody caught is told and kept for the report', () => {
   const page = make();
   page.throws('x is not a function');
   page.rejects(ours(new RangeError('out of it')));
   assert.equal(page.told, 2);
-  assert.deepEqual(page.kept(), ['now TypeError: x is not a function (/view.js:7)', 'now RangeError: out of it (at draw (/main.js:12:3))']);
+  assert.deepEqual(page.kept(), ['now TypeError: x is not a function (/ui/view.js:7)', 'now RangeError: out of it (at draw (/app/main.js:12:3))']);
 });
 
 test('errors that come again and again are bounded in number and size', () => {
@@ -33,7 +33,7 @@ test('errors that come again and again are bounded in number and size', () => {
   assert.ok([...page.stored.values()].join('').length < 1500);
   const later = make(page.stored);
   later.throws('of another day');
-  assert.deepEqual([later.kept().length, later.kept().at(-1)], [5, 'now TypeError: of another day (/view.js:7)']);
+  assert.deepEqual([later.kept().length, later.kept().at(-1)], [5, 'now TypeError: of another day (/ui/view.js:7)']);
 });
 
 test('errors of extensions and of nobody are none of ours, and a call cut short is not told', () => {
@@ -53,10 +53,10 @@ test('scripts that an app or an extension puts into the page are none of ours', 
   page.throws('of the app', `${ORIGIN}/`);
   page.throws('of the app', `${ORIGIN}/r/den.js`);
   for (const extension of ['chrome-extension://abc/hook.js', 'moz-extension://abc/hook.js', 'webkit-masked-url://hidden/']) {
-    page.rejects(Object.assign(new Error('boo'), { stack: `Error: boo\n    at hook (${extension}:1:2)\n    at draw (${ORIGIN}/main.js:12:3)` }));
+    page.rejects(Object.assign(new Error('boo'), { stack: `Error: boo\n    at hook (${extension}:1:2)\n    at draw (${ORIGIN}/app/main.js:12:3)` }));
   }
   assert.deepEqual([page.told, page.kept()], [0, []]);
-  page.throws('ours', `${ORIGIN}/view-chat.js`);
+  page.throws('ours', `${ORIGIN}/ui/chat-panel.js`);
   assert.equal(page.told, 1);
 });
 

@@ -6,8 +6,10 @@ import { reached } from './reached.js';
 const home = new URL('../../public/', import.meta.url);
 const source = (name) => readFileSync(new URL(name, home), 'utf8');
 const html = source('index.html');
-const modules = readdirSync(home).filter((name) => name.endsWith('.js'));
-const pages = readdirSync(home).filter((name) => name.endsWith('.html'));
+const files = readdirSync(home, { recursive: true });
+const modules = files.filter((name) => name.endsWith('.js')).sort();
+const styles = files.filter((name) => name.endsWith('.css'));
+const pages = files.filter((name) => name.endsWith('.html'));
 
 test('what the page needs from its first line is asked for at once, and nothing else is', () => {
   const asked = [...html.matchAll(/modulepreload" href="\/([^"]+)"/g)].map(([, name]) => name);
@@ -20,7 +22,7 @@ test('every module has a page that needs it', () => {
 });
 
 test('no text of several lines can be taken for a comment or indentation, which the build leaves out', () => {
-  for (const name of [...modules, 'style.css', 'call.css', 'test.css']) {
+  for (const name of [...modules, ...styles]) {
     let open = false;
     for (const line of source(name).split('\n')) {
       if (open) assert.doesNotMatch(line, /^(\s|\/[/*])/, `${name}: ${line}`);
@@ -38,7 +40,7 @@ test('the page holds no inline script, style or handler, and names no other host
     assert.doesNotMatch(source(page), /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/, page);
     assert.doesNotMatch(source(page), /(?:src|href)="(?!\/[^/])/, page);
   }
-  for (const name of readdirSync(home).filter((each) => each.endsWith('.css'))) assert.doesNotMatch(source(name), /url\(|@import/, name);
+  for (const name of styles) assert.doesNotMatch(source(name), /url\(|@import/, name);
 });
 
 test('it can be installed: a manifest in each language, with icons that are there', () => {
@@ -65,11 +67,11 @@ test('nobody can send the form at the door before the page listens: the browser 
 test('only the view knows elements, and each edge has one file', () => {
   for (const name of modules) {
     const code = source(name).replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, '');
-    const isView = name.startsWith('view');
+    const isView = name.startsWith('ui/') || name === 'connection-test/view.js';
     if (!isView) assert.doesNotMatch(code, /querySelector|createElement|classList/, name);
-    if (name !== 'signaling.js') assert.doesNotMatch(code, /new WebSocket/, name);
-    if (name !== 'call.js' && name !== 'test.js') assert.doesNotMatch(code, /new RTCPeerConnection/, name);
-    if (name !== 'capture.js') assert.doesNotMatch(code, /getUserMedia\(/, name);
+    if (name !== 'signaling/client.js') assert.doesNotMatch(code, /new WebSocket/, name);
+    if (name !== 'call/call.js' && name !== 'connection-test/main.js') assert.doesNotMatch(code, /new RTCPeerConnection/, name);
+    if (name !== 'media/capture.js') assert.doesNotMatch(code, /getUserMedia\(/, name);
     assert.doesNotMatch(code, /innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function/, name);
   }
 });
@@ -83,7 +85,7 @@ test('every file opens with its promise and stays small', () => {
 
 test('every element the code looks for is in the page', () => {
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id));
-  for (const name of [...reached('index.html')].filter((each) => each.startsWith('view'))) {
+  for (const name of [...reached('index.html')].filter((each) => each.startsWith('ui/'))) {
     for (const [, id] of source(name).matchAll(/(?:el\('|'#)([A-Za-z]+)'/g)) assert.ok(ids.has(id), `${name}: ${id}`);
   }
   for (const id of ['room', 'btnJoin', 'btnLeave', 'local', 'remote', 'status', 'path', 'error']) assert.ok(ids.has(id), id);
@@ -92,7 +94,7 @@ test('every element the code looks for is in the page', () => {
 test('a letter does the same on the button that names it and in the list', () => {
   const list = [...html.matchAll(/<kbd>(.)<\/kbd><\/dt><dd data-word="([^"]+)"/g)].map(([, key]) => key);
   assert.deepEqual(list, ['M', 'V', 'S', 'C', 'P', 'F']);
-  const bound = /deeds: \{([^}]*)\}/.exec(source('view.js'))[1];
+  const bound = /deeds: \{([^}]*)\}/.exec(source('ui/view.js'))[1];
   assert.doesNotMatch(bound, /leave|again|newRoom/, 'no letter ends a call');
   for (const key of list) assert.match(bound, new RegExp(`\\b${key.toLowerCase()}: `));
 });
@@ -105,5 +107,5 @@ test('words for a page that does not start stand in the HTML of each page, in bo
     assert.ok(source(page).indexOf('id="startFailure"') < source(page).indexOf('data-word'), 'first of all');
   }
   // A rule against motion is no rule against words.
-  assert.match(source('style.css'), /\.start-failure \{[^}]*animation: [^;}]*!important/);
+  assert.match(source('assets/style.css'), /\.start-failure \{[^}]*animation: [^;}]*!important/);
 });

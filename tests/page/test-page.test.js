@@ -192,7 +192,7 @@ test('both languages of the test have the same keys, every one that is asked for
   for (const key of Object.keys(english)) assert.equal(english[key] === '', chinese[key] === '', key);
   const home = new URL('../../public/', import.meta.url);
   const read = (name) => readFileSync(new URL(name, home), 'utf8');
-  const keys = [...read('test.html').matchAll(/data-(?:word|label)="([^"]+)"/g), ...['test.js', 'view-test.js', 'test-report.js'].flatMap((name) => [...read(name).matchAll(/\bsay\('([^']+)'/g)])].map(([, key]) => key);
+  const keys = [...read('test.html').matchAll(/data-(?:word|label)="([^"]+)"/g), ...['main.js', 'view.js', 'report.js'].map((name) => `connection-test/${name}`).flatMap((name) => [...read(name).matchAll(/\bsay\('([^']+)'/g)])].map(([, key]) => key);
   assert.ok(keys.length > 30);
   for (const key of keys) assert.ok(key in english || key in callEnglish, key);
 });
@@ -226,7 +226,7 @@ test('the test page holds no inline script or style, and every element its view 
   const html = readFileSync(new URL('test.html', home), 'utf8');
   assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/);
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id));
-  const wanted = [...readFileSync(new URL('view-test.js', home), 'utf8').matchAll(/(?:el\('|'#)(\w+)/g)].map(([, id]) => id);
+  const wanted = [...readFileSync(new URL('connection-test/view.js', home), 'utf8').matchAll(/(?:el\('|'#)(\w+)/g)].map(([, id]) => id);
   assert.ok(wanted.length > 15);
   for (const id of wanted) assert.ok(ids.has(id), id);
 });

@@ -21,7 +21,7 @@ test('Chinese is Chinese and English is not', () => {
 
 const home = new URL('../../public/', import.meta.url);
 // The connection test has words of its own, and a test of them.
-const files = readdirSync(home).filter((name) => /\.(js|html)$/.test(name) && !/^words\...\.js$/.test(name) && !/^(test|view-test|words-test)\b/.test(name));
+const files = readdirSync(home, { recursive: true }).filter((name) => /\.(js|html)$/.test(name) && !/^(connection-test\/|test\.html|locales\/(en|zh)\b)/.test(name));
 const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).join('\n');
 
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',

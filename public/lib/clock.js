@@ -1,0 +1,11 @@
+// Clock: the timers of the browser behind an interface, so that tests can hold time.
+
+/**
+ * @typedef {number} Timer
+ * @typedef {object} Clock
+ * @property {(run: () => void, ms: number) => Timer} after
+ * @property {(timer: Timer | null | undefined) => void} cancel
+ */
+
+/** @type {Clock} */
+export const browserClock = { after: (run, ms) => setTimeout(run, ms), cancel: (timer) => clearTimeout(timer ?? undefined) };

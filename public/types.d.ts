@@ -1,0 +1,98 @@
+// Messages between the modules of the page and between the page and the server, as discriminated unions.
+
+import type { Path } from './call/selected-path.js';
+import type { Picture } from './call/sender-control.js';
+import type { PulseState } from './call/liveness.js';
+import type { Trust } from './call/verification.js';
+import type { Channel } from './call/chat.js';
+
+/** Names a peer connection, and the round of offers where it is known; see call/negotiation.js. */
+type CallId = string;
+
+interface Description {
+  type: 'offer' | 'answer';
+  sdp: string;
+}
+
+/** An offer, an answer or an ICE candidate before the signaling client sends it to `target`. */
+export type NegotiationMessage =
+  | { type: 'offer'; sdp: Description; call: CallId }
+  | { type: 'answer'; sdp: Description; call: CallId }
+  | { type: 'candidate'; candidate: RTCIceCandidateInit | null; call: CallId };
+
+/** How a call goes, for the operator's log and metrics. Times in milliseconds, `lost` from 0 to 1. */
+export interface ReportMessage {
+  type: 'report';
+  path?: Path;
+  setup?: number;
+  rtt?: number;
+  lost?: number;
+  bytes?: number;
+}
+
+/** Messages that wait in the outbox while the socket is down. */
+export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMessage;
+
+/** What the page sends to the server. */
+export type ClientMessage =
+  | OutboxMessage
+  | { type: 'join'; room: string; resume?: string; key?: string }
+  | { type: 'leave' }
+  | { type: 'look'; room: string; resume?: string }
+  | { type: 'ice-servers' }
+  | { type: 'ping' }
+  | { type: 'pong' };
+
+/** What the other participant sends, passed on by the server unread. */
+export type PeerMessage = NegotiationMessage & { from: string };
+
+/** What the server sends. Only `type` is checked when a message is parsed. */
+export type ServerMessage =
+  | PeerMessage
+  | { type: 'resp-join'; id: string; room: string; peer: string | null; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
+  | { type: 'room'; room: string; seats: number }
+  | { type: 'new-peer'; id: string }
+  | { type: 'peer-leave'; id: string }
+  | { type: 'peer-away'; id: string; closing?: boolean }
+  | { type: 'peer-back'; id: string }
+  | { type: 'ice-servers'; iceServers: RTCIceServer[]; ttl: number }
+  | { type: 'ping' }
+  | { type: 'pong' }
+  | { type: 'error'; code: string; message: string };
+
+/** What the signaling client emits. */
+export type SignalingEvent =
+  | Exclude<ServerMessage, { type: 'ping' | 'pong' }>
+  /** Nothing is known of a new room name yet. */
+  | { type: 'room'; room: string; seats: null }
+  | { type: 'socket'; open: boolean }
+  /** The join failed for good. */
+  | { type: 'refused'; code: string }
+  /** Another tab took the seat. */
+  | { type: 'replaced' };
+
+/** What the call emits. */
+export type CallEvent =
+  /** `none`: there is no peer connection. */
+  | { type: 'link'; state: RTCPeerConnectionState | 'none' }
+  | { type: 'trust'; trust: Trust }
+  | { type: 'remote'; stream: MediaStream }
+  /** Whether packets arrive. */
+  | { type: 'pulse'; state: PulseState }
+  /** Whether our video is sent in full, reduced or paused because of the network. */
+  | { type: 'picture'; picture: Picture }
+  /** What the other participant has switched on. */
+  | { type: 'switches'; mic: boolean; cam: boolean; screen: boolean; weak: boolean; still: boolean }
+  | { type: 'chat'; channel: Channel; peer: string }
+  /** The other participant has hung up. */
+  | { type: 'bye' }
+  /** The browser cannot create a peer connection. */
+  | { type: 'unable' }
+  /** The browser finds no ICE candidate. */
+  | { type: 'no-candidates' }
+  /** The two browsers have no codec in common for this kind. */
+  | { type: 'missing'; kind: 'audio' | 'video' }
+  /** A path that carried nothing is avoided from now on. */
+  | { type: 'detour' }
+  /** An error for the log. */
+  | { type: 'complaint'; why: unknown };
