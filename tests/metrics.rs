@@ -211,7 +211,7 @@ fn what_pages_report_is_counted_and_a_call_that_ended_is_one_line() {
     assert!(!line.contains("kitchen") && !line.contains("127.0.0.1"), "{line}");
 }
 
-/// The alert of the README counts `none` among all but `unreported`.
+/// The alert of docs/operations.md counts `none` among all but `unreported`.
 fn calls_that_no_page_reports_do_not_count_as_not_connected(watched: &Watched) {
     let cases = [("cellar", None, "unreported"), ("attic", Some(json!({ "type": "report" })), "none")];
     let mut pairs = Vec::new();

@@ -304,7 +304,7 @@ async fn haproxy_passes_streams_on_with_either_version_of_the_header() {
 }
 
 #[tokio::test]
-async fn nginx_with_the_lines_of_the_readme_opens_websockets_on_any_port() {
+async fn nginx_with_the_lines_of_the_manual_opens_websockets_on_any_port() {
     if !is_installed("nginx") {
         return;
     }
@@ -314,8 +314,8 @@ async fn nginx_with_the_lines_of_the_readme_opens_websockets_on_any_port() {
     })
     .await;
     let (front, place) = (free_port(), one.place.path().display().to_string());
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let lines = readme.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
+    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let lines = manual.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
     let server = lines
         .replace("[::]:443", &format!("[::1]:{front}"))
         .replace("listen 443", &format!("listen 127.0.0.1:{front}"))

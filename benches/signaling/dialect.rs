@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `ARCHITECTURE.md`, "A join".
+    /// docs/architecture.md, "A join".
     Ours,
     /// What the browser's socket.io client sends over its WebSocket transport.
     SocketIo,

@@ -1,4 +1,4 @@
-// Behind a reverse proxy: Debian's nginx with the very lines of the README in front of the box, and two people who
+// Behind a reverse proxy: Debian's nginx with the very lines of docs/operations.md in front of the box, and two people who
 // call each other through it.
 
 import assert from 'node:assert/strict';
@@ -23,9 +23,9 @@ after(async () => {
 const stage = await setWorldStage('nat-proxy', ['--trusted-proxy', '127.0.0.1', '--trusted-proxy', '::1'],
   { https: 0, http: 8080, page: 443 }, authority);
 
-/** nginx on the box's host, with what the README says for our name and our files. */
+/** nginx on the box's host, with what docs/operations.md has for our name and our files. */
 async function startNginx() {
-  const [, told] = /```nginx\n([^]*?)```/.exec(await readFile(path.join(root, 'README.md'), 'utf8'));
+  const [, told] = /```nginx\n([^]*?)```/.exec(await readFile(path.join(root, 'docs/operations.md'), 'utf8'));
   const server = told.replaceAll('/etc/letsencrypt/live/call.example.com/fullchain.pem', cert)
     .replaceAll('/etc/letsencrypt/live/call.example.com/privkey.pem', key).replaceAll('call.example.com', 'box.test');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/temp;`);

@@ -1,4 +1,4 @@
-// From the built program to a call in two commands, as the README has them: on a fresh host under a real systemd,
+// From the built program to a call in two commands, as docs/operations.md has them: on a fresh host under a real systemd,
 // with a certificate that the box gets by itself from an authority in the tests' own internet.
 
 import assert from 'node:assert/strict';
@@ -72,11 +72,11 @@ stage.scene('what is no name or address is told before anything is touched', asy
   }
 });
 
-stage.scene('certbot may get and renew the certificate instead, with the hook that the README has', async () => {
+stage.scene('certbot may get and renew the certificate instead, with the hook in docs/operations.md', async () => {
   const certbot = (...words) => vps.run('certbot', ...words, '--non-interactive', '--server', 'https://acme.test:14000/dir');
   const set = (...lines) => vps.run('sed', '-i', ...lines.flatMap((line) => ['-e', line]), '/etc/webrtc-box/webrtc-box.toml');
   const served = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-w', '%{certs}', '--cacert', pebble.root, 'https://box.test/')).stdout;
-  const [, hook] = /```sh\n(install [^\n]*renewal-hooks[^]*?\nEND\n)```/.exec(await readFile(path.join(root, 'README.md'), 'utf8'));
+  const [, hook] = /```sh\n(install [^\n]*renewal-hooks[^]*?\nEND\n)```/.exec(await readFile(path.join(root, 'docs/operations.md'), 'utf8'));
   await vps.run('sh', '-c', hook);
   await set('s|^#http-port = .*|http-port = 0|');
   await vps.run('systemctl', 'restart', 'webrtc-box');

@@ -127,7 +127,7 @@ pub(in crate::check) fn judge_join(joined: &Joined) -> Finding {
         }
         Joined::NoSocket(why) => {
             let cure = "where a proxy stands before the box, let it pass Upgrade and Connection on for /ws, \
-                as in the README";
+                see docs/operations.md";
             Finding::fail(group, format!("the WebSocket /ws does not open ({why})"), cure)
         }
     }
@@ -196,7 +196,7 @@ impl Visited {
             (Some(Health::Up), 421) => Finding::fail(
                 GROUP,
                 format!("{place}: the box was asked for another host"),
-                "let the proxy before it pass Host on or set X-Forwarded-Host, as in the README",
+                "let the proxy before it pass Host on or set X-Forwarded-Host, see docs/operations.md",
             ),
             (Some(Health::Up), status) => {
                 Finding::fail(GROUP, format!("{place} answers {status} instead of the page"), see_its_log)

@@ -53,7 +53,7 @@ impl Applicant {
     }
 
     /// The account that is kept, or a new one. The terms of the authority are agreed to by setting
-    /// `acme-email`; the README says so.
+    /// `acme-email`; docs/operations.md says so.
     async fn account(&self, https: &Https) -> Result<Account, AcmeError> {
         let builder = Account::builder_with_http(Box::new(https.clone()));
         let contact = format!("mailto:{}", self.email);
