@@ -1,107 +1,107 @@
 #!/bin/sh
-# Puts webrtc-box on a host with systemd, brings a newer one, or takes it away. Run as root, with the
-# program and the files of this folder beside it:
+# Installs, upgrades or removes webrtc-box on a host with systemd. Run it as root, in a folder with the program and
+# the files of config/:
 #
-#   sh install.sh NAME EMAIL    first time: NAME is the box's public name, EMAIL goes to the certificate authority
-#   sh install.sh               upgrade: program and units; the settings stay as they are
-#   sh install.sh --remove      everything but /etc/webrtc-box and /var/lib/webrtc-box goes
+#   sh install.sh NAME EMAIL    first installation: NAME is the public name, EMAIL goes to the certificate authority
+#   sh install.sh               upgrade: replaces program and units, keeps the settings
+#   sh install.sh --remove      removes everything except /etc/webrtc-box and /var/lib/webrtc-box
 #
-# Nothing is downloaded, and running it twice does no harm. An upgrade that fails at any step leaves the running
-# box as it was: the new program is tried first, files are replaced together, and where the new program does not
-# get ready the one before is put back and started.
+# It downloads nothing, and can be run twice. An upgrade that fails at any step keeps the running service: the new
+# program is tested first, all files are replaced together, and if the new program does not become ready, the
+# previous one is restored and started.
 set -eu
 cd "$(dirname "$0")"
 
 CONFIG=/etc/webrtc-box/webrtc-box.toml
 PROGRAM=/usr/local/bin/webrtc-box
 UNITS=/etc/systemd/system
-# Files that have a replacement beside them (.new), and whether they have been replaced (then .old is the one before).
+# Files with a replacement beside them (.new), and whether they have been replaced (.old is then the previous one).
 staged=
 swapped=
-# There was a .old before this run.
+# Whether there was a .old before this run.
 kept=
 
 main() {
-  [ "$(id -u)" = 0 ] || fail "must run as root; put sudo in front of it"
-  command -v systemctl >/dev/null || fail "this host has no systemd; start webrtc-box by what it has instead, see README.md"
+  [ "$(id -u)" = 0 ] || fail "must run as root; use sudo"
+  command -v systemctl >/dev/null || fail "this host has no systemd; start webrtc-box with the service manager of the host, see docs/operations.md"
   case "$#:${1-}" in
     1:--remove) remove ;;
-    0:) [ -e "$CONFIG" ] || fail "a first installation needs two words: sh install.sh NAME EMAIL"; put ;;
-    2:*) configure "$1" "$2"; put ;;
-    *) fail "say NAME and EMAIL, or nothing to upgrade, or --remove" ;;
+    0:) [ -e "$CONFIG" ] || fail "a first installation needs two arguments: sh install.sh NAME EMAIL"; install_files ;;
+    2:*) configure "$1" "$2"; install_files ;;
+    *) fail "invalid arguments; give NAME and EMAIL to install, none to upgrade, or --remove" ;;
   esac
 }
 
-# The settings, from the file that names them all; what an administrator wrote is not touched.
+# Writes the settings from the file with all defaults. An existing file is not changed.
 configure() {
-  case "$1" in *[!A-Za-z0-9.-]* | .* | *..* | *. | "") fail "$1 is no host name" ;; esac
-  case "$2" in *[\"\\\&/[:space:]]*) fail "$2 is no address" ;; ?*@?*.?*) ;; *) fail "$2 is no address" ;; esac
-  [ ! -e "$CONFIG" ] || fail "$CONFIG is there already; to change name or address edit it and: systemctl restart webrtc-box"
+  case "$1" in *[!A-Za-z0-9.-]* | .* | *..* | *. | "") fail "$1 is not a host name" ;; esac
+  case "$2" in *[\"\\\&/[:space:]]*) fail "$2 is not an e-mail address" ;; ?*@?*.?*) ;; *) fail "$2 is not an e-mail address" ;; esac
+  [ ! -e "$CONFIG" ] || fail "$CONFIG already exists; to change name or e-mail address, edit it and run: systemctl restart webrtc-box"
   install -d -m 755 /etc/webrtc-box
   sed -e "s/^#e\.g\. domain = .*/domain = \"$1\"/" -e "s/^#e\.g\. acme-email = .*/acme-email = \"$2\"/" webrtc-box.toml >"$CONFIG.new"
   chmod 600 "$CONFIG.new"
   mv "$CONFIG.new" "$CONFIG"
 }
 
-put() {
-  trap abandon EXIT
+install_files() {
+  trap roll_back EXIT
   trap 'exit 1' HUP INT TERM
   [ -e "$PROGRAM" ] && upgrade=yes || upgrade=
   stage webrtc-box 755 "$PROGRAM"
-  try_program "$PROGRAM.new"
+  test_program "$PROGRAM.new"
   stage webrtc-box.sysusers 644 /usr/lib/sysusers.d/webrtc-box.conf
   stage webrtc-box.service 644 "$UNITS/webrtc-box.service"
-  # The socket is for those who want it; where it is in use it follows the program.
+  # The socket unit is optional; if it is installed, it is upgraded with the program.
   if [ -e "$UNITS/webrtc-box.socket" ]; then
     stage webrtc-box.socket 644 "$UNITS/webrtc-box.socket"
     stage webrtc-box.service.d/socket.conf 644 "$UNITS/webrtc-box.service.d/socket.conf"
   fi
   swap
   systemd-sysusers webrtc-box.conf
-  # Secrets and host keys may stand in it.
+  # It may contain secrets and host keys.
   chgrp webrtc-box "$CONFIG"
   chmod 640 "$CONFIG"
   systemctl enable --quiet webrtc-box.service
   if [ ! -d /run/systemd/system ]; then
-    settle
-    echo "webrtc-box is installed and starts with the host; systemd does not run here now."
+    commit
+    echo "webrtc-box is installed and will start with the host; systemd is not running now."
     return
   fi
   systemctl daemon-reload
-  # A running box first lets its calls end, for as long as drain-timeout.
+  # The running service waits for its calls to end, up to drain-timeout.
   restarted=yes
-  systemctl restart webrtc-box.service || fail "the new webrtc-box does not start: journalctl -u webrtc-box -n 20"
-  settle
-  echo "webrtc-box runs. What it finds of itself:"
-  look
+  systemctl restart webrtc-box.service || fail "the new webrtc-box does not start; see journalctl -u webrtc-box -n 20"
+  commit
+  echo "webrtc-box is running. Result of webrtc-box check:"
+  report_check
 }
 
-# Puts a copy of $1 beside $3, with mode $2; a disk that is full is found out before anything has changed.
+# Copies $1 to $3.new with mode $2, so that a full disk is detected before anything changes.
 stage() {
   staged="$staged $3"
   install -D -m "$2" "$1" "$3.new"
-  # A .old that is there was left by a run that was killed: it is what last ran, unless what replaced it does.
-  if [ -e "$3.old" ] && ! runs; then kept=yes
+  # An existing .old is from a run that was killed. It is the last working version, unless the installed one runs.
+  if [ -e "$3.old" ] && ! is_running; then kept=yes
   elif [ -e "$3" ]; then cp -p "$3" "$3.old"
   fi
 }
 
-# Whether the service is up with the program that is installed.
-runs() {
+# Whether the service runs the installed program.
+is_running() {
   systemctl is-active --quiet webrtc-box.service && [ "/proc/$(systemctl show -P MainPID webrtc-box.service)/exe" -ef "$PROGRAM" ]
 }
 
-# Whether the program runs on this host at all, and takes the settings as they are.
-try_program() {
-  "$1" --version >/dev/null || fail "this webrtc-box does not run on this host; take the one for $(uname -m)"
-  # What the service is given besides the file is not known here; then the start shows whether it is taken.
-  besides=$(systemctl show webrtc-box.service -p Environment -p EnvironmentFiles -p DropInPaths 2>/dev/null | sed 's/^[A-Za-z]*=//' | tr -d '\n')
-  [ -z "$besides" ] || return 0
+# Tests that the program runs on this host and accepts the current settings.
+test_program() {
+  "$1" --version >/dev/null || fail "this webrtc-box does not run on this host; use a build for $(uname -m)"
+  # Other settings of the service, such as Environment=, are not known here; then only the start can test them.
+  overrides=$(systemctl show webrtc-box.service -p Environment -p EnvironmentFiles -p DropInPaths 2>/dev/null | sed 's/^[A-Za-z]*=//' | tr -d '\n')
+  [ -z "$overrides" ] || return 0
   scratch=$(mktemp -d)
   code=0
   env -i "$1" credentials --config "$CONFIG" --state-dir "$scratch" >/dev/null || code=$?
   rm -rf "$scratch"
-  [ "$code" = 0 ] || fail "this webrtc-box does not take the settings in $CONFIG, see above"
+  [ "$code" = 0 ] || fail "this webrtc-box rejects the settings in $CONFIG; the reason is above"
 }
 
 swap() {
@@ -109,14 +109,14 @@ swap() {
   for file in $staged; do mv "$file.new" "$file"; done
 }
 
-# From here on the new files are the ones in use.
-settle() {
+# Makes the replacement final.
+commit() {
   trap - EXIT HUP INT TERM
   for file in $staged; do rm -f "$file.old"; done
 }
 
-# At any failure before that. A first installation has nothing to go back to, and stays to be mended.
-abandon() {
+# Restores the previous files after a failure. A first installation has none, and stays for you to fix.
+roll_back() {
   code=$?
   trap - EXIT HUP INT TERM
   set +e
@@ -130,35 +130,35 @@ abandon() {
   done
   if [ -n "$swapped$upgrade" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
   if [ -n "$upgrade" ] && [ -n "${restarted-}" ]; then
-    systemctl restart webrtc-box.service && echo "install.sh: the webrtc-box from before runs again" >&2
+    systemctl restart webrtc-box.service && echo "install.sh: the previous webrtc-box is running again" >&2
   fi
   exit "$code"
 }
 
-# A first certificate takes a few seconds; for half a minute it is waited for.
-look() {
+# Prints the result of the check. Waits up to half a minute for the first certificate.
+report_check() {
   for _ in 1 2 3 4 5 6; do
     code=0
-    found=$("$PROGRAM" check) || code=$?
-    case "$code:$found" in 2:* | *"has been got yet"*) sleep 5 ;; *) break ;; esac
+    output=$("$PROGRAM" check) || code=$?
+    case "$code:$output" in 2:* | *"no certificate for "*" yet"*) sleep 5 ;; *) break ;; esac
   done
-  echo "$found"
+  echo "$output"
   [ "$code" != 2 ] || exit 2
 }
 
 remove() {
   now=
   [ ! -d /run/systemd/system ] || now=--now
-  # One after the other: where one is not there, the other is stopped all the same.
+  # One at a time: if one is not installed, the other is still stopped.
   for unit in webrtc-box.socket webrtc-box.service; do
-    # shellcheck disable=SC2086 # nothing, or one word
+    # shellcheck disable=SC2086 # empty, or one argument
     [ ! -e "$UNITS/$unit" ] || systemctl disable --quiet $now "$unit"
   done
   rm -f "$UNITS/webrtc-box.service" "$UNITS/webrtc-box.service.d/socket.conf" "$UNITS/webrtc-box.socket" /usr/lib/sysusers.d/webrtc-box.conf "$PROGRAM"
-  # An administrator's own overrides stay.
+  # Overrides by the administrator stay.
   rmdir "$UNITS/webrtc-box.service.d" 2>/dev/null || true
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
-  echo "webrtc-box is gone. Settings and keys are left in /etc/webrtc-box and /var/lib/webrtc-box, and the user webrtc-box."
+  echo "webrtc-box is removed. Settings and keys are still in /etc/webrtc-box and /var/lib/webrtc-box; the user webrtc-box still exists."
 }
 
 fail() {

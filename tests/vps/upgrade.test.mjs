@@ -37,7 +37,7 @@ const WORKS_BUT = (start) => `#!/bin/sh\ncase "$1" in --version | credentials | 
 
 // Settings of a box that is tried out: it needs no name and no authority.
 await sh('mkdir -p /etc/webrtc-box && echo "https-port = 8443" >/etc/webrtc-box/webrtc-box.toml');
-await sh('sh /root/install.sh').catch((error) => { if (!/webrtc-box runs/.test(error.stdout)) throw error; });
+await sh('sh /root/install.sh').catch((error) => { if (!/webrtc-box is running/.test(error.stdout)) throw error; });
 
 test('a program that cannot run replaces nothing', async () => {
   assert.equal(await serves(), '200');
@@ -55,7 +55,7 @@ test('a program that refuses the settings replaces nothing', async () => {
 test('a program that does not get ready gives way to the one before', async () => {
   const before = (await state()).replace(/MainPID=.*/, '');
   const process = await pid();
-  assert.match(await upgradeFails(WORKS_BUT('exit 3')), /does not start[^]*from before runs again/);
+  assert.match(await upgradeFails(WORKS_BUT('exit 3')), /does not start[^]*previous webrtc-box is running again/);
   assert.equal((await state()).replace(/MainPID=.*/, ''), before);
   assert.notEqual(await pid(), process, 'it was started again');
   assert.equal(await serves(), '200');
@@ -73,7 +73,7 @@ test('a step that fails half-way is taken back', async () => {
 test('a program that works replaces the one before', async () => {
   // Another program by its bytes alone.
   const { stdout } = await sh('cp /root/good /root/webrtc-box && echo newer >>/root/webrtc-box && sha256sum </root/webrtc-box');
-  await sh('sh /root/install.sh').catch((error) => { if (!/webrtc-box runs/.test(error.stdout)) throw error; });
+  await sh('sh /root/install.sh').catch((error) => { if (!/webrtc-box is running/.test(error.stdout)) throw error; });
   assert.equal((await sh('sha256sum </usr/local/bin/webrtc-box')).stdout, stdout);
   assert.equal((await sh('ls /usr/local/bin | grep webrtc-box; ls /etc/systemd/system | grep -E "old|new" || true')).stdout, 'webrtc-box\n');
   assert.equal(await serves(), '200');
