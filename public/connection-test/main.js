@@ -14,15 +14,13 @@ import { reportOf } from './report.js';
 import { makeRun } from './run.js';
 import { playTone } from './tone.js';
 import { makeTestView } from './view.js';
-import { english } from '../locales/en-test.js';
-import { chinese } from '../locales/zh-test.js';
 import { makeSay } from '../locales/index.js';
 
 const LEVEL_EVERY_MS = 80;
 /** A voice, and not the noise of a room. */
 const VOICE = 0.35;
 
-const say = makeSay({ ...words, ...(language === 'zh' ? chinese : english) });
+const say = makeSay({ ...words, ...(await language.test()).words });
 /** @type {import('./probes.js').Edge} */
 const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
 

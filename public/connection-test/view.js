@@ -28,13 +28,13 @@ const COPIED_MS = 2000;
  * @param {Document} parts.document
  * @param {Navigator} parts.navigator
  * @param {import('../locales/index.js').Say} parts.say
- * @param {'en' | 'zh'} parts.language
+ * @param {import('../locales/languages.js').Language} parts.language
  * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {Actions} parts.actions
  * @returns {{show: (model: Model) => void, level: (loud: number) => void}}
  */
 export function makeTestView({ document, navigator, say, language, clock, actions }) {
-  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  document.documentElement.lang = language.tag;
   putWords(document, say);
   refuseDrops(document);
   const browser = browserNames(navigator);

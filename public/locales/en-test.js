@@ -1,7 +1,7 @@
 // Every word of the connection test, in English.
 
 /** @type {Record<string, string>} */
-export const english = {
+export const words = {
   'title': 'Connection test',
   'test.what': 'What this network lets through to this server, and how good a call would be. It takes about ten seconds and a few megabytes.',
   'test.back': 'To the call page',

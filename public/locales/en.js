@@ -1,8 +1,13 @@
 // Every word the page says, in English. Short sentences, no blame, always the next step.
 
 /** @type {Record<string, string>} */
-export const english = {
+export const words = {
   'title': 'Video call',
+  'title.short': 'Call',
+  'sentence.gap': ' ',
+  'start.no-script': 'This page needs JavaScript. Switch it on in the settings of your browser, then reload the page.',
+  'start.failed': 'This page has not started yet. If nothing happens, reload it. If that does not help, open it in a current Chrome, Edge, Firefox or Safari.',
+
   'door.title': 'Ready when you are',
   'door.invited': 'You are about to join',
   'door.room': 'Room',
@@ -30,6 +35,7 @@ export const english = {
   'waiting.scan': 'Or scan this with a phone',
 
   'after.title': 'Call ended',
+  'after.titleAndTime': 'Call ended, {time}',
   'after.youLeft': 'You left the call.',
   'after.theyLeft': 'The other person left.',
   'after.theyClosed': 'The other person closed the page.',
@@ -115,6 +121,7 @@ export const english = {
   'trust.label': 'Security code: {words}. Open the explanation.',
   'trust.how': 'Read these four aloud to each other. If you both have the same, nobody sits between you.',
   'trust.limit': 'This takes the page at its word: a dishonest server could send you a page that shows anything.',
+  'trust.pictures': 'dog, cat, horse, pig, elephant, rabbit, panda, rooster, penguin, turtle, fish, octopus, butterfly, bee, snake, lion, tulip, tree, cactus, mushroom, globe, moon, rainbow, fire, banana, apple, strawberry, corn, pizza, cake, carrot, melon, robot, hat, glasses, wrench, Santa, thumb, umbrella, hourglass, clock, gift, lamp, book, pencil, clip, scissors, lock, key, hammer, telephone, flag, train, bicycle, sailboat, rocket, trophy, football, guitar, trumpet, bell, anchor, balloon, house',
   'trust.failed': 'Not secure',
   'trust.mismatch': 'The security check of this call failed: somebody may sit between you. Say nothing private. Leave and call again; if it comes back, use another way to talk.',
 

@@ -5,20 +5,6 @@
 /** @typedef {(key: string, fills?: Record<string, string | number>) => string} Say */
 
 /**
- * The first of the reader's languages that we speak; English where we speak none of them.
- * @param {readonly (string | undefined)[]} languages as navigator.languages, with whatever a browser puts there
- * @returns {'en' | 'zh'}
- */
-export function languageFor(languages) {
-  for (const language of languages) {
-    // As `zh-CN`, and as systems write it: `zh_CN`, `en-US@posix`.
-    if (/^zh(?![a-z])/i.test(String(language))) return 'zh';
-    if (/^en(?![a-z])/i.test(String(language))) return 'en';
-  }
-  return 'en';
-}
-
-/**
  * @param {Record<string, string>} words of one language
  * @returns {Say}
  */

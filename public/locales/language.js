@@ -1,7 +1,8 @@
-// Language: the reader's, and its words; fetched before the rest of the page, and no other's with them.
+// The language of this reader and the words of the call page in it.
+//
+// A script of its own in the HTML, so that the words are fetched while the rest of the page still loads.
 
-import { languageFor } from './index.js';
+import { languageFor } from './languages.js';
 
 export const language = languageFor([navigator.languages, navigator.language].flat());
-/** @type {Record<string, string>} */
-export const words = language === 'zh' ? (await import('./zh.js')).chinese : (await import('./en.js')).english;
+export const words = (await language.call()).words;

@@ -1,7 +1,7 @@
 // 连接测试页的全部中文。
 
 /** @type {Record<string, string>} */
-export const chinese = {
+export const words = {
   'title': '连接测试',
   'test.what': '看看这个网络到本服务器有哪些通路，通话质量会怎样。大约十秒，用几兆流量。',
   'test.back': '去通话页',

@@ -1,8 +1,13 @@
 // 页面上的全部中文：句子短，不责怪，总说下一步。
 
 /** @type {Record<string, string>} */
-export const chinese = {
+export const words = {
   'title': '视频通话',
+  'title.short': '通话',
+  'sentence.gap': '',
+  'start.no-script': '本页需要 JavaScript。请在浏览器的设置里启用，然后刷新页面。',
+  'start.failed': '页面还没有启动。如果一直没有反应，请刷新页面；如果还是不行，请换新版的 Chrome、Edge、Firefox 或 Safari 打开。',
+
   'door.title': '准备好就开始',
   'door.invited': '即将加入房间',
   'door.room': '房间名',
@@ -30,6 +35,7 @@ export const chinese = {
   'waiting.scan': '也可以用手机扫码加入',
 
   'after.title': '通话结束',
+  'after.titleAndTime': '通话结束，{time}',
   'after.youLeft': '您已离开通话。',
   'after.theyLeft': '对方已离开。',
   'after.theyClosed': '对方关闭了页面。',
@@ -115,6 +121,7 @@ export const chinese = {
   'trust.label': '安全图案：{words}。点开看说明。',
   'trust.how': '请互相念出这四个图案。两边一样，就说明中间没有别人。',
   'trust.limit': '前提是页面本身可信：不诚实的服务器可以发来一个假页面，想显示什么都行。',
+  'trust.pictures': '狗, 猫, 马, 猪, 大象, 兔子, 熊猫, 公鸡, 企鹅, 乌龟, 鱼, 章鱼, 蝴蝶, 蜜蜂, 蛇, 狮子, 郁金香, 大树, 仙人掌, 蘑菇, 地球, 月亮, 彩虹, 火, 香蕉, 苹果, 草莓, 玉米, 披萨, 蛋糕, 胡萝卜, 西瓜, 机器人, 帽子, 眼镜, 扳手, 圣诞老人, 大拇指, 雨伞, 沙漏, 闹钟, 礼物, 灯泡, 书, 铅笔, 回形针, 剪刀, 锁, 钥匙, 锤子, 电话, 旗子, 火车, 自行车, 帆船, 火箭, 奖杯, 足球, 吉他, 小号, 铃铛, 船锚, 气球, 房子',
   'trust.failed': '不安全',
   'trust.mismatch': '本次通话没有通过安全检查，中间可能有人。请不要谈私密内容，先离开再重新呼叫；如果还是这样，请换别的方式联系。',
 

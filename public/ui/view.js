@@ -60,18 +60,20 @@ import { clockTime, errorKey } from '../locales/index.js';
  * @param {Document} parts.document
  * @param {Navigator} parts.navigator
  * @param {import('../locales/index.js').Say} parts.say
- * @param {'en' | 'zh'} parts.language
+ * @param {import('../locales/languages.js').Language} parts.language
  * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage of this browser
  * @param {Actions} parts.actions
  * @returns {View}
  */
 export function makeView({ document, navigator, say, language, clock, storage, actions }) {
-  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  document.documentElement.lang = language.tag;
   putWords(document, say);
   refuseDrops(document);
   putIcons(document);
-  if (language === 'zh') find(document, '#manifest').setAttribute('href', '/manifest.zh.webmanifest');
+  const manifest = find(document, '#manifest');
+  // A page from a folder has only those manifests that are there.
+  if (manifest.dataset.manifests?.split(' ').includes(language.code)) manifest.setAttribute('href', `/manifest.${language.code}.webmanifest`);
 
   const { body } = document;
   /** @param {string} id */
@@ -88,9 +90,9 @@ export function makeView({ document, navigator, say, language, clock, storage, a
   const tile = makeTile({ stage, self: el('selfFrame'), remote: el('remoteFrame'), handle: el('swap') });
   const showLink = makeLinkView({ document, say, clock, navigator });
   const drawNumbers = makeNumbers({ document, list: el('figures'), say });
-  const showTrust = makeTrustView({ document, say, language });
+  const showTrust = makeTrustView({ document, say });
   const browser = browserNames(navigator);
-  const locale = language === 'zh' ? 'zh-CN' : navigator.language;
+  const locale = language.fallback ? navigator.language : language.tag;
   const chat = makeChatView({ document, say, locale, android: browser.includes('android'), came: () => chrome.come() });
   /** @type {Model | null} */
   let shown = null;
@@ -246,7 +248,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
 
   /** Sentences one after the other. @param {string[]} keys @param {Record<string, string>} [fills] */
   function together(keys, fills) {
-    return keys.map((key) => say(key, fills)).join(language === 'zh' ? '' : ' ');
+    return keys.map((key) => say(key, fills)).join(say('sentence.gap'));
   }
 
   /** @param {Model} model */
@@ -270,8 +272,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
   /** @param {Model} model */
   function showAfter({ session: { ended } }) {
     if (!ended) return;
-    const time = ended.seconds === null ? '' : `${language === 'zh' ? '，' : ', '}${clockTime(ended.seconds)}`;
-    setText(el('afterTitle'), say('after.title') + time);
+    setText(el('afterTitle'), ended.seconds === null ? say('after.title') : say('after.titleAndTime', { time: clockTime(ended.seconds) }));
     setText(el('afterWhy'), say(`after.${ended.how}`));
   }
 

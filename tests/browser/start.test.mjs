@@ -35,7 +35,7 @@ for (const path of ['/', '/test']) {
     stage.scene(`a lost file leaves no blank ${path} in ${kind}: words come after a while, in both languages`, async () => {
       const seat = await stage.person(kind, { size: { width: 390, height: 844 } });
       await seat.open('about:blank');
-      await seat.without(path === '/' ? '/call/bitrate-adaptation.js' : '/connection-test/verdict.js');
+      await seat.without(path === '/' ? '/locales/language.js' : '/connection-test/main.js');
       await seat.open(`${stage.box.origin}${path}`);
       assert.equal(await seat.look(inSight), '', 'not at once');
       await told(seat);

@@ -7,11 +7,11 @@ import { mayRetry } from '../../public/media/media-errors.js';
 import { reportOf } from '../../public/connection-test/report.js';
 import { makeRun } from '../../public/connection-test/run.js';
 import { verdictOf } from '../../public/connection-test/verdict.js';
-import { english } from '../../public/locales/en-test.js';
-import { chinese } from '../../public/locales/zh-test.js';
+import { words as english } from '../../public/locales/en-test.js';
+import { words as chinese } from '../../public/locales/zh-test.js';
 import { errorKey, makeSay } from '../../public/locales/index.js';
-import { english as callEnglish } from '../../public/locales/en.js';
-import { chinese as callChinese } from '../../public/locales/zh.js';
+import { words as callEnglish } from '../../public/locales/en.js';
+import { words as callChinese } from '../../public/locales/zh.js';
 import { makeClock, settle } from './stage.js';
 
 const LISTENERS = { udp: ['turn-udp', 3478], tcp: ['turn-tcp', 3478], tls: ['turn-tls', 443] };

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { emoji } from '../../public/locales/emoji.js';
+import { words as chinese } from '../../public/locales/zh.js';
+import { words as english } from '../../public/locales/en.js';
+import { pictures } from '../../public/ui/verification-panel.js';
 import { makeTrust } from '../../public/call/verification.js';
 import { codeOf, commitment, fingerprintsIn } from '../../public/call/verification-code.js';
 import { settle } from './stage.js';
@@ -173,14 +175,13 @@ test('fingerprints are read in one spelling and order, each once', () => {
   assert.equal(fingerprintsIn(undefined), '');
 });
 
-test('sixty-four pictures, no two alike in sign or word', () => {
-  assert.equal(emoji.length, 64);
-  for (const key of ['picture', 'en', 'zh']) assert.equal(new Set(emoji.map((each) => each[key])).size, 64, key);
-  for (const { picture, en, zh } of emoji) {
-    assert.match(picture, /^\p{Emoji}\uFE0F$/u);
-    assert.match(en, /^[A-Za-z]+$/);
-    assert.match(zh, /^\p{Script=Han}+$/u);
+test('the verification code has 64 different pictures and words', () => {
+  for (const picture of pictures) assert.match(picture, /^\p{Emoji}$/u);
+  for (const list of [pictures, english['trust.pictures'].split(', '), chinese['trust.pictures'].split(', ')]) {
+    assert.equal(new Set(list).size, 64);
   }
+  assert.match(english['trust.pictures'], /^([A-Za-z]+, )+[A-Za-z]+$/);
+  assert.match(chinese['trust.pictures'], /^(\p{Script=Han}+, )+\p{Script=Han}+$/u);
 });
 
 /** Computed once outside this program. */

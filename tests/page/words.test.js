@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { clockTime, errorKey, languageFor, makeSay, timeOfDay } from '../../public/locales/index.js';
-import { english } from '../../public/locales/en.js';
-import { chinese } from '../../public/locales/zh.js';
+import { clockTime, errorKey, makeSay, timeOfDay } from '../../public/locales/index.js';
+import { languageFor } from '../../public/locales/languages.js';
+import { words as english } from '../../public/locales/en.js';
+import { words as chinese } from '../../public/locales/zh.js';
 
-const MAY_BE_EMPTY = new Set(['status.idle', 'status.preview']);
+const MAY_BE_EMPTY = new Set(['status.idle', 'status.preview', 'sentence.gap']);
 
 test('both languages have the same keys, and none is empty', () => {
   assert.deepEqual(Object.keys(chinese).sort(), Object.keys(english).sort());
@@ -22,7 +23,7 @@ test('Chinese is Chinese and English is not', () => {
 const home = new URL('../../public/', import.meta.url);
 // The connection test has words of its own, and a test of them.
 const files = readdirSync(home, { recursive: true }).filter((name) => /\.(js|html)$/.test(name) && !/^(connection-test\/|test\.html|locales\/(en|zh)\b)/.test(name));
-const pages = files.map((name) => readFileSync(new URL(name, home), 'utf8')).join('\n');
+const pages = [...files, '../build/languages.rs'].map((name) => readFileSync(new URL(name, home), 'utf8')).join('\n');
 
 const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-joined', 'no-such-peer', 'bad-resume',
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-again', 'camera-denied-system', 'device-not-found',
@@ -88,11 +89,13 @@ test('every error of the wire and of the devices has a sentence of its own', () 
   assert.equal(errorKey('timeout', makeSay(english), ['safari', 'mac']), 'error.timeout');
 });
 
-test('the first language we speak is chosen', () => {
-  assert.equal(languageFor(['fr-FR', 'zh-TW', 'en']), 'zh');
-  assert.equal(languageFor(['en-GB', 'zh']), 'en');
-  assert.equal(languageFor(['fr']), 'en');
-  assert.equal(languageFor([]), 'en');
+const codeFor = (wanted) => languageFor(wanted).code;
+
+test('the first language that the page has is chosen', () => {
+  assert.equal(codeFor(['fr-FR', 'zh-TW', 'en']), 'zh');
+  assert.equal(codeFor(['en-GB', 'zh']), 'en');
+  assert.equal(codeFor(['fr']), 'en');
+  assert.equal(codeFor([]), 'en');
 });
 
 test('a sentence is filled in, and a missing one shows its key', () => {
@@ -105,10 +108,10 @@ test('a call has a length people can read', () => {
 });
 
 test('any value for a language is tolerated, and systems\' own spellings are understood', () => {
-  assert.equal(languageFor(['en-US@posix']), 'en');
-  assert.equal(languageFor(['zh_CN', 'en_US']), 'zh');
-  assert.equal(languageFor(['zho']), 'en', 'another language that begins alike');
-  for (const odd of [[], [undefined], [null, 7, '', '*'], ['fr_FR', 'zh-Hant_TW']]) assert.match(languageFor(odd), /^(en|zh)$/);
+  assert.equal(codeFor(['en-US@posix']), 'en');
+  assert.equal(codeFor(['zh_CN', 'en_US']), 'zh');
+  assert.equal(codeFor(['zho']), 'en', 'another language that begins alike');
+  for (const odd of [[], [undefined], [null, 7, '', '*'], ['fr_FR', 'zh-Hant_TW']]) assert.match(codeFor(odd), /^(en|zh)$/);
   const at = new Date(2026, 0, 5, 9, 7).getTime();
   for (const odd of ['en-US@posix', '', '*', 'de-DE']) assert.match(timeOfDay(at, odd), /9.07/, `${odd}`);
   const real = Date.prototype.toLocaleTimeString;

@@ -1,0 +1,312 @@
+//! Joins the ES modules that a page loads together into one file, which compresses better than many small ones.
+//!
+//! Each module becomes a function that returns its exports, in the order in which a browser would run them:
+//! `const $3 = (() => { // /ui/graph.js` to `return { pointsOf }; })();`, and an import becomes a destructuring. Only
+//! a script that a page names, or that is imported when needed, stays a module of its own and may use `await`.
+//!
+//! Every line of a module stays a line. Line N of `/ui/graph.js` is line N of the part whose first line ends in
+//! `// /ui/graph.js`, so an error that names a line of the joined file can be found again (docs/development.md).
+//!
+//! What this cannot translate is an error of the build: imports other than `import { a, b as c } from './x.js';` on one
+//! line, exports that change or are not declared where they are exported, and modules that import each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::page::strip;
+
+/// The modules of all pages, and which of them get a file.
+pub(crate) struct Bundle {
+    modules: BTreeMap<String, Module>,
+    /// Modules that are a file of their own, and so may be shared and imported late.
+    entries: BTreeSet<String>,
+}
+
+struct Module {
+    imports: Vec<Import>,
+    /// Modules that it imports when it needs them.
+    late: Vec<String>,
+    /// Names declared by `export`, by the line of the declaration.
+    exports: BTreeMap<usize, String>,
+    /// The stripped source, each late import with an absolute path.
+    lines: Vec<String>,
+}
+
+struct Import {
+    line: usize,
+    from: String,
+    /// The text between the braces.
+    names: String,
+}
+
+impl Bundle {
+    /// Reads the modules that `pages` reach.
+    pub(crate) fn new(
+        scripts: &BTreeMap<String, String>,
+        pages: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let mut entries: BTreeSet<String> = pages.values().flat_map(|html| sources(html)).collect();
+        let mut modules = BTreeMap::new();
+        let mut open: Vec<String> = entries.iter().cloned().collect();
+        while let Some(path) = open.pop() {
+            if modules.contains_key(&path) {
+                continue;
+            }
+            let source =
+                scripts.get(&path).ok_or_else(|| format!("public{path} is missing, but a page needs it"))?;
+            let module = Module::parse(&path, source)?;
+            entries.extend(module.late.iter().cloned());
+            open.extend(module.late.iter().chain(module.imports.iter().map(|import| &import.from)).cloned());
+            modules.insert(path, module);
+        }
+        let bundle = Self { modules, entries };
+        bundle.check_names()?;
+        for (page, html) in pages {
+            bundle.check_once(page, html)?;
+        }
+        Ok(bundle)
+    }
+
+    /// Whether the module at `path` is part of another file.
+    pub(crate) fn joins(&self, path: &str) -> bool {
+        self.modules.contains_key(path) && !self.entries.contains(path)
+    }
+
+    /// The files that the scripts of a page import, without the scripts themselves.
+    pub(crate) fn preloads(&self, html: &str) -> Vec<&str> {
+        let named: Vec<String> = sources(html).collect();
+        let needed = self.files_of(html, false);
+        needed.into_iter().filter(|&path| !named.iter().any(|name| name == path)).collect()
+    }
+
+    /// The joined files, by path.
+    pub(crate) fn write(&self) -> Result<BTreeMap<String, String>, String> {
+        self.entries.iter().map(|entry| Ok((entry.clone(), self.join(entry)?))).collect()
+    }
+
+    /// The files that a page loads; with `late`, also those that it may load later.
+    fn files_of(&self, html: &str, late: bool) -> BTreeSet<&str> {
+        let mut files = BTreeSet::new();
+        let mut open: Vec<String> = sources(html).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(path) = open.pop() {
+            let Some(module) = self.modules.get(&path).filter(|_| seen.insert(path.clone())) else {
+                continue;
+            };
+            open.extend(module.imports.iter().map(|import| import.from.clone()));
+            open.extend(module.late.iter().filter(|_| late).cloned());
+            files.extend(self.entries.get(&path).map(String::as_str));
+        }
+        files
+    }
+
+    /// A browser refuses a module whose import names nothing; a joined one would go on without it.
+    fn check_names(&self) -> Result<(), String> {
+        for (path, module) in &self.modules {
+            for import in &module.imports {
+                let exports = self.modules.get(&import.from).map(|other| &other.exports);
+                let has =
+                    |name: &str| exports.is_some_and(|exports| exports.values().any(|each| each == name));
+                if let Some(name) = import.names().find(|name| !has(name)) {
+                    return Err(format!(
+                        "public{path}:{}: {} exports no {name}",
+                        import.line + 1,
+                        import.from
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A module in two files of one page would run twice, with two states.
+    fn check_once(&self, page: &str, html: &str) -> Result<(), String> {
+        let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
+        for file in self.files_of(html, true) {
+            for part in self.parts(file)? {
+                if let Some(other) = owner.insert(part, file) {
+                    return Err(format!(
+                        "public{page}: {part} would be in {other} and in {file}, and run twice; import it from one of them only"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The modules of the file of `entry`, each after those that it imports, `entry` last.
+    fn parts<'a>(&'a self, entry: &'a str) -> Result<Vec<&'a str>, String> {
+        let (mut parts, mut under_way) = (Vec::new(), Vec::new());
+        self.visit(entry, &mut parts, &mut under_way)?;
+        Ok(parts)
+    }
+
+    fn visit<'a>(
+        &'a self,
+        path: &'a str,
+        parts: &mut Vec<&'a str>,
+        under_way: &mut Vec<&'a str>,
+    ) -> Result<(), String> {
+        if under_way.contains(&path) {
+            return Err(format!(
+                "public{path} imports itself by way of {}; break the circle",
+                under_way.join(", ")
+            ));
+        }
+        if parts.contains(&path) {
+            return Ok(());
+        }
+        under_way.push(path);
+        for import in self.modules.get(path).into_iter().flat_map(|module| &module.imports) {
+            if !self.entries.contains(&import.from) {
+                self.visit(&import.from, parts, under_way)?;
+            }
+        }
+        under_way.pop();
+        parts.push(path);
+        Ok(())
+    }
+
+    fn join(&self, entry: &str) -> Result<String, String> {
+        let parts = self.parts(entry)?;
+        let mut numbers: BTreeMap<&str, usize> =
+            parts.iter().enumerate().map(|(number, &part)| (part, number)).collect();
+        let mut joined = String::new();
+        for import in
+            parts.iter().filter_map(|&part| self.modules.get(part)).flat_map(|module| &module.imports)
+        {
+            let next = numbers.len();
+            if !numbers.contains_key(&*import.from) {
+                numbers.insert(&import.from, next);
+                _ = writeln!(joined, "import * as ${next} from '{}';", import.from);
+            }
+        }
+        for (number, &part) in parts.iter().enumerate() {
+            let Some(module) = self.modules.get(part) else { continue };
+            if part == entry {
+                _ = writeln!(
+                    joined,
+                    "{}",
+                    if parts.len() > 1 { format!("// {part}") } else { String::new() }
+                );
+                module.write(&mut joined, &numbers, true);
+                continue;
+            }
+            _ = writeln!(joined, "const ${number} = (() => {{ // {part}");
+            module.write(&mut joined, &numbers, false);
+            _ = writeln!(joined, "return {{ {} }}; }})();", self.used(part, &parts).join(", "));
+        }
+        Ok(joined)
+    }
+
+    /// The exports of `part` that another of `parts` imports.
+    fn used<'a>(&'a self, part: &str, parts: &[&str]) -> Vec<&'a str> {
+        let imports =
+            || parts.iter().filter_map(|&other| self.modules.get(other)).flat_map(|module| &module.imports);
+        let wanted: BTreeSet<&str> =
+            imports().filter(|import| import.from == part).flat_map(Import::names).collect();
+        let module = self.modules.get(part);
+        let exports = module.into_iter().flat_map(|module| module.exports.values());
+        exports.map(String::as_str).filter(|name| wanted.contains(name)).collect()
+    }
+}
+
+impl Module {
+    fn parse(path: &str, source: &str) -> Result<Self, String> {
+        let mut module =
+            Self { imports: Vec::new(), late: Vec::new(), exports: BTreeMap::new(), lines: Vec::new() };
+        if !source.starts_with("//") {
+            return Err(format!(
+                "public{path} must begin with a comment: its first line gets the name of the module"
+            ));
+        }
+        for (line, (raw, stripped)) in source.lines().zip(strip(source).lines()).enumerate() {
+            let at = |problem: &str| format!("public{path}:{}: {problem}: {raw}", line + 1);
+            let mut text = stripped.to_owned();
+            if raw.starts_with("import ") {
+                let (names, from) = import_parts(raw)
+                    .ok_or_else(|| at("write it as `import { a, b as c } from './x.js';`, on one line"))?;
+                module.imports.push(Import { line, from: resolve(path, from), names: names.to_owned() });
+            } else if let Some(declaration) = raw.strip_prefix("export ") {
+                let name = declared(declaration)
+                    .ok_or_else(|| at("export a `const`, `function` or `class` where it is declared"))?;
+                module.exports.insert(line, name.to_owned());
+            }
+            while let Some((before, from, after)) = late_import(&text) {
+                let from = resolve(path, from);
+                text = format!("{before}import('{from}'{after}");
+                module.late.push(from);
+            }
+            module.lines.push(text);
+        }
+        Ok(module)
+    }
+
+    /// Writes the lines from the second on; the first is a comment, whose place the name of the module takes.
+    fn write(&self, joined: &mut String, numbers: &BTreeMap<&str, usize>, is_entry: bool) {
+        let imports: BTreeMap<usize, &Import> =
+            self.imports.iter().map(|import| (import.line, import)).collect();
+        for (line, text) in self.lines.iter().enumerate().skip(1) {
+            if let Some(import) = imports.get(&line) {
+                let number = numbers.get(&*import.from).copied().unwrap_or_default();
+                let names = import.names.replace(" as ", ": ");
+                _ = writeln!(joined, "const {{ {names} }} = ${number};");
+            } else if self.exports.contains_key(&line) && !is_entry {
+                _ = writeln!(joined, "{}", text.trim_start_matches("export "));
+            } else {
+                _ = writeln!(joined, "{text}");
+            }
+        }
+    }
+}
+
+impl Import {
+    /// The names that it imports, as the other module has them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.split(',').filter_map(|each| each.split_whitespace().next())
+    }
+}
+
+/// The scripts that a page names.
+fn sources(html: &str) -> impl Iterator<Item = String> {
+    let scripts = html.split("<script ").skip(1).filter_map(|rest| rest.split_once('>'));
+    scripts.filter_map(|(tag, _)| Some(tag.split_once("src=\"")?.1.split_once('"')?.0.to_owned()))
+}
+
+/// The names and the path of an import statement.
+fn import_parts(line: &str) -> Option<(&str, &str)> {
+    let (names, from) = line.strip_prefix("import { ")?.split_once(" } from '")?;
+    Some((names, from.strip_suffix("';")?))
+        .filter(|(names, from)| !names.contains('{') && from.starts_with('.'))
+}
+
+/// The first late import of a relative path, and the text around it. Those in comments are of types.
+fn late_import(line: &str) -> Option<(&str, &str, &str)> {
+    let mut starts = line.match_indices("import('.").map(|(start, _)| start);
+    let in_code = |start: &usize| line[..*start].rfind("/*") <= line[..*start].rfind("*/");
+    let start = starts.find(in_code)?;
+    let (from, after) = line[start + "import('".len()..].split_once('\'')?;
+    Some((&line[..start], from, after))
+}
+
+/// The name that a declaration declares.
+fn declared(declaration: &str) -> Option<&str> {
+    let kinds = ["async function ", "function ", "class ", "const "];
+    let rest = kinds.iter().find_map(|kind| declaration.strip_prefix(kind))?;
+    let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '$').next()?;
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// The absolute path of `relative` as `/app/main.js` would import it.
+fn resolve(importer: &str, relative: &str) -> String {
+    let mut parts: Vec<&str> = importer.split('/').collect();
+    parts.pop();
+    for part in relative.split('/') {
+        match part {
+            "." => {}
+            ".." => _ = parts.pop(),
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
