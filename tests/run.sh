@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|peers|browser|nat|vps …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|interop|browser|nat|vps …]
 #
 # Installs what is missing first (Debian packages as root or through sudo, npm packages into the project).
 # A stage that fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types bench peers browser nat vps)
+STAGES=(fmt clippy doc deny rust page types bench interop browser nat vps)
 LOGS=tests/.work/logs
 
 stage_fmt() { cargo fmt --check; }
@@ -38,7 +38,7 @@ stage_bench() {
 bench_relay() { timeout 600 cargo bench --locked --bench relay -- --short; }
 bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --short; }
 
-stage_peers() { release_binary && timeout --foreground 600 tests/peers/run.sh; }
+stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
 stage_browser() {
   npm_packages && release_binary || return
@@ -77,7 +77,7 @@ debian_packages() {
       rust) wanted+=(pebble systemd haproxy nginx-light coturn) ;;
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
-      peers) wanted+=(python3 python3-venv openssl) ;;
+      interop) wanted+=(python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       vps) wanted+=(node npm chromium libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
@@ -119,7 +119,7 @@ run_stage() {
   case $code in
     0) if ((p == 0)); then
          case $name in
-           rust | page | peers | browser | nat | vps) f=1 && echo "$name ran no test" ;;
+           rust | page | interop | browser | nat | vps) f=1 && echo "$name ran no test" ;;
            *) p=1 ;;
          esac
        fi ;;

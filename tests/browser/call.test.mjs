@@ -1,46 +1,46 @@
-// Two people on one machine see and hear each other, in every pairing of browsers, directly and through
-// the relay; and the page tells the truth about the way.
+// Two participants on one machine see and hear each other, in every pairing of browsers, directly and through the relay, and
+// the page displays the media path.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { setStage } from './lib/stage.mjs';
-import { until } from './lib/work.mjs';
+import { createHarness } from './lib/harness.mjs';
+import { waitFor } from './lib/wait.mjs';
 
-const stage = await setStage('call');
+const harness = await createHarness('call');
 
-// The first of all calls, so that the line can be no other's.
-stage.scene('of a call that has ended the box says in one line which way it went and how long it took to connect', async () => {
-  const [one, other] = await stage.pair(['chromium', 'chromium'], stage.room('?relay=1'));
-  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
-  await one.settles('relay-udp');
-  await one.leave();
-  const line = await until('the line', async () => (await stage.box.log()).split('\n').find((each) => each.includes('call ended')));
+// This call is the first one, so the log line found is its own.
+harness.scenario('an ended call is logged in one line with its path and setup time', async () => {
+  const [first, second] = await harness.joinPair(['chromium', 'chromium'], harness.roomUrl('?relay=1'));
+  await harness.expectMedia([first, second]);
+  await first.waitForPath('relay-udp');
+  await first.leave();
+  const line = await waitFor('the log line', async () => (await harness.server.log()).split('\n').find((each) => each.includes('call ended')));
   assert.match(line, / path="relay-\w+" bytes=\d+ /);
-  const setup = Number(/ setup_ms=(\d+)/.exec(line)[1]);
-  assert.ok(setup > 0 && setup < 30_000, line);
+  const setupMs = Number(/ setup_ms=(\d+)/.exec(line)[1]);
+  assert.ok(setupMs > 0 && setupMs < 30_000, line);
   assert.doesNotMatch(line, /room-|127\.0/);
 });
 
 for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium'], ['chromium', 'firefox'], ['firefox', 'firefox']]) {
-  stage.scene(`${kinds.join(' and ')} see and hear each other directly`, async () => {
-    const two = await stage.pair(kinds, stage.room());
-    for (const seat of two) {
-      const { local, remote } = await seat.hearsAndSees();
+  harness.scenario(`${kinds.join(' and ')} see and hear each other directly`, async () => {
+    const pair = await harness.joinPair(kinds, harness.roomUrl());
+    for (const participant of pair) {
+      const { local, remote } = await participant.expectMedia();
       assert.notEqual(local.type, 'relay');
       assert.notEqual(remote.type, 'relay');
-      await seat.settles('direct');
+      await participant.waitForPath('direct');
     }
-    await two[0].screenshot(path.join(stage.dir, `${kinds.join('-')}.png`));
+    await pair[0].screenshot(path.join(harness.dir, `${kinds.join('-')}.png`));
   });
 
-  stage.scene(`${kinds.join(' and ')} see and hear each other through the relay when asked to`, async () => {
-    const two = await stage.pair(kinds, stage.room('?relay=1'));
-    for (const seat of two) {
-      const { local, remote } = await seat.hearsAndSees();
+  harness.scenario(`${kinds.join(' and ')} see and hear each other with ?relay=1`, async () => {
+    const pair = await harness.joinPair(kinds, harness.roomUrl('?relay=1'));
+    for (const participant of pair) {
+      const { local, remote } = await participant.expectMedia();
       assert.equal(local.type, 'relay');
-      // A relayed address heard from before it was told of goes by the name of peer reflexive.
+      // A packet that arrives before its candidate makes the relayed address a peer-reflexive candidate.
       assert.match(remote.type, /^(relay|prflx)$/);
-      await (kinds.includes('firefox') ? seat.settlesOnItsRelay() : seat.settles('relay-udp'));
+      await (kinds.includes('firefox') ? participant.waitForRelayPath() : participant.waitForPath('relay-udp'));
     }
   });
 }

@@ -1,368 +1,301 @@
-// Devices as people have them: refused or missing ones keep nobody out, others are chosen and remembered, pulled
-// out and had again; a screen is shared with its sound. What a headless browser has no switch for is done to the
-// real objects it gave the page.
+// Cameras, microphones and speakers: refused or missing ones do not prevent joining; others are selected and remembered,
+// unplugged and recovered. Changes that a headless browser cannot simulate are made on the real objects it gave the page.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { setStage } from './lib/stage.mjs';
-import { until } from './lib/work.mjs';
+import { createHarness, ENDED_STATES } from './lib/harness.mjs';
+import { waitFor } from './lib/wait.mjs';
 
-const stage = await setStage('devices');
+const harness = await createHarness('devices');
+
+const remoteVideoHidden = (hidden) => `${hidden ? '' : '!'}document.getElementById('remoteFrame').classList.contains('empty')`;
 
 for (const [kind, devices] of [['chromium', 'refused'], ['firefox', 'refused'], ['chromium', 'none']]) {
-  stage.scene(`${kind} with camera and microphone ${devices === 'none' ? 'missing' : 'refused'} says so and still joins`, async (context) => {
-    const url = stage.room();
-    const host = await stage.person('chromium');
+  harness.scenario(`${kind} with ${devices === 'none' ? 'missing' : 'refused'} devices shows why and still joins`, async (context) => {
+    const url = harness.roomUrl();
+    const host = await harness.participant('chromium');
     await host.open(url);
     await host.join();
-    await host.sees('waiting');
+    await host.waitForState('waiting');
 
-    const guest = await stage.person(kind, { devices });
+    const guest = await harness.participant(kind, { devices });
     await guest.open(url);
-    await guest.sees('preview');
-    const attached = await guest.look('async () => (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind.endsWith("input")).length');
+    await guest.waitForState('preview');
+    const attached = await guest.evaluate('async () => (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind.endsWith("input")).length');
     if (devices === 'none' && attached > 0) return context.skip('this machine has a real camera or microphone');
-    const sentence = await until('a sentence about the devices', () => guest.look('() => document.getElementById("error").textContent.trim()'), 15_000);
-    assert.match(sentence, /camera|microphone/i);
-    await guest.screenshot(path.join(stage.dir, `${kind}-${devices}.png`));
+    const message = await waitFor('an error about the devices', () => guest.evaluate('() => document.getElementById("error").textContent.trim()'), 15_000);
+    assert.match(message, /camera|microphone/i);
+    await guest.screenshot(path.join(harness.dir, `${kind}-${devices}.png`));
 
     await guest.join();
     if (devices === 'refused') {
-      // The button says "with sound only", and a second refusal is told before anybody joins without.
-      await guest.errs('camera-denied-again');
+      // The button offers to join with sound only; the second refusal is shown before it offers to join without.
+      await guest.waitForError('camera-denied-again');
       await guest.join();
     }
-    await guest.hearsAndSees();
-    await host.sees('connected');
-    // Read at the door, and put aside: the button in the call says it again, at each press.
-    for (const what of ['cam', 'mic', 'cam']) {
-      await until('the sentence to be put aside', () => guest.look(`() => document.getElementById('error').hidden`));
-      await guest.click(`[data-act=${what}]`);
-      assert.match(await until('the sentence again', () => guest.look(`() => { const error = document.getElementById('error'); return !error.hidden && error.textContent.trim(); }`)), /camera|microphone/i);
+    await guest.expectMedia();
+    await host.waitForState('connected');
+    // Joining dismisses the error; each press of a device button in the call shows it again.
+    for (const button of ['cam', 'mic', 'cam']) {
+      await guest.waitForNoError();
+      await guest.click(`[data-act=${button}]`);
+      assert.match(await waitFor('the error again', () => guest.evaluate(`() => { const error = document.getElementById('error'); return !error.hidden && error.textContent.trim(); }`)), /camera|microphone/i);
       await guest.click('#btnDismiss');
     }
   });
 }
 
-/** Keeps what the page is given, and lets a scene say which devices there are. */
-const KEEP = `() => {
-  const given = globalThis.__given = [];
+/** Init script: records the tracks that the page gets in `__tracks`; `__deviceBusy` and `__hiddenDeviceKind` change what
+ *  the browser answers. */
+const CONTROL_DEVICES = `() => {
+  const tracks = globalThis.__tracks = [];
   const { mediaDevices } = navigator;
-  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
-  mediaDevices.getUserMedia = async (wanted) => {
-    globalThis.__asked = (globalThis.__asked ?? 0) + 1;
-    if (globalThis.__busy) throw new DOMException('in use', 'NotReadableError');
-    const stream = await ask(wanted);
-    given.push(...stream.getTracks());
+  const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async (constraints) => {
+    globalThis.__requests = (globalThis.__requests ?? 0) + 1;
+    if (globalThis.__deviceBusy) throw new DOMException('in use', 'NotReadableError');
+    const stream = await getUserMedia(constraints);
+    tracks.push(...stream.getTracks());
     return stream;
   };
-  const list = mediaDevices.enumerateDevices.bind(mediaDevices);
-  mediaDevices.enumerateDevices = async () => (await list()).filter(({ kind }) => kind !== globalThis.__without);
+  const enumerateDevices = mediaDevices.enumerateDevices.bind(mediaDevices);
+  mediaDevices.enumerateDevices = async () => (await enumerateDevices()).filter(({ kind }) => kind !== globalThis.__hiddenDeviceKind);
 }`;
-const MANY = ['--use-fake-device-for-media-stream=device-count=3'];
-/** The newest of the person's own tracks of this kind, as words of a script. */
-const own = (kind) => `__given.findLast((each) => each.kind === '${kind}')`;
-const sends = (seat, kind) => seat.look(`async () => {
+const THREE_DEVICES = ['--use-fake-device-for-media-stream=device-count=3'];
+/** JavaScript for the page's newest local track of this kind. */
+const localTrack = (kind) => `__tracks.findLast((track) => track.kind === '${kind}')`;
+/** The track that is sent, and its counters; null where there is none. */
+const sentTrack = (participant, kind) => participant.evaluate(`async () => {
   const sender = webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === '${kind}');
   if (!sender) return null;
   const { deviceId } = sender.track.getSettings();
   const stats = [...(await sender.getStats()).values()].find(({ type }) => type === 'outbound-rtp');
   return { id: sender.track.id, deviceId, enabled: sender.track.enabled, frames: stats?.framesEncoded ?? 0, packets: stats?.packetsSent ?? 0 };
 }`);
-/** The system takes the device behind the newest track of this kind, or gives it back. */
-const mute = (seat, kind, on) => seat.look(`() => {
-  const track = ${own(kind)};
-  Object.defineProperty(track, 'muted', { value: ${on}, configurable: true });
-  track.dispatchEvent(new Event('${on ? 'mute' : 'unmute'}'));
+/** Mutes the newest local track of this kind, as the system does that takes its device, or unmutes it. */
+const setMuted = (participant, kind, muted) => participant.evaluate(`() => {
+  const track = ${localTrack(kind)};
+  Object.defineProperty(track, 'muted', { value: ${muted}, configurable: true });
+  track.dispatchEvent(new Event('${muted ? 'mute' : 'unmute'}'));
 }`);
-const offers = (seat) => seat.look(`() => webrtcBox.call.connection().localDescription.sdp.match(/o=\\S+ \\S+ (\\d+)/)[1]`);
-const pick = (seat, id, which) => seat.look(`() => {
+/** Stops the camera, as unplugging it does. */
+const endCamera = `${localTrack('video')}.stop(); ${localTrack('video')}.dispatchEvent(new Event('ended'));`;
+const sdpVersion = (participant) => participant.evaluate(`() => webrtcBox.call.connection().localDescription.sdp.match(/o=\\S+ \\S+ (\\d+)/)[1]`);
+const selectOption = (participant, id, index) => participant.evaluate(`() => {
   const list = document.getElementById('${id}');
-  list.selectedIndex = ${which};
+  list.selectedIndex = ${index};
   list.dispatchEvent(new Event('change'));
   return list.value;
 }`);
 
-async function keptPair(kinds, flags = MANY) {
-  const url = stage.room();
-  const two = [];
+async function joinControlledPair(kinds, flags = THREE_DEVICES) {
+  const url = harness.roomUrl();
+  const pair = [];
   for (const kind of kinds) {
-    const seat = await stage.person(kind, { flags });
-    await seat.before(KEEP);
-    await seat.open(url);
-    await seat.join();
-    await seat.sees(['waiting', 'connecting', 'connected']);
-    two.push(seat);
+    const participant = await harness.participant(kind, { flags, initScript: CONTROL_DEVICES });
+    await participant.open(url);
+    await participant.join();
+    await participant.waitForState(['waiting', 'connecting', 'connected']);
+    pair.push(participant);
   }
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  return two;
+  await harness.expectMedia(pair);
+  return pair;
 }
 
-stage.scene('another camera and microphone are chosen in the call, without a new offer, and remembered at the next visit', async () => {
-  const [one, other] = await keptPair(['chromium', 'firefox']);
-  const [before, session] = [await sends(one, 'video'), await offers(one)];
-  await one.click('.inCall[data-act=settings]');
-  // Chromium's second made-up camera measures depth, and shows no picture.
-  const camera = await pick(one, 'pickCam', 2);
-  const after = await until('the other camera on the wire', async () => {
-    const now = await sends(one, 'video');
+harness.scenario('a device selected in the call needs no new offer and is remembered', async () => {
+  const [first, second] = await joinControlledPair(['chromium', 'firefox']);
+  const [before, version] = [await sentTrack(first, 'video'), await sdpVersion(first)];
+  await first.click('.inCall[data-act=settings]');
+  // Chromium's second fake camera is a depth camera, without a color image.
+  const camera = await selectOption(first, 'pickCam', 2);
+  const after = await waitFor('video of the other camera', async () => {
+    const now = await sentTrack(first, 'video');
     return now?.deviceId === camera && now.frames > before.frames ? now : Promise.reject(new Error(`${JSON.stringify(now)}, not ${camera}`));
   });
   assert.notEqual(after.id, before.id);
-  const microphone = await pick(one, 'pickMic', 2);
-  await until('the other microphone on the wire', async () => (await sends(one, 'audio'))?.deviceId === microphone);
-  await until('the level in the sheet', () => one.look(`() => Number(/scaleX\\(([\\d.]+)/.exec(document.querySelector('#settings .level i').style.transform)?.[1]) > 0.2`));
-  assert.equal(await offers(one), session, 'no new offer');
-  await one.press('Escape');
-  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
-  await one.leave();
-  await one.open(stage.room());
-  await one.sees('preview');
-  await one.click('.outside[data-act=settings]');
-  assert.deepEqual(await one.look(`() => ['pickCam', 'pickMic'].map((id) => document.getElementById(id).value)`), [camera, microphone]);
+  const microphone = await selectOption(first, 'pickMic', 2);
+  await waitFor('audio of the other microphone', async () => (await sentTrack(first, 'audio'))?.deviceId === microphone);
+  await first.waitForCondition('the level meter', `Number(/scaleX\\(([\\d.]+)/.exec(document.querySelector('#settings .level i').style.transform)?.[1]) > 0.2`);
+  assert.equal(await sdpVersion(first), version, 'no new offer');
+  await first.press('Escape');
+  await harness.expectMedia([first, second]);
+  await first.leave();
+  await first.open(harness.roomUrl());
+  await first.waitForState('preview');
+  await first.click('.outside[data-act=settings]');
+  assert.deepEqual(await first.evaluate(`() => ['pickCam', 'pickMic'].map((id) => document.getElementById(id).value)`), [camera, microphone]);
 });
 
-stage.scene('of two cameras chosen at once the last one is sent, and no two are being opened at a time', async () => {
-  const [one] = await keptPair(['chromium', 'chromium']);
-  await one.click('.inCall[data-act=settings]');
-  const last = await one.look(`() => {
+harness.scenario('of two cameras selected at once the last is sent, opened one by one', async () => {
+  const [first] = await joinControlledPair(['chromium', 'chromium']);
+  await first.click('.inCall[data-act=settings]');
+  const last = await first.evaluate(`() => {
     const { mediaDevices } = navigator;
-    const ask = mediaDevices.getUserMedia;
-    globalThis.__opening = { now: 0, most: 0 };
-    mediaDevices.getUserMedia = async (wanted) => {
-      __opening.most = Math.max(__opening.most, __opening.now += 1);
+    const getUserMedia = mediaDevices.getUserMedia;
+    globalThis.__opening = { now: 0, max: 0 };
+    mediaDevices.getUserMedia = async (constraints) => {
+      __opening.max = Math.max(__opening.max, __opening.now += 1);
       try {
-        return await ask(wanted);
+        return await getUserMedia(constraints);
       } finally {
         __opening.now -= 1;
       }
     };
     const list = document.getElementById('pickCam');
-    for (const which of [1, 2]) {
-      list.selectedIndex = which;
+    for (const index of [1, 2]) {
+      list.selectedIndex = index;
       list.dispatchEvent(new Event('change'));
     }
     return list.value;
   }`);
-  await until('the last one on the wire', async () => (await sends(one, 'video'))?.deviceId === last);
-  assert.deepEqual(await one.look('() => __opening'), { now: 0, most: 1 });
-  assert.deepEqual(await one.look(`() => __given.filter((each) => each.kind === 'video').map((each) => each.readyState)`), ['ended', 'ended', 'live']);
+  await waitFor('video of the last camera', async () => (await sentTrack(first, 'video'))?.deviceId === last);
+  assert.deepEqual(await first.evaluate('() => __opening'), { now: 0, max: 1 });
+  assert.deepEqual(await first.evaluate(`() => __tracks.filter((track) => track.kind === 'video').map((track) => track.readyState)`), ['ended', 'ended', 'live']);
 });
 
-stage.scene('a speaker is chosen and heard from at the next visit as well', async (context) => {
-  const [one] = await keptPair(['chromium', 'chromium']);
-  await one.click('.inCall[data-act=settings]');
-  const speakers = await one.look(`() => document.getElementById('pickSpeaker').options.length`);
-  if (speakers < 2) return context.skip('this browser has one speaker');
-  const speaker = await pick(one, 'pickSpeaker', speakers - 1);
-  await until('the speaker', () => one.look(`() => document.getElementById('remote').sinkId === '${speaker}'`));
-  await one.reload();
-  await until('the speaker again', () => one.look(`() => document.getElementById('remote').sinkId === '${speaker}'`));
+harness.scenario('a selected speaker is remembered', async (context) => {
+  const [first] = await joinControlledPair(['chromium', 'chromium']);
+  await first.click('.inCall[data-act=settings]');
+  const speakers = await first.evaluate(`() => document.getElementById('pickSpeaker').options.length`);
+  if (speakers < 2) return context.skip('this browser has only one speaker');
+  const speaker = await selectOption(first, 'pickSpeaker', speakers - 1);
+  await first.waitForCondition('the speaker', `document.getElementById('remote').sinkId === '${speaker}'`);
+  await first.reload();
+  await first.waitForCondition('the speaker again', `document.getElementById('remote').sinkId === '${speaker}'`);
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  stage.scene(`${kind}: a camera that is pulled out is told to both, and comes back by itself when it is plugged in`, async () => {
-    const [one, other] = await keptPair([kind, 'chromium']);
-    await one.look(`() => {
-      globalThis.__without = 'videoinput';
-      ${own('video')}.stop();
-      ${own('video')}.dispatchEvent(new Event('ended'));
+  harness.scenario(`${kind}: both see that a camera was unplugged; plugging it in restores it`, async () => {
+    const [first, second] = await joinControlledPair([kind, 'chromium']);
+    await first.evaluate(`() => {
+      globalThis.__hiddenDeviceKind = 'videoinput';
+      ${endCamera}
     }`);
-    assert.match(await one.errs('cam-lost'), /camera/i);
-    await until('the other to be told', () => other.look(`() => document.getElementById('remoteFrame').classList.contains('empty')`));
-    await one.look(`() => {
-      delete globalThis.__without;
+    assert.match(await first.waitForError('cam-lost'), /camera/i);
+    await second.waitForCondition('no remote video', remoteVideoHidden(true));
+    await first.evaluate(`() => {
+      delete globalThis.__hiddenDeviceKind;
       navigator.mediaDevices.dispatchEvent(new Event('devicechange'));
     }`);
-    await until('the trouble to be over', () => one.look(`() => document.getElementById('error').hidden`));
-    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
-    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+    await first.waitForNoError();
+    await second.waitForCondition('the remote video', remoteVideoHidden(false));
+    await harness.expectMedia([first, second]);
   });
 
-  stage.scene(`${kind}: who has closed the sentence about a camera that was taken is not shown it again, and the camera comes back`, async () => {
-    const [one, other] = await keptPair([kind, 'chromium']);
-    await one.look(`() => {
-      globalThis.__busy = true;
-      ${own('video')}.stop();
-      ${own('video')}.dispatchEvent(new Event('ended'));
+  harness.scenario(`${kind}: a dismissed error about a busy camera does not return; the camera does`, async () => {
+    const [first, second] = await joinControlledPair([kind, 'chromium']);
+    await first.evaluate(`() => {
+      globalThis.__deviceBusy = true;
+      ${endCamera}
     }`);
-    await one.errs('cam-lost');
-    await one.click('#btnDismiss');
-    const before = await one.look(`() => {
+    await first.waitForError('cam-lost');
+    await first.click('#btnDismiss');
+    const before = await first.evaluate(`() => {
       const error = document.getElementById('error');
-      globalThis.__shown = error.hidden ? [] : ['not closed'];
+      globalThis.__shown = error.hidden ? [] : ['not dismissed'];
       new MutationObserver(() => { if (!error.hidden) __shown.push(error.dataset.code); }).observe(error, { attributes: true });
-      return __asked;
+      return __requests;
     }`);
-    await until('two tries more', () => one.look(`() => __asked >= ${before + 2}`));
-    await one.look(`() => { globalThis.__busy = false; }`);
-    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
-    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
-    assert.deepEqual(await one.look(`() => __shown`), []);
+    await first.waitForCondition('two more attempts', `__requests >= ${before + 2}`);
+    await first.evaluate(`() => { globalThis.__deviceBusy = false; }`);
+    await second.waitForCondition('the remote video', remoteVideoHidden(false));
+    await harness.expectMedia([first, second]);
+    assert.deepEqual(await first.evaluate(`() => __shown`), []);
   });
 
-  stage.scene(`${kind}: a phone call takes camera and microphone, the other is told, and is heard by a new microphone after`, async () => {
-    const [one, other] = await keptPair([kind, 'chromium']);
-    const told = (hidden) => until('the badge', () => other.look(`() => document.getElementById('theirMic').hidden === ${hidden}`));
-    const before = await sends(one, 'audio');
-    await mute(one, 'audio', true);
-    await mute(one, 'video', true);
-    await told(false);
-    assert.match(await one.errs('device-taken'), /phone call/);
-    await mute(one, 'video', false);
-    await until('the other to see again', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('empty')`));
-    assert.match(await one.errs('device-taken'), /phone call/, 'the microphone is still held');
-    await mute(one, 'audio', false);
-    await told(true);
-    await until('a new microphone', async () => (await sends(one, 'audio')).id !== before.id);
-    await until('the trouble to be over', () => one.look(`() => document.getElementById('error').hidden`));
-    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+  harness.scenario(`${kind}: devices taken by a phone call are recovered after it, one by one`, async () => {
+    const [first, second] = await joinControlledPair([kind, 'chromium']);
+    const waitForMutedBadge = (shown) => second.waitForCondition('the badge of a muted microphone', `document.getElementById('theirMic').hidden === ${!shown}`);
+    const before = await sentTrack(first, 'audio');
+    await setMuted(first, 'audio', true);
+    await setMuted(first, 'video', true);
+    await waitForMutedBadge(true);
+    assert.match(await first.waitForError('device-taken'), /phone call/);
+    await setMuted(first, 'video', false);
+    await second.waitForCondition('the remote video', remoteVideoHidden(false));
+    assert.match(await first.waitForError('device-taken'), /phone call/, 'the microphone is still taken');
+    await setMuted(first, 'audio', false);
+    await waitForMutedBadge(false);
+    await waitFor('another microphone track', async () => (await sentTrack(first, 'audio')).id !== before.id);
+    await first.waitForNoError();
+    await harness.expectMedia([first, second]);
   });
 
-  stage.scene(`${kind}: a microphone taken while nobody looks is fetched on the way back, and one paused before the person's eyes is not`, async () => {
-    const [one, other] = await keptPair([kind, 'chromium']);
-    const looks = (visible) => one.look(`() => {
+  harness.scenario(`${kind}: a device taken in the background is reopened, a paused one is not`, async () => {
+    const [first, second] = await joinControlledPair([kind, 'chromium']);
+    const setVisible = (visible) => first.evaluate(`() => {
       Object.defineProperty(document, 'hidden', { value: ${!visible}, configurable: true });
       Object.defineProperty(document, 'visibilityState', { value: '${visible ? 'visible' : 'hidden'}', configurable: true });
       document.dispatchEvent(new Event('visibilitychange'));
     }`);
-    const [paused, taken] = await Promise.all([sends(one, 'video'), sends(one, 'audio')]);
-    await mute(one, 'video', true);
-    await one.errs('device-taken');
-    await looks(false);
-    await mute(one, 'audio', true);
-    await looks(true);
-    await until('a new microphone', async () => (await sends(one, 'audio')).id !== taken.id);
-    assert.equal((await sends(one, 'video')).id, paused.id);
-    await mute(one, 'video', false);
-    await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
+    const [camera, microphone] = await Promise.all([sentTrack(first, 'video'), sentTrack(first, 'audio')]);
+    // The camera is paused in front of the user, the microphone is taken while the page is hidden.
+    await setMuted(first, 'video', true);
+    await first.waitForError('device-taken');
+    await setVisible(false);
+    await setMuted(first, 'audio', true);
+    await setVisible(true);
+    await waitFor('another microphone track', async () => (await sentTrack(first, 'audio')).id !== microphone.id);
+    assert.equal((await sentTrack(first, 'video')).id, camera.id);
+    await setMuted(first, 'video', false);
+    await harness.expectMedia([first, second]);
   });
 }
 
-stage.scene('without any device at all the other is seen and heard', async () => {
-  const url = stage.room();
-  const host = await stage.person('chromium');
+harness.scenario('without any device the peer is seen and heard', async () => {
+  const url = harness.roomUrl();
+  const host = await harness.participant('chromium');
   await host.open(url);
   await host.join();
-  const guest = await stage.person('firefox');
-  await guest.before(`() => {
+  const guest = await harness.participant('firefox');
+  await guest.addInitScript(`() => {
     navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); };
     navigator.mediaDevices.enumerateDevices = async () => [];
   }`);
   await guest.open(url);
-  await guest.errs('device-not-found');
-  assert.match(await guest.look(`() => document.getElementById('joinWord').textContent`), /without/);
+  await guest.waitForError('device-not-found');
+  assert.match(await guest.evaluate(`() => document.getElementById('joinWord').textContent`), /without/);
   await guest.join();
-  await guest.hearsAndSees();
-  await until('the host to be told', () => host.look(`() => document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('theirMic').hidden`));
+  await guest.expectMedia();
+  await host.waitForCondition('the placeholder and the muted badge', `${remoteVideoHidden(true)} && !document.getElementById('theirMic').hidden`);
 });
 
-stage.scene('front and back camera change places by one button', async () => {
-  const seat = await stage.person('chromium', { flags: MANY, size: { width: 390, height: 844 } });
-  await seat.before(`() => {
-    // A phone's cameras say which way they look; the made-up ones do not.
+harness.scenario('one button switches between front and back camera', async () => {
+  const participant = await harness.participant('chromium', { flags: THREE_DEVICES, size: { width: 390, height: 844 } });
+  await participant.addInitScript(`() => {
+    // Unlike a phone's cameras, fake ones report no facing mode.
     const { mediaDevices } = navigator;
-    const ask = mediaDevices.getUserMedia.bind(mediaDevices);
-    mediaDevices.getUserMedia = async (wanted) => {
-      const stream = await ask(wanted);
+    const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (constraints) => {
+      const stream = await getUserMedia(constraints);
       for (const track of stream.getVideoTracks()) {
         const settings = track.getSettings.bind(track);
-        track.getSettings = () => ({ ...settings(), facingMode: wanted.video.facingMode ?? 'user' });
+        track.getSettings = () => ({ ...settings(), facingMode: constraints.video.facingMode ?? 'user' });
       }
       return stream;
     };
   }`);
-  await seat.open(stage.room());
-  await seat.sees('preview');
-  await until('the button', () => seat.look(`() => !document.querySelector('[data-act=flip]').hidden`));
-  const mirrored = () => seat.look(`() => document.getElementById('selfFrame').classList.contains('mirrored')`);
-  assert.equal(await mirrored(), true);
-  await seat.click('[data-act=flip]');
-  await until('the camera at the back', async () => !(await mirrored()));
-  await seat.screenshot(path.join(stage.dir, 'flipped.png'));
-  await seat.click('[data-act=flip]');
-  await until('the camera in front', mirrored);
-});
-
-stage.scene('a screen is shared with its sound, over the same two tracks, and the camera comes back after it', async () => {
-  const [one, other] = await keptPair(['chromium', 'firefox'], [...MANY, '--auto-accept-this-tab-capture']);
-  await one.look(`() => {
-    // What is picked in the browser's own window: here a picture and a tone of our own making.
-    navigator.mediaDevices.getDisplayMedia = async () => {
-      const canvas = Object.assign(document.createElement('canvas'), { width: 1600, height: 900 });
-      const ink = canvas.getContext('2d');
-      setInterval(() => { ink.fillStyle = ink.fillStyle === '#ffffff' ? '#000000' : '#ffffff'; ink.fillRect(0, 0, 1600, 900); }, 100);
-      const sound = new AudioContext();
-      const tone = sound.createOscillator();
-      const out = sound.createMediaStreamDestination();
-      tone.connect(out);
-      tone.start();
-      globalThis.__shared = new MediaStream([...canvas.captureStream(10).getTracks(), ...out.stream.getTracks()]);
-      return globalThis.__shared;
-    };
-  }`);
-  const [session, voice] = [await offers(one), await sends(one, 'audio')];
-  await one.click('[data-act=share]');
-  await until('the screen at the other side', () => other.look(`() => document.getElementById('remoteFrame').classList.contains('whole') && document.getElementById('remote').videoWidth / document.getElementById('remote').videoHeight > 1.7`));
-  await until('its sound on the wire', async () => (await sends(one, 'audio')).id !== voice.id);
-  // Muted, only the tone is left: it is what the other hears.
-  await one.click('[data-act=mic]');
-  await until('the tone at the other side', () => other.look(`async () => {
-    const before = await level();
-    return before > 0.01;
-    async function level() {
-      for (const one of (await webrtcBox.call.connection().getStats()).values()) if (one.type === 'inbound-rtp' && one.kind === 'audio') return one.audioLevel ?? one.totalAudioEnergy;
-    }
-  }`));
-  await one.look(`() => { const [track] = __shared.getVideoTracks(); track.stop(); track.dispatchEvent(new Event('ended')); }`);
-  await until('the voice alone', async () => (await sends(one, 'audio')).id === voice.id);
-  await until('the camera at the other side', () => other.look(`() => !document.getElementById('remoteFrame').classList.contains('whole') || document.getElementById('remote').videoWidth / document.getElementById('remote').videoHeight < 1.7`));
-  assert.equal(await offers(one), session, 'no new offer');
-  await other.hearsAndSees();
+  await participant.open(harness.roomUrl());
+  await participant.waitForState('preview');
+  await participant.waitForCondition('the button', `!document.querySelector('[data-act=flip]').hidden`);
+  const isMirrored = () => participant.evaluate(`() => document.getElementById('selfFrame').classList.contains('mirrored')`);
+  assert.equal(await isMirrored(), true);
+  await participant.click('[data-act=flip]');
+  await waitFor('the back camera', async () => !(await isMirrored()));
+  await participant.screenshot(path.join(harness.dir, 'back-camera.png'));
+  await participant.click('[data-act=flip]');
+  await waitFor('the front camera', isMirrored);
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  stage.scene(`${kind}: a screen that the system refuses is told, with what to do, and one that the person put off is not`, async () => {
-    const [one] = await keptPair([kind, 'chromium']);
-    const share = async (name, message) => {
-      await one.look(`() => { navigator.mediaDevices.getDisplayMedia = async () => { throw new DOMException('${message}', '${name}'); }; }`);
-      await one.click('[data-act=share]');
-    };
-    await share('NotAllowedError', 'Permission denied by system');
-    assert.match(await one.errs('screen-denied-system'), /settings/i);
-    assert.equal(await one.look(`() => document.getElementById('btnRetry').hidden`), true, 'only a press on the button may ask for a screen');
-    await one.screenshot(path.join(stage.dir, `${kind}-screen-refused.png`));
-    await share('NotAllowedError', 'Permission denied');
-    await until('the sentence to go', () => one.look(`() => document.getElementById('error').hidden`));
-    await share('NotReadableError', 'Could not start video source');
-    assert.match(await one.errs('screen-failed'), /share/);
-    await one.click('#btnDismiss');
-    await until('the sentence to go', () => one.look(`() => document.getElementById('error').hidden`));
-    await one.hearsAndSees();
-  });
-}
-
-stage.scene('full screen and the floating picture are there where the browser has them', async () => {
-  const [one] = await keptPair(['chromium', 'chromium']);
-  await one.click('.inCall[data-act=settings]');
-  await one.click('[data-act=full]');
-  await until('the whole screen', () => one.look(`() => document.fullscreenElement === document.documentElement`));
-  await one.click('.inCall[data-act=settings]');
-  await one.click('[data-act=pip]');
-  await until('the floating picture', () => one.look(`() => document.pictureInPictureElement?.id === 'remote'`));
-  await one.leave();
-  await until('all to be as before', () => one.look(`() => !document.fullscreenElement && !document.pictureInPictureElement`));
-});
-
-for (const kind of ['chromium', 'firefox']) {
-  stage.scene(`${kind}: where sound is refused until a touch, one tap brings it`, async () => {
-    const url = stage.room();
-    const host = await stage.person('chromium');
+  harness.scenario(`${kind}: one press starts sound that was blocked until a touch`, async () => {
+    const url = harness.roomUrl();
+    const host = await harness.participant('chromium');
     await host.open(url);
     await host.join();
-    const guest = await stage.person(kind);
-    await guest.before(`() => {
-      // As phones have it: sound only after a touch of this very page.
+    const guest = await harness.participant(kind);
+    await guest.addInitScript(`() => {
+      // As on phones: sound only after a touch of this page.
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = function () {
         return this.muted || globalThis.__touched ? play.call(this) : Promise.reject(new DOMException('sound', 'NotAllowedError'));
@@ -370,12 +303,46 @@ for (const kind of ['chromium', 'firefox']) {
       addEventListener('click', ({ target }) => { if (target.closest('#btnHear')) globalThis.__touched = true; }, true);
     }`);
     await guest.open(url);
-    await guest.sees('preview');
-    await guest.look(`() => { document.getElementById('door').requestSubmit(); }`);
-    await until('the button', () => guest.look(`() => !document.getElementById('btnHear').hidden`));
-    await until('the picture without sound', () => guest.look(`() => { const { muted, paused, videoWidth } = document.getElementById('remote'); return muted && !paused && videoWidth > 0; }`));
+    await guest.waitForState('preview');
+    await guest.evaluate(`() => { document.getElementById('door').requestSubmit(); }`);
+    await guest.waitForCondition('the sound button', `!document.getElementById('btnHear').hidden`);
+    await waitFor('the video without sound', () => guest.evaluate(`() => { const { muted, paused, videoWidth } = document.getElementById('remote'); return muted && !paused && videoWidth > 0; }`));
     await guest.click('#btnHear');
-    await until('the sound', () => guest.look(`() => { const { muted, paused } = document.getElementById('remote'); return !muted && !paused && document.getElementById('btnHear').hidden; }`));
-    await guest.hearsAndSees();
+    await waitFor('the sound', () => guest.evaluate(`() => { const { muted, paused } = document.getElementById('remote'); return !muted && !paused && document.getElementById('btnHear').hidden; }`));
+    await guest.expectMedia();
+  });
+}
+
+/** Permissions are not granted, and every request is refused, except for audio once `__allowed` is set. */
+const REFUSE_DEVICES = `() => {
+  navigator.permissions.query = async () => ({ state: 'prompt' });
+  const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = (constraints) => (!constraints.video && globalThis.__allowed ? getUserMedia(constraints)
+    : Promise.reject(new DOMException('Permission denied', 'NotAllowedError')));
+}`;
+
+for (const kind of ['chromium', 'firefox']) {
+  harness.scenario(`${kind} with both devices refused can join with sound only`, async () => {
+    const url = harness.roomUrl();
+    const [refused, peer] = [await harness.participant(kind, { initScript: REFUSE_DEVICES }), await harness.participant('chromium')];
+    await peer.open(url);
+    await peer.join();
+    await peer.waitForState('waiting');
+    await refused.open(url);
+    await refused.waitForError('camera-denied');
+    const joinLabel = () => refused.evaluate(`() => document.getElementById('joinWord').textContent`);
+    assert.equal(await joinLabel(), 'Join with sound only');
+    await refused.click('#btnJoin');
+    await refused.waitForError('camera-denied-again');
+    assert.equal(await joinLabel(), 'Join without devices');
+    assert.equal(await peer.state(), 'waiting');
+    await refused.reload();
+    await refused.waitForError('camera-denied');
+    await refused.evaluate('() => { globalThis.__allowed = true; }');
+    await refused.click('#btnJoin');
+    await refused.waitForState('connected');
+    await waitFor('sound at the peer', async () => (await peer.stats()).audioEnergy > 0, 20_000);
+    await refused.leave();
+    await peer.waitForState(ENDED_STATES);
   });
 }

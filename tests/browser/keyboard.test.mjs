@@ -1,145 +1,146 @@
-// A whole call with nothing but a keyboard: the door, waiting, the call and after it, with the focus always seen.
+// A whole call by keyboard alone: lobby, waiting, call and the end, with visible focus.
 
-import { has, is, tabTo } from './lib/keyboard.mjs';
-import { AFTER, setStage } from './lib/stage.mjs';
+import { tabTo, waitForFocus } from './lib/accessibility.mjs';
+import { createHarness, ENDED_STATES } from './lib/harness.mjs';
 
-const stage = await setStage('keyboard');
+const harness = await createHarness('keyboard');
 
-/** Letters that need no place for the focus, each by what it does. */
-async function lettersWork(one) {
-  await one.look(`() => {
-    // A headless browser has no screen to pick.
+/** Shortcuts that work wherever the focus is. */
+async function checkShortcuts(participant) {
+  await participant.evaluate(`() => {
+    // A headless browser has no screen to select.
     const canvas = document.createElement('canvas');
     canvas.getContext('2d').fillRect(0, 0, 9, 9);
     navigator.mediaDevices.getDisplayMedia = async () => canvas.captureStream(1);
   }`);
-  const shares = `document.querySelector('[data-act=share]').hasAttribute('data-on')`;
-  await one.press('s');
-  await is(one, 'the screen shared', shares);
-  await one.press('s');
-  await is(one, 'the screen no more', `!${shares}`);
-  await one.press('v');
-  await is(one, 'the camera off', `document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
-  await one.press('v');
-  await is(one, 'the camera on', `!document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
+  const isSharing = `document.querySelector('[data-act=share]').hasAttribute('data-on')`;
+  await participant.press('s');
+  await participant.waitForCondition('the screen shared', isSharing);
+  await participant.press('s');
+  await participant.waitForCondition('the screen not shared', `!${isSharing}`);
+  await participant.press('v');
+  await participant.waitForCondition('the camera off', `document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
+  await participant.press('v');
+  await participant.waitForCondition('the camera on', `!document.querySelector('[data-act=cam]').hasAttribute('data-off')`);
 }
 
-/** With the chat open and the focus lost, "hello" and every letter are nobody's command; Send gives the focus back. */
-async function writesAndLosesFocus(one) {
-  for (const lost of ['document.activeElement.blur()', `document.getElementById('chatLog').focus()`]) {
-    await one.look(`() => ${lost}`);
-    await one.type('hello mvspcf?');
+/** With the message panel open, letters typed without focus in the field are no shortcuts; the send button returns the
+ *  focus to the field. */
+async function typeOutsideMessageField(participant) {
+  for (const removeFocus of ['document.activeElement.blur()', `document.getElementById('chatLog').focus()`]) {
+    await participant.evaluate(`() => ${removeFocus}`);
+    await participant.type('hello mvspcf?');
   }
-  await is(one, 'nothing done', `!document.getElementById('chat').hidden && !document.querySelector('dialog[open]')
+  await participant.waitForCondition('no shortcut', `!document.getElementById('chat').hidden && !document.querySelector('dialog[open]')
     && document.body.dataset.screen === 'call' && !document.querySelector('.bar [data-off], .bar [data-on]')`);
-  await one.look(`() => document.getElementById('chatLine').focus()`);
-  await one.type('sent by the button');
-  await one.click('#chatForm button');
+  await participant.evaluate(`() => document.getElementById('chatLine').focus()`);
+  await participant.type('sent by the button');
+  await participant.click('#chatForm button');
 }
 
-/** Letters that ended a call once, and any with Ctrl: those belong to the browser. */
-async function noLetterHurts(one) {
-  const switches = `[...document.querySelectorAll('.bar [data-off], .bar [data-on]')].map((one) => one.dataset.act).join()`;
-  const before = await one.look(`() => ${switches}`);
-  await one.type('lqxe');
-  await one.look(`() => document.dispatchEvent(new KeyboardEvent('keydown', { key: 'm', code: 'KeyM', ctrlKey: true, bubbles: true }))`);
-  await is(one, 'the call as it was', `document.body.dataset.screen === 'call' && ${switches} === '${before}'`);
+/** Letters without a function, and letters with Ctrl, which belong to the browser, change nothing. */
+async function checkUnusedKeys(participant) {
+  const toggles = `[...document.querySelectorAll('.bar [data-off], .bar [data-on]')].map((button) => button.dataset.act).join()`;
+  const before = await participant.evaluate(`() => ${toggles}`);
+  await participant.type('lqxe');
+  await participant.evaluate(`() => document.dispatchEvent(new KeyboardEvent('keydown', { key: 'm', code: 'KeyM', ctrlKey: true, bubbles: true }))`);
+  await participant.waitForCondition('an unchanged call', `document.body.dataset.screen === 'call' && ${toggles} === '${before}'`);
 }
 
-stage.scene('a whole call goes by keyboard alone', async () => {
-  const url = stage.room();
-  const one = await stage.person('chromium');
-  await one.open(url);
-  await one.sees('preview');
-  await tabTo(one, 'settings');
-  await one.press('Enter');
-  await is(one, 'the devices', `document.getElementById('settings').open`);
-  await one.press('Escape');
-  await has(one, 'settings');
-  await tabTo(one, 'room');
-  await tabTo(one, 'btnJoin');
-  await one.press('Enter');
-  await one.sees('waiting');
-  await has(one, 'btnCopy');
+harness.scenario('a whole call works by keyboard alone', async () => {
+  const url = harness.roomUrl();
+  const first = await harness.participant('chromium');
+  await first.open(url);
+  await first.waitForState('preview');
+  await tabTo(first, 'settings');
+  await first.press('Enter');
+  await first.waitForCondition('the device dialog', `document.getElementById('settings').open`);
+  await first.press('Escape');
+  await waitForFocus(first, 'settings');
+  await tabTo(first, 'room');
+  await tabTo(first, 'btnJoin');
+  await first.press('Enter');
+  await first.waitForState('waiting');
+  await waitForFocus(first, 'btnCopy');
 
-  const other = await stage.person('chromium');
-  await other.open(url);
-  // Before that the page has no ears yet.
-  await other.sees('preview');
-  await tabTo(other, 'room');
-  await other.press('Enter');
-  await Promise.all([one.hearsAndSees(), other.hearsAndSees()]);
-  await has(one, 'stage');
+  const second = await harness.participant('chromium');
+  await second.open(url);
+  // Before this state the page handles no input.
+  await second.waitForState('preview');
+  await tabTo(second, 'room');
+  await second.press('Enter');
+  await harness.expectMedia([first, second]);
+  await waitForFocus(first, 'stage');
 
-  // The small picture: to another corner, and swapped.
-  await tabTo(one, 'swap');
-  await one.press('ArrowUp');
-  await is(one, 'the tile at the top', `document.getElementById('stage').dataset.corner === 'tr'`);
-  await one.press('Enter');
-  await is(one, 'the pictures swapped', `document.getElementById('stage').dataset.view === 'self'`);
-  await one.press('Enter');
-  await is(one, 'the pictures back', `document.getElementById('stage').dataset.view === 'remote'`);
+  // The self view: moved to another corner, and swapped.
+  await tabTo(first, 'swap');
+  await first.press('ArrowUp');
+  await first.waitForCondition('the self view at the top', `document.getElementById('stage').dataset.corner === 'tr'`);
+  await first.press('Enter');
+  await first.waitForCondition('the videos swapped', `document.getElementById('stage').dataset.view === 'self'`);
+  await first.press('Enter');
+  await first.waitForCondition('the videos swapped back', `document.getElementById('stage').dataset.view === 'remote'`);
 
-  // By button and by letter.
-  await tabTo(one, 'mic');
-  await one.press('Enter');
-  await is(other, 'silence told', `!document.getElementById('theirMic').hidden`);
-  await one.press('m');
-  await is(other, 'sound told', `document.getElementById('theirMic').hidden`);
+  // Muted by button, unmuted by shortcut.
+  await tabTo(first, 'mic');
+  await first.press('Enter');
+  await second.waitForCondition('the muted badge', `!document.getElementById('theirMic').hidden`);
+  await first.press('m');
+  await second.waitForCondition('no muted badge', `document.getElementById('theirMic').hidden`);
 
-  await one.press('c');
-  await has(one, 'chatLine');
-  await writesAndLosesFocus(one);
-  await has(one, 'chatLine');
-  await one.type('mvspcfl? all of these are letters here');
-  await one.press('Enter');
-  await is(other, 'the message', `document.getElementById('chatLog').innerText.includes('mvspcfl?') && document.getElementById('chatLog').innerText.includes('sent by the button')`);
-  await one.sees('connected');
-  await is(one, 'nothing switched by writing', `document.getElementById('numbers').hidden && !document.querySelector('[data-act=mic]').hasAttribute('data-off')`);
-  await one.press('Escape');
-  await has(one, 'mic');
+  await first.press('c');
+  await waitForFocus(first, 'chatLine');
+  await typeOutsideMessageField(first);
+  await waitForFocus(first, 'chatLine');
+  await first.type('mvspcfl? all of these are letters here');
+  await first.press('Enter');
+  await second.waitForCondition('the messages', `document.getElementById('chatLog').innerText.includes('mvspcfl?') && document.getElementById('chatLog').innerText.includes('sent by the button')`);
+  await first.waitForState('connected');
+  await first.waitForCondition('no shortcut while typing', `document.getElementById('numbers').hidden && !document.querySelector('[data-act=mic]').hasAttribute('data-off')`);
+  await first.press('Escape');
+  await waitForFocus(first, 'mic');
 
-  await one.press('p');
-  await is(one, 'the numbers', `!document.getElementById('numbers').hidden`);
-  await one.press('Escape');
-  await is(one, 'no numbers', `document.getElementById('numbers').hidden`);
-  await one.press('?');
-  await is(one, 'the list', `document.getElementById('keys').open`);
-  // In a dialog a letter is none of ours.
-  await one.press('l');
-  await one.press('Enter');
-  await is(one, 'no list', `!document.getElementById('keys').open`);
-  await one.sees('connected');
+  await first.press('p');
+  await first.waitForCondition('the statistics', `!document.getElementById('numbers').hidden`);
+  await first.press('Escape');
+  await first.waitForCondition('no statistics', `document.getElementById('numbers').hidden`);
+  await first.press('?');
+  await first.waitForCondition('the list of shortcuts', `document.getElementById('keys').open`);
+  // Shortcuts do nothing in a dialog.
+  await first.press('l');
+  await first.press('Enter');
+  await first.waitForCondition('no list of shortcuts', `!document.getElementById('keys').open`);
+  await first.waitForState('connected');
 
-  await lettersWork(one);
-  await one.press('f');
-  await is(one, 'the whole screen', 'document.fullscreenElement !== null');
-  await one.press('f');
-  await is(one, 'the window', 'document.fullscreenElement === null');
-  await noLetterHurts(one);
-  await tabTo(one, 'btnLeave');
-  await one.press('Enter');
-  await one.sees(AFTER);
-  await has(one, 'afterTitle');
-  await tabTo(one, 'btnAgain');
-  await tabTo(one, 'btnAfterNew');
-  await one.press('Enter');
-  await has(one, 'doorTitle');
+  await checkShortcuts(first);
+  await first.press('f');
+  await first.waitForCondition('full screen', 'document.fullscreenElement !== null');
+  await first.press('f');
+  await first.waitForCondition('no full screen', 'document.fullscreenElement === null');
+  await checkUnusedKeys(first);
+  await tabTo(first, 'btnLeave');
+  await first.press('Enter');
+  await first.waitForState(ENDED_STATES);
+  await waitForFocus(first, 'afterTitle');
+  await tabTo(first, 'btnAgain');
+  await tabTo(first, 'btnAfterNew');
+  await first.press('Enter');
+  await waitForFocus(first, 'doorTitle');
 });
 
-// A headless Firefox has no active window: Enter presses no button there, and no ring is drawn.
-stage.scene('letters do the same in Firefox', async () => {
-  const [one, other] = await stage.pair(['firefox', 'chromium'], stage.room());
-  await Promise.all([one, other].map((seat) => seat.hearsAndSees()));
-  await lettersWork(one);
-  await one.press('m');
-  await is(other, 'silence told', `!document.getElementById('theirMic').hidden`);
-  await one.press('p');
-  await is(one, 'the numbers', `!document.getElementById('numbers').hidden`);
-  await one.press('c');
-  await has(one, 'chatLine');
-  await one.press('Escape');
-  await noLetterHurts(one);
-  await one.leave();
-  await one.sees(AFTER);
+// A headless Firefox has no active window: Enter presses no button, and no focus outline is drawn.
+harness.scenario('shortcuts do the same in Firefox', async () => {
+  const [first, second] = await harness.joinPair(['firefox', 'chromium'], harness.roomUrl());
+  await harness.expectMedia([first, second]);
+  await checkShortcuts(first);
+  await first.press('m');
+  await second.waitForCondition('the muted badge', `!document.getElementById('theirMic').hidden`);
+  await first.press('p');
+  await first.waitForCondition('the statistics', `!document.getElementById('numbers').hidden`);
+  await first.press('c');
+  await waitForFocus(first, 'chatLine');
+  await first.press('Escape');
+  await checkUnusedKeys(first);
+  await first.leave();
+  await first.waitForState(ENDED_STATES);
 });

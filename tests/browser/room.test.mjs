@@ -1,75 +1,75 @@
-// Coming and going: leaving and coming back, a third person, a reloaded page.
+// Joining and leaving a room: rejoining after leaving, room occupancy in the lobby, a third participant, a reloaded page.
 
 import assert from 'node:assert/strict';
-import { AFTER, setStage } from './lib/stage.mjs';
+import { createHarness, ENDED_STATES } from './lib/harness.mjs';
 
-const stage = await setStage('room');
+const harness = await createHarness('room');
 
-stage.scene('when one leaves, the call ends for both, and both can come back to the same room', async () => {
-  const url = stage.room();
-  const two = await stage.pair(['chromium', 'firefox'], url);
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  await two[1].leave();
-  for (const seat of two) await seat.sees(AFTER);
-  for (const seat of two) {
-    await seat.open(url);
-    await seat.join();
+harness.scenario('leaving ends the call for both, and both can rejoin the same room', async () => {
+  const url = harness.roomUrl();
+  const pair = await harness.joinPair(['chromium', 'firefox'], url);
+  await harness.expectMedia(pair);
+  await pair[1].leave();
+  for (const participant of pair) await participant.waitForState(ENDED_STATES);
+  for (const participant of pair) {
+    await participant.open(url);
+    await participant.join();
   }
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  await harness.expectMedia(pair);
 });
 
-stage.scene('the one who leaves an empty room can come back to it', async () => {
-  const url = stage.room();
-  const only = await stage.person('chromium');
-  await only.open(url);
-  await only.join();
-  await only.sees('waiting');
-  await only.leave();
-  await only.sees(AFTER);
-  await only.open(url);
-  await only.join();
-  await only.sees('waiting');
+harness.scenario('a participant who leaves alone can rejoin the room', async () => {
+  const url = harness.roomUrl();
+  const participant = await harness.participant('chromium');
+  await participant.open(url);
+  await participant.join();
+  await participant.waitForState('waiting');
+  await participant.leave();
+  await participant.waitForState(ENDED_STATES);
+  await participant.open(url);
+  await participant.join();
+  await participant.waitForState('waiting');
 });
 
-stage.scene('the door says who is inside before anybody enters', async () => {
-  const url = stage.room();
-  const [first, second, third] = [await stage.person('chromium'), await stage.person('firefox'), await stage.person('chromium')];
+harness.scenario('the lobby shows how many participants are in the room', async () => {
+  const url = harness.roomUrl();
+  const [first, second, third] = await Promise.all(['chromium', 'firefox', 'chromium'].map((kind) => harness.participant(kind)));
   await first.open(url);
-  await first.findsInside(0);
+  await first.waitForOccupancy(0);
   await first.join();
   await second.open(url);
-  await second.findsInside(1);
+  await second.waitForOccupancy(1);
   await second.join();
-  await Promise.all([first, second].map((seat) => seat.hearsAndSees()));
+  await harness.expectMedia([first, second]);
   await third.open(url);
-  await third.findsInside(2);
+  await third.waitForOccupancy(2);
   await first.leave();
-  await third.findsInside(0);
+  await third.waitForOccupancy(0);
 });
 
-stage.scene('a third person is told that the room is full, and the call goes on', async () => {
-  const url = stage.room();
-  const two = await stage.pair(['chromium', 'chromium'], url);
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  const third = await stage.person('chromium');
+harness.scenario('a third participant sees that the room is full, and the call goes on', async () => {
+  const url = harness.roomUrl();
+  const pair = await harness.joinPair(['chromium', 'chromium'], url);
+  await harness.expectMedia(pair);
+  const third = await harness.participant('chromium');
   await third.open(url);
   await third.join();
-  assert.notEqual((await third.errs('room-full')).trim(), '');
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
+  assert.notEqual((await third.waitForError('room-full')).trim(), '');
+  await harness.expectMedia(pair);
 });
 
-for (const [who, kinds] of [['who came first', ['chromium', 'firefox']], ['who came second', ['firefox', 'chromium']]]) {
+for (const [order, kinds] of [['first', ['chromium', 'firefox']], ['second', ['firefox', 'chromium']]]) {
   for (const query of ['', '?relay=1']) {
-    const chosen = who === 'who came first' ? 0 : 1;
-    stage.scene(`a page that is reloaded comes back into the call (chromium ${who}${query && ', relayed'})`, async () => {
-      const two = await stage.pair(kinds, stage.room(query));
-      await Promise.all(two.map((seat) => seat.hearsAndSees()));
-      await two[chosen].reload();
-      // Whether the page goes in by itself or asks at the door is the page's own choice.
-      if ((await two[chosen].sees(['preview', 'joining', 'waiting', 'connecting', 'connected'])) === 'preview') {
-        await two[chosen].join().catch(() => {});
+    const reloading = order === 'first' ? 0 : 1;
+    harness.scenario(`a reloaded page rejoins the call (chromium joined ${order}${query && ', relayed'})`, async () => {
+      const pair = await harness.joinPair(kinds, harness.roomUrl(query));
+      await harness.expectMedia(pair);
+      await pair[reloading].reload();
+      // The page may rejoin by itself or show the lobby.
+      if ((await pair[reloading].waitForState(['preview', 'joining', 'waiting', 'connecting', 'connected'])) === 'preview') {
+        await pair[reloading].join().catch(() => {});
       }
-      await Promise.all(two.map((seat) => seat.hearsAndSees()));
+      await harness.expectMedia(pair);
     });
   }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds a small internet in network namespaces (see world.sh), runs the tests in it and takes it away,
-# also after a failure. Needs root; exits with 77 without. Arguments: test files, else all of this folder.
+# Creates a test network in network namespaces (see network.sh), runs the tests in it and removes it, also after a failure.
+# Needs root; exits with 77 without. Arguments: test files, else all of this folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,16 +9,16 @@ if ((EUID != 0)); then
   exit 77
 fi
 
-# shellcheck source=tests/nat/world.sh
-source tests/nat/world.sh
-export BOX_WORLD="wb$$"
-trap 'kill "${tests:-}" 2>/dev/null || true; world_down "$WORLD"' EXIT
+# shellcheck source=tests/nat/network.sh
+source tests/nat/network.sh
+export TEST_NETWORK="wb$$"
+trap 'kill "${tests:-}" 2>/dev/null || true; network_down "$NETWORK"' EXIT
 trap 'exit 130' INT TERM HUP
-WORLD=$BOX_WORLD
-world_up "$WORLD"
+NETWORK=$TEST_NETWORK
+network_up "$NETWORK"
 
 (($#)) || set -- tests/nat/*.test.mjs
-# In the background, so that a signal is heeded at once.
+# In the background, because bash handles a signal only after a foreground command has ended.
 node --test --test-concurrency=1 --test-reporter=spec "$@" &
 tests=$!
 wait "$tests"

@@ -1,101 +1,104 @@
-// From the built program to a call in two commands, as docs/operations.md has them: on a fresh host under a real systemd,
-// with a certificate that the box gets by itself from an authority in the tests' own internet.
+// From the built program to a call in two commands, as documented: on a fresh host with its own systemd, with a certificate
+// from an ACME authority in the test network.
 
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
-import { makeAuthority } from '../browser/lib/authority.mjs';
-import { binary } from '../browser/lib/box.mjs';
-import { AFTER, setStage } from '../browser/lib/stage.mjs';
-import { root, until, workDir } from '../browser/lib/work.mjs';
-import { makeSeatAtHome, on, runOn } from '../nat/world.mjs';
-import { bootHost } from './host.mjs';
+import { createCertificateAuthority } from '../browser/lib/certificate-authority.mjs';
+import { createHarness, ENDED_STATES } from '../browser/lib/harness.mjs';
+import { binary } from '../browser/lib/server.mjs';
+import { waitFor } from '../browser/lib/wait.mjs';
+import { createWorkDir, findInDocs } from '../browser/lib/workspace.mjs';
+import { launchParticipantOn, on, runOn } from '../nat/network.mjs';
 import { startPebble } from './pebble.mjs';
+import { bootHost } from './systemd-host.mjs';
 
-const AUTHORITY = '45.0.0.1';
-const dir = await workDir('vps-install');
-const authority = await makeAuthority(path.join(dir, 'authority'));
-const pebble = await startPebble({ dir, on: on('pub'), address: AUTHORITY, identity: await authority.issue('acme.test'), box: { v4: '45.0.0.10', v6: '2a05:d000::10' } });
-const vps = await bootHost({ dir: path.join(dir, 'host'), inside: on('box'),
-  hosts: `127.0.0.1 localhost\n::1 localhost\n${AUTHORITY} acme.test\n`, resolver: `nameserver ${AUTHORITY}\noptions timeout:1 attempts:2\n` });
-after(() => Promise.all([vps.end(), pebble.end()]));
+const ACME_ADDRESS = '45.0.0.1';
+const dir = await createWorkDir('vps-install');
+const authority = await createCertificateAuthority(path.join(dir, 'authority'));
+const pebble = await startPebble({
+  dir, on: on('pub'), address: ACME_ADDRESS, identity: await authority.issue('acme.test'), resolvesTo: { v4: '45.0.0.10', v6: '2a05:d000::10' },
+});
+const vps = await bootHost({
+  dir: path.join(dir, 'host'), inNamespace: on('box'),
+  hosts: `127.0.0.1 localhost\n::1 localhost\n${ACME_ADDRESS} acme.test\n`, resolver: `nameserver ${ACME_ADDRESS}\noptions timeout:1 attempts:2\n`,
+});
+after(() => Promise.all([vps.shutDown(), pebble.stop()]));
 
-// What the authorities of the real internet are to a fresh host.
-await vps.bring(authority.ca, '/usr/local/share/ca-certificates/directory.crt');
-await vps.bring(pebble.root, '/usr/local/share/ca-certificates/pebble.crt');
+// The host trusts these authorities as it trusts those of the internet.
+await vps.copy(authority.ca, '/usr/local/share/ca-certificates/directory.crt');
+await vps.copy(pebble.root, '/usr/local/share/ca-certificates/pebble.crt');
 await vps.run('update-ca-certificates');
 
-// The first command: the program and what lies in config/ go to the host.
-await vps.bring(binary, '/root/webrtc-box');
-for (const each of await readdir(path.join(root, 'config'), { recursive: true, withFileTypes: true })) {
-  const file = path.join(each.parentPath ?? each.path, each.name);
-  if (each.isFile()) await vps.bring(file, path.join('/root', path.relative(path.join(root, 'config'), file)));
-}
-// Another authority than the usual one is the one thing that a test has to set.
+// The first command copies the program and the files of config/ to the host.
+await vps.copy(binary, '/root/webrtc-box');
+await vps.copyConfig();
+// The ACME directory is the only setting that the test changes.
 await vps.run('sed', '-i', 's|^#acme-directory = .*|acme-directory = "https://acme.test:14000/dir"|', '/root/webrtc-box.toml');
 
-const stage = await setStage('vps-install-call', { make: makeSeatAtHome, theirs: {}, authority: { ca: pebble.root },
-  start: async () => ({ origin: 'https://box.test', stop() {} }) });
-const visit = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', pebble.root, 'https://box.test/')
+const harness = await createHarness('vps-install-call', {
+  launch: launchParticipantOn, defaults: {}, authority: { ca: pebble.root }, start: async () => ({ origin: 'https://box.test', stop() {} }),
+});
+const httpStatus = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', pebble.root, 'https://box.test/')
   .catch((error) => error)).stdout;
 
-stage.scene('the second command installs it: certificate, page and relay are there, and two people call each other', async (context) => {
-  const began = Date.now();
+harness.scenario('the second command installs certificate, page and relay; a call works', async (context) => {
+  const startedAt = Date.now();
   const { stdout } = await vps.run('sh', '/root/install.sh', 'box.test', 'admin@box.test').catch(async (error) => {
     throw new Error(`${error.message}${error.stdout}\n${await vps.journal('webrtc-box.service')}`);
   });
   context.diagnostic(stdout);
-  assert.doesNotMatch(stdout, /no certificate for \S+ .*yet/, 'the first certificate was waited for');
+  assert.doesNotMatch(stdout, /no certificate for \S+ .*yet/, 'it waits for the first certificate');
   assert.equal((await vps.run('stat', '-c', '%a %U %G', '/etc/webrtc-box/webrtc-box.toml')).stdout, '640 root webrtc-box\n');
-  await until('the page with a certificate that is trusted', async () => (await visit()) === '200');
-  context.diagnostic(`figure: from the second command to the page with a trusted certificate: ${Date.now() - began} ms`);
-  const two = await stage.pair([['chromium', { home: 'a1' }], ['firefox', { home: 'b1' }]], `${stage.room()}?relay=1`);
-  await Promise.all(two.map((seat) => seat.hearsAndSees()));
-  // Who has left holds up no restart.
-  await two[0].leave();
-  await two[1].sees(AFTER);
+  await waitFor('the page with a trusted certificate', async () => (await httpStatus()) === '200');
+  context.diagnostic(`measurement: from the second command to the page with a trusted certificate: ${Date.now() - startedAt} ms`);
+  const pair = await harness.joinPair([['chromium', { host: 'a1' }], ['firefox', { host: 'b1' }]], `${harness.roomUrl()}?relay=1`);
+  await harness.expectMedia(pair);
+  // A participant who has left does not delay a restart.
+  await pair[0].leave();
+  await pair[1].waitForState(ENDED_STATES);
 });
 
-stage.scene('run again it upgrades, with settings, keys and certificate as they were', async () => {
-  const kept = () => vps.run('sh', '-c', 'cat /etc/webrtc-box/webrtc-box.toml; cd /var/lib/webrtc-box && find . -type f | sort | xargs sha256sum').then(({ stdout }) => stdout);
-  const before = await kept();
+harness.scenario('a second run upgrades and keeps settings, keys and certificate', async () => {
+  const contents = () => vps.run('sh', '-c', 'cat /etc/webrtc-box/webrtc-box.toml; cd /var/lib/webrtc-box && find . -type f | sort | xargs sha256sum').then(({ stdout }) => stdout);
+  const before = await contents();
   await vps.run('sh', '/root/install.sh');
-  assert.equal(await kept(), before);
-  assert.equal(await visit(), '200');
+  assert.equal(await contents(), before);
+  assert.equal(await httpStatus(), '200');
   await assert.rejects(vps.run('sh', '/root/install.sh', 'other.test', 'admin@box.test'), /already exists/);
 });
 
-stage.scene('what is no name or address is told before anything is touched', async () => {
-  for (const words of [['box.test'], ['box.test', 'nobody'], ['box test', 'admin@box.test'], ['--purge'], ['a..b', 'admin@box.test']]) {
-    await assert.rejects(vps.run('sh', '/root/install.sh', ...words), /install\.sh: [^\n]+\n$/);
+harness.scenario('an invalid name or address is rejected before anything changes', async () => {
+  for (const args of [['box.test'], ['box.test', 'nobody'], ['box test', 'admin@box.test'], ['--purge'], ['a..b', 'admin@box.test']]) {
+    await assert.rejects(vps.run('sh', '/root/install.sh', ...args), /install\.sh: [^\n]+\n$/);
   }
 });
 
-stage.scene('certbot may get and renew the certificate instead, with the hook in docs/operations.md', async () => {
-  const certbot = (...words) => vps.run('certbot', ...words, '--non-interactive', '--server', 'https://acme.test:14000/dir');
-  const set = (...lines) => vps.run('sed', '-i', ...lines.flatMap((line) => ['-e', line]), '/etc/webrtc-box/webrtc-box.toml');
-  const served = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-w', '%{certs}', '--cacert', pebble.root, 'https://box.test/')).stdout;
-  const [, hook] = /```sh\n(install [^\n]*renewal-hooks[^]*?\nEND\n)```/.exec(await readFile(path.join(root, 'docs/operations.md'), 'utf8'));
+harness.scenario('certbot can get and renew the certificate with the documented hook', async () => {
+  const certbot = (...args) => vps.run('certbot', ...args, '--non-interactive', '--server', 'https://acme.test:14000/dir');
+  const editSettings = (...expressions) => vps.run('sed', '-i', ...expressions.flatMap((expression) => ['-e', expression]), '/etc/webrtc-box/webrtc-box.toml');
+  const servedCertificates = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-w', '%{certs}', '--cacert', pebble.root, 'https://box.test/')).stdout;
+  const certbotCertificate = async () => (await vps.run('cat', '/etc/letsencrypt/live/box.test/cert.pem')).stdout.trim();
+  const [, hook] = await findInDocs(/```sh\n(install [^\n]*renewal-hooks[^]*?\nEND\n)```/);
   await vps.run('sh', '-c', hook);
-  await set('s|^#http-port = .*|http-port = 0|');
+  await editSettings('s|^#http-port = .*|http-port = 0|');
   await vps.run('systemctl', 'restart', 'webrtc-box');
   await certbot('certonly', '--standalone', '--agree-tos', '-m', 'admin@box.test', '-d', 'box.test');
   await vps.run('/etc/letsencrypt/renewal-hooks/deploy/webrtc-box');
-  await set('s|^acme-email|#&|',
+  await editSettings('s|^acme-email|#&|',
     's|^#e.g. cert = .*|cert = "/etc/letsencrypt/live/box.test/fullchain.pem"|', 's|^#e.g. key = .*|key = "/etc/letsencrypt/live/box.test/privkey.pem"|');
   await vps.run('systemctl', 'restart', 'webrtc-box');
-  const first = await served();
-  assert.ok(first.includes((await vps.run('cat', '/etc/letsencrypt/live/box.test/cert.pem')).stdout.trim()));
+  const initial = await servedCertificates();
+  assert.ok(initial.includes(await certbotCertificate()));
   await certbot('renew', '--force-renewal', '--no-random-sleep-on-renew');
-  await until('the renewed certificate to be served', async () => (await served()) !== first);
-  assert.ok((await served()).includes((await vps.run('cat', '/etc/letsencrypt/live/box.test/cert.pem')).stdout.trim()));
+  await waitFor('the renewed certificate', async () => (await servedCertificates()) !== initial);
+  assert.ok((await servedCertificates()).includes(await certbotCertificate()));
   await vps.run('rm', '-r', '/etc/letsencrypt');
 });
 
-stage.scene('it can be taken away again, and leaves the settings and keys', async () => {
+harness.scenario('--remove uninstalls it and keeps settings and keys', async () => {
   await vps.run('sh', '/root/install.sh', '--remove');
-  assert.equal(await visit(), '000');
-  const left = (await vps.run('sh', '-c', 'find / -xdev -name "*webrtc-box*" -not -path "/root/*" -not -path "/proc/*" -not -path "/work/*" -not -path "/tmp/*" 2>/dev/null | sort')).stdout;
-  assert.deepEqual(left.trim().split('\n').filter((file) => /^\/(etc|usr|var\/lib)\//.test(file)), ['/etc/webrtc-box', '/etc/webrtc-box/webrtc-box.toml', '/var/lib/webrtc-box']);
+  assert.equal(await httpStatus(), '000');
+  const { stdout } = await vps.run('sh', '-c', 'find / -xdev -name "*webrtc-box*" -not -path "/root/*" -not -path "/proc/*" -not -path "/work/*" -not -path "/tmp/*" 2>/dev/null | sort');
+  assert.deepEqual(stdout.trim().split('\n').filter((file) => /^\/(etc|usr|var\/lib)\//.test(file)), ['/etc/webrtc-box', '/etc/webrtc-box/webrtc-box.toml', '/var/lib/webrtc-box']);
 });

@@ -1,46 +1,48 @@
-// A certificate authority that speaks ACME (Pebble) and a DNS of our own, on one host of the tests' internet.
+// Starts an ACME certificate authority (Pebble) and its DNS server on a host of the test network.
 //
-// It looks at whoever asks for a certificate for real: by the DNS, over the network, by TLS-ALPN-01 on port 443.
+// It validates for real: by DNS, over the network, with TLS-ALPN-01 on port 443.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { run, until } from '../browser/lib/work.mjs';
+import { waitFor } from '../browser/lib/wait.mjs';
+import { run } from '../browser/lib/workspace.mjs';
 
 /**
- * Starts both on the host that `on` runs programs on, at `address`. `identity`: a certificate and its key for
- * the directory's own HTTPS; `box`: the addresses that the DNS gives for every name.
+ * Starts both with the command prefix `on`, at `address`. `identity`: certificate and key of the ACME directory's HTTPS;
+ * `resolvesTo`: the addresses that the DNS server returns for every name.
  */
-export async function startPebble({ dir, on, address, identity, box: { v4, v6 } }) {
+export async function startPebble({ dir, on, address, identity, resolvesTo: { v4, v6 } }) {
   const config = path.join(dir, 'pebble.json');
   await writeFile(config, JSON.stringify({ pebble: {
     listenAddress: `${address}:14000`, managementListenAddress: `${address}:15000`,
     certificate: identity.cert, privateKey: identity.key, httpPort: 80, tlsPort: 443,
     ocspResponderURL: '', externalAccountBindingRequired: false,
   } }));
-  const programs = [
+  const children = [
     ['pebble-challtestsrv', '-defaultIPv4', v4, '-defaultIPv6', v6, '-dns01', `${address}:53`, '-http01', '', '-https01', '',
       '-tlsalpn01', '', '-management', `${address}:8055`],
     ['pebble', '-config', config, '-dnsserver', `${address}:53`],
-  ].map((words) => {
-    const [program, ...args] = [...on, ...words];
-    // It refuses one nonce in twenty by chance, and certbot comes only once more; the box is tried with that elsewhere.
+  ].map((command) => {
+    const [program, ...args] = [...on, ...command];
+    // By default Pebble rejects one nonce in twenty, and certbot retries only once. The server's own client is tested with
+    // rejected nonces in tests/acme.
     const env = { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '0' };
     return spawn(program, args, { stdio: 'ignore', env });
   });
-  process.once('exit', () => programs.forEach((one) => one.kill('SIGKILL')));
+  process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
-  // The root changes with each start; who trusts it must ask for it.
-  const root = path.join(dir, 'pebble-root.pem');
-  const ask = [...on, 'curl', '-sfk', '-o', root, `https://${address}:15000/roots/0`];
-  await until('Pebble to answer', () => run(ask[0], ask.slice(1)).then(() => true));
+  // The root certificate is new with each start.
+  const rootFile = path.join(dir, 'pebble-root.pem');
+  const download = [...on, 'curl', '-sfk', '-o', rootFile, `https://${address}:15000/roots/0`];
+  await waitFor('Pebble to answer', () => run(download[0], download.slice(1)).then(() => true));
   return {
-    root,
-    async end() {
-      for (const one of programs) {
-        one.kill('SIGKILL');
-        if (one.exitCode === null && one.signalCode === null) await once(one, 'exit');
+    root: rootFile,
+    async stop() {
+      for (const child of children) {
+        child.kill('SIGKILL');
+        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
       }
     },
   };

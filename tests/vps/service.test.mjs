@@ -1,130 +1,132 @@
-// The box as a service: a real systemd starts it from the files in config/, within its sandbox, reloads,
-// watches and stops it, and opens ports for it.
+// The server as a systemd service, from the files in config/: started in its sandbox, reloaded, supervised by the watchdog,
+// stopped, and started by a socket unit.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import test, { after } from 'node:test';
-import { makeAuthority } from '../browser/lib/authority.mjs';
-import { until, workDir } from '../browser/lib/work.mjs';
-import { exchangeWhole, reflexiveAddress } from '../nat/turnutils.mjs';
-import { on, settle } from '../nat/world.mjs';
-import { putBox } from './box.mjs';
-import { bootHost } from './host.mjs';
+import { createCertificateAuthority } from '../browser/lib/certificate-authority.mjs';
+import { delay, waitFor } from '../browser/lib/wait.mjs';
+import { createWorkDir } from '../browser/lib/workspace.mjs';
+import { expectLosslessExchange, reflexiveAddress } from '../nat/coturn-client.mjs';
+import { on, spawnOn } from '../nat/network.mjs';
+import { installService } from './service-install.mjs';
+import { bootHost } from './systemd-host.mjs';
 
-const BOX = '45.0.0.10';
+const SERVER = '45.0.0.10';
 
-const dir = await workDir('vps-service');
-const authority = await makeAuthority(path.join(dir, 'authority'));
-const vps = await bootHost({ dir: path.join(dir, 'host'), inside: on('box') });
-after(() => vps.end());
-const box = await putBox(vps, authority);
+const dir = await createWorkDir('vps-service');
+const authority = await createCertificateAuthority(path.join(dir, 'authority'));
+const vps = await bootHost({ dir: path.join(dir, 'host'), inNamespace: on('box') });
+after(() => vps.shutDown());
+const service = await installService(vps, authority);
 
-/** Somebody at home who asks for a seat, and is gone at the end of the scene. */
-async function guest(scene, room) {
-  const someone = await settle('a1', '../vps/guest.mjs', 'makeGuest', { ca: authority.ca, room });
-  scene.after(() => someone.close());
-  return someone;
+/** Joins a room from host a1; the client is closed at the end of the test. */
+async function joinRoom(context, room) {
+  const client = await spawnOn('a1', '../vps/room-client.mjs', 'createRoomClient', { ca: authority.ca, room });
+  context.after(() => client.close());
+  return client;
 }
 
-/** Two clients of coturn's talk through the relay, over UDP and over TCP. */
-async function talk() {
-  await Promise.all([[], ['-t']].map((way) => exchangeWhole('pub', BOX, box.credentials, '-p', '3478', '-y', ...way)));
+/** Two of coturn's clients exchange messages through the relay, over UDP and over TCP. */
+async function expectRelay() {
+  await Promise.all([[], ['-t']].map((transport) => expectLosslessExchange('pub', SERVER, service.credentials, '-p', '3478', '-y', ...transport)));
 }
 
-/** Whoever tries the relay leaves allocations behind, for which a box would wait. */
-const HASTE = 'drain-timeout = 1';
+/** The coturn clients leave allocations behind, which would delay a stop. */
+const SHORT_DRAIN = 'drain-timeout = 1';
 
-await box.settings(HASTE);
+await service.writeSettings(SHORT_DRAIN);
 
-test('the unit starts the box within its sandbox, and a visitor gets the page', async () => {
-  await box.ctl('start');
-  // Type=notify: what has started serves.
-  assert.equal(await box.visit(), '200');
-  const status = await box.status();
+test('the unit starts the server in its sandbox, and the page is served', async () => {
+  await service.systemctl('start');
+  // With Type=notify a started service is ready.
+  assert.equal(await service.httpStatus(), '200');
+  const status = await service.processStatus();
   assert.notEqual(status('Uid'), '0');
-  assert.equal(Number(`0x${status('CapEff')}`), 1 << 10, 'CAP_NET_BIND_SERVICE and no other');
+  assert.equal(Number(`0x${status('CapEff')}`), 1 << 10, 'CAP_NET_BIND_SERVICE only');
   assert.deepEqual([status('NoNewPrivs'), status('Seccomp')], ['1', '2']);
 });
 
-test('within the sandbox it seats and relays, over UDP and TCP', async (scene) => {
-  await guest(scene, 'kitchen');
-  await until('systemd to know of it', async () => (await box.property('StatusText')).startsWith('rooms: 1, seats: 1'));
-  await talk();
+test('signaling and relay work in the sandbox, over UDP and TCP', async (context) => {
+  await joinRoom(context, 'kitchen');
+  await waitFor('the status in systemd', async () => (await service.property('StatusText')).startsWith('rooms: 1, seats: 1'));
+  await expectRelay();
 });
 
-test('a reload takes a host key and the log level, and nobody is disturbed', async (scene) => {
-  const before = await box.property('MainPID');
-  const someone = await guest(scene, 'kitchen');
-  await box.settings('host-key = "open sesame"', 'log = "debug"', 'realm = "elsewhere"', HASTE);
-  await box.ctl('reload');
-  assert.equal(await box.property('ActiveState'), 'active');
-  await box.says('host-key, log');
-  await box.says('taken only at a restart');
-  const stranger = await guest(scene, 'cellar');
-  assert.equal(await stranger.answer(), 'key-required');
-  await stranger.close();
-  assert.ok(await someone.isThere());
-  assert.equal(await box.property('MainPID'), before);
+test('a reload applies host key and log level and disconnects no participant', async (context) => {
+  const pid = await service.property('MainPID');
+  const participant = await joinRoom(context, 'kitchen');
+  await service.writeSettings('host-key = "open sesame"', 'log = "debug"', 'realm = "elsewhere"', SHORT_DRAIN);
+  await service.systemctl('reload');
+  assert.equal(await service.property('ActiveState'), 'active');
+  await service.waitForLog('host-key, log');
+  await service.waitForLog('taken only at a restart');
+  const withoutKey = await joinRoom(context, 'cellar');
+  assert.equal(await withoutKey.joinResult(), 'key-required');
+  await withoutKey.close();
+  assert.ok(await participant.isConnected());
+  assert.equal(await service.property('MainPID'), pid);
 
-  await box.settings('min-port = "many"');
-  await box.ctl('reload');
-  await box.says('nothing is read anew: min-port');
-  assert.ok(await someone.isThere());
-  await box.settings(HASTE);
-  await box.ctl('reload');
+  await service.writeSettings('min-port = "many"');
+  await service.systemctl('reload');
+  await service.waitForLog('nothing is read anew: min-port');
+  assert.ok(await participant.isConnected());
+  await service.writeSettings(SHORT_DRAIN);
+  await service.systemctl('reload');
 });
 
-test('a box that stands still is replaced by the watchdog, and one that is only paused is not', async () => {
-  await box.override('WatchdogSec=6s');
-  await box.ctl('restart');
-  const first = await box.property('MainPID');
-  await vps.run('kill', '-STOP', first);
-  await new Promise((resolve) => { setTimeout(resolve, 3000); });
-  await vps.run('kill', '-CONT', first);
-  await until('the box to answer', async () => (await box.visit()) === '200');
-  assert.equal(await box.property('MainPID'), first);
+test('the watchdog restarts a stalled server, but not one that pauses briefly', async () => {
+  await service.writeOverride('WatchdogSec=6s');
+  await service.systemctl('restart');
+  const pid = await service.property('MainPID');
+  await vps.run('kill', '-STOP', pid);
+  await delay(3000);
+  await vps.run('kill', '-CONT', pid);
+  await waitFor('the server to answer', async () => (await service.httpStatus()) === '200');
+  assert.equal(await service.property('MainPID'), pid);
 
-  await vps.run('kill', '-STOP', first);
-  await box.becomes('NRestarts', '1');
-  await until('another box to answer', async () => (await box.visit()) === '200', 60_000);
-  assert.notEqual(await box.property('MainPID'), first);
+  await vps.run('kill', '-STOP', pid);
+  await service.waitForProperty('NRestarts', '1');
+  await waitFor('another process to answer', async () => (await service.httpStatus()) === '200', 60_000);
+  assert.notEqual(await service.property('MainPID'), pid);
 });
 
-test('a call may end by itself, longer than TimeoutStopSec says, and a second SIGTERM ends it at once', async (scene) => {
-  await box.settings('drain-timeout = 600');
-  await box.override('TimeoutStopSec=4s');
-  await box.ctl('restart');
-  const someone = await guest(scene, 'kitchen');
-  await box.ctl('stop', '--no-block');
-  assert.equal((await someone.hears('error')).code, 'shutting-down');
-  await new Promise((resolve) => { setTimeout(resolve, 9000); });
-  assert.equal(await box.property('ActiveState'), 'deactivating');
-  assert.ok(await someone.isThere());
+test('a stop waits for a call beyond TimeoutStopSec; a second SIGTERM ends it', async (context) => {
+  await service.writeSettings('drain-timeout = 600');
+  await service.writeOverride('TimeoutStopSec=4s');
+  await service.systemctl('restart');
+  const participant = await joinRoom(context, 'kitchen');
+  await service.systemctl('stop', '--no-block');
+  assert.equal((await participant.waitForMessage('error')).code, 'shutting-down');
+  // Five seconds beyond TimeoutStopSec it must still run.
+  await delay(9000);
+  assert.equal(await service.property('ActiveState'), 'deactivating');
+  assert.ok(await participant.isConnected());
 
-  await box.ctl('kill', '--signal=TERM');
-  await box.becomes('ActiveState', 'inactive');
-  assert.equal(await box.property('Result'), 'success');
+  await service.systemctl('kill', '--signal=TERM');
+  await service.waitForProperty('ActiveState', 'inactive');
+  assert.equal(await service.property('Result'), 'success');
 });
 
-test('with the socket unit there is no capability left, and whoever calls while it restarts waits', async () => {
-  await box.settings(HASTE);
-  await box.override();
-  await box.putSocket();
+test('with the socket unit it needs no capability, and a restart fails no request', async () => {
+  await service.writeSettings(SHORT_DRAIN);
+  await service.writeOverride();
+  await service.installSocketUnit();
   await vps.run('systemctl', 'start', 'webrtc-box.socket');
-  // It is the visit that starts the box.
-  assert.equal(await box.visit(), '200');
-  assert.equal(await box.visit('http://box.test/'), '308');
-  const status = await box.status();
+  // The first request starts the server.
+  assert.equal(await service.httpStatus(), '200');
+  assert.equal(await service.httpStatus('http://box.test/'), '308');
+  const status = await service.processStatus();
   assert.equal(Number(`0x${status('CapEff')}`) + Number(`0x${status('CapBnd')}`), 0);
-  assert.notEqual(await reflexiveAddress('a1', BOX), undefined);
-  await talk();
+  assert.notEqual(await reflexiveAddress('a1', SERVER), undefined);
+  await expectRelay();
 
-  const before = await box.property('MainPID');
-  let over = false;
-  const restarted = box.ctl('restart').finally(() => { over = true; });
-  const answers = [];
-  do answers.push(await box.visit('https://box.test/')); while (!over);
-  await restarted;
-  assert.deepEqual([...new Set(answers)], ['200'], answers.join(' '));
-  assert.notEqual(await box.property('MainPID'), before);
+  const pid = await service.property('MainPID');
+  let restarted = false;
+  const restart = service.systemctl('restart').finally(() => { restarted = true; });
+  const statuses = [];
+  do statuses.push(await service.httpStatus('https://box.test/')); while (!restarted);
+  await restart;
+  assert.deepEqual([...new Set(statuses)], ['200'], statuses.join(' '));
+  assert.notEqual(await service.property('MainPID'), pid);
 });

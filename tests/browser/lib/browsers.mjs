@@ -1,22 +1,22 @@
-// The two browsers as people have them: Debian's Chromium and Firefox ESR, with made-up cameras and with
-// profiles of their own that trust the tests' authority.
+// Starts Debian's Chromium or Firefox ESR with fake media devices and a temporary profile that trusts the tests'
+// certificate authority.
 
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import puppeteer from 'puppeteer-core';
-import { trustInChromium, trustInFirefox } from './authority.mjs';
+import { trustInChromium, trustInFirefox } from './certificate-authority.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 
-/** Chromium asks nobody on the network of its own accord, and needs no sandbox for our own page. It goes by these rules
- *  for addresses as well, where it connects by TCP: the test page names the box by them. */
-const QUIET = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+/** Chromium makes no network request of its own, and runs our own page without a sandbox. The resolver rules also apply to
+ *  literal addresses where it connects over TCP: the connection test uses the server's. */
+const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync',
   '--disable-quic', '--no-first-run', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio',
   '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE localhost., EXCLUDE *.test, EXCLUDE *.test., EXCLUDE 45.0.0.10, EXCLUDE [2a05:d000::10], EXCLUDE 2a05:d000::10'];
 
-/** What the person does about camera and microphone. */
+/** Access to camera and microphone: granted with fake devices, refused, or no device attached. */
 const CHROMIUM_DEVICES = {
   fake: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
   refused: ['--use-fake-device-for-media-stream', '--deny-permission-prompts'],
@@ -29,7 +29,7 @@ const FIREFOX_DEVICES = {
   none: { 'media.navigator.permission.disabled': true },
 };
 
-const FIREFOX_QUIET = {
+const FIREFOX_PREFS = {
   'app.update.enabled': false,
   'browser.region.update.enabled': false,
   'browser.safebrowsing.downloads.enabled': false,
@@ -47,10 +47,10 @@ const FIREFOX_QUIET = {
 };
 
 /**
- * Starts one browser for one person. `devices`: `fake`, `refused` or `none`; `film`: a file Chromium shows as its
- * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox. Its profile goes when it does.
+ * Starts one browser. `devices`: `fake`, `refused` or `none`; `cameraVideo`: an MJPEG file that Chromium plays as its
+ * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox. Its profile is deleted when it exits.
  */
-export async function launch(kind, { dir, ca, devices = 'fake', film, flags = [], prefs = {} }) {
+export async function launch(kind, { dir, ca, devices = 'fake', cameraVideo, flags = [], prefs = {} }) {
   await mkdir(dir, { recursive: true });
   const home = await mkdtemp(path.join(dir, `${kind}-`));
   const profile = path.join(home, 'profile');
@@ -65,13 +65,13 @@ export async function launch(kind, { dir, ca, devices = 'fake', film, flags = []
 
   async function firefox() {
     await trustInFirefox(profile, ca);
-    const extraPrefsFirefox = { ...FIREFOX_QUIET, ...FIREFOX_DEVICES[devices], ...prefs };
+    const extraPrefsFirefox = { ...FIREFOX_PREFS, ...FIREFOX_DEVICES[devices], ...prefs };
     return puppeteer.launch({ ...common, browser: 'firefox', executablePath: FIREFOX, extraPrefsFirefox });
   }
 
   async function chromium() {
     await trustInChromium(home, ca);
-    const args = [...QUIET, ...CHROMIUM_DEVICES[devices], ...(film ? [`--use-file-for-fake-video-capture=${film}`] : []), ...flags];
+    const args = [...CHROMIUM_FLAGS, ...CHROMIUM_DEVICES[devices], ...(cameraVideo ? [`--use-file-for-fake-video-capture=${cameraVideo}`] : []), ...flags];
     return puppeteer.launch({ ...common, executablePath: CHROMIUM, pipe: true, args });
   }
 }

@@ -1,0 +1,70 @@
+// Timing measurements: each is printed with its goal, and fails only beyond three times the goal, because test machines
+// are noisy.
+
+import assert from 'node:assert/strict';
+import { ENDED_STATES } from './harness.mjs';
+import { delay, waitFor } from './wait.mjs';
+
+const BASELINE_MS = 2000;
+/** Frame gaps that other work on the machine causes at any time; no goal is below it. */
+const MACHINE_NOISE_MS = 200;
+
+const JOIN_TIME_GOAL_MS = 800;
+const JOIN_REPETITIONS = 3;
+
+/** Prints a duration in milliseconds, and fails beyond three times the goal. */
+export function reportMeasurement(name, measuredMs, goalMs) {
+  console.log(`measurement: ${name}: ${Math.round(measuredMs)} ms (goal ${Math.round(goalMs)} ms)`);
+  assert.ok(measuredMs <= 3 * goalMs, `${name} took ${Math.round(measuredMs)} ms, more than three times ${Math.round(goalMs)} ms`);
+}
+
+/** The longest gap between two frames at each participant while nothing happens; restarts frame timing. */
+export async function measureBaselineGaps(participants) {
+  const restartTiming = () => Promise.all(participants.map((participant) => participant.startFrameTiming()));
+  await restartTiming();
+  await delay(BASELINE_MS);
+  const gaps = await Promise.all(participants.map(async (participant) => (await participant.frameTiming()).longest));
+  await restartTiming();
+  return gaps;
+}
+
+/** Prints the longest gap at each participant since frame timing was restarted; the goal is twice the baseline. */
+export async function reportFrameGaps(name, participants, baselineGaps) {
+  for (const [index, participant] of participants.entries()) {
+    const where = `participant ${index + 1} (baseline ${Math.round(baselineGaps[index])} ms)`;
+    const goal = Math.max(2 * baselineGaps[index], MACHINE_NOISE_MS);
+    reportMeasurement(`${name}, longest gap between frames at ${where}`, (await participant.frameTiming()).longest, goal);
+  }
+}
+
+/** Waits until ten more frames are decoded, on this connection or its successor. */
+export async function waitForNewFrames(participant) {
+  let from = null;
+  await waitFor('new frames', async () => {
+    const { frames } = await participant.stats();
+    if (from === null || frames < from) from = frames;
+    return frames >= from + 10;
+  }, 60_000);
+}
+
+/** Joins repeatedly and reports the median time from the second participant's click on join to its first remote frame.
+ *  With `selectedPath` each call must end up on that path. */
+export async function measureJoinTime(name, [first, second], url, selectedPath) {
+  const times = [];
+  for (let repetition = 0; repetition < JOIN_REPETITIONS; repetition += 1) {
+    await first.open(url);
+    await first.join();
+    await first.waitForState('waiting');
+    await second.open(url);
+    await second.join();
+    times.push(await second.timeToFirstFrame());
+    await second.waitForState('connected');
+    // The first working candidate pair may be another one; the better one replaces it shortly after.
+    if (selectedPath) await second.waitForPath(selectedPath);
+    await second.leave();
+    for (const participant of [first, second]) await participant.waitForState(ENDED_STATES);
+  }
+  times.sort((a, b) => a - b);
+  console.log(`click on join to first remote frame, ${name}: ${times.map(Math.round).join(', ')} ms`);
+  reportMeasurement(`click on join to first remote frame, ${name}`, times[JOIN_REPETITIONS >> 1], JOIN_TIME_GOAL_MS);
+}

@@ -1,0 +1,70 @@
+// What the page loads: nothing from other hosts, one language, a limited transfer size, and a lobby that opens soon on a
+// slow phone.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { get } from 'node:https';
+import { buffer } from 'node:stream/consumers';
+import { createHarness } from './lib/harness.mjs';
+import { reportMeasurement } from './lib/measurements.mjs';
+import { LANGUAGE_FLAGS } from './lib/page-states.mjs';
+
+const harness = await createHarness('page-load');
+const MAX_TRANSFER_KIB = 60;
+const LOCALES = ['locales/en.js', 'locales/zh.js'];
+
+harness.scenario('a whole call requests nothing from other hosts, and one language', async () => {
+  const url = harness.roomUrl();
+  const pair = [await harness.participant('chromium', { flags: LANGUAGE_FLAGS.zh }), await harness.participant('firefox')];
+  for (const participant of pair) {
+    await participant.open(url);
+    await participant.join();
+    await participant.waitForState(['waiting', 'connected', 'connecting']);
+  }
+  await harness.expectMedia(pair);
+  await pair[0].evaluate(`() => {
+    document.getElementById('chatLine').value = 'https://example.org/ is not previewed';
+    document.getElementById('chatForm').requestSubmit();
+  }`);
+  await pair[1].waitForCondition('the message', `document.querySelectorAll('#chatLog [data-state]').length === 1`);
+  await pair[1].leave();
+  for (const [participant, locale] of [[pair[0], 'locales/zh.js'], [pair[1], 'locales/en.js']]) {
+    const requested = (await participant.requestedUrls()).filter((each) => !/^(data|blob|about):/.test(each));
+    assert.deepEqual(requested.filter((each) => ![harness.server.origin, harness.server.origin.replace('https', 'wss')].includes(new URL(each).origin)), []);
+    assert.deepEqual([...new Set(requested.map((each) => new URL(each).pathname.slice(1)).filter((each) => LOCALES.includes(each)))], [locale]);
+  }
+});
+
+harness.scenario(`the page of a whole call transfers less than ${MAX_TRANSFER_KIB} KiB`, async (context) => {
+  if (process.env.WEBRTC_BOX_PUBLIC) return context.skip('pages served from a folder are not compressed');
+  const transferSize = async (name) => {
+    const headers = { 'accept-encoding': 'br' };
+    const [reply] = await once(get(`${harness.server.origin}/${name}`, { ca: await readFile(harness.authority.ca), headers }), 'response');
+    assert.deepEqual([reply.statusCode, reply.headers['content-encoding']], [200, 'br'], name);
+    return (await buffer(reply)).length;
+  };
+  const html = await readFile(new URL('../../public/index.html', import.meta.url), 'utf8');
+  const linked = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
+  assert.equal(linked.length, 3);
+  // build.rs joins the other modules into these.
+  const scripts = ['app/main.js', 'locales/language.js', 'lib/qr-code.js'];
+  // A page loads one language: the larger one counts.
+  const locale = Math.max(...await Promise.all(LOCALES.map(transferSize)));
+  const sizes = await Promise.all(['', ...linked, ...scripts].map(transferSize));
+  const total = sizes.reduce((sum, size) => sum + size, locale);
+  context.diagnostic(`measurement: transfer size of the page: ${(total / 1024).toFixed(1)} KiB (goal ${MAX_TRANSFER_KIB} KiB)`);
+  assert.ok(total <= MAX_TRANSFER_KIB * 1024, `${total} bytes`);
+});
+
+// With WEBRTC_BOX_PUBLIC the page is not compressed, and three times the size.
+for (const [network, rttMs, kbps, goalMs] of [['60 ms and 9 Mbit/s', 60, 9000, 1000], ['150 ms and 1.6 Mbit/s', 150, 1600, 3000]]) {
+  harness.scenario(`the lobby opens soon on a slow phone with ${network}`, async () => {
+    const participant = await harness.participant('chromium', { size: { width: 390, height: 844 } });
+    await participant.throttle({ cpuFactor: 4, rttMs, kbps });
+    await participant.open(harness.roomUrl());
+    await participant.waitForCondition('the lobby', `performance.getEntriesByName('door').length > 0`);
+    const usableAfter = await participant.evaluate(`() => performance.getEntriesByName('door')[0].startTime`);
+    reportMeasurement(`lobby usable on a slow phone with ${network}`, usableAfter, goalMs);
+  });
+}

@@ -1,0 +1,110 @@
+// Checks every state of the page in both languages: layout at three sizes and both color schemes, reachable controls on
+// small and zoomed windows, axe-core, contrast over the video, and forced colors. The screenshots are in
+// tests/.work/page-states.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { injectAxe, seriousAxeViolations } from './lib/accessibility.mjs';
+import { createHarness } from './lib/harness.mjs';
+import { finishAnimations, forcedColorFaults, layoutFaults, lowContrastControls, SMALL_VIEWPORTS, unreachableControls } from './lib/page-checks.mjs';
+import { colorSchemes, visitPageStates } from './lib/page-states.mjs';
+
+// A check of one state may take longer than the default grace period of a lost peer.
+const harness = await createHarness('page-states', { server: { flags: ['--room-grace', '120'] } });
+const SCREENSHOT_SIZES = [[390, 844], [844, 390], [1440, 900]];
+
+for (const language of ['en', 'zh']) {
+  const faults = { layout: [], reach: [], accessibility: [] };
+  const checks = { layout: 0, reach: 0, accessibility: 0 };
+  const record = (kind, where, found) => {
+    checks[kind] += 1;
+    faults[kind].push(...found.map((fault) => `${where}: ${fault}`));
+  };
+
+  async function checkAccessibility(participant, state) {
+    await participant.setViewport(800, 600);
+    await injectAxe(participant);
+    for (const scheme of colorSchemes(state)) {
+      await participant.setColorScheme(scheme);
+      await participant.movePointer();
+      await participant.evaluate(finishAnimations);
+      record('accessibility', `${state}-${scheme}`, [...await seriousAxeViolations(participant), ...await participant.evaluate(`${lowContrastControls}`)]);
+    }
+    await participant.setColorScheme('light');
+  }
+
+  async function checkReach(participant, state) {
+    for (const [width, height] of SMALL_VIEWPORTS) {
+      await participant.setViewport(width, height);
+      await participant.movePointer();
+      await participant.evaluate(finishAnimations);
+      record('reach', `${state} ${width}x${height}`, await participant.evaluate(`${unreachableControls}`));
+    }
+  }
+
+  async function checkLayout(participant, state) {
+    for (const [width, height] of SCREENSHOT_SIZES) {
+      await participant.setViewport(width, height);
+      for (const scheme of colorSchemes(state)) {
+        await participant.setColorScheme(scheme);
+        await participant.movePointer();
+        await participant.evaluate(finishAnimations);
+        const where = `${state}-${language}-${scheme}-${width}x${height}`;
+        await participant.screenshot(path.join(harness.dir, `${where}.png`));
+        if (scheme === 'light') record('layout', where, await participant.evaluate(`${layoutFaults}`));
+      }
+    }
+  }
+
+  harness.scenario(`every page state is reached (${language})`, () => visitPageStates(harness, language, async (participant, state) => {
+    await checkLayout(participant, state);
+    await checkReach(participant, state);
+    await checkAccessibility(participant, state);
+    await participant.setViewport(1280, 800);
+  }), 600_000);
+
+  harness.scenario(`nothing is cut off, covered or too wide in any state (${language})`, async () => {
+    assert.ok(checks.layout >= 80, `${checks.layout} checks`);
+    assert.deepEqual(faults.layout, []);
+  });
+
+  harness.scenario(`every control is reachable down to 280 pixels and at 400 % (${language})`, async () => {
+    assert.ok(checks.reach >= 250, `${checks.reach} checks`);
+    assert.deepEqual(faults.reach, []);
+  });
+
+  harness.scenario(`axe and the contrast check find no serious fault (${language})`, async () => {
+    assert.ok(checks.accessibility >= 38, `${checks.accessibility} checks`);
+    assert.deepEqual(faults.accessibility, []);
+  });
+}
+
+harness.scenario('forced colors keep borders, the level meter and the red leave button', async () => {
+  const url = harness.roomUrl();
+  const expectNoFaults = async (participant) => {
+    for (const scheme of ['light', 'dark']) {
+      await participant.emulateMedia({ 'forced-colors': 'active', 'prefers-color-scheme': scheme });
+      assert.equal(await participant.evaluate(`() => matchMedia('(forced-colors: active)').matches`), true);
+      assert.deepEqual(await participant.evaluate(`${forcedColorFaults}`), []);
+    }
+  };
+  const first = await harness.participant('chromium');
+  await first.open(url);
+  await first.waitForState('preview');
+  await expectNoFaults(first);
+  await first.join();
+  await first.waitForState('waiting');
+  await expectNoFaults(first);
+  const second = await harness.participant('chromium');
+  await second.open(url);
+  await second.join();
+  await harness.expectMedia([first, second]);
+  for (const key of ['c', 'Escape', 'p', 'Escape', '?']) {
+    await first.press(key);
+    await first.movePointer();
+    await expectNoFaults(first);
+  }
+  await first.press('Escape');
+  await first.leave();
+  await expectNoFaults(first);
+});

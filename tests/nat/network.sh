@@ -1,0 +1,128 @@
+# A test network in network namespaces, to be sourced: network_up and network_down, each with a name.
+#
+#   box   45.0.0.10, 2a05:d000::10                      a1  10.1.0.2 ─┐
+#    │                                                  a2  10.1.0.3 ─┴─ ra 45.0.1.2 ─┐
+#   pub (routes, knows no private address) ─────────────────────────────────────────────┤
+#    b1  10.2.0.2            unrestricted    ┐                                          │
+#    b2  10.2.0.3            TCP only        ├─ rb 45.0.2.2 ────────────────────────────┤
+#    b3  10.2.0.4            TCP to 443 only ┘                                          │
+#    c1  fd00:c::2 (no IPv4) ───────────────── rc 2a05:d003::2 ─────────────────────────┘
+#
+# The server runs on box. The routers ra, rb and rc are symmetric NATs (a new random port for every destination) and drop
+# unsolicited packets, so hosts of two LANs cannot reach each other directly. Interfaces are created inside the
+# namespaces; the machine's own network is not changed.
+
+NETWORK_HOSTS=(pub box ra rb rc a1 a2 b1 b2 b3 c1)
+
+network_up() {
+  local p=$1 host
+  for host in "${NETWORK_HOSTS[@]}"; do
+    ip netns add "$p-$host"
+    # Without duplicate address detection addresses work at once. An address that appears a second later is a network
+    # change for a browser, which then aborts the page load in progress.
+    ip netns exec "$p-$host" sh -c 'for which in all default; do echo 0 >"/proc/sys/net/ipv6/conf/$which/accept_dad"; done'
+    ip -n "$p-$host" link set lo up
+    mkdir -p "/etc/netns/$p-$host"
+    # There is no name server: only the server has a name.
+    printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"/etc/netns/$p-$host/resolv.conf"
+    printf '127.0.0.1 localhost\n::1 localhost\n45.0.0.10 box.test box.test.\n' >"/etc/netns/$p-$host/hosts"
+  done
+  printf '127.0.0.1 localhost\n::1 localhost\n2a05:d000::10 box.test box.test.\n' >"/etc/netns/$p-c1/hosts"
+
+  network_link "$p" pub box 45.0.0.1/24 45.0.0.10/24
+  network_address "$p" pub to-box 2a05:d000::1/64
+  network_address "$p" box wan 2a05:d000::10/64
+  network_link "$p" pub ra 45.0.1.1/24 45.0.1.2/24
+  network_link "$p" pub rb 45.0.2.1/24 45.0.2.2/24
+  network_link "$p" pub rc 2a05:d003::1/64 2a05:d003::2/64
+  network_default_route "$p" box 45.0.0.1
+  network_default_route "$p" box 2a05:d000::1
+  network_default_route "$p" ra 45.0.1.1
+  network_default_route "$p" rb 45.0.2.1
+  network_default_route "$p" rc 2a05:d003::1
+  network_forwarding "$p" pub
+
+  network_lan "$p" ra 10.1.0.1/24 a1=10.1.0.2/24 a2=10.1.0.3/24
+  network_lan "$p" rb 10.2.0.1/24 b1=10.2.0.2/24 b2=10.2.0.3/24 b3=10.2.0.4/24
+  network_lan "$p" rc fd00:c::1/64 c1=fd00:c::2/64
+  network_nft "$p" rb insert rule inet nat forward ip saddr 10.2.0.3 meta l4proto != tcp drop
+  network_nft "$p" rb insert rule inet nat forward ip saddr 10.2.0.4 tcp dport != 443 drop
+  network_nft "$p" rb insert rule inet nat forward ip saddr 10.2.0.4 meta l4proto != tcp drop
+}
+
+# Ends the processes that still run inside and removes the network; may be called at any point of network_up.
+network_down() {
+  local p=$1 host pids
+  for host in "${NETWORK_HOSTS[@]}"; do
+    [[ -e /run/netns/$p-$host ]] || continue
+    pids=$(ip netns pids "$p-$host")
+    # shellcheck disable=SC2086 # several numbers
+    [[ -z $pids ]] || kill -KILL $pids 2>/dev/null || true
+    ip netns del "$p-$host"
+  done
+  for host in "${NETWORK_HOSTS[@]}"; do rm -rf "/etc/netns/$p-$host"; done
+  rmdir /etc/netns 2>/dev/null || true
+}
+
+# A LAN behind a router: a bridge `lan`, its hosts (NAME=ADDRESS …), NAT and a firewall.
+network_lan() {
+  local p=$1 router=$2 gateway=$3 host
+  shift 3
+  # A bridge without an address of its own takes the lowest one of its ports. A new port would change it, and the hosts
+  # would send to the previous address for half a minute.
+  ip -n "$p-$router" link add lan address 02:00:00:00:00:01 type bridge
+  ip -n "$p-$router" link set lan up
+  network_address "$p" "$router" lan "$gateway"
+  for host in "$@"; do
+    ip link add eth0 netns "$p-${host%%=*}" type veth peer name "${host%%=*}" netns "$p-$router"
+    ip -n "$p-$router" link set "${host%%=*}" master lan up
+    ip -n "$p-${host%%=*}" link set eth0 up
+    network_address "$p" "${host%%=*}" eth0 "${host#*=}"
+    network_default_route "$p" "${host%%=*}" "${gateway%/*}"
+  done
+  network_forwarding "$p" "$router"
+  ip netns exec "$p-$router" nft -f - <<'RULES'
+table inet nat {
+  chain translate {
+    type nat hook postrouting priority srcnat
+    oifname "wan" masquerade random,fully-random
+  }
+  chain forward {
+    type filter hook forward priority filter; policy drop
+    ct state established,related accept
+    iifname "lan" accept
+  }
+  chain input {
+    type filter hook input priority filter; policy drop
+    ct state established,related accept
+    meta l4proto ipv6-icmp accept
+    iifname { "lan", "lo" } accept
+  }
+}
+RULES
+}
+
+# A link between pub and the `wan` interface of another host, with an address for each end.
+network_link() {
+  ip link add "to-$3" netns "$1-$2" type veth peer name wan netns "$1-$3"
+  ip -n "$1-$2" link set "to-$3" up
+  ip -n "$1-$3" link set wan up
+  network_address "$1" "$2" "to-$3" "$4"
+  network_address "$1" "$3" wan "$5"
+}
+
+network_address() {
+  if [[ $4 == *:* ]]; then ip -n "$1-$2" address add "$4" dev "$3" nodad; else ip -n "$1-$2" address add "$4" dev "$3"; fi
+}
+
+network_default_route() { ip -n "$1-$2" route add default via "$3"; }
+
+network_nft() {
+  local p=$1 host=$2
+  shift 2
+  ip netns exec "$p-$host" nft "$@"
+}
+
+network_forwarding() {
+  ip netns exec "$1-$2" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+}
