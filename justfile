@@ -19,7 +19,7 @@ test *ARGS:
     cargo test --workspace --locked {{ ARGS }}
 
 # browsers, network namespaces and systemd on Debian; takes the stages of tests/run.sh
-e2e *STAGES='peers browser nat vps':
+e2e *STAGES='interop browser nat vps':
     tests/run.sh {{ STAGES }}
 
 # the relay beside coturn, and signaling beside a Node example; `just bench --short` takes 3 minutes
