@@ -12,15 +12,15 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::check::Subject;
 use crate::config::{
     DEFAULT_FILE, Settings, SettingsError, Surroundings, Typed, gather, seconds, set_variables,
 };
-use crate::credential::{Credential, Holder};
+use crate::doctor::Subject;
 use crate::error::StartError;
-use crate::seat::SeatId;
-use crate::signaling::IceUrls;
-use crate::state::State;
+use crate::principals::isolation_group;
+use crate::store::State;
+use webrtc_box_turn::credential::{Credential, Principal};
+use webrtc_box_turn::principal::PrincipalId;
 
 /// What the process is to do.
 #[derive(Debug)]
@@ -256,11 +256,11 @@ pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<M
         deed: "make a random name",
         source: io::Error::other(error),
     })?;
-    let holder = Holder::Tool(kept.tag_key.tag(&request.room), SeatId::new(seat));
+    let holder = Principal::Tool(isolation_group(kept.tag_key.tag(&request.room)), PrincipalId::new(seat));
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let secrets = kept.secrets(&settings.static_auth_secret);
     Ok(Minted {
-        urls: IceUrls::of(settings).turn_urls("localhost"),
+        urls: settings.ice_urls().turn_urls("localhost"),
         credential: secrets.mint(&holder, (now + request.ttl).as_secs()),
         ttl: request.ttl.as_secs(),
     })
@@ -287,8 +287,7 @@ impl std::error::Error for NoDeed {}
 mod tests {
     use super::*;
     use crate::config::Identity;
-    use crate::credential::Username;
-    use crate::seat::RoomTag;
+    use webrtc_box_turn::credential::Username;
 
     fn line(words: &[&str]) -> Result<Deed, NoDeed> {
         parse(std::iter::once("webrtc-box").chain(words.iter().copied()).map(OsString::from), [])
@@ -365,10 +364,10 @@ mod tests {
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
         assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
         assert_eq!(minted.ttl, 600);
-        let tag: RoomTag = kept.tag_key.tag("kitchen");
+        let tag = isolation_group(kept.tag_key.tag("kitchen"));
         let username = Username::parse(&minted.credential.username).unwrap();
         assert_eq!(username.expiry, 1600);
-        assert!(matches!(username.holder, Holder::Tool(named, _) if named == tag));
+        assert!(matches!(username.holder, Principal::Tool(named, _) if named == tag));
         assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
     }
 

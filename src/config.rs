@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::credential::Secret;
+use webrtc_box_turn::credential::Secret;
 
 pub use self::checks::{Surroundings, browsers_take};
 pub use self::error::{Place, SettingsError};

@@ -7,12 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustix::io::Errno;
 
-use crate::addresses::NoPublicAddress;
 use crate::config::{ExternalIp, SettingsError};
-use crate::passed::PassedError;
-use crate::state::StateError;
+use crate::http::PageError;
+use crate::net::addresses::NoPublicAddress;
+use crate::store::StateError;
+use crate::systemd::socket_activation::PassedError;
 use crate::tls::TlsError;
-use crate::web::PageError;
 
 /// Ends the process before it serves anybody. `Display` is one line.
 #[derive(Debug)]

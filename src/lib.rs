@@ -1,45 +1,33 @@
 //! webrtc-box: a video call for two in one process.
 //!
-//! It serves the call page and its signaling over HTTPS and WSS, and is its own STUN/TURN relay.
+//! It serves the call page and its signaling over HTTPS and WSS, and is its own STUN and TURN server.
 //!
-//! The map: [`config`] turns what was typed into [`config::Settings`]; [`start()`] makes a
-//! [`Running`] box of them. Two wings never meet except there: [`web`] with [`signaling`] (who
-//! sits in which room), and [`relay`] with [`turn`] (whose packets go where). What both know is in
-//! [`seat`] and [`credential`]. [`signaling`], [`turn`], [`seat`] and [`credential`] hold no socket,
-//! no clock and no random source. [`metrics`] asks both wings what they have counted.
-#![warn(missing_docs)]
+//! [`config`] turns the command line, environment and file into [`config::Settings`]; [`start()`]
+//! makes a [`Running`] server of them. [`http`] drives the signaling of `webrtc_box_signaling`;
+//! `webrtc_box_relay` drives the TURN server of `webrtc_box_turn`. The two meet in `app` alone,
+//! where [`principals`] maps seats to principals.
+#![cfg_attr(not(target_os = "linux"), allow(unused))]
 
-pub mod addresses;
-mod beside;
-pub mod check;
+#[cfg(not(target_os = "linux"))]
+compile_error!("webrtc-box runs on Linux only: its relay uses epoll, GRO and GSO");
+
+mod app;
+pub mod banner;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod credential;
-pub mod descriptors;
+pub mod doctor;
 pub mod error;
-pub mod greeting;
-pub mod heartbeat;
-pub mod host;
+pub mod http;
 mod log;
-mod mac;
 pub mod metrics;
-pub mod ops;
-pub mod passed;
-pub mod queue_budget;
-mod random;
-pub mod rate_limit;
-pub mod relay;
-pub mod seat;
-pub mod service;
-pub mod signaling;
+pub mod net;
+pub mod principals;
 pub mod signals;
-pub mod socket;
-pub mod source;
-mod start;
-pub mod state;
+pub mod store;
+pub mod systemd;
+mod task;
 pub mod tls;
-pub mod turn;
-pub mod web;
 
-pub use start::{Running, start, start_on};
+pub use app::{Running, start, start_on};
+pub use log::{LogGuard, lost_lines, set_level, start_logging};

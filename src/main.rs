@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use webrtc_box::cli::{self, Deed, Inquiry, NoDeed};
 use webrtc_box::config::{Identity, Settings};
 use webrtc_box::error::StartError;
-use webrtc_box::passed::Passed;
-use webrtc_box::{descriptors, greeting, ops, signals};
+use webrtc_box::net::fd_limit;
+use webrtc_box::systemd::socket_activation::Passed;
+use webrtc_box::{banner, signals, start_logging};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -24,8 +25,8 @@ fn main() -> ExitCode {
 fn run(settings: Settings) -> Result<(), StartError> {
     // Before there is a second thread.
     let passed = Passed::take()?;
-    let _log = ops::start_logging(&settings.log)?;
-    descriptors::take_all();
+    let _log = start_logging(&settings.log)?;
+    fd_limit::take_all();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
     let runtime = runtime.map_err(|source| StartError::System { deed: "start threads", source })?;
@@ -66,7 +67,7 @@ fn tried_out(settings: &Settings) -> bool {
 fn greet(settings: Settings) {
     let thread = std::thread::Builder::new().name("greeting".to_owned());
     let greeting = thread.spawn(move || {
-        if let Err(error) = say(&greeting::for_this_host(&settings)) {
+        if let Err(error) = say(&banner::for_this_host(&settings)) {
             tracing::warn!("{error}");
         }
     });
@@ -87,7 +88,7 @@ fn check(inquiry: &Inquiry) -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => return fail(2, &StartError::System { deed: "start threads", source }),
     };
-    let report = runtime.block_on(webrtc_box::check::check(&inquiry.subject, inquiry.stun.as_deref()));
+    let report = runtime.block_on(webrtc_box::doctor::check(&inquiry.subject, inquiry.stun.as_deref()));
     runtime.shutdown_background();
     let text = if inquiry.json { report.json().unwrap_or_default() } else { report.to_string() };
     say(&text).map_or_else(|error| fail(2, &error), |()| ExitCode::from(report.exit_code()))

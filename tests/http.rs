@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use house::{PATIENCE, exchange, house};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use webrtc_box::credential::{Holder, Username};
-use webrtc_box::web::Health;
+use webrtc_box::http::Health;
+use webrtc_box_turn::credential::{Principal, Username};
 
 #[tokio::test]
 async fn the_page_comes_with_its_headers() {
@@ -232,7 +232,7 @@ async fn the_connection_test_has_its_page_and_what_it_tries() {
     let holder = |sheet: &serde_json::Value| {
         let username = Username::parse(sheet["username"].as_str().unwrap()).unwrap();
         assert!((now + 290..now + 310).contains(&username.expiry), "a few minutes");
-        let Holder::Tester(tag, _) = username.holder else { panic!("{username:?}") };
+        let Principal::Tester(tag, _) = username.holder else { panic!("{username:?}") };
         tag
     };
     assert_ne!(holder(&one), holder(&other), "no two who test reach each other");

@@ -132,7 +132,7 @@ fn rustix_stat(pipe: &std::io::PipeWriter) -> (u64, u64) {
 fn the_journal_gets_priorities_and_no_time() {
     let (_, log) = Box::open(&[], true).ended();
     let lines: Vec<&str> = log.lines().collect();
-    assert!(lines.iter().any(|line| line.starts_with("<6>webrtc_box::start: listening ")), "{log}");
+    assert!(lines.iter().any(|line| line.starts_with("<6>webrtc_box::app: listening ")), "{log}");
     assert!(lines.iter().all(|line| line.starts_with('<') && !line.contains('\u{1b}')), "{log}");
 }
 
@@ -140,7 +140,7 @@ fn the_journal_gets_priorities_and_no_time() {
 fn others_get_times_and_levels() {
     let (_, log) = Box::open(&[], false).ended();
     let line = log.lines().find(|line| line.contains("listening ")).unwrap();
-    assert!(line.starts_with("20") && line.contains(" INFO webrtc_box::start: "), "{line}");
+    assert!(line.starts_with("20") && line.contains(" INFO webrtc_box::app: "), "{line}");
     let (_, log) = Box::open(&["--log-format", "json"], true).ended();
     let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
@@ -173,15 +173,15 @@ fn nobody_waits_for_who_does_not_read_the_log() {
 /// In a test crate of its own the log is this process's.
 #[test]
 fn the_level_is_changed_while_the_box_runs() {
-    use webrtc_box::{config::Log, ops};
+    use webrtc_box::config::Log;
     let log = Log { filter: "info".to_owned(), json: false, addresses: false };
-    let _guard = ops::start_logging(&log).unwrap();
+    let _guard = webrtc_box::start_logging(&log).unwrap();
     assert!(!tracing::enabled!(tracing::Level::DEBUG));
-    ops::set_level("debug").unwrap();
+    webrtc_box::set_level("debug").unwrap();
     assert!(tracing::enabled!(tracing::Level::DEBUG));
-    let complaint = ops::set_level("in[fo").unwrap_err().to_string();
+    let complaint = webrtc_box::set_level("in[fo").unwrap_err().to_string();
     assert!(complaint.starts_with("log \"in[fo\" is no log filter"), "{complaint}");
     assert!(tracing::enabled!(tracing::Level::DEBUG), "a bad one changes nothing");
-    ops::set_level("warn").unwrap();
+    webrtc_box::set_level("warn").unwrap();
     assert!(!tracing::enabled!(tracing::Level::INFO));
 }

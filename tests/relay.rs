@@ -10,13 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
-use webrtc_box::heartbeat::Hearts;
-use webrtc_box::relay::{Plan, Relay};
-use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
-use webrtc_box::turn::address::Families;
-use webrtc_box::turn::register::Quota;
-use webrtc_box::turn::scope::{PeerFilter, Scope};
+use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::{Plan, Relay};
+use webrtc_box_turn::addr::Families;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
+use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
+use webrtc_box_turn::registry::Quota;
 use webrtc_util::Conn;
 
 /// Three times what the slowest machine should need.
@@ -26,14 +26,14 @@ fn secrets() -> Secrets {
     Secrets::new(Secret::new("north"), vec![])
 }
 
-fn seat(room: u8, name: u8) -> (RoomTag, SeatId) {
-    (RoomTag::new([room; 16]), SeatId::new([name; 16]))
+fn seat(room: u8, name: u8) -> (IsolationGroup, PrincipalId) {
+    (IsolationGroup::new([room; 16]), PrincipalId::new([name; 16]))
 }
 
 fn credential(room: u8, name: u8) -> Credential {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (tag, id) = seat(room, name);
-    secrets().mint(&Holder::Seat(tag, id), now + 3600)
+    secrets().mint(&Principal::Participant(tag, id), now + 3600)
 }
 
 fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
@@ -52,6 +52,7 @@ fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
         quota: Quota { user: 48, total: 0 },
         max_bps: 0,
         credential_ttl: Duration::from_secs(3600),
+        group_size: 2,
         bps_capacity: 0,
         unauth_reply_rate: 0,
         log_addresses: false,
@@ -63,7 +64,7 @@ fn room_relay(listen: &str) -> Relay {
     let relay = Relay::start(plan(Scope::Room, "192.0.0.8", listen)).unwrap();
     for name in 0..8 {
         let (tag, id) = seat(1, name);
-        relay.feed().tell(SeatNews::Opened(tag, id));
+        relay.feed().tell(PrincipalEvent::Admitted(tag, id));
     }
     relay
 }
@@ -177,7 +178,7 @@ async fn in_public_a_peer_on_the_network_is_reached_and_datagrams_stay_whole() {
     let filter = PeerFilter { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..PeerFilter::default() };
     let relay = Relay::start(plan(Scope::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
     let (tag, id) = seat(1, 1);
-    relay.feed().tell(SeatNews::Opened(tag, id));
+    relay.feed().tell(PrincipalEvent::Admitted(tag, id));
     let (_client, conn) = allocated(relay.addresses()[0], credential(1, 1)).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = vec![0; 65_536];

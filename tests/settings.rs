@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use webrtc_box::config::{Settings, Surroundings, Typed, gather};
-use webrtc_box::credential::Secret;
-use webrtc_box::state::State;
+use webrtc_box::store::State;
+use webrtc_box_turn::credential::Secret;
 
 /// A complaint may take a second; a busy machine gets three.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
-use webrtc_box::seat::{SeatId, SeatNews, TagKey};
+use webrtc_box_signaling::{SeatEvent, SeatId, TagKey};
 
 /// A browser with its page open.
 struct Browser(WebSocketStream<TlsStream<TcpStream>>);
@@ -121,7 +121,7 @@ async fn the_eight_messages_in_their_order_word_for_word() {
     let news = house.news.lock().unwrap().clone();
     assert_eq!(
         news,
-        [SeatNews::Opened(tag, seat(a)), SeatNews::Opened(tag, seat(b)), SeatNews::Left(tag, seat(a))]
+        [SeatEvent::Opened(tag, seat(a)), SeatEvent::Opened(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
     );
 }
 
@@ -316,8 +316,7 @@ async fn a_seat_outlives_the_box_it_was_taken_in() {
     let mut alice = Browser::open(&second).await;
     let back = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(false)));
-    let other_key =
-        house(|setup| setup.rules.token_key = webrtc_box::signaling::TokenKey::new([9; 32])).await;
+    let other_key = house(|setup| setup.rules.token_key = webrtc_box_signaling::TokenKey::new([9; 32])).await;
     let mut alice = Browser::open(&other_key).await;
     let refused = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(refused["code"], "bad-resume");
@@ -336,7 +335,7 @@ async fn who_drops_is_away_and_leaves_when_the_grace_is_over() {
     assert_eq!(kind(&alice.hear().await), "peer-leave");
     println!("a grace of 300 ms was over after {:?}", started.elapsed());
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&started.elapsed()));
-    assert!(matches!(house.news.lock().unwrap().last(), Some(SeatNews::Lapsed(..))));
+    assert!(matches!(house.news.lock().unwrap().last(), Some(SeatEvent::Lapsed(..))));
 }
 
 /// Two in the kitchen, and the seat of the second.

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use stun::attributes::{self as attr, AttrType};
 use stun::message::{self as codec, Message, MessageType, Method, Setter as _};
 use stun::xoraddr::XorMappedAddress;
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
-use webrtc_box::turn::auth::IntegrityKey;
+use webrtc_box_turn::auth::IntegrityKey;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use super::wire::{Basket, Wire};
 
@@ -37,7 +37,7 @@ impl Guest {
     pub fn open(dial: impl Fn() -> Wire, room: &str, basket: &mut Basket) -> Self {
         let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 36_000;
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
-        let credential = secrets.mint(&Holder::Foreign(room.into()), expiry);
+        let credential = secrets.mint(&Principal::Foreign(room.into()), expiry);
         let asked = request(codec::METHOD_ALLOCATE, [1; 12], &[UDP]);
         let (mut wire, challenge) = (0..10)
             .map(|_| {

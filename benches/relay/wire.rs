@@ -11,7 +11,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
-use webrtc_box::relay::framing::{Next, next};
+use webrtc_box_relay::framing::{Next, next};
 
 /// By what a client comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

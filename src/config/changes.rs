@@ -1,6 +1,8 @@
 //! Where two [`Settings`] differ, by the names a user knows.
 
+use super::{Identity, browsers_take};
 use super::{Log, Settings};
+use webrtc_box_signaling::IceUrls;
 
 /// The names of `$field`s that differ, each spelled as a key; a field left out does not compile.
 macro_rules! differing {
@@ -11,6 +13,21 @@ macro_rules! differing {
 }
 
 impl Settings {
+    /// The STUN and TURN listeners that browsers are given. Without a domain no browser trusts the
+    /// certificate, so there is no TURN over TLS; behind a proxy that has HTTPS it has a port of its own.
+    pub fn ice_urls(&self) -> IceUrls {
+        let (host, turns) = match &self.identity {
+            Identity::TryOut => (None, None),
+            Identity::Domain { name, .. } => {
+                let beside_the_page = self.https_port.filter(|&port| browsers_take(port));
+                (Some(name.clone()), beside_the_page.or(self.turns_port))
+            }
+        };
+        let turn = self.turn_port;
+        let turns = turns.filter(|_| turn.is_some()).into_iter().collect();
+        IceUrls { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }
+    }
+
     /// The names of the settings that are others in `new`.
     pub fn changed(&self, new: &Self) -> Vec<&'static str> {
         let mut names: Vec<_> = differing!(

@@ -9,7 +9,7 @@ use super::error::{CertificateError, PortsError, SettingsError};
 use super::typed::Typed;
 use super::values::{self, seconds};
 use super::{CertificateSource, ExternalIp, Identity, Listen, Log, RelayScope, Settings, covers};
-use crate::credential::Secret;
+use webrtc_box_turn::credential::Secret;
 
 /// The longest credential-ttl: a year, so that an expiry stays a sane date.
 const LONGEST_TTL: u64 = 365 * 24 * 3600;

@@ -19,12 +19,11 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
-use crate::heartbeat::{Hearts, Turning, Vital};
-use crate::ops;
-use crate::relay::Relay;
+use crate::http::{Overview, Turner, Watched, Web, inside};
 use crate::tls::InForce;
-use crate::web::{Overview, Turner, Watched, Web, inside};
 use sheet::Sheet;
+use webrtc_box_relay::Relay;
+use webrtc_box_relay::health::{Hearts, Turning, Vital};
 
 /// Whom the counts are asked of. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -112,7 +111,7 @@ impl Sources {
         sheet.counter(
             "webrtc_box_log_lines_lost",
             "Log lines lost because nobody took them in time",
-            ops::lost_lines(),
+            crate::log::lost_lines(),
         )
     }
 

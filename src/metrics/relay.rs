@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::sheet::Sheet;
-use crate::relay::{Figures, PacketLoss};
-use crate::turn::address::Transport;
-use crate::turn::refusal::Refusal;
-use crate::turn::server::End;
-use crate::turn::tally::{Allocations, Lent, Tally, Way};
+use webrtc_box_relay::{Figures, PacketLoss};
+use webrtc_box_turn::addr::Transport;
+use webrtc_box_turn::error::Refusal;
+use webrtc_box_turn::server::End;
+use webrtc_box_turn::stats::{Allocations, Lent, Tally, Way};
 
 pub(super) fn write(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
     allocations(sheet, &figures.tally)?;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::sheet::Sheet;
-use crate::signaling::{Path, Refusal};
-use crate::web::{Figures, Handshake, SETUP_BOUNDS, Setups};
+use crate::http::{Figures, Handshake, SETUP_BOUNDS, Setups};
+use webrtc_box_signaling::{Path, Refusal};
 
 pub(super) fn write(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
     sheet.gauge("webrtc_box_rooms", "Rooms somebody sits in", figures.rooms as u64)?;

@@ -16,8 +16,8 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::random;
-use crate::socket::OverTcp;
+use webrtc_box_relay::random;
+use webrtc_box_relay::socket::OverTcp;
 
 const SERVER_NAME: u16 = 0;
 /// A number for private use (RFC 8446 §11) that no client knows: one that sends it itself is not served.
@@ -295,7 +295,7 @@ mod tests {
 
     use super::*;
     use crate::tls::InForce;
-    use crate::tls::pair::Texts;
+    use crate::tls::key_pair::Texts;
 
     /// As long as the name that the client takes itself to ask for.
     const ASKED: &[u8] = b"namename.test";

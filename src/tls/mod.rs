@@ -4,30 +4,31 @@
 //! `pair` reads a certificate and its key; `watch` keeps an eye on their files, and `looks` decides
 //! what to do about what it sees. All listeners share one [`InForce`].
 
-mod access;
 mod acme;
-mod fault;
+mod active_certificate;
+mod certificate_facts;
+mod error;
+mod expiry_warning;
+mod file_watch;
 mod hello;
-mod in_force;
 mod key_kind;
-mod leaf;
-mod looks;
-mod pair;
+mod key_pair;
 mod pem;
-mod reminder;
+mod permissions;
+mod reload_policy;
+mod self_signed;
 mod source;
-mod watch;
-mod when;
+mod validity;
 
 pub use acme::{Renewal, kept_by_acme};
-pub use fault::{TlsError, Warning};
+pub use active_certificate::{InForce, Summary};
+pub use certificate_facts::Leaf;
+pub use error::{TlsError, Warning};
+pub use file_watch::{Files, Watch};
 pub use hello::HelloStream;
-pub use in_force::{InForce, Summary};
-pub use leaf::Leaf;
-pub use pair::{Loaded, certificates, load};
+pub use key_pair::{Loaded, certificates, load};
 pub use pem::Damage;
 pub use source::{Keeping, Upkeep, open};
-pub use watch::{Files, Watch};
 
 /// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which
 /// nothing fits (RFC 7301 §3.2, RFC 7443). The first that the client also has is taken, and

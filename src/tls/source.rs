@@ -9,15 +9,16 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 use super::acme::{Kept, Renewal};
-use super::in_force::InForce;
-use super::pair::load;
-use super::reminder::remind;
-use super::watch::{Files, Watch};
-use crate::beside::{aside, outlived};
+use super::active_certificate::InForce;
+use super::expiry_warning::remind;
+use super::file_watch::{Files, Watch};
+use super::key_pair::load;
+use super::self_signed;
 use crate::config::{CertificateSource, Identity, Settings};
 use crate::error::StartError;
-use crate::host::lan_addresses;
-use crate::state::State;
+use crate::net::interfaces::lan_addresses;
+use crate::store::State;
+use crate::task::{aside, outlived};
 
 /// Time between two looks whether the self-signed certificate is valid.
 const SELF_SIGNED_LOOK: Duration = Duration::from_secs(60);
@@ -49,7 +50,8 @@ pub enum Upkeep {
 pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep), StartError> {
     match &settings.identity {
         Identity::TryOut => {
-            let made = State::open(&settings.state_dir)?.self_signed(lan, SystemTime::now())?;
+            let made =
+                self_signed::load_or_create(&State::open(&settings.state_dir)?, lan, SystemTime::now())?;
             let in_force = InForce::new(load(&made.cert, &made.key)?);
             let state_dir = settings.state_dir.clone();
             Ok((Arc::clone(&in_force), Upkeep::SelfSigned { in_force, state_dir }))
@@ -136,7 +138,7 @@ fn renew_self_signed(
     if in_force.summary().leaf.is_valid(unix) {
         return Ok(());
     }
-    let made = State::open(state_dir)?.self_signed(lan, now)?;
+    let made = self_signed::load_or_create(&State::open(state_dir)?, lan, now)?;
     in_force.take(load(&made.cert, &made.key)?);
     warn!("the self-signed certificate was not valid any more, and another is in force; browsers ask again");
     Ok(())
@@ -158,7 +160,7 @@ mod tests {
     fn a_try_out_certificate_that_is_not_valid_now_is_made_again() {
         let place = tempfile::tempdir().unwrap();
         let start = SystemTime::now();
-        let made = State::open(place.path()).unwrap().self_signed(&[], start).unwrap();
+        let made = self_signed::load_or_create(&State::open(place.path()).unwrap(), &[], start).unwrap();
         let in_force = InForce::new(load(&made.cert, &made.key).unwrap());
         let renewals_at = |now| {
             renew_self_signed(&in_force, place.path(), &[], now).unwrap();

@@ -9,9 +9,9 @@ use stun::attributes as attr;
 use stun::attributes::AttrType;
 use stun::message::{self as wire, Message, MessageType, Setter as _};
 use stun::xoraddr::XorMappedAddress;
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
-use webrtc_box::relay::framing::{Next, next};
-use webrtc_box::turn::auth::IntegrityKey;
+use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_turn::auth::IntegrityKey;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use super::place::SECRET;
 
@@ -121,7 +121,7 @@ impl<W: Wire> Guest<W> {
     pub fn new(wire: W) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
-        Self::holding(secrets.mint(&Holder::Foreign("bob".into()), now + 3600), wire)
+        Self::holding(secrets.mint(&Principal::Foreign("bob".into()), now + 3600), wire)
     }
 
     /// The same with a credential of the box's own.

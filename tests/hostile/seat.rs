@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use webrtc_box::credential::Credential;
+use webrtc_box_turn::credential::Credential;
 
 use super::house::{House, Tls};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use webrtc_box::relay::framing::{Next, next};
+use webrtc_box_relay::framing::{Next, next};
 
 use super::client::{Framed, Guest, Wire, binding, channel_data, read, socket};
 use super::house::House;

@@ -124,7 +124,7 @@ fn asks(message: &[u8]) -> Arc<[u8]> {
 
 #[test]
 fn a_thousand_streams_that_do_not_read_cost_64_mib_and_nobody_anything() {
-    webrtc_box::descriptors::take_all();
+    webrtc_box::net::fd_limit::take_all();
     let mut house = House::open();
     let mut pair = neighbours(&house);
     let before = house.figures();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stun::message as wire;
-use webrtc_box::credential::{Credential, Secret};
+use webrtc_box_turn::credential::{Credential, Secret};
 
 use super::client::{Guest, UDP, Wire as _, code, request, socket};
 use super::house::House;

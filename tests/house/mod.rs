@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use webrtc_box::credential::{Secret, Secrets};
-use webrtc_box::heartbeat::Hearts;
-use webrtc_box::seat::{SeatNews, TagKey};
-use webrtc_box::signaling::{HostKeys, IceUrls, Rules, TokenKey};
+use webrtc_box::http::{Entrance, Health, Probing, Setup, Web};
+use webrtc_box::principals::SeatCredentials;
 use webrtc_box::tls::{InForce, Leaf, Loaded};
-use webrtc_box::web::{Entrance, Health, Probing, Setup, Web};
+use webrtc_box_relay::health::Hearts;
+use webrtc_box_signaling::{HostKeys, IceUrls, Rules, SeatEvent, TagKey, TokenKey};
+use webrtc_box_turn::credential::{Secret, Secrets};
 
 /// No wait in a test is longer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub struct House {
     pub web: Web,
     pub https: SocketAddr,
     pub http: SocketAddr,
-    pub news: Arc<Mutex<Vec<SeatNews>>>,
+    pub news: Arc<Mutex<Vec<SeatEvent>>>,
     connector: TlsConnector,
 }
 
@@ -38,7 +38,9 @@ pub struct Reply {
 }
 
 pub fn setup() -> Setup {
+    let secrets = Secrets::new(Secret::new("secret"), vec![]);
     Setup {
+        secrets: secrets.clone(),
         domain: None,
         https_port: None,
         allowed_origin: Vec::new(),
@@ -51,11 +53,11 @@ pub fn setup() -> Setup {
         rules: Rules {
             tag_key: TagKey::new([1; 32]),
             token_key: TokenKey::new([2; 32]),
-            secrets: Secrets::new(Secret::new("secret"), vec![]),
+            credential_issuer: Arc::new(SeatCredentials(secrets)),
             ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
             credential_ttl: Duration::from_secs(3600),
             room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new(&[]),
+            host_keys: HostKeys::new::<Secret>(&[]),
             seeds: [1, 2],
         },
         log_rooms: false,

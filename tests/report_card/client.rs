@@ -8,7 +8,7 @@ use stun::attributes::AttrType;
 use stun::integrity::MessageIntegrity;
 use stun::message::{self as wire, Message, MessageType, Method, Setter as _};
 use stun::xoraddr::XorMappedAddress;
-use webrtc_box::credential::Credential;
+use webrtc_box_turn::credential::Credential;
 
 use crate::house::{Door, House, credential};
 use crate::wire::Wire;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use crate::ports::free_port;
 
@@ -114,7 +114,7 @@ pub(crate) fn credential(id: &str) -> Credential {
 }
 
 pub(crate) fn credential_until(id: &str, expiry: u64) -> Credential {
-    Secrets::new(Secret::new(SECRET), vec![]).mint(&Holder::Foreign(id.into()), expiry)
+    Secrets::new(Secret::new(SECRET), vec![]).mint(&Principal::Foreign(id.into()), expiry)
 }
 
 pub(crate) fn unix_now() -> u64 {

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 use serde_json::json;
 use stun::message as wire;
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use super::client::{Guest, UDP, code, socket};
 use super::house::House;
@@ -40,7 +40,7 @@ fn reload(service: &Service, settings: &str) {
 fn credential(secret: &str) -> Credential {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let secrets = Secrets::new(Secret::new(secret), vec![]);
-    secrets.mint(&Holder::Foreign("bob".into()), now + 3600)
+    secrets.mint(&Principal::Foreign("bob".into()), now + 3600)
 }
 
 /// What an Allocate with this secret is answered.

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::refusal::{AcmeError, Unreachable};
+use super::problem::{AcmeError, Unreachable};
 
 /// How long a whole exchange may take.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(45);

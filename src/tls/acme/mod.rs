@@ -5,13 +5,13 @@
 //! shown, `https` carries it and `kept` keeps what comes of it. The box serves all the while: with
 //! what it has, or a stand-in.
 
-mod applicant;
+mod challenge;
+mod client;
 mod https;
-mod kept;
 mod order;
-mod proof;
-mod refusal;
+mod problem;
 mod schedule;
+mod store;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-pub use self::kept::kept_by_acme;
+pub use self::store::kept_by_acme;
 
-use self::applicant::Applicant;
-pub(super) use self::kept::Kept;
+use self::client::Applicant;
+pub(super) use self::store::Kept;
 
-use self::kept::Shelf;
-use self::refusal::AcmeError;
+use self::problem::AcmeError;
 use self::schedule::Schedule;
-use super::in_force::InForce;
-use super::pair::{Loaded, Texts};
-use super::when::When;
-use crate::beside::outlived;
+use self::store::Shelf;
+use super::active_certificate::InForce;
+use super::key_pair::{Loaded, Texts};
+use super::validity::When;
 use crate::clock::Now;
 use crate::error::StartError;
-use crate::state::self_signed;
+use crate::task::outlived;
+use crate::tls::self_signed;
 
 /// How long one attempt may take in all; its steps have limits of their own.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(8 * 60);
@@ -67,7 +67,7 @@ impl Renewal {
     /// # Errors
     /// The state directory cannot be used.
     pub fn open(domain: &str, email: &str, directory: &str, state_dir: &Path) -> Result<Self, StartError> {
-        Self::open_at(domain, email, directory, state_dir, Now::read())
+        Self::open_at(domain, email, directory, state_dir, crate::clock::now())
     }
 
     fn open_at(
@@ -129,7 +129,7 @@ impl Renewal {
     /// Until the next moment at which there is something to do, or somebody asks.
     async fn turn(&mut self) {
         self.save().await;
-        self.look_again(Now::read()).await;
+        self.look_again(crate::clock::now()).await;
         let wait = self.wait();
         if wait.is_zero() {
             return self.attempt().await;
@@ -189,7 +189,7 @@ impl Renewal {
     fn wait(&self) -> Duration {
         let summary = self.in_force.summary();
         let leaf = (!summary.stand_in).then_some(&summary.leaf);
-        self.schedule.wait(leaf, Now::read())
+        self.schedule.wait(leaf, crate::clock::now())
     }
 
     /// Says what happens next to who asked; where an attempt follows, that says it.
@@ -198,7 +198,7 @@ impl Renewal {
         if wait.is_zero() {
             return;
         }
-        let next = When(Now::read().unix.saturating_add(wait.as_secs()));
+        let next = When(crate::clock::now().unix.saturating_add(wait.as_secs()));
         let summary = self.in_force.summary();
         match &summary.fault {
             Some(fault) => {
@@ -212,7 +212,7 @@ impl Renewal {
     }
 
     async fn attempt(&mut self) {
-        let now = Now::read();
+        let now = crate::clock::now();
         self.applicant.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
         // A bug in it counts as a failure: without a rest it would be met again at once.
         match outlived(timeout(ATTEMPT_LIMIT, self.applicant.obtain())).await {
@@ -228,14 +228,14 @@ impl Renewal {
     }
 
     fn take(&mut self, loaded: Loaded) {
-        self.schedule.obtained(&loaded.leaf, Now::read(), chance());
+        self.schedule.obtained(&loaded.leaf, crate::clock::now(), chance());
         let (until, renewal) = (When(loaded.leaf.until), When(self.schedule.renewal(&loaded.leaf)));
         info!(%until, %renewal, "a new certificate for {} is in force", self.domain());
         self.in_force.take(loaded);
     }
 
     async fn failed(&mut self, error: &AcmeError, asked: Option<Duration>) {
-        let now = Now::read();
+        let now = crate::clock::now();
         self.schedule.failed(error.has_cost(), asked, now, chance());
         let next = now.unix.saturating_add(self.wait().as_secs());
         if asked.is_some() {
@@ -282,7 +282,7 @@ mod tests {
     const YEARS: [u64; 2] = [1_940_000_000, 1_600_000_000];
 
     fn open(place: &Path, unix: u64) -> Renewal {
-        let now = Now { unix, ..Now::read() };
+        let now = Now { unix, ..crate::clock::now() };
         Renewal::open_at("box.test", "me@box.test", DIRECTORY, place, now).unwrap()
     }
 
@@ -299,9 +299,9 @@ mod tests {
         let [wrong, right] = YEARS;
         open(place.path(), right).applicant.kept.keep_certificate(&issued()).await;
         let mut renewal = open(place.path(), wrong);
-        renewal.look_again(Now { unix: wrong, ..Now::read() }).await;
+        renewal.look_again(Now { unix: wrong, ..crate::clock::now() }).await;
         assert!(renewal.in_force.summary().stand_in);
-        renewal.look_again(Now { unix: right, ..Now::read() }).await;
+        renewal.look_again(Now { unix: right, ..crate::clock::now() }).await;
         assert!(!renewal.in_force.summary().stand_in);
     }
 

@@ -8,10 +8,10 @@ use instant_acme::{
     RetryPolicy,
 };
 
-use super::proof;
-use super::refusal::{AcmeError, Complaint};
+use super::challenge;
+use super::problem::{AcmeError, Complaint};
 use crate::tls::InForce;
-use crate::tls::in_force::Proof;
+use crate::tls::active_certificate::Proof;
 
 /// How long an authority may be at work on one step; `Retry-After` is heeded within it.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
@@ -61,7 +61,7 @@ async fn prove(order: &mut Order, domain: &str, in_force: &Arc<InForce>) -> Resu
         }
         let mut challenge = authorization.challenge(ChallengeType::TlsAlpn01).ok_or(AcmeError::NoTlsAlpn)?;
         let digest = challenge.key_authorization().digest();
-        put_up = Some(in_force.prove(proof::config(domain, digest.as_ref())?));
+        put_up = Some(in_force.prove(challenge::config(domain, digest.as_ref())?));
         challenge.set_ready().await?;
     }
     Ok(put_up)

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
-use crate::credential::UnixSeconds;
+use crate::clock::UnixSeconds;
 use crate::tls::Leaf;
 
 /// What is waited for after a first failure; twice as much after each further one. Let's Encrypt

@@ -1,6 +1,6 @@
 //! A byte stream cut anywhere gives the same messages.
 
-use webrtc_box::relay::framing::{Next, next};
+use webrtc_box_relay::framing::{Next, next};
 
 /// The first byte says how large the pieces are in which the rest arrives.
 pub fn stream_framing(bytes: &[u8]) {

@@ -2,15 +2,17 @@
 //! JSON of ours, and what is passed on keeps every byte.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use webrtc_box::clock::Now;
-use webrtc_box::credential::{Secret, Secrets};
-use webrtc_box::seat::{SeatId, SeatNews, TagKey};
-use webrtc_box::signaling::{
-    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, Rooms, Rules, ServerMessage, TokenKey,
+use webrtc_box::principals::SeatCredentials;
+use webrtc_box_signaling::{
+    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, Rooms, Rules, SeatEvent, SeatId, ServerMessage,
+    TagKey, TokenKey,
 };
+use webrtc_box_turn::credential::{Secret, Secrets};
 
 /// Lines of frames: `1` or `2` before a frame says who speaks (else 1), and the words PEER and
 /// TOKEN stand for the other seat and for the speaker's last token.
@@ -48,11 +50,11 @@ impl Stage {
         let rules = Rules {
             tag_key: TagKey::new([1; 32]),
             token_key: TokenKey::new([2; 32]),
-            secrets: Secrets::new(Secret::new("secret"), vec![]),
+            credential_issuer: Arc::new(SeatCredentials(Secrets::new(Secret::new("secret"), vec![]))),
             ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
             credential_ttl: Duration::from_secs(3600),
             room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new(&[]),
+            host_keys: HostKeys::new::<Secret>(&[]),
             seeds: [1, 2],
         };
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
@@ -88,8 +90,8 @@ impl Stage {
                 Action::Send { to, message, .. } => self.hear(to, &message.to_json(), asked),
                 Action::Note(_) => {}
                 Action::Close { conn, .. } => assert!(self.closed.insert(conn), "closed twice"),
-                Action::Seat(SeatNews::Opened(_, seat)) => assert!(self.open.insert(seat)),
-                Action::Seat(SeatNews::Left(_, seat) | SeatNews::Lapsed(_, seat)) => {
+                Action::Seat(SeatEvent::Opened(_, seat)) => assert!(self.open.insert(seat)),
+                Action::Seat(SeatEvent::Left(_, seat) | SeatEvent::Lapsed(_, seat)) => {
                     assert!(self.open.remove(&seat));
                 }
             }

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use stun::attributes as attr;
 use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
-use webrtc_box::clock::Now;
-use webrtc_box::credential::{Credential, Holder, Secret, Secrets};
-use webrtc_box::rate_limit::Rate;
-use webrtc_box::seat::{RoomTag, SeatId, SeatNews};
-use webrtc_box::turn::address::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
-use webrtc_box::turn::auth::{Gate, IntegrityKey, NonceKey};
-use webrtc_box::turn::exchange::Exchange;
-use webrtc_box::turn::register::Quota;
-use webrtc_box::turn::reply_limit::ReplyLimit;
-use webrtc_box::turn::scope::{PeerFilter, Scope};
-use webrtc_box::turn::server::{Action, Delivery, Rules, Server};
+use webrtc_box_rate_limit::Rate;
+use webrtc_box_turn::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use webrtc_box_turn::auth::{Gate, IntegrityKey, NonceKey};
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
+use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
+use webrtc_box_turn::registry::Quota;
+use webrtc_box_turn::reply_limit::ReplyLimit;
+use webrtc_box_turn::routing_table::Exchange;
+use webrtc_box_turn::server::{Action, Delivery, Rules, Server};
+use webrtc_box_turn::time::Now;
 
 const UNIX: u64 = 1_767_225_600;
 const REALM: &str = "webrtc-box";
@@ -70,6 +70,7 @@ impl Stage {
             quota: Quota { user: 3, total: 8 },
             max_bps: 0,
             credential_ttl: Duration::from_secs(3600),
+            group_size: 2,
         };
         let mut chance = 1_u64;
         let roll = move || {
@@ -78,13 +79,13 @@ impl Stage {
         };
         let limit = Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start));
         let server = Server::new(rules, gate.clone(), Arc::clone(&exchange), limit, Box::new(roll));
-        let holders = [seat(0), seat(1), Holder::Foreign("bob".into()), seat(2)];
+        let holders = [seat(0), seat(1), Principal::Foreign("bob".into()), seat(2)];
         let credentials = holders.iter().map(|holder| secrets.mint(holder, UNIX + 3600)).collect();
         let (elapsed, relayed) = (Duration::ZERO, Vec::new());
         let (opened, closed, delivered) = (0, 0, 0);
         let mut stage =
             Self { server, gate, exchange, credentials, start, elapsed, relayed, opened, closed, delivered };
-        (0..3).for_each(|name| stage.server.seat(SeatNews::Opened(tag(), seat_id(name)), start));
+        (0..3).for_each(|name| stage.server.seat(PrincipalEvent::Admitted(tag(), seat_id(name)), start));
         stage
     }
 
@@ -151,9 +152,9 @@ impl Stage {
     fn news(&mut self, what: u8) {
         let seat = seat_id(what >> 2 & 3);
         let news = match what & 3 {
-            0 | 3 => SeatNews::Opened(tag(), seat),
-            1 => SeatNews::Left(tag(), seat),
-            _ => SeatNews::Lapsed(tag(), seat),
+            0 | 3 => PrincipalEvent::Admitted(tag(), seat),
+            1 => PrincipalEvent::Left(tag(), seat),
+            _ => PrincipalEvent::Expired(tag(), seat),
         };
         self.server.seat(news, self.now().instant);
         self.drain(None);
@@ -277,14 +278,14 @@ fn client(name: u8) -> ClientAddr {
     ClientAddr::new(transport, remote, SocketAddr::from(([45, 0, 0, 10], 3478)))
 }
 
-fn tag() -> RoomTag {
-    RoomTag::new([7; 16])
+fn tag() -> IsolationGroup {
+    IsolationGroup::new([7; 16])
 }
 
-fn seat_id(name: u8) -> SeatId {
-    SeatId::new([name; 16])
+fn seat_id(name: u8) -> PrincipalId {
+    PrincipalId::new([name; 16])
 }
 
-fn seat(name: u8) -> Holder {
-    Holder::Seat(tag(), seat_id(name))
+fn seat(name: u8) -> Principal {
+    Principal::Participant(tag(), seat_id(name))
 }

@@ -3,8 +3,8 @@
 
 use stun::attributes as attr;
 use stun::message::{CLASS_REQUEST, Message};
-use webrtc_box::turn::channel_data::{is_channel_data, parse_channel_data, parse_send_indication};
-use webrtc_box::turn::request::Request;
+use webrtc_box_turn::channel_data::{is_channel_data, parse_channel_data, parse_send_indication};
+use webrtc_box_turn::request::Request;
 
 /// Never panics, and never reads what is not there.
 pub fn stun_bytes(bytes: &[u8]) {

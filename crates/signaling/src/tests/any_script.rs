@@ -1,0 +1,201 @@
+//! Whatever anybody does in whatever order, the house rules hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::seat::SeatId;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect,
+    Join { who: usize, room: usize },
+    Resume { who: usize, room: usize, token: usize },
+    Leave { who: usize },
+    Offer { who: usize, target: usize },
+    Ask { who: usize },
+    Garbage { who: usize },
+    Drop { who: usize },
+    Pass { seconds: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (who, room, any) = (0..6_usize, 0..3_usize, 0..40_usize);
+    prop_oneof![
+        3 => Just(Step::Connect),
+        4 => (who.clone(), room.clone()).prop_map(|(who, room)| Step::Join { who, room }),
+        3 => (who.clone(), room, any.clone()).prop_map(|(who, room, token)| Step::Resume { who, room, token }),
+        1 => who.clone().prop_map(|who| Step::Leave { who }),
+        4 => (who.clone(), any).prop_map(|(who, target)| Step::Offer { who, target }),
+        1 => who.clone().prop_map(|who| Step::Ask { who }),
+        1 => who.clone().prop_map(|who| Step::Garbage { who }),
+        2 => who.prop_map(|who| Step::Drop { who }),
+        1 => (0..40_u64).prop_map(|seconds| Step::Pass { seconds }),
+    ]
+}
+
+/// What an observer outside has seen.
+#[derive(Default)]
+struct Witness {
+    live: Vec<ConnectionId>,
+    /// Where each connection sits, by its own `resp-join`.
+    places: BTreeMap<ConnectionId, (String, String)>,
+    /// Every seat ever handed out: room, id, token.
+    seats: Vec<(String, String, String)>,
+    open: BTreeSet<(RoomTag, SeatId)>,
+    next: u64,
+    draws: u32,
+}
+
+const ROOMS: [&str; 3] = ["kitchen", "cellar", "attic"];
+
+impl Witness {
+    fn act(&mut self, rooms: &mut Rooms, now: &mut Now, step: &Step) {
+        match step {
+            Step::Connect if self.live.len() < 6 => {
+                self.next += 1;
+                self.live.push(ConnectionId(self.next));
+                rooms.connected(ConnectionId(self.next), "h".into(), [45, 0, 0, 1].into(), *now);
+            }
+            Step::Connect => {}
+            Step::Join { who, room } => {
+                self.say(rooms, *now, *who, json!({"type": "join", "room": ROOMS[*room]}))
+            }
+            Step::Resume { who, room, token } => {
+                let token = self.pick(*token).map_or(String::new(), |seat| seat.2.clone());
+                let frame = json!({"type": "join", "room": ROOMS[*room], "resume": token});
+                self.say(rooms, *now, *who, frame);
+            }
+            Step::Leave { who } => {
+                if let Some(conn) = self.live.get(*who).copied() {
+                    self.say(rooms, *now, *who, json!({"type": "leave"}));
+                    self.places.remove(&conn);
+                }
+            }
+            Step::Offer { who, target } => {
+                let target = self.pick(*target).map_or("x".to_owned(), |seat| seat.1.clone());
+                self.say(rooms, *now, *who, json!({"type": "offer", "target": target, "sdp": {}}));
+            }
+            Step::Ask { who } => self.say(rooms, *now, *who, json!({"type": "ice-servers"})),
+            Step::Garbage { who } => self.say(rooms, *now, *who, json!([])),
+            Step::Drop { who } if *who < self.live.len() => {
+                let conn = self.live.remove(*who);
+                self.places.remove(&conn);
+                rooms.dropped(conn, false, *now);
+            }
+            Step::Drop { .. } => {}
+            Step::Pass { seconds } => {
+                now.instant += Duration::from_secs(*seconds);
+                rooms.advance(*now);
+            }
+        }
+    }
+
+    fn say(&mut self, rooms: &mut Rooms, now: Now, who: usize, frame: Value) {
+        self.draws += 1;
+        let mut chance = [0; 16];
+        chance[..4].copy_from_slice(&self.draws.to_be_bytes());
+        if let Some(conn) = self.live.get(who) {
+            rooms.receive(*conn, &frame.to_string(), now, chance);
+        }
+    }
+
+    fn pick(&self, n: usize) -> Option<&(String, String, String)> {
+        (!self.seats.is_empty()).then(|| &self.seats[n % self.seats.len()])
+    }
+
+    fn watch(&mut self, action: Action) {
+        match action {
+            Action::Send { to, message, .. } => {
+                assert!(self.live.contains(&to), "sent to somebody who is gone");
+                self.hear(to, &serde_json::from_str(&message.to_json()).unwrap());
+            }
+            Action::Note(_) => {}
+            Action::Close { conn, .. } => {
+                self.live.retain(|live| *live != conn);
+                self.places.remove(&conn);
+            }
+            Action::Seat(SeatEvent::Opened(room, seat)) => assert!(self.open.insert((room, seat))),
+            Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Lapsed(room, seat)) => {
+                assert!(self.open.remove(&(room, seat)), "ended without having been opened");
+            }
+        }
+        for (room, _) in &self.open {
+            assert!(self.open.iter().filter(|(other, _)| other == room).count() <= 2, "three in a room");
+        }
+    }
+
+    fn hear(&mut self, to: ConnectionId, frame: &Value) {
+        let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
+        match frame["type"].as_str().unwrap() {
+            "resp-join" => {
+                let id = SeatId::parse(&text("id")).unwrap();
+                assert!(self.open.iter().any(|(_, seat)| *seat == id), "the relay was not told first");
+                self.places.insert(to, (text("room"), text("id")));
+                self.seats.push((text("room"), text("id"), text("resume")));
+            }
+            "offer" => self.is_neighbour(to, &text("from")),
+            "new-peer" | "peer-away" | "peer-back" | "peer-leave" => self.is_neighbour(to, &text("id")),
+            _ => {}
+        }
+    }
+
+    /// `id` is another seat of the room in which `to` sits.
+    fn is_neighbour(&self, to: ConnectionId, id: &str) {
+        let (room, own) = self.places.get(&to).expect("sent to somebody without a seat");
+        let theirs = self.seats.iter().filter(|(_, seat, _)| seat == id);
+        assert_ne!(own, id);
+        // A seat whose `resp-join` is still to come has no room yet; `Opened` has placed it.
+        assert!(theirs.clone().all(|(other, _, _)| other == room), "a frame crossed rooms");
+    }
+}
+
+const FRAMES: [&str; 6] = [
+    r#"{"type":"join","room":"kitchen","resume":"AAAA","key":"k"}"#,
+    r#"{"type":"offer","target":"BOB","sdp":{"type":"offer","sdp":"v=0\r\n"},"call":"a/1"}"#,
+    r#"{"type":"candidate","target":"BOB","candidate":{"candidate":"","sdpMLineIndex":0},"call":"c"}"#,
+    r#"{"type":"answer","target":"BOB","sdp":{"a":[1,2.5e3,null,true,"\u00e9"]}}"#,
+    r#"{"type":"ice-servers"}"#,
+    r#"{"type":"leave","and":{"more":[[[]]]}}"#,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_script_breaks_the_house_rules(script in prop::collection::vec(step(), 1..120)) {
+        let mut now = Now { instant: Instant::now(), unix: 1 };
+        let mut rooms = Rooms::new(rules(), now.instant);
+        let mut witness = Witness::default();
+        let everybody_goes = (0..6).map(|_| Step::Drop { who: 0 }).chain([Step::Pass { seconds: 30 }]);
+        for step in script.into_iter().chain(everybody_goes) {
+            witness.act(&mut rooms, &mut now, &step);
+            while let Some(action) = rooms.poll_action() {
+                witness.watch(action);
+            }
+        }
+        prop_assert!(witness.open.is_empty(), "a seat was never closed");
+        prop_assert_eq!(rooms.count(), (0, 0));
+        prop_assert_eq!(rooms.next_deadline(), None);
+        prop_assert!(rooms.away.is_empty() && rooms.waiting_bytes.is_empty());
+    }
+
+    #[test]
+    fn no_text_is_too_strange(
+        frame in 0..FRAMES.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<char>()), 0..6),
+    ) {
+        let mut text: Vec<char> = FRAMES[frame].chars().collect();
+        for (at, c) in changes {
+            let at = at.index(text.len());
+            text[at] = c;
+        }
+        let text: String = text.into_iter().collect();
+        let mut stage = Stage::new();
+        let [alice, bob] = stage.couple();
+        stage.say_text(alice.conn, &text.replace("BOB", bob.id.as_str().unwrap()));
+        stage.heard.values().flatten().for_each(|text| drop(serde_json::from_str::<Value>(text).unwrap()));
+        prop_assert!(stage.heard.values().map(Vec::len).sum::<usize>() <= 2);
+    }
+}

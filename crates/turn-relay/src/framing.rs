@@ -1,0 +1,87 @@
+//! Messages on a byte stream: STUN and ChannelData, one after the other, the latter padded to four
+//! bytes (RFC 8656 §3.5, §12.5; RFC 8489 §6.2.2).
+
+use webrtc_box_turn::channel_data::{MAGIC_COOKIE, is_channel_data};
+
+/// What begins a stream's unread bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A whole message of this many bytes, padding included.
+    Message(usize),
+    /// Not enough bytes yet to have a whole one.
+    Partial,
+    /// Nothing that a TURN client sends: there is no way to find the next message.
+    Garbage,
+}
+
+const STUN_HEADER: usize = 20;
+const CHANNEL_HEADER: usize = 4;
+
+/// Looks at the first message of `bytes`.
+pub fn next(bytes: &[u8]) -> Next {
+    let Some(&[first, _, high, low]) = bytes.first_chunk() else {
+        return if bytes.first().is_some_and(|first| first >> 7 != 0) {
+            Next::Garbage
+        } else {
+            Next::Partial
+        };
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let whole = if is_channel_data(bytes) {
+        CHANNEL_HEADER + length.next_multiple_of(4)
+    } else if is_stun(first, length, bytes) {
+        STUN_HEADER + length
+    } else {
+        return Next::Garbage;
+    };
+    if bytes.len() < whole { Next::Partial } else { Next::Message(whole) }
+}
+
+/// Whether so far it may be STUN: the first two bits clear, a length in fours, the cookie.
+fn is_stun(first: u8, length: usize, bytes: &[u8]) -> bool {
+    let cookie = &bytes[4..bytes.len().min(8)];
+    first >> 6 == 0 && length.is_multiple_of(4) && MAGIC_COOKIE.starts_with(cookie)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn messages_are_found_one_after_the_other() {
+        let channel = b"\x40\x00\x00\x05hello\0\0\0";
+        let stream = [&BINDING[..], channel, &BINDING[..7]].concat();
+        assert_eq!(next(&stream), Next::Message(20));
+        assert_eq!(next(&stream[20..]), Next::Message(12));
+        assert_eq!(next(&stream[32..]), Next::Partial);
+    }
+
+    #[test]
+    fn a_message_is_partial_until_its_padding_is_there() {
+        let channel = b"\x40\x00\x00\x05hello\0\0\0";
+        for length in 0..channel.len() {
+            assert_eq!(next(&channel[..length]), Next::Partial, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_garbage_as_soon_as_it_shows() {
+        for bytes in [&b"\x80"[..], b"\x16\x03\x01\x02\x00\x01", b"\x00\x01\x00\x03", b"\x00\x01\x00\x00GET "]
+        {
+            assert_eq!(next(bytes), Next::Garbage, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange_and_a_message_is_never_longer_than_what_is_there(bytes: Vec<u8>) {
+            if let Next::Message(length) = next(&bytes) {
+                prop_assert!(length >= 4 && length <= bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the workers know of each other's allocations: a table of listings by relayed port, and
+//! the register of what is lent to whom.
+//!
+//! A packet reads one slot and waits for nobody. Only an Allocate and an allocation's end take the
+//! register's lock, for about a microsecond.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::{ArcSwapOption, Guard};
+
+use super::addr::{Family, RelayedAddr};
+use super::allocation::Listing;
+use super::bandwidth::{Paces, TesterPaces};
+use super::registry::Register;
+
+/// Shared by all workers of a relay.
+#[derive(Debug)]
+pub struct Exchange {
+    first: u16,
+    v4: Box<[Slot]>,
+    v6: Box<[Slot]>,
+    register: Mutex<Register>,
+    /// Counts what has been published and withdrawn.
+    changes: AtomicU64,
+    /// How fast the whole box may go.
+    pub paces: Paces,
+    /// How much those who only test may send and get, by source.
+    pub testers: TesterPaces,
+    /// What pulses count from.
+    pub epoch: Instant,
+}
+
+type Slot = ArcSwapOption<Listing>;
+
+impl Exchange {
+    /// For relayed ports in `ports`, of which `excluded` are never lent. `capacity` is what may pass
+    /// in all, in bytes per second each way; 0: no limit. `seed` is random and secret.
+    pub fn new(
+        ports: &RangeInclusive<u16>,
+        excluded: &[u16],
+        capacity: u32,
+        seed: u64,
+        epoch: Instant,
+    ) -> Self {
+        let slots = || std::iter::repeat_with(Slot::empty).take(ports.clone().count()).collect();
+        let register = Mutex::new(Register::new(ports, excluded, epoch));
+        Self {
+            first: *ports.start(),
+            v4: slots(),
+            v6: slots(),
+            register,
+            changes: AtomicU64::new(0),
+            paces: Paces::new(capacity, epoch),
+            testers: TesterPaces::new(seed, epoch),
+            epoch,
+        }
+    }
+
+    /// Who is reached at `port`. Never waits.
+    pub fn at(&self, family: Family, port: u16) -> Guard<Option<Arc<Listing>>> {
+        match self.slot(family, port) {
+            Some(slot) => slot.load(),
+            None => Guard::from_inner(None),
+        }
+    }
+
+    /// Changes with every change to an allocation of any worker: what was found before it is to be
+    /// looked for again.
+    pub fn generation(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Something about an allocation has changed that is not in its listing.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Makes an allocation reachable, or known anew.
+    pub fn publish(&self, listing: &Arc<Listing>) {
+        for relayed in listing.relayed.iter() {
+            if let Some(slot) = self.slot_of(*relayed) {
+                slot.store(Some(Arc::clone(listing)));
+            }
+        }
+        self.changed();
+    }
+
+    /// Nobody is reached at `relayed` any more.
+    pub fn withdraw(&self, relayed: RelayedAddr) {
+        if let Some(slot) = self.slot_of(relayed) {
+            slot.store(None);
+        }
+        self.changed();
+    }
+
+    /// The register, for as long as the guard lives. Never to be held across a packet.
+    pub fn register(&self) -> MutexGuard<'_, Register> {
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot_of(&self, relayed: RelayedAddr) -> Option<&Slot> {
+        self.slot(Family::of(relayed.0.ip()), relayed.0.port())
+    }
+
+    fn slot(&self, family: Family, port: u16) -> Option<&Slot> {
+        let at = usize::from(port.checked_sub(self.first)?);
+        match family {
+            Family::V4 => self.v4.get(at),
+            Family::V6 => self.v6.get(at),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Scenes with a held clock: clients, their requests, and what the server does.
+
+mod answers;
+mod counts;
+mod media;
+mod property;
+mod public;
+mod seats;
+mod strangers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use stun::attributes as attr;
+use stun::attributes::AttrType;
+use stun::message::Setter as _;
+use stun::message::{self as wire, Message, MessageType};
+use stun::xoraddr::XorMappedAddress;
+
+use super::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use super::auth::{Gate, IntegrityKey, NonceKey};
+use super::channel_data::unxor_address;
+use super::peer_policy::Scope;
+use super::registry::Quota;
+use super::reply_limit::ReplyLimit;
+use super::routing_table::Exchange;
+use super::server::{Action, Delivery, Rules, Server};
+use crate::credential::{Credential, Principal, Secret, Secrets};
+use crate::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
+use crate::time::Now;
+use webrtc_box_rate_limit::Rate;
+
+const UDP: [u8; 4] = [17, 0, 0, 0];
+const BOX: &str = "45.0.0.10:3478";
+/// When the wall clock starts.
+const UNIX: u64 = 1_767_225_600;
+
+/// A server, its clock, and everything it has done.
+struct Stage {
+    server: Server,
+    secrets: Secrets,
+    start: Instant,
+    elapsed: Duration,
+    transactions: u64,
+    /// Actions that were not replies, in order.
+    events: Vec<Action>,
+}
+
+/// A client with a credential and the nonce it was last given.
+#[derive(Clone)]
+struct Client {
+    addr: ClientAddr,
+    credential: Credential,
+    nonce: String,
+}
+
+/// One reply, taken apart.
+#[derive(Debug)]
+struct Answer {
+    bytes: Vec<u8>,
+    message: Message,
+}
+
+/// What a delivery would put on the wire.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Channel { to: SocketAddr, number: u16, payload: Vec<u8> },
+    Data { to: SocketAddr, from: SocketAddr, payload: Vec<u8> },
+    Peer { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+fn room(name: u8) -> IsolationGroup {
+    IsolationGroup::new([name; 16])
+}
+
+fn seat(name: u8) -> PrincipalId {
+    PrincipalId::new([name; 16])
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(Scope::Room, Quota::default())
+    }
+
+    fn with(scope: Scope, quota: Quota) -> Self {
+        let relayed =
+            Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) };
+        Self::lending(relayed, scope, quota, 49_152..=65_535)
+    }
+
+    fn lending(
+        relayed: Families<std::net::IpAddr>,
+        scope: Scope,
+        quota: Quota,
+        ports: std::ops::RangeInclusive<u16>,
+    ) -> Self {
+        let start = Instant::now();
+        let secrets = Secrets::new(Secret::new("north"), vec![Secret::new("south")]);
+        let gate = Gate::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
+        let chance = AtomicU64::new(1);
+        let server = Server::new(
+            Rules {
+                worker: 0,
+                relayed,
+                scope,
+                quota,
+                max_bps: 0,
+                credential_ttl: minutes(60),
+                group_size: 2,
+            },
+            gate,
+            Arc::new(Exchange::new(&ports, &[3478], 0, 1, start)),
+            Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start)),
+            Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        );
+        Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }
+    }
+
+    fn now(&self) -> Now {
+        Now { instant: self.start + self.elapsed, unix: UNIX + self.elapsed.as_secs() }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.elapsed += by;
+        self.server.advance(self.now().instant);
+        self.collect();
+    }
+
+    fn news(&mut self, news: PrincipalEvent) {
+        self.server.seat(news, self.now().instant);
+    }
+
+    /// A client whose seat is live.
+    fn seated(&mut self, from: &str, tag: u8, name: u8) -> Client {
+        self.news(PrincipalEvent::Admitted(room(tag), seat(name)));
+        self.client(from, &Principal::Participant(room(tag), seat(name)))
+    }
+
+    fn client(&self, from: &str, holder: &Principal) -> Client {
+        let credential = self.secrets.mint(holder, self.now().unix + 3600);
+        let addr = ClientAddr::new(Transport::Udp, addr(from), addr(BOX));
+        Client { addr, credential, nonce: self.server.gate.nonce(addr, self.now().instant) }
+    }
+
+    /// The client with a nonce of now.
+    fn renewed(&self, client: &Client) -> Client {
+        Client { nonce: self.server.gate.nonce(client.addr, self.now().instant), ..client.clone() }
+    }
+
+    /// A client with an allocation, and its relayed address.
+    fn allocated(&mut self, from: &str, tag: u8, name: u8) -> (Client, SocketAddr) {
+        let client = self.seated(from, tag, name);
+        let answer = self.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
+        let relayed = answer.address(attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
+        (client, relayed)
+    }
+
+    /// Two of one room, each with a permission for the relay's address.
+    fn pair(&mut self) -> ((Client, SocketAddr), (Client, SocketAddr)) {
+        let one = self.allocated("45.0.1.1:1001", 1, 1);
+        let other = self.allocated("45.0.2.2:2002", 1, 2);
+        self.permit(&one.0, other.1);
+        self.permit(&other.0, one.1);
+        (one, other)
+    }
+
+    fn permit(&mut self, client: &Client, peer: SocketAddr) {
+        assert_eq!(self.ask_peer(client, wire::METHOD_CREATE_PERMISSION, peer).code(), 0);
+    }
+
+    fn bind(&mut self, client: &Client, number: u16, peer: SocketAddr) -> u16 {
+        let channel = [number.to_be_bytes(), [0, 0]].concat();
+        let transaction = self.transaction();
+        let mut message =
+            message(wire::METHOD_CHANNEL_BIND, transaction, &[(attr::ATTR_CHANNEL_NUMBER, &channel)]);
+        xor(&mut message, peer);
+        self.sign_and_send(client, message).code()
+    }
+
+    fn ask_peer(&mut self, client: &Client, method: wire::Method, peer: SocketAddr) -> Answer {
+        let transaction = self.transaction();
+        let mut message = message(method, transaction, &[]);
+        xor(&mut message, peer);
+        self.sign_and_send(client, message)
+    }
+
+    /// An authenticated request with these attributes, and its answer.
+    fn ask(&mut self, client: &Client, method: wire::Method, attributes: &[(AttrType, &[u8])]) -> Answer {
+        let transaction = self.transaction();
+        self.sign_and_send(client, message(method, transaction, attributes))
+    }
+
+    fn sign_and_send(&mut self, client: &Client, message: Message) -> Answer {
+        let bytes = client.signed(message);
+        self.send(client, &bytes).expect("an answer")
+    }
+
+    /// Bytes in, at most one reply out.
+    fn send(&mut self, client: &Client, bytes: &[u8]) -> Option<Answer> {
+        let now = self.now();
+        assert_eq!(self.server.handle(client.addr, bytes, now), None);
+        let mut replies = self.collect();
+        assert!(replies.len() <= 1);
+        let (to, bytes) = replies.pop()?;
+        assert_eq!(to, client.addr);
+        Some(Answer::read(bytes))
+    }
+
+    fn collect(&mut self) -> Vec<(ClientAddr, Vec<u8>)> {
+        let mut replies = Vec::new();
+        while let Some(action) = self.server.poll_action() {
+            match action {
+                Action::Reply { to, bytes } => replies.push((to, bytes)),
+                Action::OpenPort(relayed) => {
+                    let now = self.now().instant;
+                    self.events.push(Action::OpenPort(relayed));
+                    self.server.port_opened(relayed, Ok(()), now);
+                }
+                Action::ClosePort(_)
+                | Action::Evict { .. }
+                | Action::Opened { .. }
+                | Action::Closed { .. } => {
+                    self.events.push(action);
+                }
+            }
+        }
+        replies
+    }
+
+    fn channel_data(&mut self, client: &Client, number: u16, payload: &[u8]) -> Option<Sent> {
+        let bytes = [&number.to_be_bytes(), &(payload.len() as u16).to_be_bytes(), payload].concat();
+        let now = self.now();
+        sent(self.server.handle(client.addr, &bytes, now))
+    }
+
+    fn indicate(&mut self, client: &Client, peer: SocketAddr, payload: &[u8]) -> Option<Sent> {
+        let mut message = Message::new();
+        message.typ = MessageType::new(wire::METHOD_SEND, wire::CLASS_INDICATION);
+        message.write_header();
+        xor(&mut message, peer);
+        message.add(attr::ATTR_DATA, payload);
+        let now = self.now();
+        sent(self.server.handle(client.addr, &message.raw, now))
+    }
+
+    fn peer_sends(&mut self, relayed: SocketAddr, peer: &str, payload: &[u8]) -> Option<Sent> {
+        let now = self.now().instant;
+        sent(self.server.handle_peer(RelayedAddr(relayed), PeerAddr(addr(peer)), payload, now))
+    }
+
+    /// The box's own addresses become these.
+    fn takes_own(&mut self, own: Vec<std::net::IpAddr>) {
+        let relayed = self.server.rules.relayed;
+        self.server.take_addresses(relayed, own);
+    }
+
+    /// The addresses lent become these; `own` are the box's own.
+    fn takes_relayed(&mut self, v4: &str, own: &[&str]) {
+        let relayed = Families { v4: v4.parse().ok(), v6: self.server.rules.relayed.v6 };
+        let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
+        self.server.take_addresses(relayed, own);
+    }
+
+    fn transaction(&mut self) -> [u8; 12] {
+        self.transactions += 1;
+        let mut transaction = [0xee; 12];
+        transaction[..8].copy_from_slice(&self.transactions.to_be_bytes());
+        transaction
+    }
+}
+
+impl Client {
+    fn key(&self) -> IntegrityKey {
+        IntegrityKey::new(&self.credential.username, "webrtc-box", &self.credential.password)
+    }
+
+    fn signed(&self, message: Message) -> Vec<u8> {
+        self.signed_with(message, "webrtc-box")
+    }
+
+    fn signed_with(&self, mut message: Message, realm: &str) -> Vec<u8> {
+        message.add(attr::ATTR_USERNAME, self.credential.username.as_bytes());
+        message.add(attr::ATTR_REALM, realm.as_bytes());
+        message.add(attr::ATTR_NONCE, self.nonce.as_bytes());
+        let key = IntegrityKey::new(&self.credential.username, realm, &self.credential.password);
+        key.signer().add_to(&mut message).unwrap();
+        message.raw
+    }
+}
+
+impl Answer {
+    fn read(bytes: Vec<u8>) -> Self {
+        let mut message = Message::new();
+        message.unmarshal_binary(&bytes).unwrap();
+        Self { bytes, message }
+    }
+
+    /// 0 for success.
+    fn code(&self) -> u16 {
+        match self.value(attr::ATTR_ERROR_CODE) {
+            Some(value) => u16::from(value[2]) * 100 + u16::from(value[3]),
+            None => {
+                assert_eq!(self.message.typ.class, wire::CLASS_SUCCESS_RESPONSE);
+                0
+            }
+        }
+    }
+
+    fn value(&self, kind: AttrType) -> Option<Vec<u8>> {
+        self.message.get(kind).ok()
+    }
+
+    fn address(&self, kind: AttrType) -> Option<SocketAddr> {
+        unxor_address(&self.value(kind)?, &self.bytes)
+    }
+
+    fn lifetime(&self) -> u32 {
+        u32::from_be_bytes(self.value(attr::ATTR_LIFETIME).unwrap().try_into().unwrap())
+    }
+
+    fn is_signed_for(&self, client: &Client) -> bool {
+        client.key().signer().check(&mut self.message.clone()).is_ok()
+    }
+}
+
+fn message(method: wire::Method, transaction: [u8; 12], attributes: &[(AttrType, &[u8])]) -> Message {
+    let mut message = Message::new();
+    message.typ = MessageType::new(method, wire::CLASS_REQUEST);
+    message.transaction_id.0 = transaction;
+    message.write_header();
+    attributes.iter().for_each(|(kind, value)| message.add(*kind, value));
+    message
+}
+
+fn xor(message: &mut Message, peer: SocketAddr) {
+    XorMappedAddress { ip: peer.ip(), port: peer.port() }
+        .add_to_as(message, attr::ATTR_XOR_PEER_ADDRESS)
+        .unwrap();
+}
+
+/// Reads a delivery as its receiver would.
+fn sent(delivery: Option<Delivery<'_>>) -> Option<Sent> {
+    Some(match delivery? {
+        Delivery::Peer { from, to, payload, .. } => {
+            Sent::Peer { from: from.0, to: to.0, payload: payload.to_vec() }
+        }
+        Delivery::Client { to, head, payload, .. } if head.bytes().len() == 4 => {
+            assert_eq!(head.bytes()[2..4], (payload.len() as u16).to_be_bytes());
+            let number = u16::from_be_bytes([head.bytes()[0], head.bytes()[1]]);
+            Sent::Channel { to: to.remote, number, payload: payload.to_vec() }
+        }
+        Delivery::Client { to, head, payload, .. } => {
+            let padding = head.padding(payload.len(), false);
+            let answer = Answer::read([head.bytes(), payload, &vec![0; padding]].concat());
+            let from = answer.address(attr::ATTR_XOR_PEER_ADDRESS).unwrap();
+            assert_eq!(answer.message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
+            Sent::Data { to: to.remote, from, payload: answer.value(attr::ATTR_DATA).unwrap() }
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! Settings read anew while the box runs: what can be taken is taken, the rest is named.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::Running;
+use crate::config::Settings;
+use crate::store::State;
+use crate::systemd::notify::Word;
+use crate::task::aside;
+use webrtc_box_signaling::HostKeys;
+use webrtc_box_turn::credential::Secrets;
+
+/// What a running box goes by: as it was typed, so that it can be compared with what is typed later.
+#[derive(Debug)]
+pub(super) struct Terms {
+    settings: Settings,
+    secrets: Secrets,
+}
+
+/// A disk that takes longer does not answer, and whoever wants the box to end is not to wait for it.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// Settings that are taken without a restart.
+const TAKEN: [&str; 4] = ["static-auth-secret", "host-key", "drain-timeout", "log"];
+
+impl Terms {
+    pub(super) fn new(settings: Settings, secrets: Secrets) -> Self {
+        Self { settings, secrets }
+    }
+
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.settings.drain_timeout
+    }
+}
+
+/// What is typed now, and the secrets it leads to; the kept one may have been replaced as well.
+///
+/// # Errors
+/// It makes no sense, or cannot be read; one line.
+fn read<E: fmt::Display>(
+    reread: impl Fn() -> Result<Settings, E>,
+    state_dir: &Path,
+) -> Result<(Settings, Secrets), String> {
+    let new = reread().map_err(|error| error.to_string())?;
+    let kept = State::open(state_dir).and_then(|state| state.kept()).map_err(|error| error.to_string())?;
+    let secrets = kept.secrets(&new.static_auth_secret);
+    Ok((new, secrets))
+}
+
+impl Running {
+    /// The certificate, and the settings: all or nothing of those, so that where one makes no sense
+    /// everything stays as it was.
+    pub(super) async fn reload<E, R>(&mut self, reread: R)
+    where
+        E: fmt::Display,
+        R: Fn() -> Result<Settings, E> + Send + 'static,
+    {
+        self.service.tell(Word::Reloading);
+        // Says for itself what it finds, whatever the settings say.
+        self.certificate.look_now();
+        let state_dir = self.terms.settings.state_dir.clone();
+        match timeout(READ_LIMIT, aside(move || read(reread, &state_dir))).await {
+            Ok(Ok((new, secrets))) => self.take(new, secrets),
+            Ok(Err(error)) => error!("nothing is read anew: {error}"),
+            Err(_) => error!(
+                "nothing is read anew: the settings or state-dir do not answer; mend that disk, then reload again"
+            ),
+        }
+        self.service.tell(Word::Ready);
+    }
+
+    fn take(&mut self, new: Settings, secrets: Secrets) {
+        let mut changed = self.terms.settings.changed(&new);
+        changed.retain(|name| *name != "static-auth-secret");
+        if secrets != self.terms.secrets {
+            changed.push("static-auth-secret");
+            self.take_secrets(secrets);
+        }
+        self.web.take_host_keys(HostKeys::new(&new.host_key));
+        // Cannot fail: the filter has been checked with the other settings.
+        let _ = crate::log::set_level(&new.log.filter);
+        let running = &mut self.terms.settings;
+        running.host_key = new.host_key;
+        running.drain_timeout = new.drain_timeout;
+        running.log.filter = new.log.filter;
+        tell(&changed);
+    }
+
+    /// The relay first: what a client holds has to be known there.
+    fn take_secrets(&mut self, secrets: Secrets) {
+        if let Some(relay) = &self.relay {
+            relay.take_secrets(&secrets);
+        }
+        self.web.take_secrets(secrets.clone());
+        self.terms.secrets = secrets;
+    }
+}
+
+fn tell(changed: &[&str]) {
+    let (taken, waiting): (Vec<&str>, Vec<&str>) =
+        changed.iter().copied().partition(|name| TAKEN.contains(name));
+    let taken = if taken.is_empty() { "nothing new".to_owned() } else { taken.join(", ") };
+    info!(taken, "settings read anew");
+    if !waiting.is_empty() {
+        warn!(settings = waiting.join(", "), "changed, but taken only at a restart");
+    }
+}

@@ -1,0 +1,64 @@
+//! What becomes of joins and calls: counted, and of each call that has ended one line in the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::info;
+
+use super::metrics::Tally;
+use webrtc_box_relay::log_limit::LineLimit;
+use webrtc_box_signaling::{Ended, Event, Path};
+
+/// Where it is written.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) tally: Arc<Tally>,
+    limit: LineLimit,
+    /// Names of rooms may stand in the log.
+    names: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(tally: Arc<Tally>, names: bool, now: Instant) -> Self {
+        Self { tally, limit: LineLimit::new(now), names }
+    }
+
+    pub(super) fn enter(&self, event: &Event, now: Instant) {
+        match event {
+            Event::Joined { resumed } => self.tally.joined(*resumed),
+            Event::TurnedAway(refusal) => self.tally.turned_away(*refusal),
+            Event::Connected { path, setup } => self.tally.connected(*path, *setup),
+            Event::CallEnded(ended) => {
+                self.tally.call_ended(ended.told.path, ended.reported);
+                if let Some(held) = self.limit.allows(now) {
+                    self.write(ended, held);
+                }
+            }
+        }
+    }
+
+    /// Nothing follows: calls that had no line are told of in one.
+    pub(super) fn close(&self) {
+        let held = self.limit.release();
+        if held > 0 {
+            info!(held, "further calls ended, more than have a line each");
+        }
+    }
+
+    /// What no page has told is left out.
+    fn write(&self, ended: &Ended, held: u64) {
+        let told = &ended.told;
+        info!(
+            seconds = ended.lasted.as_secs(),
+            path = told.path.map_or(if ended.reported { "none" } else { "unreported" }, Path::name),
+            bytes = told.bytes,
+            lost_percent = told.lost.map(|share| (share * 10_000.0).round() / 100.0),
+            rtt_ms = told.rtt.map(|time| time.as_millis() as u64),
+            setup_ms = told.setup.map(|time| time.as_millis() as u64),
+            cut_off = ended.cut_off.then_some(true),
+            room = self.names.then_some(&*ended.room),
+            held,
+            "call ended"
+        );
+    }
+}
