@@ -3,8 +3,8 @@
 #
 #   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|interop|browser|nat|vps …]
 #
-# Installs what is missing first (Debian packages as root or through sudo, npm packages into the project).
-# A stage that fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
+# It first installs what is missing (Debian packages as root or through sudo, npm packages into the project). A stage that
+# fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
@@ -21,16 +21,16 @@ stage_deny() {
   if timeout 120 cargo deny fetch db; then
     cargo deny check advisories
   else
-    echo "note: the advisory database cannot be fetched from here; known vulnerabilities were not looked up"
+    echo "note: the advisory database cannot be fetched from here; known vulnerabilities were not checked"
   fi
 }
 
-# Half a minute of mutation for each fuzz target; a developer who runs `cargo test` alone gets ten seconds.
+# Half a minute for each fuzz target; `cargo test` alone takes ten seconds.
 stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-30} timeout 1500 cargo test --locked; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
-# That the benches still run; no figure of theirs can fail here.
+# Only proves that the benches run: no measurement can fail.
 stage_bench() {
   npm_packages && release_binary && bench_signaling && bench_relay
 }
@@ -40,20 +40,62 @@ bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --shor
 
 stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
+# Tests that measure times or loss run alone, all others two files at a time.
+BROWSER_ALONE=(browser-faults join-time page-load reconnection server-restart)
+NAT_ALONE=(coturn-interop join-time udp-flood)
+NODE_TEST=(node --test --test-concurrency=1 --test-reporter=spec)
+
 stage_browser() {
   npm_packages && release_binary || return
-  timeout --foreground 2700 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
+  local failed=0
+  test_files browser except "${BROWSER_ALONE[@]}" | in_parallel 2 "${NODE_TEST[@]}" || failed=1
+  test_files browser only "${BROWSER_ALONE[@]}" | in_parallel 1 "${NODE_TEST[@]}" || failed=1
+  return "$failed"
 }
 
+# Each test file gets a network of its own.
 stage_nat() {
-  npm_packages && release_binary || return
-  timeout --foreground 2400 tests/nat/run.sh
+  npm_packages && release_binary && root_or_skip || return
+  local failed=0
+  test_files nat except "${NAT_ALONE[@]}" | in_parallel 2 tests/nat/run.sh || failed=1
+  test_files nat only "${NAT_ALONE[@]}" | in_parallel 1 tests/nat/run.sh || failed=1
+  return "$failed"
 }
 
-# A host of its own under a real systemd, in the same small internet.
+# Hosts with their own systemd, in such networks.
 stage_vps() {
-  npm_packages && release_binary || return
-  timeout --foreground 600 tests/nat/run.sh tests/vps/*.test.mjs
+  npm_packages && release_binary && root_or_skip || return
+  test_files vps except | in_parallel 2 tests/nat/run.sh
+}
+
+root_or_skip() {
+  ((EUID == 0)) && return
+  echo "network namespaces need root: skipped"
+  return 77
+}
+
+# Prints the test files of a folder: test_files FOLDER except|only NAME…
+test_files() {
+  local folder=$1 mode=$2 file name group
+  shift 2
+  for file in tests/"$folder"/*.test.mjs; do
+    group=except
+    for name in "$@"; do [[ ${file##*/} != "$name.test.mjs" ]] || group=only; done
+    [[ $group != "$mode" ]] || echo "$file"
+  done
+}
+
+# Runs COMMAND… FILE for each file of its input, JOBS at a time, and prints each output as a whole: in_parallel JOBS COMMAND…
+in_parallel() {
+  local jobs=$1
+  shift
+  # shellcheck disable=SC2016 # the inner shell expands it
+  xargs -d '\n' -P "$jobs" -n 1 bash -c '
+    output=$(mktemp) code=0
+    timeout --foreground 1200 "$@" >"$output" 2>&1 || code=$?
+    flock tests/run.sh cat "$output"
+    rm "$output"
+    exit "$code"' in_parallel "$@"
 }
 
 # The program that the browser and network tests start; BOX_BIN names another one.
@@ -66,9 +108,9 @@ npm_packages() {
   npm ci --no-audit --no-fund --ignore-scripts && touch node_modules/.package-lock.json
 }
 
-# --- what the machine must have -------------------------------------------------------------------------
+# --- packages -------------------------------------------------------------------------------------------
 
-# Installs what the stages given need and the machine lacks; does nothing when all is there.
+# Installs the Debian packages that the given stages need and the machine lacks.
 debian_packages() {
   local stage missing=() wanted=() package
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
@@ -94,7 +136,7 @@ debian_packages() {
   done
   ((${#missing[@]})) || return 0
   if ! command -v apt-get >/dev/null; then
-    echo "missing here, and there is no apt-get to install it: ${missing[*]}"
+    echo "missing, and there is no apt-get to install: ${missing[*]}"
     return 1
   fi
   echo "installing: ${missing[*]}"
@@ -105,17 +147,17 @@ as_root() {
   if ((EUID == 0)); then "$@"; else sudo "$@"; fi
 }
 
-# --- running and counting -------------------------------------------------------------------------------
+# --- stages and counts ----------------------------------------------------------------------------------
 
 passed=0 failed=0 skipped=0 summary=()
 
-# Runs one stage, shows its output without the compiler's progress, and adds up what its runner counted.
+# Runs one stage, prints its output without the compiler's progress, and adds its counts.
 run_stage() {
-  local name=$1 log=$LOGS/$1.log began=$SECONDS code p f s verdict
+  local name=$1 log=$LOGS/$1.log started=$SECONDS code p f s verdict
   printf '\n=== %s ===\n' "$name"
   "stage_$name" </dev/null 2>&1 | tee "$log" | grep --line-buffered -vE '^ +(Compiling|Checking|Documenting|Downloaded|Downloading|Updating|Locking|Adding) '
   code=${PIPESTATUS[0]}
-  read -r p f s < <(counted "$log")
+  read -r p f s < <(count_tests "$log")
   case $code in
     0) if ((p == 0)); then
          case $name in
@@ -128,11 +170,11 @@ run_stage() {
   esac
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   if ((f)); then verdict=FAILED; elif ((code == 77)); then verdict=skipped; else verdict=ok; fi
-  summary+=("$(printf '%-8s %-8s %4d s  %d passed, %d failed, %d skipped' "$name" "$verdict" $((SECONDS - began)) "$p" "$f" "$s")")
+  summary+=("$(printf '%-8s %-8s %4d s  %d passed, %d failed, %d skipped' "$name" "$verdict" $((SECONDS - started)) "$p" "$f" "$s")")
 }
 
-# What cargo test and node's test runner say at their end: passed, failed, skipped.
-counted() {
+# The totals that cargo test and node's test runner print: passed, failed, skipped.
+count_tests() {
   awk '
     /^test result:/ { p += $4; f += $6; s += $8 }
     /^(ℹ|#) pass / { p += $3 }
@@ -142,11 +184,11 @@ counted() {
 }
 
 for stage in "$@"; do
-  declare -F "stage_$stage" >/dev/null || { echo "no stage $stage; there are: ${STAGES[*]}" >&2; exit 2; }
+  declare -F "stage_$stage" >/dev/null || { echo "no stage $stage; stages: ${STAGES[*]}" >&2; exit 2; }
 done
 (($#)) || set -- "${STAGES[@]}"
 mkdir -p "$LOGS"
-debian_packages "$@" </dev/null || echo "going on without"
+debian_packages "$@" </dev/null || echo "continuing without these packages"
 for stage in "$@"; do run_stage "$stage"; done
 
 printf '\n=== summary ===\n'

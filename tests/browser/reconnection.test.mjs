@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after } from 'node:test';
+import { after, afterEach } from 'node:test';
 import { createHarness, ENDED_STATES } from './lib/harness.mjs';
 import { measureBaselineGaps, reportFrameGaps, reportMeasurement, waitForNewFrames } from './lib/measurements.mjs';
 import { createTcpProxy } from './lib/tcp-proxy.mjs';
@@ -13,6 +13,7 @@ import { delay, waitFor } from './lib/wait.mjs';
 const GRACE_SECONDS = 4;
 const proxy = await createTcpProxy();
 after(() => proxy.close());
+afterEach(() => proxy.rejectNew(false));
 const PROXY_ORIGIN = `https://localhost:${proxy.port}`;
 const harness = await createHarness('reconnection', {
   server: { flags: ['--allowed-origin', PROXY_ORIGIN, '--room-grace', `${GRACE_SECONDS}`, '--credential-ttl', '6'] },

@@ -1,7 +1,8 @@
 // A certificate authority for the tests. Browsers trust it through their own certificate stores, as an administrator
 // would configure it; no browser ignores certificate errors.
 
-import { mkdir, writeFile, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { run } from './workspace.mjs';
 
@@ -39,18 +40,27 @@ export async function createCertificateAuthority(dir) {
   return { ca, issue };
 }
 
-/** Adds the authority to the store that Chromium reads for the user with this home folder. */
+/** Makes the authority trusted in Chromium for the user with this home folder. */
 export function trustInChromium(home, ca) {
-  return trust(path.join(home, '.pki/nssdb'), ca);
+  return copyTrustStore(path.join(home, '.pki/nssdb'), ca);
 }
 
-/** Adds the authority to a Firefox profile. */
+/** Makes the authority trusted in a Firefox profile. */
 export function trustInFirefox(profile, ca) {
-  return trust(profile, ca);
+  return copyTrustStore(profile, ca);
 }
 
-async function trust(store, ca) {
-  await mkdir(store, { recursive: true });
-  await run('certutil', ['-N', '-d', `sql:${store}`, '--empty-password']);
-  await run('certutil', ['-A', '-d', `sql:${store}`, '-n', 'webrtc-box-test', '-t', 'C,,', '-i', ca]);
+/** Creating a store is slow because it syncs the disk: it is created once, next to the authority's certificate. */
+async function copyTrustStore(target, ca) {
+  const template = path.join(path.dirname(ca), 'nssdb');
+  if (!existsSync(template)) await createTrustStore(template, ca);
+  await cp(template, target, { recursive: true });
+}
+
+async function createTrustStore(store, ca) {
+  const temporary = await mkdtemp(`${store}-`);
+  await run('certutil', ['-N', '-d', `sql:${temporary}`, '--empty-password']);
+  await run('certutil', ['-A', '-d', `sql:${temporary}`, '-n', 'webrtc-box-test', '-t', 'C,,', '-i', ca]);
+  // Another browser's start may have created it meanwhile.
+  await rename(temporary, store).catch(() => rm(temporary, { recursive: true }));
 }

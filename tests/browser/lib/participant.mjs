@@ -19,7 +19,7 @@ export async function launchParticipant(kind, options) {
 
   async function instrument(tab) {
     await tab.evaluateOnNewDocument(installInstrumentation);
-    if (options.size) await tab.setViewport(options.size);
+    if (options.size) await setViewport(tab, options.size);
     tab.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`));
     tab.on('request', (request) => requested.push(request.url()));
     tab.on('pageerror', (error) => messages.push(`uncaught: ${error.message}`));
@@ -87,7 +87,7 @@ export async function launchParticipant(kind, options) {
     },
     /** Whether pages may run scripts, from the next load on. */
     setJavaScriptEnabled: (enabled) => page.setJavaScriptEnabled(enabled),
-    setViewport: (width, height) => page.setViewport({ width, height }),
+    setViewport: (width, height) => setViewport(page, { width, height }),
     /** The preferred color scheme: `light` or `dark`. */
     setColorScheme: (value) => page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]),
     /** Emulates CSS media features by name. Chromium only. */
@@ -254,4 +254,12 @@ export async function launchParticipant(kind, options) {
     },
   };
   return participant;
+}
+
+/** Sets the viewport. Firefox ESR sets it too, but does not know the command for the orientation that puppeteer sends along. */
+async function setViewport(page, size) {
+  await page.setViewport(size).catch((error) => {
+    if (!/setScreenOrientationOverride/.test(error.message)) throw error;
+  });
+  await waitFor('the viewport', () => page.evaluate((width) => innerWidth === width, size.width), 10_000);
 }

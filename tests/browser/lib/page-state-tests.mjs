@@ -1,19 +1,19 @@
-// Checks every state of the page in both languages: layout at three sizes and both color schemes, reachable controls on
-// small and zoomed windows, axe-core, contrast over the video, and forced colors. The screenshots are in
-// tests/.work/page-states.
+// Defines the tests of every page state in one language: layout at three sizes and both color schemes, reachable controls
+// on small and zoomed windows, axe-core, and contrast over the video. All checks share one walk through the states. The
+// screenshots are in tests/.work/page-states-LANGUAGE.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { injectAxe, seriousAxeViolations } from './lib/accessibility.mjs';
-import { createHarness } from './lib/harness.mjs';
-import { finishAnimations, forcedColorFaults, layoutFaults, lowContrastControls, SMALL_VIEWPORTS, unreachableControls } from './lib/page-checks.mjs';
-import { colorSchemes, visitPageStates } from './lib/page-states.mjs';
+import { injectAxe, seriousAxeViolations } from './accessibility.mjs';
+import { createHarness } from './harness.mjs';
+import { finishAnimations, layoutFaults, lowContrastControls, SMALL_VIEWPORTS, unreachableControls } from './page-checks.mjs';
+import { colorSchemes, visitPageStates } from './page-states.mjs';
 
-// A check of one state may take longer than the default grace period of a lost peer.
-const harness = await createHarness('page-states', { server: { flags: ['--room-grace', '120'] } });
 const SCREENSHOT_SIZES = [[390, 844], [844, 390], [1440, 900]];
 
-for (const language of ['en', 'zh']) {
+export async function testPageStates(language) {
+  // The checks of one state may take longer than the default grace period of a lost peer.
+  const harness = await createHarness(`page-states-${language}`, { server: { flags: ['--room-grace', '120'] } });
   const faults = { layout: [], reach: [], accessibility: [] };
   const checks = { layout: 0, reach: 0, accessibility: 0 };
   const record = (kind, where, found) => {
@@ -78,33 +78,3 @@ for (const language of ['en', 'zh']) {
     assert.deepEqual(faults.accessibility, []);
   });
 }
-
-harness.scenario('forced colors keep borders, the level meter and the red leave button', async () => {
-  const url = harness.roomUrl();
-  const expectNoFaults = async (participant) => {
-    for (const scheme of ['light', 'dark']) {
-      await participant.emulateMedia({ 'forced-colors': 'active', 'prefers-color-scheme': scheme });
-      assert.equal(await participant.evaluate(`() => matchMedia('(forced-colors: active)').matches`), true);
-      assert.deepEqual(await participant.evaluate(`${forcedColorFaults}`), []);
-    }
-  };
-  const first = await harness.participant('chromium');
-  await first.open(url);
-  await first.waitForState('preview');
-  await expectNoFaults(first);
-  await first.join();
-  await first.waitForState('waiting');
-  await expectNoFaults(first);
-  const second = await harness.participant('chromium');
-  await second.open(url);
-  await second.join();
-  await harness.expectMedia([first, second]);
-  for (const key of ['c', 'Escape', 'p', 'Escape', '?']) {
-    await first.press(key);
-    await first.movePointer();
-    await expectNoFaults(first);
-  }
-  await first.press('Escape');
-  await first.leave();
-  await expectNoFaults(first);
-});
