@@ -11,9 +11,9 @@ export CARGO_TERM_PROGRESS_WHEN=never
 STAGES=(fmt clippy doc deny rust page types bench interop browser nat vps)
 LOGS=tests/.work/logs
 
-stage_fmt() { cargo fmt --check; }
-stage_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
-stage_doc() { RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps; }
+stage_fmt() { cargo fmt --all --check; }
+stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+stage_doc() { RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps; }
 
 stage_deny() {
   command -v cargo-deny >/dev/null || cargo install cargo-deny --locked || return
@@ -26,7 +26,7 @@ stage_deny() {
 }
 
 # Half a minute for each fuzz target; `cargo test` alone takes ten seconds.
-stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-30} timeout 1500 cargo test --locked; }
+stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-30} timeout 1500 cargo test --locked --workspace; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
