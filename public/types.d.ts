@@ -1,15 +1,16 @@
 // Messages between the modules of the page and between the page and the server, as discriminated unions.
 
+import type { ChatChannel } from './call/chat.js';
+import type { LivenessState } from './call/liveness.js';
 import type { Path } from './call/selected-path.js';
-import type { Picture } from './call/sender-control.js';
-import type { PulseState } from './call/liveness.js';
-import type { Trust } from './call/verification.js';
-import type { Channel } from './call/chat.js';
+import type { OutgoingVideo } from './call/sender-control.js';
+import type { Verification } from './call/verification.js';
+import type { MuteState } from './media/mute-state.js';
 
 /** Names a peer connection, and the round of offers where it is known; see call/negotiation.js. */
 type CallId = string;
 
-interface Description {
+export interface Description {
   type: 'offer' | 'answer';
   sdp: string;
 }
@@ -71,28 +72,28 @@ export type SignalingEvent =
   /** Another tab took the seat. */
   | { type: 'replaced' };
 
-/** What the call emits. */
+/** What a call emits. */
 export type CallEvent =
   /** `none`: there is no peer connection. */
-  | { type: 'link'; state: RTCPeerConnectionState | 'none' }
-  | { type: 'trust'; trust: Trust }
-  | { type: 'remote'; stream: MediaStream }
-  /** Whether packets arrive. */
-  | { type: 'pulse'; state: PulseState }
+  | { type: 'connection-state'; state: RTCPeerConnectionState | 'none' }
+  | { type: 'verification'; verification: Verification }
+  | { type: 'remote-stream'; stream: MediaStream }
+  /** Whether packets of the peer arrive. */
+  | { type: 'liveness'; state: LivenessState }
   /** Whether our video is sent in full, reduced or paused because of the network. */
-  | { type: 'picture'; picture: Picture }
-  /** What the other participant has switched on. */
-  | { type: 'switches'; mic: boolean; cam: boolean; screen: boolean; weak: boolean; still: boolean }
-  | { type: 'chat'; channel: Channel; peer: string }
-  /** The other participant has hung up. */
-  | { type: 'bye' }
+  | { type: 'outgoing-video'; state: OutgoingVideo }
+  /** What the peer sends. `weak`: its network carries no video for now; `still`: what is paused is a shared screen. */
+  | ({ type: 'mute-state' } & MuteState & { weak: boolean; still: boolean })
+  | { type: 'chat-channel'; channel: ChatChannel; peer: string }
+  /** The peer has hung up. */
+  | { type: 'hang-up' }
   /** The browser cannot create a peer connection. */
-  | { type: 'unable' }
+  | { type: 'unsupported' }
   /** The browser finds no ICE candidate. */
   | { type: 'no-candidates' }
   /** The two browsers have no codec in common for this kind. */
-  | { type: 'missing'; kind: 'audio' | 'video' }
-  /** A path that carried nothing is avoided from now on. */
-  | { type: 'detour' }
-  /** An error for the log. */
-  | { type: 'complaint'; why: unknown };
+  | { type: 'no-common-codec'; kind: 'audio' | 'video' }
+  /** A path that carried no media is avoided from now on. */
+  | { type: 'path-avoided' }
+  /** For the log. */
+  | { type: 'error'; error: unknown };

@@ -1,52 +1,52 @@
-// Report: what the box is told of a call, for whoever looks after it: how long it took to connect and by
-// which way, and once a minute and at the end how it went. Nothing in it says who, and nobody else hears it.
+// Call report: measurements of a call for the operator, sent to the server: connection time and path, then once a
+// minute and at the end the quality. It contains no identity and is not passed on to the peer.
 
 /**
- * @typedef {object} Report
- * @property {() => void} begin from here on somebody waits for a picture
- * @property {() => void} met somebody is there: the server hears that this page reports, however the call goes
- * @property {() => void} connected for the first time in this call
- * @property {() => void} end
+ * @typedef {object} CallReport
+ * @property {() => void} start begins to measure the connection time
+ * @property {() => void} peerPresent tells the server that this page reports, however the call ends
+ * @property {() => void} connected the call connected for the first time
+ * @property {() => void} stop
  */
 
-const EVERY_MS = 60_000;
-/** The pair is often chosen a moment after the connection says it is there. */
-const LOOK_EVERY_MS = 500;
+const INTERVAL_MS = 60_000;
+/** The candidate pair is often selected a moment after the connection state is `connected`. */
+const RETRY_MS = 500;
 
-/** Says nothing. @type {Report} */
-export const NO_REPORT = { begin() {}, met() {}, connected() {}, end() {} };
+/** @type {CallReport} */
+export const NO_REPORT = { start() {}, peerPresent() {}, connected() {}, stop() {} };
 
 /**
  * @param {object} parts
- * @param {(frame: import('../signaling/client.js').Frame) => void} parts.send
- * @param {() => import('../call/selected-path.js').Sample | undefined} parts.sample the last reading
+ * @param {(message: import('../types.js').ReportMessage) => void} parts.send
+ * @param {() => import('../call/stats-sampler.js').Sample | undefined} parts.sample the latest sample
  * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
- * @returns {Report}
+ * @returns {CallReport}
  */
-export function makeReport({ send, sample, clock, now }) {
-  let begun = now();
-  /** @type {number | null} how long it took, until that is told */
+export function makeCallReport({ send, sample, clock, now }) {
+  let startedAt = now();
+  /** @type {number | null} connection time, until it is sent */
   let setup = null;
   let running = false;
-  let before = 0;
-  let counted = 0;
-  /** @type {any} */
+  let earlierBytes = 0;
+  let connectionBytes = 0;
+  /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
 
-  /** Another connection counts its bytes from nothing. @param {number} bytes */
-  function bytesInAll(bytes) {
-    if (bytes < counted) before += counted;
-    counted = bytes;
-    return before + bytes;
+  /** A new peer connection counts its bytes from zero. @param {number} bytes */
+  function totalBytes(bytes) {
+    if (bytes < connectionBytes) earlierBytes += connectionBytes;
+    connectionBytes = bytes;
+    return earlierBytes + bytes;
   }
 
-  function tell() {
+  function sendReport() {
     const last = sample();
     if (!last?.path) return false;
     const { path, rtt, lost, received } = last;
     send({
-      type: 'report', path, bytes: bytesInAll(last.inBytes + last.outBytes),
+      type: 'report', path, bytes: totalBytes(last.inBytes + last.outBytes),
       ...(setup !== null && { setup: Math.round(setup) }),
       ...(rtt !== null && { rtt: Math.round(rtt) }),
       ...(lost + received > 0 && { lost: Number((Math.max(0, lost) / (lost + received)).toFixed(4)) }),
@@ -55,30 +55,30 @@ export function makeReport({ send, sample, clock, now }) {
     return true;
   }
 
-  function tellAgain() {
-    timer = clock.after(tellAgain, tell() ? EVERY_MS : LOOK_EVERY_MS);
+  function sendRepeatedly() {
+    timer = clock.after(sendRepeatedly, sendReport() ? INTERVAL_MS : RETRY_MS);
   }
 
   return {
-    begin() {
-      begun = now();
+    start() {
+      startedAt = now();
     },
-    met() {
+    peerPresent() {
       if (!running) send({ type: 'report' });
     },
     connected() {
       if (running) return;
       running = true;
-      setup = now() - begun;
-      before = 0;
-      counted = 0;
-      tellAgain();
+      setup = now() - startedAt;
+      earlierBytes = 0;
+      connectionBytes = 0;
+      sendRepeatedly();
     },
-    end() {
+    stop() {
       if (!running) return;
       running = false;
       clock.cancel(timer);
-      tell();
+      sendReport();
       setup = null;
     },
   };

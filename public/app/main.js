@@ -1,77 +1,78 @@
-// Main: introduces the parts of the page to each other and to the browser.
+// Main: creates the parts of the page and connects them with each other and with the browser.
 //
-// `webrtcBox.call` in the console is the engineer's handle: `webrtcBox.call.connection()` is the running
-// RTCPeerConnection, for getStats.
+// `webrtcBox.call` is for the console: `webrtcBox.call.connection()` is the running RTCPeerConnection, for getStats.
 
-import { allowedIn } from '../media/permissions-policy.js';
-import { makeAwake } from '../lib/wake-lock.js';
+import { makeCallReport } from './call-report.js';
+import { watchErrors } from './page-errors.js';
+import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from './room-name.js';
+import { Session } from './session.js';
+import { joinLabel, statusKey, statusOf, visibleError } from './status.js';
+import { Call } from '../call/call.js';
+import { makeStatsSampler } from '../call/stats-sampler.js';
 import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
-import { makeCall } from '../call/call.js';
-import { language, words } from '../locales/language.js';
-import { makeLevel } from '../media/level-meter.js';
-import { makeMedia } from '../media/media.js';
-import { watchErrors } from './page-errors.js';
-import { makeReadings } from '../call/stats-sampler.js';
-import { makeReport } from './call-report.js';
-import { pathOfRoom, privateRoomName, roomInPath, roomName, roomTyped } from './room-name.js';
-import { isReloadOrBack, makeSeat } from '../signaling/resume-token.js';
-import { makeSession } from './session.js';
-import { makeSignaling } from '../signaling/client.js';
-import { pickSpeaker } from '../media/speaker-picker.js';
-import { joinPromise, statusKey, statusOf, troubleOf } from './status.js';
 import { makeStore } from '../lib/storage.js';
-import { heardAndSeen, makeSwitches } from '../media/mute-state.js';
-import { makeView } from '../ui/view.js';
+import { makeWakeLock } from '../lib/wake-lock.js';
 import { makeSay } from '../locales/index.js';
+import { language, words } from '../locales/language.js';
+import { pickSpeaker } from '../media/device-selection.js';
+import { makeLevelMeter } from '../media/level-meter.js';
+import { Media } from '../media/media.js';
+import { makeMuteToggles, muteStateOf } from '../media/mute-state.js';
+import { policyOf } from '../media/permissions-policy.js';
+import { SignalingClient } from '../signaling/client.js';
+import { isReloadOrBack, ResumeTokens } from '../signaling/resume-token.js';
+import { makeView } from '../ui/view.js';
 
-const LEVEL_EVERY_MS = 80;
-const LEFT_AT = 'webrtc-box.left-at';
+const LEVEL_INTERVAL_MS = 80;
+const LEFT_AT_KEY = 'webrtc-box.left-at';
 
 const now = () => performance.now();
 const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
 let room = roomInPath(location.pathname);
-/** A link that was cut or mangled on its way names no room, and must not open just any. */
-const badLink = location.pathname.startsWith('/r/') && roomName(room) === null;
-if (badLink) room = '';
+/** A link that was cut or changed must not open another room. */
+const isBadLink = location.pathname.startsWith('/r/') && roomName(room) === null;
+if (isBadLink) room = '';
 let invited = room !== '';
-/** @type {string | null} a device's trouble the person has read and put aside */
-let readTrouble = null;
-let askingForSound = false;
+/** @type {string | null} */
+let dismissedMediaError = null;
+let requestingMic = false;
+let settingsOpen = false;
 const missing = missingFeature(globalThis);
 
-const [ofTab, ofBrowser] = [makeStore(() => sessionStorage), makeStore(() => localStorage)];
-const seat = makeSeat({
-  storage: ofTab,
-  shared: ofBrowser,
+const tabStorage = makeStore(() => sessionStorage);
+const browserStorage = makeStore(() => localStorage);
+const resumeTokens = new ResumeTokens({
+  storage: tabStorage,
+  shared: browserStorage,
   locks: navigator.locks,
-  pause: (ms) => new Promise((done) => { clock.after(() => done(), ms); }),
+  pause: (ms) => new Promise((resolve) => { clock.after(() => resolve(), ms); }),
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
 });
-const media = makeMedia({
-  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedIn(document),
-  memory: ofBrowser, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
+const media = new Media({
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: policyOf(document),
+  storage: browserStorage, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
 });
-const switches = makeSwitches({
-  media, storage: ofTab,
-  refused() {
-    readTrouble = null;
+const toggles = makeMuteToggles({
+  media, storage: tabStorage,
+  failed() {
+    dismissedMediaError = null;
     draw();
   },
 });
-const level = makeLevel(() => new AudioContext());
-const session = makeSession({
-  openSignaling: (tell) => makeSignaling({
-    url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, tell, seat, clock,
+const level = makeLevelMeter(() => new AudioContext());
+const session = new Session({
+  openSignaling: (emit) => new SignalingClient({
+    url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, emit, resumeTokens, clock,
   }),
-  openCall: (edge) => makeCall({ ...edge, clock, relayOnly, newId: randomId }),
-  openReport: (send) => makeReport({ send, sample: () => readings.samples.at(-1), clock, now }),
+  openCall: (edge) => new Call({ ...edge, clock, relayOnly, newId: randomId }),
+  openReport: (send) => makeCallReport({ send, sample: () => stats.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });
 const { call } = session;
-const readings = makeReadings({ connection: () => call.connection(), clock, now, changed: draw });
+const stats = makeStatsSampler({ connection: () => call.connection(), clock, now, changed: draw });
 const view = makeView({
-  document, navigator, language, clock, storage: ofBrowser, say: makeSay(words),
+  document, navigator, language, clock, storage: browserStorage, say: makeSay(words),
   actions: {
     join,
     newRoomName,
@@ -80,76 +81,72 @@ const view = makeView({
     again: () => join(room, ''),
     newRoom,
     retry,
-    dismiss() {
-      readTrouble = media.state.trouble;
-      media.calm();
-      session.dismiss();
-    },
-    toggle: switches.toggle,
-    choose: media.choose,
-    flip: media.flip,
-    async askSpeaker() {
-      const speaker = await pickSpeaker(navigator.mediaDevices);
-      if (speaker !== null) media.choose('audiooutput', speaker);
-    },
+    dismiss: dismissError,
+    toggle: toggles.toggle,
+    choose: (kind, id) => media.select(kind, id),
+    flip: () => media.flip(),
+    askSpeaker: chooseSpeaker,
     listening(open) {
-      sheetOpen = open;
-      listen();
+      settingsOpen = open;
+      watchLevel();
     },
   },
 });
+const wakeLock = makeWakeLock(navigator.wakeLock);
+let previousScreen = session.state.screen;
 
-const awake = makeAwake({ wakeLock: navigator.wakeLock });
-let screenBefore = session.state.screen;
-let sheetOpen = false;
 Object.assign(globalThis, { webrtcBox: { call } });
 watchErrors({
-  target: globalThis, origin: location.origin, storage: ofBrowser,
-  tell() { if (session.state.error === null) session.complain('page-error'); },
+  target: globalThis, origin: location.origin, storage: browserStorage,
+  show() { if (session.state.error === null) session.setError('page-error'); },
 });
 view.setRoom(room);
-begin();
+start();
 
-function begin() {
+function start() {
   draw();
-  if (badLink) session.complain('bad-link');
+  if (isBadLink) session.setError('bad-link');
   performance.mark?.('door');
-  if (missing) session.complain(missing);
-  else media.start(switches.kept());
-  setInterval(() => { if (session.state.screen !== 'call' || sheetOpen) view.level(level.read()); }, LEVEL_EVERY_MS);
+  if (missing) session.setError(missing);
+  else media.start(toggles.saved());
+  setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.level(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
-    level.wake();
-    media.sound();
+    level.resume();
+    media.resumeAudio();
   });
-  addEventListener('online', () => session.wake(true));
+  addEventListener('online', () => session.checkConnection(true));
   addEventListener('pagehide', () => {
-    ofTab.setItem(LEFT_AT, String(Date.now()));
-    session.closing();
+    tabStorage.setItem(LEFT_AT_KEY, String(Date.now()));
+    session.pageClosing();
   });
-  // From the browser's own store of pages it comes without its connections.
-  addEventListener('pageshow', ({ persisted }) => {
-    if (persisted && ['waiting', 'call'].includes(session.state.screen) && !comesBack('back_forward')) return session.leave();
-    session.wake(persisted);
-    if (persisted) media.wake();
-  });
-  document.addEventListener('visibilitychange', () => {
-    draw();
-    if (document.visibilityState !== 'visible') return;
-    session.wake();
-    media.wake();
-    awake.lit(session.state.screen === 'call');
-  });
-  // A reload in the middle of a call, and Back or Forward to it, is no farewell: the seat is taken again at once.
+  addEventListener('pageshow', ({ persisted }) => pageShown(persisted));
+  document.addEventListener('visibilitychange', visibilityChanged);
+  // A reload during a call, and Back or Forward to it, rejoins at once.
   const name = roomName(room);
-  if (comesBack(navigationType()) && name !== null) seat.interrupted(name).then((yes) => { if (yes) join(name, ''); });
+  if (resumesCall(navigationType()) && name !== null) resumeTokens.wasInterrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
-/** @param {string | undefined} type */
-function comesBack(type) {
-  return isReloadOrBack(type, ofTab.getItem(LEFT_AT), Date.now());
+/** A page from the back/forward cache has lost its connections. @param {boolean} persisted */
+function pageShown(persisted) {
+  if (persisted && ['waiting', 'call'].includes(session.state.screen) && !resumesCall('back_forward')) return session.leave();
+  session.checkConnection(persisted);
+  if (persisted) media.pageVisible();
 }
 
-/** Nothing where the browser does not tell. */
+function visibilityChanged() {
+  draw();
+  if (document.visibilityState !== 'visible') return;
+  session.checkConnection();
+  media.pageVisible();
+  wakeLock.set(session.state.screen === 'call');
+}
+
+/** @param {string | undefined} type of the navigation */
+function resumesCall(type) {
+  return isReloadOrBack(type, tabStorage.getItem(LEFT_AT_KEY), Date.now());
+}
+
+/** Undefined where the browser does not support it. */
 function navigationType() {
   try {
     return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type;
@@ -160,44 +157,44 @@ function navigationType() {
 
 /** @param {string} typed @param {string} key */
 async function join(typed, key) {
-  if (missing) return session.complain(missing);
-  // Who has waited for long may go in without an answer.
-  if (askingForSound && joinPromise(media.state) === 'joinSoundOnly') return;
-  const name = roomName(typed.trim() === '' ? newRoomName() : roomTyped(typed, location));
-  if (name === null) return session.complain('bad-room');
+  if (missing) return session.setError(missing);
+  // A second click while the microphone is requested joins without it.
+  if (requestingMic && joinLabel(media.state) === 'joinSoundOnly') return;
+  const name = roomName(typed.trim() === '' ? newRoomName() : roomInText(typed, location));
+  if (name === null) return session.setError('bad-room');
   room = name;
   view.setRoom(name);
   setUrlPath(pathOfRoom(name));
-  if (session.state.screen === 'after') media.start(switches.kept());
-  else if (joinPromise(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await requestMic())) return;
-  // Who joins with what is there has read what is missing.
-  readTrouble = media.state.trouble;
-  askingForSound = false;
+  if (session.state.screen === 'ended') media.start(toggles.saved());
+  else if (joinLabel(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await requestMic())) return;
+  // Joining with the devices there are dismisses the error about the others.
+  dismissedMediaError = media.state.error;
+  requestingMic = false;
   session.join(name, key || undefined);
 }
 
-/** Some browsers refuse it in a frame, or where it comes too often. @param {string} path */
+/** Some browsers refuse it in a frame, or too often in a row. @param {string} path */
 function setUrlPath(path) {
   try {
     history.replaceState(null, '', path + location.search);
-  } catch (why) {
-    console.debug('address', why);
+  } catch (error) {
+    console.debug('address', error);
   }
 }
 
-/** What the button promises is asked for now; where it is refused again, that is told, and the button promises less. */
+/** Requests what the join button promises; after another denial the error is shown and the button promises less. */
 async function requestMic() {
-  askingForSound = true;
+  requestingMic = true;
   let isWaitedFor = false;
   try {
-    await media.askMic();
+    await media.requestMic();
   } finally {
-    isWaitedFor = askingForSound;
-    askingForSound = false;
-    readTrouble = null;
+    isWaitedFor = requestingMic;
+    requestingMic = false;
+    dismissedMediaError = null;
     draw();
   }
-  // Whatever became of this question: another one may have taken its place.
+  // Another request may have provided the microphone meanwhile.
   return isWaitedFor && media.state.hasMic;
 }
 
@@ -215,56 +212,67 @@ function newRoom() {
   invited = false;
   view.setRoom('');
   setUrlPath('/');
-  session.backToDoor();
-  media.start(switches.kept());
+  session.returnToLobby();
+  media.start(toggles.saved());
 }
 
 function retry() {
-  const what = trouble().retry;
-  readTrouble = null;
-  if (what === 'call') session.tryAgain();
-  if (what === 'devices') media.again();
+  const { retry: what } = currentError();
+  dismissedMediaError = null;
+  if (what === 'call') session.retry();
+  if (what === 'devices') media.retry();
+}
+
+function dismissError() {
+  dismissedMediaError = media.state.error;
+  media.dismissNotice();
+  session.setError(null);
+}
+
+async function chooseSpeaker() {
+  const speaker = await pickSpeaker(navigator.mediaDevices);
+  if (speaker !== null) media.select('audiooutput', speaker);
 }
 
 function mediaChanged() {
-  if (media.state.trouble !== readTrouble) readTrouble = null;
-  call.carry(media.outgoing()).catch((why) => console.debug('call', why));
-  call.show(heardAndSeen(media));
-  listen();
+  if (media.state.error !== dismissedMediaError) dismissedMediaError = null;
+  call.setTracks(media.outgoingTracks()).catch((error) => console.debug('call', error));
+  call.setMuteState(muteStateOf(media));
+  watchLevel();
   draw();
 }
 
-/** In the call nobody looks at the level, but in the sheet of devices. */
-function listen() {
-  level.watch(session.state.screen === 'call' && !sheetOpen ? null : media.voice());
+/** During a call the level is shown only in the device settings. */
+function watchLevel() {
+  level.watch(session.state.screen === 'call' && !settingsOpen ? null : media.micTrack());
 }
 
 function draw() {
   const { state } = session;
-  if (state.screen !== screenBefore) moved();
-  if (state.link === 'connected') readings.watch();
-  else readings.rest();
-  session.look(state.screen === 'door' && !document.hidden ? roomName(roomTyped(view.room(), location)) : null);
-  const status = statusOf(state, !media.state.asking);
-  const { error, retry: cure } = trouble();
+  if (state.screen !== previousScreen) screenChanged();
+  if (state.connectionState === 'connected') stats.start();
+  else stats.stop();
+  session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room(), location)) : null);
+  const status = statusOf(state, !media.state.requesting);
+  const { error, retry: retries } = currentError();
   view.show({
     session: state, status, statusKey: statusKey(state, status), media: media.state,
-    error, canRetry: cure !== null, invited,
+    error, canRetry: retries !== null, invited,
     chat: session.chat, link: location.origin + pathOfRoom(room),
-    path: readings.path(), udpShut: readings.udpShut(), quality: readings.quality(), samples: readings.samples,
-    reason: readings.reason(),
-    seconds: state.since === null ? 0 : (now() - state.since) / 1000,
+    path: stats.path(), udpBlocked: stats.isUdpBlocked(), quality: stats.quality(), samples: stats.samples,
+    reason: stats.qualityReason(),
+    seconds: state.connectedAt === null ? 0 : (now() - state.connectedAt) / 1000,
   });
 }
 
-function moved() {
-  screenBefore = session.state.screen;
-  if (screenBefore === 'after') media.stop();
-  awake.lit(screenBefore === 'call');
-  listen();
+function screenChanged() {
+  previousScreen = session.state.screen;
+  if (previousScreen === 'ended') media.stop();
+  wakeLock.set(previousScreen === 'call');
+  watchLevel();
 }
 
-function trouble() {
-  const { trouble: devices, asking } = media.state;
-  return troubleOf(session.state, statusOf(session.state, !asking), devices === readTrouble ? null : devices);
+function currentError() {
+  const { error, requesting } = media.state;
+  return visibleError(session.state, statusOf(session.state, !requesting), error === dismissedMediaError ? null : error);
 }

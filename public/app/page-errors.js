@@ -1,12 +1,12 @@
-// Page errors: what went wrong in our own code and was caught by nobody, kept for a report and told to the person.
+// Page errors: uncaught errors of our own code, saved for a report and shown to the person.
 //
-// Bounded in number, since an error may come back with every second. Errors of extensions are none of ours.
+// Limited in number, since an error may repeat every second. Errors of extensions are ignored.
 
-const KEPT = 'webrtc-box.errors';
-const MOST_KEPT = 5;
-const MOST_TOLD = 3;
-const LONGEST = 200;
-const FOREIGN = /[\w-]+-extension:\/\/|webkit-masked-url:/;
+const KEY = 'webrtc-box.errors';
+const MAX_SAVED = 5;
+const MAX_SHOWN = 3;
+const MAX_LENGTH = 200;
+const EXTENSION = /[\w-]+-extension:\/\/|webkit-masked-url:/;
 
 /**
  * @param {object} parts
@@ -14,51 +14,51 @@ const FOREIGN = /[\w-]+-extension:\/\/|webkit-masked-url:/;
  * @param {string} parts.origin
  * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
  * @param {() => string} [parts.time]
- * @param {() => void} parts.tell the person should know
+ * @param {() => void} parts.show shows that there was an error
  */
-export function watchErrors({ target, origin, storage, time = () => new Date().toISOString(), tell }) {
+export function watchErrors({ target, origin, storage, time = () => new Date().toISOString(), show }) {
   /** @type {Set<string>} */
   const seen = new Set();
-  /** What an app or an extension puts into the page has the page's own address, but none of a script of ours. @param {string} text */
+  /** Scripts injected by an app or extension have the page's address, not that of one of our modules. @param {string} text */
   const isOurs = (text) => text.split(`${origin}/`).slice(1).some((rest) => /^(?!r\/)[\w./-]+\.js\b/.test(rest));
 
   /** @param {any} error @param {string} [file] @param {number} [line] */
-  function take(error, file = '', line) {
+  function record(error, file = '', line) {
     const stack = String(error?.stack ?? '');
-    // Their scripts run in our page, and may pass through a function of ours.
-    if (FOREIGN.test(file + stack) || ![file, stack].some(isOurs)) return;
+    // Scripts of extensions may call a function of ours.
+    if (EXTENSION.test(file + stack) || ![file, stack].some(isOurs)) return;
     const place = file ? `${file}:${line}` : stack.split('\n').find(isOurs) ?? '';
-    const text = plain(`${error?.name ?? 'Error'}: ${error?.message ?? error} (${place.trim()})`, origin);
-    if (seen.has(text) || seen.size >= MOST_KEPT) return;
+    const text = anonymized(`${error?.name ?? 'Error'}: ${error?.message ?? error} (${place.trim()})`, origin);
+    if (seen.has(text) || seen.size >= MAX_SAVED) return;
     seen.add(text);
-    storage.setItem(KEPT, JSON.stringify([...keptErrors(storage), `${time()} ${text}`].slice(-MOST_KEPT)));
-    // An operation that was cut short is our oversight and nobody's loss.
-    if (error?.name !== 'AbortError' && seen.size <= MOST_TOLD) tell();
+    storage.setItem(KEY, JSON.stringify([...savedErrors(storage), `${time()} ${text}`].slice(-MAX_SAVED)));
+    // An aborted operation is a flaw without a visible effect.
+    if (error?.name !== 'AbortError' && seen.size <= MAX_SHOWN) show();
   }
 
   target.addEventListener('error', (event) => {
     const { error, message, filename, lineno } = /** @type {ErrorEvent} */ (event);
-    take(error ?? { message }, filename, lineno);
+    record(error ?? { message }, filename, lineno);
   });
-  target.addEventListener('unhandledrejection', (event) => take(/** @type {PromiseRejectionEvent} */ (event).reason));
+  target.addEventListener('unhandledrejection', (event) => record(/** @type {PromiseRejectionEvent} */ (event).reason));
 }
 
 /**
- * Those of this browser, the oldest first, each as one line.
+ * The errors saved in this browser, oldest first, one line each.
  * @param {Pick<Storage, 'getItem'>} storage
  * @returns {string[]}
  */
-export function keptErrors(storage) {
+export function savedErrors(storage) {
   try {
-    const kept = JSON.parse(storage.getItem(KEPT) ?? '[]');
-    return Array.isArray(kept) ? kept.filter((each) => typeof each === 'string').map((each) => each.slice(0, LONGEST + 40)).slice(-MOST_KEPT) : [];
+    const saved = JSON.parse(storage.getItem(KEY) ?? '[]');
+    return Array.isArray(saved) ? saved.filter((each) => typeof each === 'string').map((each) => each.slice(0, MAX_LENGTH + 40)).slice(-MAX_SAVED) : [];
   } catch {
     return [];
   }
 }
 
-/** One line without addresses, of rooms or anything else: a report is sent to others.
+/** One line without room names and addresses, since a report is passed on.
  *  @param {string} text @param {string} origin */
-function plain(text, origin) {
-  return text.replaceAll(origin, '').replace(/\w+:\/\/\S+|\/r\/\S+|\d+\.\d+\.\d+\.\d+|(?:[\da-f]{0,4}:){3,}[\da-f]{0,4}/gi, '…').replace(/\s+/g, ' ').slice(0, LONGEST);
+function anonymized(text, origin) {
+  return text.replaceAll(origin, '').replace(/\w+:\/\/\S+|\/r\/\S+|\d+\.\d+\.\d+\.\d+|(?:[\da-f]{0,4}:){3,}[\da-f]{0,4}/gi, '…').replace(/\s+/g, ' ').slice(0, MAX_LENGTH);
 }

@@ -1,33 +1,33 @@
-// Room names: what may be one, how a link carries it, and how a private one is made.
+// Room names: normalization, links to rooms, and random names for private rooms.
 //
-// Nothing here looks at the page or asks the server; the address and the dice come in as arguments.
+// Pure: the page's address and the random bytes come in as arguments.
 
-/** Longer ones are not even looked at. */
-const LONGEST_TYPED = 1024;
+/** Longer input is rejected unread. */
+const MAX_INPUT = 1024;
 const ALLOWED = /^[\p{L}\p{M}\p{N}_.-]+$/u;
-const LONGEST = 64;
+const MAX_LENGTH = 64;
 const CONSONANTS = 'bdfghjklmnprstvz';
 const VOWELS = 'aeiou';
 const SYLLABLES = 12;
 
 /**
- * The name as the server will know it, or null where it cannot be a room's name: trimmed, NFC, lower case, each run of
- * white space one dash, without full stops at the end, NFC again. tests/room_names.json holds page and server to it.
+ * The name as the server normalizes it, or null if it is invalid: trimmed, NFC, lower case, each run of white space as
+ * one dash, without full stops at the end, NFC again. tests/room_names.json tests page and server alike.
  * @param {string} typed
  * @returns {string | null}
  */
 export function roomName(typed) {
-  if ([...typed].length > LONGEST_TYPED) return null;
+  if ([...typed].length > MAX_INPUT) return null;
   const lower = typed.normalize('NFC').toLowerCase();
   const dashed = lower.split(/\p{White_Space}+/u).filter(Boolean).join('-');
   const name = dashed.replace(/\.+$/, '').normalize('NFC');
   if (name === '.' || name === '..') return null;
-  if (!ALLOWED.test(name) || [...name].length > LONGEST) return null;
+  if (!ALLOWED.test(name) || [...name].length > MAX_LENGTH) return null;
   return name;
 }
 
 /**
- * The room named by `/r/ROOM`, as typed; '' for any other path.
+ * The room in a path `/r/ROOM`, not normalized; '' for any other path.
  * @param {string} path
  * @returns {string}
  */
@@ -42,22 +42,22 @@ export function roomInPath(path) {
 }
 
 /**
- * The room in what was typed or pasted: a name as it is, or the one in a link of this page with whatever stands around it.
+ * The room in typed or pasted text: the text itself, or the room of a link to this page within it.
  * @param {string} typed
  * @param {{protocol: string, host: string}} page
- * @returns {string} not yet looked at by `roomName`
+ * @returns {string} not normalized
  */
-export function roomTyped(typed, { protocol, host }) {
+export function roomInText(typed, { protocol, host }) {
   const text = typed.trim();
   if (text.startsWith('/r/')) return roomInPath(text.split(/[?#]/)[0]) || typed;
-  for (const [, theirs, path] of text.matchAll(/(?:\w+:\/\/)?([^\s/<>"'“(（《「，。：]+)(\/r\/[\p{L}\p{M}\p{N}_.%-]+)/gu)) {
-    // The full stop is the sentence's.
-    if (hostOf(protocol, theirs) === host) return roomInPath(path.replace(/\.+$/, '')) || typed;
+  for (const [, linkHost, path] of text.matchAll(/(?:\w+:\/\/)?([^\s/<>"'“(（《「，。：]+)(\/r\/[\p{L}\p{M}\p{N}_.%-]+)/gu)) {
+    // A full stop belongs to the sentence around the link.
+    if (hostOf(protocol, linkHost) === host) return roomInPath(path.replace(/\.+$/, '')) || typed;
   }
   return typed;
 }
 
-/** As the browser writes it: in lower case, without the port that goes without saying. @param {string} protocol @param {string} host */
+/** As the browser writes it: in lower case, without a default port. @param {string} protocol @param {string} host */
 function hostOf(protocol, host) {
   try {
     return new URL(`${protocol}//${host}`).host;
@@ -75,7 +75,7 @@ export function pathOfRoom(room) {
 }
 
 /**
- * A name nobody can guess, yet one that can be read out on the telephone: twelve syllables, 75 bits.
+ * A random name that can be read out on the telephone: twelve syllables, 75 bits.
  * @param {(bytes: Uint8Array<ArrayBuffer>) => Uint8Array} fill fills with random bytes
  * @returns {string}
  */
@@ -84,7 +84,7 @@ export function privateRoomName(fill) {
   while (syllables.length < SYLLABLES) {
     const byte = fill(new Uint8Array(1))[0];
     const choices = CONSONANTS.length * VOWELS.length;
-    // 240 is the largest multiple of 80 in a byte: beyond it some syllables would come up more often.
+    // 240 is the largest multiple of 80 in a byte: beyond it some syllables would be more likely.
     if (byte >= 240) continue;
     const pick = byte % choices;
     syllables.push(CONSONANTS[pick % CONSONANTS.length] + VOWELS[Math.floor(pick / CONSONANTS.length)]);

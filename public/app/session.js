@@ -1,349 +1,384 @@
-// The session: from the door to the end of a call, as one state that a view can draw.
+// Session: from the lobby to the end of a call, as one state that the view draws.
 //
-// It listens to the room (signaling), the other person (call) and decides which screen is true. It knows
-// no element, no socket and no peer connection; time comes in as a clock.
+// It handles the events of signaling and call and decides which screen is shown. It uses no element, no socket and no
+// peer connection.
 
-import { makeChat } from '../call/chat.js';
+import { Chat } from '../call/chat.js';
 import { NO_REPORT } from './call-report.js';
-import { forgetLink, REMOTE_AT_FIRST, stateAtFirst, theyShow } from './status.js';
+import { initialRemote, initialState, resetConnection, setRemoteMuteState } from './status.js';
 
 /**
- * @typedef {import('../signaling/client.js').Frame} Frame
- * @typedef {import('./status.js').Ending} Ending
- * @typedef {import('./status.js').State} State
+ * @import { CallEvent, OutboxMessage, SignalingEvent } from '../types.js'
+ * @import { SignalingClient } from '../signaling/client.js'
+ * @import { Call } from '../call/call.js'
+ * @import { CallReport } from './call-report.js'
+ * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { ConnectionState, EndReason } from './status.js'
  *
- * @typedef {object} Session
- * @property {State} state
- * @property {import('../call/call.js').Call} call
- * @property {import('../call/chat.js').Chat} chat of this call; the next begins with an empty one
- * @property {(room: string | null) => void} look from the door, who is inside; at nothing to look no more
- * @property {(room: string, key?: string) => void} join
- * @property {() => void} leave
- * @property {() => void} backToDoor
- * @property {() => void} tryAgain
- * @property {() => void} dismiss
- * @property {(code: string) => void} complain
- * @property {(newNetwork?: boolean) => void} wake
- * @property {() => void} closing the page is being closed or left
+ * @typedef {object} CallEdge
+ * @property {(message: OutboxMessage) => void} send
+ * @property {(event: CallEvent) => void} emit
+ * @property {() => boolean} reachable whether the peer would receive an offer now
+ *
+ * @typedef {object} SessionParts
+ * @property {(emit: (event: SignalingEvent) => void) => SignalingClient} openSignaling
+ * @property {(edge: CallEdge) => Call} openCall
+ * @property {(send: (message: OutboxMessage) => void) => CallReport} [openReport]
+ * @property {Clock} clock
+ * @property {() => number} now milliseconds
+ * @property {() => void} changed
+ * @property {(event: string, detail: unknown) => void} [log]
  */
 
-/** Silence is known after two seconds, and said after one more. */
-const SAY_SILENCE_MS = 1000;
-const STUCK_AFTER_MS = 30_000;
-/** Where there was a way before, the other's network may be gone, which the server notices after 45 s. */
-const STUCK_AGAIN_MS = 50_000;
-const LAST_HOPE_MS = 8000;
-/** What comes so long after a page was closed is of one that is there; a page in the background learns of silence late. */
-const DOUBT_CLOSING_MS = 10_000;
-/** Errors that say something to a person in the middle of things; the rest is for the log. */
-const TELLING = new Set(['bad-message', 'not-joined', 'shutting-down']);
+/** Silence is detected after two seconds and shown after one more. */
+const SHOW_SILENCE_MS = 1000;
+const CONNECT_TIMEOUT_MS = 30_000;
+/** After a connection is lost the peer's network may be down, which the server notices after 45 s. */
+const RECONNECT_TIMEOUT_MS = 50_000;
+const LAST_CHANCE_MS = 8000;
+/** Packets this long after a page was closed mean that it is still open; a page in the background notices silence late. */
+const CLOSING_TIMEOUT_MS = 10_000;
+/** Errors during a call that the person should see; the others are only logged. */
+const VISIBLE_ERRORS = new Set(['bad-message', 'not-joined', 'shutting-down']);
 
-/**
- * @param {object} parts
- * @param {(tell: (event: Frame) => void) => import('../signaling/client.js').Signaling} parts.openSignaling
- * @param {(edge: {send: (frame: Frame) => void, tell: (event: Frame) => void, reachable: () => boolean}) =>
- *   import('../call/call.js').Call} parts.openCall
- * @param {(send: (frame: Frame) => void) => import('./call-report.js').Report} [parts.openReport]
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {() => number} parts.now milliseconds
- * @param {() => void} parts.changed
- * @param {(what: string, why: unknown) => void} [parts.log]
- * @returns {Session}
- */
-export function makeSession({ openSignaling, openCall, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
-  const state = stateAtFirst();
-  /** @type {Record<string, any>} */
-  const timers = {};
-  let me = '';
-  /** The server does not know the other, but has just been restarted: they may be on their way back. */
-  let forgotten = false;
+export class Session {
+  state = initialState();
+  /** The chat of this call; the next call begins with an empty one. @type {Chat} */
+  chat;
+  /** @type {Call} */
+  call;
+  /** @type {SignalingClient} */
+  #signaling;
+  /** @type {CallReport} */
+  #report;
+  /** @type {Clock} */
+  #clock;
+  /** @type {() => number} */
+  #now;
+  /** @type {() => void} */
+  #changed;
+  /** @type {(event: string, detail: unknown) => void} */
+  #log;
+  /** @type {{connect?: Timer, closing?: Timer, silence?: Timer}} */
+  #timers = {};
+  #ownId = '';
   /** @type {string | null} */
-  let peerId = null;
-  const chat = makeChat({ changed });
-  const signaling = openSignaling(hearRoom);
-  const report = openReport(signaling.send);
-  // To somebody who is out of the room there is nothing to send, though their picture may still run.
-  const call = openCall({
-    send: (frame) => { if (state.peer !== 'gone') signaling.send(frame); },
-    tell: hearCall,
-    reachable: () => state.peer === 'here' && state.socketOpen,
-  });
+  #peerId = null;
+  /** A restarted server does not know the peer, which may be about to rejoin. */
+  #peerForgotten = false;
 
-  /** @type {Record<string, (frame: Frame) => void>} */
-  const fromRoom = {
-    room: ({ seats }) => {
-      state.inside = seats;
-      if (seats !== null && seats < 2 && state.error === 'room-full') state.error = null;
-    },
-    'resp-join': sit,
-    'new-peer': ({ id }) => greet(String(id)),
-    'peer-leave': ({ id }) => { if (id === peerId) theyAreOut(); },
-    'peer-away': ({ id, closing }) => { if (id === peerId) theyAreAway(closing === true); },
-    'peer-back': ({ id }) => {
-      if (id !== peerId) return;
-      Object.assign(state, { peer: 'here', closing: false });
-      awaitLink();
-      call.repairSoon();
-    },
-    'ice-servers': ({ iceServers }) => call.useIceServers(iceServers),
-    offer: (frame) => void call.hear(frame),
-    answer: (frame) => void call.hear(frame),
-    candidate: (frame) => void call.hear(frame),
-    socket: ({ open }) => {
-      state.socketOpen = open;
-      if (open && ['shutting-down', 'unreachable'].includes(String(state.error))) state.error = null;
-      if (!open && state.joining && state.error === null) state.error = 'unreachable';
-    },
-    error: ({ code, message }) => {
-      log(`server: ${code}`, message);
-      if (TELLING.has(code)) state.error = code;
-    },
-    refused: ({ code }) => refused(String(code)),
-    replaced: () => end('replaced'),
-  };
-
-  /** @param {Frame} event */
-  function hearRoom(event) {
-    if (Object.hasOwn(fromRoom, event.type)) fromRoom[event.type](event);
-    changed();
-  }
-
-  /** @param {Frame} frame */
-  function sit({ id, peer, iceServers }) {
-    state.joining = false;
-    state.error = null;
-    state.needsKey = false;
-    call.useIceServers(iceServers);
-    const other = typeof peer === 'string' ? peer : null;
-    me = id;
-    if (other === null && (call.connected() || (state.since !== null && call.connection()))) return holdOn();
-    setPeer(other);
-    if (other !== null && state.since === null) report.met();
-    call.meet(id, other, true);
-    showRoom();
-  }
-
-  /** Nobody there, says a server that may just have been restarted: they get time to come back as well. */
-  function holdOn() {
-    state.peer = 'gone';
-    forgotten = true;
-    if (!call.connected()) lastHope(waitForAnother);
-  }
-
-  function waitForAnother() {
-    call.hangUp();
-    setPeer(null);
-    showRoom();
-  }
-
-  /** @param {string} id */
-  function greet(id) {
-    setPeer(id);
-    if (state.since === null) {
-      report.begin();
-      report.met();
-    }
-    call.meet(me, id, false);
-    showRoom();
-  }
-
-  /** @param {string | null} id */
-  function setPeer(id) {
-    peerId = id;
-    Object.assign(state, { peer: id === null ? 'none' : 'here', closing: false });
-    forgotten = false;
-  }
-
-  function showRoom() {
-    state.screen = state.peer === 'none' ? 'waiting' : 'call';
-    if (state.peer === 'none') forgetCall();
-    else awaitLink();
-  }
-
-  /** From here on a picture should come; a clock says when to admit that it does not. */
-  function awaitLink() {
-    clock.cancel(timers.patience);
-    state.stuck = false;
-    if (call.connected()) return;
-    timers.patience = clock.after(() => {
-      state.stuck = true;
+  /** @param {SessionParts} parts */
+  constructor({ openSignaling, openCall, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
+    this.#clock = clock;
+    this.#now = now;
+    this.#changed = changed;
+    this.#log = log;
+    this.chat = new Chat({ changed });
+    this.#signaling = openSignaling((event) => {
+      this.#handleSignaling(event);
       changed();
-    }, state.since === null ? STUCK_AFTER_MS : STUCK_AGAIN_MS);
+    });
+    this.#report = openReport((message) => this.#signaling.send(message));
+    this.call = openCall({
+      // A peer without a seat cannot receive messages, though its media may still flow.
+      send: (message) => { if (this.state.peer !== 'gone') this.#signaling.send(message); },
+      emit: (event) => {
+        this.#handleCall(event);
+        changed();
+      },
+      reachable: () => this.state.peer === 'present' && this.state.socketOpen,
+    });
   }
 
-  /** @param {boolean} closing */
-  function theyAreAway(closing) {
-    state.peer = 'away';
-    if (!closing) return;
-    state.closing = true;
-    clock.cancel(timers.doubt);
-    timers.doubt = clock.after(() => {
-      // Who has switched everything off sends nothing, and is believed.
-      const { mic, cam, screen } = state.remote;
-      if (call.connected() && !state.silent && (mic || cam || screen)) state.closing = false;
-      changed();
-    }, DOUBT_CLOSING_MS);
+  /** Watches how many seats of the room named in the lobby are taken; null stops it. @param {string | null} room */
+  peek(room) {
+    this.#signaling.peek(room);
   }
 
-  /** The seat is free: they went on purpose, or their grace ran out while the media may still run. */
-  function theyAreOut() {
-    const dropped = state.peer === 'away' && !state.closing;
-    if (dropped && call.connected()) {
-      state.peer = 'gone';
-    } else if (state.since !== null) {
-      end(dropped ? 'theyDropped' : state.closing ? 'theyClosed' : 'theyLeft');
-    } else {
-      waitForAnother();
-    }
+  /** @param {string} room @param {string} [key] */
+  join(room, key) {
+    const { state } = this;
+    if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
+    Object.assign(state, { room, joining: true, occupancy: null, error: null, ended: null, triedKey: Boolean(key) });
+    if (state.screen === 'ended') state.screen = 'lobby';
+    this.#report.start();
+    this.#signaling.join(room, { key });
+    this.#changed();
   }
 
-  /** @param {Frame} event */
-  function hearCall(event) {
-    if (event.type === 'link') linkIs(event.state);
-    if (event.type === 'trust') state.trust = event.trust;
-    if (event.type === 'remote') state.remote.stream = event.stream;
-    if (event.type === 'switches') theyShow(state, event);
-    if (event.type === 'picture') state.picture = event.picture;
-    // Where packets stop the socket may be dead as well, and without it nothing is mended.
-    if (event.type === 'pulse' && event.state === 'faint') signaling.wake();
-    if (event.type === 'pulse') hearSilence(event.state === 'silent');
-    if (event.type === 'missing') state.missing = event.kind;
-    if (event.type === 'no-candidates') state.noCandidates = true;
-    // A browser that makes no connections is not the other's business, unless one still runs.
-    if (event.type === 'unable' && !call.connected()) {
-      signaling.leave();
-      refused('no-webrtc');
-    }
-    if (event.type === 'chat') chat.use(event.channel, event.peer);
-    if (event.type === 'detour') state.detour = true;
-    if (event.type === 'bye') end('theyLeft');
-    if (event.type === 'complaint') log('call', event.why);
-    changed();
+  leave() {
+    const wasAlone = this.state.screen === 'waiting';
+    this.#end('youLeft');
+    if (wasAlone) this.#showLobby();
+    this.#changed();
   }
 
-  /** @param {boolean} silent */
-  function hearSilence(silent) {
-    clock.cancel(timers.silence);
-    state.silent = false;
-    if (silent) timers.silence = clock.after(() => { state.silent = true; changed(); }, SAY_SILENCE_MS);
+  returnToLobby() {
+    this.#showLobby();
+    this.#changed();
   }
 
-  /** @param {string} link */
-  function linkIs(link) {
-    const before = state.link;
-    state.link = link;
-    if (link === 'new' || link === 'none') {
-      forgetLink(state, before);
-      hearSilence(false);
-    }
-    if (link === 'connected') {
-      clock.cancel(timers.patience);
-      Object.assign(state, { stuck: false, noCandidates: false });
-      state.since ??= now();
-      report.connected();
-    } else if (before === 'connected' && link !== 'none') {
-      lostLink();
-    }
-  }
-
-  function lostLink() {
-    // The network may have changed, and the socket gone with the path: without it nothing is mended.
-    signaling.wake();
-    // A restart allocates at the relay anew; the credentials may have run out in the meantime.
-    signaling.askIceServers();
-    const how = state.outside ? 'weDropped' : state.peer === 'gone' ? 'theyDropped' : null;
-    if (how === null) return awaitLink();
-    lastHope(forgotten && how === 'theyDropped' ? waitForAnother : () => end(how));
-  }
-
-  /** Nobody is left to mend it with; it may still mend itself. @param {() => void} giveUp */
-  function lastHope(giveUp) {
-    clock.cancel(timers.patience);
-    timers.patience = clock.after(() => {
-      giveUp();
-      changed();
-    }, LAST_HOPE_MS);
-  }
-
-  /** @param {string} code */
-  function refused(code) {
-    Object.assign(state, { joining: false, error: null, socketOpen: false });
-    // Refused on the way back, while the other is still seen and heard: the call goes on as long as it goes.
-    if (call.connected()) return void (state.outside = true);
-    if (state.since !== null) return end('weDropped');
-    state.error = code;
-    state.needsKey = code === 'key-required';
-    call.hangUp();
-    setPeer(null);
-    state.screen = 'door';
-  }
-
-  /** @param {Ending} how */
-  function end(how) {
-    const seconds = state.since === null ? null : (now() - state.since) / 1000;
-    // While there is something to read and somebody to tell it to.
-    report.end();
-    call.hangUp(how === 'youLeft');
-    if (how !== 'replaced') signaling.leave();
-    setPeer(null);
-    forgetCall();
-    Object.assign(state, { screen: 'after', joining: false, socketOpen: false, ended: { how, seconds }, error: null });
-  }
-
-  function backToDoor() {
-    Object.assign(state, { screen: 'door', ended: null, error: null, needsKey: false });
-  }
-
-  function forgetCall() {
-    clock.cancel(timers.patience);
-    clock.cancel(timers.doubt);
-    report.end();
-    chat.forget();
-    Object.assign(state, { since: null, stuck: false, outside: false, detour: false, picture: 'full', remote: { ...REMOTE_AT_FIRST } });
+  retry() {
+    this.state.error = null;
+    this.checkConnection();
+    if (this.state.peer === 'present') this.#awaitConnection();
+    this.#changed();
   }
 
   /** @param {string | null} code */
-  function complain(code) {
-    state.error = code;
-    changed();
+  setError(code) {
+    this.state.error = code;
+    this.#changed();
   }
 
-  return {
-    state,
-    call,
-    chat,
-    look: signaling.look,
-    join(room, key) {
-      if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
-      Object.assign(state, { room, joining: true, inside: null, error: null, ended: null, triedKey: Boolean(key) });
-      if (state.screen === 'after') state.screen = 'door';
-      report.begin();
-      signaling.join(room, { key });
-      changed();
-    },
-    leave() {
-      const nobodyCame = state.screen === 'waiting';
-      end('youLeft');
-      if (nobodyCame) backToDoor();
-      changed();
-    },
-    backToDoor() {
-      backToDoor();
-      changed();
-    },
-    tryAgain() {
-      state.error = null;
-      signaling.wake();
-      call.repairSoon();
-      if (state.peer === 'here') awaitLink();
-      changed();
-    },
-    dismiss: () => complain(null),
-    complain,
-    wake(newNetwork = false) {
-      signaling.wake();
-      call.repairSoon(newNetwork);
-    },
-    closing: signaling.closing,
-  };
+  /** Checks socket and peer connection at once. @param {boolean} [networkChanged] */
+  checkConnection(networkChanged = false) {
+    this.#signaling.checkConnection();
+    this.call.recoverSoon(networkChanged);
+  }
+
+  /** The page is being closed or left. */
+  pageClosing() {
+    this.#signaling.pageClosing();
+  }
+
+  /** @param {SignalingEvent} event */
+  #handleSignaling(event) {
+    const { state, call } = this;
+    switch (event.type) {
+      case 'room':
+        state.occupancy = event.seats;
+        if (event.seats !== null && event.seats < 2 && state.error === 'room-full') state.error = null;
+        break;
+      case 'resp-join': return this.#joined(event);
+      case 'new-peer': return this.#peerJoined(String(event.id));
+      case 'peer-leave': return event.id === this.#peerId ? this.#peerLeft() : undefined;
+      case 'peer-away': return event.id === this.#peerId ? this.#peerAway(event.closing === true) : undefined;
+      case 'peer-back':
+        if (event.id !== this.#peerId) return;
+        Object.assign(state, { peer: 'present', peerClosing: false });
+        this.#awaitConnection();
+        return call.recoverSoon();
+      case 'ice-servers': return call.setIceServers(event.iceServers);
+      case 'offer':
+      case 'answer':
+      case 'candidate': return void call.handle(event);
+      case 'socket': return this.#socketChanged(event.open);
+      case 'error':
+        this.#log(`server: ${event.code}`, event.message);
+        if (VISIBLE_ERRORS.has(event.code)) state.error = event.code;
+        break;
+      case 'refused': return this.#refused(event.code);
+      case 'replaced': return this.#end('replaced');
+    }
+  }
+
+  /** @param {CallEvent} event */
+  #handleCall(event) {
+    const { state } = this;
+    switch (event.type) {
+      case 'connection-state': return this.#connectionChanged(event.state);
+      case 'verification': return void (state.verification = event.verification);
+      case 'remote-stream': return void (state.remote.stream = event.stream);
+      case 'mute-state': return setRemoteMuteState(state, event);
+      case 'outgoing-video': return void (state.outgoingVideo = event.state);
+      case 'liveness':
+        // The socket may be dead together with the path, and recovery needs it.
+        if (event.state === 'delayed') this.#signaling.checkConnection();
+        return this.#setSilent(event.state === 'silent');
+      case 'no-common-codec': return void (state.missingCodec = event.kind);
+      case 'no-candidates': return void (state.noCandidates = true);
+      case 'unsupported':
+        // Failing to create a second connection does not end a call whose first one still works.
+        if (this.call.isConnected()) return;
+        this.#signaling.leave();
+        return this.#refused('no-webrtc');
+      case 'chat-channel': return this.chat.setChannel(event.channel, event.peer);
+      case 'path-avoided': return void (state.pathAvoided = true);
+      case 'hang-up': return this.#end('theyLeft');
+      case 'error': return this.#log('call', event.error);
+    }
+  }
+
+  /** @param {boolean} open */
+  #socketChanged(open) {
+    const { state } = this;
+    state.socketOpen = open;
+    if (open && ['shutting-down', 'unreachable'].includes(String(state.error))) state.error = null;
+    if (!open && state.joining && state.error === null) state.error = 'unreachable';
+  }
+
+  /** @param {Extract<SignalingEvent, {type: 'resp-join'}>} message */
+  #joined({ id, peer, iceServers }) {
+    const { state, call } = this;
+    Object.assign(state, { joining: false, error: null, needsKey: false });
+    call.setIceServers(iceServers);
+    const peerId = typeof peer === 'string' ? peer : null;
+    this.#ownId = id;
+    if (peerId === null && (call.isConnected() || (state.connectedAt !== null && call.connection()))) return this.#keepWithoutPeer();
+    this.#setPeer(peerId);
+    if (peerId !== null && state.connectedAt === null) this.#report.peerPresent();
+    call.setPeer(id, peerId, true);
+    this.#showRoom();
+  }
+
+  /** A restarted server reports an empty room: the peer gets time to rejoin as well. */
+  #keepWithoutPeer() {
+    this.state.peer = 'gone';
+    this.#peerForgotten = true;
+    if (!this.call.isConnected()) this.#giveLastChance(() => this.#waitForPeer());
+  }
+
+  #waitForPeer() {
+    this.call.hangUp();
+    this.#setPeer(null);
+    this.#showRoom();
+  }
+
+  /** @param {string} id */
+  #peerJoined(id) {
+    this.#setPeer(id);
+    if (this.state.connectedAt === null) {
+      this.#report.start();
+      this.#report.peerPresent();
+    }
+    this.call.setPeer(this.#ownId, id, false);
+    this.#showRoom();
+  }
+
+  /** @param {string | null} id */
+  #setPeer(id) {
+    this.#peerId = id;
+    Object.assign(this.state, { peer: id === null ? 'none' : 'present', peerClosing: false });
+    this.#peerForgotten = false;
+  }
+
+  #showRoom() {
+    const alone = this.state.peer === 'none';
+    this.state.screen = alone ? 'waiting' : 'call';
+    if (alone) this.#resetCall();
+    else this.#awaitConnection();
+  }
+
+  /** Sets `timedOut` unless the call connects in time. */
+  #awaitConnection() {
+    this.#clock.cancel(this.#timers.connect);
+    this.state.timedOut = false;
+    if (this.call.isConnected()) return;
+    this.#timers.connect = this.#clock.after(() => {
+      this.state.timedOut = true;
+      this.#changed();
+    }, this.state.connectedAt === null ? CONNECT_TIMEOUT_MS : RECONNECT_TIMEOUT_MS);
+  }
+
+  /** @param {boolean} closing */
+  #peerAway(closing) {
+    this.state.peer = 'away';
+    if (!closing) return;
+    this.state.peerClosing = true;
+    this.#clock.cancel(this.#timers.closing);
+    this.#timers.closing = this.#clock.after(() => {
+      // A peer with everything muted sends no packets that could prove its page open.
+      const { silent, remote: { mic, cam, screen } } = this.state;
+      if (this.call.isConnected() && !silent && (mic || cam || screen)) this.state.peerClosing = false;
+      this.#changed();
+    }, CLOSING_TIMEOUT_MS);
+  }
+
+  /** The peer left, or its seat expired while media may still flow. */
+  #peerLeft() {
+    const { state } = this;
+    const expired = state.peer === 'away' && !state.peerClosing;
+    if (expired && this.call.isConnected()) state.peer = 'gone';
+    else if (state.connectedAt !== null) this.#end(expired ? 'theyDropped' : state.peerClosing ? 'theyClosed' : 'theyLeft');
+    else this.#waitForPeer();
+  }
+
+  /** @param {boolean} silent */
+  #setSilent(silent) {
+    this.#clock.cancel(this.#timers.silence);
+    this.state.silent = false;
+    if (!silent) return;
+    this.#timers.silence = this.#clock.after(() => {
+      this.state.silent = true;
+      this.#changed();
+    }, SHOW_SILENCE_MS);
+  }
+
+  /** @param {ConnectionState} connectionState */
+  #connectionChanged(connectionState) {
+    const { state } = this;
+    const before = state.connectionState;
+    state.connectionState = connectionState;
+    if (connectionState === 'new' || connectionState === 'none') {
+      resetConnection(state, before);
+      this.#setSilent(false);
+    }
+    if (connectionState === 'connected') {
+      this.#clock.cancel(this.#timers.connect);
+      Object.assign(state, { timedOut: false, noCandidates: false });
+      state.connectedAt ??= this.#now();
+      this.#report.connected();
+    } else if (before === 'connected' && connectionState !== 'none') {
+      this.#connectionLost();
+    }
+  }
+
+  #connectionLost() {
+    // The socket may be lost together with the path, and recovery needs it.
+    this.#signaling.checkConnection();
+    // An ICE restart allocates relay addresses again, and the credentials may have expired.
+    this.#signaling.requestIceServers();
+    const reason = this.state.detached ? 'weDropped' : this.state.peer === 'gone' ? 'theyDropped' : null;
+    if (reason === null) return this.#awaitConnection();
+    this.#giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : () => this.#end(reason));
+  }
+
+  /** Without signaling only the connection itself can recover. @param {() => void} giveUp */
+  #giveLastChance(giveUp) {
+    this.#clock.cancel(this.#timers.connect);
+    this.#timers.connect = this.#clock.after(() => {
+      giveUp();
+      this.#changed();
+    }, LAST_CHANCE_MS);
+  }
+
+  /** @param {string} code */
+  #refused(code) {
+    const { state, call } = this;
+    Object.assign(state, { joining: false, error: null, socketOpen: false });
+    // A refused rejoin does not end a call whose media still flows.
+    if (call.isConnected()) return void (state.detached = true);
+    if (state.connectedAt !== null) return this.#end('weDropped');
+    state.error = code;
+    state.needsKey = code === 'key-required';
+    call.hangUp();
+    this.#setPeer(null);
+    state.screen = 'lobby';
+  }
+
+  /** @param {EndReason} reason */
+  #end(reason) {
+    const { connectedAt } = this.state;
+    const seconds = connectedAt === null ? null : (this.#now() - connectedAt) / 1000;
+    // The last report needs the statistics and the socket.
+    this.#report.stop();
+    this.call.hangUp(reason === 'youLeft');
+    if (reason !== 'replaced') this.#signaling.leave();
+    this.#setPeer(null);
+    this.#resetCall();
+    Object.assign(this.state, { screen: 'ended', joining: false, socketOpen: false, ended: { reason, seconds }, error: null });
+  }
+
+  #showLobby() {
+    Object.assign(this.state, { screen: 'lobby', ended: null, error: null, needsKey: false });
+  }
+
+  #resetCall() {
+    this.#clock.cancel(this.#timers.connect);
+    this.#clock.cancel(this.#timers.closing);
+    this.#report.stop();
+    this.chat.clear();
+    Object.assign(this.state, { connectedAt: null, timedOut: false, detached: false, pathAvoided: false, outgoingVideo: 'full', remote: initialRemote() });
+  }
 }

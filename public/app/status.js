@@ -1,114 +1,125 @@
-// Status: what a page knows of its session, which of a few words and sentences is true of it, and what would help.
+// Status: the state of a session, the status and the sentence that describe it, and which retry would help.
 
 import { mayRetry } from '../media/media-errors.js';
 
-export const REMOTE_AT_FIRST = { stream: null, mic: true, cam: true, screen: false, weak: false };
-
 /**
- * @typedef {'door' | 'waiting' | 'call' | 'after'} Screen
- * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
- * @typedef {'youLeft' | 'theyLeft' | 'theyClosed' | 'theyDropped' | 'weDropped' | 'replaced'} Ending
+ * @import { Verification } from '../call/verification.js'
+ * @import { OutgoingVideo } from '../call/sender-control.js'
+ * @import { CallEvent } from '../types.js'
  *
- * @typedef {object} State
+ * @typedef {'lobby' | 'waiting' | 'call' | 'ended'} Screen
+ * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
+ * @typedef {'youLeft' | 'theyLeft' | 'theyClosed' | 'theyDropped' | 'weDropped' | 'replaced'} EndReason
+ * @typedef {RTCPeerConnectionState | 'none'} ConnectionState
+ *
+ * @typedef {object} RemoteState what the peer sends
+ * @property {MediaStream | null} stream
+ * @property {boolean} mic
+ * @property {boolean} cam
+ * @property {boolean} screen
+ * @property {boolean} weak no video, or a still one, because the peer's network does not carry it
+ *
+ * @typedef {object} SessionState
  * @property {Screen} screen
  * @property {string} room
  * @property {string | null} error
  * @property {boolean} needsKey
  * @property {boolean} triedKey
  * @property {boolean} joining
- * @property {number | null} inside how many sit in the room at whose door we stand, once the server has said so
+ * @property {number | null} occupancy taken seats of the room named in the lobby; null until the server answers
  * @property {boolean} socketOpen
- * @property {'none' | 'here' | 'away' | 'gone'} peer `gone`: out of the room, but the media still runs
- * @property {boolean} closing they closed the page, and may come back for a moment
- * @property {string} link state of the peer connection, or `none`
- * @property {boolean} silent nothing comes over it, whatever its state says
- * @property {boolean} noCandidates our browser has found no candidate for it
- * @property {'audio' | 'video' | null} missing what the two browsers have no common format for
- * @property {boolean} stuck no way was found in good time
- * @property {boolean} outside refused on the way back: nobody looks for the server any more, the call lasts as long as its link
- * @property {boolean} detour a way that carried nothing is avoided
- * @property {number | null} since when the call first connected, in ms
- * @property {{how: Ending, seconds: number | null} | null} ended
- * @property {import('../call/verification.js').Trust | null} trust what the two sides have agreed on, once they have
- * @property {{stream: MediaStream | null, mic: boolean, cam: boolean, screen: boolean, weak: boolean}} remote `weak`: no picture
- *   or one that stands still, because their network does not carry it
- * @property {import('../call/sender-control.js').Picture} picture what of ours our network carries
+ * @property {'none' | 'present' | 'away' | 'gone'} peer `gone`: the seat is free, but media still flows
+ * @property {boolean} peerClosing the peer closed its page and may come back for a moment
+ * @property {ConnectionState} connectionState
+ * @property {boolean} silent no packets arrive, whatever the connection state is
+ * @property {boolean} noCandidates our browser found no ICE candidate
+ * @property {'audio' | 'video' | null} missingCodec the kind for which the browsers have no codec in common
+ * @property {boolean} timedOut no path was found in time
+ * @property {boolean} detached a rejoin was refused: the call lasts as long as its peer connection
+ * @property {boolean} pathAvoided a path that carried no media is avoided
+ * @property {number | null} connectedAt when the call first connected, in ms
+ * @property {{reason: EndReason, seconds: number | null} | null} ended
+ * @property {Verification | null} verification
+ * @property {RemoteState} remote
+ * @property {OutgoingVideo} outgoingVideo
  */
 
-/** @returns {State} */
-export const stateAtFirst = () => ({
-  screen: 'door', room: '', error: null, needsKey: false, triedKey: false, joining: false, inside: null, socketOpen: false,
-  peer: 'none', closing: false, link: 'none', silent: false, noCandidates: false, missing: null, stuck: false, outside: false, detour: false,
-  since: null, ended: null, remote: { ...REMOTE_AT_FIRST }, trust: null, picture: 'full',
+/** @returns {RemoteState} */
+export const initialRemote = () => ({ stream: null, mic: true, cam: true, screen: false, weak: false });
+
+/** @returns {SessionState} */
+export const initialState = () => ({
+  screen: 'lobby', room: '', error: null, needsKey: false, triedKey: false, joining: false, occupancy: null, socketOpen: false,
+  peer: 'none', peerClosing: false, connectionState: 'none', silent: false, noCandidates: false, missingCodec: null, timedOut: false,
+  detached: false, pathAvoided: false, connectedAt: null, ended: null, remote: initialRemote(), verification: null, outgoingVideo: 'full',
 });
 
-/** A connection is new, or there is none: what was known of the one before goes. @param {State} state @param {string} before */
-export function forgetLink(state, before) {
-  Object.assign(state, { trust: null, noCandidates: false, missing: null });
-  if (state.link === 'new') state.picture = 'full';
-  // Another connection in a call that runs is one to the same person: what they show is as before until it says more.
-  state.remote = state.link === 'new' && before !== 'none' ? { ...state.remote, stream: null } : { ...REMOTE_AT_FIRST };
+/** Clears what was known of the previous peer connection, when there is a new one or none. @param {SessionState} state @param {ConnectionState} before */
+export function resetConnection(state, before) {
+  Object.assign(state, { verification: null, noCandidates: false, missingCodec: null });
+  if (state.connectionState === 'new') state.outgoingVideo = 'full';
+  // A second connection within a call is to the same participant: the mute state holds until the next message.
+  state.remote = state.connectionState === 'new' && before !== 'none' ? { ...state.remote, stream: null } : initialRemote();
 }
 
-/** A screen that has been seen can still be read while the next of it waits. @param {State} state
- *  @param {import('../signaling/client.js').Frame} said */
-export function theyShow({ remote }, { mic, cam, screen, weak, still }) {
+/** A paused screen share stays readable while its next frame is awaited. @param {SessionState} state @param {Extract<CallEvent, {type: 'mute-state'}>} event */
+export function setRemoteMuteState({ remote }, { mic, cam, screen, weak, still }) {
   Object.assign(remote, { mic, cam, screen: screen || (still && remote.screen), weak });
 }
 
 /**
- * What `#status` says: never more than is true.
- * @param {State} state
- * @param {boolean} mirrorSettled whether the question about camera and microphone is behind us
+ * The value of `#status`.
+ * @param {SessionState} state
+ * @param {boolean} previewSettled whether the browser's question about camera and microphone is answered
  * @returns {Status}
  */
-export function statusOf(state, mirrorSettled) {
-  if (state.screen === 'after') return 'idle';
-  if (state.screen === 'door') return state.joining ? 'joining' : mirrorSettled ? 'preview' : 'idle';
-  if (state.link === 'connected' && !state.silent && !state.closing) return 'connected';
+export function statusOf(state, previewSettled) {
+  if (state.screen === 'ended') return 'idle';
+  if (state.screen === 'lobby') return state.joining ? 'joining' : previewSettled ? 'preview' : 'idle';
+  if (state.connectionState === 'connected' && !state.silent && !state.peerClosing) return 'connected';
   if (state.screen === 'waiting') return state.socketOpen ? 'waiting' : 'reconnecting';
-  // Of a way between two networks nothing can be said while one of them is away.
-  if (state.stuck && state.socketOpen && state.peer === 'here') return 'failed';
-  return state.since === null ? 'connecting' : 'reconnecting';
+  // Whether there is a path is unknown while either side is disconnected from the server.
+  if (state.timedOut && state.socketOpen && state.peer === 'present') return 'failed';
+  return state.connectedAt === null ? 'connecting' : 'reconnecting';
 }
 
 /**
- * The key of the sentence that goes with the status.
- * @param {State} state
+ * The key of the sentence for a status.
+ * @param {SessionState} state
  * @param {Status} status
  */
 export function statusKey(state, status) {
-  if (status === 'connected' && state.outside) return 'status.connected.outside';
+  if (status === 'connected' && state.detached) return 'status.connected.outside';
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
-  if (status === 'connected' && state.missing) return `status.connected.no-${state.missing}`;
-  if (status === 'connected' && state.picture === 'paused') return 'status.connected.weak';
+  if (status === 'connected' && state.missingCodec) return `status.connected.no-${state.missingCodec}`;
+  if (status === 'connected' && state.outgoingVideo === 'paused') return 'status.connected.weak';
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
-  if (!state.socketOpen && !state.outside) return 'status.reconnecting.ours';
-  if (state.closing) return 'status.reconnecting.closed';
+  if (!state.socketOpen && !state.detached) return 'status.reconnecting.ours';
+  if (state.peerClosing) return 'status.reconnecting.closed';
   return state.peer === 'away' ? 'status.reconnecting.theirs' : `status.${status}`;
 }
 
 /**
- * What is wrong, the call first and the devices after it, and which of them another try is for.
- * @param {State} state
+ * The error to show, of the call before that of the devices, and what a retry would apply to.
+ * @param {SessionState} state
  * @param {Status} status
- * @param {string | null} devices their trouble, unless it has been put aside
+ * @param {string | null} mediaError null where it was dismissed
  * @returns {{error: string | null, retry: 'call' | 'devices' | null}}
  */
-export function troubleOf(state, status, devices) {
+export function visibleError(state, status, mediaError) {
   if (state.error) return { error: state.error, retry: state.error === 'unreachable' ? 'call' : null };
   if (state.noCandidates && state.socketOpen && status !== 'connected') return { error: 'no-candidates', retry: 'call' };
   if (status === 'failed') return { error: 'no-path', retry: 'call' };
-  const told = state.screen === 'after' ? null : devices;
-  return { error: told, retry: told !== null && mayRetry(told) ? 'devices' : null };
+  const error = state.screen === 'ended' ? null : mediaError;
+  return { error, retry: error !== null && mayRetry(error) ? 'devices' : null };
 }
 
 /**
- * What joining now brings along, which is what the button says: never more than there is.
+ * The key of the join button's label, which says what a join would send now.
  * @param {import('../media/media.js').MediaState} media
  * @returns {'join' | 'joinSoundOnly' | 'joinBare'}
  */
-export function joinPromise({ asking, trouble, hasMic, cam }) {
-  if (asking || trouble === null || cam) return 'join';
-  return hasMic || trouble === 'camera-denied' ? 'joinSoundOnly' : 'joinBare';
+export function joinLabel({ requesting, error, hasMic, cam }) {
+  if (requesting || error === null || cam) return 'join';
+  return hasMic || error === 'camera-denied' ? 'joinSoundOnly' : 'joinBare';
 }

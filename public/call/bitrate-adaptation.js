@@ -1,25 +1,25 @@
-// Thrift: how much picture a path is asked to carry. Sound goes first: where both do not fit, the picture waits.
+// Bitrate adaptation: how much video a path is asked to carry. Audio has priority: where both do not fit, video pauses.
 //
-// Pure: a reading comes in with the state before, four times a second, and the next state comes out. There are four
-// rungs and the pause below them. Down goes at once or within two seconds; up is a trial, and each that fails doubles
-// the time until the next, so that a picture does not flap. What is lost of the sound while the picture waits is not
-// the picture's doing: so much is borne when it is back, since to go without would help nobody.
+// Pure: four times a second a reading and the previous state come in and the next state comes out. There are four
+// levels, and the pause below them. A step down happens at once or within two seconds. A step up is a trial, and each
+// failed trial doubles the time until the next, so that video does not come and go. Audio loss that persists while
+// video is paused is not caused by video: it becomes the baseline loss, which is tolerated after the pause.
 
-/** @typedef {'motion' | 'text'} Content a camera's, or a screen's */
+/** @typedef {'motion' | 'text'} Content a camera's or a screen's */
 
-/** Below this rung there is no picture. */
+/** The last level with video. */
 const LOWEST = 3;
 const PAUSED = 4;
-/** Bits a second, sound and picture together, without which a rung is left. */
-const NEEDS = [350_000, 180_000, 100_000, 60_000];
-const PICTURES = {
+/** Bits per second for audio and video together, below which a level is left. */
+const REQUIRED_BITRATE = [350_000, 180_000, 100_000, 60_000];
+const ENCODINGS = {
   motion: [
     { maxBitrate: 1_500_000, maxFramerate: 30, side: 0 },
     { maxBitrate: 600_000, maxFramerate: 30, side: 480 },
     { maxBitrate: 200_000, maxFramerate: 20, side: 270 },
     { maxBitrate: 60_000, maxFramerate: 10, side: 180 },
   ],
-  // Text is read, not watched: it comes late rather than blurred.
+  // Text must stay legible: it may be late, but not blurred.
   text: [
     { maxBitrate: 2_500_000, maxFramerate: 30, side: 0 },
     { maxBitrate: 800_000, maxFramerate: 10, side: 0 },
@@ -28,221 +28,232 @@ const PICTURES = {
   ],
 };
 
-const DROWNING = 0.5;
+// Shares of packets.
+const EXTREME_LOSS = 0.5;
 const SEVERE_LOSS = 0.3;
-const MUCH_LOSS = 0.15;
+const HIGH_LOSS = 0.15;
 const SOME_LOSS = 0.1;
-/** No more than this is ever borne. */
-const BEARABLE_LOSS = 0.25;
-const LATE_MS = 400;
+const MAX_BASELINE_LOSS = 0.25;
+const HIGH_DELAY_MS = 400;
 
-// Times are counted in readings: who slept has seen no trouble.
+// Times are counted in readings, which stop while the machine sleeps.
 const SECOND = 4;
-/** On a new path, or another rung, the browser needs a while until it knows what fits. */
-const SETTLES = 4 * SECOND;
-const EXCUSED = 4 * SECOND;
-/** Reports of a picture come about every second; without any, it may be that none gets through. */
-const UNHEARD = 3 * SECOND;
-const UNHEARD_WHEN_LATE = 1.5 * SECOND;
-/** So much of a round trip that stays longer is taken for the quickest one with each report. */
-const FORGETS = 0.02;
-const FIRST_PATIENCE = 6 * SECOND;
-const LAST_PATIENCE = 60 * SECOND;
-const SHORT_PATIENCE = 2 * SECOND;
-const FAILED_WITHIN = 10 * SECOND;
-const HELD = 30 * SECOND;
-/** A trial is no news until it has lasted. */
-const TRIAL = 10 * SECOND;
+/** After a change of path or level the browser's bandwidth estimate needs time. */
+const SETTLE = 4 * SECOND;
+const IGNORE = 4 * SECOND;
+/** Video is reported about once a second; without reports they may all be lost. */
+const UNREPORTED = 3 * SECOND;
+const UNREPORTED_WHEN_DELAYED = 1.5 * SECOND;
+/** How far the minimum round trip moves towards the current one with each report. */
+const MIN_RTT_DECAY = 0.02;
+const STEP_UP_AFTER = 6 * SECOND;
+const STEP_UP_AFTER_MAX = 60 * SECOND;
+const STEP_UP_AFTER_MIN = 2 * SECOND;
+/** A step down within this time after a step up means that the trial failed. */
+const TRIAL_FAILED = 10 * SECOND;
+const TRIAL_SUCCEEDED = 30 * SECOND;
+/** A trial is announced as a resumed screen share only after it has lasted. */
+const ANNOUNCE_AFTER = 10 * SECOND;
 
 /**
- * @typedef {Pick<import('./rtcp-feedback.js').Feedback, 'loss' | 'sound' | 'rtt' | 'heard' | 'available' | 'sending'>} Reading
+ * @typedef {Pick<import('./rtcp-feedback.js').Feedback, 'loss' | 'audioLoss' | 'rtt' | 'reported' | 'available' | 'sending'>} Reading
  *
- * @typedef {object} Thrift
- * @property {number} rung
- * @property {number} loss smoothed, 0 to 1, without what is borne
- * @property {number} borne what the path loses without a picture, as far as known
- * @property {number} told reports of the sound since the picture waits
- * @property {number | null} rtt the last round trip, milliseconds
- * @property {number | null} base the quickest so far
- * @property {number} bad readings of trouble in a row
- * @property {number} calm readings without
- * @property {number} unheard readings since somebody reported, while a picture was sent
- * @property {number} shaken readings within which another severe loss pauses the picture
- * @property {number} settling readings until the browser's estimate is believed
- * @property {number} excused readings in which nothing is weighed
- * @property {number} sinceClimb
- * @property {number} patience calm readings until the next trial
- * @property {number} trial readings for which a screen is still said to wait, though a trial is made of it
+ * @typedef {object} BitrateAdaptation
+ * @property {number} level 0 is best; 4 is paused
+ * @property {number} loss smoothed, 0 to 1, without the baseline
+ * @property {number} baselineLoss what the path loses without video, as far as known
+ * @property {number} audioReports since video paused
+ * @property {number | null} rtt of the last report, in ms
+ * @property {number | null} minRtt in ms
+ * @property {number} congested consecutive readings with congestion
+ * @property {number} stable readings without
+ * @property {number} unreported readings since the last report, while video was sent
+ * @property {number} severe readings within which another severe loss pauses video
+ * @property {number} settling readings until the browser's estimate is used
+ * @property {number} ignored readings that are not evaluated
+ * @property {number} sinceStepUp
+ * @property {number} stepUpAfter stable readings until the next trial
+ * @property {number} trial readings for which a screen still counts as paused although a trial is under way
  */
 
-/** @returns {Thrift} */
-export function thriftAtFirst() {
+/** @returns {BitrateAdaptation} */
+export function initialBitrate() {
   return {
-    rung: 0, loss: 0, borne: 0, told: 0, rtt: null, base: null, bad: 0, calm: 0, unheard: 0, shaken: 0,
-    settling: SETTLES, excused: 0, sinceClimb: HELD, patience: FIRST_PATIENCE, trial: 0,
+    level: 0, loss: 0, baselineLoss: 0, audioReports: 0, rtt: null, minRtt: null, congested: 0, stable: 0, unreported: 0, severe: 0,
+    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0,
   };
 }
 
 /**
- * What was lost while a path was broken says nothing of the path that takes its place; what failed before and what is
- * borne is of the line under both, and a weak one breaks every few seconds.
- * @param {Thrift} state
- * @returns {Thrift}
+ * After an interruption of the path its losses are ignored. Failed trials and the baseline stay: they belong to the
+ * network under the path, and a weak one interrupts paths every few seconds.
+ * @param {BitrateAdaptation} state
+ * @returns {BitrateAdaptation}
  */
-export function excused(state) {
-  const { rung, calm, sinceClimb, patience, borne, trial } = state;
-  return { ...thriftAtFirst(), rung, calm, sinceClimb, patience, borne, trial, excused: EXCUSED };
+export function afterInterruption(state) {
+  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial } = state;
+  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, ignored: IGNORE };
 }
 
 /**
- * Another path: what the one before could not carry, this one may, and is asked soon; not where a trial has only just
- * been made, since browsers go from path to path where each of them is weak.
- * @param {Thrift} state
- * @returns {Thrift}
+ * A new path may carry what the old one could not and gets a trial soon, except right after another trial: browsers
+ * switch between paths that are all weak.
+ * @param {BitrateAdaptation} state
+ * @returns {BitrateAdaptation}
  */
-export function elsewhere(state) {
-  if (state.sinceClimb < HELD) return excused(state);
-  return { ...excused(state), rung: Math.min(state.rung, LOWEST), sinceClimb: 0, patience: SHORT_PATIENCE };
+export function afterPathChange(state) {
+  const next = afterInterruption(state);
+  if (state.sinceStepUp < TRIAL_SUCCEEDED) return next;
+  return { ...next, level: Math.min(state.level, LOWEST), sinceStepUp: 0, stepUpAfter: STEP_UP_AFTER_MIN };
 }
 
-/** @param {Thrift} state @returns {'full' | 'reduced' | 'paused'} */
-export function pictureOf({ rung }) {
-  return rung === PAUSED ? 'paused' : rung === 0 ? 'full' : 'reduced';
+/** @param {BitrateAdaptation} state @returns {'full' | 'reduced' | 'paused'} */
+export function outgoingVideoOf({ level }) {
+  return level === PAUSED ? 'paused' : level === 0 ? 'full' : 'reduced';
 }
 
-/** Whether the picture is said to wait. @param {Thrift} state */
-export function waits({ rung, trial }) {
-  return rung === PAUSED || trial > 0;
+/** Whether the peer is told that video is paused. @param {BitrateAdaptation} state */
+export function isAnnouncedPaused({ level, trial }) {
+  return level === PAUSED || trial > 0;
 }
 
 /**
- * @param {Thrift} before
- * @param {Reading} said
- * @param {Content} [content] of the picture that is sent
- * @returns {Thrift}
+ * @param {BitrateAdaptation} before
+ * @param {Reading} reading
+ * @param {Content} [content] of the video that is sent
+ * @returns {BitrateAdaptation}
  */
-export function weigh(before, said, content = 'motion') {
-  const state = judge(before, said);
-  // A screen stands still while it waits, and each trial may bring it up to date: none is put off because others failed.
+export function adapt(before, reading, content = 'motion') {
+  const state = evaluate(before, { ...reading, loss: reading.loss === null ? null : Math.max(0, reading.loss - before.baselineLoss) });
   if (content !== 'text') return { ...state, trial: 0 };
-  const trial = state.rung === PAUSED ? TRIAL : Math.max(0, state.trial - 1);
-  return { ...state, trial, patience: Math.min(state.patience, FIRST_PATIENCE) };
+  // A paused screen is out of date, and each trial may update it: failed trials do not delay the next.
+  const trial = state.level === PAUSED ? ANNOUNCE_AFTER : Math.max(0, state.trial - 1);
+  return { ...state, trial, stepUpAfter: Math.min(state.stepUpAfter, STEP_UP_AFTER) };
 }
 
-/** @param {Thrift} before @param {Reading} said @returns {Thrift} */
-function judge(before, said) {
-  const reading = { ...said, loss: said.loss === null ? null : Math.max(0, said.loss - before.borne) };
-  const state = passed(before, reading);
-  if (before.excused) return state;
+/** @param {BitrateAdaptation} before @param {Reading} reading @returns {BitrateAdaptation} */
+function evaluate(before, reading) {
+  const state = withReading(before, reading);
+  if (before.ignored) return state;
   const loss = reading.loss ?? 0;
-  // The rung above, as far as the browser knows: there is plenty for it, or it says nothing, or too little.
-  const fits = reading.available === null ? null : reading.available / (NEEDS[state.rung - 1] ?? Infinity);
-  if (state.rung === PAUSED) return wait(state, reading.sound, fits);
-  const room = state.settling || !reading.sending ? null : reading.available;
-  const late = (state.rtt ?? 0) - (state.base ?? 0);
-  const fitting = room === null ? 0 : NEEDS.filter((needed) => needed > room).length;
-  if ((loss >= DROWNING || fitting === PAUSED) && late >= LATE_MS / 2) return fall(state, PAUSED);
-  if (loss >= SEVERE_LOSS || state.unheard >= (late >= LATE_MS / 2 ? UNHEARD_WHEN_LATE : UNHEARD)) return shake(state);
-  if (fitting > state.rung + 1 && state.bad > 0) return fall(state, LOWEST);
-  const lossy = state.loss >= MUCH_LOSS;
-  if (lossy || fitting > state.rung || late >= LATE_MS) return suffer(state, lossy);
-  return enjoy(state, fits, state.loss < SOME_LOSS && late < LATE_MS / 2);
+  // Share of what the level above needs that is available; null where the browser does not estimate.
+  const headroom = reading.available === null ? null : reading.available / (REQUIRED_BITRATE[state.level - 1] ?? Infinity);
+  if (state.level === PAUSED) return onPaused(state, reading.audioLoss, headroom);
+  const available = state.settling || !reading.sending ? null : reading.available;
+  const delay = (state.rtt ?? 0) - (state.minRtt ?? 0);
+  const fittingLevel = available === null ? 0 : REQUIRED_BITRATE.filter((bitrate) => bitrate > available).length;
+  if ((loss >= EXTREME_LOSS || fittingLevel === PAUSED) && delay >= HIGH_DELAY_MS / 2) return stepDown(state, PAUSED);
+  const unreportedLimit = delay >= HIGH_DELAY_MS / 2 ? UNREPORTED_WHEN_DELAYED : UNREPORTED;
+  if (loss >= SEVERE_LOSS || state.unreported >= unreportedLimit) return onSevereLoss(state);
+  if (fittingLevel > state.level + 1 && state.congested > 0) return stepDown(state, LOWEST);
+  const lossy = state.loss >= HIGH_LOSS;
+  if (lossy || fittingLevel > state.level || delay >= HIGH_DELAY_MS) return onCongestion(state, lossy);
+  return onStable(state, headroom, state.loss < SOME_LOSS && delay < HIGH_DELAY_MS / 2);
 }
 
-/** One reading later. @param {Thrift} before @param {Reading} reading */
-function passed(before, { loss, sound, rtt, heard, sending }) {
-  const state = { ...before, sinceClimb: before.sinceClimb + 1 };
-  for (const name of /** @type {const} */ (['settling', 'shaken', 'excused'])) state[name] = Math.max(0, state[name] - 1);
-  if (before.excused) return state;
+/** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */
+function withReading(before, { loss, audioLoss, rtt, reported, sending }) {
+  const state = { ...before, sinceStepUp: before.sinceStepUp + 1 };
+  for (const name of /** @type {const} */ (['settling', 'severe', 'ignored'])) state[name] = Math.max(0, state[name] - 1);
+  if (before.ignored) return state;
   if (loss !== null) state.loss += (loss - state.loss) / 2;
-  if (heard) state.unheard = 0;
-  else if (sending) state.unheard += 1;
-  // Upwards only a pause can tell.
-  if (sound !== null && sound < state.borne) state.borne += (sound - state.borne) / 4;
+  if (reported) state.unreported = 0;
+  else if (sending) state.unreported += 1;
+  // The baseline rises only during a pause.
+  if (audioLoss !== null && audioLoss < state.baselineLoss) state.baselineLoss += (audioLoss - state.baselineLoss) / 4;
   if (rtt !== null) {
     state.rtt = rtt;
-    state.base = state.base === null || rtt < state.base ? rtt : state.base + FORGETS * (rtt - state.base);
+    state.minRtt = state.minRtt === null || rtt < state.minRtt ? rtt : state.minRtt + MIN_RTT_DECAY * (rtt - state.minRtt);
   }
   return state;
 }
 
-/** Sound alone says little of what would fit, so in the end only a trial can tell; but none is made where it is itself
- *  hardly heard. @param {Thrift} state @param {number | null} sound @param {number | null} fits */
-function wait(state, sound, fits) {
-  const next = sound === null ? { ...state, calm: state.calm + 1 } : learn(state, sound);
-  const patience = fits !== null && fits < 1 ? Math.min(LAST_PATIENCE, 2 * next.patience) : patienceOf(next, fits);
-  return next.calm >= patience ? climb(next) : next;
-}
-
-/** The first report after the picture went is of the time before as well; where that is bad, the next is waited for.
- *  Where that one is no better, the picture was not to blame and has not failed. @param {Thrift} state @param {number} sound */
-function learn(state, sound) {
-  const told = state.told + 1;
-  const calm = sound >= (told === 1 ? SOME_LOSS : SEVERE_LOSS) ? 0 : state.calm + 1;
-  if (told === 1) return { ...state, told, calm };
-  const borne = Math.min(BEARABLE_LOSS, told === 2 ? sound : (state.borne + sound) / 2);
-  const innocent = sound < SEVERE_LOSS && borne >= state.borne + SOME_LOSS;
-  return { ...state, told, calm, borne, patience: innocent ? FIRST_PATIENCE : state.patience };
-}
-
-/** The first time may be a gust; the second within seconds is the weather. @param {Thrift} state */
-function shake(state) {
-  if (state.shaken) return fall(state, PAUSED);
-  return { ...(state.rung < LOWEST ? fall(state, LOWEST) : { ...state, calm: 0, unheard: 0 }), shaken: SETTLES };
-}
-
-/** What arrives late is no reason to go without; what does not arrive is. @param {Thrift} state @param {boolean} lossy */
-function suffer(state, lossy) {
-  const bad = state.bad + 1;
-  if (state.rung < LOWEST ? bad >= 2 * SECOND : lossy && bad >= 4 * SECOND) return fall(state, state.rung + 1);
-  return { ...state, bad, calm: 0 };
-}
-
-/** @param {Thrift} state @param {number | null} fits @param {boolean} well */
-function enjoy(state, fits, well) {
-  const patience = state.sinceClimb >= HELD ? FIRST_PATIENCE : state.patience;
-  const next = { ...state, bad: 0, calm: well ? state.calm + 1 : 0, patience };
-  const mayClimb = state.rung > 0 && (fits ?? 1) >= 1;
-  return mayClimb && next.calm >= patienceOf(next, fits) ? climb(next) : next;
-}
-
-/** Where there is plenty it is tried sooner, but not what has failed before. @param {Thrift} state @param {number | null} fits */
-function patienceOf({ patience }, fits) {
-  return patience === FIRST_PATIENCE && fits !== null && fits >= 1.5 ? SHORT_PATIENCE : patience;
-}
-
-/** @param {Thrift} state @param {number} rung */
-function fall(state, rung) {
-  // A picture that comes and goes is worse than one that waits.
-  const failed = state.sinceClimb < (rung === PAUSED ? HELD : FAILED_WITHIN);
-  const patience = failed ? Math.min(LAST_PATIENCE, 2 * Math.max(FIRST_PATIENCE, state.patience)) : state.patience;
-  return { ...state, rung, bad: 0, calm: 0, told: 0, unheard: 0, patience };
-}
-
-/** @param {Thrift} state */
-function climb(state) {
-  return { ...state, rung: state.rung - 1, loss: 0, rtt: null, bad: 0, calm: 0, unheard: 0, shaken: 0, settling: SETTLES, sinceClimb: 0 };
+/**
+ * Audio alone does not show how much would fit, so only a trial can tell. There is none while audio itself is hardly
+ * received.
+ * @param {BitrateAdaptation} state
+ * @param {number | null} audioLoss
+ * @param {number | null} headroom
+ */
+function onPaused(state, audioLoss, headroom) {
+  const next = audioLoss === null ? { ...state, stable: state.stable + 1 } : updateBaseline(state, audioLoss);
+  const after = headroom !== null && headroom < 1 ? Math.min(STEP_UP_AFTER_MAX, 2 * next.stepUpAfter) : stepUpDelay(next, headroom);
+  return next.stable >= after ? stepUp(next) : next;
 }
 
 /**
- * What the picture's sender is to be told.
- * @param {Thrift} state
- * @param {{content: Content, width?: number, height?: number}} picture
+ * The first report after the pause began also covers the time before it; if it is bad, the next one decides. If that
+ * one is no better, video was not the cause and has not failed.
+ * @param {BitrateAdaptation} state
+ * @param {number} audioLoss
  */
-export function pictureParameters({ rung }, { content, width = 0, height = 0 }) {
-  const { side, maxBitrate, maxFramerate } = PICTURES[content][Math.min(rung, LOWEST)];
+function updateBaseline(state, audioLoss) {
+  const audioReports = state.audioReports + 1;
+  const stable = audioLoss >= (audioReports === 1 ? SOME_LOSS : SEVERE_LOSS) ? 0 : state.stable + 1;
+  if (audioReports === 1) return { ...state, audioReports, stable };
+  const baselineLoss = Math.min(MAX_BASELINE_LOSS, audioReports === 2 ? audioLoss : (state.baselineLoss + audioLoss) / 2);
+  const unrelated = audioLoss < SEVERE_LOSS && baselineLoss >= state.baselineLoss + SOME_LOSS;
+  return { ...state, audioReports, stable, baselineLoss, stepUpAfter: unrelated ? STEP_UP_AFTER : state.stepUpAfter };
+}
+
+/** One severe loss may be a burst; a second one within seconds pauses video. @param {BitrateAdaptation} state */
+function onSevereLoss(state) {
+  if (state.severe) return stepDown(state, PAUSED);
+  return { ...(state.level < LOWEST ? stepDown(state, LOWEST) : { ...state, stable: 0, unreported: 0 }), severe: SETTLE };
+}
+
+/** Delay alone does not pause video, loss does. @param {BitrateAdaptation} state @param {boolean} lossy */
+function onCongestion(state, lossy) {
+  const congested = state.congested + 1;
+  if (state.level < LOWEST ? congested >= 2 * SECOND : lossy && congested >= 4 * SECOND) return stepDown(state, state.level + 1);
+  return { ...state, congested, stable: 0 };
+}
+
+/** @param {BitrateAdaptation} state @param {number | null} headroom @param {boolean} good */
+function onStable(state, headroom, good) {
+  const stepUpAfter = state.sinceStepUp >= TRIAL_SUCCEEDED ? STEP_UP_AFTER : state.stepUpAfter;
+  const next = { ...state, congested: 0, stable: good ? state.stable + 1 : 0, stepUpAfter };
+  const mayStepUp = state.level > 0 && (headroom ?? 1) >= 1;
+  return mayStepUp && next.stable >= stepUpDelay(next, headroom) ? stepUp(next) : next;
+}
+
+/** With ample bandwidth the trial comes sooner, unless one has failed before. @param {BitrateAdaptation} state @param {number | null} headroom */
+function stepUpDelay({ stepUpAfter }, headroom) {
+  return stepUpAfter === STEP_UP_AFTER && headroom !== null && headroom >= 1.5 ? STEP_UP_AFTER_MIN : stepUpAfter;
+}
+
+/** @param {BitrateAdaptation} state @param {number} level */
+function stepDown(state, level) {
+  // Video that comes and goes is worse than video that stays paused.
+  const failed = state.sinceStepUp < (level === PAUSED ? TRIAL_SUCCEEDED : TRIAL_FAILED);
+  const stepUpAfter = failed ? Math.min(STEP_UP_AFTER_MAX, 2 * Math.max(STEP_UP_AFTER, state.stepUpAfter)) : state.stepUpAfter;
+  return { ...state, level, congested: 0, stable: 0, audioReports: 0, unreported: 0, stepUpAfter };
+}
+
+/** @param {BitrateAdaptation} state */
+function stepUp(state) {
+  return { ...state, level: state.level - 1, loss: 0, rtt: null, congested: 0, stable: 0, unreported: 0, severe: 0, settling: SETTLE, sinceStepUp: 0 };
+}
+
+/**
+ * Parameters for the video sender.
+ * @param {BitrateAdaptation} state
+ * @param {{content: Content, width?: number, height?: number}} video
+ */
+export function videoParameters({ level }, { content, width = 0, height = 0 }) {
+  const { side, maxBitrate, maxFramerate } = ENCODINGS[content][Math.min(level, LOWEST)];
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
     degradationPreference: content === 'text' ? 'maintain-resolution' : 'maintain-framerate',
-    encoding: { active: rung !== PAUSED, maxBitrate, maxFramerate, scaleResolutionDownBy },
+    encoding: { active: level !== PAUSED, maxBitrate, maxFramerate, scaleResolutionDownBy },
   };
 }
 
 /**
- * Sound is cut down last, and only where every packet counts.
- * @param {Thrift} state
+ * Parameters for the audio sender: reduced last, and only on the lowest levels.
+ * @param {BitrateAdaptation} state
  */
-export function soundParameters({ rung }) {
-  const maxBitrate = rung < LOWEST ? 32_000 : rung === LOWEST ? 20_000 : 16_000;
+export function audioParameters({ level }) {
+  const maxBitrate = level < LOWEST ? 32_000 : level === LOWEST ? 20_000 : 16_000;
   return { encoding: { active: true, maxBitrate, priority: 'high', networkPriority: 'high' } };
 }

@@ -1,209 +1,230 @@
-// The call: at most one link to the one other person, from who is there to whose picture is seen.
+// Call: at most one peer connection to the one other participant.
 //
-// The only file that makes an RTCPeerConnection. It hears who is in the room and decides when a link is
-// kept, mended or replaced; it knows neither the socket nor the page.
+// Only this file creates an RTCPeerConnection. It knows who is in the room and decides when a connection is kept,
+// restarted or replaced; it uses neither the socket nor the page.
 
+import { parseCallId } from './negotiation.js';
 import { makePathFallback } from './path-fallback.js';
-import { makeLink } from './peer-connection.js';
-import { readCall } from './negotiation.js';
+import { PeerConnection } from './peer-connection.js';
 import { fingerprintsIn } from './verification-code.js';
 
 /**
- * @typedef {import('../signaling/client.js').Frame} Frame
- * @typedef {import('./peer-connection.js').Tracks} Tracks
- * @typedef {import('./peer-connection.js').Switches} Switches
+ * @import { CallEvent, OutboxMessage, PeerMessage } from '../types.js'
+ * @import { Clock } from '../lib/clock.js'
+ * @import { MuteState } from '../media/mute-state.js'
+ * @import { Tracks } from './peer-connection.js'
  *
- * What comes out: `link` with `state` (an RTCPeerConnectionState, or `none`), `trust`, `remote` with `stream`,
- * `pulse` with `state` (whether their packets come), `picture` (whether ours is sent `full`, `reduced` or is
- * `paused` for the network's sake), `switches` of the other side, `chat` with a `channel` to the
- * `peer`, `bye`, `unable` where the browser makes no connection, `no-candidates` where it finds no candidate,
- * `missing` with a `kind` for which there is no common format, `detour` where a way that carried nothing is avoided from
- * here on, and `complaint` with `why` for the engineer.
- *
- * @typedef {object} Call
- * @property {(me: string, peer: string | null, weOffer: boolean) => void} meet who is there, as the server says
- * @property {(frame: Frame) => Promise<void>} hear an offer, answer or candidate
- * @property {(servers: RTCIceServer[]) => void} useIceServers
- * @property {(tracks: Tracks) => Promise<void>} carry
- * @property {(switches: Switches) => void} show
- * @property {(atOnce?: boolean) => void} repairSoon
- * @property {() => boolean} connected
- * @property {(goodbye?: boolean) => void} hangUp
- * @property {() => RTCPeerConnection | null} connection
+ * @typedef {object} CallParts
+ * @property {(message: OutboxMessage) => void} send
+ * @property {(event: CallEvent) => void} emit
+ * @property {Clock} clock
+ * @property {() => boolean} [reachable] whether the peer would receive an offer now
+ * @property {boolean} [relayOnly]
+ * @property {() => string} [newId]
+ * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
+ * @property {() => MediaStream} [newStream]
  */
 
-/**
- * @param {object} parts
- * @param {(frame: Frame) => void} parts.send
- * @param {(event: Frame) => void} parts.tell
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {() => boolean} [parts.reachable] whether the other side would hear an offer now
- * @param {boolean} [parts.relayOnly]
- * @param {() => string} [parts.newId]
- * @param {(config: RTCConfiguration) => RTCPeerConnection} [parts.connect]
- * @param {() => MediaStream} [parts.newStream]
- * @returns {Call}
- */
-export function makeCall({
-  send, tell, clock, reachable = () => true, relayOnly = false,
-  newId = () => crypto.randomUUID(),
-  connect = (config) => new RTCPeerConnection(config),
-  newStream = () => new MediaStream(),
-}) {
-  /** @type {import('./peer-connection.js').Link | null} */
-  let link = null;
-  let me = '';
+export class Call {
+  /** @type {Required<CallParts>} */
+  #parts;
+  /** @type {PeerConnection | null} */
+  #current = null;
+  #ownId = '';
   /** @type {string | null} */
-  let peer = null;
+  #peerId = null;
   /** @type {RTCIceServer[]} */
-  let iceServers = [];
+  #iceServers = [];
   /** @type {Tracks} */
-  let tracks = { audio: null, video: null };
-  /** @type {Switches} */
-  let switches = { mic: true, cam: true, screen: false };
-  /** Frames are heard one after the other: each may take several steps. */
-  let hearing = Promise.resolve();
+  #tracks = { audio: null, video: null };
+  /** @type {MuteState} */
+  #muteState = { mic: true, cam: true, screen: false };
+  /** Messages are handled one after the other, since each may take several steps. */
+  #queue = Promise.resolve();
+  #fallback = makePathFallback();
 
-  const fallback = makePathFallback();
+  /** @param {CallParts} parts */
+  constructor(parts) {
+    this.#parts = {
+      reachable: () => true, relayOnly: false,
+      newId: () => crypto.randomUUID(), connect: (config) => new RTCPeerConnection(config), newStream: () => new MediaStream(),
+      ...parts,
+    };
+  }
+
+  /** The running RTCPeerConnection. */
+  connection() {
+    return this.#current?.pc ?? null;
+  }
+
+  isConnected() {
+    return this.#current?.isConnected() ?? false;
+  }
+
+  /** @param {string} ownId @param {string | null} peerId as the server reports it @param {boolean} weOffer */
+  setPeer(ownId, peerId, weOffer) {
+    const current = this.#current;
+    const same = current?.ownId === ownId && current.peerId === peerId;
+    this.#ownId = ownId;
+    // A restarted server reports an empty room: a running connection proves that the peer is there.
+    if (peerId === null && current?.isConnected()) return;
+    if (this.#peerId !== peerId) this.#fallback.reset();
+    this.#peerId = peerId;
+    if (same) return current?.recoverSoon();
+    if (current) this.#drop();
+    if (peerId !== null && weOffer) this.#open(peerId);
+  }
+
+  /** @param {PeerMessage} message */
+  handle(message) {
+    this.#queue = this.#queue.then(() => this.#handle(message)).catch((error) => this.#parts.emit({ type: 'error', error }));
+    return this.#queue;
+  }
+
+  /** @param {RTCIceServer[]} servers */
+  setIceServers(servers) {
+    if (!Array.isArray(servers)) return;
+    this.#iceServers = servers;
+    try {
+      this.#current?.pc.setConfiguration(this.#config());
+    } catch (error) {
+      this.#parts.emit({ type: 'error', error });
+    }
+  }
+
+  /** @param {Tracks} tracks to send */
+  async setTracks(tracks) {
+    this.#tracks = tracks;
+    await this.#current?.setTracks(tracks);
+  }
+
+  /** @param {MuteState} muteState */
+  setMuteState(muteState) {
+    this.#muteState = muteState;
+    this.#current?.setMuteState(muteState);
+  }
+
+  /** @param {boolean} [force] also restarts a connection that only may be broken */
+  recoverSoon(force) {
+    // The browser closes the connections of a page in its back/forward cache.
+    if (this.#current?.pc.signalingState === 'closed') this.#open(this.#current.peerId);
+    else this.#current?.recoverSoon(force);
+  }
+
+  /** @param {boolean} [notifyPeer] */
+  hangUp(notifyPeer = false) {
+    this.#peerId = null;
+    this.#fallback.reset();
+    if (this.#current) this.#drop(notifyPeer);
+  }
 
   /** @returns {RTCConfiguration} */
-  function config() {
-    const { iceTransportPolicy, ...rest } = fallback.config(iceServers);
-    return { ...rest, bundlePolicy: 'max-bundle', iceTransportPolicy: relayOnly ? 'relay' : iceTransportPolicy };
+  #config() {
+    const { iceServers, iceTransportPolicy } = this.#fallback.config(this.#iceServers);
+    return { iceServers, bundlePolicy: 'max-bundle', iceTransportPolicy: this.#parts.relayOnly ? 'relay' : iceTransportPolicy };
+  }
+
+  /** @param {string} peerId */
+  #open(peerId) {
+    this.#replace(peerId, this.#parts.newId(), true)?.open();
   }
 
   /**
-   * @param {string} to
+   * @param {string} peerId
    * @param {string} id
-   * @param {boolean} opener
+   * @param {boolean} isOfferer
    */
-  function newLink(to, id, opener) {
-    const old = link;
-    const silent = old?.silentPath() ?? null;
-    // Of one that came to nothing, since two offers met, there is nothing to learn.
-    if ((silent || old?.wasConnected()) && fallback.recordSilent(silent, iceServers, old?.lasted())) tell({ type: 'detour' });
-    const pc = newConnection();
+  #replace(peerId, id, isOfferer) {
+    const { send, emit, clock, reachable, newStream } = this.#parts;
+    const old = this.#current;
+    this.#recordPath(old);
+    const pc = this.#connect();
     if (!pc) return null;
-    const mine = (link = makeLink({
-      pc, id, me, peer: to, opener, detour: fallback.isActive(), tracks, switches, stream: newStream(), send, clock, reachable,
-      tell: (event) => { if (mine === link) tell(event); },
-      giveUp: () => { if (mine === link) openLink(to); },
-      stalled: () => { if (mine === link && reachable() && fallback.hasFallback(mine.silentPath(), iceServers)) openLink(to); },
-    }));
-    // Told while the old one is still there: with it goes what was last seen of them.
-    tell({ type: 'link', state: 'new' });
+    /** @type {PeerConnection} */
+    const created = this.#current = new PeerConnection({
+      pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(),
+      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable,
+      emit: (event) => { if (created === this.#current) emit(event); },
+      giveUp: () => { if (created === this.#current) this.#open(peerId); },
+      stalled: () => {
+        if (created === this.#current && reachable() && this.#fallback.hasFallback(created.silentPath(), this.#iceServers)) this.#open(peerId);
+      },
+    });
+    // Emitted before the old connection closes, which ends its stream and with it the last video frame.
+    emit({ type: 'connection-state', state: 'new' });
     old?.close();
-    return mine;
+    return created;
   }
 
-  /** Null where this browser makes none, whatever the servers: a setting or an extension may forbid it. */
-  function newConnection() {
-    const iceTransportPolicy = relayOnly ? 'relay' : 'all';
-    for (const each of [config(), { ...config(), iceServers: [], iceTransportPolicy }]) {
+  /** A connection that only lost a collision of offers says nothing about its path. @param {PeerConnection | null} old */
+  #recordPath(old) {
+    const silent = old?.silentPath() ?? null;
+    if (!silent && !old?.wasConnected()) return;
+    if (this.#fallback.recordSilent(silent, this.#iceServers, old?.hasLasted())) this.#parts.emit({ type: 'path-avoided' });
+  }
+
+  /** Null where the browser creates none for any servers, as a setting or an extension may demand. */
+  #connect() {
+    const config = this.#config();
+    /** @type {RTCConfiguration} */
+    const withoutServers = { ...config, iceServers: [], iceTransportPolicy: this.#parts.relayOnly ? 'relay' : 'all' };
+    for (const each of [config, withoutServers]) {
       try {
-        return connect(/** @type {RTCConfiguration} */ (each));
-      } catch (why) {
-        tell({ type: 'complaint', why });
+        return this.#parts.connect(each);
+      } catch (error) {
+        this.#parts.emit({ type: 'error', error });
       }
     }
-    tell({ type: 'unable' });
+    this.#parts.emit({ type: 'unsupported' });
     return null;
   }
 
-  /** @param {string} to */
-  function openLink(to) {
-    newLink(to, newId(), true)?.open();
-  }
-
-  /** @param {Frame} frame */
-  async function hear(frame) {
-    if (frame.from !== peer) return;
-    const { id, round, again } = readCall(frame.call);
-    const from = /** @type {string} */ (peer);
-    const later = again || (frame.type === 'offer' && round > 0);
-    if (link && (id === '' ? waitsFor(link, frame) : link.id === id)) {
-      // The answer to our first offer was lost, and they have gone on from there: what we have cannot follow.
-      if (later && !link.negotiation.answered()) return openLink(from);
-      return again ? link.asked() : heardBy(link, frame);
+  /** @param {PeerMessage} message */
+  async #handle(message) {
+    const peerId = this.#peerId;
+    if (peerId === null || message.from !== peerId) return;
+    const { id, round, isRestartRequest } = parseCallId(message.call);
+    const isLater = isRestartRequest || (message.type === 'offer' && round > 0);
+    const current = this.#current;
+    if (current && (id === '' ? belongsTo(current, message) : current.id === id)) {
+      // The answer to our first offer was lost and the peer has moved on: our connection cannot follow.
+      if (isLater && !current.negotiation.isAnswered()) return this.#open(peerId);
+      return isRestartRequest ? current.handleRestartRequest() : passOn(current, message);
     }
-    // They speak of a connection we have lost: with none of our own in the making, offer them another.
-    if (later) return void (link || openLink(from));
-    if (frame.type !== 'offer') return;
-    if (link && stands(link)) return;
-    const theirs = newLink(from, id, false);
-    if (theirs) await heardBy(theirs, frame);
+    // A later message for a connection we no longer have: offer a new one unless one is being created.
+    if (isLater) return current ? undefined : this.#open(peerId);
+    if (message.type !== 'offer') return;
+    if (current && this.#winsCollision(current)) return;
+    const created = this.#replace(peerId, id, false);
+    if (created) await passOn(created, message);
   }
 
-  /** A client that names no connection has one at a time: another one has other keys. @param {import('./peer-connection.js').Link} link @param {Frame} frame */
-  function waitsFor(link, { type, sdp }) {
-    const keys = link.pc.remoteDescription && fingerprintsIn(link.pc.remoteDescription.sdp);
-    return type !== 'offer' || keys === fingerprintsIn(String(sdp?.sdp));
+  /** Of two first offers that collide, the one of the greater id stands. @param {PeerConnection} current */
+  #winsCollision(current) {
+    return current.isOfferer && current.peerId === this.#peerId && !current.negotiation.isAnswered() && current.ownId > current.peerId;
   }
 
-  /** A connection that is closed meanwhile never answers, and the next frames must not wait for it.
-   *  @param {import('./peer-connection.js').Link} by @param {Frame} frame */
-  function heardBy(by, frame) {
-    return Promise.race([by.negotiation.hear(frame), by.gone]);
+  #drop(notifyPeer = false) {
+    this.#current?.close(notifyPeer);
+    this.#current = null;
+    this.#parts.emit({ type: 'connection-state', state: 'none' });
   }
+}
 
-  /**
-   * Two first offers met: the one of the greater id stands.
-   * @param {import('./peer-connection.js').Link} ours
-   */
-  function stands(ours) {
-    return ours.opener && ours.peer === peer && !ours.negotiation.answered() && ours.me > ours.peer;
-  }
+/**
+ * A client that does not name its connections has one at a time; a new one has other fingerprints.
+ * @param {PeerConnection} connection
+ * @param {PeerMessage} message
+ */
+function belongsTo({ pc: { remoteDescription } }, message) {
+  return message.type !== 'offer' || (remoteDescription && fingerprintsIn(remoteDescription.sdp)) === fingerprintsIn(String(message.sdp?.sdp));
+}
 
-  function drop(goodbye = false) {
-    link?.close(goodbye);
-    link = null;
-    tell({ type: 'link', state: 'none' });
-  }
-
-  return {
-    meet(myId, theirId, weOffer) {
-      const same = link?.me === myId && link.peer === theirId;
-      me = myId;
-      // Nobody there, says a server that may just have been restarted: a connection that runs is proof enough.
-      if (theirId === null && link?.connected()) return;
-      if (peer !== theirId) fallback.forget();
-      peer = theirId;
-      if (same) return void link?.repairSoon();
-      if (link) drop();
-      if (theirId !== null && weOffer) openLink(theirId);
-    },
-    hear(frame) {
-      hearing = hearing.then(() => hear(frame)).catch((why) => tell({ type: 'complaint', why }));
-      return hearing;
-    },
-    useIceServers(servers) {
-      if (!Array.isArray(servers)) return;
-      iceServers = servers;
-      try {
-        link?.pc.setConfiguration(config());
-      } catch (why) {
-        tell({ type: 'complaint', why });
-      }
-    },
-    async carry(next) {
-      tracks = next;
-      await link?.carry(next);
-    },
-    show(now) {
-      switches = now;
-      link?.show(now);
-    },
-    repairSoon(atOnce) {
-      // The browser closes connections of a page that it puts aside.
-      if (link?.pc.signalingState === 'closed') openLink(link.peer);
-      else link?.repairSoon(atOnce);
-    },
-    connected: () => link?.connected() ?? false,
-    hangUp(goodbye = false) {
-      peer = null;
-      fallback.forget();
-      if (link) drop(goodbye);
-    },
-    connection: () => link?.pc ?? null,
-  };
+/**
+ * A browser never answers on a connection that is closed meanwhile, and the next messages must not wait for it.
+ * @param {PeerConnection} connection
+ * @param {PeerMessage} message
+ */
+function passOn(connection, message) {
+  return Promise.race([connection.negotiation.handle(message), connection.closed]);
 }

@@ -1,177 +1,184 @@
-// Chat: what the two have written to each other in this call, over whichever data channel there is now.
+// Chat: the messages of both sides in this call, over whichever data channel is current.
 //
 //   {"from": PAGE, "n": 7, "text": "…"}   the seventh message of that page
-//   {"got": 7}                            everything up to the seventh is here
+//   {"got": 7}                            acknowledges all messages up to the seventh
 //
-// What has no answer yet is said again on the next channel, and what came twice is shown once; so nothing is
-// lost with a connection, though a reload forgets it all. What comes is a stranger's word: what is
-// malformed, too long or too fast is dropped. Nothing here looks at the page.
+// Unacknowledged messages are sent again on the next channel and duplicates are dropped, so that nothing is lost with a
+// connection; a reload forgets everything. Incoming messages are untrusted: what is malformed, too long or too fast is
+// dropped.
 
-export const LONGEST = 4000;
+export const MAX_LENGTH = 4000;
 const KEPT = 400;
-/** So many may wait for an answer; fewer than come at once from the other side without being dropped. */
-const MOST_WAITING = 20;
+/** Unacknowledged messages; less than the burst the other side accepts. */
+const MAX_WAITING = 20;
 const BURST = 40;
 const REFILL_MS = 250;
-/** Every character escaped, and something around it. */
-const LONGEST_FRAME = LONGEST * 6 + 200;
+/** Every character escaped, plus the other fields. */
+const MAX_FRAME = MAX_LENGTH * 6 + 200;
 
 /**
  * @typedef {object} Message
  * @property {boolean} mine
  * @property {number} n counts the messages of its page
  * @property {string} text
- * @property {number} at when it was written or came here, in ms since 1970
- * @property {'sent' | 'waiting' | 'lost'} state `lost`: the other went before it was there
+ * @property {number} at when it was written or received, in ms since 1970
+ * @property {'sent' | 'waiting' | 'lost'} state `lost`: the peer left before it arrived
  *
- * @typedef {Pick<RTCDataChannel, 'send' | 'readyState' | 'onopen' | 'onmessage'>} Channel
+ * @typedef {Pick<RTCDataChannel, 'send' | 'readyState' | 'onopen' | 'onmessage'>} ChatChannel
  *
- * @typedef {object} Chat
- * @property {Message[]} messages the oldest first
- * @property {() => number} unread
- * @property {(text: string) => 'too-long' | 'too-many' | null} say null where it is taken
- * @property {(channel: Channel, peer: string) => void} use the channel to this person, from now on
- * @property {() => void} seen
- * @property {() => void} forget
+ * @typedef {object} ChatParts
+ * @property {() => void} changed
+ * @property {() => number} [now] wall clock, ms since 1970
+ * @property {() => number} [elapsed] monotonic clock, ms
+ * @property {() => string} [newId]
  */
 
-/**
- * @param {object} parts
- * @param {() => void} parts.changed
- * @param {() => number} [parts.now] ms since 1970, for people to read
- * @param {() => number} [parts.elapsed] ms by a clock that nobody sets
- * @param {() => string} [parts.newId]
- * @returns {Chat}
- */
-export function makeChat({ changed, now = Date.now, elapsed = () => performance.now(), newId = () => crypto.getRandomValues(new Uint32Array(2)).join('-') }) {
-  const page = newId();
-  /** @type {Message[]} */
-  const messages = [];
-  let counted = 0;
-  let unread = 0;
-  /** @type {Channel | null} */
-  let channel = null;
-  let peer = '';
-  let theirPage = '';
-  let theirLast = 0;
-  let credit = BURST;
-  let creditAt = elapsed();
+export class Chat {
+  /** Oldest first. @type {Message[]} */
+  messages = [];
+  #unread = 0;
+  /** @type {Required<Omit<ChatParts, 'newId'>>} */
+  #parts;
+  /** @type {string} */
+  #page;
+  #sent = 0;
+  /** @type {ChatChannel | null} */
+  #channel = null;
+  #peer = '';
+  #peerPage = '';
+  /** Number of the peer's last message. */
+  #received = 0;
+  #limiter;
 
-  const waiting = () => messages.filter(({ state }) => state === 'waiting');
+  /** @param {ChatParts} parts */
+  constructor({ changed, now = Date.now, elapsed = () => performance.now(), newId = () => crypto.getRandomValues(new Uint32Array(2)).join('-') }) {
+    this.#parts = { changed, now, elapsed };
+    this.#page = newId();
+    this.#limiter = { credit: BURST, at: elapsed() };
+  }
+
+  unread() {
+    return this.#unread;
+  }
+
+  markRead() {
+    this.#unread = 0;
+  }
+
+  /** @param {string} typed @returns {'too-long' | 'too-many' | null} null if accepted */
+  send(typed) {
+    const text = clean(typed);
+    if (text.length > MAX_LENGTH) return 'too-long';
+    if (this.#waiting().length >= MAX_WAITING) return 'too-many';
+    if (!text) return null;
+    this.#sent += 1;
+    /** @type {Message} */
+    const message = { mine: true, n: this.#sent, text, at: this.#parts.now(), state: 'waiting' };
+    this.#add(message);
+    this.#sendMessage(message);
+    return null;
+  }
+
+  /** @param {ChatChannel} channel @param {string} peer at its other end */
+  setChannel(channel, peer) {
+    // Messages for one person are not sent to another.
+    if (peer !== this.#peer) for (const message of this.#waiting()) message.state = 'lost';
+    this.#peer = peer;
+    this.#channel = channel;
+    channel.onopen = () => { if (channel === this.#channel) for (const message of this.#waiting()) this.#sendMessage(message); };
+    channel.onmessage = ({ data }) => { if (channel === this.#channel) this.#handle(data); };
+  }
+
+  clear() {
+    this.messages.length = 0;
+    this.#unread = 0;
+    this.#channel = null;
+  }
+
+  #waiting() {
+    return this.messages.filter(({ state }) => state === 'waiting');
+  }
+
+  /** @param {Message} message */
+  #sendMessage({ n, text }) {
+    this.#write({ from: this.#page, n, text });
+  }
 
   /** @param {object} frame */
-  function send(frame) {
-    if (channel?.readyState !== 'open') return;
+  #write(frame) {
+    if (this.#channel?.readyState !== 'open') return;
     try {
-      channel.send(JSON.stringify(frame));
+      this.#channel.send(JSON.stringify(frame));
     } catch {
-      // Closed between two lines: what is not answered is said again.
+      // The channel has just closed: unacknowledged messages are sent again.
     }
   }
 
   /** @param {Message} message */
-  const put = ({ n, text }) => send({ from: page, n, text });
-
-  /** @param {Message} message */
-  function keep(message) {
-    messages.push(message);
-    if (messages.length > KEPT) messages.shift();
-    changed();
+  #add(message) {
+    this.messages.push(message);
+    if (this.messages.length > KEPT) this.messages.shift();
+    this.#parts.changed();
   }
 
   /** @param {unknown} data */
-  function hear(data) {
-    const said = readFrame(data);
-    if (!said || !affords()) return;
-    const { from, n, got } = said;
-    if (typeof got === 'number') return answered(got);
-    const text = typeof said.text === 'string' ? readable(said.text) : '';
-    if (typeof from !== 'string' || from.length > 40 || !Number.isSafeInteger(n) || !text || text.length > LONGEST) return;
-    if (from !== theirPage) [theirPage, theirLast] = [from, 0];
-    const fresh = Number(n) > theirLast;
-    theirLast = Math.max(theirLast, Number(n));
-    send({ got: theirLast });
-    if (!fresh) return;
-    unread += 1;
-    keep({ mine: false, n: theirLast, text, at: now(), state: 'sent' });
+  #handle(data) {
+    const frame = parse(data);
+    if (!frame || !this.#isWithinRate()) return;
+    const { from, n, got } = frame;
+    if (typeof got === 'number') return this.#acknowledged(got);
+    const text = typeof frame.text === 'string' ? clean(frame.text) : '';
+    if (typeof from !== 'string' || from.length > 40 || !Number.isSafeInteger(n) || !text || text.length > MAX_LENGTH) return;
+    if (from !== this.#peerPage) {
+      this.#peerPage = from;
+      this.#received = 0;
+    }
+    const isNew = Number(n) > this.#received;
+    this.#received = Math.max(this.#received, Number(n));
+    this.#write({ got: this.#received });
+    if (!isNew) return;
+    this.#unread += 1;
+    this.#add({ mine: false, n: this.#received, text, at: this.#parts.now(), state: 'sent' });
   }
 
   /** @param {number} upTo */
-  function answered(upTo) {
-    for (const message of waiting()) if (message.n <= upTo) message.state = 'sent';
-    changed();
+  #acknowledged(upTo) {
+    for (const message of this.#waiting()) if (message.n <= upTo) message.state = 'sent';
+    this.#parts.changed();
   }
 
-  function affords() {
-    const time = elapsed();
-    credit = Math.min(BURST, credit + (time - creditAt) / REFILL_MS);
-    creditAt = time;
-    if (credit < 1) return false;
-    credit -= 1;
+  #isWithinRate() {
+    const time = this.#parts.elapsed();
+    const { credit, at } = this.#limiter;
+    this.#limiter = { credit: Math.min(BURST, credit + (time - at) / REFILL_MS), at: time };
+    if (this.#limiter.credit < 1) return false;
+    this.#limiter.credit -= 1;
     return true;
   }
-
-  function giveUp() {
-    for (const message of waiting()) message.state = 'lost';
-  }
-
-  return {
-    messages,
-    unread: () => unread,
-    say(typed) {
-      const text = readable(typed);
-      if (text.length > LONGEST) return 'too-long';
-      if (waiting().length >= MOST_WAITING) return 'too-many';
-      if (!text) return null;
-      counted += 1;
-      /** @type {Message} */
-      const message = { mine: true, n: counted, text, at: now(), state: 'waiting' };
-      keep(message);
-      put(message);
-      return null;
-    },
-    use(next, who) {
-      // What was meant for one person is not said to another.
-      if (who !== peer) giveUp();
-      peer = who;
-      channel = next;
-      next.onopen = () => { if (next === channel) waiting().forEach(put); };
-      next.onmessage = ({ data }) => { if (next === channel) hear(data); };
-    },
-    seen() {
-      unread = 0;
-    },
-    forget() {
-      messages.length = 0;
-      unread = 0;
-      channel = null;
-    },
-  };
 }
 
 /**
- * A text in pieces, those that are links with where they lead: only http and https, and no name before the host
- * that would pass for one.
+ * Splits a text at its links: http and https only, and without user information, which could imitate a host.
  * @param {string} text
  * @returns {{text: string, href?: string}[]}
  */
-export function pieces(text) {
-  const found = [];
+export function splitLinks(text) {
+  const parts = [];
   let from = 0;
   for (const { 0: whole, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"'“”‘’，。！？；：、（）【】《》「」]+/gi)) {
-    const link = unpunctuated(whole);
-    const href = addressOf(link);
+    const link = withoutPunctuation(whole);
+    const href = hrefOf(link);
     if (href === null) continue;
-    if (index > from) found.push({ text: text.slice(from, index) });
-    found.push({ text: link, href });
+    if (index > from) parts.push({ text: text.slice(from, index) });
+    parts.push({ text: link, href });
     from = index + link.length;
   }
-  if (from < text.length) found.push({ text: text.slice(from) });
-  return found;
+  if (from < text.length) parts.push({ text: text.slice(from) });
+  return parts;
 }
 
-/** A sentence's end is not the link's, nor is a bracket that was opened before it. @param {string} link */
-function unpunctuated(link) {
+/** Without the end of the sentence and a closing bracket that was opened before the link. @param {string} link */
+function withoutPunctuation(link) {
   const opened = link.split('(').length;
   let closed = link.split(')').length;
   let end = link.length;
@@ -184,7 +191,7 @@ function unpunctuated(link) {
 }
 
 /** @param {string} link */
-function addressOf(link) {
+function hrefOf(link) {
   try {
     const { href, protocol, username, password } = new URL(link);
     return /^https?:$/.test(protocol) && !username && !password ? href : null;
@@ -194,10 +201,10 @@ function addressOf(link) {
 }
 
 /**
- * Without what a reader cannot see: controls, and marks that turn the order of letters around.
+ * Removes control characters and bidirectional marks, and surrounding white space.
  * @param {string} text
  */
-function readable(text) {
+function clean(text) {
   return text.replace(/\r\n?/g, '\n').replace(/[\p{Cc}\u202A-\u202E\u2066-\u2069]/gu, (each) => (/[\n\t]/.test(each) ? each : ''))
     .replace(/\n{3,}/g, '\n\n').trim();
 }
@@ -206,11 +213,11 @@ function readable(text) {
  * @param {unknown} data
  * @returns {Record<string, unknown> | null}
  */
-function readFrame(data) {
-  if (typeof data !== 'string' || data.length > LONGEST_FRAME) return null;
+function parse(data) {
+  if (typeof data !== 'string' || data.length > MAX_FRAME) return null;
   try {
-    const said = JSON.parse(data);
-    return typeof said === 'object' ? said : null;
+    const frame = JSON.parse(data);
+    return typeof frame === 'object' ? frame : null;
   } catch {
     return null;
   }

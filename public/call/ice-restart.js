@@ -1,159 +1,171 @@
-// Repair: when a broken connection is mended by an ICE restart, by which side, and when no restart will do.
+// ICE restart: when a broken connection gets one, which side makes it, and when a new connection is needed instead.
 //
-// One side of the two makes the restarts, the other asks it for them: so two never meet, and nobody has to take an offer
-// back, after which Chromium shows nothing any more of what comes. Only who is not heard for a while is not waited for.
-// Where the keys of a connection that stood are gone no restart helps: Firefox gives DTLS up together with ICE, and never
-// takes it up again, though it may say that it is connected.
-
-const EVERY_MS = 5000;
-/** Silence over a path that stands may be theirs to end. */
-const SILENCE_EVERY_MS = 8000;
-/** A restart under way is given this long before another one undoes it. */
-const RESTART_WITHIN_MS = 3000;
-/** Who was asked for a restart has this long to begin one. */
-const ASKED_WITHIN_MS = 2000;
+// One side makes the restarts and the other asks for them: two offers then never collide and none is rolled back, after
+// which Chromium decodes video without showing it. Only a peer that has not answered for a while is not waited for.
+// Where the DTLS keys of an established connection are gone a restart does not help: Firefox gives up DTLS together with
+// ICE and does not resume it, even if it reports `connected`.
 
 /**
- * @typedef {object} Repair
- * @property {() => void} broke
- * @property {() => void} mended
- * @property {() => void} goOn the path is back; whether anything comes over it is not known yet
- * @property {() => void} heardOffer they have begun to mend it themselves
- * @property {() => void} asked they want a restart
- * @property {(atOnce: boolean) => void} soon mends what is broken now; `atOnce`, also what only may be
- * @property {() => void} stop
+ * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { Negotiation } from './negotiation.js'
+ *
+ * @typedef {object} IceRestartParts
+ * @property {Pick<RTCPeerConnection, 'connectionState' | 'signalingState' | 'restartIce' | 'sctp'>} pc
+ * @property {Pick<Negotiation, 'isAnswered' | 'repeatOffer' | 'firefox'>} negotiation
+ * @property {boolean} polite
+ * @property {() => void} request asks the peer for a restart
+ * @property {() => boolean} silent whether no packets arrive over an established path
+ * @property {() => boolean} reachable whether the peer would receive an offer now
+ * @property {() => void} giveUp called after several failed restarts, or where none would help
+ * @property {Clock} clock
  */
 
-/**
- * @param {object} parts
- * @param {Pick<RTCPeerConnection, 'connectionState' | 'signalingState' | 'restartIce' | 'sctp'>} parts.pc
- * @param {Pick<import('./negotiation.js').Negotiation, 'answered' | 'repeat' | 'firefox'>} parts.negotiation
- * @param {boolean} parts.polite
- * @param {() => void} parts.ask them for a restart
- * @param {() => boolean} parts.silent whether nothing comes over a path that stands
- * @param {() => boolean} parts.reachable whether an offer would be heard now
- * @param {() => void} parts.giveUp asked for after several repairs in vain, or where none would help
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @returns {Repair}
- */
-export function makeRepair({ pc, negotiation, polite, ask, silent, reachable, giveUp, clock }) {
-  /** @type {any} */
-  let timer;
-  let repairs = 0;
-  let asking = false;
-  /** @type {any} a restart is under way until this runs out */
-  let underWay = null;
-  /** It was connected once. */
-  let stood = false;
-  let keysLost = false;
+const INTERVAL_MS = 5000;
+/** Silence over an established path may be the peer's to fix. */
+const SILENT_INTERVAL_MS = 8000;
+/** No second restart interrupts one that is this young. */
+const RESTART_TIMEOUT_MS = 3000;
+/** The time the peer has to begin a restart after a request. */
+const REQUEST_TIMEOUT_MS = 2000;
 
-  const ill = () => hopeless() || pc.connectionState !== 'connected' || silent();
-  const ours = () => makesRestarts(negotiation.firefox(), polite);
+export class IceRestart {
+  /** @type {IceRestartParts} */
+  #parts;
+  /** @type {Timer | undefined} */
+  #timer;
+  #attempts = 0;
+  #requested = false;
+  /** Runs while a restart is under way. @type {Timer | null} */
+  #restartTimer = null;
+  #wasConnected = false;
+  #keysLost = false;
 
-  /** Of one that never stood others would fail as well, one after the other. */
-  function hopeless() {
-    return (keysLost ||= stood && pc.sctp?.transport?.state === 'failed');
+  /** @param {IceRestartParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+  }
+
+  /** The path is down. */
+  connectionLost() {
+    // A requested peer keeps its time to begin, whatever the browser notices meanwhile.
+    if (!this.#requested) this.#schedule(0);
+  }
+
+  /** Packets arrive again. */
+  recovered() {
+    this.#attempts = 0;
+    this.stop();
+  }
+
+  /** The path is up again; it is not known yet whether packets arrive. */
+  pathRestored() {
+    this.#wasConnected = true;
+    if (!this.#isBroken()) return this.recovered();
+    this.#requested = false;
+    this.#scheduleNext();
+  }
+
+  /** The peer has begun a restart. */
+  offerReceived() {
+    this.#markStarted();
+    this.#requested = false;
+    if (this.#isBroken()) this.#scheduleNext();
+    else this.#parts.clock.cancel(this.#timer);
+  }
+
+  /** The peer asks for a restart. */
+  handleRequest() {
+    if (this.#isHopeless()) return this.#schedule(0);
+    if (this.#restartTimer === null || this.#parts.pc.signalingState === 'have-local-offer') this.#restart();
+  }
+
+  /** Restarts a broken connection now. @param {boolean} force also one that only may be broken */
+  soon(force) {
+    const { pc, negotiation, reachable } = this.#parts;
+    // The peer's offer is about to be answered.
+    if (pc.signalingState === 'have-remote-offer') return;
+    // An earlier request may have been lost with a dead socket: ask again.
+    const repeat = this.#requested && reachable();
+    if (repeat) this.#requested = false;
+    if (negotiation.isAnswered() && this.#isBroken()) this.#schedule(0);
+    else if (negotiation.isAnswered() && (repeat || (force && reachable()))) this.#begin();
+    else negotiation.repeatOffer();
+  }
+
+  stop() {
+    this.#parts.clock.cancel(this.#timer);
+    this.#parts.clock.cancel(this.#restartTimer);
+    this.#restartTimer = null;
+    this.#requested = false;
+  }
+
+  #isBroken() {
+    return this.#isHopeless() || this.#parts.pc.connectionState !== 'connected' || this.#parts.silent();
+  }
+
+  #isOurs() {
+    return makesRestarts(this.#parts.negotiation.firefox(), this.#parts.polite);
+  }
+
+  /** Where the first connection never succeeded, replacements would fail the same way. */
+  #isHopeless() {
+    return (this.#keysLost ||= this.#wasConnected && this.#parts.pc.sctp?.transport?.state === 'failed');
   }
 
   /** @param {number} ms */
-  function schedule(ms) {
-    clock.cancel(timer);
-    timer = clock.after(repair, ms);
+  #schedule(ms) {
+    this.#parts.clock.cancel(this.#timer);
+    this.#timer = this.#parts.clock.after(() => this.#attempt(), ms);
   }
 
-  function scheduleNext() {
-    schedule(hopeless() ? 0 : pc.connectionState === 'connected' ? SILENCE_EVERY_MS : EVERY_MS);
+  #scheduleNext() {
+    this.#schedule(this.#isHopeless() ? 0 : this.#parts.pc.connectionState === 'connected' ? SILENT_INTERVAL_MS : INTERVAL_MS);
   }
 
-  function repair() {
-    if (pc.signalingState === 'closed' || !(ill() || asking)) return;
-    if (!reachable()) return schedule(EVERY_MS);
-    if (hopeless()) return giveUp();
-    if (underWay !== null && pc.signalingState === 'stable') return schedule(RESTART_WITHIN_MS);
-    if (!asking) repairs += 1;
-    // A restart mends a lost path; a connection whose keys or peer are gone needs another one.
-    if (repairs > (ours() ? 3 : 5)) return giveUp();
-    begin();
+  #attempt() {
+    const { pc, reachable, giveUp } = this.#parts;
+    if (pc.signalingState === 'closed' || !(this.#isBroken() || this.#requested)) return;
+    if (!reachable()) return this.#schedule(INTERVAL_MS);
+    if (this.#isHopeless()) return giveUp();
+    if (this.#restartTimer !== null && pc.signalingState === 'stable') return this.#schedule(RESTART_TIMEOUT_MS);
+    if (!this.#requested) this.#attempts += 1;
+    // A restart repairs a lost path; a peer without the connection's keys needs a new connection.
+    if (this.#attempts > (this.#isOurs() ? 3 : 5)) return giveUp();
+    this.#begin();
   }
 
-  /** Asked in vain, we make it ourselves. */
-  function begin() {
-    asking = !ours() && !asking;
-    if (asking) {
-      ask();
-      schedule(ASKED_WITHIN_MS);
+  /** After a request without effect we make the restart ourselves. */
+  #begin() {
+    this.#requested = !this.#isOurs() && !this.#requested;
+    if (this.#requested) {
+      this.#parts.request();
+      this.#schedule(REQUEST_TIMEOUT_MS);
     } else {
-      restart();
-      scheduleNext();
+      this.#restart();
+      this.#scheduleNext();
     }
   }
 
-  function restart() {
-    if (pc.signalingState === 'have-local-offer') return negotiation.repeat();
-    giveTime();
+  #restart() {
+    const { pc, negotiation } = this.#parts;
+    if (pc.signalingState === 'have-local-offer') return negotiation.repeatOffer();
+    this.#markStarted();
     pc.restartIce();
   }
 
-  function giveTime() {
-    clock.cancel(underWay);
-    underWay = clock.after(() => { underWay = null; }, RESTART_WITHIN_MS);
+  #markStarted() {
+    this.#parts.clock.cancel(this.#restartTimer);
+    this.#restartTimer = this.#parts.clock.after(() => { this.#restartTimer = null; }, RESTART_TIMEOUT_MS);
   }
-
-  function stop() {
-    clock.cancel(timer);
-    clock.cancel(underWay);
-    underWay = null;
-    asking = false;
-  }
-
-  function mended() {
-    repairs = 0;
-    stop();
-  }
-
-  return {
-    broke() {
-      // Who has been asked keeps the time to begin, whatever the browser notices besides.
-      if (!asking) schedule(0);
-    },
-    mended,
-    goOn() {
-      stood = true;
-      if (!ill()) return mended();
-      asking = false;
-      scheduleNext();
-    },
-    heardOffer() {
-      giveTime();
-      asking = false;
-      if (ill()) scheduleNext();
-      else clock.cancel(timer);
-    },
-    asked() {
-      if (hopeless()) return schedule(0);
-      if (underWay === null || pc.signalingState === 'have-local-offer') restart();
-    },
-    soon(atOnce) {
-      // Theirs is about to be answered.
-      if (pc.signalingState === 'have-remote-offer') return;
-      // What was said before may have gone into a socket that was dead already: who is back is asked anew.
-      const again = asking && reachable();
-      if (again) asking = false;
-      if (negotiation.answered() && ill()) schedule(0);
-      else if (negotiation.answered() && (again || (atOnce && reachable()))) begin();
-      else negotiation.repeat();
-    },
-    stop,
-  };
 }
 
 /**
- * Which side makes the restarts: of two alike the impolite one, of two unlike browsers Firefox. While Chromium waits for
- * the answer to its restart, it tries what it has gathered against the candidates it knew before. Firefox still answers
- * there, and has left it a moment later; Chromium then stays with that pair for seconds, and nobody hears it.
- * @param {{ours: boolean, theirs: boolean}} firefox whether either browser is one
+ * Which side makes the restarts: of two alike the impolite one, of two different browsers Firefox. While Chromium waits
+ * for the answer to its restart, it tries the new candidates against the peer's old ones. Firefox still answers there
+ * and leaves that path a moment later; Chromium then keeps the pair for seconds and its packets are lost.
+ * @param {{local: boolean, remote: boolean}} firefox whether each browser is Firefox
  * @param {boolean} polite
  */
-export function makesRestarts({ ours, theirs }, polite) {
-  return ours === theirs ? !polite : ours;
+export function makesRestarts({ local, remote }, polite) {
+  return local === remote ? !polite : local;
 }

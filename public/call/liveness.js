@@ -1,64 +1,65 @@
-// Pulse: whether packets still come over a connection, asked of its statistics four times a second.
+// Liveness: whether packets still arrive over a connection, by its statistics four times a second.
 //
-// A path that broke is noticed here within two seconds; the browser itself says `disconnected` later, and
-// consent runs out (RFC 7675) after half a minute. Time is counted in beats: who slept has heard no silence.
+// A broken path is detected within two seconds; the browser reports `disconnected` later, and ICE consent expires after
+// half a minute (RFC 7675). Time is counted in readings: a machine that slept has seen no silence.
 
-const BEAT_MS = 250;
-const FAINT_MS = 1000;
+/**
+ * @import { Report } from './selected-path.js'
+ *
+ * @typedef {'alive' | 'delayed' | 'silent'} LivenessState
+ * @typedef {object} Liveness
+ * @property {() => void} start idempotent
+ * @property {() => void} stop
+ * @property {() => LivenessState} state
+ */
+
+const INTERVAL_MS = 250;
+const DELAYED_MS = 1000;
 const SILENT_MS = 2000;
 
 /**
- * @typedef {'beating' | 'faint' | 'silent'} PulseState
- * @typedef {object} Pulse
- * @property {() => void} start begins, or goes on
- * @property {() => void} stop
- * @property {() => PulseState} state
- */
-
-/**
  * @param {object} parts
- * @param {() => Promise<number | null>} parts.read packets received until now; null where nobody knows
- * @param {() => boolean} parts.expected whether the other side has anything to send
- * @param {(state: PulseState) => void} parts.tell each change
+ * @param {() => Promise<number | null>} parts.read packets received so far; null where unknown
+ * @param {() => boolean} parts.expected whether the peer has anything to send
+ * @param {(state: LivenessState) => void} parts.emit each change
  * @param {import('../lib/clock.js').Clock} parts.clock
- * @returns {Pulse}
+ * @returns {Liveness}
  */
-export function makePulse({ read, expected, tell, clock }) {
-  /** @type {PulseState} */
-  let state = 'beating';
-  /** @type {number | null} */
-  let last = null;
-  let quiet = 0;
-  let flowed = false;
+export function makeLiveness({ read, expected, emit, clock }) {
+  /** @type {LivenessState} */
+  let state = 'alive';
+  let last = 0;
+  let silentMs = 0;
+  let received = false;
   let running = false;
-  /** @type {any} */
+  /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
 
-  async function beat() {
+  async function check() {
     const count = await read().catch(() => null);
     if (!running) return;
-    if (count !== null) weigh(count);
-    timer = clock.after(beat, BEAT_MS);
+    if (count !== null) update(count);
+    timer = clock.after(check, INTERVAL_MS);
   }
 
   /** @param {number} count */
-  function weigh(count) {
-    // What came before the first beat has flowed as well: a path may break in its first second.
-    const moved = count !== (last ?? 0);
-    if (moved) flowed = true;
+  function update(count) {
+    // Packets before the first reading count as well: a path may break in its first second.
+    const moved = count !== last;
+    if (moved) received = true;
     last = count;
-    quiet = moved || !flowed || !expected() ? 0 : quiet + BEAT_MS;
-    const now = quiet >= SILENT_MS ? 'silent' : quiet >= FAINT_MS ? 'faint' : 'beating';
+    silentMs = moved || !received || !expected() ? 0 : silentMs + INTERVAL_MS;
+    const now = silentMs >= SILENT_MS ? 'silent' : silentMs >= DELAYED_MS ? 'delayed' : 'alive';
     if (now === state) return;
     state = now;
-    tell(now);
+    emit(now);
   }
 
   return {
     start() {
       if (running) return;
       running = true;
-      timer = clock.after(beat, BEAT_MS);
+      timer = clock.after(check, INTERVAL_MS);
     },
     stop() {
       running = false;
@@ -68,62 +69,61 @@ export function makePulse({ read, expected, tell, clock }) {
   };
 }
 
-/**
- * Media packets received over a connection, of all kinds together.
- * @param {import('./selected-path.js').Report} report
- */
+/** Media packets received over a connection, of all kinds. @param {Report} report */
 export function packetsReceived(report) {
   let sum = 0;
-  for (const one of report.values()) if (one.type === 'inbound-rtp') sum += one.packetsReceived ?? 0;
+  for (const entry of report.values()) if (entry.type === 'inbound-rtp') sum += entry.packetsReceived ?? 0;
   return sum;
 }
 
-/** Of a picture that is to come: within this long it hardly moves, and of its packets most are lost. */
-const STILL_MS = 12_000;
-const STILL_FRAMES = 24;
-const STILL_PACKETS = 20;
-const STILL_LOST = 0.7;
-const SOUND_LOST = 0.02;
-/** A thin line makes the sound late as well, and late sound is made up. */
-const SOUND_MADE_UP = 0.05;
+/** Video is stalled if within this time hardly any frame is decoded, and most of its packets are lost. */
+const STALL_MS = 12_000;
+const STALL_FRAMES = 24;
+const STALL_PACKETS = 20;
+const STALL_LOSS = 0.7;
+const AUDIO_LOSS = 0.02;
+/** On a slow link audio is late as well, and late audio is concealed. */
+const AUDIO_CONCEALED = 0.05;
 
-/** @typedef {{frames: number, sound: number, soundLost: number, picture: number, pictureLost: number, samples: number, madeUp: number}} Tally */
+/** @typedef {{frames: number, audio: number, audioLost: number, video: number, videoLost: number, samples: number, concealed: number}} Totals */
 
 /**
- * Whether a path carries small packets only: the sound comes whole and the picture does not come at all. Where the line
- * is too thin for it the sound suffers as well, or nothing of the picture is sent.
- * @param {number} [beatMs] the time between two readings
- * @returns {(report: import('./selected-path.js').Report, theirs: {picture: boolean, mayRest: boolean}) => boolean} `mayRest`: nothing of it is no wonder
+ * Detects a path that carries small packets only: audio is complete and no video arrives. On a link that is merely too
+ * slow, audio suffers too, or the peer sends no video.
+ * @param {number} [intervalMs] time between two readings
+ * @returns {(report: Report, peer: {video: boolean, mayPause: boolean}) => boolean} `video`: the peer sends it; `mayPause`:
+ *   receiving none of it is no symptom
  */
-export function makePictureWatch(beatMs = BEAT_MS) {
-  /** @type {Tally[]} */
+export function makeVideoStallDetector(intervalMs = INTERVAL_MS) {
+  /** @type {Totals[]} */
   let recent = [];
 
-  return (report, { picture, mayRest }) => {
-    const now = tallyOf(report);
-    recent = picture ? [...recent, now].slice(-STILL_MS / beatMs - 1) : [];
-    const [from] = recent;
-    if (recent.length <= STILL_MS / beatMs) return false;
-    const of = (/** @type {keyof Tally} */ key) => now[key] - from[key];
-    const moves = of('frames') < 0 || of('frames') >= STILL_FRAMES;
-    const soundIsWhole = of('sound') >= STILL_MS / 100 && of('soundLost') <= of('sound') * SOUND_LOST && of('madeUp') <= of('samples') * SOUND_MADE_UP;
-    if (moves || !soundIsWhole) return false;
-    const [came, lost] = [of('picture'), of('pictureLost')];
-    return (lost >= STILL_PACKETS && lost > (came + lost) * STILL_LOST) || (!mayRest && came === 0 && now.picture > 0);
+  return (report, { video, mayPause }) => {
+    const now = totalsOf(report);
+    recent = video ? [...recent, now].slice(-STALL_MS / intervalMs - 1) : [];
+    const [first] = recent;
+    if (recent.length <= STALL_MS / intervalMs) return false;
+    const change = (/** @type {keyof Totals} */ key) => now[key] - first[key];
+    const moves = change('frames') < 0 || change('frames') >= STALL_FRAMES;
+    const audioComplete = change('audio') >= STALL_MS / 100 && change('audioLost') <= change('audio') * AUDIO_LOSS
+      && change('concealed') <= change('samples') * AUDIO_CONCEALED;
+    if (moves || !audioComplete) return false;
+    const [received, lost] = [change('video'), change('videoLost')];
+    return (lost >= STALL_PACKETS && lost > (received + lost) * STALL_LOSS) || (!mayPause && received === 0 && now.video > 0);
   };
 }
 
-/** @param {import('./selected-path.js').Report} report */
-function tallyOf(report) {
-  const sum = { frames: 0, sound: 0, soundLost: 0, picture: 0, pictureLost: 0, samples: 0, madeUp: 0 };
-  for (const one of report.values()) {
-    if (one.type !== 'inbound-rtp') continue;
-    const kind = one.kind === 'video' ? 'picture' : 'sound';
-    sum[kind] += one.packetsReceived ?? 0;
-    sum[`${kind}Lost`] += one.packetsLost ?? 0;
-    sum.frames += one.framesDecoded ?? 0;
-    sum.samples += one.totalSamplesReceived ?? 0;
-    sum.madeUp += one.concealedSamples ?? 0;
+/** @param {Report} report */
+function totalsOf(report) {
+  const sum = { frames: 0, audio: 0, audioLost: 0, video: 0, videoLost: 0, samples: 0, concealed: 0 };
+  for (const entry of report.values()) {
+    if (entry.type !== 'inbound-rtp') continue;
+    const kind = entry.kind === 'video' ? 'video' : 'audio';
+    sum[kind] += entry.packetsReceived ?? 0;
+    sum[`${kind}Lost`] += entry.packetsLost ?? 0;
+    sum.frames += entry.framesDecoded ?? 0;
+    sum.samples += entry.totalSamplesReceived ?? 0;
+    sum.concealed += entry.concealedSamples ?? 0;
   }
   return sum;
 }

@@ -1,169 +1,177 @@
-// Negotiation: offers, answers and candidates of one peer connection.
+// Negotiation: offers, answers and candidates of one peer connection (perfect negotiation without rollback).
 //
-// Both sides may offer at any moment; where two offers meet, that of the impolite side stands, and the polite side needs
-// another connection: to take one's own back ("rollback") leaves Chromium with a picture that is decoded and never shown.
-// Only for a client that does not count its offers is it taken back.
-// What arrives is a stranger's word: anything malformed is dropped and the connection goes on.
+// Both sides may offer at any time. If two offers collide, that of the impolite side stands and the polite side creates
+// another connection: a rollback leaves Chromium with video that is decoded and never shown. Only for a client that does
+// not count its offers there is a rollback. Malformed messages are dropped and the connection continues.
 
-import { opusAsked } from './opus-sdp.js';
+import { withOpusParameters } from './opus-sdp.js';
 
 /**
- * @typedef {import('../signaling/client.js').Frame} Frame
- * @typedef {object} Negotiation
- * @property {() => Promise<void>} offer
- * @property {(frame: Frame) => Promise<void>} hear an offer, answer or candidate of this connection
- * @property {() => void} repeat says an unanswered offer once more
- * @property {() => boolean} answered whether the other side has ever spoken on this connection
- * @property {() => {ours: boolean, theirs: boolean}} firefox whether either browser is one, as their descriptions say
+ * @import { Description, NegotiationMessage, PeerMessage } from '../types.js'
+ *
+ * @typedef {object} NegotiationParts
+ * @property {RTCPeerConnection} pc
+ * @property {string} id of the connection
+ * @property {boolean} polite
+ * @property {(message: NegotiationMessage) => void} send
+ * @property {() => Promise<void>} beforeAnswer adds our tracks to the transceivers of the first offer
+ * @property {() => void} [offerReceived] called with each later offer that is accepted
+ * @property {() => void} [collided] called on the polite side when two offers collide
+ * @property {() => void} [noCandidates] called if the browser has gathered no candidate
+ * @property {(error: unknown) => void} onError
  */
 
+const EARLY_CANDIDATES_LIMIT = 200;
+
 /**
- * A connection's name on the wire: `id/round`. The round counts the offers, so that a page knows an
- * offer that opens a connection (round 0) from one that belongs to a connection it no longer has.
- * `id/again` on the end of candidates asks for a restart; who does not know it hears nothing new.
+ * The connection's name on the wire is `id/round`. The round counts offers, which separates an offer for a new connection
+ * (round 0) from one for a connection this page no longer has. `id/again` with the end of candidates asks for an ICE
+ * restart; a client that does not know it sees only another end of candidates.
  * @param {unknown} call
- * @returns {{id: string, round: number, again: boolean}}
+ * @returns {{id: string, round: number, isRestartRequest: boolean}}
  */
-export function readCall(call) {
+export function parseCallId(call) {
   const [, id, round] = /^(.*?)(?:\/(\d{1,6}|again))?$/s.exec(typeof call === 'string' ? call : '') ?? [];
-  const again = round === 'again';
-  return { id: id ?? '', round: again ? 0 : Number(round ?? 0), again };
+  const isRestartRequest = round === 'again';
+  return { id: id ?? '', round: isRestartRequest ? 0 : Number(round ?? 0), isRestartRequest };
 }
 
-/**
- * @param {object} parts
- * @param {RTCPeerConnection} parts.pc
- * @param {string} parts.id the connection's name
- * @param {boolean} parts.polite
- * @param {(frame: Frame) => void} parts.send
- * @param {() => Promise<void>} parts.beforeAnswer puts our tracks where the first offer made room for them
- * @param {() => void} [parts.heardOffer] told of every later offer that is taken
- * @param {() => void} [parts.collided] told on the polite side that two offers have met
- * @param {() => void} [parts.noCandidates] told where the browser has gathered nothing at all
- * @param {(why: unknown) => void} parts.complain
- * @returns {Negotiation}
- */
-export function makeNegotiation({ pc, id, polite, send, beforeAnswer, heardOffer = () => {}, collided = () => {}, noCandidates = () => {}, complain }) {
-  let makingOffer = false;
-  let ignoringOffer = false;
-  let settingAnswer = false;
-  let round = -1;
-  let answeredRound = -1;
-  /** Of theirs, what has been taken last. */
-  let theirDescription = '';
-  /** @type {(RTCIceCandidateInit | null)[]} */
-  let early = [];
-  let gathered = false;
+export class Negotiation {
+  /** @type {Required<NegotiationParts>} */
+  #parts;
+  #makingOffer = false;
+  #ignoringOffer = false;
+  #settingAnswer = false;
+  #round = -1;
+  #answeredRound = -1;
+  /** The SDP of the peer's last accepted description. */
+  #remoteSdp = '';
+  /** Candidates from before the first description. @type {(RTCIceCandidateInit | null)[]} */
+  #earlyCandidates = [];
+  #gathered = false;
 
-  pc.onnegotiationneeded = offer;
-  pc.onicecandidate = ({ candidate }) => {
-    gathered ||= Boolean(candidate?.candidate);
-    if (!candidate && !gathered) noCandidates();
-    send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call: `${id}/${Math.max(round, 0)}` });
-  };
+  /** @param {NegotiationParts} parts */
+  constructor(parts) {
+    this.#parts = { offerReceived: () => {}, collided: () => {}, noCandidates: () => {}, ...parts };
+    parts.pc.onnegotiationneeded = () => this.offer();
+    parts.pc.onicecandidate = ({ candidate }) => this.#candidateGathered(candidate);
+  }
 
-  async function offer() {
-    if (makingOffer || pc.signalingState !== 'stable') return;
-    makingOffer = true;
+  /** Whether the peer has sent a description on this connection. */
+  isAnswered() {
+    return this.#parts.pc.remoteDescription !== null;
+  }
+
+  /** Whether either browser is Firefox, by the descriptions. What Chromium returns of the peer's no longer shows it. */
+  firefox() {
+    return { local: isFirefox(this.#parts.pc.localDescription?.sdp), remote: isFirefox(this.#remoteSdp) };
+  }
+
+  async offer() {
+    const { pc, onError } = this.#parts;
+    if (this.#makingOffer || pc.signalingState !== 'stable') return;
+    this.#makingOffer = true;
     try {
       await pc.setLocalDescription();
-      round += 1;
-      sayOffer();
-    } catch (why) {
-      complain(why);
+      this.#round += 1;
+      this.#sendOffer();
+    } catch (error) {
+      onError(error);
     } finally {
-      makingOffer = false;
+      this.#makingOffer = false;
     }
   }
 
-  function sayOffer() {
-    const description = pc.localDescription;
-    if (description?.type === 'offer') send({ type: 'offer', sdp: plain(description), call: `${id}/${round}` });
+  /** Sends an unanswered offer again. */
+  repeatOffer() {
+    if (this.#parts.pc.signalingState === 'have-local-offer' && this.#round !== this.#answeredRound) this.#sendOffer();
   }
 
-  /** @param {Frame} frame */
-  async function hear(frame) {
+  /** @param {PeerMessage} message */
+  async handle(message) {
     try {
-      if (frame.type === 'offer') await hearOffer(frame);
-      if (frame.type === 'answer') await hearAnswer(frame);
-      if (frame.type === 'candidate') await hearCandidate(frame.candidate);
-    } catch (why) {
-      if (frame.type !== 'candidate' || !ignoringOffer) complain(why);
+      if (message.type === 'offer') await this.#handleOffer(message);
+      if (message.type === 'answer') await this.#handleAnswer(message);
+      if (message.type === 'candidate') await this.#handleCandidate(message.candidate);
+    } catch (error) {
+      if (message.type !== 'candidate' || !this.#ignoringOffer) this.#parts.onError(error);
     }
   }
 
-  /** @param {Frame} frame */
-  async function hearOffer({ sdp, call }) {
+  /** @param {RTCIceCandidate | null} candidate */
+  #candidateGathered(candidate) {
+    this.#gathered ||= Boolean(candidate?.candidate);
+    if (!candidate && !this.#gathered) this.#parts.noCandidates();
+    this.#parts.send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call: `${this.#parts.id}/${Math.max(this.#round, 0)}` });
+  }
+
+  #sendOffer() {
+    const sdp = descriptionOf(this.#parts.pc, 'offer');
+    if (sdp) this.#parts.send({ type: 'offer', sdp, call: `${this.#parts.id}/${this.#round}` });
+  }
+
+  /** @param {string} call */
+  #sendAnswer(call) {
+    const sdp = descriptionOf(this.#parts.pc, 'answer');
+    if (sdp) this.#parts.send({ type: 'answer', sdp, call });
+  }
+
+  /** @param {Extract<PeerMessage, {type: 'offer'}>} message */
+  async #handleOffer({ sdp, call }) {
     if (!isDescription(sdp, 'offer')) return;
-    const ready = !makingOffer && (pc.signalingState === 'stable' || settingAnswer);
-    const known = sdp.sdp === theirDescription;
-    // Who does not count offers knows nothing of another connection: there we take ours back all the same.
-    const givesWay = polite && !countsOffers(call);
-    ignoringOffer = !ready && !givesWay;
-    // A first offer that we have answered is no collision: once they hear our later one, they begin anew by themselves.
-    // Ours stands. They may never have heard it: it can have gone into a socket that was dead already.
-    if (ignoringOffer) return polite && !(known && readCall(call).round === 0) ? collided() : repeat();
-    if (known) return sayAnswer(call);
-    const opening = pc.remoteDescription === null;
-    if (!opening) heardOffer();
-    // Round 0 belongs to the offer that opened this connection, whoever made it.
-    round = Math.max(round, 0);
-    await pc.setRemoteDescription(keepingRoles(read(sdp), pc));
-    await addEarly();
-    if (opening) await beforeAnswer();
-    await pc.setLocalDescription();
-    theirDescription = sdp.sdp;
-    sayAnswer(call);
-  }
-
-  /** @param {unknown} call */
-  function sayAnswer(call) {
-    const description = pc.localDescription;
-    if (description?.type === 'answer') send({ type: 'answer', sdp: plain(description), call });
-  }
-
-  /** @param {Frame} frame */
-  async function hearAnswer({ sdp, call }) {
-    if (!isDescription(sdp, 'answer') || pc.signalingState !== 'have-local-offer') return;
-    const theirs = readCall(call).round;
-    if (typeof call === 'string' && call.includes('/') && theirs !== round) return;
-    theirDescription = sdp.sdp;
-    settingAnswer = true;
-    try {
-      await pc.setRemoteDescription(read(sdp));
-      answeredRound = round;
-    } finally {
-      settingAnswer = false;
+    const { pc, polite, beforeAnswer, offerReceived, collided } = this.#parts;
+    const ready = !this.#makingOffer && (pc.signalingState === 'stable' || this.#settingAnswer);
+    const repeated = sdp.sdp === this.#remoteSdp;
+    // A client that does not count offers cannot create another connection: our offer is rolled back.
+    const rollsBack = polite && !countsOffers(call);
+    this.#ignoringOffer = !ready && !rollsBack;
+    if (this.#ignoringOffer) {
+      // A first offer that we have answered does not collide: the peer creates another connection once it receives our
+      // later one. Ours stands and is repeated, since it may have been lost with a dead socket.
+      return polite && !(repeated && parseCallId(call).round === 0) ? collided() : this.repeatOffer();
     }
-    await addEarly();
+    if (repeated) return this.#sendAnswer(call);
+    const isFirst = pc.remoteDescription === null;
+    if (!isFirst) offerReceived();
+    // Round 0 is the offer that opened this connection, whoever made it.
+    this.#round = Math.max(this.#round, 0);
+    await pc.setRemoteDescription(withCurrentDtlsRole(received(sdp), pc));
+    await this.#addEarlyCandidates();
+    if (isFirst) await beforeAnswer();
+    await pc.setLocalDescription();
+    this.#remoteSdp = sdp.sdp;
+    this.#sendAnswer(call);
+  }
+
+  /** @param {Extract<PeerMessage, {type: 'answer'}>} message */
+  async #handleAnswer({ sdp, call }) {
+    const { pc } = this.#parts;
+    if (!isDescription(sdp, 'answer') || pc.signalingState !== 'have-local-offer') return;
+    if (typeof call === 'string' && call.includes('/') && parseCallId(call).round !== this.#round) return;
+    this.#remoteSdp = sdp.sdp;
+    this.#settingAnswer = true;
+    try {
+      await pc.setRemoteDescription(received(sdp));
+      this.#answeredRound = this.#round;
+    } finally {
+      this.#settingAnswer = false;
+    }
+    await this.#addEarlyCandidates();
   }
 
   /** @param {unknown} candidate */
-  async function hearCandidate(candidate) {
+  async #handleCandidate(candidate) {
     if (candidate !== null && typeof candidate !== 'object') return;
-    const init = /** @type {RTCIceCandidateInit | null} */ (candidate ?? null);
-    if (!pc.remoteDescription) return void (early.length < 200 && early.push(init));
-    await pc.addIceCandidate(init);
+    const { pc } = this.#parts;
+    if (pc.remoteDescription) await pc.addIceCandidate(candidate);
+    else if (this.#earlyCandidates.length < EARLY_CANDIDATES_LIMIT) this.#earlyCandidates.push(candidate);
   }
 
-  async function addEarly() {
-    const waiting = early;
-    early = [];
-    for (const candidate of waiting) await pc.addIceCandidate(candidate).catch(complain);
+  async #addEarlyCandidates() {
+    const candidates = this.#earlyCandidates;
+    this.#earlyCandidates = [];
+    for (const candidate of candidates) await this.#parts.pc.addIceCandidate(candidate).catch(this.#parts.onError);
   }
-
-  function repeat() {
-    if (pc.signalingState === 'have-local-offer' && round !== answeredRound) sayOffer();
-  }
-
-  return {
-    offer,
-    hear,
-    repeat,
-    answered: () => pc.remoteDescription !== null,
-    // What Chromium gives back of theirs no longer says it.
-    firefox: () => ({ ours: isFirefox(pc.localDescription?.sdp), theirs: isFirefox(theirDescription) }),
-  };
 }
 
 /** @param {unknown} call */
@@ -177,43 +185,36 @@ function isFirefox(sdp) {
 }
 
 /**
- * A later offer leaves the DTLS roles open again, and Firefox then may answer with the other role than the
- * one it has, which Chromium refuses (RFC 8842 section 5.5 wants it kept). So the offer is read as naming
- * the role the other side already has.
+ * A later offer leaves the DTLS role open again (`actpass`). Firefox may then answer with another role than it has, which
+ * Chromium rejects (RFC 8842 section 5.5 requires the same role). So the offer is read as if it named the peer's role.
  * @param {RTCSessionDescriptionInit} offer
  * @param {Pick<RTCPeerConnection, 'currentLocalDescription' | 'currentRemoteDescription'>} pc
  * @returns {RTCSessionDescriptionInit}
  */
-export function keepingRoles(offer, { currentLocalDescription, currentRemoteDescription }) {
-  const [theirs, ours] = [currentRemoteDescription, currentLocalDescription];
-  const answer = theirs?.type === 'answer' ? theirs : ours?.type === 'answer' ? ours : null;
+export function withCurrentDtlsRole(offer, { currentLocalDescription: local, currentRemoteDescription: remote }) {
+  const answer = remote?.type === 'answer' ? remote : local?.type === 'answer' ? local : null;
   const role = /^a=setup:(active|passive)/m.exec(answer?.sdp ?? '')?.[1];
   if (!role) return offer;
-  const other = role === 'active' ? 'passive' : 'active';
-  const held = answer === theirs ? role : other;
-  return { type: 'offer', sdp: offer.sdp?.replace(/^a=setup:actpass/gm, `a=setup:${held}`) };
+  const opposite = role === 'active' ? 'passive' : 'active';
+  return { type: 'offer', sdp: offer.sdp?.replace(/^a=setup:actpass/gm, `a=setup:${answer === remote ? role : opposite}`) };
 }
 
-/**
- * @param {any} sdp
- * @param {'offer' | 'answer'} type
- */
+/** @param {any} sdp @param {'offer' | 'answer'} type */
 function isDescription(sdp, type) {
   return typeof sdp === 'object' && sdp !== null && sdp.type === type && typeof sdp.sdp === 'string';
 }
 
-/**
- * @param {RTCSessionDescriptionInit} description
- * @returns {RTCSessionDescriptionInit}
- */
-function read({ type, sdp }) {
-  return { type, sdp: opusAsked(sdp) };
+/** @param {Description} description @returns {RTCSessionDescriptionInit} */
+function received({ type, sdp }) {
+  return { type, sdp: withOpusParameters(sdp) };
 }
 
 /**
- * @param {RTCSessionDescription | RTCSessionDescriptionInit} description
- * @returns {RTCSessionDescriptionInit}
+ * Our description as a plain object, if it is of this type.
+ * @param {RTCPeerConnection} pc
+ * @param {'offer' | 'answer'} type
+ * @returns {Description | null}
  */
-function plain({ type, sdp }) {
-  return { type, sdp };
+function descriptionOf({ localDescription }, type) {
+  return localDescription?.type === type ? { type, sdp: localDescription.sdp } : null;
 }

@@ -1,20 +1,20 @@
-// Path fallback: which way the next connection avoids, because two in a row stood on it and brought nothing.
+// Path fallback: which kind of path the next connection avoids, because two connections in a row used it without media.
 //
-// Pure. Some networks answer ICE and drop the rest, or pass small packets only. A direct path is avoided by relaying, a
-// relayed one over UDP by TCP and TLS; there is nothing beyond these.
+// Pure. Some networks answer ICE and drop the rest, or pass only small packets. A direct path is replaced by a relay, a
+// relay over UDP by one over TCP or TLS; there is no fallback beyond these.
 
 /** @typedef {import('./selected-path.js').Path} Path */
 
-const IN_A_ROW = 2;
+const FAILURES = 2;
 
 /**
  * @typedef {object} PathFallback
- * @property {(silent: Path | null, servers: RTCIceServer[], lasted?: boolean) => boolean} recordSilent a connection is replaced, which stood
- *   on this path and brought nothing, or `lasted` before it did; whether that way is avoided from here on
- * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} hasFallback whether there is another way to take
+ * @property {(silent: Path | null, servers: RTCIceServer[], lasted?: boolean) => boolean} recordSilent a connection is replaced that
+ *   carried no media over this path, or stopped after it `lasted`; returns whether the path is now avoided
+ * @property {(silent: Path | null, servers: RTCIceServer[]) => boolean} hasFallback
  * @property {(servers: RTCIceServer[]) => {iceServers: RTCIceServer[], iceTransportPolicy: RTCIceTransportPolicy}} config
  * @property {() => boolean} isActive
- * @property {() => void} forget another call
+ * @property {() => void} reset for another call
  */
 
 /** @returns {PathFallback} */
@@ -28,25 +28,25 @@ export function makePathFallback() {
   /** @param {Path | null} silent @param {RTCIceServer[]} servers */
   function hasFallback(silent, servers) {
     if (silent === null || avoided.has(silent)) return false;
-    return (silent === 'direct' && urlsOf(servers, isRelay).length > 0) || (silent === 'relay-udp' && urlsOf(servers, isStream).length > 0);
+    return (silent === 'direct' && withUrls(servers, isRelay).length > 0) || (silent === 'relay-udp' && withUrls(servers, isStream).length > 0);
   }
 
   return {
     hasFallback,
     isActive: () => avoided.size > 0,
     recordSilent(silent, servers, lasted = false) {
-      // What worked for long is no sequel of what was silent before it.
+      // A connection that worked for long is unrelated to failures before it.
       count = silent !== null && silent === last && !lasted ? count + 1 : 1;
       last = silent;
-      if (silent === null || count < IN_A_ROW || !hasFallback(silent, servers)) return false;
+      if (silent === null || count < FAILURES || !hasFallback(silent, servers)) return false;
       avoided.add(silent);
       return true;
     },
     config(servers) {
-      const iceServers = avoided.has('relay-udp') ? urlsOf(servers, isStream) : servers;
+      const iceServers = avoided.has('relay-udp') ? withUrls(servers, isStream) : servers;
       return { iceServers, iceTransportPolicy: avoided.size ? 'relay' : 'all' };
     },
-    forget() {
+    reset() {
       last = null;
       count = 0;
       avoided.clear();
@@ -54,9 +54,9 @@ export function makePathFallback() {
   };
 }
 
-/** @param {RTCIceServer[]} servers @param {(url: string) => boolean} fits */
-function urlsOf(servers, fits) {
-  return servers.map((one) => ({ ...one, urls: [one.urls].flat().filter(fits) })).filter(({ urls }) => urls.length);
+/** @param {RTCIceServer[]} servers @param {(url: string) => boolean} matches */
+function withUrls(servers, matches) {
+  return servers.map((server) => ({ ...server, urls: [server.urls].flat().filter(matches) })).filter(({ urls }) => urls.length);
 }
 
 /** @param {string} url */

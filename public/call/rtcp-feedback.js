@@ -1,29 +1,29 @@
-// Feedback: what comes back of the media we send, as one reading: lost, late, and how much would fit.
+// RTCP feedback: what receiver reports say about the media we send, as one reading: loss, delay and available bitrate.
 //
-// Pure: a report of getStats comes in with the reading before. Chromium says how much would fit, Firefox does not.
+// Pure: a getStats report and the previous reading come in. Chromium estimates the available bitrate, Firefox does not.
 
 import { selectedPair } from './selected-path.js';
 
 /** @typedef {import('./selected-path.js').Report} Report */
-/** @typedef {{seen: string, at: number, came: number, lost: number, sent: number, again: number, shares: number[]}} Told */
+/** @typedef {{key: string, at: number, received: number, lost: number, sent: number, retransmitted: number, fractions: number[]}} StreamReport */
 
-/** One lost of three packets says nothing: a report of fewer is told with the next, and after some seconds as if the
- *  rest had come. Of a screen on which nothing moves a browser sends no more than a packet or two each second. */
-const ENOUGH = 8;
-const LONG_MS = 4000;
+/** One loss among three packets says nothing: a report on fewer packets is merged with the next one, and after some
+ *  seconds counted as if the missing packets had arrived. A still screen is sent as one or two packets a second. */
+const ENOUGH_PACKETS = 8;
+const MERGE_MS = 4000;
 
 /**
  * @typedef {object} Feedback
- * @property {number | null} loss share of packets, 0 to 1: of the picture while one is sent, whose reports come every
- *   second, else of the sound, which are five seconds old; null where nobody has reported since the reading before
- * @property {number | null} sound share of the sound's packets, as its own reports say; null as well
- * @property {number | null} rtt milliseconds, as those reports say; null as well
- * @property {boolean} heard whether anybody has reported since the reading before, be it too little to tell
- * @property {number | null} available bits a second that would fit, as the browser estimates; null where it does not say
- * @property {boolean} sending whether a picture has been sent since the reading before
- * @property {number} pictures packets of it sent so far
- * @property {string | null} path the pair it goes by; while there is none, the one before
- * @property {Map<string, Told>} told each stream's last report
+ * @property {number | null} loss share of packets, 0 to 1: of video while it is sent, reported every second, else of
+ *   audio, whose reports are up to five seconds old; null without a new report
+ * @property {number | null} audioLoss share of audio packets; null without a new report
+ * @property {number | null} rtt in ms; null without a new report
+ * @property {boolean} reported whether there was a new report, even on too few packets
+ * @property {number | null} available estimated bits per second; null where the browser has no estimate
+ * @property {boolean} sending whether video was sent since the previous reading
+ * @property {number} videoPackets sent so far
+ * @property {string | null} path id of the selected candidate pair, or of the last one
+ * @property {Map<string, StreamReport>} reports the last one of each stream
  */
 
 /**
@@ -33,50 +33,54 @@ const LONG_MS = 4000;
  */
 export function feedbackOf(report, before) {
   /** @type {Feedback} */
-  const reading = { loss: null, sound: null, rtt: null, heard: false, available: null, sending: false, pictures: 0, path: selectedPair(report)?.id ?? before?.path ?? null, told: new Map() };
+  const reading = {
+    loss: null, audioLoss: null, rtt: null, reported: false, available: null, sending: false, videoPackets: 0,
+    path: selectedPair(report)?.id ?? before?.path ?? null, reports: new Map(),
+  };
   /** @type {Record<string, number | null>} */
   const losses = { audio: null, video: null };
   for (const entry of report.values()) {
     if (entry.type === 'candidate-pair' && entry.availableOutgoingBitrate > 0) reading.available = entry.availableOutgoingBitrate;
-    if (entry.type === 'outbound-rtp' && entry.kind === 'video') reading.pictures += entry.packetsSent ?? 0;
-    if (entry.type === 'remote-inbound-rtp') losses[entry.kind] = lossOf(reading, entry, report, before?.told.get(entry.id));
+    if (entry.type === 'outbound-rtp' && entry.kind === 'video') reading.videoPackets += entry.packetsSent ?? 0;
+    if (entry.type === 'remote-inbound-rtp') losses[entry.kind] = lossOf(reading, entry, report, before?.reports.get(entry.id));
   }
-  reading.sending = before !== undefined && reading.pictures > before.pictures;
-  reading.sound = losses.audio;
+  reading.sending = before !== undefined && reading.videoPackets > before.videoPackets;
+  reading.audioLoss = losses.audio;
   reading.loss = reading.sending ? losses.video : losses.video ?? losses.audio;
   return reading;
 }
 
 /**
- * The share is said for the time since a report that may itself have been lost; the sums are not, but what was sent
- * again and came at last is no loss in them. The worst of the three is taken.
+ * The reported fraction covers only the time since a report that may itself be lost. The totals do not have this
+ * problem, but do not count a loss that a retransmission repaired. The worst of the three measures is used.
  * @param {Feedback} reading
  * @param {any} entry
  * @param {Report} report
- * @param {Told} [last]
+ * @param {StreamReport} [last]
  * @returns {number | null}
  */
 function lossOf(reading, entry, report, last) {
   const { roundTripTime: rtt, packetsLost: lost = 0, packetsReceived, fractionLost = 0 } = entry;
-  const seen = [entry.timestamp, lost, packetsReceived, entry.roundTripTimeMeasurements].join();
-  const ours = report.get(entry.localId);
-  const { packetsSent: sent = 0, retransmittedPacketsSent: again = 0 } = ours ?? {};
-  const came = packetsReceived ?? sent - lost;
-  const now = { seen, at: entry.timestamp, came, lost, sent, again, shares: [] };
-  const old = last?.seen === seen;
-  reading.told.set(entry.id, old ? last : now);
-  if (!last || old) return null;
-  reading.heard = true;
+  const key = [entry.timestamp, lost, packetsReceived, entry.roundTripTimeMeasurements].join();
+  const outbound = report.get(entry.localId);
+  const { packetsSent: sent = 0, retransmittedPacketsSent: retransmitted = 0 } = outbound ?? {};
+  const received = packetsReceived ?? sent - lost;
+  const now = { key, at: entry.timestamp, received, lost, sent, retransmitted, fractions: [] };
+  const known = last?.key === key;
+  reading.reports.set(entry.id, known ? last : now);
+  if (!last || known) return null;
+  reading.reported = true;
   if (typeof rtt === 'number') reading.rtt = Math.max(reading.rtt ?? 0, rtt * 1000);
-  const shares = [...last.shares, fractionLost];
-  // Sums that begin anew are of another stream.
-  if (ours && sent >= last.sent && sent - last.sent < ENOUGH && Math.abs(entry.timestamp - last.at) < LONG_MS) {
-    reading.told.set(entry.id, { ...last, seen, shares });
+  const fractions = [...last.fractions, fractionLost];
+  // Totals that restart belong to another stream.
+  if (outbound && sent >= last.sent && sent - last.sent < ENOUGH_PACKETS && Math.abs(entry.timestamp - last.at) < MERGE_MS) {
+    reading.reports.set(entry.id, { ...last, key, fractions });
     return null;
   }
-  const gone = Math.max(0, lost - last.lost);
-  const weight = ours && sent > last.sent ? Math.min(1, (sent - last.sent) / ENOUGH) : 1;
-  return weight * Math.max(mean(shares), share(gone, gone + came - last.came), share(again - last.again, sent - last.sent));
+  const newlyLost = Math.max(0, lost - last.lost);
+  const weight = outbound && sent > last.sent ? Math.min(1, (sent - last.sent) / ENOUGH_PACKETS) : 1;
+  return weight * Math.max(mean(fractions), share(newlyLost, newlyLost + received - last.received),
+    share(retransmitted - last.retransmitted, sent - last.sent));
 }
 
 /** @param {number[]} numbers */

@@ -1,14 +1,14 @@
-// What getStats says, in two words: which way the media goes, and how well.
+// Selected path: from a getStats report to the path the media takes and the quality of the connection.
 //
-// Pure: a report comes in as a map, Chromium-shaped or Firefox-shaped; nothing is asked again.
+// Pure: a report comes in as a map, of Chromium's or Firefox's shape.
 
 /** @typedef {'direct' | 'relay-udp' | 'relay-tcp' | 'relay-tls'} Path */
 /** @typedef {'good' | 'fair' | 'poor'} Quality */
 /** @typedef {{get(id: string): any, values(): Iterable<any>}} Report */
 
 /**
- * The candidate pair that carries media now. Chromium names it in the transport; older Firefox has no
- * transport entry and marks the pair itself.
+ * The candidate pair that carries media. Chromium names it in the transport; older Firefox has no transport entry and
+ * marks the pair itself.
  * @param {Report} report
  * @returns {any}
  */
@@ -29,7 +29,7 @@ export function selectedPair(report) {
 
 /**
  * @param {Report} report
- * @returns {Path | null} null while no pair is chosen
+ * @returns {Path | null} null while no pair is selected
  */
 export function pathOf(report) {
   const pair = selectedPair(report);
@@ -37,14 +37,14 @@ export function pathOf(report) {
   const local = report.get(pair.localCandidateId);
   const remote = report.get(pair.remoteCandidateId);
   if (local?.candidateType === 'relay') return `relay-${relayProtocol(local)}`;
-  // How the other side reaches its relay is not ours to know.
+  // How the peer reaches its relay is unknown.
   return isRelay(remote, report) ? 'relay-udp' : 'direct';
 }
 
 /**
- * A relayed address that is heard from before it was told of goes by the name of peer reflexive, in Firefox
- * for good. It is known by the candidate that tells of it. Until one of theirs comes, the box's address is
- * enough, which our relayed candidates have too; but not on the box itself, where everybody has it.
+ * A relayed address from which packets arrive before its candidate becomes a peer-reflexive one, in Firefox permanently.
+ * The peer's candidate of the same address identifies it. Until that arrives, an address that only our own relayed
+ * candidates have is the relay's; on the relay's own machine host candidates have it too.
  * @param {any} remote
  * @param {Report} report
  */
@@ -53,11 +53,11 @@ function isRelay(remote, report) {
   const address = addressOf(remote);
   if (!address) return false;
   const others = [...report.values()].filter((entry) => entry !== remote && addressOf(entry) === address);
-  const told = others.filter((entry) => entry.type === 'remote-candidate' && entry.candidateType !== 'prflx');
-  const same = told.find((entry) => entry.port === remote.port);
+  const signaled = others.filter((entry) => entry.type === 'remote-candidate' && entry.candidateType !== 'prflx');
+  const same = signaled.find((entry) => entry.port === remote.port);
   if (same) return same.candidateType === 'relay';
-  const ours = others.filter((entry) => entry.type === 'local-candidate');
-  return ours.length > 0 && [...told, ...ours].every((entry) => entry.type === 'local-candidate' && entry.candidateType === 'relay');
+  const local = others.filter((entry) => entry.type === 'local-candidate');
+  return local.length > 0 && signaled.length === 0 && local.every((entry) => entry.candidateType === 'relay');
 }
 
 /** @param {any} candidate */
@@ -70,39 +70,39 @@ function addressOf(candidate) {
  * @returns {'udp' | 'tcp' | 'tls'}
  */
 function relayProtocol(candidate) {
-  const said = candidate.relayProtocol ?? /^turns:/.exec(candidate.url ?? '')?.[0];
-  if (said === 'tls' || said === 'turns:') return 'tls';
-  if (said === 'tcp' || /transport=tcp/.test(candidate.url ?? '')) return 'tcp';
+  const protocol = candidate.relayProtocol ?? /^turns:/.exec(candidate.url ?? '')?.[0];
+  if (protocol === 'tls' || protocol === 'turns:') return 'tls';
+  if (protocol === 'tcp' || /transport=tcp/.test(candidate.url ?? '')) return 'tcp';
   return 'udp';
 }
 
 /**
- * Whether no answer came by UDP: neither a relay nor a STUN server was reached by it. Known once all candidates are
- * gathered; a pair over a stream alone says nothing, since Firefox now and then takes one with UDP open.
+ * Whether neither a relay nor a STUN server was reached over UDP. Valid once gathering is complete. A selected pair over
+ * TCP alone proves nothing, since Firefox sometimes selects one with UDP open.
  * @param {Report} report
  * @returns {boolean}
  */
-export function udpIsShut(report) {
-  const ours = [...report.values()].filter((entry) => entry.type === 'local-candidate');
-  const isOpen = ours.some((one) => (one.candidateType === 'relay' ? relayProtocol(one) : one.candidateType === 'srflx' && one.protocol) === 'udp');
-  return ours.some((one) => one.candidateType === 'relay') && !isOpen;
+export function isUdpBlocked(report) {
+  const local = [...report.values()].filter((entry) => entry.type === 'local-candidate');
+  const isOpen = local.some((each) => (each.candidateType === 'relay' ? relayProtocol(each) : each.candidateType === 'srflx' && each.protocol) === 'udp');
+  return local.some((each) => each.candidateType === 'relay') && !isOpen;
 }
 
 /**
- * @typedef {object} Sample one reading; rates are since the reading before
+ * @typedef {object} Sample one report; rates are since the previous one
  * @property {number} at milliseconds
  * @property {Path | null} path
- * @property {boolean} udpShut nothing was reached by UDP
+ * @property {boolean} udpBlocked nothing was reached over UDP
  * @property {number} inBytes
  * @property {number} outBytes
- * @property {number} unsaid bytes among them that the browser says no more: a stream that begins anew counts from nothing
+ * @property {number} earlierBytes those of `outBytes` that the browser no longer counts: a new stream counts from zero
  * @property {number} received
  * @property {number} lost
  * @property {number | null} rtt milliseconds
  * @property {string} video such as `1280×720 · VP8`
  * @property {string} audio such as `opus`
- * @property {number | null} fps frames of theirs a second; null while no picture comes
- * @property {number} frames
+ * @property {number | null} fps received frames per second; null while no video arrives
+ * @property {number} frames decoded
  * @property {number} inRate bits per second
  * @property {number} outRate bits per second
  * @property {number} lossRate share of packets, 0 to 1
@@ -118,21 +118,21 @@ export function sampleOf(report, at, before) {
   const pair = selectedPair(report);
   /** @type {Sample} */
   const sample = {
-    at, path: pathOf(report), udpShut: udpIsShut(report), inBytes: 0, outBytes: 0, unsaid: before?.unsaid ?? 0, received: 0, lost: 0,
+    at, path: pathOf(report), udpBlocked: isUdpBlocked(report), inBytes: 0, outBytes: 0, earlierBytes: before?.earlierBytes ?? 0, received: 0, lost: 0,
     rtt: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
     video: '', audio: '', fps: null, frames: 0, inRate: 0, outRate: 0, lossRate: 0,
   };
   for (const entry of report.values()) addEntry(sample, entry, report);
-  if (before) sample.unsaid += Math.max(0, before.outBytes - sample.outBytes - before.unsaid);
-  sample.outBytes += sample.unsaid;
+  if (before) sample.earlierBytes += Math.max(0, before.outBytes - sample.outBytes - before.earlierBytes);
+  sample.outBytes += sample.earlierBytes;
   if (!before || at <= before.at) return sample;
   const seconds = (at - before.at) / 1000;
   sample.inRate = Math.max(0, ((sample.inBytes - before.inBytes) * 8) / seconds);
   sample.outRate = Math.max(0, ((sample.outBytes - before.outBytes) * 8) / seconds);
   if (sample.video && sample.fps === null) sample.fps = Math.max(0, (sample.frames - before.frames) / seconds);
   const lost = Math.max(0, sample.lost - before.lost);
-  const came = Math.max(0, sample.received - before.received);
-  sample.lossRate = lost + came > 0 ? lost / (lost + came) : 0;
+  const received = Math.max(0, sample.received - before.received);
+  sample.lossRate = lost + received > 0 ? lost / (lost + received) : 0;
   return sample;
 }
 
@@ -169,22 +169,22 @@ export function qualityOf({ rtt, lossRate }) {
 }
 
 /**
- * A line that does not carry our picture is not a good one, however well the rest arrives.
+ * The quality of both directions: a network that does not carry our video is not good.
  * @param {Quality} quality
- * @param {import('./sender-control.js').Picture} picture
+ * @param {import('./sender-control.js').OutgoingVideo} outgoingVideo
  * @returns {Quality}
  */
-export function qualityWith(quality, picture) {
-  if (picture === 'paused') return 'poor';
-  return picture === 'reduced' && quality === 'good' ? 'fair' : quality;
+export function qualityWith(quality, outgoingVideo) {
+  if (outgoingVideo === 'paused') return 'poor';
+  return outgoingVideo === 'reduced' && quality === 'good' ? 'fair' : quality;
 }
 
 /**
- * What is to blame where the quality is not good.
+ * The cause where the quality is not good.
  * @param {Pick<Sample, 'rtt' | 'lossRate'>} sample
  * @returns {'loss' | 'delay' | null}
  */
-export function reasonOf({ rtt, lossRate }) {
+export function qualityReason({ rtt, lossRate }) {
   if (lossRate > 0.02) return 'loss';
   return (rtt ?? 0) > 300 ? 'delay' : null;
 }

@@ -1,89 +1,89 @@
-// Sending: tells the senders of one connection what thrift has decided, and says when the picture is reduced or paused.
+// Sender control: applies the bitrate adaptation to the senders of one connection and reports reduced or paused video.
 //
-// It sets only what is not so already, so that a new track or another round of offers gets its parameters again.
-// What a browser does not know of them it leaves aside; where it refuses them, the bare limits are tried, and where it
-// refuses these too, it is left alone until something else is wished for.
+// It sets only parameters that differ, so that a new track or another negotiation gets them again. If a browser rejects
+// the full set, only the limits are tried; if it rejects these too, it is left alone until the parameters change.
 
+import {
+  adapt, afterInterruption, afterPathChange, audioParameters, initialBitrate, isAnnouncedPaused, outgoingVideoOf, videoParameters,
+} from './bitrate-adaptation.js';
 import { feedbackOf } from './rtcp-feedback.js';
-import { elsewhere, excused, pictureOf, pictureParameters, soundParameters, thriftAtFirst, waits, weigh } from './bitrate-adaptation.js';
 
 /**
- * @typedef {'full' | 'reduced' | 'paused'} Picture
- * @typedef {object} Sending
- * @property {(report: import('./selected-path.js').Report) => void} hear what the connection's statistics say now
- * @property {() => void} excuse the path was broken, or is another one
- * @property {() => Promise<void>} dress sets what is not so
- * @property {() => Picture} picture
- * @property {() => boolean} waits whether the picture is paused, or is a screen and has been until a moment ago
+ * @typedef {'full' | 'reduced' | 'paused'} OutgoingVideo
+ * @typedef {object} SenderControl
+ * @property {(report: import('./selected-path.js').Report) => void} update evaluates the connection's statistics
+ * @property {() => void} interrupted the path was down or has changed
+ * @property {() => Promise<void>} apply sets parameters that differ
+ * @property {() => OutgoingVideo} outgoingVideo
+ * @property {() => boolean} isAnnouncedPaused whether video is paused, or is a screen and was paused until a moment ago
  */
 
 /**
  * @param {object} parts
  * @param {(kind: 'audio' | 'video') => RTCRtpSender | undefined} parts.sender
- * @param {() => void} parts.changed the picture has become another, or waits no more
- * @returns {Sending}
+ * @param {() => void} parts.changed after a change of `outgoingVideo` or `isAnnouncedPaused`
+ * @returns {SenderControl}
  */
-export function makeSending({ sender, changed }) {
-  let thrift = thriftAtFirst();
+export function makeSenderControl({ sender, changed }) {
+  let state = initialBitrate();
   /** @type {import('./rtcp-feedback.js').Feedback | undefined} */
   let last;
+  /** Parameters in effect, as JSON. @type {WeakMap<RTCRtpSender, string>} */
+  const applied = new WeakMap();
   /** @type {WeakMap<RTCRtpSender, string>} */
-  const worn = new WeakMap();
-  /** @type {WeakMap<RTCRtpSender, string>} */
-  const refused = new WeakMap();
+  const rejected = new WeakMap();
 
-  const said = () => `${pictureOf(thrift)} ${waits(thrift)}`;
+  const announced = () => `${outgoingVideoOf(state)} ${isAnnouncedPaused(state)}`;
 
-  async function dress() {
+  async function apply() {
     const video = sender('video');
-    const content = contentOf(video);
     const { width, height } = video?.track?.getSettings?.() ?? {};
     await Promise.all([
-      put(sender('audio'), soundParameters(thrift)),
-      put(video, pictureParameters(thrift, { content, width, height })),
+      applyTo(sender('audio'), audioParameters(state)),
+      applyTo(video, videoParameters(state, { content: contentOf(video), width, height })),
     ]);
   }
 
   /**
-   * @param {RTCRtpSender | undefined} one
-   * @param {{encoding: Record<string, any>, degradationPreference?: string}} wish
+   * @param {RTCRtpSender | undefined} target
+   * @param {{encoding: Record<string, any>, degradationPreference?: string}} parameters
    */
-  async function put(one, { encoding, ...rest }) {
+  async function applyTo(target, { encoding, ...rest }) {
     const whole = JSON.stringify([encoding, rest]);
     const { active, maxBitrate } = encoding;
     for (const part of [{ encoding, rest }, { encoding: { active, maxBitrate }, rest: {} }]) {
-      const now = /** @type {any} */ (one?.getParameters?.());
-      const [place] = now?.encodings ?? [];
-      // Before anything is negotiated there is no place for it.
-      if (!one || !place || refused.get(one) === whole) return;
-      if (worn.get(one) === whole && place.active === active && place.maxBitrate === maxBitrate) return;
-      Object.assign(place, part.encoding);
-      if (active) delete place.codec;
-      else if (part.rest === rest) place.codec = another(now.codecs);
-      const trouble = await one.setParameters({ ...now, ...part.rest }).then(() => null, ({ name }) => String(name));
-      if (trouble === null) return void worn.set(one, whole);
-      // The moment was wrong, not the wish, e.g. in the middle of a negotiation: the next reading asks again.
-      if (trouble === 'InvalidStateError') return;
+      const current = /** @type {any} */ (target?.getParameters?.());
+      const [first] = current?.encodings ?? [];
+      // Before the first negotiation there is no encoding.
+      if (!target || !first || rejected.get(target) === whole) return;
+      if (applied.get(target) === whole && first.active === active && first.maxBitrate === maxBitrate) return;
+      Object.assign(first, part.encoding);
+      if (active) delete first.codec;
+      else if (part.rest === rest) first.codec = otherCodec(current.codecs);
+      const error = await target.setParameters({ ...current, ...part.rest }).then(() => null, ({ name }) => String(name));
+      if (error === null) return void applied.set(target, whole);
+      // The state is wrong and not the parameters, e.g. during a negotiation: the next reading tries again.
+      if (error === 'InvalidStateError') return;
     }
-    if (one) refused.set(one, whole);
+    if (target) rejected.set(target, whole);
   }
 
   return {
-    hear(report) {
-      const before = said();
+    update(report) {
+      const before = announced();
       const path = last?.path;
       last = feedbackOf(report, last);
-      if (path && path !== last.path) thrift = elsewhere(thrift);
-      thrift = weigh(thrift, last, contentOf(sender('video')));
-      dress().catch(() => {});
-      if (said() !== before) changed();
+      if (path && path !== last.path) state = afterPathChange(state);
+      state = adapt(state, last, contentOf(sender('video')));
+      apply().catch(() => {});
+      if (announced() !== before) changed();
     },
-    excuse() {
-      thrift = excused(thrift);
+    interrupted() {
+      state = afterInterruption(state);
     },
-    dress,
-    picture: () => pictureOf(thrift),
-    waits: () => waits(thrift),
+    apply,
+    outgoingVideo: () => outgoingVideoOf(state),
+    isAnnouncedPaused: () => isAnnouncedPaused(state),
   };
 }
 
@@ -93,10 +93,10 @@ function contentOf(video) {
 }
 
 /**
- * A paused picture is put to another codec, which sends nothing either: with its own, a browser would go on for ten
- * seconds and more to repeat what was lost, over a path that is full of that. Where it does not know the wish, it does.
+ * Paused video is switched to another codec, which sends nothing either: with its own codec a browser would continue
+ * retransmissions for ten seconds and more over a congested path. Browsers without this parameter ignore it.
  * @param {{mimeType: string}[]} [codecs] as negotiated
  */
-function another(codecs = []) {
+function otherCodec(codecs = []) {
   return codecs.find(({ mimeType }) => mimeType !== codecs[0].mimeType && !/\/(rtx|red|ulpfec|flexfec.*)$/i.test(mimeType));
 }

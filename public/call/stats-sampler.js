@@ -1,22 +1,21 @@
-// Readings: once a second, what the connection's statistics say; the last minute of them is kept.
-//
-// It reads and keeps; drawing and judging are elsewhere.
+// Stats sampler: reads the connection's statistics once a second and keeps the last minute of samples.
 
-import { pathOf, qualityOf, reasonOf, sampleOf } from './selected-path.js';
+import { pathOf, qualityOf, qualityReason, sampleOf } from './selected-path.js';
 
-const EVERY_MS = 1000;
+const INTERVAL_MS = 1000;
 const KEPT = 60;
 
 /**
- * @typedef {import('./selected-path.js').Sample} Sample
- * @typedef {object} Readings
- * @property {() => void} watch begins, or goes on
- * @property {() => void} rest
+ * @import { Path, Quality, Sample } from './selected-path.js'
+ *
+ * @typedef {object} StatsSampler
+ * @property {() => void} start idempotent
+ * @property {() => void} stop
  * @property {Sample[]} samples
- * @property {() => import('./selected-path.js').Path | null} path
- * @property {() => boolean} udpShut whether it is known that this network lets no UDP through
- * @property {() => import('./selected-path.js').Quality | null} quality
- * @property {() => 'loss' | 'delay' | null} reason why the quality is not good
+ * @property {() => Path | null} path
+ * @property {() => boolean} isUdpBlocked whether it is known that this network blocks UDP
+ * @property {() => Quality | null} quality
+ * @property {() => 'loss' | 'delay' | null} qualityReason
  */
 
 /**
@@ -25,15 +24,15 @@ const KEPT = 60;
  * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now
  * @param {() => void} parts.changed
- * @returns {Readings}
+ * @returns {StatsSampler}
  */
-export function makeReadings({ connection, clock, now, changed }) {
+export function makeStatsSampler({ connection, clock, now, changed }) {
   /** @type {Sample[]} */
   const samples = [];
   /** @type {RTCPeerConnection | null} */
   let source = null;
-  let watching = false;
-  /** @type {any} */
+  let running = false;
+  /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
 
   async function read() {
@@ -41,47 +40,47 @@ export function makeReadings({ connection, clock, now, changed }) {
     if (pc !== source) samples.length = 0;
     source = pc;
     const report = await pc?.getStats().catch(() => null);
-    if (!watching) return;
+    if (!running) return;
     if (report && pc === connection()) {
       samples.push(sampleOf(report, now(), samples.at(-1)));
       if (samples.length > KEPT) samples.shift();
       changed();
     }
-    // The pair is often chosen a moment after the connection says it is there.
-    const soon = samples.length > 0 && pathOf(report ?? new Map()) !== null;
-    timer = clock.after(read, soon ? EVERY_MS : EVERY_MS / 4);
+    // The pair is often selected a moment after the connection state is `connected`.
+    const isSelected = samples.length > 0 && pathOf(report ?? new Map()) !== null;
+    timer = clock.after(read, isSelected ? INTERVAL_MS : INTERVAL_MS / 4);
+  }
+
+  /**
+   * Evaluates the mean of the last three samples: one late or lost packet is not poor quality.
+   * @template T
+   * @param {(recent: Pick<Sample, 'rtt' | 'lossRate'>) => T} evaluate
+   */
+  function recent(evaluate) {
+    const last = samples.slice(-3);
+    if (!last.length) return null;
+    const rtts = last.flatMap(({ rtt }) => (rtt === null ? [] : [rtt]));
+    return evaluate({ rtt: rtts.length ? mean(rtts) : null, lossRate: mean(last.map((each) => each.lossRate)) });
   }
 
   return {
     samples,
-    watch() {
-      if (watching) return;
-      watching = true;
+    start() {
+      if (running) return;
+      running = true;
       read();
     },
-    rest() {
-      watching = false;
+    stop() {
+      running = false;
       clock.cancel(timer);
       samples.length = 0;
       source = null;
     },
     path: () => samples.at(-1)?.path ?? null,
-    udpShut: () => source?.iceGatheringState === 'complete' && (samples.at(-1)?.udpShut ?? false),
-    quality: () => judged(qualityOf),
-    reason: () => judged(reasonOf),
+    isUdpBlocked: () => source?.iceGatheringState === 'complete' && (samples.at(-1)?.udpBlocked ?? false),
+    quality: () => recent(qualityOf),
+    qualityReason: () => recent(qualityReason),
   };
-
-  /**
-   * By the last three readings: one late or lost packet is not a bad line.
-   * @template T
-   * @param {(recent: Pick<Sample, 'rtt' | 'lossRate'>) => T} judge
-   */
-  function judged(judge) {
-    const recent = samples.slice(-3);
-    if (!recent.length) return null;
-    const rtts = recent.flatMap(({ rtt }) => (rtt === null ? [] : [rtt]));
-    return judge({ rtt: rtts.length ? mean(rtts) : null, lossRate: mean(recent.map((each) => each.lossRate)) });
-  }
 }
 
 /** @param {number[]} numbers */

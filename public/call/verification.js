@@ -1,113 +1,126 @@
-// Trust: the two sides agree on a code over the call itself, each committed before either reveals, as ZRTP does.
+// Verification: both sides agree on a code over the call itself; each commits before either reveals, as in ZRTP (RFC 6189).
 //
-//   commit HEX   SHA-256 over a nonce and both fingerprints; both sides say it first
-//   reveal HEX   the nonce; said only when the other's commitment is here
+//   commit HEX   SHA-256 over a nonce and both fingerprints; both sides send it first
+//   reveal HEX   the nonce; sent only after the peer's commitment has arrived
 //
-// What comes is a stranger's word: what is malformed, repeated or out of order is dropped, nothing is
-// queued. A reveal that does not fit its commitment, and keys that change later, end in a mismatch for good.
-// Where the channel never opens nothing is said at all.
+// Messages that are malformed, repeated or out of order are dropped; nothing is queued. A reveal that does not match its
+// commitment, and fingerprints that change later, end in a mismatch. If the channel never opens there is no result.
 
 import { codeOf, commitment, fingerprintsIn, hex } from './verification-code.js';
 
 /**
- * @typedef {{state: 'same', code: number[]} | {state: 'mismatch'}} Trust
- * @typedef {Pick<RTCPeerConnection, 'currentLocalDescription' | 'currentRemoteDescription' | 'onsignalingstatechange'>} Ends
- * @typedef {Pick<RTCDataChannel, 'send' | 'onopen' | 'onmessage'>} Channel
+ * @typedef {{state: 'same', code: number[]} | {state: 'mismatch'}} Verification
+ *
+ * @typedef {object} VerificationParts
+ * @property {Pick<RTCPeerConnection, 'currentLocalDescription' | 'currentRemoteDescription' | 'onsignalingstatechange'>} pc
+ * @property {Pick<RTCDataChannel, 'send' | 'onopen' | 'onmessage'>} channel
+ * @property {(verification: Verification) => void} emit called at most once with a code and once with a mismatch
+ * @property {string} [nonce] 32 bytes in hex
+ * @property {import('./verification-code.js').Digest} [digest]
  */
 
-/** Opens the channel of its own: the same number on both sides. @param {RTCPeerConnection} pc */
-export function trustChannel(pc) {
-  return pc.createDataChannel('trust', { negotiated: true, id: 1 });
+/** Opens the verification channel and runs the exchange. @param {RTCPeerConnection} pc @param {VerificationParts['emit']} emit */
+export function startVerification(pc, emit) {
+  return new VerificationExchange({ pc, emit, channel: pc.createDataChannel('trust', { negotiated: true, id: 1 }) });
 }
 
-/**
- * @param {object} parts
- * @param {Ends} parts.pc
- * @param {Channel} parts.channel
- * @param {(trust: Trust) => void} parts.tell at most a code, and at most one mismatch
- * @param {() => string} [parts.newNonce] 32 bytes as hex
- * @param {import('./verification-code.js').Digest} [parts.digest]
- */
-export function makeTrust({
-  pc, channel, tell,
-  newNonce = () => hex(crypto.getRandomValues(new Uint8Array(32))),
-  digest = (bytes) => crypto.subtle.digest('SHA-256', bytes),
-}) {
-  const nonce = newNonce();
-  let ours = '';
-  let theirs = '';
-  let began = '';
-  let commitSaid = '';
-  let theirCommit = '';
-  let theirNonce = '';
-  let revealed = false;
-  let failed = false;
-  let open = false;
+export class VerificationExchange {
+  /** @type {Required<VerificationParts>} */
+  #parts;
+  #isOpen = false;
+  #ownFingerprints = '';
+  #peerFingerprints = '';
+  /** The fingerprints we committed to. */
+  #committedTo = '';
+  #ownCommitment = '';
+  #peerCommitment = '';
+  #peerNonce = '';
+  #revealed = false;
+  #failed = false;
 
-  // Where a digest cannot be had there is no code, and nothing to be alarmed about.
-  channel.onopen = () => {
-    open = true;
-    void commit().catch(() => {});
-  };
-  channel.onmessage = ({ data }) => {
-    const [, word, value] = typeof data === 'string' && data.length === 71 ? /^(commit|reveal) ([0-9a-f]{64})$/.exec(data) ?? [] : [];
-    if (word === 'commit' && !theirCommit) {
-      theirCommit = value;
-      reveal();
+  /** @param {VerificationParts} parts */
+  constructor(parts) {
+    this.#parts = {
+      nonce: hex(crypto.getRandomValues(new Uint8Array(32))),
+      digest: (bytes) => crypto.subtle.digest('SHA-256', bytes),
+      ...parts,
+    };
+    const { pc, channel } = parts;
+    channel.onopen = () => {
+      this.#isOpen = true;
+      this.#startCommit();
+    };
+    channel.onmessage = ({ data }) => this.#handle(data);
+    // Other fingerprints in a later description would make the code wrong. The channel may open before the browser
+    // exposes both descriptions; then the exchange starts here.
+    pc.onsignalingstatechange = () => {
+      if (!this.#committedTo && this.#isOpen) this.#startCommit();
+      else if (this.#committedTo && this.#readFingerprints() !== this.#committedTo) this.#fail();
+    };
+  }
+
+  /** @param {unknown} data */
+  #handle(data) {
+    const [, type, value] = typeof data === 'string' && data.length === 71 ? /^(commit|reveal) ([0-9a-f]{64})$/.exec(data) ?? [] : [];
+    if (type === 'commit' && !this.#peerCommitment) {
+      this.#peerCommitment = value;
+      this.#reveal();
     }
-    // Nothing to check it against, or not asked for yet: not a reveal.
-    if (word !== 'reveal' || !theirCommit || !revealed || theirNonce) return;
-    theirNonce = value;
-    judge().catch(() => {});
-  };
-  // A later description that names other keys would leave the code standing for a call that is gone.
-  // The channel may open before the browser shows both descriptions: then this is where it begins.
-  pc.onsignalingstatechange = () => {
-    if (!began && open) void commit().catch(() => {});
-    else if (began && keys() !== began) fail();
-  };
-
-  function keys() {
-    ours = fingerprintsIn(pc.currentLocalDescription?.sdp);
-    theirs = fingerprintsIn(pc.currentRemoteDescription?.sdp);
-    return `${ours}|${theirs}`;
+    // A reveal before both commitments proves nothing.
+    if (type !== 'reveal' || !this.#peerCommitment || !this.#revealed || this.#peerNonce) return;
+    this.#peerNonce = value;
+    this.#verify().catch(() => {});
   }
 
-  async function commit() {
-    if (began) return;
-    const now = keys();
-    if (!ours || !theirs) return;
-    began = now;
-    // Our own key given back to us: a mirror, not a person.
-    if (ours === theirs) return fail();
-    commitSaid = await commitment(digest, { nonce, prints: ours }, theirs);
-    channel.send(`commit ${commitSaid}`);
-    reveal();
+  #readFingerprints() {
+    this.#ownFingerprints = fingerprintsIn(this.#parts.pc.currentLocalDescription?.sdp);
+    this.#peerFingerprints = fingerprintsIn(this.#parts.pc.currentRemoteDescription?.sdp);
+    return `${this.#ownFingerprints}|${this.#peerFingerprints}`;
   }
 
-  function reveal() {
-    if (failed || revealed || !commitSaid || !theirCommit) return;
-    if (theirCommit === commitSaid) return fail();
-    revealed = true;
+  /** Without a digest there is no code, which is no mismatch. */
+  #startCommit() {
+    this.#commit().catch(() => {});
+  }
+
+  async #commit() {
+    if (this.#committedTo) return;
+    const fingerprints = this.#readFingerprints();
+    if (!this.#ownFingerprints || !this.#peerFingerprints) return;
+    this.#committedTo = fingerprints;
+    // Our own certificate reflected to us.
+    if (this.#ownFingerprints === this.#peerFingerprints) return this.#fail();
+    const { digest, nonce, channel } = this.#parts;
+    this.#ownCommitment = await commitment(digest, { nonce, prints: this.#ownFingerprints }, this.#peerFingerprints);
+    channel.send(`commit ${this.#ownCommitment}`);
+    this.#reveal();
+  }
+
+  #reveal() {
+    if (this.#failed || this.#revealed || !this.#ownCommitment || !this.#peerCommitment) return;
+    if (this.#peerCommitment === this.#ownCommitment) return this.#fail();
+    this.#revealed = true;
     try {
-      channel.send(`reveal ${nonce}`);
+      this.#parts.channel.send(`reveal ${this.#parts.nonce}`);
     } catch {
-      // The channel has closed meanwhile: no code.
+      // The channel has closed: no code.
     }
   }
 
-  async function judge() {
-    const them = { nonce: theirNonce, prints: theirs };
-    const fits = (await commitment(digest, them, ours)) === theirCommit;
-    const code = await codeOf(digest, { nonce, prints: ours }, them);
-    if (failed) return;
-    if (!fits || theirNonce === nonce || keys() !== began) return fail();
-    tell({ state: 'same', code });
+  async #verify() {
+    const { digest, nonce } = this.#parts;
+    const own = { nonce, prints: this.#ownFingerprints };
+    const peer = { nonce: this.#peerNonce, prints: this.#peerFingerprints };
+    const matches = (await commitment(digest, peer, own.prints)) === this.#peerCommitment;
+    const code = await codeOf(digest, own, peer);
+    if (this.#failed) return;
+    if (!matches || this.#peerNonce === nonce || this.#readFingerprints() !== this.#committedTo) return this.#fail();
+    this.#parts.emit({ state: 'same', code });
   }
 
-  function fail() {
-    if (failed) return;
-    failed = true;
-    tell({ state: 'mismatch' });
+  #fail() {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#parts.emit({ state: 'mismatch' });
   }
 }

@@ -1,21 +1,21 @@
-// Browser: which one this is, as far as a sentence about its buttons must know.
+// Browser: name and platform, for sentences about the browser's own buttons, and missing features.
 //
-// Nothing else is decided by it: what a browser can do is asked of the browser.
+// Behaviour never depends on the name: features are detected.
 
 /**
  * @typedef {'chrome' | 'chrome-android' | 'firefox' | 'firefox-android' | 'safari' | 'ios' | 'safari-ios' | 'in-app'} Family
  * @typedef {'windows' | 'mac' | 'android' | 'ios' | 'other'} System
  */
 
-const WITHIN_APPS = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV|Instagram|\bLine\/|TikTok|musical_ly|Snapchat|; wv\)|\bGSA\//i;
+const IN_APP = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV|Instagram|\bLine\/|TikTok|musical_ly|Snapchat|; wv\)|\bGSA\//i;
 
 /**
- * The error that says what this browser lacks for any call: a setting, an extension or an app may take it away.
+ * The error code of a feature without which no call works; a setting, an extension or an app may disable one.
  * @param {any} scope
  * @returns {'no-webrtc' | 'no-websocket' | null}
  */
 export function missingFeature({ RTCPeerConnection, MediaStream, WebSocket }) {
-  const has = ['addTransceiver', 'createDataChannel', 'getStats', 'getTransceivers'].every((one) => typeof RTCPeerConnection?.prototype?.[one] === 'function');
+  const has = ['addTransceiver', 'createDataChannel', 'getStats', 'getTransceivers'].every((method) => typeof RTCPeerConnection?.prototype?.[method] === 'function');
   if (!has || typeof MediaStream !== 'function') return 'no-webrtc';
   return typeof WebSocket === 'function' ? null : 'no-websocket';
 }
@@ -30,7 +30,7 @@ export function browserOf({ userAgent: agent, maxTouchPoints = 0 }) {
 }
 
 /**
- * The names a sentence may be written for, the narrowest first.
+ * The names a sentence may be written for, the most specific first.
  * @param {{userAgent: string, maxTouchPoints?: number}} navigator
  */
 export function browserNames(navigator) {
@@ -44,7 +44,7 @@ export function browserNames(navigator) {
  * @returns {System}
  */
 function systemOf(agent, touches) {
-  // An iPad says that it is a Macintosh; no Macintosh has a touch screen.
+  // An iPad identifies as a Macintosh; no Macintosh has a touch screen.
   if (/iPhone|iPad|iPod/.test(agent) || (/Macintosh/.test(agent) && touches > 1)) return 'ios';
   if (/Android/.test(agent)) return 'android';
   if (/Macintosh/.test(agent)) return 'mac';
@@ -57,8 +57,8 @@ function systemOf(agent, touches) {
  * @returns {Family}
  */
 function familyOf(agent, system) {
-  if (WITHIN_APPS.test(agent)) return 'in-app';
-  // All of them are Safari beneath, but only Safari has its own button for it.
+  if (IN_APP.test(agent)) return 'in-app';
+  // All browsers on iOS use Safari's engine, but only Safari has its own permission button.
   if (system === 'ios') return /CriOS|FxiOS|EdgiOS|OPT\/|DuckDuckGo/.test(agent) ? 'ios' : 'safari-ios';
   const firefox = /Firefox\//.test(agent);
   if (system === 'android') return firefox ? 'firefox-android' : 'chrome-android';

@@ -1,33 +1,34 @@
-// Turn: one asking after the other, since a phone opens one camera at a time: the next one begins when the one before
-// has been answered, and what came with it has been kept or let go.
-//
-// It knows nothing of cameras. A question that is left open, maybe for ever, holds nobody up for long.
+// Serial queue: one request after the other, since a phone opens one camera at a time. The next task starts when the
+// previous one has settled. A task that stays open, maybe forever, holds the queue only for a limited time.
 
-/** A camera opens within seconds: what takes longer waits for a person, and a new question may be what they need. */
-const PATIENCE_MS = 10_000;
+/** A camera opens within seconds: what takes longer waits for a person, who may need another request. */
+const TIMEOUT_MS = 10_000;
 
-/** @typedef {<T>(task: () => Promise<T>) => Promise<T>} InTurn the task looks for itself whether it is still wanted */
+/** @typedef {<T>(task: () => Promise<T>) => Promise<T>} SerialQueue the task checks itself whether it is still wanted */
 
 /**
- * @param {import('../lib/clock.js').Clock} clock
- * @returns {InTurn}
+ * @param {import('./clock.js').Clock} clock
+ * @returns {SerialQueue}
  */
-export function makeTurn(clock) {
+export function makeSerialQueue(clock) {
   /** @type {Promise<void> | null} */
-  let open = null;
+  let running = null;
 
   return async (task) => {
-    // Of several that wait the first to go on may take the turn.
-    while (open) await open;
-    const answer = task();
+    // Of several waiting tasks the first one to resume starts.
+    while (running) await running;
+    const result = task();
     /** @type {Promise<void>} */
-    const mine = new Promise((done) => {
-      const timer = clock.after(done, PATIENCE_MS);
-      const over = () => { clock.cancel(timer); done(); };
-      answer.then(over, over);
+    const current = new Promise((resolve) => {
+      const timer = clock.after(resolve, TIMEOUT_MS);
+      const done = () => {
+        clock.cancel(timer);
+        resolve();
+      };
+      result.then(done, done);
     });
-    open = mine;
-    mine.then(() => { if (open === mine) open = null; });
-    return answer;
+    running = current;
+    current.then(() => { if (running === current) running = null; });
+    return result;
   };
 }

@@ -1,7 +1,7 @@
-// Store: what a browser keeps for the page, or what the page keeps for itself where it refuses to.
+// Storage: the browser's storage, or memory where the browser refuses it.
 //
-// With cookies blocked, or in a frame that is fenced in, the mere mention of sessionStorage throws; a full store
-// throws when it is written to. A call needs neither: then things are remembered until the page is closed.
+// With cookies blocked, or in a sandboxed frame, even reading `sessionStorage` throws; full storage throws on write. A call
+// needs neither: values then last until the page is closed.
 
 /**
  * @typedef {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> & {keys: () => string[]}} Store
@@ -17,27 +17,27 @@ export function makeStore(open) {
 
   /**
    * @template T
-   * @param {(store: Storage) => T} deed
-   * @returns {T | undefined} nothing where it is refused
+   * @param {(storage: Storage) => T} use
+   * @returns {T | undefined} undefined where storage is refused
    */
-  function attempt(deed) {
+  function attempt(use) {
     try {
-      return deed(open());
+      return use(open());
     } catch {
       return undefined;
     }
   }
 
   return {
-    getItem: (key) => memory.get(key) ?? attempt((store) => store.getItem(key)) ?? null,
+    getItem: (key) => memory.get(key) ?? attempt((storage) => storage.getItem(key)) ?? null,
     setItem(key, value) {
       memory.delete(key);
-      if (attempt((store) => store.setItem(key, value) ?? true) === undefined) memory.set(key, value);
+      if (attempt((storage) => storage.setItem(key, value) ?? true) === undefined) memory.set(key, value);
     },
     removeItem(key) {
       memory.delete(key);
-      attempt((store) => store.removeItem(key));
+      attempt((storage) => storage.removeItem(key));
     },
-    keys: () => [...memory.keys(), ...(attempt((store) => Object.keys(store)) ?? [])],
+    keys: () => [...memory.keys(), ...(attempt((storage) => Object.keys(storage)) ?? [])],
   };
 }

@@ -1,34 +1,33 @@
-// Awake: the screen stays lit during a call, and not a moment longer.
+// Wake lock: keeps the device's screen on during a call.
 
 /**
- * @param {object} parts
- * @param {WakeLock | undefined} parts.wakeLock absent where the browser has none
- * @returns {{lit: (yes: boolean) => void}} to be said again when the page is seen again: a hidden one loses its lock
+ * @param {WakeLock | undefined} wakeLock missing in some browsers
+ * @returns {{set: (on: boolean) => void}} call again when the page becomes visible: a hidden page loses the lock
  */
-export function makeAwake({ wakeLock }) {
+export function makeWakeLock(wakeLock) {
   let wanted = false;
-  let asking = false;
+  let requesting = false;
   /** @type {WakeLockSentinel | null} */
   let lock = null;
 
-  async function settle() {
-    if (asking) return;
+  async function update() {
+    if (requesting) return;
     if (!wanted) {
       lock?.release().catch(() => {});
       lock = null;
     } else if (!lock || lock.released) {
-      asking = true;
+      requesting = true;
       lock = await wakeLock?.request('screen').catch(() => null) ?? null;
-      asking = false;
-      // The call may have ended while the browser made up its mind.
-      if (!wanted) settle();
+      requesting = false;
+      // The call may have ended during the request.
+      if (!wanted) update();
     }
   }
 
   return {
-    lit(yes) {
-      wanted = yes;
-      settle();
+    set(on) {
+      wanted = on;
+      update();
     },
   };
 }

@@ -1,71 +1,118 @@
-// Capture: asks the browser for microphone, camera and screen, and says what came of it.
+// Capture: requests microphone, camera and screen from the browser.
 //
-// The only file that knows getUserMedia. A refusal is a value, never an exception: whatever can be had is
-// had, and the trouble with the rest comes along as a code.
+// Only this file uses getUserMedia. An error is a value and never an exception: a result may hold the stream of what is
+// available together with the error of the rest.
 
-import { mediaCode, mayHaveSoundOnly, screenCode } from './media-errors.js';
+import { mayRequestOne, mediaErrorCode, screenErrorCode } from './media-errors.js';
 
 /**
- * @typedef {import('./media-errors.js').MediaCode} MediaCode
- * @typedef {{stream: MediaStream | null, trouble: MediaCode | null}} Catch
- * @typedef {'user' | 'environment'} Facing
+ * @import { Selection } from './device-preferences.js'
+ * @import { MediaErrorCode } from './media-errors.js'
  *
- * @typedef {object} Edge
- * @property {MediaDevices | undefined} devices undefined on insecure origins, and in browsers within apps
- * @property {boolean} [secure] whether this is a page to which a browser gives devices at all
+ * @typedef {{stream: MediaStream | null, error: MediaErrorCode | null}} CaptureResult
+ *
+ * @typedef {object} CaptureParts
+ * @property {MediaDevices | undefined} devices missing on insecure origins and in the browsers of some apps
+ * @property {boolean} [secure] whether the page is a secure context
  * @property {Permissions} [permissions]
- * @property {(feature: string) => boolean} [allowed] whether the site's, or a frame's, policy allows it
- *
- * @typedef {object} Capture
- * @property {(wanted: {mic: boolean, cam: boolean}, chosen: import('./device-preferences.js').Chosen) => Promise<Catch>} both
- * @property {(kind: 'mic' | 'cam', chosen: import('./device-preferences.js').Chosen) => Promise<Catch>} one
- * @property {() => Promise<Catch>} screen with its sound where the browser gives it; neither when put off
- * @property {(granted: () => void) => void} whenGranted
+ * @property {(feature: string) => boolean} [allowed] whether the permissions policy of the site or a frame allows it
  */
 
-/**
- * @param {Edge} edge
- * @returns {Capture}
- */
-export function makeCapture({ devices, secure = true, permissions, allowed = () => true }) {
+/** Options a browser does not know are ignored. The call's own audio must not be captured together with the screen's. */
+const SCREEN = /** @type {DisplayMediaStreamOptions} */ ({
+  video: true, audio: { restrictOwnAudio: true }, systemAudio: 'include', selfBrowserSurface: 'exclude', surfaceSwitching: 'include',
+});
+
+export class Capture {
+  /** @type {CaptureParts & {secure: boolean, allowed: (feature: string) => boolean}} */
+  #parts;
+
+  /** @param {CaptureParts} parts */
+  constructor({ secure = true, allowed = () => true, ...parts }) {
+    this.#parts = { secure, allowed, ...parts };
+  }
+
   /**
-   * @param {MediaStreamConstraints} constraints
-   * @returns {Promise<Catch>}
+   * Both with one question; if one is not available, the other alone without a second question.
+   * @param {{mic: boolean, cam: boolean}} wanted
+   * @param {Selection} selected
+   * @returns {Promise<CaptureResult>}
    */
-  async function ask(constraints) {
-    if (!devices?.getUserMedia) return { stream: null, trouble: secure ? 'unsupported' : 'insecure-origin' };
-    try {
-      return { stream: await devices.getUserMedia(constraints), trouble: null };
-    } catch (error) {
-      const trouble = mediaCode(error);
-      const open = mayHaveSoundOnly(trouble) && trouble !== 'device-busy' ? anyDevice(constraints) : null;
-      if (open) return ask(open);
-      return { stream: null, trouble: trouble === 'camera-denied' ? await whoDenied(constraints) : trouble };
+  async both(wanted, selected) {
+    // The microphone is requested even if it starts muted: unmuting must not ask again.
+    const both = await this.#request({ audio: microphone(selected), video: wanted.cam && camera(selected) });
+    if (!both.error || !wanted.cam) return both;
+    const denied = both.error.startsWith('camera-denied');
+    if (!denied && !mayRequestOne(both.error)) return both;
+    for (const [name, constraints] of /** @type {const} */ ([['microphone', { audio: microphone(selected) }], ['camera', { video: camera(selected) }]])) {
+      if (denied && (await this.#permission(name))?.state !== 'granted') continue;
+      const { stream } = await this.#request(constraints);
+      if (stream) return { stream, error: both.error };
+    }
+    return both;
+  }
+
+  /** @param {'mic' | 'cam'} kind @param {Selection} selected @returns {Promise<CaptureResult>} */
+  one(kind, selected) {
+    return this.#request(kind === 'mic' ? { audio: microphone(selected) } : { video: camera(selected) });
+  }
+
+  /** With audio where the browser supports it. Neither stream nor error if cancelled. @returns {Promise<CaptureResult>} */
+  async screen() {
+    const first = await this.#pickScreen(SCREEN);
+    // Some browsers reject the audio option; a person who cancelled is not asked again.
+    const { stream = null, error } = first.error instanceof TypeError ? await this.#pickScreen({ video: true }) : first;
+    return { stream, error: error === undefined ? null : screenErrorCode(error, this.#parts.allowed('display-capture')) };
+  }
+
+  /** @param {() => void} granted called when a permission becomes granted in the browser's settings */
+  whenGranted(granted) {
+    for (const name of /** @type {const} */ (['camera', 'microphone'])) {
+      this.#permission(name).then((status) => {
+        status?.addEventListener?.('change', () => { if (status.state === 'granted') granted(); });
+      });
     }
   }
 
   /**
-   * The person, the site, or the system behind a browser that would give it.
    * @param {MediaStreamConstraints} constraints
-   * @returns {Promise<MediaCode>}
+   * @returns {Promise<CaptureResult>}
    */
-  async function whoDenied({ audio, video }) {
+  async #request(constraints) {
+    const { devices, secure } = this.#parts;
+    if (!devices?.getUserMedia) return { stream: null, error: secure ? 'unsupported' : 'insecure-origin' };
+    try {
+      return { stream: await devices.getUserMedia(constraints), error: null };
+    } catch (thrown) {
+      const error = mediaErrorCode(thrown);
+      const anyDevice = mayRequestOne(error) && error !== 'device-busy' ? withoutDevice(constraints) : null;
+      if (anyDevice) return this.#request(anyDevice);
+      return { stream: null, error: error === 'camera-denied' ? await this.#denialOf(constraints) : error };
+    }
+  }
+
+  /**
+   * Whether the person, the site or the operating system denied it.
+   * @param {MediaStreamConstraints} constraints
+   * @returns {Promise<MediaErrorCode>}
+   */
+  async #denialOf({ audio, video }) {
     /** @type {('camera' | 'microphone')[]} */
     const names = [];
     if (audio) names.push('microphone');
     if (video) names.push('camera');
-    if (!names.every((name) => allowed(name))) return 'blocked-by-site';
-    const states = await Promise.all(names.map(async (name) => (await permission(name))?.state));
+    if (!names.every((name) => this.#parts.allowed(name))) return 'blocked-by-site';
+    const states = await Promise.all(names.map(async (name) => (await this.#permission(name))?.state));
     return states.every((state) => state === 'granted') ? 'camera-denied-system' : 'camera-denied';
   }
 
   /**
    * @param {'camera' | 'microphone'} name
-   * @returns {Promise<PermissionStatus | null>} null where the browser does not tell
+   * @returns {Promise<PermissionStatus | null>} null where the browser does not support the query
    */
-  async function permission(name) {
+  async #permission(name) {
     try {
-      return await permissions?.query({ name: /** @type {PermissionName} */ (name) }) ?? null;
+      return await this.#parts.permissions?.query({ name: /** @type {PermissionName} */ (name) }) ?? null;
     } catch {
       return null;
     }
@@ -75,78 +122,39 @@ export function makeCapture({ devices, secure = true, permissions, allowed = () 
    * @param {DisplayMediaStreamOptions} options
    * @returns {Promise<{stream?: MediaStream, error?: unknown}>}
    */
-  async function pickScreen(options) {
+  async #pickScreen(options) {
     try {
-      return { stream: await devices?.getDisplayMedia(options) };
+      return { stream: await this.#parts.devices?.getDisplayMedia(options) };
     } catch (error) {
       return { error };
     }
   }
-
-  return {
-    /** With one question; where one of them is not to be had, the other alone, and nobody is asked twice. */
-    async both(wanted, chosen) {
-      // The microphone is asked for even when it starts switched off: switching it on must not ask again.
-      const both = await ask({ audio: microphone(chosen), video: wanted.cam && camera(chosen) });
-      if (!both.trouble || !wanted.cam) return both;
-      const refused = both.trouble.startsWith('camera-denied');
-      if (!refused && !mayHaveSoundOnly(both.trouble)) return both;
-      for (const [name, constraints] of /** @type {const} */ ([['microphone', { audio: microphone(chosen) }], ['camera', { video: camera(chosen) }]])) {
-        if (refused && (await permission(name))?.state !== 'granted') continue;
-        const { stream } = await ask(constraints);
-        if (stream) return { stream, trouble: both.trouble };
-      }
-      return both;
-    },
-
-    one: (kind, chosen) => ask(kind === 'mic' ? { audio: microphone(chosen) } : { video: camera(chosen) }),
-
-    async screen() {
-      const first = await pickScreen(SCREEN);
-      // Some browsers refuse to hear of sound at all; a person who put it off is not asked again.
-      const { stream = null, error } = first.error instanceof TypeError ? await pickScreen({ video: true }) : first;
-      return { stream, trouble: error === undefined ? null : screenCode(error, allowed('display-capture')) };
-    },
-
-    whenGranted(granted) {
-      for (const name of /** @type {const} */ (['camera', 'microphone'])) {
-        permission(name).then((status) => {
-          status?.addEventListener?.('change', () => { if (status.state === 'granted') granted(); });
-        });
-      }
-    },
-  };
 }
 
-/** What a browser does not know of these it leaves aside. The call's own sound is not to come back with the screen's. */
-const SCREEN = /** @type {DisplayMediaStreamOptions} */ ({
-  video: true, audio: { restrictOwnAudio: true }, systemAudio: 'include', selfBrowserSurface: 'exclude', surfaceSwitching: 'include',
-});
-
 /**
- * The same question to whatever device there is: the one that was chosen is gone.
+ * The same constraints for any device, since the selected one is gone.
  * @param {MediaStreamConstraints} constraints
- * @returns {MediaStreamConstraints | null} null where none was named
+ * @returns {MediaStreamConstraints | null} null if no device was selected
  */
-function anyDevice(constraints) {
-  let named = false;
+function withoutDevice(constraints) {
+  let selected = false;
   const open = Object.entries(constraints).map(([kind, wanted]) => {
     if (!wanted?.deviceId) return [kind, wanted];
-    named = true;
+    selected = true;
     const { deviceId, ...rest } = wanted;
     return [kind, rest];
   });
-  return named ? Object.fromEntries(open) : null;
+  return selected ? Object.fromEntries(open) : null;
 }
 
-// By `exact`, since Chromium takes another camera for an `ideal` one that is there as well.
+// With `exact`, since Chromium may open another camera for an `ideal` one that is present.
 
-/** @param {import('./device-preferences.js').Chosen} chosen */
+/** @param {Selection} selected */
 function microphone({ audioinput }) {
   return { echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...(audioinput && { deviceId: { exact: audioinput } }) };
 }
 
-/** @param {import('./device-preferences.js').Chosen} chosen */
+/** @param {Selection} selected */
 function camera({ videoinput, facing }) {
   return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 },
     ...(videoinput ? { deviceId: { exact: videoinput } } : { facingMode: facing }) };

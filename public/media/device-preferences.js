@@ -1,71 +1,70 @@
-// Chosen: which camera, microphone and speaker the person took last, remembered on this device.
+// Device preferences: the camera, microphone and speaker the person selected last, stored in this browser.
 //
-// A browser may give the same device another id at the next visit; its label then finds it again.
+// A browser may give a device another id at the next visit; then its label identifies it.
 
-const KEPT = 'webrtc-box.devices';
+const KEY = 'webrtc-box.devices';
 const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput']);
 
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
- * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Chosen
- *   ids; empty where the person chose nothing
- * @typedef {Pick<Storage, 'getItem' | 'setItem'>} Memory
- * @typedef {{chosen: Chosen, keep: (devices: MediaDeviceInfo[]) => void, match: (devices: MediaDeviceInfo[]) => void,
- *   isOther: (kind: DeviceKind, running: MediaStreamTrack, devices: MediaDeviceInfo[]) => boolean}} Kept
+ * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Selection
+ *   ids; empty where nothing is selected
+ * @typedef {Pick<Storage, 'getItem' | 'setItem'>} PreferenceStorage
+ *
+ * @typedef {object} DevicePreferences
+ * @property {Selection} selected
+ * @property {(devices: MediaDeviceInfo[]) => void} save stores the selection, with labels from these devices
+ * @property {(devices: MediaDeviceInfo[]) => void} match finds stored devices by label where their ids are gone
+ * @property {(kind: DeviceKind, running: MediaStreamTrack, devices: MediaDeviceInfo[]) => boolean} isOther whether the
+ *   selected device is available and another one runs
  */
 
 /**
- * @param {Memory | undefined} memory
- * @returns {Kept}
+ * @param {PreferenceStorage | undefined} storage
+ * @returns {DevicePreferences}
  */
-export function makeChosen(memory) {
-  const kept = read(memory);
-  /** @type {Chosen} */
-  const chosen = {
-    audioinput: text(kept.audioinput), videoinput: text(kept.videoinput), audiooutput: text(kept.audiooutput),
-    facing: kept.facing === 'environment' ? 'environment' : 'user',
+export function makeDevicePreferences(storage) {
+  const stored = read(storage);
+  /** @type {Selection} */
+  const selected = {
+    audioinput: text(stored.audioinput), videoinput: text(stored.videoinput), audiooutput: text(stored.audiooutput),
+    facing: stored.facing === 'environment' ? 'environment' : 'user',
   };
-  const labels = { audioinput: text(kept.labels?.audioinput), videoinput: text(kept.labels?.videoinput), audiooutput: text(kept.labels?.audiooutput) };
+  const labels = { audioinput: text(stored.labels?.audioinput), videoinput: text(stored.labels?.videoinput), audiooutput: text(stored.labels?.audiooutput) };
 
   return {
-    chosen,
-
-    /** Remembers what is chosen now, with the labels of these devices. */
-    keep(devices) {
-      for (const kind of KINDS) labels[kind] = devices.find((each) => each.kind === kind && each.deviceId === chosen[kind])?.label ?? labels[kind];
+    selected,
+    save(devices) {
+      for (const kind of KINDS) labels[kind] = devices.find((each) => each.kind === kind && each.deviceId === selected[kind])?.label ?? labels[kind];
       try {
-        memory?.setItem(KEPT, JSON.stringify({ ...chosen, labels }));
+        storage?.setItem(KEY, JSON.stringify({ ...selected, labels }));
       } catch {
-        // A full or forbidden store: it is chosen for this visit.
+        // Storage is full or forbidden: the selection holds for this visit.
       }
     },
-
-    /** Finds remembered devices by their labels where their ids are gone. */
     match(devices) {
       for (const kind of KINDS) {
-        const there = devices.filter((each) => each.kind === kind);
-        if (!chosen[kind] || !labels[kind] || there.some((each) => each.deviceId === chosen[kind])) continue;
-        const same = there.find((each) => each.label === labels[kind]);
-        if (same) chosen[kind] = same.deviceId;
+        const available = devices.filter((each) => each.kind === kind);
+        if (!selected[kind] || !labels[kind] || available.some((each) => each.deviceId === selected[kind])) continue;
+        const same = available.find((each) => each.label === labels[kind]);
+        if (same) selected[kind] = same.deviceId;
       }
     },
-
-    /** Whether the one chosen is among these devices, and another one runs. */
     isOther(kind, running, devices) {
-      const { [kind]: id } = chosen;
+      const { [kind]: id } = selected;
       return id !== '' && running.getSettings().deviceId !== id && devices.some((each) => each.kind === kind && each.deviceId === id);
     },
   };
 }
 
 /**
- * @param {Memory | undefined} memory
+ * @param {PreferenceStorage | undefined} storage
  * @returns {Record<string, any>}
  */
-function read(memory) {
+function read(storage) {
   try {
-    const kept = JSON.parse(memory?.getItem(KEPT) ?? '{}');
-    return kept && typeof kept === 'object' ? kept : {};
+    const stored = JSON.parse(storage?.getItem(KEY) ?? '{}');
+    return stored && typeof stored === 'object' ? stored : {};
   } catch {
     return {};
   }

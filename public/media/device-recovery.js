@@ -1,64 +1,65 @@
-// Lost: a camera or microphone that went without being switched off, and how it is had again: at once, whenever there
-// may be one, and less and less often in between.
+// Device recovery: reacquires one camera or microphone that was lost without being switched off: at once, whenever a
+// device appears, and with increasing delay in between.
 //
-// One device each. It asks no browser and shows nothing by itself. What fails while it tries is no news: the trouble stays the one
-// that began it, so that who has read it is left in peace.
-
-/** A device that is taken may be free again at any moment. */
-const RETRY_FIRST_MS = 1000;
-const RETRY_LONGEST_MS = 15_000;
+// Errors of the attempts are not reported, except a denial: the first error stays, so that a dismissed one is not shown
+// again.
 
 /**
- * @typedef {import('./media-errors.js').MediaCode} MediaCode
- * @typedef {{track?: MediaStreamTrack, trouble: MediaCode | null}} Taken neither, where it is not wanted any more, or not in this way
+ * @import { MediaErrorCode } from './media-errors.js'
+ * @import { Timer } from '../lib/clock.js'
  *
- * @typedef {object} Lost
- * @property {(label: string, trouble: MediaCode) => void} begin it is gone, and was called so
- * @property {() => Promise<void>} regain looks for it now
- * @property {() => void} forget it is there again, or not wanted
- * @property {() => MediaCode | null} trouble null where nothing is lost
+ * @typedef {{track?: MediaStreamTrack, error: MediaErrorCode | null}} FetchResult neither if it is no longer wanted
+ *
+ * @typedef {object} DeviceRecovery
+ * @property {(label: string, error: MediaErrorCode) => void} start the device with this label is lost
+ * @property {() => Promise<void>} attempt tries now
+ * @property {() => void} stop it is back, or not wanted
+ * @property {() => MediaErrorCode | null} error null unless a device is lost
  */
+
+/** A device in use elsewhere may become free at any moment. */
+const RETRY_MIN_MS = 1000;
+const RETRY_MAX_MS = 15_000;
 
 /**
  * @param {object} parts
- * @param {() => Promise<boolean>} parts.there whether a device of its kind is attached
- * @param {() => Promise<Taken>} parts.take
- * @param {(track: MediaStreamTrack, before: string) => void} parts.back told of what came in place of the one that
- *   was called `before`
+ * @param {() => Promise<boolean>} parts.isPresent whether a device of its kind is attached
+ * @param {() => Promise<FetchResult>} parts.fetch
+ * @param {(track: MediaStreamTrack, previousLabel: string) => void} parts.recovered
  * @param {() => void} parts.changed
  * @param {import('../lib/clock.js').Clock} parts.clock
- * @returns {Lost}
+ * @returns {DeviceRecovery}
  */
-export function makeLost({ there, take, back, changed, clock }) {
-  /** @type {{label: string, trouble: MediaCode, tries: number, asking: boolean, timer?: any} | null} */
-  let gone = null;
+export function makeDeviceRecovery({ isPresent, fetch, recovered, changed, clock }) {
+  /** @type {{label: string, error: MediaErrorCode, attempts: number, fetching: boolean, timer?: Timer} | null} */
+  let lost = null;
 
-  async function regain() {
-    const mine = gone;
-    // A refusal is the person's or the system's word, and not asked about again.
-    if (!mine || mine.trouble.startsWith('camera-denied')) return;
-    if (!(await there()) || mine.asking || gone !== mine) return;
-    clock.cancel(mine.timer);
-    mine.asking = true;
-    const { track, trouble } = await take();
-    mine.asking = false;
-    if (track) return back(track, mine.label);
-    if (gone !== mine) return;
-    if (trouble?.startsWith('camera-denied')) mine.trouble = trouble;
-    else mine.timer = clock.after(regain, Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** mine.tries++));
+  async function attempt() {
+    const current = lost;
+    // A denial by the person or the system is not questioned again.
+    if (!current || current.error.startsWith('camera-denied')) return;
+    if (!(await isPresent()) || current.fetching || lost !== current) return;
+    clock.cancel(current.timer);
+    current.fetching = true;
+    const { track, error } = await fetch();
+    current.fetching = false;
+    if (track) return recovered(track, current.label);
+    if (lost !== current) return;
+    if (error?.startsWith('camera-denied')) current.error = error;
+    else current.timer = clock.after(attempt, Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** current.attempts++));
     changed();
   }
 
   return {
-    begin(label, trouble) {
-      gone = { label, trouble, tries: 0, asking: false };
-      regain();
+    start(label, error) {
+      lost = { label, error, attempts: 0, fetching: false };
+      attempt();
     },
-    regain,
-    forget() {
-      clock.cancel(gone?.timer);
-      gone = null;
+    attempt,
+    stop() {
+      clock.cancel(lost?.timer);
+      lost = null;
     },
-    trouble: () => gone?.trouble ?? null,
+    error: () => lost?.error ?? null,
   };
 }

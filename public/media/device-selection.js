@@ -1,108 +1,134 @@
-// Choosing: which devices there are and which of them are in use, and having another one: the one that was chosen
-// last, and where that camera will not start, the one before.
-
-/** What microphone and camera are called in the browser's list. */
-const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
+// Device selection: which devices there are, which are in use, and switching to another one: the selected one, or the
+// previous camera if that does not start.
 
 /**
- * @typedef {import('./local-track.js').Kind} Kind
+ * @import { DeviceKind, DevicePreferences, Selection } from './device-preferences.js'
+ * @import { Kind, LocalTrack } from './local-track.js'
+ * @import { MediaErrorCode } from './media-errors.js'
  *
- * @typedef {object} ChoosingState
+ * @typedef {object} SelectionState
  * @property {MediaDeviceInfo[]} devices
- * @property {{audioinput: string, videoinput: string, audiooutput: string}} chosen in use, or to be used
- * @property {boolean} canFlip between the camera in front and the one at the back
- * @property {boolean} mirrored whether the mirror is one
+ * @property {{audioinput: string, videoinput: string, audiooutput: string}} selected in use, or to be used
+ * @property {boolean} canFlip between front and back camera
+ * @property {boolean} mirrored whether the preview is
  *
- * @typedef {object} Choosing
- * @property {ChoosingState} state
- * @property {() => Promise<void>} list reads anew which devices there are
- * @property {(kind: Kind) => boolean} has whether one of this kind was there then
- * @property {() => Promise<void>} correct has what was chosen at an earlier visit, where something else came
- * @property {(kind: import('./device-preferences.js').DeviceKind, id: string) => Promise<void>} choose
- * @property {() => Promise<void>} flip
+ * @typedef {object} DeviceSelectionParts
+ * @property {MediaDevices | undefined} devices
+ * @property {DevicePreferences} preferences
+ * @property {Record<Kind, LocalTrack>} tracks
+ * @property {(error?: MediaErrorCode | null) => void} changed with an error to report, if any
  */
 
-/**
- * @param {object} parts
- * @param {MediaDevices | undefined} parts.devices
- * @param {import('./device-preferences.js').Kept} parts.kept
- * @param {Record<Kind, import('./local-track.js').Own>} parts.own
- * @param {(news?: import('./media-errors.js').MediaCode | null) => void} parts.changed with what is to be told, if anything
- * @returns {Choosing}
- */
-export function makeChoosing({ devices, kept: { chosen, keep, match, isOther }, own, changed }) {
-  /** What was chosen when a camera ran last. */
-  let ran = { videoinput: chosen.videoinput, facing: chosen.facing };
-  /** @type {ChoosingState} */
-  const state = { devices: [], chosen: { audioinput: '', videoinput: '', audiooutput: chosen.audiooutput }, canFlip: false, mirrored: true };
+const INPUT = /** @type {const} */ ({ mic: 'audioinput', cam: 'videoinput' });
+const KINDS = /** @type {const} */ (['mic', 'cam']);
 
-  async function listed() {
-    try {
-      return await devices?.enumerateDevices() ?? [];
-    } catch {
-      return [];
-    }
+export class DeviceSelection {
+  /** @type {SelectionState} */
+  state;
+  /** @type {DeviceSelectionParts} */
+  #parts;
+  /** The selection of the last camera that ran. @type {Pick<Selection, 'videoinput' | 'facing'>} */
+  #lastCamera;
+
+  /** @param {DeviceSelectionParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    const { videoinput, facing, audiooutput } = parts.preferences.selected;
+    this.#lastCamera = { videoinput, facing };
+    this.state = { devices: [], selected: { audioinput: '', videoinput: '', audiooutput }, canFlip: false, mirrored: true };
   }
 
-  async function list() {
-    state.devices = await listed();
-    const facing = own.cam.track()?.getSettings().facingMode;
-    for (const kind of /** @type {const} */ (['mic', 'cam'])) {
+  /** Lists the devices again. */
+  async refresh() {
+    const { tracks, preferences: { selected }, changed } = this.#parts;
+    const { state } = this;
+    state.devices = await this.#enumerate();
+    const facing = tracks.cam.track()?.getSettings().facingMode;
+    for (const kind of KINDS) {
       const { [kind]: input } = INPUT;
-      state.chosen[input] = own[kind].track()?.getSettings().deviceId || chosen[input] || state.chosen[input];
+      state.selected[input] = tracks[kind].track()?.getSettings().deviceId || selected[input] || state.selected[input];
     }
-    state.chosen.audiooutput = chosen.audiooutput;
+    state.selected.audiooutput = selected.audiooutput;
     state.canFlip = (facing === 'user' || facing === 'environment') && state.devices.filter((each) => each.kind === 'videoinput').length > 1;
     state.mirrored = facing !== 'environment';
     changed();
   }
 
-  /** What is chosen is had at once where the one before runs, is being fetched or is gone. @param {Kind} kind */
-  async function have(kind) {
-    if (own[kind].sought()) await own[kind].fetch();
-    else await list();
+  /** Whether the last list had a device of this kind. @param {Kind} kind */
+  has(kind) {
+    return this.state.devices.some((each) => each.kind === INPUT[kind]);
   }
 
-  /** Another camera by this wish; where it will not come, the one that ran before, and the trouble is told.
-   *  Phones open one camera at a time: the old one goes before the new one comes.
-   *  @param {Partial<import('./device-preferences.js').Chosen>} next */
-  async function changeCamera(next) {
-    if (own.cam.track()) ran = { videoinput: chosen.videoinput, facing: chosen.facing };
-    Object.assign(chosen, next);
-    keep(state.devices);
-    if (!own.cam.sought() || own.cam.state().lost) return have('cam');
-    own.cam.letGo();
-    state.chosen.videoinput = chosen.videoinput || state.chosen.videoinput;
+  /** Switches to the devices selected at an earlier visit. Requested by id at once they could be missing, and fail both. */
+  async restore() {
+    const { tracks, preferences } = this.#parts;
+    preferences.match(this.state.devices);
+    await Promise.all(KINDS.map(async (kind) => {
+      const track = tracks[kind].track();
+      if (track && preferences.isOther(INPUT[kind], track, this.state.devices)) await tracks[kind].fetch();
+    }));
+  }
+
+  /** @param {DeviceKind} kind @param {string} id */
+  async select(kind, id) {
+    if (kind === 'videoinput') return this.#switchCamera({ videoinput: id });
+    this.#parts.preferences.selected[kind] = id;
+    this.#save();
+    await (kind === 'audioinput' ? this.#use('mic') : this.refresh());
+  }
+
+  async flip() {
+    if (this.state.canFlip) await this.#switchCamera({ videoinput: '', facing: this.state.mirrored ? 'environment' : 'user' });
+  }
+
+  async #enumerate() {
+    try {
+      return await this.#parts.devices?.enumerateDevices() ?? [];
+    } catch {
+      return [];
+    }
+  }
+
+  #save() {
+    this.#parts.preferences.save(this.state.devices);
+  }
+
+  /** @param {Kind} kind */
+  async #use(kind) {
+    if (this.#parts.tracks[kind].isActive()) await this.#parts.tracks[kind].fetch();
+    else await this.refresh();
+  }
+
+  /**
+   * Falls back to the last camera that ran, and reports the error. Phones open one camera at a time: the old one is
+   * released first.
+   * @param {Partial<Selection>} next
+   */
+  async #switchCamera(next) {
+    const { tracks: { cam }, preferences: { selected }, changed } = this.#parts;
+    if (cam.track()) this.#lastCamera = { videoinput: selected.videoinput, facing: selected.facing };
+    Object.assign(selected, next);
+    this.#save();
+    if (!cam.isActive() || cam.state().lost) return this.#use('cam');
+    cam.release();
+    this.state.selected.videoinput = selected.videoinput || this.state.selected.videoinput;
     changed();
-    const { trouble } = await own.cam.fetch();
-    if (!trouble) return;
-    Object.assign(chosen, ran);
-    keep(state.devices);
-    const got = await own.cam.fetch();
-    // Neither: something else was chosen in the meantime.
-    if (got.track || got.trouble) changed(trouble);
+    const { error } = await cam.fetch();
+    if (!error) return;
+    Object.assign(selected, this.#lastCamera);
+    this.#save();
+    const fallback = await cam.fetch();
+    // Without either another camera was selected meanwhile.
+    if (fallback.track || fallback.error) changed(error);
   }
+}
 
-  return {
-    state,
-    list,
-    has: (kind) => state.devices.some((each) => each.kind === INPUT[kind]),
-    /** They may have other names for the browser today; a missing one is no reason to lose both. */
-    async correct() {
-      match(state.devices);
-      await Promise.all(/** @type {const} */ (['mic', 'cam']).map(async (kind) => {
-        const track = own[kind].track();
-        if (track && isOther(INPUT[kind], track, state.devices)) await own[kind].fetch();
-      }));
-    },
-    async choose(kind, id) {
-      if (kind === 'videoinput') return changeCamera({ videoinput: id });
-      chosen[kind] = id;
-      keep(state.devices);
-      await (kind === 'audioinput' ? have('mic') : list());
-    },
-    async flip() {
-      if (state.canFlip) await changeCamera({ videoinput: '', facing: state.mirrored ? 'environment' : 'user' });
-    },
-  };
+/**
+ * Opens the browser's own speaker picker where there is one: Firefox lists no speaker before.
+ * @param {MediaDevices | undefined} devices
+ * @returns {Promise<string | null>} id, or null if cancelled
+ */
+export async function pickSpeaker(devices) {
+  const picked = await /** @type {any} */ (devices)?.selectAudioOutput?.().catch(() => null);
+  return picked?.deviceId ?? null;
 }

@@ -1,15 +1,14 @@
-// Level: how loud a microphone is, from 0 to 1, while somebody wants to see it.
-//
-// It only listens; nothing it hears goes anywhere.
+// Level meter: the loudness of a microphone, from 0 to 1.
 
 /**
  * @param {() => AudioContext} newContext
- * @returns {{watch: (track: MediaStreamTrack | null) => void, read: () => number, wake: () => void}}
+ * @returns {{watch: (track: MediaStreamTrack | null) => void, read: () => number, resume: () => void}} `resume`: some
+ *   browsers suspend audio until the first touch, or after a phone call
  */
-export function makeLevel(newContext) {
-  /** @type {{track: MediaStreamTrack, context: AudioContext, ear: AnalyserNode, source: AudioNode} | null} */
+export function makeLevelMeter(newContext) {
+  /** @type {{track: MediaStreamTrack, context: AudioContext, analyser: AnalyserNode, source: AudioNode} | null} */
   let watched = null;
-  const wave = new Float32Array(512);
+  const samples = new Float32Array(512);
 
   function stop() {
     watched?.context.close().catch(() => {});
@@ -23,23 +22,23 @@ export function makeLevel(newContext) {
       if (!track) return;
       try {
         const context = newContext();
-        const ear = context.createAnalyser();
-        ear.fftSize = wave.length;
+        const analyser = context.createAnalyser();
+        analyser.fftSize = samples.length;
+        // Kept, or the browser may collect it.
         const source = context.createMediaStreamSource(new MediaStream([track]));
-        source.connect(ear);
-        watched = { track, context, ear, source };
+        source.connect(analyser);
+        watched = { track, context, analyser, source };
       } catch {
         watched = null;
       }
     },
-    /** Some browsers let nothing listen before the first touch, or after a phone call. */
-    wake() {
+    resume() {
       if (watched && watched.context.state !== 'running') watched.context.resume().catch(() => {});
     },
     read() {
       if (!watched?.track.enabled) return 0;
-      watched.ear.getFloatTimeDomainData(wave);
-      const power = wave.reduce((sum, each) => sum + each * each, 0) / wave.length;
+      watched.analyser.getFloatTimeDomainData(samples);
+      const power = samples.reduce((sum, each) => sum + each * each, 0) / samples.length;
       // -60 dB and less is silence, -10 dB is a loud voice.
       return Math.min(1, Math.max(0, (10 * Math.log10(power + 1e-9) + 60) / 50));
     },

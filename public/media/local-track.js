@@ -1,183 +1,216 @@
-// Own: the person's own microphone, or camera: a track that may be missing, and what becomes of it: switched, fetched
-// where the newest asking wins, held by the system, lost, and had again by itself.
+// Local track: the person's microphone or camera, which may be missing: switched, acquired (the newest request wins),
+// muted by the system, lost, and recovered.
 //
-// It does not know the other one, nor which device is chosen: that is in what it asks. What it has to say is a code.
+// It knows neither the other one nor which device is selected; `request` does.
 
-import { makeHolding } from './mute-monitor.js';
-import { makeLost } from './device-recovery.js';
-
-/** @type {import('./device-recovery.js').Taken} */
-const NOTHING = { trouble: null };
+import { makeDeviceRecovery } from './device-recovery.js';
+import { MuteMonitor } from './mute-monitor.js';
 
 /**
- * @typedef {'mic' | 'cam'} Kind
- * @typedef {import('./media-errors.js').MediaCode} MediaCode
- * @typedef {import('./device-recovery.js').Taken} Taken
+ * @import { Clock } from '../lib/clock.js'
+ * @import { SerialQueue } from '../lib/serial-queue.js'
+ * @import { CaptureResult } from './capture.js'
+ * @import { FetchResult } from './device-recovery.js'
+ * @import { MediaErrorCode } from './media-errors.js'
  *
- * @typedef {object} Own
- * @property {() => MediaStreamTrack | null} track
- * @property {() => boolean} wanted the person's last word, whatever became of it
- * @property {() => boolean} sought it runs, is being fetched, or was lost
- * @property {() => {on: boolean, held: boolean, lost: MediaCode | null, taken: boolean}} state `held` by the system,
- *   `taken` so that the person is to know
- * @property {(wanted: boolean) => void} begin it is being asked for together with the other one
- * @property {(track: MediaStreamTrack | undefined) => void} settle what came of that
- * @property {(on: boolean) => Promise<MediaCode | null>} set resolves to what stood in the way
- * @property {() => Promise<Taken>} fetch another one in place of the one before, switched as the person wants it
- * @property {() => void} letGo also of what is still being fetched
- * @property {() => void} end lets go of it, and of what was lost
- * @property {() => void} regain there may be one now: what was lost is looked for
- * @property {() => void} wake the page is looked at again: what was taken is taken back
+ * @typedef {'mic' | 'cam'} Kind
+ *
+ * @typedef {object} LocalTrackParts
+ * @property {Kind} kind
+ * @property {() => Promise<CaptureResult>} request
+ * @property {SerialQueue} queue for requests
+ * @property {() => Promise<boolean>} isPresent lists the devices again: is there one of this kind?
+ * @property {(error?: MediaErrorCode | null, label?: string) => void} changed with the error that replaces the last one, if
+ *   any, and the label of the device it is about
+ * @property {Clock} clock
+ * @property {() => number} now milliseconds
+ * @property {() => boolean} hidden whether the page is hidden
  */
 
-/**
- * @param {object} parts
- * @param {Kind} parts.kind
- * @param {() => Promise<import('./capture.js').Catch>} parts.ask
- * @param {import('../lib/serial-queue.js').InTurn} parts.inTurn when it may be asked for
- * @param {() => Promise<boolean>} parts.look reads the list of devices anew: is there one of this kind?
- * @param {(news?: MediaCode | null, label?: string) => void} parts.changed with what is to be told in place of what was,
- *   if anything, and the label of the device it is about
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {() => number} parts.now milliseconds
- * @param {() => boolean} parts.hidden whether nobody looks at the page
- * @returns {Own}
- */
-export function makeOwn({ kind, ask, inTurn, look, changed, clock, now, hidden }) {
+/** @type {FetchResult} */
+const NOTHING = { error: null };
+
+export class LocalTrack {
+  /** @type {LocalTrackParts} */
+  #parts;
   /** @type {MediaStreamTrack | null} */
-  let track = null;
-  /** @type {{over: boolean} | null} the newest asking: what an earlier one still brings is not wanted */
-  let newest = null;
-  /** @type {MediaStreamTrack | null} a microphone that may be left silent, though it says otherwise */
-  let stale = null;
-  let wanted = true;
-  let on = true;
-  let beginning = false;
-  const lost = makeLost({ clock, there: look, back, changed, take: fetchQuietly });
-  const holding = makeHolding({ clock, now, hidden, changed, taken: () => changed(on ? null : undefined), released, kept: lose });
+  #track = null;
+  /** The newest request: results of earlier ones are stopped. @type {{done: boolean} | null} */
+  #request = null;
+  /** A microphone that may be silent although it is not muted. @type {MediaStreamTrack | null} */
+  #suspect = null;
+  #wanted = true;
+  #on = true;
+  #starting = false;
+  /** @type {import('./device-recovery.js').DeviceRecovery} */
+  #recovery;
+  /** @type {MuteMonitor} */
+  #monitor;
 
-  const coming = () => newest !== null && !newest.over;
-
-  /** @param {MediaStreamTrack} next */
-  function adopt(next) {
-    track?.stop();
-    track = next;
-    if (kind === 'cam') next.contentHint = 'motion';
-    lost.forget();
-    next.onended = () => { if (track === next) lose(); };
-    holding.watch(next);
+  /** @param {LocalTrackParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    const { clock, now, hidden, isPresent } = parts;
+    const changed = () => parts.changed();
+    this.#recovery = makeDeviceRecovery({
+      clock, isPresent, changed,
+      fetch: () => this.#fetchQuietly(),
+      recovered: ({ label }, previousLabel) => { if (label && label !== previousLabel) parts.changed('device-switched', label); },
+    });
+    this.#monitor = new MuteMonitor({
+      clock, now, hidden, changed,
+      muted: () => parts.changed(this.#on ? null : undefined),
+      unmuted: () => this.#unmuted(),
+      stillMuted: () => this.#lost(),
+    });
   }
 
-  /** A muted microphone is held, so that switching it on asks nobody. */
-  function switchAsWanted() {
-    on = track !== null && wanted;
-    if (track) track.enabled = on;
+  track() {
+    return this.#track;
   }
 
-  function letGo() {
-    track?.stop();
-    track = null;
-    newest = null;
-    holding.forget();
+  /** What the person has set last, whatever the device did. */
+  wanted() {
+    return this.#wanted;
   }
 
-  /** Unplugged, or taken for good: where somebody had it before, it is not the person who can plug it in. */
-  function lose() {
-    const trouble = holding.long() ? 'device-taken' : kind === 'mic' ? 'mic-lost' : 'cam-lost';
-    const label = track?.label ?? '';
-    letGo();
-    on = false;
-    lost.begin(label, trouble);
-    changed(null);
+  /** Whether it runs, is being acquired or is lost. */
+  isActive() {
+    return this.#track !== null || this.#isRequesting() || this.#recovery.error() !== null;
   }
 
-  /** @param {MediaStreamTrack} now @param {string} before */
-  function back({ label }, before) {
-    if (label && label !== before) changed('device-switched', label);
+  /** `interrupted`: muted by the system; `taken`: and the person should know. */
+  state() {
+    return {
+      on: this.#on, interrupted: this.#monitor.isMuted(), lost: this.#recovery.error(), taken: this.#on && this.#monitor.wasMutedInView(),
+    };
   }
 
-  /** After a phone call iOS gives the microphone back and yet leaves it silent: only a new one is heard. */
-  async function released() {
-    if (kind !== 'mic') return;
-    stale = track;
-    const { trouble } = await fetchQuietly();
-    if (!trouble || trouble.startsWith('camera-denied') || !stale || track !== stale) return;
-    lost.begin(stale.label, 'device-taken');
-    changed();
+  /** It is being requested together with the other one. @param {boolean} wanted */
+  start(wanted) {
+    this.#wanted = wanted;
+    this.#on = wanted;
+    this.#starting = true;
   }
 
-  /** Not while it is asked for aloud. */
-  async function fetchQuietly() {
-    return coming() ? NOTHING : fetch(true);
+  /** The result of that request. @param {MediaStreamTrack | undefined} track */
+  started(track) {
+    this.#starting = false;
+    // The camera may have been switched off during the browser's question.
+    if (track && this.#parts.kind === 'cam' && !this.#wanted) track.stop();
+    else if (track) this.#adopt(track);
+    this.#applyWanted();
+  }
+
+  /** @param {boolean} on @returns {Promise<MediaErrorCode | null>} */
+  async set(on) {
+    this.#wanted = on;
+    // During the browser's first question only the wish is noted. Off and on again reacquires a muted or lost device.
+    const works = this.#track !== null && this.#track !== this.#suspect && this.#recovery.error() === null && !this.#monitor.isLongMuted();
+    if (on && !this.#starting && !works) return (await this.fetch()).error;
+    // A camera that is off is released, so that its light goes out.
+    if (this.#parts.kind === 'cam' && !on) this.release();
+    if (this.#track) this.#track.enabled = on;
+    else this.#recovery.stop();
+    this.#on = on;
+    this.#parts.changed();
+    return null;
   }
 
   /**
-   * @param {boolean} [quietly] without a word where it fails
-   * @returns {Promise<Taken>} neither where it was let go, switched off, or asked for anew in the meantime
+   * Acquires a track in place of the one before.
+   * @param {boolean} [quietly] without reporting an error
+   * @returns {Promise<FetchResult>} neither if it was released, switched off or requested again meanwhile
    */
-  async function fetch(quietly = false) {
-    const mine = { over: false };
-    newest = mine;
-    const got = await inTurn(async () => {
-      if (newest !== mine) return NOTHING;
-      const { stream, trouble } = await ask();
-      const next = stream?.getTracks()[0];
-      if (newest !== mine) {
-        next?.stop();
+  async fetch(quietly = false) {
+    const current = this.#request = { done: false };
+    const isCurrent = () => this.#request === current;
+    const result = await this.#parts.queue(async () => {
+      if (!isCurrent()) return NOTHING;
+      const { stream, error } = await this.#parts.request();
+      const track = stream?.getTracks()[0];
+      if (!isCurrent()) {
+        track?.stop();
         return NOTHING;
       }
-      if (next) adopt(next);
-      switchAsWanted();
-      changed(next || !quietly ? trouble : undefined);
-      return { track: next, trouble };
+      if (track) this.#adopt(track);
+      this.#applyWanted();
+      this.#parts.changed(track || !quietly ? error : undefined);
+      return { track, error };
     });
-    // With the permission come the names of the devices.
-    if (newest === mine) await look();
-    mine.over = true;
-    return newest === mine ? got : NOTHING;
+    // Once permission is granted the browser exposes the labels.
+    if (isCurrent()) await this.#parts.isPresent();
+    current.done = true;
+    return isCurrent() ? result : NOTHING;
   }
 
-  return {
-    track: () => track,
-    wanted: () => wanted,
-    sought: () => track !== null || coming() || lost.trouble() !== null,
-    state: () => ({ on, held: holding.held(), lost: lost.trouble(), taken: on && holding.seen() }),
-    begin(want) {
-      wanted = want;
-      on = want;
-      beginning = true;
-    },
-    settle(next) {
-      beginning = false;
-      // The camera was switched off while the browser asked.
-      if (next && kind === 'cam' && !wanted) next.stop();
-      else if (next) adopt(next);
-      switchAsWanted();
-    },
-    async set(want) {
-      wanted = want;
-      // While the browser asks, a switch is only a wish. Off and on again fetches what was not given back.
-      const isFine = track !== null && track !== stale && lost.trouble() === null && !holding.long();
-      if (want && !beginning && !isFine) return (await fetch()).trouble;
-      // Off lets go of the camera, so that its light goes out.
-      if (kind === 'cam' && !want) letGo();
-      if (track) track.enabled = want;
-      else lost.forget();
-      on = want;
-      changed();
-      return null;
-    },
-    fetch: () => fetch(),
-    letGo,
-    end() {
-      letGo();
-      lost.forget();
-      beginning = false;
-    },
-    regain: lost.regain,
-    wake() {
-      lost.regain();
-      holding.wake();
-    },
-  };
+  /** Stops it, and what is still being acquired. */
+  release() {
+    this.#track?.stop();
+    this.#track = null;
+    this.#request = null;
+    this.#monitor.stop();
+  }
+
+  /** Releases it and ends its recovery. */
+  stop() {
+    this.release();
+    this.#recovery.stop();
+    this.#starting = false;
+  }
+
+  /** A device may have appeared. */
+  recover() {
+    this.#recovery.attempt();
+  }
+
+  pageVisible() {
+    this.#recovery.attempt();
+    this.#monitor.pageVisible();
+  }
+
+  #isRequesting() {
+    return this.#request !== null && !this.#request.done;
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #adopt(track) {
+    this.#track?.stop();
+    this.#track = track;
+    if (this.#parts.kind === 'cam') track.contentHint = 'motion';
+    this.#recovery.stop();
+    track.onended = () => { if (this.#track === track) this.#lost(); };
+    this.#monitor.watch(track);
+  }
+
+  /** A muted microphone stays acquired, so that unmuting it needs no permission. */
+  #applyWanted() {
+    this.#on = this.#track !== null && this.#wanted;
+    if (this.#track) this.#track.enabled = this.#on;
+  }
+
+  /** Unplugged, or taken by another program for good. */
+  #lost() {
+    const error = this.#monitor.isLongMuted() ? 'device-taken' : this.#parts.kind === 'mic' ? 'mic-lost' : 'cam-lost';
+    const label = this.#track?.label ?? '';
+    this.release();
+    this.#on = false;
+    this.#recovery.start(label, error);
+    this.#parts.changed(null);
+  }
+
+  /** After a phone call iOS unmutes the microphone but leaves it silent: only a new track works. */
+  async #unmuted() {
+    if (this.#parts.kind !== 'mic') return;
+    this.#suspect = this.#track;
+    const { error } = await this.#fetchQuietly();
+    if (!error || error.startsWith('camera-denied') || !this.#suspect || this.#track !== this.#suspect) return;
+    this.#recovery.start(this.#suspect.label, 'device-taken');
+    this.#parts.changed();
+  }
+
+  /** Not during a request that reports its error. */
+  async #fetchQuietly() {
+    return this.#isRequesting() ? NOTHING : this.fetch(true);
+  }
 }

@@ -1,14 +1,14 @@
-// Media trouble: from a browser's refusal to one of our codes, each of which has its sentence in words.js.
+// Media errors: from a browser's exception to one of our codes, each of which has a sentence in the locales.
 //
-// Pure. Browsers name the same trouble differently; here the names meet.
+// Pure. Browsers name the same error differently.
 
 /**
  * @typedef {'camera-denied' | 'camera-denied-again' | 'camera-denied-system' | 'device-not-found' | 'device-busy' | 'device-unfit' |
  *   'insecure-origin' | 'unsupported' | 'blocked-by-site' | 'timeout' | 'device-trouble' | 'mic-lost' | 'cam-lost' |
- *   'device-taken' | 'device-switched' | 'screen-denied-system' | 'screen-blocked' | 'screen-not-found' | 'screen-failed'} MediaCode
+ *   'device-taken' | 'device-switched' | 'screen-denied-system' | 'screen-blocked' | 'screen-not-found' | 'screen-failed'} MediaErrorCode
  */
 
-/** @type {Record<string, MediaCode>} */
+/** @type {Record<string, MediaErrorCode>} */
 const BY_NAME = {
   NotAllowedError: 'camera-denied',
   PermissionDeniedError: 'camera-denied',
@@ -22,23 +22,23 @@ const BY_NAME = {
 };
 
 /**
- * @param {any} error what getUserMedia threw
- * @returns {MediaCode}
+ * @param {any} error from getUserMedia
+ * @returns {MediaErrorCode}
  */
-export function mediaCode(error) {
+export function mediaErrorCode(error) {
   const name = String(error?.name ?? '');
   const message = String(error?.message ?? '');
   if (name === 'InsecureOrigin') return 'insecure-origin';
   // Chromium says "Permission denied by system", Firefox "... not allowed by the user agent or the platform".
   if (name === 'NotAllowedError' && /\bsystem\b/i.test(message)) return 'camera-denied-system';
-  // A device pulled out between the list and the asking reads like this in Firefox.
+  // Firefox reports a device unplugged between listing and opening like this.
   if (name === 'NotFoundError' || /object can not be found/i.test(message)) return 'device-not-found';
   return BY_NAME[name] ?? 'device-trouble';
 }
 
-/** @type {Partial<Record<MediaCode, MediaCode | null>>} */
-const OF_SCREEN = {
-  // The person closed the picker: no trouble at all.
+/** @type {Partial<Record<MediaErrorCode, MediaErrorCode | null>>} */
+const SCREEN_CODES = {
+  // The person closed the picker, which is no error.
   'camera-denied': null,
   'camera-denied-system': 'screen-denied-system',
   'blocked-by-site': 'screen-blocked',
@@ -46,26 +46,26 @@ const OF_SCREEN = {
 };
 
 /**
- * @param {any} error what getDisplayMedia threw
- * @param {boolean} allowed whether the site's policy lets a screen be shared at all
- * @returns {MediaCode | null} null where there is nothing to tell
+ * @param {any} error from getDisplayMedia
+ * @param {boolean} allowed by the site's policy
+ * @returns {MediaErrorCode | null} null if the person cancelled
  */
-export function screenCode(error, allowed) {
-  const code = mediaCode(error);
+export function screenErrorCode(error, allowed) {
+  const code = mediaErrorCode(error);
   if (code === 'camera-denied' && !allowed) return 'screen-blocked';
-  const { [code]: screen = 'screen-failed' } = OF_SCREEN;
+  const { [code]: screen = 'screen-failed' } = SCREEN_CODES;
   return screen;
 }
 
 /**
- * Whether asking for the microphone alone could still succeed: the trouble may be the camera's only.
- * @param {MediaCode} code
+ * Whether a request for one device alone may succeed, since the error may be the other's.
+ * @param {MediaErrorCode} code
  */
-export function mayHaveSoundOnly(code) {
+export function mayRequestOne(code) {
   return code === 'device-not-found' || code === 'device-busy' || code === 'device-unfit';
 }
 
-/** Troubles that another try does not mend, or that mend themselves. */
+/** Errors that a retry does not fix, or that resolve by themselves. */
 const NO_RETRY = new Set(['timeout', 'insecure-origin', 'unsupported', 'blocked-by-site', 'device-switched', 'device-taken', 'mic-lost',
   'cam-lost', 'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed']);
 

@@ -1,240 +1,286 @@
-// Media: the person's own microphone, camera and screen together: asked for with one question, shown in one mirror,
-// sent as one sound and one picture, and told of in one sentence at a time.
+// Media: microphone, camera and screen together: requested with one question, shown in one preview, sent as one audio and
+// one video track, with one error at a time.
 
-import { makeCapture } from './capture.js';
-import { makeChoosing } from './device-selection.js';
-import { makeChosen } from './device-preferences.js';
-import { makeMixer } from './mixer.js';
-import { makeOwn } from './local-track.js';
-import { makeScreen } from './screen-share.js';
-import { makeTurn } from '../lib/serial-queue.js';
+import { Capture } from './capture.js';
+import { makeDevicePreferences } from './device-preferences.js';
+import { DeviceSelection } from './device-selection.js';
+import { LocalTrack } from './local-track.js';
+import { makeMixer, makeScreenShare } from './screen-share.js';
+import { makeSerialQueue } from '../lib/serial-queue.js';
 
+/**
+ * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { SerialQueue } from '../lib/serial-queue.js'
+ * @import { CaptureParts } from './capture.js'
+ * @import { DeviceKind, PreferenceStorage } from './device-preferences.js'
+ * @import { SelectionState } from './device-selection.js'
+ * @import { Kind } from './local-track.js'
+ * @import { MediaErrorCode } from './media-errors.js'
+ *
+ * @typedef {{mic: boolean, cam: boolean}} Wanted
+ *
+ * @typedef {object} DeviceState
+ * @property {boolean} requesting the browser asks the person for permission
+ * @property {boolean} mic
+ * @property {boolean} cam
+ * @property {boolean} screen
+ * @property {{mic: boolean, cam: boolean}} interrupted muted by the system, e.g. during a phone call
+ * @property {boolean} hasMic
+ * @property {boolean} canShare
+ * @property {MediaErrorCode | null} error
+ * @property {string} label of the device of the error
+ * @property {MediaStream | null} stream for the preview
+ *
+ * @typedef {DeviceState & SelectionState} MediaState
+ *
+ * @typedef {object} MediaParts
+ * @property {() => MediaStream} newStream
+ * @property {() => AudioContext} [newContext]
+ * @property {PreferenceStorage} [storage] for the selected devices
+ * @property {Clock} clock
+ * @property {() => number} now milliseconds
+ * @property {() => boolean} [hidden] whether the page is hidden
+ * @property {() => void} changed called after every change of state or tracks
+ */
+
+/** A question open for this long gets a hint. */
 const HINT_AFTER_MS = 20_000;
 const NOTICE_MS = 8000;
 
-/**
- * @typedef {{mic: boolean, cam: boolean}} Wanted
- * @typedef {import('./local-track.js').Kind} Kind
- * @typedef {import('./media-errors.js').MediaCode} MediaCode
- *
- * @typedef {OwnState & import('./device-selection.js').ChoosingState} MediaState what the page knows of its own devices
- * @typedef {object} OwnState
- * @property {boolean} asking the browser is asking the person
- * @property {boolean} mic heard by the other side
- * @property {boolean} cam
- * @property {boolean} screen
- * @property {{mic: boolean, cam: boolean}} held taken from us for now: by a phone call, or by the system
- * @property {boolean} hasMic
- * @property {boolean} canShare
- * @property {MediaCode | null} trouble
- * @property {string} label of the device a trouble is about
- * @property {MediaStream | null} stream own picture, for the mirror
- *
- * @typedef {(on: boolean) => Promise<MediaCode | null>} Switch resolves to what stood in the way
- *
- * @typedef {object} Media
- * @property {MediaState} state
- * @property {(wanted?: Wanted) => Promise<void>} start
- * @property {() => Promise<void>} again asks for what is wanted and not there
- * @property {() => Wanted} wanted the person's last word, whatever became of it
- * @property {() => void} stop
- * @property {() => Promise<MediaCode | null>} askMic for the microphone alone, where both were refused; switched as wanted
- * @property {Switch} setMic
- * @property {Switch} setCam
- * @property {Switch} setScreen
- * @property {import('./device-selection.js').Choosing['choose']} choose
- * @property {() => Promise<void>} flip
- * @property {() => void} wake the page is looked at again: what was taken is taken back
- * @property {() => void} sound the page was touched: what a browser holds until then goes on
- * @property {() => void} calm what was only a notice has been read
- * @property {() => MediaStreamTrack | null} voice the microphone alone
- * @property {() => {audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} outgoing
- */
-
-/**
- * @param {import('./capture.js').Edge & {
- *   newStream: () => MediaStream, newContext?: () => AudioContext, memory?: import('./device-preferences.js').Memory,
- *   clock: import('../lib/clock.js').Clock, now: () => number, hidden?: () => boolean, changed: () => void}} parts
- *   `changed` is called after every change of state or tracks; `memory` keeps what was chosen; `hidden`: nobody looks
- * @returns {Media}
- */
-export function makeMedia({ devices, newStream, newContext = () => new AudioContext(), memory, clock, now, hidden = () => false, changed, ...edge }) {
-  const capture = makeCapture({ devices, ...edge });
-  const mixer = makeMixer(newContext);
-  const kept = makeChosen(memory);
-  const cameraTurn = makeTurn(clock);
-  const own = { mic: ownOf('mic', (task) => task()), cam: ownOf('cam', cameraTurn) };
-  const both = [own.mic, own.cam];
-  const choosing = makeChoosing({ devices, kept, own, changed: tell });
-  const screen = makeScreen({ pick: capture.screen, ended: () => setScreen(false) });
-  /** @type {MediaCode | null} what came of the last question, or a notice; what is lost or held is told by itself */
-  let told = null;
-  /** @type {{notice?: any, hint?: any}} a notice goes by itself, and a question left open for long is told of */
-  const timers = {};
-  /** Each start and stop makes what earlier askings still bring unwanted. */
-  let generation = 0;
+export class Media {
   /** @type {MediaState} */
-  const state = {
-    asking: false, mic: true, cam: true, screen: false, held: { mic: false, cam: false }, hasMic: false,
-    canShare: typeof devices?.getDisplayMedia === 'function', trouble: null, label: '', stream: null, ...choosing.state,
-  };
+  state;
+  /** @type {Pick<MediaParts, 'newStream' | 'clock' | 'changed'>} */
+  #parts;
+  /** @type {Capture} */
+  #capture;
+  #mixer;
+  #screen;
+  #preferences;
+  /** @type {SerialQueue} */
+  #cameraQueue;
+  /** @type {Record<Kind, LocalTrack>} */
+  #tracks;
+  /** @type {DeviceSelection} */
+  #selection;
+  /** Error of the last request, or a notice; lost and interrupted devices have errors of their own. @type {MediaErrorCode | null} */
+  #error = null;
+  /** @type {{notice?: Timer, hint?: Timer}} */
+  #timers = {};
+  /** Each start and stop invalidates earlier requests. */
+  #generation = 0;
 
-  devices?.addEventListener?.('devicechange', plugged);
-  capture.whenGranted(granted);
-
-  /** @param {Kind} kind @param {import('../lib/serial-queue.js').InTurn} inTurn */
-  function ownOf(kind, inTurn) {
-    return makeOwn({
-      kind, inTurn, clock, now, hidden,
-      ask: () => capture.one(kind, kept.chosen),
-      async look() {
-        await choosing.list();
-        return choosing.has(kind);
-      },
-      changed(news, label) {
-        if (news === 'device-switched') announce(label ?? '');
-        refresh(news);
-      },
-    });
-  }
-
-  /** @param {MediaCode | null} [news] in place of what was told before */
-  function tell(news = told) {
-    told = news;
-    const [mic, cam] = both.map((each) => each.state());
-    Object.assign(state, choosing.state, {
-      mic: mic.on, cam: cam.on, held: { mic: mic.held, cam: cam.held }, hasMic: own.mic.track() !== null, screen: screen.video() !== null,
-      trouble: told ?? mic.lost ?? cam.lost ?? (mic.taken || cam.taken ? 'device-taken' : null),
-    });
-    changed();
-  }
-
-  /** The mirror shows what is on the wire; the tracks go out in the same breath. @param {MediaCode | null} [news] */
-  function refresh(news) {
-    const before = state.stream?.getTracks() ?? [];
-    const next = [screen.video() ?? own.cam.track(), own.mic.track()].filter((track) => track !== null);
-    if (before.length !== next.length || next.some((track) => !before.includes(track))) {
-      state.stream = next.length ? newStream() : null;
-      next.forEach((track) => state.stream?.addTrack(track));
-    }
-    tell(news);
-  }
-
-  /** Another device came by itself in place of one that was lost. @param {string} label */
-  function announce(label) {
-    state.label = label;
-    clock.cancel(timers.notice);
-    timers.notice = clock.after(calm, NOTICE_MS);
-  }
-
-  function calm() {
-    tell(told === 'device-switched' ? null : told);
+  /** @param {CaptureParts & MediaParts} parts */
+  constructor({ devices, newStream, newContext = () => new AudioContext(), storage, clock, now, hidden = () => false, changed, ...captureParts }) {
+    this.#parts = { newStream, clock, changed };
+    this.#capture = new Capture({ devices, ...captureParts });
+    this.#mixer = makeMixer(newContext);
+    this.#screen = makeScreenShare({ pick: () => this.#capture.screen(), ended: () => this.setScreen(false) });
+    this.#preferences = makeDevicePreferences(storage);
+    this.#cameraQueue = makeSerialQueue(clock);
+    this.#tracks = {
+      mic: this.#newTrack('mic', (task) => task(), { clock, now, hidden }),
+      cam: this.#newTrack('cam', this.#cameraQueue, { clock, now, hidden }),
+    };
+    this.#selection = new DeviceSelection({ devices, preferences: this.#preferences, tracks: this.#tracks, changed: (error) => this.#update(error) });
+    this.state = {
+      requesting: false, mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false }, hasMic: false,
+      canShare: typeof devices?.getDisplayMedia === 'function', error: null, label: '', stream: null, ...this.#selection.state,
+    };
+    devices?.addEventListener?.('devicechange', () => this.#devicesChanged());
+    this.#capture.whenGranted(() => this.#permissionGranted());
   }
 
   /** @param {Wanted} [wanted] */
-  async function start(wanted = { mic: true, cam: true }) {
-    stopAll();
-    const mine = generation;
-    own.mic.begin(wanted.mic);
-    own.cam.begin(wanted.cam);
-    state.asking = true;
-    tell();
-    timers.hint = clock.after(() => tell('timeout'), HINT_AFTER_MS);
-    const asked = () => askBoth(wanted, mine);
-    await (wanted.cam ? cameraTurn(asked) : asked());
-    if (mine !== generation) return;
-    await choosing.list();
-    if (mine !== generation) return;
-    await choosing.correct();
-    if (mine === generation && own.cam.wanted() && !wanted.cam && !own.cam.track()) await own.cam.fetch();
+  async start(wanted = { mic: true, cam: true }) {
+    this.#stopAll();
+    const generation = this.#generation;
+    const isCurrent = () => generation === this.#generation;
+    const { mic, cam } = this.#tracks;
+    mic.start(wanted.mic);
+    cam.start(wanted.cam);
+    this.state.requesting = true;
+    this.#update();
+    this.#timers.hint = this.#parts.clock.after(() => this.#update('timeout'), HINT_AFTER_MS);
+    const request = () => this.#requestBoth(wanted, generation);
+    await (wanted.cam ? this.#cameraQueue(request) : request());
+    if (!isCurrent()) return;
+    await this.#selection.refresh();
+    if (!isCurrent()) return;
+    await this.#selection.restore();
+    if (isCurrent() && cam.wanted() && !wanted.cam && !cam.track()) await cam.fetch();
   }
 
-  /** @param {Wanted} wanted @param {number} mine */
-  async function askBoth(wanted, mine) {
-    if (mine !== generation) return;
-    const { stream, trouble } = await capture.both(wanted, kept.chosen);
-    const tracks = stream?.getTracks() ?? [];
-    if (mine !== generation) return tracks.forEach((track) => track.stop());
-    clock.cancel(timers.hint);
-    state.asking = false;
-    own.mic.settle(tracks.find((track) => track.kind === 'audio'));
-    own.cam.settle(tracks.find((track) => track.kind === 'video'));
-    refresh(trouble);
+  stop() {
+    this.#stopAll();
+    this.#update();
   }
 
-  function stopAll() {
-    generation += 1;
-    told = null;
-    both.forEach((each) => each.end());
-    screen.end();
-    clock.cancel(timers.notice);
-    clock.cancel(timers.hint);
-    Object.assign(state, { asking: false, stream: null });
-    mixer.mix(null, null);
-  }
-
-  /** What is wanted and not there. What runs goes on as it is, a shared screen too. */
-  async function again() {
-    if (!own.mic.track() && !own.cam.track() && !screen.video()) return start(wanted());
-    const mine = generation;
-    /** @type {MediaCode | null} */
-    let refused = null;
-    for (const each of both) {
+  /** Requests what is wanted and missing. What runs continues, a shared screen too. */
+  async retry() {
+    if (!this.micTrack() && !this.#tracks.cam.track() && !this.#screen.video()) return this.start(this.wanted());
+    const generation = this.#generation;
+    /** @type {MediaErrorCode | null} */
+    let error = null;
+    for (const each of this.#both()) {
       const isMissing = each.state().lost !== null || (!each.track() && each.wanted());
-      if (mine === generation && isMissing) refused = (await each.fetch()).trouble ?? refused;
+      if (generation === this.#generation && isMissing) error = (await each.fetch()).error ?? error;
     }
-    tell(mine === generation && refused ? refused : told);
+    this.#update(generation === this.#generation && error ? error : this.#error);
   }
 
-  /** What was chosen and comes back is taken again, as a speaker is. */
-  async function plugged() {
-    await choosing.list();
-    both.forEach((each) => each.regain());
-    if (!state.asking) await choosing.correct();
+  /** What the person has set last, whatever the devices did. @returns {Wanted} */
+  wanted() {
+    return { mic: this.#tracks.mic.wanted(), cam: this.#tracks.cam.wanted() };
   }
 
-  /** Allowed after all, in the browser's own settings: no need to be asked to try again. */
-  function granted() {
-    if (!state.asking && state.trouble?.startsWith('camera-denied')) again();
+  /** Requests the microphone alone after both were denied. */
+  async requestMic() {
+    const { clock } = this.#parts;
+    const hint = (this.#timers.hint = clock.after(() => this.#update('timeout'), HINT_AFTER_MS));
+    const { error } = await this.#tracks.mic.fetch().finally(() => clock.cancel(hint));
+    if (error) this.#update(error === 'camera-denied' ? 'camera-denied-again' : error);
+    return error;
   }
 
-  async function setScreen(/** @type {boolean} */ on) {
-    const answer = on ? await screen.share() : { trouble: null };
-    if (!answer) return null;
-    if (!on) screen.end();
-    refresh(answer.trouble ?? (told?.startsWith('screen-') ? null : told));
-    return answer.trouble;
+  /** @param {boolean} on @returns {Promise<MediaErrorCode | null>} */
+  setMic(on) {
+    return this.#tracks.mic.set(on);
   }
 
-  const wanted = () => ({ mic: own.mic.wanted(), cam: own.cam.wanted() });
+  /** @param {boolean} on @returns {Promise<MediaErrorCode | null>} */
+  setCam(on) {
+    return this.#tracks.cam.set(on);
+  }
 
-  return {
-    state,
-    start,
-    stop() {
-      stopAll();
-      tell();
-    },
-    again,
-    wanted,
-    async askMic() {
-      const hint = (timers.hint = clock.after(() => tell('timeout'), HINT_AFTER_MS));
-      const { trouble } = await own.mic.fetch().finally(() => clock.cancel(hint));
-      if (trouble) tell(trouble === 'camera-denied' ? 'camera-denied-again' : trouble);
-      return trouble;
-    },
-    setMic: own.mic.set,
-    setCam: own.cam.set,
-    setScreen,
-    choose: choosing.choose,
-    flip: choosing.flip,
-    wake() {
-      both.forEach((each) => each.wake());
-      mixer.wake();
-    },
-    sound: mixer.wake,
-    calm,
-    voice: own.mic.track,
-    outgoing: () => ({ audio: mixer.mix(own.mic.track(), screen.sound()), video: screen.video() ?? own.cam.track() }),
-  };
+  /** @param {boolean} on @returns {Promise<MediaErrorCode | null>} */
+  async setScreen(on) {
+    const result = on ? await this.#screen.start() : { error: null };
+    if (!result) return null;
+    if (!on) this.#screen.stop();
+    this.#updateTracks(result.error ?? (this.#error?.startsWith('screen-') ? null : this.#error));
+    return result.error;
+  }
+
+  /** @param {DeviceKind} kind @param {string} id */
+  select(kind, id) {
+    return this.#selection.select(kind, id);
+  }
+
+  /** Switches between front and back camera. */
+  flip() {
+    return this.#selection.flip();
+  }
+
+  pageVisible() {
+    for (const each of this.#both()) each.pageVisible();
+    this.#mixer.resume();
+  }
+
+  /** The page was touched: audio that a browser blocks until then may run. */
+  resumeAudio() {
+    this.#mixer.resume();
+  }
+
+  /** Removes a notice. */
+  dismissNotice() {
+    this.#update(this.#error === 'device-switched' ? null : this.#error);
+  }
+
+  micTrack() {
+    return this.#tracks.mic.track();
+  }
+
+  outgoingTracks() {
+    return { audio: this.#mixer.mix(this.micTrack(), this.#screen.audio()), video: this.#screen.video() ?? this.#tracks.cam.track() };
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {SerialQueue} queue
+   * @param {{clock: Clock, now: () => number, hidden: () => boolean}} parts
+   */
+  #newTrack(kind, queue, parts) {
+    return new LocalTrack({
+      ...parts, kind, queue,
+      request: () => this.#capture.one(kind, this.#preferences.selected),
+      isPresent: async () => {
+        await this.#selection.refresh();
+        return this.#selection.has(kind);
+      },
+      changed: (error, label) => {
+        if (error === 'device-switched') this.#setNotice(label ?? '');
+        this.#updateTracks(error);
+      },
+    });
+  }
+
+  #both() {
+    return [this.#tracks.mic, this.#tracks.cam];
+  }
+
+  /** @param {MediaErrorCode | null} [error] replaces the one before */
+  #update(error = this.#error) {
+    this.#error = error;
+    const [mic, cam] = this.#both().map((each) => each.state());
+    Object.assign(this.state, this.#selection.state, {
+      mic: mic.on, cam: cam.on, interrupted: { mic: mic.interrupted, cam: cam.interrupted }, hasMic: this.micTrack() !== null,
+      screen: this.#screen.video() !== null,
+      error: error ?? mic.lost ?? cam.lost ?? (mic.taken || cam.taken ? 'device-taken' : null),
+    });
+    this.#parts.changed();
+  }
+
+  /** The preview shows what is sent. @param {MediaErrorCode | null} [error] */
+  #updateTracks(error) {
+    const before = this.state.stream?.getTracks() ?? [];
+    const next = [this.#screen.video() ?? this.#tracks.cam.track(), this.micTrack()].filter((track) => track !== null);
+    if (before.length !== next.length || next.some((track) => !before.includes(track))) {
+      this.state.stream = next.length ? this.#parts.newStream() : null;
+      for (const track of next) this.state.stream?.addTrack(track);
+    }
+    this.#update(error);
+  }
+
+  /** Another device replaced a lost one. @param {string} label */
+  #setNotice(label) {
+    this.state.label = label;
+    this.#parts.clock.cancel(this.#timers.notice);
+    this.#timers.notice = this.#parts.clock.after(() => this.dismissNotice(), NOTICE_MS);
+  }
+
+  /** @param {Wanted} wanted @param {number} generation */
+  async #requestBoth(wanted, generation) {
+    if (generation !== this.#generation) return;
+    const { stream, error } = await this.#capture.both(wanted, this.#preferences.selected);
+    const tracks = stream?.getTracks() ?? [];
+    if (generation !== this.#generation) return tracks.forEach((track) => track.stop());
+    this.#parts.clock.cancel(this.#timers.hint);
+    this.state.requesting = false;
+    this.#tracks.mic.started(tracks.find((track) => track.kind === 'audio'));
+    this.#tracks.cam.started(tracks.find((track) => track.kind === 'video'));
+    this.#updateTracks(error);
+  }
+
+  #stopAll() {
+    this.#generation += 1;
+    this.#error = null;
+    for (const each of this.#both()) each.stop();
+    this.#screen.stop();
+    this.#parts.clock.cancel(this.#timers.notice);
+    this.#parts.clock.cancel(this.#timers.hint);
+    Object.assign(this.state, { requesting: false, stream: null });
+    this.#mixer.mix(null, null);
+  }
+
+  async #devicesChanged() {
+    await this.#selection.refresh();
+    for (const each of this.#both()) each.recover();
+    if (!this.state.requesting) await this.#selection.restore();
+  }
+
+  /** Granted in the browser's settings: no retry button needed. */
+  #permissionGranted() {
+    if (!this.state.requesting && this.state.error?.startsWith('camera-denied')) this.retry();
+  }
 }

@@ -1,99 +1,112 @@
-// Holding: a track that falls silent because the system, not the person, has its device for a while: a phone call,
-// another program, the pause button of Safari. It says whether it is held, whether for longer than a moment, and when
-// it must be had anew.
-//
-// It asks for no device: it hears one track at a time, and time is handed in.
-
-/** Tracks fall silent for a moment while a device settles. */
-const SETTLED_MS = 1500;
+// Mute monitor: a track that the system mutes for a while, during a phone call, while another program uses the device, or
+// with Safari's pause button. It reports whether it is muted, whether for long, and when it must be reacquired.
 
 /**
- * @typedef {object} Hold
- * @property {number | null} since when it fell silent; null while it is heard
- * @property {boolean} long for longer than a moment
- * @property {boolean} away while nobody looked at the page: it may well be over when somebody does
- * @property {any} [timer]
+ * @import { Clock, Timer } from '../lib/clock.js'
  *
- * @typedef {object} Holding
- * @property {(track: MediaStreamTrack) => void} watch this track in place of the one before
- * @property {() => void} forget
- * @property {() => boolean} held
- * @property {() => boolean} long held, and for longer than a moment
- * @property {() => boolean} seen and that before the person's eyes
- * @property {() => void} wake the page is looked at again
+ * @typedef {object} Watched
+ * @property {number | null} since when the track was muted
+ * @property {boolean} long muted for longer than a moment
+ * @property {boolean} hidden muted while the page was hidden: it may be over when the page is visible again
+ * @property {Timer} [timer]
+ *
+ * @typedef {object} MuteMonitorParts
+ * @property {() => boolean} hidden whether the page is hidden
+ * @property {() => void} changed
+ * @property {() => void} muted for longer than a moment, while the page was visible
+ * @property {() => void} unmuted after longer than a moment
+ * @property {() => void} stillMuted although the page is visible again
+ * @property {() => number} now milliseconds
+ * @property {Clock} clock
  */
 
-/**
- * @param {object} parts
- * @param {() => boolean} parts.hidden whether nobody looks at the page now
- * @param {() => void} parts.changed
- * @param {() => void} parts.taken it has been held for longer than a moment, before the person's eyes
- * @param {() => void} parts.released the track is given back, after longer than a moment
- * @param {() => void} parts.kept the track is not given back, though the page is looked at again
- * @param {() => number} parts.now milliseconds
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @returns {Holding}
- */
-export function makeHolding({ hidden, changed, taken, released, kept, now, clock }) {
-  /** @type {Hold | null} */
-  let watched = null;
+/** Tracks are muted for a moment while a device settles. */
+const SETTLE_MS = 1500;
 
-  function forget() {
-    clock.cancel(watched?.timer);
-    watched = null;
+export class MuteMonitor {
+  /** @type {MuteMonitorParts} */
+  #parts;
+  /** @type {Watched | null} */
+  #watched = null;
+
+  /** @param {MuteMonitorParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
   }
 
-  /** @param {Hold} hold */
-  function fallsSilent(hold) {
-    if (watched !== hold || hold.since !== null) return;
-    hold.since = now();
-    hold.away = hidden();
-    hold.timer = clock.after(() => {
-      hold.long = true;
-      // Which of the two comes first when another program takes the screen as well is not said anywhere.
-      hold.away ||= hidden();
-      if (!hold.away) taken();
-    }, SETTLED_MS);
+  /** @param {MediaStreamTrack} track replaces the one before */
+  watch(track) {
+    this.stop();
+    /** @type {Watched} */
+    const watched = { since: null, long: false, hidden: false };
+    this.#watched = watched;
+    track.onmute = () => {
+      this.#onMute(watched);
+      this.#parts.changed();
+    };
+    track.onunmute = () => this.#onUnmute(watched);
+    if (track.muted) this.#onMute(watched);
   }
 
-  /** The timers of a page in the background may stand still. @param {Hold} hold */
-  function isLong({ since, long }) {
-    return long || (since !== null && now() - since >= SETTLED_MS);
+  stop() {
+    this.#parts.clock.cancel(this.#watched?.timer);
+    this.#watched = null;
   }
 
-  /** @param {Hold} hold */
-  function isHeardAgain(hold) {
-    if (watched !== hold || hold.since === null) return;
-    clock.cancel(hold.timer);
-    const long = isLong(hold);
-    Object.assign(hold, { since: null, long: false, away: false });
-    if (long) released();
-    changed();
+  isMuted() {
+    return this.#watched !== null && this.#watched.since !== null;
   }
 
-  return {
-    watch(track) {
-      forget();
-      /** @type {Hold} */
-      const hold = { since: null, long: false, away: false };
-      watched = hold;
-      track.onmute = () => { fallsSilent(hold); changed(); };
-      track.onunmute = () => isHeardAgain(hold);
-      if (track.muted) fallsSilent(hold);
-    },
-    forget,
-    held: () => watched !== null && watched.since !== null,
-    long: () => watched !== null && isLong(watched),
-    seen: () => watched !== null && watched.long && !watched.away,
-    /** What fell silent before the person's eyes may be their own doing: Safari has a button for it. */
-    wake() {
-      const hold = watched;
-      if (hold === null || hold.since === null) return;
-      const { since } = hold;
-      // The page stood still before the moment was over.
-      if (!hold.long && isLong(hold)) hold.away = true;
-      // A phone call that is over gives the track back by itself, or not at all.
-      if (hold.away) clock.after(() => { if (watched === hold && hold.since === since && !hidden()) kept(); }, SETTLED_MS);
-    },
-  };
+  /** Muted for longer than a moment. */
+  isLongMuted() {
+    return this.#watched !== null && this.#isLong(this.#watched);
+  }
+
+  /** Muted for longer than a moment while the page was visible. */
+  wasMutedInView() {
+    return this.#watched !== null && this.#watched.long && !this.#watched.hidden;
+  }
+
+  /** What was muted in view may be the person's own doing: Safari has a button for it. */
+  pageVisible() {
+    const watched = this.#watched;
+    if (watched === null || watched.since === null) return;
+    const { since } = watched;
+    // The page was suspended before the moment was over.
+    if (!watched.long && this.#isLong(watched)) watched.hidden = true;
+    if (!watched.hidden) return;
+    // After a phone call the track is unmuted by itself or not at all.
+    this.#parts.clock.after(() => {
+      if (this.#watched === watched && watched.since === since && !this.#parts.hidden()) this.#parts.stillMuted();
+    }, SETTLE_MS);
+  }
+
+  /** @param {Watched} watched */
+  #onMute(watched) {
+    const { clock, now, hidden, muted } = this.#parts;
+    if (this.#watched !== watched || watched.since !== null) return;
+    watched.since = now();
+    watched.hidden = hidden();
+    watched.timer = clock.after(() => {
+      watched.long = true;
+      // If another program takes the screen as well, the order of the two events is not defined.
+      watched.hidden ||= hidden();
+      if (!watched.hidden) muted();
+    }, SETTLE_MS);
+  }
+
+  /** @param {Watched} watched */
+  #onUnmute(watched) {
+    if (this.#watched !== watched || watched.since === null) return;
+    this.#parts.clock.cancel(watched.timer);
+    const long = this.#isLong(watched);
+    Object.assign(watched, { since: null, long: false, hidden: false });
+    if (long) this.#parts.unmuted();
+    this.#parts.changed();
+  }
+
+  /** Timers of a page in the background may be suspended. @param {Watched} watched */
+  #isLong({ since, long }) {
+    return long || (since !== null && this.#parts.now() - since >= SETTLE_MS);
+  }
 }

@@ -1,35 +1,35 @@
-// Switches: microphone, camera and screen as the person sets them: pressed, remembered over a reload, and told to the
-// other side.
-
-const KEPT = 'webrtc-box.switches';
+// Mute state: microphone, camera and screen as the person set them: toggled, kept over a reload, and sent to the peer.
 
 /**
- * @typedef {import('./media.js').Media} Media
- * @typedef {object} Switches
+ * @import { Media, Wanted } from './media.js'
+ *
+ * @typedef {{mic: boolean, cam: boolean, screen: boolean}} MuteState true: sent
+ *
+ * @typedef {object} MuteToggles
  * @property {(what: 'mic' | 'cam' | 'screen') => Promise<void>} toggle
- * @property {() => import('./media.js').Wanted} kept as they were before a reload: nobody is put on the air by one
+ * @property {() => Wanted} saved as before a reload, which must not unmute anybody
  */
+
+const KEY = 'webrtc-box.switches';
 
 /**
  * @param {object} parts
  * @param {Pick<Media, 'state' | 'wanted' | 'setMic' | 'setCam' | 'setScreen'>} parts.media
  * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
- * @param {() => void} parts.refused what the person has just asked for is not to be had, maybe for the same reason as
- *   the last time: a button that says nothing seems dead
- * @returns {Switches}
+ * @param {() => void} parts.failed a toggle failed, maybe with the same error as before, which must be shown again
+ * @returns {MuteToggles}
  */
-export function makeSwitches({ media, storage, refused }) {
-  const press = { mic: media.setMic, cam: media.setCam, screen: media.setScreen };
-
+export function makeMuteToggles({ media, storage, failed }) {
   return {
     async toggle(what) {
-      const answer = press[what](!media.state[what]);
-      storage.setItem(KEPT, JSON.stringify(media.wanted()));
-      if (await answer) refused();
+      const on = !media.state[what];
+      const result = what === 'mic' ? media.setMic(on) : what === 'cam' ? media.setCam(on) : media.setScreen(on);
+      storage.setItem(KEY, JSON.stringify(media.wanted()));
+      if (await result) failed();
     },
-    kept() {
+    saved() {
       try {
-        const { mic, cam } = JSON.parse(storage.getItem(KEPT) ?? '{}');
+        const { mic, cam } = JSON.parse(storage.getItem(KEY) ?? '{}');
         return { mic: mic !== false, cam: cam !== false };
       } catch {
         return { mic: true, cam: true };
@@ -39,10 +39,13 @@ export function makeSwitches({ media, storage, refused }) {
 }
 
 /**
- * What the other side is to believe: a switch that is on while nothing can be sent is off for them.
- * @param {Pick<Media, 'state' | 'voice' | 'outgoing'>} media
+ * What the peer receives: a device that is on while nothing can be sent counts as off.
+ * @param {Pick<Media, 'state' | 'micTrack' | 'outgoingTracks'>} media
+ * @returns {MuteState}
  */
-export function heardAndSeen({ state, voice, outgoing }) {
-  const { mic, cam, screen, held } = state;
-  return { mic: mic && !held.mic && voice() !== null, cam: cam && !held.cam && outgoing().video !== null, screen };
+export function muteStateOf(media) {
+  const { mic, cam, screen, interrupted } = media.state;
+  return {
+    mic: mic && !interrupted.mic && media.micTrack() !== null, cam: cam && !interrupted.cam && media.outgoingTracks().video !== null, screen,
+  };
 }

@@ -1,10 +1,10 @@
-// Allowed: whether the policy of this site, or of a page it is framed in, lets a feature be.
+// Permissions policy: whether this site, and the page that frames it, allow a feature.
 
 /**
  * @param {Document} document
- * @returns {(feature: string) => boolean} true where the browser does not tell
+ * @returns {(feature: string) => boolean} true where the browser does not expose the policy
  */
-export function allowedIn(document) {
+export function policyOf(document) {
   const { permissionsPolicy, featurePolicy } = /** @type {any} */ (document);
   return (feature) => {
     try {

@@ -1,21 +1,21 @@
-// Arrival: whether a screen that the other shares is in sight yet. On a weak line it is told of before any of it comes,
-// and what the video element holds until then is their camera, or an earlier screen.
+// Screen arrival: whether the peer's shared screen is visible yet. On a weak network it is announced before its first frame
+// arrives, and until then the video element shows the camera or an earlier screen.
 
 /**
- * @returns {(theirs: {screen: boolean, weak: boolean}, decoded: number) => boolean} whether it is still to come; to be
- *   told what they show, with how many frames have been decoded so far
+ * @returns {(remote: {screen: boolean, weak: boolean}, framesDecoded: number) => boolean} whether it is still to come; called
+ *   with each change of what the peer sends and of the number of decoded frames
  */
-export function makeArrival() {
+export function makeScreenArrival() {
   let shared = false;
-  /** @type {number | null} frames that were decoded before it */
+  /** Frames decoded before it. @type {number | null} */
   let before = null;
-  return ({ screen, weak }, decoded) => {
-    // Where the line is good its first frame is there at once, and a note would only flicker.
-    if (screen && !shared) before = weak ? decoded : null;
+  return ({ screen, weak }, framesDecoded) => {
+    // On a good network its first frame is there at once, and a note would only flicker.
+    if (screen && !shared) before = weak ? framesDecoded : null;
     shared = screen;
-    // A stream that begins anew counts from nothing again; none at all is said while nobody counts.
-    if (before !== null && decoded > 0 && decoded < before) before = decoded;
-    if (!screen || (before !== null && decoded > before)) before = null;
+    // A new stream counts from zero again; zero also means that statistics are not read.
+    if (before !== null && framesDecoded > 0 && framesDecoded < before) before = framesDecoded;
+    if (!screen || (before !== null && framesDecoded > before)) before = null;
     return before !== null;
   };
 }

@@ -1,62 +1,107 @@
-// Screen: the picture and the sound of a screen that is shared, one at a time.
-//
-// While the person still picks one, nobody asks for another; and what is shared goes on until the next one is there.
+// Screen share: the video and audio of a shared screen, and the mixer that adds its audio to the microphone.
 
 /**
- * @typedef {import('./capture.js').Catch} Catch
- * @typedef {object} Screen
- * @property {() => Promise<Pick<Catch, 'trouble'> | null>} share null where a picker is open already, or nobody waits
- *   for its answer any more
- * @property {() => void} end also what is still being picked
+ * @import { CaptureResult } from './capture.js'
+ *
+ * @typedef {object} ScreenShare
+ * @property {() => Promise<Pick<CaptureResult, 'error'> | null>} start null if a picker is open already, or was stopped
+ * @property {() => void} stop also an open picker's result
  * @property {() => MediaStreamTrack | null} video
- * @property {() => MediaStreamTrack | null} sound
+ * @property {() => MediaStreamTrack | null} audio
  */
 
 /**
+ * A running share continues until the next one starts.
  * @param {object} parts
- * @param {() => Promise<Catch>} parts.pick asks the person; neither stream nor trouble where they put it off
- * @param {() => void} parts.ended by the browser's own button, or with the window that was shared
- * @returns {Screen}
+ * @param {() => Promise<CaptureResult>} parts.pick neither stream nor error if the person cancels
+ * @param {() => void} parts.ended by the browser's own button, or with the shared window
+ * @returns {ScreenShare}
  */
-export function makeScreen({ pick, ended }) {
+export function makeScreenShare({ pick, ended }) {
   /** @type {MediaStreamTrack[]} */
-  let shared = [];
+  let tracks = [];
   /** @type {object | null} */
   let picking = null;
 
   /** @param {MediaStreamTrack[]} next */
   function replace(next) {
-    shared.forEach((track) => track.stop());
-    shared = next;
+    for (const each of tracks) each.stop();
+    tracks = next;
   }
 
   /** @param {string} kind */
-  const track = (kind) => shared.find((each) => each.kind === kind) ?? null;
+  const track = (kind) => tracks.find((each) => each.kind === kind) ?? null;
 
   return {
-    async share() {
+    async start() {
       if (picking) return null;
-      const mine = (picking = {});
-      const { stream, trouble } = await pick();
+      const current = (picking = {});
+      const { stream, error } = await pick();
       const next = stream?.getTracks() ?? [];
-      if (picking !== mine) {
-        next.forEach((each) => each.stop());
+      if (picking !== current) {
+        for (const each of next) each.stop();
         return null;
       }
       picking = null;
       if (stream) replace(next);
-      const picture = track('video');
-      if (picture) {
-        picture.contentHint = 'text';
-        picture.onended = () => { if (track('video') === picture) ended(); };
+      const video = track('video');
+      if (video) {
+        video.contentHint = 'text';
+        video.onended = () => { if (track('video') === video) ended(); };
       }
-      return { trouble };
+      return { error };
     },
-    end() {
+    stop() {
       picking = null;
       replace([]);
     },
     video: () => track('video'),
-    sound: () => track('audio'),
+    audio: () => track('audio'),
+  };
+}
+
+/**
+ * Mixes microphone and screen audio into the one audio track that is sent. Without screen audio the microphone's track
+ * is sent unchanged.
+ * @param {() => AudioContext} newContext
+ * @returns {{mix: (mic: MediaStreamTrack | null, screen: MediaStreamTrack | null) => MediaStreamTrack | null, resume: () => void}}
+ *   `resume`: the page was touched or is visible again
+ */
+export function makeMixer(newContext) {
+  /** @type {{mic: MediaStreamTrack | null, screen: MediaStreamTrack, context: AudioContext, track: MediaStreamTrack} | null} */
+  let mixed = null;
+
+  function stop() {
+    mixed?.context.close().catch(() => {});
+    mixed = null;
+  }
+
+  function resume() {
+    if (mixed && mixed.context.state !== 'running') mixed.context.resume().catch(() => {});
+  }
+
+  return {
+    resume,
+    mix(mic, screen) {
+      if (!screen) {
+        stop();
+        return mic;
+      }
+      if (mixed?.mic === mic && mixed.screen === screen) return mixed.track;
+      stop();
+      try {
+        const context = newContext();
+        const out = context.createMediaStreamDestination();
+        for (const track of [mic, screen]) if (track) context.createMediaStreamSource(new MediaStream([track])).connect(out);
+        // A phone call, or a browser that waits for a touch, suspends it and with it the microphone.
+        context.onstatechange = () => { if (mixed?.context === context) resume(); };
+        const track = out.stream.getAudioTracks()[0];
+        mixed = { mic, screen, context, track };
+        resume();
+        return track;
+      } catch {
+        return mic ?? screen;
+      }
+    },
   };
 }

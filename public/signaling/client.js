@@ -1,307 +1,338 @@
-// Signaling: one seat's conversation with the server over one WebSocket at a time.
+// Signaling client: one seat's conversation with the server over one WebSocket at a time.
 //
-// The only file that knows WebSocket. A lost socket is replaced quietly and the seat taken back with the
-// resume token; what we wanted to say meanwhile waits. It never reads an offer, an answer or a candidate.
-// At the door it looks who is inside, ourselves not counted, and the socket that looked is the one that joins.
-
-const PING_EVERY_MS = 5000;
-/** Shorter than the time between pings, or each ping would put the verdict off. */
-const PONG_WITHIN_MS = 2500;
-/** Where there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
-const PONG_IN_DOUBT_MS = 1000;
-const OPEN_WITHIN_MS = 10_000;
-/** On the way back into a call; a first try may have been made while the old network was just going. */
-const BACK_WITHIN_MS = 3000;
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_LONGEST_MS = 15_000;
-/** On the way back into a call, while nobody answers: for a minute, or two or three where each try hangs. */
-const BACKOFF_BACK_MS = 4000;
-const BACK_TRIES = 16;
-const OUTBOX_LONGEST = 256;
-/** The first name is looked up at once, another when nobody has typed for a while: looks are dear. */
-const LOOK_FIRST_MS = 300;
-const LOOK_AFTER_MS = 1000;
-const LOOK_EVERY_MS = 5000;
-/** After a look was refused: many behind our address have looked at many rooms. */
-const LOOK_REFUSED_MS = 60_000;
-const REPLACED = 4001;
-/** Close codes of a server that has had enough of us, and of one that has too much to do. */
-const FULL = new Set([1008, 1013]);
-/** On the way back into a room that is gone and takes a key, the host may bring it: tries, which take about a minute. */
-const HOST_TRIES = 8;
-const TOKEN_TRIES = 3;
-/** Errors after which asking again with the same words is pointless. */
-const FINAL = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
+// Only this file uses WebSocket. A lost socket is replaced and the seat resumed with the token; messages wait in an
+// outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby it asks how many seats of a room are
+// taken (our own not counted), and the same socket is used to join.
 
 /**
- * @typedef {{type: string, [field: string]: any}} Frame
- * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState'> & {
- *   onopen: any, onmessage: any, onclose: any, onerror: any}} Socket
+ * @import { ClientMessage, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
+ * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { ResumeTokens } from './resume-token.js'
  *
- * What comes out, besides the server's own frames: `socket` with `open: bool`, `refused` with the `code` of
- * a final error, `replaced` when another tab took the seat.
- * @typedef {(event: Frame) => void} Listener
- *
- * @typedef {object} Signaling
- * @property {(room: string, options?: {key?: string}) => void} join
- * @property {(room: string | null) => void} look from the door, until a join or a look at nothing; answered by `room`
- *   frames, the first with `seats: null` while nothing is known of the new name
- * @property {(frame: Frame) => void} send waits for the socket where it is away
- * @property {() => void} askIceServers
- * @property {() => void} leave gives the seat up
- * @property {() => void} wake the network or the machine came back: look at once
- * @property {() => void} closing the page is being closed or left, which the browser says by closing an open socket
+ * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose' | 'onerror'>} Socket
+ * @typedef {{room: string, key?: string, id?: string, resume?: string}} Seat
  */
 
+const PING_INTERVAL_MS = 5000;
+/** Shorter than the interval between pings, or each ping would postpone the timeout. */
+const PONG_TIMEOUT_MS = 2500;
+/** When there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
+const PONG_TIMEOUT_IN_DOUBT_MS = 1000;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** When resuming; the first attempt may have used the network that was just going down. */
+const RECONNECT_TIMEOUT_MS = 3000;
+const BACKOFF_MIN_MS = 500;
+const BACKOFF_MAX_MS = 15_000;
+/** When resuming: for about one minute, or two to three where each attempt times out. */
+const RESUME_BACKOFF_MAX_MS = 4000;
+const RESUME_ATTEMPTS = 16;
+const OUTBOX_LIMIT = 256;
+/** The first room name is looked up soon, a changed one when typing has stopped: the server limits these requests. */
+const PEEK_FIRST_MS = 300;
+const PEEK_CHANGED_MS = 1000;
+const PEEK_INTERVAL_MS = 5000;
+/** After the server's rate limit, which counts all clients behind one address. */
+const PEEK_LIMITED_MS = 60_000;
+const CLOSE_REPLACED = 4001;
+/** Close codes 1008 (policy violation) and 1013 (try again later). */
+const CLOSE_TURNED_AWAY = new Set([1008, 1013]);
+/** When resuming into a room that is gone and needs a host key, the host may reopen it; these attempts take about a minute. */
+const KEY_ATTEMPTS = 8;
+const TOKEN_ATTEMPTS = 3;
+/** Errors that the same join would meet again. */
+const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
+
 /**
- * @param {object} parts
- * @param {string} parts.url
- * @param {Listener} parts.tell
- * @param {import('./resume-token.js').Seat} parts.seat
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {() => number} [parts.random]
- * @param {(url: string) => Socket} [parts.open]
- * @param {(path: string, body: string) => void} [parts.beacon]
- * @returns {Signaling}
+ * @typedef {object} SignalingParts
+ * @property {string} url
+ * @property {(event: SignalingEvent) => void} emit
+ * @property {ResumeTokens} resumeTokens
+ * @property {Clock} clock
+ * @property {() => number} [random]
+ * @property {(url: string) => Socket} [open]
+ * @property {(path: string, body: string) => void} [beacon]
  */
-export function makeSignaling({ url, tell, seat, clock, random = Math.random, open = (to) => new WebSocket(to),
-  beacon = (path, body) => navigator.sendBeacon?.(path, body) }) {
-  /** @type {{room: string, key?: string, id?: string, resume?: string} | null} the seat we want or have */
-  let want = null;
-  let keyless = 0;
-  /** Refusals of joins with a token, one after the other. */
-  let refusals = 0;
-  /** @type {string | null} the room looked into from the door */
-  let looked = null;
+
+export class SignalingClient {
+  /** @type {Required<SignalingParts>} */
+  #parts;
+  /** The seat we want or have. @type {Seat | null} */
+  #seat = null;
+  /** Times the server asked for a host key while we resumed. */
+  #keyRefusals = 0;
+  /** Consecutive joins with a token that the rate limit refused. */
+  #limitRefusals = 0;
+  /** The room named in the lobby. @type {string | null} */
+  #peeked = null;
   /** @type {Socket | null} */
-  let socket = null;
-  let joined = false;
-  /** Looks may have used up what this socket may ask for: another has not. */
-  let hasLooked = false;
-  let failures = 0;
-  /** @type {Frame[]} */
-  let outbox = [];
-  /** @type {Record<string, any>} */
-  const timers = {};
+  #socket = null;
+  #joined = false;
+  /** Peeks count against the rate limit of this socket. */
+  #hasPeeked = false;
+  #failures = 0;
+  /** @type {OutboxMessage[]} */
+  #outbox = [];
+  /** @type {{reconnect?: Timer, timeout?: Timer, ping?: Timer, peek?: Timer}} */
+  #timers = {};
 
-  /** @param {string} name @param {() => void} fn @param {number} ms */
-  function later(name, fn, ms) {
-    clock.cancel(timers[name]);
-    timers[name] = clock.after(fn, ms);
+  /** @param {SignalingParts} parts */
+  constructor(parts) {
+    this.#parts = {
+      random: Math.random,
+      open: (url) => new WebSocket(url),
+      beacon: (path, body) => navigator.sendBeacon?.(path, body),
+      ...parts,
+    };
   }
 
-  function connect() {
-    clock.cancel(timers.again);
-    hasLooked = false;
-    const mine = (socket = open(url));
-    /** @param {(event: any) => void} fn */
-    const ifCurrent = (fn) => (/** @type {any} */ event) => { if (mine === socket) fn(event); };
-    mine.onopen = ifCurrent(() => want ? sayJoin() : ask());
-    mine.onmessage = ifCurrent((event) => hear(event.data));
-    mine.onclose = ifCurrent((event) => lose(event.code));
-    mine.onerror = () => {};
-    // A slow network gets more with each try.
-    later('silence', () => drop(), want?.id ? Math.min(OPEN_WITHIN_MS, BACK_WITHIN_MS * 2 ** (failures - 1)) : OPEN_WITHIN_MS);
+  /** @param {string} room @param {{key?: string}} [options] */
+  join(room, { key } = {}) {
+    const reuse = !this.#seat && this.#socket?.readyState === 1;
+    if (!reuse) this.#stop();
+    this.#clear('peek');
+    this.#peeked = null;
+    this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
+    this.#seat = { room, key };
+    if (!reuse) return this.#connect();
+    this.#set('timeout', RECONNECT_TIMEOUT_MS, () => this.#drop());
+    this.#sendJoin();
   }
 
-  async function sayJoin() {
-    const mine = socket;
-    if (!want) return;
-    const kept = await seat.take(want.room);
-    if (!want || mine !== socket) return;
-    const resume = (want.resume = kept?.token);
-    const { room, key = kept?.key } = want;
-    want.key = key;
-    say({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
-    schedulePing();
+  /**
+   * Asks in the lobby how many seats of a room are taken, until a join or `null`. Answers are `room` events; the first
+   * has `seats: null`, while nothing is known of a new name.
+   * @param {string | null} room
+   */
+  peek(room) {
+    if (this.#seat || this.#peeked === room) return;
+    if (room === null) return this.#stop();
+    this.#set('peek', this.#peeked === null ? PEEK_FIRST_MS : PEEK_CHANGED_MS, () => this.#sendPeek());
+    this.#peeked = room;
+    this.#parts.emit({ type: 'room', room, seats: null });
   }
 
-  /** Looks again and again: who is inside may change while somebody stands at the door. */
-  async function ask() {
-    if (want || !looked) return;
-    if (!socket) return connect();
-    const [mine, room] = [socket, looked];
-    const resume = await seat.peek(room);
-    if (want || mine !== socket || room !== looked || mine.readyState !== 1) return;
-    hasLooked = true;
-    say({ type: 'look', room, ...(resume && { resume }) });
-    later('silence', () => drop(), PONG_WITHIN_MS);
-    later('look', ask, LOOK_EVERY_MS);
+  /** Waits in the outbox while the socket is down. @param {OutboxMessage} message */
+  send(message) {
+    if (this.#joined) return this.#write(message);
+    if (this.#seat && this.#outbox.length < OUTBOX_LIMIT) this.#outbox.push(message);
   }
 
-  /** @param {Frame} frame */
-  function say(frame) {
-    if (socket?.readyState === 1) socket.send(JSON.stringify(frame));
+  requestIceServers() {
+    this.#write({ type: 'ice-servers' });
   }
 
-  function schedulePing() {
-    later('ping', () => ping(), PING_EVERY_MS);
+  leave() {
+    const room = this.#seat?.room;
+    const socket = this.#joined ? this.#socket : null;
+    if (room) this.#parts.resumeTokens.release(room);
+    this.#write({ type: 'leave' });
+    this.#stop();
+    if (!room || !socket) return;
+    // A clean close confirms that the server received `leave`. Otherwise it may keep the seat, and the token resumes it.
+    socket.onclose = ({ wasClean }) => { if (wasClean && this.#seat?.room !== room) this.#parts.resumeTokens.forget(room); };
   }
 
-  function ping(patience = PONG_WITHIN_MS) {
-    say({ type: 'ping' });
-    later('silence', fallSilent, patience);
-    schedulePing();
+  /** The network or the machine came back: connects or pings at once. */
+  checkConnection() {
+    if (!this.#seat) return;
+    if (!this.#socket) return this.#connect();
+    if (this.#joined) this.#ping(PONG_TIMEOUT_IN_DOUBT_MS);
+  }
+
+  /** The page is being closed or left. An open socket tells the server by closing; without one a beacon does. */
+  pageClosing() {
+    if (this.#seat?.resume && !this.#joined) this.#parts.beacon('/leave', this.#seat.resume);
+  }
+
+  /** @param {'reconnect' | 'timeout' | 'ping' | 'peek'} name @param {number} ms @param {() => void} run */
+  #set(name, ms, run) {
+    this.#clear(name);
+    this.#timers[name] = this.#parts.clock.after(run, ms);
+  }
+
+  /** @param {'reconnect' | 'timeout' | 'ping' | 'peek'} name */
+  #clear(name) {
+    this.#parts.clock.cancel(this.#timers[name]);
+  }
+
+  #connect() {
+    this.#clear('reconnect');
+    this.#hasPeeked = false;
+    const socket = this.#socket = this.#parts.open(this.#parts.url);
+    const isCurrent = () => socket === this.#socket;
+    socket.onopen = () => { if (isCurrent()) this.#seat ? this.#sendJoin() : this.#sendPeek(); };
+    socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
+    socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
+    socket.onerror = () => {};
+    // Each attempt gets more time, for slow networks.
+    const ms = this.#seat?.id ? Math.min(CONNECT_TIMEOUT_MS, RECONNECT_TIMEOUT_MS * 2 ** (this.#failures - 1)) : CONNECT_TIMEOUT_MS;
+    this.#set('timeout', ms, () => this.#drop());
+  }
+
+  async #sendJoin() {
+    const socket = this.#socket;
+    if (!this.#seat) return;
+    const saved = await this.#parts.resumeTokens.take(this.#seat.room);
+    if (!this.#seat || socket !== this.#socket) return;
+    const resume = this.#seat.resume = saved?.token;
+    const { room, key = saved?.key } = this.#seat;
+    this.#seat.key = key;
+    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
+    this.#schedulePing();
+  }
+
+  /** Repeats, since participants may join or leave while the lobby is open. */
+  async #sendPeek() {
+    if (this.#seat || !this.#peeked) return;
+    if (!this.#socket) return this.#connect();
+    const [socket, room] = [this.#socket, this.#peeked];
+    const resume = await this.#parts.resumeTokens.peek(room);
+    if (this.#seat || socket !== this.#socket || room !== this.#peeked || socket.readyState !== 1) return;
+    this.#hasPeeked = true;
+    this.#write({ type: 'look', room, ...(resume && { resume }) });
+    this.#set('timeout', PONG_TIMEOUT_MS, () => this.#drop());
+    this.#set('peek', PEEK_INTERVAL_MS, () => this.#sendPeek());
+  }
+
+  /** @param {ClientMessage} message */
+  #write(message) {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  #schedulePing() {
+    this.#set('ping', PING_INTERVAL_MS, () => this.#ping());
+  }
+
+  #ping(timeout = PONG_TIMEOUT_MS) {
+    this.#write({ type: 'ping' });
+    this.#set('timeout', timeout, () => this.#timedOut());
+    this.#schedulePing();
   }
 
   /** @param {unknown} data */
-  function hear(data) {
-    clock.cancel(timers.silence);
-    const frame = parse(data);
-    if (!frame || frame.type === 'pong') return;
-    if (frame.type === 'ping') return say({ type: 'pong' });
-    if (!want) {
-      if (frame.type === 'error' && frame.code === 'rate-limited') later('look', ask, LOOK_REFUSED_MS);
-      return void (frame.type === 'room' && frame.room === looked && tell(frame));
+  #handle(data) {
+    this.#clear('timeout');
+    const message = parse(data);
+    if (!message || message.type === 'pong') return;
+    if (message.type === 'ping') return this.#write({ type: 'pong' });
+    if (!this.#seat) return this.#handleInLobby(message);
+    if (message.type === 'resp-join') return this.#handleJoined(message);
+    if (message.type === 'error') return this.#handleError(message);
+    this.#parts.emit(message);
+  }
+
+  /** @param {Exclude<ServerMessage, {type: 'ping' | 'pong'}>} message */
+  #handleInLobby(message) {
+    if (message.type === 'error' && message.code === 'rate-limited') this.#set('peek', PEEK_LIMITED_MS, () => this.#sendPeek());
+    if (message.type === 'room' && message.room === this.#peeked) this.#parts.emit(message);
+  }
+
+  /** @param {Extract<ServerMessage, {type: 'resp-join'}>} message */
+  #handleJoined(message) {
+    const seat = this.#seat;
+    if (!seat || typeof message.id !== 'string') return;
+    // Another id is another seat: the waiting messages belong to the old one.
+    if (seat.id !== message.id) this.#outbox = [];
+    seat.id = message.id;
+    this.#joined = true;
+    this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
+    seat.resume = message.resume;
+    if (typeof message.resume === 'string') this.#parts.resumeTokens.save(seat.room, message.resume, seat.key);
+    this.#parts.emit({ type: 'socket', open: true });
+    this.#parts.emit(message);
+    const waiting = this.#outbox;
+    this.#outbox = [];
+    for (const each of waiting) this.#write(each);
+  }
+
+  /** @param {Extract<ServerMessage, {type: 'error'}>} message */
+  #handleError(message) {
+    const { resumeTokens, emit } = this.#parts;
+    const seat = this.#seat;
+    const code = String(message.code);
+    if (code === 'bad-resume' && seat) {
+      resumeTokens.forget(seat.room);
+      emit(message);
+      return void this.#sendJoin();
     }
-    if (frame.type === 'resp-join') return sit(frame);
-    if (frame.type === 'error') return hearError(frame);
-    tell(frame);
-  }
-
-  /** @param {Frame} frame */
-  function sit(frame) {
-    if (!want || typeof frame.id !== 'string') return;
-    // Another id is another seat: what waited was addressed as the old one.
-    if (want.id !== frame.id) outbox = [];
-    want.id = frame.id;
-    joined = true;
-    failures = keyless = refusals = 0;
-    want.resume = frame.resume;
-    if (typeof frame.resume === 'string') seat.keep(want.room, frame.resume, want.key);
-    tell({ type: 'socket', open: true });
-    tell(frame);
-    const waiting = outbox;
-    outbox = [];
-    waiting.forEach(say);
-  }
-
-  /** @param {Frame} frame */
-  function hearError(frame) {
-    const code = String(frame.code);
-    if (code === 'bad-resume' && want) {
-      seat.forget(want.room);
-      tell(frame);
-      return void sayJoin();
+    const resuming = seat?.id || this.#hasPeeked;
+    // A server with a new key counts our token as a guess; it never counts a valid one.
+    if (code === 'rate-limited' && !this.#joined && seat?.resume && (this.#limitRefusals += 1) >= (resuming ? TOKEN_ATTEMPTS : 1)) {
+      this.#limitRefusals = 0;
+      resumeTokens.forget(seat.room);
+      return void this.#sendJoin();
     }
-    // The token may be what is refused, of a box that has forgotten its key. A genuine one is never counted.
-    if (code === 'rate-limited' && !joined && want?.resume && (refusals += 1) >= (want.id || hasLooked ? TOKEN_TRIES : 1)) {
-      refusals = 0;
-      seat.forget(want.room);
-      return void sayJoin();
+    const tryAgain = code === 'shutting-down' || (code === 'rate-limited' && resuming)
+      || (code === 'key-required' && seat?.id && (this.#keyRefusals += 1) < KEY_ATTEMPTS);
+    if (!this.#joined && tryAgain) {
+      emit(message);
+      return this.#drop(true);
     }
-    const comingBack = code === 'shutting-down' || (code === 'rate-limited' && (want?.id || hasLooked))
-      || (code === 'key-required' && want?.id && (keyless += 1) < HOST_TRIES);
-    if (!joined && comingBack) {
-      tell(frame);
-      return drop(true);
+    if (!this.#joined && FINAL_ERRORS.has(code)) {
+      if (seat) resumeTokens.release(seat.room);
+      return this.#stop({ type: 'refused', code });
     }
-    if (!joined && FINAL.has(code)) {
-      if (want) seat.leave(want.room);
-      return stop({ type: 'refused', code });
+    emit(message);
+  }
+
+  /** @param {number} code @param {boolean} [turnedAway] the server answered but does not accept connections now */
+  #closed(code, turnedAway = CLOSE_TURNED_AWAY.has(code)) {
+    this.#resetSocket();
+    const seat = this.#seat;
+    if (!seat) return void (this.#peeked && this.#set('peek', BACKOFF_MAX_MS, () => this.#sendPeek()));
+    if (code === CLOSE_REPLACED) {
+      this.#parts.resumeTokens.forget(seat.room);
+      return this.#stop({ type: 'replaced' });
     }
-    tell(frame);
+    this.#parts.emit({ type: 'socket', open: false });
+    const max = seat.id && !turnedAway && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+    const ceiling = Math.min(max, BACKOFF_MIN_MS * 2 ** this.#failures++);
+    this.#set('reconnect', ceiling * (0.5 + this.#parts.random() / 2), () => this.#connect());
   }
 
-  /** @param {number} code @param {boolean} [turnedAway] the server was there, and wants nobody just now */
-  function lose(code, turnedAway = FULL.has(code)) {
-    release();
-    if (!want) return void (looked && later('look', ask, BACKOFF_LONGEST_MS));
-    if (code === REPLACED) {
-      seat.forget(want.room);
-      return stop({ type: 'replaced' });
-    }
-    tell({ type: 'socket', open: false });
-    const longest = want.id && !turnedAway && failures < BACK_TRIES ? BACKOFF_BACK_MS : BACKOFF_LONGEST_MS;
-    const ceiling = Math.min(longest, BACKOFF_FIRST_MS * 2 ** failures++);
-    later('again', connect, ceiling * (0.5 + random() / 2));
+  /** No answer to a ping. A dead socket may look open for minutes. */
+  #timedOut() {
+    const wasJoined = this.#joined;
+    this.#drop();
+    // The network was at fault and not the server: there is no reason to back off.
+    if (wasJoined) this.#connect();
   }
 
-  /** Nothing was heard for too long: the socket may look open for minutes yet. */
-  function fallSilent() {
-    const seated = joined;
-    drop();
-    // The network was mute, the server did not turn us away: no reason to wait.
-    if (seated) connect();
+  #drop(turnedAway = false) {
+    const socket = this.#socket;
+    this.#closed(1006, turnedAway);
+    socket?.close();
   }
 
-  function drop(turnedAway = false) {
-    const dead = socket;
-    lose(1006, turnedAway);
-    dead?.close();
+  #resetSocket() {
+    this.#socket = null;
+    this.#joined = false;
+    this.#clear('timeout');
+    this.#clear('ping');
   }
 
-  function release() {
-    socket = null;
-    joined = false;
-    clock.cancel(timers.silence);
-    clock.cancel(timers.ping);
+  /** @param {SignalingEvent} [lastEvent] */
+  #stop(lastEvent) {
+    const socket = this.#socket;
+    this.#seat = this.#peeked = null;
+    this.#outbox = [];
+    this.#resetSocket();
+    this.#clear('reconnect');
+    this.#clear('peek');
+    socket?.close(1000);
+    if (lastEvent) this.#parts.emit(lastEvent);
   }
-
-  /** @param {Frame} [last] */
-  function stop(last) {
-    const old = socket;
-    want = looked = null;
-    outbox = [];
-    release();
-    clock.cancel(timers.again);
-    clock.cancel(timers.look);
-    old?.close(1000);
-    if (last) tell(last);
-  }
-
-  return {
-    join(room, { key } = {}) {
-      const atTheDoor = !want && socket?.readyState === 1;
-      if (!atTheDoor) stop();
-      clock.cancel(timers.look);
-      looked = null;
-      failures = keyless = refusals = 0;
-      want = { room, key };
-      if (!atTheDoor) return connect();
-      later('silence', () => drop(), BACK_WITHIN_MS);
-      sayJoin();
-    },
-    look(room) {
-      if (want || looked === room) return;
-      if (room === null) return stop();
-      later('look', ask, looked === null ? LOOK_FIRST_MS : LOOK_AFTER_MS);
-      looked = room;
-      tell({ type: 'room', room, seats: null });
-    },
-    send(frame) {
-      if (joined) return say(frame);
-      if (want && outbox.length < OUTBOX_LONGEST) outbox.push(frame);
-    },
-    askIceServers: () => say({ type: 'ice-servers' }),
-    leave() {
-      const [room, said] = [want?.room, joined ? socket : null];
-      if (room) seat.leave(room);
-      say({ type: 'leave' });
-      stop();
-      // Closed in good order, the server has heard it. Else the seat may be kept for us: who calls again takes it back.
-      if (room && said) said.onclose = (/** @type {CloseEvent} */ { wasClean }) => { if (wasClean && want?.room !== room) seat.forget(room); };
-    },
-    wake() {
-      if (!want) return;
-      if (!socket) return connect();
-      if (joined) ping(PONG_IN_DOUBT_MS);
-    },
-    closing() {
-      if (want?.resume && !joined) beacon('/leave', want.resume);
-    },
-  };
 }
 
 /**
  * @param {unknown} data
- * @returns {Frame | null} null for anything that is not one of our frames
+ * @returns {ServerMessage | null} null for anything that is not a message; only `type` is checked
  */
 function parse(data) {
   if (typeof data !== 'string') return null;
   try {
-    const frame = JSON.parse(data);
-    return frame && typeof frame.type === 'string' ? frame : null;
+    const message = JSON.parse(data);
+    return message && typeof message.type === 'string' ? message : null;
   } catch {
     return null;
   }
