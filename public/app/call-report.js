@@ -19,7 +19,7 @@ export const NO_REPORT = { start() {}, peerPresent() {}, connected() {}, stop() 
 /**
  * @param {object} parts
  * @param {(message: import('../types.js').ReportMessage) => void} parts.send
- * @param {() => import('../call/stats-sampler.js').Sample | undefined} parts.sample the latest sample
+ * @param {() => import('../call/selected-path.js').Sample | undefined} parts.sample the latest sample
  * @param {import('../lib/clock.js').Clock} parts.clock
  * @param {() => number} parts.now milliseconds
  * @returns {CallReport}

@@ -8,7 +8,6 @@
 
 /**
  * @import { CallEvent } from '../types.js'
- * @import { MuteState } from '../media/mute-state.js'
  */
 
 export class ControlChannel {

@@ -1,12 +1,12 @@
 // The connection test: introduces its parts to each other and to the browser.
 
-import { allowedIn } from '../media/permissions-policy.js';
+import { policyOf } from '../media/permissions-policy.js';
 import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
 import { language, words } from '../locales/language.js';
-import { makeLevel } from '../media/level-meter.js';
-import { makeMedia } from '../media/media.js';
-import { keptErrors, watchErrors } from '../app/page-errors.js';
+import { makeLevelMeter } from '../media/level-meter.js';
+import { Media } from '../media/media.js';
+import { savedErrors, watchErrors } from '../app/page-errors.js';
 import { makeStore } from '../lib/storage.js';
 import { measure } from './loopback-call.js';
 import { gathers, reach } from './probes.js';
@@ -28,7 +28,7 @@ const ofBrowser = makeStore(() => localStorage);
 let broken = false;
 watchErrors({
   target: globalThis, origin: location.origin, storage: ofBrowser,
-  tell() {
+  show() {
     broken = true;
     draw();
   },
@@ -41,20 +41,20 @@ const run = makeRun({
   gathers: () => gathers(edge),
   changed: draw,
 });
-const media = makeMedia({
-  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: allowedIn(document),
+const media = new Media({
+  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: policyOf(document),
   newStream: () => new MediaStream(), clock, now: edge.now, hidden: () => document.hidden, changed: mediaChanged,
 });
-const level = makeLevel(() => new AudioContext());
+const level = makeLevelMeter(() => new AudioContext());
 /** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
 const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
 const view = makeTestView({
   document, navigator, say, language, clock,
-  actions: { again: () => run.start(), devices, retry: () => { media.again(); }, tone, heard },
+  actions: { again: () => run.start(), devices, retry: () => { media.retry(); }, tone, heard },
 });
 
 setInterval(listen, LEVEL_EVERY_MS);
-document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') media.wake(); });
+document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') media.pageVisible(); });
 run.start();
 
 /** @returns {Promise<import('./run.js').Sheet | 'limited'>} */
@@ -72,12 +72,12 @@ function devices() {
 }
 
 function mediaChanged() {
-  const { audio, video } = media.outgoing();
+  const { audio, video } = media.outgoingTracks();
   level.watch(tried.watching ? audio : null);
   // What was found stays said when it is over.
-  if (tried.watching && !media.state.asking) {
+  if (tried.watching && !media.state.requesting) {
     const { width, height } = video?.getSettings() ?? {};
-    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.trouble ?? say('device.none');
+    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.error ?? say('device.none');
     if (tried.mic !== 'heard') tried.mic = audio ? 'quiet' : 'none';
   }
   draw();
@@ -85,7 +85,7 @@ function mediaChanged() {
 
 function listen() {
   if (!tried.watching) return;
-  level.wake();
+  level.resume();
   const loud = level.read();
   view.level(loud);
   if (loud < VOICE || tried.mic === 'heard') return;
@@ -111,10 +111,10 @@ function draw() {
   const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
   view.show({
     run: run.state, broken, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
-    devicesSaid: !tried.watching ? '' : say(`device.${media.state.asking ? 'asking' : tried.mic}`),
+    devicesSaid: !tried.watching ? '' : say(`device.${media.state.requesting ? 'asking' : tried.mic}`),
     toneSaid,
     report: reportOf({
-      run: run.state, errors: keptErrors(ofBrowser), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
+      run: run.state, errors: savedErrors(ofBrowser), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
       devices: {
         camera: tried.camera || say('device.untried'),
         microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),

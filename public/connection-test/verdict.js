@@ -2,7 +2,7 @@
 //
 // Pure. Every code has its sentence in words-test.*.js.
 
-import { qualityOf, reasonOf } from '../call/selected-path.js';
+import { qualityOf, qualityReason } from '../call/selected-path.js';
 import { best } from './probes.js';
 
 /** Bits per second below which a picture suffers, and below which it had better stay off. */
@@ -67,7 +67,7 @@ function detourOf(way) {
  */
 function troubleIn({ rtt, loss, rate }) {
   const reading = { rtt, lossRate: loss };
-  const reason = reasonOf(reading);
+  const reason = qualityReason(reading);
   const tone = qualityOf(reading);
   if (tone !== 'good' && reason) return { code: reason === 'loss' ? 'lossy' : 'far', tone };
   if (rate < TIGHT) return { code: 'slow', tone: rate < TOO_TIGHT ? 'poor' : 'fair' };

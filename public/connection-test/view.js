@@ -95,7 +95,7 @@ export function makeTestView({ document, navigator, say, language, clock, action
 
   /** @param {Model} model */
   function showDevices({ media, watching, devicesSaid, playing, asked, toneSaid }) {
-    const trouble = watching ? media.trouble : null;
+    const trouble = watching ? media.error : null;
     el('trouble').hidden = trouble === null;
     setText(el('troubleText'), trouble ? say(errorKey(trouble, say, browser), { device: media.label }) : '');
     el('trouble').dataset.code = trouble ?? '';

@@ -123,6 +123,7 @@ export class LocalTrack {
    * @returns {Promise<FetchResult>} neither if it was released, switched off or requested again meanwhile
    */
   async fetch(quietly = false) {
+    /** @type {{done: boolean}} */
     const current = this.#request = { done: false };
     const isCurrent = () => this.#request === current;
     const result = await this.#parts.queue(async () => {

@@ -2,7 +2,7 @@
 //
 // Text goes in as text. Whoever listens is told what comes, whether the sheet is open or not.
 
-import { LONGEST, pieces } from '../call/chat.js';
+import { MAX_LENGTH, splitLinks } from '../call/chat.js';
 import { makeComposition } from './shortcuts.js';
 import { announce, find, label, setText } from './elements.js';
 import { timeOfDay } from '../locales/index.js';
@@ -51,7 +51,7 @@ export function makeChatView({ document, say, locale, android, came }) {
     event.preventDefault();
     send();
   });
-  line.addEventListener('input', () => complain(line.value.trim().length > LONGEST ? 'too-long' : null));
+  line.addEventListener('input', () => complain(line.value.trim().length > MAX_LENGTH ? 'too-long' : null));
   sheet.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape') return;
     // Nobody else may take it for a wish to close: only here it is known what ends a composition.
@@ -70,7 +70,7 @@ export function makeChatView({ document, say, locale, android, came }) {
   }
 
   function send() {
-    const refused = chat?.say(line.value) ?? null;
+    const refused = chat?.send(line.value) ?? null;
     // What is refused twice is told twice.
     complain(null);
     complain(refused);
@@ -84,7 +84,7 @@ export function makeChatView({ document, say, locale, android, came }) {
   /** @param {'too-long' | 'too-many' | null} why */
   function complain(why) {
     note.hidden = why === null;
-    setText(note, why ? say(`chat.${why}`, { most: LONGEST, n: line.value.trim().length }) : '');
+    setText(note, why ? say(`chat.${why}`, { most: MAX_LENGTH, n: line.value.trim().length }) : '');
   }
 
   /** @param {Message} message */
@@ -94,7 +94,7 @@ export function makeChatView({ document, say, locale, android, came }) {
     const foot = document.createElement('small');
     place.className = message.mine ? 'mine' : 'theirs';
     text.dir = 'auto';
-    text.append(...pieces(message.text).map(piece));
+    text.append(...splitLinks(message.text).map(piece));
     place.append(named(message), text, foot);
     return place;
   }
@@ -153,7 +153,7 @@ export function makeChatView({ document, say, locale, android, came }) {
   return {
     show(now) {
       chat = now;
-      if (!sheet.hidden && document.visibilityState === 'visible') chat.seen();
+      if (!sheet.hidden && document.visibilityState === 'visible') chat.markRead();
       fill(chat.messages);
       if (!chat.messages.length) heard.replaceChildren();
       const before = unread;

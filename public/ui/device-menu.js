@@ -69,12 +69,12 @@ export function makeDeviceSheet({ document, navigator, say, actions, remote }) {
     close: () => sheet.close(),
     isOpen: () => sheet.open,
     show(state) {
-      fill(state, 'videoinput', state.chosen.videoinput);
-      fill(state, 'audioinput', state.chosen.audioinput);
-      fill(state, 'audiooutput', state.chosen.audiooutput);
+      fill(state, 'videoinput', state.selected.videoinput);
+      fill(state, 'audioinput', state.selected.audioinput);
+      fill(state, 'audiooutput', state.selected.audiooutput);
       const speakers = state.devices.filter((device) => device.kind === 'audiooutput' && device.deviceId);
       find(document, '#speakerField').hidden = !speakers.length || !canChooseSpeaker;
-      play(speakers.some(({ deviceId }) => deviceId === state.chosen.audiooutput) ? state.chosen.audiooutput : '');
+      play(speakers.some(({ deviceId }) => deviceId === state.selected.audiooutput) ? state.selected.audiooutput : '');
     },
   };
 }

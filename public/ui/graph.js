@@ -25,24 +25,24 @@ export function topOf(values, atLeast) {
  * @param {number} frame.slots readings the width has room for; older ones are left out
  * @param {number} frame.top the value at the upper edge
  * @param {number} [frame.line] thickness, kept inside the frame
- * @returns {Point[][]} pieces of the line, parted where nothing was measured
+ * @returns {Point[][]} splitLinks of the line, parted where nothing was measured
  */
 export function pointsOf(values, { width, height, slots, top, line = 1 }) {
   const shown = values.slice(-slots);
   const step = (width - line) / Math.max(1, slots - 1);
   /** @type {Point[][]} */
-  const pieces = [];
+  const splitLinks = [];
   let piece = null;
   for (const [i, value] of shown.entries()) {
     if (value === null || !Number.isFinite(value)) {
       piece = null;
       continue;
     }
-    if (!piece) pieces.push((piece = /** @type {Point[]} */ ([])));
+    if (!piece) splitLinks.push((piece = /** @type {Point[]} */ ([])));
     const share = Math.min(1, Math.max(0, value / top));
     piece.push({ x: width - line / 2 - (shown.length - 1 - i) * step, y: height - line / 2 - share * (height - line) });
   }
-  return pieces;
+  return splitLinks;
 }
 
 /**

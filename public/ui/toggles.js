@@ -1,6 +1,6 @@
 // The switches: buttons for microphone, camera, screen and the other camera, and what the big button promises.
 
-import { joinPromise } from '../app/status.js';
+import { joinLabel } from '../app/status.js';
 import { find, flag, label } from './elements.js';
 
 /**
@@ -20,7 +20,7 @@ export function makeSwitches({ document, say }) {
       for (const [act, key, on] of /** @type {const} */ ([['mic', 'M', media.mic], ['cam', 'V', media.cam]])) {
         for (const button of document.querySelectorAll(`[data-act='${act}']`)) {
           label(button, say(`bar.${act}${on ? 'Off' : 'On'}`), key);
-          flag(button, 'data-off', !on || media.held[act]);
+          flag(button, 'data-off', !on || media.interrupted[act]);
         }
       }
       share.hidden = !media.canShare;
@@ -29,6 +29,6 @@ export function makeSwitches({ document, say }) {
       flip.hidden = !media.canFlip || media.screen;
     },
 
-    joinKey: (media) => `door.${joinPromise(media)}`,
+    joinKey: (media) => `door.${joinLabel(media)}`,
   };
 }

@@ -20,14 +20,14 @@ export const pictures = `
  * @param {object} parts
  * @param {Document} parts.document
  * @param {import('../locales/index.js').Say} parts.say
- * @returns {(trust: import('../call/verification.js').Trust | null) => void}
+ * @returns {(trust: import('../call/verification.js').Verification | null) => void}
  */
 export function makeTrustView({ document, say }) {
   const badge = find(document, '#trust');
   const part = find(document, '#trustPart');
   const list = find(document, '#trustCode');
   const said = find(document, '#trustSaid');
-  /** @type {import('../call/verification.js').Trust | null} */
+  /** @type {import('../call/verification.js').Verification | null} */
   let shown = null;
 
   return (trust) => {

@@ -1,6 +1,6 @@
 // The two pictures: streams put into their video elements, and what stands there when there is no picture.
 
-import { makeArrival } from '../media/screen-arrival.js';
+import { makeScreenArrival } from '../media/screen-arrival.js';
 import { find, setText } from './elements.js';
 
 /** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
@@ -10,7 +10,7 @@ const INSISTS_MS = 5000;
 
 /**
  * @typedef {import('../media/media.js').MediaState} MediaState
- * @typedef {import('../app/session.js').State} State
+ * @typedef {import('../app/status.js').SessionState} State
  */
 
 /**
@@ -29,7 +29,7 @@ export function makePictures({ document, say }) {
   const theirNote = find(document, '#theirNote');
   const hear = find(document, '#btnHear');
   let sharedByThem = false;
-  const toCome = makeArrival();
+  const toCome = makeScreenArrival();
 
   /** When the remote picture was paused by something outside, by a clock that nobody sets. */
   let pauses = [-Infinity, -Infinity];
@@ -125,7 +125,7 @@ export function makePictures({ document, say }) {
       selfFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
       selfFrame.classList.toggle('whole', media.screen);
       selfFrame.classList.toggle('empty', !seen || media.stream === null);
-      setText(selfNote, say(media.asking ? 'self.asking' : 'self.off'));
+      setText(selfNote, say(media.requesting ? 'self.asking' : 'self.off'));
     },
     /** @param {State['remote']} theirs @param {number} decoded frames of it so far @param {boolean} goesOn a call runs: what
      *  was last seen stays while there is no stream @returns {boolean} whether it is a screen that is in sight */

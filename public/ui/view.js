@@ -20,7 +20,7 @@ import { clockTime, errorKey } from '../locales/index.js';
 
 /**
  * @typedef {object} Model
- * @property {import('../app/session.js').State} session
+ * @property {import('../app/status.js').SessionState} session
  * @property {import('../app/status.js').Status} status
  * @property {string} statusKey
  * @property {import('../media/media.js').MediaState} media
@@ -30,7 +30,7 @@ import { clockTime, errorKey } from '../locales/index.js';
  * @property {import('../call/chat.js').Chat} chat
  * @property {string} link
  * @property {import('../call/selected-path.js').Path | null} path
- * @property {boolean} udpShut
+ * @property {boolean} udpBlocked
  * @property {import('../call/selected-path.js').Quality | null} quality
  * @property {import('../call/selected-path.js').Sample[]} samples
  * @property {'loss' | 'delay' | null} reason why the quality is not good
@@ -47,7 +47,7 @@ import { clockTime, errorKey } from '../locales/index.js';
  * @property {() => void} dismiss
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
  * @property {() => void} flip
- * @property {import('../media/media.js').Media['choose']} choose
+ * @property {import('../media/media.js').Media['select']} choose
  * @property {() => void} askSpeaker
  * @property {(open: boolean) => void} listening whether the level of the microphone is looked at in the call
  *
@@ -185,7 +185,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     const arrived = body.dataset.screen !== session.screen;
     shown = model;
     body.dataset.screen = session.screen;
-    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0, session.since !== null && session.link !== 'none');
+    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0, session.connectedAt !== null && session.connectionState !== 'none');
     // A connection that is mended in a moment takes nothing of it away: the words, and the room made for them, stay.
     showStatus(model, seesScreen && ['connected', 'reconnecting'].includes(model.status) && session.remote.weak);
     showError(model);
@@ -195,7 +195,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     showBadges(model);
     if (session.screen === 'waiting') showLink(model.link);
     pictures.showOwn(media);
-    tile.show(session.screen === 'call' && session.since !== null);
+    tile.show(session.screen === 'call' && session.connectedAt !== null);
     sheet.show(media);
     chat.show(model.chat);
     if (!el('numbers').hidden) drawNumbers(model.samples, model.seconds);
@@ -210,8 +210,8 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     if (screen !== 'call') closeSides();
     // Whoever listens instead of looking hears where they are now.
     if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
-    if (screen === 'after') el('afterTitle').focus();
-    if (screen === 'door') el('doorTitle').focus();
+    if (screen === 'ended') el('afterTitle').focus();
+    if (screen === 'lobby') el('doorTitle').focus();
     if (screen === 'call') stage.focus({ preventScroll: true });
     for (const meta of document.querySelectorAll('meta[name=theme-color]')) {
       meta.setAttribute('content', screen === 'call' ? '#000' : meta.getAttribute('media')?.includes('dark') ? '#14181a' : '#f3f4f1');
@@ -228,7 +228,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     // Both at once are said in one place, or the lower one would lie on the screen that stands still.
     place.classList.toggle('told', besides && !stands);
     setText(place, say(statusKey));
-    const bothWait = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.picture === 'paused');
+    const bothWait = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
     const still = bothWait ? ['remote.both'] : [...(besides ? [statusKey] : []), 'remote.still'];
     setText(el('theirScreen'), stands ? together(still) : '');
   }
@@ -239,7 +239,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     place.hidden = error === null;
     place.dataset.code = error ?? '';
     const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say, browser);
-    const also = session.screen === 'door' && say(`error.or.${error}`) !== `error.or.${error}` ? [`error.or.${error}`] : [];
+    const also = session.screen === 'lobby' && say(`error.or.${error}`) !== `error.or.${error}` ? [`error.or.${error}`] : [];
     setText(el('errorText'), error === null ? '' : together([sentence, ...also], { device: media.label }));
     el('btnRetry').hidden = !canRetry;
     // What is still so cannot be put aside.
@@ -260,7 +260,7 @@ export function makeView({ document, navigator, say, language, clock, storage, a
     keyField.hidden = !session.needsKey;
     if (keyAsked) key.focus();
     el('btnNew').hidden = invited && error !== 'room-full';
-    const { inside } = session;
+    const { occupancy: inside } = session;
     el('inside').dataset.seats = String(inside ?? '');
     setText(el('inside'), inside === null || error === 'room-full' ? '' : say(`door.inside.${inside}`));
     setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
@@ -273,26 +273,26 @@ export function makeView({ document, navigator, say, language, clock, storage, a
   function showAfter({ session: { ended } }) {
     if (!ended) return;
     setText(el('afterTitle'), ended.seconds === null ? say('after.title') : say('after.titleAndTime', { time: clockTime(ended.seconds) }));
-    setText(el('afterWhy'), say(`after.${ended.how}`));
+    setText(el('afterWhy'), say(`after.${ended.reason}`));
   }
 
   /** @param {Model} model */
-  function showBadges({ status, path, udpShut, quality, reason, session }) {
+  function showBadges({ status, path, udpBlocked, quality, reason, session }) {
     const badge = el('path');
     badge.hidden = status !== 'connected' || path === null;
     if (path) {
       badge.dataset.path = path;
-      const word = qualityWith(quality ?? 'good', session.picture);
+      const word = qualityWith(quality ?? 'good', session.outgoingVideo);
       badge.dataset.quality = word;
       const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
       setText(el('pathWord'), way);
       label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), together([session.detour && path !== 'direct' ? 'path.detour' : udpShut && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
-        ...(session.picture === 'full' ? [] : [`picture.${session.picture}`])]));
+      setText(el('pathWhy'), together([session.pathAvoided && path !== 'direct' ? 'path.detour' : udpBlocked && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
+        ...(session.outgoingVideo === 'full' ? [] : [`picture.${session.outgoingVideo}`])]));
     } else {
       delete badge.dataset.path;
     }
-    showTrust(status === 'connected' ? session.trust : null);
+    showTrust(status === 'connected' ? session.verification : null);
     el('theirMic').hidden = status !== 'connected' || session.remote.mic;
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeChrome } from '../../public/ui/auto-hide.js';
-import { makeClock } from './stage.js';
+import { makeClock } from './harness/fakes.js';
 
 class FakeElement extends EventTarget {
   dataset = {};

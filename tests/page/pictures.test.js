@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makePictures } from '../../public/ui/videos.js';
-import { settle } from './stage.js';
+import { settle } from './harness/fakes.js';
 
 class Video extends EventTarget {
   srcObject = null;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pickSpeaker } from '../../public/media/speaker-picker.js';
+import { pickSpeaker } from '../../public/media/device-selection.js';
 import { makeDeviceSheet } from '../../public/ui/device-menu.js';
 
 /** As much of an element as the sheet touches. */
@@ -32,7 +32,7 @@ function makeStage({ asks = true, chooses = true } = {}) {
   });
   const show = (audiooutput, ...speakers) => sheet.show({
     devices: speakers.map((deviceId) => ({ kind: 'audiooutput', deviceId, label: deviceId })),
-    chosen: { videoinput: '', audioinput: '', audiooutput },
+    selected: { videoinput: '', audioinput: '', audiooutput },
   });
   return { at, show, played, deeds };
 }

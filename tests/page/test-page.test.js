@@ -12,7 +12,7 @@ import { words as chinese } from '../../public/locales/zh-test.js';
 import { errorKey, makeSay } from '../../public/locales/index.js';
 import { words as callEnglish } from '../../public/locales/en.js';
 import { words as callChinese } from '../../public/locales/zh.js';
-import { makeClock, settle } from './stage.js';
+import { makeClock, settle } from './harness/fakes.js';
 
 const LISTENERS = { udp: ['turn-udp', 3478], tcp: ['turn-tcp', 3478], tls: ['turn-tls', 443] };
 const FINE = { path: 'relay-udp', rtt: 40, jitter: 2, loss: 0, sent: 150, rate: 9_800_000 };

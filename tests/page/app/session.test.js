@@ -1,0 +1,349 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { statusOf } from '../../../public/app/status.js';
+import { makeSessionHarness } from '../harness/session.js';
+
+test('at the door it is known who is inside, and forgotten with the join', () => {
+  const harness = makeSessionHarness();
+  harness.fromServer({ type: 'room', room: 'den', seats: 1 });
+  assert.equal(harness.state.occupancy, 1);
+  harness.joins(null);
+  assert.equal(harness.state.occupancy, null);
+});
+
+test('a path that is lost puts the socket in doubt at once', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  assert.deepEqual(harness.checks, []);
+  harness.connectionState('disconnected');
+  assert.deepEqual(harness.checks, [harness.clock.now()]);
+});
+
+test('from the door through waiting into the call', () => {
+  const harness = makeSessionHarness();
+  assert.equal(statusOf(harness.state, false), 'idle');
+  assert.equal(harness.status(), 'preview');
+  harness.session.join('den');
+  assert.equal(harness.status(), 'joining');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(harness.status(), 'waiting');
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  assert.deepEqual(harness.peers.at(-1), ['me', 'you', false]);
+  assert.equal(harness.status(), 'connecting');
+  harness.connectionState('connected');
+  assert.equal(harness.status(), 'connected');
+});
+
+test('leaving ends with the length of the call', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  await harness.clock.advance(763_000);
+  harness.session.leave();
+  assert.deepEqual(harness.state.ended, { reason: 'youLeft', seconds: 763 });
+  assert.equal(harness.status(), 'idle');
+  assert.deepEqual(harness.sent.at(-1), ['leave']);
+});
+
+test('leaving an empty room goes back to the door', () => {
+  const harness = makeSessionHarness();
+  harness.joins(null);
+  harness.session.leave();
+  assert.equal(harness.status(), 'preview');
+});
+
+test('who leaves has left, and it is said', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.equal(harness.state.ended.reason, 'theyLeft');
+});
+
+test('a goodbye needs no server', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromCall({ type: 'hang-up' });
+  assert.equal(harness.state.ended.reason, 'theyLeft');
+});
+
+test('media goes on when only a socket is lost, theirs or ours', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.status(), 'connected');
+});
+
+test('a grace that ran out does not cut a call that runs, until it fails', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.equal(harness.status(), 'connected');
+  harness.connectionState('disconnected');
+  assert.equal(harness.status(), 'reconnecting');
+  await harness.clock.advance(8000);
+  assert.equal(harness.state.ended.reason, 'theyDropped');
+});
+
+test('who was only unheard for a moment is not given up', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  harness.connectionState('disconnected');
+  await harness.clock.advance(3000);
+  harness.connectionState('connected');
+  await harness.clock.advance(60_000);
+  assert.equal(harness.status(), 'connected');
+});
+
+test('a door that was shut opens as soon as a seat is free', () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'refused', code: 'room-full' });
+  harness.fromServer({ type: 'room', room: 'den', seats: null });
+  harness.fromServer({ type: 'room', room: 'den', seats: 2 });
+  assert.equal(harness.state.error, 'room-full');
+  harness.fromServer({ type: 'room', room: 'den', seats: 1 });
+  assert.equal(harness.state.error, null);
+});
+
+test('who goes before the first picture leaves us waiting', () => {
+  const harness = makeSessionHarness();
+  harness.joins('you');
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.equal(harness.status(), 'waiting');
+});
+
+test('a full room leaves us at the door with the reason', () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'refused', code: 'room-full' });
+  assert.equal(harness.status(), 'preview');
+  assert.equal(harness.state.error, 'room-full');
+});
+
+test('a key that is asked for can be given', () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'refused', code: 'key-required' });
+  assert.ok(harness.state.needsKey);
+  harness.session.join('den', 'sesame');
+  assert.deepEqual(harness.sent.at(-1), ['join', 'den', 'sesame']);
+});
+
+test('a restarted server that has forgotten everybody does not end a call', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'socket', open: false });
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(harness.status(), 'connected');
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  assert.equal(harness.state.peer, 'present');
+  assert.equal(harness.status(), 'connected');
+});
+
+test('a restarted server finds a broken call waiting for the other, and then for anybody', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'socket', open: false });
+  harness.connectionState('disconnected');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(harness.status(), 'reconnecting');
+  assert.equal(harness.state.connectionState, 'disconnected');
+  await harness.clock.advance(8000);
+  assert.equal(harness.status(), 'waiting');
+  assert.equal(harness.state.ended, null);
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  assert.equal(harness.status(), 'connecting');
+});
+
+test('a call goes on as the same one when the other follows to a restarted server', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.connectionState('disconnected');
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  harness.connectionState('connected');
+  await harness.clock.advance(60_000);
+  assert.equal(harness.status(), 'connected');
+  assert.equal(harness.state.connectedAt, 0);
+});
+
+test('where packets stop the socket is looked at', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromCall({ type: 'liveness', state: 'delayed' });
+  harness.fromCall({ type: 'liveness', state: 'silent' });
+  assert.equal(harness.checks.length, 1);
+});
+
+test('a screen that has been seen stays one while the next of it waits, and one that has not does not', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  const says = (cam, screen, rest) => {
+    harness.fromCall({ type: 'mute-state', mic: true, cam, screen, weak: false, still: false, ...rest });
+    return [harness.state.remote.cam, harness.state.remote.screen, harness.state.remote.weak];
+  };
+  const waits = [false, false, { weak: true, still: true }];
+  assert.deepEqual(says(...waits), [false, false, true]);
+  assert.deepEqual(says(true, true), [true, true, false]);
+  assert.deepEqual(says(...waits), [false, true, true]);
+  assert.deepEqual(says(true, true, { weak: true }), [true, true, true]);
+  assert.deepEqual(says(...waits), [false, true, true]);
+  assert.deepEqual(says(false, false, { weak: true }), [false, false, true], 'their camera waits instead');
+  assert.deepEqual(says(...waits), [false, false, true]);
+});
+
+test('what the other shows is as before until a new connection says more; of somebody else nothing stays', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  const [first, second] = [{}, {}];
+  harness.fromCall({ type: 'remote-stream', stream: first });
+  assert.equal(harness.state.remote.stream, first);
+  harness.fromCall({ type: 'mute-state', mic: true, cam: true, screen: true, weak: false, still: false });
+  harness.connectionState('new');
+  assert.deepEqual(harness.state.remote, { stream: null, mic: true, cam: true, screen: true, weak: false });
+  harness.fromCall({ type: 'remote-stream', stream: second });
+  // The screen waits on the new one, where nothing of it has come: it is the one that was seen.
+  harness.fromCall({ type: 'mute-state', mic: true, cam: false, screen: false, weak: true, still: true });
+  assert.deepEqual([harness.state.remote.screen, harness.state.remote.weak], [true, true]);
+  harness.connectionState('none');
+  harness.connectionState('new');
+  assert.deepEqual(harness.state.remote, { stream: null, mic: true, cam: true, screen: false, weak: false });
+});
+
+test('another tab with this seat ends it here, quietly', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'replaced' });
+  assert.equal(harness.state.ended.reason, 'replaced');
+  assert.ok(!harness.sent.some((said) => said[0] === 'leave'));
+});
+
+test('frames nobody knows change nothing', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) harness.fromServer({ type, id: 'stranger' });
+  assert.equal(harness.status(), 'connected');
+});
+
+test('a call is reported from the join of who comes second, or from their coming, and before the seat is given up', async () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  await harness.clock.advance(9000);
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  await harness.clock.advance(400);
+  harness.connectionState('new');
+  harness.connectionState('connected');
+  assert.deepEqual(harness.reports.slice(-2), ['start 9000', 'connected 9400']);
+  harness.connectionState('disconnected');
+  harness.fromServer({ type: 'new-peer', id: 'you' });
+  harness.connectionState('connected');
+  assert.ok(!harness.reports.includes('start 9400'), 'what is mended was there before');
+  harness.session.leave();
+  // The first is of the time alone in the room.
+  assert.deepEqual(harness.reports.filter((what) => what.startsWith('stop')), ['stop', 'stop', 'stop after leave']);
+});
+
+test('a silence is said three seconds after the last packet, and taken back with the next', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  // Known after two.
+  harness.fromCall({ type: 'liveness', state: 'silent' });
+  assert.equal(harness.status(), 'connected');
+  await harness.clock.advance(1000);
+  assert.equal(harness.status(), 'reconnecting');
+  harness.fromCall({ type: 'liveness', state: 'alive' });
+  assert.equal(harness.status(), 'connected');
+  harness.fromCall({ type: 'liveness', state: 'silent' });
+  harness.fromCall({ type: 'liveness', state: 'alive' });
+  await harness.clock.advance(5000);
+  assert.equal(harness.status(), 'connected');
+});
+
+test('who closes the page is said to have closed it, at once and at the end', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
+  assert.equal(harness.statusKey(), 'status.reconnecting.closed');
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.equal(harness.state.ended.reason, 'theyClosed');
+});
+
+test('who is said to have closed the page and is still seen and heard is in the call', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
+  await harness.clock.advance(10_000);
+  assert.equal(harness.status(), 'connected');
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.deepEqual([harness.state.screen, harness.state.peer], ['call', 'gone']);
+});
+
+test('who closed the page and is silent is not doubted, nor who had switched everything off', async () => {
+  for (const quiet of [{ type: 'liveness', state: 'silent' }, { type: 'mute-state', mic: false, cam: false, screen: false }]) {
+    const harness = makeSessionHarness();
+    harness.connects();
+    harness.fromCall(quiet);
+    harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
+    await harness.clock.advance(14_000);
+    assert.equal(harness.statusKey(), 'status.reconnecting.closed');
+    harness.fromServer({ type: 'peer-leave', id: 'you' });
+    assert.equal(harness.state.ended.reason, 'theyClosed');
+  }
+});
+
+test('who comes back to a page they had closed is in the call again', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
+  harness.fromServer({ type: 'peer-back', id: 'you' });
+  assert.equal(harness.status(), 'connected');
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  harness.connectionState('disconnected');
+  assert.equal(harness.statusKey(), 'status.reconnecting.theirs');
+});
+
+test('a browser that makes no connection is told so, and leaves the room to the other', () => {
+  const harness = makeSessionHarness();
+  harness.joins('you');
+  harness.fromCall({ type: 'unsupported' });
+  assert.deepEqual(harness.sent.at(-1), ['leave']);
+  assert.deepEqual([harness.state.screen, harness.error().error], ['lobby', 'no-webrtc']);
+});
+
+test('a connection that the browser refuses beside one that runs ends nothing', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromCall({ type: 'unsupported' });
+  assert.ok(!harness.sent.some(([what]) => what === 'leave'));
+  assert.deepEqual([harness.state.screen, harness.state.error], ['call', null]);
+});
+
+test('gathering that yields nothing is told as the browser\'s doing, not the networks\'', async () => {
+  const harness = makeSessionHarness();
+  harness.joins('you');
+  harness.connectionState('new');
+  harness.fromCall({ type: 'no-candidates' });
+  assert.deepEqual(harness.error(), { error: 'no-candidates', retry: 'call' });
+  await harness.clock.advance(40_000);
+  assert.equal(harness.error().error, 'no-candidates');
+  harness.connectionState('connected');
+  assert.equal(harness.error().error, null);
+});
+
+test('no common format for the picture is said while the call runs', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromCall({ type: 'no-common-codec', kind: 'video' });
+  assert.equal(harness.statusKey(), 'status.connected.no-video');
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.statusKey(), 'status.connected.alone', 'what may end the call goes first');
+  harness.connectionState('new');
+  assert.equal(harness.state.missingCodec, null);
+});

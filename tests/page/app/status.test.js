@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSessionHarness } from '../harness/session.js';
+
+test('a dropped other is waited for with its own sentence', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.connectionState('disconnected');
+  assert.equal(harness.statusKey(), 'status.reconnecting');
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  assert.equal(harness.statusKey(), 'status.reconnecting.theirs');
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.statusKey(), 'status.reconnecting.ours');
+});
+
+test('no way in half a minute is said, and forgotten when there is one', async () => {
+  const harness = makeSessionHarness();
+  harness.joins('you');
+  harness.connectionState('new');
+  await harness.clock.advance(30_000);
+  assert.equal(harness.status(), 'failed');
+  harness.connectionState('connected');
+  assert.equal(harness.status(), 'connected');
+});
+
+test('their network that is gone is not taken for networks without a way between them', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  await harness.clock.advance(5000);
+  harness.connectionState('disconnected');
+  await harness.clock.advance(40_000);
+  assert.equal(harness.statusKey(), 'status.reconnecting', 'the server needs 45 seconds to notice');
+  harness.fromServer({ type: 'peer-away', id: 'you' });
+  await harness.clock.advance(60_000);
+  assert.equal(harness.statusKey(), 'status.reconnecting.theirs');
+  assert.equal(harness.error().error, null);
+  harness.fromServer({ type: 'peer-back', id: 'you' });
+  assert.equal(harness.statusKey(), 'status.reconnecting', 'there is hope again');
+  await harness.clock.advance(60_000);
+  assert.equal(harness.status(), 'failed');
+});
+
+test('who is without a network for long is told so, and nothing of ways between networks', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.connectionState('disconnected');
+  harness.fromServer({ type: 'socket', open: false });
+  await harness.clock.advance(120_000);
+  assert.equal(harness.statusKey(), 'status.reconnecting.ours');
+  assert.equal(harness.error().error, null);
+});
+
+test('another try after no way was found is one for the call, whatever the devices are', async () => {
+  const harness = makeSessionHarness();
+  harness.joins('you');
+  harness.connectionState('new');
+  await harness.clock.advance(30_000);
+  assert.deepEqual(harness.error('device-not-found'), { error: 'no-path', retry: 'call' });
+  harness.session.retry();
+  assert.deepEqual([harness.recoveries, harness.checks], [[30_000], [30_000]]);
+  assert.equal(harness.status(), 'connecting');
+  await harness.clock.advance(30_000);
+  assert.equal(harness.status(), 'failed');
+});
+
+test('another try is offered where it helps, and for what it helps', () => {
+  const harness = makeSessionHarness();
+  assert.deepEqual(harness.error('device-busy'), { error: 'device-busy', retry: 'devices' });
+  assert.deepEqual(harness.error('mic-lost'), { error: 'mic-lost', retry: null });
+  assert.deepEqual(harness.error(), { error: null, retry: null });
+  harness.session.setError('bad-room');
+  assert.deepEqual(harness.error('device-busy'), { error: 'bad-room', retry: null });
+  harness.session.join('den');
+  harness.fromServer({ type: 'socket', open: false });
+  assert.deepEqual(harness.error('device-busy'), { error: 'unreachable', retry: 'call' });
+  harness.connects();
+  harness.session.leave();
+  assert.deepEqual(harness.error('device-busy'), { error: null, retry: null });
+});
+
+for (const code of ['key-required', 'room-full']) {
+  test(`a call that may not come back (${code}) goes on as long as it goes, which is said, and then ends`, async () => {
+    const harness = makeSessionHarness();
+    harness.connects();
+    harness.fromServer({ type: 'socket', open: false });
+    harness.fromServer({ type: 'refused', code });
+    assert.equal(harness.statusKey(), 'status.connected.outside');
+    assert.deepEqual(harness.error(), { error: null, retry: null });
+    harness.connectionState('disconnected');
+    await harness.clock.advance(4000);
+    harness.connectionState('connected');
+    assert.equal(harness.statusKey(), 'status.connected.outside');
+    harness.connectionState('failed');
+    assert.equal(harness.statusKey(), 'status.reconnecting', 'nobody looks for the server');
+    await harness.clock.advance(8000);
+    assert.deepEqual([harness.state.screen, harness.state.ended.reason], ['ended', 'weDropped']);
+    harness.session.join('den');
+    assert.equal(harness.state.detached, false);
+  });
+}
+
+test('a call without its server says so, and no more', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.statusKey(), 'status.connected.alone');
+  harness.fromServer({ type: 'socket', open: true });
+  assert.equal(harness.statusKey(), 'status.connected');
+});
+
+test('a picture that waits for a better network is said in one line, one that is smaller is not', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromCall({ type: 'outgoing-video', state: 'paused' });
+  assert.equal(harness.statusKey(), 'status.connected.weak');
+  harness.fromCall({ type: 'outgoing-video', state: 'reduced' });
+  assert.equal(harness.statusKey(), 'status.connected');
+});

@@ -1,0 +1,80 @@
+// A line that loses some of everything, whoever sends: to take the picture away would mend nothing. Loss is thrown by
+// dice with a seed, packet by packet, since it is its chance that makes a picture come and go.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { outgoingVideoOf, initialBitrate, adapt } from '../../../public/call/bitrate-adaptation.js';
+
+/** Packets a second on each level, and of the sound. */
+const PICTURE = [120, 60, 25, 10, 0];
+const SOUND = 50;
+const MINUTES = 3;
+const SEEDS = [1, 7, 99, 1234, 31_337];
+
+/** Even numbers from 0 to 1 (Lehmer's generator). */
+function makeDice(seed) {
+  let last = seed;
+  return () => (last = (last * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+/**
+ * Three minutes of a line as two browsers feel it: reports of the picture every second and of the sound every five,
+ * some of which are lost too.
+ * @param {{loses: (level: number) => number, available: number | null, seed: number, content?: 'motion' | 'text'}} line
+ *   `loses`: what share, on this level
+ */
+function minutesOf({ loses, available, seed, content }) {
+  const dice = makeDice(seed);
+  const lost = (packets, share) => Array.from({ length: packets }, dice).filter((one) => one < share).length / packets;
+  let state = initialBitrate();
+  const seen = { pauses: 0, waited: 0, last: 'full' };
+  for (let beat = 1; beat <= MINUTES * 240; beat += 1) {
+    const [packets, share] = [PICTURE[state.level], loses(state.level)];
+    const reported = (every) => beat % every === 0 && dice() >= share;
+    const picture = packets && reported(4) ? lost(packets, share) : null;
+    const sound = reported(20) ? lost(5 * SOUND, share) : null;
+    const loss = packets ? picture : sound;
+    state = adapt(state, { loss, audioLoss: sound, rtt: loss === null ? null : 40, reported: loss !== null, available, sending: packets > 0 }, content);
+    const now = outgoingVideoOf(state);
+    if (now === 'paused') seen.waited += 0.25;
+    if (now === 'paused' && seen.last !== now) seen.pauses += 1;
+    seen.last = now;
+  }
+  return seen;
+}
+
+const BROWSERS = { 'that says there is plenty': 400_000, 'that says nothing of what would fit': null };
+
+for (const [browser, available] of Object.entries(BROWSERS)) {
+  for (const share of [0.12, 0.16, 0.18, 0.2]) {
+    test(`with ${share * 100} % lost at every rate, a browser ${browser} goes without a picture three times at most, and less than a quarter of the time`, () => {
+      for (const seed of SEEDS) {
+        const { pauses, waited } = minutesOf({ loses: () => share, available, seed });
+        assert.ok(pauses <= 3, `${pauses} pauses with the dice of ${seed}`);
+        assert.ok(waited <= 0.25 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+      }
+    });
+  }
+
+  test(`where the picture itself is what gets lost, a browser ${browser} asks less and less often`, () => {
+    for (const seed of SEEDS) {
+      const { pauses, waited } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed });
+      assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the dice of ${seed}`);
+      assert.ok(waited >= 0.7 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+    }
+  });
+
+  test(`a screen over such a line is brought up to date every ten seconds or so by a browser ${browser}`, () => {
+    for (const seed of SEEDS) {
+      const { pauses } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed, content: 'text' });
+      assert.ok(pauses >= 15, `${pauses} trials with the dice of ${seed}`);
+    }
+  });
+
+  test(`where a third of the sound is lost without a picture, a browser ${browser} sends none`, () => {
+    for (const seed of SEEDS) {
+      const { pauses, waited } = minutesOf({ loses: () => 0.45, available, seed });
+      assert.ok(pauses <= 4 && waited >= 0.7 * MINUTES * 60, `${pauses} pauses, ${waited} s with the dice of ${seed}`);
+    }
+  });
+}

@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { feedbackOf } from '../../../public/call/rtcp-feedback.js';
+import { afterPathChange, afterInterruption, outgoingVideoOf, videoParameters, audioParameters, initialBitrate, isAnnouncedPaused, adapt } from '../../../public/call/bitrate-adaptation.js';
+
+const CALM = { loss: 0, audioLoss: null, rtt: 20, reported: true, available: null, sending: true };
+/** As Chromium feels it where so much fits. */
+const fits = (available) => ({ ...CALM, available });
+/** What arrives after a queue, and little of it. */
+const FULL = { ...CALM, loss: 0.8, rtt: 600 };
+const NOTHING = { ...CALM, loss: null, rtt: null, reported: false };
+
+/** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
+function path(state = initialBitrate(), content = 'motion') {
+  const harness = {
+    state, levels: [state.level],
+    is(seconds, reading) {
+      for (let beat = 0; beat < seconds * 4; beat += 1) {
+        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, audioLoss: null, rtt: null, reported: false };
+        harness.state = adapt(harness.state, { ...now, sending: now.sending && harness.outgoingVideo() !== 'paused' }, content);
+        if (harness.state.level !== harness.levels.at(-1)) harness.levels.push(harness.state.level);
+      }
+      return harness;
+    },
+    outgoingVideo: () => outgoingVideoOf(harness.state),
+  };
+  return harness;
+}
+
+test('a good path carries all of it, however long', () => {
+  assert.deepEqual(path().is(600, CALM).levels, [0]);
+  assert.deepEqual(path().is(600, fits(3_000_000)).levels, [0]);
+});
+
+test('a path that is suddenly full pauses the picture with the first report of it', () => {
+  const harness = path().is(20, CALM).is(0.25, FULL);
+  assert.equal(harness.outgoingVideo(), 'paused');
+});
+
+test('one gust of loss makes it small, a second within seconds pauses it', () => {
+  const gust = { ...CALM, loss: 0.4 };
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(3, CALM).levels, [0, 3]);
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(1, CALM).is(1, gust).levels, [0, 3, 4]);
+  assert.deepEqual(path().is(20, CALM).is(1, gust).is(4.25, CALM).is(0.25, gust).levels, [0, 3]);
+});
+
+test('where no report gets through any more the picture becomes small, then isAnnouncedPaused', () => {
+  const harness = path().is(20, CALM).is(2, NOTHING);
+  assert.equal(harness.outgoingVideo(), 'full');
+  assert.equal(harness.is(1, NOTHING).outgoingVideo(), 'reduced');
+  assert.equal(harness.is(3, NOTHING).outgoingVideo(), 'paused');
+  assert.equal(path().is(20, CALM).is(60, { ...NOTHING, sending: false }).outgoingVideo(), 'full');
+});
+
+test('what the browser says would fit is believed once it had time to find out', () => {
+  assert.deepEqual(path().is(3, fits(300_000)).is(20, fits(3_000_000)).levels, [0]);
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(5, fits(250_000)).levels, [0, 1]);
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).levels, [0, 3]);
+});
+
+test('a low estimate alone takes no picture away, with a queue it does', () => {
+  assert.equal(path().is(20, fits(3_000_000)).is(60, fits(40_000)).outgoingVideo(), 'reduced');
+  assert.equal(path().is(20, fits(3_000_000)).is(0.25, { ...fits(40_000), rtt: 400 }).outgoingVideo(), 'paused');
+});
+
+test('a longer way is no queue for ever', () => {
+  const harness = path().is(20, CALM).is(120, { ...CALM, rtt: 500 });
+  assert.ok(harness.levels.length > 1);
+  assert.notEqual(harness.outgoingVideo(), 'paused');
+  assert.equal(harness.is(120, { ...CALM, rtt: 500 }).outgoingVideo(), 'full');
+});
+
+test('loss that has nothing to do with us reduces the picture and does not pause it', () => {
+  const harness = path().is(20, CALM).is(300, { ...CALM, loss: 0.12 });
+  assert.deepEqual(harness.levels, [0]);
+  assert.equal(harness.is(1, { ...CALM, loss: 0.1 }).is(60, { ...CALM, loss: 0.1, available: 150_000 }).outgoingVideo(), 'reduced');
+});
+
+test('a picture that isAnnouncedPaused is tried again after six calm seconds, and climbs step by step', () => {
+  const harness = path().is(20, CALM).is(1, FULL);
+  assert.equal(harness.is(4.75, CALM).outgoingVideo(), 'paused');
+  assert.equal(harness.is(0.5, CALM).outgoingVideo(), 'reduced');
+  harness.is(30, CALM);
+  assert.deepEqual(harness.levels, [0, 4, 3, 2, 1, 0]);
+});
+
+test('a screen is said to wait until a trial has lasted ten seconds, a camera for as long as it does', () => {
+  const harness = path(initialBitrate(), 'text').is(20, CALM);
+  assert.ok(!isAnnouncedPaused(harness.state));
+  harness.is(1, FULL);
+  for (let trial = 0; trial < 5; trial += 1) {
+    assert.equal(harness.is(8, CALM).outgoingVideo(), 'reduced');
+    assert.ok(isAnnouncedPaused(harness.state) && isAnnouncedPaused(afterInterruption(harness.state)));
+    assert.equal(harness.is(1, FULL).outgoingVideo(), 'paused');
+  }
+  harness.is(14, CALM);
+  assert.ok(isAnnouncedPaused(harness.state));
+  assert.ok(!isAnnouncedPaused(harness.is(2, CALM).state));
+  const camera = path().is(20, CALM).is(1, FULL);
+  assert.ok(isAnnouncedPaused(camera.state));
+  assert.equal(camera.is(6, CALM).outgoingVideo(), 'reduced');
+  assert.ok(!isAnnouncedPaused(camera.state));
+});
+
+test('where there is plenty it climbs in two seconds, and where there is too little it isAnnouncedPaused longer', () => {
+  assert.equal(path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).outgoingVideo(), 'reduced');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(10, fits(30_000)).outgoingVideo(), 'paused');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(12, fits(30_000)).outgoingVideo(), 'reduced');
+  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).is(60, fits(90_000)).levels, [0, 3]);
+});
+
+test('plenty is believed until a trial has failed, then it isAnnouncedPaused as long as any other', () => {
+  const harness = path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).is(1, FULL);
+  assert.equal(harness.is(11, fits(500_000)).outgoingVideo(), 'paused');
+  assert.equal(harness.is(1, fits(500_000)).outgoingVideo(), 'reduced');
+});
+
+test('a path that never carries a picture is asked less and less often, but always again', () => {
+  const harness = path().is(20, CALM);
+  let trials = 0;
+  const at = [];
+  for (let second = 0; second < 600; second += 1) {
+    const before = harness.outgoingVideo();
+    harness.is(1, before === 'paused' ? CALM : FULL);
+    if (before === 'paused' && harness.outgoingVideo() !== 'paused') {
+      trials += 1;
+      at.push(second);
+    }
+  }
+  assert.ok(trials >= 10 && trials <= 14, `${trials} trials`);
+  const isAnnouncedPaused = at.slice(1).map((each, which) => each - at[which]);
+  assert.ok(isAnnouncedPaused.every((each, which) => which === 0 || each >= isAnnouncedPaused[which - 1]), `${isAnnouncedPaused}`);
+  assert.ok(isAnnouncedPaused.at(-1) <= 62, `${isAnnouncedPaused}`);
+});
+
+test('who is back on a good path for half a minute begins anew', () => {
+  const harness = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL).is(12, CALM);
+  assert.equal(harness.state.stepUpAfter, 48);
+  assert.equal(harness.is(90, CALM).state.stepUpAfter, 24);
+});
+
+test('what was lost while the path was broken is not held against the next', () => {
+  const harness = path(afterInterruption(path().is(20, CALM).state)).is(3.75, FULL);
+  assert.equal(harness.outgoingVideo(), 'full');
+  assert.equal(harness.is(10, CALM).outgoingVideo(), 'full');
+});
+
+test('another path is tried at once, but not one after the other: where each is weak, so is the line under them', () => {
+  const harness = path(afterPathChange(path().is(20, CALM).is(1, FULL).state));
+  assert.equal(harness.outgoingVideo(), 'reduced');
+  const soon = path(afterPathChange(harness.is(5, CALM).is(1, FULL).state));
+  assert.equal(soon.outgoingVideo(), 'paused');
+  assert.equal(soon.is(12, CALM).outgoingVideo(), 'paused');
+  assert.equal(soon.is(5, CALM).outgoingVideo(), 'reduced');
+  assert.equal(outgoingVideoOf(afterPathChange(harness.is(31, { ...FULL, audioLoss: 0.8 }).state)), 'reduced');
+});
+
+test('what has failed before is not forgotten where the path breaks and is mended', () => {
+  const harness = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL);
+  assert.equal(path(afterInterruption(harness.state)).is(11, CALM).outgoingVideo(), 'paused');
+});
+
+test('while no picture is sent, what would fit says nothing of one', () => {
+  assert.deepEqual(path().is(20, CALM).is(60, { ...fits(80_000), sending: false }).levels, [0]);
+});
+
+test('one low estimate makes nothing small, two do', () => {
+  const harness = path().is(20, fits(3_000_000)).is(0.25, fits(80_000));
+  assert.deepEqual(harness.levels, [0]);
+  assert.deepEqual(harness.is(0.25, fits(80_000)).levels, [0, 3]);
+});
+
+test('a camera gives up size, a screen its frames, sound next to nothing', () => {
+  const at = (level, content) => videoParameters({ ...initialBitrate(), level }, { content, width: 1280, height: 720 });
+  assert.deepEqual(at(0, 'motion').encoding, { active: true, maxBitrate: 1_500_000, maxFramerate: 30, scaleResolutionDownBy: 1 });
+  assert.equal(at(3, 'motion').encoding.scaleResolutionDownBy, 4);
+  assert.equal(at(3, 'motion').degradationPreference, 'maintain-framerate');
+  assert.deepEqual(at(3, 'text').encoding, { active: true, maxBitrate: 100_000, maxFramerate: 2, scaleResolutionDownBy: 1 });
+  assert.equal(at(3, 'text').degradationPreference, 'maintain-resolution');
+  assert.equal(at(4, 'motion').encoding.active, false);
+  assert.equal(videoParameters({ ...initialBitrate(), level: 3 }, { content: 'motion' }).encoding.scaleResolutionDownBy, 1);
+  for (const level of [0, 1, 2, 3, 4]) {
+    const { encoding } = audioParameters({ ...initialBitrate(), level });
+    assert.ok(encoding.active && encoding.priority === 'high' && encoding.maxBitrate >= 16_000);
+  }
+});
+
+/** Statistics of a sender: `[packets sent, lost, share, round trip, when, sent again]` of each kind, as each browser has them. */
+const chromium = (video, audio, available) => stats({ video, audio }, available, false);
+const firefox = (video, audio) => stats({ video, audio }, undefined, true);
+function stats(kinds, available, received) {
+  const report = new Map([['pair', { type: 'candidate-pair', availableOutgoingBitrate: available }]]);
+  for (const [kind, told] of Object.entries(kinds)) {
+    if (!told) continue;
+    const [packetsSent, packetsLost, fractionLost, roundTripTime, timestamp, retransmittedPacketsSent] = told;
+    report.set(`out-${kind}`, { type: 'outbound-rtp', id: `out-${kind}`, kind, packetsSent, retransmittedPacketsSent });
+    report.set(`in-${kind}`, { type: 'remote-inbound-rtp', id: `in-${kind}`, localId: `out-${kind}`, kind, packetsLost, fractionLost, roundTripTime,
+      timestamp, ...(received && { packetsReceived: packetsSent - packetsLost }) });
+  }
+  return report;
+}
+
+test('a report is told once, with what has been lost since the one before', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], null, 900_000));
+  assert.deepEqual([first.loss, first.rtt, first.available, first.sending], [null, null, 900_000, false]);
+  const second = feedbackOf(chromium([200, 20, 0.1, 0.03, 2], null, 900_000), first);
+  assert.deepEqual([second.loss, second.rtt, second.sending], [0.2, 30, true]);
+  assert.deepEqual(feedbackOf(chromium([210, 20, 0.1, 0.03, 2], null, 900_000), second).loss, null);
+});
+
+test('a share that Firefox says is nothing does not hide what its sums say', () => {
+  const first = feedbackOf(firefox([100, 0, 0, 0.02, 1]));
+  assert.equal(feedbackOf(firefox([200, 80, 0, 0.6, 2]), first).loss, 0.8);
+  const again = feedbackOf(firefox([200, 80, 0, 0.6, 2]), first);
+  assert.equal(feedbackOf(firefox([300, 20, 0, 0.1, 3]), again).loss, 0);
+});
+
+test('a report of a few packets is told with the next, so that chance does not speak', () => {
+  const first = feedbackOf(firefox([100, 0, 0, 0.02, 1000]));
+  const few = feedbackOf(firefox([104, 2, 0.5, 0.03, 1250]), first);
+  assert.deepEqual([few.loss, few.rtt], [null, 30]);
+  const enough = feedbackOf(firefox([110, 2, 0, 0.03, 1500]), few);
+  assert.equal(enough.loss, 0.25);
+  const fewer = feedbackOf(firefox([113, 3, 1 / 3, 0.03, 2500]), enough);
+  assert.equal(fewer.loss, null);
+  assert.equal(feedbackOf(firefox([115, 3, 0, 0.03, 5500]), fewer).loss, 0.2 * 5 / 8);
+});
+
+/** A screen on which nothing moves: a packet each second, of which every `nth` is lost, reported one by one. */
+function stillScreen({ nth, rtt }) {
+  let [state, last, lost] = [initialBitrate(), undefined, 0];
+  const levels = new Set();
+  for (let second = 1; second <= 120; second += 1) {
+    if (second % nth === 0) lost += 1;
+    last = feedbackOf(chromium([second, lost, second % nth === 0 ? 1 : 0, rtt, second * 1000]), last);
+    for (let beat = 0; beat < 4; beat += 1) state = adapt(state, beat ? { ...NOTHING, sending: true } : { ...last, sending: true }, 'text');
+    levels.add(state.level);
+  }
+  return [...levels];
+}
+
+test('a still screen of a packet a second stays as it is where every tenth is lost, and does not where every second is', () => {
+  assert.deepEqual(stillScreen({ nth: 10, rtt: 0.03 }), [0]);
+  assert.ok(stillScreen({ nth: 2, rtt: 0.03 }).length > 1);
+});
+
+test('who reports too little to tell is heard nonetheless', () => {
+  assert.deepEqual(stillScreen({ nth: Infinity, rtt: undefined }), [0]);
+});
+
+test('what is sent again and again is lost, also where it comes at last', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1, 0]));
+  assert.equal(feedbackOf(chromium([200, 0, 0, 0.3, 2, 60]), first).loss, 0.6);
+  assert.equal(feedbackOf(chromium([0, 0, 0, 0.3, 2, 0]), first).loss, 0);
+});
+
+test('while a picture is sent its own reports count, and the sound\'s where none is', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
+  assert.equal(feedbackOf(chromium([200, 0, 0, 0.02, 2], [100, 40, 0.8, 0.5, 2]), first).loss, 0);
+  assert.equal(feedbackOf(chromium([100, 0, 0, 0.02, 1], [100, 40, 0.8, 0.5, 2]), first).loss, 0.8);
+});
+
+test('what is lost of the sound is told as well, beside the picture', () => {
+  const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
+  const second = feedbackOf(chromium([200, 10, 0.1, 0.02, 2], [100, 20, 0.4, 0.02, 2]), first);
+  assert.deepEqual([second.loss, second.audioLoss], [0.1, 0.4]);
+  assert.equal(feedbackOf(chromium([300, 10, 0, 0.02, 3], [150, 20, 0.4, 0.02, 2]), second).audioLoss, null);
+});
+
+test('statistics of any shape are read', () => {
+  for (const odd of [new Map(), new Map([['a', { type: 'remote-inbound-rtp' }]]), new Map([['a', { type: 'outbound-rtp', kind: 'video' }], ['b', {}]])]) {
+    const first = feedbackOf(odd);
+    assert.equal(feedbackOf(odd, first).loss, null);
+  }
+  // A report of nobody knows how many packets is taken as it is.
+  const alone = (timestamp, fractionLost) => new Map([['in', { type: 'remote-inbound-rtp', id: 'in', kind: 'video', timestamp, fractionLost }]]);
+  assert.equal(feedbackOf(alone(2, 0.9), feedbackOf(alone(1, 0))).loss, 0.9);
+});

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Call } from '../../../public/call/call.js';
+import { connected, FakeStream, stable, makeTwoPages } from '../harness/call.js';
+import { FakeConnection, makeClock, settle } from '../harness/fakes.js';
+
+test('who finds somebody offers, and both settle on one connection each', async () => {
+  const { ann, bob } = await connected();
+  assert.equal(ann.connections.length, 1);
+  assert.equal(bob.connections.length, 1);
+  assert.ok(stable(ann.pc()) && stable(bob.pc()));
+  assert.equal(bob.pc().localDescription.type, 'answer');
+});
+
+test('two first offers that meet leave the one of the greater id', async () => {
+  const harness = makeTwoPages();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.bob.call.setPeer('bob', 'ann', true);
+  await harness.deliver();
+  assert.equal(harness.bob.connections.length, 1);
+  assert.equal(harness.ann.connections.length, 2);
+  assert.ok(harness.ann.connections[0].closed);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('who never events the answer to a first offer begins anew when asked for a restart', async () => {
+  const harness = makeTwoPages();
+  harness.bob.call.setPeer('bob', null, true);
+  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.bob.call.setPeer('bob', 'ann', false);
+  await settle();
+  await harness.bob.call.handle(harness.messages.shift());
+  await settle();
+  harness.messages.length = 0;
+  harness.bob.call.recoverSoon();
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'error'), []);
+});
+
+test('a reloaded page is given a new connection', async () => {
+  const harness = await connected();
+  harness.ann.load();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await harness.deliver();
+  assert.ok(harness.bob.connections[0].closed);
+  assert.equal(harness.bob.connections.length, 2);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('a restart meant for the page before a reload does not disturb the new connection', async () => {
+  const harness = await connected();
+  harness.bob.pc().restartIce();
+  await settle();
+  harness.ann.load();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await harness.deliver();
+  assert.equal(harness.ann.connections.length, 2);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  assert.ok(!harness.ann.pc().closed);
+});
+
+test('frames of somebody else are dropped', async () => {
+  const { bob } = await connected();
+  await bob.call.handle({ type: 'offer', from: 'eve', call: 'new/0', sdp: { type: 'offer', sdp: 'x' } });
+  assert.equal(bob.connections.length, 1);
+});
+
+test('a server that has forgotten the other does not end a call that runs', async () => {
+  const harness = await connected();
+  harness.ann.call.setPeer('ann', null, true);
+  assert.ok(!harness.ann.pc().closed);
+  harness.ann.call.setPeer('ann', 'bob', false);
+  assert.equal(harness.ann.connections.length, 1);
+});
+
+test('another person gets another connection', async () => {
+  const harness = await connected(makeTwoPages(['ann', 'bob', 'cat']));
+  harness.bob.call.setPeer('bob', 'cat', false);
+  harness.cat.call.setPeer('cat', 'bob', true);
+  await harness.deliver();
+  assert.ok(harness.bob.connections[0].closed);
+  assert.ok(stable(harness.bob.pc()) && stable(harness.cat.pc()));
+});
+
+test('fresh relay credentials reach the running connection', async () => {
+  const { ann } = await connected();
+  ann.call.setIceServers([{ urls: ['stun:box:3478'] }]);
+  assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
+  ann.call.setIceServers('nonsense');
+  assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
+});
+
+test('relay=1 keeps every connection to the relay', () => {
+  let config;
+  const call = new Call({ clock: makeClock(), send() {}, emit() {}, relayOnly: true, newStream: () => new FakeStream(),
+    connect: (given) => new FakeConnection((config = given)) });
+  call.setPeer('ann', 'bob', true);
+  assert.equal(config.iceTransportPolicy, 'relay');
+});
+
+test('tracks are exchanged without another offer', async () => {
+  const harness = await connected();
+  const screen = { kind: 'video' };
+  await harness.ann.call.setTracks({ audio: null, video: screen });
+  assert.equal(harness.ann.pc().transceivers[1].sender.track, screen);
+  await settle();
+  assert.deepEqual(harness.messages, []);
+});
+
+/** A client that knows the eight messages of the protocol and never says `call`. */
+function plainClient(harness, name) {
+  const pc = new FakeConnection({});
+  const client = { pc, keys: '01:02', get messages() { return harness.messages.filter(({ from }) => from !== name); } };
+  const sdpOf = () => ({ type: pc.localDescription.type, sdp: `${pc.localDescription.sdp}a=fingerprint:sha-256 ${client.keys}\r\n` });
+  client.offer = async () => {
+    await pc.setLocalDescription();
+    return { type: 'offer', from: name, sdp: sdpOf() };
+  };
+  client.answer = async ({ sdp }) => {
+    await pc.setRemoteDescription(sdp);
+    await pc.setLocalDescription();
+    return { type: 'answer', from: name, sdp: sdpOf() };
+  };
+  return client;
+}
+
+test('a client without `call` that answers is events: its answer, candidates and later offer', async () => {
+  const harness = makeTwoPages();
+  const bob = plainClient(harness, 'bob');
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await settle();
+  await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'early' } });
+  await harness.ann.call.handle(await bob.answer(harness.messages.find(({ type }) => type === 'offer')));
+  await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
+  assert.ok(stable(harness.ann.pc()));
+  assert.deepEqual(harness.ann.pc().candidates.map(({ candidate }) => candidate), ['early', 'late']);
+  harness.ann.pc().becomes('connected');
+  bob.pc.signalingState = 'stable';
+  await harness.ann.call.handle(await bob.offer());
+  assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().taken], [1, 'answer', 1]);
+});
+
+test('a client without `call` that offers is events: its offer, candidates and answer to ours', async () => {
+  const harness = makeTwoPages();
+  const bob = plainClient(harness, 'bob');
+  harness.ann.call.setPeer('ann', 'bob', false);
+  await harness.ann.call.handle(await bob.offer());
+  await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
+  assert.deepEqual([harness.messages.find(({ type }) => type === 'answer').sdp.type, harness.ann.pc().candidates.length], ['answer', 1]);
+  bob.pc.signalingState = 'stable';
+  harness.ann.pc().restartIce();
+  await settle();
+  await harness.ann.call.handle(await bob.answer(harness.messages.at(-1)));
+  assert.ok(stable(harness.ann.pc()));
+  assert.equal(harness.ann.connections.length, 1);
+});
+
+test('an offer without `call` under other keys is another connection', async () => {
+  const harness = makeTwoPages();
+  harness.ann.call.setPeer('ann', 'bob', false);
+  await harness.ann.call.handle(await plainClient(harness, 'bob').offer());
+  const again = plainClient(harness, 'bob');
+  again.keys = '03:04';
+  await harness.ann.call.handle(await again.offer());
+  assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].closed], [2, true]);
+});

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeVideoStallDetector, makeLiveness, packetsReceived } from '../../../public/call/liveness.js';
+import { makeClock } from '../harness/fakes.js';
+
+function makeHarness() {
+  const clock = makeClock();
+  const harness = { clock, count: 0, expected: true, events: [] };
+  harness.liveness = makeLiveness({ clock, read: async () => harness.count, expected: () => harness.expected, emit: (state) => harness.events.push([state, clock.now()]) });
+  harness.liveness.start();
+  harness.beats = async (beats) => {
+    for (let beat = 0; beat < beats; beat += 1) {
+      if (harness.count !== null) harness.count += 20;
+      await clock.advance(250);
+    }
+  };
+  return harness;
+}
+
+test('packets that stop are missed after one second and given up after two', async () => {
+  const harness = makeHarness();
+  await harness.beats(4);
+  await harness.clock.advance(10_000);
+  assert.deepEqual(harness.events, [['delayed', 2000], ['silent', 3000]]);
+});
+
+test('packets that come again are noticed with the next beat', async () => {
+  const harness = makeHarness();
+  await harness.beats(4);
+  await harness.clock.advance(1500);
+  await harness.beats(1);
+  assert.deepEqual(harness.events, [['delayed', 2000], ['alive', 2750]]);
+});
+
+test('a path that breaks before the first beat is missed as well', async () => {
+  const harness = makeHarness();
+  harness.count = 40;
+  await harness.clock.advance(10_000);
+  assert.deepEqual(harness.events, [['delayed', 1250], ['silent', 2250]]);
+});
+
+test('who has never been events is not missed', async () => {
+  const harness = makeHarness();
+  await harness.clock.advance(60_000);
+  assert.deepEqual(harness.events, []);
+});
+
+test('who has nothing to send is not missed', async () => {
+  const harness = makeHarness();
+  await harness.beats(4);
+  harness.expected = false;
+  await harness.clock.advance(60_000);
+  assert.deepEqual(harness.events, []);
+});
+
+test('statistics that fail say nothing, and the next ones are asked for', async () => {
+  const clock = makeClock();
+  let asked = 0;
+  const liveness = makeLiveness({ clock, expected: () => true, emit: assert.fail, read: async () => { asked += 1; throw new Error('closed'); } });
+  liveness.start();
+  await clock.advance(5000);
+  assert.equal(asked, 20);
+  liveness.stop();
+  await clock.advance(5000);
+  assert.equal(asked, 20);
+});
+
+test('only media that arrives counts', () => {
+  const stats = new Map([[1, { type: 'inbound-rtp', packetsReceived: 3 }], [2, { type: 'inbound-rtp', packetsReceived: 4 }],
+    [3, { type: 'outbound-rtp', packetsSent: 9 }], [4, { type: 'inbound-rtp' }]]);
+  assert.equal(packetsReceived(stats), 7);
+});
+
+/** Seconds of a call in which each second brings this much; the first that the watch complains of, or null. */
+function watched(seconds, perSecond, theirs = { video: true, mayPause: false }, begin = 3) {
+  const watch = makeVideoStallDetector();
+  const sum = { frames: 0, sound: 0, soundLost: 0, picture: 0, pictureLost: 0, madeUp: 0 };
+  for (let beat = 0; beat < (begin + seconds) * 4; beat += 1) {
+    const gain = beat < begin * 4 ? { frames: 30, sound: 50, soundLost: 0, picture: 200, pictureLost: 0 } : perSecond;
+    for (const key of Object.keys(sum)) sum[key] += (gain[key] ?? 0) / 4;
+    const report = new Map([['a', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sum.sound, packetsLost: sum.soundLost,
+      totalSamplesReceived: beat * 12_000, concealedSamples: sum.madeUp }],
+      ['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: sum.picture, packetsLost: sum.pictureLost, framesDecoded: sum.frames }]]);
+    if (watch(report, theirs)) return Math.ceil(beat / 4 - begin);
+  }
+  return null;
+}
+
+test('a picture of which only small packets come, beside a whole sound, is noticed', () => {
+  assert.ok(watched(20, { frames: 0.8, sound: 50, picture: 2, pictureLost: 20 }) <= 13);
+  assert.ok(watched(20, { sound: 50 }) <= 13);
+});
+
+test('a picture that a thin line does not carry, or that may rest, is no fault of the path', () => {
+  assert.equal(watched(60, { sound: 45, soundLost: 5, picture: 2, pictureLost: 20 }), null);
+  assert.equal(watched(60, { sound: 50, madeUp: 5000, picture: 2, pictureLost: 20 }), null);
+  assert.equal(watched(60, { sound: 50 }, { video: true, mayPause: true }), null);
+  assert.equal(watched(60, { sound: 50 }, { video: false, mayPause: false }), null);
+  assert.equal(watched(60, { frames: 5, sound: 50, picture: 20, pictureLost: 60 }), null);
+  assert.equal(watched(60, {}), null);
+});

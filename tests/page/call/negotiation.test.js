@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { withCurrentDtlsRole, parseCallId } from '../../../public/call/negotiation.js';
+import { connected, stable, makeTwoPages } from '../harness/call.js';
+import { settle } from '../harness/fakes.js';
+
+test('two restarts that meet end in another connection: neither side takes its offer back', async () => {
+  const harness = await connected();
+  harness.ann.pc().restartIce();
+  harness.bob.pc().restartIce();
+  await harness.deliver();
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+  assert.ok(harness.ann.connections[0].closed && harness.bob.connections[0].closed);
+  assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'error'), []);
+});
+
+test('a restart that meets that of a client which does not count its offers gives way on the same connection', async () => {
+  const harness = await connected();
+  const { id } = parseCallId('ann1/0');
+  harness.ann.pc().takesBack = true;
+  harness.ann.pc().restartIce();
+  await settle();
+  harness.messages.length = 0;
+  await harness.ann.call.handle({ type: 'offer', from: 'bob', call: id, sdp: { type: 'offer', sdp: 'theirs' } });
+  assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().signalingState], [1, 'answer', 'stable']);
+});
+
+test('no restart is made between their offer and our answer', async () => {
+  const harness = await connected();
+  harness.ann.pc().signalingState = 'have-remote-offer';
+  harness.ann.pc().connectionState = 'disconnected';
+  harness.ann.call.recoverSoon(true);
+  await harness.clock.advance(0);
+  assert.deepEqual([harness.ann.pc().restarts, harness.messages], [0, []]);
+});
+
+test('an offer that is events twice is answered twice, and taken once', async () => {
+  const harness = await connected();
+  harness.bob.pc().restartIce();
+  await settle();
+  const offer = harness.messages.find(({ type }) => type === 'offer');
+  await harness.deliver();
+  await harness.ann.call.handle(offer);
+  const { type, target, call } = harness.messages.at(-1);
+  assert.deepEqual([type, target, call, harness.ann.pc().taken], ['answer', 'bob', offer.call, 1]);
+  await harness.deliver();
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('a first offer that is said again where its answer was lost does not meet a restart, and leads nobody back to it', async () => {
+  const harness = makeTwoPages();
+  harness.bob.call.setPeer('bob', 'ann', true);
+  harness.ann.call.setPeer('ann', 'bob', false);
+  await settle();
+  const [offer] = harness.messages;
+  await harness.ann.call.handle(offer);
+  harness.messages.length = 0;
+  await harness.ann.call.handle(offer);
+  harness.ann.pc().restartIce();
+  await settle();
+  await harness.ann.call.handle(offer);
+  await harness.ann.call.handle(offer);
+  await harness.deliver();
+  const [ann, bob] = [harness.ann.pc(), harness.bob.pc()];
+  assert.ok(stable(ann) && stable(bob));
+  assert.deepEqual([ann.remoteDescription.sdp.includes(bob.name), bob.remoteDescription.sdp.includes(ann.name)], [true, true]);
+});
+
+test('a restart that is said again where its answer was lost, and meets ours by now, ends in another connection', async () => {
+  const harness = await connected();
+  harness.bob.pc().restartIce();
+  await settle();
+  const offer = harness.messages.find(({ type }) => type === 'offer');
+  await harness.ann.call.handle(offer);
+  harness.ann.pc().restartIce();
+  await settle();
+  harness.messages.length = 0;
+  await harness.ann.call.handle(offer);
+  assert.equal(harness.ann.connections.length, 2, 'and neither side goes on to repeat its own at each of the other');
+  await harness.deliver();
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('an offer that could not be taken is not answered with an earlier answer when it is events again', async () => {
+  const harness = await connected();
+  harness.bob.pc().restartIce();
+  await harness.deliver();
+  const unreadable = { type: 'offer', from: 'bob', call: 'ann1/2', sdp: { type: 'offer', sdp: 'broken' } };
+  await harness.ann.call.handle(unreadable);
+  await harness.ann.call.handle(unreadable);
+  assert.deepEqual(harness.messages, []);
+});
+
+test('candidates and answers of another connection are dropped', async () => {
+  const { bob } = await connected();
+  await bob.call.handle({ type: 'candidate', from: 'ann', call: 'elsewhere/0', candidate: { candidate: 'x' } });
+  await bob.call.handle({ type: 'answer', from: 'ann', call: 'elsewhere/0', sdp: { type: 'answer', sdp: 'x' } });
+  assert.deepEqual(bob.pc().candidates, []);
+});
+
+test('candidates that come before the description wait for it, the last one too', async () => {
+  const harness = makeTwoPages();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await settle();
+  const call = harness.messages[0].call;
+  await harness.ann.call.handle({ type: 'candidate', from: 'bob', call, candidate: { candidate: 'early' } });
+  await harness.ann.call.handle({ type: 'candidate', from: 'bob', call, candidate: null });
+  assert.deepEqual(harness.ann.pc().candidates, []);
+  await harness.ann.call.handle({ type: 'answer', from: 'bob', call, sdp: { type: 'answer', sdp: 'ok' } });
+  assert.deepEqual(harness.ann.pc().candidates, [{ candidate: 'early' }, null]);
+});
+
+test('our own last candidate goes out as null', async () => {
+  const harness = await connected();
+  harness.ann.pc().onicecandidate({ candidate: null });
+  assert.equal(harness.messages[0].candidate, null);
+  assert.equal(harness.messages[0].target, 'bob');
+});
+
+for (const [what, frame] of Object.entries({
+  'an offer without a description': { type: 'offer' },
+  'an offer that is a string': { type: 'offer', sdp: 'v=0' },
+  'an offer that calls itself an answer': { type: 'offer', sdp: { type: 'answer', sdp: '' } },
+  'an offer no browser can read': { type: 'offer', sdp: { type: 'offer', sdp: 'broken' } },
+  'an answer nobody asked for': { type: 'answer', sdp: { type: 'answer', sdp: 'x' } },
+  'a candidate that is a number': { type: 'candidate', candidate: 7 },
+})) {
+  test(`${what} leaves the connection as it is`, async () => {
+    const harness = await connected();
+    const { id } = parseCallId(harness.bob.pc() && 'ann1/0');
+    await harness.bob.call.handle({ ...frame, from: 'ann', call: `${id}/1` });
+    assert.ok(stable(harness.bob.pc()) && !harness.bob.pc().closed);
+    harness.ann.pc().restartIce();
+    await harness.deliver();
+    assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  });
+}
+
+test('an answer to an offer that has been withdrawn is not taken', async () => {
+  const harness = makeTwoPages();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await settle();
+  const { id } = parseCallId(harness.messages[0].call);
+  await harness.ann.call.handle({ type: 'answer', from: 'bob', call: `${id}/5`, sdp: { type: 'answer', sdp: 'x' } });
+  assert.equal(harness.ann.pc().signalingState, 'have-local-offer');
+});
+
+test('an offer lost in a dead socket is said again when a restart is asked for', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.bob.pc().restartIce();
+  await settle();
+  harness.messages.length = 0;
+  await harness.clock.advance(2500);
+  harness.messages.splice(0, harness.messages.length, ...harness.messages.filter(({ from }) => from === 'ann'));
+  await harness.deliver();
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  assert.deepEqual([harness.ann.pc().currentLocalDescription.type, harness.ann.connections.length], ['answer', 1]);
+});
+
+test('both encoders are asked for repair and silence, and nothing we say is changed', async () => {
+  const harness = makeTwoPages();
+  const opus = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n';
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await settle();
+  const offer = harness.messages.find(({ type }) => type === 'offer');
+  assert.doesNotMatch(offer.sdp.sdp, /usedtx/);
+  offer.sdp.sdp += opus;
+  harness.bob.call.setPeer('bob', 'ann', false);
+  await harness.deliver();
+  assert.match(harness.bob.pc().remoteDescription.sdp, /minptime=10;useinbandfec=1;usedtx=1/);
+});
+
+test('a later offer is read as keeping the role each side has', () => {
+  const offer = { type: 'offer', sdp: 'a=setup:actpass\r\n' };
+  const answer = { type: 'answer', sdp: 'a=setup:active\r\n' };
+  const read = (local, remote) => withCurrentDtlsRole(offer, { currentLocalDescription: local, currentRemoteDescription: remote }).sdp;
+  assert.equal(read(offer, answer), 'a=setup:active\r\n');
+  assert.equal(read(answer, offer), 'a=setup:passive\r\n');
+  assert.equal(read(null, null), offer.sdp);
+});
+
+test('a call id is read whatever it is', () => {
+  assert.deepEqual(parseCallId('abc/3'), { id: 'abc', round: 3, isRestartRequest: false });
+  assert.deepEqual(parseCallId('abc'), { id: 'abc', round: 0, isRestartRequest: false });
+  assert.deepEqual(parseCallId('abc/again'), { id: 'abc', round: 0, isRestartRequest: true });
+  for (const junk of [undefined, null, 7, {}, '']) assert.deepEqual(parseCallId(junk), { id: '', round: 0, isRestartRequest: false });
+});

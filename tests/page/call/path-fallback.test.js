@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makePathFallback } from '../../../public/call/path-fallback.js';
+import { connected, makeTwoPages } from '../harness/call.js';
+
+const SERVERS = [{ urls: ['stun:box:3478', 'turn:box:3478', 'turn:box:3478?transport=tcp'], username: 'u', credential: 'c' },
+  { urls: 'turns:box:443', username: 'u', credential: 'c' }];
+const policies = ({ connections }) => connections.map(({ config }) => config.iceTransportPolicy);
+const detours = ({ events }) => events.filter(({ type }) => type === 'path-avoided').length;
+
+async function directCall() {
+  const harness = makeTwoPages();
+  for (const page of [harness.ann, harness.bob]) page.call.setIceServers(SERVERS);
+  await connected(harness);
+  for (const page of [harness.ann, harness.bob]) page.pc().pair = ['host', 'host'];
+  return harness;
+}
+
+/** Both newest connections answer ICE, and DTLS does not get through. */
+function reach(harness, pair = ['host', 'srflx']) {
+  for (const page of [harness.ann, harness.bob]) Object.assign(page.pc(), { pair }).reaches();
+}
+
+async function pass(harness, seconds) {
+  for (let second = 0; second < seconds; second += 1) {
+    await harness.clock.advance(1000);
+    await harness.deliver();
+  }
+}
+
+test('after two connections that fell silent on a direct path the third is relay-only', async () => {
+  const harness = await directCall();
+  await harness.flow(3000);
+  await pass(harness, 40);
+  assert.deepEqual(policies(harness.bob), ['all', 'all']);
+  reach(harness);
+  await pass(harness, 9);
+  assert.deepEqual(policies(harness.ann), ['all', 'all', 'relay']);
+  assert.deepEqual(policies(harness.bob), ['all', 'all', 'relay']);
+  assert.deepEqual([detours(harness.ann), detours(harness.bob)], [1, 1]);
+});
+
+test('a direct path on which DTLS stalls from the first leads to the relay with the third connection', async () => {
+  const harness = makeTwoPages();
+  for (const page of [harness.ann, harness.bob]) page.call.setIceServers(SERVERS);
+  harness.bob.call.setPeer('bob', null, true);
+  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.bob.call.setPeer('bob', 'ann', false);
+  await harness.deliver();
+  for (let connection = 0; connection < 2; connection += 1) {
+    reach(harness);
+    await pass(harness, 9);
+  }
+  assert.deepEqual(policies(harness.bob), ['all', 'all', 'relay']);
+  assert.equal(harness.ann.connections.length, 3);
+});
+
+test('a path that loses large packets is left as soon as the other person is reachable again', async () => {
+  const harness = await directCall();
+  const pc = harness.ann.pc();
+  harness.ann.reachable = false;
+  pc.channel.onmessage({ data: '{"mic":true,"cam":true,"screen":false}' });
+  let sound = 0;
+  const { getStats } = pc;
+  // The sound comes whole, and of a picture that began well nothing any more.
+  pc.getStats = async () => {
+    sound += 15;
+    return new Map([...(await getStats.call(pc)),
+      ['in', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sound }], ['picture', { type: 'inbound-rtp', kind: 'video', packetsReceived: 50, framesDecoded: 10 }]]);
+  };
+  await harness.clock.advance(20_000);
+  assert.equal(harness.ann.connections.length, 1);
+  harness.ann.reachable = true;
+  await harness.clock.advance(1000);
+  assert.equal(harness.ann.connections.length, 2);
+});
+
+test('a path whose handshake is only slow is left alone', async () => {
+  const harness = await directCall();
+  reach(harness);
+  await pass(harness, 7);
+  for (const page of [harness.ann, harness.bob]) page.pc().becomes('connected');
+  await harness.flow(20_000);
+  assert.equal(harness.bob.connections.length, 1);
+});
+
+test('one good connection between two silent ones keeps the direct path', () => {
+  const fallback = makePathFallback();
+  for (const silent of ['direct', null, 'direct']) assert.equal(fallback.recordSilent(silent, SERVERS), false);
+  assert.equal(fallback.config(SERVERS).iceTransportPolicy, 'all');
+});
+
+/** The other page is reloaded and takes its time, while the server still takes it for reachable or knows that it is not. */
+async function reloads(harness, n) {
+  await harness.clock.advance(2600);
+  harness.ann.reachable = true;
+  await harness.ann.call.handle({ type: 'offer', from: 'bob', call: `reload${n}/0`, sdp: { type: 'offer', sdp: 'v=0\r\n' } });
+  harness.ann.pc().pair = ['host', 'host'];
+  harness.ann.pc().becomes('connected');
+}
+
+test('slow reloads by the other person keep the direct path', async () => {
+  const harness = await directCall();
+  for (const n of [1, 2, 3]) {
+    await harness.flow(60_000);
+    await reloads(harness, n);
+  }
+  assert.deepEqual(policies(harness.ann), ['all', 'all', 'all', 'all']);
+  assert.equal(detours(harness.ann), 0);
+});
+
+test('a silence while the other person is away is no fault of the path', async () => {
+  const harness = await directCall();
+  for (const n of [1, 2, 3]) {
+    await harness.flow(5000);
+    harness.ann.reachable = false;
+    await reloads(harness, n);
+  }
+  assert.deepEqual(policies(harness.ann), ['all', 'all', 'all', 'all']);
+});
+
+test('a path that worked for long and then drops everything leads to the relay after two silent connections', async () => {
+  const harness = await directCall();
+  await harness.flow(40_000);
+  await pass(harness, 40);
+  reach(harness);
+  await pass(harness, 9);
+  assert.deepEqual(policies(harness.ann), ['all', 'all', 'relay']);
+});
+
+test('a relayed path over UDP that carries nothing gives way to TCP and TLS', () => {
+  const fallback = makePathFallback();
+  for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) fallback.recordSilent(silent, SERVERS);
+  assert.deepEqual(fallback.config(SERVERS).iceServers.flatMap(({ urls }) => urls), ['turn:box:3478?transport=tcp', 'turns:box:443']);
+  fallback.reset();
+  assert.deepEqual(fallback.config(SERVERS), { iceServers: SERVERS, iceTransportPolicy: 'all' });
+});
+
+test('without a relay no way is avoided', () => {
+  const fallback = makePathFallback();
+  const servers = [{ urls: 'stun:box:3478' }];
+  assert.equal(fallback.hasFallback('direct', servers), false);
+  for (const silent of ['direct', 'direct']) fallback.recordSilent(silent, servers);
+  assert.equal(fallback.config(servers).iceTransportPolicy, 'all');
+});

@@ -1,0 +1,408 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Call } from '../../../public/call/call.js';
+import { connected, stable, makeTwoPages } from '../harness/call.js';
+import { FakeConnection, makeClock, settle } from '../harness/fakes.js';
+
+test('a lost path is mended by one restart, of the impolite side', async () => {
+  const harness = await connected();
+  harness.ann.pc().becomes('disconnected');
+  harness.bob.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  harness.ann.pc().becomes('connected');
+  harness.bob.pc().becomes('connected');
+  await harness.clock.advance(60_000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+});
+
+for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob: 'mozilla' }]]) {
+  test(`of two unlike browsers Firefox makes the restarts, as the ${who} side too`, async () => {
+    const harness = await connected(makeTwoPages(['ann', 'bob'], makers));
+    const [firefox, other] = who === 'polite' ? [harness.ann, harness.bob] : [harness.bob, harness.ann];
+    await harness.flow(1000);
+    await harness.clock.advance(2500);
+    await harness.deliver();
+    await harness.flow(60_000);
+    assert.deepEqual([firefox.pc().restarts, other.pc().restarts], [1, 0]);
+  });
+}
+
+test('who notices alone asks the other for a restart, and has it at once', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+  assert.equal(harness.ann.pc().currentLocalDescription.type, 'answer');
+  // Asked again while it is under way, the other does not undo it.
+  harness.ann.call.recoverSoon();
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.equal(harness.bob.pc().restarts, 1);
+});
+
+test('on another network the side that makes no restarts asks for one, though nothing is broken yet', async () => {
+  const harness = await connected();
+  harness.ann.call.recoverSoon(true);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+});
+
+test('who is asked and does not answer is not waited for', async () => {
+  const harness = await connected();
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(1900);
+  assert.equal(harness.ann.pc().restarts, 0);
+  await harness.clock.advance(200);
+  assert.equal(harness.ann.pc().restarts, 1);
+});
+
+test('asked about a connection that is no more, another is offered', async () => {
+  const harness = await connected();
+  harness.bob.load();
+  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].closed], [2, true]);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('two seconds without packets are mended by a restart, whatever the browser says of the path', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  await harness.clock.advance(1900);
+  assert.equal(harness.bob.pc().restarts, 0);
+  await harness.clock.advance(600);
+  assert.equal(harness.bob.pc().restarts, 1);
+  await harness.deliver();
+  await harness.clock.advance(5000);
+  assert.deepEqual(harness.liveness(harness.bob), ['delayed', 'silent']);
+  await harness.flow(60_000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+  assert.deepEqual(harness.liveness(harness.bob), ['delayed', 'silent', 'alive']);
+});
+
+test('a connection that stands and brings nothing is not left at that: it is mended again, and replaced in the end', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  const first = harness.bob.pc();
+  for (let second = 0; second < 60; second += 1) {
+    harness.ann.pc().packets += 50;
+    await harness.clock.advance(1000);
+    await harness.deliver();
+    if (second === 8) assert.equal(first.restarts, 1, 'the silence may be theirs to end');
+  }
+  assert.equal(first.restarts, 3);
+  assert.deepEqual([harness.bob.connections.length, harness.ann.connections.length, first.closed], [2, 2, true]);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('the polite side, too, does not stay with a connection that brings nothing to it alone', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  for (let second = 0; second < 90; second += 1) {
+    harness.bob.pc().packets += 50;
+    await harness.clock.advance(1000);
+    await harness.deliver();
+  }
+  const [first] = harness.bob.connections;
+  assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].restarts, first.restarts], [2, 0, 5]);
+});
+
+test('a path that is back is not taken for mended before packets come over it', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  await harness.clock.advance(2500);
+  harness.bob.pc().becomes('disconnected');
+  await harness.deliver();
+  harness.bob.pc().becomes('connected');
+  assert.equal(harness.bob.pc().restarts, 1);
+  await harness.clock.advance(9000);
+  assert.equal(harness.bob.pc().restarts, 2);
+  await harness.deliver();
+  await harness.flow(60_000);
+  assert.equal(harness.bob.pc().restarts, 2);
+});
+
+test('a first offer is given time, a restart that was events is not repeated', async () => {
+  const harness = makeTwoPages();
+  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await harness.deliver();
+  await harness.clock.advance(20_000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 0]);
+  harness.ann.pc().becomes('disconnected');
+  harness.bob.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  await harness.clock.advance(4000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+});
+
+test('a restart under way is not undone when the browser notices the loss as well', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  await harness.clock.advance(2500);
+  await harness.deliver();
+  harness.bob.pc().becomes('disconnected');
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(2000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
+  await harness.clock.advance(2000);
+  assert.equal(harness.bob.pc().restarts, 2);
+});
+
+test('the polite side mends a silence that the other does not', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.bob.reachable = false;
+  await harness.clock.advance(4000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0]);
+});
+
+test('nothing is missed of somebody who has nothing to send', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.ann.pc().channel.onmessage({ data: '{"mic":false,"cam":false,"screen":false}' });
+  await harness.clock.advance(60_000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.liveness(harness.ann)], [0, []]);
+});
+
+test('a new network is not waited for: the path is looked for again at once', async () => {
+  const harness = await connected();
+  harness.bob.call.recoverSoon();
+  assert.equal(harness.bob.pc().restarts, 0);
+  harness.bob.call.recoverSoon(true);
+  assert.equal(harness.bob.pc().restarts, 1);
+});
+
+test('nothing is mended while nobody can hear it', async () => {
+  const harness = await connected();
+  harness.bob.reachable = false;
+  harness.bob.pc().becomes('failed');
+  await harness.clock.advance(60_000);
+  assert.equal(harness.bob.pc().restarts, 0);
+  harness.bob.reachable = true;
+  harness.bob.call.recoverSoon();
+  await harness.clock.advance(0);
+  assert.equal(harness.bob.pc().restarts, 1);
+});
+
+test('restarts in vain end in a new connection', async () => {
+  const harness = await connected();
+  harness.bob.pc().becomes('failed');
+  for (let i = 0; i < 4; i += 1) {
+    await harness.clock.advance(5000);
+    await harness.deliver();
+  }
+  assert.equal(harness.bob.connections.length, 2);
+  assert.ok(harness.bob.connections[0].closed);
+});
+
+/** Two pages in a call, whose connection `gone` has given up with its keys. */
+async function keysGoneAt(gone) {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness[gone].pc().sctp = { transport: { state: 'failed' } };
+  return harness;
+}
+
+for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
+  test(`a connection whose keys are gone on ${whose} side is replaced at once: no restart brings them back`, async () => {
+    const harness = await keysGoneAt(who);
+    const before = [harness.ann.pc(), harness.bob.pc()];
+    harness[who].pc().becomes('failed');
+    await harness.clock.advance(0);
+    await harness.deliver();
+    assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+    assert.deepEqual(before.map((pc) => pc.restarts), [0, 0]);
+    assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+    assert.equal(harness[who].pc().localDescription.type, 'offer');
+  });
+}
+
+test('asked for a restart of a connection whose keys are gone, one offers another connection', async () => {
+  const harness = await keysGoneAt('bob');
+  harness.ann.call.recoverSoon(true);
+  await harness.deliver();
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+});
+
+test('what is asked of a connection that is replaced meanwhile is not waited for', async () => {
+  const harness = await keysGoneAt('ann');
+  let ready;
+  harness.ann.pc().busy = new Promise((done) => { ready = done; });
+  harness.bob.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  const delivered = harness.deliver();
+  await settle();
+  // Their offer is still being taken when the connection is given up.
+  await harness.clock.advance(0);
+  ready();
+  await delivered;
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+});
+
+test('a connection that never stood is not replaced by one after the other, though its keys are gone', async () => {
+  const harness = makeTwoPages();
+  harness.bob.call.setPeer('bob', null, true);
+  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.bob.call.setPeer('bob', 'ann', false);
+  await harness.deliver();
+  for (const page of [harness.ann, harness.bob]) {
+    page.pc().sctp = { transport: { state: 'failed' } };
+    page.pc().becomes('failed');
+  }
+  for (let passed = 0; passed < 4000; passed += 100) {
+    await harness.clock.advance(100);
+    await harness.deliver();
+  }
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [1, 1]);
+});
+
+test('keys that were lost once stay lost, whatever the browser says after their restart', async () => {
+  const harness = await keysGoneAt('ann');
+  harness.ann.reachable = false;
+  harness.ann.pc().becomes('failed');
+  await harness.clock.advance(0);
+  harness.ann.pc().sctp.transport.state = 'connected';
+  // Theirs comes first, and seems to have mended it.
+  harness.bob.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  harness.ann.reachable = true;
+  harness.ann.pc().becomes('connected');
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+});
+
+test('an offer that found nobody is said again when they are back', async () => {
+  const harness = makeTwoPages();
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await settle();
+  harness.messages.length = 0;
+  harness.ann.call.recoverSoon();
+  await harness.clock.advance(0);
+  assert.equal(harness.messages.filter((frame) => frame.type === 'offer').length, 1);
+});
+
+test('an ask that went into a dead socket is made again, and not followed by an offer of our own that meets theirs', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.ann.call.recoverSoon(true);
+  harness.messages.length = 0;
+  harness.ann.reachable = harness.bob.reachable = false;
+  harness.ann.pc().becomes('disconnected');
+  harness.bob.pc().becomes('disconnected');
+  await harness.clock.advance(3000);
+  harness.ann.reachable = harness.bob.reachable = true;
+  harness.ann.call.recoverSoon();
+  harness.bob.call.recoverSoon();
+  await harness.clock.advance(0);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0, 1]);
+});
+
+test('what the browser notices besides does not shorten the time of who was asked', async () => {
+  const harness = await connected();
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(500);
+  harness.ann.pc().becomes('failed');
+  await harness.clock.advance(1400);
+  assert.equal(harness.ann.pc().restarts, 0);
+  await harness.clock.advance(200);
+  assert.equal(harness.ann.pc().restarts, 1);
+});
+
+test('on another network who is asked in vain is not waited for either, and once only', async () => {
+  const harness = await connected();
+  await harness.flow(1000);
+  harness.ann.call.recoverSoon(true);
+  harness.messages.length = 0;
+  await harness.flow(2500);
+  assert.equal(harness.ann.pc().restarts, 1);
+  await harness.deliver();
+  await harness.flow(60_000);
+  assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0]);
+  harness.ann.pc().becomes('disconnected');
+  await harness.clock.advance(0);
+  assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next break finds nothing left of it');
+});
+
+test('an offer for another network that found nobody is said again, though nothing broke', async () => {
+  const harness = await connected();
+  harness.bob.call.recoverSoon(true);
+  await settle();
+  harness.messages.length = 0;
+  harness.bob.call.recoverSoon();
+  await harness.clock.advance(0);
+  assert.deepEqual([harness.messages.filter((frame) => frame.type === 'offer').length, harness.bob.pc().restarts], [1, 1]);
+});
+
+test('a picture or a sound that one side refused is told with the connection', async () => {
+  for (const [sdp, kinds] of [['m=video 0 UDP', ['video']], ['m=audio 0 UDP', ['audio']], ['m=video 9 UDP', []]]) {
+    const harness = makeTwoPages();
+    harness.ann.call.setPeer('ann', 'bob', true);
+    await settle();
+    await harness.ann.call.handle({ type: 'answer', from: 'bob', sdp: { type: 'answer', sdp: `v=0\r\n${sdp} x\r\n` } });
+    harness.ann.pc().becomes('connected');
+    assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'no-common-codec').map(({ kind }) => kind), kinds);
+  }
+});
+
+test('a browser that gathers nothing is told of, but not where only the relay was asked', async () => {
+  for (const [iceTransportPolicy, told] of [['all', 1], ['relay', 0]]) {
+    const harness = makeTwoPages();
+    harness.ann.call.setPeer('ann', 'bob', true);
+    harness.ann.pc().getConfiguration = () => ({ iceTransportPolicy });
+    harness.ann.pc().onicecandidate({ candidate: null });
+    assert.equal(harness.ann.events.filter(({ type }) => type === 'no-candidates').length, told);
+  }
+});
+
+test('a connection that the browser closed with a page put aside is replaced when the page is back', async () => {
+  const harness = await connected();
+  harness.ann.pc().signalingState = 'closed';
+  harness.ann.call.recoverSoon(true);
+  await harness.deliver();
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
+});
+
+test('where the browser refuses to make a connection the call says so', () => {
+  const events = [];
+  const call = new Call({ clock: makeClock(), send() {}, emit: ({ type }) => events.push(type), connect() { throw new Error('forbidden'); }, newStream: () => null });
+  call.setPeer('ann', 'bob', true);
+  assert.deepEqual(events, ['error', 'error', 'unsupported']);
+});
+
+test('a browser that refuses the servers makes a connection without them', () => {
+  const events = [];
+  const call = new Call({
+    clock: makeClock(), send() {}, emit: ({ type }) => events.push(type), newStream: () => null,
+    connect(config) {
+      if (config.iceServers.length) throw new Error('bad server');
+      return new FakeConnection(config);
+    },
+  });
+  call.setIceServers([{ urls: 'stun:box:3478' }]);
+  call.setPeer('ann', 'bob', true);
+  assert.deepEqual([events[0], events.includes('connection-state'), events.includes('unsupported')], ['error', true, false]);
+});
+
+test('a picture that never comes does not keep their sound from being played', async () => {
+  const harness = await connected();
+  const [sound, picture] = [{ kind: 'audio', muted: true }, { kind: 'video', muted: true }];
+  for (const track of [sound, picture]) harness.ann.pc().ontrack({ track });
+  const { stream } = harness.ann.events.findLast(({ type }) => type === 'remote-stream');
+  assert.deepEqual(stream.getTracks(), [sound]);
+  picture.onunmute();
+  assert.deepEqual(stream.getTracks(), [sound, picture]);
+});

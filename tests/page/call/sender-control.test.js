@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSenderControl } from '../../../public/call/sender-control.js';
+import { settle } from '../harness/fakes.js';
+
+/** A sender as browsers have them: parameters are handed out as copies; `refuses` says what it does not take. */
+class FakeSender {
+  set = [];
+  track = null;
+  encoding = { active: true };
+  refuses = () => false;
+  /** As what it refuses. */
+  trouble = 'OperationError';
+  asked = 0;
+  codecs = [];
+  getParameters() {
+    return { transactionId: 'one', codecs: this.codecs, encodings: this.encoding ? [{ ...this.encoding }] : [] };
+  }
+  async setParameters({ encodings, degradationPreference }) {
+    this.asked += 1;
+    if (this.refuses(encodings[0])) throw new DOMException('no', this.trouble);
+    this.set.push(degradationPreference);
+    this.encoding = encodings[0];
+  }
+}
+
+const camera = (size = { width: 1280, height: 720 }) => ({ kind: 'video', contentHint: 'motion', getSettings: () => size });
+const screen = () => ({ kind: 'video', contentHint: 'text', getSettings: () => ({ width: 1600, height: 900 }) });
+
+function makeHarness() {
+  const harness = { audio: new FakeSender(), video: new FakeSender(), states: [] };
+  harness.video.track = camera();
+  harness.control = makeSenderControl({ sender: (kind) => harness[kind], changed: () => harness.states.push(harness.control.outgoingVideo()) });
+  let time = 0;
+  let [sent, lost] = [0, 0];
+  /** A second of a path: what share is lost, and the round trip. */
+  harness.path = 'one';
+  harness.second = async (share, rtt = 0.02) => {
+    sent += 100;
+    lost += 100 * share;
+    time += 1;
+    for (let beat = 0; beat < 4; beat += 1) {
+      harness.control.update(new Map([['pair', { type: 'candidate-pair', id: harness.path, selected: true }], ['out', { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent: sent }],
+        ['in', { type: 'remote-inbound-rtp', id: 'in', localId: 'out', kind: 'video', packetsLost: lost, fractionLost: share, roundTripTime: rtt, timestamp: time }]]));
+      await settle();
+    }
+  };
+  harness.collapses = async () => {
+    for (let i = 0; i < 5; i += 1) await harness.second(0);
+    await harness.second(0.8, 0.6);
+  };
+  return harness;
+}
+
+test('sound goes first from the first moment, and the picture has its limits', async () => {
+  const { control, audio, video } = makeHarness();
+  await control.apply();
+  assert.deepEqual([audio.encoding.priority, audio.encoding.networkPriority], ['high', 'high']);
+  assert.equal(video.encoding.maxBitrate, 1_500_000);
+  assert.deepEqual(video.set, ['maintain-framerate']);
+});
+
+test('what is so already is not set again', async () => {
+  const harness = makeHarness();
+  for (let i = 0; i < 10; i += 1) await harness.second(0);
+  assert.deepEqual([harness.audio.set.length, harness.video.set.length], [1, 1]);
+});
+
+test('a path that is full pauses the picture, and a calm one has it back', async () => {
+  const harness = makeHarness();
+  await harness.collapses();
+  assert.equal(harness.video.encoding.active, false);
+  assert.equal(harness.audio.encoding.active, true);
+  for (let i = 0; i < 8; i += 1) await harness.second(0);
+  assert.equal(harness.video.encoding.active, true);
+  assert.deepEqual(harness.states.slice(0, 2), ['paused', 'reduced']);
+});
+
+test('another path is tried at once, and what was lost on the one before is not held against it', async () => {
+  const harness = makeHarness();
+  await harness.collapses();
+  harness.path = 'another';
+  await harness.second(0.8, 0.6);
+  assert.equal(harness.video.encoding.active, true);
+  for (let i = 0; i < 15; i += 1) await harness.second(0);
+  assert.equal(harness.control.outgoingVideo(), 'full');
+});
+
+test('a browser that begins anew with the track or the offers is told again', async () => {
+  const harness = makeHarness();
+  await harness.collapses();
+  harness.video.encoding = { active: true };
+  await harness.control.apply();
+  assert.equal(harness.video.encoding.active, false);
+  harness.video = new FakeSender();
+  await harness.control.apply();
+  assert.equal(harness.video.encoding.active, false);
+});
+
+test('a screen keeps its size, and a camera after it its motion', async () => {
+  const harness = makeHarness();
+  harness.video.track = screen();
+  await harness.control.apply();
+  assert.deepEqual([harness.video.set.at(-1), harness.video.encoding.scaleResolutionDownBy], ['maintain-resolution', 1]);
+  harness.video.track = camera();
+  await harness.control.apply();
+  assert.equal(harness.video.set.at(-1), 'maintain-framerate');
+});
+
+test('a paused picture is put to another codec of those agreed on, so that nothing lost is repeated', async () => {
+  const harness = makeHarness();
+  harness.video.codecs = ['video/VP8', 'video/rtx', 'video/red', 'video/VP9'].map((mimeType) => ({ mimeType }));
+  await harness.collapses();
+  assert.deepEqual(harness.video.encoding.codec, { mimeType: 'video/VP9' });
+  for (let i = 0; i < 8; i += 1) await harness.second(0);
+  assert.equal(harness.video.encoding.active, true);
+  assert.equal('codec' in harness.video.encoding, false);
+});
+
+test('a browser without codecs to choose from pauses as well', async () => {
+  const harness = makeHarness();
+  harness.video.codecs = [{ mimeType: 'video/VP8' }];
+  harness.video.refuses = (encoding) => encoding.codec !== undefined;
+  await harness.collapses();
+  assert.equal(harness.video.encoding.active, false);
+});
+
+test('a browser that refuses the finer wishes gets the bare limits, and one that refuses all is left alone', async () => {
+  const harness = makeHarness();
+  harness.audio.refuses = (encoding) => 'networkPriority' in encoding;
+  harness.video.refuses = () => true;
+  await harness.collapses();
+  assert.deepEqual(harness.audio.encoding, { active: true, maxBitrate: 16_000 });
+  assert.deepEqual(harness.video.set, []);
+});
+
+test('a browser that refuses all is asked once for each wish, and again where the sender is another', async () => {
+  const harness = makeHarness();
+  harness.video.refuses = () => true;
+  for (let i = 0; i < 5; i += 1) await harness.second(0);
+  assert.equal(harness.video.asked, 2);
+  await harness.second(0.8, 0.6);
+  assert.equal(harness.video.asked, 4);
+  harness.video = Object.assign(new FakeSender(), { track: camera() });
+  await harness.control.apply();
+  assert.deepEqual([harness.video.asked, harness.video.encoding.active], [1, false]);
+});
+
+test('a refusal for a moment costs nothing of the wish: the next reading asks for all of it', async () => {
+  const harness = makeHarness();
+  Object.assign(harness.video, { refuses: () => true, trouble: 'InvalidStateError' });
+  await harness.control.apply();
+  assert.deepEqual([harness.video.asked, harness.video.set], [1, []]);
+  harness.video.refuses = () => false;
+  await harness.second(0);
+  assert.deepEqual(harness.video.set, ['maintain-framerate']);
+  assert.deepEqual([harness.video.encoding.maxFramerate, harness.video.encoding.scaleResolutionDownBy], [30, 1]);
+});
+
+test('nothing is asked of a sender that is not there, cannot, or has nothing negotiated', async () => {
+  for (const odd of [undefined, { track: null }, Object.assign(new FakeSender(), { encoding: null })]) {
+    await makeSenderControl({ sender: () => odd, changed: assert.fail }).apply();
+    assert.deepEqual(odd?.set ?? [], []);
+  }
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import jsqr from 'jsqr';
+import { qr } from '../../../public/lib/qr-code.js';
+
+const SCALE = 4;
+const QUIET = 4;
+
+/** What a reader that is not ours finds in the picture of it. */
+function read(rows) {
+  const size = (rows.length + 2 * QUIET) * SCALE;
+  const pixels = new Uint8ClampedArray(size * size * 4).fill(255);
+  rows.forEach((row, y) => row.forEach((dark, x) => {
+    if (!dark) return;
+    for (let i = 0; i < SCALE * SCALE; i += 1) {
+      const [px, py] = [(x + QUIET) * SCALE + i % SCALE, (y + QUIET) * SCALE + Math.floor(i / SCALE)];
+      pixels.set([0, 0, 0, 255], (py * size + px) * 4);
+    }
+  }));
+  return (jsqr.default ?? jsqr)(pixels, size, size)?.data;
+}
+
+test('a link is read back as it was', () => {
+  for (const link of ['https://call.example/r/baba-dodo-kiki-luzu-pena-vero', 'https://localhost:8443/r/%E6%88%BF', 'https://例子.example/房间']) {
+    assert.equal(read(qr(link)), link);
+  }
+});
+
+test('the longest link there can be is read back too, and every size on the way', () => {
+  const sizes = new Set();
+  // 40 more bytes are at most one version more up to here.
+  for (let length = 1; length <= 1100; length += 25) {
+    const text = `https://x.example/r/${'%E6'.repeat(400)}`.slice(0, length);
+    const rows = qr(text);
+    sizes.add(rows.length);
+    assert.equal(read(rows), text, `${length} bytes`);
+  }
+  assert.ok(sizes.size >= 24, `${sizes.size} sizes`);
+});
+
+test('what fits no symbol is refused', () => {
+  assert.equal(qr('a'.repeat(2331)).length, 177);
+  assert.throws(() => qr('a'.repeat(2332)), RangeError);
+});
+
+test('a text that fills its symbol to the brim is read back', () => {
+  for (const length of [14, 26, 42, 62, 84, 106, 122, 152, 180, 213]) {
+    const text = 'u'.repeat(length);
+    const [full, over] = [qr(text), qr(`${text}u`)];
+    assert.equal(over.length, full.length + 4, `${length} bytes`);
+    assert.equal(read(full), text);
+  }
+});

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSerialQueue } from '../../../public/lib/serial-queue.js';
+import { makeClock, settle } from '../harness/fakes.js';
+
+/** Tasks that begin when it is their turn and end when the scene says so. */
+function makeHarness() {
+  const clock = makeClock();
+  const inTurn = makeSerialQueue(clock);
+  const tasks = {};
+  const begun = [];
+  const queue = (...names) => names.map((name) => inTurn(() => new Promise((done, refuse) => {
+    begun.push(name);
+    tasks[name] = { done, refuse };
+  })));
+  return { clock, tasks, begun, queue };
+}
+
+test('one begins at once, and each next one when the one before is over', async () => {
+  const { tasks, begun, queue } = makeHarness();
+  const all = queue('one', 'two', 'three');
+  for (const name of ['one', 'two', 'three']) {
+    await settle();
+    assert.equal(begun.at(-1), name);
+    tasks[name].done(`of ${name}`);
+  }
+  assert.deepEqual(await Promise.all(all), ['of one', 'of two', 'of three']);
+});
+
+test('one that fails is over as well, and says so to who asked', async () => {
+  const { tasks, begun, queue } = makeHarness();
+  const [first] = queue('one', 'two');
+  await settle();
+  tasks.one.refuse(new Error('refused'));
+  await assert.rejects(first, /refused/);
+  await settle();
+  assert.deepEqual(begun, ['one', 'two']);
+});
+
+test('one that is never over is waited for ten seconds, and those after it still come one by one', async () => {
+  const { clock, tasks, begun, queue } = makeHarness();
+  queue('never');
+  await clock.advance(4000);
+  queue('two', 'three');
+  await clock.advance(5999);
+  assert.deepEqual(begun, ['never']);
+  await clock.advance(1);
+  assert.deepEqual(begun, ['never', 'two']);
+  tasks.never.done();
+  await settle();
+  assert.deepEqual(begun, ['never', 'two'], 'what comes so late ends no turn but its own');
+  tasks.two.done();
+  await settle();
+  assert.deepEqual(begun, ['never', 'two', 'three']);
+});

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeStore } from '../../../public/lib/storage.js';
+
+const refuse = () => { throw new DOMException('The operation is insecure.', 'SecurityError'); };
+
+test('where the browser keeps nothing the page remembers for itself', () => {
+  const store = makeStore(refuse);
+  assert.equal(store.getItem('a'), null);
+  store.setItem('a', '1');
+  assert.equal(store.getItem('a'), '1');
+  assert.deepEqual(store.keys(), ['a']);
+  store.removeItem('a');
+  assert.equal(store.getItem('a'), null);
+});
+
+test('what fits no more is remembered all the same, and the newest is what counts', () => {
+  let full = true;
+  const kept = { a: 'old' };
+  const real = {
+    getItem: (key) => kept[key] ?? null, removeItem: (key) => { delete kept[key]; },
+    setItem(key, value) {
+      if (full) refuse();
+      kept[key] = value;
+    },
+  };
+  const store = makeStore(() => Object.setPrototypeOf(kept, real));
+  store.setItem('a', 'new');
+  assert.equal(store.getItem('a'), 'new');
+  full = false;
+  store.setItem('a', 'newest');
+  assert.equal(kept.a, 'newest');
+  kept.a = 'of another tab';
+  assert.equal(store.getItem('a'), 'of another tab', 'a store that is shared is not shadowed');
+  assert.deepEqual(store.keys(), ['a']);
+});

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeWakeLock } from '../../../public/lib/wake-lock.js';
+import { settle } from '../harness/fakes.js';
+
+/** A browser's wake locks; `held` are those that keep the screen lit. */
+function makeHarness() {
+  const held = new Set();
+  const asked = [];
+  const api = {
+    request: () => new Promise((grant, refuse) => {
+      const lock = { get released() { return !held.has(lock); }, async release() { held.delete(lock); } };
+      asked.push({ refuse, grant() { held.add(lock); grant(lock); } });
+    }),
+  };
+  return { held, asked, wakeLock: makeWakeLock(api) };
+}
+
+test('the screen is lit during the call and not after it, however it ends', async () => {
+  const { held, asked, wakeLock } = makeHarness();
+  wakeLock.set(true);
+  asked[0].grant();
+  await settle();
+  assert.equal(held.size, 1);
+  wakeLock.set(false);
+  assert.equal(held.size, 0);
+});
+
+test('a call that is over before the browser has lit the screen leaves it dark', async () => {
+  const { held, asked, wakeLock } = makeHarness();
+  wakeLock.set(true);
+  wakeLock.set(false);
+  asked[0].grant();
+  await settle();
+  assert.equal(held.size, 0);
+});
+
+test('a page that is seen again lights the screen again, once', async () => {
+  const { held, asked, wakeLock } = makeHarness();
+  wakeLock.set(true);
+  wakeLock.set(true);
+  asked[0].grant();
+  await settle();
+  held.clear();
+  wakeLock.set(true);
+  asked[1].grant();
+  await settle();
+  wakeLock.set(true);
+  assert.deepEqual([held.size, asked.length], [1, 2]);
+});
+
+test('a browser that refuses, or has no such thing, is no trouble', async () => {
+  const { asked, wakeLock } = makeHarness();
+  wakeLock.set(true);
+  asked[0].refuse(new Error('battery'));
+  await settle();
+  wakeLock.set(false);
+  makeWakeLock(undefined).set(true);
+  await settle();
+});

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BOTH_THERE, everything, input, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { settle } from '../harness/fakes.js';
+
+test('a microphone that is unplugged is replaced by another, muted as it was, and told', async () => {
+  let number = 0;
+  const harness = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: `mic ${number += 1}` })] : []), ...(video ? [new Track('video')] : [])]),
+    { list: [input('audio', 'a'), input('audio', 'b'), input('video', 'c')] });
+  const { media } = harness;
+  await media.start();
+  await media.setMic(false);
+  media.micTrack().onended();
+  assert.equal(media.state.error, 'mic-lost');
+  await settle();
+  assert.equal(media.micTrack().label, 'mic 2');
+  assert.deepEqual([media.micTrack().enabled, media.state.mic], [false, false]);
+  assert.deepEqual([media.state.error, media.state.label], ['device-switched', 'mic 2']);
+  await harness.clock.advance(8000);
+  assert.equal(media.state.error, null, 'a notice goes by itself');
+});
+
+test('the only camera, unplugged, is waited for and had again when it is plugged in', async () => {
+  let there = true;
+  const harness = makeHarness((wanted) => {
+    if (wanted.video && !there) throw mediaError('NotFoundError');
+    return everything(wanted);
+  }, { list: [input('audio', 'a'), input('video', 'c')] });
+  const { media, asked } = harness;
+  await media.start();
+  there = false;
+  harness.list = [input('audio', 'a')];
+  media.outgoingTracks().video.onended();
+  await settle();
+  assert.deepEqual([media.state.error, media.state.cam, media.outgoingTracks().video], ['cam-lost', false, null]);
+  assert.equal(asked.length, 1, 'where there is none, nobody is asked');
+  there = true;
+  await harness.plug(input('audio', 'a'), input('video', 'c'));
+  assert.ok(media.outgoingTracks().video);
+  assert.deepEqual([media.state.error, media.state.cam], [null, true]);
+});
+
+test('a camera that another program took is asked for again, less and less often', async () => {
+  let busy = false;
+  const harness = makeHarness((wanted) => {
+    if (wanted.video && busy) throw mediaError('NotReadableError');
+    return everything(wanted);
+  }, { list: [input('video', 'c')] });
+  const { media, asked, clock } = harness;
+  await media.start();
+  busy = true;
+  media.outgoingTracks().video.onended();
+  await settle();
+  await clock.advance(60_000);
+  assert.ok(asked.length > 4 && asked.length < 10, `${asked.length} times`);
+  busy = false;
+  media.pageVisible();
+  await settle();
+  assert.ok(media.outgoingTracks().video);
+  assert.deepEqual(harness.errors, [null, 'cam-lost', null], 'what fails while it tries is no news');
+  const before = asked.length;
+  await clock.advance(60_000);
+  assert.equal(asked.length, before);
+});
+
+test('a microphone that is back does not hide that the camera is still gone', async () => {
+  let busy = false;
+  const harness = makeHarness((wanted) => {
+    if (busy) throw mediaError('NotReadableError');
+    return everything(wanted);
+  }, { list: [input('audio', 'a'), input('video', 'c')] });
+  const { media } = harness;
+  await media.start();
+  busy = true;
+  media.outgoingTracks().video.onended();
+  media.micTrack().onended();
+  await settle();
+  assert.equal(media.state.error, 'mic-lost');
+  busy = false;
+  harness.list = [input('audio', 'a')];
+  media.pageVisible();
+  await settle();
+  assert.ok(media.micTrack());
+  assert.deepEqual([media.state.mic, media.state.error], [true, 'cam-lost']);
+});
+
+test('a refusal while it tries is told, and not asked about again', async () => {
+  let refused = false;
+  const harness = makeHarness((wanted) => {
+    if (refused) throw mediaError('NotAllowedError');
+    return everything(wanted);
+  }, { list: [input('video', 'c')] });
+  const { media, asked, clock } = harness;
+  await media.start();
+  refused = true;
+  media.outgoingTracks().video.onended();
+  await settle();
+  assert.equal(media.state.error, 'camera-denied');
+  await clock.advance(60_000);
+  media.pageVisible();
+  await harness.plug(input('video', 'c'), input('video', 'd'));
+  assert.equal(asked.length, 2);
+  refused = false;
+  await media.retry();
+  assert.deepEqual([media.state.cam, media.state.error], [true, null]);
+});
+
+test('who switches off what was lost is left alone', async () => {
+  const harness = makeHarness(everything, { list: [] });
+  const { media, asked } = harness;
+  await media.start();
+  media.outgoingTracks().video.onended();
+  await settle();
+  await media.setCam(false);
+  await harness.plug(input('video', 'c'));
+  assert.equal(asked.length, 1);
+});
+
+test('what is lost is tried for again after the person asked in vain', async () => {
+  let busy = false;
+  const answers = [];
+  const { media, clock } = makeHarness((wanted) => (busy ? new Promise((done, refuse) => { answers.push({ give: () => done(everything(wanted)), refuse }); }) : everything(wanted)), BOTH_THERE);
+  await media.start();
+  busy = true;
+  media.outgoingTracks().video.onended();
+  await settle();
+  const pressed = media.setCam(true);
+  await settle();
+  assert.equal(answers.length, 1, 'it waits for the answer to the one before');
+  answers[0].give();
+  await settle();
+  assert.deepEqual([answers.length, media.outgoingTracks().video], [2, null], 'the newest question counts');
+  await clock.advance(60_000);
+  assert.equal(answers.length, 2, 'while it asks aloud it does not ask quietly as well');
+  answers[1].refuse(mediaError('NotReadableError'));
+  await pressed;
+  assert.equal(media.state.error, 'device-busy');
+  await clock.advance(15_000);
+  answers[2].give();
+  await settle();
+  assert.ok(media.outgoingTracks().video);
+  assert.equal(media.state.error, null);
+});

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BOTH_THERE, everything, input, memoryOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { settle } from '../harness/fakes.js';
+
+test('another camera is opened only after the one before is let go', async () => {
+  let before;
+  const { media } = makeHarness((wanted) => {
+    if (before) assert.ok(before.stopped);
+    return everything(wanted);
+  });
+  await media.start();
+  before = media.outgoingTracks().video;
+  await media.select('videoinput', 'back');
+  assert.ok(media.outgoingTracks().video && media.outgoingTracks().video !== before);
+});
+
+test('who leaves while another camera is fetched is not filmed after', async () => {
+  let answer;
+  const { media, asked } = makeHarness((wanted) => (answer ? new Promise((done) => { answer = () => done(everything(wanted)); }) : everything(wanted)));
+  await media.start();
+  answer = () => {};
+  const chosen = media.select('videoinput', 'other');
+  await settle();
+  media.stop();
+  answer();
+  await settle();
+  await Promise.race([chosen, settle()]);
+  assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
+});
+
+test('who leaves when a camera has not come is not filmed by the one before', async () => {
+  let leave = false;
+  const harness = makeHarness((wanted) => {
+    leave = wanted.video.deviceId?.exact === 'broken';
+    if (leave) throw mediaError('NotReadableError');
+    return everything(wanted);
+  });
+  const { media, asked } = harness;
+  Object.defineProperty(harness, 'list', { get() {
+    if (leave) media.stop();
+    return [];
+  } });
+  await media.start();
+  await media.select('videoinput', 'broken');
+  assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
+});
+
+test('a camera that will not start gives way to the one before, and the trouble is told', async () => {
+  const { media } = makeHarness((wanted) => {
+    if (wanted.video?.deviceId?.exact === 'broken') throw mediaError('NotReadableError');
+    return everything(wanted);
+  });
+  await media.start();
+  await media.select('videoinput', 'broken');
+  assert.ok(media.outgoingTracks().video);
+  assert.deepEqual([media.state.error, media.state.cam], ['device-busy', true]);
+});
+
+test('what did not start is not remembered for the next visit, and the way back is to the camera that ran last', async () => {
+  const storage = memoryOf();
+  const { answer, waiting, hold } = slowly();
+  const { media } = makeHarness(answer, { storage });
+  await media.start();
+  await media.select('videoinput', 'ran');
+  hold();
+  const first = media.select('videoinput', 'slow');
+  await settle();
+  const second = media.select('videoinput', 'broken');
+  waiting.slow.give();
+  await settle();
+  waiting.broken.refuse(mediaError('NotReadableError'));
+  await settle();
+  waiting.ran.give();
+  await Promise.all([first, second]);
+  assert.deepEqual([media.outgoingTracks().video.id, storage.now().videoinput, media.state.error], ['ran', 'ran', 'device-busy']);
+});
+
+test('a camera chosen while one that will not start gives way to the one before is not told as the trouble', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media } = makeHarness(answer);
+  await media.start();
+  hold();
+  const first = media.select('videoinput', 'broken');
+  await settle();
+  waiting.broken.refuse(mediaError('NotReadableError'));
+  await settle();
+  const second = media.select('videoinput', 'fine');
+  await settle();
+  waiting.undefined.give();
+  await settle();
+  waiting.fine.give();
+  await Promise.all([first, second]);
+  assert.deepEqual([media.outgoingTracks().video.id, media.state.error, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
+});
+
+test('while another camera is fetched the page knows that there is none', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media, seen } = makeHarness(answer);
+  await media.start();
+  const camera = media.outgoingTracks().video;
+  hold();
+  const chosen = media.select('videoinput', 'other');
+  await settle();
+  assert.equal(seen.at(-1), null, 'it was told that the one before is gone');
+  assert.equal(media.state.selected.videoinput, 'other', 'the list stays at what was picked');
+  waiting.other.give();
+  await chosen;
+  assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
+});
+
+test('front and back camera change places, and the one at the back is no mirror', async () => {
+  const list = [input('video', 'front'), input('video', 'back')];
+  const storage = memoryOf();
+  const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { facingMode: video.facingMode })] : [])]), { list, storage });
+  await media.start();
+  assert.deepEqual([media.state.canFlip, media.state.mirrored], [true, true]);
+  const front = media.outgoingTracks().video;
+  await media.flip();
+  assert.ok(front.stopped);
+  assert.equal(media.outgoingTracks().video.facingMode, 'environment');
+  assert.equal(media.state.mirrored, false);
+  assert.equal(storage.now().facing, 'environment');
+  await media.flip();
+  assert.equal(media.state.mirrored, true);
+});
+
+test('what was chosen is asked for at the next visit, also under another id', async () => {
+  const storage = memoryOf();
+  const list = [input('audio', 'a', 'Desk'), input('audio', 'b', 'Headset')];
+  const byId = (wanted) => new Stream([...(wanted.audio ? [new Track('audio', { id: wanted.audio.deviceId?.exact ?? 'a' })] : []), ...(wanted.video ? [new Track('video')] : [])]);
+  const first = makeHarness(byId, { storage, list });
+  await first.media.start();
+  await first.media.select('audioinput', 'b');
+  await first.media.select('audiooutput', 'loud');
+  const second = makeHarness(byId, { storage, list });
+  await second.media.start();
+  assert.equal(second.asked[0].audio.deviceId.exact, 'b');
+  assert.deepEqual([second.media.state.selected.audioinput, second.media.state.selected.audiooutput], ['b', 'loud']);
+  const third = makeHarness((wanted) => byId(wanted.audio?.deviceId?.exact === 'b' ? { ...wanted, audio: {} } : wanted),
+    { storage, list: [input('audio', 'a', 'Desk'), input('audio', 'x', 'Headset')] });
+  await third.media.start();
+  assert.equal(third.media.micTrack().id, 'x');
+});
+
+test('a store full of junk, or none at all, changes nothing', async () => {
+  for (const storage of [{ getItem: () => '[1,', setItem() { throw new Error('full'); } }, { getItem: () => '{"facing":7,"labels":3,"audioinput":{}}', setItem() {} }, undefined]) {
+    const { media } = makeHarness(everything, { storage });
+    await media.start();
+    await media.select('audioinput', 'b');
+    assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
+  }
+});
+
+/** Two devices of this kind chosen one after the other while the browser takes its time; the last one runs, however it answers. */
+async function twoChosen(kind, answerBoth) {
+  const { answer, waiting, hold } = slowly();
+  const storage = memoryOf();
+  const { media, clock, cameras } = makeHarness(answer, { storage });
+  await media.start();
+  hold();
+  const both = ['one', 'two'].map((id) => media.select(kind, id));
+  await settle();
+  await answerBoth({ waiting, clock, cameras, media });
+  await Promise.all(both);
+  const own = kind === 'audioinput' ? media.micTrack() : media.outgoingTracks().video;
+  assert.deepEqual([own.id, own.stopped, waiting.one.stream.getTracks()[0].stopped], ['two', false, true]);
+  assert.deepEqual([media.state.selected[kind], storage.now()[kind], media.state.error], ['two', 'two', null]);
+}
+
+for (const order of [['one', 'two'], ['two', 'one']]) {
+  test(`of two microphones chosen quickly the last one runs, where they come as ${order}`, () => twoChosen('audioinput', async ({ waiting }) => {
+    for (const id of order) {
+      waiting[id].give();
+      await settle();
+    }
+  }));
+}
+
+test('of two cameras chosen quickly the last one runs, and is opened when the first has come and was let go', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
+  assert.equal(waiting.two, undefined);
+  assert.equal(media.state.selected.videoinput, 'two', 'the list is at the last one at once');
+  waiting.one.give();
+  await settle();
+  assert.ok(waiting.one.stream.getTracks()[0].stopped && waiting.two);
+  waiting.two.give();
+  await settle();
+  assert.equal(cameras.most, 1);
+}));
+
+test('of two cameras chosen quickly the last one runs also where the question for the first is left open', () => twoChosen('videoinput', async ({ waiting, clock }) => {
+  await clock.advance(9999);
+  assert.equal(waiting.two, undefined);
+  await clock.advance(1);
+  waiting.two.give();
+  await settle();
+  waiting.one.give();
+}));
+
+test('of many cameras chosen while one is being opened only the last one is asked for', async () => {
+  const { answer, waiting, hold } = slowly();
+  const { media } = makeHarness(answer);
+  await media.start();
+  hold();
+  const all = ['one', 'two', 'three', 'four'].map((id) => media.select('videoinput', id));
+  await settle();
+  waiting.one.refuse(mediaError('NotReadableError'));
+  await settle();
+  assert.deepEqual(Object.keys(waiting), ['one', 'four']);
+  waiting.four.give();
+  await Promise.all(all);
+  assert.deepEqual([media.outgoingTracks().video.id, media.state.error], ['four', null]);
+});
+
+test('a camera chosen while the page looks around after one that will not start is not undone', async () => {
+  const harness = makeHarness(({ audio, video }) => {
+    if (video?.deviceId?.exact === 'broken') throw mediaError('NotReadableError');
+    return new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { id: video.deviceId?.exact })] : [])]);
+  });
+  const { media } = harness;
+  await media.start();
+  let second;
+  Object.defineProperty(harness, 'list', { get() {
+    if (media.state.error) second ??= media.select('videoinput', 'fine');
+    return [];
+  } });
+  await media.select('videoinput', 'broken');
+  await second;
+  assert.deepEqual([media.outgoingTracks().video.id, media.state.error], ['fine', null]);
+});
+
+for (const [kind, own] of [['audioinput', (media) => media.micTrack()], ['videoinput', (media) => media.outgoingTracks().video]]) {
+  test(`another device chosen while the one before is lost is asked for at once (${kind})`, async () => {
+    let busy = false;
+    const { media, asked } = makeHarness((wanted) => {
+      if (busy && (wanted.audio ?? wanted.video).deviceId?.exact !== 'other') throw mediaError('NotReadableError');
+      return everything(wanted);
+    }, BOTH_THERE);
+    await media.start();
+    busy = true;
+    own(media).onended();
+    await settle();
+    const before = asked.length;
+    await media.select(kind, 'other');
+    assert.equal(asked.length, before + 1);
+    assert.ok(own(media));
+    assert.equal(media.state.error, null);
+  });
+}

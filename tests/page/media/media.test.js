@@ -1,0 +1,294 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { joinLabel } from '../../../public/app/status.js';
+import { Context, everything, input, memoryOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { settle } from '../harness/fakes.js';
+
+test('a question left open for long shows a hint and goes on waiting', async () => {
+  let answer;
+  const { media, clock } = makeHarness(() => new Promise((done) => { answer = done; }));
+  const started = media.start();
+  await clock.advance(20_000);
+  assert.equal(media.state.error, 'timeout');
+  assert.ok(media.state.requesting);
+  answer(everything({ audio: true, video: true }));
+  await started;
+  assert.equal(media.state.error, null);
+  assert.ok(media.outgoingTracks().video);
+});
+
+test('an answer that comes after leaving is let go', async () => {
+  let answer;
+  const { media } = makeHarness(() => new Promise((done) => { answer = done; }));
+  const started = media.start();
+  await settle();
+  media.stop();
+  const late = everything({ audio: true, video: true });
+  answer(late);
+  await started;
+  assert.ok(late.getTracks().every((track) => track.stopped));
+  assert.equal(media.outgoingTracks().video, null);
+});
+
+test('what is switched off while the browser asks stays off when the answer comes', async () => {
+  let answer;
+  const { media } = makeHarness((wanted) => new Promise((done) => { answer = () => done(everything(wanted)); }));
+  const started = media.start();
+  await settle();
+  await media.setMic(false);
+  await media.setCam(false);
+  answer();
+  await started;
+  assert.deepEqual([media.state.mic, media.state.cam, media.outgoingTracks().video], [false, false, null]);
+  assert.equal(media.micTrack().enabled, false);
+  assert.deepEqual(media.wanted(), { mic: false, cam: false });
+});
+
+test('asking again for a camera does not put a muted microphone on the air, nor end a shared screen', async () => {
+  let busy = false;
+  const { media } = makeHarness((wanted) => {
+    if (busy && wanted.video) throw mediaError('NotReadableError');
+    return everything(wanted);
+  });
+  await media.start();
+  await media.setMic(false);
+  await media.setScreen(true);
+  await media.setCam(false);
+  busy = true;
+  await media.setCam(true);
+  assert.equal(media.state.error, 'device-busy');
+  busy = false;
+  await media.retry();
+  assert.deepEqual([media.state.cam, media.state.mic, media.state.screen], [true, false, true]);
+  assert.equal(media.micTrack().enabled, false);
+});
+
+test('a microphone that starts switched off is held but silent', async () => {
+  const { media } = makeHarness(everything);
+  await media.start({ mic: false, cam: false });
+  assert.equal(media.outgoingTracks().audio.enabled, false);
+  assert.equal(media.outgoingTracks().video, null);
+});
+
+test('what is allowed in the settings of the browser is had at once', async () => {
+  let allowed = false;
+  const heard = {};
+  const status = { state: 'denied', addEventListener: (event, fn) => { heard[event] = fn; } };
+  const { media } = makeHarness((wanted) => {
+    if (!allowed) throw mediaError('NotAllowedError');
+    return everything(wanted);
+  }, { permissions: { query: async () => status } });
+  await media.start();
+  assert.equal(media.state.error, 'camera-denied');
+  [allowed, status.state] = [true, 'granted'];
+  heard.change();
+  await settle();
+  assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
+  assert.equal(media.state.error, null);
+});
+
+/** Somebody who shares a screen, with camera and microphone refused until the scene allows one of them. */
+async function refusedAndSharing() {
+  const states = { camera: 'denied', microphone: 'denied' };
+  const heard = {};
+  const permissions = { query: async ({ name }) => ({ get state() { return states[name]; }, addEventListener: (_, fn) => { heard[name] = fn; } }) };
+  const { media } = makeHarness((wanted) => {
+    if ((wanted.video && states.camera === 'denied') || (wanted.audio && states.microphone === 'denied')) throw mediaError('NotAllowedError');
+    return everything(wanted);
+  }, { permissions });
+  await media.start();
+  await media.setScreen(true);
+  const allow = async (...names) => {
+    for (const name of names) states[name] = 'granted';
+    for (const name of names) heard[name]();
+    await settle();
+  };
+  return { media, shown: media.outgoingTracks().video, allow };
+}
+
+test('who allows camera and microphone while sharing a screen has both, and goes on sharing', async () => {
+  const { media, shown, allow } = await refusedAndSharing();
+  await allow('camera', 'microphone');
+  assert.deepEqual([media.state.screen, shown.stopped, media.outgoingTracks().video === shown], [true, false, true]);
+  assert.deepEqual([media.state.mic, media.state.cam, media.state.error], [true, true, null]);
+  await media.setScreen(false);
+  assert.ok(media.outgoingTracks().video && media.outgoingTracks().audio);
+});
+
+test('a camera that is allowed alone does not hide that the microphone is still refused', async () => {
+  const { media, shown, allow } = await refusedAndSharing();
+  await allow('camera');
+  assert.deepEqual([shown.stopped, media.state.cam, media.state.mic, media.state.error], [false, true, false, 'camera-denied']);
+});
+
+test('who leaves while a missing microphone is asked for is not asked for the camera after', async () => {
+  let refuse;
+  const { media, asked } = makeHarness(() => new Promise((_, no) => { refuse = () => no(mediaError('NotAllowedError')); }));
+  const started = media.start();
+  await settle();
+  refuse();
+  await started;
+  await media.setScreen(true);
+  const again = media.retry();
+  await settle();
+  media.stop();
+  refuse();
+  await settle();
+  await Promise.race([again, settle()]);
+  assert.deepEqual([asked.length, media.state.error], [2, null]);
+});
+
+test('each switch says what stood in its way', async () => {
+  let refuse = null;
+  const { media } = makeHarness((wanted) => {
+    if (refuse) throw refuse;
+    return everything(wanted);
+  }, { screen: () => { throw refuse ?? mediaError('NotAllowedError'); } });
+  await media.start({ mic: true, cam: false });
+  assert.deepEqual([await media.setScreen(true), await media.setMic(false), await media.setMic(true)], [null, null, null]);
+  refuse = mediaError('NotReadableError');
+  assert.deepEqual([await media.setCam(true), await media.setScreen(true), await media.setCam(false)], ['device-busy', 'screen-failed', null]);
+  media.micTrack().onended();
+  await settle();
+  assert.equal(await media.setMic(true), 'device-busy');
+});
+
+test('a question left open is not told of after leaving, and of the next one in its own time', async () => {
+  const { media, clock } = makeHarness(() => new Promise(() => {}));
+  media.start();
+  await clock.advance(15_000);
+  media.stop();
+  await clock.advance(5000);
+  assert.equal(media.state.error, null);
+  media.start();
+  await clock.advance(19_999);
+  assert.equal(media.state.error, null);
+  await clock.advance(1);
+  assert.equal(media.state.error, 'timeout');
+});
+
+test('who leaves and comes back while the browser still asks has one camera opened after the other', async () => {
+  const answers = [];
+  const { media, cameras } = makeHarness((wanted) => new Promise((done) => {
+    const stream = everything(wanted);
+    answers.push({ give: () => done(stream), stream });
+  }));
+  const starts = [media.start()];
+  await settle();
+  media.stop();
+  starts.push(media.start());
+  await settle();
+  assert.equal(answers.length, 1);
+  answers[0].give();
+  await settle();
+  assert.ok(answers[0].stream.getTracks().every((track) => track.stopped));
+  answers[1].give();
+  await Promise.all(starts);
+  assert.deepEqual([cameras.most, media.outgoingTracks().video.stopped, media.state.requesting], [1, false, false]);
+});
+
+test('a question that is never answered leaves the switches alive: off and on again asks anew', async () => {
+  let never = false;
+  const { media, clock } = makeHarness((wanted) => (never ? new Promise(() => {}) : everything(wanted)));
+  await media.start({ mic: true, cam: false });
+  never = true;
+  media.setCam(true);
+  await clock.advance(5000);
+  never = false;
+  await media.setCam(false);
+  assert.equal(media.state.cam, false);
+  const pressed = media.setCam(true);
+  await clock.advance(5000);
+  assert.equal(await pressed, null);
+  assert.deepEqual([media.state.cam, media.outgoingTracks().video.stopped], [true, false]);
+});
+
+test('who switches the camera on while the browser asks for sound, and leaves while another microphone is fetched, is not filmed after', async () => {
+  const answers = [];
+  const list = [input('audio', 'a'), input('audio', 'b')];
+  const { media, asked } = makeHarness(({ audio }) => new Promise((done) => { answers.push(() => done(new Stream([new Track('audio', { id: audio?.deviceId?.exact === 'b' && answers.length > 1 ? 'b' : 'a' })]))); }),
+    { list, storage: memoryOf({ audioinput: 'b' }) });
+  const started = media.start({ mic: true, cam: false });
+  await settle();
+  await media.setCam(true);
+  answers[0]();
+  await settle();
+  assert.equal(asked.length, 2, 'the remembered microphone is asked for once more');
+  media.stop();
+  answers[1]();
+  await started;
+  assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
+});
+
+test('a chosen microphone or camera that comes back is taken again', async () => {
+  const storage = { getItem: () => JSON.stringify({ audioinput: 'headset', videoinput: 'webcam', labels: {} }), setItem() {} };
+  const [headset, webcam] = [input('audio', 'headset'), input('video', 'webcam')];
+  const there = [input('audio', 'built-in'), input('video', 'built-in-cam')];
+  const shown = makeHarness(({ audio, video }) => {
+    const named = (video || audio).deviceId?.exact;
+    if (named && !shown.list.some(({ deviceId }) => deviceId === named)) throw mediaError('NotFoundError');
+    return new Stream([...(audio ? [new Track('audio', { id: named ?? 'built-in' })] : []), ...(video ? [new Track('video', { id: video.deviceId?.exact ?? 'built-in-cam' })] : [])]);
+  }, { storage, list: there });
+  await shown.media.start();
+  const ids = () => [shown.media.micTrack().id, shown.media.outgoingTracks().video.id];
+  assert.deepEqual(ids(), ['built-in', 'built-in-cam']);
+  await shown.plug(...there, headset, webcam);
+  await settle();
+  assert.deepEqual(ids(), ['headset', 'webcam']);
+});
+
+test('joining with sound only asks for the microphone, and a second refusal is told', async () => {
+  let allowed = false;
+  const shown = makeHarness(({ video }) => {
+    if (video || !allowed) throw mediaError('NotAllowedError', 'Permission denied');
+    return new Stream([new Track('audio')]);
+  });
+  await shown.media.start();
+  assert.equal(joinLabel(shown.media.state), 'joinSoundOnly');
+  assert.equal(await shown.media.requestMic(), 'camera-denied');
+  assert.deepEqual([shown.media.state.error, joinLabel(shown.media.state)], ['camera-denied-again', 'joinBare']);
+  allowed = true;
+  assert.equal(await shown.media.requestMic(), null);
+  assert.deepEqual([shown.media.state.hasMic, shown.media.state.mic], [true, true]);
+});
+
+test('a mix that the browser holds goes on by itself, or with a touch', async () => {
+  const shown = makeHarness(() => new Stream([new Track('audio'), new Track('video')]), { screen: () => new Stream([new Track('video'), new Track('audio')]) });
+  await shown.media.start();
+  await shown.media.setScreen(true);
+  shown.media.outgoingTracks();
+  for (const wake of [() => Context.last.onstatechange(), () => shown.media.resumeAudio(), () => shown.media.pageVisible()]) {
+    Context.last.state = 'interrupted';
+    wake();
+    assert.equal(Context.last.state, 'running');
+  }
+});
+
+test('a question for sound that is left open is told of, and another one that takes its place has the last word', async () => {
+  const answers = [];
+  const shown = makeHarness(({ video }) => {
+    if (video || !shown.refused) {
+      shown.refused = true;
+      throw mediaError('NotAllowedError', 'Permission denied');
+    }
+    return new Promise((answer) => { answers.push(() => answer(new Stream([new Track('audio')]))); });
+  });
+  await shown.media.start();
+  const first = shown.media.requestMic();
+  await shown.clock.advance(20_000);
+  assert.deepEqual([shown.media.state.error, joinLabel(shown.media.state)], ['timeout', 'joinBare']);
+  const second = shown.media.setMic(true);
+  await settle();
+  answers[0]();
+  assert.equal(await first, null);
+  assert.equal(shown.media.state.hasMic, false, 'it came for nobody');
+  answers[1]();
+  await second;
+  assert.deepEqual([shown.media.state.hasMic, shown.media.state.error], [true, null]);
+  const third = shown.media.requestMic();
+  await settle();
+  answers[2]();
+  await third;
+  await shown.clock.advance(30_000);
+  assert.equal(shown.media.state.error, null, 'no hint after the answer');
+});

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BOTH_THERE, everything, mute, makeHarness, mediaError } from '../harness/media.js';
+import { settle } from '../harness/fakes.js';
+
+test('a phone call takes the microphone and gives it back, and another one is fetched, since iOS leaves that one silent', async () => {
+  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.micTrack();
+  mute(voice);
+  assert.ok(media.state.interrupted.mic);
+  assert.equal(media.state.error, null, 'a moment is nothing to tell');
+  await clock.advance(1500);
+  assert.equal(media.state.error, 'device-taken');
+  mute(voice, false);
+  assert.deepEqual([media.state.interrupted.mic, media.state.error], [false, null]);
+  await settle();
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+});
+
+test('a moment of silence costs no microphone', async () => {
+  const { media, clock, asked } = makeHarness(everything, BOTH_THERE);
+  await media.start();
+  mute(media.micTrack());
+  await clock.advance(1000);
+  mute(media.micTrack(), false);
+  await clock.advance(10_000);
+  assert.deepEqual([asked.length, media.state.error], [1, null]);
+});
+
+test('the microphone is fetched anew also where the camera came back first', async () => {
+  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.micTrack();
+  mute(voice);
+  mute(media.outgoingTracks().video);
+  await clock.advance(5000);
+  mute(media.outgoingTracks().video, false);
+  await settle();
+  assert.equal(media.state.error, 'device-taken', 'it is still the microphone');
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.equal(media.state.error, null);
+});
+
+test('the microphone is fetched anew also for who muted it while the phone rang, and stays muted', async () => {
+  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.micTrack();
+  mute(voice);
+  await media.setMic(false);
+  await clock.advance(5000);
+  assert.equal(media.state.error, null, 'what is off is not missed');
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.deepEqual([media.state.mic, media.micTrack().enabled], [false, false]);
+});
+
+test('a microphone that comes while it is held is told as taken, and fetched anew', async () => {
+  let held = true;
+  const { media, clock } = makeHarness((wanted) => {
+    const stream = everything(wanted);
+    for (const track of stream.getAudioTracks()) track.muted = held;
+    return stream;
+  }, BOTH_THERE);
+  await media.start();
+  const voice = media.micTrack();
+  await clock.advance(1500);
+  assert.deepEqual([media.state.interrupted.mic, media.state.error], [true, 'device-taken']);
+  held = false;
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+});
+
+test('a page that stood still during the phone call knows how long it was', async () => {
+  const harness = makeHarness(everything, BOTH_THERE);
+  await harness.media.start();
+  const voice = harness.media.micTrack();
+  mute(voice);
+  harness.frozen = 60_000;
+  mute(voice, false);
+  await settle();
+  assert.ok(voice.stopped && harness.media.micTrack() !== voice);
+});
+
+/** A phone call is over, and the new microphone is not to be had until the scene says so. */
+async function afterPhoneCall(refusal) {
+  let name = null;
+  const harness = makeHarness((wanted) => {
+    if (name) throw mediaError(name);
+    return everything(wanted);
+  }, BOTH_THERE);
+  await harness.media.start();
+  const voice = harness.media.micTrack();
+  mute(voice);
+  await harness.clock.advance(2000);
+  name = refusal;
+  mute(voice, false);
+  await settle();
+  return { ...harness, voice, allow: () => { name = null; } };
+}
+
+test('a microphone that cannot be fetched after a phone call is asked for until it is there', async () => {
+  const { media, clock, errors, voice, allow } = await afterPhoneCall('AbortError');
+  await clock.advance(2000);
+  assert.deepEqual([media.state.error, voice.stopped], ['device-taken', false]);
+  await media.setMic(false);
+  allow();
+  await clock.advance(15_000);
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.deepEqual([media.state.error, media.state.mic, media.micTrack().enabled], [null, false, false]);
+  assert.ok(!errors.includes('device-busy'));
+});
+
+test('where a new microphone is refused after a phone call, off and on again asks for it anew', async () => {
+  const { media, asked, voice, allow } = await afterPhoneCall('NotAllowedError');
+  assert.deepEqual([media.micTrack(), media.state.mic], [voice, true], 'elsewhere than on iOS it is heard');
+  allow();
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.ok(voice.stopped && media.micTrack() !== voice && media.micTrack().enabled);
+  const before = asked.length;
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.equal(asked.length, before, 'only while that one is in place');
+});
+
+test('a microphone that ends while it is held was taken, not unplugged', async () => {
+  let busy = false;
+  const { media, clock, errors } = makeHarness((wanted) => {
+    if (busy) throw mediaError('NotReadableError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  await media.start();
+  mute(media.micTrack());
+  await clock.advance(2000);
+  busy = true;
+  media.micTrack().onended();
+  await clock.advance(20_000);
+  busy = false;
+  media.pageVisible();
+  await settle();
+  assert.ok(media.micTrack());
+  assert.deepEqual(errors, [null, 'device-taken', null]);
+});
+
+test('what the system took while nobody looked is fetched when the page is looked at again', async () => {
+  const harness = makeHarness(everything, BOTH_THERE);
+  const { media, clock, errors } = harness;
+  await media.start();
+  const voice = media.micTrack();
+  harness.hidden = true;
+  mute(voice);
+  await clock.advance(60_000);
+  assert.ok(!voice.stopped);
+  harness.hidden = false;
+  media.pageVisible();
+  await clock.advance(1500);
+  await settle();
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.deepEqual([media.state.interrupted.mic, media.state.mic, media.state.error], [false, true, null]);
+  assert.ok(!errors.includes('mic-lost'), 'nobody is told to plug it in');
+});
+
+test('what comes back by itself when the page is looked at again is kept', async () => {
+  const harness = makeHarness(everything, BOTH_THERE);
+  const { media, clock } = harness;
+  await media.start();
+  const camera = media.outgoingTracks().video;
+  harness.hidden = true;
+  mute(camera);
+  await clock.advance(60_000);
+  harness.hidden = false;
+  media.pageVisible();
+  await clock.advance(500);
+  mute(camera, false);
+  await clock.advance(60_000);
+  assert.deepEqual([camera.stopped, media.outgoingTracks().video], [false, camera]);
+});
+
+test('what comes back with the person who looks at the page again is not told as taken', async () => {
+  // Each as a system may have it: silent after the page is hidden, before it, and before it with timers that stand still.
+  for (const order of ['hidden first', 'silent first', 'frozen']) {
+    const harness = makeHarness(everything, BOTH_THERE);
+    const { media, clock, errors } = harness;
+    await media.start();
+    const camera = media.outgoingTracks().video;
+    harness.hidden = order === 'hidden first';
+    mute(camera);
+    await clock.advance(100);
+    harness.hidden = true;
+    if (order === 'frozen') harness.frozen = 60_000;
+    else await clock.advance(60_000);
+    harness.hidden = false;
+    media.pageVisible();
+    await media.setMic(false);
+    await clock.advance(1450);
+    mute(camera, false);
+    await clock.advance(60_000);
+    assert.deepEqual([errors, camera.stopped], [[null], false], order);
+  }
+});
+
+test('what is still taken a moment after the person looks at the page again is told, and not while they look away once more', async () => {
+  const harness = makeHarness((wanted) => {
+    if (harness.clock.now() > 0) throw mediaError('NotReadableError');
+    return everything(wanted);
+  }, BOTH_THERE);
+  const { media, clock } = harness;
+  await media.start();
+  const looks = async (ms) => {
+    harness.hidden = false;
+    media.pageVisible();
+    await clock.advance(ms);
+  };
+  harness.hidden = true;
+  mute(media.micTrack());
+  await clock.advance(60_000);
+  await looks(1000);
+  harness.hidden = true;
+  await clock.advance(60_000);
+  assert.equal(media.state.error, null);
+  await looks(1499);
+  assert.equal(media.state.error, null);
+  await clock.advance(1);
+  assert.equal(media.state.error, 'device-taken');
+});
+
+test('what the person paused in the browser itself stays paused when they come back to the page', async () => {
+  const harness = makeHarness(everything, BOTH_THERE);
+  const { media, clock, asked } = harness;
+  await media.start();
+  mute(media.outgoingTracks().video);
+  await clock.advance(5000);
+  harness.hidden = true;
+  await clock.advance(5000);
+  harness.hidden = false;
+  media.pageVisible();
+  await clock.advance(60_000);
+  assert.deepEqual([asked.length, media.state.interrupted.cam], [1, true]);
+});
+
+test('off and on again fetches a microphone that is not given back', async () => {
+  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  await media.start();
+  const voice = media.micTrack();
+  mute(voice);
+  await clock.advance(5000);
+  await media.setMic(false);
+  await media.setMic(true);
+  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.deepEqual([media.state.mic, media.state.interrupted.mic, media.state.error], [true, false, null]);
+});

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { muteStateOf, makeMuteToggles } from '../../../public/media/mute-state.js';
+import { settle } from '../harness/fakes.js';
+
+/** Switches of devices that answer as the scene says; `refused` counts what was told. */
+function makeHarness(answers) {
+  const kept = new Map();
+  const state = { mic: true, cam: false, screen: false };
+  const want = { mic: true, cam: false };
+  const set = (what) => async (on) => {
+    if (what !== 'screen') want[what] = on;
+    const error = on ? await answers[what] ?? null : null;
+    state[what] = on && error === null;
+    return error;
+  };
+  const harness = { state, failures: 0 };
+  harness.toggles = makeMuteToggles({
+    media: { state, wanted: () => ({ ...want }), setMic: set('mic'), setCam: set('cam'), setScreen: set('screen') },
+    storage: { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) },
+    failed: () => { harness.failures += 1; },
+  });
+  return harness;
+}
+
+test('a refusal is told at each press, though it is the same one that was put aside', async () => {
+  for (const [what, code] of [['cam', 'camera-denied'], ['screen', 'screen-failed']]) {
+    const harness = makeHarness({ [what]: code });
+    await harness.toggles.toggle(what);
+    await harness.toggles.toggle(what);
+    assert.equal(harness.failures, 2, what);
+  }
+});
+
+test('what is had, switched off or put off tells nothing again', async () => {
+  const harness = makeHarness({});
+  for (const what of ['cam', 'cam', 'mic', 'mic', 'screen', 'screen']) await harness.toggles.toggle(what);
+  assert.equal(harness.failures, 0);
+});
+
+test('the last word on each switch is kept over a reload, also while the browser still asks', async () => {
+  const harness = makeHarness({ cam: new Promise(() => {}) });
+  harness.toggles.toggle('cam');
+  await harness.toggles.toggle('mic');
+  await settle();
+  assert.deepEqual(harness.toggles.saved(), { mic: false, cam: true });
+});
+
+test('switches that were never kept, or are junk, are on', () => {
+  for (const text of [null, '', '{', 'null', '7']) {
+    const { saved } = makeMuteToggles({ media: { state: {} }, storage: { getItem: () => text }, failed() {} });
+    assert.deepEqual(saved(), { mic: true, cam: true }, text);
+  }
+});
+
+test('a camera or microphone that is on and yet not there is off for the other side', () => {
+  const on = { mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false } };
+  const told = ({ state = {}, voice = {}, video = {} }) => muteStateOf({ state: { ...on, ...state }, micTrack: () => voice, outgoingTracks: () => ({ audio: voice, video }) });
+  assert.deepEqual(told({}), { mic: true, cam: true, screen: false });
+  assert.deepEqual(told({ video: null }), { mic: true, cam: false, screen: false });
+  assert.deepEqual(told({ voice: null }), { mic: false, cam: true, screen: false });
+  assert.deepEqual(told({ state: { interrupted: { mic: true, cam: true } } }), { mic: false, cam: false, screen: false });
+  assert.deepEqual(told({ state: { mic: false, cam: false, screen: true } }), { mic: false, cam: false, screen: true });
+});

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Context, everything, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { settle } from '../harness/fakes.js';
+
+test('a shared screen takes the place of the camera and gives it back', async () => {
+  const { media } = makeHarness(everything);
+  await media.start();
+  const camera = media.outgoingTracks().video;
+  await media.setScreen(true);
+  assert.notEqual(media.outgoingTracks().video, camera);
+  media.outgoingTracks().video.onended();
+  await settle();
+  assert.equal(media.outgoingTracks().video, camera);
+});
+
+test('the sound of a screen goes out with the voice, and the voice alone when it ends', async () => {
+  const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: 'voice' })] : []), ...(video ? [new Track('video')] : [])]),
+    { screen: () => new Stream([new Track('video'), new Track('audio', { label: 'film' })]) });
+  await media.start();
+  const voice = media.outgoingTracks().audio;
+  await media.setScreen(true);
+  assert.equal(media.outgoingTracks().audio.label, '[voice][film]');
+  assert.equal(media.outgoingTracks().audio, media.outgoingTracks().audio, 'mixed once');
+  await media.setMic(false);
+  assert.equal(voice.enabled, false, 'the switch is the voice, not the film');
+  media.outgoingTracks().video.onended();
+  await settle();
+  assert.equal(media.outgoingTracks().audio, voice);
+  assert.equal(Context.open, 0);
+});
+
+test('a browser that cannot share sound shares the picture; who put it off is not asked again', async () => {
+  const asked = [];
+  const { media } = makeHarness(everything, { screen: (wanted) => {
+    asked.push(wanted);
+    if (wanted.audio) throw new TypeError('audio');
+    return new Stream([new Track('video')]);
+  } });
+  await media.start();
+  await media.setScreen(true);
+  assert.deepEqual([asked.length, media.state.screen], [2, true]);
+  const other = makeHarness(everything, { screen: () => { asked.push(1); throw mediaError('NotAllowedError'); } });
+  await other.media.start();
+  await other.media.setScreen(true);
+  assert.deepEqual([asked.length, other.media.state.screen], [3, false]);
+});
+
+test('who closes the picker hears nothing, who is refused hears why, until the next try', async () => {
+  let refuse = null;
+  const harness = makeHarness(everything, { screen: () => {
+    if (refuse) throw refuse;
+    return new Stream([new Track('video')]);
+  } });
+  const { media, errors } = harness;
+  await media.start();
+  refuse = mediaError('NotAllowedError', 'Permission denied');
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, errors], [false, [null]]);
+  refuse = mediaError('NotAllowedError', 'Permission denied by system');
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, media.state.error], [false, 'screen-denied-system']);
+  assert.ok(media.outgoingTracks().video, 'the camera goes on');
+  refuse = mediaError('NotAllowedError', 'Permission denied');
+  await media.setScreen(true);
+  assert.equal(media.state.error, null);
+  refuse = mediaError('NotReadableError');
+  await media.setScreen(true);
+  assert.equal(media.state.error, 'screen-failed');
+  refuse = null;
+  await media.setScreen(true);
+  assert.deepEqual([media.state.screen, media.state.error], [true, null]);
+});
+
+test('a screen does not hide what is wrong with the camera, and the policy of the site is told', async () => {
+  const { media } = makeHarness((wanted) => {
+    if (wanted.video) throw mediaError('NotReadableError');
+    return everything(wanted);
+  }, { allowed: (feature) => feature !== 'display-capture', screen: () => { throw mediaError('NotAllowedError'); } });
+  await media.start();
+  await media.setScreen(false);
+  assert.equal(media.state.error, 'device-busy');
+  await media.setScreen(true);
+  assert.equal(media.state.error, 'screen-blocked');
+});
+
+test('while a screen is being picked no other picker opens, and the one that was picked stays shared', async () => {
+  const answers = [];
+  const { media } = makeHarness(everything, { screen: () => new Promise((done, refuse) => { answers.push({ done, refuse }); }) });
+  await media.start();
+  const both = [media.setScreen(true), media.setScreen(true)];
+  await settle();
+  answers[0].done(new Stream([new Track('video', { label: 'first' })]));
+  await settle();
+  answers[1]?.refuse(mediaError('NotAllowedError'));
+  await Promise.all(both);
+  assert.deepEqual([answers.length, media.state.screen, media.outgoingTracks().video.label, media.outgoingTracks().video.stopped], [1, true, 'first', false]);
+});
+
+test('a screen picked after leaving is let go, and in the next call another one can be picked before that', async () => {
+  const answers = [];
+  const { media } = makeHarness(everything, { screen: () => new Promise((done) => { answers.push(done); }) });
+  await media.start();
+  const late = [media.setScreen(true)];
+  await settle();
+  media.stop();
+  await media.start();
+  late.push(media.setScreen(true));
+  await settle();
+  const [before, now] = ['before', 'now'].map((label) => new Stream([new Track('video', { label })]));
+  answers[0](before);
+  await settle();
+  assert.deepEqual([before.getTracks()[0].stopped, media.state.screen], [true, false]);
+  answers[1](now);
+  await Promise.all(late);
+  assert.equal(media.outgoingTracks().video.label, 'now');
+});

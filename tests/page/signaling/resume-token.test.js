@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isReloadOrBack, ResumeTokens } from '../../../public/signaling/resume-token.js';
+import { settle } from '../harness/fakes.js';
+
+class Storage {
+  constructor(items = new Map()) { this.items = items; }
+  getItem(key) { return this.items.get(key) ?? null; }
+  setItem(key, value) { this.items.set(key, value); }
+  removeItem(key) { this.items.delete(key); }
+  keys() { return [...this.items.keys()]; }
+  copy() { return new Storage(new Map(this.items)); }
+}
+
+/** One browser's locks, shared by its tabs. */
+function makeLocks() {
+  const held = new Set();
+  return {
+    held,
+    async request(name, _options, body) {
+      if (held.has(name)) return body(null);
+      held.add(name);
+      return Promise.resolve(body({ name })).finally(() => held.delete(name));
+    },
+  };
+}
+
+const HOUR = 3600_000;
+const pause = async () => {};
+
+/** A tab's seat: with storage of its own unless it is given some. */
+const tabOf = (storage, locks, tab, { shared = new Storage(), today = () => 0, ...rest } = {}) =>
+  new ResumeTokens({ storage, shared, locks, tab, pause, today, ...rest });
+const tokenOf = async (seat, room = 'den') => (await seat.take(room))?.token;
+
+test('a reload takes the token back', async () => {
+  const storage = new Storage();
+  tabOf(storage, makeLocks(), 'one').save('den', 't1');
+  const page = tabOf(storage, makeLocks(), 'two');
+  assert.equal(await page.wasInterrupted('den'), true);
+  assert.equal(await tokenOf(page), 't1');
+});
+
+test('a reload takes the host key back, and no other tab is given it', async () => {
+  const [storage, shared] = [new Storage(), new Storage()];
+  tabOf(storage, makeLocks(), 'one', { shared }).save('den', 't1', 'sesame');
+  assert.equal((await tabOf(storage, makeLocks(), 'two', { shared }).take('den')).key, 'sesame');
+  assert.equal((await tabOf(new Storage(), makeLocks(), 'three', { shared }).take('den')).key, undefined);
+  assert.ok(!JSON.stringify([...shared.items]).includes('sesame'));
+});
+
+test('a duplicated tab does not use the token it was given with the rest', async () => {
+  const locks = makeLocks();
+  const storage = new Storage();
+  tabOf(storage, locks, 'one').save('den', 't1');
+  await settle();
+  const copy = tabOf(storage.copy(), locks, 'two');
+  assert.equal(await copy.peek('den'), undefined);
+  assert.equal(await copy.wasInterrupted('den'), false);
+  assert.equal(await copy.take('den'), undefined);
+  assert.equal(await copy.take('den'), undefined);
+});
+
+test('a new tab takes the seat of one that was closed or killed, and knows of it at the door', async () => {
+  const [locks, shared] = [makeLocks(), new Storage()];
+  tabOf(new Storage(), locks, 'one', { shared }).save('den', 't1');
+  await settle();
+  const [second, third] = ['two', 'three'].map((tab) => tabOf(new Storage(), locks, tab, { shared }));
+  assert.deepEqual([await second.peek('den'), await tokenOf(second)], [undefined, undefined], 'the first lives');
+  locks.held.clear();
+  assert.deepEqual([await second.peek('den'), await third.peek('den')], ['t1', 't1'], 'who looks keeps nothing to himself');
+  assert.equal(await second.wasInterrupted('den'), false, 'it was not this tab: nobody is put in by a reload');
+  assert.equal(await tokenOf(second), 't1');
+  assert.equal(await tokenOf(third), undefined);
+  second.save('den', 't2');
+  await settle();
+  assert.equal(await tokenOf(third), undefined, 'the lock goes with the seat');
+});
+
+test('a second tab that sits there beside the first does not lose its own token to it', async () => {
+  const [locks, shared, own] = [makeLocks(), new Storage(), new Storage()];
+  tabOf(new Storage(), locks, 'one', { shared }).save('den', 't1');
+  tabOf(own, locks, 'two', { shared }).save('den', 't2');
+  await settle();
+  locks.held.delete('webrtc-box.two.den');
+  assert.equal(await tokenOf(tabOf(own, locks, 'reloaded', { shared })), 't2');
+});
+
+test('the browser remembers no seat for longer than half a day', async () => {
+  const shared = new Storage();
+  tabOf(new Storage(), makeLocks(), 'one', { shared }).save('den', 't1');
+  const at = (hours) => tabOf(new Storage(), makeLocks(), 'two', { shared, today: () => hours * HOUR });
+  assert.equal(await at(11).peek('den'), 't1');
+  at(12);
+  assert.deepEqual(shared.keys(), [], 'also where nobody asks for that room again');
+});
+
+test('a seat that was left is kept for who calls again, but no reload goes in by itself', async () => {
+  const [storage, locks] = [new Storage(), makeLocks()];
+  const seat = tabOf(storage, locks, 'one');
+  seat.save('den', 't1');
+  await settle();
+  seat.release('den');
+  await settle();
+  assert.equal(locks.held.size, 0);
+  assert.equal(await tabOf(storage, locks, 'two').wasInterrupted('den'), false);
+  assert.equal(await tokenOf(seat), 't1');
+});
+
+test('two who wait for the old page to go, as a reload and a press on Join, both get the token', async () => {
+  const [storage, locks] = [new Storage(), makeLocks()];
+  tabOf(storage, makeLocks(), 'one').save('den', 't1');
+  locks.held.add('webrtc-box.one.den');
+  let waits = 0;
+  const seat = tabOf(storage, locks, 'two', { pause: async () => { if ((waits += 1) === 3) locks.held.clear(); } });
+  assert.deepEqual(await Promise.all([seat.wasInterrupted('den'), tokenOf(seat)]), [true, 't1']);
+  assert.equal(await tokenOf(seat), 't1');
+});
+
+test('without locks a tab comes back, and no other takes its seat: nobody knows whether it lives', async () => {
+  const [own, shared] = [new Storage(), new Storage()];
+  tabOf(own, undefined, 'one', { shared }).save('den', 't1');
+  const other = tabOf(new Storage(), undefined, 'two', { shared });
+  assert.deepEqual([await other.peek('den'), await tokenOf(other)], [undefined, undefined]);
+  const reloaded = tabOf(own, undefined, 'three', { shared });
+  assert.deepEqual([await reloaded.peek('den'), await tokenOf(reloaded)], ['t1', 't1']);
+});
+
+test('a browser that refuses locks hands out what it keeps', async () => {
+  const seat = tabOf(new Storage(), { request: async () => { throw new DOMException('', 'SecurityError'); } }, 'one');
+  seat.save('den', 't1');
+  assert.deepEqual([await seat.peek('den'), await tokenOf(seat)], ['t1', 't1']);
+});
+
+test('what is kept in another way, by an older page or by nobody we know, is no seat', async () => {
+  for (const text of ['one\nt1', '{', '7', 'null', '{"token":7,"lock":"x"}']) {
+    const storage = new Storage(new Map([['webrtc-box.seat.den', text]]));
+    assert.equal(await tabOf(storage, makeLocks(), 'two', { shared: storage.copy() }).take('den'), undefined, text);
+  }
+});
+
+test('the same tab comes back with the newest token, as often as it must', async () => {
+  const seat = tabOf(new Storage(), makeLocks(), 'one');
+  seat.save('den', 't1');
+  seat.save('den', 't2');
+  assert.equal(await tokenOf(seat), 't2');
+  assert.equal(await tokenOf(seat), 't2');
+});
+
+test('a reload that comes before the old page is quite gone waits for it', async () => {
+  const locks = makeLocks();
+  locks.held.add('webrtc-box.one.den');
+  let waits = 0;
+  const storage = new Storage();
+  tabOf(storage, makeLocks(), 'one').save('den', 't1');
+  const seat = tabOf(storage, locks, 'two', { pause: async () => { if ((waits += 1) === 3) locks.held.clear(); } });
+  assert.equal(await tokenOf(seat), 't1');
+});
+
+test('a seat given up is forgotten and free', async () => {
+  const locks = makeLocks();
+  const shared = new Storage();
+  const seat = tabOf(new Storage(), locks, 'one', { shared });
+  seat.save('den', 't1');
+  await settle();
+  seat.forget('den');
+  await settle();
+  assert.equal(await seat.take('den'), undefined);
+  assert.deepEqual([locks.held.size, shared.keys()], [0, []]);
+});
+
+test('rooms do not share tokens', async () => {
+  const seat = tabOf(new Storage(), makeLocks(), 'one');
+  seat.save('den', 't1');
+  assert.equal(await seat.take('attic'), undefined);
+});
+
+test('a reload, or Back soon after, is still the call; a tab restored later or fetched ahead is not', () => {
+  const left = String(20 * HOUR);
+  const rows = [['reload', null, true], ['reload', left, true], ['back_forward', left, true], ['navigate', left, false],
+    ['prerender', left, false], [undefined, left, false], ['back_forward', null, false], ['back_forward', 'nonsense', false],
+    ['back_forward', String(20 * HOUR - 120_000), false], ['back_forward', String(21 * HOUR), false]];
+  for (const [type, leftAt, joins] of rows) assert.equal(isReloadOrBack(type, leftAt, 20 * HOUR + 1000), joins, `${type} ${leftAt}`);
+});
