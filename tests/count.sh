@@ -35,6 +35,7 @@ area() {
     src/config.rs | src/config/* | src/cli.rs | src/cli/*) echo "config, cli" ;;
     src/*) echo "program" ;;
     public/*) echo "page" ;;
+    build.rs | build/*) echo "page build (Rust)" ;;
     tests/*.rs) echo "tests (Rust)" ;;
     tests/*.js | tests/*.mjs) echo "tests (JavaScript)" ;;
     benches/*) echo "benches" ;;
@@ -79,6 +80,6 @@ done | awk -F'\t' '
       if (longest[a] > longest["Rust"]) { longest["Rust"] = longest[a]; where["Rust"] = where[a] }
     }
     row("Rust")
-    count = split("page,unit tests in files,tests (Rust),tests (JavaScript),benches", order, ",")
+    count = split("page,page build (Rust),unit tests in files,tests (Rust),tests (JavaScript),benches", order, ",")
     for (i = 1; i <= count; i++) if (order[i] in files) row(order[i])
   }'
