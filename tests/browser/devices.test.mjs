@@ -18,29 +18,29 @@ for (const [kind, devices] of [['chromium', 'refused'], ['firefox', 'refused'], 
     await host.join();
     await host.waitForState('waiting');
 
-    const guest = await harness.participant(kind, { devices });
-    await guest.open(url);
-    await guest.waitForState('preview');
-    const attached = await guest.evaluate('async () => (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind.endsWith("input")).length');
+    const participant = await harness.participant(kind, { devices });
+    await participant.open(url);
+    await participant.waitForState('preview');
+    const attached = await participant.evaluate('async () => (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind.endsWith("input")).length');
     if (devices === 'none' && attached > 0) return context.skip('this machine has a real camera or microphone');
-    const message = await waitFor('an error about the devices', () => guest.evaluate('() => document.getElementById("error").textContent.trim()'), 15_000);
+    const message = await waitFor('an error about the devices', () => participant.evaluate('() => document.getElementById("error").textContent.trim()'), 15_000);
     assert.match(message, /camera|microphone/i);
-    await guest.screenshot(path.join(harness.dir, `${kind}-${devices}.png`));
+    await participant.screenshot(path.join(harness.dir, `${kind}-${devices}.png`));
 
-    await guest.join();
+    await participant.join();
     if (devices === 'refused') {
       // The button offers to join with sound only; the second refusal is shown before it offers to join without.
-      await guest.waitForError('camera-denied-again');
-      await guest.join();
+      await participant.waitForError('camera-denied-again');
+      await participant.join();
     }
-    await guest.expectMedia();
+    await participant.expectMedia();
     await host.waitForState('connected');
     // Joining dismisses the error; each press of a device button in the call shows it again.
     for (const button of ['cam', 'mic', 'cam']) {
-      await guest.waitForNoError();
-      await guest.click(`[data-act=${button}]`);
-      assert.match(await waitFor('the error again', () => guest.evaluate(`() => { const error = document.getElementById('error'); return !error.hidden && error.textContent.trim(); }`)), /camera|microphone/i);
-      await guest.click('#btnDismiss');
+      await participant.waitForNoError();
+      await participant.click(`[data-act=${button}]`);
+      assert.match(await waitFor('the error again', () => participant.evaluate(`() => { const error = document.getElementById('error'); return !error.hidden && error.textContent.trim(); }`)), /camera|microphone/i);
+      await participant.click('#btnDismiss');
     }
   });
 }
@@ -247,16 +247,16 @@ harness.scenario('without any device the peer is seen and heard', async () => {
   const host = await harness.participant('chromium');
   await host.open(url);
   await host.join();
-  const guest = await harness.participant('firefox');
-  await guest.addInitScript(`() => {
+  const participant = await harness.participant('firefox');
+  await participant.addInitScript(`() => {
     navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); };
     navigator.mediaDevices.enumerateDevices = async () => [];
   }`);
-  await guest.open(url);
-  await guest.waitForError('device-not-found');
-  assert.match(await guest.evaluate(`() => document.getElementById('joinWord').textContent`), /without/);
-  await guest.join();
-  await guest.expectMedia();
+  await participant.open(url);
+  await participant.waitForError('device-not-found');
+  assert.match(await participant.evaluate(`() => document.getElementById('joinWord').textContent`), /without/);
+  await participant.join();
+  await participant.expectMedia();
   await host.waitForCondition('the placeholder and the muted badge', `${remoteVideoHidden(true)} && !document.getElementById('theirMic').hidden`);
 });
 
@@ -293,8 +293,8 @@ for (const kind of ['chromium', 'firefox']) {
     const host = await harness.participant('chromium');
     await host.open(url);
     await host.join();
-    const guest = await harness.participant(kind);
-    await guest.addInitScript(`() => {
+    const participant = await harness.participant(kind);
+    await participant.addInitScript(`() => {
       // As on phones: sound only after a touch of this page.
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = function () {
@@ -302,14 +302,14 @@ for (const kind of ['chromium', 'firefox']) {
       };
       addEventListener('click', ({ target }) => { if (target.closest('#btnHear')) globalThis.__touched = true; }, true);
     }`);
-    await guest.open(url);
-    await guest.waitForState('preview');
-    await guest.evaluate(`() => { document.getElementById('door').requestSubmit(); }`);
-    await guest.waitForCondition('the sound button', `!document.getElementById('btnHear').hidden`);
-    await waitFor('the video without sound', () => guest.evaluate(`() => { const { muted, paused, videoWidth } = document.getElementById('remote'); return muted && !paused && videoWidth > 0; }`));
-    await guest.click('#btnHear');
-    await waitFor('the sound', () => guest.evaluate(`() => { const { muted, paused } = document.getElementById('remote'); return !muted && !paused && document.getElementById('btnHear').hidden; }`));
-    await guest.expectMedia();
+    await participant.open(url);
+    await participant.waitForState('preview');
+    await participant.evaluate(`() => { document.getElementById('door').requestSubmit(); }`);
+    await participant.waitForCondition('the sound button', `!document.getElementById('btnHear').hidden`);
+    await waitFor('the video without sound', () => participant.evaluate(`() => { const { muted, paused, videoWidth } = document.getElementById('remote'); return muted && !paused && videoWidth > 0; }`));
+    await participant.click('#btnHear');
+    await waitFor('the sound', () => participant.evaluate(`() => { const { muted, paused } = document.getElementById('remote'); return !muted && !paused && document.getElementById('btnHear').hidden; }`));
+    await participant.expectMedia();
   });
 }
 

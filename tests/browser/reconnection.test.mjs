@@ -84,7 +84,6 @@ for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
     proxy.rejectNew(true);
     proxy.reset();
     await pair[0].waitForStatusText(SIGNALING_LOST);
-    await delay(1500);
     for (const [width, height] of [[390, 844], [1440, 900]]) {
       await pair[0].setViewport(width, height);
       await pair[0].movePointer();

@@ -28,10 +28,10 @@ async function joinAsHost(host, url) {
 }
 
 /** A host, who entered the key, and a second participant, in a call. */
-async function joinHostedPair(kinds, hostUrl, guestUrl = hostUrl, options = {}) {
+async function joinHostedPair(kinds, hostUrl, peerUrl = hostUrl, options = {}) {
   const pair = await Promise.all(kinds.map((kind) => harness.participant(kind, options)));
   await joinAsHost(pair[0], hostUrl);
-  await pair[1].open(guestUrl);
+  await pair[1].open(peerUrl);
   await pair[1].join();
   await harness.expectMedia(pair);
   return pair;
@@ -52,19 +52,19 @@ async function launchSeatTaker() {
   return seatTaker;
 }
 
-harness.scenario('after a server restart a guest rejoins a keyed room before its host', async () => {
+harness.scenario('after a server restart a participant without the key can rejoin before the host', async () => {
   const url = harness.roomUrl();
-  const [host, guest] = await joinHostedPair(['chromium', 'firefox'], throughProxy(url), url);
+  const [host, peer] = await joinHostedPair(['chromium', 'firefox'], throughProxy(url), url);
   proxy.rejectNew(true);
   const crashedAt = Date.now();
   await harness.server.crash();
   await harness.server.start();
-  await guest.waitForStatusSequence('go on talking', 'Connected', crashedAt);
+  await peer.waitForStatusSequence('go on talking', 'Connected', crashedAt);
   assert.equal(await host.state(), 'connected');
   proxy.rejectNew(false);
   await host.waitForStatusText('Connected');
-  await harness.expectMedia([host, guest]);
-  await guest.leave();
+  await harness.expectMedia([host, peer]);
+  await peer.leave();
   await host.waitForState(ENDED_STATES);
 });
 
@@ -99,14 +99,14 @@ harness.scenario('a call whose room others have taken goes on until its connecti
 for (const kind of ['chromium', 'firefox']) {
   harness.scenario(`${kind} rejoins after closing the tab or navigating away, in spite of its old seat`, async () => {
     const url = harness.roomUrl();
-    const [host, guest] = await joinHostedPair(['chromium', kind], url);
-    for (const goAway of [() => guest.replaceTab(), () => guest.open('about:blank')]) {
+    const [host, peer] = await joinHostedPair(['chromium', kind], url);
+    for (const goAway of [() => peer.replaceTab(), () => peer.open('about:blank')]) {
       await goAway();
-      await guest.open(url);
-      const occupancy = await waitFor('the occupancy', () => guest.evaluate(`() => document.getElementById('inside').dataset.seats`));
+      await peer.open(url);
+      const occupancy = await waitFor('the occupancy', () => peer.evaluate(`() => document.getElementById('inside').dataset.seats`));
       assert.equal(occupancy, '1', 'the host only, without the own old seat');
-      await guest.join();
-      await harness.expectMedia([host, guest]);
+      await peer.join();
+      await harness.expectMedia([host, peer]);
     }
   });
 }

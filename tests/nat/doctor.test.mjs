@@ -11,7 +11,7 @@ const checkOn = (host, ...flags) => runCheck(host, harness.authority.ca, ...flag
 
 harness.scenario('all is well on the server\'s host and behind NAT, over IPv4 and IPv6', async () => {
   const { cert, key } = await harness.authority.issue('box.test');
-  const local = await checkOn('box', '--cert', cert, '--key', key, '--state-dir', harness.server.state);
+  const local = await checkOn('server', '--cert', cert, '--key', key, '--state-dir', harness.server.state);
   for (const group of ['ports', 'certificate', 'addresses', 'page', 'signaling', 'relay']) {
     assert.deepEqual(local.of(group).filter(({ mark }) => mark !== 'ok'), [], group);
   }

@@ -1,4 +1,4 @@
-// Access to the network of network.sh from tests: runs programs on its hosts, starts the server on host `box`, and
+// Access to the network of network.sh from tests: runs programs on its hosts, starts the server on host `server`, and
 // launches participants on the other hosts.
 
 import { spawn } from 'node:child_process';
@@ -25,7 +25,7 @@ export function runOn(host, ...command) {
 
 /** A harness whose server is box.test. Options of a participant name its host: `['firefox', { host: 'a1' }]`. */
 export function createNetworkHarness(name, { flags = [], ports = {}, authority } = {}) {
-  const server = { domain: 'box.test', ports: { https: 443, turn: 3478, turns: 5349, ...ports }, inNamespace: on('box'), flags };
+  const server = { domain: 'box.test', ports: { https: 443, turn: 3478, turns: 5349, ...ports }, inNamespace: on('server'), flags };
   return createHarness(name, { server, launch: launchParticipantOn, defaults: {}, authority });
 }
 

@@ -1,6 +1,6 @@
 # A test network in network namespaces, to be sourced: network_up and network_down, each with a name.
 #
-#   box   45.0.0.10, 2a05:d000::10                      a1  10.1.0.2 ─┐
+#  server 45.0.0.10, 2a05:d000::10                      a1  10.1.0.2 ─┐
 #    │                                                  a2  10.1.0.3 ─┴─ ra 45.0.1.2 ─┐
 #   pub (routes, knows no private address) ─────────────────────────────────────────────┤
 #    b1  10.2.0.2            unrestricted    ┐                                          │
@@ -8,11 +8,11 @@
 #    b3  10.2.0.4            TCP to 443 only ┘                                          │
 #    c1  fd00:c::2 (no IPv4) ───────────────── rc 2a05:d003::2 ─────────────────────────┘
 #
-# The server runs on box. The routers ra, rb and rc are symmetric NATs (a new random port for every destination) and drop
+# The server runs on `server`. The routers ra, rb and rc are symmetric NATs (a new random port for every destination) and drop
 # unsolicited packets, so hosts of two LANs cannot reach each other directly. Interfaces are created inside the
 # namespaces; the machine's own network is not changed.
 
-NETWORK_HOSTS=(pub box ra rb rc a1 a2 b1 b2 b3 c1)
+NETWORK_HOSTS=(pub server ra rb rc a1 a2 b1 b2 b3 c1)
 
 network_up() {
   local p=$1 host
@@ -29,14 +29,14 @@ network_up() {
   done
   printf '127.0.0.1 localhost\n::1 localhost\n2a05:d000::10 box.test box.test.\n' >"/etc/netns/$p-c1/hosts"
 
-  network_link "$p" pub box 45.0.0.1/24 45.0.0.10/24
-  network_address "$p" pub to-box 2a05:d000::1/64
-  network_address "$p" box wan 2a05:d000::10/64
+  network_link "$p" pub server 45.0.0.1/24 45.0.0.10/24
+  network_address "$p" pub to-server 2a05:d000::1/64
+  network_address "$p" server wan 2a05:d000::10/64
   network_link "$p" pub ra 45.0.1.1/24 45.0.1.2/24
   network_link "$p" pub rb 45.0.2.1/24 45.0.2.2/24
   network_link "$p" pub rc 2a05:d003::1/64 2a05:d003::2/64
-  network_default_route "$p" box 45.0.0.1
-  network_default_route "$p" box 2a05:d000::1
+  network_default_route "$p" server 45.0.0.1
+  network_default_route "$p" server 2a05:d000::1
   network_default_route "$p" ra 45.0.1.1
   network_default_route "$p" rb 45.0.2.1
   network_default_route "$p" rc 2a05:d003::1

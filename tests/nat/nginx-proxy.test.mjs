@@ -32,7 +32,7 @@ async function startNginx() {
   await mkdir(path.join(dir, 'temp'), { recursive: true });
   await writeFile(path.join(dir, 'nginx.conf'), `daemon off; user root; worker_processes 1; pid ${dir}/nginx.pid;
     error_log ${dir}/error.log warn; events {} http { access_log ${dir}/access.log; ${tempPaths.join(' ')} ${server} }`);
-  const [program, ...args] = [...on('box'), 'nginx', '-e', path.join(dir, 'error.log'), '-c', path.join(dir, 'nginx.conf')];
+  const [program, ...args] = [...on('server'), 'nginx', '-e', path.join(dir, 'error.log'), '-c', path.join(dir, 'nginx.conf')];
   const child = spawn(program, args, { stdio: 'inherit' });
   process.once('exit', () => child.kill());
   return child;
@@ -51,13 +51,13 @@ harness.scenario('two participants call through nginx, one of them without UDP',
 harness.scenario('the port behind nginx serves only the proxy', async () => {
   const status = async (host, url) => (await runOn(host, 'curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', url)).stdout;
   assert.equal(await status('a1', 'http://box.test:8080/'), '403');
-  assert.equal(await status('box', 'http://127.0.0.1:8080/'), '200');
+  assert.equal(await status('server', 'http://127.0.0.1:8080/'), '200');
   assert.equal(await status('a1', 'http://box.test:8080/ws'), '403');
 });
 
 harness.scenario('a check finds page and WebSocket behind nginx, and the relay beside it', async () => {
   const ports = ['--https-port', '0', '--http-port', '8080'];
-  const local = await runCheck('box', authority.ca, '--cert', cert, '--key', key, '--state-dir', harness.server.state, ...ports);
+  const local = await runCheck('server', authority.ca, '--cert', cert, '--key', key, '--state-dir', harness.server.state, ...ports);
   const remote = await runCheck('a1', authority.ca);
   for (const check of [local, remote]) {
     const bad = ['page', 'signaling', 'relay'].flatMap((group) => check.of(group)).filter(({ mark }) => mark !== 'ok');
@@ -72,7 +72,7 @@ harness.scenario('when nginx replaces its workers, the call goes on and seats ar
   await harness.expectMedia(pair);
   const killedAt = Date.now();
   // nginx starts new workers for the killed ones, whose connections are lost.
-  await runOn('box', 'pkill', '-P', `${nginx.pid}`);
+  await runOn('server', 'pkill', '-P', `${nginx.pid}`);
   for (const participant of pair) await participant.waitForStatusSequence('go on talking', 'Connected', killedAt);
   await harness.expectMedia(pair);
 });

@@ -70,7 +70,7 @@ harness.scenario('an address that the server\'s host gets at run time is refused
     return /error 403/.test(output);
   };
   assert.equal(await isRefused(), false, 'not yet an own address');
-  await runOn('box', 'ip', 'address', 'add', '45.0.0.77/32', 'dev', 'wan');
+  await runOn('server', 'ip', 'address', 'add', '45.0.0.77/32', 'dev', 'wan');
   await waitFor('the new address to be refused', isRefused, 60_000);
 });
 

@@ -46,6 +46,6 @@ async function lossDuringFlood(flood, call, context) {
 /** The kernel's UDP counters on the server's host. */
 async function udpCounters() {
   const names = ['UdpInDatagrams', 'UdpRcvbufErrors', 'UdpNoPorts', 'UdpOutDatagrams'];
-  const { stdout } = await runOn('box', 'nstat', '-asz', ...names);
+  const { stdout } = await runOn('server', 'nstat', '-asz', ...names);
   return Object.fromEntries(names.map((name) => [name, Number(new RegExp(`${name} +(\\d+)`).exec(stdout)[1])]));
 }

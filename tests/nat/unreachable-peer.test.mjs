@@ -22,10 +22,10 @@ const FAULTS = {
     counter: icmpUnreachableCount,
   },
   'rejected by the server\'s firewall (EPERM)': {
-    begin: ({ affected, nftDestination }) => runOn('box', 'nft', `add table inet fault
+    begin: ({ affected, nftDestination }) => runOn('server', 'nft', `add table inet fault
       add chain inet fault output { type filter hook output priority filter; }
       add rule inet fault output ${nftDestination} ${affected.address} udp dport ${affected.port} counter reject`),
-    end: () => runOn('box', 'nft', 'delete', 'table', 'inet', 'fault'),
+    end: () => runOn('server', 'nft', 'delete', 'table', 'inet', 'fault'),
     counter: rejectedCount,
   },
   // `throw` makes the lookup fail as if there were no route, and keeps the client's route.
@@ -82,11 +82,11 @@ async function countEchoes(client, timeoutMs) {
 }
 
 function routeFault(type, error) {
-  const change = (action) => ({ family, affected }) => runOn('box', 'ip', `-${family}`, 'route', action, type, affected.address);
+  const change = (action) => ({ family, affected }) => runOn('server', 'ip', `-${family}`, 'route', action, type, affected.address);
   return {
     begin: change('add'),
     end: change('del'),
-    counter: ({ family, affected }) => runOn('box', 'ip', `-${family}`, 'route', 'get', affected.address)
+    counter: ({ family, affected }) => runOn('server', 'ip', `-${family}`, 'route', 'get', affected.address)
       .then(() => 0, ({ stderr }) => (error.test(stderr) ? 1 : 0)),
   };
 }
@@ -94,12 +94,12 @@ function routeFault(type, error) {
 /** ICMP destination-unreachable messages received on the server's host. */
 async function icmpUnreachableCount({ family }) {
   const name = family === 4 ? 'IcmpInDestUnreachs' : 'Icmp6InDestUnreachs';
-  const { stdout } = await runOn('box', 'nstat', '-asz', name);
+  const { stdout } = await runOn('server', 'nstat', '-asz', name);
   return Number(new RegExp(`${name} +(\\d+)`).exec(stdout)[1]);
 }
 
 /** Packets that the firewall of the server's host rejected. */
 async function rejectedCount() {
-  const { stdout } = await runOn('box', 'nft', 'list', 'ruleset');
+  const { stdout } = await runOn('server', 'nft', 'list', 'ruleset');
   return Number(/counter packets (\d+)/.exec(stdout)?.[1] ?? 0);
 }

@@ -20,7 +20,7 @@ const pebble = await startPebble({
   dir, on: on('pub'), address: ACME_ADDRESS, identity: await authority.issue('acme.test'), resolvesTo: { v4: '45.0.0.10', v6: '2a05:d000::10' },
 });
 const vps = await bootHost({
-  dir: path.join(dir, 'host'), inNamespace: on('box'),
+  dir: path.join(dir, 'host'), inNamespace: on('server'),
   hosts: `127.0.0.1 localhost\n::1 localhost\n${ACME_ADDRESS} acme.test\n`, resolver: `nameserver ${ACME_ADDRESS}\noptions timeout:1 attempts:2\n`,
 });
 after(() => Promise.all([vps.shutDown(), pebble.stop()]));

@@ -16,7 +16,7 @@ const SERVER = '45.0.0.10';
 
 const dir = await createWorkDir('vps-service');
 const authority = await createCertificateAuthority(path.join(dir, 'authority'));
-const vps = await bootHost({ dir: path.join(dir, 'host'), inNamespace: on('box') });
+const vps = await bootHost({ dir: path.join(dir, 'host'), inNamespace: on('server') });
 after(() => vps.shutDown());
 const service = await installService(vps, authority);
 

@@ -1,4 +1,5 @@
-// The example that people start from: rooms of two over socket.io, everything passed on as it comes.
+// A typical signaling server in tutorials: rooms for two over socket.io that forward all messages unchecked. The baseline
+// of the signaling bench.
 import { createServer } from 'node:http';
 import express from 'express';
 import { Server } from 'socket.io';
@@ -11,10 +12,10 @@ app.get('/', (request, response) => response.send('A call page would be here.'))
 
 io.on('connection', (socket) => {
   socket.on('join', ({ room }) => {
-    const there = [...(io.sockets.adapter.rooms.get(room) ?? [])];
-    if (there.length >= 2) return socket.emit('error', { code: 'room-full' });
+    const members = [...(io.sockets.adapter.rooms.get(room) ?? [])];
+    if (members.length >= 2) return socket.emit('error', { code: 'room-full' });
     socket.join(room);
-    socket.emit('resp-join', { id: socket.id, room, peer: there[0] ?? null });
+    socket.emit('resp-join', { id: socket.id, room, peer: members[0] ?? null });
     socket.to(room).emit('new-peer', { id: socket.id });
   });
   const leave = () => socket.rooms.forEach((room) => socket.to(room).emit('peer-leave', { id: socket.id }));

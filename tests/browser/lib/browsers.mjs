@@ -75,3 +75,29 @@ export async function launch(kind, { dir, ca, devices = 'fake', cameraVideo, fla
     return puppeteer.launch({ ...common, executablePath: CHROMIUM, pipe: true, args });
   }
 }
+
+/**
+ * Browsers that are used again with the same options. `acquire` takes the options of `launch`; `release` takes back a browser
+ * whose pages are closed.
+ */
+export function createBrowserPool() {
+  /** @type {Map<string, import('puppeteer-core').Browser[]>} */
+  const idle = new Map();
+  const keys = new WeakMap();
+
+  return {
+    async acquire(kind, options) {
+      const { devices, cameraVideo, flags, prefs } = options;
+      const key = JSON.stringify([kind, devices, cameraVideo, flags, prefs]);
+      const browser = idle.get(key)?.pop() ?? (await launch(kind, options));
+      keys.set(browser, key);
+      return browser;
+    },
+    release(browser) {
+      const key = keys.get(browser);
+      if (!idle.has(key)) idle.set(key, []);
+      idle.get(key).push(browser);
+    },
+    close: () => Promise.all([...idle.values()].flat().map((browser) => browser.close().catch(() => {}))),
+  };
+}

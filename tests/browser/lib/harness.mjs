@@ -3,8 +3,9 @@
 
 import path from 'node:path';
 import test, { after } from 'node:test';
+import { createBrowserPool } from './browsers.mjs';
 import { createCertificateAuthority } from './certificate-authority.mjs';
-import { launchParticipant } from './participant.mjs';
+import { createParticipant } from './participant.mjs';
 import { startServer } from './server.mjs';
 import { createWorkDir } from './workspace.mjs';
 
@@ -17,22 +18,28 @@ export const ENDED_STATES = ['idle', 'preview', 'waiting'];
 /**
  * Creates the harness of one test file; it lives until the file ends.
  * `server`: options of `startServer`; `start(dir, authority)` replaces `startServer`.
- * `launch`: creates a participant; `defaults`: its options unless a scenario overrides them.
+ * `launch(kind, options)`: creates a participant outside the harness's pool of browsers, which saves their start in most
+ * scenarios; `defaults`: its options unless a scenario overrides them.
  * `authority`: an existing certificate authority.
  */
-export async function createHarness(name, { server: serverOptions = {}, launch = launchParticipant, defaults = { prefs: LOOPBACK_ICE },
+export async function createHarness(name, { server: serverOptions = {}, launch, defaults = { prefs: LOOPBACK_ICE },
   authority: existing, start = (dir, authority) => startServer({ dir, authority, ...serverOptions }) } = {}) {
   const dir = await createWorkDir(name);
   const authority = existing ?? (await createCertificateAuthority(path.join(dir, 'authority')));
   const server = await start(path.join(dir, 'server'), authority);
   after(() => server.stop());
-  const participants = new Set();
+  const pool = createBrowserPool();
+  after(() => pool.close());
+  /** The participants of the current scenario, and the browsers of those from the pool. */
+  const participants = new Map();
   let rooms = 0;
 
   /** `initScript`: a function as text that runs before the page's own scripts; the other options as in `launch`. */
   async function participant(kind, { initScript, ...options } = {}) {
-    const created = await launch(kind, { dir, ca: authority.ca, ...defaults, ...options });
-    participants.add(created);
+    const launchOptions = { dir, ca: authority.ca, ...defaults, ...options };
+    const browser = launch ? null : await pool.acquire(kind, launchOptions);
+    const created = await (browser ? createParticipant(browser, launchOptions) : launch(kind, launchOptions));
+    participants.set(created, browser);
     if (initScript) await created.addInitScript(initScript);
     return created;
   }
@@ -52,6 +59,14 @@ export async function createHarness(name, { server: serverOptions = {}, launch =
       await replacement.open(url);
       return replacement;
     }
+  }
+
+  async function endParticipants() {
+    await Promise.all([...participants].map(async ([each, browser]) => {
+      if (browser && (await each.closeContext())) pool.release(browser);
+      else await each.close().catch(() => {});
+    }));
+    participants.clear();
   }
 
   return {
@@ -83,11 +98,10 @@ export async function createHarness(name, { server: serverOptions = {}, launch =
           await body(context);
         } catch (error) {
           let number = 0;
-          for (const each of participants) await saveFailureEvidence(each, path.join(dir, `failed-${(number += 1)}.png`));
+          for (const each of participants.keys()) await saveFailureEvidence(each, path.join(dir, `failed-${(number += 1)}.png`));
           throw error;
         } finally {
-          await Promise.all([...participants].map((each) => each.close().catch(() => {})));
-          participants.clear();
+          await endParticipants();
         }
       });
     },

@@ -8,14 +8,19 @@ import { launch } from './browsers.mjs';
 import { installInstrumentation, readStats, startFrameTiming } from './instrumentation.mjs';
 import { delay, waitFor } from './wait.mjs';
 
+const CLOSE_TIMEOUT_MS = 10_000;
 const LOAD = { waitUntil: 'domcontentloaded', timeout: 30_000 };
 
-/** Starts a browser (`options` as in `launch`) with one empty page of `options.size`. */
+/** Starts a browser (`options` as in `launch`) with one participant. */
 export async function launchParticipant(kind, options) {
-  const browser = await launch(kind, options);
+  return createParticipant(await launch(kind, options), options);
+}
+
+/** Opens one empty page of `options.size` in this browser, without cookies or storage of earlier pages. */
+export async function createParticipant(browser, options) {
+  const context = await browser.createBrowserContext();
   const [messages, requested] = [[], []];
-  const [initial] = await browser.pages();
-  let page = await instrument(initial ?? (await browser.newPage()));
+  let page = await instrument(await context.newPage());
 
   async function instrument(tab) {
     await tab.evaluateOnNewDocument(installInstrumentation);
@@ -47,15 +52,20 @@ export async function launchParticipant(kind, options) {
     /** Closes the tab after opening an empty one in the same browser, which the other methods drive from then on. */
     async replaceTab() {
       const previous = page;
-      page = await instrument(await browser.newPage());
+      page = await instrument(await context.newPage());
       devtools = null;
       await previous.close();
     },
     /** Ends the browser, after ten seconds by force. */
     async close() {
-      const kill = setTimeout(() => browser.process()?.kill('SIGKILL'), 10_000);
+      const kill = setTimeout(() => browser.process()?.kill('SIGKILL'), CLOSE_TIMEOUT_MS);
       await browser.close().finally(() => clearTimeout(kill));
     },
+    /** Closes the page and its storage; the browser can be used again if this returns true. */
+    closeContext: () => Promise.race([
+      context.close().then(() => browser.connected, () => false),
+      delay(CLOSE_TIMEOUT_MS, false, { ref: false }),
+    ]),
     /** Whether the browser runs a script within this time. */
     isResponsive: (timeoutMs) => Promise.race([page.evaluate('true').catch(() => false), delay(timeoutMs, false)]),
 
