@@ -40,7 +40,7 @@ for (const [kind, options] of [['firefox', { prefs: { ...LOOPBACK_ICE, 'media.pe
   });
 }
 
-harness.scenario('a browser that refuses a connection leaves the room; the peer keeps waiting', async () => {
+harness.scenario('a browser that refuses a connection leaves; the peer keeps waiting', async () => {
   const url = harness.roomUrl();
   const broken = await harness.participant('chromium', { initScript: THROWING_WEBRTC });
   const peer = await launchWaitingPeer('firefox', url);
@@ -51,7 +51,7 @@ harness.scenario('a browser that refuses a connection leaves the room; the peer 
   await expectTestVerdict(broken, 'no-webrtc');
 });
 
-harness.scenario('a browser that gathers no candidates is named as the cause on both pages', async () => {
+harness.scenario('both pages name a browser that gathers no candidates as the cause', async () => {
   const broken = await harness.participant('chromium', {
     flags: ['--force-webrtc-ip-handling-policy=disable_non_proxied_udp', '--webrtc-ip-handling-policy=disable_non_proxied_udp'],
     initScript: `() => {
@@ -107,7 +107,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
 }
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`${kind} resumes a paused video by itself, and asks if it is paused again or muted`, async () => {
+  harness.scenario(`${kind} resumes a paused video, and asks if it is paused again`, async () => {
     const [participant] = await harness.joinPair([kind, 'chromium'], harness.roomUrl());
     await participant.expectMedia();
     const waitForPlayback = () => participant.waitForCondition('playback', `!document.getElementById('remote').paused`);
@@ -143,7 +143,7 @@ const NO_VIDEO_CODEC = `() => {
 }`;
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
-  harness.scenario(`${kinds[0]} and ${kinds[1]} without a common video codec show it and have sound`, async () => {
+  harness.scenario(`${kinds.join(' and ')} without a common video codec have sound`, async () => {
     const url = harness.roomUrl();
     const [offering, answering] = [await harness.participant(kinds[0]), await harness.participant(kinds[1], { initScript: NO_VIDEO_CODEC })];
     for (const participant of [answering, offering]) {
@@ -159,7 +159,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   });
 }
 
-harness.scenario('Firefox with randomized canvas data never shows noise as the last frame', async () => {
+harness.scenario('Firefox with randomized canvas data never shows noise as a frame', async () => {
   const pair = await harness.joinPair([['firefox', { prefs: { ...LOOPBACK_ICE, 'privacy.resistFingerprinting': true } }], 'chromium'], harness.roomUrl());
   await harness.expectMedia(pair);
   await pair[0].evaluate(`() => {

@@ -86,7 +86,7 @@ harness.scenario('a refused camera is explained and does not stop the network te
   await participant.waitForCondition('another error', `__requests > 0 && document.getElementById("trouble").dataset.code === "camera-denied-system"`);
 });
 
-harness.scenario('the explanation names Firefox, an insecure page, the policy or the system', async () => {
+harness.scenario('errors name Firefox, an insecure page, the policy or the system', async () => {
   const refused = await harness.participant('firefox', { devices: 'refused' });
   await runConnectionTest(refused, harness.server);
   const waitForExplanation = (participant, code) => participant.waitForCondition(`the error ${code}`, `document.getElementById('trouble').dataset.code === '${code}' && document.getElementById('troubleText').textContent`);
@@ -127,7 +127,7 @@ harness.scenario('a rate limit and an unreachable server have their own verdicts
   await waitFor('another run', async () => (await waitForVerdict(participant)).figures.path === 'relay-udp', 60_000);
 });
 
-harness.scenario('layout and axe are fine at all sizes, in both languages and color schemes', async () => {
+harness.scenario('layout and axe pass at all sizes, in both languages and schemes', async () => {
   for (const [language, scheme] of [['en', 'light'], ['zh', 'dark']]) {
     const flags = [`--accept-lang=${language}`, ...(scheme === 'dark' ? ['--force-dark-mode', '--blink-settings=preferredColorScheme=0'] : [])];
     const participant = await harness.participant('chromium', { flags, size: { width: 1440, height: 900 } });

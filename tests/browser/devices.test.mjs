@@ -165,7 +165,7 @@ harness.scenario('a selected speaker is remembered', async (context) => {
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`${kind}: both see that a camera was unplugged; plugging it in restores it`, async () => {
+  harness.scenario(`${kind}: an unplugged camera is shown to both and recovered`, async () => {
     const [first, second] = await joinControlledPair([kind, 'chromium']);
     await first.evaluate(`() => {
       globalThis.__hiddenDeviceKind = 'videoinput';
@@ -182,7 +182,7 @@ for (const kind of ['chromium', 'firefox']) {
     await harness.expectMedia([first, second]);
   });
 
-  harness.scenario(`${kind}: a dismissed error about a busy camera does not return; the camera does`, async () => {
+  harness.scenario(`${kind}: a busy camera is recovered, its dismissed error stays away`, async () => {
     const [first, second] = await joinControlledPair([kind, 'chromium']);
     await first.evaluate(`() => {
       globalThis.__deviceBusy = true;
@@ -203,7 +203,7 @@ for (const kind of ['chromium', 'firefox']) {
     assert.deepEqual(await first.evaluate(`() => __shown`), []);
   });
 
-  harness.scenario(`${kind}: devices taken by a phone call are recovered after it, one by one`, async () => {
+  harness.scenario(`${kind}: devices taken by a phone call are recovered one by one`, async () => {
     const [first, second] = await joinControlledPair([kind, 'chromium']);
     const waitForMutedBadge = (shown) => second.waitForCondition('the badge of a muted microphone', `document.getElementById('theirMic').hidden === ${!shown}`);
     const before = await sentTrack(first, 'audio');
@@ -221,7 +221,7 @@ for (const kind of ['chromium', 'firefox']) {
     await harness.expectMedia([first, second]);
   });
 
-  harness.scenario(`${kind}: a device taken in the background is reopened, a paused one is not`, async () => {
+  harness.scenario(`${kind}: a device taken in the background is reopened, not a paused one`, async () => {
     const [first, second] = await joinControlledPair([kind, 'chromium']);
     const setVisible = (visible) => first.evaluate(`() => {
       Object.defineProperty(document, 'hidden', { value: ${!visible}, configurable: true });

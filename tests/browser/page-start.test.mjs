@@ -15,7 +15,7 @@ const visibleMessages = `() => [...document.querySelectorAll('.start-failure p')
 const waitForMessages = (participant) => waitFor('the messages', async () => (await participant.evaluate(visibleMessages)) === 'en,zh-CN', 15_000);
 
 for (const path of ['/', '/test']) {
-  harness.scenario(`${path} without JavaScript says so in both languages on its first screen`, async () => {
+  harness.scenario(`${path} without JavaScript shows a message in both languages`, async () => {
     const participant = await harness.participant('chromium', { size: { width: 320, height: 568 } });
     await participant.setJavaScriptEnabled(false);
     await participant.open(`${harness.server.origin}${path}`);
@@ -43,7 +43,7 @@ for (const path of ['/', '/test']) {
   }
 }
 
-harness.scenario('the message about a page that does not start appears with reduced motion', async () => {
+harness.scenario('the message about a failed start appears with reduced motion', async () => {
   const participant = await harness.participant('chromium');
   await participant.open('about:blank');
   await participant.emulateMedia({ 'prefers-reduced-motion': 'reduce' });
@@ -130,7 +130,7 @@ for (const path of ['/', '/test']) {
 }
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`dropping a file or link outside a text field changes nothing (${kind})`, async () => {
+  harness.scenario(`a file or link dropped outside text fields changes nothing (${kind})`, async () => {
     const participant = await harness.participant(kind);
     for (const path of ['/', '/test']) {
       await participant.open(`${harness.server.origin}${path}`);
@@ -147,7 +147,7 @@ for (const kind of ['chromium', 'firefox']) {
     }
   });
 
-  harness.scenario(`an uncaught error is shown once and reported on the test page (${kind})`, async () => {
+  harness.scenario(`an uncaught error is shown once, and on the test page (${kind})`, async () => {
     const participant = await harness.participant(kind);
     await participant.open(harness.server.origin);
     await participant.waitForState('preview');

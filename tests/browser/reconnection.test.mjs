@@ -57,7 +57,7 @@ async function joinRelayedPair(kinds) {
 }
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
-  harness.scenario(`${kinds[0]}'s signaling socket is reset, then silent; video is not affected`, async () => {
+  harness.scenario(`${kinds[0]}'s signaling socket is reset, then silent; video goes on`, async () => {
     const pair = await joinThroughProxy(kinds);
     const before = await pair[0].evaluate(connectionId);
     const baseline = await measureBaselineGaps(pair);
@@ -126,7 +126,7 @@ harness.scenario('a page frozen for 20 s resumes its relayed call', async () => 
   await harness.expectMedia(pair);
 });
 
-harness.scenario('a browser that is online again restarts ICE at once; video is not affected', async () => {
+harness.scenario('a browser that is online again restarts ICE at once; video goes on', async () => {
   const pair = await joinThroughProxy(['chromium', 'firefox']);
   const before = await pair[0].evaluate(connectionId);
   const baseline = await measureBaselineGaps(pair);
@@ -174,7 +174,7 @@ const COUNT_BLANK_FRAMES = `() => {
   });
 }`;
 
-harness.scenario('a reloaded page rejoins on a new connection and never leaves a blank video', async () => {
+harness.scenario('a reloaded page rejoins on a new connection without a blank video', async () => {
   const pair = await harness.joinPair(['chromium', 'firefox'], harness.roomUrl());
   await harness.expectMedia(pair);
   for (const [index, reloading] of pair.entries()) {
@@ -222,7 +222,7 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
-harness.scenario('expired TURN credentials have been renewed before an ICE restart needs them', async () => {
+harness.scenario('TURN credentials are renewed before they expire', async () => {
   const pair = await joinRelayedPair(['chromium', 'firefox']);
   const usernames = '() => globalThis.__observed.connections.at(-1).getConfiguration().iceServers.map((each) => each.username ?? "").join("")';
   const initial = await Promise.all(pair.map((participant) => participant.evaluate(usernames)));

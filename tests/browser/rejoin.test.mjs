@@ -52,7 +52,7 @@ async function launchSeatTaker() {
   return seatTaker;
 }
 
-harness.scenario('after a server restart a participant without the key can rejoin before the host', async () => {
+harness.scenario('after a server restart a peer without the key rejoins before the host', async () => {
   const url = harness.roomUrl();
   const [host, peer] = await joinHostedPair(['chromium', 'firefox'], throughProxy(url), url);
   proxy.rejectNew(true);
@@ -97,7 +97,7 @@ harness.scenario('a call whose room others have taken goes on until its connecti
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`${kind} rejoins after closing the tab or navigating away, in spite of its old seat`, async () => {
+  harness.scenario(`${kind} rejoins after closing the tab or going to another page`, async () => {
     const url = harness.roomUrl();
     const [host, peer] = await joinHostedPair(['chromium', kind], url);
     for (const goAway of [() => peer.replaceTab(), () => peer.open('about:blank')]) {
@@ -111,7 +111,7 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
-harness.scenario('"Call again" after leaving on a silent network takes the seat that still exists', async () => {
+harness.scenario('"Call again" after leaving on a silent network resumes the old seat', async () => {
   const url = harness.roomUrl();
   const participant = await harness.participant('chromium');
   const seatTaker = await launchSeatTaker();
@@ -126,7 +126,7 @@ harness.scenario('"Call again" after leaving on a silent network takes the seat 
   await participant.waitForState('connecting');
 });
 
-harness.scenario('the lobby of a full room shows a free seat, and joining needs no reload', async () => {
+harness.scenario('the lobby of a full room shows a freed seat; joining needs no reload', async () => {
   const url = harness.roomUrl();
   const third = await harness.participant('chromium');
   const seatTaker = await launchSeatTaker();

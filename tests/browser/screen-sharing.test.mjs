@@ -16,7 +16,7 @@ async function joinPair(kinds, flags = []) {
 const sentAudioTrackId = (participant) => participant.evaluate(`() => webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === 'audio').track.id`);
 const sdpVersion = (participant) => participant.evaluate(`() => webrtcBox.call.connection().localDescription.sdp.match(/o=\\S+ \\S+ (\\d+)/)[1]`);
 
-harness.scenario('a screen is shared with its sound on the same tracks; the camera returns', async () => {
+harness.scenario('a screen is shared with sound on the same tracks; the camera returns', async () => {
   const [first, second] = await joinPair(['chromium', 'firefox'], ['--auto-accept-this-tab-capture']);
   await first.evaluate(`() => {
     // Replaces the browser's selection dialog: a synthetic picture and a tone.
@@ -53,7 +53,7 @@ harness.scenario('a screen is shared with its sound on the same tracks; the came
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`${kind} shows why the system refuses a screen, but not a user's cancel`, async () => {
+  harness.scenario(`${kind} shows a system's refusal of a screen, not a user's cancel`, async () => {
     const [first] = await joinPair([kind, 'chromium']);
     const shareWithError = async (name, message) => {
       await first.evaluate(`() => { navigator.mediaDevices.getDisplayMedia = async () => { throw new DOMException('${message}', '${name}'); }; }`);

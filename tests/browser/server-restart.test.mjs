@@ -8,7 +8,7 @@ import { delay } from './lib/wait.mjs';
 
 const harness = await createHarness('server-restart');
 
-harness.scenario('a direct call continues without the server, and leaving works after its return', async () => {
+harness.scenario('a direct call continues without the server; leaving works afterwards', async () => {
   const [first, second] = await harness.joinPair(['chromium', 'firefox'], harness.roomUrl());
   await harness.expectMedia([first, second]);
   const baseline = await measureBaselineGaps([first, second]);

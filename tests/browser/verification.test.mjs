@@ -47,7 +47,7 @@ for (const kinds of [['chromium', 'chromium'], ['chromium', 'firefox'], ['firefo
   });
 }
 
-harness.scenario('an invalid reveal shows and announces a lasting warning instead of a code', async () => {
+harness.scenario('an invalid reveal shows and announces a warning instead of a code', async () => {
   const [honest, attacker] = [await harness.participant('chromium', { size: { width: 390, height: 844 } }), await harness.participant('firefox')];
   const url = harness.roomUrl();
   await honest.open(url);

@@ -159,7 +159,7 @@ const remoteVideoNote = (participant) => participant.evaluate(`() => document.ge
 const isScreenShown = `document.getElementById('remoteFrame').classList.contains('whole')`;
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
-  harness.scenario(`${kinds[0]}'s video pauses at 70 kbit/s upstream, sound continues, video returns`, () => withEmulatedLink(kinds, async (link, first, second) => {
+  harness.scenario(`${kinds[0]}'s video pauses at 70 kbit/s, sound continues, video returns`, () => withEmulatedLink(kinds, async (link, first, second) => {
     await link.limit({ rate: 70_000 }, {});
     const limitedAt = performance.now();
     const initialInbound = measureInbound(second, 6000);
@@ -179,7 +179,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   }));
 }
 
-harness.scenario('300 kbit/s with 10 % loss and 100 ms round trip carry sound and reduced video', () => withEmulatedLink(['chromium', 'firefox'], async (link, ...pair) => {
+harness.scenario('300 kbit/s with 10 % loss carry sound and reduced video', () => withEmulatedLink(['chromium', 'firefox'], async (link, ...pair) => {
   await link.limit({ rate: 300_000, loss: 0.1, delay: 0.05 });
   // The page adapts.
   await delay(8000);
@@ -216,7 +216,7 @@ const OBSERVE_REMOTE_SCREEN = `() => {
 }`;
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`a paused screen stays visible at ${kind} with a notice that does not flicker`, () => withEmulatedLink(['chromium', kind], async (link, first, second) => {
+  harness.scenario(`a paused screen stays visible at ${kind} with a steady notice`, () => withEmulatedLink(['chromium', kind], async (link, first, second) => {
     await first.click('[data-act=share]');
     await waitFor('the screen', async () => (await inboundCounters(second)).width === 1600 && second.evaluate(`() => ${isScreenShown}`));
     await second.evaluate(OBSERVE_REMOTE_SCREEN);

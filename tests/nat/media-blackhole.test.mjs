@@ -40,7 +40,7 @@ async function expectDirectPath(pair) {
 
 for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
   const browsers = kinds.join(' and ');
-  harness.scenario(`${browsers} move to the relay when the direct path passes only STUN`, async () => {
+  harness.scenario(`${browsers} move to the relay when only STUN passes`, async () => {
     try {
       const pair = await joinInOneLan(kinds);
       await expectDirectPath(pair);
@@ -52,7 +52,7 @@ for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
     }
   });
 
-  harness.scenario(`${browsers} use the relay where packets over 300 bytes are lost from the start`, async () => {
+  harness.scenario(`${browsers} use the relay if large packets are lost from the start`, async () => {
     try {
       await drop(LARGE_PACKETS);
       const startedAt = performance.now();
@@ -63,7 +63,7 @@ for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
     }
   });
 
-  harness.scenario(`${browsers} move to the relay when packets over 300 bytes are lost`, async () => {
+  harness.scenario(`${browsers} move to the relay when large packets are lost`, async () => {
     try {
       const pair = await joinInOneLan(kinds);
       await expectDirectPath(pair);

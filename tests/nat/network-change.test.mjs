@@ -49,7 +49,7 @@ const block = (rules) => runOn('ra', 'nft', `table inet blocked { chain forward 
 const unblock = () => runOn('ra', 'nft', 'delete', 'table', 'inet', 'blocked');
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
-  harness.scenario(`a relayed call continues when ${kinds[0]}'s host gets another address`, async () => {
+  harness.scenario(`${kinds[0]}'s relayed call continues when its address changes`, async () => {
     const pair = await joinRelayedPair(kinds, ['a1', 'b1']);
     const changeAddress = (from, to) => runOn('a1', 'sh', '-c',
       `ip address del ${from}/24 dev eth0; ip address add ${to}/24 dev eth0; ip route replace default via 10.1.0.1`);
@@ -61,7 +61,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     }
   });
 
-  harness.scenario(`a relayed call continues when ${kinds[0]} switches from Wi-Fi to mobile data`, async () => {
+  harness.scenario(`${kinds[0]}'s relayed call continues from Wi-Fi to mobile data`, async () => {
     // A fixed hardware address: with another one the router would send to the previous one for half a minute.
     await runOn('a1', 'sh', '-c', `ip link add eth1 address 02:00:00:00:02:90 type veth peer name mobile netns ${namespaceOf('rb')}; ip link set eth1 up`);
     await runOn('rb', 'sh', '-c', 'ip link set mobile master lan up');
@@ -91,7 +91,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     }
   });
 
-  harness.scenario(`${kinds[0]}'s relayed call moves to TLS when all ports but 443 are blocked`, async () => {
+  harness.scenario(`${kinds[0]}'s relayed call moves to TLS when only port 443 is open`, async () => {
     const pair = await joinRelayedPair(kinds, ['a2', 'b1']);
     try {
       const interruption = await interruptionOf(pair, () => block('ip saddr 10.1.0.3 meta l4proto udp drop; ip saddr 10.1.0.3 tcp dport != 443 drop;'));
@@ -120,7 +120,7 @@ for (const kind of ['chromium', 'firefox']) {
 }
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
-  harness.scenario(`a call recovers after ${kinds[0]} had no network until its connection failed`, async () => {
+  harness.scenario(`a call recovers after ${kinds[0]} had no network for half a minute`, async () => {
     const pair = await joinRelayedPair(kinds, ['a1', 'b1']);
     await block('ip saddr 10.1.0.2 drop; ip daddr 10.1.0.2 drop;');
     try {

@@ -67,7 +67,7 @@ harness.scenario('a check finds page and WebSocket behind nginx, and the relay b
   }
 });
 
-harness.scenario('when nginx replaces its workers, the call goes on and seats are resumed', async () => {
+harness.scenario('a call continues and resumes its seats when nginx loses its workers', async () => {
   const pair = await harness.joinPair([['chromium', { host: 'a1' }], ['chromium', { host: 'b1' }]], harness.roomUrl());
   await harness.expectMedia(pair);
   const killedAt = Date.now();

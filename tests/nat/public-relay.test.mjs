@@ -63,7 +63,7 @@ for (const [name, address, flags, reason] of [
   });
 }
 
-harness.scenario('an address that the server\'s host gets at run time is refused from then on', async () => {
+harness.scenario('an address that the host gets at run time is refused from then on', async () => {
   const credentials = await harness.server.credentials();
   const isRefused = async () => {
     const { output } = await runUclient('a1', SERVER, credentials, '-p', '3478', '-e', '45.0.0.77', '-c', '-n', '1', '-m', '1');

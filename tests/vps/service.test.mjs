@@ -75,7 +75,7 @@ test('a reload applies host key and log level and disconnects no participant', a
   await service.systemctl('reload');
 });
 
-test('the watchdog restarts a stalled server, but not one that pauses briefly', async () => {
+test('the watchdog restarts a stalled server, but not after a short pause', async () => {
   await service.writeOverride('WatchdogSec=6s');
   await service.systemctl('restart');
   const pid = await service.property('MainPID');
@@ -91,7 +91,7 @@ test('the watchdog restarts a stalled server, but not one that pauses briefly', 
   assert.notEqual(await service.property('MainPID'), pid);
 });
 
-test('a stop waits for a call beyond TimeoutStopSec; a second SIGTERM ends it', async (context) => {
+test('a stop waits for a call beyond TimeoutStopSec, unless it is repeated', async (context) => {
   await service.writeSettings('drain-timeout = 600');
   await service.writeOverride('TimeoutStopSec=4s');
   await service.systemctl('restart');
@@ -108,7 +108,7 @@ test('a stop waits for a call beyond TimeoutStopSec; a second SIGTERM ends it', 
   assert.equal(await service.property('Result'), 'success');
 });
 
-test('with the socket unit it needs no capability, and a restart fails no request', async () => {
+test('with the socket unit it has no capability; a restart fails no request', async () => {
   await service.writeSettings(SHORT_DRAIN);
   await service.writeOverride();
   await service.installSocketUnit();
