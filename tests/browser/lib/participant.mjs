@@ -62,7 +62,7 @@ export async function createParticipant(browser, options) {
       await browser.close().finally(() => clearTimeout(kill));
     },
     /** Closes the page and its storage; the browser can be used again if this returns true. */
-    closeContext: () => Promise.race([
+    closeContext: async () => browser.connected && Promise.race([
       context.close().then(() => browser.connected, () => false),
       delay(CLOSE_TIMEOUT_MS, false, { ref: false }),
     ]),
