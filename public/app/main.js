@@ -106,7 +106,7 @@ start();
 function start() {
   draw();
   if (isBadLink) session.setError('bad-link');
-  performance.mark?.('door');
+  performance.mark?.('lobby');
   if (missing) session.setError(missing);
   else media.start(toggles.saved());
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.level(level.read()); }, LEVEL_INTERVAL_MS);

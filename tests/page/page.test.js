@@ -11,19 +11,19 @@ const modules = files.filter((name) => name.endsWith('.js')).sort();
 const styles = files.filter((name) => name.endsWith('.css'));
 const pages = files.filter((name) => name.endsWith('.html'));
 
-test('each page has a place for the preload lines of the build, before its scripts', () => {
+test('each page has a place for the preload lines of the build', () => {
   for (const page of pages) {
     const at = source(page).indexOf('\n<!-- modulepreload -->\n');
     assert.ok(at > 0 && at < source(page).indexOf('main.js"'), page);
   }
 });
 
-test('every module has a page that needs it', () => {
+test('every module is used by a page', () => {
   const needed = new Set(pages.flatMap((page) => [...reached(page, { later: true })]));
   assert.deepEqual([...needed].sort(), modules);
 });
 
-test('no text of several lines can be taken for a comment or indentation, which the build leaves out', () => {
+test('no multi-line literal looks like a comment to the build', () => {
   for (const name of [...modules, ...styles]) {
     let open = false;
     for (const line of source(name).split('\n')) {
@@ -37,7 +37,7 @@ test('no text of several lines can be taken for a comment or indentation, which 
   }
 });
 
-test('the page holds no inline script, style or handler, and names no other host', () => {
+test('the page has no inline script, style or handler and no other host', () => {
   for (const page of pages) {
     assert.doesNotMatch(source(page), /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/, page);
     assert.doesNotMatch(source(page), /(?:src|href)="(?!\/[^/])/, page);
@@ -45,7 +45,7 @@ test('the page holds no inline script, style or handler, and names no other host
   for (const name of styles) assert.doesNotMatch(source(name), /url\(|@import/, name);
 });
 
-test('it can be installed: a manifest in each language, with icons that are there', () => {
+test('each language has a manifest with icons', () => {
   const manifests = ['manifest.webmanifest', 'manifest.zh.webmanifest'].map((name) => JSON.parse(source(name)));
   for (const { name, short_name: short, start_url: start, display, icons } of manifests) {
     assert.ok(name && short && short.length <= 12 && start === '/' && display === 'standalone');
@@ -61,12 +61,12 @@ test('it can be installed: a manifest in each language, with icons that are ther
   assert.equal(manifests[0].id, manifests[1].id);
 });
 
-test('nobody can send the form at the door before the page listens: the browser would try to, and the press be lost', () => {
+test('the lobby form is disabled until the page is ready', () => {
   const buttons = /<form[^>]*id="door"[^]*?<\/form>/.exec(html)[0].match(/<button type="submit"[^>]*>/g);
   assert.deepEqual(buttons.map((button) => /\sdisabled[\s>]/.test(button)), [true]);
 });
 
-test('only the view knows elements, and each edge has one file', () => {
+test('only ui/ uses the DOM, and each browser interface has one module', () => {
   for (const name of modules) {
     const code = source(name).replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, '');
     const isView = name.startsWith('ui/') || name === 'connection-test/view.js';
@@ -78,14 +78,14 @@ test('only the view knows elements, and each edge has one file', () => {
   }
 });
 
-test('every file opens with its promise and stays small', () => {
+test('every module starts with a comment and is short', () => {
   for (const name of modules) {
     assert.match(source(name), /^\/\/ /, name);
     assert.ok(source(name).split('\n').length <= 400, name);
   }
 });
 
-test('every element the code looks for is in the page', () => {
+test('every element used by the code is in the page', () => {
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id));
   for (const name of [...reached('index.html')].filter((each) => each.startsWith('ui/'))) {
     for (const [, id] of source(name).matchAll(/(?:el\('|'#)([A-Za-z]+)'/g)) assert.ok(ids.has(id), `${name}: ${id}`);
@@ -93,7 +93,7 @@ test('every element the code looks for is in the page', () => {
   for (const id of ['room', 'btnJoin', 'btnLeave', 'local', 'remote', 'status', 'path', 'error']) assert.ok(ids.has(id), id);
 });
 
-test('a letter does the same on the button that names it and in the list', () => {
+test('each shortcut matches its button and the list', () => {
   const list = [...html.matchAll(/<kbd>(.)<\/kbd><\/dt><dd data-word="([^"]+)"/g)].map(([, key]) => key);
   assert.deepEqual(list, ['M', 'V', 'S', 'C', 'P', 'F']);
   const bound = /deeds: \{([^}]*)\}/.exec(source('ui/view.js'))[1];
@@ -101,7 +101,7 @@ test('a letter does the same on the button that names it and in the list', () =>
   for (const key of list) assert.match(bound, new RegExp(`\\b${key.toLowerCase()}: `));
 });
 
-test('words for a page that does not start stand in the HTML of each page, in both languages', () => {
+test('start failures are worded in the HTML of each page in both languages', () => {
   for (const page of pages) {
     const [, noscript] = /<noscript>([^]*?)<\/noscript>/.exec(source(page));
     const [, late] = /<div class="start-failure" id="startFailure"[^>]*>([^]*?)<\/div>/.exec(source(page));

@@ -17,7 +17,7 @@ function makeHarness() {
   return harness;
 }
 
-test('how long it took is sent once the way is known, how it goes once a minute and at the end', async () => {
+test('reports setup time with the path, then quality each minute and at end', async () => {
   const harness = makeHarness();
   harness.report.start();
   await harness.clock.advance(812.4);
@@ -38,7 +38,7 @@ test('how long it took is sent once the way is known, how it goes once a minute 
   assert.deepEqual(harness.sent, []);
 });
 
-test('another connection of the same call adds to the bytes, another call begins anew', async () => {
+test('a second connection adds to the bytes, a second call starts from zero', async () => {
   const harness = makeHarness();
   harness.reads({ inBytes: 100 });
   harness.report.connected();
@@ -51,7 +51,7 @@ test('another connection of the same call adds to the bytes, another call begins
   assert.deepEqual(harness.sent.at(-1), { type: 'report', path: 'direct', bytes: 70, setup: 200 });
 });
 
-test('the server hears that the page reports before it knows whether the call connects', () => {
+test('the server learns that the page reports before the call connects', () => {
   const harness = makeHarness();
   harness.report.start();
   harness.report.peerPresent();

@@ -16,7 +16,7 @@ function make(stored = new Map()) {
 
 const ours = (error) => Object.assign(error, { stack: `${error.name}: ${error.message}\n    at draw (${ORIGIN}/app/main.js:12:3)` });
 
-test('what nobody caught is told and kept for the report', () => {
+test('an uncaught error is shown and saved for the report', () => {
   const page = make();
   page.throws('x is not a function');
   page.rejects(ours(new RangeError('out of it')));
@@ -24,7 +24,7 @@ test('what nobody caught is told and kept for the report', () => {
   assert.deepEqual(page.saved(), ['now TypeError: x is not a function (/ui/view.js:7)', 'now RangeError: out of it (at draw (/app/main.js:12:3))']);
 });
 
-test('errors that come again and again are bounded in number and size', () => {
+test('repeated errors are limited in number and size', () => {
   const page = make();
   for (let n = 0; n < 100; n += 1) page.throws('the same');
   assert.deepEqual([page.shown, page.saved().length], [1, 1]);
@@ -36,7 +36,7 @@ test('errors that come again and again are bounded in number and size', () => {
   assert.deepEqual([later.saved().length, later.saved().at(-1)], [5, 'now TypeError: of another day (/ui/view.js:7)']);
 });
 
-test('errors of extensions and of nobody are none of ours, and a call cut short is not told', () => {
+test('errors of extensions are ignored, and aborted operations not shown', () => {
   const page = make();
   page.throws('boo', 'chrome-extension://abc/content.js');
   page.throws('Script error.', '');
@@ -47,7 +47,7 @@ test('errors of extensions and of nobody are none of ours, and a call cut short 
   assert.deepEqual([page.shown, page.saved().length], [0, 1]);
 });
 
-test('scripts that an app or an extension puts into the page are none of ours', () => {
+test('scripts injected by an app or extension are ignored', () => {
   const page = make();
   page.throws('of the app', `${ORIGIN}/r/den`);
   page.throws('of the app', `${ORIGIN}/`);
@@ -60,12 +60,12 @@ test('scripts that an app or an extension puts into the page are none of ours', 
   assert.equal(page.shown, 1);
 });
 
-test('a kept error names no room, no address and no other page', () => {
+test('a saved error contains no room, no address and no other page', () => {
   const page = make();
   page.throws(`bad ${ORIGIN}/r/secret-room and 192.0.2.7 and 2001:db8:0:1::5 and wss://box.example.org/ws?token=1`);
   assert.doesNotMatch(page.saved()[0], /secret|192\.0|2001|db8|token|https|example/);
 });
 
-test('nonsense where the kept errors were is no error', () => {
+test('malformed saved errors are ignored', () => {
   for (const nonsense of ['[1, null, {}]', '{', 'null', '{"a": 1}']) assert.deepEqual(make(new Map([['webrtc-box.errors', nonsense]])).saved(), []);
 });

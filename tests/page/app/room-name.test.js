@@ -3,18 +3,18 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { pathOfRoom, privateRoomName, roomInPath, roomName, roomInText } from '../../../public/app/room-name.js';
 
-test('page and box spell room names alike', () => {
+test('page and server normalize room names alike', () => {
   const vectors = JSON.parse(readFileSync(new URL('../../room_names.json', import.meta.url), 'utf8'));
   assert.ok(vectors.length > 50);
   for (const [typed, name] of vectors) assert.equal(roomName(typed), name, JSON.stringify(typed));
 });
 
-test('a link carries the name there and back', () => {
+test('a link encodes the room name and decodes to it', () => {
   for (const name of ['den', '房间', 'a.b']) assert.equal(roomInPath(pathOfRoom(name)), name);
   for (const path of ['/', '/r/', '/r/a/b', '/x/den', '/r/%E0%A4%A']) assert.equal(roomInPath(path), '');
 });
 
-test('a private name is a room name, long, and even in its choices', () => {
+test('a private room name is valid, long and evenly distributed', () => {
   let seed = 7;
   const fill = (bytes) => bytes.map(() => (seed = (seed * 1103515245 + 12345) >>> 8) & 255);
   const names = Array.from({ length: 50 }, () => privateRoomName(fill));
@@ -28,7 +28,7 @@ test('a private name is a room name, long, and even in its choices', () => {
   assert.equal(privateRoomName(() => Uint8Array.of(bytes.shift())), 'baba-baba-baba-baba-baba-baba');
 });
 
-test('the page\'s own link, pasted with what stood around it, is its room', () => {
+test('a link to this page within pasted text is its room', () => {
   const page = { protocol: 'https:', host: 'call.example.org' };
   for (const link of ['https://call.example.org/r/den', 'https://call.example.org/r/den.', 'call.example.org/r/den', '/r/den', '  https://call.example.org/r/den \n',
     'https://CALL.example.org:443/r/den?relay=1', '<https://call.example.org/r/den>', '(https://call.example.org/r/den),', 'Come to https://call.example.org/r/den.',
@@ -39,7 +39,7 @@ test('the page\'s own link, pasted with what stood around it, is its room', () =
   assert.equal(roomInText('http://localhost:8443/r/den', { protocol: 'http:', host: 'localhost:8443' }), 'den');
 });
 
-test('anything else stays what was typed: a name, another server\'s link, a link that is damaged', () => {
+test('other text stays as typed: names, foreign links, damaged links', () => {
   const page = { protocol: 'https:', host: 'call.example.org' };
   for (const typed of ['den', 'r', 'a/r/b', 'https://other.example.org/r/den', 'https://other.example.org//r/den', 'https://other.example.org/call.example.org/x/r/den',
     'https://call.example.org/', 'https://call.example.org/test', '/r/%E0%A4', 'https://call.example.org/r/%E0%A4', '', ' ', `${'/r/'.repeat(160)}`]) {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { statusOf } from '../../../public/app/status.js';
 import { makeSessionHarness } from '../harness/session.js';
 
-test('at the door it is known who is inside, and forgotten with the join', () => {
+test('the lobby knows the occupancy, and a join resets it', () => {
   const harness = makeSessionHarness();
   harness.fromServer({ type: 'room', room: 'den', seats: 1 });
   assert.equal(harness.state.occupancy, 1);
@@ -11,7 +11,7 @@ test('at the door it is known who is inside, and forgotten with the join', () =>
   assert.equal(harness.state.occupancy, null);
 });
 
-test('a path that is lost puts the socket in doubt at once', () => {
+test('a lost path makes the session check its socket at once', () => {
   const harness = makeSessionHarness();
   harness.connects();
   assert.deepEqual(harness.checks, []);
@@ -19,7 +19,7 @@ test('a path that is lost puts the socket in doubt at once', () => {
   assert.deepEqual(harness.checks, [harness.clock.now()]);
 });
 
-test('from the door through waiting into the call', () => {
+test('a session goes from the lobby through waiting into the call', () => {
   const harness = makeSessionHarness();
   assert.equal(statusOf(harness.state, false), 'idle');
   assert.equal(harness.status(), 'preview');
@@ -35,7 +35,7 @@ test('from the door through waiting into the call', () => {
   assert.equal(harness.status(), 'connected');
 });
 
-test('leaving ends with the length of the call', async () => {
+test('leaving ends with the duration of the call', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   await harness.clock.advance(763_000);
@@ -45,28 +45,28 @@ test('leaving ends with the length of the call', async () => {
   assert.deepEqual(harness.sent.at(-1), ['leave']);
 });
 
-test('leaving an empty room goes back to the door', () => {
+test('leaving an empty room returns to the lobby', () => {
   const harness = makeSessionHarness();
   harness.joins(null);
   harness.session.leave();
   assert.equal(harness.status(), 'preview');
 });
 
-test('who leaves has left, and it is said', () => {
+test('a peer that leaves ends the call with that reason', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-leave', id: 'you' });
   assert.equal(harness.state.ended.reason, 'theyLeft');
 });
 
-test('a goodbye needs no server', () => {
+test('a hang-up message ends the call without the server', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromCall({ type: 'hang-up' });
   assert.equal(harness.state.ended.reason, 'theyLeft');
 });
 
-test('media goes on when only a socket is lost, theirs or ours', () => {
+test('media continues when only a socket is lost, ours or the peer\'s', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you' });
@@ -74,7 +74,7 @@ test('media goes on when only a socket is lost, theirs or ours', () => {
   assert.equal(harness.status(), 'connected');
 });
 
-test('a grace that ran out does not cut a call that runs, until it fails', async () => {
+test('an expired seat ends a running call only when its media fails', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you' });
@@ -86,7 +86,7 @@ test('a grace that ran out does not cut a call that runs, until it fails', async
   assert.equal(harness.state.ended.reason, 'theyDropped');
 });
 
-test('who was only unheard for a moment is not given up', async () => {
+test('a peer that is silent for a moment is kept', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you' });
@@ -98,7 +98,7 @@ test('who was only unheard for a moment is not given up', async () => {
   assert.equal(harness.status(), 'connected');
 });
 
-test('a door that was shut opens as soon as a seat is free', () => {
+test('the room-full error disappears once a seat is free', () => {
   const harness = makeSessionHarness();
   harness.session.join('den');
   harness.fromServer({ type: 'refused', code: 'room-full' });
@@ -109,14 +109,14 @@ test('a door that was shut opens as soon as a seat is free', () => {
   assert.equal(harness.state.error, null);
 });
 
-test('who goes before the first picture leaves us waiting', () => {
+test('a peer that leaves before the first video leaves us waiting', () => {
   const harness = makeSessionHarness();
   harness.joins('you');
   harness.fromServer({ type: 'peer-leave', id: 'you' });
   assert.equal(harness.status(), 'waiting');
 });
 
-test('a full room leaves us at the door with the reason', () => {
+test('a full room keeps us in the lobby with the reason', () => {
   const harness = makeSessionHarness();
   harness.session.join('den');
   harness.fromServer({ type: 'refused', code: 'room-full' });
@@ -124,7 +124,7 @@ test('a full room leaves us at the door with the reason', () => {
   assert.equal(harness.state.error, 'room-full');
 });
 
-test('a key that is asked for can be given', () => {
+test('a required key can be entered', () => {
   const harness = makeSessionHarness();
   harness.session.join('den');
   harness.fromServer({ type: 'refused', code: 'key-required' });
@@ -133,7 +133,7 @@ test('a key that is asked for can be given', () => {
   assert.deepEqual(harness.sent.at(-1), ['join', 'den', 'sesame']);
 });
 
-test('a restarted server that has forgotten everybody does not end a call', () => {
+test('a restarted server that knows no rooms does not end a call', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'socket', open: false });
@@ -145,7 +145,7 @@ test('a restarted server that has forgotten everybody does not end a call', () =
   assert.equal(harness.status(), 'connected');
 });
 
-test('a restarted server finds a broken call waiting for the other, and then for anybody', async () => {
+test('after a server restart a broken call waits for the same or a new peer', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'socket', open: false });
@@ -161,7 +161,7 @@ test('a restarted server finds a broken call waiting for the other, and then for
   assert.equal(harness.status(), 'connecting');
 });
 
-test('a call goes on as the same one when the other follows to a restarted server', async () => {
+test('a call continues when the peer follows to a restarted server', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.connectionState('disconnected');
@@ -173,7 +173,7 @@ test('a call goes on as the same one when the other follows to a restarted serve
   assert.equal(harness.state.connectedAt, 0);
 });
 
-test('where packets stop the socket is looked at', () => {
+test('delayed packets make the session check its socket', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromCall({ type: 'liveness', state: 'delayed' });
@@ -181,7 +181,7 @@ test('where packets stop the socket is looked at', () => {
   assert.equal(harness.checks.length, 1);
 });
 
-test('a screen that has been seen stays one while the next of it waits, and one that has not does not', () => {
+test('a screen seen before stays one while paused, an unseen one does not', () => {
   const harness = makeSessionHarness();
   harness.connects();
   const says = (cam, screen, rest) => {
@@ -198,7 +198,7 @@ test('a screen that has been seen stays one while the next of it waits, and one 
   assert.deepEqual(says(...waits), [false, false, true]);
 });
 
-test('what the other shows is as before until a new connection says more; of somebody else nothing stays', () => {
+test('remote state holds for the same peer and is reset for another', () => {
   const harness = makeSessionHarness();
   harness.connects();
   const [first, second] = [{}, {}];
@@ -216,7 +216,7 @@ test('what the other shows is as before until a new connection says more; of som
   assert.deepEqual(harness.state.remote, { stream: null, mic: true, cam: true, screen: false, weak: false });
 });
 
-test('another tab with this seat ends it here, quietly', () => {
+test('another tab with this seat ends the call here', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'replaced' });
@@ -224,14 +224,14 @@ test('another tab with this seat ends it here, quietly', () => {
   assert.ok(!harness.sent.some((said) => said[0] === 'leave'));
 });
 
-test('frames nobody knows change nothing', () => {
+test('unknown messages change nothing', () => {
   const harness = makeSessionHarness();
   harness.connects();
   for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) harness.fromServer({ type, id: 'stranger' });
   assert.equal(harness.status(), 'connected');
 });
 
-test('a call is reported from the join of who comes second, or from their coming, and before the seat is given up', async () => {
+test('a report starts when the pair is complete and stops before leaving', async () => {
   const harness = makeSessionHarness();
   harness.session.join('den');
   harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
@@ -250,7 +250,7 @@ test('a call is reported from the join of who comes second, or from their coming
   assert.deepEqual(harness.reports.filter((what) => what.startsWith('stop')), ['stop', 'stop', 'stop after leave']);
 });
 
-test('a silence is said three seconds after the last packet, and taken back with the next', async () => {
+test('silence shows three seconds after the last packet, until the next one', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   // Known after two.
@@ -266,7 +266,7 @@ test('a silence is said three seconds after the last packet, and taken back with
   assert.equal(harness.status(), 'connected');
 });
 
-test('who closes the page is said to have closed it, at once and at the end', () => {
+test('a closed page is named as the reason, at once and at the end', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
@@ -275,7 +275,7 @@ test('who closes the page is said to have closed it, at once and at the end', ()
   assert.equal(harness.state.ended.reason, 'theyClosed');
 });
 
-test('who is said to have closed the page and is still seen and heard is in the call', async () => {
+test('a peer with a closed page that still sends is in the call', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
@@ -285,7 +285,7 @@ test('who is said to have closed the page and is still seen and heard is in the 
   assert.deepEqual([harness.state.screen, harness.state.peer], ['call', 'gone']);
 });
 
-test('who closed the page and is silent is not doubted, nor who had switched everything off', async () => {
+test('a closed page that is silent or muted stays closed', async () => {
   for (const quiet of [{ type: 'liveness', state: 'silent' }, { type: 'mute-state', mic: false, cam: false, screen: false }]) {
     const harness = makeSessionHarness();
     harness.connects();
@@ -298,7 +298,7 @@ test('who closed the page and is silent is not doubted, nor who had switched eve
   }
 });
 
-test('who comes back to a page they had closed is in the call again', () => {
+test('a peer that reopens its page is in the call again', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
@@ -309,7 +309,7 @@ test('who comes back to a page they had closed is in the call again', () => {
   assert.equal(harness.statusKey(), 'status.reconnecting.theirs');
 });
 
-test('a browser that makes no connection is told so, and leaves the room to the other', () => {
+test('a browser without peer connections is named and leaves the room', () => {
   const harness = makeSessionHarness();
   harness.joins('you');
   harness.fromCall({ type: 'unsupported' });
@@ -317,7 +317,7 @@ test('a browser that makes no connection is told so, and leaves the room to the 
   assert.deepEqual([harness.state.screen, harness.error().error], ['lobby', 'no-webrtc']);
 });
 
-test('a connection that the browser refuses beside one that runs ends nothing', () => {
+test('a refused second connection does not end a running call', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromCall({ type: 'unsupported' });
@@ -325,7 +325,7 @@ test('a connection that the browser refuses beside one that runs ends nothing', 
   assert.deepEqual([harness.state.screen, harness.state.error], ['call', null]);
 });
 
-test('gathering that yields nothing is told as the browser\'s doing, not the networks\'', async () => {
+test('gathering without candidates is shown as the browser\'s problem', async () => {
   const harness = makeSessionHarness();
   harness.joins('you');
   harness.connectionState('new');
@@ -337,7 +337,7 @@ test('gathering that yields nothing is told as the browser\'s doing, not the net
   assert.equal(harness.error().error, null);
 });
 
-test('no common format for the picture is said while the call runs', () => {
+test('a missing common codec is shown during the call', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromCall({ type: 'no-common-codec', kind: 'video' });

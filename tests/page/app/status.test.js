@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeSessionHarness } from '../harness/session.js';
 
-test('a dropped other is waited for with its own sentence', () => {
+test('a disconnected peer has a sentence of its own', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.connectionState('disconnected');
@@ -13,7 +13,7 @@ test('a dropped other is waited for with its own sentence', () => {
   assert.equal(harness.statusKey(), 'status.reconnecting.ours');
 });
 
-test('no way in half a minute is said, and forgotten when there is one', async () => {
+test('a path missing for half a minute is shown until one is found', async () => {
   const harness = makeSessionHarness();
   harness.joins('you');
   harness.connectionState('new');
@@ -23,7 +23,7 @@ test('no way in half a minute is said, and forgotten when there is one', async (
   assert.equal(harness.status(), 'connected');
 });
 
-test('their network that is gone is not taken for networks without a way between them', async () => {
+test('a peer\'s dead network is not shown as a missing path', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   await harness.clock.advance(5000);
@@ -40,7 +40,7 @@ test('their network that is gone is not taken for networks without a way between
   assert.equal(harness.status(), 'failed');
 });
 
-test('who is without a network for long is told so, and nothing of ways between networks', async () => {
+test('a page offline for long shows that, and nothing about paths', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.connectionState('disconnected');
@@ -50,7 +50,7 @@ test('who is without a network for long is told so, and nothing of ways between 
   assert.equal(harness.error().error, null);
 });
 
-test('another try after no way was found is one for the call, whatever the devices are', async () => {
+test('a retry after a missing path is for the call, whatever the devices do', async () => {
   const harness = makeSessionHarness();
   harness.joins('you');
   harness.connectionState('new');
@@ -63,7 +63,7 @@ test('another try after no way was found is one for the call, whatever the devic
   assert.equal(harness.status(), 'failed');
 });
 
-test('another try is offered where it helps, and for what it helps', () => {
+test('a retry is offered where it helps, and for what it helps', () => {
   const harness = makeSessionHarness();
   assert.deepEqual(harness.error('device-busy'), { error: 'device-busy', retry: 'devices' });
   assert.deepEqual(harness.error('mic-lost'), { error: 'mic-lost', retry: null });
@@ -79,7 +79,7 @@ test('another try is offered where it helps, and for what it helps', () => {
 });
 
 for (const code of ['key-required', 'room-full']) {
-  test(`a call that may not come back (${code}) goes on as long as it goes, which is said, and then ends`, async () => {
+  test(`a refused rejoin (${code}) keeps the call until its media fails`, async () => {
     const harness = makeSessionHarness();
     harness.connects();
     harness.fromServer({ type: 'socket', open: false });
@@ -99,7 +99,7 @@ for (const code of ['key-required', 'room-full']) {
   });
 }
 
-test('a call without its server says so, and no more', () => {
+test('a call without its server shows that and no more', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'socket', open: false });
@@ -108,7 +108,7 @@ test('a call without its server says so, and no more', () => {
   assert.equal(harness.statusKey(), 'status.connected');
 });
 
-test('a picture that waits for a better network is said in one line, one that is smaller is not', () => {
+test('paused video is shown in one line, reduced video is not', () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromCall({ type: 'outgoing-video', state: 'paused' });

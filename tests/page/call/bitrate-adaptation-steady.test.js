@@ -47,7 +47,7 @@ const BROWSERS = { 'that says there is plenty': 400_000, 'that says nothing of w
 
 for (const [browser, available] of Object.entries(BROWSERS)) {
   for (const share of [0.12, 0.16, 0.18, 0.2]) {
-    test(`with ${share * 100} % lost at every rate, a browser ${browser} goes without a picture three times at most, and less than a quarter of the time`, () => {
+    test(`at ${share * 100} % loss a browser ${browser} rarely pauses video`, () => {
       for (const seed of SEEDS) {
         const { pauses, waited } = minutesOf({ loses: () => share, available, seed });
         assert.ok(pauses <= 3, `${pauses} pauses with the dice of ${seed}`);
@@ -56,7 +56,7 @@ for (const [browser, available] of Object.entries(BROWSERS)) {
     });
   }
 
-  test(`where the picture itself is what gets lost, a browser ${browser} asks less and less often`, () => {
+  test(`where video itself is lost, a browser ${browser} tries ever less`, () => {
     for (const seed of SEEDS) {
       const { pauses, waited } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed });
       assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the dice of ${seed}`);
@@ -64,14 +64,14 @@ for (const [browser, available] of Object.entries(BROWSERS)) {
     }
   });
 
-  test(`a screen over such a line is brought up to date every ten seconds or so by a browser ${browser}`, () => {
+  test(`a browser ${browser} updates a screen every ten seconds or so`, () => {
     for (const seed of SEEDS) {
       const { pauses } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed, content: 'text' });
       assert.ok(pauses >= 15, `${pauses} trials with the dice of ${seed}`);
     }
   });
 
-  test(`where a third of the sound is lost without a picture, a browser ${browser} sends none`, () => {
+  test(`with a third of audio lost, a browser ${browser} sends no video`, () => {
     for (const seed of SEEDS) {
       const { pauses, waited } = minutesOf({ loses: () => 0.45, available, seed });
       assert.ok(pauses <= 4 && waited >= 0.7 * MINUTES * 60, `${pauses} pauses, ${waited} s with the dice of ${seed}`);

@@ -27,24 +27,24 @@ function path(state = initialBitrate(), content = 'motion') {
   return harness;
 }
 
-test('a good path carries all of it, however long', () => {
+test('a good path keeps full video for any time', () => {
   assert.deepEqual(path().is(600, CALM).levels, [0]);
   assert.deepEqual(path().is(600, fits(3_000_000)).levels, [0]);
 });
 
-test('a path that is suddenly full pauses the picture with the first report of it', () => {
+test('a suddenly congested path pauses video with the first report', () => {
   const harness = path().is(20, CALM).is(0.25, FULL);
   assert.equal(harness.outgoingVideo(), 'paused');
 });
 
-test('one gust of loss makes it small, a second within seconds pauses it', () => {
+test('one burst of loss reduces video, a second within seconds pauses it', () => {
   const gust = { ...CALM, loss: 0.4 };
   assert.deepEqual(path().is(20, CALM).is(1, gust).is(3, CALM).levels, [0, 3]);
   assert.deepEqual(path().is(20, CALM).is(1, gust).is(1, CALM).is(1, gust).levels, [0, 3, 4]);
   assert.deepEqual(path().is(20, CALM).is(1, gust).is(4.25, CALM).is(0.25, gust).levels, [0, 3]);
 });
 
-test('where no report gets through any more the picture becomes small, then isAnnouncedPaused', () => {
+test('without any reports video is reduced and then paused', () => {
   const harness = path().is(20, CALM).is(2, NOTHING);
   assert.equal(harness.outgoingVideo(), 'full');
   assert.equal(harness.is(1, NOTHING).outgoingVideo(), 'reduced');
@@ -52,31 +52,31 @@ test('where no report gets through any more the picture becomes small, then isAn
   assert.equal(path().is(20, CALM).is(60, { ...NOTHING, sending: false }).outgoingVideo(), 'full');
 });
 
-test('what the browser says would fit is believed once it had time to find out', () => {
+test('the bitrate estimate is used only after it had time to settle', () => {
   assert.deepEqual(path().is(3, fits(300_000)).is(20, fits(3_000_000)).levels, [0]);
   assert.deepEqual(path().is(20, fits(3_000_000)).is(5, fits(250_000)).levels, [0, 1]);
   assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).levels, [0, 3]);
 });
 
-test('a low estimate alone takes no picture away, with a queue it does', () => {
+test('a low estimate reduces video, and with a queue pauses it', () => {
   assert.equal(path().is(20, fits(3_000_000)).is(60, fits(40_000)).outgoingVideo(), 'reduced');
   assert.equal(path().is(20, fits(3_000_000)).is(0.25, { ...fits(40_000), rtt: 400 }).outgoingVideo(), 'paused');
 });
 
-test('a longer way is no queue for ever', () => {
+test('a longer round trip counts as a queue only for a while', () => {
   const harness = path().is(20, CALM).is(120, { ...CALM, rtt: 500 });
   assert.ok(harness.levels.length > 1);
   assert.notEqual(harness.outgoingVideo(), 'paused');
   assert.equal(harness.is(120, { ...CALM, rtt: 500 }).outgoingVideo(), 'full');
 });
 
-test('loss that has nothing to do with us reduces the picture and does not pause it', () => {
+test('loss unrelated to video reduces it without pausing', () => {
   const harness = path().is(20, CALM).is(300, { ...CALM, loss: 0.12 });
   assert.deepEqual(harness.levels, [0]);
   assert.equal(harness.is(1, { ...CALM, loss: 0.1 }).is(60, { ...CALM, loss: 0.1, available: 150_000 }).outgoingVideo(), 'reduced');
 });
 
-test('a picture that isAnnouncedPaused is tried again after six calm seconds, and climbs step by step', () => {
+test('paused video is tried after six stable seconds and rises step by step', () => {
   const harness = path().is(20, CALM).is(1, FULL);
   assert.equal(harness.is(4.75, CALM).outgoingVideo(), 'paused');
   assert.equal(harness.is(0.5, CALM).outgoingVideo(), 'reduced');
@@ -84,7 +84,7 @@ test('a picture that isAnnouncedPaused is tried again after six calm seconds, an
   assert.deepEqual(harness.levels, [0, 4, 3, 2, 1, 0]);
 });
 
-test('a screen is said to wait until a trial has lasted ten seconds, a camera for as long as it does', () => {
+test('a screen counts as paused until a trial has lasted ten seconds', () => {
   const harness = path(initialBitrate(), 'text').is(20, CALM);
   assert.ok(!isAnnouncedPaused(harness.state));
   harness.is(1, FULL);
@@ -102,20 +102,20 @@ test('a screen is said to wait until a trial has lasted ten seconds, a camera fo
   assert.ok(!isAnnouncedPaused(camera.state));
 });
 
-test('where there is plenty it climbs in two seconds, and where there is too little it isAnnouncedPaused longer', () => {
+test('ample bandwidth shortens the pause to two seconds, too little extends it', () => {
   assert.equal(path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).outgoingVideo(), 'reduced');
   assert.equal(path().is(20, CALM).is(1, FULL).is(10, fits(30_000)).outgoingVideo(), 'paused');
   assert.equal(path().is(20, CALM).is(1, FULL).is(12, fits(30_000)).outgoingVideo(), 'reduced');
   assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).is(60, fits(90_000)).levels, [0, 3]);
 });
 
-test('plenty is believed until a trial has failed, then it isAnnouncedPaused as long as any other', () => {
+test('an ample estimate counts only until a trial has failed', () => {
   const harness = path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).is(1, FULL);
   assert.equal(harness.is(11, fits(500_000)).outgoingVideo(), 'paused');
   assert.equal(harness.is(1, fits(500_000)).outgoingVideo(), 'reduced');
 });
 
-test('a path that never carries a picture is asked less and less often, but always again', () => {
+test('on a path that never carries video trials become rarer, but never stop', () => {
   const harness = path().is(20, CALM);
   let trials = 0;
   const at = [];
@@ -133,19 +133,19 @@ test('a path that never carries a picture is asked less and less often, but alwa
   assert.ok(isAnnouncedPaused.at(-1) <= 62, `${isAnnouncedPaused}`);
 });
 
-test('who is back on a good path for half a minute begins anew', () => {
+test('half a minute on a good path resets the delay', () => {
   const harness = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL).is(12, CALM);
   assert.equal(harness.state.stepUpAfter, 48);
   assert.equal(harness.is(90, CALM).state.stepUpAfter, 24);
 });
 
-test('what was lost while the path was broken is not held against the next', () => {
+test('loss during an interruption does not count afterwards', () => {
   const harness = path(afterInterruption(path().is(20, CALM).state)).is(3.75, FULL);
   assert.equal(harness.outgoingVideo(), 'full');
   assert.equal(harness.is(10, CALM).outgoingVideo(), 'full');
 });
 
-test('another path is tried at once, but not one after the other: where each is weak, so is the line under them', () => {
+test('a new path is tried at once, but not one after the other', () => {
   const harness = path(afterPathChange(path().is(20, CALM).is(1, FULL).state));
   assert.equal(harness.outgoingVideo(), 'reduced');
   const soon = path(afterPathChange(harness.is(5, CALM).is(1, FULL).state));
@@ -155,22 +155,22 @@ test('another path is tried at once, but not one after the other: where each is 
   assert.equal(outgoingVideoOf(afterPathChange(harness.is(31, { ...FULL, audioLoss: 0.8 }).state)), 'reduced');
 });
 
-test('what has failed before is not forgotten where the path breaks and is mended', () => {
+test('failed trials still count after an interruption', () => {
   const harness = path().is(20, CALM).is(1, FULL).is(6, CALM).is(1, FULL);
   assert.equal(path(afterInterruption(harness.state)).is(11, CALM).outgoingVideo(), 'paused');
 });
 
-test('while no picture is sent, what would fit says nothing of one', () => {
+test('while no video is sent the estimate does not affect its level', () => {
   assert.deepEqual(path().is(20, CALM).is(60, { ...fits(80_000), sending: false }).levels, [0]);
 });
 
-test('one low estimate makes nothing small, two do', () => {
+test('one low estimate changes nothing, two do', () => {
   const harness = path().is(20, fits(3_000_000)).is(0.25, fits(80_000));
   assert.deepEqual(harness.levels, [0]);
   assert.deepEqual(harness.is(0.25, fits(80_000)).levels, [0, 3]);
 });
 
-test('a camera gives up size, a screen its frames, sound next to nothing', () => {
+test('a camera loses size, a screen loses frame rate, audio hardly anything', () => {
   const at = (level, content) => videoParameters({ ...initialBitrate(), level }, { content, width: 1280, height: 720 });
   assert.deepEqual(at(0, 'motion').encoding, { active: true, maxBitrate: 1_500_000, maxFramerate: 30, scaleResolutionDownBy: 1 });
   assert.equal(at(3, 'motion').encoding.scaleResolutionDownBy, 4);
@@ -200,7 +200,7 @@ function stats(kinds, available, received) {
   return report;
 }
 
-test('a report is told once, with what has been lost since the one before', () => {
+test('a report counts once, with the loss since the previous one', () => {
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], null, 900_000));
   assert.deepEqual([first.loss, first.rtt, first.available, first.sending], [null, null, 900_000, false]);
   const second = feedbackOf(chromium([200, 20, 0.1, 0.03, 2], null, 900_000), first);
@@ -208,14 +208,14 @@ test('a report is told once, with what has been lost since the one before', () =
   assert.deepEqual(feedbackOf(chromium([210, 20, 0.1, 0.03, 2], null, 900_000), second).loss, null);
 });
 
-test('a share that Firefox says is nothing does not hide what its sums say', () => {
+test('a fraction of zero from Firefox does not hide the totals', () => {
   const first = feedbackOf(firefox([100, 0, 0, 0.02, 1]));
   assert.equal(feedbackOf(firefox([200, 80, 0, 0.6, 2]), first).loss, 0.8);
   const again = feedbackOf(firefox([200, 80, 0, 0.6, 2]), first);
   assert.equal(feedbackOf(firefox([300, 20, 0, 0.1, 3]), again).loss, 0);
 });
 
-test('a report of a few packets is told with the next, so that chance does not speak', () => {
+test('a report on few packets is merged with the next', () => {
   const first = feedbackOf(firefox([100, 0, 0, 0.02, 1000]));
   const few = feedbackOf(firefox([104, 2, 0.5, 0.03, 1250]), first);
   assert.deepEqual([few.loss, few.rtt], [null, 30]);
@@ -239,35 +239,35 @@ function stillScreen({ nth, rtt }) {
   return [...levels];
 }
 
-test('a still screen of a packet a second stays as it is where every tenth is lost, and does not where every second is', () => {
+test('a still screen tolerates a tenth of loss, and not every second packet', () => {
   assert.deepEqual(stillScreen({ nth: 10, rtt: 0.03 }), [0]);
   assert.ok(stillScreen({ nth: 2, rtt: 0.03 }).length > 1);
 });
 
-test('who reports too little to tell is heard nonetheless', () => {
+test('a report on too few packets still counts as a report', () => {
   assert.deepEqual(stillScreen({ nth: Infinity, rtt: undefined }), [0]);
 });
 
-test('what is sent again and again is lost, also where it comes at last', () => {
+test('repeated retransmissions count as loss, even if one arrives', () => {
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1, 0]));
   assert.equal(feedbackOf(chromium([200, 0, 0, 0.3, 2, 60]), first).loss, 0.6);
   assert.equal(feedbackOf(chromium([0, 0, 0, 0.3, 2, 0]), first).loss, 0);
 });
 
-test('while a picture is sent its own reports count, and the sound\'s where none is', () => {
+test('while video is sent its reports count, otherwise those of audio', () => {
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
   assert.equal(feedbackOf(chromium([200, 0, 0, 0.02, 2], [100, 40, 0.8, 0.5, 2]), first).loss, 0);
   assert.equal(feedbackOf(chromium([100, 0, 0, 0.02, 1], [100, 40, 0.8, 0.5, 2]), first).loss, 0.8);
 });
 
-test('what is lost of the sound is told as well, beside the picture', () => {
+test('audio loss is reported next to video', () => {
   const first = feedbackOf(chromium([100, 0, 0, 0.02, 1], [50, 0, 0, 0.02, 1]));
   const second = feedbackOf(chromium([200, 10, 0.1, 0.02, 2], [100, 20, 0.4, 0.02, 2]), first);
   assert.deepEqual([second.loss, second.audioLoss], [0.1, 0.4]);
   assert.equal(feedbackOf(chromium([300, 10, 0, 0.02, 3], [150, 20, 0.4, 0.02, 2]), second).audioLoss, null);
 });
 
-test('statistics of any shape are read', () => {
+test('reports of any shape are accepted', () => {
   for (const odd of [new Map(), new Map([['a', { type: 'remote-inbound-rtp' }]]), new Map([['a', { type: 'outbound-rtp', kind: 'video' }], ['b', {}]])]) {
     const first = feedbackOf(odd);
     assert.equal(feedbackOf(odd, first).loss, null);

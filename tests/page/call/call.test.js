@@ -4,7 +4,7 @@ import { Call } from '../../../public/call/call.js';
 import { connected, FakeStream, stable, makeTwoPages } from '../harness/call.js';
 import { FakeConnection, makeClock, settle } from '../harness/fakes.js';
 
-test('who finds somebody offers, and both settle on one connection each', async () => {
+test('the later participant offers, and both keep one connection', async () => {
   const { ann, bob } = await connected();
   assert.equal(ann.connections.length, 1);
   assert.equal(bob.connections.length, 1);
@@ -12,7 +12,7 @@ test('who finds somebody offers, and both settle on one connection each', async 
   assert.equal(bob.pc().localDescription.type, 'answer');
 });
 
-test('two first offers that meet leave the one of the greater id', async () => {
+test('of two colliding first offers that of the greater id stands', async () => {
   const harness = makeTwoPages();
   harness.ann.call.setPeer('ann', 'bob', true);
   harness.bob.call.setPeer('bob', 'ann', true);
@@ -23,7 +23,7 @@ test('two first offers that meet leave the one of the greater id', async () => {
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('who never events the answer to a first offer begins anew when asked for a restart', async () => {
+test('a lost first answer leads to a new connection at a restart request', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', null, true);
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -40,7 +40,7 @@ test('who never events the answer to a first offer begins anew when asked for a 
   assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'error'), []);
 });
 
-test('a reloaded page is given a new connection', async () => {
+test('a reloaded page gets a new connection', async () => {
   const harness = await connected();
   harness.ann.load();
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -50,7 +50,7 @@ test('a reloaded page is given a new connection', async () => {
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('a restart meant for the page before a reload does not disturb the new connection', async () => {
+test('a restart for the page before a reload leaves the new connection alone', async () => {
   const harness = await connected();
   harness.bob.pc().restartIce();
   await settle();
@@ -62,13 +62,13 @@ test('a restart meant for the page before a reload does not disturb the new conn
   assert.ok(!harness.ann.pc().closed);
 });
 
-test('frames of somebody else are dropped', async () => {
+test('messages of another participant are dropped', async () => {
   const { bob } = await connected();
   await bob.call.handle({ type: 'offer', from: 'eve', call: 'new/0', sdp: { type: 'offer', sdp: 'x' } });
   assert.equal(bob.connections.length, 1);
 });
 
-test('a server that has forgotten the other does not end a call that runs', async () => {
+test('a server that has forgotten the peer does not end a running call', async () => {
   const harness = await connected();
   harness.ann.call.setPeer('ann', null, true);
   assert.ok(!harness.ann.pc().closed);
@@ -76,7 +76,7 @@ test('a server that has forgotten the other does not end a call that runs', asyn
   assert.equal(harness.ann.connections.length, 1);
 });
 
-test('another person gets another connection', async () => {
+test('another participant gets another connection', async () => {
   const harness = await connected(makeTwoPages(['ann', 'bob', 'cat']));
   harness.bob.call.setPeer('bob', 'cat', false);
   harness.cat.call.setPeer('cat', 'bob', true);
@@ -85,7 +85,7 @@ test('another person gets another connection', async () => {
   assert.ok(stable(harness.bob.pc()) && stable(harness.cat.pc()));
 });
 
-test('fresh relay credentials reach the running connection', async () => {
+test('new relay credentials reach the running connection', async () => {
   const { ann } = await connected();
   ann.call.setIceServers([{ urls: ['stun:box:3478'] }]);
   assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
@@ -93,7 +93,7 @@ test('fresh relay credentials reach the running connection', async () => {
   assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
 });
 
-test('relay=1 keeps every connection to the relay', () => {
+test('relay=1 restricts every connection to the relay', () => {
   let config;
   const call = new Call({ clock: makeClock(), send() {}, emit() {}, relayOnly: true, newStream: () => new FakeStream(),
     connect: (given) => new FakeConnection((config = given)) });
@@ -101,7 +101,7 @@ test('relay=1 keeps every connection to the relay', () => {
   assert.equal(config.iceTransportPolicy, 'relay');
 });
 
-test('tracks are exchanged without another offer', async () => {
+test('tracks are replaced without another offer', async () => {
   const harness = await connected();
   const screen = { kind: 'video' };
   await harness.ann.call.setTracks({ audio: null, video: screen });
@@ -127,7 +127,7 @@ function plainClient(harness, name) {
   return client;
 }
 
-test('a client without `call` that answers is events: its answer, candidates and later offer', async () => {
+test('a client without `call` that answers can negotiate and offer later', async () => {
   const harness = makeTwoPages();
   const bob = plainClient(harness, 'bob');
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -143,7 +143,7 @@ test('a client without `call` that answers is events: its answer, candidates and
   assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().taken], [1, 'answer', 1]);
 });
 
-test('a client without `call` that offers is events: its offer, candidates and answer to ours', async () => {
+test('a client without `call` that offers can negotiate', async () => {
   const harness = makeTwoPages();
   const bob = plainClient(harness, 'bob');
   harness.ann.call.setPeer('ann', 'bob', false);
@@ -158,7 +158,7 @@ test('a client without `call` that offers is events: its offer, candidates and a
   assert.equal(harness.ann.connections.length, 1);
 });
 
-test('an offer without `call` under other keys is another connection', async () => {
+test('an offer without `call` and with other keys is a new connection', async () => {
   const harness = makeTwoPages();
   harness.ann.call.setPeer('ann', 'bob', false);
   await harness.ann.call.handle(await plainClient(harness, 'bob').offer());

@@ -45,7 +45,7 @@ function connect(ann, bob, { ofAnn = 'a', ofBob = 'b' } = {}) {
   return channel;
 }
 
-test('what one writes the other reads, and both know that it is there', () => {
+test('a message arrives, and both sides know it', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   ann.chat.send('hello');
@@ -55,7 +55,7 @@ test('what one writes the other reads, and both know that it is there', () => {
   assert.deepEqual([...ann.states(), ...bob.states()], ['sent', 'sent', 'sent', 'sent']);
 });
 
-test('what is written while the link is down waits, and is said when it is back', () => {
+test('messages written while disconnected are sent on reconnection', () => {
   const { ann, bob, channel } = meet();
   ann.chat.send('too early');
   assert.deepEqual(ann.states(), ['waiting']);
@@ -63,7 +63,7 @@ test('what is written while the link is down waits, and is said when it is back'
   assert.deepEqual([ann.states(), bob.reads()], [['sent'], ['they: too early']]);
 });
 
-test('on a new connection the history stays, what had no answer is said again, and nothing is shown twice', () => {
+test('on a new connection unacknowledged messages are sent without duplicates', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   ann.chat.send('one');
@@ -79,7 +79,7 @@ test('on a new connection the history stays, what had no answer is said again, a
   assert.deepEqual(ann.states(), ['sent', 'sent', 'sent']);
 });
 
-test('a page that was reloaded counts anew and is heard all the same', () => {
+test('a reloaded page counts from one and is still received', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   bob.chat.send('before');
@@ -91,7 +91,7 @@ test('a page that was reloaded counts anew and is heard all the same', () => {
   assert.deepEqual(again.reads(), ['me: after', 'they: welcome back']);
 });
 
-test('what was meant for one person is not said to another', () => {
+test('messages for one participant are not sent to another', () => {
   const { ann, channel } = meet();
   ann.chat.send('between us');
   channel.breaks();
@@ -100,7 +100,7 @@ test('what was meant for one person is not said to another', () => {
   assert.deepEqual([ann.states(), eve.reads()], [['lost'], []]);
 });
 
-test('an old channel is heard no more', () => {
+test('messages on an old channel are ignored', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   connect(ann, bob).opens();
@@ -108,7 +108,7 @@ test('an old channel is heard no more', () => {
   assert.deepEqual(ann.reads(), []);
 });
 
-test('unread are theirs since the sheet was last seen', () => {
+test('unread counts the peer\'s messages since the last read', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   bob.chat.send('one');
@@ -121,7 +121,7 @@ test('unread are theirs since the sheet was last seen', () => {
   assert.deepEqual(ann.chat.messages, []);
 });
 
-test('too long and too many is told before it is taken, and nothing at all is nothing', () => {
+test('too long and too many are refused, and empty text is ignored', () => {
   const { ann } = meet();
   assert.equal(ann.chat.send('x'.repeat(MAX_LENGTH + 1)), 'too-long');
   assert.equal(ann.chat.send(' \n '), null);
@@ -132,7 +132,7 @@ test('too long and too many is told before it is taken, and nothing at all is no
   assert.equal(ann.chat.send('once more'), 'too-many');
 });
 
-test('as much as may wait arrives in one go, the longest text in any script included', () => {
+test('the maximum number of waiting messages arrives, in any script', () => {
   const { ann, bob, channel } = meet();
   ann.chat.send('\t"\\'.repeat(1000));
   ann.chat.send('好'.repeat(MAX_LENGTH));
@@ -142,7 +142,7 @@ test('as much as may wait arrives in one go, the longest text in any script incl
   assert.deepEqual([ann.states(), bob.states()], [Array(40).fill('sent'), Array(40).fill('sent')]);
 });
 
-test('a stranger\'s nonsense is dropped', () => {
+test('malformed messages are dropped', () => {
   const { ann, channel } = meet();
   channel.opens();
   const [end] = channel.ends;
@@ -161,7 +161,7 @@ test('a stranger\'s nonsense is dropped', () => {
   assert.deepEqual(ann.reads(), ['they: honest']);
 });
 
-test('a flood costs little: what is kept and how often the page is drawn have a limit', () => {
+test('a flood is limited in kept messages and redraws', () => {
   const { ann, channel } = meet();
   channel.opens();
   for (let n = 1; n <= 100_000; n += 1) {
@@ -174,7 +174,7 @@ test('a flood costs little: what is kept and how often the page is drawn have a 
   assert.ok(channel.ends[0].sent.length <= 441);
 });
 
-test('letters that turn the others around, and those nobody can see, are taken out', () => {
+test('bidirectional marks and control characters are removed', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   channel.ends[1].onmessage({ data: JSON.stringify({ from: 'ann', n: 1, text: '\u202Egpj.exe\u2066 a\u0000b\u001b[2J\r\nc\n\n\n\n\nd' }) });
@@ -183,7 +183,7 @@ test('letters that turn the others around, and those nobody can see, are taken o
   assert.deepEqual(ann.reads(), ['me: x']);
 });
 
-test('links are http and https only, end where the sentence does, and hide nothing', () => {
+test('links are http or https only, end with the sentence and hide nothing', () => {
   const links = (text) => splitLinks(text).filter(({ href }) => href).map(({ href, text: shown }) => (shown === href ? href : [shown, href]));
   assert.deepEqual(links('see https://a.example/x, and (http://b.example/y_(z)).'), ['https://a.example/x', 'http://b.example/y_(z)']);
   assert.deepEqual(links('看https://a.example/页，好'), [['https://a.example/页', 'https://a.example/%E9%A1%B5']]);
@@ -197,14 +197,14 @@ test('links are http and https only, end where the sentence does, and hide nothi
   }
 });
 
-test('a link of punctuation alone takes no time', () => {
+test('a link of punctuation alone is parsed in no time', () => {
   const text = `https://a${')'.repeat(3900)}`;
   const before = performance.now();
   assert.equal(splitLinks(text).map((piece) => piece.text).join(''), text);
   assert.ok(performance.now() - before < 500);
 });
 
-test('a clock that is set back an hour loses no message', () => {
+test('setting the clock back an hour loses no message', () => {
   const { ann, bob, channel } = meet();
   channel.opens();
   bob.chat.send('before');

@@ -123,7 +123,7 @@ async function play(seed) {
   return since === null ? null : since - whole;
 }
 
-test('whatever becomes of sockets and paths, two pages soon find one connection again', async () => {
+test('after any sequence of failures two pages agree on one connection', async () => {
   const late = [];
   for (let seed = 1; seed <= SCRIPTS; seed += 1) {
     const took = await play(seed);

@@ -17,14 +17,14 @@ function makeHarness() {
   return harness;
 }
 
-test('packets that stop are missed after one second and given up after two', async () => {
+test('missing packets are `delayed` after one second and `silent` after two', async () => {
   const harness = makeHarness();
   await harness.beats(4);
   await harness.clock.advance(10_000);
   assert.deepEqual(harness.events, [['delayed', 2000], ['silent', 3000]]);
 });
 
-test('packets that come again are noticed with the next beat', async () => {
+test('arriving packets are noticed at the next reading', async () => {
   const harness = makeHarness();
   await harness.beats(4);
   await harness.clock.advance(1500);
@@ -32,20 +32,20 @@ test('packets that come again are noticed with the next beat', async () => {
   assert.deepEqual(harness.events, [['delayed', 2000], ['alive', 2750]]);
 });
 
-test('a path that breaks before the first beat is missed as well', async () => {
+test('a path that breaks before the first reading is noticed', async () => {
   const harness = makeHarness();
   harness.count = 40;
   await harness.clock.advance(10_000);
   assert.deepEqual(harness.events, [['delayed', 1250], ['silent', 2250]]);
 });
 
-test('who has never been events is not missed', async () => {
+test('a peer that has never sent is not silent', async () => {
   const harness = makeHarness();
   await harness.clock.advance(60_000);
   assert.deepEqual(harness.events, []);
 });
 
-test('who has nothing to send is not missed', async () => {
+test('a peer that has nothing to send is not silent', async () => {
   const harness = makeHarness();
   await harness.beats(4);
   harness.expected = false;
@@ -53,7 +53,7 @@ test('who has nothing to send is not missed', async () => {
   assert.deepEqual(harness.events, []);
 });
 
-test('statistics that fail say nothing, and the next ones are asked for', async () => {
+test('failing statistics are ignored and read again', async () => {
   const clock = makeClock();
   let asked = 0;
   const liveness = makeLiveness({ clock, expected: () => true, emit: assert.fail, read: async () => { asked += 1; throw new Error('closed'); } });
@@ -65,7 +65,7 @@ test('statistics that fail say nothing, and the next ones are asked for', async 
   assert.equal(asked, 20);
 });
 
-test('only media that arrives counts', () => {
+test('only received media counts', () => {
   const stats = new Map([[1, { type: 'inbound-rtp', packetsReceived: 3 }], [2, { type: 'inbound-rtp', packetsReceived: 4 }],
     [3, { type: 'outbound-rtp', packetsSent: 9 }], [4, { type: 'inbound-rtp' }]]);
   assert.equal(packetsReceived(stats), 7);
@@ -86,12 +86,12 @@ function watched(seconds, perSecond, theirs = { video: true, mayPause: false }, 
   return null;
 }
 
-test('a picture of which only small packets come, beside a whole sound, is noticed', () => {
+test('a path that carries only small packets is detected', () => {
   assert.ok(watched(20, { frames: 0.8, sound: 50, picture: 2, pictureLost: 20 }) <= 13);
   assert.ok(watched(20, { sound: 50 }) <= 13);
 });
 
-test('a picture that a thin line does not carry, or that may rest, is no fault of the path', () => {
+test('video missing on a slow link, or paused by the peer, is no symptom', () => {
   assert.equal(watched(60, { sound: 45, soundLost: 5, picture: 2, pictureLost: 20 }), null);
   assert.equal(watched(60, { sound: 50, madeUp: 5000, picture: 2, pictureLost: 20 }), null);
   assert.equal(watched(60, { sound: 50 }, { video: true, mayPause: true }), null);

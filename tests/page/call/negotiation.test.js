@@ -4,7 +4,7 @@ import { withCurrentDtlsRole, parseCallId } from '../../../public/call/negotiati
 import { connected, stable, makeTwoPages } from '../harness/call.js';
 import { settle } from '../harness/fakes.js';
 
-test('two restarts that meet end in another connection: neither side takes its offer back', async () => {
+test('colliding restarts end in a new connection without a rollback', async () => {
   const harness = await connected();
   harness.ann.pc().restartIce();
   harness.bob.pc().restartIce();
@@ -15,7 +15,7 @@ test('two restarts that meet end in another connection: neither side takes its o
   assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'error'), []);
 });
 
-test('a restart that meets that of a client which does not count its offers gives way on the same connection', async () => {
+test('a restart yields to a client that does not count its offers', async () => {
   const harness = await connected();
   const { id } = parseCallId('ann1/0');
   harness.ann.pc().takesBack = true;
@@ -26,7 +26,7 @@ test('a restart that meets that of a client which does not count its offers give
   assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().signalingState], [1, 'answer', 'stable']);
 });
 
-test('no restart is made between their offer and our answer', async () => {
+test('no restart is made between the peer\'s offer and our answer', async () => {
   const harness = await connected();
   harness.ann.pc().signalingState = 'have-remote-offer';
   harness.ann.pc().connectionState = 'disconnected';
@@ -35,7 +35,7 @@ test('no restart is made between their offer and our answer', async () => {
   assert.deepEqual([harness.ann.pc().restarts, harness.messages], [0, []]);
 });
 
-test('an offer that is events twice is answered twice, and taken once', async () => {
+test('a repeated offer is answered twice and applied once', async () => {
   const harness = await connected();
   harness.bob.pc().restartIce();
   await settle();
@@ -48,7 +48,7 @@ test('an offer that is events twice is answered twice, and taken once', async ()
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('a first offer that is said again where its answer was lost does not meet a restart, and leads nobody back to it', async () => {
+test('a repeated first offer does not collide with a restart', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', 'ann', true);
   harness.ann.call.setPeer('ann', 'bob', false);
@@ -67,7 +67,7 @@ test('a first offer that is said again where its answer was lost does not meet a
   assert.deepEqual([ann.remoteDescription.sdp.includes(bob.name), bob.remoteDescription.sdp.includes(ann.name)], [true, true]);
 });
 
-test('a restart that is said again where its answer was lost, and meets ours by now, ends in another connection', async () => {
+test('a repeated restart that collides with ours ends in a new connection', async () => {
   const harness = await connected();
   harness.bob.pc().restartIce();
   await settle();
@@ -82,7 +82,7 @@ test('a restart that is said again where its answer was lost, and meets ours by 
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('an offer that could not be taken is not answered with an earlier answer when it is events again', async () => {
+test('a repeated offer that failed does not get an earlier answer', async () => {
   const harness = await connected();
   harness.bob.pc().restartIce();
   await harness.deliver();
@@ -99,7 +99,7 @@ test('candidates and answers of another connection are dropped', async () => {
   assert.deepEqual(bob.pc().candidates, []);
 });
 
-test('candidates that come before the description wait for it, the last one too', async () => {
+test('early candidates wait for the description, including the last', async () => {
   const harness = makeTwoPages();
   harness.ann.call.setPeer('ann', 'bob', true);
   await settle();
@@ -111,7 +111,7 @@ test('candidates that come before the description wait for it, the last one too'
   assert.deepEqual(harness.ann.pc().candidates, [{ candidate: 'early' }, null]);
 });
 
-test('our own last candidate goes out as null', async () => {
+test('our own last candidate is sent as null', async () => {
   const harness = await connected();
   harness.ann.pc().onicecandidate({ candidate: null });
   assert.equal(harness.messages[0].candidate, null);
@@ -137,7 +137,7 @@ for (const [what, frame] of Object.entries({
   });
 }
 
-test('an answer to an offer that has been withdrawn is not taken', async () => {
+test('an answer to a withdrawn offer is ignored', async () => {
   const harness = makeTwoPages();
   harness.ann.call.setPeer('ann', 'bob', true);
   await settle();
@@ -146,7 +146,7 @@ test('an answer to an offer that has been withdrawn is not taken', async () => {
   assert.equal(harness.ann.pc().signalingState, 'have-local-offer');
 });
 
-test('an offer lost in a dead socket is said again when a restart is asked for', async () => {
+test('an offer lost with a dead socket is repeated at a restart request', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.bob.pc().restartIce();
@@ -159,7 +159,7 @@ test('an offer lost in a dead socket is said again when a restart is asked for',
   assert.deepEqual([harness.ann.pc().currentLocalDescription.type, harness.ann.connections.length], ['answer', 1]);
 });
 
-test('both encoders are asked for repair and silence, and nothing we say is changed', async () => {
+test('both encoders use FEC and DTX, and our descriptions are unchanged', async () => {
   const harness = makeTwoPages();
   const opus = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n';
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -172,7 +172,7 @@ test('both encoders are asked for repair and silence, and nothing we say is chan
   assert.match(harness.bob.pc().remoteDescription.sdp, /minptime=10;useinbandfec=1;usedtx=1/);
 });
 
-test('a later offer is read as keeping the role each side has', () => {
+test('a later offer is read as keeping the DTLS roles', () => {
   const offer = { type: 'offer', sdp: 'a=setup:actpass\r\n' };
   const answer = { type: 'answer', sdp: 'a=setup:active\r\n' };
   const read = (local, remote) => withCurrentDtlsRole(offer, { currentLocalDescription: local, currentRemoteDescription: remote }).sdp;
@@ -181,7 +181,7 @@ test('a later offer is read as keeping the role each side has', () => {
   assert.equal(read(null, null), offer.sdp);
 });
 
-test('a call id is read whatever it is', () => {
+test('a call id of any type is parsed', () => {
   assert.deepEqual(parseCallId('abc/3'), { id: 'abc', round: 3, isRestartRequest: false });
   assert.deepEqual(parseCallId('abc'), { id: 'abc', round: 0, isRestartRequest: false });
   assert.deepEqual(parseCallId('abc/again'), { id: 'abc', round: 0, isRestartRequest: true });

@@ -4,33 +4,33 @@ import { withOpusParameters } from '../../../public/call/opus-sdp.js';
 
 const lines = (...all) => all.map((line) => `${line}\r\n`).join('');
 
-test('their description is read as asking for repair and for silence', () => {
+test('the description is read as asking for FEC and DTX', () => {
   const asked = withOpusParameters(lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1',
     'a=rtpmap:63 red/48000/2', 'a=fmtp:63 111/111', 'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=rtpmap:96 VP8/90000'));
   assert.equal(asked, lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1',
     'a=rtpmap:63 red/48000/2', 'a=fmtp:63 111/111', 'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=rtpmap:96 VP8/90000'));
 });
 
-test('Firefox asks for repair as well, and both for it where they said nothing', () => {
+test('Firefox asks for FEC as well, and for both where it named none', () => {
   const read = (fmtp) => withOpusParameters(lines('m=audio 9 X 109', 'a=rtpmap:109 opus/48000/2', `a=fmtp:109 ${fmtp}`)).split('\r\n')[2].slice('a=fmtp:109 '.length);
   assert.equal(read('maxplaybackrate=48000;stereo=1;useinbandfec=1'), 'maxplaybackrate=48000;stereo=1;useinbandfec=1;usedtx=1');
   assert.equal(read('stereo=1'), 'stereo=1;useinbandfec=1;usedtx=1');
 });
 
-test('what they have asked for themselves stands', () => {
+test('parameters that are already set stay', () => {
   for (const said of ['usedtx=0;useinbandfec=0', 'useinbandfec=1; usedtx=1', 'USEDTX=1;UseInbandFec=1']) {
     const sdp = lines('m=audio 9 X 111', 'a=rtpmap:111 OPUS/48000/2', `a=fmtp:111 ${said}`);
     assert.equal(withOpusParameters(sdp), sdp);
   }
 });
 
-test('a payload number means opus in its own section only', () => {
+test('a payload type is Opus only within its own section', () => {
   const sdp = lines('m=audio 9 X 111', 'a=rtpmap:111 PCMU/8000', 'a=fmtp:111 a=1', 'm=video 9 X 96', 'a=rtpmap:96 opus/48000/2', 'a=fmtp:96 b=2',
     'm=audio 9 X 96', 'a=rtpmap:96 G722/8000', 'a=fmtp:96 c=3');
   assert.equal(withOpusParameters(sdp), sdp);
 });
 
-test('a description of another shape stays as it is', () => {
+test('a description of another shape is unchanged', () => {
   for (const sdp of ['', 'broken', 'm=', 'm=audio ', lines('m=audio 9 X 111', 'a=rtpmap:111 opus/48000/2'), lines('m=audio 9 X 111', 'a=fmtp:111 ', 'a=rtpmap:111 opus/48000/2'),
     'm=audio 9 X 0\na=rtpmap:0 PCMU/8000\n', lines('m=audio 9 X 111', 'a=rtpmap:999999 opus/48000/2', 'a=fmtp:x y')]) {
     assert.equal(withOpusParameters(sdp), sdp);

@@ -18,7 +18,7 @@ async function weakened(harness, hint = 'motion') {
   return said;
 }
 
-test('a picture that waits for a better network is told as none, with the reason, and comes back', async () => {
+test('paused video is announced with its reason and resumes', async () => {
   const harness = await connected();
   const said = await weakened(harness);
   assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false, weak: true });
@@ -30,7 +30,7 @@ test('a picture that waits for a better network is told as none, with the reason
   assert.deepEqual(pictures.filter((each, which) => each !== pictures[which - 1]), ['full', 'paused', 'reduced']);
 });
 
-test('a screen that waits is told apart, and its trials are no news to us or to them until one has lasted', async () => {
+test('a paused screen is marked, and its trials are not announced early', async () => {
   const harness = await connected();
   const said = await weakened(harness, 'text');
   const news = () => harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
@@ -43,7 +43,7 @@ test('a screen that waits is told apart, and its trials are no news to us or to 
   assert.deepEqual(news().filter((each, which) => each !== news()[which - 1]).slice(0, 3), ['full', 'paused', 'reduced']);
 });
 
-test('a camera switched off is not said to wait, and is not switched on by a better network', async () => {
+test('a camera that is off is neither announced as paused nor switched on', async () => {
   const harness = await connected();
   const said = await weakened(harness);
   harness.ann.call.setMuteState({ mic: true, cam: false, screen: false });
@@ -55,7 +55,7 @@ test('a camera switched off is not said to wait, and is not switched on by a bet
   assert.equal(harness.ann.pc().transceivers[1].sender.track, null);
 });
 
-test('whose picture waits is not missed, and a page says why it does not see them', async () => {
+test('a peer\'s paused video is no silence, and its reason is shown', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.ann.pc().channel.onmessage({ data: '{"mic":false,"cam":false,"screen":false,"weak":true}' });
@@ -66,7 +66,7 @@ test('whose picture waits is not missed, and a page says why it does not see the
   assert.equal(harness.ann.events.filter(({ type }) => type === 'mute-state').at(-1).weak, false);
 });
 
-test('what was lost on a path that broke does not take the picture from the next', async () => {
+test('loss before an interruption does not pause video after it', async () => {
   const harness = await connected();
   harness.ann.pc().reported = [100, 0, 0, 0.02];
   await harness.flow(6000);
@@ -77,7 +77,7 @@ test('what was lost on a path that broke does not take the picture from the next
   assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'outgoing-video'), []);
 });
 
-test('a gap in what arrives does not hide what is lost of ours, since who listens in silence sends little', async () => {
+test('a gap in received packets does not hide the loss of ours', async () => {
   const harness = await connected();
   await harness.ann.call.setTracks({ audio: null, video: { kind: 'video' } });
   for (let second = 1; second <= 6; second += 1) {

@@ -28,7 +28,7 @@ async function pass(harness, seconds) {
   }
 }
 
-test('after two connections that fell silent on a direct path the third is relay-only', async () => {
+test('after two silent connections on a direct path the third uses the relay', async () => {
   const harness = await directCall();
   await harness.flow(3000);
   await pass(harness, 40);
@@ -40,7 +40,7 @@ test('after two connections that fell silent on a direct path the third is relay
   assert.deepEqual([detours(harness.ann), detours(harness.bob)], [1, 1]);
 });
 
-test('a direct path on which DTLS stalls from the first leads to the relay with the third connection', async () => {
+test('a direct path that stalls before DTLS leads to the relay', async () => {
   const harness = makeTwoPages();
   for (const page of [harness.ann, harness.bob]) page.call.setIceServers(SERVERS);
   harness.bob.call.setPeer('bob', null, true);
@@ -55,7 +55,7 @@ test('a direct path on which DTLS stalls from the first leads to the relay with 
   assert.equal(harness.ann.connections.length, 3);
 });
 
-test('a path that loses large packets is left as soon as the other person is reachable again', async () => {
+test('a path that loses large packets is left once the peer is reachable', async () => {
   const harness = await directCall();
   const pc = harness.ann.pc();
   harness.ann.reachable = false;
@@ -75,7 +75,7 @@ test('a path that loses large packets is left as soon as the other person is rea
   assert.equal(harness.ann.connections.length, 2);
 });
 
-test('a path whose handshake is only slow is left alone', async () => {
+test('a path with a merely slow handshake is kept', async () => {
   const harness = await directCall();
   reach(harness);
   await pass(harness, 7);
@@ -99,7 +99,7 @@ async function reloads(harness, n) {
   harness.ann.pc().becomes('connected');
 }
 
-test('slow reloads by the other person keep the direct path', async () => {
+test('slow reloads of the peer keep the direct path', async () => {
   const harness = await directCall();
   for (const n of [1, 2, 3]) {
     await harness.flow(60_000);
@@ -109,7 +109,7 @@ test('slow reloads by the other person keep the direct path', async () => {
   assert.equal(detours(harness.ann), 0);
 });
 
-test('a silence while the other person is away is no fault of the path', async () => {
+test('silence while the peer is away does not blame the path', async () => {
   const harness = await directCall();
   for (const n of [1, 2, 3]) {
     await harness.flow(5000);
@@ -119,7 +119,7 @@ test('a silence while the other person is away is no fault of the path', async (
   assert.deepEqual(policies(harness.ann), ['all', 'all', 'all', 'all']);
 });
 
-test('a path that worked for long and then drops everything leads to the relay after two silent connections', async () => {
+test('a path that worked for long falls back after two silent connections', async () => {
   const harness = await directCall();
   await harness.flow(40_000);
   await pass(harness, 40);
@@ -128,7 +128,7 @@ test('a path that worked for long and then drops everything leads to the relay a
   assert.deepEqual(policies(harness.ann), ['all', 'all', 'relay']);
 });
 
-test('a relayed path over UDP that carries nothing gives way to TCP and TLS', () => {
+test('a silent relayed path over UDP is replaced by TCP and TLS', () => {
   const fallback = makePathFallback();
   for (const silent of ['direct', 'direct', 'relay-udp', 'relay-udp']) fallback.recordSilent(silent, SERVERS);
   assert.deepEqual(fallback.config(SERVERS).iceServers.flatMap(({ urls }) => urls), ['turn:box:3478?transport=tcp', 'turns:box:443']);
@@ -136,7 +136,7 @@ test('a relayed path over UDP that carries nothing gives way to TCP and TLS', ()
   assert.deepEqual(fallback.config(SERVERS), { iceServers: SERVERS, iceTransportPolicy: 'all' });
 });
 
-test('without a relay no way is avoided', () => {
+test('without a relay no path is avoided', () => {
   const fallback = makePathFallback();
   const servers = [{ urls: 'stun:box:3478' }];
   assert.equal(fallback.hasFallback('direct', servers), false);

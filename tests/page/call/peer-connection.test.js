@@ -4,7 +4,7 @@ import { Call } from '../../../public/call/call.js';
 import { connected, stable, makeTwoPages } from '../harness/call.js';
 import { FakeConnection, makeClock, settle } from '../harness/fakes.js';
 
-test('a lost path is mended by one restart, of the impolite side', async () => {
+test('a lost path gets one restart, made by the impolite side', async () => {
   const harness = await connected();
   harness.ann.pc().becomes('disconnected');
   harness.bob.pc().becomes('disconnected');
@@ -17,7 +17,7 @@ test('a lost path is mended by one restart, of the impolite side', async () => {
 });
 
 for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob: 'mozilla' }]]) {
-  test(`of two unlike browsers Firefox makes the restarts, as the ${who} side too`, async () => {
+  test(`of two different browsers Firefox restarts, also as the ${who} side`, async () => {
     const harness = await connected(makeTwoPages(['ann', 'bob'], makers));
     const [firefox, other] = who === 'polite' ? [harness.ann, harness.bob] : [harness.bob, harness.ann];
     await harness.flow(1000);
@@ -28,7 +28,7 @@ for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob:
   });
 }
 
-test('who notices alone asks the other for a restart, and has it at once', async () => {
+test('the side that notices alone requests a restart and gets it at once', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.ann.pc().becomes('disconnected');
@@ -43,14 +43,14 @@ test('who notices alone asks the other for a restart, and has it at once', async
   assert.equal(harness.bob.pc().restarts, 1);
 });
 
-test('on another network the side that makes no restarts asks for one, though nothing is broken yet', async () => {
+test('on a new network the polite side requests a restart without a failure', async () => {
   const harness = await connected();
   harness.ann.call.recoverSoon(true);
   await harness.deliver();
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
 });
 
-test('who is asked and does not answer is not waited for', async () => {
+test('an unanswered request is followed by our own restart', async () => {
   const harness = await connected();
   harness.ann.pc().becomes('disconnected');
   await harness.clock.advance(1900);
@@ -59,7 +59,7 @@ test('who is asked and does not answer is not waited for', async () => {
   assert.equal(harness.ann.pc().restarts, 1);
 });
 
-test('asked about a connection that is no more, another is offered', async () => {
+test('a request for a connection the peer no longer has gets a new one', async () => {
   const harness = await connected();
   harness.bob.load();
   harness.bob.call.setPeer('bob', 'ann', false);
@@ -70,7 +70,7 @@ test('asked about a connection that is no more, another is offered', async () =>
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('two seconds without packets are mended by a restart, whatever the browser says of the path', async () => {
+test('two seconds without packets lead to a restart', async () => {
   const harness = await connected();
   await harness.flow(1000);
   await harness.clock.advance(1900);
@@ -85,7 +85,7 @@ test('two seconds without packets are mended by a restart, whatever the browser 
   assert.deepEqual(harness.liveness(harness.bob), ['delayed', 'silent', 'alive']);
 });
 
-test('a connection that stands and brings nothing is not left at that: it is mended again, and replaced in the end', async () => {
+test('a connection without packets is restarted again and finally replaced', async () => {
   const harness = await connected();
   await harness.flow(1000);
   const first = harness.bob.pc();
@@ -100,7 +100,7 @@ test('a connection that stands and brings nothing is not left at that: it is men
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('the polite side, too, does not stay with a connection that brings nothing to it alone', async () => {
+test('the polite side also gives up a connection that is silent for it alone', async () => {
   const harness = await connected();
   await harness.flow(1000);
   for (let second = 0; second < 90; second += 1) {
@@ -112,7 +112,7 @@ test('the polite side, too, does not stay with a connection that brings nothing 
   assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].restarts, first.restarts], [2, 0, 5]);
 });
 
-test('a path that is back is not taken for mended before packets come over it', async () => {
+test('a restored path does not count as recovered before packets arrive', async () => {
   const harness = await connected();
   await harness.flow(1000);
   await harness.clock.advance(2500);
@@ -127,7 +127,7 @@ test('a path that is back is not taken for mended before packets come over it', 
   assert.equal(harness.bob.pc().restarts, 2);
 });
 
-test('a first offer is given time, a restart that was events is not repeated', async () => {
+test('a first offer gets time, and a received restart is not repeated', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', 'ann', false);
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -142,7 +142,7 @@ test('a first offer is given time, a restart that was events is not repeated', a
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
 });
 
-test('a restart under way is not undone when the browser notices the loss as well', async () => {
+test('a restart under way is not interrupted by the browser\'s notice', async () => {
   const harness = await connected();
   await harness.flow(1000);
   await harness.clock.advance(2500);
@@ -155,7 +155,7 @@ test('a restart under way is not undone when the browser notices the loss as wel
   assert.equal(harness.bob.pc().restarts, 2);
 });
 
-test('the polite side mends a silence that the other does not', async () => {
+test('the polite side restarts when the peer does not react to silence', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.bob.reachable = false;
@@ -163,7 +163,7 @@ test('the polite side mends a silence that the other does not', async () => {
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0]);
 });
 
-test('nothing is missed of somebody who has nothing to send', async () => {
+test('a peer with nothing to send is not missed', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.ann.pc().channel.onmessage({ data: '{"mic":false,"cam":false,"screen":false}' });
@@ -171,7 +171,7 @@ test('nothing is missed of somebody who has nothing to send', async () => {
   assert.deepEqual([harness.ann.pc().restarts, harness.liveness(harness.ann)], [0, []]);
 });
 
-test('a new network is not waited for: the path is looked for again at once', async () => {
+test('on a new network a restart is forced at once', async () => {
   const harness = await connected();
   harness.bob.call.recoverSoon();
   assert.equal(harness.bob.pc().restarts, 0);
@@ -179,7 +179,7 @@ test('a new network is not waited for: the path is looked for again at once', as
   assert.equal(harness.bob.pc().restarts, 1);
 });
 
-test('nothing is mended while nobody can hear it', async () => {
+test('no restart is made while the peer is unreachable', async () => {
   const harness = await connected();
   harness.bob.reachable = false;
   harness.bob.pc().becomes('failed');
@@ -191,7 +191,7 @@ test('nothing is mended while nobody can hear it', async () => {
   assert.equal(harness.bob.pc().restarts, 1);
 });
 
-test('restarts in vain end in a new connection', async () => {
+test('failed restarts end in a new connection', async () => {
   const harness = await connected();
   harness.bob.pc().becomes('failed');
   for (let i = 0; i < 4; i += 1) {
@@ -211,7 +211,7 @@ async function keysGoneAt(gone) {
 }
 
 for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
-  test(`a connection whose keys are gone on ${whose} side is replaced at once: no restart brings them back`, async () => {
+  test(`keys lost on ${whose} side lead to a new connection at once`, async () => {
     const harness = await keysGoneAt(who);
     const before = [harness.ann.pc(), harness.bob.pc()];
     harness[who].pc().becomes('failed');
@@ -224,7 +224,7 @@ for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
   });
 }
 
-test('asked for a restart of a connection whose keys are gone, one offers another connection', async () => {
+test('a restart request after lost keys gets a new connection', async () => {
   const harness = await keysGoneAt('bob');
   harness.ann.call.recoverSoon(true);
   await harness.deliver();
@@ -233,7 +233,7 @@ test('asked for a restart of a connection whose keys are gone, one offers anothe
   assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
 });
 
-test('what is asked of a connection that is replaced meanwhile is not waited for', async () => {
+test('a request on a connection that is replaced is not waited for', async () => {
   const harness = await keysGoneAt('ann');
   let ready;
   harness.ann.pc().busy = new Promise((done) => { ready = done; });
@@ -250,7 +250,7 @@ test('what is asked of a connection that is replaced meanwhile is not waited for
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
 
-test('a connection that never stood is not replaced by one after the other, though its keys are gone', async () => {
+test('a connection that never succeeded is not replaced for lost keys', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', null, true);
   harness.ann.call.setPeer('ann', 'bob', true);
@@ -267,7 +267,7 @@ test('a connection that never stood is not replaced by one after the other, thou
   assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [1, 1]);
 });
 
-test('keys that were lost once stay lost, whatever the browser says after their restart', async () => {
+test('lost keys stay lost whatever the browser reports later', async () => {
   const harness = await keysGoneAt('ann');
   harness.ann.reachable = false;
   harness.ann.pc().becomes('failed');
@@ -284,7 +284,7 @@ test('keys that were lost once stay lost, whatever the browser says after their 
   assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
 });
 
-test('an offer that found nobody is said again when they are back', async () => {
+test('an offer to an absent peer is repeated when it returns', async () => {
   const harness = makeTwoPages();
   harness.ann.call.setPeer('ann', 'bob', true);
   await settle();
@@ -294,7 +294,7 @@ test('an offer that found nobody is said again when they are back', async () => 
   assert.equal(harness.messages.filter((frame) => frame.type === 'offer').length, 1);
 });
 
-test('an ask that went into a dead socket is made again, and not followed by an offer of our own that meets theirs', async () => {
+test('a request lost with a dead socket is repeated without a collision', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.ann.call.recoverSoon(true);
@@ -311,7 +311,7 @@ test('an ask that went into a dead socket is made again, and not followed by an 
   assert.deepEqual([harness.ann.connections.length, harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0, 1]);
 });
 
-test('what the browser notices besides does not shorten the time of who was asked', async () => {
+test('the browser\'s notice does not shorten the time after a request', async () => {
   const harness = await connected();
   harness.ann.pc().becomes('disconnected');
   await harness.clock.advance(500);
@@ -322,7 +322,7 @@ test('what the browser notices besides does not shorten the time of who was aske
   assert.equal(harness.ann.pc().restarts, 1);
 });
 
-test('on another network who is asked in vain is not waited for either, and once only', async () => {
+test('on a new network an unanswered request leads to one own restart', async () => {
   const harness = await connected();
   await harness.flow(1000);
   harness.ann.call.recoverSoon(true);
@@ -337,7 +337,7 @@ test('on another network who is asked in vain is not waited for either, and once
   assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next break finds nothing left of it');
 });
 
-test('an offer for another network that found nobody is said again, though nothing broke', async () => {
+test('an unreceived offer on a new network is repeated', async () => {
   const harness = await connected();
   harness.bob.call.recoverSoon(true);
   await settle();
@@ -347,7 +347,7 @@ test('an offer for another network that found nobody is said again, though nothi
   assert.deepEqual([harness.messages.filter((frame) => frame.type === 'offer').length, harness.bob.pc().restarts], [1, 1]);
 });
 
-test('a picture or a sound that one side refused is told with the connection', async () => {
+test('a kind rejected by one side is reported with the connection', async () => {
   for (const [sdp, kinds] of [['m=video 0 UDP', ['video']], ['m=audio 0 UDP', ['audio']], ['m=video 9 UDP', []]]) {
     const harness = makeTwoPages();
     harness.ann.call.setPeer('ann', 'bob', true);
@@ -358,7 +358,7 @@ test('a picture or a sound that one side refused is told with the connection', a
   }
 });
 
-test('a browser that gathers nothing is told of, but not where only the relay was asked', async () => {
+test('missing candidates are reported, except with the relay alone', async () => {
   for (const [iceTransportPolicy, told] of [['all', 1], ['relay', 0]]) {
     const harness = makeTwoPages();
     harness.ann.call.setPeer('ann', 'bob', true);
@@ -368,7 +368,7 @@ test('a browser that gathers nothing is told of, but not where only the relay wa
   }
 });
 
-test('a connection that the browser closed with a page put aside is replaced when the page is back', async () => {
+test('a connection closed by the page cache is replaced on return', async () => {
   const harness = await connected();
   harness.ann.pc().signalingState = 'closed';
   harness.ann.call.recoverSoon(true);
@@ -376,14 +376,14 @@ test('a connection that the browser closed with a page put aside is replaced whe
   assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
 });
 
-test('where the browser refuses to make a connection the call says so', () => {
+test('a browser that cannot create a connection is reported', () => {
   const events = [];
   const call = new Call({ clock: makeClock(), send() {}, emit: ({ type }) => events.push(type), connect() { throw new Error('forbidden'); }, newStream: () => null });
   call.setPeer('ann', 'bob', true);
   assert.deepEqual(events, ['error', 'error', 'unsupported']);
 });
 
-test('a browser that refuses the servers makes a connection without them', () => {
+test('a browser that rejects the servers connects without them', () => {
   const events = [];
   const call = new Call({
     clock: makeClock(), send() {}, emit: ({ type }) => events.push(type), newStream: () => null,
@@ -397,7 +397,7 @@ test('a browser that refuses the servers makes a connection without them', () =>
   assert.deepEqual([events[0], events.includes('connection-state'), events.includes('unsupported')], ['error', true, false]);
 });
 
-test('a picture that never comes does not keep their sound from being played', async () => {
+test('pending video does not block the peer\'s audio', async () => {
   const harness = await connected();
   const [sound, picture] = [{ kind: 'audio', muted: true }, { kind: 'video', muted: true }];
   for (const track of [sound, picture]) harness.ann.pc().ontrack({ track });

@@ -39,7 +39,7 @@ for (const [browser, shaped] of Object.entries({ Chromium: chromium, Firefox: fi
   });
 }
 
-test('a peer reflexive address that is really their relay is not called direct', () => {
+test('a peer-reflexive address of the peer\'s relay is not direct', () => {
   const prflx = { candidateType: 'prflx', address: '203.0.113.5', port: 50_000 };
   const seen = (...more) => {
     const known = firefox({ candidateType: 'host' }, prflx);
@@ -58,18 +58,18 @@ test('a peer reflexive address that is really their relay is not called direct',
   assert.equal(pathOf(firefox({ candidateType: 'host' }, { candidateType: 'prflx', address: '' })), 'direct');
 });
 
-test('the URL tells where the protocol is not told', () => {
+test('the URL shows the protocol where the browser does not', () => {
   assert.equal(pathOf(firefox({ candidateType: 'relay', url: 'turns:box:443?transport=tcp' })), 'relay-tls');
   assert.equal(pathOf(firefox({ candidateType: 'relay', url: 'turn:box:3478?transport=tcp' })), 'relay-tcp');
 });
 
-test('without a chosen pair there is no path', () => {
+test('without a selected pair there is no path', () => {
   assert.equal(pathOf(report([])), null);
   assert.equal(pathOf(report([{ id: 'P', type: 'candidate-pair', state: 'in-progress', nominated: false }])), null);
   assert.equal(pathOf(report([{ id: 'T', type: 'transport', selectedCandidatePairId: 'gone' }])), null);
 });
 
-test('UDP is called shut only where a relay was reached and nothing by UDP', () => {
+test('UDP is blocked only where a relay was reached and nothing over UDP', () => {
   const ours = (...candidates) => isUdpBlocked(report(candidates.map((one, i) => ({ id: `L${i}`, type: 'local-candidate', ...one }))));
   const host = { candidateType: 'host', protocol: 'udp' };
   const [udp, tcp, tls] = ['udp', 'tcp', 'tls'].map((relayProtocol) => ({ candidateType: 'relay', protocol: 'udp', relayProtocol }));
@@ -82,7 +82,7 @@ test('UDP is called shut only where a relay was reached and nothing by UDP', () 
   assert.equal(ours(host), false, 'without any relay nothing is known');
 });
 
-test('rates are what came between two readings', () => {
+test('rates are measured between two reports', () => {
   const at = (bytes, packets, lost) => report([
     { id: 'I', type: 'inbound-rtp', kind: 'video', bytesReceived: bytes, packetsReceived: packets, packetsLost: lost, frameWidth: 640, frameHeight: 480, framesPerSecond: 29.7, codecId: 'C' },
     { id: 'A', type: 'inbound-rtp', kind: 'audio', codecId: 'D' },
@@ -100,7 +100,7 @@ test('rates are what came between two readings', () => {
   assert.deepEqual([restarted.inRate, restarted.lossRate], [0, 0]);
 });
 
-test('a stream that begins anew, as a picture does that was paused, takes nothing from what has been sent', () => {
+test('a stream that restarts does not reduce the sent bytes', () => {
   let sample;
   const sent = [[1000, 100], [2000, 200], [0, 300], [500, 400], [0, 500]].map(([video, audio], second) => {
     sample = sampleOf(report([{ id: 'V', type: 'outbound-rtp', bytesSent: video }, { id: 'A', type: 'outbound-rtp', bytesSent: audio }]), second * 1000, sample);
@@ -109,24 +109,24 @@ test('a stream that begins anew, as a picture does that was paused, takes nothin
   assert.deepEqual(sent, [1100, 2200, 2200, 2800, 2800]);
 });
 
-test('a word for the quality', () => {
+test('quality has three levels', () => {
   assert.equal(qualityOf({ rtt: 40, lossRate: 0 }), 'good');
   assert.equal(qualityOf({ rtt: 400, lossRate: 0 }), 'fair');
   assert.equal(qualityOf({ rtt: null, lossRate: 0.2 }), 'poor');
 });
 
-test('the frame rate is counted where the browser does not tell it, and absent without a picture', () => {
+test('the frame rate is computed if the browser omits it, absent without video', () => {
   const at = (frames) => report([{ id: 'I', type: 'inbound-rtp', kind: 'video', frameWidth: 640, frameHeight: 480, framesDecoded: frames }]);
   assert.equal(sampleOf(at(75), 3000, sampleOf(at(15), 1000)).fps, 30);
   assert.equal(sampleOf(report([]), 0).fps, null);
 });
 
-test('a line that does not carry our picture is not called good', () => {
+test('a network that does not carry our video is not good', () => {
   assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('good', picture)), ['good', 'fair', 'poor']);
   assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('poor', picture)), ['poor', 'poor', 'poor']);
 });
 
-test('what is to blame: loss before delay, nothing on a good line', () => {
+test('the reason is loss before delay, and none on a good network', () => {
   assert.equal(qualityReason({ rtt: 400, lossRate: 0.1 }), 'loss');
   assert.equal(qualityReason({ rtt: 400, lossRate: 0 }), 'delay');
   assert.equal(qualityReason({ rtt: null, lossRate: 0.01 }), null);

@@ -52,7 +52,7 @@ function makeHarness() {
   return harness;
 }
 
-test('sound goes first from the first moment, and the picture has its limits', async () => {
+test('audio has priority and video its limits from the start', async () => {
   const { control, audio, video } = makeHarness();
   await control.apply();
   assert.deepEqual([audio.encoding.priority, audio.encoding.networkPriority], ['high', 'high']);
@@ -60,13 +60,13 @@ test('sound goes first from the first moment, and the picture has its limits', a
   assert.deepEqual(video.set, ['maintain-framerate']);
 });
 
-test('what is so already is not set again', async () => {
+test('parameters in effect are not set again', async () => {
   const harness = makeHarness();
   for (let i = 0; i < 10; i += 1) await harness.second(0);
   assert.deepEqual([harness.audio.set.length, harness.video.set.length], [1, 1]);
 });
 
-test('a path that is full pauses the picture, and a calm one has it back', async () => {
+test('a congested path pauses video, and a stable one resumes it', async () => {
   const harness = makeHarness();
   await harness.collapses();
   assert.equal(harness.video.encoding.active, false);
@@ -76,7 +76,7 @@ test('a path that is full pauses the picture, and a calm one has it back', async
   assert.deepEqual(harness.states.slice(0, 2), ['paused', 'reduced']);
 });
 
-test('another path is tried at once, and what was lost on the one before is not held against it', async () => {
+test('a new path is tried at once without the losses of the old one', async () => {
   const harness = makeHarness();
   await harness.collapses();
   harness.path = 'another';
@@ -86,7 +86,7 @@ test('another path is tried at once, and what was lost on the one before is not 
   assert.equal(harness.control.outgoingVideo(), 'full');
 });
 
-test('a browser that begins anew with the track or the offers is told again', async () => {
+test('a browser that resets the encoding gets its parameters again', async () => {
   const harness = makeHarness();
   await harness.collapses();
   harness.video.encoding = { active: true };
@@ -97,7 +97,7 @@ test('a browser that begins anew with the track or the offers is told again', as
   assert.equal(harness.video.encoding.active, false);
 });
 
-test('a screen keeps its size, and a camera after it its motion', async () => {
+test('a screen keeps its resolution, a camera its frame rate', async () => {
   const harness = makeHarness();
   harness.video.track = screen();
   await harness.control.apply();
@@ -107,7 +107,7 @@ test('a screen keeps its size, and a camera after it its motion', async () => {
   assert.equal(harness.video.set.at(-1), 'maintain-framerate');
 });
 
-test('a paused picture is put to another codec of those agreed on, so that nothing lost is repeated', async () => {
+test('paused video switches to another negotiated codec', async () => {
   const harness = makeHarness();
   harness.video.codecs = ['video/VP8', 'video/rtx', 'video/red', 'video/VP9'].map((mimeType) => ({ mimeType }));
   await harness.collapses();
@@ -117,7 +117,7 @@ test('a paused picture is put to another codec of those agreed on, so that nothi
   assert.equal('codec' in harness.video.encoding, false);
 });
 
-test('a browser without codecs to choose from pauses as well', async () => {
+test('a browser without another codec pauses as well', async () => {
   const harness = makeHarness();
   harness.video.codecs = [{ mimeType: 'video/VP8' }];
   harness.video.refuses = (encoding) => encoding.codec !== undefined;
@@ -125,7 +125,7 @@ test('a browser without codecs to choose from pauses as well', async () => {
   assert.equal(harness.video.encoding.active, false);
 });
 
-test('a browser that refuses the finer wishes gets the bare limits, and one that refuses all is left alone', async () => {
+test('rejected parameters fall back to the limits, then to nothing', async () => {
   const harness = makeHarness();
   harness.audio.refuses = (encoding) => 'networkPriority' in encoding;
   harness.video.refuses = () => true;
@@ -134,7 +134,7 @@ test('a browser that refuses the finer wishes gets the bare limits, and one that
   assert.deepEqual(harness.video.set, []);
 });
 
-test('a browser that refuses all is asked once for each wish, and again where the sender is another', async () => {
+test('each rejected set is tried once, and again with a new sender', async () => {
   const harness = makeHarness();
   harness.video.refuses = () => true;
   for (let i = 0; i < 5; i += 1) await harness.second(0);
@@ -146,7 +146,7 @@ test('a browser that refuses all is asked once for each wish, and again where th
   assert.deepEqual([harness.video.asked, harness.video.encoding.active], [1, false]);
 });
 
-test('a refusal for a moment costs nothing of the wish: the next reading asks for all of it', async () => {
+test('an InvalidStateError is retried with the whole set', async () => {
   const harness = makeHarness();
   Object.assign(harness.video, { refuses: () => true, trouble: 'InvalidStateError' });
   await harness.control.apply();
@@ -157,7 +157,7 @@ test('a refusal for a moment costs nothing of the wish: the next reading asks fo
   assert.deepEqual([harness.video.encoding.maxFramerate, harness.video.encoding.scaleResolutionDownBy], [30, 1]);
 });
 
-test('nothing is asked of a sender that is not there, cannot, or has nothing negotiated', async () => {
+test('a missing, unable or unnegotiated sender is left alone', async () => {
   for (const odd of [undefined, { track: null }, Object.assign(new FakeSender(), { encoding: null })]) {
     await makeSenderControl({ sender: () => odd, changed: assert.fail }).apply();
     assert.deepEqual(odd?.set ?? [], []);

@@ -19,7 +19,7 @@ function makeHarness() {
   return harness;
 }
 
-test('the last minute is kept, and nothing is read at rest', async () => {
+test('the last minute is kept, and nothing is read while stopped', async () => {
   const { sampler, clock, drawn } = makeHarness();
   sampler.start();
   await clock.advance(90_000);
@@ -31,7 +31,7 @@ test('the last minute is kept, and nothing is read at rest', async () => {
   assert.deepEqual([sampler.samples.length, drawn()], [0, before]);
 });
 
-test('one late answer is not a bad line, three are, and loss is named first', async () => {
+test('one late reply is not poor quality, three are, and loss comes first', async () => {
   const { sampler, clock, now } = makeHarness();
   sampler.start();
   await clock.advance(5000);
@@ -46,7 +46,7 @@ test('one late answer is not a bad line, three are, and loss is named first', as
   assert.deepEqual([sampler.quality(), sampler.qualityReason()], ['poor', 'loss']);
 });
 
-test('another connection begins another minute', async () => {
+test('another connection starts another minute', async () => {
   const harness = makeHarness();
   harness.sampler.start();
   await harness.clock.advance(5000);
@@ -56,7 +56,7 @@ test('another connection begins another minute', async () => {
   assert.equal(harness.sampler.samples.length, 1);
 });
 
-test('a network that lets no UDP through is called so once everything has been tried', async () => {
+test('UDP counts as blocked once gathering is complete', async () => {
   const { sampler, clock, pc } = makeHarness();
   const { getStats } = pc;
   const reached = ['tls'];

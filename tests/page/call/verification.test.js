@@ -40,14 +40,14 @@ async function honest() {
   return { ann, bob };
 }
 
-test('both sides come to the same four pictures', async () => {
+test('both sides get the same four emoji', async () => {
   const { ann, bob } = await honest();
   assert.equal(ann.results.length, 1);
   assert.equal(ann.results[0].state, 'same');
   assert.deepEqual(ann.results, bob.results);
 });
 
-test('the code is the first 24 bits of a digest that anybody can compute again', async () => {
+test('the code is the first 24 bits of a reproducible digest', async () => {
   const [a, b] = [ANN, BOB].map((sdp) => fingerprintsIn(sdp));
   const hash = (...parts) => createHash('sha256').update(JSON.stringify(['webrtc-box trust 1', ...parts])).digest();
   const bits = hash('code', a, b, nonce('1'), nonce('2')).readUIntBE(0, 3);
@@ -60,7 +60,7 @@ test('the code is the first 24 bits of a digest that anybody can compute again',
   assert.equal(await commitment(digest, sides[0], b), KNOWN.commitment);
 });
 
-test('nobody reveals before the other has committed', async () => {
+test('neither side reveals before the other has committed', async () => {
   const ann = makeEnd(ANN, BOB, nonce('1'));
   ann.channel.onopen();
   await settle();
@@ -71,7 +71,7 @@ test('nobody reveals before the other has committed', async () => {
   assert.deepEqual(ann.results, []);
 });
 
-test('a channel that opens before the descriptions show is no mismatch', async () => {
+test('a channel that opens before the descriptions is no mismatch', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
   const shown = bob.pc.currentRemoteDescription;
   bob.pc.currentRemoteDescription = null;
@@ -87,7 +87,7 @@ test('a channel that opens before the descriptions show is no mismatch', async (
   assert.equal(bob.results[0]?.state, 'same');
 });
 
-test('a man in the middle leaves two different codes', async () => {
+test('a man in the middle causes two different codes', async () => {
   const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVA, nonce('2'))];
   const [toAnn, toBob] = [makeEnd(EVE, ANN, nonce('3')), makeEnd(EVA, BOB, nonce('3'))];
   await talk(ann, toAnn);
@@ -97,19 +97,19 @@ test('a man in the middle leaves two different codes', async () => {
   assert.notDeepEqual(ann.results[0].code, bob.results[0].code);
 });
 
-test('a man in the middle who passes on what the two say is caught', async () => {
+test('a man in the middle who forwards the exchange is detected', async () => {
   const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVE, nonce('2'))];
   await talk(ann, bob);
   assert.deepEqual([ann.results, bob.results], [[{ state: 'mismatch' }], [{ state: 'mismatch' }]]);
 });
 
-test('a reveal that does not fit what was committed to is caught', async () => {
+test('a reveal that does not match its commitment is detected', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
   await talk(ann, bob, (text) => text.replace(nonce('2'), nonce('3')));
   assert.deepEqual(ann.results, [{ state: 'mismatch' }]);
 });
 
-test('a mirror is caught: our own commitment, our own nonce, our own key', async () => {
+test('reflection is detected: our commitment, our nonce, our fingerprint', async () => {
   const ann = makeEnd(ANN, BOB, nonce('1'));
   ann.channel.onopen();
   await settle();
@@ -142,7 +142,7 @@ test('malformed, oversized and repeated messages change nothing', async () => {
   assert.deepEqual(ann.channel.sent, []);
 });
 
-test('a channel that never opens, and a description without keys, say nothing', async () => {
+test('a channel that never opens, or missing fingerprints, give no result', async () => {
   const silent = makeEnd(ANN, BOB, nonce('1'));
   const keyless = makeEnd('v=0\r\n', BOB, nonce('1'));
   keyless.channel.onopen();
@@ -152,7 +152,7 @@ test('a channel that never opens, and a description without keys, say nothing', 
   for (const end of [silent, keyless]) assert.deepEqual([end.results, end.channel.sent], [[], []]);
 });
 
-test('a restart keeps the code, other keys end it', async () => {
+test('a restart keeps the code, other fingerprints end it', async () => {
   const { ann } = await honest();
   ann.pc.currentRemoteDescription = { sdp: `a=ice-ufrag:new\r\n${BOB}` };
   ann.pc.onsignalingstatechange();
@@ -163,19 +163,19 @@ test('a restart keeps the code, other keys end it', async () => {
   assert.deepEqual(ann.results.slice(1), [{ state: 'mismatch' }]);
 });
 
-test('a key slipped in beside the right one is another set of keys', async () => {
+test('an added fingerprint counts as another set', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB + EVE, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
   await talk(ann, bob);
   assert.deepEqual(ann.results, [{ state: 'mismatch' }]);
 });
 
-test('fingerprints are read in one spelling and order, each once', () => {
+test('fingerprints are normalized, sorted and unique', () => {
   const sdp = 'v=0\r\na=fingerprint:SHA-256 ab:cd\r\nm=audio\r\na=fingerprint:sha-1 01:02\r\na=fingerprint:sha-256 AB:CD\r\n';
   assert.equal(fingerprintsIn(sdp), 'sha-1 01:02\nsha-256 AB:CD');
   assert.equal(fingerprintsIn(undefined), '');
 });
 
-test('the verification code has 64 different pictures and words', () => {
+test('the verification code has 64 different emoji and words', () => {
   for (const picture of pictures) assert.match(picture, /^\p{Emoji}$/u);
   for (const list of [pictures, english['trust.pictures'].split(', '), chinese['trust.pictures'].split(', ')]) {
     assert.equal(new Set(list).size, 64);

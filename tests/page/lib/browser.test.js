@@ -5,7 +5,7 @@ import { browserNames, browserOf, missingFeature } from '../../../public/lib/bro
 const WEBKIT = 'AppleWebKit/605.1.15 (KHTML, like Gecko)';
 const BLINK = 'AppleWebKit/537.36 (KHTML, like Gecko)';
 
-test('each browser is told from the others by what it says of itself', () => {
+test('browsers are identified by their user agent', () => {
   for (const [family, system, userAgent, maxTouchPoints] of [
     ['chrome', 'windows', `Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${BLINK} Chrome/142.0.0.0 Safari/537.36`],
     ['chrome', 'windows', `Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${BLINK} Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0`, 10],
@@ -23,14 +23,14 @@ test('each browser is told from the others by what it says of itself', () => {
   ]) assert.deepEqual(browserOf({ userAgent, maxTouchPoints }), { family, system }, userAgent);
 });
 
-test('a sentence for a phone is for every phone, after one for its browser or system', () => {
+test('a phone\'s sentence comes after those of its browser and system', () => {
   const names = (userAgent) => browserNames({ userAgent, maxTouchPoints: 5 });
   assert.deepEqual(names(`Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) ${WEBKIT} Version/26.0 Mobile/15E148 Safari/604.1`), ['safari-ios', 'ios', 'phone']);
   assert.deepEqual(names('Mozilla/5.0 (Android 15; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0'), ['firefox-android', 'android', 'phone']);
   assert.deepEqual(names(`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${BLINK} Chrome/142.0.0.0 Safari/537.36`), ['chrome', 'windows']);
 });
 
-test('what a call cannot do without is missed before anybody joins', () => {
+test('missing required features are reported before a join', () => {
   class RTCPeerConnection { addTransceiver() {} createDataChannel() {} getStats() {} getTransceivers() {} }
   const all = { RTCPeerConnection, MediaStream: class {}, WebSocket: class {} };
   assert.equal(missingFeature(all), null);

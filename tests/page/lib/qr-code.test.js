@@ -20,13 +20,13 @@ function read(rows) {
   return (jsqr.default ?? jsqr)(pixels, size, size)?.data;
 }
 
-test('a link is read back as it was', () => {
+test('a QR code decodes to the link', () => {
   for (const link of ['https://call.example/r/baba-dodo-kiki-luzu-pena-vero', 'https://localhost:8443/r/%E6%88%BF', 'https://例子.example/房间']) {
     assert.equal(read(qr(link)), link);
   }
 });
 
-test('the longest link there can be is read back too, and every size on the way', () => {
+test('every size up to the longest link decodes', () => {
   const sizes = new Set();
   // 40 more bytes are at most one version more up to here.
   for (let length = 1; length <= 1100; length += 25) {
@@ -38,12 +38,12 @@ test('the longest link there can be is read back too, and every size on the way'
   assert.ok(sizes.size >= 24, `${sizes.size} sizes`);
 });
 
-test('what fits no symbol is refused', () => {
+test('text too long for any symbol throws', () => {
   assert.equal(qr('a'.repeat(2331)).length, 177);
   assert.throws(() => qr('a'.repeat(2332)), RangeError);
 });
 
-test('a text that fills its symbol to the brim is read back', () => {
+test('text that fills a symbol completely decodes', () => {
   for (const length of [14, 26, 42, 62, 84, 106, 122, 152, 180, 213]) {
     const text = 'u'.repeat(length);
     const [full, over] = [qr(text), qr(`${text}u`)];

@@ -16,7 +16,7 @@ function makeHarness() {
   return { clock, tasks, begun, queue };
 }
 
-test('one begins at once, and each next one when the one before is over', async () => {
+test('the first task starts at once, each next one when the last has settled', async () => {
   const { tasks, begun, queue } = makeHarness();
   const all = queue('one', 'two', 'three');
   for (const name of ['one', 'two', 'three']) {
@@ -27,7 +27,7 @@ test('one begins at once, and each next one when the one before is over', async 
   assert.deepEqual(await Promise.all(all), ['of one', 'of two', 'of three']);
 });
 
-test('one that fails is over as well, and says so to who asked', async () => {
+test('a rejected task counts as settled and rejects for its caller', async () => {
   const { tasks, begun, queue } = makeHarness();
   const [first] = queue('one', 'two');
   await settle();
@@ -37,7 +37,7 @@ test('one that fails is over as well, and says so to who asked', async () => {
   assert.deepEqual(begun, ['one', 'two']);
 });
 
-test('one that is never over is waited for ten seconds, and those after it still come one by one', async () => {
+test('a task that never settles blocks for ten seconds, then order continues', async () => {
   const { clock, tasks, begun, queue } = makeHarness();
   queue('never');
   await clock.advance(4000);

@@ -4,7 +4,7 @@ import { makeStore } from '../../../public/lib/storage.js';
 
 const refuse = () => { throw new DOMException('The operation is insecure.', 'SecurityError'); };
 
-test('where the browser keeps nothing the page remembers for itself', () => {
+test('without browser storage the page keeps values in memory', () => {
   const store = makeStore(refuse);
   assert.equal(store.getItem('a'), null);
   store.setItem('a', '1');
@@ -14,7 +14,7 @@ test('where the browser keeps nothing the page remembers for itself', () => {
   assert.equal(store.getItem('a'), null);
 });
 
-test('what fits no more is remembered all the same, and the newest is what counts', () => {
+test('a value that no longer fits is kept in memory, and the newest wins', () => {
   let full = true;
   const kept = { a: 'old' };
   const real = {

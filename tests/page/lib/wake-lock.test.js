@@ -16,7 +16,7 @@ function makeHarness() {
   return { held, asked, wakeLock: makeWakeLock(api) };
 }
 
-test('the screen is lit during the call and not after it, however it ends', async () => {
+test('the lock is held during the call and released after it', async () => {
   const { held, asked, wakeLock } = makeHarness();
   wakeLock.set(true);
   asked[0].grant();
@@ -26,7 +26,7 @@ test('the screen is lit during the call and not after it, however it ends', asyn
   assert.equal(held.size, 0);
 });
 
-test('a call that is over before the browser has lit the screen leaves it dark', async () => {
+test('a call that ends during the request holds no lock', async () => {
   const { held, asked, wakeLock } = makeHarness();
   wakeLock.set(true);
   wakeLock.set(false);
@@ -35,7 +35,7 @@ test('a call that is over before the browser has lit the screen leaves it dark',
   assert.equal(held.size, 0);
 });
 
-test('a page that is seen again lights the screen again, once', async () => {
+test('a page that is visible again requests the lock again, once', async () => {
   const { held, asked, wakeLock } = makeHarness();
   wakeLock.set(true);
   wakeLock.set(true);
@@ -49,7 +49,7 @@ test('a page that is seen again lights the screen again, once', async () => {
   assert.deepEqual([held.size, asked.length], [1, 2]);
 });
 
-test('a browser that refuses, or has no such thing, is no trouble', async () => {
+test('a refused or missing wake lock causes no error', async () => {
   const { asked, wakeLock } = makeHarness();
   wakeLock.set(true);
   asked[0].refuse(new Error('battery'));

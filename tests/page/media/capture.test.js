@@ -5,7 +5,7 @@ import { mediaErrorCode, screenErrorCode } from '../../../public/media/media-err
 import { everything, input, memoryOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { makeClock } from '../harness/fakes.js';
 
-test('every refusal has its code', () => {
+test('every getUserMedia error has its code', () => {
   const codes = {
     'camera-denied': mediaError('NotAllowedError', 'Permission denied'),
     'camera-denied-system': mediaError('NotAllowedError', 'Permission denied by system'),
@@ -19,7 +19,7 @@ test('every refusal has its code', () => {
   for (const junk of [undefined, null, 'x', 7]) assert.equal(mediaErrorCode(junk), 'device-trouble');
 });
 
-test('a screen that is refused by anybody but the person is told as such', () => {
+test('a screen refused by anything but the person has an error code', () => {
   const codes = [
     [null, mediaError('NotAllowedError', 'Permission denied')],
     [null, mediaError('NotAllowedError', 'The request is not allowed by the user agent or the platform in the current context.')],
@@ -32,14 +32,14 @@ test('a screen that is refused by anybody but the person is told as such', () =>
   assert.equal(screenErrorCode(mediaError('NotAllowedError'), false), 'screen-blocked');
 });
 
-test('camera and microphone come with one question', async () => {
+test('camera and microphone are requested with one question', async () => {
   const { media, asked } = makeHarness(everything);
   await media.start();
   assert.equal(asked.length, 1);
   assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
 });
 
-test('without a camera there is sound, without asking the person again', async () => {
+test('without a camera there is audio without a second question', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotFoundError');
     return everything(wanted);
@@ -51,38 +51,38 @@ test('without a camera there is sound, without asking the person again', async (
   assert.deepEqual([media.state.mic, media.state.cam], [true, false]);
 });
 
-test('a refusal is not asked a second time', async () => {
+test('a denied request is not repeated', async () => {
   const { media, asked } = makeHarness(() => { throw mediaError('NotAllowedError'); });
   await media.start();
   assert.equal(asked.length, 1);
   assert.equal(media.state.error, 'camera-denied');
 });
 
-test('an insecure page says so instead of failing', async () => {
+test('an insecure page has its own error', async () => {
   const media = new Media({ devices: undefined, secure: false, clock: makeClock(), newStream: () => new Stream(), changed() {} });
   await media.start();
   assert.equal(media.state.error, 'insecure-origin');
 });
 
-test('a browser without devices on a secure page is another trouble', async () => {
+test('a browser without devices on a secure page has another error', async () => {
   const media = new Media({ devices: undefined, clock: makeClock(), newStream: () => new Stream(), changed() {} });
   await media.start();
   assert.equal(media.state.error, 'unsupported');
 });
 
-test('a refusal by the policy of the site is told as such', async () => {
+test('a denial by the site\'s policy has its own code', async () => {
   const { media } = makeHarness(() => { throw mediaError('NotAllowedError'); }, { allowed: (feature) => feature !== 'camera' });
   await media.start();
   assert.equal(media.state.error, 'blocked-by-site');
 });
 
-test('a refusal of what the browser has granted is the system behind it', async () => {
+test('a denial of granted permissions is blamed on the system', async () => {
   const { media } = makeHarness(() => { throw mediaError('NotAllowedError'); }, { permissions: { query: async () => ({ state: 'granted' }) } });
   await media.start();
   assert.equal(media.state.error, 'camera-denied-system');
 });
 
-test('with the camera alone refused, the microphone that is allowed comes without another question', async () => {
+test('with the camera denied, a granted microphone needs no second question', async () => {
   const states = { camera: 'denied', microphone: 'granted' };
   const { media, asked } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotAllowedError');
@@ -94,7 +94,7 @@ test('with the camera alone refused, the microphone that is allowed comes withou
   assert.equal(media.state.error, 'camera-denied');
 });
 
-test('a chosen camera that is not there today costs neither the call nor the chosen microphone', async () => {
+test('a missing selected camera costs neither call nor selected microphone', async () => {
   const list = [input('audio', 'a'), input('audio', 'b'), input('video', 'front')];
   const storage = memoryOf({ audioinput: 'b', videoinput: 'gone' });
   const { media, asked } = makeHarness(({ audio, video }) => {

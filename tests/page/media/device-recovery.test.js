@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BOTH_THERE, everything, input, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
-test('a microphone that is unplugged is replaced by another, muted as it was, and told', async () => {
+test('an unplugged microphone is replaced, stays muted, and is reported', async () => {
   let number = 0;
   const harness = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: `mic ${number += 1}` })] : []), ...(video ? [new Track('video')] : [])]),
     { list: [input('audio', 'a'), input('audio', 'b'), input('video', 'c')] });
@@ -20,7 +20,7 @@ test('a microphone that is unplugged is replaced by another, muted as it was, an
   assert.equal(media.state.error, null, 'a notice goes by itself');
 });
 
-test('the only camera, unplugged, is waited for and had again when it is plugged in', async () => {
+test('the only camera is recovered when it is plugged in again', async () => {
   let there = true;
   const harness = makeHarness((wanted) => {
     if (wanted.video && !there) throw mediaError('NotFoundError');
@@ -40,7 +40,7 @@ test('the only camera, unplugged, is waited for and had again when it is plugged
   assert.deepEqual([media.state.error, media.state.cam], [null, true]);
 });
 
-test('a camera that another program took is asked for again, less and less often', async () => {
+test('a camera taken by another program is retried with growing delay', async () => {
   let busy = false;
   const harness = makeHarness((wanted) => {
     if (wanted.video && busy) throw mediaError('NotReadableError');
@@ -63,7 +63,7 @@ test('a camera that another program took is asked for again, less and less often
   assert.equal(asked.length, before);
 });
 
-test('a microphone that is back does not hide that the camera is still gone', async () => {
+test('a recovered microphone does not hide that the camera is lost', async () => {
   let busy = false;
   const harness = makeHarness((wanted) => {
     if (busy) throw mediaError('NotReadableError');
@@ -84,7 +84,7 @@ test('a microphone that is back does not hide that the camera is still gone', as
   assert.deepEqual([media.state.mic, media.state.error], [true, 'cam-lost']);
 });
 
-test('a refusal while it tries is told, and not asked about again', async () => {
+test('a denial during recovery is reported and ends the attempts', async () => {
   let refused = false;
   const harness = makeHarness((wanted) => {
     if (refused) throw mediaError('NotAllowedError');
@@ -105,7 +105,7 @@ test('a refusal while it tries is told, and not asked about again', async () => 
   assert.deepEqual([media.state.cam, media.state.error], [true, null]);
 });
 
-test('who switches off what was lost is left alone', async () => {
+test('switching off a lost device ends its recovery', async () => {
   const harness = makeHarness(everything, { list: [] });
   const { media, asked } = harness;
   await media.start();
@@ -116,7 +116,7 @@ test('who switches off what was lost is left alone', async () => {
   assert.equal(asked.length, 1);
 });
 
-test('what is lost is tried for again after the person asked in vain', async () => {
+test('recovery continues after a failed request by the person', async () => {
   let busy = false;
   const answers = [];
   const { media, clock } = makeHarness((wanted) => (busy ? new Promise((done, refuse) => { answers.push({ give: () => done(everything(wanted)), refuse }); }) : everything(wanted)), BOTH_THERE);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BOTH_THERE, everything, input, memoryOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
-test('another camera is opened only after the one before is let go', async () => {
+test('another camera is opened only after the previous one is released', async () => {
   let before;
   const { media } = makeHarness((wanted) => {
     if (before) assert.ok(before.stopped);
@@ -15,7 +15,7 @@ test('another camera is opened only after the one before is let go', async () =>
   assert.ok(media.outgoingTracks().video && media.outgoingTracks().video !== before);
 });
 
-test('who leaves while another camera is fetched is not filmed after', async () => {
+test('leaving while another camera is opened stops that camera', async () => {
   let answer;
   const { media, asked } = makeHarness((wanted) => (answer ? new Promise((done) => { answer = () => done(everything(wanted)); }) : everything(wanted)));
   await media.start();
@@ -29,7 +29,7 @@ test('who leaves while another camera is fetched is not filmed after', async () 
   assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
 });
 
-test('who leaves when a camera has not come is not filmed by the one before', async () => {
+test('leaving after a failed camera does not reopen the previous one', async () => {
   let leave = false;
   const harness = makeHarness((wanted) => {
     leave = wanted.video.deviceId?.exact === 'broken';
@@ -46,7 +46,7 @@ test('who leaves when a camera has not come is not filmed by the one before', as
   assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
 });
 
-test('a camera that will not start gives way to the one before, and the trouble is told', async () => {
+test('a camera that fails gives way to the previous one, with its error', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video?.deviceId?.exact === 'broken') throw mediaError('NotReadableError');
     return everything(wanted);
@@ -57,7 +57,7 @@ test('a camera that will not start gives way to the one before, and the trouble 
   assert.deepEqual([media.state.error, media.state.cam], ['device-busy', true]);
 });
 
-test('what did not start is not remembered for the next visit, and the way back is to the camera that ran last', async () => {
+test('a failed camera is not saved, and the fallback is the last one that ran', async () => {
   const storage = memoryOf();
   const { answer, waiting, hold } = slowly();
   const { media } = makeHarness(answer, { storage });
@@ -76,7 +76,7 @@ test('what did not start is not remembered for the next visit, and the way back 
   assert.deepEqual([media.outgoingTracks().video.id, storage.now().videoinput, media.state.error], ['ran', 'ran', 'device-busy']);
 });
 
-test('a camera chosen while one that will not start gives way to the one before is not told as the trouble', async () => {
+test('a camera selected during a fallback does not show the earlier error', async () => {
   const { answer, waiting, hold } = slowly();
   const { media } = makeHarness(answer);
   await media.start();
@@ -94,7 +94,7 @@ test('a camera chosen while one that will not start gives way to the one before 
   assert.deepEqual([media.outgoingTracks().video.id, media.state.error, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
 });
 
-test('while another camera is fetched the page knows that there is none', async () => {
+test('while another camera is opened the state shows none', async () => {
   const { answer, waiting, hold } = slowly();
   const { media, seen } = makeHarness(answer);
   await media.start();
@@ -109,7 +109,7 @@ test('while another camera is fetched the page knows that there is none', async 
   assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
 });
 
-test('front and back camera change places, and the one at the back is no mirror', async () => {
+test('front and back camera flip, and the back camera is not mirrored', async () => {
   const list = [input('video', 'front'), input('video', 'back')];
   const storage = memoryOf();
   const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { facingMode: video.facingMode })] : [])]), { list, storage });
@@ -125,7 +125,7 @@ test('front and back camera change places, and the one at the back is no mirror'
   assert.equal(media.state.mirrored, true);
 });
 
-test('what was chosen is asked for at the next visit, also under another id', async () => {
+test('the selection is used at the next visit, also under another id', async () => {
   const storage = memoryOf();
   const list = [input('audio', 'a', 'Desk'), input('audio', 'b', 'Headset')];
   const byId = (wanted) => new Stream([...(wanted.audio ? [new Track('audio', { id: wanted.audio.deviceId?.exact ?? 'a' })] : []), ...(wanted.video ? [new Track('video')] : [])]);
@@ -143,7 +143,7 @@ test('what was chosen is asked for at the next visit, also under another id', as
   assert.equal(third.media.micTrack().id, 'x');
 });
 
-test('a store full of junk, or none at all, changes nothing', async () => {
+test('malformed or missing stored preferences change nothing', async () => {
   for (const storage of [{ getItem: () => '[1,', setItem() { throw new Error('full'); } }, { getItem: () => '{"facing":7,"labels":3,"audioinput":{}}', setItem() {} }, undefined]) {
     const { media } = makeHarness(everything, { storage });
     await media.start();
@@ -169,7 +169,7 @@ async function twoChosen(kind, answerBoth) {
 }
 
 for (const order of [['one', 'two'], ['two', 'one']]) {
-  test(`of two microphones chosen quickly the last one runs, where they come as ${order}`, () => twoChosen('audioinput', async ({ waiting }) => {
+  test(`of two microphones selected quickly the last runs (arrival ${order})`, () => twoChosen('audioinput', async ({ waiting }) => {
     for (const id of order) {
       waiting[id].give();
       await settle();
@@ -177,7 +177,7 @@ for (const order of [['one', 'two'], ['two', 'one']]) {
   }));
 }
 
-test('of two cameras chosen quickly the last one runs, and is opened when the first has come and was let go', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
+test('of two cameras selected quickly the last runs, after the first stops', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
   assert.equal(waiting.two, undefined);
   assert.equal(media.state.selected.videoinput, 'two', 'the list is at the last one at once');
   waiting.one.give();
@@ -188,7 +188,7 @@ test('of two cameras chosen quickly the last one runs, and is opened when the fi
   assert.equal(cameras.most, 1);
 }));
 
-test('of two cameras chosen quickly the last one runs also where the question for the first is left open', () => twoChosen('videoinput', async ({ waiting, clock }) => {
+test('of two cameras the last runs even if the first request stays open', () => twoChosen('videoinput', async ({ waiting, clock }) => {
   await clock.advance(9999);
   assert.equal(waiting.two, undefined);
   await clock.advance(1);
@@ -197,7 +197,7 @@ test('of two cameras chosen quickly the last one runs also where the question fo
   waiting.one.give();
 }));
 
-test('of many cameras chosen while one is being opened only the last one is asked for', async () => {
+test('of many cameras selected during a request only the last is requested', async () => {
   const { answer, waiting, hold } = slowly();
   const { media } = makeHarness(answer);
   await media.start();
@@ -212,7 +212,7 @@ test('of many cameras chosen while one is being opened only the last one is aske
   assert.deepEqual([media.outgoingTracks().video.id, media.state.error], ['four', null]);
 });
 
-test('a camera chosen while the page looks around after one that will not start is not undone', async () => {
+test('a camera selected after a failed one is not undone', async () => {
   const harness = makeHarness(({ audio, video }) => {
     if (video?.deviceId?.exact === 'broken') throw mediaError('NotReadableError');
     return new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { id: video.deviceId?.exact })] : [])]);
@@ -230,7 +230,7 @@ test('a camera chosen while the page looks around after one that will not start 
 });
 
 for (const [kind, own] of [['audioinput', (media) => media.micTrack()], ['videoinput', (media) => media.outgoingTracks().video]]) {
-  test(`another device chosen while the one before is lost is asked for at once (${kind})`, async () => {
+  test(`a device selected while one is lost is requested at once (${kind})`, async () => {
     let busy = false;
     const { media, asked } = makeHarness((wanted) => {
       if (busy && (wanted.audio ?? wanted.video).deviceId?.exact !== 'other') throw mediaError('NotReadableError');

@@ -27,7 +27,7 @@ function alone(kind) {
   return harness;
 }
 
-test('of two askings for one device the newest wins, and the other one is told neither track nor trouble', async () => {
+test('of two requests the newest wins, the other gets neither track nor error', async () => {
   const { local, questions, news } = alone('mic');
   const askings = [local.fetch(), local.fetch()];
   const late = questions[1].comes('new');
@@ -36,7 +36,7 @@ test('of two askings for one device the newest wins, and the other one is told n
   assert.deepEqual([local.track(), early.stopped, late.stopped, news], [late, true, false, [[null]]]);
 });
 
-test('what is let go while the browser asks never runs, and its refusal is no news', async () => {
+test('a released request never runs, and its error is not reported', async () => {
   const { local, questions, news } = alone('cam');
   const askings = [local.fetch()];
   local.release();
@@ -48,7 +48,7 @@ test('what is let go while the browser asks never runs, and its refusal is no ne
   assert.deepEqual([local.track(), local.isActive(), late.stopped, news], [null, false, true, []]);
 });
 
-test('a device that ends is told, looked for, and told again where another one comes in its place', async () => {
+test('an ended device is reported, recovered, and reported with its successor', async () => {
   const harness = alone('cam');
   const { local, questions, news, clock } = harness;
   const had = local.fetch();
@@ -65,7 +65,7 @@ test('a device that ends is told, looked for, and told again where another one c
   assert.deepEqual(news, [[null], [null], [null], ['device-switched', 'Lid']], 'what failed quietly is no news');
 });
 
-test('what the two are asked for together is settled by the last word on each', async () => {
+test('the result of the common request follows the last setting', async () => {
   const [mic, cam] = [alone('mic'), alone('cam')];
   for (const { local } of [mic, cam]) {
     local.start(true);
@@ -80,7 +80,7 @@ test('what the two are asked for together is settled by the last word on each', 
   assert.deepEqual([tracks[0].enabled, mic.questions.length], [true, 0], 'nobody is asked for what is held');
 });
 
-test('switching the camera off lets go of it', async () => {
+test('switching the camera off releases it', async () => {
   const { media } = makeHarness(everything);
   await media.start();
   const camera = media.outgoingTracks().video;
@@ -90,7 +90,7 @@ test('switching the camera off lets go of it', async () => {
   assert.ok(media.outgoingTracks().video);
 });
 
-test('a camera or microphone switched off while another one is fetched stays off', async () => {
+test('a device switched off during a request stays off', async () => {
   let hold = false;
   const waiting = [];
   const { media } = makeHarness((wanted) => (hold ? new Promise((done) => { waiting.push(() => done(everything(wanted))); }) : everything(wanted)));
@@ -107,7 +107,7 @@ test('a camera or microphone switched off while another one is fetched stays off
   assert.deepEqual([media.state.mic, media.micTrack().enabled], [false, false]);
 });
 
-test('another microphone while muted stays muted, another camera while off stays off', async () => {
+test('a new microphone stays muted, a new camera stays off', async () => {
   const { media, asked } = makeHarness(everything);
   await media.start();
   await media.setMic(false);
@@ -120,7 +120,7 @@ test('another microphone while muted stays muted, another camera while off stays
   assert.deepEqual(asked.at(-1).video.deviceId, { exact: 'other' });
 });
 
-test('a camera switched off while one that will not start was fetched is not fetched again', async () => {
+test('a camera switched off during a failing request is not requested again', async () => {
   const { answer, waiting, hold } = slowly();
   const { media, asked } = makeHarness(answer);
   await media.start();

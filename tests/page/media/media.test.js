@@ -4,7 +4,7 @@ import { joinLabel } from '../../../public/app/status.js';
 import { Context, everything, input, memoryOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
-test('a question left open for long shows a hint and goes on waiting', async () => {
+test('a question left open for long shows a hint and keeps waiting', async () => {
   let answer;
   const { media, clock } = makeHarness(() => new Promise((done) => { answer = done; }));
   const started = media.start();
@@ -17,7 +17,7 @@ test('a question left open for long shows a hint and goes on waiting', async () 
   assert.ok(media.outgoingTracks().video);
 });
 
-test('an answer that comes after leaving is let go', async () => {
+test('an answer after leaving is stopped', async () => {
   let answer;
   const { media } = makeHarness(() => new Promise((done) => { answer = done; }));
   const started = media.start();
@@ -30,7 +30,7 @@ test('an answer that comes after leaving is let go', async () => {
   assert.equal(media.outgoingTracks().video, null);
 });
 
-test('what is switched off while the browser asks stays off when the answer comes', async () => {
+test('a device switched off during the question stays off', async () => {
   let answer;
   const { media } = makeHarness((wanted) => new Promise((done) => { answer = () => done(everything(wanted)); }));
   const started = media.start();
@@ -44,7 +44,7 @@ test('what is switched off while the browser asks stays off when the answer come
   assert.deepEqual(media.wanted(), { mic: false, cam: false });
 });
 
-test('asking again for a camera does not put a muted microphone on the air, nor end a shared screen', async () => {
+test('a retry keeps the microphone muted and the screen shared', async () => {
   let busy = false;
   const { media } = makeHarness((wanted) => {
     if (busy && wanted.video) throw mediaError('NotReadableError');
@@ -63,14 +63,14 @@ test('asking again for a camera does not put a muted microphone on the air, nor 
   assert.equal(media.micTrack().enabled, false);
 });
 
-test('a microphone that starts switched off is held but silent', async () => {
+test('a microphone that starts muted is acquired but silent', async () => {
   const { media } = makeHarness(everything);
   await media.start({ mic: false, cam: false });
   assert.equal(media.outgoingTracks().audio.enabled, false);
   assert.equal(media.outgoingTracks().video, null);
 });
 
-test('what is allowed in the settings of the browser is had at once', async () => {
+test('a permission granted in the settings is used at once', async () => {
   let allowed = false;
   const heard = {};
   const status = { state: 'denied', addEventListener: (event, fn) => { heard[event] = fn; } };
@@ -106,7 +106,7 @@ async function refusedAndSharing() {
   return { media, shown: media.outgoingTracks().video, allow };
 }
 
-test('who allows camera and microphone while sharing a screen has both, and goes on sharing', async () => {
+test('permissions granted during a screen share keep it running', async () => {
   const { media, shown, allow } = await refusedAndSharing();
   await allow('camera', 'microphone');
   assert.deepEqual([media.state.screen, shown.stopped, media.outgoingTracks().video === shown], [true, false, true]);
@@ -115,13 +115,13 @@ test('who allows camera and microphone while sharing a screen has both, and goes
   assert.ok(media.outgoingTracks().video && media.outgoingTracks().audio);
 });
 
-test('a camera that is allowed alone does not hide that the microphone is still refused', async () => {
+test('a camera granted alone does not hide the denied microphone', async () => {
   const { media, shown, allow } = await refusedAndSharing();
   await allow('camera');
   assert.deepEqual([shown.stopped, media.state.cam, media.state.mic, media.state.error], [false, true, false, 'camera-denied']);
 });
 
-test('who leaves while a missing microphone is asked for is not asked for the camera after', async () => {
+test('leaving during a retry ends it before the camera', async () => {
   let refuse;
   const { media, asked } = makeHarness(() => new Promise((_, no) => { refuse = () => no(mediaError('NotAllowedError')); }));
   const started = media.start();
@@ -138,7 +138,7 @@ test('who leaves while a missing microphone is asked for is not asked for the ca
   assert.deepEqual([asked.length, media.state.error], [2, null]);
 });
 
-test('each switch says what stood in its way', async () => {
+test('each setter returns its error', async () => {
   let refuse = null;
   const { media } = makeHarness((wanted) => {
     if (refuse) throw refuse;
@@ -153,7 +153,7 @@ test('each switch says what stood in its way', async () => {
   assert.equal(await media.setMic(true), 'device-busy');
 });
 
-test('a question left open is not told of after leaving, and of the next one in its own time', async () => {
+test('the hint of an open question ends with leaving, restarts with the next', async () => {
   const { media, clock } = makeHarness(() => new Promise(() => {}));
   media.start();
   await clock.advance(15_000);
@@ -167,7 +167,7 @@ test('a question left open is not told of after leaving, and of the next one in 
   assert.equal(media.state.error, 'timeout');
 });
 
-test('who leaves and comes back while the browser still asks has one camera opened after the other', async () => {
+test('a restart during the question opens one camera after the other', async () => {
   const answers = [];
   const { media, cameras } = makeHarness((wanted) => new Promise((done) => {
     const stream = everything(wanted);
@@ -187,7 +187,7 @@ test('who leaves and comes back while the browser still asks has one camera open
   assert.deepEqual([cameras.most, media.outgoingTracks().video.stopped, media.state.requesting], [1, false, false]);
 });
 
-test('a question that is never answered leaves the switches alive: off and on again asks anew', async () => {
+test('an unanswered question leaves the switches usable', async () => {
   let never = false;
   const { media, clock } = makeHarness((wanted) => (never ? new Promise(() => {}) : everything(wanted)));
   await media.start({ mic: true, cam: false });
@@ -203,7 +203,7 @@ test('a question that is never answered leaves the switches alive: off and on ag
   assert.deepEqual([media.state.cam, media.outgoingTracks().video.stopped], [true, false]);
 });
 
-test('who switches the camera on while the browser asks for sound, and leaves while another microphone is fetched, is not filmed after', async () => {
+test('leaving during a microphone switch does not start the camera', async () => {
   const answers = [];
   const list = [input('audio', 'a'), input('audio', 'b')];
   const { media, asked } = makeHarness(({ audio }) => new Promise((done) => { answers.push(() => done(new Stream([new Track('audio', { id: audio?.deviceId?.exact === 'b' && answers.length > 1 ? 'b' : 'a' })]))); }),
@@ -220,7 +220,7 @@ test('who switches the camera on while the browser asks for sound, and leaves wh
   assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
 });
 
-test('a chosen microphone or camera that comes back is taken again', async () => {
+test('a selected device that returns is used again', async () => {
   const storage = { getItem: () => JSON.stringify({ audioinput: 'headset', videoinput: 'webcam', labels: {} }), setItem() {} };
   const [headset, webcam] = [input('audio', 'headset'), input('video', 'webcam')];
   const there = [input('audio', 'built-in'), input('video', 'built-in-cam')];
@@ -237,7 +237,7 @@ test('a chosen microphone or camera that comes back is taken again', async () =>
   assert.deepEqual(ids(), ['headset', 'webcam']);
 });
 
-test('joining with sound only asks for the microphone, and a second refusal is told', async () => {
+test('joining with audio requests the microphone and reports a second denial', async () => {
   let allowed = false;
   const shown = makeHarness(({ video }) => {
     if (video || !allowed) throw mediaError('NotAllowedError', 'Permission denied');
@@ -252,7 +252,7 @@ test('joining with sound only asks for the microphone, and a second refusal is t
   assert.deepEqual([shown.media.state.hasMic, shown.media.state.mic], [true, true]);
 });
 
-test('a mix that the browser holds goes on by itself, or with a touch', async () => {
+test('suspended mixing resumes by itself or with a touch', async () => {
   const shown = makeHarness(() => new Stream([new Track('audio'), new Track('video')]), { screen: () => new Stream([new Track('video'), new Track('audio')]) });
   await shown.media.start();
   await shown.media.setScreen(true);
@@ -264,7 +264,7 @@ test('a mix that the browser holds goes on by itself, or with a touch', async ()
   }
 });
 
-test('a question for sound that is left open is told of, and another one that takes its place has the last word', async () => {
+test('an open microphone question shows a hint, and the newest one counts', async () => {
   const answers = [];
   const shown = makeHarness(({ video }) => {
     if (video || !shown.refused) {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BOTH_THERE, everything, mute, makeHarness, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
-test('a phone call takes the microphone and gives it back, and another one is fetched, since iOS leaves that one silent', async () => {
+test('a phone call mutes the microphone, and afterwards it is reacquired', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
   const voice = media.micTrack();
@@ -18,7 +18,7 @@ test('a phone call takes the microphone and gives it back, and another one is fe
   assert.ok(voice.stopped && media.micTrack() !== voice);
 });
 
-test('a moment of silence costs no microphone', async () => {
+test('a moment of muting does not reacquire the microphone', async () => {
   const { media, clock, asked } = makeHarness(everything, BOTH_THERE);
   await media.start();
   mute(media.micTrack());
@@ -28,7 +28,7 @@ test('a moment of silence costs no microphone', async () => {
   assert.deepEqual([asked.length, media.state.error], [1, null]);
 });
 
-test('the microphone is fetched anew also where the camera came back first', async () => {
+test('the microphone is reacquired even if the camera is unmuted first', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
   const voice = media.micTrack();
@@ -44,7 +44,7 @@ test('the microphone is fetched anew also where the camera came back first', asy
   assert.equal(media.state.error, null);
 });
 
-test('the microphone is fetched anew also for who muted it while the phone rang, and stays muted', async () => {
+test('a microphone muted by the person during a phone call stays muted', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
   const voice = media.micTrack();
@@ -58,7 +58,7 @@ test('the microphone is fetched anew also for who muted it while the phone rang,
   assert.deepEqual([media.state.mic, media.micTrack().enabled], [false, false]);
 });
 
-test('a microphone that comes while it is held is told as taken, and fetched anew', async () => {
+test('a microphone that arrives muted is reported and reacquired', async () => {
   let held = true;
   const { media, clock } = makeHarness((wanted) => {
     const stream = everything(wanted);
@@ -75,7 +75,7 @@ test('a microphone that comes while it is held is told as taken, and fetched ane
   assert.ok(voice.stopped && media.micTrack() !== voice);
 });
 
-test('a page that stood still during the phone call knows how long it was', async () => {
+test('a suspended page measures the duration of the phone call', async () => {
   const harness = makeHarness(everything, BOTH_THERE);
   await harness.media.start();
   const voice = harness.media.micTrack();
@@ -103,7 +103,7 @@ async function afterPhoneCall(refusal) {
   return { ...harness, voice, allow: () => { name = null; } };
 }
 
-test('a microphone that cannot be fetched after a phone call is asked for until it is there', async () => {
+test('a microphone that cannot be reacquired is retried until it can', async () => {
   const { media, clock, errors, voice, allow } = await afterPhoneCall('AbortError');
   await clock.advance(2000);
   assert.deepEqual([media.state.error, voice.stopped], ['device-taken', false]);
@@ -115,7 +115,7 @@ test('a microphone that cannot be fetched after a phone call is asked for until 
   assert.ok(!errors.includes('device-busy'));
 });
 
-test('where a new microphone is refused after a phone call, off and on again asks for it anew', async () => {
+test('after a denial following a phone call, off and on requests it again', async () => {
   const { media, asked, voice, allow } = await afterPhoneCall('NotAllowedError');
   assert.deepEqual([media.micTrack(), media.state.mic], [voice, true], 'elsewhere than on iOS it is heard');
   allow();
@@ -128,7 +128,7 @@ test('where a new microphone is refused after a phone call, off and on again ask
   assert.equal(asked.length, before, 'only while that one is in place');
 });
 
-test('a microphone that ends while it is held was taken, not unplugged', async () => {
+test('a microphone that ends while muted was taken, not unplugged', async () => {
   let busy = false;
   const { media, clock, errors } = makeHarness((wanted) => {
     if (busy) throw mediaError('NotReadableError');
@@ -147,7 +147,7 @@ test('a microphone that ends while it is held was taken, not unplugged', async (
   assert.deepEqual(errors, [null, 'device-taken', null]);
 });
 
-test('what the system took while nobody looked is fetched when the page is looked at again', async () => {
+test('a device taken while the page was hidden is reacquired in view', async () => {
   const harness = makeHarness(everything, BOTH_THERE);
   const { media, clock, errors } = harness;
   await media.start();
@@ -165,7 +165,7 @@ test('what the system took while nobody looked is fetched when the page is looke
   assert.ok(!errors.includes('mic-lost'), 'nobody is told to plug it in');
 });
 
-test('what comes back by itself when the page is looked at again is kept', async () => {
+test('a device unmuted by itself when the page is visible is kept', async () => {
   const harness = makeHarness(everything, BOTH_THERE);
   const { media, clock } = harness;
   await media.start();
@@ -181,7 +181,7 @@ test('what comes back by itself when the page is looked at again is kept', async
   assert.deepEqual([camera.stopped, media.outgoingTracks().video], [false, camera]);
 });
 
-test('what comes back with the person who looks at the page again is not told as taken', async () => {
+test('a device unmuted as the page becomes visible is not reported', async () => {
   // Each as a system may have it: silent after the page is hidden, before it, and before it with timers that stand still.
   for (const order of ['hidden first', 'silent first', 'frozen']) {
     const harness = makeHarness(everything, BOTH_THERE);
@@ -204,7 +204,7 @@ test('what comes back with the person who looks at the page again is not told as
   }
 });
 
-test('what is still taken a moment after the person looks at the page again is told, and not while they look away once more', async () => {
+test('a device still muted in view is reported, but not while hidden again', async () => {
   const harness = makeHarness((wanted) => {
     if (harness.clock.now() > 0) throw mediaError('NotReadableError');
     return everything(wanted);
@@ -229,7 +229,7 @@ test('what is still taken a moment after the person looks at the page again is t
   assert.equal(media.state.error, 'device-taken');
 });
 
-test('what the person paused in the browser itself stays paused when they come back to the page', async () => {
+test('a device paused in the browser stays paused when the page is visible', async () => {
   const harness = makeHarness(everything, BOTH_THERE);
   const { media, clock, asked } = harness;
   await media.start();
@@ -243,7 +243,7 @@ test('what the person paused in the browser itself stays paused when they come b
   assert.deepEqual([asked.length, media.state.interrupted.cam], [1, true]);
 });
 
-test('off and on again fetches a microphone that is not given back', async () => {
+test('off and on reacquires a microphone that stays muted', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
   const voice = media.micTrack();

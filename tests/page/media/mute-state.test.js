@@ -23,7 +23,7 @@ function makeHarness(answers) {
   return harness;
 }
 
-test('a refusal is told at each press, though it is the same one that was put aside', async () => {
+test('a failed toggle is reported each time, even with the same error', async () => {
   for (const [what, code] of [['cam', 'camera-denied'], ['screen', 'screen-failed']]) {
     const harness = makeHarness({ [what]: code });
     await harness.toggles.toggle(what);
@@ -32,13 +32,13 @@ test('a refusal is told at each press, though it is the same one that was put as
   }
 });
 
-test('what is had, switched off or put off tells nothing again', async () => {
+test('a successful or cancelled toggle reports nothing', async () => {
   const harness = makeHarness({});
   for (const what of ['cam', 'cam', 'mic', 'mic', 'screen', 'screen']) await harness.toggles.toggle(what);
   assert.equal(harness.failures, 0);
 });
 
-test('the last word on each switch is kept over a reload, also while the browser still asks', async () => {
+test('the last setting of each toggle survives a reload', async () => {
   const harness = makeHarness({ cam: new Promise(() => {}) });
   harness.toggles.toggle('cam');
   await harness.toggles.toggle('mic');
@@ -46,14 +46,14 @@ test('the last word on each switch is kept over a reload, also while the browser
   assert.deepEqual(harness.toggles.saved(), { mic: false, cam: true });
 });
 
-test('switches that were never kept, or are junk, are on', () => {
+test('missing or malformed saved toggles are on', () => {
   for (const text of [null, '', '{', 'null', '7']) {
     const { saved } = makeMuteToggles({ media: { state: {} }, storage: { getItem: () => text }, failed() {} });
     assert.deepEqual(saved(), { mic: true, cam: true }, text);
   }
 });
 
-test('a camera or microphone that is on and yet not there is off for the other side', () => {
+test('a device that is on without a track counts as off for the peer', () => {
   const on = { mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false } };
   const told = ({ state = {}, voice = {}, video = {} }) => muteStateOf({ state: { ...on, ...state }, micTrack: () => voice, outgoingTracks: () => ({ audio: voice, video }) });
   assert.deepEqual(told({}), { mic: true, cam: true, screen: false });

@@ -13,21 +13,21 @@ const told = (...readings) => {
   return readings.map(([theirs, decoded]) => arrival(theirs, decoded));
 };
 
-test('a screen told of while the picture waits is in sight when a frame of it was decoded', () => {
+test('a screen announced during a pause arrives with its first frame', () => {
   assert.deepEqual(told([CAMERA, 90], [WAITS, 90], [TRIED, 90], [TRIED, 90], [TRIED, 91], [TRIED, 91]), [false, false, true, true, false, false]);
   // The line is better before the first frame is there.
   assert.deepEqual(told([WAITS, 90], [TRIED, 90], [SCREEN, 90], [SCREEN, 95]), [false, true, true, false]);
 });
 
-test('on a good line a screen is shown at once, and one in sight stays so while the next of it waits', () => {
+test('on a good network a screen arrives at once and stays during a pause', () => {
   assert.deepEqual(told([CAMERA, 90], [SCREEN, 90], [SCREEN, 120], [TRIED, 120], [TRIED, 120]), [false, false, false, false, false]);
 });
 
-test('a screen that ends before any of it came is not waited for, and the next one is', () => {
+test('a screen that ends before it arrived is dropped, and the next awaited', () => {
   assert.deepEqual(told([TRIED, 90], [CAMERA, 90], [TRIED, 120], [TRIED, 121]), [true, false, true, false]);
 });
 
-test('a stream that counts anew is waited for no longer than its second frame, and a while without counts is none', () => {
+test('a restarted frame counter delays at most one frame, no counter none', () => {
   assert.deepEqual(told([TRIED, 90], [TRIED, 1], [TRIED, 2]), [true, true, false]);
   assert.deepEqual(told([TRIED, 90], [TRIED, 0], [TRIED, 90], [TRIED, 91]), [true, true, true, false]);
 });

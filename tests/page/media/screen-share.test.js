@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Context, everything, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
-test('a shared screen takes the place of the camera and gives it back', async () => {
+test('a shared screen replaces the camera and gives way to it again', async () => {
   const { media } = makeHarness(everything);
   await media.start();
   const camera = media.outgoingTracks().video;
@@ -14,7 +14,7 @@ test('a shared screen takes the place of the camera and gives it back', async ()
   assert.equal(media.outgoingTracks().video, camera);
 });
 
-test('the sound of a screen goes out with the voice, and the voice alone when it ends', async () => {
+test('screen audio is mixed with the microphone and removed when it ends', async () => {
   const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: 'voice' })] : []), ...(video ? [new Track('video')] : [])]),
     { screen: () => new Stream([new Track('video'), new Track('audio', { label: 'film' })]) });
   await media.start();
@@ -30,7 +30,7 @@ test('the sound of a screen goes out with the voice, and the voice alone when it
   assert.equal(Context.open, 0);
 });
 
-test('a browser that cannot share sound shares the picture; who put it off is not asked again', async () => {
+test('a browser without screen audio shares video; a cancel is final', async () => {
   const asked = [];
   const { media } = makeHarness(everything, { screen: (wanted) => {
     asked.push(wanted);
@@ -46,7 +46,7 @@ test('a browser that cannot share sound shares the picture; who put it off is no
   assert.deepEqual([asked.length, other.media.state.screen], [3, false]);
 });
 
-test('who closes the picker hears nothing, who is refused hears why, until the next try', async () => {
+test('a cancelled picker reports nothing, a refusal reports until the next try', async () => {
   let refuse = null;
   const harness = makeHarness(everything, { screen: () => {
     if (refuse) throw refuse;
@@ -72,7 +72,7 @@ test('who closes the picker hears nothing, who is refused hears why, until the n
   assert.deepEqual([media.state.screen, media.state.error], [true, null]);
 });
 
-test('a screen does not hide what is wrong with the camera, and the policy of the site is told', async () => {
+test('a shared screen does not hide the camera\'s error, a policy is reported', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotReadableError');
     return everything(wanted);
@@ -84,7 +84,7 @@ test('a screen does not hide what is wrong with the camera, and the policy of th
   assert.equal(media.state.error, 'screen-blocked');
 });
 
-test('while a screen is being picked no other picker opens, and the one that was picked stays shared', async () => {
+test('a second picker does not open, and the picked screen stays shared', async () => {
   const answers = [];
   const { media } = makeHarness(everything, { screen: () => new Promise((done, refuse) => { answers.push({ done, refuse }); }) });
   await media.start();
@@ -97,7 +97,7 @@ test('while a screen is being picked no other picker opens, and the one that was
   assert.deepEqual([answers.length, media.state.screen, media.outgoingTracks().video.label, media.outgoingTracks().video.stopped], [1, true, 'first', false]);
 });
 
-test('a screen picked after leaving is let go, and in the next call another one can be picked before that', async () => {
+test('a screen picked after leaving is stopped, and the next call can share', async () => {
   const answers = [];
   const { media } = makeHarness(everything, { screen: () => new Promise((done) => { answers.push(done); }) });
   await media.start();

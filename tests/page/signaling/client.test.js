@@ -37,7 +37,7 @@ function makeHarness({ token } = {}) {
   };
 }
 
-test('a join says the room and keeps the token it is given', async () => {
+test('a join sends the room and saves the token of the answer', async () => {
   const harness = makeHarness();
   harness.signaling.join('den', { key: 'k' });
   await harness.joins();
@@ -46,7 +46,7 @@ test('a join says the room and keeps the token it is given', async () => {
   assert.deepEqual(harness.types(), ['socket', 'resp-join']);
 });
 
-test('who is inside is asked at the door, again and again, and the same socket joins', async () => {
+test('the lobby peeks repeatedly, and the same socket joins', async () => {
   const harness = makeHarness();
   const looks = () => harness.last().ofType('look').map((frame) => frame.room);
   harness.signaling.peek('d');
@@ -71,7 +71,7 @@ test('who is inside is asked at the door, again and again, and the same socket j
   assert.equal(looks().length, 2, 'inside there is no need to look');
 });
 
-test('a server that does not answer a look is no trouble: another socket joins', async () => {
+test('a server that does not answer a peek gets another socket', async () => {
   const harness = makeHarness();
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -86,7 +86,7 @@ test('a server that does not answer a look is no trouble: another socket joins',
   assert.equal(harness.last().sent[0].type, 'join');
 });
 
-test('a dead socket at the door does not hold up a join for long', async () => {
+test('a dead socket in the lobby delays a join only briefly', async () => {
   const harness = makeHarness();
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -100,7 +100,7 @@ test('a dead socket at the door does not hold up a join for long', async () => {
   assert.equal(harness.last().sent[0].type, 'join');
 });
 
-test('a join that looks have made too dear is said again on another socket', async () => {
+test('a join refused because of earlier peeks is retried on another socket', async () => {
   const harness = makeHarness();
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -115,7 +115,7 @@ test('a join that looks have made too dear is said again on another socket', asy
   assert.equal(harness.last().sent[0].type, 'join');
 });
 
-test('who looks no more, or joins, lets go of the door', async () => {
+test('ending the peek, or joining, releases the lobby\'s socket', async () => {
   const harness = makeHarness();
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -127,7 +127,7 @@ test('who looks no more, or joins, lets go of the door', async () => {
   assert.equal(harness.sockets.length, 1);
 });
 
-test('a lost socket is replaced and the seat asked back', async () => {
+test('a lost socket is replaced and the seat resumed', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -151,7 +151,7 @@ async function waits(harness, times, lose = async () => harness.last().drops()) 
   }
 }
 
-test('waits double up to a quarter of a minute, and start afresh after a seat', async () => {
+test('backoff doubles up to 15 s and restarts after a join', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await waits(harness, [500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
@@ -161,7 +161,7 @@ test('waits double up to a quarter of a minute, and start afresh after a seat', 
   assert.equal(harness.sockets.length, 9);
 });
 
-test('on the way back into a call a server that is not reached is tried each four seconds at the latest, for a minute', async () => {
+test('while resuming, an unreachable server is retried within 4 s for 1 min', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -172,7 +172,7 @@ for (const [how, lose] of [
   ['turns everybody away', (harness) => harness.joins({ type: 'error', code: 'shutting-down', message: '' })],
   ['has had enough of us', async (harness) => harness.last().drops(1008)],
 ]) {
-  test(`on the way back into a call a server that ${how} is left in peace`, async () => {
+  test(`while resuming, a server that ${how} gets the full backoff`, async () => {
     const harness = makeHarness();
     harness.signaling.join('den');
     await harness.joins();
@@ -182,7 +182,7 @@ for (const [how, lose] of [
   });
 }
 
-test('a replaced seat is not fought for', async () => {
+test('a replaced seat is not taken back', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -192,7 +192,7 @@ test('a replaced seat is not fought for', async () => {
   assert.equal(harness.types().at(-1), 'replaced');
 });
 
-test('a ping goes out every five seconds, and silence ends the socket', async () => {
+test('a ping is sent every five seconds, and silence ends the socket', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -206,14 +206,14 @@ test('a ping goes out every five seconds, and silence ends the socket', async ()
   assert.equal(harness.sockets.length, 2, 'another is opened at once');
 });
 
-test('a socket that never opens is given up', async () => {
+test('a socket that never opens is dropped', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.clock.advance(10_500);
   assert.equal(harness.sockets.length, 2);
 });
 
-test('what is said while the socket is away waits for the same seat', async () => {
+test('messages wait for the same seat while the socket is down', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -224,7 +224,7 @@ test('what is said while the socket is away waits for the same seat', async () =
   assert.equal(harness.last().ofType('offer').length, 1);
 });
 
-test('what was said from a seat that is gone is not said from the new one', async () => {
+test('messages of a lost seat are not sent from a new one', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -235,7 +235,7 @@ test('what was said from a seat that is gone is not said from the new one', asyn
   assert.equal(harness.last().ofType('offer').length, 0);
 });
 
-test('a token the server does not know is forgotten and the join said again without it', async () => {
+test('an unknown token is forgotten and the join repeated without it', async () => {
   const harness = makeHarness({ token: 'old' });
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'bad-resume', message: '' });
@@ -243,7 +243,7 @@ test('a token the server does not know is forgotten and the join said again with
   assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
 });
 
-test('where a join with a token is refused for too many tries it is said again without it', async () => {
+test('a join with a token refused by the rate limit is repeated without it', async () => {
   const harness = makeHarness({ token: 'old' });
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'rate-limited', message: '' });
@@ -253,7 +253,7 @@ test('where a join with a token is refused for too many tries it is said again w
   assert.deepEqual(harness.events.at(-1), { type: 'refused', code: 'rate-limited' });
 });
 
-test('a look that is refused is not said again for a minute', async () => {
+test('a refused peek is not repeated for a minute', async () => {
   const harness = makeHarness();
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -268,7 +268,7 @@ test('a look that is refused is not said again for a minute', async () => {
 });
 
 for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited']) {
-  test(`${code} ends the asking`, async () => {
+  test(`${code} ends the attempts`, async () => {
     const harness = makeHarness();
     harness.signaling.join('den');
     await harness.joins({ type: 'error', code, message: '' });
@@ -278,7 +278,7 @@ for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited']) {
   });
 }
 
-test('a server that is shutting down is asked again later', async () => {
+test('a server that is shutting down is retried later', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'shutting-down', message: '' });
@@ -286,7 +286,7 @@ test('a server that is shutting down is asked again later', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
-test('leaving says so, forgets the seat once that was events, and stays away', async () => {
+test('a clean leave forgets the token and stays disconnected', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -299,7 +299,7 @@ test('leaving says so, forgets the seat once that was events, and stays away', a
   assert.equal(harness.sockets.length, 1);
 });
 
-test('who leaves while the socket is away, or dead without our knowing, calls again with the seat that is still kept', async () => {
+test('after an unconfirmed leave the next call resumes the kept seat', async () => {
   for (const dead of [false, true]) {
     const harness = makeHarness();
     harness.signaling.join('den');
@@ -314,7 +314,7 @@ test('who leaves while the socket is away, or dead without our knowing, calls ag
   }
 });
 
-test('a farewell that is events late does not lose the seat of who has called again', async () => {
+test('a late confirmation of a leave does not drop a new call\'s seat', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -326,7 +326,7 @@ test('a farewell that is events late does not lose the seat of who has called ag
   assert.equal(harness.saved.get('den').token, 't1');
 });
 
-test('at the door our own seat is not counted among the others', async () => {
+test('our own seat is not counted in the lobby', async () => {
   const harness = makeHarness({ token: 'old' });
   harness.signaling.peek('den');
   await harness.clock.advance(300);
@@ -335,7 +335,7 @@ test('at the door our own seat is not counted among the others', async () => {
   assert.deepEqual(harness.last().sent, [{ type: 'look', room: 'den', resume: 'old' }]);
 });
 
-test('the host key is said again on the way back, also after a reload', async () => {
+test('the host key is sent again when resuming, also after a reload', async () => {
   const harness = makeHarness();
   harness.signaling.join('den', { key: 'sesame' });
   await harness.joins();
@@ -354,7 +354,7 @@ test('the host key is said again on the way back, also after a reload', async ()
   assert.equal(reloaded.saved.get('den').key, 'sesame');
 });
 
-test('a guest who is back before the host asks again for a while, and comes in after them', async () => {
+test('a resuming participant retries until the host has opened the room', async () => {
   const harness = makeHarness();
   const refused = { type: 'error', code: 'key-required', message: '' };
   const hears = async (frame) => {
@@ -374,7 +374,7 @@ test('a guest who is back before the host asks again for a while, and comes in a
   assert.ok(harness.saved.get('den').left, 'a reload does not go in by itself');
 });
 
-test('frames that are not frames are passed over, and a ping is answered', async () => {
+test('malformed messages are ignored, and a ping is answered', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -385,7 +385,7 @@ test('frames that are not frames are passed over, and a ping is answered', async
   assert.deepEqual(harness.last().sent.at(-1), { type: 'pong' });
 });
 
-test('in doubt the socket has a second to prove itself', async () => {
+test('in doubt a socket has one second to answer', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -399,7 +399,7 @@ test('in doubt the socket has a second to prove itself', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
-test('a server that takes sockets and seats nobody is not hurried', async () => {
+test('a server that accepts sockets without joins is not hurried', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   harness.last().opens();
@@ -407,7 +407,7 @@ test('a server that takes sockets and seats nobody is not hurried', async () => 
   assert.equal(harness.sockets.length, 2);
 });
 
-test('waking looks at once instead of waiting', async () => {
+test('checkConnection connects at once instead of waiting', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -416,7 +416,7 @@ test('waking looks at once instead of waiting', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
-test('on the way back a socket that does not open is given up sooner, but gets longer with each try', async () => {
+test('while resuming, sockets get less time to open, then more each try', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
@@ -433,7 +433,7 @@ test('on the way back a socket that does not open is given up sooner, but gets l
   assert.equal(harness.sockets.length, 4);
 });
 
-test('a page that is closed without an open socket says so with its token, and with one says nothing', async () => {
+test('a closing page sends its token only without an open socket', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   harness.signaling.pageClosing();

@@ -33,7 +33,7 @@ const tabOf = (storage, locks, tab, { shared = new Storage(), today = () => 0, .
   new ResumeTokens({ storage, shared, locks, tab, pause, today, ...rest });
 const tokenOf = async (seat, room = 'den') => (await seat.take(room))?.token;
 
-test('a reload takes the token back', async () => {
+test('a reload resumes with the saved token', async () => {
   const storage = new Storage();
   tabOf(storage, makeLocks(), 'one').save('den', 't1');
   const page = tabOf(storage, makeLocks(), 'two');
@@ -41,7 +41,7 @@ test('a reload takes the token back', async () => {
   assert.equal(await tokenOf(page), 't1');
 });
 
-test('a reload takes the host key back, and no other tab is given it', async () => {
+test('a reload gets the host key back, and no other tab does', async () => {
   const [storage, shared] = [new Storage(), new Storage()];
   tabOf(storage, makeLocks(), 'one', { shared }).save('den', 't1', 'sesame');
   assert.equal((await tabOf(storage, makeLocks(), 'two', { shared }).take('den')).key, 'sesame');
@@ -49,7 +49,7 @@ test('a reload takes the host key back, and no other tab is given it', async () 
   assert.ok(!JSON.stringify([...shared.items]).includes('sesame'));
 });
 
-test('a duplicated tab does not use the token it was given with the rest', async () => {
+test('a duplicated tab does not use the copied token', async () => {
   const locks = makeLocks();
   const storage = new Storage();
   tabOf(storage, locks, 'one').save('den', 't1');
@@ -61,7 +61,7 @@ test('a duplicated tab does not use the token it was given with the rest', async
   assert.equal(await copy.take('den'), undefined);
 });
 
-test('a new tab takes the seat of one that was closed or killed, and knows of it at the door', async () => {
+test('a new tab resumes the seat of a closed or killed one, and peeks it', async () => {
   const [locks, shared] = [makeLocks(), new Storage()];
   tabOf(new Storage(), locks, 'one', { shared }).save('den', 't1');
   await settle();
@@ -77,7 +77,7 @@ test('a new tab takes the seat of one that was closed or killed, and knows of it
   assert.equal(await tokenOf(third), undefined, 'the lock goes with the seat');
 });
 
-test('a second tab that sits there beside the first does not lose its own token to it', async () => {
+test('a second tab does not lose its own token to the first', async () => {
   const [locks, shared, own] = [makeLocks(), new Storage(), new Storage()];
   tabOf(new Storage(), locks, 'one', { shared }).save('den', 't1');
   tabOf(own, locks, 'two', { shared }).save('den', 't2');
@@ -86,7 +86,7 @@ test('a second tab that sits there beside the first does not lose its own token 
   assert.equal(await tokenOf(tabOf(own, locks, 'reloaded', { shared })), 't2');
 });
 
-test('the browser remembers no seat for longer than half a day', async () => {
+test('the browser\'s copy expires after twelve hours', async () => {
   const shared = new Storage();
   tabOf(new Storage(), makeLocks(), 'one', { shared }).save('den', 't1');
   const at = (hours) => tabOf(new Storage(), makeLocks(), 'two', { shared, today: () => hours * HOUR });
@@ -95,7 +95,7 @@ test('the browser remembers no seat for longer than half a day', async () => {
   assert.deepEqual(shared.keys(), [], 'also where nobody asks for that room again');
 });
 
-test('a seat that was left is kept for who calls again, but no reload goes in by itself', async () => {
+test('a seat that was left is kept for the next join, not for a reload', async () => {
   const [storage, locks] = [new Storage(), makeLocks()];
   const seat = tabOf(storage, locks, 'one');
   seat.save('den', 't1');
@@ -107,7 +107,7 @@ test('a seat that was left is kept for who calls again, but no reload goes in by
   assert.equal(await tokenOf(seat), 't1');
 });
 
-test('two who wait for the old page to go, as a reload and a press on Join, both get the token', async () => {
+test('a reload and a click on Join that wait together both get the token', async () => {
   const [storage, locks] = [new Storage(), makeLocks()];
   tabOf(storage, makeLocks(), 'one').save('den', 't1');
   locks.held.add('webrtc-box.one.den');
@@ -117,7 +117,7 @@ test('two who wait for the old page to go, as a reload and a press on Join, both
   assert.equal(await tokenOf(seat), 't1');
 });
 
-test('without locks a tab comes back, and no other takes its seat: nobody knows whether it lives', async () => {
+test('without locks a tab resumes, and no other tab takes its seat', async () => {
   const [own, shared] = [new Storage(), new Storage()];
   tabOf(own, undefined, 'one', { shared }).save('den', 't1');
   const other = tabOf(new Storage(), undefined, 'two', { shared });
@@ -126,20 +126,20 @@ test('without locks a tab comes back, and no other takes its seat: nobody knows 
   assert.deepEqual([await reloaded.peek('den'), await tokenOf(reloaded)], ['t1', 't1']);
 });
 
-test('a browser that refuses locks hands out what it keeps', async () => {
+test('a browser that refuses locks still returns the saved token', async () => {
   const seat = tabOf(new Storage(), { request: async () => { throw new DOMException('', 'SecurityError'); } }, 'one');
   seat.save('den', 't1');
   assert.deepEqual([await seat.peek('den'), await tokenOf(seat)], ['t1', 't1']);
 });
 
-test('what is kept in another way, by an older page or by nobody we know, is no seat', async () => {
+test('entries of another format are no seat', async () => {
   for (const text of ['one\nt1', '{', '7', 'null', '{"token":7,"lock":"x"}']) {
     const storage = new Storage(new Map([['webrtc-box.seat.den', text]]));
     assert.equal(await tabOf(storage, makeLocks(), 'two', { shared: storage.copy() }).take('den'), undefined, text);
   }
 });
 
-test('the same tab comes back with the newest token, as often as it must', async () => {
+test('the same tab resumes with its newest token, repeatedly', async () => {
   const seat = tabOf(new Storage(), makeLocks(), 'one');
   seat.save('den', 't1');
   seat.save('den', 't2');
@@ -147,7 +147,7 @@ test('the same tab comes back with the newest token, as often as it must', async
   assert.equal(await tokenOf(seat), 't2');
 });
 
-test('a reload that comes before the old page is quite gone waits for it', async () => {
+test('a reload waits for the lock of the page before', async () => {
   const locks = makeLocks();
   locks.held.add('webrtc-box.one.den');
   let waits = 0;
@@ -157,7 +157,7 @@ test('a reload that comes before the old page is quite gone waits for it', async
   assert.equal(await tokenOf(seat), 't1');
 });
 
-test('a seat given up is forgotten and free', async () => {
+test('a forgotten seat is removed and unlocked', async () => {
   const locks = makeLocks();
   const shared = new Storage();
   const seat = tabOf(new Storage(), locks, 'one', { shared });
@@ -175,7 +175,7 @@ test('rooms do not share tokens', async () => {
   assert.equal(await seat.take('attic'), undefined);
 });
 
-test('a reload, or Back soon after, is still the call; a tab restored later or fetched ahead is not', () => {
+test('a reload or an early Back resumes; a late or restored one does not', () => {
   const left = String(20 * HOUR);
   const rows = [['reload', null, true], ['reload', left, true], ['back_forward', left, true], ['navigate', left, false],
     ['prerender', left, false], [undefined, left, false], ['back_forward', null, false], ['back_forward', 'nonsense', false],
