@@ -13,7 +13,7 @@ import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeWakeLock } from '../lib/wake-lock.js';
-import { makeSay } from '../locales/index.js';
+import { makeTranslate } from '../locales/index.js';
 import { language, words } from '../locales/language.js';
 import { pickSpeaker } from '../media/device-selection.js';
 import { makeLevelMeter } from '../media/level-meter.js';
@@ -22,7 +22,7 @@ import { makeMuteToggles, muteStateOf } from '../media/mute-state.js';
 import { policyOf } from '../media/permissions-policy.js';
 import { SignalingClient } from '../signaling/client.js';
 import { isReloadOrBack, ResumeTokens } from '../signaling/resume-token.js';
-import { makeView } from '../ui/view.js';
+import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
 const LEFT_AT_KEY = 'webrtc-box.left-at';
@@ -71,22 +71,21 @@ const session = new Session({
 });
 const { call } = session;
 const stats = makeStatsSampler({ connection: () => call.connection(), clock, now, changed: draw });
-const view = makeView({
-  document, navigator, language, clock, storage: browserStorage, say: makeSay(words),
+const view = new View({
+  document, navigator, language, clock, storage: browserStorage, translate: makeTranslate(words),
   actions: {
     join,
     newRoomName,
-    typed: draw,
+    roomTyped: draw,
     leave: () => session.leave(),
-    again: () => join(room, ''),
+    joinAgain: () => join(room, ''),
     newRoom,
     retry,
-    dismiss: dismissError,
+    dismissError,
     toggle: toggles.toggle,
-    choose: (kind, id) => media.select(kind, id),
-    flip: () => media.flip(),
-    askSpeaker: chooseSpeaker,
-    listening(open) {
+    media,
+    chooseSpeaker,
+    settingsToggled(open) {
       settingsOpen = open;
       watchLevel();
     },
@@ -100,7 +99,7 @@ watchErrors({
   target: globalThis, origin: location.origin, storage: browserStorage,
   show() { if (session.state.error === null) session.setError('page-error'); },
 });
-view.setRoom(room);
+view.room = room;
 start();
 
 function start() {
@@ -109,7 +108,7 @@ function start() {
   performance.mark?.('lobby');
   if (missing) session.setError(missing);
   else media.start(toggles.saved());
-  setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.level(level.read()); }, LEVEL_INTERVAL_MS);
+  setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
     media.resumeAudio();
@@ -163,7 +162,7 @@ async function join(typed, key) {
   const name = roomName(typed.trim() === '' ? newRoomName() : roomInText(typed, location));
   if (name === null) return session.setError('bad-room');
   room = name;
-  view.setRoom(name);
+  view.room = name;
   setUrlPath(pathOfRoom(name));
   if (session.state.screen === 'ended') media.start(toggles.saved());
   else if (joinLabel(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await requestMic())) return;
@@ -210,7 +209,7 @@ function randomId() {
 function newRoom() {
   room = '';
   invited = false;
-  view.setRoom('');
+  view.room = '';
   setUrlPath('/');
   session.returnToLobby();
   media.start(toggles.saved());
@@ -252,7 +251,7 @@ function draw() {
   if (state.screen !== previousScreen) screenChanged();
   if (state.connectionState === 'connected') stats.start();
   else stats.stop();
-  session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room(), location)) : null);
+  session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room, location)) : null);
   const status = statusOf(state, !media.state.requesting);
   const { error, retry: retries } = currentError();
   view.show({

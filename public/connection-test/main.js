@@ -1,125 +1,126 @@
-// The connection test: introduces its parts to each other and to the browser.
+// Main of the connection test: creates its parts and connects them with each other and with the browser.
 
-import { policyOf } from '../media/permissions-policy.js';
+import { savedErrors, watchErrors } from '../app/page-errors.js';
 import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
+import { makeStore } from '../lib/storage.js';
+import { makeTranslate } from '../locales/index.js';
 import { language, words } from '../locales/language.js';
 import { makeLevelMeter } from '../media/level-meter.js';
 import { Media } from '../media/media.js';
-import { savedErrors, watchErrors } from '../app/page-errors.js';
-import { makeStore } from '../lib/storage.js';
+import { policyOf } from '../media/permissions-policy.js';
 import { measure } from './loopback-call.js';
-import { gathers, reach } from './probes.js';
+import { gathersCandidates, runProbe } from './probes.js';
 import { reportOf } from './report.js';
-import { makeRun } from './run.js';
+import { Run } from './run.js';
 import { playTone } from './tone.js';
-import { makeTestView } from './view.js';
-import { makeSay } from '../locales/index.js';
+import { TestView } from './view.js';
 
-const LEVEL_EVERY_MS = 80;
-/** A voice, and not the noise of a room. */
-const VOICE = 0.35;
+const LEVEL_INTERVAL_MS = 80;
+/** The level of a voice, above that of a quiet room. */
+const VOICE_LEVEL = 0.35;
 
-const say = makeSay({ ...words, ...(await language.test()).words });
-/** @type {import('./probes.js').Edge} */
-const edge = { newPeer: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
-
-const ofBrowser = makeStore(() => localStorage);
-let broken = false;
+const translate = makeTranslate({ ...words, ...(await language.test()).words });
+/** @type {import('./probes.js').ProbeParts} */
+const parts = { newPeerConnection: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
+const storage = makeStore(() => localStorage);
+let pageFailed = false;
 watchErrors({
-  target: globalThis, origin: location.origin, storage: ofBrowser,
+  target: globalThis, origin: location.origin, storage,
   show() {
-    broken = true;
+    pageFailed = true;
     draw();
   },
 });
-const run = makeRun({
-  ask,
-  reach: (probe, credential) => reach(probe, credential, edge),
-  measure: (probe, credential) => measure(probe, credential, edge),
-  lacking: () => missingFeature(globalThis) === 'no-webrtc',
-  gathers: () => gathers(edge),
+const run = new Run({
+  fetchPlan,
+  runProbe: (probe, credential) => runProbe(probe, credential, parts),
+  measure: (probe, credential) => measure(probe, credential, parts),
+  lacksWebRtc: () => missingFeature(globalThis) === 'no-webrtc',
+  gathersCandidates: () => gathersCandidates(parts),
   changed: draw,
 });
 const media = new Media({
   devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: policyOf(document),
-  newStream: () => new MediaStream(), clock, now: edge.now, hidden: () => document.hidden, changed: mediaChanged,
+  newStream: () => new MediaStream(), clock, now: parts.now, hidden: () => document.hidden, changed: mediaChanged,
 });
 const level = makeLevelMeter(() => new AudioContext());
-/** @type {{watching: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard', playing: boolean, asked: boolean, tone: '' | 'heard' | 'unheard' | 'failed'}} */
-const tried = { watching: false, camera: '', mic: '', playing: false, asked: false, tone: '' };
-const view = makeTestView({
-  document, navigator, say, language, clock,
-  actions: { again: () => run.start(), devices, retry: () => { media.retry(); }, tone, heard },
+/** @type {{active: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard'}} */
+const devices = { active: false, camera: '', mic: '' };
+/** @type {{playing: boolean, asking: boolean, result: '' | 'heard' | 'unheard' | 'failed'}} */
+const tone = { playing: false, asking: false, result: '' };
+const view = new TestView({
+  document, navigator, translate, language, clock,
+  actions: { restart: () => run.start(), toggleDevices, retryDevices: () => { media.retry(); }, playTone: testSpeaker, answerTone },
 });
 
-setInterval(listen, LEVEL_EVERY_MS);
+setInterval(readLevel, LEVEL_INTERVAL_MS);
 document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') media.pageVisible(); });
 run.start();
 
-/** @returns {Promise<import('./run.js').Sheet | 'limited'>} */
-async function ask() {
-  const reply = await fetch('/test.json', { cache: 'no-store' });
-  if (reply.status === 429) return 'limited';
-  if (!reply.ok) throw new Error(`status ${reply.status}`);
-  return reply.json();
+/** @returns {Promise<import('./run.js').TestPlan | 'limited'>} */
+async function fetchPlan() {
+  const response = await fetch('/test.json', { cache: 'no-store' });
+  if (response.status === 429) return 'limited';
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return response.json();
 }
 
-function devices() {
-  tried.watching = !tried.watching;
-  if (tried.watching) media.start({ mic: true, cam: true });
+function toggleDevices() {
+  devices.active = !devices.active;
+  if (devices.active) media.start({ mic: true, cam: true });
   else media.stop();
 }
 
 function mediaChanged() {
   const { audio, video } = media.outgoingTracks();
-  level.watch(tried.watching ? audio : null);
-  // What was found stays said when it is over.
-  if (tried.watching && !media.state.requesting) {
+  level.watch(devices.active ? audio : null);
+  // The results stay after the devices are released.
+  if (devices.active && !media.state.requesting) {
     const { width, height } = video?.getSettings() ?? {};
-    tried.camera = video ? say('device.works', { size: `${width}×${height}` }) : media.state.error ?? say('device.none');
-    if (tried.mic !== 'heard') tried.mic = audio ? 'quiet' : 'none';
+    devices.camera = video ? translate('device.works', { size: `${width}×${height}` }) : media.state.error ?? translate('device.none');
+    if (devices.mic !== 'heard') devices.mic = audio ? 'quiet' : 'none';
   }
   draw();
 }
 
-function listen() {
-  if (!tried.watching) return;
+function readLevel() {
+  if (!devices.active) return;
   level.resume();
-  const loud = level.read();
-  view.level(loud);
-  if (loud < VOICE || tried.mic === 'heard') return;
-  tried.mic = 'heard';
+  const value = level.read();
+  view.showLevel(value);
+  if (value < VOICE_LEVEL || devices.mic === 'heard') return;
+  devices.mic = 'heard';
   draw();
 }
 
-async function tone() {
-  Object.assign(tried, { playing: true, asked: false, tone: '' });
+async function testSpeaker() {
+  Object.assign(tone, { playing: true, asking: false, result: '' });
   draw();
   const played = await playTone(() => new AudioContext());
-  Object.assign(tried, { playing: false, asked: played, tone: played ? '' : 'failed' });
+  Object.assign(tone, { playing: false, asking: played, result: played ? '' : 'failed' });
   draw();
 }
 
-/** @param {boolean} yes */
-function heard(yes) {
-  Object.assign(tried, { asked: false, tone: yes ? 'heard' : 'unheard' });
+/** @param {boolean} heard */
+function answerTone(heard) {
+  Object.assign(tone, { asking: false, result: heard ? 'heard' : 'unheard' });
   draw();
 }
 
 function draw() {
-  const toneSaid = tried.tone ? say(`tone.${tried.tone}`) : '';
+  const toneText = tone.result ? translate(`tone.${tone.result}`) : '';
   view.show({
-    run: run.state, broken, media: media.state, watching: tried.watching, playing: tried.playing, asked: tried.asked,
-    devicesSaid: !tried.watching ? '' : say(`device.${media.state.requesting ? 'asking' : tried.mic}`),
-    toneSaid,
+    run: run.state, pageFailed, media: media.state, testsDevices: devices.active, playsTone: tone.playing, asksTone: tone.asking,
+    deviceText: devices.active ? translate(`device.${media.state.requesting ? 'asking' : devices.mic}`) : '',
+    toneText,
     report: reportOf({
-      run: run.state, errors: savedErrors(ofBrowser), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
+      run: run.state, errors: savedErrors(storage), browser: navigator.userAgent, host: location.host, time: new Date().toISOString(),
       devices: {
-        camera: tried.camera || say('device.untried'),
-        microphone: say(`device.${tried.mic === 'quiet' ? 'silent' : tried.mic || 'untried'}`),
-        speaker: toneSaid || say('device.untried'),
+        camera: devices.camera || translate('device.untried'),
+        microphone: translate(`device.${devices.mic === 'quiet' ? 'silent' : devices.mic || 'untried'}`),
+        speaker: toneText || translate('device.untried'),
       },
-    }, say),
+    }, translate),
   });
 }

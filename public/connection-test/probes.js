@@ -1,56 +1,89 @@
-// Probes: whether one way to the relay is open, told by an allocation that comes about on it or does not.
+// Probes: whether a path to the relay works, by an allocation over it.
 //
-// The browser does the asking: a peer connection that may only relay, with one URL, gathers candidates.
+// The browser sends the request: a peer connection with one URL and `relay` as its only policy gathers candidates.
 
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
+/** From here on, error codes are the browser's own: 701 for a server that does not answer (W3C WebRTC §4.8.3). */
+const FIRST_BROWSER_CODE = 700;
 
 /**
- * @typedef {object} Probe one line of /test.json
+ * @import { Clock } from '../lib/clock.js'
+ *
+ * @typedef {object} Probe a row of /test.json
  * @property {'turn-udp' | 'turn-tcp' | 'turn-tls'} name
- * @property {'ipv4' | 'ipv6' | 'any'} family any: whichever the name leads to
+ * @property {'ipv4' | 'ipv6' | 'any'} family any: the one that the host name resolves to
  * @property {number} port
  * @property {string[]} urls
  *
  * @typedef {{username: string, credential: string}} Credential
- * @typedef {{probe: Probe, ok: boolean, ms: number, code: number, tried?: boolean}} Reach code: the relay's refusal; 0 where
- *   none came; `tried`: false where the browser refused to
- * @typedef {(configuration: RTCConfiguration) => RTCPeerConnection} NewPeer
- * @typedef {{newPeer: NewPeer, clock: import('../lib/clock.js').Clock, now: () => number}} Edge
+ *
+ * @typedef {object} ProbeResult
+ * @property {Probe} probe
+ * @property {boolean} ok
+ * @property {number} ms
+ * @property {number} code of the relay's error response; 0 without one
+ * @property {boolean} [tried] false where the browser refused to try
+ *
+ * @typedef {(configuration: RTCConfiguration) => RTCPeerConnection} NewPeerConnection
+ * @typedef {{newPeerConnection: NewPeerConnection, clock: Clock, now: () => number}} ProbeParts
  */
 
 /**
  * @param {Probe} probe
  * @param {Credential} credential
- * @returns {RTCConfiguration} of a connection that has this way and no other
+ * @returns {RTCConfiguration} of a peer connection that can use only the path of `probe`
  */
-export function onlyBy(probe, { username, credential }) {
+export function configurationFor(probe, { username, credential }) {
   return { iceServers: [{ urls: probe.urls, username, credential }], iceTransportPolicy: 'relay' };
 }
 
 /**
  * @param {Probe} probe
  * @param {Credential} credential
- * @param {Edge} edge
- * @returns {Promise<Reach>}
+ * @param {ProbeParts} parts
+ * @returns {Promise<ProbeResult>}
  */
-export async function reach(probe, credential, { newPeer, clock, now }) {
-  const began = now();
+export async function runProbe(probe, credential, parts) {
+  const startedAt = parts.now();
   let code = 0;
-  let tried = /** @type {boolean} */ (true);
-  /** @type {RTCPeerConnection | null} */
-  let peer = null;
+  const { found, tried } = await gather(configurationFor(probe, credential), parts, {
+    isFound: (candidate) => / typ relay/.test(candidate),
+    onError: (errorCode) => { if (errorCode < FIRST_BROWSER_CODE) code = errorCode; },
+  });
+  return { probe, ok: found, ms: parts.now() - startedAt, code: found ? 0 : code, ...(tried ? {} : { tried }) };
+}
+
+/**
+ * Whether the browser gathers any candidate without a server. If it does not, a setting, an extension or a proxy forbids it.
+ * @param {Pick<ProbeParts, 'newPeerConnection' | 'clock'>} parts
+ * @returns {Promise<boolean>}
+ */
+export async function gathersCandidates(parts) {
+  return (await gather({}, parts, { isFound: (candidate) => candidate !== '', onError() {} })).found;
+}
+
+/**
+ * Gathers candidates until one is `isFound`, and closes the peer connection, which ends its allocation.
+ * @param {RTCConfiguration} configuration
+ * @param {Pick<ProbeParts, 'newPeerConnection' | 'clock'>} parts
+ * @param {{isFound: (candidate: string) => boolean, onError: (code: number) => void}} on
+ * @returns {Promise<{found: boolean, tried: boolean}>}
+ */
+async function gather(configuration, { newPeerConnection, clock }, { isFound, onError }) {
+  /** @type {RTCPeerConnection | undefined} */
+  let pc;
   /** @type {import('../lib/clock.js').Timer | undefined} */
   let timer;
-  const ok = await new Promise((resolve) => {
+  let tried = true;
+  const found = await new Promise((resolve) => {
     try {
-      const made = peer = newPeer(onlyBy(probe, credential));
-      timer = clock.after(() => resolve(false), PATIENCE_MS);
+      const made = pc = newPeerConnection(configuration);
+      timer = clock.after(() => resolve(false), TIMEOUT_MS);
       made.onicecandidate = ({ candidate }) => {
         if (candidate === null) resolve(false);
-        else if (/ typ relay/.test(candidate.candidate)) resolve(true);
+        else if (isFound(candidate.candidate)) resolve(true);
       };
-      // 701 is the browser's own, for a server that does not answer (W3C WebRTC §4.8.3).
-      made.onicecandidateerror = ({ errorCode }) => { if (errorCode < 700) code = errorCode; };
+      made.onicecandidateerror = ({ errorCode }) => onError(errorCode);
       made.createDataChannel('probe');
       made.setLocalDescription().catch(() => resolve(false));
     } catch {
@@ -59,48 +92,18 @@ export async function reach(probe, credential, { newPeer, clock, now }) {
     }
   });
   clock.cancel(timer);
-  // Gives the allocation back.
-  /** @type {RTCPeerConnection | null} */ (peer)?.close();
-  return { probe, ok, ms: now() - began, code: ok ? 0 : code, ...(tried ? {} : { tried }) };
+  pc?.close();
+  return { found, tried };
 }
 
 /**
- * Whether the browser gathers anything at all, with no server to ask: then a setting, an extension or a proxy forbids it.
- * @param {Pick<Edge, 'newPeer' | 'clock'>} edge
- * @returns {Promise<boolean>}
+ * The path that a call would take: UDP before TCP before TLS, and the faster address family.
+ * @param {readonly ProbeResult[]} results
+ * @returns {ProbeResult | null}
  */
-export async function gathers({ newPeer, clock }) {
-  /** @type {RTCPeerConnection | null} */
-  let peer = null;
-  /** @type {import('../lib/clock.js').Timer | undefined} */
-  let timer;
-  const found = await new Promise((resolve) => {
-    try {
-      const made = peer = newPeer({});
-      timer = clock.after(() => resolve(false), PATIENCE_MS);
-      made.onicecandidate = ({ candidate }) => {
-        if (candidate?.candidate) resolve(true);
-        else if (!candidate) resolve(false);
-      };
-      made.createDataChannel('probe');
-      made.setLocalDescription().catch(() => resolve(false));
-    } catch {
-      resolve(false);
-    }
-  });
-  clock.cancel(timer);
-  /** @type {RTCPeerConnection | null} */ (peer)?.close();
-  return found;
-}
-
-/**
- * The way a call would take of those that are open: UDP before TCP before TLS, and of its families the faster.
- * @param {readonly Reach[]} reaches
- * @returns {Reach | null}
- */
-export function best(reaches) {
+export function bestOf(results) {
   for (const name of ['turn-udp', 'turn-tcp', 'turn-tls']) {
-    const open = reaches.filter((each) => each.ok && each.probe.name === name);
+    const open = results.filter((each) => each.ok && each.probe.name === name);
     if (open.length) return open.reduce((one, other) => (other.ms < one.ms ? other : one));
   }
   return null;

@@ -1,95 +1,99 @@
-// The report: everything the page found, as plain text to send to whoever helps.
+// Report: the results of the test as text, on the page and to send to somebody who helps.
 //
-// Pure. No credential, no address of the person: nothing goes in that is not named here.
+// Pure. It has no credential and no address of the person: only what is named here goes in.
 
-import { TOP_RATE } from './loopback-call.js';
-import { listener } from './verdict.js';
-
-/** @typedef {import('../locales/index.js').Say} Say */
+import { MAX_RATE } from './loopback-call.js';
+import { listenerName } from './verdict.js';
 
 /**
- * @typedef {object} Found
- * @property {import('./run.js').State} run
+ * @import { Translate } from '../locales/index.js'
+ * @import { Figures } from './loopback-call.js'
+ * @import { Probe, ProbeResult } from './probes.js'
+ * @import { RunState } from './run.js'
+ * @import { Verdict } from './verdict.js'
+ *
+ * @typedef {object} Findings
+ * @property {RunState} run
  * @property {{camera: string, microphone: string, speaker: string}} devices each a sentence
  * @property {string} browser
  * @property {string} host of the server
  * @property {string} time
- * @property {string[]} [errors] of the page itself, each a line
+ * @property {string[]} [errors] of the page itself, a line each
  */
 
 /**
- * @param {Found} found
- * @param {Say} say
+ * @param {Findings} findings
+ * @param {Translate} translate
  * @returns {string}
  */
-export function reportOf({ run, devices, browser, host, time, errors = [] }, say) {
-  const { rows, figures, way, verdict } = run;
+export function reportOf({ run, devices, browser, host, time, errors = [] }, translate) {
+  const { rows, figures, path, verdict } = run;
   return [
-    `${say('title')}: ${host}`,
+    `${translate('title')}: ${host}`,
     time,
     browser,
     '',
-    ...(verdict ? sentencesOf(verdict, say) : []),
+    ...(verdict ? verdictSentences(verdict, translate) : []),
     '',
-    ...rows.map(({ probe, reach }) => `${nameOf(probe, say)}: ${reach ? resultOf(reach, say) : say('test.waiting')}`),
+    ...rows.map(({ probe, result }) => `${probeName(probe, translate)}: ${result ? probeResult(result, translate) : translate('test.waiting')}`),
     '',
-    ...(figures && way ? callOf(figures, way.probe, say) : []),
-    `${say('test.camera')}: ${devices.camera}`,
-    `${say('test.microphone')}: ${devices.microphone}`,
-    `${say('test.speaker')}: ${devices.speaker}`,
-    ...(errors.length ? ['', `${say('test.errors')}:`, ...errors.map((each) => `  ${each}`)] : []),
+    ...(figures && path ? callLines(figures, path.probe, translate) : []),
+    `${translate('test.camera')}: ${devices.camera}`,
+    `${translate('test.microphone')}: ${devices.microphone}`,
+    `${translate('test.speaker')}: ${devices.speaker}`,
+    ...(errors.length ? ['', `${translate('test.errors')}:`, ...errors.map((each) => `  ${each}`)] : []),
     '',
   ].join('\n');
 }
 
 /**
- * @param {import('./loopback-call.js').Figures} figures
- * @param {import('./probes.js').Probe} probe it was made over
- * @param {Say} say
+ * @param {Figures} figures
+ * @param {Probe} probe of the path of the test call
+ * @param {Translate} translate
  */
-function callOf(figures, probe, say) {
-  const lines = figuresOf(figures, say).map(([name, value]) => `  ${name}: ${value}`);
-  return [`${say('test.call')} (${nameOf(probe, say)}, ${figures.path}):`, ...lines, ''];
+function callLines(figures, probe, translate) {
+  const lines = resultTexts(figures, translate).map(([name, value]) => `  ${name}: ${value}`);
+  return [`${translate('test.call')} (${probeName(probe, translate)}, ${figures.path}):`, ...lines, ''];
 }
 
 /**
- * @param {import('./verdict.js').Verdict} verdict
- * @param {Say} say
+ * @param {Verdict} verdict
+ * @param {Translate} translate
  * @returns {string[]} the verdict, then its notes
  */
-export function sentencesOf({ code, notes, ports }, say) {
-  const fills = { ports: ports.join(', ') };
-  return [say(`verdict.${code}`, fills), ...notes.map((note) => say(`note.${note}`, fills))];
+export function verdictSentences({ code, notes, ports }, translate) {
+  const values = { ports: ports.join(', ') };
+  return [translate(`verdict.${code}`, values), ...notes.map((note) => translate(`note.${note}`, values))];
 }
 
 /**
- * @param {import('./probes.js').Probe} probe
- * @param {Say} say
+ * @param {Probe} probe
+ * @param {Translate} translate
  */
-export function nameOf(probe, say) {
-  return `${listener(probe)} ${say(`test.${probe.family}`)}`.trim();
+export function probeName(probe, translate) {
+  return `${listenerName(probe)} ${translate(`test.${probe.family}`)}`.trim();
 }
 
 /**
- * @param {import('./probes.js').Reach} reach
- * @param {Say} say
+ * @param {ProbeResult} result
+ * @param {Translate} translate
  */
-export function resultOf({ ok, ms, code }, say) {
-  if (ok) return say('test.reached', { ms: Math.round(ms) });
-  return code ? say('test.refused', { code }) : say('test.silent');
+export function probeResult({ ok, ms, code }, translate) {
+  if (ok) return translate('test.reached', { ms: Math.round(ms) });
+  return code ? translate('test.refused', { code }) : translate('test.silent');
 }
 
 /**
- * @param {import('./loopback-call.js').Figures} figures
- * @param {Say} say
+ * @param {Figures} figures
+ * @param {Translate} translate
  * @returns {[string, string][]} names and values
  */
-export function figuresOf({ rtt, jitter, loss, rate }, say) {
+export function resultTexts({ rtt, jitter, loss, rate }, translate) {
   const megabits = (rate / 1e6).toFixed(1);
   return [
-    [say('test.rtt'), `${Math.round(rtt)} ms`],
-    [say('test.jitter'), `${jitter.toFixed(1)} ms`],
-    [say('test.loss'), `${(loss * 100).toFixed(1)} %`],
-    [say('test.rate'), rate >= 0.9 * TOP_RATE ? say('test.enough', { rate: megabits }) : `${megabits} Mbit/s`],
+    [translate('test.rtt'), `${Math.round(rtt)} ms`],
+    [translate('test.jitter'), `${jitter.toFixed(1)} ms`],
+    [translate('test.loss'), `${(loss * 100).toFixed(1)} %`],
+    [translate('test.rate'), rate >= 0.9 * MAX_RATE ? translate('test.enough', { rate: megabits }) : `${megabits} Mbit/s`],
   ];
 }

@@ -1,70 +1,81 @@
-// One run of the network test: what to try, each way to the relay, a test call over the best of them, the verdict.
+// Run: one run of the connection test: a probe for each path to the relay, a test call over the best one, a verdict.
 //
-// It knows no browser: what asks and what measures comes in.
+// It uses no browser API: the functions that probe and measure come in.
 
-import { best } from './probes.js';
+import { bestOf } from './probes.js';
 import { browserVerdict, verdictOf } from './verdict.js';
 
 /**
- * @typedef {import('./probes.js').Probe} Probe
- * @typedef {import('./probes.js').Reach} Reach
- * @typedef {import('./probes.js').Credential} Credential
- * @typedef {Credential & {probes: Probe[]}} Sheet
+ * @import { Figures } from './loopback-call.js'
+ * @import { Credential, Probe, ProbeResult } from './probes.js'
+ * @import { Verdict } from './verdict.js'
  *
- * @typedef {object} State
+ * @typedef {Credential & {probes: Probe[]}} TestPlan `/test.json`
+ *
+ * @typedef {object} RunState
  * @property {'idle' | 'asking' | 'probing' | 'calling' | 'done' | 'limited' | 'unreachable'} phase
- * @property {{probe: Probe, reach: Reach | null}[]} rows
- * @property {Reach | null} way that the test call takes
- * @property {import('./loopback-call.js').Figures | null} figures
- * @property {import('./verdict.js').Verdict | null} verdict
+ * @property {{probe: Probe, result: ProbeResult | null}[]} rows
+ * @property {ProbeResult | null} path of the test call
+ * @property {Figures | null} figures
+ * @property {Verdict | null} verdict
+ *
+ * @typedef {object} RunParts
+ * @property {() => Promise<TestPlan | 'limited'>} fetchPlan throws where the server cannot be reached
+ * @property {(probe: Probe, credential: Credential) => Promise<ProbeResult>} runProbe
+ * @property {(probe: Probe, credential: Credential) => Promise<Figures | null>} measure
+ * @property {() => boolean} [lacksWebRtc]
+ * @property {() => Promise<boolean>} [gathersCandidates]
+ * @property {() => void} changed
  */
 
-/**
- * @param {object} parts
- * @param {() => Promise<Sheet | 'limited'>} parts.ask throws where the server cannot be reached
- * @param {(probe: Probe, credential: Credential) => Promise<Reach>} parts.reach
- * @param {(probe: Probe, credential: Credential) => Promise<import('./loopback-call.js').Figures | null>} parts.measure
- * @param {() => boolean} [parts.lacking] whether this browser makes no connections at all
- * @param {() => Promise<boolean>} [parts.gathers] whether it finds any candidate
- * @param {() => void} parts.changed
- * @returns {{state: State, start: () => Promise<void>}}
- */
-export function makeRun({ ask, reach, measure, lacking = () => false, gathers = async () => true, changed }) {
-  /** @type {State} */
-  const state = { phase: 'idle', rows: [], way: null, figures: null, verdict: null };
+/** @returns {RunState} */
+const initialState = () => ({ phase: 'idle', rows: [], path: null, figures: null, verdict: null });
 
-  /** @param {Partial<State>} news */
-  function set(news) {
-    Object.assign(state, news);
-    changed();
+export class Run {
+  state = initialState();
+  #parts;
+
+  /** @param {RunParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
   }
 
-  return {
-    state,
-    async start() {
-      if (['asking', 'probing', 'calling'].includes(state.phase)) return;
-      set({ phase: 'asking', rows: [], way: null, figures: null, verdict: null });
-      if (lacking()) return set({ phase: 'done', verdict: browserVerdict('no-webrtc') });
-      const sheet = await ask().catch(() => /** @type {const} */ ('unreachable'));
-      if (typeof sheet === 'string') return set({ phase: sheet });
+  async start() {
+    const { fetchPlan, runProbe, measure, lacksWebRtc = () => false, changed } = this.#parts;
+    if (['asking', 'probing', 'calling'].includes(this.state.phase)) return;
+    this.#set({ ...initialState(), phase: 'asking' });
+    if (lacksWebRtc()) return this.#set({ phase: 'done', verdict: browserVerdict('no-webrtc') });
+    const plan = await fetchPlan().catch(() => /** @type {const} */ ('unreachable'));
+    if (typeof plan === 'string') return this.#set({ phase: plan });
 
-      set({ phase: 'probing', rows: sheet.probes.map((probe) => ({ probe, reach: null })) });
-      const reaches = await Promise.all(state.rows.map(async (row) => {
-        row.reach = await reach(row.probe, sheet);
-        changed();
-        return row.reach;
-      }));
+    this.#set({ phase: 'probing', rows: plan.probes.map((probe) => ({ probe, result: null })) });
+    const results = await Promise.all(this.state.rows.map(async (row) => {
+      row.result = await runProbe(row.probe, plan);
+      changed();
+      return row.result;
+    }));
+    const browserError = await this.#browserError(results);
+    // Nothing is known of a port that the browser did not try.
+    if (browserError) return this.#set({ phase: 'done', rows: [], verdict: browserVerdict(browserError) });
 
-      // Of ports that the browser did not even try there is nothing to tell.
-      const refused = reaches.length > 0 && reaches.every(({ tried }) => tried === false);
-      const silent = reaches.length > 0 && reaches.every(({ ok, code }) => !ok && code === 0);
-      if (refused) return set({ phase: 'done', rows: [], verdict: browserVerdict('no-webrtc') });
-      if (silent && !(await gathers())) return set({ phase: 'done', rows: [], verdict: browserVerdict('no-candidates') });
+    const path = bestOf(results);
+    this.#set({ phase: 'calling', path });
+    const figures = path && await measure(path.probe, plan);
+    this.#set({ phase: 'done', figures, verdict: verdictOf(results, figures) });
+  }
 
-      const way = best(reaches);
-      set({ phase: 'calling', way });
-      const figures = way && await measure(way.probe, sheet);
-      set({ phase: 'done', figures, verdict: verdictOf(reaches, figures) });
-    },
-  };
+  /** What keeps this browser from trying. @param {ProbeResult[]} results @returns {Promise<'no-webrtc' | 'no-candidates' | null>} */
+  async #browserError(results) {
+    const { gathersCandidates = async () => true } = this.#parts;
+    if (results.length === 0) return null;
+    if (results.every(({ tried }) => tried === false)) return 'no-webrtc';
+    const isSilent = results.every(({ ok, code }) => !ok && code === 0);
+    return isSilent && !(await gathersCandidates()) ? 'no-candidates' : null;
+  }
+
+  /** @param {Partial<RunState>} change */
+  #set(change) {
+    Object.assign(this.state, change);
+    this.#parts.changed();
+  }
 }

@@ -1,106 +1,108 @@
-// The verdict: what was reached and measured, in one sentence's key and a few notes.
+// Verdict: the key of one sentence and a few notes for what was reached and measured.
 //
-// Pure. Every code has its sentence in words-test.*.js.
+// Pure. Each code has its sentence in locales/*-test.js.
 
 import { qualityOf, qualityReason } from '../call/selected-path.js';
-import { best } from './probes.js';
+import { bestOf } from './probes.js';
 
-/** Bits per second below which a picture suffers, and below which it had better stay off. */
-const TIGHT = 1_500_000;
-const TOO_TIGHT = 500_000;
+/** Bits per second below which video gets worse, and below which it should stay off. */
+const LOW_RATE = 1_500_000;
+const VERY_LOW_RATE = 500_000;
 
 /**
- * @typedef {import('./probes.js').Reach} Reach
- * @typedef {import('./loopback-call.js').Figures} Figures
+ * @import { Figures } from './loopback-call.js'
+ * @import { Probe, ProbeResult } from './probes.js'
+ *
  * @typedef {'off' | 'no-webrtc' | 'no-candidates' | 'nothing' | 'refused' | 'no-call' | 'lossy' | 'far' | 'slow' | 'tls-only' | 'no-udp' | 'good'} Code
  * @typedef {'no-udp' | 'tls-only' | 'no-ipv6' | 'no-ipv4' | 'shut'} Note
+ * @typedef {'good' | 'fair' | 'poor'} Tone
  *
  * @typedef {object} Verdict
  * @property {Code} code
- * @property {'good' | 'fair' | 'poor'} tone
- * @property {Note[]} notes what else there is to know
+ * @property {Tone} tone
+ * @property {Note[]} notes
  * @property {string[]} ports that did not answer, such as `UDP 3478`
  */
 
 /**
- * @param {readonly Reach[]} reaches
+ * @param {readonly ProbeResult[]} results
  * @param {Figures | null} figures
  * @returns {Verdict}
  */
-export function verdictOf(reaches, figures) {
-  const ports = shut(reaches);
-  const said = (/** @type {Code} */ code, /** @type {Verdict['tone']} */ tone, /** @type {Note[]} */ notes = []) => ({ code, tone, notes, ports });
-  if (reaches.length === 0) return said('off', 'poor');
-  const way = best(reaches)?.probe.name;
-  if (!way) return said(reaches.some((each) => each.code > 0) ? 'refused' : 'nothing', 'poor');
+export function verdictOf(results, figures) {
+  const ports = silentListeners(results);
+  const verdict = (/** @type {Code} */ code, /** @type {Tone} */ tone, /** @type {Note[]} */ notes = []) => ({ code, tone, notes, ports });
+  if (results.length === 0) return verdict('off', 'poor');
+  const best = bestOf(results)?.probe.name;
+  if (!best) return verdict(results.some((each) => each.code > 0) ? 'refused' : 'nothing', 'poor');
 
-  const families = familiesMissing(reaches);
-  const detour = detourOf(way);
+  const families = missingFamilies(results);
+  const detour = detourOf(best);
   /** @type {Note[]} */
   const notes = detour ? [detour, ...families] : families;
-  if (!figures) return said('no-call', 'poor', notes);
-  const trouble = troubleIn(figures);
-  if (trouble) return said(trouble.code, trouble.tone, notes);
-  if (detour) return said(detour, 'fair', families);
-  return said('good', 'good', ports.length ? [...families, 'shut'] : families);
+  if (!figures) return verdict('no-call', 'poor', notes);
+  const problem = problemOf(figures);
+  if (problem) return verdict(problem.code, problem.tone, notes);
+  if (detour) return verdict(detour, 'fair', families);
+  return verdict('good', 'good', ports.length ? [...families, 'shut'] : families);
 }
 
 /**
- * The browser's own doing, which says nothing of any port.
+ * For what the browser itself prevents: it says nothing of any port.
  * @param {'no-webrtc' | 'no-candidates'} code
  * @returns {Verdict}
  */
 export const browserVerdict = (code) => ({ code, tone: 'poor', notes: [], ports: [] });
 
 /**
- * @param {import('./probes.js').Probe['name']} way
+ * @param {Probe['name']} name
  * @returns {'no-udp' | 'tls-only' | null}
  */
-function detourOf(way) {
-  if (way === 'turn-udp') return null;
-  return way === 'turn-tcp' ? 'no-udp' : 'tls-only';
+function detourOf(name) {
+  if (name === 'turn-udp') return null;
+  return name === 'turn-tcp' ? 'no-udp' : 'tls-only';
 }
 
 /**
  * @param {Figures} figures
  * @returns {{code: 'lossy' | 'far' | 'slow', tone: 'fair' | 'poor'} | null}
  */
-function troubleIn({ rtt, loss, rate }) {
-  const reading = { rtt, lossRate: loss };
-  const reason = qualityReason(reading);
-  const tone = qualityOf(reading);
+function problemOf({ rtt, loss, rate }) {
+  const sample = { rtt, lossRate: loss };
+  const reason = qualityReason(sample);
+  const tone = qualityOf(sample);
   if (tone !== 'good' && reason) return { code: reason === 'loss' ? 'lossy' : 'far', tone };
-  if (rate < TIGHT) return { code: 'slow', tone: rate < TOO_TIGHT ? 'poor' : 'fair' };
+  if (rate < LOW_RATE) return { code: 'slow', tone: rate < VERY_LOW_RATE ? 'poor' : 'fair' };
   return null;
 }
 
 /**
- * Families that were tried and never answered, while something else did.
- * @param {readonly Reach[]} reaches
+ * Address families without any answer, while the other one had one.
+ * @param {readonly ProbeResult[]} results
  * @returns {Note[]}
  */
-function familiesMissing(reaches) {
-  const missing = (/** @type {string} */ family) => {
-    const tried = reaches.filter((each) => each.probe.family === family);
+function missingFamilies(results) {
+  const isMissing = (/** @type {string} */ family) => {
+    const tried = results.filter((each) => each.probe.family === family);
     return tried.length > 0 && tried.every((each) => !each.ok);
   };
-  // Without UDP and TCP 3478 nothing tells one family from the other.
-  if (reaches.every((each) => each.probe.name === 'turn-tls' || !each.ok)) return [];
+  // Where only TLS was reached, nothing is known of a single family.
+  if (results.every((each) => each.probe.name === 'turn-tls' || !each.ok)) return [];
   /** @type {Note[]} */
   const notes = ['no-ipv6', 'no-ipv4'];
-  return notes.filter((note) => missing(note.slice('no-'.length)));
+  return notes.filter((note) => isMissing(note.slice('no-'.length)));
 }
 
 /**
- * @param {readonly Reach[]} reaches
- * @returns {string[]} listeners that answered over no family
+ * @param {readonly ProbeResult[]} results
+ * @returns {string[]} listeners that answered over no address family
  */
-function shut(reaches) {
-  const names = [...new Set(reaches.map(({ probe }) => listener(probe)))];
-  return names.filter((name) => reaches.every((each) => listener(each.probe) !== name || !each.ok));
+function silentListeners(results) {
+  const names = [...new Set(results.map(({ probe }) => listenerName(probe)))];
+  return names.filter((name) => results.every((each) => listenerName(each.probe) !== name || !each.ok));
 }
 
-/** @param {import('./probes.js').Probe} probe */
-export function listener({ name, port }) {
+/** @param {Probe} probe @returns {string} such as `UDP 3478` */
+export function listenerName({ name, port }) {
   return `${name === 'turn-udp' ? 'UDP' : name === 'turn-tcp' ? 'TCP' : 'TLS'} ${port}`;
 }

@@ -1,131 +1,155 @@
-// The view of the test page: draws its model and passes on what a person does.
+// View of the connection test: draws its model and calls the actions of the person.
 
 import { browserNames } from '../lib/browser.js';
-import { mayRetry } from '../media/media-errors.js';
-import { find, putWords, refuseDrops, setChildren, setText, started } from '../ui/elements.js';
-import { figuresOf, nameOf, resultOf, sentencesOf } from './report.js';
 import { errorKey } from '../locales/index.js';
+import { mayRetry } from '../media/media-errors.js';
+import { createElement, find, preventDrops, removeStartFailure, setChildren, setText, translatePage } from '../ui/elements.js';
+import { resultTexts, probeName, probeResult, verdictSentences } from './report.js';
+
+/**
+ * @import { Clock } from '../lib/clock.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { Language } from '../locales/languages.js'
+ * @import { MediaState } from '../media/media.js'
+ * @import { RunState } from './run.js'
+ *
+ * @typedef {object} Model
+ * @property {RunState} run
+ * @property {boolean} pageFailed an error of the page itself
+ * @property {MediaState} media
+ * @property {boolean} testsDevices the camera and microphone are being tried
+ * @property {string} deviceText
+ * @property {boolean} playsTone
+ * @property {boolean} asksTone whether the tone was heard
+ * @property {string} toneText
+ * @property {string} report
+ *
+ * @typedef {object} Actions
+ * @property {() => void} restart
+ * @property {() => void} toggleDevices
+ * @property {() => void} retryDevices
+ * @property {() => void} playTone
+ * @property {(heard: boolean) => void} answerTone
+ *
+ * @typedef {object} ViewParts
+ * @property {Document} document
+ * @property {Navigator} navigator
+ * @property {Translate} translate
+ * @property {Language} language
+ * @property {Clock} clock
+ * @property {Actions} actions
+ */
 
 const COPIED_MS = 2000;
 
-/**
- * @typedef {object} Model
- * @property {import('./run.js').State} run
- * @property {boolean} broken something of the page itself went wrong
- * @property {import('../media/media.js').MediaState} media
- * @property {boolean} watching the camera and microphone are being tried
- * @property {string} devicesSaid
- * @property {boolean} playing
- * @property {boolean} asked whether the tone was heard
- * @property {string} toneSaid
- * @property {string} report
- *
- * @typedef {{again: () => void, devices: () => void, retry: () => void, tone: () => void, heard: (yes: boolean) => void}} Actions
- */
-
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {Navigator} parts.navigator
- * @param {import('../locales/index.js').Say} parts.say
- * @param {import('../locales/languages.js').Language} parts.language
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {Actions} parts.actions
- * @returns {{show: (model: Model) => void, level: (loud: number) => void}}
- */
-export function makeTestView({ document, navigator, say, language, clock, actions }) {
-  document.documentElement.lang = language.tag;
-  putWords(document, say);
-  refuseDrops(document);
-  const browser = browserNames(navigator);
-  /** @param {string} id */
-  const el = (id) => find(document, `#${id}`);
+export class TestView {
+  #document;
+  #translate;
+  #browser;
   /** @type {HTMLVideoElement} */
-  const picture = find(document, '#picture');
+  #video;
   /** @type {HTMLTextAreaElement} */
-  const report = find(document, '#report');
+  #report;
   /** @type {HTMLButtonElement} */
-  const again = find(document, '#btnAgain');
+  #restart;
   /** @type {HTMLButtonElement} */
-  const tone = find(document, '#btnTone');
+  #tone;
 
-  again.addEventListener('click', actions.again);
-  tone.addEventListener('click', actions.tone);
-  el('btnDevices').addEventListener('click', actions.devices);
-  el('btnRetry').addEventListener('click', actions.retry);
-  el('btnHeard').addEventListener('click', () => actions.heard(true));
-  el('btnUnheard').addEventListener('click', () => actions.heard(false));
-  el('btnCopy').addEventListener('click', async () => {
-    const copied = await navigator.clipboard?.writeText(report.value).then(() => true, () => false);
-    if (!copied) return report.select();
-    setText(el('copyWord'), say('test.copied'));
-    clock.after(() => setText(el('copyWord'), say('test.copy')), COPIED_MS);
-  });
-
-  /** @param {import('./run.js').State} run @param {boolean} broken */
-  function showVerdict({ phase, verdict }, broken) {
-    const busy = !broken && ['asking', 'probing', 'calling', 'idle'].includes(phase);
-    const [sentence, ...notes] = verdict ? sentencesOf(verdict, say) : [say(broken ? 'error.unknown' : `phase.${phase}`)];
-    el('verdict').dataset.tone = verdict?.tone ?? (busy ? 'none' : 'poor');
-    el('verdict').dataset.code = verdict?.code ?? phase;
-    el('verdict').setAttribute('aria-busy', String(busy));
-    again.disabled = busy;
-    setText(el('sentence'), sentence);
-    setChildren(el('notes'), notes.map((note) => made('li', note)));
-  }
-
-  /** @param {import('./run.js').State} run */
-  function showNetwork({ phase, rows, figures }) {
-    el('network').hidden = rows.length === 0;
-    setChildren(el('ways'), rows.map(({ probe, reach }) => {
-      const row = made('tr');
-      const name = made('th', nameOf(probe, say));
-      const result = made('td', reach ? resultOf(reach, say) : say('test.waiting'));
-      name.setAttribute('scope', 'row');
-      row.dataset.probe = `${probe.name} ${probe.port} ${probe.family}`;
-      result.dataset.is = reach ? (reach.ok ? 'open' : 'shut') : 'open?';
-      row.append(name, result);
-      return row;
-    }));
-    el('callPart').hidden = figures === null;
-    if (!figures || phase !== 'done') return;
-    Object.assign(el('figures').dataset, figures);
-    setChildren(el('figures'), figuresOf(figures, say).flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
+  /** @param {ViewParts} parts */
+  constructor({ document, navigator, translate, language, clock, actions }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#browser = browserNames(navigator);
+    document.documentElement.lang = language.tag;
+    translatePage(document, translate);
+    preventDrops(document);
+    this.#video = find(document, '#picture');
+    const report = this.#report = find(document, '#report');
+    this.#restart = find(document, '#btnAgain');
+    this.#tone = find(document, '#btnTone');
+    const listen = (/** @type {string} */ id, /** @type {() => void} */ action) => this.#find(id).addEventListener('click', action);
+    listen('btnAgain', actions.restart);
+    listen('btnTone', actions.playTone);
+    listen('btnDevices', actions.toggleDevices);
+    listen('btnRetry', actions.retryDevices);
+    listen('btnHeard', () => actions.answerTone(true));
+    listen('btnUnheard', () => actions.answerTone(false));
+    listen('btnCopy', async () => {
+      const copied = await navigator.clipboard?.writeText(report.value).then(() => true, () => false);
+      if (!copied) return report.select();
+      setText(this.#find('copyWord'), translate('test.copied'));
+      clock.after(() => setText(this.#find('copyWord'), translate('test.copy')), COPIED_MS);
+    });
   }
 
   /** @param {Model} model */
-  function showDevices({ media, watching, devicesSaid, playing, asked, toneSaid }) {
-    const trouble = watching ? media.error : null;
-    el('trouble').hidden = trouble === null;
-    setText(el('troubleText'), trouble ? say(errorKey(trouble, say, browser), { device: media.label }) : '');
-    el('trouble').dataset.code = trouble ?? '';
-    el('btnRetry').hidden = !trouble || !mayRetry(trouble);
-    el('mirror').hidden = !watching || !media.stream;
-    if (picture.srcObject !== media.stream) picture.srcObject = media.stream;
-    setText(el('devicesSaid'), devicesSaid);
-    setText(el('btnDevices'), say(watching ? 'test.stop' : 'test.try'));
-    tone.disabled = playing;
-    el('question').hidden = !asked;
-    setText(el('toneSaid'), toneSaid);
+  show(model) {
+    this.#showVerdict(model.run, model.pageFailed);
+    this.#showNetwork(model.run);
+    this.#showDevices(model);
+    if (this.#report.value !== model.report) this.#report.value = model.report;
+    removeStartFailure(this.#document);
   }
 
-  /** @param {string} name @param {string} [text] */
-  function made(name, text = '') {
-    const element = document.createElement(name);
-    element.textContent = text;
-    return element;
+  /** The level of the microphone. @param {number} level 0 to 1 */
+  showLevel(level) {
+    find(this.#document, '#level i').style.transform = `scaleX(${level.toFixed(3)})`;
   }
 
-  return {
-    show(model) {
-      showVerdict(model.run, model.broken);
-      showNetwork(model.run);
-      showDevices(model);
-      if (report.value !== model.report) report.value = model.report;
-      started(document);
-    },
-    level(loud) {
-      find(document, '#level i').style.transform = `scaleX(${loud.toFixed(3)})`;
-    },
-  };
+  /** @param {string} id */
+  #find(id) {
+    return find(this.#document, `#${id}`);
+  }
+
+  /** @param {RunState} run @param {boolean} pageFailed */
+  #showVerdict({ phase, verdict }, pageFailed) {
+    const isBusy = !pageFailed && ['asking', 'probing', 'calling', 'idle'].includes(phase);
+    const [sentence, ...notes] = verdict ? verdictSentences(verdict, this.#translate)
+      : [this.#translate(pageFailed ? 'error.unknown' : `phase.${phase}`)];
+    const card = this.#find('verdict');
+    card.dataset.tone = verdict?.tone ?? (isBusy ? 'none' : 'poor');
+    card.dataset.code = verdict?.code ?? phase;
+    card.setAttribute('aria-busy', String(isBusy));
+    this.#restart.disabled = isBusy;
+    setText(this.#find('sentence'), sentence);
+    setChildren(this.#find('notes'), notes.map((note) => createElement(this.#document, 'li', {}, note)));
+  }
+
+  /** @param {RunState} run */
+  #showNetwork({ phase, rows, figures }) {
+    this.#find('network').hidden = rows.length === 0;
+    setChildren(this.#find('ways'), rows.map((row) => this.#row(row)));
+    this.#find('callPart').hidden = figures === null;
+    if (!figures || phase !== 'done') return;
+    Object.assign(this.#find('figures').dataset, figures);
+    setChildren(this.#find('figures'), resultTexts(figures, this.#translate).flatMap(([name, value]) => (
+      [createElement(this.#document, 'dt', {}, name), createElement(this.#document, 'dd', {}, value)])));
+  }
+
+  /** @param {RunState['rows'][number]} of */
+  #row({ probe, result }) {
+    const row = createElement(this.#document, 'tr', { 'data-probe': `${probe.name} ${probe.port} ${probe.family}` });
+    const text = result ? probeResult(result, this.#translate) : this.#translate('test.waiting');
+    const state = result ? (result.ok ? 'open' : 'shut') : 'open?';
+    row.append(createElement(this.#document, 'th', { scope: 'row' }, probeName(probe, this.#translate)),
+      createElement(this.#document, 'td', { 'data-is': state }, text));
+    return row;
+  }
+
+  /** @param {Model} model */
+  #showDevices({ media, testsDevices, deviceText, playsTone, asksTone, toneText }) {
+    const translate = this.#translate;
+    const error = testsDevices ? media.error : null;
+    this.#find('trouble').hidden = error === null;
+    setText(this.#find('troubleText'), error ? translate(errorKey(error, translate, this.#browser), { device: media.label }) : '');
+    this.#find('trouble').dataset.code = error ?? '';
+    this.#find('btnRetry').hidden = !error || !mayRetry(error);
+    this.#find('mirror').hidden = !testsDevices || !media.stream;
+    if (this.#video.srcObject !== media.stream) this.#video.srcObject = media.stream;
+    setText(this.#find('devicesSaid'), deviceText);
+    setText(this.#find('btnDevices'), translate(testsDevices ? 'test.stop' : 'test.try'));
+    this.#tone.disabled = playsTone;
+    this.#find('question').hidden = !asksTone;
+    setText(this.#find('toneSaid'), toneText);
+  }
 }

@@ -1,52 +1,62 @@
-// Words: which language a reader gets, and the sentence behind each key.
+// Text: the sentence of each key in one language, and times as people write them.
 //
-// Knows no element and no language. A key without a sentence is our mistake and shows itself as the key.
+// It knows no element and no language. A key without a sentence is a mistake of the page and is shown as the key.
 
-/** @typedef {(key: string, fills?: Record<string, string | number>) => string} Say */
+/** @typedef {(key: string, values?: Record<string, string | number>) => string} Translate */
 
 /**
  * @param {Record<string, string>} words of one language
- * @returns {Say}
+ * @returns {Translate}
  */
-export function makeSay(words) {
-  return (key, fills = {}) =>
-    (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(fills[name] ?? whole));
+export function makeTranslate(words) {
+  return (key, values = {}) =>
+    (words[key] ?? key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
 }
 
 /**
- * @param {string} code an error's code, from the server or from our own devices
- * @param {Say} say
- * @param {string[]} [browser] names of this one, for which there may be a sentence of its own
+ * Several sentences one after the other.
+ * @param {Translate} translate
+ * @param {string[]} keys
+ * @param {Record<string, string>} [values]
+ */
+export function joinSentences(translate, keys, values) {
+  return keys.map((key) => translate(key, values)).join(translate('sentence.gap'));
+}
+
+/**
+ * @param {string} code of an error, from the server or from the devices
+ * @param {Translate} translate
+ * @param {string[]} [browser] names of this browser, for which there may be a sentence of its own
  * @returns {string} the key of its sentence
  */
-export function errorKey(code, say, browser = []) {
+export function errorKey(code, translate, browser = []) {
   const keys = [...browser.map((name) => `error.${code}.${name}`), `error.${code}`];
-  return keys.find((key) => say(key) !== key) ?? 'error.unknown';
+  return keys.find((key) => translate(key) !== key) ?? 'error.unknown';
 }
 
 /**
- * `12:43`, or `1:02:03` beyond an hour.
+ * `12:43`, or `1:02:03` from an hour on.
  * @param {number} seconds
  */
-export function clockTime(seconds) {
+export function formatDuration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
-  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+  const twoDigits = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  return h ? `${h}:${twoDigits(m)}:${twoDigits(s)}` : `${m}:${twoDigits(s)}`;
 }
 
 /**
- * The hour and minute as this place writes them; plainly where the browser does not know it or has no words for it.
+ * Hour and minute as the locale writes them; `9:07` where the browser supports neither the locale nor Intl.
  * @param {number} at ms since 1970
- * @param {string} [locale] as navigator.language, which Intl may refuse
+ * @param {string} [locale] as navigator.language, which Intl may reject
  */
-export function timeOfDay(at, locale) {
+export function formatTime(at, locale) {
   const time = new Date(at);
   for (const each of [locale, 'en-GB']) {
     try {
       return time.toLocaleTimeString(each, { hour: '2-digit', minute: '2-digit' });
     } catch {
-      // Not a language to this browser.
+      // The browser does not support this locale.
     }
   }
   return `${time.getHours()}:${String(time.getMinutes()).padStart(2, '0')}`;

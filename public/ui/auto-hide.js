@@ -1,61 +1,79 @@
-// Stepping back: after three seconds without a touch, a key or a pointer, everything of ours fades.
+// Auto-hide: the controls fade after three seconds without a touch, a key or a pointer, and any of these shows them again.
 //
-// It sets one attribute on the body; the style sheet does the fading, for the eye only: the keyboard and whoever listens
-// always reach what has faded, and what the keyboard is on never fades.
+// It sets `data-chrome` on the body; the style sheet fades. Faded controls stay reachable by keyboard and screen reader, and
+// a control with the keyboard focus never fades.
 
-const STEP_BACK_MS = 3000;
+/** @import { Clock, Timer } from '../lib/clock.js' */
 
-/**
- * @param {object} parts
- * @param {HTMLElement} parts.body
- * @param {HTMLElement} parts.stage a tap on the picture sends everything away, or brings it back
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {() => boolean} parts.mayStepBack
- * @returns {{come: () => void}}
- */
-export function makeChrome({ body, stage, clock, mayStepBack }) {
-  /** @type {any} */
-  let timer;
+const HIDE_AFTER_MS = 3000;
 
-  function come() {
-    body.dataset.chrome = 'shown';
-    clock.cancel(timer);
-    timer = clock.after(stepBack, STEP_BACK_MS);
+export class AutoHide {
+  #body;
+  #clock;
+  #mayHide;
+  /** @type {Timer | undefined} */
+  #timer;
+  /** Whether the controls were shown before the last press. */
+  #wasShown = true;
+  /** Whether the current press began on the video and has shown the controls. */
+  #reveals = false;
+
+  /**
+   * @param {object} parts
+   * @param {HTMLElement} parts.body
+   * @param {HTMLElement} parts.stage a tap on the video hides the controls, or shows them
+   * @param {Clock} parts.clock
+   * @param {() => boolean} parts.mayHide
+   */
+  constructor({ body, stage, clock, mayHide }) {
+    this.#body = body;
+    this.#clock = clock;
+    this.#mayHide = mayHide;
+    body.addEventListener('pointerdown', (event) => this.#pressed(event.target), true);
+    body.addEventListener('click', (event) => this.#clicked(event), true);
+    body.addEventListener('pointercancel', () => { this.#reveals = false; }, true);
+    for (const name of ['keydown', 'focusin']) {
+      body.addEventListener(name, ({ target }) => {
+        // Typing a message does not show the controls.
+        if (!(target instanceof HTMLTextAreaElement)) this.show();
+      }, true);
+    }
+    body.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') this.show(); }, true);
+    stage.addEventListener('click', (event) => {
+      const onVideo = event.target instanceof Element && !event.target.closest('button');
+      if (onVideo && this.#wasShown && mayHide()) body.dataset.chrome = 'away';
+    });
   }
 
-  function stepBack() {
-    if (!mayStepBack() || body.querySelector('.chrome :focus-visible')) return come();
-    body.dataset.chrome = 'away';
+  /** Shows the controls for the next three seconds. */
+  show() {
+    this.#body.dataset.chrome = 'shown';
+    this.#clock.cancel(this.#timer);
+    this.#timer = this.#clock.after(() => this.#hide(), HIDE_AFTER_MS);
   }
 
-  let wasShown = true;
-  let reveals = false;
+  #hide() {
+    if (!this.#mayHide() || this.#body.querySelector('.chrome :focus-visible')) return this.show();
+    this.#body.dataset.chrome = 'away';
+  }
+
   /** @param {EventTarget | null} target */
-  const isOurs = (target) => target instanceof Element && target.closest('.chrome') !== null;
-  body.addEventListener('pointerdown', ({ target }) => {
-    wasShown = body.dataset.chrome === 'shown';
-    reveals = !wasShown && !isOurs(target);
-    come();
-  }, true);
-  // A finger lands on the picture and is lifted from a button that it has brought back: nobody meant to press that.
-  body.addEventListener('click', (event) => {
-    const revealed = reveals;
-    reveals = false;
-    if (!revealed || event.detail === 0 || !isOurs(event.target)) return;
+  #pressed(target) {
+    this.#wasShown = this.#body.dataset.chrome === 'shown';
+    this.#reveals = !this.#wasShown && !isControl(target);
+    this.show();
+  }
+
+  /** A finger that touched the video may be lifted from a button that it has just shown: that is not a press of the button.
+   *  @param {MouseEvent} event */
+  #clicked(event) {
+    const revealed = this.#reveals;
+    this.#reveals = false;
+    if (!revealed || event.detail === 0 || !isControl(event.target)) return;
     event.preventDefault();
     event.stopPropagation();
-  }, true);
-  body.addEventListener('pointercancel', () => { reveals = false; }, true);
-  for (const event of ['keydown', 'focusin']) {
-    body.addEventListener(event, ({ target }) => {
-      // Who writes is not busy with the rest.
-      if (!(target instanceof HTMLTextAreaElement)) come();
-    }, true);
   }
-  body.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') come(); }, true);
-  stage.addEventListener('click', (event) => {
-    const onPicture = event.target instanceof Element && !event.target.closest('button');
-    if (onPicture && wasShown && mayStepBack()) body.dataset.chrome = 'away';
-  });
-  return { come };
 }
+
+/** @param {EventTarget | null} target */
+const isControl = (target) => target instanceof Element && target.closest('.chrome') !== null;

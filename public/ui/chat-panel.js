@@ -1,179 +1,197 @@
-// The chat sheet: what was written, with links and times, and the line to write on.
+// Chat panel: the messages with links and times, and the field to write in.
 //
-// Text goes in as text. Whoever listens is told what comes, whether the sheet is open or not.
+// Messages are set as text, never as markup. Screen readers announce new ones whether the panel is open or not.
 
 import { MAX_LENGTH, splitLinks } from '../call/chat.js';
-import { makeComposition } from './shortcuts.js';
-import { announce, find, label, setText } from './elements.js';
-import { timeOfDay } from '../locales/index.js';
-
-/** So much of a message is read out by itself; the rest is in the sheet. */
-const READ_OUT = 200;
+import { formatTime } from '../locales/index.js';
+import { announce, createElement, find, setText } from './elements.js';
+import { watchComposition } from './shortcuts.js';
 
 /**
- * @typedef {import('../call/chat.js').Chat} Chat
- * @typedef {import('../call/chat.js').Message} Message
+ * @import { Chat, Message } from '../call/chat.js'
+ * @import { Translate } from '../locales/index.js'
  */
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {import('../locales/index.js').Say} parts.say
- * @param {string} parts.locale
- * @param {boolean} parts.android
- * @param {() => void} parts.came something new is here that nobody has seen
- * @returns {{show: (chat: Chat) => void, open: () => void, close: () => void, isOpen: () => boolean}}
- */
-export function makeChatView({ document, say, locale, android, came }) {
-  const { body } = document;
-  const sheet = find(document, '#chat');
-  const log = find(document, '#chatLog');
-  const note = find(document, '#chatNote');
-  const heard = find(document, '#chatHeard');
-  const button = find(document, `[data-act='chat']`);
+/** Characters of a message that are announced; the rest can be read in the panel. */
+const MAX_ANNOUNCED = 200;
+/** Closer to the end than this, the log follows new messages. */
+const FOLLOW_PX = 40;
+
+export class ChatPanel {
+  #document;
+  #translate;
+  #locale;
+  #unreadAdded;
+  #composes;
+  #panel;
+  #log;
+  #note;
+  #announcements;
+  #button;
   /** @type {HTMLTextAreaElement} */
-  const line = find(document, '#chatLine');
-  const composes = makeComposition(line, android);
+  #field;
   /** @type {Map<Message, HTMLElement>} */
-  const shown = new Map();
+  #shown = new Map();
   /** @type {Chat | null} */
-  let chat = null;
-  let unread = 0;
-  /** @type {Element | null} */
-  let opener = null;
+  #chat = null;
+  #unread = 0;
+  /** What had the focus when the panel was opened. @type {Element | null} */
+  #opener = null;
 
-  find(document, '#chatForm').addEventListener('submit', (event) => {
-    event.preventDefault();
-    send();
-  });
-  line.addEventListener('keydown', (event) => {
-    if (event.key !== 'Enter' || event.shiftKey || composes(event)) return;
-    event.preventDefault();
-    send();
-  });
-  line.addEventListener('input', () => complain(line.value.trim().length > MAX_LENGTH ? 'too-long' : null));
-  sheet.addEventListener('keydown', (event) => {
-    if (event.key !== 'Escape') return;
-    // Nobody else may take it for a wish to close: only here it is known what ends a composition.
-    event.preventDefault();
-    if (!composes(event)) close();
-  });
-  find(document, '#btnChatClose').addEventListener('click', close);
+  /**
+   * @param {object} parts
+   * @param {Document} parts.document
+   * @param {Translate} parts.translate
+   * @param {string} parts.locale for times
+   * @param {boolean} parts.isAndroid
+   * @param {() => void} parts.unreadAdded
+   */
+  constructor({ document, translate, locale, isAndroid, unreadAdded }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#locale = locale;
+    this.#unreadAdded = unreadAdded;
+    this.#panel = find(document, '#chat');
+    this.#log = find(document, '#chatLog');
+    this.#note = find(document, '#chatNote');
+    this.#announcements = find(document, '#chatHeard');
+    this.#button = find(document, `[data-act='chat']`);
+    this.#field = find(document, '#chatLine');
+    this.#composes = watchComposition(this.#field, isAndroid);
+    this.#listen();
+    this.#followKeyboard();
+  }
 
-  // Where a keyboard lies over the page instead of making it smaller (Safari), the sheet stands on the keyboard.
-  const seen = document.defaultView?.visualViewport;
-  for (const event of ['resize', 'scroll']) {
-    seen?.addEventListener(event, () => {
-      const under = seen.scale > 1 ? 0 : Math.max(0, document.documentElement.clientHeight - seen.height - seen.offsetTop);
-      body.style.setProperty('--under', `${Math.round(under)}px`);
+  get isOpen() {
+    return !this.#panel.hidden;
+  }
+
+  open() {
+    const { body, activeElement } = this.#document;
+    this.#opener = activeElement === body ? this.#button : activeElement;
+    this.#panel.hidden = false;
+    this.#button.setAttribute('aria-expanded', 'true');
+    if (this.#chat) this.show(this.#chat);
+    this.#scrollToEnd();
+    // On a touch screen the focus would open the keyboard, over the messages.
+    const isTouch = this.#document.defaultView?.matchMedia('(pointer: coarse)').matches;
+    (isTouch ? find(this.#document, '#btnChatClose') : this.#field).focus();
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    const hadFocus = this.#panel.contains(this.#document.activeElement);
+    this.#panel.hidden = true;
+    this.#button.setAttribute('aria-expanded', 'false');
+    if (hadFocus) /** @type {HTMLElement | null} */ (this.#opener)?.focus();
+  }
+
+  /** @param {Chat} chat */
+  show(chat) {
+    this.#chat = chat;
+    if (this.isOpen && this.#document.visibilityState === 'visible') chat.markRead();
+    this.#update(chat.messages);
+    if (!chat.messages.length) this.#announcements.replaceChildren();
+    const before = this.#unread;
+    this.#unread = chat.unread();
+    for (const element of [this.#button, this.#document.body]) {
+      if (this.#unread) element.dataset.unread = String(Math.min(this.#unread, 99));
+      else delete element.dataset.unread;
+    }
+    if (this.#unread > before) this.#unreadAdded();
+  }
+
+  #listen() {
+    find(this.#document, '#chatForm').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#send();
     });
+    this.#field.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' || event.shiftKey || this.#composes(event)) return;
+      event.preventDefault();
+      this.#send();
+    });
+    this.#field.addEventListener('input', () => this.#showError(this.#field.value.trim().length > MAX_LENGTH ? 'too-long' : null));
+    this.#panel.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape') return;
+      // Only here it is known whether Escape ends a composition: the page must not close the panel for it.
+      event.preventDefault();
+      if (!this.#composes(event)) this.close();
+    });
+    find(this.#document, '#btnChatClose').addEventListener('click', () => this.close());
   }
 
-  function send() {
-    const refused = chat?.send(line.value) ?? null;
-    // What is refused twice is told twice.
-    complain(null);
-    complain(refused);
-    // Some browsers take the focus to the button or nowhere, and what is typed next would be taken for shortcuts.
-    line.focus();
-    if (refused) return;
-    line.value = '';
-    log.scrollTop = log.scrollHeight;
+  /** Where the keyboard covers the page instead of resizing it (Safari), the panel ends above the keyboard. */
+  #followKeyboard() {
+    const { body, defaultView, documentElement } = this.#document;
+    const viewport = defaultView?.visualViewport;
+    for (const event of ['resize', 'scroll']) {
+      viewport?.addEventListener(event, () => {
+        const covered = viewport.scale > 1 ? 0 : Math.max(0, documentElement.clientHeight - viewport.height - viewport.offsetTop);
+        body.style.setProperty('--keyboard-inset', `${Math.round(covered)}px`);
+      });
+    }
   }
 
-  /** @param {'too-long' | 'too-many' | null} why */
-  function complain(why) {
-    note.hidden = why === null;
-    setText(note, why ? say(`chat.${why}`, { most: MAX_LENGTH, n: line.value.trim().length }) : '');
+  #send() {
+    const error = this.#chat?.send(this.#field.value) ?? null;
+    // Hidden first, so that the same error is announced again.
+    this.#showError(null);
+    this.#showError(error);
+    // Some browsers move the focus to the button or nowhere; the next letters would act as shortcuts.
+    this.#field.focus();
+    if (error) return;
+    this.#field.value = '';
+    this.#scrollToEnd();
   }
 
-  /** @param {Message} message */
-  function draw(message) {
-    const place = document.createElement('div');
-    const text = document.createElement('p');
-    const foot = document.createElement('small');
-    place.className = message.mine ? 'mine' : 'theirs';
-    text.dir = 'auto';
-    text.append(...splitLinks(message.text).map(piece));
-    place.append(named(message), text, foot);
-    return place;
-  }
-
-  /** @param {Message} message */
-  function named({ mine }) {
-    const name = document.createElement('span');
-    name.className = 'unseen';
-    name.textContent = say(mine ? 'chat.you' : 'chat.they');
-    return name;
-  }
-
-  /** @param {{text: string, href?: string}} of */
-  function piece({ text, href }) {
-    if (!href) return text;
-    const link = document.createElement('a');
-    Object.assign(link, { href, textContent: text, target: '_blank', rel: 'noopener noreferrer' });
-    return link;
+  /** @param {'too-long' | 'too-many' | null} error */
+  #showError(error) {
+    this.#note.hidden = error === null;
+    const n = this.#field.value.trim().length;
+    setText(this.#note, error ? this.#translate(`chat.${error}`, { most: MAX_LENGTH, n }) : '');
   }
 
   /** @param {Message[]} messages */
-  function fill(messages) {
-    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
-    for (const [message, place] of shown) {
+  #update(messages) {
+    const log = this.#log;
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - FOLLOW_PX;
+    for (const [message, element] of this.#shown) {
       if (messages.includes(message)) continue;
-      place.remove();
-      shown.delete(message);
+      element.remove();
+      this.#shown.delete(message);
     }
     for (const message of messages) {
-      const place = shown.get(message) ?? draw(message);
-      if (!shown.has(message)) arrive(message, place);
-      shown.set(message, place);
-      if (place.dataset.state === message.state) continue;
-      place.dataset.state = message.state;
-      const time = timeOfDay(message.at, locale);
-      setText(find(place, 'small'), message.state === 'sent' ? time : `${time} · ${say(`chat.${message.state}`)}`);
+      const element = this.#shown.get(message) ?? this.#add(message);
+      if (element.dataset.state === message.state) continue;
+      element.dataset.state = message.state;
+      const time = formatTime(message.at, this.#locale);
+      setText(find(element, 'small'), message.state === 'sent' ? time : `${time} · ${this.#translate(`chat.${message.state}`)}`);
     }
-    find(document, '#chatEmpty').hidden = messages.length > 0;
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    find(this.#document, '#chatEmpty').hidden = messages.length > 0;
+    if (atEnd) this.#scrollToEnd();
   }
 
-  /** @param {Message} message @param {HTMLElement} place */
-  function arrive({ mine, text }, place) {
-    log.append(place);
-    if (!mine) announce(heard, say('chat.heard', { text: text.slice(0, READ_OUT) }));
+  /** @param {Message} message */
+  #add(message) {
+    const { mine, text } = message;
+    const create = (/** @type {string} */ name, /** @type {Record<string, string>} */ attributes) => createElement(this.#document, name, attributes);
+    const element = create('div', { class: mine ? 'mine' : 'theirs' });
+    const author = create('span', { class: 'visually-hidden' });
+    const body = create('p', { dir: 'auto' });
+    author.textContent = this.#translate(mine ? 'chat.you' : 'chat.they');
+    body.append(...splitLinks(text).map((part) => {
+      if (!part.href) return part.text;
+      return Object.assign(create('a', { href: part.href, target: '_blank', rel: 'noopener noreferrer' }), { textContent: part.text });
+    }));
+    element.append(author, body, create('small', {}));
+    this.#log.append(element);
+    this.#shown.set(message, element);
+    if (!mine) announce(this.#announcements, this.#translate('chat.heard', { text: text.slice(0, MAX_ANNOUNCED) }));
+    return element;
   }
 
-  function close() {
-    if (sheet.hidden) return;
-    const inside = sheet.contains(document.activeElement);
-    sheet.hidden = true;
-    button.setAttribute('aria-expanded', 'false');
-    if (inside) /** @type {HTMLElement | null} */ (opener)?.focus();
+  #scrollToEnd() {
+    this.#log.scrollTop = this.#log.scrollHeight;
   }
-
-  return {
-    show(now) {
-      chat = now;
-      if (!sheet.hidden && document.visibilityState === 'visible') chat.markRead();
-      fill(chat.messages);
-      if (!chat.messages.length) heard.replaceChildren();
-      const before = unread;
-      unread = chat.unread();
-      if (unread) button.dataset.unread = body.dataset.unread = String(Math.min(unread, 99));
-      else for (const place of [button, body]) delete place.dataset.unread;
-      label(button, unread ? say('chat.new', { n: unread }) : say('chat.title'), 'C');
-      if (unread > before) came();
-    },
-    open() {
-      opener = document.activeElement === body ? button : document.activeElement;
-      sheet.hidden = false;
-      button.setAttribute('aria-expanded', 'true');
-      if (chat) this.show(chat);
-      log.scrollTop = log.scrollHeight;
-      // A finger that came to read is not shown a keyboard over it.
-      const byHand = document.defaultView?.matchMedia('(pointer: coarse)').matches;
-      (byHand ? find(document, '#btnChatClose') : line).focus();
-    },
-    close,
-    isOpen: () => !sheet.hidden,
-  };
 }

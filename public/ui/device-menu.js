@@ -1,80 +1,102 @@
-// The device sheet: which camera, which microphone, which speaker.
+// Device menu: the settings dialog, with the choice of camera, microphone and speaker.
 
 import { find } from './elements.js';
 
 /**
- * @typedef {import('../media/media.js').MediaState} MediaState
+ * @import { DeviceKind } from '../media/device-preferences.js'
+ * @import { MediaState } from '../media/media.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { Actions } from './view.js'
  */
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {Navigator} parts.navigator
- * @param {import('../locales/index.js').Say} parts.say
- * @param {Pick<import('./view.js').Actions, 'choose' | 'askSpeaker' | 'listening'>} parts.actions
- * @param {HTMLVideoElement} parts.remote where a chosen speaker plays
- * @returns {{open: () => void, close: () => void, isOpen: () => boolean, show: (state: MediaState) => void}}
- */
-export function makeDeviceSheet({ document, navigator, say, actions, remote }) {
+export class DeviceMenu {
+  #translate;
+  #remote;
+  #settingsToggled;
   /** @type {HTMLDialogElement} */
-  const sheet = find(document, '#settings');
-  /** @type {Record<string, HTMLSelectElement>} */
-  const picks = {
-    videoinput: find(document, '#pickCam'),
-    audioinput: find(document, '#pickMic'),
-    audiooutput: find(document, '#pickSpeaker'),
-  };
+  #dialog;
+  #speakerField;
+  /** @type {Record<DeviceKind, HTMLSelectElement>} */
+  #selects;
+  #canSelectSpeaker;
+  /** The speaker in use; null after a failure. @type {string | null} */
+  #speaker = '';
 
-  const canChooseSpeaker = typeof remote.setSinkId === 'function';
-  /** @type {string | null} */
-  let playing = '';
-  const another = find(document, '#btnSpeaker');
-  // Firefox lists no speaker until it has asked for one itself.
-  another.hidden = !canChooseSpeaker || !('selectAudioOutput' in (navigator.mediaDevices ?? {}));
-  another.addEventListener('click', actions.askSpeaker);
-  for (const [kind, pick] of Object.entries(picks)) {
-    pick.addEventListener('change', () => { actions.choose(/** @type {import('../media/device-preferences.js').DeviceKind} */ (kind), pick.value); });
-  }
-  sheet.addEventListener('close', () => actions.listening(false));
-  // A tap beside the sheet closes it.
-  sheet.addEventListener('click', (event) => { if (event.target === sheet) sheet.close(); });
-
-  /** @param {MediaState} state @param {keyof typeof picks} kind @param {string} chosen */
-  function fill(state, kind, chosen) {
-    const devices = state.devices.filter((device) => device.kind === kind && device.deviceId);
-    const wanted = devices.map((device, i) => [device.deviceId, device.label || say('settings.nameless', { n: i + 1 })]);
-    const shown = wanted.length ? wanted : [['', say('settings.none')]];
-    const pick = picks[kind];
-    if (JSON.stringify(shown) !== pick.dataset.shown) {
-      pick.dataset.shown = JSON.stringify(shown);
-      pick.replaceChildren(...shown.map(([value, text]) => new Option(text, value)));
+  /**
+   * @param {object} parts
+   * @param {Document} parts.document
+   * @param {Navigator} parts.navigator
+   * @param {Translate} parts.translate
+   * @param {Pick<Actions, 'media' | 'chooseSpeaker' | 'settingsToggled'>} parts.actions
+   * @param {HTMLVideoElement} parts.remote plays through the selected speaker
+   */
+  constructor({ document, navigator, translate, actions, remote }) {
+    this.#translate = translate;
+    this.#remote = remote;
+    this.#settingsToggled = actions.settingsToggled;
+    const dialog = this.#dialog = find(document, '#settings');
+    this.#speakerField = find(document, '#speakerField');
+    this.#selects = {
+      videoinput: find(document, '#pickCam'),
+      audioinput: find(document, '#pickMic'),
+      audiooutput: find(document, '#pickSpeaker'),
+    };
+    this.#canSelectSpeaker = typeof remote.setSinkId === 'function';
+    const button = find(document, '#btnSpeaker');
+    // Firefox lists no speaker until one was chosen in its own dialog.
+    button.hidden = !this.#canSelectSpeaker || !('selectAudioOutput' in (navigator.mediaDevices ?? {}));
+    button.addEventListener('click', actions.chooseSpeaker);
+    for (const kind of /** @type {const} */ (['videoinput', 'audioinput', 'audiooutput'])) {
+      const select = this.#selects[kind];
+      select.addEventListener('change', () => { actions.media.select(kind, select.value); });
     }
-    pick.disabled = wanted.length === 0;
-    if (wanted.some(([id]) => id === chosen)) pick.value = chosen;
+    dialog.addEventListener('close', () => actions.settingsToggled(false));
+    // A tap beside the dialog closes it.
+    dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
   }
 
-  /** Through this speaker; the system's own where the chosen one is gone.
-   *  @param {string} speaker */
-  function play(speaker) {
-    if (!canChooseSpeaker || playing === speaker) return;
-    playing = speaker;
-    remote.setSinkId(speaker).catch(() => { if (playing === speaker) playing = null; });
+  get isOpen() {
+    return this.#dialog.open;
   }
 
-  return {
-    open() {
-      if (!sheet.open) sheet.showModal();
-      actions.listening(true);
-    },
-    close: () => sheet.close(),
-    isOpen: () => sheet.open,
-    show(state) {
-      fill(state, 'videoinput', state.selected.videoinput);
-      fill(state, 'audioinput', state.selected.audioinput);
-      fill(state, 'audiooutput', state.selected.audiooutput);
-      const speakers = state.devices.filter((device) => device.kind === 'audiooutput' && device.deviceId);
-      find(document, '#speakerField').hidden = !speakers.length || !canChooseSpeaker;
-      play(speakers.some(({ deviceId }) => deviceId === state.selected.audiooutput) ? state.selected.audiooutput : '');
-    },
-  };
+  open() {
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#settingsToggled(true);
+  }
+
+  close() {
+    this.#dialog.close();
+  }
+
+  /** @param {MediaState} state */
+  show(state) {
+    this.#fill(state, 'videoinput');
+    this.#fill(state, 'audioinput');
+    this.#fill(state, 'audiooutput');
+    const speakers = state.devices.filter((device) => device.kind === 'audiooutput' && device.deviceId);
+    this.#speakerField.hidden = !speakers.length || !this.#canSelectSpeaker;
+    const isPresent = speakers.some(({ deviceId }) => deviceId === state.selected.audiooutput);
+    this.#setSpeaker(isPresent ? state.selected.audiooutput : '');
+  }
+
+  /** @param {MediaState} state @param {DeviceKind} kind */
+  #fill(state, kind) {
+    const devices = state.devices.filter((device) => device.kind === kind && device.deviceId);
+    const options = devices.map((device, i) => [device.deviceId, device.label || this.#translate('settings.nameless', { n: i + 1 })]);
+    const shown = options.length ? options : [['', this.#translate('settings.none')]];
+    const select = this.#selects[kind];
+    if (JSON.stringify(shown) !== select.dataset.shown) {
+      select.dataset.shown = JSON.stringify(shown);
+      select.replaceChildren(...shown.map(([value, text]) => new Option(text, value)));
+    }
+    select.disabled = options.length === 0;
+    if (options.some(([id]) => id === state.selected[kind])) select.value = state.selected[kind];
+  }
+
+  /** @param {string} speaker '' for the system's default */
+  #setSpeaker(speaker) {
+    if (!this.#canSelectSpeaker || this.#speaker === speaker) return;
+    this.#speaker = speaker;
+    this.#remote.setSinkId(speaker).catch(() => { if (this.#speaker === speaker) this.#speaker = null; });
+  }
 }

@@ -1,16 +1,20 @@
-// Parts of the view everything else stands on: finding elements, putting icons and words into them.
+// Elements: finding them, and putting text, names and icons into them.
 //
-// Text goes in as text, never as markup.
+// Text is set as text, never as markup.
 
 import { icons, slash } from './icons.js';
 
+/** @import { Translate } from '../locales/index.js' */
+
 const SVG = 'http://www.w3.org/2000/svg';
+/** A live region keeps so many messages: fast ones are still read out one after the other. */
+const MAX_ANNOUNCEMENTS = 8;
 
 /**
  * @template {Element} [T=HTMLElement]
  * @param {ParentNode} root
  * @param {string} selector
- * @returns {T} throws where the page and its code have come apart
+ * @returns {T} throws where the HTML and the code disagree
  */
 export function find(root, selector) {
   const found = root.querySelector(selector);
@@ -18,19 +22,18 @@ export function find(root, selector) {
   return /** @type {T} */ (/** @type {unknown} */ (found));
 }
 
-/** The page runs: the words for one that does not start go. @param {Document} document */
-export function started(document) {
+/** Removes the text for a page that does not start. @param {Document} document */
+export function removeStartFailure(document) {
   document.querySelector('#startFailure')?.remove();
 }
 
-/** A file that is dropped on the page, or a link beside a field, would take its place, and the call with it.
- *  @param {Document} document */
-export function refuseDrops(document) {
+/** A file or link that is dropped on the page would replace it and end the call. @param {Document} document */
+export function preventDrops(document) {
   for (const name of /** @type {const} */ (['dragover', 'drop'])) {
     document.addEventListener(name, (event) => {
       const { target, dataTransfer } = event;
-      const field = target instanceof Element && target.matches('textarea:not([readonly]), input:not([readonly], [type=checkbox])');
-      if (field && !dataTransfer?.types.includes('Files')) return;
+      const isField = target instanceof Element && target.matches('textarea:not([readonly]), input:not([readonly], [type=checkbox])');
+      if (isField && !dataTransfer?.types.includes('Files')) return;
       event.preventDefault();
       if (dataTransfer) dataTransfer.dropEffect = 'none';
     });
@@ -43,121 +46,128 @@ export function refuseDrops(document) {
  * @param {Record<string, string | number>} attributes
  * @returns {SVGElement}
  */
-export function svg(document, name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  return made;
-}
-
-/** @param {Document} document */
-export function putIcons(document) {
-  for (const place of document.querySelectorAll('[data-icon]')) {
-    const { fill, lines } = icons[place.getAttribute('data-icon') ?? ''] ?? {};
-    const icon = svg(document, 'svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' });
-    if (fill) icon.append(svg(document, 'path', { class: 'fill', d: fill }));
-    if (lines) icon.append(svg(document, 'path', { class: 'lines', d: lines }));
-    icon.append(svg(document, 'path', { class: 'gap', d: slash }), svg(document, 'path', { class: 'slash', d: slash }));
-    place.prepend(icon);
-  }
+export function createSvg(document, name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  return element;
 }
 
 /**
  * @param {Document} document
- * @param {import('../locales/index.js').Say} say
+ * @param {string} name
+ * @param {Record<string, string>} [attributes]
+ * @param {string} [text]
  */
-export function putWords(document, say) {
-  document.title = say('title');
-  for (const place of document.querySelectorAll('[data-word]')) {
-    setText(place, say(place.getAttribute('data-word') ?? ''));
-  }
-  for (const place of document.querySelectorAll('[data-hint]')) {
-    setAttribute(place, 'placeholder', say(place.getAttribute('data-hint') ?? ''));
-  }
-  for (const place of document.querySelectorAll('[data-label]')) {
-    label(place, say(place.getAttribute('data-label') ?? ''));
+export function createElement(document, name, attributes = {}, text = '') {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.textContent = text;
+  return element;
+}
+
+/** Draws the icon that `data-icon` names into each element that has one. @param {Document} document */
+export function drawIcons(document) {
+  for (const element of document.querySelectorAll('[data-icon]')) {
+    const { fill, lines } = icons[element.getAttribute('data-icon') ?? ''] ?? {};
+    const icon = createSvg(document, 'svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' });
+    if (fill) icon.append(createSvg(document, 'path', { class: 'fill', d: fill }));
+    if (lines) icon.append(createSvg(document, 'path', { class: 'lines', d: lines }));
+    icon.append(createSvg(document, 'path', { class: 'gap', d: slash }), createSvg(document, 'path', { class: 'slash', d: slash }));
+    element.prepend(icon);
   }
 }
 
 /**
- * A name for those who listen and, on a button, a tooltip with its key for those who look.
- * @param {Element} place
- * @param {string} text
- * @param {string} [key] a single letter, which the person may have switched off
+ * Sets the text, placeholder and name of each element that has `data-word`, `data-hint` or `data-label`.
+ * @param {Document} document
+ * @param {Translate} translate
  */
-export function label(place, text, key) {
-  setAttribute(place, 'aria-label', text);
-  if (place.tagName !== 'BUTTON' || place.classList.contains('swap')) return;
-  const acts = key && place.ownerDocument.body.dataset.letters !== 'off';
-  setAttribute(place, 'title', acts ? `${text} (${key})` : text);
-  if (acts) setAttribute(place, 'aria-keyshortcuts', key);
-  else setAttribute(place, 'aria-keyshortcuts', null);
+export function translatePage(document, translate) {
+  document.title = translate('title');
+  for (const element of document.querySelectorAll('[data-word]')) {
+    setText(element, translate(element.getAttribute('data-word') ?? ''));
+  }
+  for (const element of document.querySelectorAll('[data-hint]')) {
+    setAttribute(element, 'placeholder', translate(element.getAttribute('data-hint') ?? ''));
+  }
+  for (const element of document.querySelectorAll('[data-label]')) {
+    setLabel(element, translate(element.getAttribute('data-label') ?? ''));
+  }
 }
 
-/** What was last written where. A translator changes the page behind us: comparing with what stands there would write it
- *  again with every look. @type {WeakMap<Element, Map<string, string | null>>} */
-const written = new WeakMap();
+/**
+ * Names an element for screen readers; a button also gets a tooltip with its shortcut.
+ * @param {Element} element
+ * @param {string} text
+ * @param {string} [key] a single letter, unless single letters are switched off
+ */
+export function setLabel(element, text, key) {
+  setAttribute(element, 'aria-label', text);
+  if (element.tagName !== 'BUTTON' || element.classList.contains('swap')) return;
+  const shortcut = key && element.ownerDocument.body.dataset.letters !== 'off' ? key : null;
+  setAttribute(element, 'title', shortcut ? `${text} (${shortcut})` : text);
+  setAttribute(element, 'aria-keyshortcuts', shortcut);
+}
 
-/** Whether this is something else than what was written there last.
- *  @param {Element} place @param {string} what @param {string | null} value */
-function differs(place, what, value) {
-  const before = written.get(place) ?? new Map();
+/**
+ * What was last set where; '' is the text. A browser's translation changes the page itself: a comparison with the page
+ * would undo it with every update.
+ * @type {WeakMap<Element, Map<string, string | null>>}
+ */
+const lastSet = new WeakMap();
+
+/** Whether `value` differs from what was set last. @param {Element} element @param {string} what @param {string | null} value */
+function isNew(element, what, value) {
+  const before = lastSet.get(element) ?? new Map();
   if (before.get(what) === value) return false;
-  written.set(place, before.set(what, value));
+  lastSet.set(element, before.set(what, value));
   return true;
 }
 
 /**
- * Sets text only where it changes, so that screen readers are not told the same thing twice and translations stay.
- * @param {Element} place
+ * Sets the text where it changes: screen readers do not repeat it, and a browser's translation stays.
+ * @param {Element} element
  * @param {string} text
  */
-export function setText(place, text) {
-  if (differs(place, '', text)) place.textContent = text;
+export function setText(element, text) {
+  if (isNew(element, '', text)) element.textContent = text;
 }
 
-/** The same for an attribute; null removes it.
- *  @param {Element} place @param {string} name @param {string | null} value */
-export function setAttribute(place, name, value) {
-  if (!differs(place, name, value)) return;
-  if (value === null) place.removeAttribute(name);
-  else place.setAttribute(name, value);
-}
-
-/**
- * The same for children: those that are there stay while the new ones would be equal to what was put there.
- * @param {Element} place
- * @param {Element[]} children
- */
-export function setChildren(place, children) {
-  const before = put.get(place) ?? [];
-  if (children.length === before.length && children.every((child, i) => child.isEqualNode(before[i]))) return;
-  put.set(place, children.map((child) => child.cloneNode(true)));
-  place.replaceChildren(...children);
+/** Sets an attribute where it changes; null removes it. @param {Element} element @param {string} name @param {string | null} value */
+export function setAttribute(element, name, value) {
+  if (!isNew(element, name, value)) return;
+  if (value === null) element.removeAttribute(name);
+  else element.setAttribute(name, value);
 }
 
 /** @type {WeakMap<Element, Node[]>} */
-const put = new WeakMap();
+const lastChildren = new WeakMap();
 
 /**
- * Says something to those who listen, also where it is what was said before: a live region tells of what is added to it.
+ * Replaces the children where they differ from those that were set last.
+ * @param {Element} element
+ * @param {Element[]} children
+ */
+export function setChildren(element, children) {
+  const before = lastChildren.get(element) ?? [];
+  if (children.length === before.length && children.every((child, i) => child.isEqualNode(before[i]))) return;
+  lastChildren.set(element, children.map((child) => child.cloneNode(true)));
+  element.replaceChildren(...children);
+}
+
+/** @param {Element} element @param {string} name @param {boolean} on */
+export function setFlag(element, name, on) {
+  if (element.hasAttribute(name) !== on) element.toggleAttribute(name, on);
+}
+
+/**
+ * Makes screen readers read a text out, even the same text again: a live region announces what is added to it.
  * @param {Element} region
  * @param {string} text
  */
 export function announce(region, text) {
-  const said = region.ownerDocument.createElement('span');
-  said.textContent = text;
-  region.append(said);
-  while (region.childElementCount > ANNOUNCED_KEPT) region.firstElementChild?.remove();
-}
-
-/** So many come at once, from somebody who writes fast, and are still read out one after the other. */
-const ANNOUNCED_KEPT = 8;
-
-/**
- * @param {Element} place
- * @param {string} name
- * @param {boolean} on
- */
-export function flag(place, name, on) {
-  if (place.hasAttribute(name) !== on) place.toggleAttribute(name, on);
+  const message = region.ownerDocument.createElement('span');
+  message.textContent = text;
+  region.append(message);
+  while (region.childElementCount > MAX_ANNOUNCEMENTS) region.firstElementChild?.remove();
 }

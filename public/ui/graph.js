@@ -1,12 +1,12 @@
-// The graph: readings to points of one thin line, the newest at the right edge.
+// Graph: the points of a line for values over time, the newest at the right edge.
 //
-// Pure: sizes come in, points and plain numbers go out. Who draws them, and on what, it does not know.
+// Pure: sizes in, points and numbers out; stats-panel.js draws.
 
 /** @typedef {{x: number, y: number}} Point */
 
 /**
- * The upper end of the scale: at least `atLeast`, else the next of 1, 2, 5 times a power of ten, so that
- * the line does not jump with each new reading.
+ * The upper end of the scale: at least `atLeast`, else the next of 1, 2, 5 times a power of ten, so that the line does not
+ * move with each value.
  * @param {readonly (number | null)[]} values
  * @param {number} atLeast
  */
@@ -22,27 +22,27 @@ export function topOf(values, atLeast) {
  * @param {object} frame
  * @param {number} frame.width pixels
  * @param {number} frame.height pixels
- * @param {number} frame.slots readings the width has room for; older ones are left out
- * @param {number} frame.top the value at the upper edge
- * @param {number} [frame.line] thickness, kept inside the frame
- * @returns {Point[][]} splitLinks of the line, parted where nothing was measured
+ * @param {number} frame.slots values that fit the width; older ones are left out
+ * @param {number} frame.top value at the upper edge
+ * @param {number} [frame.line] line width in pixels; the line stays inside the frame
+ * @returns {Point[][]} lines, with gaps between them where nothing was measured
  */
 export function pointsOf(values, { width, height, slots, top, line = 1 }) {
   const shown = values.slice(-slots);
   const step = (width - line) / Math.max(1, slots - 1);
   /** @type {Point[][]} */
-  const splitLinks = [];
-  let piece = null;
+  const lines = [];
+  let current = null;
   for (const [i, value] of shown.entries()) {
     if (value === null || !Number.isFinite(value)) {
-      piece = null;
+      current = null;
       continue;
     }
-    if (!piece) splitLinks.push((piece = /** @type {Point[]} */ ([])));
+    if (!current) lines.push((current = /** @type {Point[]} */ ([])));
     const share = Math.min(1, Math.max(0, value / top));
-    piece.push({ x: width - line / 2 - (shown.length - 1 - i) * step, y: height - line / 2 - share * (height - line) });
+    current.push({ x: width - line / 2 - (shown.length - 1 - i) * step, y: height - line / 2 - share * (height - line) });
   }
-  return splitLinks;
+  return lines;
 }
 
 /**

@@ -1,6 +1,6 @@
-// Icons: the shapes drawn for this page, on one grid of 24, as path data.
+// Icons: path data of the shapes of this page, on a grid of 24.
 //
-// Filled shapes; `lines` are stroked. It knows no element: view-parts.js makes them visible.
+// Filled shapes; `lines` are stroked. elements.js draws them.
 
 /** @type {Record<string, {fill?: string, lines?: string}>} */
 export const icons = {
@@ -28,5 +28,5 @@ export const icons = {
   close: { lines: 'M6 6l12 12M18 6L6 18' },
 };
 
-/** Drawn over an icon that is off: a gap in the colour beneath, and the stroke. */
+/** Drawn over the icon of something that is off: a gap in the color of the background, and a line in it. */
 export const slash = 'M4 3.500L20.500 20';

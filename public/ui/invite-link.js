@@ -1,67 +1,77 @@
-// The link on the waiting screen: shown, copied, shared, and as a QR code.
+// Invite link: the link on the waiting screen, to copy, to share and as a QR code.
 
-import { find, setText, svg } from './elements.js';
-
-const COPIED_FOR_MS = 2000;
-/** Light modules around the code, so that readers find it. */
-const QUIET = 2;
+import { createSvg, find, setText } from './elements.js';
 
 /**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {import('../locales/index.js').Say} parts.say
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {Navigator} parts.navigator
- * @returns {(url: string) => void} shows another link
+ * @import { Clock } from '../lib/clock.js'
+ * @import { Translate } from '../locales/index.js'
  */
-export function makeLinkView({ document, say, clock, navigator }) {
+
+const COPIED_MS = 2000;
+/** Light modules around the code, so that scanners find it. */
+const QUIET_ZONE = 2;
+
+export class InviteLink {
+  #document;
   /** @type {HTMLInputElement} */
-  const field = find(document, '#link');
-  const copyWord = find(document, '#copyWord');
-  const share = find(document, '#btnShare');
-  const code = find(document, '#qr');
-  const figure = find(document, '.qr');
+  #field;
+  #code;
+  #figure;
 
-  share.hidden = typeof navigator.share !== 'function';
-  share.addEventListener('click', () => {
-    navigator.share({ title: say('title'), url: field.value }).catch(() => {});
-  });
-  field.addEventListener('focus', () => field.select());
-  find(document, '#btnCopy').addEventListener('click', async () => {
-    if (!(await copied())) return field.select();
-    setText(copyWord, say('waiting.copied'));
-    clock.after(() => setText(copyWord, say('waiting.copy')), COPIED_FOR_MS);
-  });
+  /**
+   * @param {object} parts
+   * @param {Document} parts.document
+   * @param {Translate} parts.translate
+   * @param {Clock} parts.clock
+   * @param {Navigator} parts.navigator
+   */
+  constructor({ document, translate, clock, navigator }) {
+    this.#document = document;
+    const field = this.#field = find(document, '#link');
+    this.#code = find(document, '#qr');
+    this.#figure = find(document, '.qr');
+    const share = find(document, '#btnShare');
+    share.hidden = typeof navigator.share !== 'function';
+    share.addEventListener('click', () => {
+      navigator.share({ title: translate('title'), url: field.value }).catch(() => {});
+    });
+    field.addEventListener('focus', () => field.select());
+    const copyText = find(document, '#copyWord');
+    find(document, '#btnCopy').addEventListener('click', async () => {
+      if (!(await this.#copy(navigator))) return field.select();
+      setText(copyText, translate('waiting.copied'));
+      clock.after(() => setText(copyText, translate('waiting.copy')), COPIED_MS);
+    });
+  }
 
-  async function copied() {
+  /** @param {string} url */
+  show(url) {
+    if (this.#field.value === url) return;
+    this.#field.value = url;
+    this.#figure.classList.remove('drawn');
+    // Without the code there is still the link.
+    this.#draw(url).catch(() => {});
+  }
+
+  /** @param {Navigator} navigator */
+  async #copy(navigator) {
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(this.#field.value);
       return true;
     } catch {
-      field.select();
-      return document.execCommand('copy');
+      this.#field.select();
+      return this.#document.execCommand('copy');
     }
   }
 
-  /**
-   * The code comes later than the page: nobody scans it at the door.
-   * @param {string} url
-   */
-  async function draw(url) {
+  /** Loads the encoder only here: the lobby does not need it. @param {string} url */
+  async #draw(url) {
     const { qr } = await import('../lib/qr-code.js');
     const rows = qr(url);
-    const size = rows.length + 2 * QUIET;
-    const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET} ${y + QUIET}h1v1h-1z` : ''))).join('');
-    code.setAttribute('viewBox', `0 0 ${size} ${size}`);
-    code.replaceChildren(svg(document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
-    figure.classList.add('drawn');
+    const size = rows.length + 2 * QUIET_ZONE;
+    const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : ''))).join('');
+    this.#code.setAttribute('viewBox', `0 0 ${size} ${size}`);
+    this.#code.replaceChildren(createSvg(this.#document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
+    this.#figure.classList.add('drawn');
   }
-
-  return (url) => {
-    if (field.value === url) return;
-    field.value = url;
-    figure.classList.remove('drawn');
-    // Without it there is still the link.
-    draw(url).catch(() => {});
-  };
 }

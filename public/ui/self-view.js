@@ -1,91 +1,107 @@
-// The tile: the small picture in a corner of the call. Drag it to another corner, tap it to swap.
-//
-// Which picture is small is remembered here; the pictures themselves are not its business.
+// Self view: the small picture in a corner of the call. Drag it to another corner, tap it to swap the pictures.
 
 const CORNERS = /** @type {const} */ (['tl', 'tr', 'bl', 'br']);
-const TAP_WITHIN_PX = 8;
+/** A press that moves less than this is a tap. */
+const MAX_TAP_PX = 8;
 
-/**
- * @param {object} parts
- * @param {HTMLElement} parts.stage
- * @param {HTMLElement} parts.self
- * @param {HTMLElement} parts.remote
- * @param {HTMLElement} parts.handle the button that lies over the tile
- * @returns {{show: (together: boolean) => void}}
- */
-export function makeTile({ stage, self, remote, handle }) {
-  let swapped = false;
-  let together = false;
+export class SelfView {
+  #stage;
+  #self;
+  #remote;
+  #handle;
+  /** Whether the own picture is the large one. */
+  #swapped = false;
+  /** Whether there are two pictures. */
+  #inCall = false;
   /** @type {{x: number, y: number, moved: boolean} | null} */
-  let drag = null;
-  let travelled = false;
-  stage.dataset.corner = 'br';
+  #drag = null;
+  /** Whether the last press was a drag. */
+  #dragged = false;
 
-  handle.addEventListener('pointerdown', (event) => {
-    drag = { x: event.clientX, y: event.clientY, moved: false };
-    handle.setPointerCapture(event.pointerId);
-  });
-  handle.addEventListener('pointermove', (event) => {
-    if (!drag) return;
-    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
-    drag.moved ||= Math.hypot(dx, dy) > TAP_WITHIN_PX;
-    if (!drag.moved) return;
-    stage.classList.add('dragging');
-    shift(dx, dy);
-  });
-  handle.addEventListener('pointerup', () => {
-    travelled = drag?.moved ?? false;
-    if (travelled) settle();
-    letGo();
-  });
-  handle.addEventListener('pointercancel', letGo);
-  handle.addEventListener('click', (event) => {
-    // A click comes after a drag too; only one that did not travel is a tap. Keys have no detail.
-    if (travelled && event.detail > 0) return;
-    swapped = !swapped;
-    place();
-  });
-  handle.addEventListener('keydown', (event) => {
-    const [vertical, horizontal] = stage.dataset.corner ?? 'br';
-    const next = { ArrowUp: `t${horizontal}`, ArrowDown: `b${horizontal}`, ArrowLeft: `${vertical}l`, ArrowRight: `${vertical}r` }[event.key];
-    if (!next) return;
-    event.preventDefault();
-    stage.dataset.corner = next;
-  });
-
-  function letGo() {
-    drag = null;
-    stage.classList.remove('dragging');
-    shift(0, 0);
+  /**
+   * @param {object} parts
+   * @param {HTMLElement} parts.stage
+   * @param {HTMLElement} parts.self
+   * @param {HTMLElement} parts.remote
+   * @param {HTMLElement} parts.handle the button over the small picture
+   */
+  constructor({ stage, self, remote, handle }) {
+    this.#stage = stage;
+    this.#self = self;
+    this.#remote = remote;
+    this.#handle = handle;
+    stage.dataset.corner = 'br';
+    handle.addEventListener('pointerdown', (event) => {
+      this.#drag = { x: event.clientX, y: event.clientY, moved: false };
+      handle.setPointerCapture(event.pointerId);
+    });
+    handle.addEventListener('pointermove', (event) => this.#pointerMoved(event));
+    handle.addEventListener('pointerup', () => {
+      this.#dragged = this.#drag?.moved ?? false;
+      if (this.#dragged) this.#moveToNearestCorner();
+      this.#endDrag();
+    });
+    handle.addEventListener('pointercancel', () => this.#endDrag());
+    handle.addEventListener('click', (event) => {
+      // A click follows a drag too. A key press has no detail.
+      if (this.#dragged && event.detail > 0) return;
+      this.#swapped = !this.#swapped;
+      this.#update();
+    });
+    handle.addEventListener('keydown', (event) => this.#moveByKey(event));
+    this.#update();
   }
 
-  function settle() {
-    const box = handle.getBoundingClientRect();
-    const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-    const right = x > stage.clientWidth / 2;
-    const low = y > stage.clientHeight / 2;
-    stage.dataset.corner = CORNERS[(low ? 2 : 0) + (right ? 1 : 0)];
+  /** @param {boolean} inCall whether there are two pictures */
+  show(inCall) {
+    if (inCall === this.#inCall) return;
+    this.#inCall = inCall;
+    this.#swapped = false;
+    this.#update();
+  }
+
+  #update() {
+    this.#stage.dataset.view = this.#inCall ? (this.#swapped ? 'self' : 'remote') : 'alone';
+    this.#self.classList.toggle('tile', this.#inCall && !this.#swapped);
+    this.#remote.classList.toggle('tile', this.#inCall && this.#swapped);
+  }
+
+  /** @param {PointerEvent} event */
+  #pointerMoved(event) {
+    const drag = this.#drag;
+    if (!drag) return;
+    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+    drag.moved ||= Math.hypot(dx, dy) > MAX_TAP_PX;
+    if (!drag.moved) return;
+    this.#stage.classList.add('dragging');
+    this.#setOffset(dx, dy);
+  }
+
+  #endDrag() {
+    this.#drag = null;
+    this.#stage.classList.remove('dragging');
+    this.#setOffset(0, 0);
   }
 
   /** @param {number} dx @param {number} dy */
-  function shift(dx, dy) {
-    stage.style.setProperty('--dx', `${dx}px`);
-    stage.style.setProperty('--dy', `${dy}px`);
+  #setOffset(dx, dy) {
+    this.#stage.style.setProperty('--dx', `${dx}px`);
+    this.#stage.style.setProperty('--dy', `${dy}px`);
   }
 
-  function place() {
-    stage.dataset.view = together ? (swapped ? 'self' : 'remote') : 'alone';
-    self.classList.toggle('tile', together && !swapped);
-    remote.classList.toggle('tile', together && swapped);
+  #moveToNearestCorner() {
+    const box = this.#handle.getBoundingClientRect();
+    const isRight = box.left + box.width / 2 > this.#stage.clientWidth / 2;
+    const isLow = box.top + box.height / 2 > this.#stage.clientHeight / 2;
+    this.#stage.dataset.corner = CORNERS[(isLow ? 2 : 0) + (isRight ? 1 : 0)];
   }
 
-  place();
-  return {
-    show(now) {
-      if (now === together) return;
-      together = now;
-      swapped = false;
-      place();
-    },
-  };
+  /** @param {KeyboardEvent} event */
+  #moveByKey(event) {
+    const [vertical, horizontal] = this.#stage.dataset.corner ?? 'br';
+    const next = { ArrowUp: `t${horizontal}`, ArrowDown: `b${horizontal}`, ArrowLeft: `${vertical}l`, ArrowRight: `${vertical}r` }[event.key];
+    if (!next) return;
+    event.preventDefault();
+    this.#stage.dataset.corner = next;
+  }
 }

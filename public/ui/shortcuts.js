@@ -1,96 +1,117 @@
-// Keys: single letters for the buttons of the call; `?` lists them. None of them ends a call.
+// Shortcuts: single letters for the controls, the list of them, and the switch that turns them off.
 //
-// A letter acts only where it cannot be meant as writing: no field, no dialog and nothing of the chat is open or focused.
+// A letter acts only where it cannot be text: no field has the focus, no dialog is open, and the chat is closed.
 
-import { find } from './elements.js';
-
-/** Those that mean something outside a call too. */
-const ANYWHERE = new Set(['m', 'v', 'f', '?']);
-const LETTERS_KEPT = 'webrtc-box.letters';
-/** More than between the end of a composition and the key press that ended it, less than between two key presses. */
-const COMPOSED_JUST_NOW_MS = 40;
-
-/** Every way an input method or a browser says that this key press belongs to a word under composition.
- *  @param {Pick<KeyboardEvent, 'isComposing' | 'keyCode'>} event */
-export const composes = ({ isComposing, keyCode }) => isComposing || keyCode === 229;
+import { controls } from './controls.js';
+import { createElement, find } from './elements.js';
 
 /**
- * The letter a key stands for: what it types or, where the layout has no Latin letters, what is printed at its place.
+ * @import { Translate } from '../locales/index.js'
+ * @import { Control } from './controls.js'
+ */
+
+const STORAGE_KEY = 'webrtc-box.letters';
+/** Longer than from the end of a composition to the key press that ended it, shorter than between two key presses. */
+const COMPOSITION_END_MS = 40;
+
+/** The ways in which browsers mark a key press as part of a composition. @param {Pick<KeyboardEvent, 'isComposing' | 'keyCode'>} event */
+const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
+/**
+ * The letter of a key press: the one it types or, on layouts without Latin letters, the one at its place on the keyboard.
  * @param {Pick<KeyboardEvent, 'key' | 'code'>} event
  */
 export function letterOf({ key, code }) {
   if (key === '？' || key === '؟') return '?';
-  const foreign = /^\p{L}$/u.test(key) && !/\p{Script=Latin}/u.test(key);
-  return (foreign ? code.replace(/^Key(?=[A-Z]$)/, '') : key).toLowerCase();
+  const isForeign = /^\p{L}$/u.test(key) && !/\p{Script=Latin}/u.test(key);
+  return (isForeign ? code.replace(/^Key(?=[A-Z]$)/, '') : key).toUpperCase();
 }
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
- * @param {() => void} parts.changed letters were switched on or off
- * @param {() => void} parts.escape
- * @param {Record<string, () => void>} parts.deeds by key, in lower case
- * @returns {{list: () => void}}
- */
-export function makeKeys({ document, storage, changed, escape, deeds }) {
-  const { body } = document;
+export class Shortcuts {
+  #document;
+  #press;
+  #escape;
   /** @type {HTMLDialogElement} */
-  const sheet = find(document, '#keys');
+  #dialog;
   /** @type {HTMLInputElement} */
-  const letters = find(document, '#letters');
-  letters.checked = storage.getItem(LETTERS_KEPT) !== 'off';
-  mark();
-  letters.addEventListener('change', () => {
-    storage.setItem(LETTERS_KEPT, letters.checked ? 'on' : 'off');
-    mark();
-    changed();
-  });
-  sheet.addEventListener('click', (event) => { if (event.target === sheet) sheet.close(); });
+  #enabled;
 
-  /** @type {Record<string, () => void>} */
-  const all = { ...deeds, '?': list };
-
-  function list() {
-    sheet.showModal();
+  /**
+   * @param {object} parts
+   * @param {Document} parts.document
+   * @param {Translate} parts.translate
+   * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
+   * @param {(control: Control) => void} parts.press
+   * @param {() => void} parts.escape
+   * @param {() => void} parts.changed letters were switched on or off
+   */
+  constructor({ document, translate, storage, press, escape, changed }) {
+    this.#document = document;
+    this.#press = press;
+    this.#escape = escape;
+    const dialog = this.#dialog = find(document, '#keys');
+    const enabled = this.#enabled = find(document, '#letters');
+    for (const row of shortcutRows(document, translate)) find(dialog, 'dl').append(row);
+    enabled.checked = storage.getItem(STORAGE_KEY) !== 'off';
+    this.#update();
+    enabled.addEventListener('change', () => {
+      storage.setItem(STORAGE_KEY, enabled.checked ? 'on' : 'off');
+      this.#update();
+      changed();
+    });
+    dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+    document.addEventListener('keydown', (event) => this.#keydown(event));
   }
 
-  function mark() {
-    body.dataset.letters = letters.checked ? 'on' : 'off';
+  open() {
+    this.#dialog.showModal();
+  }
+
+  #update() {
+    this.#document.body.dataset.letters = this.#enabled.checked ? 'on' : 'off';
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keydown(event) {
+    // The key press of an autofill has no key.
+    if (typeof event.key !== 'string') return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.getModifierState?.('AltGraph')) return;
+    if (event.repeat || event.defaultPrevented || isComposing(event) || this.#document.querySelector('dialog[open]')) return;
+    if (event.key === 'Escape') return this.#escape();
+    const letter = letterOf(event);
+    const control = controls.find(({ key }) => key === letter);
+    if (!control || !this.#enabled.checked || this.#isText(/** @type {HTMLElement} */ (event.target))) return;
+    if (this.#document.body.dataset.screen !== 'call' && !control.keyOutsideCall) return;
+    // What the action opens does not receive the letter.
+    event.preventDefault();
+    this.#press(control);
   }
 
   /** @param {HTMLElement} target */
-  function isWritten(target) {
-    const chat = find(document, '#chat');
+  #isText(target) {
+    const chat = find(this.#document, '#chat');
     return !chat.hidden || chat.contains(target) || target.isContentEditable || target.matches?.('input, select, textarea');
   }
+}
 
-  document.addEventListener('keydown', (event) => {
-    // What a browser fills in by itself comes with a key press that names no key.
-    if (typeof event.key !== 'string') return;
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || event.getModifierState?.('AltGraph')) return;
-    if (event.repeat || event.defaultPrevented || composes(event) || document.querySelector('dialog[open]')) return;
-    if (event.key === 'Escape') return escape();
-    const pressed = letterOf(event);
-    if (!letters.checked || isWritten(target) || !Object.hasOwn(all, pressed)) return;
-    if (body.dataset.screen !== 'call' && !ANYWHERE.has(pressed)) return;
-    // The letter is not typed into what its action opens.
-    event.preventDefault();
-    all[pressed]();
+/** @param {Document} document @param {Translate} translate */
+function shortcutRows(document, translate) {
+  return controls.filter(({ listedAs }) => listedAs).map(({ key, listedAs }) => {
+    const [row, term] = [createElement(document, 'div'), createElement(document, 'dt')];
+    term.append(createElement(document, 'kbd', {}, key));
+    row.append(term, createElement(document, 'dd', {}, translate(listedAs ?? '')));
+    return row;
   });
-
-  return { list };
 }
 
 /**
- * Whether a key press belongs to a word under composition. Engines differ in the order: the press comes before the end of
- * the composition or just after it, with `isComposing`, with the key code 229, or with neither.
+ * Tells whether a key press belongs to a word under composition. Browsers differ: it comes before the end of the composition
+ * or just after it, with `isComposing`, with the key code 229, or with neither.
  * @param {HTMLElement} field
- * @param {boolean} android there every word is composed, and Enter ends one and then means Enter
+ * @param {boolean} isAndroid where every word is composed, and Enter is meant as Enter
  * @returns {(event: KeyboardEvent) => boolean}
  */
-export function makeComposition(field, android) {
+export function watchComposition(field, isAndroid) {
   let open = false;
   let endedAt = -Infinity;
   field.addEventListener('compositionstart', () => { open = true; });
@@ -99,5 +120,5 @@ export function makeComposition(field, android) {
     endedAt = event.timeStamp;
   });
   field.addEventListener('blur', () => { open = false; });
-  return (event) => open || composes(event) || (!android && event.timeStamp - endedAt < COMPOSED_JUST_NOW_MS);
+  return (event) => open || isComposing(event) || (!isAndroid && event.timeStamp - endedAt < COMPOSITION_END_MS);
 }

@@ -1,62 +1,120 @@
-// The numbers: the last minute of the connection as thin lines, the value of this moment at the right edge.
+// Stats panel: the badge with path and quality of the connection, and the panel with the last minute of it as graphs.
 //
-// It draws readings, and only when it is asked to; where they come from it does not know.
+// The graphs are drawn only while the panel is open.
 
+import { qualityWith } from '../call/selected-path.js';
+import { formatDuration, joinSentences } from '../locales/index.js';
+import { createElement, find, setAttribute, setLabel, setText } from './elements.js';
 import { pointsOf, rangeOf, topOf } from './graph.js';
-import { setAttribute, setText } from './elements.js';
-import { clockTime } from '../locales/index.js';
-
-const MINUTE = 60;
 
 /**
- * @typedef {import('../call/selected-path.js').Sample} Sample
- * @typedef {{key: string, of: (sample: Sample) => number | null, atLeast: number, value: (number: number) => string}} Graph
+ * @import { Sample } from '../call/selected-path.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { Model } from './view.js'
+ *
+ * @typedef {object} Graph
+ * @property {string} key `numbers.KEY` is its name
+ * @property {(sample: Sample) => number | null} of
+ * @property {number} atLeast the scale goes at least up to this
+ * @property {(value: number) => string} format
  */
+
+/** Samples in a graph, one a second. */
+const SLOTS = 60;
 
 /** @type {Graph[]} */
 const GRAPHS = [
-  { key: 'in', of: (s) => s.inRate, atLeast: 500_000, value: rate },
-  { key: 'out', of: (s) => s.outRate, atLeast: 500_000, value: rate },
-  { key: 'fps', of: (s) => s.fps, atLeast: 30, value: (n) => `${Math.round(n)} fps` },
-  { key: 'rtt', of: (s) => s.rtt, atLeast: 100, value: (n) => `${Math.round(n)} ms` },
-  { key: 'loss', of: (s) => s.lossRate, atLeast: 0.05, value: (n) => `${(n * 100).toFixed(1)} %` },
+  { key: 'in', of: (s) => s.inRate, atLeast: 500_000, format: formatRate },
+  { key: 'out', of: (s) => s.outRate, atLeast: 500_000, format: formatRate },
+  { key: 'fps', of: (s) => s.fps, atLeast: 30, format: (n) => `${Math.round(n)} fps` },
+  { key: 'rtt', of: (s) => s.rtt, atLeast: 100, format: (n) => `${Math.round(n)} ms` },
+  { key: 'loss', of: (s) => s.lossRate, atLeast: 0.05, format: (n) => `${(n * 100).toFixed(1)} %` },
 ];
-/** @type {{key: string, value: (sample: Sample) => string}[]} */
+/** @type {{key: string, of: (sample: Sample) => string}[]} */
 const FACTS = [
-  { key: 'video', value: (s) => s.video },
-  { key: 'audio', value: (s) => s.audio },
+  { key: 'video', of: (s) => s.video },
+  { key: 'audio', of: (s) => s.audio },
 ];
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {HTMLElement} parts.list
- * @param {import('../locales/index.js').Say} parts.say
- * @returns {(samples: Sample[], seconds: number) => void}
- */
-export function makeNumbers({ document, list, say }) {
-  const graphs = GRAPHS.map((graph) => {
-    const canvas = document.createElement('canvas');
-    canvas.setAttribute('role', 'img');
-    const name = say(`numbers.${graph.key}`);
-    return { ...graph, name, canvas, dd: addRow(document, list, name, canvas) };
-  });
-  const facts = FACTS.map((fact) => ({ ...fact, dd: addRow(document, list, say(`numbers.${fact.key}`)) }));
-  const time = addRow(document, list, say('numbers.time'));
+export class StatsPanel {
+  #document;
+  #translate;
+  #panel;
+  #badge;
+  #rows;
+  /** @type {Model | null} */
+  #model = null;
 
-  return (samples, seconds) => {
+  /** @param {{document: Document, translate: Translate}} parts */
+  constructor({ document, translate }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#panel = find(document, '#numbers');
+    this.#badge = find(document, '#path');
+    const list = find(document, '#figures');
+    const name = (/** @type {string} */ key) => translate(`numbers.${key}`);
+    const graphs = GRAPHS.map((graph) => {
+      const canvas = /** @type {HTMLCanvasElement} */ (createElement(document, 'canvas', { role: 'img' }));
+      return { ...graph, name: name(graph.key), canvas, value: addRow(document, list, name(graph.key), canvas) };
+    });
+    const facts = FACTS.map((fact) => ({ ...fact, value: addRow(document, list, name(fact.key)) }));
+    this.#rows = { graphs, facts, duration: addRow(document, list, translate('numbers.time')) };
+  }
+
+  get isOpen() {
+    return !this.#panel.hidden;
+  }
+
+  /** @param {boolean} open */
+  setOpen(open) {
+    if (!open && this.#panel.contains(this.#document.activeElement)) this.#badge.focus();
+    this.#panel.hidden = !open;
+    for (const id of ['#path', '#trust']) find(this.#document, id).setAttribute('aria-expanded', String(open));
+    if (open && this.#model) this.#draw(this.#model);
+  }
+
+  /** @param {Model} model */
+  show(model) {
+    this.#model = model;
+    this.#showPath(model);
+    if (this.isOpen) this.#draw(model);
+  }
+
+  /** @param {Model} model */
+  #showPath({ status, path, udpBlocked, quality, reason, session }) {
+    const badge = this.#badge;
+    const translate = this.#translate;
+    badge.hidden = status !== 'connected' || path === null;
+    if (!path) return void delete badge.dataset.path;
+    badge.dataset.path = path;
+    badge.dataset.quality = qualityWith(quality ?? 'good', session.outgoingVideo);
+    const way = `${translate(`path.${path}`)} · ${translate(`quality.${badge.dataset.quality}`)}`;
+    setText(find(this.#document, '#pathWord'), way);
+    setLabel(badge, translate('path.label', { way }), 'P');
+    const isDetour = session.pathAvoided && path !== 'direct';
+    const isBlocked = udpBlocked && path.startsWith('relay-t');
+    setText(find(this.#document, '#pathWhy'), joinSentences(translate, [
+      isDetour ? 'path.detour' : isBlocked ? `path.shut.${path}` : `path.why.${path}`,
+      ...(reason ? [`quality.why.${reason}`] : []),
+      ...(session.outgoingVideo === 'full' ? [] : [`picture.${session.outgoingVideo}`]),
+    ]));
+  }
+
+  /** @param {Model} model */
+  #draw({ samples, seconds }) {
     const last = samples.at(-1);
-    for (const { of, atLeast, value, name, canvas, dd } of graphs) {
+    for (const { of, atLeast, format, name, canvas, value } of this.#rows.graphs) {
       const values = samples.map(of);
       const now = values.at(-1) ?? null;
       const range = rangeOf(values);
-      setText(dd, now === null ? '–' : value(now));
-      setAttribute(canvas, 'aria-label', range ? say('numbers.graph', { name, low: value(range.low), high: value(range.high) }) : name);
+      setText(value, now === null ? '–' : format(now));
+      const text = range ? this.#translate('numbers.graph', { name, low: format(range.low), high: format(range.high) }) : name;
+      setAttribute(canvas, 'aria-label', text);
       drawLine(canvas, values, topOf(values, atLeast));
     }
-    for (const { value, dd } of facts) setText(dd, (last && value(last)) || '–');
-    setText(time, clockTime(seconds));
-  };
+    for (const { of, value } of this.#rows.facts) setText(value, (last && of(last)) || '–');
+    setText(this.#rows.duration, formatDuration(seconds));
+  }
 }
 
 /**
@@ -66,27 +124,27 @@ export function makeNumbers({ document, list, say }) {
  */
 function drawLine(canvas, values, top) {
   const view = canvas.ownerDocument.defaultView;
-  const ink = canvas.getContext('2d');
-  if (!view || !ink) return;
+  const context = canvas.getContext('2d');
+  if (!view || !context) return;
   const ratio = view.devicePixelRatio || 1;
   const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
   const style = view.getComputedStyle(canvas);
-  ink.clearRect(0, 0, width, height);
-  ink.fillStyle = style.borderTopColor;
-  ink.fillRect(0, height - Math.ceil(ratio / 2), width, Math.ceil(ratio / 2));
-  ink.strokeStyle = style.color;
-  ink.lineWidth = 1.5 * ratio;
-  ink.lineJoin = 'round';
-  ink.lineCap = 'round';
-  ink.beginPath();
-  for (const piece of pointsOf(values, { width, height, slots: MINUTE, top, line: 1.5 * ratio })) {
-    ink.moveTo(piece[0].x, piece[0].y);
-    // A point alone is a line of no length, which the round cap shows.
-    for (const { x, y } of piece) ink.lineTo(x, y);
+  context.clearRect(0, 0, width, height);
+  context.fillStyle = style.borderTopColor;
+  context.fillRect(0, height - Math.ceil(ratio / 2), width, Math.ceil(ratio / 2));
+  context.strokeStyle = style.color;
+  context.lineWidth = 1.5 * ratio;
+  context.lineJoin = 'round';
+  context.lineCap = 'round';
+  context.beginPath();
+  for (const line of pointsOf(values, { width, height, slots: SLOTS, top, line: 1.5 * ratio })) {
+    context.moveTo(line[0].x, line[0].y);
+    // A single point is a line of length zero, which the round cap makes visible.
+    for (const { x, y } of line) context.lineTo(x, y);
   }
-  ink.stroke();
+  context.stroke();
 }
 
 /**
@@ -94,28 +152,25 @@ function drawLine(canvas, values, top) {
  * @param {HTMLElement} list
  * @param {string} name
  * @param {HTMLElement} [graph]
- * @returns {HTMLElement} where the value goes
+ * @returns {HTMLElement} the element of the value
  */
 function addRow(document, list, name, graph) {
-  const row = document.createElement('div');
-  const dt = document.createElement('dt');
-  const dd = document.createElement('dd');
-  dt.textContent = name;
-  row.append(dt);
+  const row = createElement(document, 'div');
+  row.append(createElement(document, 'dt', {}, name));
   if (graph) {
-    const drawn = document.createElement('dd');
-    drawn.className = 'drawn';
-    drawn.append(graph);
-    row.append(drawn);
+    const cell = createElement(document, 'dd', { class: 'drawn' });
+    cell.append(graph);
+    row.append(cell);
   }
-  // Figures change each second, and are the same in every language.
-  dd.translate = false;
-  row.append(dd);
+  const value = createElement(document, 'dd');
+  // Values change every second and are the same in every language.
+  value.translate = false;
+  row.append(value);
   list.append(row);
-  return dd;
+  return value;
 }
 
 /** @param {number} bps */
-function rate(bps) {
+function formatRate(bps) {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
 }

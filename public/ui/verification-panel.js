@@ -1,10 +1,15 @@
-// The trust code on the screen: four pictures in a badge, and with their words in the panel.
+// Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel.
 
-import { find, label, setText } from './elements.js';
+import { createElement, find, setLabel, setText } from './elements.js';
 
 /**
- * The 64 pictures of the code, chosen to look and sound unlike one another. Their order is part of the protocol and must
- * not change; `trust.pictures` has a word for each, in the same order.
+ * @import { Translate } from '../locales/index.js'
+ * @import { Verification } from '../call/verification.js'
+ */
+
+/**
+ * The 64 pictures of the code, chosen to look and sound different. Their order is part of the protocol and must not change;
+ * `trust.pictures` has a word for each, in the same order.
  */
 export const pictures = `
 🐶 🐱 🐴 🐷 🐘 🐰 🐼 🐓
@@ -16,53 +21,53 @@ export const pictures = `
 🔑 🔨 📞 🏁 🚂 🚲 ⛵ 🚀
 🏆 ⚽ 🎸 🎺 🔔 ⚓ 🎈 🏠`.trim().split(/\s/);
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {import('../locales/index.js').Say} parts.say
- * @returns {(trust: import('../call/verification.js').Verification | null) => void}
- */
-export function makeTrustView({ document, say }) {
-  const badge = find(document, '#trust');
-  const part = find(document, '#trustPart');
-  const list = find(document, '#trustCode');
-  const said = find(document, '#trustSaid');
-  /** @type {import('../call/verification.js').Verification | null} */
-  let shown = null;
+export class VerificationPanel {
+  #document;
+  #translate;
+  #badge;
+  #section;
+  #list;
+  /** @type {Verification | null} */
+  #shown = null;
 
-  return (trust) => {
-    if (trust === shown) return;
-    shown = trust;
-    badge.hidden = part.hidden = trust === null;
-    // Whoever listens hears of it at once, whatever has the focus.
-    setText(said, trust?.state === 'mismatch' ? `${say('trust.failed')}: ${say('trust.mismatch')}` : '');
-    if (!trust) return void delete badge.dataset.state;
-    badge.dataset.state = trust.state;
-    const code = trust.state === 'same' ? trust.code.map(pictureOf) : [];
-    list.replaceChildren(...code.map(entry));
-    list.hidden = code.length === 0;
-    const word = code.map(({ picture }) => picture).join(' ');
-    setText(find(document, '#trustWord'), word || say('trust.failed'));
-    label(badge, code.length ? say('trust.label', { words: code.map(({ word }) => word).join(', ') }) : say('trust.failed'));
-    setText(find(document, '#trustHow'), say(code.length ? 'trust.how' : 'trust.mismatch'));
-    find(document, '#trustLimit').hidden = code.length === 0;
-  };
-
-  /** @param {number} number */
-  function pictureOf(number) {
-    // Drawn in color also where a system has a plain form of the sign.
-    return { picture: `${pictures[number]}\uFE0F`, word: say('trust.pictures').split(', ')[number] };
+  /** @param {{document: Document, translate: Translate}} parts */
+  constructor({ document, translate }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#badge = find(document, '#trust');
+    this.#section = find(document, '#trustPart');
+    this.#list = find(document, '#trustCode');
   }
 
-  /** @param {ReturnType<typeof pictureOf>} of */
-  function entry(of) {
-    const item = document.createElement('li');
-    const picture = document.createElement('span');
-    picture.textContent = of.picture;
-    picture.setAttribute('aria-hidden', 'true');
-    const word = document.createElement('span');
-    word.textContent = of.word;
-    item.append(picture, word);
+  /** @param {Verification | null} verification */
+  show(verification) {
+    if (verification === this.#shown) return;
+    this.#shown = verification;
+    const translate = this.#translate;
+    const text = (/** @type {string} */ id) => find(this.#document, id);
+    this.#badge.hidden = this.#section.hidden = verification === null;
+    // An alert: screen readers announce a mismatch at once, whatever has the focus.
+    setText(text('#trustSaid'), verification?.state === 'mismatch' ? `${translate('trust.failed')}: ${translate('trust.mismatch')}` : '');
+    if (!verification) return void delete this.#badge.dataset.state;
+    this.#badge.dataset.state = verification.state;
+    const words = translate('trust.pictures').split(', ');
+    const code = (verification.state === 'same' ? verification.code : []).map((number) => ({
+      // The variation selector asks for the colored form of pictures that also have a plain one.
+      picture: `${pictures[number]}\uFE0F`, word: words[number],
+    }));
+    this.#list.replaceChildren(...code.map((each) => this.#item(each)));
+    this.#list.hidden = code.length === 0;
+    setText(text('#trustWord'), code.map(({ picture }) => picture).join(' ') || translate('trust.failed'));
+    const spoken = code.map(({ word }) => word).join(', ');
+    setLabel(this.#badge, code.length ? translate('trust.label', { words: spoken }) : translate('trust.failed'));
+    setText(text('#trustHow'), translate(code.length ? 'trust.how' : 'trust.mismatch'));
+    text('#trustLimit').hidden = code.length === 0;
+  }
+
+  /** @param {{picture: string, word: string}} of */
+  #item({ picture, word }) {
+    const item = createElement(this.#document, 'li');
+    item.append(createElement(this.#document, 'span', { 'aria-hidden': 'true' }, picture), createElement(this.#document, 'span', {}, word));
     return item;
   }
 }

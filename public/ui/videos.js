@@ -1,169 +1,203 @@
-// The two pictures: streams put into their video elements, and what stands there when there is no picture.
+// Videos: the own picture and that of the other participant, what is shown where there is none, and full screen.
 
 import { makeScreenArrival } from '../media/screen-arrival.js';
 import { find, setText } from './elements.js';
 
-/** A picture that would lose more than this share of itself when cropped to fill is shown whole. */
-const MOST_CROPPED = 0.45;
-/** Who pauses for the third time within this long means it. */
-const INSISTS_MS = 5000;
-
 /**
- * @typedef {import('../media/media.js').MediaState} MediaState
- * @typedef {import('../app/status.js').SessionState} State
+ * @import { RemoteState } from '../app/status.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { MediaState } from '../media/media.js'
  */
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {import('../locales/index.js').Say} parts.say
- */
-export function makePictures({ document, say }) {
+/** A video that would lose more than this share by filling its frame is shown whole. */
+const MAX_CROPPED = 0.45;
+/** On a phone, which is held close, more may be cropped: a face stays in the middle. */
+const MAX_CROPPED_NARROW = 0.8;
+const NARROW_PX = 760;
+/** The third pause of the remote video within this time is respected. */
+const REPEATED_PAUSE_MS = 5000;
+
+export class Videos {
   /** @type {HTMLVideoElement} */
-  const local = find(document, '#local');
-  /** @type {HTMLVideoElement} */
-  const remote = find(document, '#remote');
-  const selfFrame = find(document, '#selfFrame');
-  const remoteFrame = find(document, '#remoteFrame');
-  const selfNote = find(document, '#selfNote');
-  const theirNote = find(document, '#theirNote');
-  const hear = find(document, '#btnHear');
-  let sharedByThem = false;
-  const toCome = makeScreenArrival();
+  local;
+  /** @type {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} */
+  remote;
+  #document;
+  #translate;
+  #localFrame;
+  #remoteFrame;
+  #playButton;
+  #awaitsScreen = makeScreenArrival();
+  /** Whether the other participant shares a screen. */
+  #isScreen = false;
+  /** When the remote video was paused from outside, in ms of a monotonic clock. */
+  #pauses = [-Infinity, -Infinity];
+  /** Whether the remote video plays muted because the browser refused sound. */
+  #soundRefused = false;
 
-  /** When the remote picture was paused by something outside, by a clock that nobody sets. */
-  let pauses = [-Infinity, -Infinity];
-  /** Their picture runs without its sound, which was refused. */
-  let silenced = false;
-
-  hear.addEventListener('click', () => play(remote));
-  remote.addEventListener('pause', paused);
-  remote.addEventListener('volumechange', offerSound);
-  local.addEventListener('pause', () => { if (local.srcObject && document.visibilityState === 'visible') play(local); });
-  for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, fit);
-  document.defaultView?.addEventListener('resize', fit);
-  for (const event of ['resume', 'visibilitychange']) document.addEventListener(event, goOn);
-
-  /** @param {HTMLVideoElement} video @param {MediaStream | null} stream */
-  function put(video, stream) {
-    if (video.srcObject === stream) return;
-    video.srcObject = stream;
-    if (stream) play(video);
+  /** @param {{document: Document, translate: Translate}} parts */
+  constructor({ document, translate }) {
+    this.#document = document;
+    this.#translate = translate;
+    const local = this.local = find(document, '#local');
+    const remote = this.remote = find(document, '#remote');
+    this.#localFrame = find(document, '#selfFrame');
+    this.#remoteFrame = find(document, '#remoteFrame');
+    this.#playButton = find(document, '#btnHear');
+    this.#playButton.addEventListener('click', () => this.#play(remote));
+    remote.addEventListener('pause', () => this.#remotePaused());
+    remote.addEventListener('volumechange', () => this.#offerSound());
+    local.addEventListener('pause', () => { if (local.srcObject && document.visibilityState === 'visible') this.#play(local); });
+    for (const event of ['loadedmetadata', 'resize']) remote.addEventListener(event, () => this.#fit());
+    document.defaultView?.addEventListener('resize', () => this.#fit());
+    for (const event of ['resume', 'visibilitychange']) document.addEventListener(event, () => this.#resume());
   }
 
-  /** What was last seen, as the poster that stands where there is no frame: an ended stream shows black. */
-  function keepLast() {
-    if (remoteFrame.classList.contains('empty')) return remote.removeAttribute('poster');
-    if (remote.readyState < remote.HAVE_CURRENT_DATA || !remote.videoWidth) return;
-    const canvas = document.createElement('canvas');
-    canvas.width = remote.videoWidth;
-    canvas.height = remote.videoHeight;
-    canvas.getContext('2d')?.drawImage(remote, 0, 0);
-    // Where a page may not read pictures back, what it reads is noise.
-    if (!readsBack(canvas)) return remote.removeAttribute('poster');
-    remote.poster = canvas.toDataURL('image/jpeg', 0.8);
+  /** @param {MediaState} media */
+  showLocal(media) {
+    const hasVideo = media.cam || media.screen;
+    const isNew = this.local.srcObject !== media.stream && media.stream !== null;
+    this.#setStream(this.local, media.stream);
+    // A page that records may also play sound: once the own devices run, try again.
+    if (isNew && !this.#playButton.hidden) this.#play(this.remote);
+    this.#localFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
+    this.#localFrame.classList.toggle('whole', media.screen);
+    this.#localFrame.classList.toggle('empty', !hasVideo || media.stream === null);
+    setText(find(this.#document, '#selfNote'), this.#translate(media.requesting ? 'self.asking' : 'self.off'));
   }
 
   /**
-   * Where sound is refused until somebody touches the page, the picture comes without it for now.
-   * @param {HTMLVideoElement} video
+   * @param {RemoteState} state
+   * @param {number} decoded frames of the remote video so far
+   * @param {boolean} inCall without a stream, the last frame stays
+   * @returns {boolean} whether a shared screen is visible
    */
-  async function play(video) {
-    if (video === remote) Object.assign(video, { muted: false, volume: 1 });
-    // Some give no promise, and some throw at once.
-    const begin = async () => video.play();
-    const refused = await begin().then(() => false, (error) => error.name === 'NotAllowedError');
-    if (video !== remote) return;
-    silenced = refused;
-    hear.hidden = !refused;
+  showRemote(state, decoded, inCall) {
+    if (!inCall) this.remote.removeAttribute('poster');
+    else if (!state.stream) this.#keepLastFrame();
+    this.#setStream(this.remote, state.stream);
+    if (!state.stream) this.#playButton.hidden = true;
+    const seesScreen = !this.#awaitsScreen(state, decoded) && state.screen;
+    this.#remoteFrame.classList.toggle('empty', (state.stream !== null || inCall) && (state.screen ? !seesScreen : !state.cam));
+    setText(find(this.#document, '#theirNote'), this.#translate(state.weak || state.screen ? 'remote.weak' : 'remote.camOff'));
+    this.#isScreen = state.screen;
+    this.#fit();
+    return seesScreen;
+  }
+
+  get canFullscreen() {
+    // An iPhone shows a video in full screen, but no page.
+    return Boolean(this.#document.documentElement.requestFullscreen ?? this.remote.webkitEnterFullscreen);
+  }
+
+  get canPictureInPicture() {
+    return this.#document.pictureInPictureEnabled && Boolean(this.remote.requestPictureInPicture);
+  }
+
+  toggleFullscreen() {
+    const page = this.#document.documentElement;
+    if (this.#document.fullscreenElement) this.#exitFullscreen();
+    else if (page.requestFullscreen) page.requestFullscreen().catch(() => {});
+    else this.remote.webkitEnterFullscreen?.();
+  }
+
+  togglePictureInPicture() {
+    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
+    else this.remote.requestPictureInPicture?.().catch(() => {});
+  }
+
+  /** Leaves full screen and picture-in-picture. */
+  restore() {
+    this.#exitFullscreen();
+    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
+  }
+
+  #exitFullscreen() {
+    if (this.#document.fullscreenElement) this.#document.exitFullscreen().catch(() => {});
+  }
+
+  /** @param {HTMLVideoElement} video @param {MediaStream | null} stream */
+  #setStream(video, stream) {
+    if (video.srcObject === stream) return;
+    video.srcObject = stream;
+    if (stream) this.#play(video);
+  }
+
+  /** Plays a video; without sound where the browser refuses sound until somebody touches the page. @param {HTMLVideoElement} video */
+  async #play(video) {
+    if (video === this.remote) Object.assign(video, { muted: false, volume: 1 });
+    // Some browsers return no promise, and some throw at once.
+    const start = async () => video.play();
+    const refused = await start().then(() => false, (error) => error.name === 'NotAllowedError');
+    if (video !== this.remote) return;
+    this.#soundRefused = refused;
+    this.#playButton.hidden = !refused;
     if (!refused) return;
     video.muted = true;
-    begin().catch(() => {});
+    start().catch(() => {});
   }
 
-  /** A key for media, a headset, another program: it goes on at once, unless somebody insists; then a touch is enough. */
-  function paused() {
-    if (!remote.srcObject || !theirs()) return;
+  /** A media key, a headset or another program paused the video: it continues, unless that is repeated; then a button offers it. */
+  #remotePaused() {
+    const stream = /** @type {MediaStream | null} */ (this.remote.srcObject);
+    if (!stream?.getTracks().some(({ readyState }) => readyState === 'live')) return;
     const now = performance.now();
-    const insists = now - pauses[0] < INSISTS_MS;
-    pauses = [pauses[1], now];
-    if (insists) hear.hidden = false;
-    else play(remote);
+    const isRepeated = now - this.#pauses[0] < REPEATED_PAUSE_MS;
+    this.#pauses = [this.#pauses[1], now];
+    if (isRepeated) this.#playButton.hidden = false;
+    else this.#play(this.remote);
   }
 
-  const theirs = () => /** @type {MediaStream} */ (remote.srcObject).getTracks().some(({ readyState }) => readyState === 'live');
-
-  /** A browser's floating window and its extensions mute the element. */
-  function offerSound() {
-    if (remote.srcObject) hear.hidden = !remote.muted && remote.volume > 0 && !remote.paused;
+  /** A browser's picture-in-picture window and extensions may mute the video. */
+  #offerSound() {
+    const { remote } = this;
+    if (remote.srcObject) this.#playButton.hidden = !remote.muted && remote.volume > 0 && !remote.paused;
   }
 
-  /** Browsers pause what a page shows while they freeze it, or while the phone rings, and leave it so, or without its sound. */
-  function goOn() {
-    for (const video of [local, remote]) if (video.srcObject && (video.paused || video.ended || (video === remote && silenced))) play(video);
+  /** Browsers pause videos of a frozen page or during a phone call, and do not resume them, or not their sound. */
+  #resume() {
+    for (const video of [this.local, this.remote]) {
+      const isSilent = video === this.remote && this.#soundRefused;
+      if (video.srcObject && (video.paused || video.ended || isSilent)) this.#play(video);
+    }
   }
 
-  /** Faces fill the screen; a screen, or a picture of quite another shape, is shown whole. */
-  function fit() {
-    const [w, h] = [remote.videoWidth, remote.videoHeight];
-    const [W, H] = [remoteFrame.clientWidth, remoteFrame.clientHeight];
-    // What was last seen stays as it was shown.
-    if (!w && remote.poster) return;
-    const lost = w && h && W && H ? 1 - Math.min((w * H) / (h * W), (h * W) / (w * H)) : 0;
-    const tile = remoteFrame.classList.contains('tile');
-    remoteFrame.classList.toggle('whole', sharedByThem || (!tile && lost > mostCropped(W)));
+  /** Keeps the last frame as the poster: a video whose stream has ended is black. */
+  #keepLastFrame() {
+    const { remote } = this;
+    if (this.#remoteFrame.classList.contains('empty')) return remote.removeAttribute('poster');
+    if (remote.readyState < remote.HAVE_CURRENT_DATA || !remote.videoWidth) return;
+    const canvas = this.#document.createElement('canvas');
+    canvas.width = remote.videoWidth;
+    canvas.height = remote.videoHeight;
+    canvas.getContext('2d')?.drawImage(remote, 0, 0);
+    if (!isReadable(this.#document)) return remote.removeAttribute('poster');
+    remote.poster = canvas.toDataURL('image/jpeg', 0.8);
   }
 
-  return {
-    /** @param {MediaState} media */
-    showOwn(media) {
-      const seen = media.cam || media.screen;
-      const arrived = local.srcObject !== media.stream && media.stream !== null;
-      put(local, media.stream);
-      // A page that records may also sound: once our own devices run, ask again.
-      if (arrived && !hear.hidden) play(remote);
-      selfFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
-      selfFrame.classList.toggle('whole', media.screen);
-      selfFrame.classList.toggle('empty', !seen || media.stream === null);
-      setText(selfNote, say(media.requesting ? 'self.asking' : 'self.off'));
-    },
-    /** @param {State['remote']} theirs @param {number} decoded frames of it so far @param {boolean} goesOn a call runs: what
-     *  was last seen stays while there is no stream @returns {boolean} whether it is a screen that is in sight */
-    showTheirs(theirs, decoded, goesOn) {
-      if (!goesOn) remote.removeAttribute('poster');
-      else if (!theirs.stream) keepLast();
-      put(remote, theirs.stream);
-      if (!theirs.stream) hear.hidden = true;
-      const seesScreen = !toCome(theirs, decoded) && theirs.screen;
-      remoteFrame.classList.toggle('empty', (theirs.stream !== null || goesOn) && (theirs.screen ? !seesScreen : !theirs.cam));
-      setText(theirNote, say(theirs.weak || theirs.screen ? 'remote.weak' : 'remote.camOff'));
-      sharedByThem = theirs.screen;
-      fit();
-      return seesScreen;
-    },
-    local,
-    remote,
-  };
+  /** Faces fill the frame; a screen, or a video of a very different shape, is shown whole. */
+  #fit() {
+    const frame = this.#remoteFrame;
+    const [width, height] = [this.remote.videoWidth, this.remote.videoHeight];
+    // The last frame stays as it was shown.
+    if (!width && this.remote.poster) return;
+    const cropped = width && height && frame.clientWidth && frame.clientHeight
+      ? 1 - Math.min((width * frame.clientHeight) / (height * frame.clientWidth), (height * frame.clientWidth) / (width * frame.clientHeight)) : 0;
+    const most = frame.clientWidth < NARROW_PX ? MAX_CROPPED_NARROW : MAX_CROPPED;
+    frame.classList.toggle('whole', this.#isScreen || (!frame.classList.contains('tile') && cropped > most));
+  }
 }
 
 /**
- * A phone held close may crop more: a face stays in the middle.
- * @param {number} width
+ * Whether a canvas returns the pixels that were drawn: some browsers return noise or stripes, against tracking. A little
+ * noise is accepted.
+ * @param {Document} document
  */
-function mostCropped(width) {
-  return width < 760 ? 0.8 : MOST_CROPPED;
-}
-
-/**
- * Whether what is drawn on a canvas is what is read from it: some browsers are set to give noise or stripes instead.
- * A little noise on some pixels is allowed.
- * @param {HTMLCanvasElement} canvas of a picture; a corner of a fresh one is tried
- */
-function readsBack({ ownerDocument }) {
-  const ink = Object.assign(ownerDocument.createElement('canvas'), { width: 8, height: 8 }).getContext('2d');
-  if (!ink) return false;
-  ink.fillStyle = '#4080c0';
-  ink.fillRect(0, 0, 8, 8);
-  const { data } = ink.getImageData(0, 0, 8, 8);
+function isReadable(document) {
+  const context = Object.assign(document.createElement('canvas'), { width: 8, height: 8 }).getContext('2d');
+  if (!context) return false;
+  context.fillStyle = '#4080c0';
+  context.fillRect(0, 0, 8, 8);
+  const { data } = context.getImageData(0, 0, 8, 8);
   return data.every((value, at) => Math.abs(value - [64, 128, 192, 255][at % 4]) < 8);
 }

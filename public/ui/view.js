@@ -1,310 +1,271 @@
-// The view: draws one model of the page and passes on what a person does. Only view*.js touch elements.
+// View: draws the model of the page and calls the actions of the person. Only ui/ and connection-test/view.js use elements.
 //
-// It keeps no truth of its own beyond what is on the screen (which picture is small, what has faded).
+// It has no state of its own except what is only on the screen: which panel is open, which picture is small, what has faded.
 
 import { browserNames } from '../lib/browser.js';
-import { qualityWith } from '../call/selected-path.js';
-import { makeChatView } from './chat-panel.js';
-import { makeChrome } from './auto-hide.js';
-import { makeDeviceSheet } from './device-menu.js';
-import { makeKeys } from './shortcuts.js';
-import { makeLinkView } from './invite-link.js';
-import { makeNumbers } from './stats-panel.js';
-import { find, label, putIcons, putWords, refuseDrops, setText, started } from './elements.js';
-import { makePictures } from './videos.js';
-import { makeTile } from './self-view.js';
-import { makeSwitches } from './toggles.js';
-import { makeTrustView } from './verification-panel.js';
-import { makeWide } from './fullscreen.js';
-import { clockTime, errorKey } from '../locales/index.js';
+import { formatDuration } from '../locales/index.js';
+import { AutoHide } from './auto-hide.js';
+import { ChatPanel } from './chat-panel.js';
+import { ControlButtons } from './controls.js';
+import { DeviceMenu } from './device-menu.js';
+import { drawIcons, find, preventDrops, removeStartFailure, setText, translatePage } from './elements.js';
+import { InviteLink } from './invite-link.js';
+import { Lobby } from './lobby.js';
+import { Messages } from './messages.js';
+import { SelfView } from './self-view.js';
+import { Shortcuts } from './shortcuts.js';
+import { StatsPanel } from './stats-panel.js';
+import { VerificationPanel } from './verification-panel.js';
+import { Videos } from './videos.js';
 
 /**
+ * @import { SessionState, Status } from '../app/status.js'
+ * @import { Chat } from '../call/chat.js'
+ * @import { Path, Quality, Sample } from '../call/selected-path.js'
+ * @import { Clock } from '../lib/clock.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { Language } from '../locales/languages.js'
+ * @import { Media, MediaState } from '../media/media.js'
+ * @import { Control, Panels } from './controls.js'
+ *
  * @typedef {object} Model
- * @property {import('../app/status.js').SessionState} session
- * @property {import('../app/status.js').Status} status
- * @property {string} statusKey
- * @property {import('../media/media.js').MediaState} media
- * @property {string | null} error code of what to say, from server, call or devices
+ * @property {SessionState} session
+ * @property {Status} status
+ * @property {string} statusKey of its sentence
+ * @property {MediaState} media
+ * @property {string | null} error code from the server, the call or the devices
  * @property {boolean} canRetry
- * @property {boolean} invited came by a link to a room
- * @property {import('../call/chat.js').Chat} chat
- * @property {string} link
- * @property {import('../call/selected-path.js').Path | null} path
+ * @property {boolean} invited opened with a link to a room
+ * @property {Chat} chat
+ * @property {string} link to the room
+ * @property {Path | null} path
  * @property {boolean} udpBlocked
- * @property {import('../call/selected-path.js').Quality | null} quality
- * @property {import('../call/selected-path.js').Sample[]} samples
+ * @property {Quality | null} quality
+ * @property {Sample[]} samples
  * @property {'loss' | 'delay' | null} reason why the quality is not good
  * @property {number} seconds of this call
  *
  * @typedef {object} Actions
  * @property {(room: string, key: string) => void} join
  * @property {() => string} newRoomName
- * @property {() => void} typed another room's name stands in the field
+ * @property {() => void} roomTyped the text of the room field has changed
  * @property {() => void} leave
- * @property {() => void} again
+ * @property {() => void} joinAgain
  * @property {() => void} newRoom
  * @property {() => void} retry
- * @property {() => void} dismiss
+ * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
- * @property {() => void} flip
- * @property {import('../media/media.js').Media['select']} choose
- * @property {() => void} askSpeaker
- * @property {(open: boolean) => void} listening whether the level of the microphone is looked at in the call
+ * @property {Pick<Media, 'select' | 'flip'>} media
+ * @property {() => void} chooseSpeaker in the browser's own dialog
+ * @property {(open: boolean) => void} settingsToggled
  *
- * @typedef {{show: (model: Model) => void, level: (loud: number) => void, setRoom: (room: string) => void, room: () => string,
- *   remote: HTMLVideoElement}} View
+ * @typedef {object} ViewParts
+ * @property {Document} document
+ * @property {Navigator} navigator
+ * @property {Translate} translate
+ * @property {Language} language
+ * @property {Clock} clock
+ * @property {Pick<Storage, 'getItem' | 'setItem'>} storage of this browser
+ * @property {Actions} actions
  */
 
-/**
- * @param {object} parts
- * @param {Document} parts.document
- * @param {Navigator} parts.navigator
- * @param {import('../locales/index.js').Say} parts.say
- * @param {import('../locales/languages.js').Language} parts.language
- * @param {import('../lib/clock.js').Clock} parts.clock
- * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage of this browser
- * @param {Actions} parts.actions
- * @returns {View}
- */
-export function makeView({ document, navigator, say, language, clock, storage, actions }) {
-  document.documentElement.lang = language.tag;
-  putWords(document, say);
-  refuseDrops(document);
-  putIcons(document);
-  const manifest = find(document, '#manifest');
-  // A page from a folder has only those manifests that are there.
-  if (manifest.dataset.manifests?.split(' ').includes(language.code)) manifest.setAttribute('href', `/manifest.${language.code}.webmanifest`);
+/** Colors of the browser around the page, as `--background` in style.css. */
+const THEME = { call: '#000', dark: '#14181a', light: '#f3f4f1' };
 
-  const { body } = document;
-  /** @param {string} id */
-  const el = (id) => find(document, `#${id}`);
-  /** @type {HTMLInputElement} */
-  const room = find(document, '#room');
-  /** @type {HTMLInputElement} */
-  const key = find(document, '#key');
-  const stage = el('stage');
-  const pictures = makePictures({ document, say });
-  const sheet = makeDeviceSheet({ document, navigator, say, actions, remote: pictures.remote });
-  const wide = makeWide({ document, remote: pictures.remote, before: () => sheet.close() });
-  const switches = makeSwitches({ document, say });
-  const tile = makeTile({ stage, self: el('selfFrame'), remote: el('remoteFrame'), handle: el('swap') });
-  const showLink = makeLinkView({ document, say, clock, navigator });
-  const drawNumbers = makeNumbers({ document, list: el('figures'), say });
-  const showTrust = makeTrustView({ document, say });
-  const browser = browserNames(navigator);
-  const locale = language.fallback ? navigator.language : language.tag;
-  const chat = makeChatView({ document, say, locale, android: browser.includes('android'), came: () => chrome.come() });
+export class View {
+  #document;
+  #translate;
+  #actions;
+  #controls;
+  #lobby;
+  #messages;
+  #videos;
+  #selfView;
+  #settings;
+  #inviteLink;
+  #stats;
+  #verification;
+  #chat;
+  #shortcuts;
+  #autoHide;
+  /** @type {Panels} */
+  #panels;
   /** @type {Model | null} */
-  let shown = null;
-  const chrome = makeChrome({
-    body, stage, clock,
-    mayStepBack: () => shown?.status === 'connected' && !sheet.isOpen() && el('numbers').hidden && !shown.error,
-  });
+  #model = null;
 
-  /** @type {Record<string, () => void>} */
-  const deeds = {
-    mic: () => actions.toggle('mic'),
-    cam: () => actions.toggle('cam'),
-    share: () => { if (shown?.media.canShare) actions.toggle('screen'); },
-    chat: toggleChat,
-    settings: sheet.open,
-    numbers: toggleNumbers,
-    full: wide.full,
-    pip: wide.pip,
-    flip: () => { if (shown?.media.canFlip) actions.flip(); },
-  };
-  const keys = makeKeys({ document, storage, changed: () => { if (shown) show(shown); }, escape: closeSides, deeds: {
-    m: deeds.mic, v: deeds.cam, s: deeds.share, c: deeds.chat, p: toggleNumbers, f: deeds.full,
-  } });
-  deeds.keys = () => {
-    sheet.close();
-    keys.list();
-  };
-
-  listen();
-
-  function listen() {
-    find(document, '#door').addEventListener('submit', (event) => {
-      event.preventDefault();
-      actions.join(room.value, key.value);
+  /** @param {ViewParts} parts */
+  constructor({ document, navigator, translate, language, clock, storage, actions }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#actions = actions;
+    const press = (/** @type {Control} */ control) => this.#press(control);
+    this.#controls = new ControlButtons({ document, translate, press });
+    this.#shortcuts = new Shortcuts({
+      document, translate, storage, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
     });
-    room.addEventListener('input', actions.typed);
-    el('btnNew').addEventListener('click', () => {
-      room.value = actions.newRoomName();
-      actions.typed();
+    setUpPage(document, translate, language);
+    this.#lobby = new Lobby({ document, translate, actions });
+    this.#messages = new Messages({ document, navigator, translate, actions });
+    this.#videos = new Videos({ document, translate });
+    const stage = find(document, '#stage');
+    this.#selfView = new SelfView({
+      stage, self: find(document, '#selfFrame'), remote: find(document, '#remoteFrame'), handle: find(document, '#swap'),
     });
-    el('btnLeave').addEventListener('click', actions.leave);
-    el('btnAgain').addEventListener('click', actions.again);
-    el('btnAfterNew').addEventListener('click', actions.newRoom);
-    el('btnRetry').addEventListener('click', actions.retry);
-    el('btnDismiss').addEventListener('click', actions.dismiss);
-    el('path').addEventListener('click', toggleNumbers);
-    el('trust').addEventListener('click', () => {
-      toggleNumbers();
-      el('trustPart').scrollIntoView({ block: 'nearest' });
+    this.#settings = new DeviceMenu({ document, navigator, translate, actions, remote: this.#videos.remote });
+    this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
+    this.#stats = new StatsPanel({ document, translate });
+    this.#verification = new VerificationPanel({ document, translate });
+    this.#chat = new ChatPanel({
+      document, translate, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
+      // Readers of other languages get the fallback language, with times as their browser writes them.
+      locale: language.fallback ? navigator.language : language.tag,
     });
-    el('btnNumbersClose').addEventListener('click', toggleNumbers);
-    for (const button of document.querySelectorAll('[data-act]')) {
-      button.addEventListener('click', () => deeds[button.getAttribute('data-act') ?? '']());
-    }
-  }
-
-  /** At the side there is room for one: the numbers or the chat. */
-  function toggleNumbers() {
-    if (sheet.isOpen()) sheet.close();
-    const open = el('numbers').hidden;
-    closeSides();
-    if (open) showNumbers(true);
-    chrome.come();
-  }
-
-  function toggleChat() {
-    const open = !chat.isOpen();
-    closeSides();
-    if (open) chat.open();
-    chrome.come();
-  }
-
-  function closeSides() {
-    chat.close();
-    showNumbers(false);
-  }
-
-  /** @param {boolean} open */
-  function showNumbers(open) {
-    const panel = el('numbers');
-    if (!open && panel.contains(document.activeElement)) el('path').focus();
-    panel.hidden = !open;
-    for (const badge of ['path', 'trust']) el(badge).setAttribute('aria-expanded', String(open));
-    if (open && shown) drawNumbers(shown.samples, shown.seconds);
+    this.#autoHide = new AutoHide({ body: document.body, stage, clock, mayHide: () => this.#mayHideControls() });
+    this.#panels = this.#createPanels();
+    this.#listen();
   }
 
   /** @param {Model} model */
-  function show(model) {
+  show(model) {
     const { session, media } = model;
-    const arrived = body.dataset.screen !== session.screen;
-    shown = model;
+    const { body } = this.#document;
+    const isNewScreen = body.dataset.screen !== session.screen;
+    const inCall = session.connectedAt !== null;
+    this.#model = model;
     body.dataset.screen = session.screen;
-    const seesScreen = pictures.showTheirs(session.remote, model.samples.at(-1)?.frames ?? 0, session.connectedAt !== null && session.connectionState !== 'none');
-    // A connection that is mended in a moment takes nothing of it away: the words, and the room made for them, stay.
-    showStatus(model, seesScreen && ['connected', 'reconnecting'].includes(model.status) && session.remote.weak);
-    showError(model);
-    showDoor(model);
-    showAfter(model);
-    switches.show(media);
-    showBadges(model);
-    if (session.screen === 'waiting') showLink(model.link);
-    pictures.showOwn(media);
-    tile.show(session.screen === 'call' && session.connectedAt !== null);
-    sheet.show(media);
-    chat.show(model.chat);
-    if (!el('numbers').hidden) drawNumbers(model.samples, model.seconds);
-    if (arrived) enter(session.screen);
-    started(document);
+    const decoded = model.samples.at(-1)?.frames ?? 0;
+    const seesScreen = this.#videos.showRemote(session.remote, decoded, inCall && session.connectionState !== 'none');
+    this.#messages.show(model, seesScreen);
+    this.#lobby.show(model);
+    this.#showEnded(model);
+    this.#stats.show(model);
+    this.#verification.show(model.status === 'connected' ? session.verification : null);
+    find(this.#document, '#theirMic').hidden = model.status !== 'connected' || session.remote.mic;
+    if (session.screen === 'waiting') this.#inviteLink.show(model.link);
+    this.#videos.showLocal(media);
+    this.#selfView.show(session.screen === 'call' && inCall);
+    this.#settings.show(media);
+    this.#chat.show(model.chat);
+    this.#showControls();
+    if (isNewScreen) this.#enter(session.screen);
+    removeStartFailure(this.#document);
   }
 
-  /** @param {string} screen */
-  function enter(screen) {
-    chrome.come();
-    if (sheet.isOpen()) sheet.close();
-    if (screen !== 'call') closeSides();
-    // Whoever listens instead of looking hears where they are now.
-    if (screen === 'waiting') el('btnCopy').focus({ preventScroll: true });
-    if (screen === 'ended') el('afterTitle').focus();
-    if (screen === 'lobby') el('doorTitle').focus();
-    if (screen === 'call') stage.focus({ preventScroll: true });
-    for (const meta of document.querySelectorAll('meta[name=theme-color]')) {
-      meta.setAttribute('content', screen === 'call' ? '#000' : meta.getAttribute('media')?.includes('dark') ? '#14181a' : '#f3f4f1');
+  /** The level of the microphone. @param {number} level 0 to 1 */
+  showLevel(level) {
+    for (const bar of this.#document.querySelectorAll('.level i')) {
+      /** @type {HTMLElement} */ (bar).style.transform = `scaleX(${level.toFixed(2)})`;
     }
-    if (screen !== 'call') wide.end();
   }
 
-  /** @param {Model} model @param {boolean} stands a screen of theirs is in sight, and still */
-  function showStatus({ status, statusKey, session }, stands) {
-    const place = el('status');
-    place.dataset.state = status;
-    // Connected needs no words of its own, unless there is something to know besides.
-    const besides = status === 'connected' && statusKey !== 'status.connected';
-    // Both at once are said in one place, or the lower one would lie on the screen that stands still.
-    place.classList.toggle('told', besides && !stands);
-    setText(place, say(statusKey));
-    const bothWait = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
-    const still = bothWait ? ['remote.both'] : [...(besides ? [statusKey] : []), 'remote.still'];
-    setText(el('theirScreen'), stands ? together(still) : '');
+  /** The text of the room field. */
+  get room() {
+    return this.#lobby.room;
+  }
+
+  set room(name) {
+    this.#lobby.room = name;
+  }
+
+  #listen() {
+    const listen = (/** @type {string} */ id, /** @type {() => void} */ action) => find(this.#document, id).addEventListener('click', action);
+    listen('#btnAgain', this.#actions.joinAgain);
+    listen('#btnAfterNew', this.#actions.newRoom);
+    listen('#path', this.#panels.toggleStats);
+    listen('#btnNumbersClose', this.#panels.toggleStats);
+    listen('#trust', () => {
+      this.#panels.toggleStats();
+      find(this.#document, '#trustPart').scrollIntoView({ block: 'nearest' });
+    });
+  }
+
+  /** @returns {Panels} */
+  #createPanels() {
+    /** Runs with the settings closed. @param {() => void} action */
+    const fromSettings = (action) => () => {
+      if (this.#settings.isOpen) this.#settings.close();
+      action();
+    };
+    return {
+      openSettings: () => this.#settings.open(),
+      openShortcuts: fromSettings(() => this.#shortcuts.open()),
+      toggleChat: () => this.#toggleChat(),
+      toggleStats: fromSettings(() => this.#toggleStats()),
+      toggleFullscreen: fromSettings(() => this.#videos.toggleFullscreen()),
+      togglePictureInPicture: fromSettings(() => this.#videos.togglePictureInPicture()),
+      canFullscreen: this.#videos.canFullscreen,
+      canPictureInPicture: this.#videos.canPictureInPicture,
+    };
+  }
+
+  /** @param {Control} control */
+  #press(control) {
+    if (!this.#model) return;
+    const context = { model: this.#model, actions: this.#actions, panels: this.#panels };
+    if (control.visible?.(context) ?? true) control.act(context);
+  }
+
+  #showControls() {
+    if (this.#model) this.#controls.show({ model: this.#model, actions: this.#actions, panels: this.#panels });
+  }
+
+  #mayHideControls() {
+    return this.#model?.status === 'connected' && !this.#settings.isOpen && !this.#stats.isOpen && !this.#model.error;
+  }
+
+  /** There is room for one panel at the side: opening one closes the other. */
+  #toggleStats() {
+    const open = !this.#stats.isOpen;
+    this.#closePanels();
+    if (open) this.#stats.setOpen(true);
+    this.#autoHide.show();
+  }
+
+  #toggleChat() {
+    const open = !this.#chat.isOpen;
+    this.#closePanels();
+    if (open) this.#chat.open();
+    this.#showControls();
+    this.#autoHide.show();
+  }
+
+  #closePanels() {
+    this.#chat.close();
+    this.#stats.setOpen(false);
+  }
+
+  /** @param {SessionState['screen']} screen */
+  #enter(screen) {
+    this.#autoHide.show();
+    if (this.#settings.isOpen) this.#settings.close();
+    if (screen !== 'call') this.#closePanels();
+    // Screen readers read what has the focus, and so announce the new screen.
+    const focused = { waiting: '#btnCopy', ended: '#afterTitle', lobby: '#doorTitle', call: '#stage' }[screen];
+    find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });
+    for (const meta of this.#document.querySelectorAll('meta[name=theme-color]')) {
+      const scheme = meta.getAttribute('media')?.includes('dark') ? THEME.dark : THEME.light;
+      meta.setAttribute('content', screen === 'call' ? THEME.call : scheme);
+    }
+    if (screen !== 'call') this.#videos.restore();
   }
 
   /** @param {Model} model */
-  function showError({ error, session, media, canRetry }) {
-    const place = el('error');
-    place.hidden = error === null;
-    place.dataset.code = error ?? '';
-    const sentence = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error ?? '', say, browser);
-    const also = session.screen === 'lobby' && say(`error.or.${error}`) !== `error.or.${error}` ? [`error.or.${error}`] : [];
-    setText(el('errorText'), error === null ? '' : together([sentence, ...also], { device: media.label }));
-    el('btnRetry').hidden = !canRetry;
-    // What is still so cannot be put aside.
-    el('btnDismiss').hidden = error === 'no-path' || error === 'unreachable';
-  }
-
-  /** Sentences one after the other. @param {string[]} keys @param {Record<string, string>} [fills] */
-  function together(keys, fills) {
-    return keys.map((key) => say(key, fills)).join(say('sentence.gap'));
-  }
-
-  /** @param {Model} model */
-  function showDoor({ session, media, invited, error }) {
-    const join = /** @type {HTMLButtonElement} */ (el('btnJoin'));
-    join.disabled = session.joining;
-    const keyField = el('keyField');
-    const keyAsked = keyField.hidden && session.needsKey;
-    keyField.hidden = !session.needsKey;
-    if (keyAsked) key.focus();
-    el('btnNew').hidden = invited && error !== 'room-full';
-    const { occupancy: inside } = session;
-    el('inside').dataset.seats = String(inside ?? '');
-    setText(el('inside'), inside === null || error === 'room-full' ? '' : say(`door.inside.${inside}`));
-    setText(el('doorTitle'), say(invited ? 'door.invited' : 'door.title'));
-    setText(el('joinWord'), say(switches.joinKey(media)));
-    if (error === 'bad-room') room.setAttribute('aria-invalid', 'true');
-    else room.removeAttribute('aria-invalid');
-  }
-
-  /** @param {Model} model */
-  function showAfter({ session: { ended } }) {
+  #showEnded({ session: { ended } }) {
     if (!ended) return;
-    setText(el('afterTitle'), ended.seconds === null ? say('after.title') : say('after.titleAndTime', { time: clockTime(ended.seconds) }));
-    setText(el('afterWhy'), say(`after.${ended.reason}`));
+    const title = ended.seconds === null ? this.#translate('after.title')
+      : this.#translate('after.titleAndTime', { time: formatDuration(ended.seconds) });
+    setText(find(this.#document, '#afterTitle'), title);
+    setText(find(this.#document, '#afterWhy'), this.#translate(`after.${ended.reason}`));
   }
+}
 
-  /** @param {Model} model */
-  function showBadges({ status, path, udpBlocked, quality, reason, session }) {
-    const badge = el('path');
-    badge.hidden = status !== 'connected' || path === null;
-    if (path) {
-      badge.dataset.path = path;
-      const word = qualityWith(quality ?? 'good', session.outgoingVideo);
-      badge.dataset.quality = word;
-      const way = `${say(`path.${path}`)} · ${say(`quality.${word}`)}`;
-      setText(el('pathWord'), way);
-      label(badge, say('path.label', { way }), 'P');
-      setText(el('pathWhy'), together([session.pathAvoided && path !== 'direct' ? 'path.detour' : udpBlocked && path.startsWith('relay-t') ? `path.shut.${path}` : `path.why.${path}`, ...(reason ? [`quality.why.${reason}`] : []),
-        ...(session.outgoingVideo === 'full' ? [] : [`picture.${session.outgoingVideo}`])]));
-    } else {
-      delete badge.dataset.path;
-    }
-    showTrust(status === 'connected' ? session.verification : null);
-    el('theirMic').hidden = status !== 'connected' || session.remote.mic;
-  }
-
-  return {
-    show,
-    level(loud) {
-      for (const bar of document.querySelectorAll('.level i')) /** @type {HTMLElement} */ (bar).style.transform = `scaleX(${loud.toFixed(2)})`;
-    },
-    room: () => room.value,
-    setRoom(name) {
-      room.value = name;
-    },
-    remote: pictures.remote,
-  };
+/** @param {Document} document @param {Translate} translate @param {Language} language */
+function setUpPage(document, translate, language) {
+  document.documentElement.lang = language.tag;
+  translatePage(document, translate);
+  preventDrops(document);
+  drawIcons(document);
+  const manifest = find(document, '#manifest');
+  // A page served from a folder has only the manifests that are listed in its HTML.
+  if (manifest.dataset.manifests?.split(' ').includes(language.code)) manifest.setAttribute('href', `/manifest.${language.code}.webmanifest`);
 }

@@ -105,7 +105,7 @@ async function joinControlledPair(kinds, flags = THREE_DEVICES) {
 harness.scenario('a device selected in the call needs no new offer and is remembered', async () => {
   const [first, second] = await joinControlledPair(['chromium', 'firefox']);
   const [before, version] = [await sentTrack(first, 'video'), await sdpVersion(first)];
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   // Chromium's second fake camera is a depth camera, without a color image.
   const camera = await selectOption(first, 'pickCam', 2);
   const after = await waitFor('video of the other camera', async () => {
@@ -122,13 +122,13 @@ harness.scenario('a device selected in the call needs no new offer and is rememb
   await first.leave();
   await first.open(harness.roomUrl());
   await first.waitForState('preview');
-  await first.click('.outside[data-act=settings]');
+  await first.click('.outside-call[data-act=settings]');
   assert.deepEqual(await first.evaluate(`() => ['pickCam', 'pickMic'].map((id) => document.getElementById(id).value)`), [camera, microphone]);
 });
 
 harness.scenario('of two cameras selected at once the last is sent, opened one by one', async () => {
   const [first] = await joinControlledPair(['chromium', 'chromium']);
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   const last = await first.evaluate(`() => {
     const { mediaDevices } = navigator;
     const getUserMedia = mediaDevices.getUserMedia;
@@ -155,7 +155,7 @@ harness.scenario('of two cameras selected at once the last is sent, opened one b
 
 harness.scenario('a selected speaker is remembered', async (context) => {
   const [first] = await joinControlledPair(['chromium', 'chromium']);
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   const speakers = await first.evaluate(`() => document.getElementById('pickSpeaker').options.length`);
   if (speakers < 2) return context.skip('this browser has only one speaker');
   const speaker = await selectOption(first, 'pickSpeaker', speakers - 1);

@@ -152,10 +152,10 @@ for (const kind of ['chromium', 'firefox']) {
     await participant.open(harness.server.origin);
     await participant.waitForState('preview');
     await participant.evaluate(`() => { HTMLDialogElement.prototype.showModal = () => { throw new TypeError('made to fail'); }; }`);
-    await participant.click('.outside[data-act=settings]');
+    await participant.click('.outside-call[data-act=settings]');
     assert.match(await participant.waitForError('page-error'), /^\s*Something in this page went wrong/);
     await participant.click('#btnDismiss');
-    await participant.click('.outside[data-act=settings]');
+    await participant.click('.outside-call[data-act=settings]');
     assert.ok(await participant.evaluate(`() => document.getElementById('error').hidden`), 'shown once');
     await participant.open(`${harness.server.origin}/test`);
     await participant.waitForCondition('the report', `/TypeError: made to fail/.test(document.getElementById('report').value)`);

@@ -75,10 +75,10 @@ for (const kind of ['chromium', 'firefox']) {
 
 harness.scenario('full screen and picture-in-picture start, and end with the call', async () => {
   const [first] = await joinPair(['chromium', 'chromium']);
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   await first.click('[data-act=full]');
   await first.waitForCondition('full screen', `document.fullscreenElement === document.documentElement`);
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   await first.click('[data-act=pip]');
   await first.waitForCondition('picture-in-picture', `document.pictureInPictureElement?.id === 'remote'`);
   await first.leave();

@@ -62,13 +62,13 @@ harness.scenario('an invalid reveal shows and announces a warning instead of a c
   await honest.waitForCondition('the warning', `document.getElementById('trust').dataset.state === 'mismatch'`);
   assert.equal(await honest.evaluate(`() => document.getElementById('trustWord').textContent`), 'Not secure');
   assert.equal(await honest.evaluate(`() => document.getElementById('trustCode').children.length`), 0);
-  assert.match(await honest.evaluate(`() => document.querySelector('#trustSaid[role=alert]').textContent`), /^Not secure: .*somebody may sit between you/);
+  assert.match(await honest.evaluate(`() => document.querySelector('#trustSaid[role=alert]').textContent`), /^Not secure: .*somebody may intercept it/);
   await honest.waitForCondition('the other controls hidden', `document.body.dataset.chrome === 'away' && !document.getElementById('path').checkVisibility({ opacityProperty: true })`);
   assert.ok(await honest.evaluate(`() => document.getElementById('trust').checkVisibility({ visibilityProperty: true, opacityProperty: true })
     && Number(getComputedStyle(document.querySelector('.top')).opacity) === 1`), 'the warning stays visible');
   await honest.screenshot(path.join(harness.dir, 'warning-only-390x844.png'));
   await honest.click('#trust');
-  assert.match(await honest.evaluate(`() => document.getElementById('trustHow').innerText`), /somebody may sit between you/);
+  assert.match(await honest.evaluate(`() => document.getElementById('trustHow').innerText`), /somebody may intercept it/);
   await honest.screenshot(path.join(harness.dir, 'warning-panel-390x844.png'));
 });
 

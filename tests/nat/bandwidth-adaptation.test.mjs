@@ -11,7 +11,7 @@ import { delay, waitFor } from '../browser/lib/wait.mjs';
 import { createNetworkHarness, namespaceOf, on, runOn } from './network.mjs';
 
 const harness = await createNetworkHarness('nat-bandwidth-adaptation');
-const VIDEO_PAUSED = 'The connection is weak: your picture waits';
+const VIDEO_PAUSED = 'The connection is weak: your picture is paused';
 const LINK_EMULATOR = fileURLToPath(new URL('./link-emulator.py', import.meta.url));
 const UNLIMITED = { rate: 0, queue: 0.3, delay: 0, loss: 0 };
 
@@ -222,7 +222,7 @@ for (const kind of ['chromium', 'firefox']) {
     await second.evaluate(OBSERVE_REMOTE_SCREEN);
     await link.limit({ rate: 50_000 }, {});
     await waitFor('the paused screen', async () => !(await videoEncoding(first)).active, 60_000);
-    await second.waitForCondition('the notice at the peer', `document.getElementById('theirScreen').textContent.includes('stands still')`);
+    await second.waitForCondition('the notice at the peer', `document.getElementById('theirScreen').textContent.includes('screen is paused')`);
     // Long enough for two trials of a higher bitrate.
     await delay(25_000);
     const { changes, ...faults } = await second.evaluate('() => globalThis.__remoteScreen');

@@ -15,9 +15,9 @@ export function unreachableControls() {
   const dialog = document.querySelector('dialog[open]');
   const name = (element) => `${element.id || element.dataset.act || element.dataset.word || element.className || element.tagName} "${(element.getAttribute('aria-label') ?? element.textContent).slice(0, 24)}"`;
   const isVisible = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && element.clientWidth + element.offsetWidth > 1 && (!dialog || dialog.contains(element));
-  const scrollPositions = [document.scrollingElement, ...document.querySelectorAll('.side, #chatLog, dialog, .trouble')].map((element) => [element, element.scrollTop, element.scrollLeft]);
+  const scrollPositions = [document.scrollingElement, ...document.querySelectorAll('.side, #chatLog, dialog, .error-box')].map((element) => [element, element.scrollTop, element.scrollLeft]);
   if (document.documentElement.scrollWidth > innerWidth) faults.push(`the page is ${document.documentElement.scrollWidth - innerWidth} pixels too wide`);
-  for (const element of document.querySelectorAll('dialog[open], .side:not([hidden]), .trouble:not([hidden])')) {
+  for (const element of document.querySelectorAll('dialog[open], .side:not([hidden]), .error-box:not([hidden])')) {
     if (element.checkVisibility() && element.scrollWidth > element.clientWidth + 1) faults.push(`${name(element)} is ${element.scrollWidth - element.clientWidth} pixels too wide inside`);
   }
   for (const element of document.querySelectorAll('button, a[href], input, select, textarea')) {
@@ -44,7 +44,7 @@ export function layoutFaults() {
   if (document.documentElement.scrollWidth > innerWidth) faults.push(`${document.documentElement.scrollWidth - innerWidth} pixels too wide`);
 
   for (const element of document.querySelectorAll('h1, h2, h3, p, span, dt, dd, button, label')) {
-    if (isVisible(element) && !element.closest('.unseen, .code, [data-unread]') && element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1) faults.push(`cut off: ${name(element)}`);
+    if (isVisible(element) && !element.closest('.visually-hidden, .code, [data-unread]') && element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1) faults.push(`cut off: ${name(element)}`);
   }
   const controls = [...document.querySelectorAll('button, select, input, textarea')].filter(isVisible);
   // The label of a checkbox belongs to its touch target.
@@ -106,7 +106,7 @@ export function forcedColorFaults() {
   const faults = [];
   const isVisible = (element) => element.checkVisibility({ visibilityProperty: true });
   const name = (element) => element.id || element.dataset.act || element.className;
-  const bordered = 'button:not(.bare, .swap, .trouble .round), input:not([type=checkbox]), select, textarea, dialog[open], .side, .tile, .badge';
+  const bordered = 'button:not(.bare, .swap, .error-box .round), input:not([type=checkbox]), select, textarea, dialog[open], .side, .tile, .badge';
   for (const element of [...document.querySelectorAll(bordered)].filter(isVisible)) {
     const { borderTopWidth, borderTopColor } = getComputedStyle(element);
     if (parseFloat(borderTopWidth) < 1 || /^rgba.*, 0\)$/.test(borderTopColor)) faults.push(`${name(element)} has no border`);

@@ -181,7 +181,7 @@ async function visitLobby(first, origin, url, visit) {
   await first.waitForState('preview');
   await first.waitForOccupancy(0);
   await visit(first, 'lobby-invited');
-  await first.click('.outside[data-act=settings]');
+  await first.click('.outside-call[data-act=settings]');
   await first.waitForCondition('the device dialog', isDialogOpen('settings'));
   await visit(first, 'lobby-devices');
   await first.press('Escape');
@@ -206,7 +206,7 @@ async function visitPanels(first, second, language, visit) {
   await first.waitForCondition('three messages', `document.querySelectorAll('#chatLog [data-state=sent]').length === 3`);
   await visit(first, 'call-chat');
   await first.press('Escape');
-  await first.click('.inCall[data-act=settings]');
+  await first.click('.in-call[data-act=settings]');
   await first.waitForCondition('the device dialog', isDialogOpen('settings'));
   await visit(first, 'call-devices');
   await first.press('Escape');

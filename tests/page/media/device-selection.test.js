@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { pickSpeaker } from '../../../public/media/device-selection.js';
 import { BOTH_THERE, everything, input, memoryOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
@@ -247,3 +248,10 @@ for (const [kind, own] of [['audioinput', (media) => media.micTrack()], ['videoi
     assert.equal(media.state.error, null);
   });
 }
+
+test('pickSpeaker returns an ID, or null where the dialog is closed or missing', async () => {
+  assert.equal(await pickSpeaker({ selectAudioOutput: async () => ({ deviceId: 'headset' }) }), 'headset');
+  assert.equal(await pickSpeaker({ selectAudioOutput: async () => { throw new DOMException('no', 'NotAllowedError'); } }), null);
+  assert.equal(await pickSpeaker({}), null);
+  assert.equal(await pickSpeaker(undefined), null);
+});

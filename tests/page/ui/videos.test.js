@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makePictures } from '../../public/ui/videos.js';
-import { settle } from './harness/fakes.js';
+import { Videos } from '../../../public/ui/videos.js';
+import { settle } from '../harness/fakes.js';
 
-class Video extends EventTarget {
+class FakeVideo extends EventTarget {
   srcObject = null;
   paused = true;
   muted = false;
@@ -23,35 +23,35 @@ function make() {
   const parts = new Map();
   const document = Object.assign(new EventTarget(), {
     visibilityState: 'visible', defaultView: null,
-    querySelector: (name) => parts.get(name) ?? parts.set(name, new Video()).get(name),
+    querySelector: (name) => parts.get(name) ?? parts.set(name, new FakeVideo()).get(name),
   });
-  const pictures = makePictures({ document, say: (key) => key });
-  const { local, remote } = pictures;
+  const videos = new Videos({ document, translate: (key) => key });
+  const { local, remote } = videos;
   const stream = { getTracks: () => [] };
-  pictures.showTheirs({ stream, screen: false, cam: true, weak: false }, 0, true);
+  videos.showRemote({ stream, screen: false, cam: true, weak: false }, 0, true);
   local.srcObject = stream;
-  const seen = () => document.dispatchEvent(new Event('visibilitychange'));
-  return { document, local, remote, seen, hear: parts.get('#btnHear') };
+  const showPage = () => document.dispatchEvent(new Event('visibilitychange'));
+  return { document, local, remote, showPage, playButton: parts.get('#btnHear') };
 }
 
-test('their sound that was refused after a phone call comes back when the page is looked at again', async () => {
-  const { remote, seen, hear } = make();
+test('sound that was refused after a phone call is retried when the page is shown', async () => {
+  const { remote, showPage, playButton } = make();
   await settle();
   Object.assign(remote, { refuses: true, paused: true });
-  seen();
+  showPage();
   await settle();
-  assert.deepEqual([remote.muted, remote.paused, hear.hidden], [true, false, false]);
+  assert.deepEqual([remote.muted, remote.paused, playButton.hidden], [true, false, false]);
   remote.refuses = false;
-  seen();
+  showPage();
   await settle();
-  assert.deepEqual([remote.muted, hear.hidden], [false, true]);
+  assert.deepEqual([remote.muted, playButton.hidden], [false, true]);
   const { plays } = remote;
-  seen();
+  showPage();
   await settle();
-  assert.equal(remote.plays, plays, 'what runs with its sound is left alone');
+  assert.equal(remote.plays, plays, 'a video with sound is not started again');
 });
 
-test('an own picture that pauses is played again while the page is seen, and theirs is not touched', async () => {
+test('a paused own picture resumes while the page is visible, alone', async () => {
   const { document, local, remote } = make();
   await settle();
   Object.assign(remote, { paused: true, plays: 0 });
@@ -62,10 +62,10 @@ test('an own picture that pauses is played again while the page is seen, and the
   assert.equal(local.plays, 1);
 });
 
-test('a picture that is paused in the first seconds of a page goes on, and the third pause within five is heeded', async (context) => {
+test('a paused remote video resumes, but not after a third pause in 5 s', async (context) => {
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
-  const { remote, hear } = make();
+  const { remote, playButton } = make();
   remote.srcObject = { getTracks: () => [{ readyState: 'live' }] };
   const pause = async () => {
     Object.assign(remote, { paused: true, plays: 0 });
@@ -76,7 +76,7 @@ test('a picture that is paused in the first seconds of a page goes on, and the t
   };
   await settle();
   assert.deepEqual([await pause(), await pause(), await pause()], [1, 1, 0]);
-  assert.equal(hear.hidden, false);
+  assert.equal(playButton.hidden, false);
   now += 10_000;
   assert.equal(await pause(), 1);
 });

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announce, label, setAttribute, setChildren, setText } from '../../public/ui/elements.js';
+import { announce, setAttribute, setChildren, setLabel, setText } from '../../../public/ui/elements.js';
 
 /** An element that counts what is written into it. */
-function makePlace(more = {}) {
+function makeElement(more = {}) {
   let text = '';
   const attributes = new Map();
   return {
     writes: 0, tagName: 'P', classList: { contains: () => false }, ownerDocument: { body: { dataset: {} } },
     get textContent() { return text; },
     set textContent(value) { this.writes += 1; text = value; },
-    /** What a translator does. */
-    translated(value) { text = value; },
+    /** What a browser's translation does. */
+    translate(value) { text = value; },
     setAttribute(name, value) { this.writes += 1; attributes.set(name, value); },
     removeAttribute(name) { this.writes += 1; attributes.delete(name); },
     getAttribute: (name) => attributes.get(name) ?? null,
@@ -19,29 +19,29 @@ function makePlace(more = {}) {
   };
 }
 
-test('a text that a translator changed is left alone until ours changes', () => {
-  const place = makePlace();
-  setText(place, 'Connected');
-  place.translated('Verbunden');
-  for (let second = 0; second < 5; second += 1) setText(place, 'Connected');
-  assert.deepEqual([place.textContent, place.writes], ['Verbunden', 1]);
-  setText(place, 'Reconnecting…');
-  assert.equal(place.textContent, 'Reconnecting…');
+test('a translated text stays until the page changes it', () => {
+  const element = makeElement();
+  setText(element, 'Connected');
+  element.translate('Verbunden');
+  for (let second = 0; second < 5; second += 1) setText(element, 'Connected');
+  assert.deepEqual([element.textContent, element.writes], ['Verbunden', 1]);
+  setText(element, 'Reconnecting…');
+  assert.equal(element.textContent, 'Reconnecting…');
 });
 
-test('names and tooltips are written only where ours change', () => {
-  const button = makePlace({ tagName: 'BUTTON' });
-  for (let second = 0; second < 5; second += 1) label(button, 'Turn off microphone', 'M');
+test('names and tooltips are set only when they change', () => {
+  const button = makeElement({ tagName: 'BUTTON' });
+  for (let second = 0; second < 5; second += 1) setLabel(button, 'Turn off microphone', 'M');
   assert.equal(button.writes, 3);
   assert.equal(button.getAttribute('title'), 'Turn off microphone (M)');
   button.ownerDocument.body.dataset.letters = 'off';
-  label(button, 'Turn off microphone', 'M');
+  setLabel(button, 'Turn off microphone', 'M');
   assert.deepEqual([button.getAttribute('title'), button.getAttribute('aria-keyshortcuts')], ['Turn off microphone', null]);
   setAttribute(button, 'title', null);
   assert.equal(button.getAttribute('title'), null);
 });
 
-test('rows that a translator changed are left alone until ours change', () => {
+test('translated rows stay until the page changes them', () => {
   const row = (text) => ({ text, isEqualNode: (other) => other.text === text, cloneNode: () => row(text) });
   const table = { shown: [], replaceChildren(...rows) { this.shown = rows; } };
   setChildren(table, [row('Trying…')]);
@@ -53,18 +53,18 @@ test('rows that a translator changed are left alone until ours change', () => {
   assert.equal(table.shown[0].text, 'Open');
 });
 
-test('the same message twice is announced twice, and many in their order', () => {
+test('the same message twice is announced twice, many in their order', () => {
   const region = {
-    said: [], ownerDocument: { createElement: () => ({ remove() { region.said.shift(); } }) },
-    append(one) { this.said.push(one); },
-    get childElementCount() { return this.said.length; },
-    get firstElementChild() { return this.said[0]; },
+    messages: [], ownerDocument: { createElement: () => ({ remove() { region.messages.shift(); } }) },
+    append(one) { this.messages.push(one); },
+    get childElementCount() { return this.messages.length; },
+    get firstElementChild() { return this.messages[0]; },
   };
   announce(region, 'hello');
-  const [first] = region.said;
+  const [first] = region.messages;
   announce(region, 'hello');
-  assert.deepEqual(region.said.map(({ textContent }) => textContent), ['hello', 'hello']);
-  assert.equal(region.said[0], first, 'what is there is not said again');
+  assert.deepEqual(region.messages.map(({ textContent }) => textContent), ['hello', 'hello']);
+  assert.equal(region.messages[0], first, 'an earlier message is not announced again');
   for (let n = 0; n < 100; n += 1) announce(region, `${n}`);
-  assert.deepEqual([region.said.length, region.said.at(-1).textContent], [8, '99']);
+  assert.deepEqual([region.messages.length, region.messages.at(-1).textContent], [8, '99']);
 });

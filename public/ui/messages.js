@@ -1,0 +1,72 @@
+// Messages: the status, the error with its buttons, and the note over a shared screen that stands still.
+
+import { browserNames } from '../lib/browser.js';
+import { errorKey, joinSentences } from '../locales/index.js';
+import { find, setText } from './elements.js';
+
+/**
+ * @import { Translate } from '../locales/index.js'
+ * @import { Actions, Model } from './view.js'
+ */
+
+/** Errors that stay true until they are solved, and so have no button to close them. */
+const PERMANENT = ['no-path', 'unreachable'];
+
+export class Messages {
+  #translate;
+  #browser;
+  #status;
+  #screenNote;
+  #error;
+  #errorText;
+  #retry;
+  #dismiss;
+
+  /** @param {{document: Document, navigator: Navigator, translate: Translate, actions: Actions}} parts */
+  constructor({ document, navigator, translate, actions }) {
+    this.#translate = translate;
+    this.#browser = browserNames(navigator);
+    this.#status = find(document, '#status');
+    this.#screenNote = find(document, '#theirScreen');
+    this.#error = find(document, '#error');
+    this.#errorText = find(document, '#errorText');
+    this.#retry = find(document, '#btnRetry');
+    this.#dismiss = find(document, '#btnDismiss');
+    this.#retry.addEventListener('click', actions.retry);
+    this.#dismiss.addEventListener('click', actions.dismissError);
+  }
+
+  /** @param {Model} model @param {boolean} seesScreen whether a shared screen is visible */
+  show(model, seesScreen) {
+    // During a short interruption the note and the space for it stay.
+    const isStill = seesScreen && ['connected', 'reconnecting'].includes(model.status) && model.session.remote.weak;
+    this.#showStatus(model, isStill);
+    this.#showError(model);
+  }
+
+  /** @param {Model} model @param {boolean} isStill a shared screen is visible and stands still */
+  #showStatus({ status, statusKey, session }, isStill) {
+    this.#status.dataset.state = status;
+    // A status of `connected` is shown only with something else to say.
+    const isDetailed = status === 'connected' && statusKey !== 'status.connected';
+    // Over a still screen both are shown in one place: a second line would cover the screen.
+    this.#status.classList.toggle('detailed', isDetailed && !isStill);
+    setText(this.#status, this.#translate(statusKey));
+    const bothStill = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
+    const keys = bothStill ? ['remote.both'] : [...(isDetailed ? [statusKey] : []), 'remote.still'];
+    setText(this.#screenNote, isStill ? joinSentences(this.#translate, keys) : '');
+  }
+
+  /** @param {Model} model */
+  #showError({ error, session, media, canRetry }) {
+    this.#error.hidden = error === null;
+    this.#error.dataset.code = error ?? '';
+    this.#retry.hidden = !canRetry;
+    this.#dismiss.hidden = error !== null && PERMANENT.includes(error);
+    if (error === null) return setText(this.#errorText, '');
+    const key = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error, this.#translate, this.#browser);
+    const alternative = `error.or.${error}`;
+    const hasAlternative = session.screen === 'lobby' && this.#translate(alternative) !== alternative;
+    setText(this.#errorText, joinSentences(this.#translate, hasAlternative ? [key, alternative] : [key], { device: media.label }));
+  }
+}

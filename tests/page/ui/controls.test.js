@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { words } from '../../../public/locales/en.js';
+import { ControlButtons, controls } from '../../../public/ui/controls.js';
+import { icons } from '../../../public/ui/icons.js';
+
+/** An element with attributes and children. */
+class FakeElement extends EventTarget {
+  hidden = false;
+  children = [];
+  attributes = new Map();
+  classList = { contains: () => false };
+  constructor(name, ownerDocument) {
+    super();
+    Object.assign(this, { tagName: name.toUpperCase(), ownerDocument });
+  }
+  setAttribute(name, value) { this.attributes.set(name, value); }
+  removeAttribute(name) { this.attributes.delete(name); }
+  hasAttribute(name) { return this.attributes.has(name); }
+  toggleAttribute(name, on) { if (on) this.attributes.set(name, ''); else this.attributes.delete(name); }
+  append(...children) { this.children.push(...children); }
+}
+
+const MODEL = {
+  media: { mic: true, cam: true, screen: false, canShare: true, canFlip: true, interrupted: { mic: false, cam: false } },
+  chat: { unread: () => 0 },
+};
+
+function makeButtons() {
+  const document = { body: { dataset: {} }, createElement: (name) => new FakeElement(name, document), querySelector: (name) => places[name] };
+  const places = { '.bar': new FakeElement('div', document), '#settings .column': new FakeElement('div', document) };
+  const pressed = [];
+  const buttons = new ControlButtons({ document, translate: (key, values) => key + JSON.stringify(values ?? ''), press: ({ id }) => pressed.push(id) });
+  const [bar, menu] = Object.values(places).map(({ children }) => children);
+  const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { canFullscreen: true } });
+  const button = (id) => [...bar, ...menu].find((each) => each.attributes.get('data-act') === id);
+  return { bar, menu, pressed, show, button };
+}
+
+test('each control has an icon, texts of the locale and one place', () => {
+  for (const control of controls) {
+    assert.ok(control.icon in icons, control.id);
+    for (const key of [control.text, control.listedAs]) assert.ok(typeof key !== 'string' || key in words, `${control.id}: ${key}`);
+    assert.ok(typeof control.text === 'string' || control.place === 'bar', `${control.id}: text in the menu is fixed`);
+  }
+  const keys = controls.flatMap(({ key }) => key ?? []);
+  assert.equal(new Set(keys).size, keys.length, 'no letter twice');
+});
+
+test('buttons are in the order of the table, and a click acts', () => {
+  const { bar, menu, pressed } = makeButtons();
+  const ids = (buttons) => buttons.map(({ attributes }) => attributes.get('data-act'));
+  assert.deepEqual(ids(bar), ['mic', 'cam', 'flip', 'share', 'settings', 'chat', 'settings', 'leave']);
+  assert.deepEqual(ids(menu), ['numbers', 'full', 'pip', 'keys']);
+  for (const button of [...bar, ...menu]) button.dispatchEvent(new Event('click'));
+  assert.deepEqual(pressed, controls.map(({ id }) => id));
+});
+
+test('a button says what pressing it does, with its letter', () => {
+  const { show, button } = makeButtons();
+  show();
+  assert.equal(button('mic').attributes.get('title'), 'bar.micOff"" (M)');
+  show({ media: { mic: false }, chat: { unread: () => 2 } });
+  assert.equal(button('mic').attributes.get('title'), 'bar.micOn"" (M)');
+  assert.equal(button('chat').attributes.get('aria-label'), 'chat.new{"n":2}');
+});
+
+test('a muted device is crossed out, a shared screen highlighted', () => {
+  const { show, button } = makeButtons();
+  show({ media: { mic: false, screen: true, interrupted: { mic: false, cam: true } } });
+  assert.deepEqual(['mic', 'cam', 'share'].map((id) => button(id).hasAttribute('data-off')), [true, true, false]);
+  assert.equal(button('share').hasAttribute('data-on'), true);
+});
+
+test('what the browser cannot do has no button', () => {
+  const { show, button } = makeButtons();
+  show({ media: { canShare: false, canFlip: false } });
+  assert.deepEqual(['flip', 'share', 'full', 'pip', 'mic'].map((id) => button(id).hidden), [true, true, false, true, false]);
+  show({ media: { screen: true } });
+  assert.equal(button('flip').hidden, true, 'nor while the screen is shared');
+});
