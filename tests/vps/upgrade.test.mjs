@@ -49,7 +49,7 @@ test('a program that cannot be executed replaces nothing', async () => {
 test('a program that rejects the settings replaces nothing', async () => {
   const before = await installation();
   const script = worksUntilStarted('exit 3').replace('| credentials', '').replace('esac', 'credentials) echo "realm is no setting" >&2; exit 1 ;; esac');
-  assert.match(await failUpgrade(script), /realm is no setting[^]*does not take the settings/);
+  assert.match(await failUpgrade(script), /realm is no setting[^]*rejects the settings/);
   assert.equal(await installation(), before);
 });
 
