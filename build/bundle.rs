@@ -7,8 +7,8 @@
 //! Every line of a module stays a line. Line N of `/ui/graph.js` is line N of the part whose first line ends in
 //! `// /ui/graph.js`, so an error that names a line of the joined file can be found again (docs/development.md).
 //!
-//! What this cannot translate is an error of the build: imports other than `import { a, b as c } from './x.js';` on one
-//! line, exports that change or are not declared where they are exported, and modules that import each other.
+//! What this cannot translate is an error of the build: imports other than `import { a, b as c } from './x.js';`, exports
+//! that change or are not declared where they are exported, and modules that import each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ struct Module {
 struct Import {
     line: usize,
     from: String,
-    /// The text between the braces.
+    /// The text between the braces, without line breaks.
     names: String,
 }
 
@@ -220,13 +220,24 @@ impl Module {
                 "public{path} must begin with a comment: its first line gets the name of the module"
             ));
         }
+        // An import statement that has no end yet.
+        let mut open: Option<Import> = None;
         for (line, (raw, stripped)) in source.lines().zip(strip(source).lines()).enumerate() {
             let at = |problem: &str| format!("public{path}:{}: {problem}: {raw}", line + 1);
             let mut text = stripped.to_owned();
-            if raw.starts_with("import ") {
-                let (names, from) = import_parts(raw)
-                    .ok_or_else(|| at("write it as `import { a, b as c } from './x.js';`, on one line"))?;
-                module.imports.push(Import { line, from: resolve(path, from), names: names.to_owned() });
+            if open.is_some() || raw.starts_with("import ") {
+                let mut import =
+                    open.take().unwrap_or(Import { line, from: String::new(), names: String::new() });
+                import.names = format!("{} {stripped}", import.names);
+                text.clear();
+                if stripped.ends_with(';') {
+                    let (names, from) = import_parts(&import.names)
+                        .ok_or_else(|| at("write it as `import { a, b as c } from './x.js';`"))?;
+                    let names = names.to_owned();
+                    module.imports.push(Import { from: resolve(path, from), names, ..import });
+                } else {
+                    open = Some(import);
+                }
             } else if let Some(declaration) = raw.strip_prefix("export ") {
                 let name = declared(declaration)
                     .ok_or_else(|| at("export a `const`, `function` or `class` where it is declared"))?;
@@ -274,9 +285,9 @@ fn sources(html: &str) -> impl Iterator<Item = String> {
 }
 
 /// The names and the path of an import statement.
-fn import_parts(line: &str) -> Option<(&str, &str)> {
-    let (names, from) = line.strip_prefix("import { ")?.split_once(" } from '")?;
-    Some((names, from.strip_suffix("';")?))
+fn import_parts(statement: &str) -> Option<(&str, &str)> {
+    let (names, from) = statement.trim_start().strip_prefix("import { ")?.split_once(" } from '")?;
+    Some((names.trim_end_matches(','), from.strip_suffix("';")?))
         .filter(|(names, from)| !names.contains('{') && from.starts_with('.'))
 }
 
