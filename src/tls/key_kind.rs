@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     /// Made with `openssl genpkey`, `openssl ecparam -genkey` and `openssl dsaparam -genkey`, for this test alone.
-    const KEYS: &str = include_str!("../../tests/certificates/unusable-keys.pem");
+    const KEYS: &str = include_str!("../../tests/fixtures/unusable-keys.pem");
 
     #[test]
     fn keys_that_tls_cannot_use_are_named_by_their_kind() {

@@ -1,0 +1,101 @@
+//! Whole messages in and out of a door: datagrams, or a stream's messages padded to four bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use super::server::{Door, House, PATIENCE};
+
+/// One connection to the box.
+pub(crate) enum Wire {
+    Datagrams(UdpSocket),
+    Stream { stream: Box<dyn Duplex>, unread: Vec<u8> },
+}
+
+pub(crate) trait Duplex: Read + Write {}
+impl<T: Read + Write> Duplex for T {}
+
+impl Wire {
+    pub(crate) fn connect(house: &House, door: Door) -> Self {
+        let stream = || {
+            let stream = TcpStream::connect(house.address(door)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream
+        };
+        let stream: Box<dyn Duplex> = match door {
+            Door::Udp => return Self::Datagrams(datagrams(house)),
+            Door::Tcp => Box::new(stream()),
+            Door::Tls | Door::Https => {
+                let name = ServerName::try_from("box.test").unwrap();
+                Box::new(StreamOwned::new(ClientConnection::new(house.tls(), name).unwrap(), stream()))
+            }
+        };
+        Self::Stream { stream, unread: Vec::new() }
+    }
+
+    /// Sends as it is: whoever sends ChannelData on a stream pads it.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Datagrams(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
+            Self::Stream { stream, .. } => {
+                stream.write_all(bytes).unwrap();
+                stream.flush().unwrap();
+            }
+        }
+    }
+
+    /// The next message with its padding; the test fails where none comes.
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
+        match self {
+            Self::Datagrams(socket) => datagram(socket).expect("nothing came"),
+            Self::Stream { stream, unread } => loop {
+                if let Some(length) = whole(unread).filter(|length| *length <= unread.len()) {
+                    return unread.drain(..length).collect();
+                }
+                let mut buffer = [0; 16_384];
+                let length = stream.read(&mut buffer).expect("nothing came");
+                assert!(length > 0, "the box closed the stream");
+                unread.extend_from_slice(&buffer[..length]);
+            },
+        }
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. })
+    }
+}
+
+fn datagrams(house: &House) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect(house.address(Door::Udp)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// One datagram, or `None` after the socket's timeout.
+pub(crate) fn datagram(socket: &UdpSocket) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 65_536];
+    match socket.recv(&mut buffer) {
+        Ok(length) => Some(buffer[..length].to_vec()),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A peer on the network that waits `patience` for each datagram.
+pub(crate) fn peer(port: u16, patience: Duration) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket.set_read_timeout(Some(patience)).unwrap();
+    socket
+}
+
+/// The length on the wire of the message that `bytes` begins with (RFC 8656 §12.5).
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let &[first, _, high, low] = bytes.first_chunk()?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    Some(if first >> 6 == 1 { 4 + length.next_multiple_of(4) } else { 20 + length })
+}

@@ -1,0 +1,122 @@
+//! The fuzz targets on stable: the kept corpus, then as many mutations of it as fit the time.
+//!
+//! `FUZZ_SECONDS` says how long for each target (default 10), `FUZZ_SEED` with which numbers. A
+//! failing input is printed as hex; kept as a file in `tests/fuzz/corpus/TARGET/` it is replayed
+//! for ever.
+
+mod bodies;
+mod seeds;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use self::bodies::{Body, TARGETS};
+use crate::harness::mutator::Mutator;
+
+const DEFAULT_SEED: u64 = 3478;
+/// Inputs are not longer.
+const LIMIT: usize = 4096;
+/// How much the process may grow while a target runs.
+const GROWTH: u64 = 10 << 20;
+
+/// One target at a time, so that memory is its own.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus")
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Resident bytes of this process.
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn kept(target: &str) -> Vec<Vec<u8>> {
+    let place = corpus().join(target);
+    let mut files: Vec<PathBuf> = fs::read_dir(&place).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{} is empty", place.display());
+    files.sort();
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// Runs a body; where it panics, says with what.
+fn run(target: &str, body: Body, input: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| body(input))).is_err() {
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        panic!("{target} fails for {hex}");
+    }
+}
+
+fn fuzz(target: &str) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (_, body) = TARGETS.into_iter().find(|(name, _)| *name == target).unwrap();
+    let corpus = kept(target);
+    corpus.iter().for_each(|input| run(target, body, input));
+    let (seed, seconds) = (number("FUZZ_SEED", DEFAULT_SEED), number("FUZZ_SECONDS", 10));
+    let mut mutator = Mutator::new(seed.max(1));
+    // What is allocated once and for all is not growth.
+    (0..300).for_each(|_| run(target, body, &mutator.next(&corpus, LIMIT)));
+    let (begun, before, mut executions) = (Instant::now(), resident(), 0_u64);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        (0..100).for_each(|_| run(target, body, &mutator.next(&corpus, LIMIT)));
+        executions += 100;
+    }
+    let growth = resident().saturating_sub(before);
+    let rate = executions as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "{target}: seed {seed}, {} kept inputs, {executions} executions, {rate:.0}/s, grew {} KiB",
+        corpus.len(),
+        growth / 1024
+    );
+    assert!(growth < GROWTH, "{target} grew {growth} bytes");
+}
+
+#[test]
+fn datagrams_of_any_bytes() {
+    fuzz("stun_bytes");
+}
+
+#[test]
+fn sessions_of_any_script() {
+    fuzz("turn_session");
+}
+
+#[test]
+fn streams_of_any_bytes() {
+    fuzz("stream_framing");
+}
+
+#[test]
+fn frames_of_any_text() {
+    fuzz("signaling_json");
+}
+
+#[test]
+#[ignore = "writes seeds that are missing into tests/fuzz/corpus"]
+fn seeds_are_written() {
+    self::seeds::write(&corpus());
+}
+
+#[test]
+fn a_session_of_the_corpus_reaches_media() {
+    let session = fs::read(corpus().join("turn_session/call-0")).unwrap();
+    assert!(self::bodies::deliveries(&session) >= 2, "the seed no longer gets as far as ChannelData");
+}
+
+#[test]
+fn the_test_vectors_of_rfc_5769_are_as_printed_there() {
+    for name in ["request", "response-v4", "response-v6"] {
+        let bytes = fs::read(corpus().join("stun_bytes/rfc5769-".to_owned() + name)).unwrap();
+        let mut message = stun::message::Message::new();
+        message.unmarshal_binary(&bytes).unwrap();
+        stun::fingerprint::FINGERPRINT.check(&message).unwrap();
+    }
+}

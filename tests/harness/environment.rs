@@ -1,0 +1,134 @@
+//! Where a box lives from one start to the next: its folder, its ports, and how it is started there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use tempfile::TempDir;
+
+use super::ports::free_port;
+
+pub const SECRET: &str = "north";
+
+/// A folder and ports that stay the same when the box ends and is started again.
+pub struct Place {
+    folder: TempDir,
+    /// The state directory.
+    pub state: PathBuf,
+    pub turn: SocketAddr,
+    pub https: SocketAddr,
+    /// Listened on where the box has a name.
+    pub http: SocketAddr,
+    pub turns: SocketAddr,
+    pub metrics: SocketAddr,
+    named: bool,
+}
+
+impl Place {
+    /// Of a box in try-out mode.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().to_owned();
+        let [turn, https, http, turns, metrics] = [(); 5].map(|()| free_address());
+        Self { folder, state, turn, https, http, turns, metrics, named: false }
+    }
+
+    /// Of a box that keeps its state in `state`.
+    pub fn with_state(state: &Path) -> Self {
+        Self { state: state.to_owned(), ..Self::new() }
+    }
+
+    /// Of a box that is called localhost, and so has all its ports.
+    pub fn named() -> Self {
+        let place = Self::new();
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(place.certificate(), pair.cert.pem()).unwrap();
+        fs::write(place.folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+        Self { named: true, ..place }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a service manager listens that has started it.
+    pub fn notify_socket(&self) -> PathBuf {
+        self.folder().join("notify")
+    }
+
+    /// What its clients trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.state.join("self-signed.pem")
+    }
+
+    /// What starts the box here, with further settings as flags.
+    pub fn command<S: AsRef<OsStr>>(&self, settings: &[S]) -> Command {
+        self.settle(Command::new(program()), settings)
+    }
+
+    /// The same with so many descriptors, at most or, where `soft`, until it asks for more.
+    pub fn limited<S: AsRef<OsStr>>(&self, descriptors: usize, soft: bool, settings: &[S]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        let script = if soft { "ulimit -S -n $0" } else { "ulimit -n $0" };
+        command.args(["-c", &format!("{script} && exec \"$@\""), &descriptors.to_string()]).arg(program());
+        self.settle(command, settings)
+    }
+
+    /// The same place, with HTTPS where somebody else has opened it.
+    pub fn on_https(self, https: SocketAddr) -> Self {
+        Self { https, ..self }
+    }
+
+    /// What is always so is said by variables, which flags overrule.
+    pub fn settle<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
+        command
+            .args(settings)
+            .env_clear()
+            .env("WEBRTC_BOX_LISTEN", "127.0.0.1")
+            .env("WEBRTC_BOX_STATIC_AUTH_SECRET", SECRET)
+            .env("WEBRTC_BOX_TURN_PORT", self.turn.port().to_string())
+            .env("WEBRTC_BOX_HTTPS_PORT", self.https.port().to_string())
+            .env("WEBRTC_BOX_HTTP_PORT", "0")
+            .env("WEBRTC_BOX_METRICS_LISTEN", "off")
+            .env("WEBRTC_BOX_LOG", "info")
+            .env("WEBRTC_BOX_STATE_DIR", &self.state)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        if self.named {
+            command
+                .env("WEBRTC_BOX_DOMAIN", "localhost")
+                .env("WEBRTC_BOX_CERT", self.certificate())
+                .env("WEBRTC_BOX_KEY", self.folder.path().join("key.pem"))
+                .env("WEBRTC_BOX_HTTP_PORT", self.http.port().to_string())
+                .env("WEBRTC_BOX_METRICS_LISTEN", self.metrics.to_string())
+                .env("WEBRTC_BOX_TURNS_PORT", self.turns.port().to_string());
+        }
+        command
+    }
+}
+
+/// The release build where there is one as new as the sources, else the one cargo made for us;
+/// `BOX_BIN` names another.
+pub fn program() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let release = root.join("target/release/webrtc-box");
+    let built = fs::metadata(&release).and_then(|data| data.modified());
+    match (std::env::var_os("BOX_BIN"), built) {
+        (Some(named), _) => named.into(),
+        (None, Ok(built)) if newest(&root.join("src")) < built => release,
+        _ => env!("CARGO_BIN_EXE_webrtc-box").into(),
+    }
+}
+
+fn newest(place: &Path) -> SystemTime {
+    let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
+}
+
+fn free_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
+}

@@ -1,0 +1,235 @@
+//! A plain TURN client over any wire, blocking.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use stun::attributes as attr;
+use stun::attributes::AttrType;
+use stun::message::{self as wire, Message, MessageType, Setter as _};
+use stun::xoraddr::XorMappedAddress;
+use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_turn::auth::IntegrityKey;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
+
+use super::environment::SECRET;
+
+/// No answer takes longer on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const UDP: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+const NOWHERE: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0; 4]);
+
+/// What carries whole messages.
+pub trait Wire {
+    fn say(&mut self, bytes: &[u8]);
+    /// The next message; `None` when the wire's patience is at its end.
+    fn receive(&mut self) -> Option<Vec<u8>>;
+}
+
+impl Wire for UdpSocket {
+    fn say(&mut self, bytes: &[u8]) {
+        UdpSocket::send(self, bytes).unwrap();
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 1 << 16];
+        let length = self.recv(&mut buffer).ok()?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+/// A stream's messages.
+pub struct Framed<S> {
+    pub stream: S,
+    /// Arrived but not yet whole.
+    pub bytes: Vec<u8>,
+}
+
+impl<S> Framed<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream, bytes: Vec::new() }
+    }
+}
+
+impl<S: Read + Write> Wire for Framed<S> {
+    fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut chunk = [0; 1 << 14];
+        loop {
+            match next(&self.bytes) {
+                Next::Message(length) => return Some(self.bytes.drain(..length).collect()),
+                Next::Partial => {}
+                Next::Garbage => panic!("the box sends garbage: {:?}", &self.bytes[..8]),
+            }
+            let count = self.stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
+            self.bytes.extend_from_slice(&chunk[..count]);
+        }
+    }
+}
+
+/// A socket at 127.`rest` that talks to `to`.
+pub fn socket(rest: [u8; 3], to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::new(127, rest[0], rest[1], rest[2]), 0)).unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+pub fn binding(name: u8) -> Vec<u8> {
+    request(wire::METHOD_BINDING, [name; 12], &[]).raw
+}
+
+pub fn request(method: wire::Method, transaction: [u8; 12], attributes: &[(AttrType, &[u8])]) -> Message {
+    let mut message = Message::new();
+    message.typ = MessageType::new(method, wire::CLASS_REQUEST);
+    message.transaction_id.0 = transaction;
+    message.write_header();
+    attributes.iter().for_each(|(kind, value)| message.add(*kind, value));
+    message
+}
+
+/// A reply as the codec reads it.
+pub fn read(bytes: &[u8]) -> Message {
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).expect("a well-formed reply");
+    assert_eq!(message.raw.len(), 20 + message.length as usize);
+    message
+}
+
+/// The number in ERROR-CODE; 0 for success.
+pub fn code(message: &Message) -> u16 {
+    message.get(attr::ATTR_ERROR_CODE).map_or(0, |value| u16::from(value[2]) * 100 + u16::from(value[3]))
+}
+
+/// Somebody with a credential.
+pub struct Guest<W> {
+    pub wire: W,
+    credential: Credential,
+    pub realm: Vec<u8>,
+    pub nonce: Vec<u8>,
+    transactions: u32,
+}
+
+impl<W: Wire> Guest<W> {
+    /// A guest who has been told realm and nonce.
+    pub fn new(wire: W) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let secrets = Secrets::new(Secret::new(SECRET), vec![]);
+        Self::holding(secrets.mint(&Principal::Foreign("bob".into()), now + 3600), wire)
+    }
+
+    /// The same with a credential of the box's own.
+    pub fn holding(credential: Credential, wire: W) -> Self {
+        let mut guest = Self { wire, credential, realm: vec![], nonce: vec![], transactions: 0 };
+        let transaction = guest.transaction();
+        guest.wire.say(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);
+        let challenge = guest.answer(transaction);
+        assert_eq!(code(&challenge), 401);
+        guest.realm = challenge.get(attr::ATTR_REALM).unwrap();
+        guest.nonce = challenge.get(attr::ATTR_NONCE).unwrap();
+        guest
+    }
+
+    /// A guest with an allocation, and its relayed address.
+    pub fn allocated(wire: W) -> (Self, SocketAddr) {
+        let mut guest = Self::new(wire);
+        let relayed = guest.allocate();
+        (guest, relayed)
+    }
+
+    pub fn refresh(&mut self) {
+        self.ask(wire::METHOD_REFRESH, &[], None);
+    }
+
+    pub fn allocate(&mut self) -> SocketAddr {
+        let reply = self.ask(wire::METHOD_ALLOCATE, &[UDP], None);
+        let mut relayed = XorMappedAddress::default();
+        relayed.get_from_as(&reply, attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
+        SocketAddr::new(relayed.ip, relayed.port)
+    }
+
+    pub fn delete(&mut self) {
+        self.ask(wire::METHOD_REFRESH, &[NOWHERE], None);
+    }
+
+    /// Binds a channel, and so installs a permission.
+    pub fn bind(&mut self, number: u16, peer: SocketAddr) {
+        let value = [number.to_be_bytes(), [0, 0]].concat();
+        self.ask(wire::METHOD_CHANNEL_BIND, &[(attr::ATTR_CHANNEL_NUMBER, &value)], Some(peer));
+    }
+
+    /// A request that must succeed.
+    fn ask(
+        &mut self,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+        peer: Option<SocketAddr>,
+    ) -> Message {
+        let reply = self.attempt(method, attributes, peer.as_slice());
+        assert_eq!(code(&reply), 0, "{method}");
+        reply
+    }
+
+    /// A request, and what it is answered.
+    pub fn attempt(
+        &mut self,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+        peers: &[SocketAddr],
+    ) -> Message {
+        let (transaction, bytes) = self.prepare(method, attributes, peers);
+        self.wire.say(&bytes);
+        self.answer(transaction)
+    }
+
+    /// A signed request and its name.
+    pub fn prepare(
+        &mut self,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+        peers: &[SocketAddr],
+    ) -> ([u8; 12], Vec<u8>) {
+        let transaction = self.transaction();
+        let mut message = request(method, transaction, attributes);
+        for peer in peers {
+            let peer = XorMappedAddress { ip: peer.ip(), port: peer.port() };
+            peer.add_to_as(&mut message, attr::ATTR_XOR_PEER_ADDRESS).unwrap();
+        }
+        (transaction, self.signed(message))
+    }
+
+    pub fn signed(&self, mut message: Message) -> Vec<u8> {
+        message.add(attr::ATTR_USERNAME, self.credential.username.as_bytes());
+        message.add(attr::ATTR_REALM, &self.realm);
+        message.add(attr::ATTR_NONCE, &self.nonce);
+        let realm = std::str::from_utf8(&self.realm).unwrap();
+        let key = IntegrityKey::new(&self.credential.username, realm, &self.credential.password);
+        key.signer().add_to(&mut message).unwrap();
+        message.raw
+    }
+
+    fn answer(&mut self, transaction: [u8; 12]) -> Message {
+        loop {
+            let bytes = self.wire.receive().expect("an answer");
+            if bytes[0] >> 6 == 0 && bytes[8..20] == transaction {
+                return read(&bytes);
+            }
+        }
+    }
+
+    fn transaction(&mut self) -> [u8; 12] {
+        self.transactions += 1;
+        let mut transaction = [0xcc; 12];
+        transaction[..4].copy_from_slice(&self.transactions.to_be_bytes());
+        transaction
+    }
+}
+
+pub fn channel_data(number: u16, payload: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes()[..], &(payload.len() as u16).to_be_bytes(), payload].concat()
+}

@@ -1,0 +1,193 @@
+//! `webrtc-box check` against real boxes, well and ill: what it finds, how it ends, and how soon.
+
+mod checked_server;
+
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use self::checked_server::{House, NAME, betrays};
+use crate::harness::test_ca::Authority;
+
+/// The goal is fifteen seconds, whatever does not answer; a busy machine gets twice that.
+const LONGEST: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_box_that_is_well_fails_in_nothing() {
+    let house = House::new().open(&[]);
+    let checked = house.check(&[]);
+    println!("a whole check took {} ms", checked.took.as_millis());
+    for group in ["settings", "ports", "certificate", "page", "signaling", "relay"] {
+        checked.is_well(group);
+    }
+    let relay = checked.of("relay");
+    for way in [
+        "UDP on",
+        "TCP on",
+        &format!("TLS on {}", house.ports.https),
+        &format!("TLS on {}", house.ports.turns),
+    ] {
+        let through =
+            |line: &&String| line.contains(way) && line.contains("a packet went through the relay and back");
+        assert!(relay.iter().any(|line| through(&line)), "no {way}: {relay:#?}");
+    }
+    // That the name leads to loopback only is minded, and nothing else is asked of the machine here.
+    assert_ne!(checked.report["verdict"], "fail");
+    assert!(checked.code < 2, "{}", checked.report);
+}
+
+#[test]
+fn a_box_that_takes_proxy_headers_from_this_host_is_checked_all_the_same() {
+    let flags = ["--proxy-protocol", "127.0.0.1", "--proxy-protocol", "::1"];
+    let house = House::new().open(&flags);
+    let checked = house.check(&flags);
+    for group in ["page", "signaling", "relay"] {
+        checked.is_well(group);
+    }
+    assert!(checked.code < 2, "{}", checked.report);
+}
+
+#[test]
+fn a_box_known_by_its_name_alone_is_tried_just_as_well() {
+    let house = House::new().open(&[]);
+    let checked = house.check_by_name(&[]);
+    for group in ["page", "signaling", "relay"] {
+        checked.is_well(group);
+    }
+    assert!(checked.of("ports").is_empty() && checked.of("certificate").is_empty(), "{}", checked.report);
+    assert_eq!((checked.code, checked.report["verdict"].as_str()), (0, Some("ok")), "{}", checked.report);
+}
+
+#[test]
+fn the_report_has_one_shape() {
+    let report = House::new().open(&[]).check(&[]).report;
+    assert!(report["sentence"].as_str().unwrap().ends_with(&format!("webrtc-box check --domain {NAME}")));
+    for finding in report["findings"].as_array().unwrap() {
+        assert!(["ok", "warn", "fail"].contains(&finding["mark"].as_str().unwrap()), "{finding}");
+        assert!(finding["group"].is_string() && finding["text"].is_string(), "{finding}");
+        assert_eq!(finding["cure"].is_null(), finding["mark"] == "ok", "{finding}");
+        if finding["group"] == "relay" {
+            assert!(finding["round_trip_ms"].as_f64().unwrap() > 0.0, "{finding}");
+        }
+    }
+}
+
+#[test]
+fn a_person_gets_lines_under_headings_and_no_secret() {
+    let house = House::new().open(&[]);
+    let said = house.said();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[..2], ["Settings", &format!("  ok    good, for {NAME}")]);
+    assert!(lines.last().unwrap().contains("findings"), "{said}");
+    assert!(!betrays(&house.file(""), &said), "{said}");
+}
+
+#[test]
+fn a_certificate_for_another_name_fails() {
+    let authority = Authority::new();
+    let pair = authority.issue("elsewhere.example", 1);
+    let checked = House::with(authority, &pair).open(&[]).check(&[]);
+    checked.says("certificate", "fail", &["is for elsewhere.example and not for localhost"]);
+    checked.says("page", "fail", &["served is for elsewhere.example"]);
+    checked.says("relay", "fail", &["TLS on", "for another name"]);
+    assert_eq!((checked.code, checked.report["verdict"].as_str()), (2, Some("fail")));
+}
+
+#[test]
+fn a_certificate_that_ran_out_fails() {
+    let authority = Authority::new();
+    let pair = authority.issue_until(NAME, 1, 2024);
+    let checked = House::with(authority, &pair).open(&[]).check(&[]);
+    checked.says("certificate", "fail", &["ran out on 2024-01-01", "renew it"]);
+    assert_eq!(checked.code, 2);
+}
+
+#[test]
+fn a_certificate_of_an_authority_that_nobody_knows_fails() {
+    let house = House::new().open(&[]);
+    std::fs::write(house.file("root.pem"), Authority::new().root_pem()).unwrap();
+    let checked = house.check(&[]);
+    checked.says("certificate", "fail", &["comes without the certificate of its issuer", "fullchain.pem"]);
+    checked.says("relay", "ok", &["UDP on"]);
+    assert_eq!(checked.code, 2);
+}
+
+#[test]
+fn a_certificate_that_was_renewed_and_is_not_served_is_told() {
+    let house = House::new().open(&[]);
+    // In files of its own: the running box would take it from those it began with.
+    let another = house.authority.issue("localhost", 2);
+    std::fs::write(house.file("other.pem"), another.cert).unwrap();
+    std::fs::write(house.file("other-key.pem"), another.key).unwrap();
+    let checked = house.check_with_files("other.pem", "other-key.pem");
+    checked.says("page", "warn", &["is not the one in the file cert", "reload"]);
+}
+
+#[test]
+fn a_box_that_does_not_run_is_told_with_what_its_start_would_meet() {
+    let house = House::new();
+    let taken = TcpListener::bind(("0.0.0.0", house.ports.http)).unwrap();
+    let checked = house.check(&[]);
+    checked.says("page", "warn", &["the box does not run", "systemctl start webrtc-box"]);
+    checked.says("ports", "ok", &[&format!("{}/tcp (https-port)", house.ports.https), "free for the box"]);
+    checked.says("ports", "fail", &[&format!("{}/tcp (http-port) is taken by", house.ports.http)]);
+    assert!(checked.of("relay").is_empty());
+    drop(taken);
+    assert_eq!(house.check(&[]).code, 1);
+    let elsewhere = house.check_by_name(&[]);
+    elsewhere.says("page", "fail", &["nothing listens"]);
+    assert_eq!(elsewhere.code, 2);
+}
+
+#[test]
+fn a_box_without_its_relay_is_minded() {
+    let mut house = House::new();
+    house.ports.turn = 0;
+    let checked = house.open(&[]).check_by_name(&[]);
+    assert_eq!(checked.of("relay").len(), 1);
+    checked.says("relay", "warn", &["the relay is off"]);
+    assert_eq!(checked.code, 1);
+}
+
+#[test]
+fn a_box_that_lets_one_seat_have_little_is_tried_one_way_after_the_other() {
+    let checked = House::new().open(&["--user-quota", "2"]).check_by_name(&[]);
+    checked.is_well("relay");
+}
+
+#[test]
+fn a_box_that_asks_for_a_host_key_is_well() {
+    let checked = House::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
+    checked.says("signaling", "ok", &["takes a host key"]);
+    assert_eq!(checked.code, 0, "{}", checked.report);
+}
+
+#[test]
+fn bad_settings_are_a_finding_and_a_bad_flag_is_not() {
+    let house = House::new();
+    let checked = house.checked(&["--min-port", "60000", "--max-port", "50000"]);
+    checked.says("settings", "fail", &["min-port 60000 is above max-port 50000; swap them"]);
+    assert_eq!(checked.code, 2);
+}
+
+#[test]
+fn a_name_that_leads_nowhere_fails_without_a_further_try() {
+    let checked = House::new().checked(&["--domain", "nobody.invalid"]);
+    checked.says("addresses", "fail", &["nobody.invalid leads nowhere", "A record"]);
+    assert_eq!(checked.code, 2);
+}
+
+#[test]
+fn where_nobody_answers_the_check_still_ends() {
+    let house = House::new();
+    // Whoever connects is left waiting by the kernel, and what is sent goes nowhere.
+    let doors = [house.ports.https, house.ports.http, house.ports.turn];
+    let _silent = doors.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    let _deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, house.ports.turn)).unwrap();
+    let turn = house.ports.turn.to_string();
+    let checked = house.check_by_name(&["--turn-port", &turn, "--turns-port", "0"]);
+    println!("with nobody answering a check took {} ms", checked.took.as_millis());
+    checked.says("page", "fail", &["no answer", "firewall"]);
+    checked.says("relay", "fail", &["UDP on", "no answer"]);
+    checked.says("relay", "warn", &["no credential"]);
+    assert!(checked.took < LONGEST, "{:?}", checked.took);
+}

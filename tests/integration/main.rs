@@ -1,0 +1,25 @@
+//! The program and its HTTP server as clients, operators and service managers use them.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test binary that prints its figures"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod acme;
+mod certificates;
+mod doctor;
+mod http;
+mod logs;
+mod metrics;
+mod page_build;
+mod proxies;
+mod relay;
+mod service;
+mod settings;
+mod signaling;
+mod streams;

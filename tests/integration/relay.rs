@@ -1,0 +1,208 @@
+//! The relay over real sockets on loopback, asked by the `turn` crate's client: somebody else's
+//! idea of the protocol.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+use turn::client::{Client, ClientConfig};
+use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::{Plan, Relay};
+use webrtc_box_turn::addr::Families;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
+use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
+use webrtc_box_turn::registry::Quota;
+use webrtc_util::Conn;
+
+/// Three times what the slowest machine should need.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn secrets() -> Secrets {
+    Secrets::new(Secret::new("north"), vec![])
+}
+
+fn seat(room: u8, name: u8) -> (IsolationGroup, PrincipalId) {
+    (IsolationGroup::new([room; 16]), PrincipalId::new([name; 16]))
+}
+
+fn credential(room: u8, name: u8) -> Credential {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (tag, id) = seat(room, name);
+    secrets().mint(&Principal::Participant(tag, id), now + 3600)
+}
+
+fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
+    let relayed: IpAddr = relayed.parse().unwrap();
+    let families = Families { v4: Some(relayed), v6: None };
+    Plan {
+        listen: vec![listen.parse().unwrap()],
+        workers: 2,
+        scope,
+        relayed: families,
+        bind: families,
+        ports: 49_152..=65_535,
+        listeners: vec![],
+        secrets: secrets(),
+        realm: "webrtc-box".into(),
+        quota: Quota { user: 48, total: 0 },
+        max_bps: 0,
+        credential_ttl: Duration::from_secs(3600),
+        group_size: 2,
+        bps_capacity: 0,
+        unauth_reply_rate: 0,
+        log_addresses: false,
+        hearts: Hearts::new(Instant::now()),
+    }
+}
+
+fn room_relay(listen: &str) -> Relay {
+    let relay = Relay::start(plan(Scope::Room, "192.0.0.8", listen)).unwrap();
+    for name in 0..8 {
+        let (tag, id) = seat(1, name);
+        relay.feed().tell(PrincipalEvent::Admitted(tag, id));
+    }
+    relay
+}
+
+/// A client of the `turn` crate with an allocation.
+async fn allocated(server: SocketAddr, credential: Credential) -> (Client, impl Conn) {
+    let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    let config = ClientConfig {
+        stun_serv_addr: server.to_string(),
+        turn_serv_addr: server.to_string(),
+        username: credential.username,
+        password: credential.password,
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(UdpSocket::bind(local).await.unwrap()),
+        vnet: None,
+    };
+    let client = Client::new(config).await.unwrap();
+    client.listen().await.unwrap();
+    let relayed = timeout(PATIENCE, client.allocate()).await.unwrap().unwrap();
+    (client, relayed)
+}
+
+async fn receive(conn: &impl Conn) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (length, from) = timeout(PATIENCE, conn.recv_from(&mut buffer)).await.unwrap().unwrap();
+    buffer.truncate(length);
+    (buffer, from)
+}
+
+/// Sends both ways until both have permissions and channels.
+async fn talk(one: &impl Conn, other: &impl Conn) {
+    let (first, second) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+    // Installs the other side's permission; what it carries is lost or not, as UDP may.
+    other.send_to(b"opening", first).await.unwrap();
+    for round in 0..50_u8 {
+        one.send_to(&[round; 1200], second).await.unwrap();
+        let (bytes, from) = receive(other).await;
+        assert_eq!((bytes, from), (vec![round; 1200], first));
+        other.send_to(&[round; 160], first).await.unwrap();
+        let (mut bytes, from) = receive(one).await;
+        if bytes == b"opening" {
+            bytes = receive(one).await.0;
+        }
+        assert_eq!((bytes, from), (vec![round; 160], second));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_seats_of_a_room_talk_through_the_relay() {
+    let relay = room_relay("127.0.0.1:0");
+    let server = relay.addresses()[0];
+    let (_one, first) = allocated(server, credential(1, 1)).await;
+    let (_other, second) = allocated(server, credential(1, 2)).await;
+    assert_eq!(first.local_addr().unwrap().ip().to_string(), "192.0.0.8");
+    talk(&first, &second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_socket_serves_ipv4_and_ipv6_clients() {
+    let relay = room_relay("[::]:0");
+    let port = relay.addresses()[0].port();
+    let (_one, first) = allocated(SocketAddr::from(([127, 0, 0, 1], port)), credential(1, 1)).await;
+    let v6: IpAddr = "::1".parse().unwrap();
+    let (_other, second) = allocated(SocketAddr::from((v6, port)), credential(1, 2)).await;
+    talk(&first, &second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_leave_from_the_address_that_was_asked() {
+    let relay = room_relay("0.0.0.0:0");
+    let port = relay.addresses()[0].port();
+    for host in [1, 2, 77] {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(SocketAddr::from(([127, 0, 0, host], port))).await.unwrap();
+        let mut binding = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        binding.extend_from_slice(&[host; 12]);
+        socket.send(&binding).await.unwrap();
+        let mut reply = [0; 100];
+        // A connected socket hears only the address it is connected to.
+        let length = timeout(PATIENCE, socket.recv(&mut reply)).await.unwrap().unwrap();
+        assert_eq!((length, reply[8]), (32, host));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_seats_meet_whichever_worker_has_them() {
+    let relay = room_relay("127.0.0.1:0");
+    let server = relay.addresses()[0];
+    let mut clients = Vec::new();
+    for name in 0..8 {
+        clients.push(allocated(server, credential(1, name)).await);
+    }
+    for pair in clients.chunks(2) {
+        talk(&pair[0].1, &pair[1].1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_somebody_has_cannot_be_shared() {
+    let relay = room_relay("127.0.0.1:0");
+    let taken = relay.addresses()[0].to_string();
+    let error = Relay::start(plan(Scope::Room, "192.0.0.8", &taken)).unwrap_err();
+    assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_public_a_peer_on_the_network_is_reached_and_datagrams_stay_whole() {
+    // Loopback stands for the internet here, so the filter has to be told.
+    let filter = PeerFilter { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..PeerFilter::default() };
+    let relay = Relay::start(plan(Scope::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
+    let (tag, id) = seat(1, 1);
+    relay.feed().tell(PrincipalEvent::Admitted(tag, id));
+    let (_client, conn) = allocated(relay.addresses()[0], credential(1, 1)).await;
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = vec![0; 65_536];
+    for length in [1, 1200, 1500, 9000] {
+        conn.send_to(&vec![7; length], peer.local_addr().unwrap()).await.unwrap();
+        let (got, from) = timeout(PATIENCE, peer.recv_from(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!((got, from), (length, conn.local_addr().unwrap()));
+        peer.send_to(&buffer[..got], from).await.unwrap();
+        let (bytes, from) = receive(&conn).await;
+        assert_eq!((bytes.len(), from), (length, peer.local_addr().unwrap()));
+    }
+    // A peer that is gone (ICMP port unreachable) costs the packet, not the allocation.
+    let gone = peer.local_addr().unwrap();
+    drop(peer);
+    for _ in 0..5 {
+        conn.send_to(b"anybody?", gone).await.unwrap();
+    }
+    let back = UdpSocket::bind(gone).await.unwrap();
+    let again = async {
+        loop {
+            conn.send_to(b"again", gone).await.unwrap();
+            let heard = timeout(Duration::from_millis(200), back.recv_from(&mut buffer)).await;
+            if heard.is_ok_and(|heard| heard.unwrap().0 == b"again".len()) {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
+}

@@ -1,0 +1,166 @@
+//! SIGHUP: what is taken while calls go on, and what is only named.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+use serde_json::json;
+use stun::message as wire;
+use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
+
+use super::manager::Service;
+use crate::harness::environment::{Place, program};
+use crate::harness::participant::Seat;
+use crate::harness::server_process::House;
+use crate::harness::turn_client::{Guest, UDP, code, socket};
+
+/// A box whose settings are in a file.
+fn started(settings: &str) -> Service {
+    let service = Service::start(|command, place| {
+        let file = place.folder().join("box.toml");
+        fs::write(&file, settings).unwrap();
+        command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET").env_remove("WEBRTC_BOX_LOG");
+        command.env("WEBRTC_BOX_CONFIG", file);
+    });
+    service.manager.hears(&["READY=1"]);
+    service
+}
+
+/// Reads another file anew, and is ready again.
+fn reload(service: &Service, settings: &str) {
+    fs::write(service.place.folder().join("box.toml"), settings).unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["RELOADING=1", "MONOTONIC_USEC="]);
+    service.manager.hears(&["READY=1"]);
+}
+
+fn credential(secret: &str) -> Credential {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let secrets = Secrets::new(Secret::new(secret), vec![]);
+    secrets.mint(&Principal::Foreign("bob".into()), now + 3600)
+}
+
+/// What an Allocate with this secret is answered.
+fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
+    let wire = socket([0, 9, last], service.turn);
+    code(&Guest::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+}
+
+#[test]
+fn a_box_that_is_tried_out_ends_with_its_terminal_unless_nohup_says_otherwise() {
+    let place = Arc::new(Place::new());
+    // The tests themselves may have been started by nohup.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(program());
+    let house = House::start(&place, place.settle::<&str>(command, &[]));
+    house.signal(Signal::HUP);
+    let (status, took) = house.ended();
+    println!("gone {took:?} after SIGHUP");
+    assert!(status.success(), "{status}");
+
+    let place = Arc::new(Place::new());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "trap '' HUP && exec \"$@\"", "sh"]).arg(program());
+    let house = House::start(&place, place.settle::<&str>(command, &[]));
+    house.signal(Signal::HUP);
+    house.waits_for("settings read anew");
+    assert!(!house.has_said("stopping"));
+}
+
+#[test]
+fn another_secret_opens_allocations_and_those_of_the_old_one_go_on() {
+    let service = started("static-auth-secret = 'north'");
+    let mut seat = Seat::take(&service, "kitchen");
+    let mut talks = Guest::holding(credential("north"), socket([0, 9, 1], service.turn));
+    talks.allocate();
+    assert_eq!(allocate(&service, 2, "south"), 401);
+
+    reload(&service, "static-auth-secret = 'south'");
+    assert_eq!(allocate(&service, 3, "south"), 0);
+    assert_eq!(allocate(&service, 4, "north"), 401);
+    assert_eq!(code(&talks.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
+    seat.renew();
+    assert_eq!(Secret::new("south").password(&seat.credential.username), seat.credential.password);
+    service.waits_for("static-auth-secret");
+}
+
+#[test]
+fn a_file_of_secrets_may_change_by_itself() {
+    let service = Service::start(|command, place| {
+        fs::write(place.folder().join("secrets"), "north\n").unwrap();
+        command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET");
+        command.env("WEBRTC_BOX_STATIC_AUTH_SECRET_FILE", place.folder().join("secrets"));
+    });
+    service.manager.hears(&["READY=1"]);
+    fs::write(service.place.folder().join("secrets"), "south\nnorth\n").unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["READY=1"]);
+    assert_eq!([allocate(&service, 1, "south"), allocate(&service, 2, "north")], [0, 0]);
+}
+
+#[test]
+fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
+    let service = started("host-key = 'the old key'");
+    let open =
+        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    let mut host = open("kitchen", "the old key").unwrap();
+    reload(&service, "host-key = 'the new key'");
+    assert_eq!(open("cellar", "the old key").err().as_deref(), Some("key-required"));
+    assert!(open("cellar", "the new key").is_ok());
+    assert!(open("kitchen", "none at all").is_ok());
+    host.ping();
+    service.waits_for("host-key");
+}
+
+#[test]
+fn host_keys_in_a_file_are_read_again_with_the_settings() {
+    let keys = |service: &Service| service.place.folder().join("keys");
+    let service = Service::start(|command, place| {
+        fs::write(place.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
+        command.env("WEBRTC_BOX_HOST_KEY_FILE", place.folder().join("keys"));
+    });
+    service.manager.hears(&["READY=1"]);
+    let open =
+        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    assert!(open("kitchen", "old-old-old").is_ok());
+    fs::write(keys(&service), "# of the front desk\nnew-new-new\n").unwrap();
+    service.signal(Signal::HUP);
+    service.manager.hears(&["READY=1"]);
+    assert_eq!(open("cellar", "old-old-old").err().as_deref(), Some("key-required"));
+    assert!(open("attic", "new-new-new").is_ok());
+    service.waits_for("host-key");
+}
+
+#[test]
+fn the_log_says_more_when_it_is_told_to() {
+    let service = started("log = 'info'");
+    let garbage = || service.tcp(service.https).write_all(b"no TLS, this\r\n\r\n").unwrap();
+    garbage();
+    reload(&service, "log = 'webrtc_box=debug'");
+    garbage();
+    service.waits_for("TLS handshake failed");
+}
+
+#[test]
+fn settings_that_make_no_sense_change_nothing_and_are_told_in_one_line() {
+    let service = started("static-auth-secret = 'north'");
+    reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
+    let line = service.waits_for("nothing is read anew");
+    assert!(line.contains("min-port 60000 is above max-port 50000; swap them"), "{line}");
+    assert_eq!([allocate(&service, 1, "north"), allocate(&service, 2, "south")], [0, 401]);
+    reload(&service, "static-auth-secret = ");
+    service.waits_for("box.toml");
+    assert_eq!(allocate(&service, 3, "north"), 0);
+}
+
+#[test]
+fn what_takes_a_restart_is_named() {
+    let service = started("log = 'info'");
+    reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
+    let line = service.waits_for("taken only at a restart");
+    assert!(line.contains("realm, total-quota") && !line.contains("drain-timeout"), "{line}");
+    assert!(service.waits_for("settings read anew").contains("drain-timeout"));
+}

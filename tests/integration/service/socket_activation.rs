@@ -1,0 +1,93 @@
+//! Sockets that are open before the box is, as systemd opens those of a socket unit.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use super::lifecycle::get;
+use crate::harness::environment::{Place, program};
+use crate::harness::participant::Seat;
+use crate::harness::server_process::House;
+use crate::harness::turn_client::{PATIENCE, binding, socket};
+
+/// Starts the box as its own parent would: the sockets are its descriptors from 3 on.
+fn on(place: &Place, sockets: [OwnedFd; 2], names: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let given = "exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
+    command.args(["-c", given, "sh"]).arg(program());
+    let mut command = place.settle::<&str>(command, &[]);
+    let [first, second] = sockets;
+    command.stdin(first).stdout(second).stderr(Stdio::piped());
+    if !names.is_empty() {
+        command.env("LISTEN_FDNAMES", names);
+    }
+    command
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// The one line that a box says which does not start.
+fn complaint(mut command: Command) -> String {
+    let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_box_serves_on_the_sockets_it_is_given_and_answers_who_came_before_it() {
+    let (https, https_at) = listener();
+    let (more, more_at) = listener();
+    let place = Arc::new(Place::named().on_https(https_at));
+    // Waits in the kernel's queue until there is a box.
+    let early = TcpStream::connect(https_at).unwrap();
+    let mut command = on(&place, [https.into(), more.into()], "https:https");
+    command.env("WEBRTC_BOX_HTTPS_PORT", https_at.port().to_string());
+    let house = House::start_unheard(&place, command);
+    let _seat = Seat::take(&house, "kitchen");
+    for mut stream in [house.tls_over(early), house.tls_over(house.tcp(more_at))] {
+        assert!(get(&mut stream, "/healthz").starts_with("HTTP/1.1 200 "));
+    }
+    // Ports that are not passed are opened by the box.
+    let udp = socket([0, 9, 1], house.turn);
+    udp.send(&binding(1)).unwrap();
+    udp.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(udp.recv(&mut [0; 100]).is_ok());
+}
+
+#[test]
+fn the_port_tells_https_from_http_where_no_name_does() {
+    let (https, https_at) = listener();
+    let (http, http_at) = listener();
+    let place = Arc::new(Place::named().on_https(https_at));
+    let mut command = on(&place, [http.into(), https.into()], "");
+    command.env("WEBRTC_BOX_HTTP_PORT", http_at.port().to_string());
+    let house = House::start_unheard(&place, command);
+    let _seat = Seat::take(&house, "kitchen");
+    assert!(get(&mut house.tcp(http_at), "/").starts_with("HTTP/1.1 308 "));
+}
+
+#[test]
+fn a_socket_that_the_settings_know_nothing_of_is_a_line_with_its_cure() {
+    let (https, https_at) = listener();
+    let (stray, stray_at) = listener();
+    let place = Place::named().on_https(https_at);
+    let said = complaint(on(&place, [https.into(), stray.into()], ""));
+    assert_eq!(said.matches('\n').count(), 1, "{said}");
+    for part in ["https-port", &stray_at.to_string(), "ListenStream="] {
+        assert!(said.contains(part), "{said} lacks {part}");
+    }
+}
+
+#[test]
+fn what_is_no_listener_is_a_line_with_its_cure() {
+    let (https, https_at) = listener();
+    let connection = TcpStream::connect(https_at).unwrap();
+    let place = Place::named().on_https(https_at);
+    let said = complaint(on(&place, [https.into(), connection.into()], ""));
+    assert!(said.contains("socket 2") && said.contains("Accept="), "{said}");
+}

@@ -1,0 +1,229 @@
+//! What hostile input may cost, asked of the real program on loopback. Every figure is printed.
+
+mod authenticated_clients;
+mod closing_streams;
+mod exhaustion;
+mod forged_sources;
+mod many_allocations;
+mod streams;
+mod unread_output;
+mod usernames;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::mutator::Mutator;
+use crate::harness::server_process::House;
+use crate::harness::turn_client::{Guest, UDP, Wire as _, binding, code, read, request, socket};
+use stun::message as wire;
+
+/// Asks until answered: what was sent before from here has been read by then.
+fn is_answered(house: &House, rest: [u8; 3]) {
+    let mut socket = socket(rest, house.turn);
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let answered = (0..50).any(|_| {
+        socket.send(&binding(1)).unwrap();
+        socket.receive().is_some()
+    });
+    assert!(answered, "the box answers nobody");
+}
+
+#[test]
+fn a_stranger_gets_little_for_what_it_sends() {
+    let house = House::open();
+    let ratio = |socket: &mut UdpSocket, bytes: &[u8]| {
+        socket.send(bytes).unwrap();
+        let reply = socket.receive().expect("a reply");
+        (reply.len() as f64 / bytes.len() as f64, bytes.len(), code(&read(&reply)))
+    };
+    let mut stranger = socket([0, 2, 1], house.turn);
+    let bound = ratio(&mut stranger, &binding(1));
+    let bare = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [3; 12], &[]).raw);
+    assert_eq!((bare.1, bare.2), (20, 401));
+    assert!(bare.0 * 20.0 <= 68.0, "{bare:?}");
+    let refused = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [2; 12], &[UDP]).raw);
+    let mut guest = Guest::new(stranger);
+    guest.nonce = b"made-up-made-up-made".to_vec();
+    let signed = guest.signed(request(wire::METHOD_ALLOCATE, [4; 12], &[UDP]));
+    let stale = ratio(&mut guest.wire, &signed);
+    println!("bytes out for bytes in: Binding {bound:?}, 401 {refused:?}, 438 {stale:?}");
+    assert_eq!((bound.1, refused.1), (20, 28));
+    assert_eq!((bound.2, refused.2, stale.2), (0, 401, 438));
+    assert!(bound.0 <= 1.6 && refused.0 <= 3.0 && stale.0 <= 1.0);
+}
+
+/// Ten Bindings a millisecond, ports in turn; how many replies came.
+fn flood(to: SocketAddr, time: Duration) -> (u32, u32) {
+    let sockets: Vec<UdpSocket> = (0..64).map(|_| socket([0, 9, 1], to)).collect();
+    sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let (begun, mut sent, mut replies, mut buffer) = (Instant::now(), 0, 0, [0; 2048]);
+    let mut last_reply = begun;
+    while begun.elapsed() < time || last_reply.elapsed() < Duration::from_millis(300) {
+        for socket in &sockets {
+            if begun.elapsed() < time && u128::from(sent) < begun.elapsed().as_micros() / 100 {
+                sent += u32::from(socket.send(&binding(5)).is_ok());
+            }
+            while let Ok(length) = socket.recv(&mut buffer) {
+                read(&buffer[..length]);
+                (replies, last_reply) = (replies + 1, Instant::now());
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    (sent, replies)
+}
+
+#[test]
+fn a_flood_gets_its_burst_and_the_rate_and_a_neighbour_everything() {
+    let house = House::open();
+    let (time, to) = (Duration::from_secs(4), house.turn);
+    let flood = thread::spawn(move || flood(to, time));
+    let mut neighbour = socket([0, 9, 2], house.turn);
+    let (begun, mut asked, mut worst) = (Instant::now(), 0_u8, Duration::ZERO);
+    while begun.elapsed() < time {
+        let at = Instant::now();
+        neighbour.send(&binding(asked)).unwrap();
+        let reply = neighbour.receive().expect("the neighbour is answered");
+        assert_eq!(reply[8..20], [asked; 12]);
+        (asked, worst) = (asked + 1, worst.max(at.elapsed()));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let (sent, replies) = flood.join().unwrap();
+    println!(
+        "flood: {sent} Bindings, {replies} replies; the neighbour: {asked} of {asked}, at worst {worst:?}"
+    );
+    let fair = 200 + 20 * time.as_secs() as u32;
+    assert!(sent > 2 * fair && replies <= fair * 11 / 10, "{replies} of at most {fair}");
+    assert!(replies >= 150, "two people behind one NAT join at once");
+    assert!(worst < Duration::from_secs(1));
+}
+
+/// Forges requests from changing ports of 127.0.9.3 until told to stop; how many.
+fn forge(to: SocketAddr, stop: &AtomicBool) -> u32 {
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let socket = socket([0, 9, 3], to);
+        for name in 0..4_u32 {
+            let transaction: [u8; 12] = std::array::from_fn(|at| (sent + name).to_be_bytes()[at % 4]);
+            // An answer to a port that is closed meanwhile comes back as an error.
+            drop(socket.send(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw));
+        }
+        sent += 4;
+        thread::sleep(Duration::from_millis(1));
+    }
+    sent
+}
+
+#[test]
+fn a_forged_flood_does_not_keep_its_address_from_the_relay() {
+    let house = House::open();
+    let (mut caller, _) = Guest::allocated(socket([0, 9, 3], house.turn));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, to) = (Arc::clone(&stop), house.turn);
+    let flood = thread::spawn(move || forge(to, &flag));
+    // Until the flood has spent what there is for the address.
+    let first = socket([0, 9, 3], house.turn);
+    first.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let begun = Instant::now();
+    for name in 0_u32.. {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the limit does nothing");
+        let transaction: [u8; 12] = std::array::from_fn(|at| name.to_le_bytes()[at % 4]);
+        first.send(&request(wire::METHOD_BINDING, transaction, &[]).raw).unwrap();
+        if first.recv(&mut [0; 2048]).is_err() {
+            break;
+        }
+    }
+    let good = std::mem::replace(&mut caller.nonce, b"not-of-this-start-12".to_vec());
+    let stale = (0..20).filter(|_| code(&caller.attempt(wire::METHOD_REFRESH, &[], &[])) == 438).count();
+    caller.nonce = good;
+    caller.refresh();
+    let mut newcomer = socket([0, 9, 3], house.turn);
+    newcomer.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let asked = request(wire::METHOD_ALLOCATE, [0xab; 12], &[UDP]).raw;
+    let tries = (1..=12).find(|_| {
+        newcomer.send(&asked).unwrap();
+        newcomer.receive().is_some()
+    });
+    stop.store(true, Ordering::Relaxed);
+    println!("{} forged; 438: {stale} of 20; a newcomer asked {tries:?} times", flood.join().unwrap());
+    assert_eq!(stale, 20);
+    assert!(tries.is_some(), "a newcomer that asks every half second is left without a nonce");
+}
+
+#[test]
+fn what_is_no_request_is_not_answered() {
+    let house = House::open();
+    let mut socket = socket([0, 2, 2], house.turn);
+    let of = |method, class| {
+        let mut message = request(method, [9; 12], &[]);
+        message.typ = wire::MessageType::new(method, class);
+        message.write_header();
+        message.raw
+    };
+    for method in [wire::METHOD_BINDING, wire::METHOD_ALLOCATE, wire::METHOD_REFRESH, wire::METHOD_CONNECT] {
+        for class in [wire::CLASS_SUCCESS_RESPONSE, wire::CLASS_ERROR_RESPONSE, wire::CLASS_INDICATION] {
+            socket.send(&of(method, class)).unwrap();
+        }
+    }
+    socket.send(&of(wire::METHOD_DATA, wire::CLASS_INDICATION)).unwrap();
+    socket.send(&of(wire::METHOD_SEND, wire::CLASS_INDICATION)).unwrap();
+    socket.send(&of(wire::METHOD_CONNECT, wire::CLASS_REQUEST)).unwrap();
+    socket.send(&crate::harness::turn_client::channel_data(0x4000, b"hello")).unwrap();
+    for bytes in [&b""[..], b"\0", b"\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n"] {
+        socket.send(bytes).unwrap();
+    }
+    socket.send(&binding(7)).unwrap();
+    let first = socket.receive().expect("a reply to the request");
+    assert_eq!(first[8..20], [7; 12], "a reply to what was no request");
+}
+
+#[test]
+fn a_guest_in_a_hurry_does_not_flood_the_log() {
+    let house = House::open();
+    let mut guest = Guest::new(socket([0, 2, 3], house.turn));
+    let (lines, begun, mut rounds) = (house.logged(), Instant::now(), 0);
+    // The limit is 20 in each second by the box's count, of which five fall into four of ours.
+    while begun.elapsed() < Duration::from_secs(4) {
+        guest.allocate();
+        guest.delete();
+        rounds += 1;
+    }
+    let (lines, seconds) = (house.logged() - lines, begun.elapsed().as_secs_f64());
+    println!("in a hurry: {rounds} allocations opened and closed in {seconds:.1} s, {lines} lines");
+    assert!(rounds > 50 && lines as f64 <= 21.0 * seconds);
+}
+
+#[test]
+fn mutated_datagrams_crash_nothing_and_every_reply_is_well_formed() {
+    let mut house = House::open();
+    let corpus = self::streams::corpus();
+    let mut mutator = Mutator::new(3478);
+    let (begun, mut sent, mut replies, mut buffer) = (Instant::now(), 0_u32, 0_u32, [0; 2048]);
+    let before = house.figures();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let [_, _, b, c] = sent.to_be_bytes();
+        // Each address stays within its burst of replies.
+        let socket = socket([77, b, c], house.turn);
+        for _ in 0..100 {
+            let _ = UdpSocket::send(&socket, &mutator.next(&corpus, 1400));
+            sent += 1;
+        }
+        socket.send(&binding(9)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        while let Ok(length) = socket.recv(&mut buffer) {
+            read(&buffer[..length]);
+            replies += 1;
+            if buffer[8..20] == [9; 12] {
+                break;
+            }
+        }
+    }
+    is_answered(&house, [0, 2, 4]);
+    let growth = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    println!("mutated datagrams: {sent} sent, {replies} well-formed replies, grew {growth} KiB");
+    assert!(replies > 0 && growth < 10 * 1024);
+    house.is_well();
+}

@@ -1,0 +1,104 @@
+//! A state directory on a disk that is full, as a box finds it at its first start, while it runs and
+//! when it starts again. Needs root, for a small disk of its own.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use super::call::Call;
+use crate::harness::environment::Place;
+use crate::harness::participant::Seat;
+use crate::harness::server_process::{House, alone, complaint};
+
+/// A file system in memory that only one process has mounted; it ends with this.
+struct Disk(Child);
+
+const SCRIPT: &str = "mount -t tmpfs -o mode=0755 none /mnt && echo there && exec cat";
+
+impl Disk {
+    /// `None` where nothing may be mounted here.
+    fn new() -> Option<Self> {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]);
+        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut disk = Self(keeper.ok()?);
+        let mut said = String::new();
+        BufReader::new(disk.0.stdout.take()?).read_line(&mut said).ok()?;
+        (said == "there\n").then_some(disk)
+    }
+
+    /// Where anybody finds it who may look into the keeper.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/mnt", self.0.id()))
+    }
+
+    fn has(&self, kib: usize) {
+        let pid = self.0.id().to_string();
+        let remount = format!("remount,size={kib}k");
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount", "mount", "-o", &remount, "/mnt"]);
+        assert!(command.status().unwrap().success());
+    }
+
+    /// Takes all that is left.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.path().join("filler")).unwrap();
+        let error = (0..).find_map(|_| filler.write_all(&[0; 4096]).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_ends_in_a_line_and_the_next_one_finds_nothing_half_written() {
+    let turn = alone();
+    let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
+    let place = Arc::new(Place::with_state(&disk.path().join("state")));
+    // One file takes one page; five are made.
+    for kib in [4, 8, 12, 16] {
+        disk.has(kib);
+        let (said, time) = complaint(place.command::<&str>(&[]));
+        let kept = names(&place.state);
+        println!("a disk of {kib} KiB: told after {time:?}: {}; kept {kept:?}", said.trim_end());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("state-dir") && said.contains("make room"), "{said}");
+        assert!(kept.iter().all(|name| !name.starts_with('.')), "a draft is left");
+    }
+    disk.has(1024);
+    let house = House::start_alone(&place, place.command::<&str>(&[]), turn);
+    Seat::take(&house, "room-again").ping();
+}
+
+#[test]
+fn a_disk_that_fills_up_stops_neither_the_box_that_runs_nor_its_next_start() {
+    let turn = alone();
+    let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
+    let place = Arc::new(Place::with_state(&disk.path().join("state")));
+    disk.has(64);
+    let house = House::start_alone(&place, place.command::<&str>(&[]), turn);
+    let mut call = Call::begin(&house, "full");
+    disk.fill();
+    call.goes_on();
+    let token = call.seats[0].token.clone();
+    let mut house = house.killed_and_started(place.command::<&str>(&[]));
+    let back = Seat::take_back(&house, "full", &token);
+    assert_eq!(back.id, call.seats[0].id);
+    Call::begin(&house, "another").goes_on();
+    println!("a full disk: the call went on; killed and started again, the box knows its seats");
+    house.is_well();
+}

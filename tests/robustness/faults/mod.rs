@@ -1,0 +1,13 @@
+//! Faults that a box must outlive, asked of the real program on loopback. Every figure is printed.
+
+mod addresses;
+mod call;
+mod clock;
+mod full_disk;
+mod kill;
+mod mass_reconnect;
+mod pause;
+mod port_in_use;
+mod sandbox;
+mod slow_clients;
+mod unread_log;

@@ -1,0 +1,47 @@
+//! Ports that somebody else has when the box starts.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::environment::Place;
+use crate::harness::server_process::{alone, complaint};
+
+/// A UDP socket that would share its port.
+fn sharing(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
+}
+
+#[test]
+fn each_port_that_is_taken_is_one_line_that_names_its_setting_and_the_cure() {
+    let (_turn, place) = (alone(), Place::named());
+    let is_told = |setting: &str, address: SocketAddr, how: &str| {
+        let (said, time) = complaint(place.command::<&str>(&[]));
+        println!("{setting} taken ({how}): told after {time:?}: {}", said.trim_end());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for part in [setting, &address.port().to_string(), "in use", "stop the other program", "another"] {
+            assert!(said.contains(part), "{said} lacks {part}");
+        }
+        assert!(time < Duration::from_secs(3));
+    };
+    for (setting, address) in [
+        ("https-port", place.https),
+        ("http-port", place.http),
+        ("turn-port", place.turn),
+        ("turns-port", place.turns),
+        ("metrics-listen", place.metrics),
+    ] {
+        let _taken = TcpListener::bind(address).unwrap();
+        is_told(setting, address, "TCP");
+    }
+    let taken = UdpSocket::bind(place.turn).unwrap();
+    is_told("turn-port", place.turn, "UDP");
+    drop(taken);
+    let _shared = sharing(place.turn);
+    is_told("turn-port", place.turn, "UDP with SO_REUSEPORT");
+}

@@ -1,0 +1,180 @@
+//! A kernel or a sandbox (gVisor, a container's seccomp rules) that has less than the box would like.
+//!
+//! The rules are set by a program of a few lines (`sandbox.c`), compiled here, which then becomes the box.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::harness::environment::{Place, program};
+use crate::harness::server_process::{House, alone, complaint};
+use crate::harness::turn_client::{Guest, PATIENCE, Wire as _, binding, code, read, socket};
+
+/// A general relay whose peers are on loopback.
+const PUBLIC: [&str; 6] =
+    ["--relay-scope", "public", "--external-ip", "127.0.0.1", "--allowed-peer-ip", "127.0.0.0/8"];
+
+/// What a relay asks its sockets for and can do without.
+const OPTIONS: [(i32, i32); 10] = [
+    (libc::SOL_SOCKET, libc::SO_RCVBUF),
+    (libc::SOL_SOCKET, libc::SO_SNDBUF),
+    (libc::SOL_UDP, libc::UDP_GRO),
+    (libc::IPPROTO_IP, libc::IP_RECVTOS),
+    (libc::IPPROTO_IP, libc::IP_PKTINFO),
+    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+    (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG),
+];
+
+fn option(level: i32, option: i32) -> String {
+    format!("{}:{level}:{option}", libc::SYS_setsockopt)
+}
+
+/// The box in `place` with these settings, for which what `rules` name fails with `errno`.
+fn command(place: &Place, errno: Errno, rules: &[String], settings: &[&str]) -> Command {
+    let sandbox = place.folder().join("sandbox");
+    if !sandbox.exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/robustness/faults/sandbox.c");
+        let compiled = Command::new("cc").args(["-O1", "-o"]).arg(&sandbox).arg(source).status();
+        assert!(compiled.unwrap().success());
+    }
+    let mut command = Command::new(sandbox);
+    command.arg((errno as i32).to_string()).args(rules).arg("--").arg(program());
+    place.settle(command, settings)
+}
+
+/// STUN is answered, and a relay socket carries both ways.
+fn relays(house: &House) {
+    let mut stranger = socket([0, 21, 1], house.turn);
+    stranger.send(&binding(1)).unwrap();
+    assert_eq!(code(&read(&stranger.receive().expect("a reply"))), 0);
+    let (mut guest, relayed) = Guest::allocated(socket([0, 21, 2], house.turn));
+    let peer = UdpSocket::bind("127.0.21.3:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    guest.bind(0x4000, peer.local_addr().unwrap());
+    for number in 0..40_u8 {
+        guest.wire.send(&crate::harness::turn_client::channel_data(0x4000, &[number; 4])).unwrap();
+    }
+    let mut buffer = [0; 64];
+    for number in 0..40_u8 {
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
+        assert_eq!(buffer[0], number, "nothing stays behind in a socket");
+    }
+    peer.send_to(b"back", relayed).unwrap();
+    assert_eq!(guest.wire.receive().unwrap()[4..], *b"back");
+}
+
+#[test]
+fn a_socket_option_that_is_missing_does_not_end_the_start() {
+    for errno in [Errno::ENOPROTOOPT, Errno::EPERM] {
+        for (listen, first) in [("127.0.0.1", 0), ("::", 0), ("0.0.0.0", 3)] {
+            let place = Arc::new(Place::new());
+            let rules: Vec<_> = OPTIONS[first..].iter().map(|(level, name)| option(*level, *name)).collect();
+            let settings = [&PUBLIC[..], &["--listen", listen]].concat();
+            let mut house = House::start(&place, command(&place, errno, &rules, &settings));
+            relays(&house);
+            assert!(house.has_said("lacks socket options"), "{errno} {listen}");
+            house.is_well();
+        }
+    }
+}
+
+#[test]
+fn each_socket_option_alone_may_be_missing() {
+    for (level, name) in OPTIONS {
+        let place = Arc::new(Place::new());
+        let settings = [&PUBLIC[..], &["--listen", "::"]].concat();
+        let command = command(&place, Errno::ENOPROTOOPT, &[option(level, name)], &settings);
+        relays(&House::start(&place, command));
+    }
+}
+
+#[test]
+fn without_recvmmsg_datagrams_are_read_one_by_one() {
+    for errno in [Errno::ENOSYS, Errno::EPERM] {
+        let place = Arc::new(Place::new());
+        let rules = [libc::SYS_recvmmsg.to_string()];
+        let mut house = House::start(&place, command(&place, errno, &rules, &PUBLIC));
+        relays(&house);
+        assert_eq!(house.said(&["cannot be received"]), 0);
+        house.is_well();
+    }
+}
+
+/// The full health, and its code.
+fn health(place: &Place) -> String {
+    let mut stream = TcpStream::connect(place.metrics).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn a_receive_that_always_fails_is_told_shows_in_health_and_spins_nowhere() {
+    let place = Arc::new(Place::new());
+    let rules = [libc::SYS_recvmmsg, libc::SYS_recvmsg].map(|call| call.to_string());
+    let metrics = place.metrics.to_string();
+    let command = command(&place, Errno::ENOSYS, &rules, &["--metrics-listen", &metrics]);
+    let mut house = House::start(&place, command);
+    assert!(health(&place).contains("200 OK"), "nothing was to be read yet");
+    // Something for each worker, whose socket is picked by the source.
+    for last in 1..=64 {
+        socket([0, 22, last], house.turn).send(&binding(last)).unwrap();
+    }
+    house.waits_for("packets cannot be received");
+    let (before, begun) = (house.worked(), Instant::now());
+    while !health(&place).contains("503") {
+        assert!(begun.elapsed() < 2 * PATIENCE, "{}", health(&place));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (worked, time) = (house.worked() - before, begun.elapsed());
+    let said = health(&place);
+    println!("receives fail: {worked:?} of {time:?} worked, {} lines; {said}", house.logged());
+    assert!(said.contains("no packet can be received on UDP") && said.contains("\"status\":\"down\""));
+    assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
+    assert_eq!(house.said(&["packets cannot be received"]), 1);
+    assert_eq!(house.get("/healthz"), "HTTP/1.1 503");
+    house.is_well();
+}
+
+#[test]
+fn an_accept_that_always_fails_is_told_and_spins_nowhere() {
+    let place = Arc::new(Place::new());
+    let rules = [libc::SYS_accept4.to_string()];
+    let house = House::start(&place, command(&place, Errno::EPERM, &rules, &[]));
+    let _waiting = TcpStream::connect(place.https).unwrap();
+    house.waits_for("no connection can be accepted; a sandbox may forbid it");
+    let (before, begun) = (house.worked(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    let (worked, time) = (house.worked() - before, begun.elapsed());
+    println!("accepts fail: {worked:?} of {time:?} worked");
+    assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
+    assert_eq!(house.said(&["no connection can be accepted"]), 1);
+}
+
+#[test]
+fn what_a_start_cannot_do_without_is_named_and_no_other_port_is_advised() {
+    let (_turn, place) = (alone(), Place::new());
+    for (rule, named) in [
+        (libc::SYS_eventfd2.to_string(), None),
+        (libc::SYS_timerfd_create.to_string(), Some("cannot make an epoll")),
+        (option(libc::SOL_SOCKET, libc::SO_REUSEPORT), Some("turn-port")),
+    ] {
+        let (said, _) = complaint(command(&place, Errno::EPERM, &[rule], &[]));
+        println!("{}", said.trim_end());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("sandbox") && !said.contains("another turn-port"), "{said}");
+        assert!(named.is_none_or(|named| said.contains(named)), "{said}");
+    }
+    fs::remove_file(place.folder().join("sandbox")).unwrap();
+}
