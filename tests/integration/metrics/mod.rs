@@ -231,7 +231,8 @@ fn nothing_a_stranger_chooses_makes_a_series() {
         let mut transaction = [0xdd; 12];
         transaction[..4].copy_from_slice(&number.to_be_bytes());
         let username = format!("1999999999:{number}\"\n\\}} 1");
-        let attributes = [client::UDP, (stun::attributes::ATTR_USERNAME, username.as_bytes())];
+        let attributes =
+            [crate::harness::turn_client::UDP, (stun::attributes::ATTR_USERNAME, username.as_bytes())];
         let message = request(wire::METHOD_ALLOCATE, transaction, &attributes);
         guest.wire.say(&guest.signed(message));
         let refused = code(&read(&guest.wire.receive().unwrap()));
