@@ -1,7 +1,7 @@
 //! Packs `public/` into the program: every file with its brotli and gzip forms where those are smaller.
 //!
 //! The modules of a page are joined into one file, and what only readers of the source need, comments and
-//! indentation, is left out. `build/page.rs` says what changes; this file reads, compresses and writes.
+//! indentation, is left out. `build/page.rs` makes these changes; this file reads, compresses and writes.
 
 #[path = "build/bundle.rs"]
 mod bundle;

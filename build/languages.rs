@@ -11,7 +11,7 @@ const MANIFEST: &str = "/manifest.webmanifest";
 struct Language {
     /// The name of its files, such as `zh`.
     code: String,
-    /// What `lang` says, such as `zh-CN` (BCP 47).
+    /// The value of `lang`, such as `zh-CN` (BCP 47).
     tag: String,
     /// The text of `locales/CODE.js`.
     words: String,

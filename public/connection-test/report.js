@@ -1,4 +1,4 @@
-// Report: the results of the test as text, on the page and to send to somebody who helps.
+// Report: the results of the test as text, on the page and to send to a helper.
 //
 // Pure. It has no credential and no address of the person: only what is named here goes in.
 

@@ -48,7 +48,7 @@ export function verdictOf(results, figures) {
 }
 
 /**
- * For what the browser itself prevents: it says nothing of any port.
+ * The verdict where the browser itself prevents calls. Nothing is known of any port.
  * @param {'no-webrtc' | 'no-candidates'} code
  * @returns {Verdict}
  */

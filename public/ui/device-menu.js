@@ -43,7 +43,7 @@ export class DeviceMenu {
     };
     this.#canSelectSpeaker = typeof remote.setSinkId === 'function';
     const button = find(document, '#btnSpeaker');
-    // Firefox lists no speaker until one was chosen in its own dialog.
+    // Firefox lists no speaker until one was selected in its own dialog.
     button.hidden = !this.#canSelectSpeaker || !('selectAudioOutput' in (navigator.mediaDevices ?? {}));
     button.addEventListener('click', actions.chooseSpeaker);
     for (const kind of /** @type {const} */ (['videoinput', 'audioinput', 'audiooutput'])) {

@@ -8,7 +8,7 @@ import { createElement, find, setLabel, setText } from './elements.js';
  */
 
 /**
- * The 64 pictures of the code, chosen to look and sound different. Their order is part of the protocol and must not change;
+ * The 64 pictures of the code, selected to look and sound different. Their order is part of the protocol and must not change;
  * `trust.pictures` has a word for each, in the same order.
  */
 export const pictures = `

@@ -123,7 +123,7 @@ export class Videos {
     if (stream) this.#play(video);
   }
 
-  /** Plays a video; without sound where the browser refuses sound until somebody touches the page. @param {HTMLVideoElement} video */
+  /** Plays a video; without sound where the browser refuses sound until the first touch of the page. @param {HTMLVideoElement} video */
   async #play(video) {
     if (video === this.remote) Object.assign(video, { muted: false, volume: 1 });
     // Some browsers return no promise, and some throw at once.

@@ -56,7 +56,7 @@ test('buttons are in the order of the table, and a click acts', () => {
   assert.deepEqual(pressed, controls.map(({ id }) => id));
 });
 
-test('a button says what pressing it does, with its letter', () => {
+test('the name of a button is its next action, with its letter', () => {
   const { show, button } = makeButtons();
   show();
   assert.equal(button('mic').attributes.get('title'), 'bar.micOff"" (M)');
