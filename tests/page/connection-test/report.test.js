@@ -32,7 +32,7 @@ test('the report has every result in each language, and no secret', () => {
   }
 });
 
-test('the words of the test have the same keys in each language, all that are used', () => {
+test('each language has the same keys for the test, and all that are used', () => {
   for (const { code, own } of locales) {
     assert.deepEqual(Object.keys(own).sort(), Object.keys(english.own).sort(), code);
     for (const key of Object.keys(own)) assert.equal(own[key] === '', english.own[key] === '', `${code}: ${key}`);
@@ -69,7 +69,7 @@ test('device errors of the test name no button or person of the call page', () =
   }
 });
 
-test('the test page has no inline script or style, and every element of its view', () => {
+test('the test page has no inline script and every element of its view', () => {
   const html = source('test.html');
   assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/);
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g)].map(([, id]) => id));

@@ -17,7 +17,7 @@ function makeRun({ plan, found = '' }) {
   return { run, phases, measured };
 }
 
-test('a run fetches its plan, probes every path, calls over the best one and judges', async () => {
+test('a run probes every path, calls over the best one and judges', async () => {
   const probes = probeResults('udp4 tcp4 tls').map(({ probe }) => probe);
   const { run, phases, measured } = makeRun({ plan: { probes, username: 'u', credential: 'c' }, found: 'udp4! tcp4 tls' });
   await Promise.all([run.start(), run.start()]);
@@ -28,7 +28,7 @@ test('a run fetches its plan, probes every path, calls over the best one and jud
   assert.equal(measured.length, 2, 'it can be repeated');
 });
 
-test('a run that is rate limited or offline ends; without a path there is no call', async () => {
+test('a run ends when limited or offline; without a path there is no call', async () => {
   const limited = makeRun({ plan: 'limited' });
   await limited.run.start();
   assert.equal(limited.run.state.phase, 'limited');

@@ -36,7 +36,7 @@ function makeMenu({ hasDialog = true, hasSinkId = true } = {}) {
   return { at, show, played, actions };
 }
 
-test('a button opens the browser\'s own dialog for speakers, where it has one', () => {
+test('a button opens the speaker dialog of the browser, where it has one', () => {
   const firefox = makeMenu();
   assert.equal(firefox.at('#btnSpeaker').hidden, false);
   firefox.at('#btnSpeaker').dispatchEvent(new Event('click'));
@@ -45,7 +45,7 @@ test('a button opens the browser\'s own dialog for speakers, where it has one', 
   assert.equal(makeMenu({ hasSinkId: false }).at('#btnSpeaker').hidden, true);
 });
 
-test('the selected speaker plays once it is listed, the default when it is gone', async () => {
+test('the selected speaker plays once listed, the default when it is gone', async () => {
   const { at, show, played } = makeMenu();
   show('headset');
   assert.equal(at('#speakerField').hidden, true, 'none is listed yet');

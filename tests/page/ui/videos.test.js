@@ -34,7 +34,7 @@ function make() {
   return { document, local, remote, showPage, playButton: parts.get('#btnHear') };
 }
 
-test('sound that was refused after a phone call is retried when the page is shown', async () => {
+test('sound refused after a phone call is retried when the page is shown', async () => {
   const { remote, showPage, playButton } = make();
   await settle();
   Object.assign(remote, { refuses: true, paused: true });
