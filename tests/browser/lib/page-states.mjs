@@ -240,7 +240,7 @@ async function visitWeakConnection(first, second, visit) {
   await first.click('#btnNumbersClose');
   await Promise.all([first, second].map((participant) => reportLoss(participant, false)));
   await first.waitForCondition('the video again',
-    `!document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('status').classList.contains('told')`);
+    `!document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('status').classList.contains('told')`, 60_000);
 }
 
 /** A running call with a notice or a request to the user. */
