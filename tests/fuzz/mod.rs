@@ -80,22 +80,22 @@ fn fuzz(target: &str) {
 }
 
 #[test]
-fn datagrams_of_any_bytes() {
+fn stun_parser_survives_random_datagrams() {
     fuzz("stun_bytes");
 }
 
 #[test]
-fn sessions_of_any_script() {
+fn turn_server_survives_random_sessions() {
     fuzz("turn_session");
 }
 
 #[test]
-fn streams_of_any_bytes() {
+fn stream_framing_survives_random_bytes() {
     fuzz("stream_framing");
 }
 
 #[test]
-fn frames_of_any_text() {
+fn signaling_survives_random_text() {
     fuzz("signaling_json");
 }
 
@@ -106,13 +106,13 @@ fn seeds_are_written() {
 }
 
 #[test]
-fn a_session_of_the_corpus_reaches_media() {
+fn corpus_contains_sessions_that_relay_media() {
     let session = fs::read(corpus().join("turn_session/call-0")).unwrap();
     assert!(self::bodies::deliveries(&session) >= 2, "the seed no longer gets as far as ChannelData");
 }
 
 #[test]
-fn the_test_vectors_of_rfc_5769_are_as_printed_there() {
+fn rfc_5769_test_vectors_match() {
     for name in ["request", "response-v4", "response-v6"] {
         let bytes = fs::read(corpus().join("stun_bytes/rfc5769-".to_owned() + name)).unwrap();
         let mut message = stun::message::Message::new();

@@ -103,7 +103,7 @@ fn serial(stream: &TlsStream<TcpStream>) -> u64 {
 }
 
 #[tokio::test]
-async fn a_renewal_is_served_at_every_door() {
+async fn renewed_certificate_is_served_on_every_listener() {
     let mut house = house().await;
     house.comes_to_serve(1).await;
     // As certbot does it, and as a script that copies does it.
@@ -118,7 +118,7 @@ async fn a_renewal_is_served_at_every_door() {
 }
 
 #[tokio::test]
-async fn who_asks_for_a_look_gets_it_and_a_bad_pair_changes_nothing() {
+async fn check_now_reads_the_files_and_keeps_the_old_pair_if_bad() {
     let house = house().await;
     let (good, other) = (house.authority.issue(NAME, 2), house.authority.issue(NAME, 3));
     house.live.overwrite(&good.cert, &other.key);
@@ -157,7 +157,7 @@ const RATE: u64 = 200;
 const ROUNDS: u64 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_handshake_fails_while_the_files_change_every_two_seconds() {
+async fn no_handshake_fails_while_files_change_every_two_seconds() {
     let House { running, mut live, authority, connector, _place } = house().await;
     let doors = [running.https[0], running.turns[0]];
     let (done, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -207,7 +207,7 @@ fn program(place: &TempDir, live: &Live) -> Program {
 }
 
 #[test]
-fn a_bad_pair_is_one_line_and_so_is_its_end() {
+fn bad_pair_and_its_correction_log_one_line_each() {
     let place = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let first = authority.issue(NAME, 1);
@@ -227,7 +227,7 @@ fn a_bad_pair_is_one_line_and_so_is_its_end() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_served_with_a_warning() {
+fn certificate_for_another_name_is_served_with_a_warning() {
     let place = tempfile::tempdir().unwrap();
     let live = Live::new(place.path(), &Authority::new().issue("other.test", 1));
     let program = program(&place, &live);

@@ -13,7 +13,7 @@ use webrtc_box::http::Health;
 use webrtc_box_turn::credential::{Principal, Username};
 
 #[tokio::test]
-async fn the_page_comes_with_its_headers() {
+async fn page_has_its_security_headers() {
     let house = house(|_| {}).await;
     for path in ["/", "/r/kitchen", "/r/%E5%8F%B0%E6%89%80", "/r/kitchen/", "/r/a?relay=1"] {
         let reply = house.get(path, &[]).await;
@@ -42,7 +42,7 @@ async fn the_page_comes_with_its_headers() {
 }
 
 #[tokio::test]
-async fn a_domain_is_https_for_good() {
+async fn domain_sends_hsts() {
     let house = house(|setup| setup.domain = Some("box.example".into())).await;
     assert_eq!(house.get("/", &[]).await.header("strict-transport-security"), "max-age=31536000");
     let plain = house.ask_plain("GET / HTTP/1.1", &["Host: box.example"]).await;
@@ -50,7 +50,7 @@ async fn a_domain_is_https_for_good() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn unknown_paths_return_404() {
     let house = house(|_| {}).await;
     for path in ["/tests", "/test.jso", "/nothing", "/r/", "/r/a/b", "/R/a", "/index.htm", "//", "/ws/x"] {
         let reply = house.get(path, &[]).await;
@@ -63,7 +63,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn no_path_leads_out_of_the_folder() {
+async fn no_path_escapes_the_public_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (public, outside) = (folder.path().join("public"), folder.path().join("secret.txt"));
     fs::create_dir_all(public.join("deep")).unwrap();
@@ -100,7 +100,7 @@ async fn no_path_leads_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn what_a_browser_has_is_not_sent_again() {
+async fn matching_etag_returns_304() {
     let house = house(|_| {}).await;
     let first = house.get("/", &[]).await;
     let etag = first.header("etag");
@@ -117,7 +117,7 @@ async fn what_a_browser_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_page_comes_compressed_to_who_can_read_it() {
+async fn page_is_compressed_by_accept_encoding() {
     let house = house(|_| {}).await;
     let plain = house.get("/", &[]).await;
     assert_eq!(plain.header("content-encoding"), "");
@@ -138,7 +138,7 @@ async fn the_page_comes_compressed_to_who_can_read_it() {
 }
 
 #[tokio::test]
-async fn scripts_and_styles_come_without_what_only_their_readers_need() {
+async fn scripts_and_styles_are_served_without_comments() {
     let house = house(|_| {}).await;
     for path in ["/lib/qr-code.js", "/locales/zh.js", "/assets/style.css"] {
         let source = fs::read_to_string(format!("{}/public{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -153,7 +153,7 @@ async fn scripts_and_styles_come_without_what_only_their_readers_need() {
 }
 
 #[tokio::test]
-async fn plain_http_leads_to_https_and_nowhere_else() {
+async fn plain_http_redirects_to_https_only() {
     let house = house(|_| {}).await;
     let port = house.https.port();
     for (first, host, location) in [
@@ -174,7 +174,7 @@ async fn plain_http_leads_to_https_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn with_a_domain_plain_http_leads_there_whatever_was_asked() {
+async fn plain_http_redirects_to_the_domain_for_any_host() {
     let house = house(|setup| {
         setup.domain = Some("box.example".into());
         setup.https_port = Some(443);
@@ -185,7 +185,7 @@ async fn with_a_domain_plain_http_leads_there_whatever_was_asked() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_gets_the_page_over_plain_http() {
+async fn trusted_proxy_gets_the_page_over_plain_http() {
     let house = house(|setup| {
         setup.domain = Some("box.example".into());
         setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()];
@@ -198,7 +198,7 @@ async fn a_trusted_proxy_gets_the_page_over_plain_http() {
 }
 
 #[tokio::test]
-async fn health_is_what_it_is_said_to_be() {
+async fn healthz_reports_the_configured_health() {
     let up = house(|_| {}).await;
     for path in ["/healthz", "/health"] {
         let reply = up.get(path, &[]).await;
@@ -212,7 +212,7 @@ async fn health_is_what_it_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn the_connection_test_has_its_page_and_what_it_tries() {
+async fn connection_test_has_a_page_and_a_list_of_urls() {
     let house = house(|_| {}).await;
     let page = house.get("/test", &[]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -238,7 +238,7 @@ async fn the_connection_test_has_its_page_and_what_it_tries() {
 }
 
 #[tokio::test]
-async fn a_source_that_asks_for_tests_too_often_waits() {
+async fn connection_tests_are_rate_limited_per_source() {
     let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let asked = async |from: &str| house.get("/test.json", &[&format!("X-Forwarded-For: {from}")]).await;
     for _ in 0..10 {
@@ -252,7 +252,7 @@ async fn a_source_that_asks_for_tests_too_often_waits() {
 }
 
 #[tokio::test]
-async fn who_sends_headers_byte_by_byte_is_closed_and_holds_up_nobody() {
+async fn slow_headers_are_closed_and_delay_no_other_client() {
     let house = house(|_| {}).await;
     let (slow, silent) = (house.dial().await, TcpStream::connect(house.https).await.unwrap());
     let (mut read, mut write) = tokio::io::split(slow);
@@ -281,7 +281,7 @@ async fn who_sends_headers_byte_by_byte_is_closed_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_not_kept_for_ever() {
+async fn idle_connection_is_closed() {
     let house = house(|_| {}).await;
     let mut stream = house.dial().await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
@@ -294,7 +294,7 @@ async fn an_idle_connection_is_not_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host() {
+async fn request_needs_exactly_one_host() {
     let house = house(|_| {}).await;
     for (first, lines, status) in [
         ("GET / HTTP/1.1", &["Host: a"][..], 200),
@@ -317,7 +317,7 @@ async fn long_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn a_source_has_so_many_connections_and_gets_them_back() {
+async fn connections_per_source_are_limited_and_released() {
     let house = house(|setup| setup.source_connections = 2).await;
     let (first, _second) = (house.dial().await, house.dial().await);
     let mut third = TcpStream::connect(house.https).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_source_has_so_many_connections_and_gets_them_back() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_ours_is_misdirected() {
+async fn unknown_host_gets_421() {
     let house = house(|setup| {
         setup.domain = Some("box.example".into());
         setup.allowed_origin = vec!["https://www.box.example".into()];
@@ -380,7 +380,7 @@ async fn a_host_that_is_not_ours_is_misdirected() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_the_host_that_the_browser_asked_is_checked() {
+async fn forwarded_host_is_checked_behind_a_proxy() {
     let house = house(|setup| {
         setup.domain = Some("box.example".into());
         setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()];
@@ -401,7 +401,7 @@ async fn behind_a_proxy_the_host_that_the_browser_asked_is_checked() {
 }
 
 #[tokio::test]
-async fn a_service_worker_of_an_earlier_app_is_taken_away() {
+async fn service_worker_of_an_earlier_app_is_unregistered() {
     let own = tempfile::tempdir().unwrap();
     fs::write(own.path().join("index.html"), "<!doctype html>mine").unwrap();
     fs::write(own.path().join("sw.js"), "// theirs").unwrap();
@@ -427,7 +427,7 @@ async fn a_service_worker_of_an_earlier_app_is_taken_away() {
 }
 
 #[tokio::test]
-async fn plain_http_on_the_port_of_https_leads_to_https() {
+async fn plain_http_on_the_https_port_redirects_to_https() {
     let house = house(|_| {}).await;
     for (first, host, location) in [
         ("GET /r/a?x=1 HTTP/1.1", "box.local:9443", "https://box.local:9443/r/a?x=1".to_owned()),
@@ -443,7 +443,7 @@ async fn plain_http_on_the_port_of_https_leads_to_https() {
 }
 
 #[tokio::test]
-async fn the_connection_of_a_proxy_outlives_that_of_a_browser() {
+async fn proxy_connection_idles_longer_than_a_browser_connection() {
     let house = house(|setup| {
         setup.trusted_proxy = vec!["127.0.0.1/32".parse().unwrap()];
         setup.proxy_protocol = vec!["127.0.0.3/32".parse().unwrap()];
@@ -472,7 +472,7 @@ async fn the_connection_of_a_proxy_outlives_that_of_a_browser() {
 }
 
 #[tokio::test]
-async fn tls_handshakes_of_one_source_are_limited_in_rate() {
+async fn tls_handshakes_are_rate_limited_per_source() {
     let house = Arc::new(house(|_| {}).await);
     let started = Instant::now();
     let asked: Vec<_> = (0..200)
@@ -497,7 +497,7 @@ async fn tls_handshakes_of_one_source_are_limited_in_rate() {
 }
 
 #[tokio::test]
-async fn stopping_answers_what_is_asked_and_closes_the_rest() {
+async fn shutdown_answers_open_requests_and_closes_idle_connections() {
     let house = house(|_| {}).await;
     let mut idle = house.dial().await;
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
@@ -511,7 +511,7 @@ async fn stopping_answers_what_is_asked_and_closes_the_rest() {
 }
 
 #[tokio::test]
-async fn whoever_has_just_come_in_at_the_end_is_still_answered() {
+async fn connection_accepted_during_shutdown_is_answered() {
     let house = house(|_| {}).await;
     let silent = TcpStream::connect(house.https).await.unwrap();
     let late = TcpStream::connect(house.https).await.unwrap();
@@ -529,7 +529,7 @@ async fn whoever_has_just_come_in_at_the_end_is_still_answered() {
 }
 
 #[test]
-fn a_box_without_descriptors_waits_and_heals() {
+fn accept_pauses_without_descriptors_and_recovers() {
     // In a process of its own, since the limit is the process's.
     let script = r#"ulimit -n 64 && exec "$0" --exact without_descriptors --ignored --nocapture"#;
     let own = std::env::current_exe().unwrap();

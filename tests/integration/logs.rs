@@ -125,7 +125,7 @@ fn rustix_stat(pipe: &std::io::PipeWriter) -> (u64, u64) {
 }
 
 #[test]
-fn the_journal_gets_priorities_and_no_time() {
+fn journal_lines_have_priorities_and_no_time() {
     let (_, log) = Box::open(&[], true).ended();
     let lines: Vec<&str> = log.lines().collect();
     assert!(lines.iter().any(|line| line.starts_with("<6>webrtc_box::app: listening ")), "{log}");
@@ -133,7 +133,7 @@ fn the_journal_gets_priorities_and_no_time() {
 }
 
 #[test]
-fn others_get_times_and_levels() {
+fn terminal_lines_have_times_and_levels() {
     let (_, log) = Box::open(&[], false).ended();
     let line = log.lines().find(|line| line.contains("listening ")).unwrap();
     assert!(line.starts_with("20") && line.contains(" INFO webrtc_box::app: "), "{line}");
@@ -144,7 +144,7 @@ fn others_get_times_and_levels() {
 
 /// A journal that has stalled is a full pipe.
 #[test]
-fn nobody_waits_for_who_does_not_read_the_log() {
+fn blocked_log_reader_delays_no_client() {
     let house = Box::open(&["--log", "debug", "--unauth-reply-rate", "0"], true);
     let (begun, mut said) = (Instant::now(), 0);
     // Each stream that says nothing is a line. First until no more goes into the pipe,
@@ -168,7 +168,7 @@ fn nobody_waits_for_who_does_not_read_the_log() {
 
 /// In a test crate of its own the log is this process's.
 #[test]
-fn the_level_is_changed_while_the_box_runs() {
+fn log_level_changes_at_run_time() {
     use webrtc_box::config::Log;
     let log = Log { filter: "info".to_owned(), json: false, addresses: false };
     let _guard = webrtc_box::start_logging(&log).unwrap();

@@ -45,7 +45,7 @@ fn built(scripts: &[(&str, &str)]) -> Result<Files, String> {
 }
 
 #[test]
-fn each_module_of_a_page_is_in_one_file_and_keeps_its_lines() {
+fn each_page_module_is_in_one_file_and_keeps_its_lines() {
     let source = public();
     let built = page::build(source.clone()).unwrap();
     let mut found = BTreeSet::new();
@@ -76,7 +76,7 @@ fn each_module_of_a_page_is_in_one_file_and_keeps_its_lines() {
 }
 
 #[test]
-fn a_page_preloads_what_its_scripts_import_and_nothing_else() {
+fn page_preloads_exactly_what_its_scripts_import() {
     let built = page::build(public()).unwrap();
     let preloads = |page: &str| -> Vec<String> {
         let html = text(&built, page);
@@ -91,7 +91,7 @@ fn a_page_preloads_what_its_scripts_import_and_nothing_else() {
 }
 
 #[test]
-fn a_joined_module_becomes_a_function_that_returns_its_exports() {
+fn joined_module_is_a_function_that_returns_its_exports() {
     let scripts = [
         ("a", "import {\n  one as uno,\n} from './b.js';\nuno(await import('./late.js'));\n"),
         ("b", "export function one() {}\nexport const two = 2; // unused\n"),
@@ -106,7 +106,7 @@ fn a_joined_module_becomes_a_function_that_returns_its_exports() {
 }
 
 #[test]
-fn a_script_that_another_script_imports_stays_a_module_and_is_preloaded() {
+fn script_imported_by_a_script_stays_a_module_and_is_preloaded() {
     let scripts =
         [("a", "import { x } from './late.js';\nimport('./late.js');\n"), ("late", "export const x = 1;\n")];
     let built = built(&scripts).unwrap();
@@ -117,7 +117,7 @@ fn a_script_that_another_script_imports_stays_a_module_and_is_preloaded() {
 }
 
 #[test]
-fn what_cannot_be_joined_fails_the_build_with_its_file_and_line() {
+fn unsupported_syntax_fails_the_build_with_file_and_line() {
     let fails = |scripts: &[(&str, &str)], sentence: &str| {
         let error = built(scripts).unwrap_err();
         assert!(error.contains(sentence), "{error}");
@@ -145,7 +145,7 @@ fn what_cannot_be_joined_fails_the_build_with_its_file_and_line() {
 }
 
 #[test]
-fn a_new_language_is_in_the_html_and_has_a_manifest() {
+fn new_language_is_in_the_html_and_has_a_manifest() {
     let mut files = public();
     let list = text(&files, "/locales/languages.js");
     let line = list.lines().find(|line| line.contains("'zh-CN'")).unwrap();
@@ -171,7 +171,7 @@ fn a_new_language_is_in_the_html_and_has_a_manifest() {
 }
 
 #[test]
-fn public_holds_the_english_and_chinese_text_that_the_build_writes() {
+fn public_html_holds_the_text_that_the_build_writes() {
     let source = public();
     let built = page::build(source.clone()).unwrap();
     assert_eq!(text(&built, "/manifest.zh.webmanifest"), text(&source, "/manifest.zh.webmanifest"));

@@ -172,7 +172,7 @@ async fn is_closed(mut stream: TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_proxy_header_says_who_is_there_on_every_port() {
+async fn proxy_header_sets_the_client_address_on_every_port() {
     let one = Box::open(|_| {}).await;
     let (https, turn, turns) = (one.running.https[0], one.running.turn[0], one.running.turns[0]);
     let client: SocketAddr = "192.0.2.9:4711".parse().unwrap();
@@ -193,7 +193,7 @@ async fn a_proxy_header_says_who_is_there_on_every_port() {
 }
 
 #[tokio::test]
-async fn a_proxy_header_is_required_from_proxies_and_refused_from_others() {
+async fn proxy_header_is_required_from_proxies_and_refused_from_others() {
     let one = Box::open(|_| {}).await;
     let (https, turn, turns) = (one.running.https[0], one.running.turn[0], one.running.turns[0]);
     for to in [https, turns] {
@@ -224,7 +224,7 @@ async fn a_proxy_header_is_required_from_proxies_and_refused_from_others() {
 }
 
 #[tokio::test]
-async fn who_is_behind_a_proxy_is_counted_as_its_source() {
+async fn client_behind_a_proxy_is_counted_as_its_own_source() {
     let one = Box::open(|typed| typed.source_connections = Some("2".into())).await;
     let turn = one.running.turn[0];
     let mut held = Vec::new();
@@ -238,7 +238,7 @@ async fn who_is_behind_a_proxy_is_counted_as_its_source() {
 }
 
 #[tokio::test]
-async fn the_networks_of_one_ipv6_subscriber_share_their_handshakes() {
+async fn ipv6_networks_of_one_subscriber_share_a_handshake_limit() {
     let one = Arc::new(Box::open(|_| {}).await);
     let header = |network: &str, port: usize| {
         format!("PROXY TCP6 2001:db8:{network}::1 2001:db8:ffff::1 {port} 443\r\n").into_bytes()
@@ -265,7 +265,7 @@ async fn the_networks_of_one_ipv6_subscriber_share_their_handshakes() {
 }
 
 #[tokio::test]
-async fn haproxy_passes_streams_on_with_either_version_of_the_header() {
+async fn haproxy_forwards_streams_with_both_header_versions() {
     if !is_installed("haproxy") {
         return;
     }
@@ -295,7 +295,7 @@ async fn haproxy_passes_streams_on_with_either_version_of_the_header() {
 }
 
 #[tokio::test]
-async fn nginx_with_the_lines_of_the_manual_opens_websockets_on_any_port() {
+async fn nginx_with_the_documented_lines_proxies_websockets() {
     if !is_installed("nginx") {
         return;
     }

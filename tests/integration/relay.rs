@@ -113,7 +113,7 @@ async fn talk(one: &impl Conn, other: &impl Conn) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_seats_of_a_room_talk_through_the_relay() {
+async fn two_participants_of_a_room_exchange_data_over_the_relay() {
     let relay = room_relay("127.0.0.1:0");
     let server = relay.addresses()[0];
     let (_one, first) = allocated(server, credential(1, 1)).await;
@@ -133,7 +133,7 @@ async fn one_socket_serves_ipv4_and_ipv6_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_leave_from_the_address_that_was_asked() {
+async fn replies_leave_from_the_address_that_was_asked() {
     let relay = room_relay("0.0.0.0:0");
     let port = relay.addresses()[0].port();
     for host in [1, 2, 77] {
@@ -150,7 +150,7 @@ async fn answers_leave_from_the_address_that_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_seats_meet_whichever_worker_has_them() {
+async fn participants_reach_each_other_across_workers() {
     let relay = room_relay("127.0.0.1:0");
     let server = relay.addresses()[0];
     let mut clients = Vec::new();
@@ -163,7 +163,7 @@ async fn many_seats_meet_whichever_worker_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_somebody_has_cannot_be_shared() {
+async fn port_in_use_cannot_be_shared() {
     let relay = room_relay("127.0.0.1:0");
     let taken = relay.addresses()[0].to_string();
     let error = Relay::start(plan(Scope::Room, "192.0.0.8", &taken)).unwrap_err();
@@ -171,7 +171,7 @@ async fn a_port_that_somebody_has_cannot_be_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_public_a_peer_on_the_network_is_reached_and_datagrams_stay_whole() {
+async fn public_policy_reaches_network_peers_with_whole_datagrams() {
     // Loopback stands for the internet here, so the filter has to be told.
     let filter = PeerFilter { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..PeerFilter::default() };
     let relay = Relay::start(plan(Scope::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();

@@ -81,7 +81,7 @@ fn assert_says(line: &str, words: &[&str]) {
 }
 
 #[test]
-fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
+fn bad_setting_is_one_line_with_its_name_and_a_hint() {
     let stage = Stage::new();
     let long = "x".repeat(65);
     let bad: &[(&[&str], &[&str])] = &[
@@ -140,7 +140,7 @@ fn every_bad_setting_is_one_line_that_names_it_and_its_cure() {
 }
 
 #[test]
-fn a_name_without_a_way_to_its_certificate_is_one_line_and_so_is_a_way_too_many() {
+fn domain_needs_exactly_one_certificate_source() {
     let stage = Stage::new();
     let bad: &[(&[&str], &[&str])] = &[
         (&["--domain", "a.example"], &["domain a.example", "--cert", "--key", "--acme-email"]),
@@ -168,7 +168,7 @@ fn a_name_without_a_way_to_its_certificate_is_one_line_and_so_is_a_way_too_many(
 }
 
 #[test]
-fn a_bad_file_is_one_line_that_names_the_key_or_the_line() {
+fn bad_settings_file_is_one_line_with_key_or_line_number() {
     let stage = Stage::new();
     let bad: &[(&str, &[&str])] = &[
         ("min-prot = 1", &["min-prot", "box.toml", "min-port"]),
@@ -193,7 +193,7 @@ fn a_bad_file_is_one_line_that_names_the_key_or_the_line() {
 }
 
 #[test]
-fn a_bad_variable_is_one_line_that_names_it() {
+fn bad_variable_is_one_line_with_its_name() {
     let stage = Stage::new();
     let said = |name: &str, value: &str| {
         let mut command = stage.command(&[]);
@@ -207,7 +207,7 @@ fn a_bad_variable_is_one_line_that_names_it() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_served_is_one_line_that_names_its_setting() {
+fn unusable_certificate_is_one_line_with_its_setting() {
     let stage = Stage::new();
     let production = ["--domain", "box.test", "--cert", "cert.pem", "--key", "key.pem"];
     let said = || stage.complaint(&production);
@@ -223,7 +223,7 @@ fn a_certificate_that_cannot_be_served_is_one_line_that_names_its_setting() {
 }
 
 #[test]
-fn a_damaged_kept_key_is_one_line_that_names_the_state_directory() {
+fn damaged_key_file_is_one_line_with_the_state_directory() {
     let stage = Stage::new();
     stage.started("certs");
     stage.file("certs/room-tag-key", "damaged");
@@ -231,7 +231,7 @@ fn a_damaged_kept_key_is_one_line_that_names_the_state_directory() {
 }
 
 #[test]
-fn flags_win_over_variables_over_the_file_over_the_defaults() {
+fn flags_override_variables_override_file_override_defaults() {
     let stage = Stage::new();
     stage.started("certs");
     let port = |arguments: &[&str], variables: &[(&str, &str)]| {
@@ -247,7 +247,7 @@ fn flags_win_over_variables_over_the_file_over_the_defaults() {
 }
 
 #[test]
-fn a_printed_credential_is_the_configured_secrets() {
+fn printed_credential_uses_the_configured_secret() {
     let stage = Stage::new();
     let kept = stage.started("certs");
     stage.file("secrets", "north\nsouth\n");
@@ -262,7 +262,7 @@ fn a_printed_credential_is_the_configured_secrets() {
 }
 
 #[test]
-fn a_credential_printed_before_the_first_start_is_good_after_it() {
+fn credential_printed_before_the_first_start_stays_valid() {
     let stage = Stage::new();
     let printed = stage.credential(&[], &[]);
     let kept = stage.started("certs");
@@ -270,7 +270,7 @@ fn a_credential_printed_before_the_first_start_is_good_after_it() {
 }
 
 #[test]
-fn systemd_says_where_state_is_kept() {
+fn systemd_sets_the_state_directory() {
     let stage = Stage::new();
     let secrets = ["kept/here", "elsewhere"].map(|dir| stage.started(dir));
     let printed = [
@@ -298,7 +298,7 @@ fn assert_silent(said: &str, about: &str) {
 }
 
 #[test]
-fn a_secret_on_the_command_line_is_never_repeated_in_a_complaint() {
+fn errors_never_repeat_a_secret_of_the_command_line() {
     let stage = Stage::new();
     let (dashed, long, pem) = (format!("-{CANARY}"), format!("--{CANARY}"), canary_key());
     let lower = format!("--{}", CANARY.to_ascii_lowercase());
@@ -325,7 +325,7 @@ fn a_secret_on_the_command_line_is_never_repeated_in_a_complaint() {
 }
 
 #[test]
-fn a_secret_in_a_variable_is_never_repeated_in_a_complaint() {
+fn errors_never_repeat_a_secret_of_a_variable() {
     let stage = Stage::new();
     for (name, value) in [
         ("KEY", canary_key()),
@@ -351,7 +351,7 @@ fn a_secret_in_a_variable_is_never_repeated_in_a_complaint() {
 }
 
 #[test]
-fn a_secret_in_a_file_of_settings_is_never_repeated_in_a_complaint() {
+fn errors_never_repeat_a_secret_of_the_settings_file() {
     let stage = Stage::new();
     for text in [
         format!("static-auth-secret = ['{CANARY}', 1.5]"),
@@ -377,7 +377,7 @@ fn a_secret_in_a_file_of_settings_is_never_repeated_in_a_complaint() {
 }
 
 #[test]
-fn no_part_of_a_private_key_is_repeated_however_it_is_damaged() {
+fn errors_never_repeat_any_part_of_a_private_key() {
     let stage = Stage::new();
     let pair = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
     let key = canary_key();
@@ -407,7 +407,7 @@ fn no_part_of_a_private_key_is_repeated_however_it_is_damaged() {
 }
 
 #[test]
-fn nothing_kept_in_the_state_directory_is_repeated_when_damaged() {
+fn errors_never_repeat_state_file_contents() {
     let stage = Stage::new();
     for file in ["turn-secret", "room-tag-key", "resume-token-key"] {
         stage.started("certs");
@@ -420,7 +420,7 @@ fn nothing_kept_in_the_state_directory_is_repeated_when_damaged() {
 }
 
 #[test]
-fn secrets_and_host_keys_come_from_files_of_any_editor() {
+fn secret_files_of_any_editor_are_read() {
     let stage = Stage::new();
     let path = |name: &str| Some(stage.place.path().join(name).to_str().unwrap().to_owned());
     for text in [
@@ -449,7 +449,7 @@ fn secrets_and_host_keys_come_from_files_of_any_editor() {
 }
 
 #[test]
-fn an_empty_variable_takes_no_protection_away() {
+fn empty_variable_does_not_disable_protection() {
     let stage = Stage::new();
     stage.file(
         "box.toml",
@@ -473,7 +473,7 @@ fn an_empty_variable_takes_no_protection_away() {
 }
 
 #[test]
-fn flags_that_carry_secrets_say_so_and_name_the_file_to_use() {
+fn flags_with_secrets_warn_and_name_the_file_setting() {
     let output = Stage::new().command(&["--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -485,7 +485,7 @@ fn flags_that_carry_secrets_say_so_and_name_the_file_to_use() {
 }
 
 #[test]
-fn a_box_starts_beside_services_that_bear_its_name() {
+fn server_starts_next_to_service_links_of_its_name() {
     let stage = Stage::new();
     let settings = stage.credential(
         &[],
@@ -529,7 +529,7 @@ fn production() -> Typed {
 }
 
 #[test]
-fn the_example_file_says_the_defaults() {
+fn example_file_states_the_defaults() {
     let defaults = example("#");
     assert_eq!(settings_of(&defaults, production()), settings_of("", production()));
     // In try-out mode two ports differ, and the file says so.
@@ -539,7 +539,7 @@ fn the_example_file_says_the_defaults() {
 }
 
 #[test]
-fn the_example_file_has_every_key_once() {
+fn example_file_has_every_key_once() {
     let lines = example("#") + &example("#e.g. ");
     let mut keys: Vec<_> = lines.lines().filter_map(|line| line.split(" = ").next()).collect();
     keys.sort_unstable();
@@ -549,7 +549,7 @@ fn the_example_file_has_every_key_once() {
 }
 
 #[test]
-fn help_says_the_same_defaults_as_the_example_file() {
+fn help_states_the_same_defaults_as_the_example_file() {
     let output = Stage::new().command(&["--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -74,7 +74,7 @@ fn kind(frame: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_eight_messages_in_their_order_word_for_word() {
+async fn eight_messages_in_order_are_exact() {
     let house = house(|_| {}).await;
     let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
 
@@ -123,7 +123,7 @@ async fn the_eight_messages_in_their_order_word_for_word() {
 }
 
 #[tokio::test]
-async fn who_breaks_the_rules_is_closed_with_the_code_that_says_so() {
+async fn protocol_violation_closes_with_its_code() {
     let house = house(|_| {}).await;
     let limit = 64 * 1024;
 
@@ -166,7 +166,7 @@ async fn who_breaks_the_rules_is_closed_with_the_code_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_flood_is_closed_and_the_neighbours_do_not_feel_it() {
+async fn message_flood_is_closed_without_effect_on_others() {
     let house = house(|_| {}).await;
     let mut neighbour = Browser::open(&house).await;
     for message in [Message::text(r#"{"type":"ping"}"#), Message::Ping(vec![0; 8].into())] {
@@ -196,7 +196,7 @@ async fn keep_close(before: Option<u16>, message: Message) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn endless_empty_fragments_end() {
+async fn endless_empty_fragments_are_closed() {
     let house = house(|_| {}).await;
     let browser = Browser::open(&house).await;
     let mut stream = browser.0.into_inner();
@@ -212,7 +212,7 @@ async fn endless_empty_fragments_end() {
 }
 
 #[tokio::test]
-async fn only_our_own_pages_and_those_allowed_may_talk_to_us() {
+async fn only_own_and_allowed_origins_may_connect() {
     let house = house(|setup| {
         setup.domain = Some("box.example".into());
         setup.allowed_origin = vec!["https://friend.example".into()];
@@ -257,7 +257,7 @@ async fn knock(house: &House, lines: &[&str]) -> u16 {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_told_what_is_spoken_here() {
+async fn bad_websocket_handshake_gets_an_http_error() {
     let house = house(|_| {}).await;
     let reply = house.get("/ws", &[]).await;
     assert_eq!((reply.status, reply.header("sec-websocket-version")), (426, "13"));
@@ -267,7 +267,7 @@ async fn what_is_no_handshake_is_told_what_is_spoken_here() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_the_name_the_browser_used_counts() {
+async fn trusted_proxy_passes_the_host_on() {
     let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let forwarded = [
         "Upgrade: websocket",
@@ -289,7 +289,7 @@ async fn behind_a_trusted_proxy_the_name_the_browser_used_counts() {
 }
 
 #[tokio::test]
-async fn a_seat_is_taken_back_from_a_connection_that_is_half_open() {
+async fn resume_takes_a_seat_from_a_half_open_connection() {
     let house = house(|_| {}).await;
     let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
@@ -303,7 +303,7 @@ async fn a_seat_is_taken_back_from_a_connection_that_is_half_open() {
 }
 
 #[tokio::test]
-async fn a_seat_outlives_the_box_it_was_taken_in() {
+async fn resume_works_after_a_restart() {
     let first = house(|_| {}).await;
     let mut alice = Browser::open(&first).await;
     let seat = alice.join(json!({"type": "join", "room": "kitchen"})).await;
@@ -320,7 +320,7 @@ async fn a_seat_outlives_the_box_it_was_taken_in() {
 }
 
 #[tokio::test]
-async fn who_drops_is_away_and_leaves_when_the_grace_is_over() {
+async fn disconnected_participant_leaves_after_the_grace_time() {
     let house = house(|setup| setup.rules.room_grace = Duration::from_millis(300)).await;
     let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
@@ -345,7 +345,7 @@ async fn couple(house: &House) -> (Browser, Browser, Value) {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_and_the_connection_ended_in_good_order() {
+async fn close_frame_is_answered_before_the_connection_ends() {
     let house = house(|_| {}).await;
     for code in [CloseCode::Normal, CloseCode::Away] {
         let mut alice = Browser::open(&house).await;
@@ -359,7 +359,7 @@ async fn a_close_is_answered_and_the_connection_ended_in_good_order() {
 }
 
 #[tokio::test]
-async fn a_page_that_was_closed_is_told_as_such_and_comes_back_by_a_reload() {
+async fn closed_page_is_announced_and_resumes_after_a_reload() {
     let house = house(|_| {}).await;
     let (mut alice, mut bob, seat) = couple(&house).await;
     bob.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
@@ -372,7 +372,7 @@ async fn a_page_that_was_closed_is_told_as_such_and_comes_back_by_a_reload() {
 }
 
 #[tokio::test]
-async fn a_closed_page_without_a_socket_says_so_by_a_beacon() {
+async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
     let house = house(|_| {}).await;
     let (mut alice, _bob, seat) = couple(&house).await;
     let token = seat["resume"].as_str().unwrap();
@@ -393,7 +393,7 @@ async fn a_closed_page_without_a_socket_says_so_by_a_beacon() {
 }
 
 #[tokio::test]
-async fn fresh_credentials_are_pushed_in_time() {
+async fn new_credentials_are_sent_before_expiry() {
     let house = house(|setup| setup.rules.credential_ttl = Duration::from_secs(2)).await;
     let mut alice = Browser::open(&house).await;
     assert_eq!(alice.join(json!({"type": "join", "room": "kitchen"})).await["ttl"], 2);
@@ -403,7 +403,7 @@ async fn fresh_credentials_are_pushed_in_time() {
 }
 
 #[tokio::test]
-async fn who_never_reads_is_given_up_and_costs_little() {
+async fn client_that_never_reads_is_closed_at_little_cost() {
     let house = Arc::new(house(|_| {}).await);
     let (mut alice, mut deaf) = (Browser::open(&house).await, Browser::open(&house).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
@@ -439,7 +439,7 @@ async fn who_never_reads_is_given_up_and_costs_little() {
 }
 
 #[tokio::test]
-async fn who_sends_more_than_the_other_reads_is_refused_and_the_other_stays() {
+async fn sender_is_refused_when_its_peer_does_not_read() {
     let house = Arc::new(house(|_| {}).await);
     let (alice, mut bob, seat) = couple(&house).await;
     let big = json!({"type": "offer", "target": seat["id"], "sdp": {"sdp": "x".repeat(60_000)}}).to_string();
@@ -482,7 +482,7 @@ fn resident_kib() -> u64 {
 }
 
 #[tokio::test]
-async fn draining_tells_everybody_and_seats_nobody_new() {
+async fn drain_notifies_participants_and_refuses_joins() {
     let house = house(|_| {}).await;
     let mut alice = Browser::open(&house).await;
     alice.join(json!({"type": "join", "room": "kitchen"})).await;

@@ -109,7 +109,7 @@ async fn closed(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
 }
 
 #[tokio::test]
-async fn http_is_known_by_every_name_and_by_empty_lines_before_it() {
+async fn http_is_recognized_by_method_and_leading_empty_lines() {
     let house = house().await;
     let https = house.running.https[0];
     for alpn in [&[][..], &[&b"http/1.0"[..]], &[b"h2", b"http/1.1"], &[b"unknown", b"http/1.0"]] {
@@ -125,7 +125,7 @@ async fn http_is_known_by_every_name_and_by_empty_lines_before_it() {
 }
 
 #[tokio::test]
-async fn every_door_answers() {
+async fn every_listener_answers() {
     let house = house().await;
     binds(&mut house.tcp().await, 1).await;
     binds(&mut house.tls(house.running.turns[0], &[]).await, 2).await;
@@ -135,7 +135,7 @@ async fn every_door_answers() {
 }
 
 #[tokio::test]
-async fn the_page_and_turn_share_one_port_at_once() {
+async fn page_and_turn_share_one_port() {
     let house = house().await;
     let mut turn = house.tls(house.running.https[0], &[]).await;
     binds(&mut turn, 1).await;
@@ -147,7 +147,7 @@ async fn the_page_and_turn_share_one_port_at_once() {
 }
 
 #[tokio::test]
-async fn messages_may_come_in_pieces_or_together() {
+async fn messages_may_arrive_split_or_coalesced() {
     let house = house().await;
     let mut stream = house.tls(house.running.https[0], &[]).await;
     for byte in binding(1) {
@@ -163,7 +163,7 @@ async fn messages_may_come_in_pieces_or_together() {
 }
 
 #[tokio::test]
-async fn garbage_and_silence_are_closed_and_the_neighbours_notice_nothing() {
+async fn garbage_and_silence_are_closed_without_effect_on_others() {
     let house = house().await;
     let mut neighbour = house.tcp().await;
     let mut garbage = house.tcp().await;
@@ -178,7 +178,7 @@ async fn garbage_and_silence_are_closed_and_the_neighbours_notice_nothing() {
 }
 
 #[tokio::test]
-async fn a_first_byte_that_is_nobodys_gets_http_s_answer() {
+async fn unknown_first_byte_gets_an_http_error() {
     let house = house().await;
     let mut stream = house.tls(house.running.https[0], &[]).await;
     stream.write_all(b"\xff\xff\xff\xff\r\n\r\n").await.unwrap();

@@ -83,7 +83,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_serves_without_turns_until_it_has_a_certificate_and_keeps_that_over_a_restart() {
+async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
     let Some(stage) = Stage::new() else { return };
     let program = stage.start();
     // Nobody is there yet: it says so, says when it tries again, and serves.
@@ -117,7 +117,7 @@ async fn it_serves_without_turns_until_it_has_a_certificate_and_keeps_that_over_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails() {
+async fn renews_in_the_last_third_without_a_failed_handshake() {
     let Some(stage) = Stage::new() else { return };
     let authority = stage.authority(SHORT);
     let program = stage.start();
@@ -143,7 +143,7 @@ async fn it_is_renewed_when_a_third_of_its_life_is_left_and_no_handshake_fails()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_a_hurry_has_its_limit() {
+async fn wrong_dns_is_logged_with_a_hint_and_retries_are_limited() {
     let Some(stage) = Stage::new() else { return };
     // Nobody answers there.
     let _authority = stage.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
@@ -159,7 +159,7 @@ async fn a_name_that_leads_elsewhere_is_told_with_the_cure_and_a_hurry_has_its_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_forgot_us_is_asked_anew_and_what_cannot_be_written_is_served_and_written_later() {
+async fn lost_account_is_replaced_and_unwritten_certificate_is_served() {
     let Some(stage) = Stage::new() else { return };
     let authority = stage.authority(SHORT);
     let folder = stage.folder();
@@ -197,7 +197,7 @@ async fn an_authority_that_forgot_us_is_asked_anew_and_what_cannot_be_written_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_not_be_written_is_written_at_the_end_where_it_can_be_by_then() {
+async fn unwritten_certificate_is_written_at_shutdown() {
     let Some(stage) = Stage::new() else { return };
     let _authority = stage.authority(LONG);
     let file = stage.folder().join("certificate.pem");
@@ -210,7 +210,7 @@ async fn what_could_not_be_written_is_written_at_the_end_where_it_can_be_by_then
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_wants_us_to_wait_is_left_alone_even_over_a_restart() {
+async fn retry_after_is_respected_over_a_restart() {
     let stage = Stage::bare();
     let asked = stage.plan.refuse(Duration::from_secs(3600)).await;
     let program = stage.start();

@@ -12,7 +12,7 @@ use crate::harness::test_ca::Authority;
 const LONGEST: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_box_that_is_well_fails_in_nothing() {
+fn healthy_server_passes_every_check() {
     let house = House::new().open(&[]);
     let checked = house.check(&[]);
     println!("a whole check took {} ms", checked.took.as_millis());
@@ -36,7 +36,7 @@ fn a_box_that_is_well_fails_in_nothing() {
 }
 
 #[test]
-fn a_box_that_takes_proxy_headers_from_this_host_is_checked_all_the_same() {
+fn server_with_proxy_protocol_is_checked() {
     let flags = ["--proxy-protocol", "127.0.0.1", "--proxy-protocol", "::1"];
     let house = House::new().open(&flags);
     let checked = house.check(&flags);
@@ -47,7 +47,7 @@ fn a_box_that_takes_proxy_headers_from_this_host_is_checked_all_the_same() {
 }
 
 #[test]
-fn a_box_known_by_its_name_alone_is_tried_just_as_well() {
+fn server_is_checked_by_domain_alone() {
     let house = House::new().open(&[]);
     let checked = house.check_by_name(&[]);
     for group in ["page", "signaling", "relay"] {
@@ -58,7 +58,7 @@ fn a_box_known_by_its_name_alone_is_tried_just_as_well() {
 }
 
 #[test]
-fn the_report_has_one_shape() {
+fn json_report_has_a_fixed_shape() {
     let report = House::new().open(&[]).check(&[]).report;
     assert!(report["sentence"].as_str().unwrap().ends_with(&format!("webrtc-box check --domain {NAME}")));
     for finding in report["findings"].as_array().unwrap() {
@@ -72,7 +72,7 @@ fn the_report_has_one_shape() {
 }
 
 #[test]
-fn a_person_gets_lines_under_headings_and_no_secret() {
+fn text_report_has_headings_and_no_secret() {
     let house = House::new().open(&[]);
     let said = house.said();
     let lines: Vec<_> = said.lines().collect();
@@ -82,7 +82,7 @@ fn a_person_gets_lines_under_headings_and_no_secret() {
 }
 
 #[test]
-fn a_certificate_for_another_name_fails() {
+fn certificate_for_another_name_fails() {
     let authority = Authority::new();
     let pair = authority.issue("elsewhere.example", 1);
     let checked = House::with(authority, &pair).open(&[]).check(&[]);
@@ -93,7 +93,7 @@ fn a_certificate_for_another_name_fails() {
 }
 
 #[test]
-fn a_certificate_that_ran_out_fails() {
+fn expired_certificate_fails() {
     let authority = Authority::new();
     let pair = authority.issue_until(NAME, 1, 2024);
     let checked = House::with(authority, &pair).open(&[]).check(&[]);
@@ -102,7 +102,7 @@ fn a_certificate_that_ran_out_fails() {
 }
 
 #[test]
-fn a_certificate_of_an_authority_that_nobody_knows_fails() {
+fn certificate_of_an_unknown_authority_fails() {
     let house = House::new().open(&[]);
     std::fs::write(house.file("root.pem"), Authority::new().root_pem()).unwrap();
     let checked = house.check(&[]);
@@ -112,7 +112,7 @@ fn a_certificate_of_an_authority_that_nobody_knows_fails() {
 }
 
 #[test]
-fn a_certificate_that_was_renewed_and_is_not_served_is_told() {
+fn renewed_certificate_that_is_not_served_is_reported() {
     let house = House::new().open(&[]);
     // In files of its own: the running box would take it from those it began with.
     let another = house.authority.issue("localhost", 2);
@@ -123,7 +123,7 @@ fn a_certificate_that_was_renewed_and_is_not_served_is_told() {
 }
 
 #[test]
-fn a_box_that_does_not_run_is_told_with_what_its_start_would_meet() {
+fn stopped_server_is_reported_with_expected_start_errors() {
     let house = House::new();
     let taken = TcpListener::bind(("0.0.0.0", house.ports.http)).unwrap();
     let checked = house.check(&[]);
@@ -139,7 +139,7 @@ fn a_box_that_does_not_run_is_told_with_what_its_start_would_meet() {
 }
 
 #[test]
-fn a_box_without_its_relay_is_minded() {
+fn disabled_relay_is_a_warning() {
     let mut house = House::new();
     house.ports.turn = 0;
     let checked = house.open(&[]).check_by_name(&[]);
@@ -149,13 +149,13 @@ fn a_box_without_its_relay_is_minded() {
 }
 
 #[test]
-fn a_box_that_lets_one_seat_have_little_is_tried_one_way_after_the_other() {
+fn small_user_quota_makes_checks_sequential() {
     let checked = House::new().open(&["--user-quota", "2"]).check_by_name(&[]);
     checked.is_well("relay");
 }
 
 #[test]
-fn a_box_that_asks_for_a_host_key_is_well() {
+fn server_with_a_host_key_passes() {
     let checked = House::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
     checked.says("signaling", "ok", &["takes a host key"]);
     assert_eq!(checked.code, 0, "{}", checked.report);
@@ -170,14 +170,14 @@ fn bad_settings_are_a_finding_and_a_bad_flag_is_not() {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_fails_without_a_further_try() {
+fn unresolvable_domain_fails_without_further_checks() {
     let checked = House::new().checked(&["--domain", "nobody.invalid"]);
     checked.says("addresses", "fail", &["nobody.invalid leads nowhere", "A record"]);
     assert_eq!(checked.code, 2);
 }
 
 #[test]
-fn where_nobody_answers_the_check_still_ends() {
+fn check_ends_when_no_one_answers() {
     let house = House::new();
     // Whoever connects is left waiting by the kernel, and what is sent goes nowhere.
     let doors = [house.ports.https, house.ports.http, house.ports.turn];

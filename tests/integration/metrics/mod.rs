@@ -91,7 +91,7 @@ fn allocations(transport: &str) -> [String; 2] {
 }
 
 #[test]
-fn joins_are_counted_one_by_one() {
+fn each_join_is_counted() {
     let watched = Watched::open(&[]);
     let before = watched.scrape();
     let one = Seat::take(&watched.house, "kitchen");
@@ -117,7 +117,7 @@ fn joins_are_counted_one_by_one() {
 }
 
 #[test]
-fn allocations_and_payloads_are_counted_one_by_one() {
+fn each_allocation_and_payload_is_counted() {
     let watched = Watched::open(&[]);
     let before = watched.scrape();
     let (one, at_one) = Guest::allocated(socket([0, 7, 1], watched.house.turn));
@@ -165,7 +165,7 @@ fn allocations_and_payloads_are_counted_one_by_one() {
 }
 
 #[test]
-fn what_pages_report_is_counted_and_a_call_that_ended_is_one_line() {
+fn page_reports_are_counted_and_an_ended_call_logs_one_line() {
     let watched = Watched::open(&[]);
     let mut pair = [(); 2].map(|()| Seat::take(&watched.house, "kitchen"));
     let before = watched.scrape();
@@ -213,7 +213,7 @@ fn calls_that_no_page_reports_do_not_count_as_not_connected(watched: &Watched) {
 }
 
 #[test]
-fn a_rooms_name_stands_in_the_log_where_that_is_asked_for() {
+fn room_name_is_logged_if_configured() {
     let house = House::with(&["--log-addresses=on"], None);
     let mut pair = [(); 2].map(|()| Seat::take(&house, "kitchen"));
     pair[0].say(&json!({ "type": "leave" }));
@@ -222,7 +222,7 @@ fn a_rooms_name_stands_in_the_log_where_that_is_asked_for() {
 }
 
 #[test]
-fn nothing_a_stranger_chooses_makes_a_series() {
+fn client_input_never_creates_a_metric_series() {
     let watched = Watched::open(&["--unauth-reply-rate", "0"]);
     let before = watched.scrape();
     let mut guest = Guest::new(socket([0, 7, 2], watched.house.turn));
@@ -260,7 +260,7 @@ fn nothing_a_stranger_chooses_makes_a_series() {
 }
 
 #[test]
-fn a_crowd_of_ones_own_host_does_not_keep_out_who_wants_to_see_why() {
+fn local_connections_do_not_exhaust_the_metrics_listener() {
     let watched = Watched::open(&["--source-connections", "2"]);
     let before = watched.scrape();
     let _held = [(); 2].map(|()| TcpStream::connect(watched.house.https).unwrap());
@@ -271,7 +271,7 @@ fn a_crowd_of_ones_own_host_does_not_keep_out_who_wants_to_see_why() {
 }
 
 #[test]
-fn there_is_nothing_else_on_that_listener_and_it_is_bounded() {
+fn metrics_listener_serves_only_its_paths_and_is_bounded() {
     let watched = Watched::open(&[]);
     for path in ["/", "/ws", "/test.json", "/r/kitchen", "/metrics/x"] {
         assert_eq!(watched.get(path).0, 404, "{path}");
@@ -296,7 +296,7 @@ fn there_is_nothing_else_on_that_listener_and_it_is_bounded() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_start_in_one_line() {
+fn port_in_use_ends_the_start_with_one_line() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let at = taken.local_addr().unwrap();
     let output = Place::new().command(&[format!("--metrics-listen={at}")]).output().unwrap();

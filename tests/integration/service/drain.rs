@@ -28,7 +28,7 @@ fn caller(service: &Service) -> (Seat, Guest<std::net::UdpSocket>) {
 }
 
 #[test]
-fn a_call_may_end_by_itself_and_nobody_new_comes_in() {
+fn drain_lets_calls_end_and_refuses_joins() {
     let service = patient("600");
     let (mut seat, mut guest) = caller(&service);
     service.signal(Signal::TERM);
@@ -85,7 +85,7 @@ fn external_users_cannot_prolong_a_drain() {
 }
 
 #[test]
-fn whoever_still_talks_when_the_time_is_over_is_cut_off() {
+fn drain_timeout_ends_remaining_calls() {
     let service = patient("2");
     let (_seat, _guest) = caller(&service);
     service.signal(Signal::TERM);
@@ -100,7 +100,7 @@ fn held_by(line: &str) -> usize {
 }
 
 #[test]
-fn every_call_that_is_cut_off_has_a_line_or_is_counted_in_one() {
+fn each_ended_call_is_logged_or_counted() {
     const CALLS: usize = 13;
     let service = patient("1");
     let rooms = (0..CALLS).map(|call| format!("room-{call}"));
@@ -116,7 +116,7 @@ fn every_call_that_is_cut_off_has_a_line_or_is_counted_in_one() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_the_drain() {
     let service = patient("600");
     let (_seat, _guest) = caller(&service);
     service.signal(Signal::TERM);
@@ -129,7 +129,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_box_without_calls_ends_at_once() {
+fn server_without_calls_stops_at_once() {
     let service = patient("600");
     service.signal(Signal::TERM);
     let (status, took) = service.house.ended();

@@ -66,7 +66,7 @@ impl Drop for Frozen {
 }
 
 #[test]
-fn a_box_is_ready_when_it_serves_and_then_says_how_it_is() {
+fn ready_is_notified_when_serving_then_status() {
     let service = Service::start(|_, _| {});
     service.manager.hears(&["READY=1", "STATUS=rooms: 0, seats: 0, allocations: 0"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
@@ -76,7 +76,7 @@ fn a_box_is_ready_when_it_serves_and_then_says_how_it_is() {
 }
 
 #[test]
-fn a_relay_worker_that_stands_still_starves_the_watchdog_and_fails_the_health_check() {
+fn stalled_relay_worker_stops_the_watchdog_and_fails_healthz() {
     let service = Service::start(|command, _| watched(command));
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
@@ -92,7 +92,7 @@ fn a_relay_worker_that_stands_still_starves_the_watchdog_and_fails_the_health_ch
 }
 
 #[test]
-fn a_web_side_that_stands_still_starves_the_watchdog() {
+fn stalled_http_runtime_stops_the_watchdog() {
     let service = Service::start(|command, _| watched(command));
     let frozen = Frozen::new(threads(&service, "tokio-rt-worker"));
     service.waits_for(&format!("https {}", service.https));
@@ -103,7 +103,7 @@ fn a_web_side_that_stands_still_starves_the_watchdog() {
 }
 
 #[test]
-fn a_box_that_was_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
+fn paused_process_continues_normally() {
     let service = Service::start(|command, _| watched(command));
     service.manager.hears(&["WATCHDOG=1"]);
     service.signal(Signal::STOP);
@@ -117,7 +117,7 @@ fn a_box_that_was_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_blinds_nobody_and_hears_the_state_later() {
+fn blocked_notify_socket_delays_nothing_and_gets_the_state_later() {
     // It has no room for the first word, that the box is ready.
     let service = Service::start(|command, place| {
         watched(command);

@@ -50,7 +50,7 @@ fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
 }
 
 #[test]
-fn a_box_that_is_tried_out_ends_with_its_terminal_unless_nohup_says_otherwise() {
+fn hangup_ends_a_try_out_server_except_under_nohup() {
     let place = Arc::new(Place::new());
     // The tests themselves may have been started by nohup.
     let mut command = Command::new("env");
@@ -71,7 +71,7 @@ fn a_box_that_is_tried_out_ends_with_its_terminal_unless_nohup_says_otherwise() 
 }
 
 #[test]
-fn another_secret_opens_allocations_and_those_of_the_old_one_go_on() {
+fn new_secret_allows_allocations_and_old_ones_continue() {
     let service = started("static-auth-secret = 'north'");
     let mut seat = Seat::take(&service, "kitchen");
     let mut talks = Guest::holding(credential("north"), socket([0, 9, 1], service.turn));
@@ -88,7 +88,7 @@ fn another_secret_opens_allocations_and_those_of_the_old_one_go_on() {
 }
 
 #[test]
-fn a_file_of_secrets_may_change_by_itself() {
+fn changed_secret_file_is_read_on_reload() {
     let service = Service::start(|command, place| {
         fs::write(place.folder().join("secrets"), "north\n").unwrap();
         command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET");
@@ -102,7 +102,7 @@ fn a_file_of_secrets_may_change_by_itself() {
 }
 
 #[test]
-fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
+fn new_host_key_applies_to_empty_rooms_only() {
     let service = started("host-key = 'the old key'");
     let open =
         |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
@@ -116,7 +116,7 @@ fn another_host_key_is_asked_of_whoever_opens_a_room_and_nobody_else() {
 }
 
 #[test]
-fn host_keys_in_a_file_are_read_again_with_the_settings() {
+fn host_key_file_is_read_on_reload() {
     let keys = |service: &Service| service.place.folder().join("keys");
     let service = Service::start(|command, place| {
         fs::write(place.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
@@ -135,7 +135,7 @@ fn host_keys_in_a_file_are_read_again_with_the_settings() {
 }
 
 #[test]
-fn the_log_says_more_when_it_is_told_to() {
+fn reload_changes_the_log_level() {
     let service = started("log = 'info'");
     let garbage = || service.tcp(service.https).write_all(b"no TLS, this\r\n\r\n").unwrap();
     garbage();
@@ -145,7 +145,7 @@ fn the_log_says_more_when_it_is_told_to() {
 }
 
 #[test]
-fn settings_that_make_no_sense_change_nothing_and_are_told_in_one_line() {
+fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
     let service = started("static-auth-secret = 'north'");
     reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
     let line = service.waits_for("nothing is read anew");
@@ -157,7 +157,7 @@ fn settings_that_make_no_sense_change_nothing_and_are_told_in_one_line() {
 }
 
 #[test]
-fn what_takes_a_restart_is_named() {
+fn reload_names_settings_that_need_a_restart() {
     let service = started("log = 'info'");
     reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
     let line = service.waits_for("taken only at a restart");

@@ -39,7 +39,7 @@ fn complaint(mut command: Command) -> String {
 }
 
 #[test]
-fn a_box_serves_on_the_sockets_it_is_given_and_answers_who_came_before_it() {
+fn activated_sockets_serve_clients_that_came_before_the_start() {
     let (https, https_at) = listener();
     let (more, more_at) = listener();
     let place = Arc::new(Place::named().on_https(https_at));
@@ -60,7 +60,7 @@ fn a_box_serves_on_the_sockets_it_is_given_and_answers_who_came_before_it() {
 }
 
 #[test]
-fn the_port_tells_https_from_http_where_no_name_does() {
+fn activated_sockets_without_names_are_matched_by_port() {
     let (https, https_at) = listener();
     let (http, http_at) = listener();
     let place = Arc::new(Place::named().on_https(https_at));
@@ -72,7 +72,7 @@ fn the_port_tells_https_from_http_where_no_name_does() {
 }
 
 #[test]
-fn a_socket_that_the_settings_know_nothing_of_is_a_line_with_its_cure() {
+fn unexpected_activated_socket_is_one_line_with_a_hint() {
     let (https, https_at) = listener();
     let (stray, stray_at) = listener();
     let place = Place::named().on_https(https_at);
@@ -84,7 +84,7 @@ fn a_socket_that_the_settings_know_nothing_of_is_a_line_with_its_cure() {
 }
 
 #[test]
-fn what_is_no_listener_is_a_line_with_its_cure() {
+fn activated_descriptor_that_is_no_listener_is_one_line() {
     let (https, https_at) = listener();
     let connection = TcpStream::connect(https_at).unwrap();
     let place = Place::named().on_https(https_at);

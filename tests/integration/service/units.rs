@@ -51,14 +51,14 @@ fn config(file: &str) -> PathBuf {
 }
 
 #[test]
-fn the_service_is_exposed_little_and_with_the_socket_unit_less() {
+fn unit_exposure_is_low_and_lower_with_the_socket_unit() {
     Installed::new(&["webrtc-box.service"]).is_no_more_exposed_than(15);
     let with_socket = ["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"];
     Installed::new(&with_socket).is_no_more_exposed_than(12);
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_units() {
+fn systemd_analyze_verifies_the_units() {
     let installed =
         Installed::new(&["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"]);
     let unit = installed.0.path().join("webrtc-box.service");

@@ -31,7 +31,7 @@ fn peer(number: u8) -> SocketAddr {
 }
 
 #[test]
-fn an_allocation_with_all_it_may_have_costs_little() {
+fn full_allocation_costs_little_memory() {
     const ALLOCATIONS: u8 = 48;
     let mut house = House::with(PUBLIC, None);
     guest(&house, 200).allocate();
@@ -60,7 +60,7 @@ fn an_allocation_with_all_it_may_have_costs_little() {
 }
 
 #[test]
-fn a_guest_whose_seat_was_given_away_is_no_longer_in_the_relay() {
+fn replaced_participant_loses_its_allocation() {
     let house = House::with(&["--room-grace", "1"], None);
     let mut host = Seat::take(&house, "kitchen");
     let guest = Seat::take(&house, "kitchen");
@@ -167,7 +167,7 @@ impl Neighbours {
 const WHILE: Duration = Duration::from_secs(3);
 
 #[test]
-fn thousands_of_peers_in_one_request_delay_nobody() {
+fn thousands_of_peers_in_one_request_delay_no_client() {
     let mut house = House::with(PUBLIC, None);
     for (name, count, expected) in [("of 64 addresses", 64_u16, 0), ("of 5000 addresses", 5000, 508)] {
         let mut guest = guest(&house, count as u8);
@@ -195,7 +195,7 @@ fn thousands_of_peers_in_one_request_delay_nobody() {
 const FLOOD: u32 = 50_000;
 
 #[test]
-fn a_flood_of_data_for_a_peer_that_has_gone_costs_nobody_else() {
+fn flood_to_a_closed_peer_affects_no_other_client() {
     let mut house = House::with(PUBLIC, None);
     let (mut gone, inside) = Guest::allocated(socket([0, 7, 1], house.turn));
     let closed = UdpSocket::bind("127.0.8.8:0").unwrap();
@@ -280,7 +280,7 @@ const VALUES: [&[u8]; 8] = [
 ];
 
 #[test]
-fn nonsense_with_a_valid_signature_crashes_nothing() {
+fn authenticated_random_messages_crash_nothing() {
     let mut house = House::with(PUBLIC, None);
     let mut mutator = Mutator::new(5766);
     let values: Vec<Vec<u8>> = VALUES.iter().map(|value| value.to_vec()).collect();

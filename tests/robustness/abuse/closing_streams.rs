@@ -47,7 +47,7 @@ where
 }
 
 #[test]
-fn what_was_asked_before_a_half_close_is_answered_and_then_it_is_closed() {
+fn requests_before_a_half_close_are_answered_then_closed() {
     let mut house = House::open();
     let before = house.figures();
     let mut worst = [Duration::ZERO; 2];
@@ -79,7 +79,7 @@ where
 }
 
 #[test]
-fn a_stream_whose_first_words_are_its_last_is_answered() {
+fn request_with_immediate_half_close_is_answered() {
     let mut house = House::open();
     for _ in 0..60 {
         say_and_close(Framed::new(house.tcp(house.turn)));
@@ -89,7 +89,7 @@ fn a_stream_whose_first_words_are_its_last_is_answered() {
 }
 
 #[test]
-fn who_closes_without_reading_is_closed_as_well() {
+fn client_that_closes_without_reading_is_closed() {
     let mut house = House::open();
     let before = house.figures();
     let begun = Instant::now();

@@ -40,7 +40,7 @@ fn carries(guest: &mut Guest<UdpSocket>, peer: &UdpSocket, relayed: SocketAddr) 
 }
 
 #[test]
-fn an_allocate_without_a_descriptor_left_gets_508_and_others_go_on() {
+fn allocate_without_descriptors_gets_508() {
     let mut house = House::with(PUBLIC, Some(DESCRIPTORS));
     let (mut first, relayed) = Guest::allocated(socket([0, 6, 1], house.turn));
     let peer = UdpSocket::bind("127.0.6.6:0").unwrap();
@@ -95,7 +95,7 @@ fn crowd(house: &House, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
 }
 
 #[test]
-fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
+fn accept_pauses_without_descriptors_and_resumes() {
     let mut house = House::with(&[], Some(DESCRIPTORS));
     let mut seat = Seat::take(&house, "early");
     for (name, to) in [("TCP", house.turn), ("HTTPS", house.https)] {
@@ -127,7 +127,7 @@ fn a_box_without_descriptors_rests_and_accepts_again_when_some_are_back() {
 }
 
 #[test]
-fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+fn soft_descriptor_limit_is_raised_to_the_hard_limit() {
     let place = Arc::new(Place::new());
     let mut house = House::start(&place, place.limited::<&str>(DESCRIPTORS, true, &[]));
     let _crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(house.turn)).collect();
@@ -138,7 +138,7 @@ fn a_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
 }
 
 #[test]
-fn a_start_without_descriptors_is_one_line_that_says_so() {
+fn start_without_descriptors_is_one_line() {
     let (_turn, place) = (alone(), Place::new());
     // Enough to begin with; a listener more than there may be.
     for few in [12, 14, 16] {

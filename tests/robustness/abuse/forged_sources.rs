@@ -69,7 +69,7 @@ fn forger() -> io::Result<Socket> {
 }
 
 #[test]
-fn a_forged_source_is_never_answered() {
+fn forged_source_is_never_answered() {
     let mut house = House::open();
     let SocketAddr::V4(to) = house.turn else { panic!("not on IPv4") };
     let (forger, watch) = match forger().and_then(|forger| Ok((forger, Watch::on(to.port())?))) {

@@ -57,7 +57,7 @@ fn address(stranger: u32) -> Ipv4Addr {
 }
 
 #[test]
-fn a_million_strangers_leave_nothing_behind() {
+fn million_unauthenticated_sources_leave_no_state() {
     let mut house = House::open();
     let bytes = request(wire::METHOD_ALLOCATE, [3; 12], &[UDP]).raw;
     let doors: Vec<_> = (0..DOORS).map(|_| Door::open()).collect();
@@ -102,7 +102,7 @@ fn a_million_strangers_leave_nothing_behind() {
 }
 
 #[test]
-fn a_datagram_full_of_attributes_costs_little() {
+fn datagram_full_of_attributes_costs_little() {
     let mut house = House::open();
     let kinds = [("Binding", wire::METHOD_BINDING), ("Allocate", wire::METHOD_ALLOCATE)];
     let kinds = kinds.into_iter().flat_map(|kind| [(kind, 0x8001), (kind, 0x0033)]);

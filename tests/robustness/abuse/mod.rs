@@ -32,7 +32,7 @@ fn is_answered(house: &House, rest: [u8; 3]) {
 }
 
 #[test]
-fn a_stranger_gets_little_for_what_it_sends() {
+fn unauthenticated_replies_are_not_amplified() {
     let house = House::open();
     let ratio = |socket: &mut UdpSocket, bytes: &[u8]| {
         socket.send(bytes).unwrap();
@@ -77,7 +77,7 @@ fn flood(to: SocketAddr, time: Duration) -> (u32, u32) {
 }
 
 #[test]
-fn a_flood_gets_its_burst_and_the_rate_and_a_neighbour_everything() {
+fn flood_gets_its_rate_limit_and_others_get_all_replies() {
     let house = House::open();
     let (time, to) = (Duration::from_secs(4), house.turn);
     let flood = thread::spawn(move || flood(to, time));
@@ -118,7 +118,7 @@ fn forge(to: SocketAddr, stop: &AtomicBool) -> u32 {
 }
 
 #[test]
-fn a_forged_flood_does_not_keep_its_address_from_the_relay() {
+fn forged_flood_does_not_block_the_real_owner_of_the_address() {
     let house = House::open();
     let (mut caller, _) = Guest::allocated(socket([0, 9, 3], house.turn));
     let stop = Arc::new(AtomicBool::new(false));
@@ -154,7 +154,7 @@ fn a_forged_flood_does_not_keep_its_address_from_the_relay() {
 }
 
 #[test]
-fn what_is_no_request_is_not_answered() {
+fn non_requests_are_not_answered() {
     let house = House::open();
     let mut socket = socket([0, 2, 2], house.turn);
     let of = |method, class| {
@@ -181,7 +181,7 @@ fn what_is_no_request_is_not_answered() {
 }
 
 #[test]
-fn a_guest_in_a_hurry_does_not_flood_the_log() {
+fn fast_client_does_not_flood_the_log() {
     let house = House::open();
     let mut guest = Guest::new(socket([0, 2, 3], house.turn));
     let (lines, begun, mut rounds) = (house.logged(), Instant::now(), 0);
@@ -197,7 +197,7 @@ fn a_guest_in_a_hurry_does_not_flood_the_log() {
 }
 
 #[test]
-fn mutated_datagrams_crash_nothing_and_every_reply_is_well_formed() {
+fn mutated_datagrams_crash_nothing() {
     let mut house = House::open();
     let corpus = self::streams::corpus();
     let mut mutator = Mutator::new(3478);

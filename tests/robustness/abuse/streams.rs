@@ -79,7 +79,7 @@ pub fn round_trip((one, other): &mut Pair) -> Duration {
 }
 
 #[test]
-fn a_reader_that_does_not_read_costs_little_and_delays_nobody() {
+fn client_that_does_not_read_costs_little_and_delays_no_other() {
     let mut house = House::open();
     let (mut slow, slow_at) = Guest::allocated(Framed::new(house.tcp(house.turn)));
     let (mut peer, peer_at) = Guest::allocated(socket([0, 3, 3], house.turn));
@@ -192,7 +192,7 @@ fn lives(mut stream: impl Read + Write, manner: Manner) -> Duration {
 }
 
 #[test]
-fn silence_drips_and_garbage_are_closed_while_others_are_let_in() {
+fn slow_and_garbage_streams_are_closed_while_others_connect() {
     let mut house = House::open();
     let bad = |name: &str, over_tcp: Manner, before_tls: Manner| {
         let (tcp, raw, tls) = (house.tcp(house.turn), house.tcp(house.https), house.tls());
@@ -257,7 +257,7 @@ fn nonsense(mut stream: impl Read + Write, messages: &[Vec<u8>]) -> usize {
 }
 
 #[test]
-fn mutated_streams_crash_nothing_and_every_reply_is_well_formed() {
+fn mutated_streams_crash_nothing() {
     let mut house = House::open();
     let corpus = corpus();
     let mut mutator = Mutator::new(5349);

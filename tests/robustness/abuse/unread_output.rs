@@ -123,7 +123,7 @@ fn asks(message: &[u8]) -> Arc<[u8]> {
 }
 
 #[test]
-fn a_thousand_streams_that_do_not_read_cost_64_mib_and_nobody_anything() {
+fn thousand_unread_streams_cost_at_most_64_mib() {
     webrtc_box::net::fd_limit::take_all();
     let mut house = House::open();
     let mut pair = neighbours(&house);
@@ -166,7 +166,7 @@ fn a_thousand_streams_that_do_not_read_cost_64_mib_and_nobody_anything() {
 }
 
 #[test]
-fn tls_streams_that_do_not_read_cost_128_kib_each() {
+fn unread_tls_stream_costs_at_most_128_kib() {
     let mut house = House::open();
     let before = house.figures();
     let allocate = asks(&request(wire::METHOD_ALLOCATE, [7; 12], &[UDP]).raw);
@@ -181,7 +181,7 @@ fn tls_streams_that_do_not_read_cost_128_kib_each() {
 }
 
 #[test]
-fn https_that_pipelines_and_does_not_read_costs_160_kib_a_connection() {
+fn unread_pipelined_https_costs_at_most_160_kib() {
     let mut house = House::open();
     let before = house.figures();
     for path in ["GET /", "HEAD /", "GET /nowhere"] {
@@ -202,7 +202,7 @@ fn https_that_pipelines_and_does_not_read_costs_160_kib_a_connection() {
 }
 
 #[test]
-fn a_stream_whose_writes_do_not_get_on_ends_after_ten_seconds() {
+fn stream_with_stalled_writes_ends_after_ten_seconds() {
     // Without a limit on replies there is something to write.
     let mut house = House::with(&["--unauth-reply-rate", "0"], None);
     let mut unread = [Unread::new(
@@ -234,7 +234,7 @@ fn p99(pair: &mut super::streams::Pair, time: Duration) -> Duration {
 }
 
 #[test]
-fn one_stream_that_floods_does_not_delay_the_media_of_others() {
+fn flooding_stream_does_not_delay_media_of_others() {
     let mut house = House::open();
     let mut pair = neighbours(&house);
     let quiet = p99(&mut pair, Duration::from_secs(3));
@@ -272,7 +272,7 @@ fn flood(stream: &mut TcpStream, stop: &AtomicBool) -> (usize, usize) {
 }
 
 #[test]
-fn streams_of_one_source_share_a_reply_limit_and_honest_ones_are_served() {
+fn streams_of_one_source_share_a_reply_limit() {
     let house = House::open();
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..8)

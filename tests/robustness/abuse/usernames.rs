@@ -83,7 +83,7 @@ const FORMS: [&str; 36] = [
 ];
 
 #[test]
-fn rest_usernames_that_coturn_lets_in_come_in_and_expired_ones_do_not() {
+fn usernames_are_accepted_exactly_as_by_coturn() {
     let house = House::with(&["--unauth-reply-rate", "0", "--user-quota", "0"], None);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let coturn = Coturn::start();

@@ -103,7 +103,7 @@ fn health(place: &Place) -> String {
 }
 
 #[test]
-fn an_ipv6_address_that_lasts_is_lent_and_named_and_followed() {
+fn stable_ipv6_address_is_relayed_and_followed() {
     alone_in_a_network(|| {
         // In this order and the other, since the kernel lists them as it likes.
         ip("addr add 2a00::d/64 dev near preferred_lft 0 nodad");
@@ -137,7 +137,7 @@ fn an_ipv6_address_that_lasts_is_lent_and_named_and_followed() {
 }
 
 #[test]
-fn a_local_address_that_the_host_does_not_have_is_refused_or_told() {
+fn missing_local_address_is_refused_or_logged() {
     alone_in_a_network(|| {
         ip("addr add 10.9.0.1/24 dev near");
         let place = Arc::new(Place::new());
@@ -156,7 +156,7 @@ fn a_local_address_that_the_host_does_not_have_is_refused_or_told() {
 }
 
 #[test]
-fn relay_sockets_that_cannot_be_bound_any_more_are_told_and_show_in_health() {
+fn unbindable_relay_sockets_are_logged_and_in_healthz() {
     alone_in_a_network(|| {
         ip("addr add 10.9.0.1/24 dev near");
         let place = Arc::new(Place::new());
@@ -194,7 +194,7 @@ fn relay_sockets_that_cannot_be_bound_any_more_are_told_and_show_in_health() {
 }
 
 #[test]
-fn a_binding_from_a_link_local_address_is_answered_to_it() {
+fn link_local_binding_is_answered() {
     alone_in_a_network(|| {
         ip("addr add fe80::1/64 dev near nodad");
         ip("addr add 169.254.7.7/16 dev near");

@@ -62,7 +62,7 @@ fn allocates(house: &House, seat: &Seat) -> u16 {
 }
 
 #[test]
-fn a_jump_of_the_wall_clock_ends_no_call_and_strands_nobody() {
+fn wall_clock_jump_ends_no_call() {
     let place = Arc::new(Place::new());
     let (clock_file, library) = (place.folder().join("clock"), library(place.folder()));
     let clock = Clock::new(&clock_file);

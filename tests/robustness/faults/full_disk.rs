@@ -65,7 +65,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_first_start_on_a_full_disk_ends_in_a_line_and_the_next_one_finds_nothing_half_written() {
+fn first_start_on_a_full_disk_leaves_no_partial_file() {
     let turn = alone();
     let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
     let place = Arc::new(Place::with_state(&disk.path().join("state")));
@@ -85,7 +85,7 @@ fn a_first_start_on_a_full_disk_ends_in_a_line_and_the_next_one_finds_nothing_ha
 }
 
 #[test]
-fn a_disk_that_fills_up_stops_neither_the_box_that_runs_nor_its_next_start() {
+fn full_disk_stops_neither_the_server_nor_the_next_start() {
     let turn = alone();
     let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
     let place = Arc::new(Place::with_state(&disk.path().join("state")));

@@ -14,7 +14,7 @@ use crate::harness::turn_client::PATIENCE;
 const KILLS: u32 = 20;
 
 #[test]
-fn a_box_killed_again_and_again_starts_at_once_and_knows_its_seats() {
+fn killed_server_restarts_at_once_and_resumes_seats() {
     let place = Arc::new(Place::new());
     let mut house = House::start(&place, place.command::<&str>(&[]));
     let seats = [(); 2].map(|()| Seat::take(&house, "kept"));
@@ -63,7 +63,7 @@ fn killed_at(place: &Place, count: usize) -> usize {
 }
 
 #[test]
-fn a_first_start_killed_half_way_leaves_nothing_that_hinders_the_next() {
+fn killed_first_start_does_not_break_the_next() {
     let (mut worst, mut left) = (Duration::ZERO, Vec::new());
     for round in 0..KILLS as usize {
         let place = Arc::new(Place::new());

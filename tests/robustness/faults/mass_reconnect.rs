@@ -96,7 +96,7 @@ async fn until_all(count: &AtomicUsize, people: usize) -> Duration {
 }
 
 #[test]
-fn an_idle_websocket_costs_sixteen_kib() {
+fn idle_websocket_costs_at_most_16_kib() {
     let descriptors = take_all_descriptors() as usize;
     let asked = std::env::var("IDLE_WEBSOCKETS").map_or(PEOPLE, |number| number.parse().unwrap());
     let people = asked.min(descriptors.saturating_sub(200));

@@ -29,7 +29,7 @@ fn sign_of_life(manager: &UnixDatagram) {
 }
 
 #[test]
-fn after_ten_seconds_of_standstill_calls_and_seats_are_as_before() {
+fn ten_second_pause_keeps_calls_and_seats() {
     let place = Arc::new(Place::new());
     let notify = place.folder().join("notify");
     let manager = UnixDatagram::bind(&notify).unwrap();

@@ -18,7 +18,7 @@ fn sharing(address: SocketAddr) -> Socket {
 }
 
 #[test]
-fn each_port_that_is_taken_is_one_line_that_names_its_setting_and_the_cure() {
+fn port_in_use_is_one_line_with_setting_and_hint() {
     let (_turn, place) = (alone(), Place::named());
     let is_told = |setting: &str, address: SocketAddr, how: &str| {
         let (said, time) = complaint(place.command::<&str>(&[]));

@@ -74,7 +74,7 @@ fn relays(house: &House) {
 }
 
 #[test]
-fn a_socket_option_that_is_missing_does_not_end_the_start() {
+fn missing_socket_options_do_not_end_the_start() {
     for errno in [Errno::ENOPROTOOPT, Errno::EPERM] {
         for (listen, first) in [("127.0.0.1", 0), ("::", 0), ("0.0.0.0", 3)] {
             let place = Arc::new(Place::new());
@@ -89,7 +89,7 @@ fn a_socket_option_that_is_missing_does_not_end_the_start() {
 }
 
 #[test]
-fn each_socket_option_alone_may_be_missing() {
+fn any_single_socket_option_may_be_missing() {
     for (level, name) in OPTIONS {
         let place = Arc::new(Place::new());
         let settings = [&PUBLIC[..], &["--listen", "::"]].concat();
@@ -99,7 +99,7 @@ fn each_socket_option_alone_may_be_missing() {
 }
 
 #[test]
-fn without_recvmmsg_datagrams_are_read_one_by_one() {
+fn datagrams_are_read_singly_without_recvmmsg() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
         let place = Arc::new(Place::new());
         let rules = [libc::SYS_recvmmsg.to_string()];
@@ -120,7 +120,7 @@ fn health(place: &Place) -> String {
 }
 
 #[test]
-fn a_receive_that_always_fails_is_told_shows_in_health_and_spins_nowhere() {
+fn failing_receive_is_logged_shown_and_does_not_spin() {
     let place = Arc::new(Place::new());
     let rules = [libc::SYS_recvmmsg, libc::SYS_recvmsg].map(|call| call.to_string());
     let metrics = place.metrics.to_string();
@@ -148,7 +148,7 @@ fn a_receive_that_always_fails_is_told_shows_in_health_and_spins_nowhere() {
 }
 
 #[test]
-fn an_accept_that_always_fails_is_told_and_spins_nowhere() {
+fn failing_accept_is_logged_and_does_not_spin() {
     let place = Arc::new(Place::new());
     let rules = [libc::SYS_accept4.to_string()];
     let house = House::start(&place, command(&place, Errno::EPERM, &rules, &[]));
@@ -163,7 +163,7 @@ fn an_accept_that_always_fails_is_told_and_spins_nowhere() {
 }
 
 #[test]
-fn what_a_start_cannot_do_without_is_named_and_no_other_port_is_advised() {
+fn required_socket_failure_is_named_without_port_advice() {
     let (_turn, place) = (alone(), Place::new());
     for (rule, named) in [
         (libc::SYS_eventfd2.to_string(), None),

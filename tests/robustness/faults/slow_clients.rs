@@ -100,7 +100,7 @@ fn all_there(house: &House, descriptors: usize) -> Figures {
 }
 
 #[test]
-fn a_thousand_slow_connections_on_each_port_keep_nobody_from_joining() {
+fn thousand_slow_connections_per_port_do_not_block_joins() {
     // Fewer only where the host allows few descriptors.
     let most = take_all_descriptors().saturating_sub(OTHER_DESCRIPTORS) / u64::from(KINDS);
     let each = most.min(u64::from(EACH)) as u32;

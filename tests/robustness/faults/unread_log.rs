@@ -33,7 +33,7 @@ fn lives_and_ends(house: House, name: &str) {
 }
 
 #[test]
-fn a_journal_that_has_stalled_stops_nobody() {
+fn stalled_journal_stops_no_client() {
     let place = Arc::new(Place::new());
     // Full before the box starts, so that its first word already waits.
     let (reader, mut writer) = pipe().unwrap();
@@ -51,7 +51,7 @@ fn a_journal_that_has_stalled_stops_nobody() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nobody() {
+fn log_on_a_full_disk_stops_no_client() {
     let place = Arc::new(Place::new());
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let mut command = place.command(&["--log", "trace"]);
