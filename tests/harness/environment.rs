@@ -14,7 +14,7 @@ use super::ports::free_port;
 pub const SECRET: &str = "north";
 
 /// A folder and ports that stay the same when the box ends and is started again.
-pub struct Place {
+pub struct Environment {
     folder: TempDir,
     /// The state directory.
     pub state: PathBuf,
@@ -27,7 +27,7 @@ pub struct Place {
     named: bool,
 }
 
-impl Place {
+impl Environment {
     /// Of a box in try-out mode.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -43,11 +43,11 @@ impl Place {
 
     /// Of a box that is called localhost, and so has all its ports.
     pub fn named() -> Self {
-        let place = Self::new();
+        let environment = Self::new();
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(place.certificate(), pair.cert.pem()).unwrap();
-        fs::write(place.folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
-        Self { named: true, ..place }
+        fs::write(environment.certificate(), pair.cert.pem()).unwrap();
+        fs::write(environment.folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+        Self { named: true, ..environment }
     }
 
     pub fn folder(&self) -> &Path {
@@ -66,7 +66,7 @@ impl Place {
 
     /// What starts the box here, with further settings as flags.
     pub fn command<S: AsRef<OsStr>>(&self, settings: &[S]) -> Command {
-        self.settle(Command::new(program()), settings)
+        self.configure(Command::new(program()), settings)
     }
 
     /// The same with so many descriptors, at most or, where `soft`, until it asks for more.
@@ -74,16 +74,16 @@ impl Place {
         let mut command = Command::new("/bin/sh");
         let script = if soft { "ulimit -S -n $0" } else { "ulimit -n $0" };
         command.args(["-c", &format!("{script} && exec \"$@\""), &descriptors.to_string()]).arg(program());
-        self.settle(command, settings)
+        self.configure(command, settings)
     }
 
-    /// The same place, with HTTPS where somebody else has opened it.
+    /// The same environment, with HTTPS where somebody else has opened it.
     pub fn on_https(self, https: SocketAddr) -> Self {
         Self { https, ..self }
     }
 
     /// What is always so is said by variables, which flags overrule.
-    pub fn settle<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
+    pub fn configure<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
         command
             .args(settings)
             .env_clear()
@@ -123,8 +123,8 @@ pub fn program() -> PathBuf {
     }
 }
 
-fn newest(place: &Path) -> SystemTime {
-    let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+fn newest(environment: &Path) -> SystemTime {
+    let entries = fs::read_dir(environment).unwrap().map(|entry| entry.unwrap().path());
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }

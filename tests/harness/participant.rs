@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 use webrtc_box_turn::credential::Credential;
 
-use super::server_process::{House, Tls};
+use super::server_process::{ServerProcess, Tls};
 
 /// A seat that was taken.
-pub struct Seat {
+pub struct Participant {
     socket: WebSocket<Tls>,
     pub id: String,
     /// Who sits in the other one.
@@ -19,23 +19,23 @@ pub struct Seat {
     pub credential: Credential,
 }
 
-impl Seat {
-    pub fn take(house: &House, room: &str) -> Self {
-        Self::join(house, &json!({ "type": "join", "room": room }))
+impl Participant {
+    pub fn join_room(server: &ServerProcess, room: &str) -> Self {
+        Self::join(server, &json!({ "type": "join", "room": room }))
     }
 
-    pub fn take_back(house: &House, room: &str, token: &str) -> Self {
-        Self::join(house, &json!({ "type": "join", "room": room, "resume": token }))
+    pub fn resume(server: &ServerProcess, room: &str, token: &str) -> Self {
+        Self::join(server, &json!({ "type": "join", "room": room, "resume": token }))
     }
 
-    fn join(house: &House, join: &Value) -> Self {
-        Self::attempt(house, join).expect("a seat")
+    fn join(server: &ServerProcess, join: &Value) -> Self {
+        Self::attempt(server, join).expect("a seat")
     }
 
     /// Takes a seat, or says the code of the refusal.
-    pub fn attempt(house: &House, join: &Value) -> Result<Self, String> {
-        let url = format!("wss://localhost:{}/ws", house.https.port());
-        let (mut socket, _) = tungstenite::client(url, house.tls()).expect("a WebSocket");
+    pub fn attempt(server: &ServerProcess, join: &Value) -> Result<Self, String> {
+        let url = format!("wss://localhost:{}/ws", server.https.port());
+        let (mut socket, _) = tungstenite::client(url, server.tls()).expect("a WebSocket");
         socket.send(Message::text(join.to_string())).unwrap();
         let welcome = hear(&mut socket);
         if welcome["type"] == "error" {

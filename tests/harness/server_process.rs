@@ -14,13 +14,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::environment::{Place, program};
+use super::environment::{Environment, program};
 use super::turn_client::PATIENCE;
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A box that runs; ends with this.
-pub struct House {
+pub struct ServerProcess {
     pub turn: SocketAddr,
     pub https: SocketAddr,
     /// Whether it is built for speed.
@@ -28,33 +28,33 @@ pub struct House {
     pub config: Arc<ClientConfig>,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    place: Arc<Place>,
-    turn_of_ours: Option<Turn>,
+    environment: Arc<Environment>,
+    guard: Option<ExclusiveGuard>,
 }
 
 /// Whoever holds it is alone.
-pub type Turn = MutexGuard<'static, ()>;
+pub type ExclusiveGuard = MutexGuard<'static, ()>;
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Figures {
+pub struct ProcessUsage {
     pub resident_kib: u64,
     pub descriptors: usize,
 }
 
 /// One box at a time: the figures of one must not be another's doing.
-static TURN: Mutex<()> = Mutex::new(());
+static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// Which program it is, once is enough.
-static TOLD: Once = Once::new();
+static PROGRAM_PRINTED: Once = Once::new();
 
 /// Waits until no box of another test runs.
-pub fn alone() -> Turn {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn exclusive() -> ExclusiveGuard {
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the box that `command` would start says before it gives up, and how soon.
-pub fn complaint(mut command: Command) -> (String, Duration) {
+pub fn startup_error(mut command: Command) -> (String, Duration) {
     let begun = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while child.try_wait().unwrap().is_none() {
@@ -68,35 +68,39 @@ pub fn complaint(mut command: Command) -> (String, Duration) {
     (said, time)
 }
 
-impl House {
-    pub fn open() -> Self {
+impl ServerProcess {
+    pub fn new() -> Self {
         Self::with(&[], None)
     }
 
     /// With further settings, and at most so many descriptors.
     pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
-        let place = Arc::new(Place::new());
+        let environment = Arc::new(Environment::new());
         let command = match descriptors {
-            None => place.command(settings),
-            Some(most) => place.limited(most, false, settings),
+            None => environment.command(settings),
+            Some(most) => environment.limited(most, false, settings),
         };
-        Self::start(&place, command)
+        Self::start(&environment, command)
     }
 
-    /// The box that `command` starts in `place`, when it is up.
-    pub fn start(place: &Arc<Place>, command: Command) -> Self {
-        Self::start_alone(place, command, alone())
+    /// The box that `command` starts in `environment`, when it is up.
+    pub fn start(environment: &Arc<Environment>, command: Command) -> Self {
+        Self::start_exclusive(environment, command, exclusive())
     }
 
     /// Kills it, as a power cut would, and has `command` start it again.
-    pub fn killed_and_started(mut self, command: Command) -> Self {
-        let (place, turn) = (Arc::clone(&self.place), self.turn_of_ours.take().unwrap());
+    pub fn kill_and_restart(mut self, command: Command) -> Self {
+        let (environment, turn) = (Arc::clone(&self.environment), self.guard.take().unwrap());
         drop(self);
-        Self::start_alone(&place, command, turn)
+        Self::start_exclusive(&environment, command, turn)
     }
 
     /// The same for somebody who is alone already.
-    pub fn start_alone(place: &Arc<Place>, mut command: Command, turn: Turn) -> Self {
+    pub fn start_exclusive(
+        environment: &Arc<Environment>,
+        mut command: Command,
+        turn: ExclusiveGuard,
+    ) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, errors) = (Arc::default(), child.stderr.take().unwrap());
         let listens = listen(errors, &lines);
@@ -104,36 +108,41 @@ impl House {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert!(said.starts_with("webrtc-box "), "{said:?}: {:?}", lines.lock().unwrap());
         listens.recv_timeout(PATIENCE).unwrap();
-        Self::of(place, child, lines, turn)
+        Self::of(environment, child, lines, turn)
     }
 
     /// The same where nobody hears what it says: that goes where `command` has it go.
-    pub fn start_unheard(place: &Arc<Place>, mut command: Command) -> Self {
-        let turn = alone();
+    pub fn start_without_log(environment: &Arc<Environment>, mut command: Command) -> Self {
+        let turn = exclusive();
         let child = command.spawn().unwrap();
         let begun = Instant::now();
-        while TcpStream::connect(place.https).is_err() {
+        while TcpStream::connect(environment.https).is_err() {
             assert!(begun.elapsed() < PATIENCE, "it does not come up");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Self::of(place, child, Arc::default(), turn)
+        Self::of(environment, child, Arc::default(), turn)
     }
 
-    fn of(place: &Arc<Place>, child: Child, lines: Arc<Mutex<Vec<String>>>, turn: Turn) -> Self {
+    fn of(
+        environment: &Arc<Environment>,
+        child: Child,
+        lines: Arc<Mutex<Vec<String>>>,
+        turn: ExclusiveGuard,
+    ) -> Self {
         let program = program();
-        TOLD.call_once(|| {
+        PROGRAM_PRINTED.call_once(|| {
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
             println!("the program: {}", program.strip_prefix(root).unwrap_or(&program).display());
         });
         Self {
-            turn: place.turn,
-            https: place.https,
+            turn: environment.turn,
+            https: environment.https,
             release: program.to_string_lossy().contains("release"),
-            config: trusting(&place.certificate()),
+            config: trusting(&environment.certificate()),
             child,
             lines,
-            place: Arc::clone(place),
-            turn_of_ours: Some(turn),
+            environment: Arc::clone(environment),
+            guard: Some(turn),
         }
     }
 
@@ -142,7 +151,7 @@ impl House {
     }
 
     /// Its end, which must be near, and how long it took.
-    pub fn ended(mut self) -> (ExitStatus, Duration) {
+    pub fn wait_for_exit(mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -153,24 +162,24 @@ impl House {
         }
     }
 
-    pub fn figures(&self) -> Figures {
+    pub fn usage(&self) -> ProcessUsage {
         let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = fs::read_to_string(proc.join("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident_kib = line.trim().trim_end_matches(" kB").parse().unwrap();
-        Figures { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
+        ProcessUsage { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
     }
 
     /// Waits until it holds no more descriptors than that.
-    pub fn comes_down_to(&self, descriptors: usize) {
+    pub fn wait_for_descriptors(&self, descriptors: usize) {
         let begun = Instant::now();
-        while self.figures().descriptors > descriptors {
+        while self.usage().descriptors > descriptors {
             assert!(begun.elapsed() < PATIENCE, "descriptors are left open");
         }
     }
 
     /// Processor time it has taken so far, of all its threads.
-    pub fn worked(&self) -> Duration {
+    pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         // User and system, in hundredths of a second.
@@ -179,23 +188,23 @@ impl House {
     }
 
     /// How many of its lines say all of this.
-    pub fn said(&self, what: &[&str]) -> usize {
-        self.lines_that_say(what).len()
+    pub fn count_lines(&self, what: &[&str]) -> usize {
+        self.lines_with(what).len()
     }
 
     /// Its lines that say all of this.
-    pub fn lines_that_say(&self, what: &[&str]) -> Vec<String> {
+    pub fn lines_with(&self, what: &[&str]) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         lines.iter().filter(|line| what.iter().all(|part| line.contains(part))).cloned().collect()
     }
 
     /// Whether a line has been logged that says this.
-    pub fn has_said(&self, what: &str) -> bool {
+    pub fn has_logged(&self, what: &str) -> bool {
         self.lines.lock().unwrap().iter().any(|line| line.contains(what))
     }
 
     /// The first line that says this, as soon as there is one.
-    pub fn waits_for(&self, what: &str) -> String {
+    pub fn wait_for_line(&self, what: &str) -> String {
         let begun = Instant::now();
         loop {
             let line = self.lines.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
@@ -230,7 +239,7 @@ impl House {
     }
 
     /// The box runs, and no thread of it has panicked.
-    pub fn is_well(&mut self) {
+    pub fn assert_healthy(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the box has ended");
         let lines = self.lines.lock().unwrap();
         let bad: Vec<_> = lines.iter().filter(|line| line.contains("panicked")).collect();
@@ -270,7 +279,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -107,7 +107,7 @@ pub fn code(message: &Message) -> u16 {
 }
 
 /// Somebody with a credential.
-pub struct Guest<W> {
+pub struct TurnClient<W> {
     pub wire: W,
     credential: Credential,
     pub realm: Vec<u8>,
@@ -115,8 +115,8 @@ pub struct Guest<W> {
     transactions: u32,
 }
 
-impl<W: Wire> Guest<W> {
-    /// A guest who has been told realm and nonce.
+impl<W: Wire> TurnClient<W> {
+    /// A client who has been told realm and nonce.
     pub fn new(wire: W) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
@@ -125,21 +125,21 @@ impl<W: Wire> Guest<W> {
 
     /// The same with a credential of the box's own.
     pub fn holding(credential: Credential, wire: W) -> Self {
-        let mut guest = Self { wire, credential, realm: vec![], nonce: vec![], transactions: 0 };
-        let transaction = guest.transaction();
-        guest.wire.say(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);
-        let challenge = guest.answer(transaction);
+        let mut client = Self { wire, credential, realm: vec![], nonce: vec![], transactions: 0 };
+        let transaction = client.transaction();
+        client.wire.say(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);
+        let challenge = client.answer(transaction);
         assert_eq!(code(&challenge), 401);
-        guest.realm = challenge.get(attr::ATTR_REALM).unwrap();
-        guest.nonce = challenge.get(attr::ATTR_NONCE).unwrap();
-        guest
+        client.realm = challenge.get(attr::ATTR_REALM).unwrap();
+        client.nonce = challenge.get(attr::ATTR_NONCE).unwrap();
+        client
     }
 
-    /// A guest with an allocation, and its relayed address.
+    /// A client with an allocation, and its relayed address.
     pub fn allocated(wire: W) -> (Self, SocketAddr) {
-        let mut guest = Self::new(wire);
-        let relayed = guest.allocate();
-        (guest, relayed)
+        let mut client = Self::new(wire);
+        let relayed = client.allocate();
+        (client, relayed)
     }
 
     pub fn refresh(&mut self) {

@@ -20,11 +20,11 @@ use webrtc_box_turn::credential::{Secret, Secrets};
 /// No wait in a test is longer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct House {
+pub struct WebServer {
     pub web: Web,
     pub https: SocketAddr,
     pub http: SocketAddr,
-    pub news: Arc<Mutex<Vec<SeatEvent>>>,
+    pub seat_events: Arc<Mutex<Vec<SeatEvent>>>,
     connector: TlsConnector,
 }
 
@@ -65,8 +65,8 @@ pub fn setup() -> Setup {
     }
 }
 
-/// Opens a house; `mend` changes what it is made from.
-pub async fn house(mend: impl FnOnce(&mut Setup)) -> House {
+/// Opens a server; `configure` changes what it is made from.
+pub async fn start_web_server(configure: impl FnOnce(&mut Setup)) -> WebServer {
     let (server, connector) = certificate();
     let https = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -76,14 +76,14 @@ pub async fn house(mend: impl FnOnce(&mut Setup)) -> House {
     let mut setup = setup();
     setup.https_port = Some(https_at.port());
     setup.seat_news = Arc::new(move |item| noted.lock().unwrap().push(item));
-    mend(&mut setup);
+    configure(&mut setup);
     let web = Web::new(setup).unwrap();
     let tls = Entrance::Tls(InForce::new(Loaded { config: Arc::new(server), leaf: Leaf::default() }), None);
     for (listener, entrance) in [(https, tls), (http, Entrance::Plain)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, entrance).await });
     }
-    House { web, https: https_at, http: http_at, news, connector }
+    WebServer { web, https: https_at, http: http_at, seat_events: news, connector }
 }
 
 fn certificate() -> (ServerConfig, TlsConnector) {
@@ -106,7 +106,7 @@ fn certificate() -> (ServerConfig, TlsConnector) {
     (server, TlsConnector::from(Arc::new(client)))
 }
 
-impl House {
+impl WebServer {
     /// A stream through TLS.
     pub async fn dial(&self) -> TlsStream<TcpStream> {
         self.dial_over(TcpStream::connect(self.https).await.unwrap()).await

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "box.test";
 
 /// A box with a domain whose certificate lies in files.
-struct House {
+struct Server {
     running: Running,
     live: Live,
     authority: Authority,
@@ -34,7 +34,7 @@ struct House {
     _place: TempDir,
 }
 
-async fn house() -> House {
+async fn server() -> Server {
     let place = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let live = Live::new(place.path(), &authority.issue(NAME, 1));
@@ -56,7 +56,7 @@ async fn house() -> House {
     let settings = typed.settings(&Surroundings::default()).unwrap();
     let running = webrtc_box::start(settings).await.unwrap();
     let connector = connector(&authority);
-    House { running, live, authority, connector, _place: place }
+    Server { running, live, authority, connector, _place: place }
 }
 
 /// A client that trusts `authority` and nobody else, and resumes nothing: each handshake is whole.
@@ -72,17 +72,17 @@ fn connector(authority: &Authority) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-impl House {
-    /// The serial number of what is served at `door`.
-    async fn serial(&self, door: SocketAddr) -> u64 {
-        serial(&shake_hands(&self.connector, door).await.unwrap())
+impl Server {
+    /// The serial number of what is served at `listener`.
+    async fn serial(&self, listener: SocketAddr) -> u64 {
+        serial(&shake_hands(&self.connector, listener).await.unwrap())
     }
 
     async fn comes_to_serve(&self, serial: u64) {
-        let doors = [self.running.https[0], self.running.turns[0]];
+        let listeners = [self.running.https[0], self.running.turns[0]];
         let served = async {
-            for door in doors {
-                while self.serial(door).await != serial {
+            for listener in listeners {
+                while self.serial(listener).await != serial {
                     sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -104,38 +104,38 @@ fn serial(stream: &TlsStream<TcpStream>) -> u64 {
 
 #[tokio::test]
 async fn renewed_certificate_is_served_on_every_listener() {
-    let mut house = house().await;
-    house.comes_to_serve(1).await;
+    let mut server = server().await;
+    server.comes_to_serve(1).await;
     // As certbot does it, and as a script that copies does it.
-    house.live.renew(&house.authority.issue(NAME, 2));
-    house.comes_to_serve(2).await;
-    let third = house.authority.issue(NAME, 3);
-    house.live.overwrite(&third.cert, &third.key);
-    house.comes_to_serve(3).await;
-    let summary = house.running.certificate.summary();
+    server.live.renew(&server.authority.issue(NAME, 2));
+    server.comes_to_serve(2).await;
+    let third = server.authority.issue(NAME, 3);
+    server.live.overwrite(&third.cert, &third.key);
+    server.comes_to_serve(3).await;
+    let summary = server.running.certificate.summary();
     assert_eq!((summary.renewals, summary.fault.clone()), (2, None));
     assert_eq!(summary.leaf.names, [NAME]);
 }
 
 #[tokio::test]
 async fn check_now_reads_the_files_and_keeps_the_old_pair_if_bad() {
-    let house = house().await;
-    let (good, other) = (house.authority.issue(NAME, 2), house.authority.issue(NAME, 3));
-    house.live.overwrite(&good.cert, &other.key);
-    house.running.certificate.look_now();
+    let server = server().await;
+    let (good, other) = (server.authority.issue(NAME, 2), server.authority.issue(NAME, 3));
+    server.live.overwrite(&good.cert, &other.key);
+    server.running.certificate.look_now();
     let told = async {
-        while house.running.certificate.summary().fault.is_none() {
+        while server.running.certificate.summary().fault.is_none() {
             sleep(Duration::from_millis(10)).await;
         }
     };
     timeout(PATIENCE, told).await.unwrap();
-    let fault = house.running.certificate.summary().fault.clone().unwrap();
+    let fault = server.running.certificate.summary().fault.clone().unwrap();
     assert!(fault.contains("does not belong to cert"), "{fault}");
-    assert_eq!(house.serial(house.running.https[0]).await, 1);
-    house.live.overwrite(&good.cert, &good.key);
-    house.running.certificate.look_now();
-    house.comes_to_serve(2).await;
-    assert_eq!(house.running.certificate.summary().fault, None);
+    assert_eq!(server.serial(server.running.https[0]).await, 1);
+    server.live.overwrite(&good.cert, &good.key);
+    server.running.certificate.look_now();
+    server.comes_to_serve(2).await;
+    assert_eq!(server.running.certificate.summary().fault, None);
 }
 
 /// Changes what the files hold; whether it can be served.
@@ -158,8 +158,8 @@ const ROUNDS: u64 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_handshake_fails_while_files_change_every_two_seconds() {
-    let House { running, mut live, authority, connector, _place } = house().await;
-    let doors = [running.https[0], running.turns[0]];
+    let Server { running, mut live, authority, connector, _place } = server().await;
+    let listeners = [running.https[0], running.turns[0]];
     let (done, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut good = 0;
     let began = Instant::now();
@@ -168,10 +168,10 @@ async fn no_handshake_fails_while_files_change_every_two_seconds() {
         if beat % (2 * RATE) == 0 {
             good += u32::from(swap(&mut live, &authority, beat / (2 * RATE)));
         }
-        let (connector, door) = (connector.clone(), doors[beat as usize % 2]);
+        let (connector, listener) = (connector.clone(), listeners[beat as usize % 2]);
         let (done, failed) = (Arc::clone(&done), Arc::clone(&failed));
         tokio::spawn(async move {
-            let shaken = timeout(PATIENCE, shake_hands(&connector, door)).await;
+            let shaken = timeout(PATIENCE, shake_hands(&connector, listener)).await;
             let count = if matches!(shaken, Ok(Ok(_))) { done } else { failed };
             count.fetch_add(1, Ordering::Relaxed);
         });

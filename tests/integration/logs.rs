@@ -145,24 +145,24 @@ fn terminal_lines_have_times_and_levels() {
 /// A journal that has stalled is a full pipe.
 #[test]
 fn blocked_log_reader_delays_no_client() {
-    let house = Box::open(&["--log", "debug", "--unauth-reply-rate", "0"], true);
+    let server = Box::open(&["--log", "debug", "--unauth-reply-rate", "0"], true);
     let (begun, mut said) = (Instant::now(), 0);
     // Each stream that says nothing is a line. First until no more goes into the pipe,
-    while house.unread() != said || said < FULL {
-        said = house.unread();
-        house.say_lines(200);
+    while server.unread() != said || said < FULL {
+        said = server.unread();
+        server.say_lines(200);
         assert!(begun.elapsed() < 4 * PATIENCE, "{said} bytes are unread");
     }
     // and then until no more may wait.
-    while house.lost() == 0 {
-        house.say_lines(1000);
+    while server.lost() == 0 {
+        server.say_lines(1000);
         assert!(begun.elapsed() < 8 * PATIENCE, "nothing is lost");
     }
-    let slowest = (0..20).map(|_| house.asked().max(house.bound())).max().unwrap();
-    let lost = house.lost();
+    let slowest = (0..20).map(|_| server.asked().max(server.bound())).max().unwrap();
+    let lost = server.lost();
     println!("{said} bytes of log unread, {lost} lines lost; the slowest answer after that: {slowest:?}");
     assert!(slowest < SOON, "{slowest:?}");
-    let (took, log) = house.ended();
+    let (took, log) = server.ended();
     println!("ended after {took:?}, {} bytes of log", log.len());
 }
 

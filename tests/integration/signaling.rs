@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::web_server::{House, PATIENCE, house};
+use crate::harness::web_server::{PATIENCE, WebServer, start_web_server};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,10 +20,10 @@ use webrtc_box_signaling::{SeatEvent, SeatId, TagKey};
 struct Browser(WebSocketStream<TlsStream<TcpStream>>);
 
 impl Browser {
-    async fn open(house: &House) -> Self {
-        let mut request = format!("wss://{}/ws", house.host()).into_client_request().unwrap();
-        request.headers_mut().insert("origin", format!("https://{}", house.host()).parse().unwrap());
-        Self(client_async(request, house.dial().await).await.unwrap().0)
+    async fn open(server: &WebServer) -> Self {
+        let mut request = format!("wss://{}/ws", server.host()).into_client_request().unwrap();
+        request.headers_mut().insert("origin", format!("https://{}", server.host()).parse().unwrap());
+        Self(client_async(request, server.dial().await).await.unwrap().0)
     }
 
     async fn say(&mut self, text: &str) {
@@ -75,8 +75,8 @@ fn kind(frame: &str) -> String {
 
 #[tokio::test]
 async fn eight_messages_in_order_are_exact() {
-    let house = house(|_| {}).await;
-    let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
 
     let first = alice.join(json!({"type": "join", "room": "kitchen"})).await;
     alice.say(r#"{"type":"ping"}"#).await;
@@ -115,7 +115,7 @@ async fn eight_messages_in_order_are_exact() {
     assert_eq!(bob.hear().await, format!(r#"{{"type":"peer-leave","id":"{a}"}}"#));
 
     let seat = |id: &str| SeatId::parse(id).unwrap();
-    let news = house.news.lock().unwrap().clone();
+    let news = server.seat_events.lock().unwrap().clone();
     assert_eq!(
         news,
         [SeatEvent::Opened(tag, seat(a)), SeatEvent::Opened(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
@@ -124,16 +124,16 @@ async fn eight_messages_in_order_are_exact() {
 
 #[tokio::test]
 async fn protocol_violation_closes_with_its_code() {
-    let house = house(|_| {}).await;
+    let server = start_web_server(|_| {}).await;
     let limit = 64 * 1024;
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     browser.say(&format!("{{{}", " ".repeat(limit - 1))).await;
     assert_eq!(kind(&browser.hear().await), "error", "exactly 64 KiB are taken");
     browser.say(&" ".repeat(limit + 1)).await;
     assert_eq!(browser.closed().await, 1009, "one byte more is not");
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     browser.raw(Data::Text, false, &[b' '; 1024]).await;
     for _ in 0..64 {
         if !browser.raw(Data::Continue, false, &[b' '; 1024]).await {
@@ -142,23 +142,23 @@ async fn protocol_violation_closes_with_its_code() {
     }
     assert_eq!(browser.closed().await, 1009, "in fragments neither");
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     browser.raw(Data::Text, true, b"\xff\xfe").await;
     assert_eq!(browser.closed().await, 1007);
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     for _ in 0..10 {
         browser.say("{").await;
     }
     assert_eq!(browser.closed().await, 1008);
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     for _ in 0..10 {
         browser.0.send(Message::binary(vec![1])).await.unwrap();
     }
     assert_eq!(browser.closed().await, 1008);
 
-    let mut browser = Browser::open(&house).await;
+    let mut browser = Browser::open(&server).await;
     let tower = "[".repeat(60_000);
     assert_eq!(browser.join(json!([])).await["code"], "bad-message");
     browser.say(&tower).await;
@@ -167,10 +167,10 @@ async fn protocol_violation_closes_with_its_code() {
 
 #[tokio::test]
 async fn message_flood_is_closed_without_effect_on_others() {
-    let house = house(|_| {}).await;
-    let mut neighbour = Browser::open(&house).await;
+    let server = start_web_server(|_| {}).await;
+    let mut neighbour = Browser::open(&server).await;
     for message in [Message::text(r#"{"type":"ping"}"#), Message::Ping(vec![0; 8].into())] {
-        let flooder = Browser::open(&house).await;
+        let flooder = Browser::open(&server).await;
         let (mut write, read) = flooder.0.split();
         let flood = tokio::spawn(async move {
             for _ in 0..10_000 {
@@ -197,8 +197,8 @@ async fn keep_close(before: Option<u16>, message: Message) -> Option<u16> {
 
 #[tokio::test]
 async fn endless_empty_fragments_are_closed() {
-    let house = house(|_| {}).await;
-    let browser = Browser::open(&house).await;
+    let server = start_web_server(|_| {}).await;
+    let browser = Browser::open(&server).await;
     let mut stream = browser.0.into_inner();
     let mut crumbs = vec![0x01, 0x80, 0, 0, 0, 0];
     crumbs.extend([0x00, 0x80, 0, 0, 0, 0].repeat(100_000));
@@ -213,18 +213,18 @@ async fn endless_empty_fragments_are_closed() {
 
 #[tokio::test]
 async fn only_own_and_allowed_origins_may_connect() {
-    let house = house(|setup| {
+    let server = start_web_server(|setup| {
         setup.domain = Some("box.example".into());
         setup.allowed_origin = vec!["https://friend.example".into()];
     })
     .await;
-    let (host, port) = (house.host(), house.https.port());
+    let (host, port) = (server.host(), server.https.port());
     let allowed =
         [format!("https://{host}"), format!("https://box.example:{port}"), "https://friend.example".into()];
     for origin in &allowed {
-        assert_eq!(knock(&house, &[&format!("Origin: {origin}")]).await, 101, "{origin}");
+        assert_eq!(knock(&server, &[&format!("Origin: {origin}")]).await, 101, "{origin}");
     }
-    assert_eq!(knock(&house, &[]).await, 101, "no origin: no browser");
+    assert_eq!(knock(&server, &[]).await, 101, "no origin: no browser");
     let foreign = [
         "null".to_owned(),
         String::new(),
@@ -241,34 +241,34 @@ async fn only_own_and_allowed_origins_may_connect() {
         format!("https://{host}/"),
     ];
     for origin in foreign {
-        assert_eq!(knock(&house, &[&format!("Origin: {origin}")]).await, 403, "{origin}");
+        assert_eq!(knock(&server, &[&format!("Origin: {origin}")]).await, 403, "{origin}");
     }
     let forwarded = ["Origin: https://evil.example", "X-Forwarded-Host: evil.example"];
-    assert_eq!(knock(&house, &forwarded).await, 403, "strangers forward nothing");
+    assert_eq!(knock(&server, &forwarded).await, 403, "strangers forward nothing");
 }
 
 /// The status of an opening handshake with these further lines.
-async fn knock(house: &House, lines: &[&str]) -> u16 {
+async fn knock(server: &WebServer, lines: &[&str]) -> u16 {
     let upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
-    let host = format!("Host: {}", house.host());
+    let host = format!("Host: {}", server.host());
     let key = ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", host.as_str()];
-    let reply = house.ask("GET /ws HTTP/1.1", &[&upgrade[..], &key, lines].concat()).await;
+    let reply = server.ask("GET /ws HTTP/1.1", &[&upgrade[..], &key, lines].concat()).await;
     reply.status
 }
 
 #[tokio::test]
 async fn bad_websocket_handshake_gets_an_http_error() {
-    let house = house(|_| {}).await;
-    let reply = house.get("/ws", &[]).await;
+    let server = start_web_server(|_| {}).await;
+    let reply = server.get("/ws", &[]).await;
     assert_eq!((reply.status, reply.header("sec-websocket-version")), (426, "13"));
     let old = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 8"];
     let key = ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="];
-    assert_eq!(house.get("/ws", &[&old[..], &key].concat()).await.status, 426);
+    assert_eq!(server.get("/ws", &[&old[..], &key].concat()).await.status, 426);
 }
 
 #[tokio::test]
 async fn trusted_proxy_passes_the_host_on() {
-    let house = house(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let server = start_web_server(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let forwarded = [
         "Upgrade: websocket",
         "Connection: keep-alive, Upgrade",
@@ -283,19 +283,19 @@ async fn trusted_proxy_passes_the_host_on() {
         [("https://box.example", 101), ("https://inner:8080", 403), ("http://box.example", 403)]
     {
         let origin = format!("Origin: {origin}");
-        let reply = house.ask_plain("GET /ws HTTP/1.1", &[&forwarded[..], &[&origin]].concat()).await;
+        let reply = server.ask_plain("GET /ws HTTP/1.1", &[&forwarded[..], &[&origin]].concat()).await;
         assert_eq!(reply.status, status, "{origin}");
     }
 }
 
 #[tokio::test]
 async fn resume_takes_a_seat_from_a_half_open_connection() {
-    let house = house(|_| {}).await;
-    let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
     assert_eq!(kind(&alice.hear().await), "new-peer");
-    let mut again = Browser::open(&house).await;
+    let mut again = Browser::open(&server).await;
     let back = again.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(true)));
     assert_eq!(bob.closed().await, 4001);
@@ -304,16 +304,17 @@ async fn resume_takes_a_seat_from_a_half_open_connection() {
 
 #[tokio::test]
 async fn resume_works_after_a_restart() {
-    let first = house(|_| {}).await;
+    let first = start_web_server(|_| {}).await;
     let mut alice = Browser::open(&first).await;
     let seat = alice.join(json!({"type": "join", "room": "kitchen"})).await;
     first.web.stop(PATIENCE).await;
     assert_eq!(alice.closed().await, 1001);
-    let second = house(|_| {}).await;
+    let second = start_web_server(|_| {}).await;
     let mut alice = Browser::open(&second).await;
     let back = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(false)));
-    let other_key = house(|setup| setup.rules.token_key = webrtc_box_signaling::TokenKey::new([9; 32])).await;
+    let other_key =
+        start_web_server(|setup| setup.rules.token_key = webrtc_box_signaling::TokenKey::new([9; 32])).await;
     let mut alice = Browser::open(&other_key).await;
     let refused = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(refused["code"], "bad-resume");
@@ -321,8 +322,8 @@ async fn resume_works_after_a_restart() {
 
 #[tokio::test]
 async fn disconnected_participant_leaves_after_the_grace_time() {
-    let house = house(|setup| setup.rules.room_grace = Duration::from_millis(300)).await;
-    let (mut alice, mut bob) = (Browser::open(&house).await, Browser::open(&house).await);
+    let server = start_web_server(|setup| setup.rules.room_grace = Duration::from_millis(300)).await;
+    let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     bob.join(json!({"type": "join", "room": "kitchen"})).await;
     assert_eq!(kind(&alice.hear().await), "new-peer");
@@ -332,12 +333,12 @@ async fn disconnected_participant_leaves_after_the_grace_time() {
     assert_eq!(kind(&alice.hear().await), "peer-leave");
     println!("a grace of 300 ms was over after {:?}", started.elapsed());
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&started.elapsed()));
-    assert!(matches!(house.news.lock().unwrap().last(), Some(SeatEvent::Lapsed(..))));
+    assert!(matches!(server.seat_events.lock().unwrap().last(), Some(SeatEvent::Lapsed(..))));
 }
 
 /// Two in the kitchen, and the seat of the second.
-async fn couple(house: &House) -> (Browser, Browser, Value) {
-    let (mut alice, mut bob) = (Browser::open(house).await, Browser::open(house).await);
+async fn couple(server: &WebServer) -> (Browser, Browser, Value) {
+    let (mut alice, mut bob) = (Browser::open(server).await, Browser::open(server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
     assert_eq!(kind(&alice.hear().await), "new-peer");
@@ -346,9 +347,9 @@ async fn couple(house: &House) -> (Browser, Browser, Value) {
 
 #[tokio::test]
 async fn close_frame_is_answered_before_the_connection_ends() {
-    let house = house(|_| {}).await;
+    let server = start_web_server(|_| {}).await;
     for code in [CloseCode::Normal, CloseCode::Away] {
-        let mut alice = Browser::open(&house).await;
+        let mut alice = Browser::open(&server).await;
         alice.join(json!({"type": "join", "room": "kitchen"})).await;
         alice.0.close(Some(CloseFrame { code, reason: "".into() })).await.unwrap();
         assert_eq!(alice.closed().await, u16::from(code), "answered with what was said");
@@ -360,12 +361,12 @@ async fn close_frame_is_answered_before_the_connection_ends() {
 
 #[tokio::test]
 async fn closed_page_is_announced_and_resumes_after_a_reload() {
-    let house = house(|_| {}).await;
-    let (mut alice, mut bob, seat) = couple(&house).await;
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, mut bob, seat) = couple(&server).await;
     bob.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
     let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
     assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
-    let mut reloaded = Browser::open(&house).await;
+    let mut reloaded = Browser::open(&server).await;
     let back = reloaded.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(back["resumed"], true);
     assert_eq!(kind(&alice.hear().await), "peer-back");
@@ -373,29 +374,29 @@ async fn closed_page_is_announced_and_resumes_after_a_reload() {
 
 #[tokio::test]
 async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
-    let house = house(|_| {}).await;
-    let (mut alice, _bob, seat) = couple(&house).await;
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, _bob, seat) = couple(&server).await;
     let token = seat["resume"].as_str().unwrap();
-    let own = format!("Origin: https://{}", house.host());
-    let foreign = house.post("/leave", &["Origin: https://evil.example"], token).await;
+    let own = format!("Origin: https://{}", server.host());
+    let foreign = server.post("/leave", &["Origin: https://evil.example"], token).await;
     assert_eq!(foreign.status, 403);
-    assert_eq!(house.post("/leave", &[&own], &"x".repeat(10_000)).await.status, 400);
-    assert_eq!(house.post("/leave", &[&own], "forged").await.status, 400);
-    assert_eq!(house.get("/leave", &[]).await.status, 405);
-    assert_eq!(house.post("/leave", &[&own, "Content-Type: text/plain"], token).await.status, 204);
+    assert_eq!(server.post("/leave", &[&own], &"x".repeat(10_000)).await.status, 400);
+    assert_eq!(server.post("/leave", &[&own], "forged").await.status, 400);
+    assert_eq!(server.get("/leave", &[]).await.status, 405);
+    assert_eq!(server.post("/leave", &[&own, "Content-Type: text/plain"], token).await.status, 204);
     let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
     assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
     for guess in 0..19 {
-        assert_eq!(house.post("/leave", &[&own], &format!("forged {guess}")).await.status, 400);
+        assert_eq!(server.post("/leave", &[&own], &format!("forged {guess}")).await.status, 400);
     }
-    assert_eq!(house.post("/leave", &[&own], "one more").await.status, 429);
-    assert_eq!(house.post("/leave", &[&own], token).await.status, 204, "a genuine token is never refused");
+    assert_eq!(server.post("/leave", &[&own], "one more").await.status, 429);
+    assert_eq!(server.post("/leave", &[&own], token).await.status, 204, "a genuine token is never refused");
 }
 
 #[tokio::test]
 async fn new_credentials_are_sent_before_expiry() {
-    let house = house(|setup| setup.rules.credential_ttl = Duration::from_secs(2)).await;
-    let mut alice = Browser::open(&house).await;
+    let server = start_web_server(|setup| setup.rules.credential_ttl = Duration::from_secs(2)).await;
+    let mut alice = Browser::open(&server).await;
     assert_eq!(alice.join(json!({"type": "join", "room": "kitchen"})).await["ttl"], 2);
     let started = Instant::now();
     assert_eq!(kind(&alice.hear().await), "ice-servers");
@@ -404,8 +405,8 @@ async fn new_credentials_are_sent_before_expiry() {
 
 #[tokio::test]
 async fn client_that_never_reads_is_closed_at_little_cost() {
-    let house = Arc::new(house(|_| {}).await);
-    let (mut alice, mut deaf) = (Browser::open(&house).await, Browser::open(&house).await);
+    let server = Arc::new(start_web_server(|_| {}).await);
+    let (mut alice, mut deaf) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     let seat = deaf.join(json!({"type": "join", "room": "kitchen"})).await;
     assert_eq!(kind(&alice.hear().await), "new-peer");
@@ -440,8 +441,8 @@ async fn client_that_never_reads_is_closed_at_little_cost() {
 
 #[tokio::test]
 async fn sender_is_refused_when_its_peer_does_not_read() {
-    let house = Arc::new(house(|_| {}).await);
-    let (alice, mut bob, seat) = couple(&house).await;
+    let server = Arc::new(start_web_server(|_| {}).await);
+    let (alice, mut bob, seat) = couple(&server).await;
     let big = json!({"type": "offer", "target": seat["id"], "sdp": {"sdp": "x".repeat(60_000)}}).to_string();
     let (mut write, mut read) = alice.0.split();
     let flood = tokio::spawn(async move {
@@ -472,7 +473,7 @@ async fn sender_is_refused_when_its_peer_does_not_read() {
         offers += 1;
     }
     println!("{offers} offers came, then the answer to Bob's ping");
-    assert_eq!(house.web.count(), (1, 2));
+    assert_eq!(server.web.count(), (1, 2));
 }
 
 fn resident_kib() -> u64 {
@@ -483,13 +484,13 @@ fn resident_kib() -> u64 {
 
 #[tokio::test]
 async fn drain_notifies_participants_and_refuses_joins() {
-    let house = house(|_| {}).await;
-    let mut alice = Browser::open(&house).await;
+    let server = start_web_server(|_| {}).await;
+    let mut alice = Browser::open(&server).await;
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
-    house.web.drain();
+    server.web.drain();
     let told: Value = serde_json::from_str(&alice.hear().await).unwrap();
     assert_eq!(told["code"], "shutting-down");
-    let mut newcomer = Browser::open(&house).await;
+    let mut newcomer = Browser::open(&server).await;
     assert_eq!(newcomer.join(json!({"type": "join", "room": "kitchen"})).await["code"], "shutting-down");
-    assert_eq!(house.web.count(), (1, 1));
+    assert_eq!(server.web.count(), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! TURN over TCP and TLS against a whole box: every door, the port that HTTPS and TURN share, and
+//! TURN over TCP and TLS against a whole box: every listener, the port that HTTPS and TURN share, and
 //! streams that misbehave.
 
 use std::fs;
@@ -22,13 +22,13 @@ use webrtc_box::config::{Surroundings, Typed};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A box with a domain, and what a client needs to trust it.
-struct House {
+struct Server {
     running: Running,
     root: CertificateDer<'static>,
     _place: TempDir,
 }
 
-async fn house() -> House {
+async fn server() -> Server {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     let made = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
@@ -49,10 +49,10 @@ async fn house() -> House {
     };
     let settings = typed.settings(&Surroundings::default()).unwrap();
     let running = webrtc_box::start(settings).await.unwrap();
-    House { running, root: made.cert.der().clone(), _place: place }
+    Server { running, root: made.cert.der().clone(), _place: place }
 }
 
-impl House {
+impl Server {
     async fn tcp(&self) -> TcpStream {
         TcpStream::connect(self.running.turn[0]).await.unwrap()
     }
@@ -110,37 +110,37 @@ async fn closed(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
 
 #[tokio::test]
 async fn http_is_recognized_by_method_and_leading_empty_lines() {
-    let house = house().await;
-    let https = house.running.https[0];
+    let server = server().await;
+    let https = server.running.https[0];
     for alpn in [&[][..], &[&b"http/1.0"[..]], &[b"h2", b"http/1.1"], &[b"unknown", b"http/1.0"]] {
-        let page = get_page(&mut house.tls(https, alpn).await).await;
+        let page = get_page(&mut server.tls(https, alpn).await).await;
         assert!(page.starts_with("HTTP/1.1 200"), "{alpn:?}: {page}");
     }
     for empty in ["\r\n\r\n", "\r\n", "\n"] {
-        let mut stream = house.tls(https, &[]).await;
+        let mut stream = server.tls(https, &[]).await;
         stream.write_all(empty.as_bytes()).await.unwrap();
         assert!(get_page(&mut stream).await.starts_with("HTTP/1.1 200"), "{empty:?}");
     }
-    assert!(house.try_tls(https, &[b"h2"]).await.is_err(), "what is not spoken here is refused");
+    assert!(server.try_tls(https, &[b"h2"]).await.is_err(), "what is not spoken here is refused");
 }
 
 #[tokio::test]
 async fn every_listener_answers() {
-    let house = house().await;
-    binds(&mut house.tcp().await, 1).await;
-    binds(&mut house.tls(house.running.turns[0], &[]).await, 2).await;
-    binds(&mut house.tls(house.running.https[0], &[]).await, 3).await;
-    binds(&mut house.tls(house.running.https[0], &[b"stun.turn"]).await, 4).await;
-    binds(&mut house.tls(house.running.https[0], &[b"stun.nat-discovery"]).await, 5).await;
+    let server = server().await;
+    binds(&mut server.tcp().await, 1).await;
+    binds(&mut server.tls(server.running.turns[0], &[]).await, 2).await;
+    binds(&mut server.tls(server.running.https[0], &[]).await, 3).await;
+    binds(&mut server.tls(server.running.https[0], &[b"stun.turn"]).await, 4).await;
+    binds(&mut server.tls(server.running.https[0], &[b"stun.nat-discovery"]).await, 5).await;
 }
 
 #[tokio::test]
 async fn page_and_turn_share_one_port() {
-    let house = house().await;
-    let mut turn = house.tls(house.running.https[0], &[]).await;
+    let server = server().await;
+    let mut turn = server.tls(server.running.https[0], &[]).await;
     binds(&mut turn, 1).await;
     for alpn in [&[][..], &[&b"http/1.1"[..]]] {
-        let text = get_page(&mut house.tls(house.running.https[0], alpn).await).await;
+        let text = get_page(&mut server.tls(server.running.https[0], alpn).await).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     }
     binds(&mut turn, 2).await;
@@ -148,8 +148,8 @@ async fn page_and_turn_share_one_port() {
 
 #[tokio::test]
 async fn messages_may_arrive_split_or_coalesced() {
-    let house = house().await;
-    let mut stream = house.tls(house.running.https[0], &[]).await;
+    let server = server().await;
+    let mut stream = server.tls(server.running.https[0], &[]).await;
     for byte in binding(1) {
         stream.write_all(&[byte]).await.unwrap();
         stream.flush().await.unwrap();
@@ -164,12 +164,12 @@ async fn messages_may_arrive_split_or_coalesced() {
 
 #[tokio::test]
 async fn garbage_and_silence_are_closed_without_effect_on_others() {
-    let house = house().await;
-    let mut neighbour = house.tcp().await;
-    let mut garbage = house.tcp().await;
+    let server = server().await;
+    let mut neighbour = server.tcp().await;
+    let mut garbage = server.tcp().await;
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let mut silent = house.tcp().await;
-    let mut silent_tls = house.tls(house.running.https[0], &[]).await;
+    let mut silent = server.tcp().await;
+    let mut silent_tls = server.tls(server.running.https[0], &[]).await;
     binds(&mut neighbour, 1).await;
     let (garbage, silent, silent_tls) =
         tokio::join!(closed(&mut garbage), closed(&mut silent), closed(&mut silent_tls));
@@ -179,8 +179,8 @@ async fn garbage_and_silence_are_closed_without_effect_on_others() {
 
 #[tokio::test]
 async fn unknown_first_byte_gets_an_http_error() {
-    let house = house().await;
-    let mut stream = house.tls(house.running.https[0], &[]).await;
+    let server = server().await;
+    let mut stream = server.tls(server.running.https[0], &[]).await;
     stream.write_all(b"\xff\xff\xff\xff\r\n\r\n").await.unwrap();
     let mut text = Vec::new();
     let _ = timeout(PATIENCE, stream.read_to_end(&mut text)).await.unwrap();

@@ -10,7 +10,7 @@ use stun::message::{self as wire, Message, MessageType, Method, Setter as _};
 use stun::xoraddr::XorMappedAddress;
 use webrtc_box_turn::credential::Credential;
 
-use super::server::{Door, House, credential};
+use super::server::{Listener, Server, credential};
 use super::transport::Wire;
 
 /// One 5-tuple, who uses it, and the nonce last heard.
@@ -30,8 +30,8 @@ pub(crate) const UDP: Attribute<'static> = (attr::ATTR_REQUESTED_TRANSPORT, &[17
 
 impl Client {
     /// Connected and challenged: knows realm and nonce.
-    pub(crate) fn new(house: &House, door: Door, credential: Credential) -> Self {
-        let wire = Wire::connect(house, door);
+    pub(crate) fn new(server: &Server, listener: Listener, credential: Credential) -> Self {
+        let wire = Wire::connect(server, listener);
         let mut client = Self { wire, credential, realm: String::new(), nonce: Vec::new() };
         let challenge = client.exchange(&request(wire::METHOD_ALLOCATE, &[UDP]).raw);
         assert_eq!(challenge.code(), 401);
@@ -41,8 +41,8 @@ impl Client {
     }
 
     /// The holder `id` with an allocation, and its relayed address.
-    pub(crate) fn allocated(house: &House, door: Door, id: &str) -> (Self, SocketAddr) {
-        let mut client = Self::new(house, door, credential(id));
+    pub(crate) fn allocated(server: &Server, listener: Listener, id: &str) -> (Self, SocketAddr) {
+        let mut client = Self::new(server, listener, credential(id));
         let answer = client.allocate(&[]);
         assert_eq!(answer.code(), 0);
         let relayed = answer.address(attr::ATTR_XOR_RELAYED_ADDRESS);

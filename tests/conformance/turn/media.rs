@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::client::Client;
-use super::server::{DOORS, Door, House, PATIENCE};
+use super::server::{LISTENERS, Listener, PATIENCE, Server};
 use super::transport::{datagram, peer};
 use crate::harness::ports::free_port;
 
 const CHANNEL: u16 = 0x4000;
 
 /// Two allocations of one holder with permissions and channels for each other.
-fn pair(house: &House, doors: [Door; 2]) -> [(Client, SocketAddr); 2] {
-    let [mut one, mut other] = doors.map(|door| Client::allocated(house, door, "bob"));
+fn pair(server: &Server, listeners: [Listener; 2]) -> [(Client, SocketAddr); 2] {
+    let [mut one, mut other] = listeners.map(|listener| Client::allocated(server, listener, "bob"));
     for (client, target) in [(&mut one.0, other.1), (&mut other.0, one.1)] {
         assert_eq!(client.permit(&[target]).code(), 0);
         assert_eq!(client.bind(CHANNEL, target).code(), 0);
@@ -20,9 +20,9 @@ fn pair(house: &House, doors: [Door; 2]) -> [(Client, SocketAddr); 2] {
     [one, other]
 }
 
-pub(crate) fn two_peers_one_refused(house: &House, door: Door) {
+pub(crate) fn two_peers_one_refused(server: &Server, listener: Listener) {
     let [(mut client, relayed), (mut other, target)] =
-        [door; 2].map(|door| Client::allocated(house, door, "bob"));
+        [listener; 2].map(|listener| Client::allocated(server, listener, "bob"));
     assert_eq!(other.permit(&[relayed]).code(), 0);
     let refused = client.permit(&[target, "8.8.8.8:53".parse().unwrap()]);
     assert_eq!(client.signed_code(&refused), 403);
@@ -34,9 +34,9 @@ pub(crate) fn two_peers_one_refused(house: &House, door: Door) {
     assert_eq!(other.receive_data(), (relayed, b"permitted".to_vec()));
 }
 
-pub(crate) fn channel_numbers(house: &House, door: Door) {
-    let [(mut client, _), (_other, target)] = pair(house, [door; 2]);
-    let (_third, another) = Client::allocated(house, door, "bob");
+pub(crate) fn channel_numbers(server: &Server, listener: Listener) {
+    let [(mut client, _), (_other, target)] = pair(server, [listener; 2]);
+    let (_third, another) = Client::allocated(server, listener, "bob");
     assert_eq!(client.bind(0x3fff, another).code(), 400);
     assert_eq!(client.bind(0x8000, another).code(), 400);
     assert_eq!(client.bind(CHANNEL, another).code(), 400, "the number names another peer");
@@ -45,9 +45,9 @@ pub(crate) fn channel_numbers(house: &House, door: Door) {
     assert_eq!(client.bind(0x7fff, another).code(), 0);
 }
 
-pub(crate) fn another_tag_is_not_reached(house: &House, door: Door) {
-    let (mut bob, of_bob) = Client::allocated(house, door, "bob");
-    let (mut alice, of_alice) = Client::allocated(house, door, "alice");
+pub(crate) fn another_tag_is_not_reached(server: &Server, listener: Listener) {
+    let (mut bob, of_bob) = Client::allocated(server, listener, "bob");
+    let (mut alice, of_alice) = Client::allocated(server, listener, "alice");
     assert_eq!((bob.permit(&[of_alice]).code(), alice.permit(&[of_bob]).code()), (0, 0));
     let refused = bob.bind(CHANNEL, of_alice);
     assert_eq!(bob.signed_code(&refused), 403);
@@ -56,10 +56,10 @@ pub(crate) fn another_tag_is_not_reached(house: &House, door: Door) {
     alice.heard_nothing();
 }
 
-/// Odd lengths to and from the door; behind the last one the framing still holds.
-pub(crate) fn channel_data_padded(house: &House, door: Door) {
-    for opposite in DOORS {
-        let [(mut one, _), (mut other, _)] = pair(house, [door, opposite]);
+/// Odd lengths to and from the listener; behind the last one the framing still holds.
+pub(crate) fn channel_data_padded(server: &Server, listener: Listener) {
+    for opposite in LISTENERS {
+        let [(mut one, _), (mut other, _)] = pair(server, [listener, opposite]);
         for length in [1, 2, 3, 4, 5, 0, 7, 159, 1201] {
             let payload = vec![length as u8; length];
             one.send_channel(CHANNEL, &payload);
@@ -72,9 +72,9 @@ pub(crate) fn channel_data_padded(house: &House, door: Door) {
     }
 }
 
-pub(crate) fn datagram_over_1500_bytes(house: &House, door: Door) {
-    for opposite in DOORS {
-        let [(mut one, of_one), (mut other, _)] = pair(house, [door, opposite]);
+pub(crate) fn datagram_over_1500_bytes(server: &Server, listener: Listener) {
+    for opposite in LISTENERS {
+        let [(mut one, of_one), (mut other, _)] = pair(server, [listener, opposite]);
         for length in [1501, 9000, 9001] {
             let payload: Vec<u8> = (0..length).map(|at: u32| at as u8).collect();
             one.send_channel(CHANNEL, &payload);
@@ -82,21 +82,21 @@ pub(crate) fn datagram_over_1500_bytes(house: &House, door: Door) {
             other.indicate(of_one, &payload);
             assert!(one.receive_channel(CHANNEL) == payload, "{length} from {opposite}");
         }
-        indicated_whole(house, (&mut one, of_one), opposite);
+        indicated_whole(server, (&mut one, of_one), opposite);
     }
 }
 
 /// Without a channel at the far side: out comes a Data indication.
-fn indicated_whole(house: &House, (one, of_one): (&mut Client, SocketAddr), opposite: Door) {
-    let (mut bare, of_bare) = Client::allocated(house, opposite, "bob");
+fn indicated_whole(server: &Server, (one, of_one): (&mut Client, SocketAddr), opposite: Listener) {
+    let (mut bare, of_bare) = Client::allocated(server, opposite, "bob");
     assert_eq!(bare.permit(&[of_one]).code(), 0);
     let payload = vec![9; 8999];
     one.indicate(of_bare, &payload);
     assert!(bare.receive_data() == (of_one, payload), "to {opposite}");
 }
 
-pub(crate) fn in_public_a_datagram_over_1500_bytes(house: &House, door: Door) {
-    let (mut client, relayed) = Client::allocated(house, door, "bob");
+pub(crate) fn in_public_a_datagram_over_1500_bytes(server: &Server, listener: Listener) {
+    let (mut client, relayed) = Client::allocated(server, listener, "bob");
     let peer = peer(0, PATIENCE);
     let address = peer.local_addr().unwrap();
     assert_eq!(client.bind(CHANNEL, address).code(), 0);
@@ -109,8 +109,8 @@ pub(crate) fn in_public_a_datagram_over_1500_bytes(house: &House, door: Door) {
     }
 }
 
-pub(crate) fn in_public_a_closed_port_ends_nothing(house: &House, door: Door) {
-    let (mut client, relayed) = Client::allocated(house, door, "bob");
+pub(crate) fn in_public_a_closed_port_ends_nothing(server: &Server, listener: Listener) {
+    let (mut client, relayed) = Client::allocated(server, listener, "bob");
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     assert_eq!(client.bind(CHANNEL, address).code(), 0);
     for _ in 0..20 {
@@ -130,8 +130,8 @@ pub(crate) fn in_public_a_closed_port_ends_nothing(house: &House, door: Door) {
 }
 
 /// There the answer to an Allocate waits for a socket.
-pub(crate) fn in_public_replies_carry_integrity(house: &House, door: Door) {
-    let (mut client, _) = Client::allocated(house, door, "bob");
+pub(crate) fn in_public_replies_carry_integrity(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::allocated(server, listener, "bob");
     let private = "10.0.0.1:53".parse().unwrap();
     let refused = [client.allocate(&[]), client.permit(&[private]), client.bind(CHANNEL, private)];
     assert_eq!(refused.map(|answer| client.signed_code(&answer)), [437, 403, 403]);

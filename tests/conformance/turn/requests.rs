@@ -9,13 +9,13 @@ use stun::fingerprint::FINGERPRINT;
 use stun::message::{METHOD_ALLOCATE, METHOD_BINDING, METHOD_REFRESH, Setter as _};
 
 use super::client::{Client, UDP, appended, request};
-use super::server::{DOORS, Door, House, credential, credential_until, unix_now};
+use super::server::{LISTENERS, Listener, Server, credential, credential_until, unix_now};
 
 const UNKNOWN: u16 = 0x7123;
 const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
 
-pub(crate) fn allocate_again(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn allocate_again(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     let bytes = client.signed(request(METHOD_ALLOCATE, &[UDP])).raw;
     let (first, again) = (client.exchange(&bytes), client.exchange(&bytes));
     assert_eq!((first.code(), again.code()), (0, 0));
@@ -27,28 +27,28 @@ pub(crate) fn allocate_again(house: &House, door: Door) {
     assert_eq!(client.allocate(&[]).code(), 437);
 }
 
-pub(crate) fn made_up_nonce(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn made_up_nonce(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     for nonce in [&b"made up"[..], &[b'A'; 22], b""] {
         client.nonce = nonce.to_vec();
         stale_and_then_well(&mut client);
     }
 }
 
-pub(crate) fn nonce_from_another_port(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
-    client.nonce = Client::new(house, door, credential("bob")).nonce;
+pub(crate) fn nonce_from_another_port(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
+    client.nonce = Client::new(server, listener, credential("bob")).nonce;
     stale_and_then_well(&mut client);
 }
 
 /// A datagram socket keeps its port over the restart, so there the key alone makes the nonce stale.
 pub(crate) fn nonce_from_before_a_restart() {
-    let mut house = House::open(&[]);
-    let before = DOORS.map(|door| Client::new(&house, door, credential("bob")));
-    house.restart();
-    for (mut client, door) in before.into_iter().zip(DOORS) {
-        if door != Door::Udp {
-            client = Client { nonce: client.nonce, ..Client::new(&house, door, credential("bob")) };
+    let mut server = Server::open(&[]);
+    let before = LISTENERS.map(|listener| Client::new(&server, listener, credential("bob")));
+    server.restart();
+    for (mut client, listener) in before.into_iter().zip(LISTENERS) {
+        if listener != Listener::Udp {
+            client = Client { nonce: client.nonce, ..Client::new(&server, listener, credential("bob")) };
         }
         stale_and_then_well(&mut client);
     }
@@ -62,8 +62,8 @@ fn stale_and_then_well(client: &mut Client) {
     assert_eq!(client.refresh(0).code(), 0);
 }
 
-pub(crate) fn bad_password_and_expired_credential(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn bad_password_and_expired_credential(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     client.credential.password.push('x');
     assert_eq!(client.allocate(&[]).code(), 401);
     client.credential = credential_until("bob", unix_now() - 1);
@@ -72,8 +72,8 @@ pub(crate) fn bad_password_and_expired_credential(house: &House, door: Door) {
     assert_eq!(client.allocate(&[]).code(), 0);
 }
 
-pub(crate) fn wrong_realm(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn wrong_realm(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     client.realm.push('x');
     assert_eq!(client.allocate(&[]).code(), 401);
     // Signed as if it were right, and only named wrong.
@@ -83,24 +83,24 @@ pub(crate) fn wrong_realm(house: &House, door: Door) {
     assert_eq!(client.allocate(&[]).code(), 0);
 }
 
-pub(crate) fn refresh_lifetimes(house: &House, door: Door) {
-    let (mut client, _) = Client::allocated(house, door, "bob");
+pub(crate) fn refresh_lifetimes(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::allocated(server, listener, "bob");
     assert_eq!(client.refresh(1).lifetime(), 600);
     assert_eq!(client.refresh(100_000).lifetime(), 3600);
     assert_eq!(client.refresh(0).lifetime(), 0);
     assert_eq!(client.refresh(600).code(), 437, "it was deleted");
 }
 
-pub(crate) fn without_an_allocation(house: &House, door: Door) {
-    let (_other, peer) = Client::allocated(house, door, "bob");
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn without_an_allocation(server: &Server, listener: Listener) {
+    let (_other, peer) = Client::allocated(server, listener, "bob");
+    let mut client = Client::new(server, listener, credential("bob"));
     let answers = [client.refresh(600), client.permit(&[peer]), client.bind(0x4000, peer)];
     assert_eq!(answers.map(|answer| client.signed_code(&answer)), [437; 3]);
 }
 
-pub(crate) fn another_valid_user(house: &House, door: Door) {
-    let (mut client, _) = Client::allocated(house, door, "bob");
-    let (_other, peer) = Client::allocated(house, door, "bob");
+pub(crate) fn another_valid_user(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::allocated(server, listener, "bob");
+    let (_other, peer) = Client::allocated(server, listener, "bob");
     let owner = std::mem::replace(&mut client.credential, credential("alice"));
     let answers =
         [client.refresh(1200), client.permit(&[peer]), client.bind(0x4000, peer), client.refresh(0)];
@@ -109,8 +109,8 @@ pub(crate) fn another_valid_user(house: &House, door: Door) {
     assert_eq!(client.refresh(600).lifetime(), 600, "the first one's lives");
 }
 
-pub(crate) fn attributes_behind_the_integrity(house: &House, door: Door) {
-    let (mut client, _) = Client::allocated(house, door, "bob");
+pub(crate) fn attributes_behind_the_integrity(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::allocated(server, listener, "bob");
     let mut asked = |kind: AttrType, value: &[u8]| {
         let message = client.signed(request(METHOD_REFRESH, &[]));
         let answer = client.exchange(&appended(&message, kind.0, value));
@@ -122,8 +122,8 @@ pub(crate) fn attributes_behind_the_integrity(house: &House, door: Door) {
     assert_eq!(client.refresh(1200).lifetime(), 1200, "it lives");
 }
 
-pub(crate) fn unknown_required_attribute(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn unknown_required_attribute(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     let answer = client.allocate(&[(AttrType(UNKNOWN), b"?"), (AttrType(0x8123), b"optional")]);
     assert_eq!(client.signed_code(&answer), 420);
     assert_eq!(answer.value(attr::ATTR_UNKNOWN_ATTRIBUTES).unwrap(), UNKNOWN.to_be_bytes());
@@ -131,16 +131,16 @@ pub(crate) fn unknown_required_attribute(house: &House, door: Door) {
     assert_eq!(client.allocate(&[(AttrType(0x8123), b"optional")]).code(), 0);
 }
 
-pub(crate) fn transport_tcp_family_3_bad_token(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn transport_tcp_family_3_bad_token(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     let tcp = client.ask(METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &[6, 0, 0, 0])]);
     let family = client.allocate(&[(attr::ATTR_REQUESTED_ADDRESS_FAMILY, &[3, 0, 0, 0])]);
     let token = client.allocate(&[(attr::ATTR_RESERVATION_TOKEN, b"nobody's")]);
     assert_eq!([tcp, family, token].map(|answer| client.signed_code(&answer)), [442, 440, 508]);
 }
 
-pub(crate) fn wrong_fingerprint(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn wrong_fingerprint(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     for method in [METHOD_BINDING, METHOD_ALLOCATE] {
         let mut message = client.signed(request(method, &[UDP][..usize::from(method == METHOD_ALLOCATE)]));
         FINGERPRINT.add_to(&mut message).unwrap();
@@ -152,10 +152,10 @@ pub(crate) fn wrong_fingerprint(house: &House, door: Door) {
     }
 }
 
-pub(crate) fn replies_carry_integrity(house: &House, door: Door) {
-    let (_other, peer) = Client::allocated(house, door, "bob");
+pub(crate) fn replies_carry_integrity(server: &Server, listener: Listener) {
+    let (_other, peer) = Client::allocated(server, listener, "bob");
     let stranger = "8.8.8.8:53".parse().unwrap();
-    let mut client = Client::new(house, door, credential("bob"));
+    let mut client = Client::new(server, listener, credential("bob"));
     let early = [client.refresh(600), client.allocate(&[(AttrType(UNKNOWN), b"?")])];
     assert_eq!(early.map(|answer| client.signed_code(&answer)), [437, 420]);
     let well = [client.allocate(&[]), client.permit(&[peer]), client.bind(0x4000, peer), client.refresh(600)];
@@ -169,29 +169,29 @@ pub(crate) fn replies_carry_integrity(house: &House, door: Door) {
 }
 
 pub(crate) fn expiry_reached_while_a_call_runs() {
-    let house = House::open(&[]);
+    let server = Server::open(&[]);
     let expiry = unix_now() + 3;
     let brief = credential_until("bob", expiry);
-    let calls = DOORS.map(|door| {
-        let mut client = Client::new(&house, door, brief.clone());
-        assert_eq!(client.allocate(&[]).code(), 0, "over {door}");
-        (door, client)
+    let calls = LISTENERS.map(|listener| {
+        let mut client = Client::new(&server, listener, brief.clone());
+        assert_eq!(client.allocate(&[]).code(), 0, "over {listener}");
+        (listener, client)
     });
     // The wall clock itself is what this row is about.
     while unix_now() <= expiry {
         thread::sleep(Duration::from_millis(50));
     }
-    for (door, mut client) in calls {
-        assert_eq!(client.refresh(600).lifetime(), 600, "over {door}");
-        let mut newcomer = Client::new(&house, door, brief.clone());
-        assert_eq!(newcomer.allocate(&[]).code(), 401, "over {door}");
-        assert_eq!(client.refresh(0).code(), 0, "over {door}");
-        assert_eq!(client.allocate(&[]).code(), 401, "over {door}");
+    for (listener, mut client) in calls {
+        assert_eq!(client.refresh(600).lifetime(), 600, "over {listener}");
+        let mut newcomer = Client::new(&server, listener, brief.clone());
+        assert_eq!(newcomer.allocate(&[]).code(), 401, "over {listener}");
+        assert_eq!(client.refresh(0).code(), 0, "over {listener}");
+        assert_eq!(client.allocate(&[]).code(), 401, "over {listener}");
     }
 }
 
-pub(crate) fn change_request(house: &House, door: Door) {
-    let mut client = Client::new(house, door, credential("bob"));
+pub(crate) fn change_request(server: &Server, listener: Listener) {
+    let mut client = Client::new(server, listener, credential("bob"));
     let mut ask = |bits| {
         let value = [0, 0, 0, bits];
         client.exchange(&request(METHOD_BINDING, &[(attr::ATTR_CHANGE_REQUEST, &value)]).raw).code()
@@ -200,11 +200,11 @@ pub(crate) fn change_request(house: &House, door: Door) {
 }
 
 /// Over UDP alone: a stream that speaks neither TLS nor STUN is closed.
-pub(crate) fn dtls_client_hello(house: &House, door: Door) {
-    if door != Door::Udp {
+pub(crate) fn dtls_client_hello(server: &Server, listener: Listener) {
+    if listener != Listener::Udp {
         return;
     }
-    let mut client = Client::new(house, door, credential("bob"));
+    let mut client = Client::new(server, listener, credential("bob"));
     let mut hello = vec![22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 47, 1];
     hello.resize(60, 0);
     client.wire.send(&hello);

@@ -17,7 +17,7 @@ use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 use crate::harness::ports::free_port;
 
 /// A running box; killed when dropped.
-pub(crate) struct House {
+pub(crate) struct Server {
     child: Child,
     ports: Ports,
     flags: Vec<String>,
@@ -34,7 +34,7 @@ struct Ports {
 
 /// A way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Listener {
     Udp,
     Tcp,
     Tls,
@@ -42,25 +42,29 @@ pub(crate) enum Door {
     Https,
 }
 
-pub(crate) const DOORS: [Door; 4] = [Door::Udp, Door::Tcp, Door::Tls, Door::Https];
+pub(crate) const LISTENERS: [Listener; 4] = [Listener::Udp, Listener::Tcp, Listener::Tls, Listener::Https];
 const SECRET: &str = "north";
 
-/// Plays `scene` in one box over every door at once; a failure names the row and the door.
-pub(crate) fn over_each_door(row: &str, flags: &[&str], scene: fn(&House, Door)) {
-    let mut house = House::open(flags);
-    let failed: Vec<Door> = thread::scope(|scope| {
-        let house = &house;
-        let played = DOORS.map(|door| {
-            let name = format!("{row} over {door}");
-            let playing = thread::Builder::new().name(name).spawn_scoped(scope, move || scene(house, door));
-            (door, playing.unwrap())
+/// Plays `scene` in one box over every listener at once; a failure names the row and the listener.
+pub(crate) fn over_each_door(row: &str, flags: &[&str], scene: fn(&Server, Listener)) {
+    let mut server = Server::open(flags);
+    let failed: Vec<Listener> = thread::scope(|scope| {
+        let server = &server;
+        let played = LISTENERS.map(|listener| {
+            let name = format!("{row} over {listener}");
+            let playing =
+                thread::Builder::new().name(name).spawn_scoped(scope, move || scene(server, listener));
+            (listener, playing.unwrap())
         });
-        played.into_iter().filter_map(|(door, playing)| playing.join().is_err().then_some(door)).collect()
+        played
+            .into_iter()
+            .filter_map(|(listener, playing)| playing.join().is_err().then_some(listener))
+            .collect()
     });
-    assert!(failed.is_empty(), "{row} fails over {failed:?}; the box said: {}", house.said());
+    assert!(failed.is_empty(), "{row} fails over {failed:?}; the box said: {}", server.said());
 }
 
-impl House {
+impl Server {
     pub(crate) fn open(flags: &[&str]) -> Self {
         let place = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
@@ -79,11 +83,11 @@ impl House {
         self.child = start(&self.place, self.ports, &self.flags);
     }
 
-    pub(crate) fn address(&self, door: Door) -> SocketAddr {
-        let port = match door {
-            Door::Udp | Door::Tcp => self.ports.turn,
-            Door::Tls => self.ports.turns,
-            Door::Https => self.ports.https,
+    pub(crate) fn address(&self, listener: Listener) -> SocketAddr {
+        let port = match listener {
+            Listener::Udp | Listener::Tcp => self.ports.turn,
+            Listener::Tls => self.ports.turns,
+            Listener::Https => self.ports.https,
         };
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
@@ -100,7 +104,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; a test that cares has noticed.
         let _ = self.child.kill();
@@ -151,7 +155,7 @@ fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Udp => "UDP",

@@ -1,4 +1,4 @@
-//! Whole messages in and out of a door: datagrams, or a stream's messages padded to four bytes.
+//! Whole messages in and out of a listener: datagrams, or a stream's messages padded to four bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::server::{Door, House, PATIENCE};
+use super::server::{Listener, PATIENCE, Server};
 
 /// One connection to the box.
 pub(crate) enum Wire {
@@ -19,19 +19,19 @@ pub(crate) trait Duplex: Read + Write {}
 impl<T: Read + Write> Duplex for T {}
 
 impl Wire {
-    pub(crate) fn connect(house: &House, door: Door) -> Self {
+    pub(crate) fn connect(server: &Server, listener: Listener) -> Self {
         let stream = || {
-            let stream = TcpStream::connect(house.address(door)).unwrap();
+            let stream = TcpStream::connect(server.address(listener)).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.set_nodelay(true).unwrap();
             stream
         };
-        let stream: Box<dyn Duplex> = match door {
-            Door::Udp => return Self::Datagrams(datagrams(house)),
-            Door::Tcp => Box::new(stream()),
-            Door::Tls | Door::Https => {
+        let stream: Box<dyn Duplex> = match listener {
+            Listener::Udp => return Self::Datagrams(datagrams(server)),
+            Listener::Tcp => Box::new(stream()),
+            Listener::Tls | Listener::Https => {
                 let name = ServerName::try_from("box.test").unwrap();
-                Box::new(StreamOwned::new(ClientConnection::new(house.tls(), name).unwrap(), stream()))
+                Box::new(StreamOwned::new(ClientConnection::new(server.tls(), name).unwrap(), stream()))
             }
         };
         Self::Stream { stream, unread: Vec::new() }
@@ -69,9 +69,9 @@ impl Wire {
     }
 }
 
-fn datagrams(house: &House) -> UdpSocket {
+fn datagrams(server: &Server) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket.connect(house.address(Door::Udp)).unwrap();
+    socket.connect(server.address(Listener::Udp)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }

@@ -16,7 +16,7 @@ use crate::harness::test_ca::{Authority, Pair};
 pub const NAME: &str = "localhost";
 
 /// A place with settings for a box, which may run or not.
-pub struct House {
+pub struct CheckedServer {
     place: TempDir,
     pub authority: Authority,
     pub ports: Ports,
@@ -38,7 +38,7 @@ pub struct Checked {
     pub took: Duration,
 }
 
-impl House {
+impl CheckedServer {
     /// With a certificate for [`NAME`] that nothing is wrong with.
     pub fn new() -> Self {
         let authority = Authority::new();
@@ -48,11 +48,11 @@ impl House {
 
     pub fn with(authority: Authority, pair: &Pair) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let house = Self { place, authority, ports: Ports::free(), running: None };
-        fs::write(house.file("cert.pem"), &pair.cert).unwrap();
-        fs::write(house.file("key.pem"), &pair.key).unwrap();
-        fs::write(house.file("root.pem"), house.authority.root_pem()).unwrap();
-        house
+        let server = Self { place, authority, ports: Ports::free(), running: None };
+        fs::write(server.file("cert.pem"), &pair.cert).unwrap();
+        fs::write(server.file("key.pem"), &pair.key).unwrap();
+        fs::write(server.file("root.pem"), server.authority.root_pem()).unwrap();
+        server
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -166,7 +166,7 @@ impl Checked {
     }
 }
 
-impl Drop for House {
+impl Drop for CheckedServer {
     fn drop(&mut self) {
         if let Some(child) = &mut self.running {
             // It may have ended by itself; a test that cares has noticed.
@@ -177,7 +177,7 @@ impl Drop for House {
 }
 
 /// Whether `text` has any of the secrets in it that a check comes to know.
-pub fn betrays(place: &Path, text: &str) -> bool {
+pub fn leaked_secret(place: &Path, text: &str) -> bool {
     let kept = fs::read_dir(place.join("state")).into_iter().flatten().flatten();
     let kept = kept.filter_map(|entry| fs::read_to_string(entry.path()).ok());
     kept.map(|secret| secret.trim().to_owned())

@@ -5,7 +5,7 @@ mod checked_server;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use self::checked_server::{House, NAME, betrays};
+use self::checked_server::{CheckedServer, NAME, leaked_secret};
 use crate::harness::test_ca::Authority;
 
 /// The goal is fifteen seconds, whatever does not answer; a busy machine gets twice that.
@@ -13,8 +13,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 #[test]
 fn healthy_server_passes_every_check() {
-    let house = House::new().open(&[]);
-    let checked = house.check(&[]);
+    let server = CheckedServer::new().open(&[]);
+    let checked = server.check(&[]);
     println!("a whole check took {} ms", checked.took.as_millis());
     for group in ["settings", "ports", "certificate", "page", "signaling", "relay"] {
         checked.is_well(group);
@@ -23,8 +23,8 @@ fn healthy_server_passes_every_check() {
     for way in [
         "UDP on",
         "TCP on",
-        &format!("TLS on {}", house.ports.https),
-        &format!("TLS on {}", house.ports.turns),
+        &format!("TLS on {}", server.ports.https),
+        &format!("TLS on {}", server.ports.turns),
     ] {
         let through =
             |line: &&String| line.contains(way) && line.contains("a packet went through the relay and back");
@@ -38,8 +38,8 @@ fn healthy_server_passes_every_check() {
 #[test]
 fn server_with_proxy_protocol_is_checked() {
     let flags = ["--proxy-protocol", "127.0.0.1", "--proxy-protocol", "::1"];
-    let house = House::new().open(&flags);
-    let checked = house.check(&flags);
+    let server = CheckedServer::new().open(&flags);
+    let checked = server.check(&flags);
     for group in ["page", "signaling", "relay"] {
         checked.is_well(group);
     }
@@ -48,8 +48,8 @@ fn server_with_proxy_protocol_is_checked() {
 
 #[test]
 fn server_is_checked_by_domain_alone() {
-    let house = House::new().open(&[]);
-    let checked = house.check_by_name(&[]);
+    let server = CheckedServer::new().open(&[]);
+    let checked = server.check_by_name(&[]);
     for group in ["page", "signaling", "relay"] {
         checked.is_well(group);
     }
@@ -59,7 +59,7 @@ fn server_is_checked_by_domain_alone() {
 
 #[test]
 fn json_report_has_a_fixed_shape() {
-    let report = House::new().open(&[]).check(&[]).report;
+    let report = CheckedServer::new().open(&[]).check(&[]).report;
     assert!(report["sentence"].as_str().unwrap().ends_with(&format!("webrtc-box check --domain {NAME}")));
     for finding in report["findings"].as_array().unwrap() {
         assert!(["ok", "warn", "fail"].contains(&finding["mark"].as_str().unwrap()), "{finding}");
@@ -73,19 +73,19 @@ fn json_report_has_a_fixed_shape() {
 
 #[test]
 fn text_report_has_headings_and_no_secret() {
-    let house = House::new().open(&[]);
-    let said = house.said();
+    let server = CheckedServer::new().open(&[]);
+    let said = server.said();
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[..2], ["Settings", &format!("  ok    good, for {NAME}")]);
     assert!(lines.last().unwrap().contains("findings"), "{said}");
-    assert!(!betrays(&house.file(""), &said), "{said}");
+    assert!(!leaked_secret(&server.file(""), &said), "{said}");
 }
 
 #[test]
 fn certificate_for_another_name_fails() {
     let authority = Authority::new();
     let pair = authority.issue("elsewhere.example", 1);
-    let checked = House::with(authority, &pair).open(&[]).check(&[]);
+    let checked = CheckedServer::with(authority, &pair).open(&[]).check(&[]);
     checked.says("certificate", "fail", &["is for elsewhere.example and not for localhost"]);
     checked.says("page", "fail", &["served is for elsewhere.example"]);
     checked.says("relay", "fail", &["TLS on", "for another name"]);
@@ -96,16 +96,16 @@ fn certificate_for_another_name_fails() {
 fn expired_certificate_fails() {
     let authority = Authority::new();
     let pair = authority.issue_until(NAME, 1, 2024);
-    let checked = House::with(authority, &pair).open(&[]).check(&[]);
+    let checked = CheckedServer::with(authority, &pair).open(&[]).check(&[]);
     checked.says("certificate", "fail", &["ran out on 2024-01-01", "renew it"]);
     assert_eq!(checked.code, 2);
 }
 
 #[test]
 fn certificate_of_an_unknown_authority_fails() {
-    let house = House::new().open(&[]);
-    std::fs::write(house.file("root.pem"), Authority::new().root_pem()).unwrap();
-    let checked = house.check(&[]);
+    let server = CheckedServer::new().open(&[]);
+    std::fs::write(server.file("root.pem"), Authority::new().root_pem()).unwrap();
+    let checked = server.check(&[]);
     checked.says("certificate", "fail", &["comes without the certificate of its issuer", "fullchain.pem"]);
     checked.says("relay", "ok", &["UDP on"]);
     assert_eq!(checked.code, 2);
@@ -113,36 +113,36 @@ fn certificate_of_an_unknown_authority_fails() {
 
 #[test]
 fn renewed_certificate_that_is_not_served_is_reported() {
-    let house = House::new().open(&[]);
+    let server = CheckedServer::new().open(&[]);
     // In files of its own: the running box would take it from those it began with.
-    let another = house.authority.issue("localhost", 2);
-    std::fs::write(house.file("other.pem"), another.cert).unwrap();
-    std::fs::write(house.file("other-key.pem"), another.key).unwrap();
-    let checked = house.check_with_files("other.pem", "other-key.pem");
+    let another = server.authority.issue("localhost", 2);
+    std::fs::write(server.file("other.pem"), another.cert).unwrap();
+    std::fs::write(server.file("other-key.pem"), another.key).unwrap();
+    let checked = server.check_with_files("other.pem", "other-key.pem");
     checked.says("page", "warn", &["is not the one in the file cert", "reload"]);
 }
 
 #[test]
 fn stopped_server_is_reported_with_expected_start_errors() {
-    let house = House::new();
-    let taken = TcpListener::bind(("0.0.0.0", house.ports.http)).unwrap();
-    let checked = house.check(&[]);
+    let server = CheckedServer::new();
+    let taken = TcpListener::bind(("0.0.0.0", server.ports.http)).unwrap();
+    let checked = server.check(&[]);
     checked.says("page", "warn", &["the box does not run", "systemctl start webrtc-box"]);
-    checked.says("ports", "ok", &[&format!("{}/tcp (https-port)", house.ports.https), "free for the box"]);
-    checked.says("ports", "fail", &[&format!("{}/tcp (http-port) is taken by", house.ports.http)]);
+    checked.says("ports", "ok", &[&format!("{}/tcp (https-port)", server.ports.https), "free for the box"]);
+    checked.says("ports", "fail", &[&format!("{}/tcp (http-port) is taken by", server.ports.http)]);
     assert!(checked.of("relay").is_empty());
     drop(taken);
-    assert_eq!(house.check(&[]).code, 1);
-    let elsewhere = house.check_by_name(&[]);
+    assert_eq!(server.check(&[]).code, 1);
+    let elsewhere = server.check_by_name(&[]);
     elsewhere.says("page", "fail", &["nothing listens"]);
     assert_eq!(elsewhere.code, 2);
 }
 
 #[test]
 fn disabled_relay_is_a_warning() {
-    let mut house = House::new();
-    house.ports.turn = 0;
-    let checked = house.open(&[]).check_by_name(&[]);
+    let mut server = CheckedServer::new();
+    server.ports.turn = 0;
+    let checked = server.open(&[]).check_by_name(&[]);
     assert_eq!(checked.of("relay").len(), 1);
     checked.says("relay", "warn", &["the relay is off"]);
     assert_eq!(checked.code, 1);
@@ -150,41 +150,41 @@ fn disabled_relay_is_a_warning() {
 
 #[test]
 fn small_user_quota_makes_checks_sequential() {
-    let checked = House::new().open(&["--user-quota", "2"]).check_by_name(&[]);
+    let checked = CheckedServer::new().open(&["--user-quota", "2"]).check_by_name(&[]);
     checked.is_well("relay");
 }
 
 #[test]
 fn server_with_a_host_key_passes() {
-    let checked = House::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
+    let checked = CheckedServer::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
     checked.says("signaling", "ok", &["takes a host key"]);
     assert_eq!(checked.code, 0, "{}", checked.report);
 }
 
 #[test]
 fn bad_settings_are_a_finding_and_a_bad_flag_is_not() {
-    let house = House::new();
-    let checked = house.checked(&["--min-port", "60000", "--max-port", "50000"]);
+    let server = CheckedServer::new();
+    let checked = server.checked(&["--min-port", "60000", "--max-port", "50000"]);
     checked.says("settings", "fail", &["min-port 60000 is above max-port 50000; swap them"]);
     assert_eq!(checked.code, 2);
 }
 
 #[test]
 fn unresolvable_domain_fails_without_further_checks() {
-    let checked = House::new().checked(&["--domain", "nobody.invalid"]);
+    let checked = CheckedServer::new().checked(&["--domain", "nobody.invalid"]);
     checked.says("addresses", "fail", &["nobody.invalid leads nowhere", "A record"]);
     assert_eq!(checked.code, 2);
 }
 
 #[test]
 fn check_ends_when_no_one_answers() {
-    let house = House::new();
+    let server = CheckedServer::new();
     // Whoever connects is left waiting by the kernel, and what is sent goes nowhere.
-    let doors = [house.ports.https, house.ports.http, house.ports.turn];
+    let doors = [server.ports.https, server.ports.http, server.ports.turn];
     let _silent = doors.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
-    let _deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, house.ports.turn)).unwrap();
-    let turn = house.ports.turn.to_string();
-    let checked = house.check_by_name(&["--turn-port", &turn, "--turns-port", "0"]);
+    let _deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, server.ports.turn)).unwrap();
+    let turn = server.ports.turn.to_string();
+    let checked = server.check_by_name(&["--turn-port", &turn, "--turns-port", "0"]);
     println!("with nobody answering a check took {} ms", checked.took.as_millis());
     checked.says("page", "fail", &["no answer", "firewall"]);
     checked.says("relay", "fail", &["UDP on", "no answer"]);

@@ -12,16 +12,16 @@ use stun::message as wire;
 mod scrape;
 
 use self::scrape::Scrape;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
 use crate::harness::turn_client::{
-    Framed, Guest, PATIENCE, Wire as _, channel_data, code, read, request, socket,
+    Framed, PATIENCE, TurnClient, Wire as _, channel_data, code, read, request, socket,
 };
 
 /// A box that is looked at.
 struct Watched {
-    house: House,
+    server: ServerProcess,
     at: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Watched {
     fn open(settings: &[&str]) -> Self {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::harness::ports::free_port()));
         let listen = format!("--metrics-listen={at}");
-        Self { house: House::with(&[settings, &[&listen]].concat(), None), at }
+        Self { server: ServerProcess::with(&[settings, &[&listen]].concat(), None), at }
     }
 
     /// A request's status, headers and body.
@@ -94,21 +94,21 @@ fn allocations(transport: &str) -> [String; 2] {
 fn each_join_is_counted() {
     let watched = Watched::open(&[]);
     let before = watched.scrape();
-    let one = Seat::take(&watched.house, "kitchen");
+    let one = Participant::join_room(&watched.server, "kitchen");
     let (rooms, seats, sockets) = ("webrtc_box_rooms", "webrtc_box_seats", "webrtc_box_websockets");
     let first = [(rooms, 1.0), (seats, 1.0), (sockets, 1.0), (FRESH, 1.0), (HANDSHAKES, 1.0)];
     let after = watched.changes(&before, &first);
 
-    let _other = Seat::take(&watched.house, "kitchen");
-    let third = Seat::attempt(&watched.house, &json!({ "type": "join", "room": "kitchen" }));
+    let _other = Participant::join_room(&watched.server, "kitchen");
+    let third = Participant::attempt(&watched.server, &json!({ "type": "join", "room": "kitchen" }));
     assert_eq!(third.err().as_deref(), Some("room-full"));
     let full = r#"webrtc_box_join_refusals_total{code="room-full"}"#;
     let second = [(seats, 1.0), (sockets, 1.0), (FRESH, 1.0), (full, 1.0), (HANDSHAKES, 2.0)];
     let after = watched.changes(&after, &second);
 
-    let _again = Seat::take_back(&watched.house, "kitchen", &one.token);
+    let _again = Participant::resume(&watched.server, "kitchen", &one.token);
     let after = watched.changes(&after, &[(RESUMED, 1.0), (HANDSHAKES, 1.0)]);
-    let mut noise = TcpStream::connect(watched.house.https).unwrap();
+    let mut noise = TcpStream::connect(watched.server.https).unwrap();
     noise.write_all(b"no TLS at all, whatever this may be").unwrap();
     drop(noise);
     watched.changes(&after, &[(r#"webrtc_box_tls_handshakes_total{outcome="failed"}"#, 1.0)]);
@@ -120,8 +120,8 @@ fn each_join_is_counted() {
 fn each_allocation_and_payload_is_counted() {
     let watched = Watched::open(&[]);
     let before = watched.scrape();
-    let (one, at_one) = Guest::allocated(socket([0, 7, 1], watched.house.turn));
-    let (other, at_other) = Guest::allocated(Framed::new(watched.house.tls()));
+    let (one, at_one) = TurnClient::allocated(socket([0, 7, 1], watched.server.turn));
+    let (other, at_other) = TurnClient::allocated(Framed::new(watched.server.tls()));
     let (mut one, mut other) = (one, other);
     one.bind(0x4000, at_other);
     other.bind(0x4000, at_one);
@@ -150,8 +150,8 @@ fn each_allocation_and_payload_is_counted() {
     let bytes = r#"webrtc_box_relayed_bytes_total{way="across"}"#;
     let after = watched.changes(&after, &[(packets, 101.0), (bytes, 5050.0 + 20.0)]);
 
-    let stranger = "45.0.0.1:9".parse().unwrap();
-    assert_eq!(code(&one.attempt(wire::METHOD_CREATE_PERMISSION, &[], &[stranger])), 403);
+    let unauthenticated_client = "45.0.0.1:9".parse().unwrap();
+    assert_eq!(code(&one.attempt(wire::METHOD_CREATE_PERMISSION, &[], &[unauthenticated_client])), 403);
     one.delete();
     drop(other);
     let gone = [
@@ -167,7 +167,7 @@ fn each_allocation_and_payload_is_counted() {
 #[test]
 fn page_reports_are_counted_and_an_ended_call_logs_one_line() {
     let watched = Watched::open(&[]);
-    let mut pair = [(); 2].map(|()| Seat::take(&watched.house, "kitchen"));
+    let mut pair = [(); 2].map(|()| Participant::join_room(&watched.server, "kitchen"));
     let before = watched.scrape();
     for (seat, setup) in pair.iter_mut().zip([400, 1500]) {
         seat.say(&json!({ "type": "report", "path": "relay-udp", "setup": setup }));
@@ -189,7 +189,7 @@ fn page_reports_are_counted_and_an_ended_call_logs_one_line() {
     pair[1].hear("peer-leave");
     let ended = r#"webrtc_box_calls_ended_total{path="relay-udp"}"#;
     watched.changes(&after, &[(ended, 1.0), ("webrtc_box_seats", -1.0)]);
-    let line = watched.house.waits_for("call ended");
+    let line = watched.server.wait_for_line("call ended");
     calls_that_no_page_reports_do_not_count_as_not_connected(&watched);
     let told = ["path=\"relay-udp\"", "bytes=98765", "lost_percent=1.23", "rtt_ms=31", "setup_ms=1500"];
     assert!(told.iter().all(|word| line.contains(word)), "{line}");
@@ -201,7 +201,7 @@ fn calls_that_no_page_reports_do_not_count_as_not_connected(watched: &Watched) {
     let cases = [("cellar", None, "unreported"), ("attic", Some(json!({ "type": "report" })), "none")];
     let mut pairs = Vec::new();
     for (room, report, path) in cases {
-        let mut pair = [(); 2].map(|()| Seat::take(&watched.house, room));
+        let mut pair = [(); 2].map(|()| Participant::join_room(&watched.server, room));
         let before = watched.scrape();
         report.into_iter().for_each(|report| pair[0].say(&report));
         pair[0].say(&json!({ "type": "leave" }));
@@ -214,10 +214,10 @@ fn calls_that_no_page_reports_do_not_count_as_not_connected(watched: &Watched) {
 
 #[test]
 fn room_name_is_logged_if_configured() {
-    let house = House::with(&["--log-addresses=on"], None);
-    let mut pair = [(); 2].map(|()| Seat::take(&house, "kitchen"));
+    let server = ServerProcess::with(&["--log-addresses=on"], None);
+    let mut pair = [(); 2].map(|()| Participant::join_room(&server, "kitchen"));
     pair[0].say(&json!({ "type": "leave" }));
-    let line = house.waits_for("call ended");
+    let line = server.wait_for_line("call ended");
     assert!(line.contains("path=\"unreported\"") && line.contains("room=\"kitchen\""), "{line}");
 }
 
@@ -225,8 +225,8 @@ fn room_name_is_logged_if_configured() {
 fn client_input_never_creates_a_metric_series() {
     let watched = Watched::open(&["--unauth-reply-rate", "0"]);
     let before = watched.scrape();
-    let mut guest = Guest::new(socket([0, 7, 2], watched.house.turn));
-    let mut seat = Seat::take(&watched.house, "kitchen");
+    let mut client = TurnClient::new(socket([0, 7, 2], watched.server.turn));
+    let mut seat = Participant::join_room(&watched.server, "kitchen");
     for number in 0..1000_u32 {
         let mut transaction = [0xdd; 12];
         transaction[..4].copy_from_slice(&number.to_be_bytes());
@@ -234,8 +234,8 @@ fn client_input_never_creates_a_metric_series() {
         let attributes =
             [crate::harness::turn_client::UDP, (stun::attributes::ATTR_USERNAME, username.as_bytes())];
         let message = request(wire::METHOD_ALLOCATE, transaction, &attributes);
-        guest.wire.say(&guest.signed(message));
-        let refused = code(&read(&guest.wire.receive().unwrap()));
+        client.wire.say(&client.signed(message));
+        let refused = code(&read(&client.wire.receive().unwrap()));
         assert!([400, 401].contains(&refused), "{refused}");
     }
     for number in 0..100 {
@@ -244,7 +244,7 @@ fn client_input_never_creates_a_metric_series() {
             json!({ "type": "report", "path": format!("way-{number}"), "setup": 1 }),
         ];
         // A new connection now and then: it may not say too much at once.
-        let mut other = Seat::take(&watched.house, &format!("room-{number}"));
+        let mut other = Participant::join_room(&watched.server, &format!("room-{number}"));
         frames.iter().for_each(|frame| other.say(frame));
         assert_eq!(other.hear("error")["code"], "already-joined");
         assert_eq!(other.hear("error")["code"], "bad-message");
@@ -252,7 +252,7 @@ fn client_input_never_creates_a_metric_series() {
     let codes = ["400", "401"].map(|code| format!("webrtc_box_stun_refusals_total{{code=\"{code}\"}}"));
     let refused =
         |after: &Scrape| codes.iter().map(|series| after.of(series) - before.of(series)).sum::<f64>();
-    // The one more was how the guest came by its nonce.
+    // The one more was how the client came by its nonce.
     let after = watched.until(|after| refused(after) == 1001.0);
     assert_eq!(after.series(), before.series());
     println!("{} series", after.series().len());
@@ -263,8 +263,8 @@ fn client_input_never_creates_a_metric_series() {
 fn local_connections_do_not_exhaust_the_metrics_listener() {
     let watched = Watched::open(&["--source-connections", "2"]);
     let before = watched.scrape();
-    let _held = [(); 2].map(|()| TcpStream::connect(watched.house.https).unwrap());
-    let mut third = TcpStream::connect(watched.house.https).unwrap();
+    let _held = [(); 2].map(|()| TcpStream::connect(watched.server.https).unwrap());
+    let mut third = TcpStream::connect(watched.server.https).unwrap();
     third.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(third.read(&mut [0]).is_ok_and(|length| length == 0), "the third is turned off");
     watched.changes(&before, &[("webrtc_box_connections_refused_total", 1.0)]);
@@ -290,8 +290,8 @@ fn metrics_listener_serves_only_its_paths_and_is_bounded() {
     let at = |kind: &str, at: SocketAddr| format!("{kind} {at}");
     let mut listeners = names("listeners");
     listeners.sort();
-    let turn = at("turn", watched.house.turn);
-    assert_eq!(listeners, [at("https", watched.house.https), at("metrics", watched.at), turn]);
+    let turn = at("turn", watched.server.turn);
+    assert_eq!(listeners, [at("https", watched.server.https), at("metrics", watched.at), turn]);
     assert!(names("workers").iter().all(|name| name.starts_with("relay-") || name == "rooms"));
 }
 
@@ -299,7 +299,7 @@ fn metrics_listener_serves_only_its_paths_and_is_bounded() {
 fn port_in_use_ends_the_start_with_one_line() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let at = taken.local_addr().unwrap();
-    let output = Place::new().command(&[format!("--metrics-listen={at}")]).output().unwrap();
+    let output = Environment::new().command(&[format!("--metrics-listen={at}")]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{said}");
     let last = said.lines().last().unwrap_or_default();

@@ -7,8 +7,8 @@ use serde_json::json;
 use stun::message as wire;
 
 use super::manager::Service;
-use crate::harness::participant::Seat;
-use crate::harness::turn_client::{Guest, UDP, code, socket};
+use crate::harness::participant::Participant;
+use crate::harness::turn_client::{TurnClient, UDP, code, socket};
 
 /// A box that lets calls go on for so many seconds.
 fn patient(seconds: &str) -> Service {
@@ -20,31 +20,31 @@ fn patient(seconds: &str) -> Service {
 }
 
 /// A seat with an allocation of its own.
-fn caller(service: &Service) -> (Seat, Guest<std::net::UdpSocket>) {
-    let seat = Seat::take(service, "kitchen");
-    let mut guest = Guest::holding(seat.credential.clone(), socket([0, 9, 1], service.turn));
-    guest.allocate();
-    (seat, guest)
+fn caller(service: &Service) -> (Participant, TurnClient<std::net::UdpSocket>) {
+    let seat = Participant::join_room(service, "kitchen");
+    let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 9, 1], service.turn));
+    client.allocate();
+    (seat, client)
 }
 
 #[test]
 fn drain_lets_calls_end_and_refuses_joins() {
     let service = patient("600");
-    let (mut seat, mut guest) = caller(&service);
+    let (mut seat, mut client) = caller(&service);
     service.signal(Signal::TERM);
     service.manager.hears(&["STOPPING=1"]);
     assert_eq!(seat.hear("error")["code"], "shutting-down");
-    let newcomer = Seat::attempt(&service, &json!({ "type": "join", "room": "kitchen" }));
+    let newcomer = Participant::attempt(&service, &json!({ "type": "join", "room": "kitchen" }));
     assert_eq!(newcomer.err().as_deref(), Some("shutting-down"));
     seat.ping();
-    assert_eq!(code(&guest.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
+    assert_eq!(code(&client.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
     service.manager.hears(&["EXTEND_TIMEOUT_USEC="]);
     // Settings are not what counts now.
     service.signal(Signal::HUP);
     seat.ping();
 
     seat.say(&json!({ "type": "leave" }));
-    let (status, took) = service.house.ended();
+    let (status, took) = service.server.wait_for_exit();
     println!("gone {took:?} after the last call");
     assert!(status.success(), "{status}");
 }
@@ -60,8 +60,8 @@ fn external_users_cannot_prolong_a_drain() {
         command.env("WEBRTC_BOX_DRAIN_TIMEOUT", "600").envs(PUBLIC);
     });
     service.manager.hears(&["READY=1"]);
-    let (mut seat, mut guest) = caller(&service);
-    let mut external = Guest::new(socket([0, 9, 2], service.turn));
+    let (mut seat, mut client) = caller(&service);
+    let mut external = TurnClient::new(socket([0, 9, 2], service.turn));
     external.allocate();
     external.delete();
     service.signal(Signal::TERM);
@@ -76,10 +76,10 @@ fn external_users_cannot_prolong_a_drain() {
         assert!(answer == 0 && begun.elapsed() < Duration::from_secs(5), "{answer}");
         external.delete();
     }
-    guest.delete();
-    guest.allocate();
+    client.delete();
+    client.allocate();
     seat.say(&json!({ "type": "leave" }));
-    let (status, took) = service.house.ended();
+    let (status, took) = service.server.wait_for_exit();
     println!("gone {took:?} after the last call");
     assert!(status.success(), "{status}");
 }
@@ -89,7 +89,7 @@ fn drain_timeout_ends_remaining_calls() {
     let service = patient("2");
     let (_seat, _guest) = caller(&service);
     service.signal(Signal::TERM);
-    let (status, took) = service.house.ended();
+    let (status, took) = service.server.wait_for_exit();
     assert!(status.success(), "{status}");
     println!("gone {took:?} after SIGTERM, with drain-timeout 2");
     assert!(took >= Duration::from_secs(2), "{took:?}");
@@ -104,13 +104,14 @@ fn each_ended_call_is_logged_or_counted() {
     const CALLS: usize = 13;
     let service = patient("1");
     let rooms = (0..CALLS).map(|call| format!("room-{call}"));
-    let _seats: Vec<_> = rooms.flat_map(|room| [(); 2].map(|()| Seat::take(&service, &room))).collect();
+    let _seats: Vec<_> =
+        rooms.flat_map(|room| [(); 2].map(|()| Participant::join_room(&service, &room))).collect();
     service.signal(Signal::TERM);
-    let last = service.waits_for("further calls ended");
+    let last = service.wait_for_line("further calls ended");
     // A busy machine may get round to a line in between, which then counts those before it.
-    let others = service.lines_that_say(&["call ended", "held="]);
+    let others = service.lines_with(&["call ended", "held="]);
     let held: usize = others.iter().chain([&last]).map(|line| held_by(line)).sum();
-    let lines = service.said(&["call ended", "cut_off=true"]);
+    let lines = service.count_lines(&["call ended", "cut_off=true"]);
     println!("of {CALLS} calls {lines} have a line of their own");
     assert!(lines >= 10 && lines + held == CALLS, "{lines} and {held}");
 }
@@ -122,7 +123,7 @@ fn second_signal_ends_the_drain() {
     service.signal(Signal::TERM);
     service.manager.hears(&["STOPPING=1"]);
     service.signal(Signal::TERM);
-    let (status, took) = service.house.ended();
+    let (status, took) = service.server.wait_for_exit();
     assert!(status.success(), "{status}");
     println!("gone {took:?} after the second SIGTERM");
     assert!(took < Duration::from_secs(1), "{took:?}");
@@ -132,7 +133,7 @@ fn second_signal_ends_the_drain() {
 fn server_without_calls_stops_at_once() {
     let service = patient("600");
     service.signal(Signal::TERM);
-    let (status, took) = service.house.ended();
+    let (status, took) = service.server.wait_for_exit();
     assert!(status.success(), "{status}");
     println!("gone {took:?} after SIGTERM, with nobody there");
 }

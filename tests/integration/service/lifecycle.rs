@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use rustix::process::Signal;
 
 use super::manager::{Manager, Service};
-use crate::harness::participant::Seat;
+use crate::harness::participant::Participant;
 
 /// The manager wants to hear every second that it lives.
 fn watched(command: &mut Command) {
@@ -70,7 +70,7 @@ fn ready_is_notified_when_serving_then_status() {
     let service = Service::start(|_, _| {});
     service.manager.hears(&["READY=1", "STATUS=rooms: 0, seats: 0, allocations: 0"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
-    let _seat = Seat::take(&service, "kitchen");
+    let _seat = Participant::join_room(&service, "kitchen");
     service.manager.hears(&["STATUS=rooms: 1, seats: 1, allocations: 0"]);
     assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(1)), 0, "nobody has asked for that");
 }
@@ -81,7 +81,7 @@ fn stalled_relay_worker_stops_the_watchdog_and_fails_healthz() {
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
     let frozen = Frozen::new(threads(&service, "relay-0"));
-    assert!(service.waits_for("does not turn any more").contains("relay-0"));
+    assert!(service.wait_for_line("does not turn any more").contains("relay-0"));
     let answer = health(&service);
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("has stopped"), "{answer}");
     service.manager.forget();
@@ -95,7 +95,7 @@ fn stalled_relay_worker_stops_the_watchdog_and_fails_healthz() {
 fn stalled_http_runtime_stops_the_watchdog() {
     let service = Service::start(|command, _| watched(command));
     let frozen = Frozen::new(threads(&service, "tokio-rt-worker"));
-    service.waits_for(&format!("https {}", service.https));
+    service.wait_for_line(&format!("https {}", service.https));
     service.manager.forget();
     assert_eq!(service.manager.counts("WATCHDOG", Duration::from_secs(2)), 0);
     drop(frozen);
@@ -113,26 +113,26 @@ fn paused_process_continues_normally() {
     service.signal(Signal::CONT);
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(service.manager.counts("WATCHDOG", Duration::from_secs(2)) >= 2);
-    assert!(!service.has_said("does not turn"));
+    assert!(!service.has_logged("does not turn"));
 }
 
 #[test]
 fn blocked_notify_socket_delays_nothing_and_gets_the_state_later() {
     // It has no room for the first word, that the box is ready.
-    let service = Service::start(|command, place| {
+    let service = Service::start(|command, environment| {
         watched(command);
-        Manager::fill(&place.notify_socket());
+        Manager::fill(&environment.notify_socket());
     });
     let frozen = Frozen::new(threads(&service, "relay-0"));
-    assert!(service.waits_for("does not turn any more").contains("relay-0"));
+    assert!(service.wait_for_line("does not turn any more").contains("relay-0"));
     assert!(health(&service).starts_with("HTTP/1.1 503 "));
     service.manager.hears(&["READY=1"]);
     drop(frozen);
     service.manager.hears(&["WATCHDOG=1"]);
     // Somebody to wait for, or the box ends at once.
-    let _seat = Seat::take(&service, "kitchen");
-    Manager::fill(&service.place.notify_socket());
+    let _seat = Participant::join_room(&service, "kitchen");
+    Manager::fill(&service.environment.notify_socket());
     service.signal(Signal::TERM);
-    service.waits_for("stopping");
+    service.wait_for_line("stopping");
     service.manager.hears(&["STOPPING=1"]);
 }

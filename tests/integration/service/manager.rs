@@ -7,14 +7,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::environment::Place;
-use crate::harness::server_process::House;
+use crate::harness::environment::Environment;
+use crate::harness::server_process::ServerProcess;
 use crate::harness::turn_client::PATIENCE;
 
 /// A box and who listens to it.
 pub struct Service {
-    pub house: House,
-    pub place: Arc<Place>,
+    pub server: ServerProcess,
+    pub environment: Arc<Environment>,
     pub manager: Manager,
 }
 
@@ -23,23 +23,23 @@ pub struct Manager(UnixDatagram);
 
 impl Service {
     /// A box that has said that it is ready; `mend` adds to how it is started.
-    pub fn start(mend: impl FnOnce(&mut Command, &Place)) -> Self {
-        let place = Arc::new(Place::new());
-        let at = place.notify_socket();
+    pub fn start(mend: impl FnOnce(&mut Command, &Environment)) -> Self {
+        let environment = Arc::new(Environment::new());
+        let at = environment.notify_socket();
         let manager = Manager(UnixDatagram::bind(&at).unwrap());
-        let mut command = place.command::<&str>(&[]);
+        let mut command = environment.command::<&str>(&[]);
         command.env("NOTIFY_SOCKET", at);
-        mend(&mut command, &place);
-        let house = House::start(&place, command);
-        Self { house, place, manager }
+        mend(&mut command, &environment);
+        let server = ServerProcess::start(&environment, command);
+        Self { server, environment, manager }
     }
 }
 
 impl Deref for Service {
-    type Target = House;
+    type Target = ServerProcess;
 
-    fn deref(&self) -> &House {
-        &self.house
+    fn deref(&self) -> &ServerProcess {
+        &self.server
     }
 }
 

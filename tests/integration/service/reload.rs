@@ -12,15 +12,15 @@ use stun::message as wire;
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use super::manager::Service;
-use crate::harness::environment::{Place, program};
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, UDP, code, socket};
+use crate::harness::environment::{Environment, program};
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, UDP, code, socket};
 
 /// A box whose settings are in a file.
 fn started(settings: &str) -> Service {
-    let service = Service::start(|command, place| {
-        let file = place.folder().join("box.toml");
+    let service = Service::start(|command, environment| {
+        let file = environment.folder().join("box.toml");
         fs::write(&file, settings).unwrap();
         command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET").env_remove("WEBRTC_BOX_LOG");
         command.env("WEBRTC_BOX_CONFIG", file);
@@ -31,7 +31,7 @@ fn started(settings: &str) -> Service {
 
 /// Reads another file anew, and is ready again.
 fn reload(service: &Service, settings: &str) {
-    fs::write(service.place.folder().join("box.toml"), settings).unwrap();
+    fs::write(service.environment.folder().join("box.toml"), settings).unwrap();
     service.signal(Signal::HUP);
     service.manager.hears(&["RELOADING=1", "MONOTONIC_USEC="]);
     service.manager.hears(&["READY=1"]);
@@ -46,35 +46,35 @@ fn credential(secret: &str) -> Credential {
 /// What an Allocate with this secret is answered.
 fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
     let wire = socket([0, 9, last], service.turn);
-    code(&Guest::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+    code(&TurnClient::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
 }
 
 #[test]
 fn hangup_ends_a_try_out_server_except_under_nohup() {
-    let place = Arc::new(Place::new());
+    let environment = Arc::new(Environment::new());
     // The tests themselves may have been started by nohup.
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP").arg(program());
-    let house = House::start(&place, place.settle::<&str>(command, &[]));
-    house.signal(Signal::HUP);
-    let (status, took) = house.ended();
+    let server = ServerProcess::start(&environment, environment.settle::<&str>(command, &[]));
+    server.signal(Signal::HUP);
+    let (status, took) = server.wait_for_exit();
     println!("gone {took:?} after SIGHUP");
     assert!(status.success(), "{status}");
 
-    let place = Arc::new(Place::new());
+    let environment = Arc::new(Environment::new());
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "trap '' HUP && exec \"$@\"", "sh"]).arg(program());
-    let house = House::start(&place, place.settle::<&str>(command, &[]));
-    house.signal(Signal::HUP);
-    house.waits_for("settings read anew");
-    assert!(!house.has_said("stopping"));
+    let server = ServerProcess::start(&environment, environment.settle::<&str>(command, &[]));
+    server.signal(Signal::HUP);
+    server.wait_for_line("settings read anew");
+    assert!(!server.has_logged("stopping"));
 }
 
 #[test]
 fn new_secret_allows_allocations_and_old_ones_continue() {
     let service = started("static-auth-secret = 'north'");
-    let mut seat = Seat::take(&service, "kitchen");
-    let mut talks = Guest::holding(credential("north"), socket([0, 9, 1], service.turn));
+    let mut seat = Participant::join_room(&service, "kitchen");
+    let mut talks = TurnClient::holding(credential("north"), socket([0, 9, 1], service.turn));
     talks.allocate();
     assert_eq!(allocate(&service, 2, "south"), 401);
 
@@ -84,18 +84,18 @@ fn new_secret_allows_allocations_and_old_ones_continue() {
     assert_eq!(code(&talks.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
     seat.renew();
     assert_eq!(Secret::new("south").password(&seat.credential.username), seat.credential.password);
-    service.waits_for("static-auth-secret");
+    service.wait_for_line("static-auth-secret");
 }
 
 #[test]
 fn changed_secret_file_is_read_on_reload() {
-    let service = Service::start(|command, place| {
-        fs::write(place.folder().join("secrets"), "north\n").unwrap();
+    let service = Service::start(|command, environment| {
+        fs::write(environment.folder().join("secrets"), "north\n").unwrap();
         command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET");
-        command.env("WEBRTC_BOX_STATIC_AUTH_SECRET_FILE", place.folder().join("secrets"));
+        command.env("WEBRTC_BOX_STATIC_AUTH_SECRET_FILE", environment.folder().join("secrets"));
     });
     service.manager.hears(&["READY=1"]);
-    fs::write(service.place.folder().join("secrets"), "south\nnorth\n").unwrap();
+    fs::write(service.environment.folder().join("secrets"), "south\nnorth\n").unwrap();
     service.signal(Signal::HUP);
     service.manager.hears(&["READY=1"]);
     assert_eq!([allocate(&service, 1, "south"), allocate(&service, 2, "north")], [0, 0]);
@@ -104,34 +104,36 @@ fn changed_secret_file_is_read_on_reload() {
 #[test]
 fn new_host_key_applies_to_empty_rooms_only() {
     let service = started("host-key = 'the old key'");
-    let open =
-        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    let open = |room: &str, key: &str| {
+        Participant::attempt(&service, &json!({ "type": "join", "room": room, "key": key }))
+    };
     let mut host = open("kitchen", "the old key").unwrap();
     reload(&service, "host-key = 'the new key'");
     assert_eq!(open("cellar", "the old key").err().as_deref(), Some("key-required"));
     assert!(open("cellar", "the new key").is_ok());
     assert!(open("kitchen", "none at all").is_ok());
     host.ping();
-    service.waits_for("host-key");
+    service.wait_for_line("host-key");
 }
 
 #[test]
 fn host_key_file_is_read_on_reload() {
-    let keys = |service: &Service| service.place.folder().join("keys");
-    let service = Service::start(|command, place| {
-        fs::write(place.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
-        command.env("WEBRTC_BOX_HOST_KEY_FILE", place.folder().join("keys"));
+    let keys = |service: &Service| service.environment.folder().join("keys");
+    let service = Service::start(|command, environment| {
+        fs::write(environment.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
+        command.env("WEBRTC_BOX_HOST_KEY_FILE", environment.folder().join("keys"));
     });
     service.manager.hears(&["READY=1"]);
-    let open =
-        |room: &str, key: &str| Seat::attempt(&service, &json!({ "type": "join", "room": room, "key": key }));
+    let open = |room: &str, key: &str| {
+        Participant::attempt(&service, &json!({ "type": "join", "room": room, "key": key }))
+    };
     assert!(open("kitchen", "old-old-old").is_ok());
     fs::write(keys(&service), "# of the front desk\nnew-new-new\n").unwrap();
     service.signal(Signal::HUP);
     service.manager.hears(&["READY=1"]);
     assert_eq!(open("cellar", "old-old-old").err().as_deref(), Some("key-required"));
     assert!(open("attic", "new-new-new").is_ok());
-    service.waits_for("host-key");
+    service.wait_for_line("host-key");
 }
 
 #[test]
@@ -141,18 +143,18 @@ fn reload_changes_the_log_level() {
     garbage();
     reload(&service, "log = 'webrtc_box=debug'");
     garbage();
-    service.waits_for("TLS handshake failed");
+    service.wait_for_line("TLS handshake failed");
 }
 
 #[test]
 fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
     let service = started("static-auth-secret = 'north'");
     reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
-    let line = service.waits_for("nothing is read anew");
+    let line = service.wait_for_line("nothing is read anew");
     assert!(line.contains("min-port 60000 is above max-port 50000; swap them"), "{line}");
     assert_eq!([allocate(&service, 1, "north"), allocate(&service, 2, "south")], [0, 401]);
     reload(&service, "static-auth-secret = ");
-    service.waits_for("box.toml");
+    service.wait_for_line("box.toml");
     assert_eq!(allocate(&service, 3, "north"), 0);
 }
 
@@ -160,7 +162,7 @@ fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
 fn reload_names_settings_that_need_a_restart() {
     let service = started("log = 'info'");
     reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
-    let line = service.waits_for("taken only at a restart");
+    let line = service.wait_for_line("taken only at a restart");
     assert!(line.contains("realm, total-quota") && !line.contains("drain-timeout"), "{line}");
-    assert!(service.waits_for("settings read anew").contains("drain-timeout"));
+    assert!(service.wait_for_line("settings read anew").contains("drain-timeout"));
 }

@@ -13,16 +13,16 @@ use stun::message as wire;
 use super::exhaustion::PUBLIC;
 use super::streams::{Pair, neighbours};
 use crate::harness::mutator::Mutator;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, UDP, Wire as _, channel_data, code, read, socket};
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, UDP, Wire as _, channel_data, code, read, socket};
 
 const CHANNEL: u16 = 0x4000;
 /// Permissions, and channels, of one allocation.
 const MOST: u8 = 64;
 
-fn guest(house: &House, last: u8) -> Guest<UdpSocket> {
-    Guest::new(socket([0, 7, last], house.turn))
+fn client(server: &ServerProcess, last: u8) -> TurnClient<UdpSocket> {
+    TurnClient::new(socket([0, 7, last], server.turn))
 }
 
 /// A peer that may be there or not.
@@ -33,51 +33,51 @@ fn peer(number: u8) -> SocketAddr {
 #[test]
 fn full_allocation_costs_little_memory() {
     const ALLOCATIONS: u8 = 48;
-    let mut house = House::with(PUBLIC, None);
-    guest(&house, 200).allocate();
-    let before = house.figures();
-    let mut guests: Vec<_> = (0..ALLOCATIONS).map(|last| guest(&house, last)).collect();
-    for guest in &mut guests {
-        guest.allocate();
+    let mut server = ServerProcess::with(PUBLIC, None);
+    client(&server, 200).allocate();
+    let before = server.usage();
+    let mut clients: Vec<_> = (0..ALLOCATIONS).map(|last| client(&server, last)).collect();
+    for client in &mut clients {
+        client.allocate();
     }
-    let bare = house.figures().resident_kib - before.resident_kib;
-    for guest in &mut guests {
-        (0..MOST).for_each(|number| guest.bind(CHANNEL + u16::from(number), peer(number)));
-        let one_more = guest.attempt(wire::METHOD_CREATE_PERMISSION, &[], &[peer(MOST)]);
+    let bare = server.usage().resident_kib - before.resident_kib;
+    for client in &mut clients {
+        (0..MOST).for_each(|number| client.bind(CHANNEL + u16::from(number), peer(number)));
+        let one_more = client.attempt(wire::METHOD_CREATE_PERMISSION, &[], &[peer(MOST)]);
         assert_eq!(code(&one_more), 508);
     }
-    let full = house.figures().resident_kib - before.resident_kib;
-    guests.iter_mut().for_each(Guest::delete);
-    house.comes_down_to(before.descriptors);
-    let after = house.figures();
+    let full = server.usage().resident_kib - before.resident_kib;
+    clients.iter_mut().for_each(TurnClient::delete);
+    server.wait_for_descriptors(before.descriptors);
+    let after = server.usage();
     println!(
         "{ALLOCATIONS} allocations: {bare} KiB, with {MOST} permissions and channels each {full} KiB; {} KiB when \
          they have gone",
         after.resident_kib.saturating_sub(before.resident_kib)
     );
     assert!(full < 64 * u64::from(ALLOCATIONS));
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn replaced_participant_loses_its_allocation() {
-    let house = House::with(&["--room-grace", "1"], None);
-    let mut host = Seat::take(&house, "kitchen");
-    let guest = Seat::take(&house, "kitchen");
-    let relayed = |seat: &Seat, last| {
-        let mut client = Guest::holding(seat.credential.clone(), socket([0, 10, last], house.turn));
+    let server = ServerProcess::with(&["--room-grace", "1"], None);
+    let mut host = Participant::join_room(&server, "kitchen");
+    let client = Participant::join_room(&server, "kitchen");
+    let relayed = |seat: &Participant, last| {
+        let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 10, last], server.turn));
         let relayed = client.allocate();
         (client, relayed)
     };
-    let ((mut talking, host_at), (mut lapsed, lapsed_at)) = (relayed(&host, 1), relayed(&guest, 2));
+    let ((mut talking, host_at), (mut lapsed, lapsed_at)) = (relayed(&host, 1), relayed(&client, 2));
     lapsed.bind(CHANNEL, host_at);
     talking.bind(CHANNEL, lapsed_at);
-    drop(guest);
+    drop(client);
     host.hear("peer-leave");
     lapsed.wire.send(&channel_data(CHANNEL, b"still here")).unwrap();
     let heard = talking.wire.receive().expect("the call runs on without its WebSocket");
     assert_eq!(heard[4..14], *b"still here");
-    let next = Seat::take(&house, "kitchen");
+    let next = Participant::join_room(&server, "kitchen");
     let (mut newcomer, _) = relayed(&next, 3);
     assert_eq!(code(&lapsed.attempt(wire::METHOD_REFRESH, &[], &[])), 437, "its seat is somebody else's");
     newcomer.bind(CHANNEL, host_at);
@@ -93,14 +93,14 @@ struct Neighbours {
     growth: u64,
 }
 
-fn meanwhile(house: &House, time: Duration, mut deed: impl FnMut() + Send + 'static) -> Neighbours {
-    let mut pair = neighbours(house);
-    for guest in [&pair.0, &pair.1] {
-        guest.wire.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+fn meanwhile(server: &ServerProcess, time: Duration, mut deed: impl FnMut() + Send + 'static) -> Neighbours {
+    let mut pair = neighbours(server);
+    for client in [&pair.0, &pair.1] {
+        client.wire.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     }
     // What the box takes once and for all has been taken when the first second is over.
     let (stop, settled) = (Arc::new(AtomicBool::new(false)), Duration::from_secs(1));
-    let guest = {
+    let client = {
         let stop = Arc::clone(&stop);
         thread::spawn(move || {
             let mut deeds = 0;
@@ -115,14 +115,14 @@ fn meanwhile(house: &House, time: Duration, mut deed: impl FnMut() + Send + 'sta
     while begun.elapsed() < time {
         trips.extend(round_trip(&mut pair, sent));
         sent += 1;
-        let resident = house.figures().resident_kib;
+        let resident = server.usage().resident_kib;
         if begun.elapsed() > settled {
             before = before.or(Some(resident));
             peak = peak.max(resident);
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let deeds = guest.join().expect("the guest has not panicked");
+    let deeds = client.join().expect("the client has not panicked");
     trips.sort();
     Neighbours {
         deeds,
@@ -168,27 +168,27 @@ const WHILE: Duration = Duration::from_secs(3);
 
 #[test]
 fn thousands_of_peers_in_one_request_delay_no_client() {
-    let mut house = House::with(PUBLIC, None);
+    let mut server = ServerProcess::with(PUBLIC, None);
     for (name, count, expected) in [("of 64 addresses", 64_u16, 0), ("of 5000 addresses", 5000, 508)] {
-        let mut guest = guest(&house, count as u8);
-        guest.allocate();
+        let mut client = client(&server, count as u8);
+        client.allocate();
         let peers: Vec<_> = (0..5000_u16)
             .map(|number| (number % count).to_be_bytes())
             .map(|[high, low]| SocketAddr::from(([127, 9, high, low], 5000)))
             .collect();
         let mut ask = move || {
-            let reply = guest.attempt(wire::METHOD_CREATE_PERMISSION, &[], &peers);
+            let reply = client.attempt(wire::METHOD_CREATE_PERMISSION, &[], &peers);
             assert_eq!(code(&reply), expected);
         };
-        let before = house.worked();
+        let before = server.cpu_time();
         (0..50).for_each(|_| ask());
         let name = format!("5000 peers {name} in one CreatePermission");
-        println!("{name}: {:?} of work each", (house.worked() - before) / 50);
-        let served = meanwhile(&house, WHILE, ask);
+        println!("{name}: {:?} of work each", (server.cpu_time() - before) / 50);
+        let served = meanwhile(&server, WHILE, ask);
         served.tell(&name);
         served.are_served();
     }
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// Packets a second.
@@ -196,40 +196,41 @@ const FLOOD: u32 = 50_000;
 
 #[test]
 fn flood_to_a_closed_peer_affects_no_other_client() {
-    let mut house = House::with(PUBLIC, None);
-    let (mut gone, inside) = Guest::allocated(socket([0, 7, 1], house.turn));
+    let mut server = ServerProcess::with(PUBLIC, None);
+    let (mut gone, inside) = TurnClient::allocated(socket([0, 7, 1], server.turn));
     let closed = UdpSocket::bind("127.0.8.8:0").unwrap();
     let outside = closed.local_addr().unwrap();
-    let mut guests = [("an allocation", inside, guest(&house, 2)), ("a port", outside, guest(&house, 3))];
-    for (_, peer, guest) in &mut guests {
-        guest.allocate();
-        guest.bind(CHANNEL, *peer);
+    let mut clients =
+        [("an allocation", inside, client(&server, 2)), ("a port", outside, client(&server, 3))];
+    for (_, peer, client) in &mut clients {
+        client.allocate();
+        client.bind(CHANNEL, *peer);
     }
     gone.delete();
     drop(closed);
-    for (name, _, guest) in guests {
+    for (name, _, client) in clients {
         let data = channel_data(CHANNEL, &[7; 1200]);
         // A full buffer of loopback is no fault of the box.
-        let send = Arc::new(move || drop(guest.wire.send(&data)));
+        let send = Arc::new(move || drop(client.wire.send(&data)));
         let (at_a_pace, all_it_can) = (pace(FLOOD, Arc::clone(&send)), move || send());
-        let (dropped, worked) = (house.dropped(), house.worked());
-        let paced = meanwhile(&house, WHILE, at_a_pace);
+        let (dropped, worked) = (server.dropped(), server.cpu_time());
+        let paced = meanwhile(&server, WHILE, at_a_pace);
         paced.tell(&format!("{FLOOD} packets/s of 1200 bytes to {name} that has gone"));
-        let dropped = house.dropped() - dropped;
-        println!("{dropped} dropped by the kernel, worked {:?}", house.worked() - worked);
+        let dropped = server.dropped() - dropped;
+        println!("{dropped} dropped by the kernel, worked {:?}", server.cpu_time() - worked);
         if dropped < u64::from(paced.deeds) / 100 {
             paced.are_served();
         } else {
             println!("this host is too slow, or too busy, to tell");
         }
         // More than the host can take is lost, the neighbours' as well; what it costs is bounded.
-        let unpaced = meanwhile(&house, WHILE, all_it_can);
+        let unpaced = meanwhile(&server, WHILE, all_it_can);
         unpaced.tell(&format!(
             "the same as fast as can be, {:.0}/s",
             f64::from(unpaced.deeds) / WHILE.as_secs_f64()
         ));
     }
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// `deed` so often a second, whether it lasts long or not.
@@ -281,19 +282,19 @@ const VALUES: [&[u8]; 8] = [
 
 #[test]
 fn authenticated_random_messages_crash_nothing() {
-    let mut house = House::with(PUBLIC, None);
+    let mut server = ServerProcess::with(PUBLIC, None);
     let mut mutator = Mutator::new(5766);
     let values: Vec<Vec<u8>> = VALUES.iter().map(|value| value.to_vec()).collect();
-    let mut guests: Vec<_> = (0..8).map(|last| guest(&house, last)).collect();
-    for guest in &guests {
+    let mut clients: Vec<_> = (0..8).map(|last| client(&server, last)).collect();
+    for client in &clients {
         // Not every one of them is answered.
-        guest.wire.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        client.wire.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     }
     let mut codes = std::collections::BTreeMap::new();
     let (tell, told) = std::sync::mpsc::channel();
-    let served = meanwhile(&house, Duration::from_secs(10), move || {
-        let at = mutator.below(guests.len());
-        let guest = &mut guests[at];
+    let served = meanwhile(&server, Duration::from_secs(10), move || {
+        let at = mutator.below(clients.len());
+        let client = &mut clients[at];
         let chosen: Vec<_> = (0..mutator.below(5))
             .map(|_| (KINDS[mutator.below(KINDS.len())], mutator.next(&values, 40)))
             .collect();
@@ -302,9 +303,9 @@ fn authenticated_random_messages_crash_nothing() {
         if method == wire::METHOD_ALLOCATE && mutator.below(2) == 0 {
             attributes.insert(0, UDP);
         }
-        let (_, bytes) = guest.prepare(method, &attributes, &[]);
-        guest.wire.send(&bytes).unwrap();
-        if let Some(reply) = guest.wire.receive() {
+        let (_, bytes) = client.prepare(method, &attributes, &[]);
+        client.wire.send(&bytes).unwrap();
+        if let Some(reply) = client.wire.receive() {
             tell.send(code(&read(&reply))).unwrap();
         }
     });
@@ -313,5 +314,5 @@ fn authenticated_random_messages_crash_nothing() {
     served.are_served();
     println!("answers by code, 0 for success: {codes:?}");
     assert!(codes.contains_key(&0) && codes.contains_key(&400));
-    house.is_well();
+    server.assert_healthy();
 }

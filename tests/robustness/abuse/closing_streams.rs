@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use stun::message as wire;
 
-use crate::harness::server_process::{House, Tls};
-use crate::harness::turn_client::{Framed, Guest, UDP, Wire, binding, code, read};
+use crate::harness::server_process::{ServerProcess, Tls};
+use crate::harness::turn_client::{Framed, TurnClient, UDP, Wire, binding, code, read};
 
 /// A stream of which one end can be closed.
 trait HalfClose: Wire {
@@ -34,26 +34,27 @@ where
     S: Read + std::io::Write,
     Framed<S>: HalfClose,
 {
-    let mut guest = Guest::new(stream);
-    let (name, allocate) = guest.prepare(wire::METHOD_ALLOCATE, &[UDP], &[]);
-    guest.wire.say(&[binding(1), binding(2), allocate].concat());
-    guest.wire.close_our_end();
+    let mut client = TurnClient::new(stream);
+    let (name, allocate) = client.prepare(wire::METHOD_ALLOCATE, &[UDP], &[]);
+    client.wire.say(&[binding(1), binding(2), allocate].concat());
+    client.wire.close_our_end();
     let begun = Instant::now();
-    let answers: Vec<_> = (0..3).map(|_| guest.wire.receive().expect("what was asked is answered")).collect();
+    let answers: Vec<_> =
+        (0..3).map(|_| client.wire.receive().expect("what was asked is answered")).collect();
     assert_eq!((answers[0][8], answers[1][8], &answers[2][8..20]), (1, 2, &name[..]));
     // With TLS an end without a word of farewell would be an error.
-    assert_eq!(guest.wire.stream.read(&mut [0; 64]).expect("a clean end"), 0);
+    assert_eq!(client.wire.stream.read(&mut [0; 64]).expect("a clean end"), 0);
     (code(&read(&answers[2])), begun.elapsed())
 }
 
 #[test]
 fn requests_before_a_half_close_are_answered_then_closed() {
-    let mut house = House::open();
-    let before = house.figures();
+    let mut server = ServerProcess::new();
+    let before = server.usage();
     let mut worst = [Duration::ZERO; 2];
     for _ in 0..60 {
-        let over_tcp = ask_and_close(Framed::new(house.tcp(house.turn)));
-        let over_tls = ask_and_close(Framed::new(house.tls()));
+        let over_tcp = ask_and_close(Framed::new(server.tcp(server.turn)));
+        let over_tls = ask_and_close(Framed::new(server.tls()));
         assert_eq!((over_tcp.0, over_tls.0), (0, 0));
         worst = [worst[0].max(over_tcp.1), worst[1].max(over_tls.1)];
     }
@@ -62,8 +63,8 @@ fn requests_before_a_half_close_are_answered_then_closed() {
         worst[0], worst[1]
     );
     assert!(worst.iter().all(|worst| *worst < Duration::from_secs(3)));
-    house.comes_down_to(before.descriptors);
-    house.is_well();
+    server.wait_for_descriptors(before.descriptors);
+    server.assert_healthy();
 }
 
 /// Whose first words are its last: one message, answered, and a clean end.
@@ -80,25 +81,25 @@ where
 
 #[test]
 fn request_with_immediate_half_close_is_answered() {
-    let mut house = House::open();
+    let mut server = ServerProcess::new();
     for _ in 0..60 {
-        say_and_close(Framed::new(house.tcp(house.turn)));
-        say_and_close(Framed::new(house.tls()));
+        say_and_close(Framed::new(server.tcp(server.turn)));
+        say_and_close(Framed::new(server.tls()));
     }
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn client_that_closes_without_reading_is_closed() {
-    let mut house = House::open();
-    let before = house.figures();
+    let mut server = ServerProcess::new();
+    let before = server.usage();
     let begun = Instant::now();
     for _ in 0..100 {
-        let mut stream = Framed::new(house.tcp(house.turn));
+        let mut stream = Framed::new(server.tcp(server.turn));
         stream.say(&binding(1).repeat(100));
         stream.stream.shutdown(Shutdown::Write).unwrap();
     }
-    house.comes_down_to(before.descriptors);
+    server.wait_for_descriptors(before.descriptors);
     println!("closed without reading: 100 streams gone {:?} after the first", begun.elapsed());
-    house.is_well();
+    server.assert_healthy();
 }

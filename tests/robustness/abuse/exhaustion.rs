@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use stun::attributes as attr;
 use stun::message as wire;
 
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::{House, alone, complaint};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::{ServerProcess, exclusive, startup_error};
 use crate::harness::turn_client::{
-    Framed, Guest, PATIENCE, UDP, Wire as _, binding, channel_data, code, read, socket,
+    Framed, PATIENCE, TurnClient, UDP, Wire as _, binding, channel_data, code, read, socket,
 };
 
-/// As few as a box can start with, and some for guests.
+/// As few as a box can start with, and some for clients.
 const DESCRIPTORS: usize = 64;
 /// A general relay whose peers are on loopback.
 pub const PUBLIC: &[&str] = &[
@@ -30,19 +30,19 @@ pub const PUBLIC: &[&str] = &[
 const CHANNEL: u16 = 0x4000;
 
 /// There to the peer and back.
-fn carries(guest: &mut Guest<UdpSocket>, peer: &UdpSocket, relayed: SocketAddr) {
-    guest.wire.send(&channel_data(CHANNEL, b"ping")).unwrap();
+fn carries(client: &mut TurnClient<UdpSocket>, peer: &UdpSocket, relayed: SocketAddr) {
+    client.wire.send(&channel_data(CHANNEL, b"ping")).unwrap();
     let mut buffer = [0; 64];
     let (length, from) = peer.recv_from(&mut buffer).expect("the peer hears");
     assert_eq!((&buffer[..length], from), (&b"ping"[..], relayed));
     peer.send_to(b"pong", relayed).unwrap();
-    assert_eq!(guest.wire.receive().expect("the guest hears"), channel_data(CHANNEL, b"pong"));
+    assert_eq!(client.wire.receive().expect("the client hears"), channel_data(CHANNEL, b"pong"));
 }
 
 #[test]
 fn allocate_without_descriptors_gets_508() {
-    let mut house = House::with(PUBLIC, Some(DESCRIPTORS));
-    let (mut first, relayed) = Guest::allocated(socket([0, 6, 1], house.turn));
+    let mut server = ServerProcess::with(PUBLIC, Some(DESCRIPTORS));
+    let (mut first, relayed) = TurnClient::allocated(socket([0, 6, 1], server.turn));
     let peer = UdpSocket::bind("127.0.6.6:0").unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     first.bind(CHANNEL, peer.local_addr().unwrap());
@@ -50,24 +50,24 @@ fn allocate_without_descriptors_gets_508() {
 
     let (mut let_in, mut refused) = (Vec::new(), Vec::new());
     for number in 0..DESCRIPTORS as u8 {
-        let mut guest = Guest::new(socket([0, 6, 10 + number], house.turn));
-        let reply = guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]);
+        let mut client = TurnClient::new(socket([0, 6, 10 + number], server.turn));
+        let reply = client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]);
         match code(&reply) {
-            0 => let_in.push(guest),
+            0 => let_in.push(client),
             508 => {
                 assert!(reply.contains(attr::ATTR_MESSAGE_INTEGRITY), "a refusal that is not signed");
-                refused.push(guest);
+                refused.push(client);
             }
             other => panic!("{other}"),
         }
     }
-    let full = house.figures().descriptors;
+    let full = server.usage().descriptors;
     carries(&mut first, &peer, relayed);
-    for guest in &mut let_in[..8] {
-        guest.delete();
+    for client in &mut let_in[..8] {
+        client.delete();
     }
-    let again = refused.iter_mut().take(8).filter_map(|guest| {
-        Some(code(&guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))).filter(|code| *code == 0)
+    let again = refused.iter_mut().take(8).filter_map(|client| {
+        Some(code(&client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))).filter(|code| *code == 0)
     });
     let again = again.count();
     carries(&mut first, &peer, relayed);
@@ -79,41 +79,41 @@ fn allocate_without_descriptors_gets_508() {
     );
     assert!(full >= DESCRIPTORS && !let_in.is_empty() && refused.len() > 8);
     assert_eq!(again, 8);
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// More connections than there are descriptors; the time it works in the next two seconds.
-fn crowd(house: &House, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
-    let crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(to)).collect();
+fn crowd(server: &ServerProcess, to: SocketAddr) -> (Vec<TcpStream>, Duration) {
+    let crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| server.tcp(to)).collect();
     let begun = Instant::now();
-    while house.figures().descriptors < DESCRIPTORS || !house.has_said("raise the limit of open files") {
-        assert!(begun.elapsed() < PATIENCE, "{} descriptors", house.figures().descriptors);
+    while server.usage().descriptors < DESCRIPTORS || !server.has_logged("raise the limit of open files") {
+        assert!(begun.elapsed() < PATIENCE, "{} descriptors", server.usage().descriptors);
     }
-    let before = house.worked();
+    let before = server.cpu_time();
     std::thread::sleep(Duration::from_secs(2));
-    (crowd, house.worked() - before)
+    (crowd, server.cpu_time() - before)
 }
 
 #[test]
 fn accept_pauses_without_descriptors_and_resumes() {
-    let mut house = House::with(&[], Some(DESCRIPTORS));
-    let mut seat = Seat::take(&house, "early");
-    for (name, to) in [("TCP", house.turn), ("HTTPS", house.https)] {
-        let lines = house.logged();
-        let (crowd, worked) = crowd(&house, to);
-        let mut neighbour = socket([0, 6, 2], house.turn);
+    let mut server = ServerProcess::with(&[], Some(DESCRIPTORS));
+    let mut seat = Participant::join_room(&server, "early");
+    for (name, to) in [("TCP", server.turn), ("HTTPS", server.https)] {
+        let lines = server.logged();
+        let (crowd, worked) = crowd(&server, to);
+        let mut neighbour = socket([0, 6, 2], server.turn);
         neighbour.send(&binding(3)).unwrap();
         read(&neighbour.receive().expect("a datagram needs no descriptor"));
         // Who came before the crowd is still heard.
         seat.ping();
-        let lines = house.logged() - lines;
+        let lines = server.logged() - lines;
         drop(crowd);
         let begun = Instant::now();
-        assert_eq!(house.get("/"), "HTTP/1.1 200");
-        let mut tcp = Framed::new(house.tcp(house.turn));
+        assert_eq!(server.get("/"), "HTTP/1.1 200");
+        let mut tcp = Framed::new(server.tcp(server.turn));
         tcp.say(&binding(1));
         read(&tcp.receive().expect("a stream is answered"));
-        Seat::take(&house, "late").ping();
+        Participant::join_room(&server, "late").ping();
         println!(
             "{name}: {} connections for {DESCRIPTORS} descriptors; worked {worked:?} of 2 s, {lines} lines; page, \
              stream and WebSocket answered {:?} after they went",
@@ -123,26 +123,26 @@ fn accept_pauses_without_descriptors_and_resumes() {
         assert!(worked < Duration::from_millis(300), "a busy loop");
         assert!(lines <= 4 && begun.elapsed() < Duration::from_secs(6));
     }
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn soft_descriptor_limit_is_raised_to_the_hard_limit() {
-    let place = Arc::new(Place::new());
-    let mut house = House::start(&place, place.limited::<&str>(DESCRIPTORS, true, &[]));
-    let _crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| house.tcp(house.turn)).collect();
-    assert_eq!(house.get("/"), "HTTP/1.1 200");
-    assert!(house.figures().descriptors > 2 * DESCRIPTORS);
-    assert!(!house.has_said("raise the limit"));
-    house.is_well();
+    let environment = Arc::new(Environment::new());
+    let mut server = ServerProcess::start(&environment, environment.limited::<&str>(DESCRIPTORS, true, &[]));
+    let _crowd: Vec<_> = (0..2 * DESCRIPTORS).map(|_| server.tcp(server.turn)).collect();
+    assert_eq!(server.get("/"), "HTTP/1.1 200");
+    assert!(server.usage().descriptors > 2 * DESCRIPTORS);
+    assert!(!server.has_logged("raise the limit"));
+    server.assert_healthy();
 }
 
 #[test]
 fn start_without_descriptors_is_one_line() {
-    let (_turn, place) = (alone(), Place::new());
+    let (_turn, environment) = (exclusive(), Environment::new());
     // Enough to begin with; a listener more than there may be.
     for few in [12, 14, 16] {
-        let (said, time) = complaint(place.limited::<&str>(few, false, &[]));
+        let (said, time) = startup_error(environment.limited::<&str>(few, false, &[]));
         println!("{few} descriptors: told after {time:?}: {}", said.trim_end());
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("too many files are open; raise the limit"), "{said}");

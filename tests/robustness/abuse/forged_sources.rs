@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use stun::message as wire;
 
-use crate::harness::server_process::House;
+use crate::harness::server_process::ServerProcess;
 use crate::harness::turn_client::{PATIENCE, UDP, Wire as _, binding, request, socket};
 
 /// Sees every datagram that leaves from one port, whoever sent it and wherever it goes.
@@ -70,8 +70,8 @@ fn forger() -> io::Result<Socket> {
 
 #[test]
 fn forged_source_is_never_answered() {
-    let mut house = House::open();
-    let SocketAddr::V4(to) = house.turn else { panic!("not on IPv4") };
+    let mut server = ServerProcess::new();
+    let SocketAddr::V4(to) = server.turn else { panic!("not on IPv4") };
     let (forger, watch) = match forger().and_then(|forger| Ok((forger, Watch::on(to.port())?))) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return println!("skipped: raw sockets need root ({error})");
@@ -89,13 +89,13 @@ fn forged_source_is_never_answered() {
         ("all hosts", SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 1), 5000)),
     ];
     for (name, from) in sources {
-        let before = house.worked();
+        let before = server.cpu_time();
         let forged: Vec<_> = requests.iter().map(|request| datagram(from, to, request)).collect();
         let sent = (0..MANY)
             .filter(|n| forger.send_to(&forged[n % 2], &SocketAddr::from(to).into()).is_ok())
             .count();
         // From enough ports that each worker has read what came before.
-        let honest: Vec<_> = (0..16).map(|_| socket([0, 5, 2], house.turn)).collect();
+        let honest: Vec<_> = (0..16).map(|_| socket([0, 5, 2], server.turn)).collect();
         let mut seen = Vec::new();
         for (name, mut socket) in (100..).zip(honest) {
             socket.send(&binding(name)).unwrap();
@@ -104,7 +104,7 @@ fn forged_source_is_never_answered() {
         }
         let begun = Instant::now();
         thread::sleep(Duration::from_millis(300));
-        let worked = house.worked() - before;
+        let worked = server.cpu_time() - before;
         let answers = seen.iter().filter(|(_, payload)| payload[0] == 1 && payload[8] == 1).count();
         println!(
             "{name}: {sent} sent, {answers} answered; worked {worked:?} until {:?} later",
@@ -113,5 +113,5 @@ fn forged_source_is_never_answered() {
         assert_eq!(answers, 0, "{name}");
         assert!(worked < Duration::from_millis(200), "a loop");
     }
-    house.is_well();
+    server.assert_healthy();
 }

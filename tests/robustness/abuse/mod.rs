@@ -16,13 +16,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::mutator::Mutator;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, UDP, Wire as _, binding, code, read, request, socket};
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, UDP, Wire as _, binding, code, read, request, socket};
 use stun::message as wire;
 
 /// Asks until answered: what was sent before from here has been read by then.
-fn is_answered(house: &House, rest: [u8; 3]) {
-    let mut socket = socket(rest, house.turn);
+fn is_answered(server: &ServerProcess, rest: [u8; 3]) {
+    let mut socket = socket(rest, server.turn);
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let answered = (0..50).any(|_| {
         socket.send(&binding(1)).unwrap();
@@ -33,22 +33,22 @@ fn is_answered(house: &House, rest: [u8; 3]) {
 
 #[test]
 fn unauthenticated_replies_are_not_amplified() {
-    let house = House::open();
+    let server = ServerProcess::new();
     let ratio = |socket: &mut UdpSocket, bytes: &[u8]| {
         socket.send(bytes).unwrap();
         let reply = socket.receive().expect("a reply");
         (reply.len() as f64 / bytes.len() as f64, bytes.len(), code(&read(&reply)))
     };
-    let mut stranger = socket([0, 2, 1], house.turn);
-    let bound = ratio(&mut stranger, &binding(1));
-    let bare = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [3; 12], &[]).raw);
+    let mut unauthenticated_client = socket([0, 2, 1], server.turn);
+    let bound = ratio(&mut unauthenticated_client, &binding(1));
+    let bare = ratio(&mut unauthenticated_client, &request(wire::METHOD_ALLOCATE, [3; 12], &[]).raw);
     assert_eq!((bare.1, bare.2), (20, 401));
     assert!(bare.0 * 20.0 <= 68.0, "{bare:?}");
-    let refused = ratio(&mut stranger, &request(wire::METHOD_ALLOCATE, [2; 12], &[UDP]).raw);
-    let mut guest = Guest::new(stranger);
-    guest.nonce = b"made-up-made-up-made".to_vec();
-    let signed = guest.signed(request(wire::METHOD_ALLOCATE, [4; 12], &[UDP]));
-    let stale = ratio(&mut guest.wire, &signed);
+    let refused = ratio(&mut unauthenticated_client, &request(wire::METHOD_ALLOCATE, [2; 12], &[UDP]).raw);
+    let mut client = TurnClient::new(unauthenticated_client);
+    client.nonce = b"made-up-made-up-made".to_vec();
+    let signed = client.signed(request(wire::METHOD_ALLOCATE, [4; 12], &[UDP]));
+    let stale = ratio(&mut client.wire, &signed);
     println!("bytes out for bytes in: Binding {bound:?}, 401 {refused:?}, 438 {stale:?}");
     assert_eq!((bound.1, refused.1), (20, 28));
     assert_eq!((bound.2, refused.2, stale.2), (0, 401, 438));
@@ -78,10 +78,10 @@ fn flood(to: SocketAddr, time: Duration) -> (u32, u32) {
 
 #[test]
 fn flood_gets_its_rate_limit_and_others_get_all_replies() {
-    let house = House::open();
-    let (time, to) = (Duration::from_secs(4), house.turn);
+    let server = ServerProcess::new();
+    let (time, to) = (Duration::from_secs(4), server.turn);
     let flood = thread::spawn(move || flood(to, time));
-    let mut neighbour = socket([0, 9, 2], house.turn);
+    let mut neighbour = socket([0, 9, 2], server.turn);
     let (begun, mut asked, mut worst) = (Instant::now(), 0_u8, Duration::ZERO);
     while begun.elapsed() < time {
         let at = Instant::now();
@@ -119,13 +119,13 @@ fn forge(to: SocketAddr, stop: &AtomicBool) -> u32 {
 
 #[test]
 fn forged_flood_does_not_block_the_real_owner_of_the_address() {
-    let house = House::open();
-    let (mut caller, _) = Guest::allocated(socket([0, 9, 3], house.turn));
+    let server = ServerProcess::new();
+    let (mut caller, _) = TurnClient::allocated(socket([0, 9, 3], server.turn));
     let stop = Arc::new(AtomicBool::new(false));
-    let (flag, to) = (Arc::clone(&stop), house.turn);
+    let (flag, to) = (Arc::clone(&stop), server.turn);
     let flood = thread::spawn(move || forge(to, &flag));
     // Until the flood has spent what there is for the address.
-    let first = socket([0, 9, 3], house.turn);
+    let first = socket([0, 9, 3], server.turn);
     first.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let begun = Instant::now();
     for name in 0_u32.. {
@@ -140,7 +140,7 @@ fn forged_flood_does_not_block_the_real_owner_of_the_address() {
     let stale = (0..20).filter(|_| code(&caller.attempt(wire::METHOD_REFRESH, &[], &[])) == 438).count();
     caller.nonce = good;
     caller.refresh();
-    let mut newcomer = socket([0, 9, 3], house.turn);
+    let mut newcomer = socket([0, 9, 3], server.turn);
     newcomer.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let asked = request(wire::METHOD_ALLOCATE, [0xab; 12], &[UDP]).raw;
     let tries = (1..=12).find(|_| {
@@ -155,8 +155,8 @@ fn forged_flood_does_not_block_the_real_owner_of_the_address() {
 
 #[test]
 fn non_requests_are_not_answered() {
-    let house = House::open();
-    let mut socket = socket([0, 2, 2], house.turn);
+    let server = ServerProcess::new();
+    let mut socket = socket([0, 2, 2], server.turn);
     let of = |method, class| {
         let mut message = request(method, [9; 12], &[]);
         message.typ = wire::MessageType::new(method, class);
@@ -182,31 +182,31 @@ fn non_requests_are_not_answered() {
 
 #[test]
 fn fast_client_does_not_flood_the_log() {
-    let house = House::open();
-    let mut guest = Guest::new(socket([0, 2, 3], house.turn));
-    let (lines, begun, mut rounds) = (house.logged(), Instant::now(), 0);
+    let server = ServerProcess::new();
+    let mut client = TurnClient::new(socket([0, 2, 3], server.turn));
+    let (lines, begun, mut rounds) = (server.logged(), Instant::now(), 0);
     // The limit is 20 in each second by the box's count, of which five fall into four of ours.
     while begun.elapsed() < Duration::from_secs(4) {
-        guest.allocate();
-        guest.delete();
+        client.allocate();
+        client.delete();
         rounds += 1;
     }
-    let (lines, seconds) = (house.logged() - lines, begun.elapsed().as_secs_f64());
+    let (lines, seconds) = (server.logged() - lines, begun.elapsed().as_secs_f64());
     println!("in a hurry: {rounds} allocations opened and closed in {seconds:.1} s, {lines} lines");
     assert!(rounds > 50 && lines as f64 <= 21.0 * seconds);
 }
 
 #[test]
 fn mutated_datagrams_crash_nothing() {
-    let mut house = House::open();
+    let mut server = ServerProcess::new();
     let corpus = self::streams::corpus();
     let mut mutator = Mutator::new(3478);
     let (begun, mut sent, mut replies, mut buffer) = (Instant::now(), 0_u32, 0_u32, [0; 2048]);
-    let before = house.figures();
+    let before = server.usage();
     while begun.elapsed() < Duration::from_secs(4) {
         let [_, _, b, c] = sent.to_be_bytes();
         // Each address stays within its burst of replies.
-        let socket = socket([77, b, c], house.turn);
+        let socket = socket([77, b, c], server.turn);
         for _ in 0..100 {
             let _ = UdpSocket::send(&socket, &mutator.next(&corpus, 1400));
             sent += 1;
@@ -221,9 +221,9 @@ fn mutated_datagrams_crash_nothing() {
             }
         }
     }
-    is_answered(&house, [0, 2, 4]);
-    let growth = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    is_answered(&server, [0, 2, 4]);
+    let growth = server.usage().resident_kib.saturating_sub(before.resident_kib);
     println!("mutated datagrams: {sent} sent, {replies} well-formed replies, grew {growth} KiB");
     assert!(replies > 0 && growth < 10 * 1024);
-    house.is_well();
+    server.assert_healthy();
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use webrtc_box_relay::framing::{Next, next};
 
 use crate::harness::mutator::Mutator;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Framed, Guest, Wire, binding, channel_data, read, socket};
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{Framed, TurnClient, Wire, binding, channel_data, read, socket};
 
 const TO_PEER: u16 = 0x4000;
 const FROM_PEER: u16 = 0x4001;
@@ -21,8 +21,8 @@ const PAYLOAD: usize = 1201;
 
 /// Datagrams and messages of the fuzz corpus.
 pub fn corpus() -> Vec<Vec<u8>> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/stun_bytes");
-    let mut files: Vec<_> = fs::read_dir(place).unwrap().map(|file| file.unwrap().path()).collect();
+    let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/stun_bytes");
+    let mut files: Vec<_> = fs::read_dir(environment).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
@@ -57,12 +57,12 @@ fn number_of(frame: &[u8]) -> u32 {
     number
 }
 
-pub type Pair = (Guest<UdpSocket>, Guest<UdpSocket>);
+pub type Pair = (TurnClient<UdpSocket>, TurnClient<UdpSocket>);
 
 /// Two who relay to each other.
-pub fn neighbours(house: &House) -> Pair {
-    let (mut one, first) = Guest::allocated(socket([0, 3, 1], house.turn));
-    let (mut other, second) = Guest::allocated(socket([0, 3, 2], house.turn));
+pub fn neighbours(server: &ServerProcess) -> Pair {
+    let (mut one, first) = TurnClient::allocated(socket([0, 3, 1], server.turn));
+    let (mut other, second) = TurnClient::allocated(socket([0, 3, 2], server.turn));
     one.bind(TO_PEER, second);
     other.bind(TO_PEER, first);
     (one, other)
@@ -80,15 +80,15 @@ pub fn round_trip((one, other): &mut Pair) -> Duration {
 
 #[test]
 fn client_that_does_not_read_costs_little_and_delays_no_other() {
-    let mut house = House::open();
-    let (mut slow, slow_at) = Guest::allocated(Framed::new(house.tcp(house.turn)));
-    let (mut peer, peer_at) = Guest::allocated(socket([0, 3, 3], house.turn));
+    let mut server = ServerProcess::new();
+    let (mut slow, slow_at) = TurnClient::allocated(Framed::new(server.tcp(server.turn)));
+    let (mut peer, peer_at) = TurnClient::allocated(socket([0, 3, 3], server.turn));
     slow.bind(FROM_PEER, peer_at);
     peer.bind(TO_PEER, slow_at);
-    let mut pair = neighbours(&house);
+    let mut pair = neighbours(&server);
     let poured = read_while_pouring(&mut slow, &peer);
 
-    let before = house.figures().resident_kib;
+    let before = server.usage().resident_kib;
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
         let (socket, stop) = (peer.wire.try_clone().unwrap(), Arc::clone(&stop));
@@ -97,7 +97,7 @@ fn client_that_does_not_read_costs_little_and_delays_no_other() {
     let (begun, mut trips, mut peak) = (Instant::now(), Vec::new(), before);
     while begun.elapsed() < Duration::from_secs(4) {
         trips.push(round_trip(&mut pair));
-        peak = peak.max(house.figures().resident_kib);
+        peak = peak.max(server.usage().resident_kib);
     }
     stop.store(true, Ordering::Relaxed);
     let sent = flood.join().unwrap() - poured;
@@ -114,13 +114,13 @@ fn client_that_does_not_read_costs_little_and_delays_no_other() {
     assert!(growth < 5 * 1024, "{growth} KiB");
     assert!(median < Duration::from_millis(100), "{median:?}");
     assert!(kept < sent, "the flood was too small to fill anything");
-    house.is_well();
+    server.assert_healthy();
 }
 
-type Slow = Guest<Framed<std::net::TcpStream>>;
+type Slow = TurnClient<Framed<std::net::TcpStream>>;
 
 /// So that what the box takes once and for all has been taken.
-fn read_while_pouring(slow: &mut Slow, peer: &Guest<UdpSocket>) -> u32 {
+fn read_while_pouring(slow: &mut Slow, peer: &TurnClient<UdpSocket>) -> u32 {
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
         let (socket, stop) = (peer.wire.try_clone().unwrap(), Arc::clone(&stop));
@@ -134,7 +134,7 @@ fn read_while_pouring(slow: &mut Slow, peer: &Guest<UdpSocket>) -> u32 {
 }
 
 /// Everything up to a last frame that is sent now; how many came, each whole and in order.
-fn read_the_rest(slow: &mut Slow, peer: &Guest<UdpSocket>, last: u32) -> u32 {
+fn read_the_rest(slow: &mut Slow, peer: &TurnClient<UdpSocket>, last: u32) -> u32 {
     let (mut kept, mut before) = (0, None);
     slow.wire.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     for _ in 0..20 {
@@ -193,9 +193,9 @@ fn lives(mut stream: impl Read + Write, manner: Manner) -> Duration {
 
 #[test]
 fn slow_and_garbage_streams_are_closed_while_others_connect() {
-    let mut house = House::open();
+    let mut server = ServerProcess::new();
     let bad = |name: &str, over_tcp: Manner, before_tls: Manner| {
-        let (tcp, raw, tls) = (house.tcp(house.turn), house.tcp(house.https), house.tls());
+        let (tcp, raw, tls) = (server.tcp(server.turn), server.tcp(server.https), server.tls());
         for stream in [&tcp, &raw, &tls.sock] {
             stream.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
         }
@@ -211,10 +211,10 @@ fn slow_and_garbage_streams_are_closed_while_others_connect() {
     let (mut accepted, mut worst) = (0, Duration::ZERO);
     while threads.iter().any(|(_, thread)| !thread.is_finished()) {
         let begun = Instant::now();
-        let mut tcp = Framed::new(house.tcp(house.turn));
+        let mut tcp = Framed::new(server.tcp(server.turn));
         tcp.say(&binding(1));
         read(&tcp.receive().expect("a newcomer is answered"));
-        let mut tls = Framed::new(house.tls());
+        let mut tls = Framed::new(server.tls());
         tls.say(&binding(2));
         read(&tls.receive().expect("a newcomer is answered in TLS"));
         (accepted, worst) = (accepted + 2, worst.max(begun.elapsed()));
@@ -225,7 +225,7 @@ fn slow_and_garbage_streams_are_closed_while_others_connect() {
     lives.iter().for_each(|(name, life)| println!("{name}: closed after {life:.1?}"));
     assert!(lives.iter().all(|(_, life)| *life <= Duration::from_secs(12)));
     assert!(worst < Duration::from_secs(2));
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// After which nothing more is to come.
@@ -258,26 +258,26 @@ fn nonsense(mut stream: impl Read + Write, messages: &[Vec<u8>]) -> usize {
 
 #[test]
 fn mutated_streams_crash_nothing() {
-    let mut house = House::open();
+    let mut server = ServerProcess::new();
     let corpus = corpus();
     let mut mutator = Mutator::new(5349);
-    let (begun, before) = (Instant::now(), house.figures());
+    let (begun, before) = (Instant::now(), server.usage());
     let (mut streams, mut replies) = (0_u32, 0);
     while begun.elapsed() < Duration::from_secs(4) {
         let messages: Vec<_> = (0..4)
             .map(|n| if n % 2 == 0 { corpus[mutator.below(12)].clone() } else { mutator.next(&corpus, 2000) })
             .collect();
-        let tcp = house.tcp(house.turn);
-        let tls = house.tls();
+        let tcp = server.tcp(server.turn);
+        let tls = server.tls();
         [&tcp, &tls.sock].into_iter().for_each(|s| s.set_read_timeout(Some(SILENCE)).unwrap());
         replies += nonsense(tcp, &messages) + nonsense(tls, &messages);
         streams += 2;
     }
-    let growth = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    let growth = server.usage().resident_kib.saturating_sub(before.resident_kib);
     println!("mutated streams: {streams} of 4 messages, {replies} well-formed replies, grew {growth} KiB");
     assert!(replies > 0 && growth < 10 * 1024);
-    let mut last = Framed::new(house.tcp(house.turn));
+    let mut last = Framed::new(server.tcp(server.turn));
     last.say(&binding(1));
     read(&last.receive().expect("the box answers"));
-    house.is_well();
+    server.assert_healthy();
 }

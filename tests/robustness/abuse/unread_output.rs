@@ -15,8 +15,8 @@ use socket2::{Domain, Socket, Type};
 use stun::message as wire;
 
 use super::streams::{neighbours, round_trip};
-use crate::harness::server_process::{Figures, House};
-use crate::harness::turn_client::{Framed, Guest, UDP, Wire as _, binding, read, request};
+use crate::harness::server_process::{ProcessUsage, ServerProcess};
+use crate::harness::turn_client::{Framed, TurnClient, UDP, Wire as _, binding, read, request};
 
 /// Bytes that each connection sends as far as it can.
 const SENT: usize = 3_000_000;
@@ -83,8 +83,8 @@ impl Unread {
 }
 
 /// Bytes in the kernel's queues of the box's own ends of TCP connections.
-fn kernel_kib(house: &House) -> u64 {
-    let ports = [house.turn, house.https].map(|address| format!(":{:04X}", address.port()));
+fn kernel_kib(server: &ServerProcess) -> u64 {
+    let ports = [server.turn, server.https].map(|address| format!(":{:04X}", address.port()));
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let queued = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -99,8 +99,8 @@ fn kernel_kib(house: &House) -> u64 {
 /// What it costs at most, in KiB of the box's memory and of the kernel's, for `time`; `meanwhile` is done
 /// again and again.
 fn cost(
-    house: &House,
-    before: Figures,
+    server: &ServerProcess,
+    before: ProcessUsage,
     unread: &mut [Unread],
     time: Duration,
     mut meanwhile: impl FnMut(),
@@ -108,8 +108,8 @@ fn cost(
     let (begun, mut most) = (Instant::now(), (0, 0));
     while begun.elapsed() < time {
         let moved = unread.iter_mut().map(Unread::push).filter(|moved| *moved).count();
-        let grown = house.figures().resident_kib.saturating_sub(before.resident_kib);
-        most = (most.0.max(grown), most.1.max(kernel_kib(house)));
+        let grown = server.usage().resident_kib.saturating_sub(before.resident_kib);
+        most = (most.0.max(grown), most.1.max(kernel_kib(server)));
         meanwhile();
         if moved == 0 {
             thread::sleep(Duration::from_millis(20));
@@ -125,20 +125,20 @@ fn asks(message: &[u8]) -> Arc<[u8]> {
 #[test]
 fn thousand_unread_streams_cost_at_most_64_mib() {
     webrtc_box::net::fd_limit::take_all();
-    let mut house = House::open();
-    let mut pair = neighbours(&house);
-    let before = house.figures();
+    let mut server = ServerProcess::new();
+    let mut pair = neighbours(&server);
+    let before = server.usage();
     let allocate = asks(&request(wire::METHOD_ALLOCATE, [7; 12], &[UDP]).raw);
     let mut unread: Vec<_> = (0..SOURCES)
         .flat_map(|source| (0..EACH).map(move |_| [0, 11, source + 1]))
-        .map(|from| Unread::new(connect(from, house.turn), None, &allocate))
+        .map(|from| Unread::new(connect(from, server.turn), None, &allocate))
         .collect();
-    let (mut trips, mut newcomers, https) = (Vec::new(), Vec::new(), house.https);
-    let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(8), || {
+    let (mut trips, mut newcomers, https) = (Vec::new(), Vec::new(), server.https);
+    let (memory, kernel) = cost(&server, before, &mut unread, Duration::from_secs(8), || {
         trips.push(round_trip(&mut pair));
         let begun = Instant::now();
         // Each is a source of its own: what is measured is the crowd's cost, not this one's limit.
-        let mut newcomer = Framed::new(connect([0, 12, (newcomers.len() % 250) as u8], house.turn));
+        let mut newcomer = Framed::new(connect([0, 12, (newcomers.len() % 250) as u8], server.turn));
         newcomer.say(&binding(1));
         read(&newcomer.receive().expect("another source is answered"));
         newcomers.push(begun.elapsed());
@@ -158,55 +158,55 @@ fn thousand_unread_streams_cost_at_most_64_mib() {
     assert!(newcomers[newcomers.len() / 2] < Duration::from_secs(1), "newcomers");
     assert!(TcpStream::connect(https).is_ok());
     drop(unread);
-    house.comes_down_to(before.descriptors + 8);
-    let left = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    server.wait_for_descriptors(before.descriptors + 8);
+    let left = server.usage().resident_kib.saturating_sub(before.resident_kib);
     println!("{left} KiB are left when they have hung up");
     assert!(left < 24 * 1024, "{left} KiB");
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn unread_tls_stream_costs_at_most_128_kib() {
-    let mut house = House::open();
-    let before = house.figures();
+    let mut server = ServerProcess::new();
+    let before = server.usage();
     let allocate = asks(&request(wire::METHOD_ALLOCATE, [7; 12], &[UDP]).raw);
     let mut unread: Vec<_> = (0..EACH)
-        .map(|number| connect([0, 12, number as u8], house.https))
-        .map(|stream| Unread::new(stream, Some(&house.config), &allocate))
+        .map(|number| connect([0, 12, number as u8], server.https))
+        .map(|stream| Unread::new(stream, Some(&server.config), &allocate))
         .collect();
-    let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(5), || ());
+    let (memory, kernel) = cost(&server, before, &mut unread, Duration::from_secs(5), || ());
     println!("{EACH} TLS streams that do not read: {memory} KiB and {kernel} KiB in the kernel");
     assert!(memory + kernel <= 128 * EACH as u64, "{memory} + {kernel} KiB");
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn unread_pipelined_https_costs_at_most_160_kib() {
-    let mut house = House::open();
-    let before = house.figures();
+    let mut server = ServerProcess::new();
+    let before = server.usage();
     for path in ["GET /", "HEAD /", "GET /nowhere"] {
         let get = asks(format!("{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         let connections = EACH - 10;
         let mut unread: Vec<_> = (0..connections)
-            .map(|number| connect([0, 13, number as u8], house.https))
-            .map(|stream| Unread::new(stream, Some(&house.config), &get))
+            .map(|number| connect([0, 13, number as u8], server.https))
+            .map(|stream| Unread::new(stream, Some(&server.config), &get))
             .collect();
-        let (memory, kernel) = cost(&house, before, &mut unread, Duration::from_secs(4), || ());
+        let (memory, kernel) = cost(&server, before, &mut unread, Duration::from_secs(4), || ());
         println!("{connections} that pipeline {path}: {memory} KiB and {kernel} KiB in the kernel");
         assert!(memory + kernel <= 160 * connections as u64, "{memory} + {kernel} KiB");
-        assert_eq!(house.get("/"), "HTTP/1.1 200");
+        assert_eq!(server.get("/"), "HTTP/1.1 200");
         drop(unread);
-        house.comes_down_to(64);
+        server.wait_for_descriptors(64);
     }
-    house.is_well();
+    server.assert_healthy();
 }
 
 #[test]
 fn stream_with_stalled_writes_ends_after_ten_seconds() {
     // Without a limit on replies there is something to write.
-    let mut house = House::with(&["--unauth-reply-rate", "0"], None);
+    let mut server = ServerProcess::with(&["--unauth-reply-rate", "0"], None);
     let mut unread = [Unread::new(
-        connect([0, 11, 30], house.turn),
+        connect([0, 11, 30], server.turn),
         None,
         &asks(&request(wire::METHOD_ALLOCATE, [7; 12], &[UDP]).raw),
     )];
@@ -219,7 +219,7 @@ fn stream_with_stalled_writes_ends_after_ten_seconds() {
     let life = begun.elapsed();
     println!("a stream that does not read lives for {life:.1?}");
     assert!(life > Duration::from_secs(9) && life < Duration::from_secs(30), "{life:?}");
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// The 99th of a hundred of what two others' packets take for a while.
@@ -235,12 +235,12 @@ fn p99(pair: &mut super::streams::Pair, time: Duration) -> Duration {
 
 #[test]
 fn flooding_stream_does_not_delay_media_of_others() {
-    let mut house = House::open();
-    let mut pair = neighbours(&house);
+    let mut server = ServerProcess::new();
+    let mut pair = neighbours(&server);
     let quiet = p99(&mut pair, Duration::from_secs(3));
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
-        let (mut stream, stop) = (house.tcp(house.turn), Arc::clone(&stop));
+        let (mut stream, stop) = (server.tcp(server.turn), Arc::clone(&stop));
         thread::spawn(move || flood(&mut stream, &stop))
     };
     let noisy = p99(&mut pair, Duration::from_secs(3));
@@ -253,7 +253,7 @@ fn flooding_stream_does_not_delay_media_of_others() {
     // Its burst of 200, and 20 a second for as long as it ran on a busy machine.
     assert!(answers <= 32 * 400, "{answers}");
     assert!(noisy < quiet * 9 + Duration::from_millis(20), "three times the goal");
-    house.is_well();
+    server.assert_healthy();
 }
 
 /// Sends Bindings as fast as they are taken and reads all answers: requests sent, bytes of answers.
@@ -273,17 +273,17 @@ fn flood(stream: &mut TcpStream, stop: &AtomicBool) -> (usize, usize) {
 
 #[test]
 fn streams_of_one_source_share_a_reply_limit() {
-    let house = House::open();
+    let server = ServerProcess::new();
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..8)
         .map(|_| {
-            let (mut stream, stop) = (connect([0, 11, 40], house.turn), Arc::clone(&stop));
+            let (mut stream, stop) = (connect([0, 11, 40], server.turn), Arc::clone(&stop));
             thread::spawn(move || flood(&mut stream, &stop).1)
         })
         .collect();
     let begun = Instant::now();
     // Of another source: an allocation takes two requests.
-    let (_guest, _) = Guest::allocated(Framed::new(connect([0, 11, 41], house.turn)));
+    let (_guest, _) = TurnClient::allocated(Framed::new(connect([0, 11, 41], server.turn)));
     assert!(begun.elapsed() < Duration::from_secs(5));
     while begun.elapsed() < Duration::from_secs(3) {
         thread::sleep(Duration::from_millis(50));

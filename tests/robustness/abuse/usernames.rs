@@ -10,8 +10,8 @@ use webrtc_box_turn::credential::{Credential, Secret};
 
 use crate::harness::environment::SECRET;
 use crate::harness::ports::free_port;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, UDP, Wire as _, code, request, socket};
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, UDP, Wire as _, code, request, socket};
 
 /// Ends with this.
 struct Coturn {
@@ -67,10 +67,10 @@ impl Drop for Coturn {
 fn lets_in(at: SocketAddr, username: &str) -> bool {
     let password = Secret::new(SECRET).password(username);
     let credential = Credential { username: username.to_owned(), password };
-    let mut guest = Guest::holding(credential, socket([0, 31, 2], at));
-    let entered = code(&guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[])) == 0;
+    let mut client = TurnClient::holding(credential, socket([0, 31, 2], at));
+    let entered = code(&client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[])) == 0;
     if entered {
-        guest.delete();
+        client.delete();
     }
     entered
 }
@@ -84,7 +84,7 @@ const FORMS: [&str; 36] = [
 
 #[test]
 fn usernames_are_accepted_exactly_as_by_coturn() {
-    let house = House::with(&["--unauth-reply-rate", "0", "--user-quota", "0"], None);
+    let server = ServerProcess::with(&["--unauth-reply-rate", "0", "--user-quota", "0"], None);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let coturn = Coturn::start();
     if coturn.is_none() {
@@ -94,9 +94,9 @@ fn usernames_are_accepted_exactly_as_by_coturn() {
     for form in FORMS {
         let (future, past) =
             (form.replace('T', &(now + 3600).to_string()), form.replace('T', &(now - 60).to_string()));
-        assert!(!lets_in(house.turn, &past), "{past:?} has expired");
+        assert!(!lets_in(server.turn, &past), "{past:?} has expired");
         let theirs = coturn.as_ref().is_some_and(|coturn| lets_in(coturn.at, &future));
-        let ours = lets_in(house.turn, &future);
+        let ours = lets_in(server.turn, &future);
         assert!(ours || !theirs, "coturn lets {future:?} in");
         both += usize::from(theirs);
         ours_alone.extend((ours && !theirs).then_some(future));
@@ -105,9 +105,9 @@ fn usernames_are_accepted_exactly_as_by_coturn() {
     // A blank, which coturn refuses for its data bases' sake.
     assert!(coturn.is_none() || (both >= 15 && ours_alone.iter().all(|username| username.contains(' '))));
     for never in ["0:u", "1:u", "u:1", "99999999999999999999999:u", "-1"] {
-        assert!(!lets_in(house.turn, never), "{never}");
+        assert!(!lets_in(server.turn, never), "{never}");
     }
     for far in ["2147483648:u", "4294967295:u"] {
-        assert!(lets_in(house.turn, far), "{far} is a moment to come");
+        assert!(lets_in(server.turn, far), "{far} is a moment to come");
     }
 }

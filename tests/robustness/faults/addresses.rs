@@ -15,9 +15,9 @@ use stun::attributes::AttrType;
 use stun::message as wire;
 use stun::xoraddr::XorMappedAddress;
 
-use crate::harness::environment::Place;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, PATIENCE, UDP, Wire as _, binding, code, read};
+use crate::harness::environment::Environment;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{PATIENCE, TurnClient, UDP, Wire as _, binding, code, read};
 
 const OF_IPV6: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
 /// Two looks at the interfaces, and some.
@@ -69,21 +69,21 @@ fn client(to: &str) -> UdpSocket {
 }
 
 /// What an Allocate for IPv6 is lent, or the code it is refused with.
-fn lent(house: &House) -> Result<String, u16> {
-    let mut guest = Guest::new(client(&format!("[::1]:{}", house.turn.port())));
-    let reply = guest.attempt(wire::METHOD_ALLOCATE, &[UDP, OF_IPV6], &[]);
+fn lent(server: &ServerProcess) -> Result<String, u16> {
+    let mut client = TurnClient::new(client(&format!("[::1]:{}", server.turn.port())));
+    let reply = client.attempt(wire::METHOD_ALLOCATE, &[UDP, OF_IPV6], &[]);
     if code(&reply) != 0 {
         return Err(code(&reply));
     }
     let mut relayed = XorMappedAddress::default();
     relayed.get_from_as(&reply, attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
-    guest.delete();
+    client.delete();
     Ok(relayed.ip.to_string())
 }
 
 /// The IPv6 addresses that `/test.json` names.
-fn tested(house: &House) -> Vec<String> {
-    let mut stream = house.tls();
+fn tested(server: &ServerProcess) -> Vec<String> {
+    let mut stream = server.tls();
     stream.write_all(b"GET /test.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut said = String::new();
     stream.read_to_string(&mut said).unwrap();
@@ -94,8 +94,8 @@ fn tested(house: &House) -> Vec<String> {
     udp.map(|probe| host(probe["urls"][0].as_str().unwrap())).collect()
 }
 
-fn health(place: &Place) -> String {
-    let mut stream = TcpStream::connect(place.metrics).unwrap();
+fn health(environment: &Environment) -> String {
+    let mut stream = TcpStream::connect(environment.metrics).unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut said = String::new();
     stream.read_to_string(&mut said).unwrap();
@@ -115,23 +115,23 @@ fn stable_ipv6_address_is_relayed_and_followed() {
             "a temporary one: {listed}"
         );
         for scope in ["public", "room"] {
-            let place = Arc::new(Place::named());
+            let environment = Arc::new(Environment::named());
             let settings = ["--listen", "::", "--relay-scope", scope];
-            let mut house = House::start(&place, place.command(&settings));
+            let mut server = ServerProcess::start(&environment, environment.command(&settings));
             assert_eq!(
-                (lent(&house), tested(&house)),
+                (lent(&server), tested(&server)),
                 (Ok("2a00::1".into()), vec!["2a00::1".into()]),
                 "{scope}"
             );
             ip("addr add 2a00::2/64 dev near nodad");
             ip("addr change 2a00::1/64 dev near preferred_lft 0");
-            soon("deprecated", || lent(&house).ok(), |lent| lent.as_deref() == Some("2a00::2"));
-            soon("deprecated", || tested(&house), |named| *named == ["2a00::2"]);
+            soon("deprecated", || lent(&server).ok(), |lent| lent.as_deref() == Some("2a00::2"));
+            soon("deprecated", || tested(&server), |named| *named == ["2a00::2"]);
             ip("addr change 2a00::1/64 dev near mngtmpaddr preferred_lft forever valid_lft forever");
             ip("addr del 2a00::2/64 dev near");
-            soon("gone", || lent(&house).ok(), |lent| lent.as_deref() == Some("2a00::1"));
-            soon("gone", || tested(&house), |named| *named == ["2a00::1"]);
-            house.is_well();
+            soon("gone", || lent(&server).ok(), |lent| lent.as_deref() == Some("2a00::1"));
+            soon("gone", || tested(&server), |named| *named == ["2a00::1"]);
+            server.assert_healthy();
         }
     });
 }
@@ -140,18 +140,20 @@ fn stable_ipv6_address_is_relayed_and_followed() {
 fn missing_local_address_is_refused_or_logged() {
     alone_in_a_network(|| {
         ip("addr add 10.9.0.1/24 dev near");
-        let place = Arc::new(Place::new());
+        let environment = Arc::new(Environment::new());
         let settings = |scope| ["--relay-scope", scope, "--external-ip", "45.0.0.10/10.9.0.99"];
-        let turn = crate::harness::server_process::alone();
-        let (said, _) = crate::harness::server_process::complaint(place.command(&settings("public")));
+        let turn = crate::harness::server_process::exclusive();
+        let (said, _) =
+            crate::harness::server_process::startup_error(environment.command(&settings("public")));
         assert_eq!(said.lines().count(), 1, "{said}");
         for part in
             ["external-ip 45.0.0.10/10.9.0.99", "10.9.0.99 is no address of this host", "`ip address`"]
         {
             assert!(said.contains(part), "{said}");
         }
-        let house = House::start_alone(&place, place.command(&settings("room")), turn);
-        assert_eq!(house.said(&["external-ip maps to an address", "10.9.0.99"]), 1);
+        let server =
+            ServerProcess::start_exclusive(&environment, environment.command(&settings("room")), turn);
+        assert_eq!(server.count_lines(&["external-ip maps to an address", "10.9.0.99"]), 1);
     });
 }
 
@@ -159,9 +161,9 @@ fn missing_local_address_is_refused_or_logged() {
 fn unbindable_relay_sockets_are_logged_and_in_healthz() {
     alone_in_a_network(|| {
         ip("addr add 10.9.0.1/24 dev near");
-        let place = Arc::new(Place::new());
-        let metrics = place.metrics.to_string();
-        let command = place.command(&[
+        let environment = Arc::new(Environment::new());
+        let metrics = environment.metrics.to_string();
+        let command = environment.command(&[
             "--relay-scope",
             "public",
             "--external-ip",
@@ -169,27 +171,27 @@ fn unbindable_relay_sockets_are_logged_and_in_healthz() {
             "--metrics-listen",
             &metrics,
         ]);
-        let mut house = House::start(&place, command);
+        let mut server = ServerProcess::start(&environment, command);
         let allocate = || {
-            let mut guest = Guest::new(client(&house.turn.to_string()));
-            code(&guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+            let mut client = TurnClient::new(client(&server.turn.to_string()));
+            code(&client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
         };
         assert_eq!(allocate(), 0);
-        assert!(health(&place).contains("200 OK"));
+        assert!(health(&environment).contains("200 OK"));
         ip("addr del 10.9.0.1/24 dev near");
         for _ in 0..5 {
             assert_eq!(allocate(), 508);
         }
-        house.waits_for("a relay socket cannot be bound");
-        let said = soon("health", || health(&place), |said| said.contains("503"));
+        server.wait_for_line("a relay socket cannot be bound");
+        let said = soon("health", || health(&environment), |said| said.contains("503"));
         assert!(said.contains("no relay socket can be bound at 10.9.0.1"), "{said}");
-        assert_eq!(house.get("/healthz"), "HTTP/1.1 503");
+        assert_eq!(server.get("/healthz"), "HTTP/1.1 503");
         ip("addr add 10.9.0.1/24 dev near");
-        soon("health", || health(&place), |said| said.contains("200 OK"));
+        soon("health", || health(&environment), |said| said.contains("200 OK"));
         assert_eq!(allocate(), 0);
-        assert_eq!(house.said(&["a relay socket cannot be bound"]), 1, "one line a minute");
-        assert_eq!(house.said(&["no relay socket can be bound"]), 1);
-        house.is_well();
+        assert_eq!(server.count_lines(&["a relay socket cannot be bound"]), 1, "one line a minute");
+        assert_eq!(server.count_lines(&["no relay socket can be bound"]), 1);
+        server.assert_healthy();
     });
 }
 
@@ -209,10 +211,10 @@ fn link_local_binding_is_answered() {
             .unwrap();
         let index = u32::from_str_radix(index.split_whitespace().nth(1).unwrap(), 16).unwrap();
         for scope in ["room", "public"] {
-            let place = Arc::new(Place::new());
+            let environment = Arc::new(Environment::new());
             let settings = ["--listen", "::", "--relay-scope", scope];
-            let house = House::start(&place, place.command(&settings));
-            let port = house.turn.port();
+            let server = ServerProcess::start(&environment, environment.command(&settings));
+            let port = server.turn.port();
             for to in [format!("[fe80::1%{index}]:{port}"), format!("169.254.7.7:{port}")] {
                 let mut socket = client(&to);
                 let ours = socket.local_addr().unwrap();
@@ -223,7 +225,10 @@ fn link_local_binding_is_answered() {
                 mapped.get_from_as(&reply, attr::ATTR_XORMAPPED_ADDRESS).unwrap();
                 assert_eq!((mapped.ip, mapped.port), (ours.ip(), ours.port()));
                 // The whole relay, too: the second request comes with a nonce that is bound to the address.
-                assert_eq!(code(&Guest::new(client(&to)).attempt(wire::METHOD_ALLOCATE, &[UDP], &[])), 0);
+                assert_eq!(
+                    code(&TurnClient::new(client(&to)).attempt(wire::METHOD_ALLOCATE, &[UDP], &[])),
+                    0
+                );
             }
         }
     });

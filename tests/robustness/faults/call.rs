@@ -4,13 +4,13 @@ use std::net::UdpSocket;
 
 use serde_json::json;
 
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, Wire as _, channel_data, socket};
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, Wire as _, channel_data, socket};
 
 pub struct Call {
-    pub seats: [Seat; 2],
-    pub guests: [Guest<UdpSocket>; 2],
+    pub seats: [Participant; 2],
+    pub clients: [TurnClient<UdpSocket>; 2],
     rounds: u32,
 }
 
@@ -18,17 +18,17 @@ const CHANNEL: u16 = 0x4000;
 
 impl Call {
     /// Two come to `room` and reach each other through the relay.
-    pub fn begin(house: &House, room: &str) -> Self {
-        let seats = [(); 2].map(|()| Seat::take(house, room));
+    pub fn begin(server: &ServerProcess, room: &str) -> Self {
+        let seats = [(); 2].map(|()| Participant::join_room(server, room));
         let mut relayed = Vec::new();
-        let mut guests = seats.each_ref().map(|seat| {
-            let mut guest = Guest::holding(seat.credential.clone(), socket([0, 11, 1], house.turn));
-            relayed.push(guest.allocate());
-            guest
+        let mut clients = seats.each_ref().map(|seat| {
+            let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 11, 1], server.turn));
+            relayed.push(client.allocate());
+            client
         });
-        guests[0].bind(CHANNEL, relayed[1]);
-        guests[1].bind(CHANNEL, relayed[0]);
-        let mut call = Self { seats, guests, rounds: 0 };
+        clients[0].bind(CHANNEL, relayed[1]);
+        clients[1].bind(CHANNEL, relayed[0]);
+        let mut call = Self { seats, clients, rounds: 0 };
         call.goes_on();
         call
     }
@@ -39,8 +39,8 @@ impl Call {
         for (from, to) in [(0, 1), (1, 0)] {
             self.signals(from, to);
             let data = channel_data(CHANNEL, &self.rounds.to_be_bytes());
-            self.guests[from].wire.say(&data);
-            assert_eq!(self.guests[to].wire.receive().expect("the other's packet"), data);
+            self.clients[from].wire.say(&data);
+            assert_eq!(self.clients[to].wire.receive().expect("the other's packet"), data);
         }
     }
 

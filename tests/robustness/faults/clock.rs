@@ -13,10 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use stun::message as wire;
 
 use super::call::Call;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, UDP, code, socket};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, UDP, code, socket};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -50,26 +50,26 @@ fn now() -> i64 {
 }
 
 /// Seconds that a seat's credential still opens allocations by a clock that is wrong by so much.
-fn left(seat: &Seat, wrong_by: i64) -> i64 {
+fn left(seat: &Participant, wrong_by: i64) -> i64 {
     let expiry: i64 = seat.credential.username.split(':').next().unwrap().parse().unwrap();
     expiry - (now() + wrong_by)
 }
 
 /// What an Allocate with this seat's credential is answered.
-fn allocates(house: &House, seat: &Seat) -> u16 {
-    let mut guest = Guest::holding(seat.credential.clone(), socket([0, 13, 1], house.turn));
-    code(&guest.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+fn allocates(server: &ServerProcess, seat: &Participant) -> u16 {
+    let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 13, 1], server.turn));
+    code(&client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
 }
 
 #[test]
 fn wall_clock_jump_ends_no_call() {
-    let place = Arc::new(Place::new());
-    let (clock_file, library) = (place.folder().join("clock"), library(place.folder()));
+    let environment = Arc::new(Environment::new());
+    let (clock_file, library) = (environment.folder().join("clock"), library(environment.folder()));
     let clock = Clock::new(&clock_file);
-    let mut command = place.command::<&str>(&[]);
+    let mut command = environment.command::<&str>(&[]);
     command.env("CLOCK_FILE", &clock_file).env("LD_PRELOAD", library);
-    let mut house = House::start(&place, command);
-    let mut call = Call::begin(&house, "jumps");
+    let mut server = ServerProcess::start(&environment, command);
+    let mut call = Call::begin(&server, "jumps");
     for (room, (name, wrong_by)) in [
         ("an hour on", HOUR),
         ("an hour back", 0),
@@ -84,7 +84,7 @@ fn wall_clock_jump_ends_no_call() {
     {
         clock.is_wrong_by(wrong_by);
         call.goes_on();
-        call.guests.iter_mut().for_each(Guest::refresh);
+        call.clients.iter_mut().for_each(TurnClient::refresh);
         let held = left(&call.seats[0], wrong_by);
         // The page asks after the box every five seconds; that is when a credential that has run out
         // is replaced, so that ICE can begin anew.
@@ -92,8 +92,8 @@ fn wall_clock_jump_ends_no_call() {
         if held < HOUR / 4 {
             call.seats[0].renew();
         }
-        let newcomer = Seat::take(&house, &format!("after-{room}"));
-        let answers = [allocates(&house, &call.seats[0]), allocates(&house, &newcomer)];
+        let newcomer = Participant::join_room(&server, &format!("after-{room}"));
+        let answers = [allocates(&server, &call.seats[0]), allocates(&server, &newcomer)];
         println!(
             "{name}: the call goes on; a credential had {held} s left, then {} s; Allocates of its holder and of a \
              newcomer: {answers:?}",
@@ -107,7 +107,7 @@ fn wall_clock_jump_ends_no_call() {
     let (token, id) = (first.token.clone(), first.id.clone());
     drop(first);
     clock.is_wrong_by(DAY);
-    let back = Seat::take_back(&house, "jumps", &token);
+    let back = Participant::resume(&server, "jumps", &token);
     assert_eq!((back.id, back.resumed, back.peer), (id, true, Some(second.id.clone())));
-    house.is_well();
+    server.assert_healthy();
 }

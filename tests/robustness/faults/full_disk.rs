@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use super::call::Call;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::{House, alone, complaint};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::{ServerProcess, exclusive, startup_error};
 
 /// A file system in memory that only one process has mounted; it ends with this.
 struct Disk(Child);
@@ -66,39 +66,39 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn first_start_on_a_full_disk_leaves_no_partial_file() {
-    let turn = alone();
+    let turn = exclusive();
     let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
-    let place = Arc::new(Place::with_state(&disk.path().join("state")));
+    let environment = Arc::new(Environment::with_state(&disk.path().join("state")));
     // One file takes one page; five are made.
     for kib in [4, 8, 12, 16] {
         disk.has(kib);
-        let (said, time) = complaint(place.command::<&str>(&[]));
-        let kept = names(&place.state);
+        let (said, time) = startup_error(environment.command::<&str>(&[]));
+        let kept = names(&environment.state);
         println!("a disk of {kib} KiB: told after {time:?}: {}; kept {kept:?}", said.trim_end());
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("state-dir") && said.contains("make room"), "{said}");
         assert!(kept.iter().all(|name| !name.starts_with('.')), "a draft is left");
     }
     disk.has(1024);
-    let house = House::start_alone(&place, place.command::<&str>(&[]), turn);
-    Seat::take(&house, "room-again").ping();
+    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), turn);
+    Participant::join_room(&server, "room-again").ping();
 }
 
 #[test]
 fn full_disk_stops_neither_the_server_nor_the_next_start() {
-    let turn = alone();
+    let turn = exclusive();
     let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
-    let place = Arc::new(Place::with_state(&disk.path().join("state")));
+    let environment = Arc::new(Environment::with_state(&disk.path().join("state")));
     disk.has(64);
-    let house = House::start_alone(&place, place.command::<&str>(&[]), turn);
-    let mut call = Call::begin(&house, "full");
+    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), turn);
+    let mut call = Call::begin(&server, "full");
     disk.fill();
     call.goes_on();
     let token = call.seats[0].token.clone();
-    let mut house = house.killed_and_started(place.command::<&str>(&[]));
-    let back = Seat::take_back(&house, "full", &token);
+    let mut server = server.kill_and_restart(environment.command::<&str>(&[]));
+    let back = Participant::resume(&server, "full", &token);
     assert_eq!(back.id, call.seats[0].id);
-    Call::begin(&house, "another").goes_on();
+    Call::begin(&server, "another").goes_on();
     println!("a full disk: the call went on; killed and started again, the box knows its seats");
-    house.is_well();
+    server.assert_healthy();
 }

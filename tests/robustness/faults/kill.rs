@@ -6,27 +6,27 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::{House, alone};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::{ServerProcess, exclusive};
 use crate::harness::turn_client::PATIENCE;
 
 const KILLS: u32 = 20;
 
 #[test]
 fn killed_server_restarts_at_once_and_resumes_seats() {
-    let place = Arc::new(Place::new());
-    let mut house = House::start(&place, place.command::<&str>(&[]));
-    let seats = [(); 2].map(|()| Seat::take(&house, "kept"));
+    let environment = Arc::new(Environment::new());
+    let mut server = ServerProcess::start(&environment, environment.command::<&str>(&[]));
+    let seats = [(); 2].map(|()| Participant::join_room(&server, "kept"));
     let tokens = seats.each_ref().map(|seat| (seat.id.clone(), seat.token.clone()));
-    let kept = files(&place.state);
+    let kept = files(&environment.state);
     let mut worst = Duration::ZERO;
     for _ in 0..KILLS {
         let begun = Instant::now();
-        house = house.killed_and_started(place.command::<&str>(&[]));
+        server = server.kill_and_restart(environment.command::<&str>(&[]));
         worst = worst.max(begun.elapsed());
-        assert!(files(&place.state) == kept, "the state directory has changed");
-        let mut seats = tokens.each_ref().map(|(_, token)| Seat::take_back(&house, "kept", token));
+        assert!(files(&environment.state) == kept, "the state directory has changed");
+        let mut seats = tokens.each_ref().map(|(_, token)| Participant::resume(&server, "kept", token));
         // The tokens differ from those kept: they carry the time at which their bearer sat down again.
         for (seat, (id, _)) in seats.iter().zip(&tokens) {
             assert_eq!(&seat.id, id, "another seat");
@@ -49,31 +49,32 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Starts the program and kills it when there are so many files; how many it left.
-fn killed_at(place: &Place, count: usize) -> usize {
-    let _turn = alone();
-    let mut child = place.command::<&str>(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+fn killed_at(environment: &Environment, count: usize) -> usize {
+    let _turn = exclusive();
+    let mut child =
+        environment.command::<&str>(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     // No event says that a file is half written; whoever looks all the time sees it.
-    while fs::read_dir(&place.state).unwrap().count() < count {
+    while fs::read_dir(&environment.state).unwrap().count() < count {
         assert!(begun.elapsed() < PATIENCE, "there never are {count} files");
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    files(&place.state).len()
+    files(&environment.state).len()
 }
 
 #[test]
 fn killed_first_start_does_not_break_the_next() {
     let (mut worst, mut left) = (Duration::ZERO, Vec::new());
     for round in 0..KILLS as usize {
-        let place = Arc::new(Place::new());
+        let environment = Arc::new(Environment::new());
         // Five files are made on a first start, each under another name first.
-        left.push(killed_at(&place, round % 6));
-        let (turn, begun) = (alone(), Instant::now());
-        let house = House::start_alone(&place, place.command::<&str>(&[]), turn);
+        left.push(killed_at(&environment, round % 6));
+        let (turn, begun) = (exclusive(), Instant::now());
+        let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), turn);
         worst = worst.max(begun.elapsed());
-        Seat::take(&house, "first").ping();
-        let names: Vec<_> = files(&place.state).into_iter().map(|(name, _)| name).collect();
+        Participant::join_room(&server, "first").ping();
+        let names: Vec<_> = files(&environment.state).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), 5, "{names:?}");
     }
     println!(

@@ -16,9 +16,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
 use crate::harness::turn_client::PATIENCE;
 
 /// Where `IDLE_WEBSOCKETS` does not ask for another number; 10,000 need as many descriptors.
@@ -100,19 +100,20 @@ fn idle_websocket_costs_at_most_16_kib() {
     let descriptors = take_all_descriptors() as usize;
     let asked = std::env::var("IDLE_WEBSOCKETS").map_or(PEOPLE, |number| number.parse().unwrap());
     let people = asked.min(descriptors.saturating_sub(200));
-    let place = Arc::new(Place::new());
-    let mut house = House::start(&place, place.command(&["--source-connections", "1000000"]));
+    let environment = Arc::new(Environment::new());
+    let mut server =
+        ServerProcess::start(&environment, environment.command(&["--source-connections", "1000000"]));
     // What the box takes once and for all has been taken.
-    Seat::take(&house, "first").ping();
-    let before = house.figures();
-    let kib = |house: &House| {
-        let grown = house.figures().resident_kib.saturating_sub(before.resident_kib);
+    Participant::join_room(&server, "first").ping();
+    let before = server.usage();
+    let kib = |server: &ServerProcess| {
+        let grown = server.usage().resident_kib.saturating_sub(before.resident_kib);
         grown as f64 / people as f64
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let crowd = Arc::new(Crowd {
-        config: Arc::clone(&house.config),
-        port: house.https.port(),
+        config: Arc::clone(&server.config),
+        port: server.https.port(),
         door: Semaphore::new(AT_ONCE),
         open: AtomicUsize::new(0),
         seated: AtomicUsize::new(0),
@@ -122,19 +123,19 @@ fn idle_websocket_costs_at_most_16_kib() {
         runtime.spawn(Arc::clone(&crowd).somebody(number));
     }
     let opened = runtime.block_on(until_all(&crowd.open, people));
-    let open = kib(&house);
+    let open = kib(&server);
     crowd.seats.add_permits(people);
     let joined = runtime.block_on(until_all(&crowd.seated, people));
-    let seated = kib(&house);
+    let seated = kib(&server);
     println!(
         "{people} idle WebSockets over TLS, of {asked}: {open:.1} KiB each when open ({opened:.1?}), {seated:.1} KiB \
          each when seated ({joined:.1?}); the box holds {} MiB and {} descriptors",
-        house.figures().resident_kib / 1024,
-        house.figures().descriptors,
+        server.usage().resident_kib / 1024,
+        server.usage().descriptors,
     );
-    Seat::take(&house, "last").ping();
+    Participant::join_room(&server, "last").ping();
     assert!(open.max(seated) < 3.0 * GOAL_KIB);
     drop(runtime);
-    house.comes_down_to(before.descriptors);
-    house.is_well();
+    server.wait_for_descriptors(before.descriptors);
+    server.assert_healthy();
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::call::Call;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
-use crate::harness::turn_client::{Guest, PATIENCE, socket};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{PATIENCE, TurnClient, socket};
 
 const STILL: Duration = Duration::from_secs(10);
 /// What the unit asks for.
@@ -30,34 +30,34 @@ fn sign_of_life(manager: &UnixDatagram) {
 
 #[test]
 fn ten_second_pause_keeps_calls_and_seats() {
-    let place = Arc::new(Place::new());
-    let notify = place.folder().join("notify");
+    let environment = Arc::new(Environment::new());
+    let notify = environment.folder().join("notify");
     let manager = UnixDatagram::bind(&notify).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut command = place.command::<&str>(&[]);
+    let mut command = environment.command::<&str>(&[]);
     command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", WATCHDOG_MICROSECONDS);
-    let mut house = House::start(&place, command);
-    let mut call = Call::begin(&house, "still");
+    let mut server = ServerProcess::start(&environment, command);
+    let mut call = Call::begin(&server, "still");
     sign_of_life(&manager);
-    house.signal(Signal::STOP);
+    server.signal(Signal::STOP);
     thread::sleep(STILL);
-    house.signal(Signal::CONT);
+    server.signal(Signal::CONT);
     let begun = Instant::now();
     call.goes_on();
     let back = begun.elapsed();
-    assert_eq!(house.get("/healthz"), "HTTP/1.1 200");
+    assert_eq!(server.get("/healthz"), "HTTP/1.1 200");
     sign_of_life(&manager);
     println!(
         "stood still for {STILL:?}; signaling and media both ways {back:?} later, a sign of life to the watchdog after \
          {:?}",
         begun.elapsed()
     );
-    for guest in &mut call.guests {
-        guest.refresh();
+    for client in &mut call.clients {
+        client.refresh();
     }
-    Seat::take(&house, "new").ping();
-    Guest::allocated(socket([0, 12, 1], house.turn));
+    Participant::join_room(&server, "new").ping();
+    TurnClient::allocated(socket([0, 12, 1], server.turn));
     assert!(back < Duration::from_secs(2) && begun.elapsed() < Duration::from_secs(20));
-    assert!(!house.has_said("does not turn"));
-    house.is_well();
+    assert!(!server.has_logged("does not turn"));
+    server.assert_healthy();
 }

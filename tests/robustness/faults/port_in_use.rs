@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::environment::Place;
-use crate::harness::server_process::{alone, complaint};
+use crate::harness::environment::Environment;
+use crate::harness::server_process::{exclusive, startup_error};
 
 /// A UDP socket that would share its port.
 fn sharing(address: SocketAddr) -> Socket {
@@ -19,9 +19,9 @@ fn sharing(address: SocketAddr) -> Socket {
 
 #[test]
 fn port_in_use_is_one_line_with_setting_and_hint() {
-    let (_turn, place) = (alone(), Place::named());
+    let (_turn, environment) = (exclusive(), Environment::named());
     let is_told = |setting: &str, address: SocketAddr, how: &str| {
-        let (said, time) = complaint(place.command::<&str>(&[]));
+        let (said, time) = startup_error(environment.command::<&str>(&[]));
         println!("{setting} taken ({how}): told after {time:?}: {}", said.trim_end());
         assert_eq!(said.lines().count(), 1, "{said}");
         for part in [setting, &address.port().to_string(), "in use", "stop the other program", "another"] {
@@ -30,18 +30,18 @@ fn port_in_use_is_one_line_with_setting_and_hint() {
         assert!(time < Duration::from_secs(3));
     };
     for (setting, address) in [
-        ("https-port", place.https),
-        ("http-port", place.http),
-        ("turn-port", place.turn),
-        ("turns-port", place.turns),
-        ("metrics-listen", place.metrics),
+        ("https-port", environment.https),
+        ("http-port", environment.http),
+        ("turn-port", environment.turn),
+        ("turns-port", environment.turns),
+        ("metrics-listen", environment.metrics),
     ] {
         let _taken = TcpListener::bind(address).unwrap();
         is_told(setting, address, "TCP");
     }
-    let taken = UdpSocket::bind(place.turn).unwrap();
-    is_told("turn-port", place.turn, "UDP");
+    let taken = UdpSocket::bind(environment.turn).unwrap();
+    is_told("turn-port", environment.turn, "UDP");
     drop(taken);
-    let _shared = sharing(place.turn);
-    is_told("turn-port", place.turn, "UDP with SO_REUSEPORT");
+    let _shared = sharing(environment.turn);
+    is_told("turn-port", environment.turn, "UDP with SO_REUSEPORT");
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::mass_reconnect::take_all_descriptors;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::{Figures, House, Tls};
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::{ProcessUsage, ServerProcess, Tls};
 use crate::harness::turn_client::{Framed, PATIENCE, Wire as _, binding, read};
 
 const EACH: u32 = 1000;
@@ -55,12 +55,12 @@ fn half_way(port: u32, each: u32, to: SocketAddr, words: &[u8]) -> Vec<TcpStream
 
 /// Who is through with TLS and says nothing; by two at a time, so that the last comes while the
 /// first is still let live.
-fn silent_in_tls(port: u32, each: u32, house: &House) -> Vec<Tls> {
+fn silent_in_tls(port: u32, each: u32, server: &ServerProcess) -> Vec<Tls> {
     let sources: Vec<_> = sources(port, each).collect();
     thread::scope(|scope| {
         let halves = sources.chunks(sources.len() / 2).map(|half| {
             scope.spawn(move || {
-                let stream = |source: &u32| house.tls_over(from_source(*source, house.https));
+                let stream = |source: &u32| server.tls_over(from_source(*source, server.https));
                 half.iter().map(stream).collect::<Vec<_>>()
             })
         });
@@ -70,10 +70,10 @@ fn silent_in_tls(port: u32, each: u32, house: &House) -> Vec<Tls> {
 }
 
 /// How long each of some joins takes, from the first packet to the seat.
-fn joins(house: &House, name: &str) -> Vec<Duration> {
+fn joins(server: &ServerProcess, name: &str) -> Vec<Duration> {
     let join = |number| {
         let begun = Instant::now();
-        Seat::take(house, &format!("{name}-{number}"));
+        Participant::join_room(server, &format!("{name}-{number}"));
         begun.elapsed()
     };
     let mut times: Vec<_> = (0..JOINS).map(join).collect();
@@ -88,10 +88,10 @@ fn tell(name: &str, there: usize, times: &[Duration]) {
 }
 
 /// Waits until the box has accepted all; on a slow machine the first have had their time by then.
-fn all_there(house: &House, descriptors: usize) -> Figures {
+fn all_there(server: &ServerProcess, descriptors: usize) -> ProcessUsage {
     let begun = Instant::now();
     loop {
-        let figures = house.figures();
+        let figures = server.usage();
         if figures.descriptors >= descriptors || begun.elapsed() > Duration::from_secs(2) {
             assert!(figures.descriptors > descriptors / KINDS as usize, "{figures:?}");
             return figures;
@@ -104,32 +104,32 @@ fn thousand_slow_connections_per_port_do_not_block_joins() {
     // Fewer only where the host allows few descriptors.
     let most = take_all_descriptors().saturating_sub(OTHER_DESCRIPTORS) / u64::from(KINDS);
     let each = most.min(u64::from(EACH)) as u32;
-    let place = Arc::new(Place::named());
-    let mut house = House::start(&place, place.command::<&str>(&[]));
-    tell("nobody else", 0, &joins(&house, "before"));
-    let (begun, before) = (Instant::now(), house.figures());
-    let silent = silent_in_tls(0, each, &house);
+    let environment = Arc::new(Environment::named());
+    let mut server = ServerProcess::start(&environment, environment.command::<&str>(&[]));
+    tell("nobody else", 0, &joins(&server, "before"));
+    let (begun, before) = (Instant::now(), server.usage());
+    let silent = silent_in_tls(0, each, &server);
     let ports = [
-        (place.https, CLIENT_HELLO),
-        (place.http, HTTP),
-        (place.turn, STUN),
-        (place.turns, CLIENT_HELLO),
-        (place.metrics, HTTP),
+        (environment.https, CLIENT_HELLO),
+        (environment.http, HTTP),
+        (environment.turn, STUN),
+        (environment.turns, CLIENT_HELLO),
+        (environment.metrics, HTTP),
     ];
     let slow = (1..).zip(ports).map(|(number, (to, words))| half_way(number, each, to, words));
     let slow: Vec<_> = slow.collect();
-    let there = all_there(&house, before.descriptors + (KINDS * each) as usize);
+    let there = all_there(&server, before.descriptors + (KINDS * each) as usize);
     let opened = begun.elapsed();
-    tell(&format!("{each} on each port"), there.descriptors - before.descriptors, &joins(&house, "crowded"));
+    tell(&format!("{each} on each port"), there.descriptors - before.descriptors, &joins(&server, "crowded"));
     println!(
         "opened within {opened:?}; {:.1} KiB for each",
         (there.resident_kib - before.resident_kib) as f64 / f64::from(KINDS * each)
     );
-    asks(house.tcp(place.turn));
-    asks(house.tls_over(house.tcp(place.turns)));
+    asks(server.tcp(environment.turn));
+    asks(server.tls_over(server.tcp(environment.turns)));
     drop((silent, slow));
-    house.comes_down_to(before.descriptors + JOINS as usize);
-    house.is_well();
+    server.wait_for_descriptors(before.descriptors + JOINS as usize);
+    server.assert_healthy();
 }
 
 fn asks(stream: impl Read + Write) {

@@ -10,23 +10,23 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 
 use super::call::Call;
-use crate::harness::environment::Place;
-use crate::harness::participant::Seat;
-use crate::harness::server_process::House;
+use crate::harness::environment::Environment;
+use crate::harness::participant::Participant;
+use crate::harness::server_process::ServerProcess;
 
 /// A call while the box logs whatever it does, and its end when it is told to stop.
-fn lives_and_ends(house: House, name: &str) {
+fn lives_and_ends(server: ServerProcess, name: &str) {
     let begun = Instant::now();
-    let mut call = Call::begin(&house, "unheard");
+    let mut call = Call::begin(&server, "unheard");
     for number in 0..100 {
         call.goes_on();
-        Seat::take(&house, &format!("room-{number}")).ping();
+        Participant::join_room(&server, &format!("room-{number}")).ping();
     }
     let lived = begun.elapsed();
     drop(call);
-    house.signal(Signal::TERM);
-    house.signal(Signal::INT);
-    let (status, time) = house.ended();
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    let (status, time) = server.wait_for_exit();
     println!("{name}: a call and 100 joins in {lived:?}; ended {time:?} after it was told to");
     assert!(status.success(), "{status}");
     assert!(time < Duration::from_secs(9));
@@ -34,7 +34,7 @@ fn lives_and_ends(house: House, name: &str) {
 
 #[test]
 fn stalled_journal_stops_no_client() {
-    let place = Arc::new(Place::new());
+    let environment = Arc::new(Environment::new());
     // Full before the box starts, so that its first word already waits.
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(writer.as_fd(), OFlags::NONBLOCK).unwrap();
@@ -43,18 +43,18 @@ fn stalled_journal_stops_no_client() {
         written => written,
     } {}
     fcntl_setfl(writer.as_fd(), OFlags::empty()).unwrap();
-    let mut command = place.command(&["--log", "trace"]);
+    let mut command = environment.command(&["--log", "trace"]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
-    let house = House::start_unheard(&place, command);
-    lives_and_ends(house, "a journal that has stalled");
+    let server = ServerProcess::start_without_log(&environment, command);
+    lives_and_ends(server, "a journal that has stalled");
     drop(reader);
 }
 
 #[test]
 fn log_on_a_full_disk_stops_no_client() {
-    let place = Arc::new(Place::new());
+    let environment = Arc::new(Environment::new());
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let mut command = place.command(&["--log", "trace"]);
+    let mut command = environment.command(&["--log", "trace"]);
     command.stdout(full()).stderr(full());
-    lives_and_ends(House::start_unheard(&place, command), "a log on a full disk");
+    lives_and_ends(ServerProcess::start_without_log(&environment, command), "a log on a full disk");
 }
