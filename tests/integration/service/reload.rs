@@ -55,7 +55,7 @@ fn hangup_ends_a_try_out_server_except_under_nohup() {
     // The tests themselves may have been started by nohup.
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP").arg(program());
-    let server = ServerProcess::start(&environment, environment.settle::<&str>(command, &[]));
+    let server = ServerProcess::start(&environment, environment.configure::<&str>(command, &[]));
     server.signal(Signal::HUP);
     let (status, took) = server.wait_for_exit();
     println!("gone {took:?} after SIGHUP");
@@ -64,7 +64,7 @@ fn hangup_ends_a_try_out_server_except_under_nohup() {
     let environment = Arc::new(Environment::new());
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "trap '' HUP && exec \"$@\"", "sh"]).arg(program());
-    let server = ServerProcess::start(&environment, environment.settle::<&str>(command, &[]));
+    let server = ServerProcess::start(&environment, environment.configure::<&str>(command, &[]));
     server.signal(Signal::HUP);
     server.wait_for_line("settings read anew");
     assert!(!server.has_logged("stopping"));

@@ -16,7 +16,7 @@ fn on(environment: &Environment, sockets: [OwnedFd; 2], names: &str) -> Command 
     let mut command = Command::new("/bin/sh");
     let given = "exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
     command.args(["-c", given, "sh"]).arg(program());
-    let mut command = environment.settle::<&str>(command, &[]);
+    let mut command = environment.configure::<&str>(command, &[]);
     let [first, second] = sockets;
     command.stdin(first).stdout(second).stderr(Stdio::piped());
     if !names.is_empty() {
