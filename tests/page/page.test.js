@@ -28,11 +28,11 @@ test('no multi-line literal looks like a comment to the build', () => {
     let open = false;
     for (const line of source(name).split('\n')) {
       if (open) assert.doesNotMatch(line, /^(\s|\/[/*])/, `${name}: ${line}`);
-      // A backtick within a comment is a word's, and they come in pairs there.
+      // Backticks within comments come in pairs.
       if ((line.match(/(?<!\\)`/g) ?? []).length % 2) open = !open;
     }
     assert.ok(!open, name);
-    // A comment that begins a line ends with one, or the code behind it would go too.
+    // Code behind a block comment that starts a line would be removed with it.
     assert.doesNotMatch(source(name).replace(/^\s*\/\/.*$/gm, ''), /^\s*\/\*(?:(?!\*\/)[^])*\n(?:(?!\*\/)[^])*\*\/[ \t]*\S/m, name);
   }
 });
@@ -100,6 +100,6 @@ test('start failures are worded in the HTML of each page in both languages', () 
     for (const words of [noscript, late]) assert.match(words, /lang="en">[A-Z][^]*lang="zh-CN">\p{Script=Han}/u, page);
     assert.ok(source(page).indexOf('id="startFailure"') < source(page).indexOf('data-word'), 'first of all');
   }
-  // A rule against motion is no rule against words.
+  // Reduced motion must not hide the text.
   assert.match(source('assets/style.css'), /\.start-failure \{[^}]*animation: [^;}]*!important/);
 });

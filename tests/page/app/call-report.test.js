@@ -57,5 +57,5 @@ test('the server learns that the page reports before the call connects', () => {
   harness.report.peerPresent();
   assert.deepEqual(harness.sent, [{ type: 'report' }]);
   harness.report.stop();
-  assert.equal(harness.sent.length, 1, 'of a call that never connected there is no more to tell');
+  assert.equal(harness.sent.length, 1, 'a call that never connected has nothing else to report');
 });

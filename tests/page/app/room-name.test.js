@@ -23,7 +23,7 @@ test('a private room name is valid, long and evenly distributed', () => {
     assert.equal(roomName(name), name);
   }
   assert.equal(new Set(names).size, 50);
-  // Bytes past the last full round are thrown away, not folded.
+  // Bytes past the last full round are discarded, not folded.
   const bytes = [255, 240, ...Array(12).fill(0)];
   assert.equal(privateRoomName(() => Uint8Array.of(bytes.shift())), 'baba-baba-baba-baba-baba-baba');
 });

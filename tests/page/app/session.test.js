@@ -184,18 +184,18 @@ test('delayed packets make the session check its socket', () => {
 test('a screen seen before stays one while paused, an unseen one does not', () => {
   const harness = makeSessionHarness();
   harness.connects();
-  const says = (cam, screen, rest) => {
+  const sends = (cam, screen, rest) => {
     harness.fromCall({ type: 'mute-state', mic: true, cam, screen, weak: false, still: false, ...rest });
     return [harness.state.remote.cam, harness.state.remote.screen, harness.state.remote.weak];
   };
   const waits = [false, false, { weak: true, still: true }];
-  assert.deepEqual(says(...waits), [false, false, true]);
-  assert.deepEqual(says(true, true), [true, true, false]);
-  assert.deepEqual(says(...waits), [false, true, true]);
-  assert.deepEqual(says(true, true, { weak: true }), [true, true, true]);
-  assert.deepEqual(says(...waits), [false, true, true]);
-  assert.deepEqual(says(false, false, { weak: true }), [false, false, true], 'their camera waits instead');
-  assert.deepEqual(says(...waits), [false, false, true]);
+  assert.deepEqual(sends(...waits), [false, false, true]);
+  assert.deepEqual(sends(true, true), [true, true, false]);
+  assert.deepEqual(sends(...waits), [false, true, true]);
+  assert.deepEqual(sends(true, true, { weak: true }), [true, true, true]);
+  assert.deepEqual(sends(...waits), [false, true, true]);
+  assert.deepEqual(sends(false, false, { weak: true }), [false, false, true], 'the camera is paused instead');
+  assert.deepEqual(sends(...waits), [false, false, true]);
 });
 
 test('remote state holds for the same peer and is reset for another', () => {
@@ -208,7 +208,7 @@ test('remote state holds for the same peer and is reset for another', () => {
   harness.connectionState('new');
   assert.deepEqual(harness.state.remote, { stream: null, mic: true, cam: true, screen: true, weak: false });
   harness.fromCall({ type: 'remote-stream', stream: second });
-  // The screen waits on the new one, where nothing of it has come: it is the one that was seen.
+  // The screen is paused on the new connection before its first frame: it is the one seen before.
   harness.fromCall({ type: 'mute-state', mic: true, cam: false, screen: false, weak: true, still: true });
   assert.deepEqual([harness.state.remote.screen, harness.state.remote.weak], [true, true]);
   harness.connectionState('none');
@@ -221,7 +221,7 @@ test('another tab with this seat ends the call here', () => {
   harness.connects();
   harness.fromServer({ type: 'replaced' });
   assert.equal(harness.state.ended.reason, 'replaced');
-  assert.ok(!harness.sent.some((said) => said[0] === 'leave'));
+  assert.ok(!harness.sent.some((sent) => sent[0] === 'leave'));
 });
 
 test('unknown messages change nothing', () => {
@@ -244,16 +244,16 @@ test('a report starts when the pair is complete and stops before leaving', async
   harness.connectionState('disconnected');
   harness.fromServer({ type: 'new-peer', id: 'you' });
   harness.connectionState('connected');
-  assert.ok(!harness.reports.includes('start 9400'), 'what is mended was there before');
+  assert.ok(!harness.reports.includes('start 9400'), 'a recovered connection existed before');
   harness.session.leave();
-  // The first is of the time alone in the room.
+  // The first one measures the time alone in the room.
   assert.deepEqual(harness.reports.filter((what) => what.startsWith('stop')), ['stop', 'stop', 'stop after leave']);
 });
 
 test('silence shows three seconds after the last packet, until the next one', async () => {
   const harness = makeSessionHarness();
   harness.connects();
-  // Known after two.
+  // Detected after two.
   harness.fromCall({ type: 'liveness', state: 'silent' });
   assert.equal(harness.status(), 'connected');
   await harness.clock.advance(1000);
@@ -343,7 +343,7 @@ test('a missing common codec is shown during the call', () => {
   harness.fromCall({ type: 'no-common-codec', kind: 'video' });
   assert.equal(harness.statusKey(), 'status.connected.no-video');
   harness.fromServer({ type: 'socket', open: false });
-  assert.equal(harness.statusKey(), 'status.connected.alone', 'what may end the call goes first');
+  assert.equal(harness.statusKey(), 'status.connected.alone', 'what may end the call has priority');
   harness.connectionState('new');
   assert.equal(harness.state.missingCodec, null);
 });

@@ -35,7 +35,7 @@ test('a peer\'s dead network is not shown as a missing path', async () => {
   assert.equal(harness.statusKey(), 'status.reconnecting.theirs');
   assert.equal(harness.error().error, null);
   harness.fromServer({ type: 'peer-back', id: 'you' });
-  assert.equal(harness.statusKey(), 'status.reconnecting', 'there is hope again');
+  assert.equal(harness.statusKey(), 'status.reconnecting', 'there is another chance');
   await harness.clock.advance(60_000);
   assert.equal(harness.status(), 'failed');
 });
@@ -91,7 +91,7 @@ for (const code of ['key-required', 'room-full']) {
     harness.connectionState('connected');
     assert.equal(harness.statusKey(), 'status.connected.outside');
     harness.connectionState('failed');
-    assert.equal(harness.statusKey(), 'status.reconnecting', 'nobody looks for the server');
+    assert.equal(harness.statusKey(), 'status.reconnecting', 'the server is not contacted');
     await harness.clock.advance(8000);
     assert.deepEqual([harness.state.screen, harness.state.ended.reason], ['ended', 'weDropped']);
     harness.session.join('den');

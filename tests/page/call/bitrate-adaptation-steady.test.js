@@ -1,36 +1,36 @@
-// A line that loses some of everything, whoever sends: to take the picture away would mend nothing. Loss is thrown by
-// dice with a seed, packet by packet, since it is its chance that makes a picture come and go.
+// A network that loses packets at any rate, so that pausing video would not help. Losses come from a seeded
+// generator, packet by packet, since chance makes video come and go.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { outgoingVideoOf, initialBitrate, adapt } from '../../../public/call/bitrate-adaptation.js';
 
-/** Packets a second on each level, and of the sound. */
+/** Video packets per second on each level, and audio packets. */
 const PICTURE = [120, 60, 25, 10, 0];
 const SOUND = 50;
 const MINUTES = 3;
 const SEEDS = [1, 7, 99, 1234, 31_337];
 
-/** Even numbers from 0 to 1 (Lehmer's generator). */
-function makeDice(seed) {
+/** Uniform numbers from 0 to 1 (Lehmer's generator). */
+function makeRandom(seed) {
   let last = seed;
   return () => (last = (last * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
 
 /**
- * Three minutes of a line as two browsers feel it: reports of the picture every second and of the sound every five,
- * some of which are lost too.
+ * Three minutes of a network as seen by two browsers: reports on video every second and on audio every five,
+ * some of which are lost as well.
  * @param {{loses: (level: number) => number, available: number | null, seed: number, content?: 'motion' | 'text'}} line
- *   `loses`: what share, on this level
+ *   `loses`: the loss on this level
  */
 function minutesOf({ loses, available, seed, content }) {
-  const dice = makeDice(seed);
-  const lost = (packets, share) => Array.from({ length: packets }, dice).filter((one) => one < share).length / packets;
+  const random = makeRandom(seed);
+  const lost = (packets, share) => Array.from({ length: packets }, random).filter((one) => one < share).length / packets;
   let state = initialBitrate();
   const seen = { pauses: 0, waited: 0, last: 'full' };
-  for (let beat = 1; beat <= MINUTES * 240; beat += 1) {
+  for (let tick = 1; tick <= MINUTES * 240; tick += 1) {
     const [packets, share] = [PICTURE[state.level], loses(state.level)];
-    const reported = (every) => beat % every === 0 && dice() >= share;
+    const reported = (every) => tick % every === 0 && random() >= share;
     const picture = packets && reported(4) ? lost(packets, share) : null;
     const sound = reported(20) ? lost(5 * SOUND, share) : null;
     const loss = packets ? picture : sound;
@@ -43,15 +43,15 @@ function minutesOf({ loses, available, seed, content }) {
   return seen;
 }
 
-const BROWSERS = { 'that says there is plenty': 400_000, 'that says nothing of what would fit': null };
+const BROWSERS = { 'with an ample estimate': 400_000, 'without an estimate': null };
 
 for (const [browser, available] of Object.entries(BROWSERS)) {
   for (const share of [0.12, 0.16, 0.18, 0.2]) {
     test(`at ${share * 100} % loss a browser ${browser} rarely pauses video`, () => {
       for (const seed of SEEDS) {
         const { pauses, waited } = minutesOf({ loses: () => share, available, seed });
-        assert.ok(pauses <= 3, `${pauses} pauses with the dice of ${seed}`);
-        assert.ok(waited <= 0.25 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+        assert.ok(pauses <= 3, `${pauses} pauses with the random of ${seed}`);
+        assert.ok(waited <= 0.25 * MINUTES * 60, `${waited} s with the random of ${seed}`);
       }
     });
   }
@@ -59,22 +59,22 @@ for (const [browser, available] of Object.entries(BROWSERS)) {
   test(`where video itself is lost, a browser ${browser} tries ever less`, () => {
     for (const seed of SEEDS) {
       const { pauses, waited } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed });
-      assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the dice of ${seed}`);
-      assert.ok(waited >= 0.7 * MINUTES * 60, `${waited} s with the dice of ${seed}`);
+      assert.ok(pauses >= 3 && pauses <= 6, `${pauses} pauses with the random of ${seed}`);
+      assert.ok(waited >= 0.7 * MINUTES * 60, `${waited} s with the random of ${seed}`);
     }
   });
 
   test(`a browser ${browser} updates a screen every ten seconds or so`, () => {
     for (const seed of SEEDS) {
       const { pauses } = minutesOf({ loses: (level) => (level === 4 ? 0.02 : 0.5), available, seed, content: 'text' });
-      assert.ok(pauses >= 15, `${pauses} trials with the dice of ${seed}`);
+      assert.ok(pauses >= 15, `${pauses} trials with the random of ${seed}`);
     }
   });
 
   test(`with a third of audio lost, a browser ${browser} sends no video`, () => {
     for (const seed of SEEDS) {
       const { pauses, waited } = minutesOf({ loses: () => 0.45, available, seed });
-      assert.ok(pauses <= 4 && waited >= 0.7 * MINUTES * 60, `${pauses} pauses, ${waited} s with the dice of ${seed}`);
+      assert.ok(pauses <= 4 && waited >= 0.7 * MINUTES * 60, `${pauses} pauses, ${waited} s with the random of ${seed}`);
     }
   });
 }

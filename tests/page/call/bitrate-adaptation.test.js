@@ -4,19 +4,19 @@ import { feedbackOf } from '../../../public/call/rtcp-feedback.js';
 import { afterPathChange, afterInterruption, outgoingVideoOf, videoParameters, audioParameters, initialBitrate, isAnnouncedPaused, adapt } from '../../../public/call/bitrate-adaptation.js';
 
 const CALM = { loss: 0, audioLoss: null, rtt: 20, reported: true, available: null, sending: true };
-/** As Chromium feels it where so much fits. */
+/** As Chromium reports that much bandwidth. */
 const fits = (available) => ({ ...CALM, available });
-/** What arrives after a queue, and little of it. */
+/** High loss and a long queue. */
 const FULL = { ...CALM, loss: 0.8, rtt: 600 };
 const NOTHING = { ...CALM, loss: null, rtt: null, reported: false };
 
-/** A path that says what it is told, four times a second; loss and delay once a second as browsers report them. */
+/** A path with given readings four times a second; loss and delay once a second as browsers report them. */
 function path(state = initialBitrate(), content = 'motion') {
   const harness = {
     state, levels: [state.level],
     is(seconds, reading) {
-      for (let beat = 0; beat < seconds * 4; beat += 1) {
-        const now = beat % 4 === 0 ? reading : { ...reading, loss: null, audioLoss: null, rtt: null, reported: false };
+      for (let tick = 0; tick < seconds * 4; tick += 1) {
+        const now = tick % 4 === 0 ? reading : { ...reading, loss: null, audioLoss: null, rtt: null, reported: false };
         harness.state = adapt(harness.state, { ...now, sending: now.sending && harness.outgoingVideo() !== 'paused' }, content);
         if (harness.state.level !== harness.levels.at(-1)) harness.levels.push(harness.state.level);
       }
@@ -185,14 +185,14 @@ test('a camera loses size, a screen loses frame rate, audio hardly anything', ()
   }
 });
 
-/** Statistics of a sender: `[packets sent, lost, share, round trip, when, sent again]` of each kind, as each browser has them. */
+/** Sender statistics as each browser reports them: `[sent, lost, fraction, round trip, time, retransmitted]` of each kind. */
 const chromium = (video, audio, available) => stats({ video, audio }, available, false);
 const firefox = (video, audio) => stats({ video, audio }, undefined, true);
 function stats(kinds, available, received) {
   const report = new Map([['pair', { type: 'candidate-pair', availableOutgoingBitrate: available }]]);
-  for (const [kind, told] of Object.entries(kinds)) {
-    if (!told) continue;
-    const [packetsSent, packetsLost, fractionLost, roundTripTime, timestamp, retransmittedPacketsSent] = told;
+  for (const [kind, reported] of Object.entries(kinds)) {
+    if (!reported) continue;
+    const [packetsSent, packetsLost, fractionLost, roundTripTime, timestamp, retransmittedPacketsSent] = reported;
     report.set(`out-${kind}`, { type: 'outbound-rtp', id: `out-${kind}`, kind, packetsSent, retransmittedPacketsSent });
     report.set(`in-${kind}`, { type: 'remote-inbound-rtp', id: `in-${kind}`, localId: `out-${kind}`, kind, packetsLost, fractionLost, roundTripTime,
       timestamp, ...(received && { packetsReceived: packetsSent - packetsLost }) });
@@ -226,14 +226,14 @@ test('a report on few packets is merged with the next', () => {
   assert.equal(feedbackOf(firefox([115, 3, 0, 0.03, 5500]), fewer).loss, 0.2 * 5 / 8);
 });
 
-/** A screen on which nothing moves: a packet each second, of which every `nth` is lost, reported one by one. */
+/** A still screen: one packet per second, every `nth` lost, reported one by one. */
 function stillScreen({ nth, rtt }) {
   let [state, last, lost] = [initialBitrate(), undefined, 0];
   const levels = new Set();
   for (let second = 1; second <= 120; second += 1) {
     if (second % nth === 0) lost += 1;
     last = feedbackOf(chromium([second, lost, second % nth === 0 ? 1 : 0, rtt, second * 1000]), last);
-    for (let beat = 0; beat < 4; beat += 1) state = adapt(state, beat ? { ...NOTHING, sending: true } : { ...last, sending: true }, 'text');
+    for (let tick = 0; tick < 4; tick += 1) state = adapt(state, tick ? { ...NOTHING, sending: true } : { ...last, sending: true }, 'text');
     levels.add(state.level);
   }
   return [...levels];
@@ -272,7 +272,7 @@ test('reports of any shape are accepted', () => {
     const first = feedbackOf(odd);
     assert.equal(feedbackOf(odd, first).loss, null);
   }
-  // A report of nobody knows how many packets is taken as it is.
+  // A report on an unknown number of packets is used as it is.
   const alone = (timestamp, fractionLost) => new Map([['in', { type: 'remote-inbound-rtp', id: 'in', kind: 'video', timestamp, fractionLost }]]);
   assert.equal(feedbackOf(alone(2, 0.9), feedbackOf(alone(1, 0))).loss, 0.9);
 });

@@ -110,7 +110,7 @@ test('tracks are replaced without another offer', async () => {
   assert.deepEqual(harness.messages, []);
 });
 
-/** A client that knows the eight messages of the protocol and never says `call`. */
+/** A client that knows the eight messages of the protocol and never sends `call`. */
 function plainClient(harness, name) {
   const pc = new FakeConnection({});
   const client = { pc, keys: '01:02', get messages() { return harness.messages.filter(({ from }) => from !== name); } };

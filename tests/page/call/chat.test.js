@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_LENGTH, Chat, splitLinks } from '../../../public/call/chat.js';
 
-/** Two ends of a channel; what one sends the other hears at once, while it is open. */
+/** Two ends of a channel; while it is open messages arrive at once. */
 function makeChannel() {
   const ends = [0, 1].map((which) => ({
     readyState: 'connecting',
@@ -67,7 +67,7 @@ test('on a new connection unacknowledged messages are sent without duplicates', 
   const { ann, bob, channel } = meet();
   channel.opens();
   ann.chat.send('one');
-  // Bob hears it, but his answer is lost.
+  // Bob receives it, but the acknowledgement is lost.
   channel.ends[0].readyState = 'open';
   channel.ends[1].send = () => {};
   ann.chat.send('two');
@@ -156,7 +156,7 @@ test('malformed messages are dropped', () => {
   }
   assert.deepEqual(ann.reads(), []);
   assert.deepEqual(end.sent, []);
-  // And after all that an honest message is still heard.
+  // A well-formed message still arrives afterwards.
   end.onmessage({ data: '{"from":"b","n":1,"text":"honest","__proto__":{"x":1}}' });
   assert.deepEqual(ann.reads(), ['they: honest']);
 });
@@ -169,7 +169,7 @@ test('a flood is limited in kept messages and redraws', () => {
     channel.ends[0].onmessage({ data: JSON.stringify({ from: `${n % 7}`, n, text: `flood ${n}` }) });
   }
   assert.equal(ann.chat.messages.length, 400);
-  // A hundred seconds at four a second, and what may come at once.
+  // A hundred seconds at four per second, plus the burst.
   assert.ok(ann.changes >= 400 && ann.changes <= 441, `${ann.changes} changes`);
   assert.ok(channel.ends[0].sent.length <= 441);
 });

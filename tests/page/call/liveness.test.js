@@ -8,8 +8,8 @@ function makeHarness() {
   const harness = { clock, count: 0, expected: true, events: [] };
   harness.liveness = makeLiveness({ clock, read: async () => harness.count, expected: () => harness.expected, emit: (state) => harness.events.push([state, clock.now()]) });
   harness.liveness.start();
-  harness.beats = async (beats) => {
-    for (let beat = 0; beat < beats; beat += 1) {
+  harness.readings = async (readings) => {
+    for (let reading = 0; reading < readings; reading += 1) {
       if (harness.count !== null) harness.count += 20;
       await clock.advance(250);
     }
@@ -19,16 +19,16 @@ function makeHarness() {
 
 test('missing packets are `delayed` after one second and `silent` after two', async () => {
   const harness = makeHarness();
-  await harness.beats(4);
+  await harness.readings(4);
   await harness.clock.advance(10_000);
   assert.deepEqual(harness.events, [['delayed', 2000], ['silent', 3000]]);
 });
 
 test('arriving packets are noticed at the next reading', async () => {
   const harness = makeHarness();
-  await harness.beats(4);
+  await harness.readings(4);
   await harness.clock.advance(1500);
-  await harness.beats(1);
+  await harness.readings(1);
   assert.deepEqual(harness.events, [['delayed', 2000], ['alive', 2750]]);
 });
 
@@ -47,7 +47,7 @@ test('a peer that has never sent is not silent', async () => {
 
 test('a peer that has nothing to send is not silent', async () => {
   const harness = makeHarness();
-  await harness.beats(4);
+  await harness.readings(4);
   harness.expected = false;
   await harness.clock.advance(60_000);
   assert.deepEqual(harness.events, []);
@@ -71,17 +71,17 @@ test('only received media counts', () => {
   assert.equal(packetsReceived(stats), 7);
 });
 
-/** Seconds of a call in which each second brings this much; the first that the watch complains of, or null. */
+/** Feeds these totals second by second; the first second in which a stall is detected, or null. */
 function watched(seconds, perSecond, theirs = { video: true, mayPause: false }, begin = 3) {
   const watch = makeVideoStallDetector();
   const sum = { frames: 0, sound: 0, soundLost: 0, picture: 0, pictureLost: 0, madeUp: 0 };
-  for (let beat = 0; beat < (begin + seconds) * 4; beat += 1) {
-    const gain = beat < begin * 4 ? { frames: 30, sound: 50, soundLost: 0, picture: 200, pictureLost: 0 } : perSecond;
+  for (let reading = 0; reading < (begin + seconds) * 4; reading += 1) {
+    const gain = reading < begin * 4 ? { frames: 30, sound: 50, soundLost: 0, picture: 200, pictureLost: 0 } : perSecond;
     for (const key of Object.keys(sum)) sum[key] += (gain[key] ?? 0) / 4;
     const report = new Map([['a', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sum.sound, packetsLost: sum.soundLost,
-      totalSamplesReceived: beat * 12_000, concealedSamples: sum.madeUp }],
+      totalSamplesReceived: reading * 12_000, concealedSamples: sum.madeUp }],
       ['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: sum.picture, packetsLost: sum.pictureLost, framesDecoded: sum.frames }]]);
-    if (watch(report, theirs)) return Math.ceil(beat / 4 - begin);
+    if (watch(report, theirs)) return Math.ceil(reading / 4 - begin);
   }
   return null;
 }

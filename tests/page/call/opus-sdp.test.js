@@ -18,8 +18,8 @@ test('Firefox asks for FEC as well, and for both where it named none', () => {
 });
 
 test('parameters that are already set stay', () => {
-  for (const said of ['usedtx=0;useinbandfec=0', 'useinbandfec=1; usedtx=1', 'USEDTX=1;UseInbandFec=1']) {
-    const sdp = lines('m=audio 9 X 111', 'a=rtpmap:111 OPUS/48000/2', `a=fmtp:111 ${said}`);
+  for (const sent of ['usedtx=0;useinbandfec=0', 'useinbandfec=1; usedtx=1', 'USEDTX=1;UseInbandFec=1']) {
+    const sdp = lines('m=audio 9 X 111', 'a=rtpmap:111 OPUS/48000/2', `a=fmtp:111 ${sent}`);
     assert.equal(withOpusParameters(sdp), sdp);
   }
 });

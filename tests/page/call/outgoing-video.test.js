@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connected } from '../harness/call.js';
 
-/** Ann's picture meets a path that is full, after some seconds on a good one. */
+/** Ann's video meets a congested path after some seconds on a good one. */
 async function weakened(harness, hint = 'motion') {
-  const said = [];
+  const sent = [];
   harness.ann.pc().channel.readyState = 'open';
-  harness.ann.pc().channel.send = (text) => said.push(JSON.parse(text));
+  harness.ann.pc().channel.send = (text) => sent.push(JSON.parse(text));
   harness.ann.call.setMuteState({ mic: true, cam: true, screen: hint === 'text' });
   await harness.ann.call.setTracks({ audio: null, video: { kind: 'video', contentHint: hint } });
   for (let second = 1; second <= 6; second += 1) {
@@ -15,43 +15,43 @@ async function weakened(harness, hint = 'motion') {
   }
   harness.ann.pc().reported = [800, 150, 0.8, 0.6];
   await harness.flow(500);
-  return said;
+  return sent;
 }
 
 test('paused video is announced with its reason and resumes', async () => {
   const harness = await connected();
-  const said = await weakened(harness);
-  assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false, weak: true });
+  const sent = await weakened(harness);
+  assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false, weak: true });
   harness.ann.call.setMuteState({ mic: false, cam: true, screen: false });
-  assert.deepEqual(said.at(-1), { mic: false, cam: false, screen: false, weak: true });
+  assert.deepEqual(sent.at(-1), { mic: false, cam: false, screen: false, weak: true });
   await harness.flow(8000);
-  assert.deepEqual(said.at(-1), { mic: false, cam: true, screen: false });
+  assert.deepEqual(sent.at(-1), { mic: false, cam: true, screen: false });
   const pictures = harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
   assert.deepEqual(pictures.filter((each, which) => each !== pictures[which - 1]), ['full', 'paused', 'reduced']);
 });
 
 test('a paused screen is marked, and its trials are not announced early', async () => {
   const harness = await connected();
-  const said = await weakened(harness, 'text');
-  const news = () => harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
-  assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false, still: true, weak: true });
+  const sent = await weakened(harness, 'text');
+  const states = () => harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
+  assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false, still: true, weak: true });
   await harness.flow(8000);
-  assert.deepEqual(said.at(-1), { mic: true, cam: true, screen: true, weak: true });
-  assert.equal(news().at(-1), 'paused');
+  assert.deepEqual(sent.at(-1), { mic: true, cam: true, screen: true, weak: true });
+  assert.equal(states().at(-1), 'paused');
   await harness.flow(10_000);
-  assert.deepEqual(said.at(-1), { mic: true, cam: true, screen: true });
-  assert.deepEqual(news().filter((each, which) => each !== news()[which - 1]).slice(0, 3), ['full', 'paused', 'reduced']);
+  assert.deepEqual(sent.at(-1), { mic: true, cam: true, screen: true });
+  assert.deepEqual(states().filter((each, which) => each !== states()[which - 1]).slice(0, 3), ['full', 'paused', 'reduced']);
 });
 
 test('a camera that is off is neither announced as paused nor switched on', async () => {
   const harness = await connected();
-  const said = await weakened(harness);
+  const sent = await weakened(harness);
   harness.ann.call.setMuteState({ mic: true, cam: false, screen: false });
   await harness.ann.call.setTracks({ audio: null, video: null });
-  assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false });
+  assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false });
   assert.equal(harness.ann.events.filter(({ type }) => type === 'outgoing-video').at(-1).state, 'full');
   await harness.flow(60_000);
-  assert.deepEqual(said.at(-1), { mic: true, cam: false, screen: false });
+  assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false });
   assert.equal(harness.ann.pc().transceivers[1].sender.track, null);
 });
 

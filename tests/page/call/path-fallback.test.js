@@ -16,7 +16,7 @@ async function directCall() {
   return harness;
 }
 
-/** Both newest connections answer ICE, and DTLS does not get through. */
+/** Both current connections answer ICE, and DTLS does not get through. */
 function reach(harness, pair = ['host', 'srflx']) {
   for (const page of [harness.ann, harness.bob]) Object.assign(page.pc(), { pair }).reaches();
 }
@@ -62,7 +62,7 @@ test('a path that loses large packets is left once the peer is reachable', async
   pc.channel.onmessage({ data: '{"mic":true,"cam":true,"screen":false}' });
   let sound = 0;
   const { getStats } = pc;
-  // The sound comes whole, and of a picture that began well nothing any more.
+  // Audio is complete, and video stops after a good start.
   pc.getStats = async () => {
     sound += 15;
     return new Map([...(await getStats.call(pc)),
@@ -90,7 +90,7 @@ test('one good connection between two silent ones keeps the direct path', () => 
   assert.equal(fallback.config(SERVERS).iceTransportPolicy, 'all');
 });
 
-/** The other page is reloaded and takes its time, while the server still takes it for reachable or knows that it is not. */
+/** The other page reloads slowly; the server still takes it for reachable, or knows that it is not. */
 async function reloads(harness, n) {
   await harness.clock.advance(2600);
   harness.ann.reachable = true;

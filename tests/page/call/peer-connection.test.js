@@ -36,7 +36,7 @@ test('the side that notices alone requests a restart and gets it at once', async
   await harness.deliver();
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
   assert.equal(harness.ann.pc().currentLocalDescription.type, 'answer');
-  // Asked again while it is under way, the other does not undo it.
+  // A second request does not interrupt it.
   harness.ann.call.recoverSoon();
   await harness.clock.advance(0);
   await harness.deliver();
@@ -93,7 +93,7 @@ test('a connection without packets is restarted again and finally replaced', asy
     harness.ann.pc().packets += 50;
     await harness.clock.advance(1000);
     await harness.deliver();
-    if (second === 8) assert.equal(first.restarts, 1, 'the silence may be theirs to end');
+    if (second === 8) assert.equal(first.restarts, 1, 'the peer may be about to fix the silence');
   }
   assert.equal(first.restarts, 3);
   assert.deepEqual([harness.bob.connections.length, harness.ann.connections.length, first.closed], [2, 2, true]);
@@ -202,7 +202,7 @@ test('failed restarts end in a new connection', async () => {
   assert.ok(harness.bob.connections[0].closed);
 });
 
-/** Two pages in a call, whose connection `gone` has given up with its keys. */
+/** Two pages in a call whose keys `gone` has lost. */
 async function keysGoneAt(gone) {
   const harness = await connected();
   await harness.flow(1000);
@@ -241,7 +241,7 @@ test('a request on a connection that is replaced is not waited for', async () =>
   await harness.clock.advance(0);
   const delivered = harness.deliver();
   await settle();
-  // Their offer is still being taken when the connection is given up.
+  // The offer is still being applied when the connection is replaced.
   await harness.clock.advance(0);
   ready();
   await delivered;
@@ -273,7 +273,7 @@ test('lost keys stay lost whatever the browser reports later', async () => {
   harness.ann.pc().becomes('failed');
   await harness.clock.advance(0);
   harness.ann.pc().sctp.transport.state = 'connected';
-  // Theirs comes first, and seems to have mended it.
+  // The peer's restart comes first and seems to work.
   harness.bob.pc().becomes('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
@@ -334,7 +334,7 @@ test('on a new network an unanswered request leads to one own restart', async ()
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0]);
   harness.ann.pc().becomes('disconnected');
   await harness.clock.advance(0);
-  assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next break finds nothing left of it');
+  assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next failure starts afresh');
 });
 
 test('an unreceived offer on a new network is repeated', async () => {
@@ -359,12 +359,12 @@ test('a kind rejected by one side is reported with the connection', async () => 
 });
 
 test('missing candidates are reported, except with the relay alone', async () => {
-  for (const [iceTransportPolicy, told] of [['all', 1], ['relay', 0]]) {
+  for (const [iceTransportPolicy, events] of [['all', 1], ['relay', 0]]) {
     const harness = makeTwoPages();
     harness.ann.call.setPeer('ann', 'bob', true);
     harness.ann.pc().getConfiguration = () => ({ iceTransportPolicy });
     harness.ann.pc().onicecandidate({ candidate: null });
-    assert.equal(harness.ann.events.filter(({ type }) => type === 'no-candidates').length, told);
+    assert.equal(harness.ann.events.filter(({ type }) => type === 'no-candidates').length, events);
   }
 });
 

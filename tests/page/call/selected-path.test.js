@@ -4,7 +4,7 @@ import { pathOf, qualityOf, qualityWith, qualityReason, sampleOf, isUdpBlocked }
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 
-/** As Chromium tells it: the transport names the pair. */
+/** As Chromium reports it: the transport names the pair. */
 function chromium(local, remote = { candidateType: 'srflx' }) {
   return report([
     { id: 'T', type: 'transport', selectedCandidatePairId: 'P2' },
@@ -16,7 +16,7 @@ function chromium(local, remote = { candidateType: 'srflx' }) {
   ]);
 }
 
-/** As Firefox told it for long: no transport, the pair marks itself. */
+/** As older Firefox reports it: no transport, the pair is marked. */
 function firefox(local, remote = { candidateType: 'host' }) {
   return report([
     { id: 'P1', type: 'candidate-pair', selected: false, nominated: false, state: 'frozen', localCandidateId: 'X', remoteCandidateId: 'R' },
@@ -46,15 +46,15 @@ test('a peer-reflexive address of the peer\'s relay is not direct', () => {
     for (const [i, each] of more.entries()) known.set(`M${i}`, { id: `M${i}`, ...each });
     return pathOf(known);
   };
-  const told = (candidateType, port) => ({ type: 'remote-candidate', candidateType, address: '203.0.113.5', port });
+  const signaled = (candidateType, port) => ({ type: 'remote-candidate', candidateType, address: '203.0.113.5', port });
   const ourRelay = { type: 'local-candidate', candidateType: 'relay', address: '203.0.113.5', port: 50_001 };
   assert.equal(seen(), 'direct');
-  assert.equal(seen(ourRelay), 'relay-udp', 'before it is told of');
-  assert.equal(seen(told('relay', 50_000)), 'relay-udp', 'after it is told of');
-  assert.equal(seen(ourRelay, told('host', 50_000)), 'direct', 'on the box itself, told of');
-  assert.equal(seen(ourRelay, { ...ourRelay, candidateType: 'host' }), 'direct', 'on the box itself');
-  assert.equal(seen(ourRelay, told('relay', 50_002)), 'direct', 'their relay is another port');
-  assert.equal(seen(told('relay', 50_002)), 'direct', 'another port of a relay that is not ours');
+  assert.equal(seen(ourRelay), 'relay-udp', 'before it is signaled');
+  assert.equal(seen(signaled('relay', 50_000)), 'relay-udp', 'after it is signaled');
+  assert.equal(seen(ourRelay, signaled('host', 50_000)), 'direct', 'on the relay\'s machine, signaled');
+  assert.equal(seen(ourRelay, { ...ourRelay, candidateType: 'host' }), 'direct', 'on the relay\'s machine');
+  assert.equal(seen(ourRelay, signaled('relay', 50_002)), 'direct', 'the peer\'s relay has another port');
+  assert.equal(seen(signaled('relay', 50_002)), 'direct', 'another port of a relay that is not ours');
   assert.equal(pathOf(firefox({ candidateType: 'host' }, { candidateType: 'prflx', address: '' })), 'direct');
 });
 
@@ -75,11 +75,11 @@ test('UDP is blocked only where a relay was reached and nothing over UDP', () =>
   const [udp, tcp, tls] = ['udp', 'tcp', 'tls'].map((relayProtocol) => ({ candidateType: 'relay', protocol: 'udp', relayProtocol }));
   assert.equal(ours(host, tcp, tls), true);
   assert.equal(ours(host, { candidateType: 'relay', protocol: 'udp', url: 'turns:box:443?transport=tcp' }), true);
-  // As Firefox has it that took the pair by TCP all the same.
+  // As in Firefox, which selected the pair over TCP all the same.
   assert.equal(ours(host, tcp, udp), false);
   assert.equal(ours(host, tcp, { candidateType: 'srflx', protocol: 'udp' }), false);
   assert.equal(ours(host, tls, { candidateType: 'srflx', protocol: 'tcp' }), true);
-  assert.equal(ours(host), false, 'without any relay nothing is known');
+  assert.equal(ours(host), false, 'without a relay nothing is known');
 });
 
 test('rates are measured between two reports', () => {

@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { makeSenderControl } from '../../../public/call/sender-control.js';
 import { settle } from '../harness/fakes.js';
 
-/** A sender as browsers have them: parameters are handed out as copies; `refuses` says what it does not take. */
+/** A sender as in browsers: parameters are copies; `refuses` decides what it rejects. */
 class FakeSender {
   set = [];
   track = null;
   encoding = { active: true };
   refuses = () => false;
-  /** As what it refuses. */
+  /** The name of the error. */
   trouble = 'OperationError';
   asked = 0;
   codecs = [];
@@ -33,13 +33,13 @@ function makeHarness() {
   harness.control = makeSenderControl({ sender: (kind) => harness[kind], changed: () => harness.states.push(harness.control.outgoingVideo()) });
   let time = 0;
   let [sent, lost] = [0, 0];
-  /** A second of a path: what share is lost, and the round trip. */
+  /** One second with this loss and round trip. */
   harness.path = 'one';
   harness.second = async (share, rtt = 0.02) => {
     sent += 100;
     lost += 100 * share;
     time += 1;
-    for (let beat = 0; beat < 4; beat += 1) {
+    for (let tick = 0; tick < 4; tick += 1) {
       harness.control.update(new Map([['pair', { type: 'candidate-pair', id: harness.path, selected: true }], ['out', { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent: sent }],
         ['in', { type: 'remote-inbound-rtp', id: 'in', localId: 'out', kind: 'video', packetsLost: lost, fractionLost: share, roundTripTime: rtt, timestamp: time }]]));
       await settle();

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { makeStatsSampler } from '../../../public/call/stats-sampler.js';
 import { makeClock, settle } from '../harness/fakes.js';
 
-/** A connection whose statistics are what `now` says at each reading. */
+/** A connection whose statistics follow `now`. */
 function makeHarness() {
   const clock = makeClock();
   const now = { rtt: 0.02, received: 0, lost: 0 };

@@ -13,23 +13,23 @@ const line = (byte) => `a=fingerprint:sha-256 ${Array(32).fill(byte).join(':')}\
 const [ANN, BOB, EVE, EVA] = ['AA', 'BB', 'EE', 'EF'].map((byte) => line(byte));
 const nonce = (digit) => digit.repeat(64);
 
-/** One end of a call: its own keys, and whose it believes to see. */
+/** One end of a call: its own fingerprint and the one it sees. */
 function makeEnd(own, seen, itsNonce) {
   const channel = { sent: [], send: (text) => channel.sent.push(text) };
   const end = { channel, results: [], pc: { currentLocalDescription: { sdp: own }, currentRemoteDescription: { sdp: seen } } };
   new VerificationExchange({ pc: end.pc, channel, digest, nonce: itsNonce, emit: (verification) => end.results.push(verification) });
-  end.hears = (data) => channel.onmessage({ data });
+  end.receives = (data) => channel.onmessage({ data });
   return end;
 }
 
-/** Opens both and carries what they say, until neither says more; `between` may change it on the way. */
+/** Opens both and delivers messages until there are none; `between` may change them on the way. */
 async function talk(one, other, between = (text) => text) {
   one.channel.onopen();
   other.channel.onopen();
   for (let i = 0; i < 4; i += 1) {
     await settle();
     for (const [from, to] of [[one, other], [other, one]]) {
-      for (const text of from.channel.sent.splice(0)) to.hears(between(text));
+      for (const text of from.channel.sent.splice(0)) to.receives(between(text));
     }
   }
 }
@@ -64,7 +64,7 @@ test('neither side reveals before the other has committed', async () => {
   const ann = makeEnd(ANN, BOB, nonce('1'));
   ann.channel.onopen();
   await settle();
-  ann.hears(`reveal ${nonce('2')}`);
+  ann.receives(`reveal ${nonce('2')}`);
   await settle();
   assert.equal(ann.channel.sent.length, 1);
   assert.match(ann.channel.sent[0], /^commit /);
@@ -80,7 +80,7 @@ test('a channel that opens before the descriptions is no mismatch', async () => 
   bob.pc.onsignalingstatechange();
   for (let i = 0; i < 3; i += 1) {
     await settle();
-    for (const [from, to] of [[ann, bob], [bob, ann]]) from.channel.sent.splice(0).forEach((text) => to.hears(text));
+    for (const [from, to] of [[ann, bob], [bob, ann]]) from.channel.sent.splice(0).forEach((text) => to.receives(text));
   }
   await settle();
   assert.deepEqual(ann.results, bob.results);
@@ -113,10 +113,10 @@ test('reflection is detected: our commitment, our nonce, our fingerprint', async
   const ann = makeEnd(ANN, BOB, nonce('1'));
   ann.channel.onopen();
   await settle();
-  ann.hears(ann.channel.sent[0]);
+  ann.receives(ann.channel.sent[0]);
   await settle();
   assert.deepEqual(ann.results, [{ state: 'mismatch' }]);
-  assert.equal(ann.channel.sent.length, 1, 'and hears no nonce');
+  assert.equal(ann.channel.sent.length, 1, 'and receives no nonce');
 
   const [one, other] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('1'))];
   await talk(one, other);
@@ -132,9 +132,9 @@ test('malformed, oversized and repeated messages change nothing', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
   const junk = ['', 'commit', `commit ${'A'.repeat(64)}`, `commit ${nonce('g')}`, 'x'.repeat(1e6), `reveal ${nonce('9')}`,
     null, undefined, 7, {}, new ArrayBuffer(71)];
-  for (const data of junk) ann.hears(data);
+  for (const data of junk) ann.receives(data);
   await talk(ann, bob);
-  for (const data of [...junk, `commit ${nonce('9')}`, `reveal ${nonce('9')}`]) ann.hears(data);
+  for (const data of [...junk, `commit ${nonce('9')}`, `reveal ${nonce('9')}`]) ann.receives(data);
   ann.channel.onopen();
   await settle();
   assert.deepEqual(ann.results, bob.results);
@@ -146,8 +146,8 @@ test('a channel that never opens, or missing fingerprints, give no result', asyn
   const silent = makeEnd(ANN, BOB, nonce('1'));
   const keyless = makeEnd('v=0\r\n', BOB, nonce('1'));
   keyless.channel.onopen();
-  keyless.hears(`commit ${nonce('9')}`);
-  keyless.hears(`reveal ${nonce('9')}`);
+  keyless.receives(`commit ${nonce('9')}`);
+  keyless.receives(`reveal ${nonce('9')}`);
   await settle();
   for (const end of [silent, keyless]) assert.deepEqual([end.results, end.channel.sent], [[], []]);
 });
@@ -184,7 +184,7 @@ test('the verification code has 64 different emoji and words', () => {
   assert.match(chinese['trust.pictures'], /^(\p{Script=Han}+, )+\p{Script=Han}+$/u);
 });
 
-/** Computed once outside this program. */
+/** Computed once by another program. */
 const KNOWN = {
   code: [6, 44, 25, 5],
   commitment: '926c0c76874a5052f57de081e69598427d11c0a71605c894e5cf21486073f985',

@@ -1,4 +1,4 @@
-// The stage for our scenes: a clock that is held, sockets and connections that are not real.
+// Fakes: a clock under the test's control, a WebSocket and an RTCPeerConnection.
 
 export function makeClock() {
   let time = 0;
@@ -29,7 +29,7 @@ export function makeClock() {
   };
 }
 
-/** Lets every promise that can move move. */
+/** Runs all pending microtasks. */
 export async function settle() {
   for (let i = 0; i < 30; i += 1) await Promise.resolve();
 }
@@ -53,7 +53,7 @@ export class FakeSocket {
     this.onopen?.({});
   }
 
-  says(frame) {
+  receives(frame) {
     this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) });
   }
 
@@ -67,7 +67,7 @@ export class FakeSocket {
   }
 }
 
-/** As much of an RTCPeerConnection as negotiation can see: states and descriptions. */
+/** The part of an RTCPeerConnection that the call uses: states and descriptions. */
 export class FakeConnection {
   static made = 0;
   signalingState = 'stable';
@@ -80,21 +80,21 @@ export class FakeConnection {
   ids = new Set();
   transceivers = [];
   restarts = 0;
-  /** Whether the scene is one in which an offer of ours may be taken back. */
+  /** Whether a rollback of our offer is expected. */
   takesBack = false;
-  /** Offers of theirs. */
+  /** Remote offers applied. */
   taken = 0;
   packets = 0;
   iceConnectionState = 'new';
-  /** The types of the candidates it goes by, ours and theirs. */
+  /** Candidate types of the selected pair, local and remote. */
   pair = null;
-  /** What the other side reports of our picture: `[sent, lost, share, round trip]`. */
+  /** The receiver's report on our video: `[sent, lost, fraction, round trip]`. */
   reported = null;
   closed = false;
-  /** Descriptions of theirs are taken after this, and never once it is closed. */
+  /** Remote descriptions are applied after this, and never once closed. */
   busy = Promise.resolve();
 
-  /** @param {string} maker what this browser writes into its descriptions, e.g. `mozilla` */
+  /** @param {string} maker name in the `o=` line, e.g. `mozilla` */
   constructor(config, maker = '-') {
     this.config = config;
     this.maker = maker;
@@ -114,7 +114,7 @@ export class FakeConnection {
     return this.transceivers;
   }
 
-  /** `channel` is the one for switches. */
+  /** `channel` is the control channel. */
   createDataChannel(label, { id } = {}) {
     if (this.ids.has(id)) throw new Error(`channel ${id} is there already`);
     this.ids.add(id);
@@ -176,7 +176,7 @@ export class FakeConnection {
     this.config = config;
   }
 
-  /** The path stands; what goes over it is not known yet. */
+  /** ICE is connected, DTLS is not. */
   reaches() {
     this.iceConnectionState = 'connected';
     this.connectionState = 'connecting';

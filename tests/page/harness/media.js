@@ -1,5 +1,5 @@
-// The harness for scenes about the person's own devices: tracks that are not real, a browser that answers as the scene
-// says, and a system that takes devices and gives them back.
+// Media harness: fake tracks, a browser that answers requests as the test says, and a system that takes and
+// returns devices.
 
 import { Media } from '../../../public/media/media.js';
 import { makeClock, settle } from './fakes.js';
@@ -23,7 +23,7 @@ export class Stream {
   getAudioTracks() { return this.tracks.filter((track) => track.kind === 'audio'); }
 }
 
-/** Mixes by name: what comes out says what went in. */
+/** Mixes labels: the output names its inputs. */
 export class Context {
   static open = 0;
   static last = null;
@@ -45,7 +45,7 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
   const clock = makeClock();
   const asked = [];
   const cameras = { opening: 0, most: 0 };
-  const heard = {};
+  const listeners = {};
   const errors = [];
   const seen = [];
   const devices = {
@@ -60,7 +60,7 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
     },
     getDisplayMedia: async (wanted) => screen(wanted),
     enumerateDevices: async () => harness.list,
-    addEventListener: (event, fn) => { heard[event] = fn; },
+    addEventListener: (event, fn) => { listeners[event] = fn; },
   };
   const media = new Media({
     devices, storage, permissions, allowed, clock, now: () => clock.now() + harness.frozen, hidden: () => harness.hidden,
@@ -70,11 +70,11 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
       if (media && errors.at(-1) !== media.state.error) errors.push(media.state.error);
     },
   });
-  /** `errors`: one after the other, as they were told. `seen`: the picture, at each change. `cameras.most`: how many
+  /** `errors`: in the order they were shown. `seen`: the video track at each change. `cameras.most`: how many
    *  were being opened at once. `frozen`: ms that passed without a timer of the page. */
   const harness = { media, hidden: false, frozen: 0, clock, asked, cameras, list, errors, seen, async plug(...now) {
     harness.list = now;
-    heard.devicechange();
+    listeners.devicechange();
     await settle();
   } };
   return harness;
@@ -82,13 +82,13 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
 
 export const everything = ({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video')] : [])]);
 
-/** What a store of the browser does, with nothing else in it. */
-export function memoryOf(kept = {}) {
-  const all = new Map([['webrtc-box.devices', JSON.stringify(kept)]]);
+/** A browser's storage with these preferences. */
+export function storageOf(preferences = {}) {
+  const all = new Map([['webrtc-box.devices', JSON.stringify(preferences)]]);
   return { getItem: (key) => all.get(key) ?? null, setItem: (key, value) => void all.set(key, value), now: () => JSON.parse(all.get('webrtc-box.devices')) };
 }
 
-/** The system takes the device behind a track, or gives it back. */
+/** The system mutes the device of a track, or unmutes it. */
 export const mute = (track, muted = true) => {
   track.muted = muted;
   if (muted) track.onmute();
@@ -97,7 +97,7 @@ export const mute = (track, muted = true) => {
 
 export const BOTH_THERE = { list: [input('audio', 'a'), input('video', 'c')] };
 
-/** Answers are given by the scene, each to the question for the device of that id. */
+/** The test answers each request, by the id of its device. */
 export function slowly() {
   const waiting = {};
   let hold = false;

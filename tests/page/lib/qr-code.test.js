@@ -6,7 +6,7 @@ import { qr } from '../../../public/lib/qr-code.js';
 const SCALE = 4;
 const QUIET = 4;
 
-/** What a reader that is not ours finds in the picture of it. */
+/** The text that an independent decoder reads from the symbol. */
 function read(rows) {
   const size = (rows.length + 2 * QUIET) * SCALE;
   const pixels = new Uint8ClampedArray(size * size * 4).fill(255);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { makeSerialQueue } from '../../../public/lib/serial-queue.js';
 import { makeClock, settle } from '../harness/fakes.js';
 
-/** Tasks that begin when it is their turn and end when the scene says so. */
+/** Tasks that start when the queue runs them and settle when the test says so. */
 function makeHarness() {
   const clock = makeClock();
   const inTurn = makeSerialQueue(clock);
@@ -48,7 +48,7 @@ test('a task that never settles blocks for ten seconds, then order continues', a
   assert.deepEqual(begun, ['never', 'two']);
   tasks.never.done();
   await settle();
-  assert.deepEqual(begun, ['never', 'two'], 'what comes so late ends no turn but its own');
+  assert.deepEqual(begun, ['never', 'two'], 'a late result settles only its own task');
   tasks.two.done();
   await settle();
   assert.deepEqual(begun, ['never', 'two', 'three']);

@@ -31,6 +31,6 @@ test('a value that no longer fits is kept in memory, and the newest wins', () =>
   store.setItem('a', 'newest');
   assert.equal(kept.a, 'newest');
   kept.a = 'of another tab';
-  assert.equal(store.getItem('a'), 'of another tab', 'a store that is shared is not shadowed');
+  assert.equal(store.getItem('a'), 'of another tab', 'a value of another tab is not hidden');
   assert.deepEqual(store.keys(), ['a']);
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { makeWakeLock } from '../../../public/lib/wake-lock.js';
 import { settle } from '../harness/fakes.js';
 
-/** A browser's wake locks; `held` are those that keep the screen lit. */
+/** A browser's wake locks; `held` are the active ones. */
 function makeHarness() {
   const held = new Set();
   const asked = [];

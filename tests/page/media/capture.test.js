@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Media } from '../../../public/media/media.js';
 import { mediaErrorCode, screenErrorCode } from '../../../public/media/media-errors.js';
-import { everything, input, memoryOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { everything, input, storageOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { makeClock } from '../harness/fakes.js';
 
 test('every getUserMedia error has its code', () => {
@@ -96,7 +96,7 @@ test('with the camera denied, a granted microphone needs no second question', as
 
 test('a missing selected camera costs neither call nor selected microphone', async () => {
   const list = [input('audio', 'a'), input('audio', 'b'), input('video', 'front')];
-  const storage = memoryOf({ audioinput: 'b', videoinput: 'gone' });
+  const storage = storageOf({ audioinput: 'b', videoinput: 'gone' });
   const { media, asked } = makeHarness(({ audio, video }) => {
     if (video?.deviceId?.exact === 'gone') throw mediaError('OverconstrainedError');
     return new Stream([...(audio ? [new Track('audio', { id: audio.deviceId?.exact ?? 'a' })] : []), ...(video ? [new Track('video', { id: 'front' })] : [])]);

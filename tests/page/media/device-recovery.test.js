@@ -17,7 +17,7 @@ test('an unplugged microphone is replaced, stays muted, and is reported', async 
   assert.deepEqual([media.micTrack().enabled, media.state.mic], [false, false]);
   assert.deepEqual([media.state.error, media.state.label], ['device-switched', 'mic 2']);
   await harness.clock.advance(8000);
-  assert.equal(media.state.error, null, 'a notice goes by itself');
+  assert.equal(media.state.error, null, 'a notice disappears by itself');
 });
 
 test('the only camera is recovered when it is plugged in again', async () => {
@@ -33,7 +33,7 @@ test('the only camera is recovered when it is plugged in again', async () => {
   media.outgoingTracks().video.onended();
   await settle();
   assert.deepEqual([media.state.error, media.state.cam, media.outgoingTracks().video], ['cam-lost', false, null]);
-  assert.equal(asked.length, 1, 'where there is none, nobody is asked');
+  assert.equal(asked.length, 1, 'without a device there is no request');
   there = true;
   await harness.plug(input('audio', 'a'), input('video', 'c'));
   assert.ok(media.outgoingTracks().video);
@@ -57,7 +57,7 @@ test('a camera taken by another program is retried with growing delay', async ()
   media.pageVisible();
   await settle();
   assert.ok(media.outgoingTracks().video);
-  assert.deepEqual(harness.errors, [null, 'cam-lost', null], 'what fails while it tries is no news');
+  assert.deepEqual(harness.errors, [null, 'cam-lost', null], 'failed attempts are not reported');
   const before = asked.length;
   await clock.advance(60_000);
   assert.equal(asked.length, before);
@@ -126,12 +126,12 @@ test('recovery continues after a failed request by the person', async () => {
   await settle();
   const pressed = media.setCam(true);
   await settle();
-  assert.equal(answers.length, 1, 'it waits for the answer to the one before');
+  assert.equal(answers.length, 1, 'it waits for the previous answer');
   answers[0].give();
   await settle();
-  assert.deepEqual([answers.length, media.outgoingTracks().video], [2, null], 'the newest question counts');
+  assert.deepEqual([answers.length, media.outgoingTracks().video], [2, null], 'the newest request counts');
   await clock.advance(60_000);
-  assert.equal(answers.length, 2, 'while it asks aloud it does not ask quietly as well');
+  assert.equal(answers.length, 2, 'during a request there is no second one');
   answers[1].refuse(mediaError('NotReadableError'));
   await pressed;
   assert.equal(media.state.error, 'device-busy');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pickSpeaker } from '../../../public/media/device-selection.js';
-import { BOTH_THERE, everything, input, memoryOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { BOTH_THERE, everything, input, storageOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('another camera is opened only after the previous one is released', async () => {
@@ -59,7 +59,7 @@ test('a camera that fails gives way to the previous one, with its error', async 
 });
 
 test('a failed camera is not saved, and the fallback is the last one that ran', async () => {
-  const storage = memoryOf();
+  const storage = storageOf();
   const { answer, waiting, hold } = slowly();
   const { media } = makeHarness(answer, { storage });
   await media.start();
@@ -103,8 +103,8 @@ test('while another camera is opened the state shows none', async () => {
   hold();
   const chosen = media.select('videoinput', 'other');
   await settle();
-  assert.equal(seen.at(-1), null, 'it was told that the one before is gone');
-  assert.equal(media.state.selected.videoinput, 'other', 'the list stays at what was picked');
+  assert.equal(seen.at(-1), null, 'the previous one is reported as gone');
+  assert.equal(media.state.selected.videoinput, 'other', 'the list keeps the selection');
   waiting.other.give();
   await chosen;
   assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
@@ -112,7 +112,7 @@ test('while another camera is opened the state shows none', async () => {
 
 test('front and back camera flip, and the back camera is not mirrored', async () => {
   const list = [input('video', 'front'), input('video', 'back')];
-  const storage = memoryOf();
+  const storage = storageOf();
   const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video', { facingMode: video.facingMode })] : [])]), { list, storage });
   await media.start();
   assert.deepEqual([media.state.canFlip, media.state.mirrored], [true, true]);
@@ -127,7 +127,7 @@ test('front and back camera flip, and the back camera is not mirrored', async ()
 });
 
 test('the selection is used at the next visit, also under another id', async () => {
-  const storage = memoryOf();
+  const storage = storageOf();
   const list = [input('audio', 'a', 'Desk'), input('audio', 'b', 'Headset')];
   const byId = (wanted) => new Stream([...(wanted.audio ? [new Track('audio', { id: wanted.audio.deviceId?.exact ?? 'a' })] : []), ...(wanted.video ? [new Track('video')] : [])]);
   const first = makeHarness(byId, { storage, list });
@@ -153,10 +153,10 @@ test('malformed or missing stored preferences change nothing', async () => {
   }
 });
 
-/** Two devices of this kind chosen one after the other while the browser takes its time; the last one runs, however it answers. */
+/** Selects two devices of this kind while the browser is slow; the last one runs, in whatever order it answers. */
 async function twoChosen(kind, answerBoth) {
   const { answer, waiting, hold } = slowly();
-  const storage = memoryOf();
+  const storage = storageOf();
   const { media, clock, cameras } = makeHarness(answer, { storage });
   await media.start();
   hold();
@@ -180,7 +180,7 @@ for (const order of [['one', 'two'], ['two', 'one']]) {
 
 test('of two cameras selected quickly the last runs, after the first stops', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
   assert.equal(waiting.two, undefined);
-  assert.equal(media.state.selected.videoinput, 'two', 'the list is at the last one at once');
+  assert.equal(media.state.selected.videoinput, 'two', 'the list shows the last one at once');
   waiting.one.give();
   await settle();
   assert.ok(waiting.one.stream.getTracks()[0].stopped && waiting.two);

@@ -4,15 +4,15 @@ import { LocalTrack } from '../../../public/media/local-track.js';
 import { everything, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { makeClock, settle } from '../harness/fakes.js';
 
-/** One device with no page around it: the scene answers its questions, and hears what it has to say. */
+/** One local track alone: the test answers its requests and records its reports. */
 function alone(kind) {
   const clock = makeClock();
   const questions = [];
-  const news = [];
-  const harness = { clock, questions, news, attached: true };
+  const reports = [];
+  const harness = { clock, questions, reports, attached: true };
   harness.local = new LocalTrack({
     kind, clock, now: clock.now, hidden: () => false, queue: (task) => task(), isPresent: async () => harness.attached,
-    changed: (...told) => { if (told[0] !== undefined) news.push(told); },
+    changed: (...changes) => { if (changes[0] !== undefined) reports.push(changes); },
     request: () => new Promise((answer) => {
       questions.push({
         comes(label) {
@@ -28,16 +28,16 @@ function alone(kind) {
 }
 
 test('of two requests the newest wins, the other gets neither track nor error', async () => {
-  const { local, questions, news } = alone('mic');
+  const { local, questions, reports } = alone('mic');
   const askings = [local.fetch(), local.fetch()];
   const late = questions[1].comes('new');
   const early = questions[0].comes('old');
   assert.deepEqual(await Promise.all(askings), [{ error: null }, { track: late, error: null }]);
-  assert.deepEqual([local.track(), early.stopped, late.stopped, news], [late, true, false, [[null]]]);
+  assert.deepEqual([local.track(), early.stopped, late.stopped, reports], [late, true, false, [[null]]]);
 });
 
 test('a released request never runs, and its error is not reported', async () => {
-  const { local, questions, news } = alone('cam');
+  const { local, questions, reports } = alone('cam');
   const askings = [local.fetch()];
   local.release();
   const late = questions[0].comes('late');
@@ -45,12 +45,12 @@ test('a released request never runs, and its error is not reported', async () =>
   local.stop();
   questions[1].fails('device-busy');
   assert.deepEqual(await Promise.all(askings), [{ error: null }, { error: null }]);
-  assert.deepEqual([local.track(), local.isActive(), late.stopped, news], [null, false, true, []]);
+  assert.deepEqual([local.track(), local.isActive(), late.stopped, reports], [null, false, true, []]);
 });
 
 test('an ended device is reported, recovered, and reported with its successor', async () => {
   const harness = alone('cam');
-  const { local, questions, news, clock } = harness;
+  const { local, questions, reports, clock } = harness;
   const had = local.fetch();
   const before = questions[0].comes('Desk');
   await had;
@@ -62,7 +62,7 @@ test('an ended device is reported, recovered, and reported with its successor', 
   const after = questions[2].comes('Lid');
   await settle();
   assert.deepEqual([local.state().lost, local.state().on, local.track()], [null, true, after]);
-  assert.deepEqual(news, [[null], [null], [null], ['device-switched', 'Lid']], 'what failed quietly is no news');
+  assert.deepEqual(reports, [[null], [null], [null], ['device-switched', 'Lid']], 'a quiet failure is not reported');
 });
 
 test('the result of the common request follows the last setting', async () => {
@@ -74,10 +74,10 @@ test('the result of the common request follows the last setting', async () => {
   const tracks = [new Track('audio'), new Track('video')];
   mic.local.started(tracks[0]);
   cam.local.started(tracks[1]);
-  assert.deepEqual([mic.local.track(), tracks[0].stopped, tracks[0].enabled], [tracks[0], false, false], 'held, and silent');
+  assert.deepEqual([mic.local.track(), tracks[0].stopped, tracks[0].enabled], [tracks[0], false, false], 'acquired, and silent');
   assert.deepEqual([cam.local.track(), tracks[1].stopped], [null, true], 'its light goes out');
   assert.equal(await mic.local.set(true), null);
-  assert.deepEqual([tracks[0].enabled, mic.questions.length], [true, 0], 'nobody is asked for what is held');
+  assert.deepEqual([tracks[0].enabled, mic.questions.length], [true, 0], 'an acquired device needs no request');
 });
 
 test('switching the camera off releases it', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { joinLabel } from '../../../public/app/status.js';
-import { Context, everything, input, memoryOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { Context, everything, input, storageOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('a question left open for long shows a hint and keeps waiting', async () => {
@@ -72,8 +72,8 @@ test('a microphone that starts muted is acquired but silent', async () => {
 
 test('a permission granted in the settings is used at once', async () => {
   let allowed = false;
-  const heard = {};
-  const status = { state: 'denied', addEventListener: (event, fn) => { heard[event] = fn; } };
+  const listeners = {};
+  const status = { state: 'denied', addEventListener: (event, fn) => { listeners[event] = fn; } };
   const { media } = makeHarness((wanted) => {
     if (!allowed) throw mediaError('NotAllowedError');
     return everything(wanted);
@@ -81,17 +81,17 @@ test('a permission granted in the settings is used at once', async () => {
   await media.start();
   assert.equal(media.state.error, 'camera-denied');
   [allowed, status.state] = [true, 'granted'];
-  heard.change();
+  listeners.change();
   await settle();
   assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
   assert.equal(media.state.error, null);
 });
 
-/** Somebody who shares a screen, with camera and microphone refused until the scene allows one of them. */
+/** A shared screen with camera and microphone denied until the test allows one of them. */
 async function refusedAndSharing() {
   const states = { camera: 'denied', microphone: 'denied' };
-  const heard = {};
-  const permissions = { query: async ({ name }) => ({ get state() { return states[name]; }, addEventListener: (_, fn) => { heard[name] = fn; } }) };
+  const listeners = {};
+  const permissions = { query: async ({ name }) => ({ get state() { return states[name]; }, addEventListener: (_, fn) => { listeners[name] = fn; } }) };
   const { media } = makeHarness((wanted) => {
     if ((wanted.video && states.camera === 'denied') || (wanted.audio && states.microphone === 'denied')) throw mediaError('NotAllowedError');
     return everything(wanted);
@@ -100,7 +100,7 @@ async function refusedAndSharing() {
   await media.setScreen(true);
   const allow = async (...names) => {
     for (const name of names) states[name] = 'granted';
-    for (const name of names) heard[name]();
+    for (const name of names) listeners[name]();
     await settle();
   };
   return { media, shown: media.outgoingTracks().video, allow };
@@ -207,13 +207,13 @@ test('leaving during a microphone switch does not start the camera', async () =>
   const answers = [];
   const list = [input('audio', 'a'), input('audio', 'b')];
   const { media, asked } = makeHarness(({ audio }) => new Promise((done) => { answers.push(() => done(new Stream([new Track('audio', { id: audio?.deviceId?.exact === 'b' && answers.length > 1 ? 'b' : 'a' })]))); }),
-    { list, storage: memoryOf({ audioinput: 'b' }) });
+    { list, storage: storageOf({ audioinput: 'b' }) });
   const started = media.start({ mic: true, cam: false });
   await settle();
   await media.setCam(true);
   answers[0]();
   await settle();
-  assert.equal(asked.length, 2, 'the remembered microphone is asked for once more');
+  assert.equal(asked.length, 2, 'the saved microphone is requested');
   media.stop();
   answers[1]();
   await started;
@@ -281,7 +281,7 @@ test('an open microphone question shows a hint, and the newest one counts', asyn
   await settle();
   answers[0]();
   assert.equal(await first, null);
-  assert.equal(shown.media.state.hasMic, false, 'it came for nobody');
+  assert.equal(shown.media.state.hasMic, false, 'nothing waited for it');
   answers[1]();
   await second;
   assert.deepEqual([shown.media.state.hasMic, shown.media.state.error], [true, null]);

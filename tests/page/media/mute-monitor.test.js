@@ -6,16 +6,16 @@ import { settle } from '../harness/fakes.js';
 test('a phone call mutes the microphone, and afterwards it is reacquired', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
-  const voice = media.micTrack();
-  mute(voice);
+  const mic = media.micTrack();
+  mute(mic);
   assert.ok(media.state.interrupted.mic);
-  assert.equal(media.state.error, null, 'a moment is nothing to tell');
+  assert.equal(media.state.error, null, 'a moment is not reported');
   await clock.advance(1500);
   assert.equal(media.state.error, 'device-taken');
-  mute(voice, false);
+  mute(mic, false);
   assert.deepEqual([media.state.interrupted.mic, media.state.error], [false, null]);
   await settle();
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
 });
 
 test('a moment of muting does not reacquire the microphone', async () => {
@@ -31,30 +31,30 @@ test('a moment of muting does not reacquire the microphone', async () => {
 test('the microphone is reacquired even if the camera is unmuted first', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
-  const voice = media.micTrack();
-  mute(voice);
+  const mic = media.micTrack();
+  mute(mic);
   mute(media.outgoingTracks().video);
   await clock.advance(5000);
   mute(media.outgoingTracks().video, false);
   await settle();
   assert.equal(media.state.error, 'device-taken', 'it is still the microphone');
-  mute(voice, false);
+  mute(mic, false);
   await settle();
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
   assert.equal(media.state.error, null);
 });
 
 test('a microphone muted by the person during a phone call stays muted', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
-  const voice = media.micTrack();
-  mute(voice);
+  const mic = media.micTrack();
+  mute(mic);
   await media.setMic(false);
   await clock.advance(5000);
-  assert.equal(media.state.error, null, 'what is off is not missed');
-  mute(voice, false);
+  assert.equal(media.state.error, null, 'a muted device is not reported');
+  mute(mic, false);
   await settle();
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
   assert.deepEqual([media.state.mic, media.micTrack().enabled], [false, false]);
 });
 
@@ -66,27 +66,27 @@ test('a microphone that arrives muted is reported and reacquired', async () => {
     return stream;
   }, BOTH_THERE);
   await media.start();
-  const voice = media.micTrack();
+  const mic = media.micTrack();
   await clock.advance(1500);
   assert.deepEqual([media.state.interrupted.mic, media.state.error], [true, 'device-taken']);
   held = false;
-  mute(voice, false);
+  mute(mic, false);
   await settle();
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
 });
 
 test('a suspended page measures the duration of the phone call', async () => {
   const harness = makeHarness(everything, BOTH_THERE);
   await harness.media.start();
-  const voice = harness.media.micTrack();
-  mute(voice);
+  const mic = harness.media.micTrack();
+  mute(mic);
   harness.frozen = 60_000;
-  mute(voice, false);
+  mute(mic, false);
   await settle();
-  assert.ok(voice.stopped && harness.media.micTrack() !== voice);
+  assert.ok(mic.stopped && harness.media.micTrack() !== mic);
 });
 
-/** A phone call is over, and the new microphone is not to be had until the scene says so. */
+/** After a phone call the new microphone is unavailable until the test says so. */
 async function afterPhoneCall(refusal) {
   let name = null;
   const harness = makeHarness((wanted) => {
@@ -94,38 +94,38 @@ async function afterPhoneCall(refusal) {
     return everything(wanted);
   }, BOTH_THERE);
   await harness.media.start();
-  const voice = harness.media.micTrack();
-  mute(voice);
+  const mic = harness.media.micTrack();
+  mute(mic);
   await harness.clock.advance(2000);
   name = refusal;
-  mute(voice, false);
+  mute(mic, false);
   await settle();
-  return { ...harness, voice, allow: () => { name = null; } };
+  return { ...harness, mic, allow: () => { name = null; } };
 }
 
 test('a microphone that cannot be reacquired is retried until it can', async () => {
-  const { media, clock, errors, voice, allow } = await afterPhoneCall('AbortError');
+  const { media, clock, errors, mic, allow } = await afterPhoneCall('AbortError');
   await clock.advance(2000);
-  assert.deepEqual([media.state.error, voice.stopped], ['device-taken', false]);
+  assert.deepEqual([media.state.error, mic.stopped], ['device-taken', false]);
   await media.setMic(false);
   allow();
   await clock.advance(15_000);
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
   assert.deepEqual([media.state.error, media.state.mic, media.micTrack().enabled], [null, false, false]);
   assert.ok(!errors.includes('device-busy'));
 });
 
 test('after a denial following a phone call, off and on requests it again', async () => {
-  const { media, asked, voice, allow } = await afterPhoneCall('NotAllowedError');
-  assert.deepEqual([media.micTrack(), media.state.mic], [voice, true], 'elsewhere than on iOS it is heard');
+  const { media, asked, mic, allow } = await afterPhoneCall('NotAllowedError');
+  assert.deepEqual([media.micTrack(), media.state.mic], [mic, true], 'only on iOS it would be silent');
   allow();
   await media.setMic(false);
   await media.setMic(true);
-  assert.ok(voice.stopped && media.micTrack() !== voice && media.micTrack().enabled);
+  assert.ok(mic.stopped && media.micTrack() !== mic && media.micTrack().enabled);
   const before = asked.length;
   await media.setMic(false);
   await media.setMic(true);
-  assert.equal(asked.length, before, 'only while that one is in place');
+  assert.equal(asked.length, before, 'only while that track is in use');
 });
 
 test('a microphone that ends while muted was taken, not unplugged', async () => {
@@ -151,18 +151,18 @@ test('a device taken while the page was hidden is reacquired in view', async () 
   const harness = makeHarness(everything, BOTH_THERE);
   const { media, clock, errors } = harness;
   await media.start();
-  const voice = media.micTrack();
+  const mic = media.micTrack();
   harness.hidden = true;
-  mute(voice);
+  mute(mic);
   await clock.advance(60_000);
-  assert.ok(!voice.stopped);
+  assert.ok(!mic.stopped);
   harness.hidden = false;
   media.pageVisible();
   await clock.advance(1500);
   await settle();
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
   assert.deepEqual([media.state.interrupted.mic, media.state.mic, media.state.error], [false, true, null]);
-  assert.ok(!errors.includes('mic-lost'), 'nobody is told to plug it in');
+  assert.ok(!errors.includes('mic-lost'), 'the error is not about plugging it in');
 });
 
 test('a device unmuted by itself when the page is visible is kept', async () => {
@@ -182,7 +182,7 @@ test('a device unmuted by itself when the page is visible is kept', async () => 
 });
 
 test('a device unmuted as the page becomes visible is not reported', async () => {
-  // Each as a system may have it: silent after the page is hidden, before it, and before it with timers that stand still.
+  // As systems do it: muted after the page is hidden, before it, and before it with suspended timers.
   for (const order of ['hidden first', 'silent first', 'frozen']) {
     const harness = makeHarness(everything, BOTH_THERE);
     const { media, clock, errors } = harness;
@@ -246,11 +246,11 @@ test('a device paused in the browser stays paused when the page is visible', asy
 test('off and on reacquires a microphone that stays muted', async () => {
   const { media, clock } = makeHarness(everything, BOTH_THERE);
   await media.start();
-  const voice = media.micTrack();
-  mute(voice);
+  const mic = media.micTrack();
+  mute(mic);
   await clock.advance(5000);
   await media.setMic(false);
   await media.setMic(true);
-  assert.ok(voice.stopped && media.micTrack() !== voice);
+  assert.ok(mic.stopped && media.micTrack() !== mic);
   assert.deepEqual([media.state.mic, media.state.interrupted.mic, media.state.error], [true, false, null]);
 });

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { muteStateOf, makeMuteToggles } from '../../../public/media/mute-state.js';
 import { settle } from '../harness/fakes.js';
 
-/** Switches of devices that answer as the scene says; `refused` counts what was told. */
+/** Toggles of devices that answer as given; `failures` counts the reports. */
 function makeHarness(answers) {
-  const kept = new Map();
+  const stored = new Map();
   const state = { mic: true, cam: false, screen: false };
   const want = { mic: true, cam: false };
   const set = (what) => async (on) => {
@@ -17,7 +17,7 @@ function makeHarness(answers) {
   const harness = { state, failures: 0 };
   harness.toggles = makeMuteToggles({
     media: { state, wanted: () => ({ ...want }), setMic: set('mic'), setCam: set('cam'), setScreen: set('screen') },
-    storage: { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) },
+    storage: { getItem: (key) => stored.get(key) ?? null, setItem: (key, value) => void stored.set(key, value) },
     failed: () => { harness.failures += 1; },
   });
   return harness;
@@ -55,10 +55,10 @@ test('missing or malformed saved toggles are on', () => {
 
 test('a device that is on without a track counts as off for the peer', () => {
   const on = { mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false } };
-  const told = ({ state = {}, voice = {}, video = {} }) => muteStateOf({ state: { ...on, ...state }, micTrack: () => voice, outgoingTracks: () => ({ audio: voice, video }) });
-  assert.deepEqual(told({}), { mic: true, cam: true, screen: false });
-  assert.deepEqual(told({ video: null }), { mic: true, cam: false, screen: false });
-  assert.deepEqual(told({ voice: null }), { mic: false, cam: true, screen: false });
-  assert.deepEqual(told({ state: { interrupted: { mic: true, cam: true } } }), { mic: false, cam: false, screen: false });
-  assert.deepEqual(told({ state: { mic: false, cam: false, screen: true } }), { mic: false, cam: false, screen: true });
+  const sent = ({ state = {}, mic = {}, video = {} }) => muteStateOf({ state: { ...on, ...state }, micTrack: () => mic, outgoingTracks: () => ({ audio: mic, video }) });
+  assert.deepEqual(sent({}), { mic: true, cam: true, screen: false });
+  assert.deepEqual(sent({ video: null }), { mic: true, cam: false, screen: false });
+  assert.deepEqual(sent({ mic: null }), { mic: false, cam: true, screen: false });
+  assert.deepEqual(sent({ state: { interrupted: { mic: true, cam: true } } }), { mic: false, cam: false, screen: false });
+  assert.deepEqual(sent({ state: { mic: false, cam: false, screen: true } }), { mic: false, cam: false, screen: true });
 });

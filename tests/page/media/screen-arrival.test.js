@@ -7,27 +7,27 @@ const SCREEN = { screen: true, weak: false };
 const WAITS = { screen: false, weak: true };
 const TRIED = { screen: true, weak: true };
 
-/** What is shown and how many frames were decoded by then; gives whether the screen was still to come each time. */
-const told = (...readings) => {
+/** Takes what is sent and the number of decoded frames; returns whether the screen was still to come each time. */
+const sent = (...readings) => {
   const arrival = makeScreenArrival();
   return readings.map(([theirs, decoded]) => arrival(theirs, decoded));
 };
 
 test('a screen announced during a pause arrives with its first frame', () => {
-  assert.deepEqual(told([CAMERA, 90], [WAITS, 90], [TRIED, 90], [TRIED, 90], [TRIED, 91], [TRIED, 91]), [false, false, true, true, false, false]);
-  // The line is better before the first frame is there.
-  assert.deepEqual(told([WAITS, 90], [TRIED, 90], [SCREEN, 90], [SCREEN, 95]), [false, true, true, false]);
+  assert.deepEqual(sent([CAMERA, 90], [WAITS, 90], [TRIED, 90], [TRIED, 90], [TRIED, 91], [TRIED, 91]), [false, false, true, true, false, false]);
+  // The network recovers before the first frame.
+  assert.deepEqual(sent([WAITS, 90], [TRIED, 90], [SCREEN, 90], [SCREEN, 95]), [false, true, true, false]);
 });
 
 test('on a good network a screen arrives at once and stays during a pause', () => {
-  assert.deepEqual(told([CAMERA, 90], [SCREEN, 90], [SCREEN, 120], [TRIED, 120], [TRIED, 120]), [false, false, false, false, false]);
+  assert.deepEqual(sent([CAMERA, 90], [SCREEN, 90], [SCREEN, 120], [TRIED, 120], [TRIED, 120]), [false, false, false, false, false]);
 });
 
 test('a screen that ends before it arrived is dropped, and the next awaited', () => {
-  assert.deepEqual(told([TRIED, 90], [CAMERA, 90], [TRIED, 120], [TRIED, 121]), [true, false, true, false]);
+  assert.deepEqual(sent([TRIED, 90], [CAMERA, 90], [TRIED, 120], [TRIED, 121]), [true, false, true, false]);
 });
 
 test('a restarted frame counter delays at most one frame, no counter none', () => {
-  assert.deepEqual(told([TRIED, 90], [TRIED, 1], [TRIED, 2]), [true, true, false]);
-  assert.deepEqual(told([TRIED, 90], [TRIED, 0], [TRIED, 90], [TRIED, 91]), [true, true, true, false]);
+  assert.deepEqual(sent([TRIED, 90], [TRIED, 1], [TRIED, 2]), [true, true, false]);
+  assert.deepEqual(sent([TRIED, 90], [TRIED, 0], [TRIED, 90], [TRIED, 91]), [true, true, true, false]);
 });

@@ -15,18 +15,18 @@ test('a shared screen replaces the camera and gives way to it again', async () =
 });
 
 test('screen audio is mixed with the microphone and removed when it ends', async () => {
-  const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: 'voice' })] : []), ...(video ? [new Track('video')] : [])]),
+  const { media } = makeHarness(({ audio, video }) => new Stream([...(audio ? [new Track('audio', { label: 'mic' })] : []), ...(video ? [new Track('video')] : [])]),
     { screen: () => new Stream([new Track('video'), new Track('audio', { label: 'film' })]) });
   await media.start();
-  const voice = media.outgoingTracks().audio;
+  const mic = media.outgoingTracks().audio;
   await media.setScreen(true);
-  assert.equal(media.outgoingTracks().audio.label, '[voice][film]');
+  assert.equal(media.outgoingTracks().audio.label, '[mic][film]');
   assert.equal(media.outgoingTracks().audio, media.outgoingTracks().audio, 'mixed once');
   await media.setMic(false);
-  assert.equal(voice.enabled, false, 'the switch is the voice, not the film');
+  assert.equal(mic.enabled, false, 'the toggle affects the microphone, not the screen audio');
   media.outgoingTracks().video.onended();
   await settle();
-  assert.equal(media.outgoingTracks().audio, voice);
+  assert.equal(media.outgoingTracks().audio, mic);
   assert.equal(Context.open, 0);
 });
 
@@ -60,7 +60,7 @@ test('a cancelled picker reports nothing, a refusal reports until the next try',
   refuse = mediaError('NotAllowedError', 'Permission denied by system');
   await media.setScreen(true);
   assert.deepEqual([media.state.screen, media.state.error], [false, 'screen-denied-system']);
-  assert.ok(media.outgoingTracks().video, 'the camera goes on');
+  assert.ok(media.outgoingTracks().video, 'the camera continues');
   refuse = mediaError('NotAllowedError', 'Permission denied');
   await media.setScreen(true);
   assert.equal(media.state.error, null);

@@ -31,7 +31,7 @@ function makeHarness({ token } = {}) {
     async joins(frame = joined) {
       sockets.at(-1).opens();
       await settle();
-      sockets.at(-1).says(frame);
+      sockets.at(-1).receives(frame);
     },
     types: () => events.map((event) => event.type),
   };
@@ -55,20 +55,20 @@ test('the lobby peeks repeatedly, and the same socket joins', async () => {
   await harness.clock.advance(1000);
   harness.last().opens();
   await settle();
-  assert.deepEqual(looks(), ['den'], 'nothing while somebody types');
-  harness.last().says({ type: 'room', room: 'den', seats: 1 });
-  harness.last().says({ type: 'room', room: 'elsewhere', seats: 2 });
+  assert.deepEqual(looks(), ['den'], 'nothing during typing');
+  harness.last().receives({ type: 'room', room: 'den', seats: 1 });
+  harness.last().receives({ type: 'room', room: 'elsewhere', seats: 2 });
   assert.deepEqual(harness.events.at(-1), { type: 'room', room: 'den', seats: 1 });
   await harness.clock.advance(5000);
   assert.deepEqual(looks(), ['den', 'den']);
-  harness.last().says({ type: 'room', room: 'den', seats: 1 });
+  harness.last().receives({ type: 'room', room: 'den', seats: 1 });
   harness.signaling.join('den');
   await settle();
   assert.equal(harness.sockets.length, 1);
   assert.deepEqual(harness.last().sent.at(-1), { type: 'join', room: 'den' });
-  harness.last().says(harness.joined);
+  harness.last().receives(harness.joined);
   await harness.clock.advance(5000);
-  assert.equal(looks().length, 2, 'inside there is no need to look');
+  assert.equal(looks().length, 2, 'no peek after the join');
 });
 
 test('a server that does not answer a peek gets another socket', async () => {
@@ -79,7 +79,7 @@ test('a server that does not answer a peek gets another socket', async () => {
   await settle();
   await harness.clock.advance(2500);
   assert.equal(harness.sockets[0].closedWith, 1005);
-  assert.deepEqual(harness.types(), ['room'], 'nobody at the door is told of sockets');
+  assert.deepEqual(harness.types(), ['room'], 'no socket events in the lobby');
   harness.signaling.join('den');
   await harness.joins();
   assert.equal(harness.sockets.length, 2);
@@ -92,7 +92,7 @@ test('a dead socket in the lobby delays a join only briefly', async () => {
   await harness.clock.advance(300);
   harness.last().opens();
   await settle();
-  harness.last().says({ type: 'room', room: 'den', seats: 0 });
+  harness.last().receives({ type: 'room', room: 'den', seats: 0 });
   harness.signaling.join('den');
   await harness.clock.advance(3000 + 500);
   assert.equal(harness.sockets.length, 2);
@@ -108,7 +108,7 @@ test('a join refused because of earlier peeks is retried on another socket', asy
   await settle();
   harness.signaling.join('den');
   await settle();
-  harness.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  harness.last().receives({ type: 'error', code: 'rate-limited', message: '' });
   assert.ok(!harness.types().includes('refused'));
   await harness.clock.advance(500);
   await harness.joins();
@@ -139,7 +139,7 @@ test('a lost socket is replaced and the seat resumed', async () => {
   assert.equal(harness.saved.get('den').token, 't2');
 });
 
-/** Loses the socket again and again: the next one is opened after each of these times, in milliseconds. */
+/** Loses the socket repeatedly; the next one is opened after each of these times, in milliseconds. */
 async function waits(harness, times, lose = async () => harness.last().drops()) {
   for (const wait of times) {
     const before = harness.sockets.length;
@@ -197,7 +197,7 @@ test('a ping is sent every five seconds, and silence ends the socket', async () 
   harness.signaling.join('den');
   await harness.joins();
   await harness.clock.advance(5000);
-  harness.last().says({ type: 'pong' });
+  harness.last().receives({ type: 'pong' });
   await harness.clock.advance(5000);
   assert.equal(harness.last().ofType('ping').length, 2);
   await harness.clock.advance(2500);
@@ -249,7 +249,7 @@ test('a join with a token refused by the rate limit is repeated without it', asy
   await harness.joins({ type: 'error', code: 'rate-limited', message: '' });
   await settle();
   assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
-  harness.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  harness.last().receives({ type: 'error', code: 'rate-limited', message: '' });
   assert.deepEqual(harness.events.at(-1), { type: 'refused', code: 'rate-limited' });
 });
 
@@ -259,7 +259,7 @@ test('a refused peek is not repeated for a minute', async () => {
   await harness.clock.advance(300);
   harness.last().opens();
   await settle();
-  harness.last().says({ type: 'error', code: 'rate-limited', message: '' });
+  harness.last().receives({ type: 'error', code: 'rate-limited', message: '' });
   await harness.clock.advance(59_000);
   assert.equal(harness.last().ofType('look').length, 1);
   await harness.clock.advance(1000);
@@ -357,21 +357,21 @@ test('the host key is sent again when resuming, also after a reload', async () =
 test('a resuming participant retries until the host has opened the room', async () => {
   const harness = makeHarness();
   const refused = { type: 'error', code: 'key-required', message: '' };
-  const hears = async (frame) => {
+  const receives = async (frame) => {
     for (const before = harness.sockets.length; harness.sockets.length === before;) await harness.clock.advance(250);
     await harness.joins(frame);
   };
   harness.signaling.join('den');
   await harness.joins();
   harness.last().drops();
-  for (let tries = 1; tries < 8; tries += 1) await hears(refused);
+  for (let tries = 1; tries < 8; tries += 1) await receives(refused);
   assert.ok(!harness.types().includes('refused'));
-  await hears({ ...harness.joined, peer: 'host' });
+  await receives({ ...harness.joined, peer: 'host' });
   assert.equal(harness.types().at(-1), 'resp-join');
   harness.last().drops();
-  for (let tries = 1; tries <= 8; tries += 1) await hears(refused);
+  for (let tries = 1; tries <= 8; tries += 1) await receives(refused);
   assert.deepEqual(harness.events.at(-1), { type: 'refused', code: 'key-required' });
-  assert.ok(harness.saved.get('den').left, 'a reload does not go in by itself');
+  assert.ok(harness.saved.get('den').left, 'a reload does not rejoin by itself');
 });
 
 test('malformed messages are ignored, and a ping is answered', async () => {
@@ -379,9 +379,9 @@ test('malformed messages are ignored, and a ping is answered', async () => {
   harness.signaling.join('den');
   await harness.joins();
   const before = harness.events.length;
-  for (const junk of ['', '{', 'null', '[]', '{"type":7}', '"x"']) harness.last().says(junk);
+  for (const junk of ['', '{', 'null', '[]', '{"type":7}', '"x"']) harness.last().receives(junk);
   assert.equal(harness.events.length, before);
-  harness.last().says({ type: 'ping' });
+  harness.last().receives({ type: 'ping' });
   assert.deepEqual(harness.last().sent.at(-1), { type: 'pong' });
 });
 
@@ -391,7 +391,7 @@ test('in doubt a socket has one second to answer', async () => {
   await harness.joins();
   harness.signaling.checkConnection();
   await harness.clock.advance(900);
-  harness.last().says({ type: 'pong' });
+  harness.last().receives({ type: 'pong' });
   await harness.clock.advance(1000);
   assert.equal(harness.sockets.length, 1);
   harness.signaling.checkConnection();

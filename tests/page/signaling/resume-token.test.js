@@ -28,7 +28,7 @@ function makeLocks() {
 const HOUR = 3600_000;
 const pause = async () => {};
 
-/** A tab's seat: with storage of its own unless it is given some. */
+/** The tokens of a tab, with its own storage unless one is given. */
 const tabOf = (storage, locks, tab, { shared = new Storage(), today = () => 0, ...rest } = {}) =>
   new ResumeTokens({ storage, shared, locks, tab, pause, today, ...rest });
 const tokenOf = async (seat, room = 'den') => (await seat.take(room))?.token;
@@ -66,15 +66,15 @@ test('a new tab resumes the seat of a closed or killed one, and peeks it', async
   tabOf(new Storage(), locks, 'one', { shared }).save('den', 't1');
   await settle();
   const [second, third] = ['two', 'three'].map((tab) => tabOf(new Storage(), locks, tab, { shared }));
-  assert.deepEqual([await second.peek('den'), await tokenOf(second)], [undefined, undefined], 'the first lives');
+  assert.deepEqual([await second.peek('den'), await tokenOf(second)], [undefined, undefined], 'the first tab is alive');
   locks.held.clear();
-  assert.deepEqual([await second.peek('den'), await third.peek('den')], ['t1', 't1'], 'who looks keeps nothing to himself');
-  assert.equal(await second.wasInterrupted('den'), false, 'it was not this tab: nobody is put in by a reload');
+  assert.deepEqual([await second.peek('den'), await third.peek('den')], ['t1', 't1'], 'a peek holds no lock');
+  assert.equal(await second.wasInterrupted('den'), false, 'another tab was in the room: no rejoin');
   assert.equal(await tokenOf(second), 't1');
   assert.equal(await tokenOf(third), undefined);
   second.save('den', 't2');
   await settle();
-  assert.equal(await tokenOf(third), undefined, 'the lock goes with the seat');
+  assert.equal(await tokenOf(third), undefined, 'the lock moves with the seat');
 });
 
 test('a second tab does not lose its own token to the first', async () => {
@@ -92,7 +92,7 @@ test('the browser\'s copy expires after twelve hours', async () => {
   const at = (hours) => tabOf(new Storage(), makeLocks(), 'two', { shared, today: () => hours * HOUR });
   assert.equal(await at(11).peek('den'), 't1');
   at(12);
-  assert.deepEqual(shared.keys(), [], 'also where nobody asks for that room again');
+  assert.deepEqual(shared.keys(), [], 'also if that room is never used again');
 });
 
 test('a seat that was left is kept for the next join, not for a reload', async () => {
