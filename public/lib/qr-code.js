@@ -1,13 +1,13 @@
-// QR: a text as a square of dark and light modules (ISO/IEC 18004), in byte mode with error correction M.
+// QR code: a text as a square of dark and light modules (ISO/IEC 18004), in byte mode with error correction M.
 //
-// It knows no element and no border; numbers in brackets are clauses of the standard's 2015 edition.
+// Pure, without the quiet zone; numbers in brackets are clauses of the standard's 2015 edition.
 
 /** Error correction codewords of one block, by version; from 22 on as many as in 22 [table 9]. */
 const CHECKS = [10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24, 28, 28, 26, 26, 26, 26, 28];
 /** Blocks, by version [table 9]. */
 const BLOCKS = [1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10, 10, 11, 13, 14, 16, 17, 17, 18, 20, 21, 23, 25, 26, 28, 29, 31,
   33, 35, 37, 38, 40, 43, 45, 47, 49];
-/** Whether a module is turned, for each of the masks [7.8.2]. */
+/** A module is inverted where its mask is zero [7.8.2]. */
 const MASKS = /** @type {((x: number, y: number) => number)[]} */ ([
   (x, y) => (x + y) % 2, (_, y) => y % 2, (x) => x % 3, (x, y) => (x + y) % 3,
   (x, y) => ((x / 3 | 0) + (y / 2 | 0)) % 2, (x, y) => (x * y) % 2 + (x * y) % 3,
@@ -46,7 +46,7 @@ function checksIn(version) {
   return CHECKS[Math.min(version, 22) - 1];
 }
 
-/** All codewords of a symbol: what its patterns leave free [table 1]. @param {number} version */
+/** Codewords of a symbol besides its patterns [table 1]. @param {number} version */
 function allWords(version) {
   const across = alignments(version).length;
   const patterns = across ? (25 * across - 10) * across - 55 : 0;
@@ -76,7 +76,7 @@ function padded(bytes, version) {
   return words;
 }
 
-/** Cuts into blocks, adds the checks of each, and takes them in turn [7.6]. @param {number[]} data @param {number} version */
+/** Splits into blocks, adds their error correction, and interleaves them [7.6]. @param {number[]} data @param {number} version */
 function withChecks(data, version) {
   const blocks = BLOCKS[version - 1];
   const short = data.length / blocks | 0;
@@ -90,7 +90,7 @@ function withChecks(data, version) {
     (_, i) => part.flatMap((block) => block[i] ?? [])).flat());
 }
 
-/** Reed-Solomon: what is left of `block` divided by the generator of `degree` [7.5.2]. @param {number[]} block @param {number} degree */
+/** Reed-Solomon: remainder of `block` divided by the generator of `degree` [7.5.2]. @param {number[]} block @param {number} degree */
 function remainder(block, degree) {
   let generator = [1];
   for (let i = 0; i < degree; i += 1) {
@@ -140,7 +140,7 @@ function draw(version, stream, mask) {
   }
   for (const [x, y] of [[3, 3], [size - 4, 3], [3, size - 4]]) rings(x, y, 4, [2, 4]);
   const centres = alignments(version);
-  // Everywhere but in the three corners that have a finder.
+  // Except in the three corners with a finder pattern.
   for (const x of centres) for (const y of centres) if (Math.min(x, y) > 6 || ![6, size - 7].includes(Math.max(x, y))) rings(x, y, 2, [1]);
   formats(version, mask, size, put);
 
@@ -161,7 +161,7 @@ function draw(version, stream, mask) {
 }
 
 /**
- * Twice each: which mask and correction [7.9], and which version [7.10].
+ * Format information [7.9] and version information [7.10], twice each.
  * @param {number} version
  * @param {number} mask
  * @param {number} size
@@ -182,15 +182,15 @@ function formats(version, mask, size, put) {
   }
   put(8, size - 8, true);
   if (version < 7) return;
-  const told = bch(version, 0x1f25, 12);
+  const bits = bch(version, 0x1f25, 12);
   for (let i = 0; i < 18; i += 1) {
     const [a, b] = [size - 11 + i % 3, i / 3 | 0];
-    put(a, b, told >> i & 1);
-    put(b, a, told >> i & 1);
+    put(a, b, bits >> i & 1);
+    put(b, a, bits >> i & 1);
   }
 }
 
-/** How hard it is to read: runs, squares, false finders, imbalance [7.8.3]. @param {boolean[][]} grid */
+/** Penalty score: runs, squares, false finders, imbalance [7.8.3]. @param {boolean[][]} grid */
 function penalty(grid) {
   const rows = grid.map((row) => row.map(Number).join(''));
   const columns = grid.map((_, x) => grid.map((row) => Number(row[x])).join(''));
