@@ -76,9 +76,7 @@ export function makeSenderControl({ sender, changed }) {
       apply().catch(() => {});
       if (announced() !== before) changed();
     },
-    interrupted() {
-      state = afterInterruption(state);
-    },
+    interrupted: () => { state = afterInterruption(state); },
     apply,
     outgoingVideo: () => outgoingVideoOf(state),
     isAnnouncedPaused: () => isAnnouncedPaused(state),
