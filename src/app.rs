@@ -247,12 +247,12 @@ async fn relay(
         max_bps: settings.max_bps,
         bps_capacity: settings.bps_capacity,
         unauth_reply_rate: settings.unauth_reply_rate,
-        log_addresses: settings.log.addresses,
+        log_addresses: settings.log_addresses,
         hearts: hearts.clone(),
     };
     let relay = Relay::start(plan).map_err(|BindError { address, what, source }| match what {
         None => StartError::Bind { setting: "turn-port", address, source },
-        Some(deed) => StartError::System { deed, source },
+        Some(action) => StartError::System { action, source },
     })?;
     if !relay.missing.is_empty() {
         info!(

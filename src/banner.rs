@@ -43,7 +43,7 @@ fn try_out(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
     let Some(port) = settings.https_port else {
         return format!("webrtc-box is up for trying out, without a page. {}", ports(settings));
     };
-    let lan: Vec<_> = lan.iter().filter(|&&ip| settings.listen.hears(ip)).map(|&ip| url(ip, port)).collect();
+    let lan: Vec<_> = lan.iter().filter(|&&ip| settings.listen.covers(ip)).map(|&ip| url(ip, port)).collect();
     let mut text = format!("webrtc-box is up for trying out. Open\n  https://localhost:{port}/\n");
     if let Some(first) = lan.first() {
         // Writing to a string does not fail.
@@ -102,17 +102,22 @@ fn qr_code(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Listen, Surroundings, Typed};
+    use crate::config::{Listen, RawSettings, StateDirDefaults};
     use crate::doctor::Group;
 
     fn trying() -> Settings {
-        Typed::default().settings(&Surroundings::default()).unwrap()
+        RawSettings::default().validate(&StateDirDefaults::default()).unwrap()
     }
 
     fn serving() -> Settings {
         let some = |text: &str| Some(text.to_owned());
-        let typed = Typed { domain: some("a.example"), cert: some("c"), key: some("k"), ..Typed::default() };
-        typed.settings(&Surroundings::default()).unwrap()
+        let typed = RawSettings {
+            domain: some("a.example"),
+            cert: some("c"),
+            key: some("k"),
+            ..RawSettings::default()
+        };
+        typed.validate(&StateDirDefaults::default()).unwrap()
     }
 
     fn lan() -> Vec<IpAddr> {

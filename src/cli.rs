@@ -1,22 +1,20 @@
-//! The command line: which deed was asked for, with settings already checked.
-
-mod usage;
+//! The command line: which command to run, with settings already checked.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::config::{
-    DEFAULT_FILE, Settings, SettingsError, Surroundings, Typed, gather, seconds, set_variables,
+    DEFAULT_FILE, RawSettings, Settings, SettingsError, StateDirDefaults, gather, seconds, set_variables,
 };
 use crate::doctor::Subject;
-use crate::error::StartError;
+use crate::error::{Hint as _, StartError};
 use crate::principals::isolation_group;
 use crate::store::State;
 use webrtc_box_turn::credential::{Credential, Principal};
@@ -24,21 +22,21 @@ use webrtc_box_turn::principal::PrincipalId;
 
 /// What the process is to do.
 #[derive(Debug)]
-pub enum Deed {
+pub enum Command {
     /// Serve.
     Run(Settings),
     /// Print one credential.
-    Credentials(Settings, Request),
-    /// Look at the settings, the host and the running box.
-    Check(Inquiry),
+    Credentials(Settings, CredentialRequest),
+    /// Check the settings, the host and the running server.
+    Check(Check),
 }
 
-/// What to check, and how to say what was found.
+/// What to check and how to print it.
 #[derive(Debug)]
-pub struct Inquiry {
-    /// The box, or why the settings make none.
+pub struct Check {
+    /// The server, or why the settings are invalid.
     pub subject: Result<Subject, SettingsError>,
-    /// A server to ask where it sees this host, as `HOST:PORT`.
+    /// A STUN server to ask for the public address of this host, as `HOST:PORT`.
     pub stun: Option<String>,
     /// One JSON object instead of lines.
     pub json: bool,
@@ -46,83 +44,89 @@ pub struct Inquiry {
 
 /// Which credential to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The room's name, in NFC.
+pub struct CredentialRequest {
+    /// The name of the room, in NFC.
     pub room: String,
     /// How long it opens allocations.
     pub ttl: Duration,
 }
 
-/// Why a command line leads to no deed.
-#[derive(Debug)]
-pub enum NoDeed {
+/// Why a command line is no [`Command`].
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
     /// `--help` or `--version`: the text to print.
-    Text(String),
-    /// Flags that make no sense; one line.
+    #[error("{0}")]
+    Help(String),
+    /// Invalid flags; one line.
+    #[error("{0}")]
     Usage(String),
-    /// Settings that make no sense.
-    Settings(SettingsError),
+    /// Invalid settings.
+    #[error("{}", .0.with_hint())]
+    Settings(#[from] SettingsError),
 }
 
 /// One credential and what it is good for, as `webrtc-box credentials` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Minted {
-    /// TURN URLs of this box.
+pub struct PrintedCredential {
+    /// TURN URLs of this server.
     pub urls: Vec<String>,
     /// Username and password.
     #[serde(flatten)]
     pub credential: Credential,
-    /// Seconds it opens allocations.
+    /// Seconds for which it opens allocations.
     pub ttl: u64,
 }
 
 /// `StateDirectory=` of the systemd unit.
-const SERVICE_STATE: &str = "/var/lib/webrtc-box";
+const UNIT_STATE_DIR: &str = "/var/lib/webrtc-box";
 
-/// Where STUN is asked unless something else is said (RFC 8489 §8).
+/// The default port of STUN (RFC 8489 §8).
 const STUN_PORT: u16 = 3478;
+
+/// An error repeats no longer word of the command line.
+const LONGEST_REPEATED_WORD: usize = 40;
 
 const AFTER_HELP: &str = "\
 Every setting has one name in three spellings: the flag --min-port, the key min-port in the TOML
-file, the variable WEBRTC_BOX_MIN_PORT. Flags win over variables, variables over the file.
+file, the variable WEBRTC_BOX_MIN_PORT. Flags override variables, variables override the file.
 A repeatable setting is a repeated flag, a TOML list, or a variable with commas.";
 
 /// A video call for two in one process: page, signaling and its own STUN/TURN relay.
 #[derive(Parser)]
 #[command(name = "webrtc-box", version, after_help = AFTER_HELP)]
-struct Line {
+struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
-    /// The settings' file (default /etc/webrtc-box/webrtc-box.toml if it exists)
+    subcommand: Option<SubcommandArgs>,
+    /// File of the settings (default /etc/webrtc-box/webrtc-box.toml if it exists)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    typed: Typed,
+    settings: RawSettings,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Print one TURN credential as JSON, for trying other clients
-    Credentials(CredentialsLine),
-    /// Test the settings, the host and the running box, and say how to mend what is wrong
+enum SubcommandArgs {
+    /// Print one TURN credential as JSON, to try other clients
+    Credentials(CredentialsArgs),
+    /// Test the settings, the host and the running server, and print how to fix what is wrong
     ///
-    /// Ends with 0 where all is well, 1 where something is to be minded, 2 where something fails (or a
-    /// flag makes no sense). With --domain NAME alone it looks at that box as this machine sees it.
-    Check(CheckLine),
+    /// Exits with 0 if all is well, 1 with warnings, 2 with failures (or for an invalid flag). With --domain NAME alone
+    /// it tests that server as this machine sees it.
+    Check(CheckArgs),
 }
 
 #[derive(Args)]
-struct CheckLine {
+struct CheckArgs {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// STUN server to ask where it sees this host (default: nobody is asked)
+    /// STUN server to ask for the public address of this host (default: none)
     #[arg(long, value_name = "HOST:PORT")]
     stun: Option<String>,
 }
 
 #[derive(Args)]
-struct CredentialsLine {
+struct CredentialsArgs {
     /// The room whose relayed addresses it reaches
     #[arg(long, default_value = "test")]
     room: String,
@@ -131,60 +135,60 @@ struct CredentialsLine {
     ttl: Option<String>,
 }
 
-/// Reads a command line (program name first) and an environment.
+/// Parses a command line (program name first) and an environment.
 ///
 /// # Errors
-/// Help was asked for, or something typed makes no sense.
+/// Help was requested, or a flag or setting is invalid.
 pub fn parse(
-    line: impl IntoIterator<Item = OsString>,
+    args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Deed, NoDeed> {
-    let (line, environment): (Vec<_>, Vec<_>) =
-        (line.into_iter().collect(), environment.into_iter().collect());
-    let has_secrets = usage::has_secrets(&line);
-    let line = read(line).map_err(|error| usage::no_deed(&error, has_secrets))?;
-    let surroundings = surroundings(&environment, line.command.is_some());
-    let below = gather(line.config, environment);
-    match line.command {
-        None => Ok(Deed::Run(line.typed.over(below?).settings(&surroundings)?)),
-        Some(Command::Credentials(request_line)) => {
-            let settings = line.typed.over(below?).settings(&surroundings)?;
-            let request = request(request_line, &settings)?;
-            Ok(Deed::Credentials(settings, request))
+) -> Result<Command, CliError> {
+    let (args, environment): (Vec<_>, Vec<_>) =
+        (args.into_iter().collect(), environment.into_iter().collect());
+    let has_secrets = has_secrets(&args);
+    let line = command_line(args).map_err(|error| usage_error(&error, has_secrets))?;
+    let defaults = state_dir_defaults(&environment, line.subcommand.is_some());
+    let fallback = gather(line.config, environment);
+    match line.subcommand {
+        None => Ok(Command::Run(line.settings.or(fallback?).validate(&defaults)?)),
+        Some(SubcommandArgs::Credentials(args)) => {
+            let settings = line.settings.or(fallback?).validate(&defaults)?;
+            let request = credential_request(args, &settings)?;
+            Ok(Command::Credentials(settings, request))
         }
-        Some(Command::Check(check)) => {
-            let below = if line.typed.only_name_a_box() { below.or_else(nothing_of_ours) } else { below };
-            let subject = below.and_then(|below| subject(line.typed, below, &surroundings));
-            Ok(Deed::Check(Inquiry { subject, stun: check.stun.map(with_port), json: check.json }))
+        Some(SubcommandArgs::Check(args)) => {
+            let remote = line.settings.only_name_a_server();
+            let fallback = if remote { fallback.or_else(ignore_denied) } else { fallback };
+            let subject = fallback.and_then(|fallback| subject(line.settings, fallback, &defaults));
+            Ok(Command::Check(Check { subject, stun: args.stun.map(with_port), json: args.json }))
         }
     }
 }
 
-/// The settings of a command line and an environment, as they are now: its file may say something
-/// else than when it was read before.
+/// The settings of a command line and an environment as they are now: the file may have changed since [`parse`].
 ///
 /// # Errors
-/// Something typed makes no sense.
+/// A setting is invalid.
 pub fn settings(
-    line: impl IntoIterator<Item = OsString>,
+    args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Settings, NoDeed> {
-    match parse(line, environment)? {
-        Deed::Run(settings) | Deed::Credentials(settings, _) => Ok(settings),
-        Deed::Check(inquiry) => match inquiry.subject? {
+) -> Result<Settings, CliError> {
+    match parse(args, environment)? {
+        Command::Run(settings) | Command::Credentials(settings, _) => Ok(settings),
+        Command::Check(check) => match check.subject? {
             Subject::Here(settings) | Subject::Elsewhere { settings, .. } => Ok(*settings),
         },
     }
 }
 
-/// Whether any of it is read from files, which may say something else at another time.
+/// Whether a reload could find other settings, because some come from files.
 pub fn reads_files(
-    line: impl IntoIterator<Item = OsString>,
+    args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> bool {
-    let by_flag = read(line).is_ok_and(|line| {
-        let typed = line.typed;
-        line.config.is_some() || typed.static_auth_secret_file.is_some() || typed.host_key_file.is_some()
+    let by_flag = command_line(args).is_ok_and(|line| {
+        let raw = line.settings;
+        line.config.is_some() || raw.static_auth_secret_file.is_some() || raw.host_key_file.is_some()
     });
     let names = ["CONFIG", "STATIC_AUTH_SECRET_FILE", "HOST_KEY_FILE"];
     by_flag
@@ -192,96 +196,125 @@ pub fn reads_files(
         || Path::new(DEFAULT_FILE).exists()
 }
 
-/// Settings that this user may not read are another's, and no matter where a box is named by flags.
-fn nothing_of_ours(fault: SettingsError) -> Result<Typed, SettingsError> {
-    if let SettingsError::Unreadable { path, source, .. } = &fault
+/// A default file that this user may not read does not matter if the flags name a server.
+fn ignore_denied(error: SettingsError) -> Result<RawSettings, SettingsError> {
+    if let SettingsError::Unreadable { path: Some(path), source, .. } = &error
         && path == Path::new(DEFAULT_FILE)
         && source.kind() == io::ErrorKind::PermissionDenied
     {
-        return Ok(Typed::default());
+        return Ok(RawSettings::default());
     }
-    Err(fault)
+    Err(error)
 }
 
-/// `below` is what the environment and the file of this host say, which may be of another box.
-fn subject(flags: Typed, below: Typed, surroundings: &Surroundings) -> Result<Subject, SettingsError> {
-    let typed = if flags.name_another_box(&below) { flags } else { flags.over(below) };
-    if typed.only_name_a_box() {
-        let (name, settings) = typed.named_box(surroundings)?;
+/// `fallback` comes from the environment and the file of this host, which may describe another server.
+fn subject(
+    flags: RawSettings,
+    fallback: RawSettings,
+    defaults: &StateDirDefaults,
+) -> Result<Subject, SettingsError> {
+    let raw = if flags.name_another_server(&fallback) { flags } else { flags.or(fallback) };
+    if raw.only_name_a_server() {
+        let (name, settings) = raw.remote_server(defaults)?;
         return Ok(Subject::Elsewhere { name, settings: Box::new(settings) });
     }
-    Ok(Subject::Here(Box::new(typed.settings(surroundings)?)))
+    Ok(Subject::Here(Box::new(raw.validate(defaults)?)))
 }
 
-/// A STUN server without a port has the usual one.
+/// `server` with the default port if it has none.
 fn with_port(server: String) -> String {
     let has_port =
         server.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
     if has_port { server } else { format!("{server}:{STUN_PORT}") }
 }
 
-/// A setting may stand before or after the subcommand. A value may be negative: the complaint about
-/// that is better made where the setting is known.
-fn read(line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
-    let command = Line::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
-    Line::from_arg_matches(&command.try_get_matches_from(line)?)
+/// A setting may stand before or after the subcommand. A value may be negative: the parser of the setting makes the
+/// better error.
+fn command_line(args: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
+    let command = CommandLine::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
+    CommandLine::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
-/// `beside`: this is a tool, and the box it is about may run as the service.
-fn surroundings(environment: &[(OsString, OsString)], beside: bool) -> Surroundings {
-    let state_directory = environment.iter().find(|(name, _)| name == "STATE_DIRECTORY");
-    let service_state = beside && Path::new(SERVICE_STATE).is_dir();
-    Surroundings {
-        state_directory: state_directory.and_then(|(_, value)| value.to_str().map(str::to_owned)),
-        service_state: service_state.then(|| SERVICE_STATE.to_owned()),
+/// clap explains at length; its first line and its tip are enough. Both may repeat a word of the command line, and
+/// `--host-key my secret` or `--key "$(cat key.pem)"` makes a secret such a word.
+fn usage_error(error: &clap::Error, has_secrets: bool) -> CliError {
+    let text = error.to_string();
+    if !error.use_stderr() {
+        return CliError::Help(text);
+    }
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    let similar = tip.filter(|tip| tip.contains("similar"));
+    let words = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
+    let repeats = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+    let harmless = words.into_iter().filter_map(|kind| error.get(kind)).all(|word| {
+        let word = word.to_string();
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        word.len() <= LONGEST_REPEATED_WORD
+            && word.bytes().all(letters)
+            && (similar.is_some() || !has_secrets)
+    });
+    if repeats && !harmless {
+        return CliError::Usage(
+            "a word on the command line is neither a flag nor a command; put quotes around a value with \
+             spaces, and write --FLAG=VALUE if it begins with a dash"
+                .to_owned(),
+        );
+    }
+    CliError::Usage(format!("{first}; {}", similar.unwrap_or("--help lists all flags")))
+}
+
+/// Whether a command line may hold a secret, in its place or misplaced.
+fn has_secrets(args: &[OsString]) -> bool {
+    let secret = ["--static-auth-secret", "--host-key", "--key", "--cert"];
+    args.iter().any(|word| secret.iter().any(|flag| word.as_encoded_bytes().starts_with(flag.as_bytes())))
+}
+
+/// `subcommand`: this process is a command, and the server may run as the service.
+fn state_dir_defaults(environment: &[(OsString, OsString)], subcommand: bool) -> StateDirDefaults {
+    let systemd = environment.iter().find(|(name, _)| name == "STATE_DIRECTORY");
+    let unit = subcommand && Path::new(UNIT_STATE_DIR).is_dir();
+    StateDirDefaults {
+        systemd: systemd.and_then(|(_, value)| value.to_str().map(str::to_owned)),
+        unit: unit.then(|| UNIT_STATE_DIR.to_owned()),
     }
 }
 
-fn request(line: CredentialsLine, settings: &Settings) -> Result<Request, SettingsError> {
-    let ttl = match &line.ttl {
+fn credential_request(
+    args: CredentialsArgs,
+    settings: &Settings,
+) -> Result<CredentialRequest, SettingsError> {
+    let ttl = match &args.ttl {
         Some(text) => seconds("ttl", text, 1..=365 * 24 * 3600)?,
         None => settings.credential_ttl,
     };
-    Ok(Request { room: line.room.nfc().collect(), ttl })
+    Ok(CredentialRequest { room: args.room.nfc().collect(), ttl })
 }
 
-/// Mints what `request` asks for, under the kept keys of the state directory.
+/// Mints the credential of `request` with the keys of the state directory.
 ///
 /// # Errors
 /// The state directory cannot be used, or there is no randomness.
-pub fn mint(settings: &Settings, request: &Request, now: SystemTime) -> Result<Minted, StartError> {
-    let kept = State::keys_of(&settings.state_dir)?;
-    let mut seat = [0; 16];
-    getrandom::fill(&mut seat).map_err(|error| StartError::System {
-        deed: "make a random name",
+pub fn mint(
+    settings: &Settings,
+    request: &CredentialRequest,
+    now: SystemTime,
+) -> Result<PrintedCredential, StartError> {
+    let keys = State::keys_of(&settings.state_dir)?;
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| StartError::System {
+        action: "make a random name",
         source: io::Error::other(error),
     })?;
-    let holder = Principal::Tool(isolation_group(kept.tag_key.tag(&request.room)), PrincipalId::new(seat));
+    let principal = Principal::Tool(isolation_group(keys.tag_key.tag(&request.room)), PrincipalId::new(id));
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let secrets = kept.secrets(&settings.static_auth_secret);
-    Ok(Minted {
+    let secrets = keys.secrets(&settings.static_auth_secret);
+    Ok(PrintedCredential {
         urls: settings.ice_urls().turn_urls("localhost"),
-        credential: secrets.mint(&holder, (now + request.ttl).as_secs()),
+        credential: secrets.mint(&principal, (now + request.ttl).as_secs()),
         ttl: request.ttl.as_secs(),
     })
 }
-
-impl From<SettingsError> for NoDeed {
-    fn from(error: SettingsError) -> Self {
-        Self::Settings(error)
-    }
-}
-
-impl fmt::Display for NoDeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) | Self::Usage(text) => f.write_str(text),
-            Self::Settings(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NoDeed {}
 
 #[cfg(test)]
 mod tests {
@@ -289,56 +322,59 @@ mod tests {
     use crate::config::Identity;
     use webrtc_box_turn::credential::Username;
 
-    fn line(words: &[&str]) -> Result<Deed, NoDeed> {
+    fn parsed(words: &[&str]) -> Result<Command, CliError> {
         parse(std::iter::once("webrtc-box").chain(words.iter().copied()).map(OsString::from), [])
     }
 
     fn usage(words: &[&str]) -> String {
-        match line(words) {
-            Err(NoDeed::Usage(text)) => text,
+        match parsed(words) {
+            Err(CliError::Usage(text)) => text,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn no_words_at_all_is_the_try_out_mode() {
-        let Ok(Deed::Run(settings)) = line(&[]) else { panic!("no run") };
+    fn an_empty_command_line_is_try_out_mode() {
+        let Ok(Command::Run(settings)) = parsed(&[]) else { panic!("no run") };
         assert_eq!(settings.identity, Identity::TryOut);
         assert_eq!(settings.https_port, Some(8443));
         assert_eq!(settings.state_dir, PathBuf::from("certs"));
     }
 
     #[test]
-    fn settings_may_stand_on_either_side_of_the_subcommand() {
+    fn settings_may_stand_before_or_after_the_subcommand() {
         for words in [["--turn-port", "5000", "credentials"], ["credentials", "--turn-port", "5000"]] {
-            let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("{words:?}") };
+            let Ok(Command::Credentials(settings, request)) = parsed(&words) else { panic!("{words:?}") };
             assert_eq!(settings.turn_port, Some(5000));
-            assert_eq!(request, Request { room: "test".to_owned(), ttl: Duration::from_secs(3600) });
+            assert_eq!(
+                request,
+                CredentialRequest { room: "test".to_owned(), ttl: Duration::from_secs(3600) }
+            );
         }
     }
 
     #[test]
-    fn what_this_user_may_not_read_here_is_no_matter_where_the_box_is_named_by_flags() {
-        let fault = |path: &str, kind: io::ErrorKind| SettingsError::Unreadable {
+    fn an_unreadable_default_file_does_not_stop_a_remote_check() {
+        let error = |path: &str, kind: io::ErrorKind| SettingsError::Unreadable {
             setting: "config",
-            path: path.into(),
+            path: Some(path.into()),
             source: kind.into(),
         };
-        assert!(nothing_of_ours(fault(DEFAULT_FILE, io::ErrorKind::PermissionDenied)).is_ok());
-        assert!(nothing_of_ours(fault("box.toml", io::ErrorKind::PermissionDenied)).is_err());
-        assert!(nothing_of_ours(fault(DEFAULT_FILE, io::ErrorKind::IsADirectory)).is_err());
+        assert!(ignore_denied(error(DEFAULT_FILE, io::ErrorKind::PermissionDenied)).is_ok());
+        assert!(ignore_denied(error("box.toml", io::ErrorKind::PermissionDenied)).is_err());
+        assert!(ignore_denied(error(DEFAULT_FILE, io::ErrorKind::IsADirectory)).is_err());
     }
 
     #[test]
     fn a_switch_needs_no_value() {
         for (flag, on) in [("--log-addresses", true), ("--log-addresses=off", false)] {
-            let Ok(Deed::Run(settings)) = line(&[flag]) else { panic!("{flag}") };
-            assert_eq!(settings.log.addresses, on);
+            let Ok(Command::Run(settings)) = parsed(&[flag]) else { panic!("{flag}") };
+            assert_eq!(settings.log_addresses, on);
         }
     }
 
     #[test]
-    fn a_wrong_flag_is_one_line_with_a_tip() {
+    fn an_invalid_flag_is_one_line_with_a_tip() {
         let text = usage(&["--min-prot", "5"]);
         assert!(text.contains("--min-prot") && text.contains("--min-port"), "{text}");
         assert!(!text.contains('\n'), "{text}");
@@ -349,17 +385,17 @@ mod tests {
 
     #[test]
     fn help_lists_every_setting_under_a_heading() {
-        let Err(NoDeed::Text(help)) = line(&["--help"]) else { panic!("no help") };
-        assert!(Typed::names().iter().all(|name| help.contains(&format!("--{name}"))));
+        let Err(CliError::Help(help)) = parsed(&["--help"]) else { panic!("no help") };
+        assert!(RawSettings::names().iter().all(|name| help.contains(&format!("--{name}"))));
         assert!(["Listening:", "The relay:", "Limits:"].iter().all(|heading| help.contains(heading)));
     }
 
     #[test]
-    fn a_minted_credential_names_the_room_and_its_end() {
+    fn a_minted_credential_names_the_room_and_the_expiry() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().to_str().unwrap();
         let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
-        let Ok(Deed::Credentials(settings, request)) = line(&words) else { panic!("no deed") };
+        let Ok(Command::Credentials(settings, request)) = parsed(&words) else { panic!("no command") };
         let kept = State::open(place.path()).unwrap().kept().unwrap();
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
         assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
@@ -371,53 +407,53 @@ mod tests {
         assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
     }
 
-    fn inquiry(words: &[&str]) -> Inquiry {
-        match line(words) {
-            Ok(Deed::Check(inquiry)) => inquiry,
+    fn check(words: &[&str]) -> Check {
+        match parsed(words) {
+            Ok(Command::Check(check)) => check,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_check_takes_bad_settings_as_something_it_found() {
-        assert!(matches!(inquiry(&["check"]).subject, Ok(Subject::Here(_))));
-        let bad = inquiry(&["check", "--json", "--min-port", "0"]);
+    fn a_check_reports_invalid_settings_as_a_finding() {
+        assert!(matches!(check(&["check"]).subject, Ok(Subject::Here(_))));
+        let bad = check(&["check", "--json", "--min-port", "0"]);
         assert!(bad.json && bad.subject.unwrap_err().to_string().contains("min-port"));
     }
 
     #[test]
-    fn a_name_alone_is_a_box_elsewhere_on_the_usual_ports() {
-        let inquiry = inquiry(&["check", "--domain", "A.example", "--turns-port", "0"]);
-        let Ok(Subject::Elsewhere { name, settings }) = inquiry.subject else { panic!("not elsewhere") };
+    fn a_domain_alone_is_a_remote_server_on_default_ports() {
+        let check = check(&["check", "--domain", "A.example", "--turns-port", "0"]);
+        let Ok(Subject::Elsewhere { name, settings }) = check.subject else { panic!("not elsewhere") };
         assert_eq!((name.as_str(), settings.https_port, settings.turns_port), ("a.example", Some(443), None));
     }
 
     #[test]
-    fn another_name_than_that_of_the_box_here_is_a_box_elsewhere() {
+    fn a_domain_other_than_the_local_one_is_a_remote_server() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("box.toml");
         std::fs::write(&file, "domain = 'here.example'\nacme-email = 'me@here.example'\nturn-port = 5000\n")
             .unwrap();
         let config = file.to_str().unwrap();
-        let asked = |name| inquiry(&["check", "--config", config, "--domain", name]).subject.unwrap();
+        let asked = |name| check(&["check", "--config", config, "--domain", name]).subject.unwrap();
         let Subject::Elsewhere { name, settings } = asked("there.example") else { panic!("not elsewhere") };
-        assert_eq!((name.as_str(), settings.turn_port), ("there.example", Some(3478)), "as nobody says else");
+        assert_eq!((name.as_str(), settings.turn_port), ("there.example", Some(3478)));
         let Subject::Here(settings) = asked("HERE.example") else { panic!("not here") };
         assert_eq!(settings.turn_port, Some(5000));
     }
 
     #[test]
-    fn a_stun_server_has_the_usual_port_unless_one_is_named() {
-        let asked = |server| inquiry(&["check", "--stun", server]).stun.unwrap();
+    fn a_stun_server_has_the_default_port_unless_one_is_given() {
+        let asked = |server| check(&["check", "--stun", server]).stun.unwrap();
         assert_eq!(asked("stun.example"), "stun.example:3478");
         assert_eq!(asked("stun.example:19302"), "stun.example:19302");
         assert_eq!(asked("[2a00::1]:53"), "[2a00::1]:53");
     }
 
     #[test]
-    fn a_room_has_one_name_however_its_accents_are_typed() {
-        let room = |typed| match line(&["credentials", "--room", typed]) {
-            Ok(Deed::Credentials(_, request)) => request.room,
+    fn a_room_name_is_normalised_to_nfc() {
+        let room = |typed| match parsed(&["credentials", "--room", typed]) {
+            Ok(Command::Credentials(_, request)) => request.room,
             other => panic!("{other:?}"),
         };
         assert_eq!(room("cafe\u{301}"), room("caf\u{e9}"));

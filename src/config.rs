@@ -1,106 +1,34 @@
-//! What was typed becomes what runs: defaults, file, environment and flags into [`Settings`] with
-//! nothing left to doubt.
+//! Settings: from defaults, file, environment and flags ([`RawSettings`]) to [`Settings`], checked and typed.
 //!
-//! Three steps, each its own file: `typed` is what was typed, all text and all optional; `sources`
-//! reads the file and the environment into that and lays one over the other; `checks` turns the
-//! result into [`Settings`] or one [`SettingsError`].
+//! `settings` is the table of all settings; `sources` reads file and environment; `values` parses single values. This
+//! file checks the values that must go together.
 
-mod changes;
-mod checks;
 mod error;
 mod service_links;
+mod settings;
 mod sources;
-mod typed;
 mod values;
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use webrtc_box_signaling::IceUrls;
 
-use webrtc_box_turn::credential::Secret;
-
-pub use self::checks::{Surroundings, browsers_take};
-pub use self::error::{Place, SettingsError};
+pub use self::error::SettingsError;
+pub use self::settings::{LogFormat, RawSettings, Reload, Settings};
 pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};
-pub use self::typed::Typed;
 pub use self::values::seconds;
 
-/// A checked configuration. Ports: `None` is off; `Some(0)` takes any free one (tests only, a user
-/// cannot type it).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// What the box is reached by.
-    pub identity: Identity,
-    /// The addresses to bind.
-    pub listen: Listen,
-    /// HTTPS and WSS, TCP.
-    pub https_port: Option<u16>,
-    /// Redirects to HTTPS, TCP.
-    pub http_port: Option<u16>,
-    /// STUN and TURN, UDP (and TCP).
-    pub turn_port: Option<u16>,
-    /// STUN and TURN over TLS, TCP; besides the one on `https_port`.
-    pub turns_port: Option<u16>,
-    /// Addresses the box is seen by from outside, in order.
-    pub external_ip: Vec<ExternalIp>,
-    /// Who may be reached through the relay.
-    pub relay_scope: RelayScope,
-    /// First relayed port.
-    pub min_port: u16,
-    /// Last relayed port, not below `min_port`.
-    pub max_port: u16,
-    /// Peers allowed in `public` whatever else says no.
-    pub allowed_peer_ip: Vec<IpNet>,
-    /// Peers refused in `public`.
-    pub denied_peer_ip: Vec<IpNet>,
-    /// Configured secrets; empty: one is made and kept in the state directory.
-    pub static_auth_secret: Vec<Secret>,
-    /// The STUN realm.
-    pub realm: String,
-    /// How long a minted credential opens allocations.
-    pub credential_ttl: Duration,
-    /// Allocations of one seat; 0: no limit.
-    pub user_quota: u32,
-    /// Allocations in all; 0: no limit.
-    pub total_quota: u32,
-    /// Bytes per second of one allocation, each way; 0: no limit.
-    pub max_bps: u32,
-    /// Bytes per second of the box, each way; 0: no limit.
-    pub bps_capacity: u32,
-    /// Unauthenticated UDP replies per second to one source; 0: no limit.
-    pub unauth_reply_rate: u32,
-    /// TCP connections of one source.
-    pub source_connections: u32,
-    /// How long a seat is kept for somebody who dropped.
-    pub room_grace: Duration,
-    /// Where not empty: opening an empty room takes one of these.
-    pub host_key: Vec<Secret>,
-    /// The files that secrets and host keys were read from, by their settings.
-    pub secret_files: Vec<(&'static str, PathBuf)>,
-    /// Further WebSocket origins besides our own.
-    pub allowed_origin: Vec<String>,
-    /// Reverse proxies that are believed.
-    pub trusted_proxy: Vec<IpNet>,
-    /// Proxies whose streams begin with a PROXY header.
-    pub proxy_protocol: Vec<IpNet>,
-    /// Serve the page from this folder instead of the built-in one.
-    pub public: Option<PathBuf>,
-    /// Secrets, keys and certificates kept between starts.
-    pub state_dir: PathBuf,
-    /// How long calls may go on after the first SIGTERM.
-    pub drain_timeout: Duration,
-    /// Where `/metrics` and the full `/healthz` are served.
-    pub metrics_listen: Option<SocketAddr>,
-    /// What is logged and how.
-    pub log: Log,
-}
+/// Ports under 1024 that Chromium accepts in a TURN URL (`port_util.cc` in its network stack).
+const BROWSER_PORTS: [u16; 3] = [53, 80, 443];
 
-/// What the box is reached by, and with which certificate.
+/// The certificate authority if none is named.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// The name of the server, with its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// No domain: `localhost`, a self-signed certificate kept in the state directory.
+    /// No domain: `localhost`, with a self-signed certificate kept in the state directory.
     TryOut,
     /// A public name.
     Domain {
@@ -114,18 +42,18 @@ pub enum Identity {
 /// Where a certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// From files that somebody else renews.
+    /// Files that another program renews.
     Files {
         /// PEM chain.
         cert: PathBuf,
         /// PEM private key.
         key: PathBuf,
     },
-    /// The box gets and renews it by itself (ACME, RFC 8555).
+    /// ACME (RFC 8555), renewed by this process.
     Acme {
-        /// For the account with the authority.
+        /// For the account with the certificate authority.
         email: String,
-        /// The authority: the URL of its directory.
+        /// URL of the directory of the certificate authority.
         directory: String,
     },
 }
@@ -133,37 +61,37 @@ pub enum CertificateSource {
 /// Which addresses to bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `::` with V6ONLY off, or `0.0.0.0` where the host has no IPv6.
+    /// `::` with V6ONLY off, or `0.0.0.0` if the host has no IPv6.
     Any,
     /// Just these.
     These(Vec<IpAddr>),
 }
 
 impl Listen {
-    /// Whether what comes in at `ip`, an address of this host, is heard.
-    pub fn hears(&self, ip: IpAddr) -> bool {
+    /// Whether a listener receives what arrives at `ip`, an address of this host.
+    pub fn covers(&self, ip: IpAddr) -> bool {
         match self {
             Self::Any => true,
-            Self::These(addresses) => addresses.iter().any(|&wide| covers(wide, ip)),
+            Self::These(addresses) => addresses.iter().any(|&bound| covers(bound, ip)),
         }
     }
 }
 
-/// Whether a socket bound to `wide` gets what comes in at `ip`. `::` is bound with V6ONLY off.
-fn covers(wide: IpAddr, ip: IpAddr) -> bool {
-    wide == ip || (wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4()))
+/// Whether a socket bound to `bound` receives what arrives at `ip`. `::` is bound with V6ONLY off.
+fn covers(bound: IpAddr, ip: IpAddr) -> bool {
+    bound == ip || (bound.is_unspecified() && (bound.is_ipv6() || ip.is_ipv4()))
 }
 
 /// `PUBLIC` or `PUBLIC/LOCAL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExternalIp {
-    /// The address seen from outside.
+    /// The address that clients reach.
     pub public: IpAddr,
-    /// The local address it is mapped to, where it is mapped.
+    /// The local address behind it, if NAT maps it.
     pub local: Option<IpAddr>,
 }
 
-/// Who may be reached through the relay.
+/// What the relay reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayScope {
     /// Only relayed addresses of the same room, inside the process.
@@ -172,13 +100,261 @@ pub enum RelayScope {
     Public,
 }
 
-/// What is logged and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// A `tracing` filter such as `info` or `webrtc_box=debug`.
-    pub filter: String,
-    /// JSON lines instead of text.
-    pub json: bool,
-    /// Addresses and room names may appear.
-    pub addresses: bool,
+/// Where the state is if `state-dir` does not say.
+#[derive(Clone, Debug, Default)]
+pub struct StateDirDefaults {
+    /// `$STATE_DIRECTORY`, which systemd sets for the service.
+    pub systemd: Option<String>,
+    /// The directory of the systemd unit, for commands beside the service, which get no such variable.
+    pub unit: Option<String>,
+}
+
+impl StateDirDefaults {
+    /// systemd separates several directories by colons; the first is ours. The unit's is that of a server with a
+    /// domain: try-out mode has its own.
+    fn choose(&self, has_domain: bool) -> Option<&str> {
+        let systemd = self.systemd.as_deref().and_then(|dirs| dirs.split(':').next());
+        systemd.filter(|dir| !dir.is_empty()).or(self.unit.as_deref().filter(|_| has_domain))
+    }
+}
+
+impl RawSettings {
+    /// Whether they name a server but no certificate: it runs on another machine, or was started with flags.
+    pub fn only_name_a_server(&self) -> bool {
+        self.domain.is_some() && self.cert.is_none() && self.key.is_none() && self.acme_email.is_none()
+    }
+
+    /// Whether they name another server than `local` sets up.
+    pub fn name_another_server(&self, local: &Self) -> bool {
+        let name = |raw: &Self| raw.domain.as_deref().map(|name| values::domain("domain", name).ok());
+        self.only_name_a_server() && local.domain.is_some() && name(self) != name(local)
+    }
+
+    /// The name of such a server, and settings with the ports it probably has.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn remote_server(mut self, defaults: &StateDirDefaults) -> Result<(String, Settings), SettingsError> {
+        let name = values::domain("domain", &self.domain.take().unwrap_or_default())?;
+        Ok((name, self.checked(false, defaults)?))
+    }
+
+    /// Checks everything; reads `static-auth-secret-file` and `host-key-file`, and looks into `public`.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(self, defaults: &StateDirDefaults) -> Result<Settings, SettingsError> {
+        let try_out = self.domain.is_none();
+        self.checked(try_out, defaults)
+    }
+
+    fn checked(self, try_out: bool, defaults: &StateDirDefaults) -> Result<Settings, SettingsError> {
+        let mut settings = self.parse(self.identity()?, try_out)?;
+        if self.state_dir.is_none()
+            && let Some(dir) = defaults.choose(self.domain.is_some())
+        {
+            settings.state_dir = dir.into();
+        }
+        settings.check_ports()?;
+        settings.check_external_ip()?;
+        Ok(settings)
+    }
+
+    /// `acme-directory` alone has no effect: the example file has it with its default.
+    fn identity(&self) -> Result<Identity, SettingsError> {
+        let refuse = |reason: &str, hint: &str| Err(SettingsError::invalid(reason, hint));
+        let directory =
+            values::https_url("acme-directory", self.acme_directory.as_deref().unwrap_or(LETS_ENCRYPT))?;
+        let email = self.acme_email.as_deref().map(|email| values::email("acme-email", email)).transpose()?;
+        let name = self.domain.as_deref().map(|name| values::domain("domain", name)).transpose()?;
+        let cert = self.cert.as_deref().map(|cert| values::file("cert", cert)).transpose()?;
+        let key = self.key.as_deref().map(|key| values::file("key", key)).transpose()?;
+        match (name, cert, key, email) {
+            (None, None, None, None) => Ok(Identity::TryOut),
+            (Some(name), Some(cert), Some(key), None) => {
+                Ok(Identity::Domain { name, source: CertificateSource::Files { cert, key } })
+            }
+            (Some(name), None, None, Some(email)) => {
+                Ok(Identity::Domain { name, source: CertificateSource::Acme { email, directory } })
+            }
+            (_, Some(_), None, _) => refuse("cert is set without key", "add --key FILE (setting key)"),
+            (_, None, Some(_), _) => refuse("key is set without cert", "add --cert FILE (setting cert)"),
+            (_, Some(_), Some(_), Some(_)) => {
+                refuse("acme-email and cert with key are both set", "keep acme-email, or keep cert and key")
+            }
+            (None, Some(_), Some(_), None) => refuse(
+                "cert and key are set without domain",
+                "add --domain NAME, a name in the certificate, or leave both out for try-out mode",
+            ),
+            (None, None, None, Some(_)) => refuse(
+                "acme-email is set without domain",
+                "add --domain NAME, the name to get a certificate for, or leave acme-email out for try-out mode",
+            ),
+            (Some(name), None, None, None) => refuse(
+                &format!("domain {name} has no certificate"),
+                "add --acme-email YOU@EXAMPLE.COM to get one automatically (setting acme-email), \
+                 or --cert fullchain.pem --key privkey.pem (settings cert and key)",
+            ),
+        }
+    }
+}
+
+impl Settings {
+    /// TURN listens on TCP as well, so all ports are compared.
+    fn check_ports(&self) -> Result<(), SettingsError> {
+        let refuse = |reason: String, hint: &str| Err(SettingsError::invalid(reason, hint));
+        let by_acme =
+            matches!(self.identity, Identity::Domain { source: CertificateSource::Acme { .. }, .. });
+        if by_acme && self.https_port.is_none() {
+            return refuse(
+                "acme-email needs https-port, where the certificate authority connects".to_owned(),
+                "give https-port a port that 443 leads to, or use cert and key instead",
+            );
+        }
+        let (turn, turns) = (("turn-port", self.turn_port), ("turns-port", self.turns_port));
+        for (setting, port) in [turn, turns] {
+            if let Some(port) = port.filter(|&port| !browsers_accept(port)) {
+                let reason = format!("{setting} {port} is refused by Chromium browsers");
+                return refuse(reason, "take another port from 1024 up, or 53, 80 or 443");
+            }
+        }
+        let all = [("https-port", self.https_port), ("http-port", self.http_port), turn, turns];
+        let on: Vec<_> = all.into_iter().filter_map(|(setting, port)| Some((setting, port?))).collect();
+        if on.is_empty() {
+            let reason = "https-port, http-port, turn-port and turns-port are all 0: nothing to serve";
+            return refuse(reason.to_owned(), "give one of them a port");
+        }
+        for (index, &(second, port)) in on.iter().enumerate() {
+            if let Some((first, _)) = on[..index].iter().find(|other| other.1 == port) {
+                let reason = format!("{first} and {second} both want TCP port {port}");
+                return refuse(reason, "give one of them another port, or 0 for off");
+            }
+        }
+        if self.min_port > self.max_port {
+            let reason = format!("min-port {} is above max-port {}", self.min_port, self.max_port);
+            return refuse(reason, "swap them");
+        }
+        Ok(())
+    }
+
+    /// In scope `room` the relayed address is only a name, and Firefox refuses a loopback one.
+    fn check_external_ip(&self) -> Result<(), SettingsError> {
+        let loopback = self.external_ip.iter().find(|ip| ip.public.is_loopback());
+        match loopback.filter(|_| self.relay_scope == RelayScope::Room) {
+            None => Ok(()),
+            Some(ip) => Err(SettingsError::invalid(
+                format!("external-ip {} is a loopback address, which browsers refuse", ip.public),
+                "give another one, or leave external-ip out",
+            )),
+        }
+    }
+
+    /// The STUN and TURN listeners that browsers are given. Without a domain no browser trusts the certificate, so there
+    /// is no TURN over TLS; behind a proxy that has HTTPS it has a port of its own.
+    pub fn ice_urls(&self) -> IceUrls {
+        let (host, turns) = match &self.identity {
+            Identity::TryOut => (None, None),
+            Identity::Domain { name, .. } => {
+                let on_https = self.https_port.filter(|&port| browsers_accept(port));
+                (Some(name.clone()), on_https.or(self.turns_port))
+            }
+        };
+        let turn = self.turn_port;
+        let turns = turns.filter(|_| turn.is_some()).into_iter().collect();
+        IceUrls { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }
+    }
+
+    /// The files that secrets and host keys were read from, by their settings.
+    pub fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("static-auth-secret-file", &self.static_auth_secret_file),
+            ("host-key-file", &self.host_key_file),
+        ];
+        files.into_iter().filter_map(|(setting, file)| Some((setting, file.as_deref()?)))
+    }
+}
+
+/// Whether Chromium accepts a TURN URL with this port.
+pub fn browsers_accept(port: u16) -> bool {
+    port >= 1024 || BROWSER_PORTS.contains(&port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut RawSettings)) -> Settings {
+        let mut raw = RawSettings::default();
+        change(&mut raw);
+        raw.validate(&StateDirDefaults::default()).unwrap()
+    }
+
+    #[test]
+    fn a_command_beside_the_service_uses_the_state_of_the_service() {
+        let dir = |given: Option<&str>, systemd: Option<&str>, domain: bool| {
+            let defaults = StateDirDefaults {
+                systemd: systemd.map(str::to_owned),
+                unit: Some("/var/lib/box".to_owned()),
+            };
+            let some = |text: &str| domain.then(|| text.to_owned());
+            let raw = RawSettings {
+                state_dir: given.map(str::to_owned),
+                domain: some("a.example"),
+                acme_email: some("a@b.example"),
+                ..RawSettings::default()
+            };
+            raw.validate(&defaults).unwrap().state_dir
+        };
+        assert_eq!(dir(None, None, true), Path::new("/var/lib/box"));
+        assert_eq!(dir(None, None, false), Path::new("certs"));
+        assert_eq!(dir(None, Some("/run/systemd:/more"), true), Path::new("/run/systemd"));
+        assert_eq!(dir(Some("given"), Some("/run/systemd"), true), Path::new("given"));
+    }
+
+    #[test]
+    fn a_changed_setting_has_the_name_that_users_write() {
+        let old = settings(|_| {});
+        assert_eq!(old.changed(&settings(|_| {})), []);
+        let mut new = settings(|raw| {
+            raw.https_port = Some("9443".into());
+            raw.host_key = Some(vec!["a long key".into()]);
+            raw.proxy_protocol = Some(vec!["10.0.0.1".into()]);
+            raw.log = Some("debug".into());
+            raw.log_format = Some("json".into());
+        });
+        new.host_key_file = Some("keys".into());
+        let (now, later) = (Reload::Applied, Reload::Restart);
+        let changed = [
+            ("proxy-protocol", later),
+            ("https-port", later),
+            ("host-key", now),
+            ("log", now),
+            ("log-format", later),
+        ];
+        assert_eq!(old.changed(&new), changed);
+        let mut running = old;
+        running.reload(new.clone());
+        assert_eq!(
+            running.changed(&new),
+            changed
+                .map(|(name, rule)| (name, rule))
+                .into_iter()
+                .filter(|(_, rule)| *rule == later)
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn domain_and_certificate_change_together() {
+        let new = settings(|raw| {
+            raw.domain = Some("a.example".into());
+            raw.cert = Some("c".into());
+            raw.key = Some("k".into());
+        });
+        let names = settings(|_| {}).changed(&new).into_iter().map(|(name, _)| name);
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            ["domain and its certificate", "https-port", "http-port", "turns-port"]
+        );
+    }
 }

@@ -21,7 +21,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
-use crate::config::{Log, SettingsError};
+use crate::config::{LogFormat, Settings, SettingsError};
 
 /// Writes out what is still on its way to the log when it is dropped.
 #[derive(Debug)]
@@ -41,13 +41,12 @@ struct RunningLog {
     lost: ErrorCounter,
 }
 
-/// Starts logging to stderr; coloured only on a terminal. Where somebody else (a test) has started
-/// logging before, that stays.
+/// Starts logging to stderr; coloured only on a terminal. A log that runs already (in a test) stays.
 ///
 /// # Errors
-/// The filter makes no sense, which [`Typed::settings`](crate::config::Typed::settings) rules out.
-pub fn start_logging(log: &Log) -> Result<LogGuard, SettingsError> {
-    let (filter, handle) = reload::Layer::new(parsed(&log.filter)?);
+/// The filter is invalid, which checked [`Settings`] rule out.
+pub fn start_logging(settings: &Settings) -> Result<LogGuard, SettingsError> {
+    let (filter, handle) = reload::Layer::new(parsed(&settings.log)?);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
@@ -55,7 +54,8 @@ pub fn start_logging(log: &Log) -> Result<LogGuard, SettingsError> {
         .finish(io::stderr());
     let lost = writer.error_counter();
     // Otherwise a log runs already.
-    if tracing_subscriber::registry().with(filter).with(lines(log.json, writer)).try_init().is_ok() {
+    if tracing_subscriber::registry().with(filter).with(lines(settings.log_format, writer)).try_init().is_ok()
+    {
         let _ = RUNNING.set(RunningLog { filter: handle, lost });
     }
     Ok(LogGuard(Some(guard)))
@@ -80,22 +80,20 @@ pub fn lost_lines() -> u64 {
 }
 
 fn parsed(filter: &str) -> Result<EnvFilter, SettingsError> {
-    EnvFilter::builder().parse(filter).map_err(|_| SettingsError::Value {
-        setting: "log",
-        value: filter.to_owned(),
-        fault: "no log filter",
-        cure: "give error, warn, info, debug or trace",
+    EnvFilter::builder().parse(filter).map_err(|_| {
+        let reason = format!("log {filter:?} is no log filter");
+        SettingsError::invalid(reason, "give error, warn, info, debug or trace")
     })
 }
 
 type Lines<S> = Box<dyn tracing_subscriber::Layer<S> + Send + Sync>;
 
-fn lines<S>(json: bool, writer: NonBlocking) -> Lines<S>
+fn lines<S>(format: LogFormat, writer: NonBlocking) -> Lines<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let plain = Layer::default().with_writer(writer).with_ansi(io::stderr().is_terminal());
-    if json {
+    if format == LogFormat::Json {
         plain.json().flatten_event(true).boxed()
     } else if goes_to_the_journal() {
         plain.with_ansi(false).event_format(ForTheJournal::default()).boxed()

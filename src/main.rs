@@ -4,32 +4,32 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use webrtc_box::cli::{self, Deed, Inquiry, NoDeed};
+use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
-use webrtc_box::error::StartError;
+use webrtc_box::error::{Hint as _, StartError};
 use webrtc_box::net::fd_limit;
 use webrtc_box::systemd::socket_activation::Passed;
 use webrtc_box::{banner, signals, start_logging};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
-        Ok(Deed::Run(settings)) => finish(run(settings)),
-        Ok(Deed::Credentials(settings, request)) => finish(credentials(&settings, &request)),
-        Ok(Deed::Check(inquiry)) => check(&inquiry),
-        Err(NoDeed::Text(text)) => finish(say(&text)),
-        Err(NoDeed::Usage(text)) => fail(2, &text),
-        Err(NoDeed::Settings(error)) => fail(1, &error),
+        Ok(Command::Run(settings)) => finish(run(settings)),
+        Ok(Command::Credentials(settings, request)) => finish(credentials(&settings, &request)),
+        Ok(Command::Check(args)) => check(&args),
+        Err(CliError::Help(text)) => finish(print(&text)),
+        Err(error @ CliError::Usage(_)) => fail(2, &error),
+        Err(error @ CliError::Settings(_)) => fail(1, &error),
     }
 }
 
 fn run(settings: Settings) -> Result<(), StartError> {
     // Before there is a second thread.
     let passed = Passed::take()?;
-    let _log = start_logging(&settings.log)?;
+    let _log = start_logging(&settings)?;
     fd_limit::take_all();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
-    let runtime = runtime.map_err(|source| StartError::System { deed: "start threads", source })?;
+    let runtime = runtime.map_err(|source| StartError::System { action: "start threads", source })?;
     let outcome = runtime.block_on(serve(settings, passed));
     // A resolver or a file system that does not answer holds up no end.
     runtime.shutdown_background();
@@ -67,8 +67,8 @@ fn tried_out(settings: &Settings) -> bool {
 fn greet(settings: Settings) {
     let thread = std::thread::Builder::new().name("greeting".to_owned());
     let greeting = thread.spawn(move || {
-        if let Err(error) = say(&banner::for_this_host(&settings)) {
-            tracing::warn!("{error}");
+        if let Err(error) = print(&banner::for_this_host(&settings)) {
+            tracing::warn!("{}", error.with_hint());
         }
     });
     if let Err(error) = greeting {
@@ -76,36 +76,36 @@ fn greet(settings: Settings) {
     }
 }
 
-fn credentials(settings: &Settings, request: &cli::Request) -> Result<(), StartError> {
+fn credentials(settings: &Settings, request: &cli::CredentialRequest) -> Result<(), StartError> {
     let minted = cli::mint(settings, request, SystemTime::now())?;
     let text = serde_json::to_string(&minted).map_err(io::Error::from);
-    say(&text.map_err(|source| StartError::System { deed: "write JSON", source })?)
+    print(&text.map_err(|source| StartError::System { action: "write JSON", source })?)
 }
 
 /// Its exit code is its verdict. It leaves without waiting for a resolver that does not answer.
-fn check(inquiry: &Inquiry) -> ExitCode {
+fn check(args: &Check) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(source) => return fail(2, &StartError::System { deed: "start threads", source }),
+        Err(source) => return fail(2, &StartError::System { action: "start threads", source }.with_hint()),
     };
-    let report = runtime.block_on(webrtc_box::doctor::check(&inquiry.subject, inquiry.stun.as_deref()));
+    let report = runtime.block_on(webrtc_box::doctor::check(&args.subject, args.stun.as_deref()));
     runtime.shutdown_background();
-    let text = if inquiry.json { report.json().unwrap_or_default() } else { report.to_string() };
-    say(&text).map_or_else(|error| fail(2, &error), |()| ExitCode::from(report.exit_code()))
+    let text = if args.json { report.json().unwrap_or_default() } else { report.to_string() };
+    print(&text).map_or_else(|error| fail(2, &error.with_hint()), |()| ExitCode::from(report.exit_code()))
 }
 
 /// The one place that writes to stdout. A reader who has gone away is no fault of ours.
-fn say(text: &str) -> Result<(), StartError> {
+fn print(text: &str) -> Result<(), StartError> {
     match writeln!(io::stdout(), "{}", text.trim_end()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-            Err(StartError::System { deed: "write to stdout", source })
+            Err(StartError::System { action: "write to stdout", source })
         }
         _ => Ok(()),
     }
 }
 
 fn finish(outcome: Result<(), StartError>) -> ExitCode {
-    outcome.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+    outcome.map_or_else(|error| fail(1, &error.with_hint()), |()| ExitCode::SUCCESS)
 }
 
 fn fail(code: u8, sentence: &impl std::fmt::Display) -> ExitCode {

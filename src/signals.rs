@@ -32,7 +32,7 @@ impl Signals {
     /// The operating system refuses the handlers.
     pub fn new() -> Result<Self, StartError> {
         let catch =
-            |kind| signal(kind).map_err(|source| StartError::System { deed: "catch signals", source });
+            |kind| signal(kind).map_err(|source| StartError::System { action: "catch signals", source });
         Ok(Self {
             hangup: catch(SignalKind::hangup())?,
             terminate: catch(SignalKind::terminate())?,

@@ -98,7 +98,7 @@ pub(super) fn probing(settings: &Settings) -> Probing {
 /// In try-out mode it is the host that the browser used.
 fn probed(settings: &Settings, known: &Known) -> Vec<IpAddr> {
     match settings.identity {
-        Identity::Domain { .. } => known.reached_by(|ip| settings.listen.hears(ip)),
+        Identity::Domain { .. } => known.reached_by(|ip| settings.listen.covers(ip)),
         Identity::TryOut => Vec::new(),
     }
 }

@@ -51,7 +51,7 @@ fn given_or(
         return bind();
     }
     let given = given.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>();
-    given.map_err(|source| StartError::System { deed: "use a socket that was passed", source })
+    given.map_err(|source| StartError::System { action: "use a socket that was passed", source })
 }
 
 fn listeners(
@@ -80,5 +80,5 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 
 pub(super) fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
-    addresses.map_err(|source| StartError::System { deed: "read a listener's address", source })
+    addresses.map_err(|source| StartError::System { action: "read a listener's address", source })
 }

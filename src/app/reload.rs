@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::Running;
-use crate::config::Settings;
+use crate::config::{Reload, Settings};
+use crate::error::Hint as _;
 use crate::store::State;
 use crate::systemd::notify::Word;
 use crate::task::aside;
@@ -24,9 +25,6 @@ pub(super) struct Terms {
 
 /// A disk that takes longer does not answer, and whoever wants the box to end is not to wait for it.
 const READ_LIMIT: Duration = Duration::from_secs(10);
-
-/// Settings that are taken without a restart.
-const TAKEN: [&str; 4] = ["static-auth-secret", "host-key", "drain-timeout", "log"];
 
 impl Terms {
     pub(super) fn new(settings: Settings, secrets: Secrets) -> Self {
@@ -47,7 +45,7 @@ fn read<E: fmt::Display>(
     state_dir: &Path,
 ) -> Result<(Settings, Secrets), String> {
     let new = reread().map_err(|error| error.to_string())?;
-    let kept = State::open(state_dir).and_then(|state| state.kept()).map_err(|error| error.to_string())?;
+    let kept = State::open(state_dir).and_then(|state| state.kept()).map_err(|error| error.with_hint())?;
     let secrets = kept.secrets(&new.static_auth_secret);
     Ok((new, secrets))
 }
@@ -76,18 +74,16 @@ impl Running {
 
     fn take(&mut self, new: Settings, secrets: Secrets) {
         let mut changed = self.terms.settings.changed(&new);
-        changed.retain(|name| *name != "static-auth-secret");
+        // The secret of the state directory counts as well, so the secrets themselves are compared.
+        changed.retain(|(name, _)| *name != "static-auth-secret");
         if secrets != self.terms.secrets {
-            changed.push("static-auth-secret");
+            changed.push(("static-auth-secret", Reload::Applied));
             self.take_secrets(secrets);
         }
         self.web.take_host_keys(HostKeys::new(&new.host_key));
         // Cannot fail: the filter has been checked with the other settings.
-        let _ = crate::log::set_level(&new.log.filter);
-        let running = &mut self.terms.settings;
-        running.host_key = new.host_key;
-        running.drain_timeout = new.drain_timeout;
-        running.log.filter = new.log.filter;
+        let _ = crate::log::set_level(&new.log);
+        self.terms.settings.reload(new);
         tell(&changed);
     }
 
@@ -101,9 +97,10 @@ impl Running {
     }
 }
 
-fn tell(changed: &[&str]) {
-    let (taken, waiting): (Vec<&str>, Vec<&str>) =
-        changed.iter().copied().partition(|name| TAKEN.contains(name));
+fn tell(changed: &[(&str, Reload)]) {
+    let with = |wanted| changed.iter().filter(move |(_, rule)| *rule == wanted).map(|(name, _)| *name);
+    let (taken, waiting): (Vec<_>, Vec<_>) =
+        (with(Reload::Applied).collect(), with(Reload::Restart).collect());
     let taken = if taken.is_empty() { "nothing new".to_owned() } else { taken.join(", ") };
     info!(taken, "settings read anew");
     if !waiting.is_empty() {

@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Surroundings, Typed};
+use crate::config::{RawSettings, StateDirDefaults};
 
 /// No wait for an event is longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn box_in(place: &tempfile::TempDir) -> Running {
-    let typed = Typed {
+    let typed = RawSettings {
         listen: Some(vec!["127.0.0.1".into()]),
         state_dir: place.path().to_str().map(str::to_owned),
-        ..Typed::default()
+        ..RawSettings::default()
     };
-    let mut settings = typed.settings(&Surroundings::default()).unwrap();
+    let mut settings = typed.validate(&StateDirDefaults::default()).unwrap();
     (settings.https_port, settings.http_port, settings.turn_port) = (Some(0), None, Some(0));
     settings.metrics_listen = Some((Ipv4Addr::LOCALHOST, 0).into());
     start(settings).await.unwrap()

@@ -1,9 +1,9 @@
-//! Variables that Kubernetes and `docker run --link` put into a container about other services. A service
-//! called `webrtc-box` or `webrtc-box-ANYTHING` gives them our prefix, and nobody typed them.
+//! Variables about other services, which Kubernetes and `docker run --link` set in a container. For a service named
+//! `webrtc-box` or `webrtc-box-ANYTHING` they carry our prefix.
 
 use std::ffi::OsStr;
 
-/// Whether a variable, its name without our prefix, is about a service. Where a name may be a setting of
+/// Whether a variable (name without our prefix) describes a service. If the name may be a setting of
 /// ours, as `TURN_PORT` is for a service called `webrtc-box-turn`, the value decides.
 pub(super) fn is_service_link(name: &str, value: &OsStr) -> bool {
     let value = value.to_str().unwrap_or_default();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_of_ours_and_a_mistyped_one_are_no_service() {
+    fn settings_and_their_misspellings_are_no_service() {
         for (name, value) in [
             ("TURN_PORT", "3478"),
             ("TURN_PORT", "10.96.0.12:3478"),

@@ -1,20 +1,35 @@
-//! One value at a time: text in, the thing it means out, or a complaint that names the setting.
+//! Parsers of single values: text in, typed value out, or an error that names the setting.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use tracing_subscriber::filter::EnvFilter;
 
 use super::error::SettingsError;
-use super::{ExternalIp, RelayScope};
+use super::settings::{LogFormat, RawSettings};
+use super::{ExternalIp, Listen, RelayScope, covers};
+use webrtc_box_turn::credential::Secret;
 
-/// A name in DNS has at most this many characters (RFC 1035 §2.3.4, without the final dot).
+/// The longest credential-ttl: a year, which keeps the expiry a plausible date.
+pub(super) const LONGEST_TTL: u64 = 365 * 24 * 3600;
+
+/// The longest grace and drain: a day.
+pub(super) const LONGEST_WAIT: u64 = 24 * 3600;
+
+/// Characters of a host key.
+const SHORTEST_HOST_KEY: usize = 8;
+
+/// What to type for a secret.
+const RANDOM: &str = "(openssl rand -base64 32)";
+
+/// Characters of a name in DNS (RFC 1035 §2.3.4, without the final dot).
 const LONGEST_NAME: usize = 253;
 
-/// A label has at most this many.
+/// Characters of a label.
 const LONGEST_LABEL: usize = 63;
 
 /// `PATH_MAX` of Linux.
@@ -23,45 +38,118 @@ const LONGEST_PATH: usize = 4096;
 /// `NAME_MAX` of Linux.
 const LONGEST_PATH_PART: usize = 255;
 
-/// Written by Windows editors before the first character of a file.
+/// Windows editors write it before the first character of a file.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The realm stands in every 401, so it is kept shorter than the 127 characters of RFC 8489 §14.9.
 const LONGEST_REALM: usize = 64;
 
-/// A port that a listener takes; 0 is off.
-pub(super) fn listener(setting: &'static str, text: &str) -> Result<Option<u16>, SettingsError> {
-    let port: u16 = text
-        .parse()
-        .map_err(|_| bad(setting, text, "no port", "give a number from 1 to 65535, or 0 for off"))?;
+/// One row of the table of settings, for its parser.
+pub(super) struct Field<'a> {
+    /// As in the file.
+    pub(super) name: &'static str,
+    /// What is given; empty if nothing is.
+    pub(super) texts: &'a [String],
+    /// What counts if nothing is given.
+    pub(super) default: &'static str,
+    /// All settings as given.
+    pub(super) raw: &'a RawSettings,
+}
+
+/// One text or a list of texts.
+pub(super) trait Texts {
+    /// The texts in order.
+    fn texts(&self) -> &[String];
+}
+
+impl Texts for String {
+    fn texts(&self) -> &[String] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Texts for Vec<String> {
+    fn texts(&self) -> &[String] {
+        self
+    }
+}
+
+type Parsed<T> = Result<T, SettingsError>;
+
+/// Parses the text, or the default.
+pub(super) fn one<T>(parse: impl Fn(&'static str, &str) -> Parsed<T>) -> impl Fn(&Field<'_>) -> Parsed<T> {
+    move |field| parse(field.name, field.texts.first().map_or(field.default, String::as_str))
+}
+
+/// Parses the text if there is one.
+pub(super) fn optional<T>(
+    parse: impl Fn(&'static str, &str) -> Parsed<T>,
+) -> impl Fn(&Field<'_>) -> Parsed<Option<T>> {
+    move |field| field.texts.first().map(|text| parse(field.name, text)).transpose()
+}
+
+/// Parses each text of a list.
+pub(super) fn each<T>(
+    parse: impl Fn(&'static str, &str) -> Parsed<T>,
+) -> impl Fn(&Field<'_>) -> Parsed<Vec<T>> {
+    move |field| field.texts.iter().map(|text| parse(field.name, text)).collect()
+}
+
+/// [`seconds`] within `range`.
+pub(super) fn time(range: RangeInclusive<u64>) -> impl Fn(&'static str, &str) -> Parsed<Duration> {
+    move |setting, text| seconds(setting, text, range.clone())
+}
+
+/// `min_port` as `min-port`.
+pub(super) const fn kebab<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        let byte = name.as_bytes()[at];
+        bytes[at] = if byte == b'_' { b'-' } else { byte };
+        at += 1;
+    }
+    bytes
+}
+
+/// The port of a listener; 0 is off.
+pub(super) fn listener(setting: &'static str, text: &str) -> Parsed<Option<u16>> {
+    let port: u16 = text.parse().map_err(|_| {
+        SettingsError::value(setting, text, "no port", "give a number from 1 to 65535, or 0 for off")
+    })?;
     Ok((port != 0).then_some(port))
 }
 
 /// A port number from 1.
-pub(super) fn port(setting: &'static str, text: &str) -> Result<u16, SettingsError> {
+pub(super) fn port(setting: &'static str, text: &str) -> Parsed<u16> {
     match text.parse() {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(bad(setting, text, "no port", "give a number from 1 to 65535")),
+        _ => Err(SettingsError::value(setting, text, "no port", "give a number from 1 to 65535")),
     }
 }
 
-/// An address with its port; `off` or nothing is off.
-pub(super) fn socket(setting: &'static str, text: &str) -> Result<Option<SocketAddr>, SettingsError> {
+/// An address with a port; `off` or an empty text is off.
+pub(super) fn socket(setting: &'static str, text: &str) -> Parsed<Option<SocketAddr>> {
     if matches!(text, "" | "off") {
         return Ok(None);
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(Some(address)),
         _ => {
-            let cure = "give both, like 127.0.0.1:9641 or [::1]:9641, or off";
-            Err(bad(setting, text, "no address with a port", cure))
+            let hint = "give both, like 127.0.0.1:9641 or [::1]:9641, or off";
+            Err(SettingsError::value(setting, text, "no address with a port", hint))
         }
     }
 }
 
-/// The name of a file, and not what it holds: `KEY="$(cat key.pem)"` is easily typed, and a complaint
-/// about a file that is not there would repeat it.
-pub(super) fn file(setting: &'static str, path: &Path) -> Result<(), SettingsError> {
+/// The name of a file. Refuses the contents of one: `KEY="$(cat key.pem)"` is easily typed, and the error about the
+/// missing file would print the key.
+pub(super) fn file(setting: &'static str, path: &str) -> Parsed<PathBuf> {
+    file_name(setting, Path::new(path))
+}
+
+/// [`file`] of a name that may not be UTF-8.
+pub(super) fn file_name(setting: &'static str, path: &Path) -> Parsed<PathBuf> {
     let text = path.as_os_str().as_encoded_bytes();
     let holds = |words: &[u8]| text.windows(words.len()).any(|window| window == words);
     let is_part_too_long = text.split(|byte| *byte == b'/').any(|part| part.len() > LONGEST_PATH_PART);
@@ -70,7 +158,11 @@ pub(super) fn file(setting: &'static str, path: &Path) -> Result<(), SettingsErr
         || holds(b"\n")
         || holds(b"-----BEGIN")
         || is_encoded(text);
-    if is_contents { Err(SettingsError::NotAFileName { setting }) } else { Ok(()) }
+    if is_contents {
+        let hint = "write them to a file, and name that file";
+        return Err(SettingsError::invalid(format!("{setting} holds the contents of a file"), hint));
+    }
+    Ok(path.to_owned())
 }
 
 /// Whether `text` is the base64 of PEM, or of a key's or certificate's DER.
@@ -79,117 +171,123 @@ fn is_encoded(text: &[u8]) -> bool {
     text.len() > 40 && BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
-/// How many; 0 is no limit.
-pub(super) fn limit(setting: &'static str, text: &str) -> Result<u32, SettingsError> {
-    text.parse().map_err(|_| bad(setting, text, "no number", "give a whole number, or 0 for no limit"))
+/// A number; 0 is no limit.
+pub(super) fn limit(setting: &'static str, text: &str) -> Parsed<u32> {
+    text.parse().map_err(|_| {
+        SettingsError::value(setting, text, "no number", "give a whole number, or 0 for no limit")
+    })
 }
 
-/// How many, at least one.
-pub(super) fn count(setting: &'static str, text: &str) -> Result<u32, SettingsError> {
+/// A number, at least one.
+pub(super) fn count(setting: &'static str, text: &str) -> Parsed<u32> {
     match text.parse() {
         Ok(count) if count != 0 => Ok(count),
-        _ => Err(bad(setting, text, "no number to work with", "give a whole number from 1 up")),
+        _ => {
+            Err(SettingsError::value(setting, text, "not a positive number", "give a whole number from 1 up"))
+        }
     }
 }
 
 /// A length of time in whole seconds: `90`, `90s`, `10m`, `1h`, within `range` (in seconds).
 ///
 /// # Errors
-/// Anything else; the complaint names `setting` and repeats `text`.
-pub fn seconds(
-    setting: &'static str,
-    text: &str,
-    range: RangeInclusive<u64>,
-) -> Result<Duration, SettingsError> {
+/// Anything else; the error names `setting` and repeats `text`.
+pub fn seconds(setting: &'static str, text: &str, range: RangeInclusive<u64>) -> Parsed<Duration> {
     let (number, unit) = match text.as_bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),
         Some(b'h') => (&text[..text.len() - 1], 3600),
         _ => (text, 1),
     };
-    let number: u64 =
-        number.parse().map_err(|_| bad(setting, text, "no time", "give whole seconds, or 30s, 10m, 1h"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| SettingsError::value(setting, text, "no time", "give whole seconds, or 30s, 10m, 1h"))?;
     match number.checked_mul(unit) {
         Some(seconds) if range.contains(&seconds) => Ok(Duration::from_secs(seconds)),
         Some(seconds) if seconds < *range.start() => {
-            Err(bad(setting, text, "too short", "give one second or more"))
+            Err(SettingsError::value(setting, text, "too short", "give one second or more"))
         }
-        _ => Err(bad(setting, text, "too long", "give a shorter one, like 1h")),
+        _ => Err(SettingsError::value(setting, text, "too long", "give a shorter one, like 1h")),
     }
 }
 
 /// `on` or `off`.
-pub(super) fn switch(setting: &'static str, text: &str) -> Result<bool, SettingsError> {
+pub(super) fn switch(setting: &'static str, text: &str) -> Parsed<bool> {
     match text {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(bad(setting, text, "neither on nor off", "give on or off")),
+        _ => Err(SettingsError::value(setting, text, "neither on nor off", "give on or off")),
     }
 }
 
-/// Text logs or JSON logs; true is JSON.
-pub(super) fn json(setting: &'static str, text: &str) -> Result<bool, SettingsError> {
+/// `text` or `json`.
+pub(super) fn log_format(setting: &'static str, text: &str) -> Parsed<LogFormat> {
     match text {
-        "json" => Ok(true),
-        "text" => Ok(false),
-        _ => Err(bad(setting, text, "no log format", "give text or json")),
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(SettingsError::value(setting, text, "no log format", "give text or json")),
     }
 }
 
 /// `room` or `public`.
-pub(super) fn scope(setting: &'static str, text: &str) -> Result<RelayScope, SettingsError> {
+pub(super) fn scope(setting: &'static str, text: &str) -> Parsed<RelayScope> {
     match text {
         "room" => Ok(RelayScope::Room),
         "public" => Ok(RelayScope::Public),
-        _ => Err(bad(setting, text, "no scope", "give room or public")),
+        _ => Err(SettingsError::value(setting, text, "no scope", "give room or public")),
     }
 }
 
-/// A log filter. A lone word that is no level would be taken for a module's name and silence the
-/// rest, so it is a complaint.
-pub(super) fn filter(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+/// A log filter. A single word that is no level is an error: `tracing` would take it for the name of a module and
+/// silence the rest.
+pub(super) fn filter(setting: &'static str, text: &str) -> Parsed<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let understood = text.split(',').all(|directive| {
         directive.contains('=') || LEVELS.contains(&directive.trim().to_ascii_lowercase().as_str())
     });
     if !understood || EnvFilter::builder().parse(text).is_err() {
-        let cure = "give error, warn, info, debug or trace, or a filter like info,webrtc_box=debug";
-        return Err(bad(setting, text, "no log filter", cure));
+        let hint = "give error, warn, info, debug or trace, or a filter like info,webrtc_box=debug";
+        return Err(SettingsError::value(setting, text, "no log filter", hint));
     }
     Ok(text.to_owned())
 }
 
-/// A realm that fits into quotes.
-pub(super) fn realm(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+/// A realm that needs no quoting.
+pub(super) fn realm(setting: &'static str, text: &str) -> Parsed<String> {
     let fits = !text.is_empty() && text.chars().count() <= LONGEST_REALM;
     let quotable = |c: char| !c.is_control() && !matches!(c, '"' | '\\');
     if !fits || !text.chars().all(quotable) {
-        return Err(bad(setting, text, "no realm", "give 1 to 64 characters without quotes and backslashes"));
+        return Err(SettingsError::value(
+            setting,
+            text,
+            "no realm",
+            "give 1 to 64 characters without quotes and backslashes",
+        ));
     }
     Ok(text.to_owned())
 }
 
 /// A host name, in lower case.
-pub(super) fn domain(setting: &'static str, text: &str) -> Result<String, SettingsError> {
-    let complain = |fault, cure| Err(bad(setting, text, fault, cure));
+pub(super) fn domain(setting: &'static str, text: &str) -> Parsed<String> {
+    let refuse = |reason, hint| Err(SettingsError::value(setting, text, reason, hint));
     if text.contains("://") || text.contains('/') {
-        return complain("a URL", "give the name alone, like call.example.com");
+        return refuse("a URL", "give the name alone, like call.example.com");
     }
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
-        return complain(
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    if host.parse::<IpAddr>().is_ok() {
+        return refuse(
             "an address",
-            "give a name like call.example.com, or leave domain out to try things out",
+            "give a name like call.example.com, or leave domain out for try-out mode",
         );
     }
     if text.contains(':') {
-        return complain("a name with a port", "give the name alone and the port as https-port");
+        return refuse("a name with a port", "give the name alone and the port as https-port");
     }
     if !text.is_ascii() {
-        return complain("not in ASCII", "give the name as DNS has it, like xn--bcher-kva.example");
+        return refuse("not in ASCII", "give the name as DNS has it, like xn--bcher-kva.example");
     }
     if !is_host_name(text) {
-        return complain("no host name", "give one like call.example.com");
+        return refuse("no host name", "give one like call.example.com");
     }
     Ok(text.to_ascii_lowercase())
 }
@@ -207,20 +305,25 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// An address to bind.
-pub(super) fn address(setting: &'static str, text: &str) -> Result<IpAddr, SettingsError> {
-    let cure = "give a bare one like 192.0.2.1 or 2001:db8::1; ports have settings of their own";
+pub(super) fn address(setting: &'static str, text: &str) -> Parsed<IpAddr> {
+    let hint = "give a bare one like 192.0.2.1 or 2001:db8::1; ports have settings of their own";
     match text.parse::<IpAddr>() {
         Ok(ip) if !ip.is_multicast() => Ok(ip.to_canonical()),
-        _ => Err(bad(setting, text, "no address to bind", cure)),
+        _ => Err(SettingsError::value(setting, text, "no address to bind", hint)),
     }
 }
 
 /// A network, or one address as a network of its own; IPv4-mapped ones are reduced to IPv4.
-pub(super) fn network(setting: &'static str, text: &str) -> Result<IpNet, SettingsError> {
+pub(super) fn network(setting: &'static str, text: &str) -> Parsed<IpNet> {
     let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match net {
         Ok(net) => Ok(reduced(net).trunc()),
-        Err(_) => Err(bad(setting, text, "no network", "give one in CIDR form, like 10.0.0.0/8 or fd00::/8")),
+        Err(_) => Err(SettingsError::value(
+            setting,
+            text,
+            "no network",
+            "give one in CIDR form, like 10.0.0.0/8 or fd00::/8",
+        )),
     }
 }
 
@@ -233,32 +336,44 @@ fn reduced(net: IpNet) -> IpNet {
 }
 
 /// `PUBLIC` or `PUBLIC/LOCAL`.
-pub(super) fn external_ip(setting: &'static str, text: &str) -> Result<ExternalIp, SettingsError> {
-    let shape = || bad(setting, text, "no address", "give PUBLIC or PUBLIC/LOCAL, like 203.0.113.7/10.0.0.7");
+pub(super) fn external_ip(setting: &'static str, text: &str) -> Parsed<ExternalIp> {
+    let shape = || {
+        SettingsError::value(
+            setting,
+            text,
+            "no address",
+            "give PUBLIC or PUBLIC/LOCAL, like 203.0.113.7/10.0.0.7",
+        )
+    };
     let ip = |text: &str| text.parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| shape());
     let (public, local) = match text.split_once('/') {
         Some((public, local)) => (ip(public)?, Some(ip(local)?)),
         None => (ip(text)?, None),
     };
     if local.is_some_and(|local| local.is_ipv4() != public.is_ipv4()) {
-        let cure = "give PUBLIC/LOCAL both IPv4 or both IPv6";
-        return Err(bad(setting, text, "a pair of different families", cure));
+        let hint = "give PUBLIC/LOCAL both IPv4 or both IPv6";
+        return Err(SettingsError::value(setting, text, "a pair of different families", hint));
     }
-    if is_nobodys(public) || local.is_some_and(is_nobodys) {
-        return Err(bad(setting, text, "no host's address", "give the one others reach this box by"));
+    if is_not_a_host(public) || local.is_some_and(is_not_a_host) {
+        return Err(SettingsError::value(
+            setting,
+            text,
+            "not the address of a host",
+            "give the one that clients reach this server by",
+        ));
     }
     Ok(ExternalIp { public, local })
 }
 
-fn is_nobodys(ip: IpAddr) -> bool {
+fn is_not_a_host(ip: IpAddr) -> bool {
     ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// `scheme://host[:port]` as browsers send it: lower case, the scheme's own port left out.
-pub(super) fn origin(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+pub(super) fn origin(setting: &'static str, text: &str) -> Parsed<String> {
     let lower = text.to_ascii_lowercase();
     split_origin(&lower).ok_or_else(|| {
-        bad(
+        SettingsError::value(
             setting,
             text,
             "no origin",
@@ -286,34 +401,136 @@ fn split_origin(text: &str) -> Option<String> {
     (is_scheme && is_host).then(|| format!("{scheme}://{host}{port}"))
 }
 
-/// A mail address, as far as a mistake in it can be told without writing to it.
-pub(super) fn email(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+/// A mail address; finds the mistakes that show without sending mail.
+pub(super) fn email(setting: &'static str, text: &str) -> Parsed<String> {
     let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && is_host_name(host));
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b':' | b'?'));
     if parts.is_none() || !printable || text.len() > LONGEST_NAME {
-        return Err(bad(setting, text, "no mail address", "give one like you@example.com"));
+        return Err(SettingsError::value(setting, text, "no mail address", "give one like you@example.com"));
     }
     Ok(text.to_owned())
 }
 
-/// The URL of something behind HTTPS.
-pub(super) fn https_url(setting: &'static str, text: &str) -> Result<String, SettingsError> {
+/// An https URL.
+pub(super) fn https_url(setting: &'static str, text: &str) -> Parsed<String> {
     let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
     let named =
         host.is_some_and(|host| split_origin(&format!("https://{}", host.to_ascii_lowercase())).is_some());
     if !named || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(bad(setting, text, "no https URL", "give one like https://acme.example.com/directory"));
+        return Err(SettingsError::value(
+            setting,
+            text,
+            "no https URL",
+            "give one like https://acme.example.com/directory",
+        ));
     }
     Ok(text.to_owned())
 }
 
-pub(super) fn bad(
-    setting: &'static str,
-    value: &str,
-    fault: &'static str,
-    cure: &'static str,
-) -> SettingsError {
-    SettingsError::Value { setting, value: value.to_owned(), fault, cure }
+/// Addresses to bind; none at all means any. A wildcard beside an address it covers would fail to bind.
+pub(super) fn listen(field: &Field<'_>) -> Parsed<Listen> {
+    let mut addresses: Vec<IpAddr> = vec![];
+    for address in each(address)(field)? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    for &wildcard in &addresses {
+        if let Some(covered) = addresses.iter().find(|ip| wildcard != **ip && covers(wildcard, **ip)) {
+            let reason = format!("listen {covered} is already covered by listen {wildcard}");
+            return Err(SettingsError::invalid(reason, "leave one of them out"));
+        }
+    }
+    Ok(if addresses.is_empty() { Listen::Any } else { Listen::These(addresses) })
+}
+
+/// A folder with a page in it.
+pub(super) fn page_folder(setting: &'static str, text: &str) -> Parsed<PathBuf> {
+    let folder = file(setting, text)?;
+    let unreadable = |source| SettingsError::Unreadable { setting, path: Some(folder.clone()), source };
+    if !std::fs::metadata(&folder).map_err(unreadable)?.is_dir() {
+        return Err(unreadable(io::ErrorKind::NotADirectory.into()));
+    }
+    if !folder.join("index.html").is_file() {
+        return Err(SettingsError::value(
+            setting,
+            text,
+            "a folder without index.html",
+            "name the folder that holds the page",
+        ));
+    }
+    Ok(folder)
+}
+
+/// The folder as given, else the one of try-out mode; systemd's comes in later.
+pub(super) fn state_dir(field: &Field<'_>) -> Parsed<PathBuf> {
+    match field.texts.first() {
+        None => Ok("certs".into()),
+        Some(text) if text.is_empty() => {
+            Err(SettingsError::value(field.name, "", "empty", "name a folder, or leave state-dir out"))
+        }
+        Some(text) => file(field.name, text),
+    }
+}
+
+/// Secrets, or those of the file. A line of the file that begins with `#` may be a secret.
+pub(super) fn auth_secrets(field: &Field<'_>) -> Parsed<Vec<Secret>> {
+    secrets(field, "static-auth-secret-file", field.raw.static_auth_secret_file.as_ref(), false)
+}
+
+/// Keys, or those of the file, that take more than a moment to guess.
+pub(super) fn host_keys(field: &Field<'_>) -> Parsed<Vec<Secret>> {
+    let keys = secrets(field, "host-key-file", field.raw.host_key_file.as_ref(), true)?;
+    if keys.iter().any(|key| key.is_shorter_than(SHORTEST_HOST_KEY)) {
+        let reason = format!("a host-key is shorter than {SHORTEST_HOST_KEY} characters");
+        return Err(SettingsError::invalid(reason, format!("give a longer one {RANDOM}")));
+    }
+    Ok(keys)
+}
+
+fn secrets(
+    field: &Field<'_>,
+    file_setting: &'static str,
+    path: Option<&String>,
+    comments: bool,
+) -> Parsed<Vec<Secret>> {
+    let given = each(|setting, text: &str| match trim_secret(text) {
+        "" => Err(empty_secret(setting)),
+        _ => Ok(Secret::new(text.trim_matches(['\r', '\n', BYTE_ORDER_MARK]))),
+    })(field)?;
+    match path {
+        Some(_) if !given.is_empty() => {
+            let reason = format!("{} and {file_setting} are both set", field.name);
+            Err(SettingsError::invalid(reason, "keep one of them"))
+        }
+        Some(path) => secret_lines(file_setting, &file(file_setting, path)?, comments),
+        None => Ok(given),
+    }
+}
+
+/// One secret a line; blank lines do not count.
+fn secret_lines(setting: &'static str, path: &Path, comments: bool) -> Parsed<Vec<Secret>> {
+    // A word without a folder may be the secret itself.
+    let is_path = path.as_os_str().as_encoded_bytes().contains(&b'/');
+    let shown = is_path.then(|| path.to_owned());
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+        setting,
+        path: shown,
+        source,
+    })?;
+    let is_secret = |line: &&str| !(line.is_empty() || comments && line.starts_with('#'));
+    let lines = text.split(['\n', '\r']).map(trim_secret).filter(is_secret);
+    let secrets: Vec<_> = lines.map(Secret::new).collect();
+    if secrets.is_empty() { Err(empty_secret(setting)) } else { Ok(secrets) }
+}
+
+fn empty_secret(setting: &str) -> SettingsError {
+    SettingsError::invalid(format!("{setting} is empty"), format!("give it a long random text {RANDOM}"))
+}
+
+/// Without surrounding white space and byte-order marks.
+fn trim_secret(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }
 
 #[cfg(test)]
@@ -362,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_reduced_to_what_it_means() {
+    fn a_network_is_canonical() {
         let net = |text| network("denied-peer-ip", text).map(|net| net.to_string()).ok();
         assert_eq!(net("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
         assert_eq!(net("192.0.2.1").as_deref(), Some("192.0.2.1/32"));
@@ -385,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_an_https_url_and_an_account_a_mail_address() {
+    fn acme_takes_an_https_url_and_a_mail_address() {
         for text in ["https://ca.example/dir", "https://localhost:14000/dir", "https://[::1]:1/"] {
             assert!(https_url("acme-directory", text).is_ok(), "{text}");
         }
@@ -399,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_would_silence_the_log_by_a_typo_is_refused() {
+    fn a_log_filter_with_a_typo_is_refused() {
         for text in ["info", "off", "WARN", "info,webrtc_box=debug"] {
             assert!(filter("log", text).is_ok(), "{text}");
         }
@@ -409,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_fits_into_quotes() {
+    fn a_realm_needs_no_quoting() {
         assert!(realm("realm", "webrtc box").is_ok());
         for text in [String::new(), "a\"b".to_owned(), "a\nb".to_owned(), "x".repeat(65)] {
             assert!(realm("realm", &text).is_err(), "{text}");

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::OptionFuture;
@@ -20,6 +20,7 @@ use super::report::{Finding, Group, Mark};
 use super::target;
 use crate::clock::UnixSeconds;
 use crate::config::{CertificateSource, Identity, Settings};
+use crate::error::Hint as _;
 use crate::net::addresses::Known;
 use crate::net::interfaces::interfaces;
 use crate::store::State;
@@ -198,7 +199,7 @@ fn unusable(fault: &TlsError) -> Finding {
             format!("{setting} {} is not for this user to read, so it was not looked into", path.display());
         return Finding::warn(group, text, "run the check as root");
     }
-    Finding::complaint(group, Mark::Fail, &fault.to_string())
+    Finding::complaint(group, Mark::Fail, &fault.with_hint())
 }
 
 /// Whether the service may read both files.
@@ -219,12 +220,12 @@ fn access(cert: &Path, key: &Path, service: Option<&User>) -> Vec<Finding> {
 
 /// Whether the service may read the files of secrets, and nobody else may.
 fn secret_files(settings: &Settings, service: Option<&User>) -> Vec<Finding> {
-    let judged = |(setting, file): &(&'static str, PathBuf)| {
+    let judged = |(setting, file): (&'static str, &Path)| {
         let steps = files::steps(file).ok()?;
         let unreadable = service.and_then(|user| access::judge(setting, file, user, &steps));
         unreadable.or_else(|| access::exposed(setting, file, &steps))
     };
-    settings.secret_files.iter().filter_map(judged).collect()
+    settings.secret_files().filter_map(judged).collect()
 }
 
 /// A credential for a box whose page hands out none, under a tag of its own.
@@ -233,7 +234,7 @@ pub(super) fn spare_credential(settings: &Settings) -> Result<Credential, String
         Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
         None => {
             let kept = State::existing(&settings.state_dir).and_then(|state| state.keys());
-            kept.map_err(|error| fault(&error.to_string()))?.secrets(&[])
+            kept.map_err(|error| fault(&error.with_hint()))?.secrets(&[])
         }
     };
     let mut chance = ([0; 16], [0; 16]);

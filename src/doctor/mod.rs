@@ -15,6 +15,7 @@ mod target;
 use std::time::SystemTime;
 
 use crate::config::{Settings, SettingsError};
+use crate::error::Hint as _;
 use crate::net::interfaces::interfaces;
 use webrtc_box_turn::credential::Credential;
 
@@ -51,7 +52,7 @@ pub async fn check(subject: &Result<Subject, SettingsError>, stun: Option<&str>)
         Ok(Subject::Here(settings)) => here(settings, stun).await,
         Ok(Subject::Elsewhere { name, settings }) => elsewhere(name, settings).await,
         Err(error) => {
-            let finding = Finding::complaint(Group::Settings, Mark::Fail, &error.to_string());
+            let finding = Finding::complaint(Group::Settings, Mark::Fail, &error.with_hint());
             Report::new(vec![finding], None)
         }
     }

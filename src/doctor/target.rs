@@ -107,12 +107,12 @@ pub(super) fn reach_here(listen: &Listen, interfaces: &[IpAddr], resolved: &[IpA
     let one = |family: Family| {
         let of =
             |ips: &[IpAddr]| ips.iter().copied().filter(|ip| Family::of(*ip) == family).collect::<Vec<_>>();
-        let named = of(resolved).into_iter().find(|ip| interfaces.contains(ip) && listen.hears(*ip));
+        let named = of(resolved).into_iter().find(|ip| interfaces.contains(ip) && listen.covers(*ip));
         let loopback = match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
         };
-        let wide = || (listen.hears(loopback) && !of(interfaces).is_empty()).then_some(loopback);
+        let wide = || (listen.covers(loopback) && !of(interfaces).is_empty()).then_some(loopback);
         let narrow = || match listen {
             Listen::Any => None,
             Listen::These(these) => of(these).into_iter().find(|ip| !ip.is_unspecified()),
@@ -131,14 +131,14 @@ pub(super) fn reach_elsewhere(resolved: &[IpAddr]) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Surroundings, Typed};
+    use crate::config::{RawSettings, StateDirDefaults};
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     fn settings() -> Settings {
-        Typed::default().settings(&Surroundings::default()).unwrap()
+        RawSettings::default().validate(&StateDirDefaults::default()).unwrap()
     }
 
     fn serving() -> Settings {

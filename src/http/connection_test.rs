@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::UnixSeconds;
-use crate::config::{Identity, Settings, browsers_take};
+use crate::config::{Identity, Settings, browsers_accept};
 use webrtc_box_turn::credential::{Credential, Principal, Secrets};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
@@ -57,7 +57,7 @@ impl Probing {
     /// handed only one of the TLS ports; here each is probed.
     pub fn of(settings: &Settings) -> Self {
         let turn = settings.turn_port;
-        let https = settings.https_port.filter(|&port| browsers_take(port));
+        let https = settings.https_port.filter(|&port| browsers_accept(port));
         let (host, turns) = match &settings.identity {
             Identity::TryOut => (None, Vec::new()),
             Identity::Domain { name, .. } => {

@@ -166,7 +166,7 @@ impl Setup {
             source_connections: settings.source_connections,
             probing: Probing::of(settings),
             rules,
-            log_rooms: settings.log.addresses,
+            log_rooms: settings.log_addresses,
             seat_news: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
             hearts: Hearts::new(Instant::now()),

@@ -3,7 +3,6 @@
 //! They are looked up by whole paths, never opened by one, so no path leads out of the folder.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -15,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
+
+use crate::error::Hint;
 
 /// Bytes a folder given by the `public` setting may have in all.
 const FOLDER_BYTES: u64 = 64 * 1024 * 1024;
@@ -53,8 +54,9 @@ struct Embedded {
     gzip: Option<&'static [u8]>,
 }
 
-/// The folder of the `public` setting cannot be served; the operator's to mend.
-#[derive(Debug)]
+/// The folder of the `public` setting cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("public: {} cannot be served: {why}", .path.display())]
 pub struct PageError {
     path: PathBuf,
     why: String,
@@ -221,14 +223,11 @@ impl PageError {
     }
 }
 
-impl fmt::Display for PageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, why } = self;
-        write!(f, "public: {} cannot be served: {why}; name a folder with the page in it", path.display())
+impl Hint for PageError {
+    fn hint(&self) -> String {
+        "name a folder with the page in it".to_owned()
     }
 }
-
-impl std::error::Error for PageError {}
 
 #[cfg(test)]
 mod tests {

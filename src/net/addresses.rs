@@ -2,10 +2,10 @@
 //!
 //! Pure: interfaces and the name's addresses come in as lists.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{ExternalIp, RelayScope};
+use crate::error::Hint;
 use webrtc_box_turn::addr::{Families, Family};
 use webrtc_box_turn::peer_policy::PeerFilter;
 
@@ -42,8 +42,9 @@ pub struct Lent {
     pub bind: Families<IpAddr>,
 }
 
-/// In `public`, nothing says how the box is seen from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// With relay-scope `public`, the public address of this host is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("relay-scope public needs a public address")]
 pub struct NoPublicAddress;
 
 /// Addresses that are nobody's (RFC 7600 §6, RFC 6666): in room scope they only name.
@@ -160,12 +161,9 @@ impl From<IpAddr> for InterfaceAddress {
     }
 }
 
-impl fmt::Display for NoPublicAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "relay-scope public needs an address that is seen from outside; \
-             give it with external-ip, for example external-ip = \"PUBLIC/LOCAL\" behind a NAT",
-        )
+impl Hint for NoPublicAddress {
+    fn hint(&self) -> String {
+        "give it with external-ip, for example external-ip = \"PUBLIC/LOCAL\" behind a NAT".to_owned()
     }
 }
 

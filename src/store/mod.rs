@@ -64,7 +64,7 @@ impl State {
         let path = dir.to_owned();
         match fs::read_dir(dir) {
             Ok(_) => Ok(Self { dir: path }),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StateError::NotYet { path }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(StateError::Missing { path }),
             Err(source) => Err(StateError::Unreadable { path, source }),
         }
     }
@@ -109,7 +109,7 @@ impl State {
     /// The key in `name`, as text and as bytes.
     fn key(&self, name: &str) -> Result<(String, [u8; 32]), StateError> {
         let path = self.dir.join(name);
-        let Some(text) = self.read(name)? else { return Err(StateError::NotYet { path }) };
+        let Some(text) = self.read(name)? else { return Err(StateError::Missing { path }) };
         let text = text.trim().to_owned();
         let bytes = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
         let bytes = bytes.ok_or(StateError::Damaged { path })?;
@@ -175,7 +175,7 @@ fn is_running(process: u32) -> bool {
 
 fn fresh_key() -> Result<String, StateError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| StateError::NoKey { fault: error.to_string() })?;
+    getrandom::fill(&mut bytes).map_err(|error| StateError::KeyGeneration { reason: error.to_string() })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -206,6 +206,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::error::Hint as _;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -227,11 +228,14 @@ mod tests {
     fn a_tool_finds_what_a_start_has_made_and_makes_nothing_itself() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("state");
-        assert!(matches!(State::existing(&dir), Err(StateError::NotYet { .. })));
+        assert!(matches!(State::existing(&dir), Err(StateError::Missing { .. })));
         assert!(!dir.exists());
         let state = State::open(&dir).unwrap();
-        let error = state.keys().unwrap_err().to_string();
-        assert!(error.contains("turn-secret is not there yet") && error.contains("start it"), "{error}");
+        let error = state.keys().unwrap_err().with_hint();
+        assert!(
+            error.contains("turn-secret does not exist yet") && error.contains("start the server"),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         let kept = state.kept().unwrap();
         assert_eq!(State::existing(&dir).unwrap().keys().unwrap().secret, kept.secret);
@@ -246,7 +250,7 @@ mod tests {
         // Who is not root has no directory to give away, but does not own this one.
         let given = std::os::unix::fs::chown(place.path(), Some(1), None).is_ok();
         let anothers = if given { place.path() } else { Path::new("/") };
-        assert!(matches!(State::keys_of(anothers), Err(StateError::NotYet { .. })));
+        assert!(matches!(State::keys_of(anothers), Err(StateError::Missing { .. })));
         assert!(!anothers.join(SECRET_FILE).exists());
     }
 
@@ -304,7 +308,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = State::open(&file.join("state")).unwrap_err().to_string();
+        let error = State::open(&file.join("state")).unwrap_err().with_hint();
         assert!(error.starts_with("state-dir "), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }

@@ -80,7 +80,7 @@ impl Service {
         let thread = std::thread::Builder::new().name("lookout".to_owned());
         thread
             .spawn(move || lookout.live())
-            .map_err(|source| StartError::System { deed: "start threads", source })?;
+            .map_err(|source| StartError::System { action: "start threads", source })?;
         Ok(Self(tell))
     }
 

@@ -1,14 +1,14 @@
 //! Listening sockets that were open before the process began and came with it (sd_listen_fds(3)): taken
 //! from the environment once, and told apart by their names or their ports.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
 use tracing::warn;
+
+use crate::error::Hint;
 
 /// Sockets in the order in which they were passed, each with its name.
 #[derive(Debug, Default)]
@@ -30,18 +30,23 @@ pub struct Placed {
     pub http: Vec<TcpListener>,
 }
 
-/// A socket that nobody here can use. `Display` is one line.
-#[derive(Debug)]
-pub enum PassedError {
-    /// It is no TCP socket that listens.
-    NoListener {
+/// A socket that this server cannot use. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// It is not a listening TCP socket.
+    #[error("socket {position} from systemd is no TCP listener ({reason})")]
+    NotAListener {
         /// Which, from 1.
         position: usize,
-        /// Why it is none.
-        fault: String,
+        /// Why not.
+        reason: String,
     },
-    /// Neither its name nor its port says what it is for.
-    Nobodys {
+    /// Neither its name nor its port tells what it is for.
+    #[error(
+        "https-port is {} and http-port is {}, but systemd passed a socket at {address}",
+        .https_port.unwrap_or(0), .http_port.unwrap_or(0)
+    )]
+    Unassigned {
         /// Where it listens.
         address: SocketAddr,
         /// The settings.
@@ -61,13 +66,15 @@ impl Passed {
     ///
     /// # Errors
     /// Something else than listening TCP sockets was passed.
-    pub fn take() -> Result<Self, PassedError> {
+    pub fn take() -> Result<Self, ActivationError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut fds = ListenFd::from_env();
         let sockets = (0..fds.len()).map(|index| {
-            let taken = taken(&mut fds, index)
-                .map_err(|fault| PassedError::NoListener { position: index + 1, fault: fault.to_string() });
+            let taken = taken(&mut fds, index).map_err(|error| ActivationError::NotAListener {
+                position: index + 1,
+                reason: error.to_string(),
+            });
             taken.map(|(listener, address)| Socket {
                 name: names.next().unwrap_or_default().to_owned(),
                 address,
@@ -81,7 +88,7 @@ impl Passed {
     ///
     /// # Errors
     /// Neither does, or it is for something that is switched off.
-    pub fn place(self, https_port: Option<u16>, http_port: Option<u16>) -> Result<Placed, PassedError> {
+    pub fn place(self, https_port: Option<u16>, http_port: Option<u16>) -> Result<Placed, ActivationError> {
         let mut placed = Placed::default();
         for Socket { name, address, listener } in self.0 {
             let port = Some(address.port());
@@ -94,10 +101,10 @@ impl Passed {
                     compare("http-port", http_port, address);
                     placed.http.push(listener);
                 }
-                HTTPS | HTTP => return Err(PassedError::Nobodys { address, https_port, http_port }),
+                HTTPS | HTTP => return Err(ActivationError::Unassigned { address, https_port, http_port }),
                 _ if port == https_port => placed.https.push(listener),
                 _ if port == http_port => placed.http.push(listener),
-                _ => return Err(PassedError::Nobodys { address, https_port, http_port }),
+                _ => return Err(ActivationError::Unassigned { address, https_port, http_port }),
             }
         }
         Ok(placed)
@@ -122,26 +129,17 @@ fn compare(setting: &str, port: Option<u16>, address: SocketAddr) {
     }
 }
 
-impl fmt::Display for PassedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoListener { position, fault } => write!(
-                f,
-                "socket {position} that systemd passed is no TCP listener ({fault}); \
-                 in webrtc-box.socket, take ListenStream= with a port and leave Accept= out"
-            ),
-            Self::Nobodys { address, https_port, http_port } => write!(
-                f,
-                "https-port is {} and http-port is {}, but systemd passed a socket at {address}; \
-                 make ListenStream= in webrtc-box.socket and the settings agree",
-                https_port.unwrap_or(0),
-                http_port.unwrap_or(0)
-            ),
-        }
+impl Hint for ActivationError {
+    fn hint(&self) -> String {
+        let hint = match self {
+            Self::NotAListener { .. } => {
+                "in webrtc-box.socket, take ListenStream= with a port and leave Accept= out"
+            }
+            Self::Unassigned { .. } => "make ListenStream= in webrtc-box.socket and the settings agree",
+        };
+        hint.to_owned()
     }
 }
-
-impl Error for PassedError {}
 
 #[cfg(test)]
 mod tests {
@@ -167,7 +165,7 @@ mod tests {
     fn a_socket_for_nothing_is_a_complaint() {
         let stray = socket("");
         let address = stray.address.to_string();
-        let complaint = Passed(vec![stray]).place(Some(443), None).unwrap_err().to_string();
+        let complaint = Passed(vec![stray]).place(Some(443), None).unwrap_err().with_hint();
         assert!(complaint.contains("https-port is 443 and http-port is 0"), "{complaint}");
         assert!(complaint.contains(&address) && complaint.contains("ListenStream="), "{complaint}");
         assert!(Passed(vec![socket("https")]).place(None, Some(80)).is_err(), "HTTPS is off");

@@ -5,7 +5,7 @@
 
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
-use super::error::Warning;
+use super::error::CertificateWarning as Warning;
 use crate::clock::UnixSeconds;
 
 const DAY: u64 = 24 * 3600;
@@ -69,11 +69,11 @@ impl Leaf {
         } else if unix < self.from {
             found.push(Warning::NotYetValid { subject: subject() });
         } else if left < self.life() / 4 {
-            found.push(Warning::RunsOut { subject: subject(), seconds: left });
+            found.push(Warning::Expires { subject: subject(), seconds: left });
         }
         if !self.covers(domain) {
-            let names = self.names.join(", ");
-            found.push(Warning::OtherName { subject: subject(), domain: domain.to_owned(), names });
+            let (domain, names) = (domain.to_owned(), self.names.clone());
+            found.push(Warning::OtherName { subject: subject(), domain, names });
         }
         found
     }
@@ -82,6 +82,7 @@ impl Leaf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Hint;
 
     fn leaf(names: &[&str]) -> Leaf {
         Leaf { from: 0, until: 100 * DAY, names: names.iter().map(|&name| name.to_owned()).collect() }
@@ -104,20 +105,20 @@ mod tests {
         let said = |day: u64| {
             let warnings = leaf.warnings("cert c.pem", "a.example", day * DAY);
             assert!(warnings.len() < 2);
-            warnings.first().map(Warning::to_string).unwrap_or_default()
+            warnings.first().map(Hint::with_hint).unwrap_or_default()
         };
         assert_eq!(said(1), "");
         assert_eq!(said(74), "");
-        assert_eq!(said(76), "cert c.pem runs out in 24 days; see to it that it is renewed");
-        assert!(said(100).contains("runs out in 0 hours"), "{}", said(100));
-        assert!(said(103).contains("ran out 3 days ago"), "{}", said(103));
+        assert_eq!(said(76), "cert c.pem expires in 24 days; check its renewal");
+        assert!(said(100).contains("expires in 0 hours"), "{}", said(100));
+        assert!(said(103).contains("expired 3 days ago"), "{}", said(103));
         assert!(said(0).contains("not valid yet"), "{}", said(0));
     }
 
     #[test]
     fn a_certificate_for_another_name_is_told_with_the_names_it_has() {
         let warnings = leaf(&["a.example", "b.example"]).warnings("cert c.pem", "c.example", DAY);
-        let said = warnings[0].to_string();
+        let said = warnings[0].with_hint();
         assert!(said.contains("c.example") && said.contains("a.example, b.example"), "{said}");
     }
 }

@@ -1,52 +1,17 @@
-//! What can be wrong with a certificate and its key: each a value, each one line that says whose
-//! fault it is and how to mend it.
+//! What can be wrong with a certificate and its key.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::pem::Damage;
+use super::pem::PemError;
 use super::permissions;
-use crate::error::why;
-
-/// A fault that browsers will complain about, not we. `Display` is one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// The certificate has run out.
-    Expired {
-        /// How it is called, such as `cert FILE`.
-        subject: String,
-        /// For how many whole days.
-        days: u64,
-    },
-    /// The certificate is not valid yet: most often our clock is wrong.
-    NotYetValid {
-        /// How it is called.
-        subject: String,
-    },
-    /// Most of its life is over, so whoever renews it has missed the time.
-    RunsOut {
-        /// How it is called.
-        subject: String,
-        /// What is left.
-        seconds: u64,
-    },
-    /// It is for another name than the one the box is reached by.
-    OtherName {
-        /// How it is called.
-        subject: String,
-        /// The name it lacks.
-        domain: String,
-        /// The names it has.
-        names: String,
-    },
-}
+use crate::error::{Hint, io_hint, io_reason};
 
 /// The certificate or the key cannot be used. `Display` is one line.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
+    #[error("{setting} {}: {}", .path.display(), read_text(.path, .source).0)]
     Unreadable {
         /// `cert` or `key`.
         setting: &'static str,
@@ -55,35 +20,40 @@ pub enum TlsError {
         /// Why not.
         source: io::Error,
     },
-    /// A file holds broken PEM or a certificate that is none.
-    Broken {
+    /// A file holds broken PEM, or something else under the label of a certificate or key.
+    #[error("{setting} {} is damaged ({reason})", .path.display())]
+    Damaged {
         /// `cert` or `key`.
         setting: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        damage: Damage,
+        reason: PemError,
     },
     /// There is no certificate in the `cert` file.
+    #[error("cert {} holds {}", .path.display(), if *.holds_key { "a private key and no certificate" } else { "no PEM certificate" })]
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// A private key is there instead.
+        /// It holds a private key instead.
         holds_key: bool,
     },
     /// There is no private key in the `key` file.
+    #[error("key {} holds {}", .path.display(), if *.holds_certificate { "a certificate and no private key" } else { "no PEM private key" })]
     NoKey {
         /// The file.
         path: PathBuf,
-        /// A certificate is there instead.
+        /// It holds a certificate instead.
         holds_certificate: bool,
     },
     /// The key is protected by a passphrase.
+    #[error("key {} is protected by a passphrase", .path.display())]
     EncryptedKey {
         /// The file.
         path: PathBuf,
     },
-    /// The key is sound, and of a kind that TLS cannot use here.
+    /// The key is intact, but TLS here cannot use its kind.
+    #[error("key {} is {kind}, which cannot serve TLS here", .path.display())]
     UnusableKey {
         /// The file.
         path: PathBuf,
@@ -91,111 +61,119 @@ pub enum TlsError {
         kind: String,
     },
     /// The key belongs to another certificate.
+    #[error("key {} does not belong to cert {}", .key.display(), .cert.display())]
     Mismatch {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
     },
-    /// The key belongs to a certificate further down in the chain.
+    /// The key belongs to a later certificate of the chain.
+    #[error("cert {} has its chain in the wrong order", .cert.display())]
     WrongOrder {
         /// The certificate's file.
         cert: PathBuf,
-        /// Where the leaf stands, from 1.
+        /// Position of the leaf, from 1.
         position: usize,
     },
-    /// The crypto library refuses something it never should.
-    Library {
-        /// What it says.
-        fault: rustls::Error,
+    /// The crypto library refuses the pair, which it never should.
+    #[error("cert cannot be served: {0}")]
+    Library(rustls::Error),
+}
+
+/// The reason and the hint.
+fn read_text(path: &Path, source: &io::Error) -> (String, String) {
+    match source.kind() == io::ErrorKind::PermissionDenied {
+        true => permissions::denied(path),
+        false => (io_reason(source), io_hint(source)),
+    }
+}
+
+impl Hint for TlsError {
+    fn hint(&self) -> String {
+        match self {
+            Self::Unreadable { path, source, .. } => read_text(path, source).1,
+            Self::Damaged { reason, .. } => reason.hint(),
+            Self::NoCertificate { holds_key: true, .. } => "swap cert and key".to_owned(),
+            Self::NoCertificate { holds_key: false, .. } => "name the fullchain.pem".to_owned(),
+            Self::NoKey { .. } => "name the privkey.pem".to_owned(),
+            Self::EncryptedKey { path } => {
+                format!("write it without one: openssl pkey -in {} -out plain.pem", path.display())
+            }
+            Self::UnusableKey { .. } => {
+                "make one on P-256 or P-384 (openssl ecparam -genkey -name prime256v1) or an RSA one of 2048 to \
+                 4096 bits, and have the certificate issued for it"
+                    .to_owned()
+            }
+            Self::Mismatch { .. } => "name the two files that were issued together".to_owned(),
+            Self::WrongOrder { position, .. } => {
+                format!("move certificate number {position}, which the key belongs to, to the top")
+            }
+            Self::Library(_) => "have a new one issued".to_owned(),
+        }
+    }
+}
+
+/// A certificate that works but that browsers will reject, now or soon. `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateWarning {
+    /// The certificate has expired.
+    #[error("{subject} expired {days} days ago")]
+    Expired {
+        /// What to call it, such as `cert FILE`.
+        subject: String,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// The certificate is not valid yet: most often the clock here is wrong.
+    #[error("{subject} is not valid yet")]
+    NotYetValid {
+        /// What to call it.
+        subject: String,
+    },
+    /// Most of its life is over, so its renewal is late.
+    #[error("{subject} expires in {}", time_left(*.seconds))]
+    Expires {
+        /// What to call it.
+        subject: String,
+        /// What is left.
+        seconds: u64,
+    },
+    /// It is for another name than this server's.
+    #[error("{subject} {}, so browsers refuse it{}", names_text(.names), at_domain(.names, .domain))]
+    OtherName {
+        /// What to call it.
+        subject: String,
+        /// The name it lacks.
+        domain: String,
+        /// The names it has.
+        names: Vec<String>,
     },
 }
 
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { setting, path, source } => {
-                let denied = source.kind() == io::ErrorKind::PermissionDenied;
-                let why = if denied { permissions::denied(path) } else { why(source) };
-                write!(f, "{setting} {}: {why}", path.display())
-            }
-            Self::Broken { setting, path, damage } => {
-                let (fault, cure) = (damage.fault(), damage.cure());
-                write!(f, "{setting} {} is damaged ({fault}); {cure}", path.display())
-            }
-            Self::UnusableKey { path, kind } => write!(
-                f,
-                "key {} is {kind}, with which no TLS is served here; make one on P-256 or P-384 \
-                 (openssl ecparam -genkey -name prime256v1) or an RSA one of 2048 to 4096 bits, \
-                 and have the certificate issued for it",
-                path.display()
-            ),
-            Self::NoCertificate { path, holds_key: true } => {
-                write!(f, "cert {} holds a private key and no certificate; swap cert and key", path.display())
-            }
-            Self::NoCertificate { path, holds_key: false } => {
-                write!(f, "cert {} holds no PEM certificate; name the fullchain.pem", path.display())
-            }
-            Self::NoKey { path, holds_certificate: true } => {
-                write!(
-                    f,
-                    "key {} holds a certificate and no private key; name the privkey.pem",
-                    path.display()
-                )
-            }
-            Self::NoKey { path, holds_certificate: false } => {
-                write!(f, "key {} holds no PEM private key; name the privkey.pem", path.display())
-            }
-            Self::EncryptedKey { path } => write!(
-                f,
-                "key {0} is protected by a passphrase; write it without one: openssl pkey -in {0} -out plain.pem",
-                path.display()
-            ),
-            Self::Mismatch { cert, key } => write!(
-                f,
-                "key {} does not belong to cert {}; name the two files that were issued together",
-                key.display(),
-                cert.display()
-            ),
-            Self::WrongOrder { cert, position } => write!(
-                f,
-                "cert {} has its chain in the wrong order; move certificate number {position}, \
-                 which the key belongs to, to the top",
-                cert.display()
-            ),
-            Self::Library { fault } => write!(f, "cert cannot be served: {fault}; have a new one issued"),
-        }
-    }
+fn time_left(seconds: u64) -> String {
+    let hours = seconds / 3600;
+    if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) }
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Expired { subject, days } => {
-                write!(f, "{subject} ran out {days} days ago; renew it, browsers refuse it")
-            }
-            Self::NotYetValid { subject } => {
-                write!(f, "{subject} is not valid yet; check this host's clock")
-            }
-            Self::RunsOut { subject, seconds } => {
-                let hours = seconds / 3600;
-                let (count, unit) = if hours < 48 { (hours, "hours") } else { (hours / 24, "days") };
-                write!(f, "{subject} runs out in {count} {unit}; see to it that it is renewed")
-            }
-            Self::OtherName { subject, domain, names } if names.is_empty() => {
-                write!(f, "{subject} names no host, so browsers refuse it; have one issued for {domain}")
-            }
-            Self::OtherName { subject, domain, names } => write!(
-                f,
-                "{subject} is for {names}, so browsers refuse it at {domain}; \
-                 have one issued for {domain}, or correct domain"
-            ),
-        }
-    }
+fn names_text(names: &[String]) -> String {
+    if names.is_empty() { "names no host".to_owned() } else { format!("is for {}", names.join(", ")) }
 }
 
-impl Error for TlsError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let Self::Unreadable { source, .. } = self { Some(source) } else { None }
+fn at_domain(names: &[String], domain: &str) -> String {
+    if names.is_empty() { String::new() } else { format!(" at {domain}") }
+}
+
+impl Hint for CertificateWarning {
+    fn hint(&self) -> String {
+        match self {
+            Self::Expired { .. } => "renew it, browsers refuse it".to_owned(),
+            Self::NotYetValid { .. } => "check this host's clock".to_owned(),
+            Self::Expires { .. } => "check its renewal".to_owned(),
+            Self::OtherName { domain, names, .. } => match names.is_empty() {
+                true => format!("have one issued for {domain}"),
+                false => format!("have one issued for {domain}, or correct domain"),
+            },
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::active_certificate::InForce;
+use crate::error::Hint as _;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -14,7 +15,7 @@ pub(super) async fn remind(in_force: Arc<InForce>, subject: String, domain: Stri
     loop {
         let summary = in_force.summary();
         for warning in summary.leaf.warnings(&subject, &domain, crate::clock::now().unix) {
-            warn!("{warning}");
+            warn!("{}", warning.with_hint());
         }
         drop(summary);
         tokio::time::sleep(DAY).await;

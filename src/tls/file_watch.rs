@@ -20,6 +20,7 @@ use super::key_pair::{Loaded, Texts};
 use super::reload_policy::{Looks, Step};
 use super::validity::When;
 use crate::clock::Now;
+use crate::error::Hint;
 use crate::task::{aside, outlived};
 
 /// Time between two looks.
@@ -144,7 +145,7 @@ impl Watch {
 
     fn look(&mut self, asked: bool, now: Now) {
         let Some(texts) = self.files.read() else { return };
-        let seen = texts.as_ref().map(Texts::fingerprint).map_err(TlsError::to_string);
+        let seen = texts.as_ref().map(Texts::fingerprint).map_err(Hint::with_hint);
         let step = match (self.looks.see(seen, asked, now.instant), texts) {
             (Step::Try(_), Ok(texts)) => self.attempt(&texts, asked, now),
             (step, _) => step,
@@ -169,7 +170,7 @@ impl Watch {
             Ok(loaded) => {
                 info!(until = %When(loaded.leaf.until), "a new certificate is in force");
                 for warning in loaded.leaf.warnings(&self.files.subject(), &self.files.domain, now.unix) {
-                    warn!("{warning}");
+                    warn!("{}", warning.with_hint());
                 }
                 self.in_force.take(loaded);
                 self.looks.taken(tried);
@@ -181,10 +182,10 @@ impl Watch {
 
     /// One that has run out is no gain over one that has not.
     fn load(&self, texts: &Texts, now: Now) -> Result<Loaded, String> {
-        let loaded = texts.load(&self.files.cert, &self.files.key).map_err(|fault| fault.to_string())?;
+        let loaded = texts.load(&self.files.cert, &self.files.key).map_err(|error| error.with_hint())?;
         if loaded.leaf.is_over(now.unix) && !self.in_force.summary().leaf.is_over(now.unix) {
             let warnings = loaded.leaf.warnings(&self.files.subject(), &self.files.domain, now.unix);
-            return Err(warnings.first().map(ToString::to_string).unwrap_or_default());
+            return Err(warnings.first().map(Hint::with_hint).unwrap_or_default());
         }
         Ok(loaded)
     }
@@ -228,7 +229,7 @@ mod tests {
         watch.look(true, now());
         let summary = watch.in_force.summary();
         assert_eq!((summary.renewals, summary.leaf.until), (0, valid));
-        assert!(summary.fault.as_deref().is_some_and(|fault| fault.contains("ran out")), "{summary:?}");
+        assert!(summary.fault.as_deref().is_some_and(|fault| fault.contains("expired")), "{summary:?}");
         write(&watch.files, [2026, 2028]);
         watch.look(true, now());
         assert_eq!((watch.in_force.summary().renewals, &watch.in_force.summary().fault), (1, &None));

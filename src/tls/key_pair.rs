@@ -18,7 +18,7 @@ use super::certificate_facts::Leaf;
 use super::error::TlsError;
 use super::hello;
 use super::key_kind;
-use super::pem::{self, Damage};
+use super::pem::{self, PemError};
 
 /// A long chain with a comment on every certificate has a tenth of this.
 const LONGEST_FILE: u64 = 1024 * 1024;
@@ -69,8 +69,7 @@ impl Texts {
         let signer = signer(&self.key, key)?;
         check_pair(&chain, &signer, cert, key)?;
         let leaf = leaf(&chain, cert)?;
-        let config = server_config(CertifiedKey::new(chain, signer), ALPN)
-            .map_err(|fault| TlsError::Library { fault })?;
+        let config = server_config(CertifiedKey::new(chain, signer), ALPN).map_err(TlsError::Library)?;
         Ok(Loaded { config: Arc::new(config), leaf })
     }
 }
@@ -87,7 +86,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 fn chain(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let broken = |damage| broken("cert", path, damage);
+    let broken = |reason| broken("cert", path, reason);
     let text = pem::normalized(text).map_err(broken)?;
     let chain = pem::certificates(&text).map_err(broken)?;
     if chain.is_empty() {
@@ -98,7 +97,7 @@ fn chain(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsEr
 }
 
 fn signer(text: &[u8], path: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {
-    let broken = |damage| broken("key", path, damage);
+    let broken = |reason| broken("key", path, reason);
     let text = pem::normalized(text).map_err(broken)?;
     if ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| pem::mentions(&text, mark))
     {
@@ -112,11 +111,11 @@ fn signer(text: &[u8], path: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {
     };
     // What the library says is not passed on: it has seen the key.
     ring::sign::any_supported_type(&der)
-        .map_err(|_| key_kind::unusable(&der).map_or_else(|| broken(Damage::Contents), unusable))
+        .map_err(|_| key_kind::unusable(&der).map_or_else(|| broken(PemError::Contents), unusable))
 }
 
-fn broken(setting: &'static str, path: &Path, damage: Damage) -> TlsError {
-    TlsError::Broken { setting, path: path.to_owned(), damage }
+fn broken(setting: &'static str, path: &Path, reason: PemError) -> TlsError {
+    TlsError::Damaged { setting, path: path.to_owned(), reason }
 }
 
 /// The certificates in the PEM file `path`, in order, for a tool that looks at them.
@@ -141,7 +140,7 @@ fn check_pair(
         Some(0) => Ok(()),
         Some(index) => Err(TlsError::WrongOrder { cert: cert.to_owned(), position: index + 1 }),
         None => Err(match chain.first().map(belongs) {
-            Some(Err(rustls::Error::InvalidCertificate(_))) => broken("cert", cert, Damage::Contents),
+            Some(Err(rustls::Error::InvalidCertificate(_))) => broken("cert", cert, PemError::Contents),
             _ => TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() },
         }),
     }
@@ -149,7 +148,7 @@ fn check_pair(
 
 fn leaf(chain: &[CertificateDer<'static>], cert: &Path) -> Result<Leaf, TlsError> {
     let first = chain.first().map_or(&[][..], |first| first.as_ref());
-    let (_, leaf) = X509Certificate::from_der(first).map_err(|_| broken("cert", cert, Damage::Contents))?;
+    let (_, leaf) = X509Certificate::from_der(first).map_err(|_| broken("cert", cert, PemError::Contents))?;
     Ok(Leaf::of(&leaf))
 }
 

@@ -23,11 +23,11 @@ mod validity;
 pub use acme::{Renewal, kept_by_acme};
 pub use active_certificate::{InForce, Summary};
 pub use certificate_facts::Leaf;
-pub use error::{TlsError, Warning};
+pub use error::{CertificateWarning, TlsError};
 pub use file_watch::{Files, Watch};
 pub use hello::HelloStream;
 pub use key_pair::{Loaded, certificates, load};
-pub use pem::Damage;
+pub use pem::PemError;
 pub use source::{Keeping, Upkeep, open};
 
 /// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which

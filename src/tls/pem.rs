@@ -1,49 +1,45 @@
-//! PEM text (RFC 7468) into certificates and a private key, or what is wrong with it. Pure.
+//! Parses PEM text (RFC 7468) into certificates and a private key.
 //!
-//! The parser's own error texts repeat the line they stumble over, which may be a whole private key, so
-//! none of them is passed on.
+//! The error texts of the PEM library repeat the line in question, which may be a whole private key; [`PemError`] never
+//! holds one.
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Written by Windows editors before the first character of a file, and in the middle of files that
-/// were concatenated.
+use crate::error::Hint;
+
+/// Windows editors write it before the first character of a file, so concatenated files have it in the middle.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a text is no usable PEM. `fault` and `cure` are fixed texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// BEGIN, base64 and END stand on one line.
+/// Why a text is no usable PEM. All texts are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// BEGIN, base64 and END are on one line.
+    #[error("its line breaks are lost")]
     LineBreaksLost,
-    /// The two characters `\n` stand where a line should end.
+    /// The two characters `\n` are in the place of line breaks.
+    #[error("its line breaks are lost, \\n is written in their place")]
     LineBreaksEscaped,
     /// The END line is missing.
+    #[error("its END line is missing")]
     CutOff,
     /// Characters between BEGIN and END that are not base64.
+    #[error("it has characters that are not base64")]
     NotBase64,
     /// UTF-16, as PowerShell writes it.
+    #[error("it is UTF-16")]
     Utf16,
     /// DER or PKCS#12.
+    #[error("it is binary and not PEM")]
     Binary,
-    /// Sound PEM whose contents are not what the label says.
+    /// Intact PEM whose contents are not what the label says.
+    #[error("its contents are not what its label says")]
     Contents,
 }
 
-impl Damage {
-    pub(super) fn fault(self) -> &'static str {
-        match self {
-            Self::LineBreaksLost => "its line breaks are lost",
-            Self::LineBreaksEscaped => "its line breaks are lost, \\n is written in their place",
-            Self::CutOff => "its END line is missing",
-            Self::NotBase64 => "there are characters in it that are not base64",
-            Self::Utf16 => "it is UTF-16",
-            Self::Binary => "it is binary and not PEM",
-            Self::Contents => "its contents are not what its label says",
-        }
-    }
-
-    pub(super) fn cure(self) -> &'static str {
-        match self {
+impl Hint for PemError {
+    fn hint(&self) -> String {
+        let hint = match self {
             Self::LineBreaksLost | Self::CutOff | Self::NotBase64 | Self::Contents => {
                 "copy the file again, whole and unchanged"
             }
@@ -52,18 +48,19 @@ impl Damage {
             Self::Binary => {
                 "convert it: openssl x509 or openssl pkey with -inform DER, or openssl pkcs12 -nodes"
             }
-        }
+        };
+        hint.to_owned()
     }
 }
 
-/// The text as the parser wants it: no byte-order marks, no space around a line.
-pub(super) fn normalized(text: &[u8]) -> Result<Vec<u8>, Damage> {
+/// The text in the form the library expects: no byte-order marks, no white space around a line.
+pub(super) fn normalized(text: &[u8]) -> Result<Vec<u8>, PemError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-        return Err(Damage::Utf16);
+        return Err(PemError::Utf16);
     }
     // A DER SEQUENCE of more than 127 bytes.
     if matches!(text, [0x30, 0x81..=0x84, ..]) {
-        return Err(Damage::Binary);
+        return Err(PemError::Binary);
     }
     let mut clean = Vec::with_capacity(text.len());
     for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -75,39 +72,39 @@ pub(super) fn normalized(text: &[u8]) -> Result<Vec<u8>, Damage> {
 }
 
 /// All certificates of a [`normalized`] text, in order; it may hold none.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Damage> {
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let all = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
-    match all.map_err(|fault| damage(text, &fault))? {
+    match all.map_err(|error| pem_error(text, &error))? {
         none if none.is_empty() => lost_line_breaks(text).map_or(Ok(none), Err),
         all => Ok(all),
     }
 }
 
 /// The first private key of a [`normalized`] text; it may hold none.
-pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>, Damage> {
+pub(super) fn private_key(text: &[u8]) -> Result<Option<PrivateKeyDer<'static>>, PemError> {
     match PrivateKeyDer::from_pem_slice(text) {
         Ok(key) => Ok(Some(key)),
         Err(pem::Error::NoItemsFound) => lost_line_breaks(text).map_or(Ok(None), Err),
-        Err(fault) => Err(damage(text, &fault)),
+        Err(error) => Err(pem_error(text, &error)),
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library may learn further errors")]
-fn damage(text: &[u8], fault: &pem::Error) -> Damage {
-    lost_line_breaks(text).unwrap_or(match fault {
-        pem::Error::MissingSectionEnd { .. } => Damage::CutOff,
-        pem::Error::Base64Decode(_) => Damage::NotBase64,
-        _ => Damage::Contents,
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library may add errors")]
+fn pem_error(text: &[u8], error: &pem::Error) -> PemError {
+    lost_line_breaks(text).unwrap_or(match error {
+        pem::Error::MissingSectionEnd { .. } => PemError::CutOff,
+        pem::Error::Base64Decode(_) => PemError::NotBase64,
+        _ => PemError::Contents,
     })
 }
 
-/// A BEGIN or END that does not have its line to itself.
-fn lost_line_breaks(text: &[u8]) -> Option<Damage> {
+/// A BEGIN or END that shares its line.
+fn lost_line_breaks(text: &[u8]) -> Option<PemError> {
     let line = text.split(|byte| *byte == b'\n').find(|line| {
         let marks = mentions(line, "-----BEGIN ") || mentions(line, "-----END ");
         marks && !(line.starts_with(b"-----") && line.ends_with(b"-----") && dashes(line) == 10)
     })?;
-    Some(if mentions(line, "\\n") { Damage::LineBreaksEscaped } else { Damage::LineBreaksLost })
+    Some(if mentions(line, "\\n") { PemError::LineBreaksEscaped } else { PemError::LineBreaksLost })
 }
 
 fn dashes(line: &[u8]) -> usize {
@@ -129,26 +126,26 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    fn key_in(text: &str) -> Result<bool, Damage> {
+    fn key_in(text: &str) -> Result<bool, PemError> {
         private_key(&normalized(text.as_bytes())?).map(|key| key.is_some())
     }
 
     #[test]
-    fn a_text_whose_line_breaks_are_lost_is_told_from_one_cut_off() {
+    fn lost_line_breaks_are_told_from_a_missing_end() {
         let (cert, key) = pair();
-        assert_eq!(key_in(&key.replace('\n', "")), Err(Damage::LineBreaksLost));
-        assert_eq!(key_in(&key.replace('\n', " ")), Err(Damage::LineBreaksLost));
-        assert_eq!(key_in(&key.replace('\n', "\\n")), Err(Damage::LineBreaksEscaped));
-        assert_eq!(key_in(&format!("TLS_KEY={key}")), Err(Damage::LineBreaksLost));
-        assert_eq!(key_in(&key.replace("\n-----END", "-----END")), Err(Damage::LineBreaksLost));
-        assert_eq!(key_in(key.split("-----END").next().unwrap()), Err(Damage::CutOff));
-        assert_eq!(key_in(&key.replacen("MIG", "M*G", 1)), Err(Damage::NotBase64));
+        assert_eq!(key_in(&key.replace('\n', "")), Err(PemError::LineBreaksLost));
+        assert_eq!(key_in(&key.replace('\n', " ")), Err(PemError::LineBreaksLost));
+        assert_eq!(key_in(&key.replace('\n', "\\n")), Err(PemError::LineBreaksEscaped));
+        assert_eq!(key_in(&format!("TLS_KEY={key}")), Err(PemError::LineBreaksLost));
+        assert_eq!(key_in(&key.replace("\n-----END", "-----END")), Err(PemError::LineBreaksLost));
+        assert_eq!(key_in(key.split("-----END").next().unwrap()), Err(PemError::CutOff));
+        assert_eq!(key_in(&key.replacen("MIG", "M*G", 1)), Err(PemError::NotBase64));
         let one_line = normalized(cert.replace('\n', "").as_bytes()).unwrap();
-        assert_eq!(certificates(&one_line), Err(Damage::LineBreaksLost));
+        assert_eq!(certificates(&one_line), Err(PemError::LineBreaksLost));
     }
 
     #[test]
-    fn byte_order_marks_indentation_and_foreign_line_ends_do_no_harm() {
+    fn byte_order_marks_indentation_and_other_line_ends_are_accepted() {
         let (cert, key) = pair();
         for text in [
             format!("\u{feff}{key}"),
@@ -166,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn other_encodings_of_a_key_are_named() {
+    fn other_encodings_of_a_key_have_their_own_error() {
         let (_, key) = pair();
         let utf16: Vec<u8> =
             [0xfeff].into_iter().chain(key.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-        assert_eq!(normalized(&utf16), Err(Damage::Utf16));
+        assert_eq!(normalized(&utf16), Err(PemError::Utf16));
         let der = private_key(key.as_bytes()).unwrap().unwrap();
-        assert_eq!(normalized(der.secret_der()), Err(Damage::Binary));
+        assert_eq!(normalized(der.secret_der()), Err(PemError::Binary));
         assert_eq!(key_in("hello"), Ok(false));
     }
 }

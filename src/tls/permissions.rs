@@ -1,5 +1,4 @@
-//! Why this process may not read a file, as the command that lets it: the usual end of a certificate
-//! whose key belongs to root.
+//! Why this process may not read a file, and the command that grants it: usually the key belongs to root.
 
 use std::fs;
 use std::io;
@@ -7,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-/// Links followed one after the other; certbot's files have one.
+/// Links to follow in a row; certbot's files have one.
 const LINKS: usize = 8;
 
-/// What stands in the way.
+/// What denies access.
 #[derive(Debug, PartialEq, Eq)]
 enum Barrier {
     /// A folder that may not be entered.
@@ -19,29 +18,29 @@ enum Barrier {
     File(PathBuf),
 }
 
-/// The reason and the cure, to stand behind the name of `path`, which may not be read.
-pub(super) fn denied(path: &Path) -> String {
-    let (user, group) = whoever();
+/// The reason, to follow the name of `path`, and the hint.
+pub(super) fn denied(path: &Path) -> (String, String) {
+    let (user, group) = current_user();
     match barrier(path.to_owned()) {
-        Barrier::Folder(folder) => format!(
-            "user {user} may not enter {0}; let its group in: chgrp {group} {0} && chmod g+x {0}",
-            folder.display()
+        Barrier::Folder(folder) => (
+            format!("user {user} may not enter {}", folder.display()),
+            format!("let its group in: chgrp {group} {0} && chmod g+x {0}", folder.display()),
         ),
-        Barrier::File(file) => format!(
-            "user {user} may not read it; let its group: chgrp {group} {0} && chmod g+r {0}",
-            file.display()
+        Barrier::File(file) => (
+            format!("user {user} may not read it"),
+            format!("let its group: chgrp {group} {0} && chmod g+r {0}", file.display()),
         ),
     }
 }
 
-/// The first thing on the way to `path`, links followed, that lets nobody through.
+/// The first part of `path`, following links, that denies access.
 fn barrier(mut path: PathBuf) -> Barrier {
     for _ in 0..LINKS {
         if let Some(folder) = closed_folder(&path) {
             return Barrier::Folder(folder);
         }
         match fs::read_link(&path) {
-            // A relative link begins where it stands; an absolute one replaces all.
+            // `join` replaces everything if the link is absolute.
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
             Err(_) => break,
         }
@@ -59,7 +58,7 @@ fn closed_folder(path: &Path) -> Option<PathBuf> {
     beyond.parent().map(Path::to_owned)
 }
 
-fn whoever() -> (String, String) {
+fn current_user() -> (String, String) {
     let (uid, gid) = (Uid::effective(), Gid::effective());
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let group = Group::from_gid(gid).ok().flatten().map(|group| group.name);
@@ -73,6 +72,7 @@ mod tests {
     use nix::unistd::setfsuid;
 
     use super::*;
+    use crate::error::Hint as _;
     use crate::tls::load;
 
     /// Certbot's folders, which this thread looks into as somebody whom permissions stop.
@@ -117,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_somebody_else_is_named_with_the_command_that_opens_it() {
+    fn a_denied_file_comes_with_the_command_that_grants_access() {
         let Some(stage) = Stage::new() else { return };
         stage.close("archive/privkey1.pem", 0o600);
-        let said = load(&stage.key(), &stage.key()).unwrap_err().to_string();
+        let said = load(&stage.key(), &stage.key()).unwrap_err().with_hint();
         let file = stage.place.path().join("live/../archive/privkey1.pem");
         assert!(
             said.starts_with("cert ") && said.contains(" may not read it; let its group: chgrp "),
@@ -130,14 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_folder_behind_a_link_is_what_is_named() {
+    fn a_denied_folder_behind_a_link_is_named() {
         let Some(stage) = Stage::new() else { return };
         stage.close("archive", 0o700);
         let folder = stage.place.path().join("live/../archive");
         assert_eq!(barrier(stage.key()), Barrier::Folder(folder));
         let live = stage.close("live", 0o700);
         assert_eq!(barrier(stage.key()), Barrier::Folder(live.clone()));
-        let said = denied(&stage.key());
-        assert!(said.contains(&format!(" may not enter {}; let its group in", live.display())), "{said}");
+        let (said, hint) = denied(&stage.key());
+        assert!(said.contains(&format!(" may not enter {}", live.display())), "{said}");
+        assert!(hint.starts_with("let its group in"), "{hint}");
     }
 }

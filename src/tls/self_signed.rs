@@ -101,7 +101,7 @@ fn names_here(lan: &[IpAddr]) -> Vec<String> {
 /// # Errors
 /// There is no randomness, or a name is none.
 pub(crate) fn make(names: Vec<String>, now: SystemTime) -> Result<(String, String), StateError> {
-    signed(names, now).map_err(|error| StateError::NoKey { fault: error.to_string() })
+    signed(names, now).map_err(|error| StateError::KeyGeneration { reason: error.to_string() })
 }
 
 fn signed(names: Vec<String>, now: SystemTime) -> Result<(String, String), rcgen::Error> {

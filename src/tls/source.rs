@@ -15,7 +15,7 @@ use super::file_watch::{Files, Watch};
 use super::key_pair::load;
 use super::self_signed;
 use crate::config::{CertificateSource, Identity, Settings};
-use crate::error::StartError;
+use crate::error::{Hint as _, StartError};
 use crate::net::interfaces::lan_addresses;
 use crate::store::State;
 use crate::task::{aside, outlived};
@@ -117,7 +117,7 @@ async fn keep_self_signed(in_force: Arc<InForce>, state_dir: PathBuf) {
         let look = move || renew_self_signed(&held, &dir, &lan_addresses(), SystemTime::now());
         let fault = match outlived(aside(look)).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(error.with_hint()),
             Err(bug) => Some(bug.to_string()),
         };
         if let Some(fault) = fault.as_ref().filter(|_| told != fault) {

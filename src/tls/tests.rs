@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::*;
+use crate::error::Hint as _;
 
 struct Stage {
     place: tempfile::TempDir,
@@ -40,7 +41,7 @@ impl Stage {
     }
 
     fn complaint(&self, cert: &str, key: &str) -> String {
-        let line = self.load(cert, key).unwrap_err().to_string();
+        let line = self.load(cert, key).unwrap_err().with_hint();
         assert!(!line.contains('\n'), "{line}");
         line
     }
@@ -126,6 +127,6 @@ fn damaged_files_are_told() {
 #[test]
 fn a_missing_file_names_its_setting() {
     let nowhere = Path::new("/nowhere/cert.pem");
-    let line = load(nowhere, nowhere).unwrap_err().to_string();
+    let line = load(nowhere, nowhere).unwrap_err().with_hint();
     assert_eq!(line, "cert /nowhere/cert.pem: there is no such file or folder; correct the path");
 }

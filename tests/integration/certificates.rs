@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::Running;
-use webrtc_box::config::{Surroundings, Typed};
+use webrtc_box::config::{RawSettings, StateDirDefaults};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ async fn server() -> Server {
     let authority = Authority::new();
     let live = Live::new(place.path(), &authority.issue(NAME, 1));
     let path = |path: PathBuf| Some(path.to_str().unwrap().to_owned());
-    let typed = Typed {
+    let typed = RawSettings {
         domain: Some(NAME.into()),
         cert: path(live.cert()),
         key: path(live.key()),
@@ -51,9 +51,9 @@ async fn server() -> Server {
         turns_port: Some(free_port().to_string()),
         metrics_listen: Some(String::new()),
         source_connections: Some("100000".into()),
-        ..Typed::default()
+        ..RawSettings::default()
     };
-    let settings = typed.settings(&Surroundings::default()).unwrap();
+    let settings = typed.validate(&StateDirDefaults::default()).unwrap();
     let running = webrtc_box::start(settings).await.unwrap();
     let connector = connector(&authority);
     Server { running, live, authority, connector, _place: place }

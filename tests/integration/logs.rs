@@ -169,9 +169,9 @@ fn blocked_log_reader_delays_no_client() {
 /// In a test crate of its own the log is this process's.
 #[test]
 fn log_level_changes_at_run_time() {
-    use webrtc_box::config::Log;
-    let log = Log { filter: "info".to_owned(), json: false, addresses: false };
-    let _guard = webrtc_box::start_logging(&log).unwrap();
+    use webrtc_box::config::{RawSettings, StateDirDefaults};
+    let settings = RawSettings::default().validate(&StateDirDefaults::default()).unwrap();
+    let _guard = webrtc_box::start_logging(&settings).unwrap();
     assert!(!tracing::enabled!(tracing::Level::DEBUG));
     webrtc_box::set_level("debug").unwrap();
     assert!(tracing::enabled!(tracing::Level::DEBUG));

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::Running;
-use webrtc_box::config::{Surroundings, Typed};
+use webrtc_box::config::{RawSettings, StateDirDefaults};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -33,14 +33,14 @@ struct Box {
 
 impl Box {
     /// `change` may change its settings.
-    async fn open(change: impl FnOnce(&mut Typed)) -> Self {
+    async fn open(change: impl FnOnce(&mut RawSettings)) -> Self {
         let place = tempfile::tempdir().unwrap();
         let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
         let made = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         fs::write(path("cert.pem"), &cert).unwrap();
         fs::write(path("key.pem"), &key).unwrap();
-        let mut typed = Typed {
+        let mut typed = RawSettings {
             domain: Some("box.test".into()),
             cert: Some(path("cert.pem")),
             key: Some(path("key.pem")),
@@ -52,10 +52,10 @@ impl Box {
             turns_port: Some(free_port().to_string()),
             metrics_listen: Some(String::new()),
             proxy_protocol: Some(vec![PROXY.to_string()]),
-            ..Typed::default()
+            ..RawSettings::default()
         };
         change(&mut typed);
-        let running = webrtc_box::start(typed.settings(&Surroundings::default()).unwrap()).await.unwrap();
+        let running = webrtc_box::start(typed.validate(&StateDirDefaults::default()).unwrap()).await.unwrap();
         Self { running, connector: connector(made.cert.der().clone()), place }
     }
 

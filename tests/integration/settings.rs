@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use webrtc_box::config::{Settings, Surroundings, Typed, gather};
+use webrtc_box::config::{RawSettings, Settings, StateDirDefaults, gather};
 use webrtc_box::store::State;
 use webrtc_box_turn::credential::Secret;
 
@@ -430,22 +430,25 @@ fn secret_files_of_any_editor_are_read() {
         "north-key\n\u{feff}south-key\n",
     ] {
         stage.file("keys", text);
-        let typed =
-            Typed { host_key_file: path("keys"), static_auth_secret_file: path("keys"), ..Typed::default() };
-        let settings = typed.settings(&Surroundings::default()).unwrap();
+        let typed = RawSettings {
+            host_key_file: path("keys"),
+            static_auth_secret_file: path("keys"),
+            ..RawSettings::default()
+        };
+        let settings = typed.validate(&StateDirDefaults::default()).unwrap();
         let wanted = [Secret::new("north-key"), Secret::new("south-key")];
         assert_eq!(settings.host_key, wanted, "{text:?}");
         assert_eq!(settings.static_auth_secret, wanted, "{text:?}");
     }
     stage.file("keys", "# of the front desk\nnorth-key\n");
-    let typed = Typed { host_key_file: path("keys"), ..Typed::default() };
-    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north-key")]);
+    let typed = RawSettings { host_key_file: path("keys"), ..RawSettings::default() };
+    assert_eq!(typed.validate(&StateDirDefaults::default()).unwrap().host_key, [Secret::new("north-key")]);
     stage.file("keys", "# nobody\n");
     assert_says(&stage.complaint(&["--host-key-file", "keys"]), &["host-key-file", "openssl rand"]);
     let both = ["--host-key-file", "keys", "--host-key", "north-key"];
     assert_says(&stage.complaint(&both), &["host-key and host-key-file are both set"]);
-    let typed = Typed { host_key: Some(vec!["\u{feff}north-key\r".into()]), ..Typed::default() };
-    assert_eq!(typed.settings(&Surroundings::default()).unwrap().host_key, [Secret::new("north-key")]);
+    let typed = RawSettings { host_key: Some(vec!["\u{feff}north-key\r".into()]), ..RawSettings::default() };
+    assert_eq!(typed.validate(&StateDirDefaults::default()).unwrap().host_key, [Secret::new("north-key")]);
 }
 
 #[test]
@@ -458,7 +461,7 @@ fn empty_variable_does_not_disable_protection() {
     let read = |variables: &[(&str, &str)]| {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
         let typed = gather(Some(stage.place.path().join("box.toml")), variables).unwrap();
-        typed.settings(&Surroundings::default()).unwrap()
+        typed.validate(&StateDirDefaults::default()).unwrap()
     };
     let settings = read(&[
         ("WEBRTC_BOX_HOST_KEY", ""),
@@ -516,16 +519,21 @@ fn example(mark: &str) -> String {
         .collect()
 }
 
-fn settings_of(file: &str, flags: Typed) -> Settings {
+fn settings_of(file: &str, flags: RawSettings) -> Settings {
     let stage = Stage::new();
     stage.file("box.toml", file);
     let config = Some(stage.place.path().join("box.toml"));
-    flags.over(gather(config, []).unwrap()).settings(&Surroundings::default()).unwrap()
+    flags.or(gather(config, []).unwrap()).validate(&StateDirDefaults::default()).unwrap()
 }
 
-fn production() -> Typed {
+fn production() -> RawSettings {
     let some = |text: &str| Some(text.to_owned());
-    Typed { domain: some("a.example"), cert: some("cert.pem"), key: some("key.pem"), ..Typed::default() }
+    RawSettings {
+        domain: some("a.example"),
+        cert: some("cert.pem"),
+        key: some("key.pem"),
+        ..RawSettings::default()
+    }
 }
 
 #[test]
@@ -533,9 +541,9 @@ fn example_file_states_the_defaults() {
     let defaults = example("#");
     assert_eq!(settings_of(&defaults, production()), settings_of("", production()));
     // In try-out mode two ports differ, and the file says so.
-    let mut trying = settings_of(&defaults, Typed::default());
+    let mut trying = settings_of(&defaults, RawSettings::default());
     (trying.https_port, trying.http_port, trying.turns_port) = (Some(8443), Some(8080), None);
-    assert_eq!(trying, settings_of("", Typed::default()));
+    assert_eq!(trying, settings_of("", RawSettings::default()));
 }
 
 #[test]
@@ -543,7 +551,7 @@ fn example_file_has_every_key_once() {
     let lines = example("#") + &example("#e.g. ");
     let mut keys: Vec<_> = lines.lines().filter_map(|line| line.split(" = ").next()).collect();
     keys.sort_unstable();
-    let mut names = Typed::names();
+    let mut names = RawSettings::names();
     names.sort_unstable();
     assert_eq!(keys, names);
 }

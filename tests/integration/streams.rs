@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::Running;
-use webrtc_box::config::{Surroundings, Typed};
+use webrtc_box::config::{RawSettings, StateDirDefaults};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -34,7 +34,7 @@ async fn server() -> Server {
     let made = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
     fs::write(path("cert.pem"), made.cert.pem()).unwrap();
     fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    let typed = Typed {
+    let typed = RawSettings {
         domain: Some("box.test".into()),
         cert: Some(path("cert.pem")),
         key: Some(path("key.pem")),
@@ -45,9 +45,9 @@ async fn server() -> Server {
         turn_port: Some(free_port().to_string()),
         turns_port: Some(free_port().to_string()),
         metrics_listen: Some(String::new()),
-        ..Typed::default()
+        ..RawSettings::default()
     };
-    let settings = typed.settings(&Surroundings::default()).unwrap();
+    let settings = typed.validate(&StateDirDefaults::default()).unwrap();
     let running = webrtc_box::start(settings).await.unwrap();
     Server { running, root: made.cert.der().clone(), _place: place }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::RelayScope;
 use crate::doctor::report::{Finding, Group, Mark};
+use crate::error::Hint as _;
 use crate::net::addresses::Known;
 use webrtc_box_turn::addr::Family;
 use webrtc_box_turn::peer_policy::PeerFilter;
@@ -83,7 +84,7 @@ impl Seen {
                 let relayed: Vec<_> = [lent.relayed.v4, lent.relayed.v6].into_iter().flatten().collect();
                 Finding::ok(GROUP, format!("relayed addresses are {}", listed(&relayed)))
             }
-            Err(error) => Finding::complaint(GROUP, Mark::Fail, &error.to_string()),
+            Err(error) => Finding::complaint(GROUP, Mark::Fail, &error.with_hint()),
         }
     }
 
@@ -260,7 +261,7 @@ mod tests {
         assert!(line.starts_with("warn") && line.ends_with("external-ip = \"45.0.0.10\""), "{line}");
         let public = Seen { scope: RelayScope::Public, ..hidden };
         assert!(said(&public)[0].starts_with("fail"));
-        assert!(judge(&public)[0].text.contains("public needs an address"), "{public:?}");
+        assert!(judge(&public)[0].text.contains("relay-scope public needs a public address"), "{public:?}");
         let mute = Seen { outside: outside(&[]), ..host(&["45.0.0.10"], &[]) };
         assert!(said(&mute)[0].starts_with("warn the STUN server stun.example:3478 does not answer"));
     }

@@ -12,6 +12,7 @@ use super::https::Https;
 use super::order::{Issued, issue};
 use super::problem::AcmeError;
 use super::store::{Kept, KeptAccount};
+use crate::error::Hint as _;
 use crate::task::aside;
 use crate::tls::InForce;
 use crate::tls::key_pair::{Loaded, Texts};
@@ -76,7 +77,7 @@ impl Applicant {
         let useless = |fault: String| AcmeError::Useless(fault);
         let loaded = Texts::new(&issued.chain, &issued.key)
             .load(Path::new("(issued)"), Path::new("(issued)"))
-            .map_err(|fault| useless(fault.to_string()))?;
+            .map_err(|error| useless(error.with_hint()))?;
         if loaded.leaf.is_over(crate::clock::now().unix) {
             return Err(useless("it has run out already; check this host's clock".to_owned()));
         }

@@ -32,7 +32,7 @@ use super::active_certificate::InForce;
 use super::key_pair::{Loaded, Texts};
 use super::validity::When;
 use crate::clock::Now;
-use crate::error::StartError;
+use crate::error::{Hint as _, StartError};
 use crate::task::outlived;
 use crate::tls::self_signed;
 
@@ -160,7 +160,8 @@ impl Renewal {
             }
             (Err(error), None) => {
                 let fault = format!(
-                    "{error}; until then account and certificate are in memory alone, and a start asks for others"
+                    "{}; until then account and certificate are in memory alone, and a start asks for others",
+                    error.with_hint()
                 );
                 warn!("{fault}");
                 self.in_force.note_upkeep(Some(fault.clone()));

@@ -7,6 +7,7 @@ use std::fmt;
 
 use instant_acme::Problem;
 
+use crate::error::Hint as _;
 use crate::store::StateError;
 use crate::task::Bug;
 
@@ -171,7 +172,7 @@ impl fmt::Display for AcmeError {
                 "the kept account with the authority is damaged; delete account.json in the folder acme of state-dir, \
                  and the next attempt makes another",
             ),
-            Self::State(error) => error.fmt(f),
+            Self::State(error) => f.write_str(&error.with_hint()),
             Self::Bug(bug) => bug.fmt(f),
             Self::Library(fault) => {
                 write!(f, "the authority is not understood ({fault}); check that acme-directory is one")

@@ -141,7 +141,7 @@ impl Kept {
             })
             .await
         };
-        let silent = || StateError::Silent { dir: self.shelf.state.dir().to_owned() };
+        let silent = || StateError::Unresponsive { dir: self.shelf.state.dir().to_owned() };
         timeout(DISK_LIMIT, done).await.map_err(|_| silent())
     }
 }
@@ -305,7 +305,7 @@ mod tests {
         let kept = Kept::new(shelf(place.path()));
         let stuck = Arc::clone(&kept.gate).lock_owned().await;
         kept.keep_certificate(&issued()).await;
-        assert!(matches!(kept.save().await, Err(StateError::Silent { .. })));
+        assert!(matches!(kept.save().await, Err(StateError::Unresponsive { .. })));
         drop(stuck);
         tokio::time::resume();
         kept.save().await.unwrap();

@@ -147,7 +147,7 @@ fn missing_local_address_is_refused_or_logged() {
             crate::harness::server_process::startup_error(environment.command(&settings("public")));
         assert_eq!(said.lines().count(), 1, "{said}");
         for part in
-            ["external-ip 45.0.0.10/10.9.0.99", "10.9.0.99 is no address of this host", "`ip address`"]
+            ["external-ip 45.0.0.10/10.9.0.99", "10.9.0.99 is not an address of this host", "`ip address`"]
         {
             assert!(said.contains(part), "{said}");
         }
