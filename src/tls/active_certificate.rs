@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::certificate_facts::Leaf;
+use super::certificate_facts::CertificateFacts;
 use super::hello::HelloStream;
 use super::key_pair::Loaded;
 use crate::clock::UnixSeconds;
@@ -44,7 +44,7 @@ pub(super) struct Proof {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Whose it is, and for how long.
-    pub leaf: Leaf,
+    pub leaf: CertificateFacts,
     /// How often another has taken its place since the start.
     pub renewals: u64,
     /// Why the last that was to take its place did not; one line.
@@ -58,7 +58,7 @@ pub struct Summary {
 impl Summary {
     /// When it runs out; nothing where it only stands in.
     pub fn expiry(&self) -> Option<UnixSeconds> {
-        (!self.stand_in).then_some(self.leaf.until)
+        (!self.stand_in).then_some(self.leaf.not_after)
     }
 }
 

@@ -1,27 +1,37 @@
-//! What is to be known of a certificate besides how to serve it: whose it is and for how long, and
-//! what of that deserves a warning.
+//! The facts of one certificate (X.509): names, validity, subject and issuer, and the warnings that follow.
 //!
-//! Pure: the time of day comes in.
+//! Pure: the caller gives the time.
 
-use x509_parser::prelude::{GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::error::CertificateWarning as Warning;
 use crate::clock::UnixSeconds;
 
 const DAY: u64 = 24 * 3600;
 
-/// The certificate that browsers are shown as ours.
+/// What a certificate contains, as far as the server and the doctor need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaf {
-    /// Not valid before.
-    pub from: UnixSeconds,
-    /// Not valid after.
-    pub until: UnixSeconds,
-    /// Names it is good for, in lower case; some begin with `*.`.
+pub struct CertificateFacts {
+    /// Start of the validity.
+    pub not_before: UnixSeconds,
+    /// End of the validity, inclusive.
+    pub not_after: UnixSeconds,
+    /// DNS names in lower case; some begin with `*.`.
     pub names: Vec<String>,
+    /// Distinguished name of the subject.
+    pub subject: String,
+    /// Distinguished name of the issuer; equal to `subject` if the certificate is self-signed.
+    pub issuer: String,
+    /// In hexadecimal; differs between two certificates of one issuer for the same name.
+    pub serial: String,
 }
 
-impl Leaf {
+impl CertificateFacts {
+    /// Reads a certificate in DER; `None` if it cannot be parsed.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        X509Certificate::from_der(der).ok().map(|(_, certificate)| Self::of(&certificate))
+    }
+
     pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
         let validity = certificate.validity();
         let unix = |time: i64| UnixSeconds::try_from(time).unwrap_or(0);
@@ -30,10 +40,18 @@ impl Leaf {
             if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
         });
         Self {
-            from: unix(validity.not_before.timestamp()),
-            until: unix(validity.not_after.timestamp()),
+            not_before: unix(validity.not_before.timestamp()),
+            not_after: unix(validity.not_after.timestamp()),
             names: names.collect(),
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            serial: certificate.raw_serial_as_string(),
         }
+    }
+
+    /// Whether the subject issued the certificate.
+    pub fn is_self_signed(&self) -> bool {
+        self.subject == self.issuer
     }
 
     /// Whether browsers take it for `domain`, which is in lower case. A star stands for one label
@@ -44,29 +62,29 @@ impl Leaf {
         self.names.iter().any(|name| name == domain || star(name))
     }
 
-    /// Whether its time is over.
+    /// Whether the validity has ended.
     pub fn is_over(&self, unix: UnixSeconds) -> bool {
-        unix > self.until
+        unix > self.not_after
     }
 
-    /// Whether it is valid at this moment.
+    /// Whether the certificate is valid at this time.
     pub fn is_valid(&self, unix: UnixSeconds) -> bool {
-        (self.from..=self.until).contains(&unix)
+        (self.not_before..=self.not_after).contains(&unix)
     }
 
-    /// The whole of its time, in seconds.
+    /// The length of the validity, in seconds.
     pub fn life(&self) -> u64 {
-        self.until.saturating_sub(self.from)
+        self.not_after.saturating_sub(self.not_before)
     }
 
-    /// What of it works but should not stay like this; `subject` is how the warnings call it.
+    /// What works but needs attention; the warnings begin with `subject`, such as `cert FILE`.
     pub fn warnings(&self, subject: &str, domain: &str, unix: UnixSeconds) -> Vec<Warning> {
         let subject = || subject.to_owned();
-        let left = self.until.saturating_sub(unix);
+        let left = self.not_after.saturating_sub(unix);
         let mut found = Vec::new();
         if self.is_over(unix) {
-            found.push(Warning::Expired { subject: subject(), days: (unix - self.until) / DAY });
-        } else if unix < self.from {
+            found.push(Warning::Expired { subject: subject(), days: (unix - self.not_after) / DAY });
+        } else if unix < self.not_before {
             found.push(Warning::NotYetValid { subject: subject() });
         } else if left < self.life() / 4 {
             found.push(Warning::Expires { subject: subject(), seconds: left });
@@ -84,8 +102,9 @@ mod tests {
     use super::*;
     use crate::error::Hint;
 
-    fn leaf(names: &[&str]) -> Leaf {
-        Leaf { from: 0, until: 100 * DAY, names: names.iter().map(|&name| name.to_owned()).collect() }
+    fn leaf(names: &[&str]) -> CertificateFacts {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        CertificateFacts { not_after: 100 * DAY, names, ..CertificateFacts::default() }
     }
 
     #[test]
@@ -101,7 +120,7 @@ mod tests {
 
     #[test]
     fn less_than_a_quarter_of_its_life_is_a_warning_and_so_is_any_time_but_its_own() {
-        let leaf = Leaf { from: DAY, ..leaf(&["a.example"]) };
+        let leaf = CertificateFacts { not_before: DAY, ..leaf(&["a.example"]) };
         let said = |day: u64| {
             let warnings = leaf.warnings("cert c.pem", "a.example", day * DAY);
             assert!(warnings.len() < 2);
@@ -113,6 +132,15 @@ mod tests {
         assert!(said(100).contains("expires in 0 hours"), "{}", said(100));
         assert!(said(103).contains("expired 3 days ago"), "{}", said(103));
         assert!(said(0).contains("not valid yet"), "{}", said(0));
+    }
+
+    #[test]
+    fn facts_are_read_from_a_certificate_in_der() {
+        let made = rcgen::generate_simple_self_signed(["Box.example".to_owned()]).unwrap();
+        let facts = CertificateFacts::read(made.cert.der()).unwrap();
+        assert_eq!(facts.names, ["box.example"]);
+        assert!(facts.is_self_signed() && facts.not_before < facts.not_after);
+        assert_eq!(CertificateFacts::read(b"not DER"), None);
     }
 
     #[test]

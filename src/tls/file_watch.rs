@@ -153,7 +153,7 @@ impl Watch {
         match step {
             Step::Rest | Step::Try(_) => {}
             Step::Complain(fault) => {
-                let until = When(self.in_force.summary().leaf.until);
+                let until = When(self.in_force.summary().leaf.not_after);
                 warn!("{fault}; the certificate before stays in force, until {until}");
                 self.in_force.note(Some(fault));
             }
@@ -168,7 +168,7 @@ impl Watch {
         let tried = texts.fingerprint();
         match self.load(texts, now) {
             Ok(loaded) => {
-                info!(until = %When(loaded.leaf.until), "a new certificate is in force");
+                info!(until = %When(loaded.leaf.not_after), "a new certificate is in force");
                 for warning in loaded.leaf.warnings(&self.files.subject(), &self.files.domain, now.unix) {
                     warn!("{}", warning.with_hint());
                 }
@@ -224,11 +224,11 @@ mod tests {
     fn one_that_has_run_out_is_no_gain_over_one_that_has_not() {
         let place = tempfile::tempdir().unwrap();
         let mut watch = watch(place.path(), [2026, 2027]);
-        let valid = watch.in_force.summary().leaf.until;
+        let valid = watch.in_force.summary().leaf.not_after;
         write(&watch.files, [2024, 2025]);
         watch.look(true, now());
         let summary = watch.in_force.summary();
-        assert_eq!((summary.renewals, summary.leaf.until), (0, valid));
+        assert_eq!((summary.renewals, summary.leaf.not_after), (0, valid));
         assert!(summary.fault.as_deref().is_some_and(|fault| fault.contains("expired")), "{summary:?}");
         write(&watch.files, [2026, 2028]);
         watch.look(true, now());

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::ALPN;
-use super::certificate_facts::Leaf;
+use super::certificate_facts::CertificateFacts;
 use super::error::TlsError;
 use super::hello;
 use super::key_kind;
@@ -29,7 +29,7 @@ pub struct Loaded {
     /// TLS 1.2 and 1.3, [`ALPN`], session tickets, no client certificates.
     pub config: Arc<ServerConfig>,
     /// What is known of it.
-    pub leaf: Leaf,
+    pub leaf: CertificateFacts,
 }
 
 /// What two files hold, not yet understood. Has no `Debug`: it holds a key.
@@ -146,10 +146,10 @@ fn check_pair(
     }
 }
 
-fn leaf(chain: &[CertificateDer<'static>], cert: &Path) -> Result<Leaf, TlsError> {
+fn leaf(chain: &[CertificateDer<'static>], cert: &Path) -> Result<CertificateFacts, TlsError> {
     let first = chain.first().map_or(&[][..], |first| first.as_ref());
     let (_, leaf) = X509Certificate::from_der(first).map_err(|_| broken("cert", cert, PemError::Contents))?;
-    Ok(Leaf::of(&leaf))
+    Ok(CertificateFacts::of(&leaf))
 }
 
 /// What a server with this certificate speaks; `alpn` is what it offers.

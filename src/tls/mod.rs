@@ -22,7 +22,7 @@ mod validity;
 
 pub use acme::{Renewal, kept_by_acme};
 pub use active_certificate::{InForce, Summary};
-pub use certificate_facts::Leaf;
+pub use certificate_facts::CertificateFacts;
 pub use error::{CertificateWarning, TlsError};
 pub use file_watch::{Files, Watch};
 pub use hello::HelloStream;

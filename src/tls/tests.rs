@@ -53,7 +53,7 @@ fn a_chain_and_its_key_become_a_server_that_a_client_trusts() {
     let loaded = stage.load(&format!("{}{}", stage.leaf, stage.issuer), &stage.key).unwrap();
     assert_eq!(loaded.leaf.names, ["box.test"]);
     // 2020-01-01 and 2040-01-01.
-    assert_eq!((loaded.leaf.from, loaded.leaf.until), (1_577_836_800, 2_208_988_800));
+    assert_eq!((loaded.leaf.not_before, loaded.leaf.not_after), (1_577_836_800, 2_208_988_800));
     assert_eq!(loaded.config.alpn_protocols, ALPN);
     assert!(loaded.config.ticketer.enabled());
 

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::http::{Entrance, Health, Probing, Setup, Web};
 use webrtc_box::principals::SeatCredentials;
-use webrtc_box::tls::{InForce, Leaf, Loaded};
+use webrtc_box::tls::{CertificateFacts, InForce, Loaded};
 use webrtc_box_relay::health::Hearts;
 use webrtc_box_signaling::{HostKeys, IceUrls, Rules, SeatEvent, TagKey, TokenKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
@@ -78,7 +78,10 @@ pub async fn start_web_server(configure: impl FnOnce(&mut Setup)) -> WebServer {
     setup.seat_news = Arc::new(move |item| noted.lock().unwrap().push(item));
     configure(&mut setup);
     let web = Web::new(setup).unwrap();
-    let tls = Entrance::Tls(InForce::new(Loaded { config: Arc::new(server), leaf: Leaf::default() }), None);
+    let tls = Entrance::Tls(
+        InForce::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }),
+        None,
+    );
     for (listener, entrance) in [(https, tls), (http, Entrance::Plain)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, entrance).await });

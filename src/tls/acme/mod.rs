@@ -177,7 +177,7 @@ impl Renewal {
         }
         let kept = self.applicant.kept.certificate(self.domain()).await;
         if let Some(loaded) = kept.filter(|loaded| !loaded.leaf.is_over(now.unix)) {
-            info!(until = %When(loaded.leaf.until), "the certificate that is kept is good by this host's clock now");
+            info!(until = %When(loaded.leaf.not_after), "the certificate that is kept is good by this host's clock now");
             self.in_force.take(loaded);
         }
     }
@@ -230,7 +230,7 @@ impl Renewal {
 
     fn take(&mut self, loaded: Loaded) {
         self.schedule.obtained(&loaded.leaf, crate::clock::now(), chance());
-        let (until, renewal) = (When(loaded.leaf.until), When(self.schedule.renewal(&loaded.leaf)));
+        let (until, renewal) = (When(loaded.leaf.not_after), When(self.schedule.renewal(&loaded.leaf)));
         info!(%until, %renewal, "a new certificate for {} is in force", self.domain());
         self.in_force.take(loaded);
     }
@@ -247,7 +247,7 @@ impl Renewal {
         if summary.stand_in {
             warn!("no certificate for {} yet: {error}; the next attempt is at {next}", self.domain());
         } else {
-            let until = When(summary.leaf.until);
+            let until = When(summary.leaf.not_after);
             warn!(
                 "the certificate of {}, good until {until}, was not renewed: {error}; \
                  the next attempt is at {next}",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::clock::UnixSeconds;
-use crate::tls::Leaf;
+use crate::tls::CertificateFacts;
 
 /// What is waited for after a first failure; twice as much after each further one. Let's Encrypt
 /// takes five failed proofs of a name in an hour.
@@ -49,7 +49,7 @@ impl Schedule {
     }
 
     /// How long until the next attempt, if `leaf` is what we have; zero: now.
-    pub(super) fn wait(&self, leaf: Option<&Leaf>, now: Now) -> Duration {
+    pub(super) fn wait(&self, leaf: Option<&CertificateFacts>, now: Now) -> Duration {
         let renewal = leaf.map_or(0, |leaf| self.renewal(leaf));
         let renewal = Duration::from_secs(renewal.saturating_sub(now.unix));
         let until = |instant: Instant| instant.saturating_duration_since(now.instant);
@@ -69,7 +69,7 @@ impl Schedule {
 
     /// There is a new certificate. Where our clock is far ahead, it seems to be due at once: for a tenth
     /// of its life no other is asked for all the same.
-    pub(super) fn obtained(&mut self, leaf: &Leaf, now: Now, early: Chance) {
+    pub(super) fn obtained(&mut self, leaf: &CertificateFacts, now: Now, early: Chance) {
         let resting = now.instant.checked_add(Duration::from_secs(leaf.life() / 10));
         *self = Self { failures: 0, resting, least: None, asked_to_wait: None, early };
     }
@@ -83,10 +83,10 @@ impl Schedule {
     }
 
     /// A third of its life before its end, or up to a thirtieth earlier.
-    pub(super) fn renewal(&self, leaf: &Leaf) -> UnixSeconds {
+    pub(super) fn renewal(&self, leaf: &CertificateFacts) -> UnixSeconds {
         let life = leaf.life();
         let spread = Duration::from_secs(life / 30).mul_f64(self.early.clamp(0.0, 1.0));
-        leaf.until.saturating_sub(life / 3).saturating_sub(spread.as_secs())
+        leaf.not_after.saturating_sub(life / 3).saturating_sub(spread.as_secs())
     }
 }
 
@@ -125,8 +125,8 @@ mod tests {
         }
     }
 
-    fn ninety_days(from: UnixSeconds) -> Leaf {
-        Leaf { from, until: from + 90 * DAY, names: vec![] }
+    fn ninety_days(from: UnixSeconds) -> CertificateFacts {
+        CertificateFacts { not_before: from, not_after: from + 90 * DAY, ..CertificateFacts::default() }
     }
 
     #[test]
