@@ -103,7 +103,7 @@ fn qr_code(url: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{Listen, RawSettings, StateDirDefaults};
-    use crate::doctor::Group;
+    use crate::doctor::Subject;
 
     fn trying() -> Settings {
         RawSettings::default().validate(&StateDirDefaults::default()).unwrap()
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn what_a_look_at_the_host_found_is_a_line_each() {
         let said = found(&[
-            Finding::ok(Group::Addresses, "relayed addresses are 45.0.0.10"),
-            Finding::warn(Group::Limits, "net.core.rmem_max is 1", "raise it"),
+            Finding::ok(Subject::Addresses, "relayed addresses are 45.0.0.10"),
+            Finding::warn(Subject::Limits, "net.core.rmem_max is 1", "raise it"),
         ]);
         let lines = "Found on this host:\n  ok    relayed addresses are 45.0.0.10\n\
              \x20 warn  net.core.rmem_max is 1; raise it\n\

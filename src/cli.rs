@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::config::{
     DEFAULT_FILE, RawSettings, Settings, SettingsError, StateDirDefaults, gather, seconds, set_variables,
 };
-use crate::doctor::Subject;
+use crate::doctor::Target;
 use crate::error::{Hint as _, StartError};
 use crate::principals::isolation_group;
 use crate::store::State;
@@ -35,7 +35,7 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Check {
     /// The server, or why the settings are invalid.
-    pub subject: Result<Subject, SettingsError>,
+    pub subject: Result<Target, SettingsError>,
     /// A STUN server to ask for the public address of this host, as `HOST:PORT`.
     pub stun: Option<String>,
     /// One JSON object instead of lines.
@@ -176,7 +176,7 @@ pub fn settings(
     match parse(args, environment)? {
         Command::Run(settings) | Command::Credentials(settings, _) => Ok(settings),
         Command::Check(check) => match check.subject? {
-            Subject::Here(settings) | Subject::Elsewhere { settings, .. } => Ok(*settings),
+            Target::Local(settings) | Target::Remote { settings, .. } => Ok(*settings),
         },
     }
 }
@@ -212,13 +212,13 @@ fn subject(
     flags: RawSettings,
     fallback: RawSettings,
     defaults: &StateDirDefaults,
-) -> Result<Subject, SettingsError> {
+) -> Result<Target, SettingsError> {
     let raw = if flags.name_another_server(&fallback) { flags } else { flags.or(fallback) };
     if raw.only_name_a_server() {
         let (name, settings) = raw.remote_server(defaults)?;
-        return Ok(Subject::Elsewhere { name, settings: Box::new(settings) });
+        return Ok(Target::Remote { name, settings: Box::new(settings) });
     }
-    Ok(Subject::Here(Box::new(raw.validate(defaults)?)))
+    Ok(Target::Local(Box::new(raw.validate(defaults)?)))
 }
 
 /// `server` with the default port if it has none.
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_check_reports_invalid_settings_as_a_finding() {
-        assert!(matches!(check(&["check"]).subject, Ok(Subject::Here(_))));
+        assert!(matches!(check(&["check"]).subject, Ok(Target::Local(_))));
         let bad = check(&["check", "--json", "--min-port", "0"]);
         assert!(bad.json && bad.subject.unwrap_err().to_string().contains("min-port"));
     }
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn a_domain_alone_is_a_remote_server_on_default_ports() {
         let check = check(&["check", "--domain", "A.example", "--turns-port", "0"]);
-        let Ok(Subject::Elsewhere { name, settings }) = check.subject else { panic!("not elsewhere") };
+        let Ok(Target::Remote { name, settings }) = check.subject else { panic!("not elsewhere") };
         assert_eq!((name.as_str(), settings.https_port, settings.turns_port), ("a.example", Some(443), None));
     }
 
@@ -436,9 +436,9 @@ mod tests {
             .unwrap();
         let config = file.to_str().unwrap();
         let asked = |name| check(&["check", "--config", config, "--domain", name]).subject.unwrap();
-        let Subject::Elsewhere { name, settings } = asked("there.example") else { panic!("not elsewhere") };
+        let Target::Remote { name, settings } = asked("there.example") else { panic!("not elsewhere") };
         assert_eq!((name.as_str(), settings.turn_port), ("there.example", Some(3478)));
-        let Subject::Here(settings) = asked("HERE.example") else { panic!("not here") };
+        let Target::Local(settings) = asked("HERE.example") else { panic!("not here") };
         assert_eq!(settings.turn_port, Some(5000));
     }
 

@@ -1,95 +1,161 @@
-//! `webrtc-box check`: looks at the settings, the host and the running box, and says in sentences what is
-//! wrong and how to mend it.
+//! `webrtc-box check`: observes the settings, the host and the running server, and reports what is wrong and
+//! how to fix it.
 //!
-//! `probe` looks and knocks, `judge` turns what was seen into findings and is pure, `report` puts them in
-//! order. The box is tried from outside only, with clients of other makers: nothing here knows the
-//! insides of either wing. No third party is asked anything, unless the user names a STUN server.
+//! ```text
+//! host  service  ports  addresses  certificate   this host
+//! http  signaling  relay (turn_client)           the server as clients use it, over connection
+//! server  endpoints                              what to connect to, in which order
+//! report                                         findings, verdict, text and JSON
+//! ```
+//!
+//! In each file `observe` does IO and returns values, and `evaluate` turns values into findings and is pure.
+//! No third party is contacted, unless the user names a STUN server.
 
-mod here;
-mod judge;
-mod knock;
-mod probe;
+mod addresses;
+mod certificate;
+mod connection;
+mod endpoints;
+mod host;
+mod http;
+mod ports;
+mod relay;
 mod report;
-mod target;
+mod server;
+mod service;
+mod signaling;
+mod turn_client;
 
-use std::time::SystemTime;
+use std::time::Duration;
 
+use webrtc_box_turn::credential::{Credential, Principal, Secrets};
+use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
+
+use addresses::Addresses;
+use certificate::{StoredCertificate, SystemRoots};
+use endpoints::Endpoints;
+use host::{Clock, Limits};
+use ports::PortOwners;
+use server::Server;
+use service::FilePermissions;
+
+use crate::clock;
 use crate::config::{Settings, SettingsError};
-use crate::error::Hint as _;
 use crate::net::interfaces::interfaces;
-use webrtc_box_turn::credential::Credential;
+use crate::store::State;
 
-use here::Host;
-use judge::addresses;
-use judge::host::Clock;
-use knock::{Door, OnDisk};
-use probe::host;
-use probe::names;
-use probe::roots::Roots;
-use target::{Target, reach_elsewhere, reach_here};
+pub use report::{Finding, Level, Report, Subject};
 
-pub use here::at_start;
-pub use report::{Finding, Group, Mark, Report};
-
-/// The box that is looked at.
+/// The server to check.
 #[derive(Clone, Debug)]
-pub enum Subject {
-    /// One that these settings set up on this host.
-    Here(Box<Settings>),
-    /// One of which only the name is known: on another machine, or started with flags that are not given here.
-    Elsewhere {
-        /// Its name.
+pub enum Target {
+    /// The server of these settings, on this host.
+    Local(Box<Settings>),
+    /// A server of which only the name is known: on another machine, or with other settings.
+    Remote {
+        /// Its domain.
         name: String,
-        /// For the ports alone.
+        /// For the ports.
         settings: Box<Settings>,
     },
 }
 
-/// Looks at everything; ends within about twenty seconds, whatever does not answer. `stun` (`HOST:PORT`)
-/// is asked where it sees this host.
-pub async fn check(subject: &Result<Subject, SettingsError>, stun: Option<&str>) -> Report {
-    match subject {
-        Ok(Subject::Here(settings)) => here(settings, stun).await,
-        Ok(Subject::Elsewhere { name, settings }) => elsewhere(name, settings).await,
-        Err(error) => {
-            let finding = Finding::complaint(Group::Settings, Mark::Fail, &error.with_hint());
-            Report::new(vec![finding], None)
-        }
+/// How long a minted credential is valid: longer than a check takes.
+const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Ends within about twenty seconds, whatever does not answer. `stun`: a STUN server as `HOST:PORT`, asked
+/// for the public address of this host.
+pub async fn check(target: &Result<Target, SettingsError>, stun: Option<&str>) -> Report {
+    match target {
+        Ok(Target::Local(settings)) => check_local(settings, stun).await,
+        Ok(Target::Remote { name, settings }) => check_remote(name, settings).await,
+        Err(error) => Report::new(vec![Finding::from_error(Subject::Settings, error)], None),
     }
 }
 
-async fn here(settings: &Settings, stun: Option<&str>) -> Report {
-    let roots = Roots::load();
-    let host = Host::look(settings, &roots, stun).await;
-    let target = Target::new(settings, target::name_of(settings));
-    let resolved = host.resolved().unwrap_or_default();
-    let interfaces: Vec<_> = host.seen.known.interfaces.iter().map(|interface| interface.ip).collect();
-    let addresses = reach_here(&settings.listen, &interfaces, resolved);
-    let door = Door { target: &target, addresses: &addresses, roots: &roots, here: true };
-    let knocked = door.knock(|| here::spare_credential(settings)).await;
-    let mut findings = host.judge(settings, knocked.is_running(), knocked.clock);
-    findings.extend(knocked.judge(&door, host.on_disk()));
-    let unseen = (!target.try_out).then(|| {
-        let name = &target.name;
-        format!("What firewalls before this host let in shows from another machine only: webrtc-box check --domain {name}")
-    });
-    Report::new(findings, unseen)
+/// What a server reports of its host at its start: certificate, relayed addresses and limits.
+pub fn at_start(settings: &Settings) -> Vec<Finding> {
+    let certificate = StoredCertificate::observe(settings, &SystemRoots::load());
+    let addresses = Addresses::observe_host(settings).evaluate();
+    // The relay logs the buffers that it gets.
+    let limits = Limits { receive_buffer: None, ..Limits::observe(Some(std::process::id())) };
+    let mut findings: Vec<_> = certificate.iter().flat_map(StoredCertificate::evaluate).collect();
+    findings.extend(addresses.into_iter().filter(|finding| finding.level == Level::Ok));
+    findings.extend(limits.evaluate());
+    findings
 }
 
-async fn elsewhere(name: &str, settings: &Settings) -> Report {
-    let resolved = names::resolve(name).await;
-    let own = interfaces();
-    let leads_here = resolved.iter().flatten().any(|ip| own.iter().any(|own| own.ip == *ip));
+async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
+    let domain = endpoints::domain(settings);
+    let (addresses, synchronized) =
+        tokio::join!(Addresses::observe(settings, domain, stun), host::is_synchronized());
+    let owners = PortOwners::observe();
+    let process = owners.running_server(settings);
+    let user = service::observe_user(process);
+    let listeners = ports::observe(settings, &owners);
+    let limits = Limits::observe(process);
+    let roots = SystemRoots::load();
+    let certificate = StoredCertificate::observe(settings, &roots);
+
+    let endpoints = Endpoints::new(settings, domain);
+    let reached = endpoints::local_addresses(&settings.listen, &addresses.interfaces(), addresses.resolved());
+    let server = Server { endpoints: &endpoints, addresses: &reached, roots: &roots, is_local: true };
+    let observed = server.observe(|| mint_credential(settings)).await;
+
+    let valid_from = certificate.as_ref().and_then(|certificate| Some(certificate.leaf()?.not_before));
+    let clock = Clock::observe_local(synchronized, valid_from, observed.date());
+    let mode = domain
+        .map_or_else(|| "good, in try-out mode (no domain)".to_owned(), |name| format!("good, for {name}"));
+    let mut findings = vec![Finding::ok(Subject::Settings, mode), clock.evaluate()];
+    findings.extend(ports::evaluate(&listeners, observed.is_running(), user.is_some()));
+    findings.extend(service::evaluate_secrets(&secret_files(settings), user.as_ref()));
+    if let Some(certificate) = &certificate {
+        let permissions = certificate.permissions();
+        findings.extend(user.iter().flat_map(|user| service::evaluate_certificate(&permissions, user)));
+        findings.extend(certificate.evaluate());
+    }
+    findings.extend(addresses.evaluate());
+    findings.extend(limits.evaluate());
+    findings.extend(server.evaluate(&observed, certificate.as_ref()));
+    let not_observed = domain.map(|name| {
+        format!("Firewalls before this host show only from another machine: webrtc-box check --domain {name}")
+    });
+    Report::new(findings, not_observed)
+}
+
+async fn check_remote(name: &str, settings: &Settings) -> Report {
+    let resolved = addresses::resolve(name).await;
+    let interfaces = interfaces();
+    let is_local = resolved.iter().flatten().any(|ip| interfaces.iter().any(|interface| interface.ip == *ip));
     let mut findings =
-        vec![addresses::judge_name_alone(name, leads_here), addresses::judge_elsewhere(name, &resolved)];
+        vec![addresses::evaluate_name_only(name, is_local), addresses::evaluate_remote(name, &resolved)];
     let Ok(resolved) = resolved else { return Report::new(findings, None) };
-    let (roots, target) = (Roots::load(), Target::new(settings, Some(name)));
-    let addresses = reach_elsewhere(&resolved);
-    let door = Door { target: &target, addresses: &addresses, roots: &roots, here: false };
-    let no_credential = || Err::<Credential, _>("the page hands out none".to_owned());
-    let (knocked, synchronised) = tokio::join!(door.knock(no_credential), host::synchronised());
-    let now = host::unix(SystemTime::now()).unwrap_or(0);
-    findings.push(Clock { now, synchronised, theirs: knocked.clock, ..Clock::default() }.judge());
-    findings.extend(knocked.judge(&door, OnDisk::default()));
+    let (roots, endpoints) = (SystemRoots::load(), Endpoints::new(settings, Some(name)));
+    let reached = endpoints::remote_addresses(&resolved);
+    let server = Server { endpoints: &endpoints, addresses: &reached, roots: &roots, is_local: false };
+    let no_credential = || Err("the page provides none".to_owned());
+    let (observed, synchronized) = tokio::join!(server.observe(no_credential), host::is_synchronized());
+    let clock = Clock { now: clock::now().unix, synchronized, server: observed.date(), ..Clock::default() };
+    findings.push(clock.evaluate());
+    findings.extend(server.evaluate(&observed, None));
     Report::new(findings, None)
+}
+
+fn secret_files(settings: &Settings) -> Vec<FilePermissions> {
+    settings.secret_files().map(|(setting, file)| FilePermissions::observe(setting, file)).collect()
+}
+
+/// A credential in an isolation group of its own, for a server whose page provides none.
+fn mint_credential(settings: &Settings) -> Result<Credential, String> {
+    let secrets = match settings.static_auth_secret.split_first() {
+        Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
+        None => {
+            let keys = State::existing(&settings.state_dir).and_then(|state| state.keys());
+            keys.map_err(|error| error.to_string())?.secrets(&[])
+        }
+    };
+    let mut random = ([0; 16], [0; 16]);
+    let filled = getrandom::fill(&mut random.0).and_then(|()| getrandom::fill(&mut random.1));
+    filled.map_err(|error| error.to_string())?;
+    let principal = Principal::Tool(IsolationGroup::new(random.0), PrincipalId::new(random.1));
+    Ok(secrets.mint(&principal, clock::now().unix + CREDENTIAL_LIFETIME.as_secs()))
 }

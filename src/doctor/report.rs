@@ -1,21 +1,23 @@
-//! What a check has found: findings in groups, each marked, and a verdict in one sentence.
+//! The result of a check: findings by subject, and a verdict. Printed as text or JSON.
 //!
-//! Pure. A finding is a sentence; one that is not well has a second half, the cure.
+//! Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Characters of a text; ours are a third of it.
-const LONGEST: usize = 1000;
+use crate::error::Hint;
 
-/// How well something is. Later is worse.
+/// The longest text of a finding, in characters; our own texts are a third of it.
+const MAX_TEXT: usize = 1000;
+
+/// How good a finding is. Later is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// As it should be.
+pub enum Level {
+    /// Works as intended.
     Ok,
-    /// Calls work, but not for everybody or not for long.
+    /// Calls work, but not for every participant or not for long.
     Warn,
     /// Calls fail.
     Fail,
@@ -24,18 +26,18 @@ pub enum Mark {
 /// What a finding is about, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
-    /// What was typed.
+pub enum Subject {
+    /// The settings and the files they name.
     Settings,
-    /// Listeners of this host.
+    /// Listeners on this host.
     Ports,
     /// The `cert` and `key` files.
     Certificate,
-    /// The domain and the addresses behind it.
+    /// The domain and its addresses.
     Addresses,
-    /// The wall clock.
+    /// The system clock.
     Clock,
-    /// Descriptors and socket buffers.
+    /// Open files and socket buffers.
     Limits,
     /// The page over HTTPS.
     Page,
@@ -45,146 +47,147 @@ pub enum Group {
     Relay,
 }
 
-/// One thing that was looked at.
+/// One result of a check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// What it is about.
-    pub group: Group,
-    /// How well it is.
-    pub mark: Mark,
-    /// What was found; no end of its own.
+    #[serde(rename = "group")]
+    pub subject: Subject,
+    /// How good it is.
+    #[serde(rename = "mark")]
+    pub level: Level,
+    /// What was found, without a full stop.
     pub text: String,
-    /// What to do about it; `None` where it is well.
-    pub cure: Option<String>,
-    /// How long a packet took there and back, in milliseconds, where one was sent.
+    /// What to do; `None` if nothing.
+    #[serde(rename = "cure")]
+    pub hint: Option<String>,
+    /// Round-trip time of a packet in milliseconds, if one came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<f64>,
 }
 
-/// Everything that was found, in order.
+/// All findings in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     findings: Vec<Finding>,
-    /// What no check made here can see, as a sentence.
-    unseen: Option<String>,
+    /// What a check from this host cannot observe, as a sentence.
+    not_observed: Option<String>,
 }
 
 /// The report as `--json` prints it.
 #[derive(Serialize)]
 struct Json<'a> {
-    verdict: Mark,
+    verdict: Level,
     sentence: String,
     findings: &'a [Finding],
 }
 
 impl Finding {
-    /// Something that is well.
-    pub fn ok(group: Group, text: impl Into<String>) -> Self {
-        Self { group, mark: Mark::Ok, text: printable(&text.into()), cure: None, round_trip_ms: None }
+    /// Works.
+    pub fn ok(subject: Subject, text: impl Into<String>) -> Self {
+        let text = sanitized(&text.into());
+        Self { subject, level: Level::Ok, text, hint: None, round_trip_ms: None }
     }
 
-    /// Something that should not stay like this.
-    pub fn warn(group: Group, text: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { mark: Mark::Warn, cure: Some(printable(&cure.into())), ..Self::ok(group, text) }
+    /// Works, but needs attention.
+    pub fn warn(subject: Subject, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { level: Level::Warn, hint: Some(sanitized(&hint.into())), ..Self::ok(subject, text) }
     }
 
-    /// Something that does not work.
-    pub fn fail(group: Group, text: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { mark: Mark::Fail, ..Self::warn(group, text, cure) }
+    /// Does not work.
+    pub fn fail(subject: Subject, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { level: Level::Fail, ..Self::warn(subject, text, hint) }
     }
 
-    /// The line it is in a report, with its end.
+    /// The line of the text report, with its line end.
     pub fn line(&self) -> String {
-        format!("  {:<4}  {self}\n", self.mark)
+        format!("  {:<4}  {self}\n", self.level)
     }
 
-    /// A complaint of ours, whose cure stands behind its last semicolon.
-    pub fn complaint(group: Group, mark: Mark, sentence: &str) -> Self {
-        match sentence.rsplit_once("; ") {
-            Some((text, cure)) => Self { mark, ..Self::warn(group, text, cure) },
-            None => Self { mark, ..Self::ok(group, sentence) },
-        }
+    /// An error of the program with its hint.
+    pub(super) fn from_error(subject: Subject, error: &impl Hint) -> Self {
+        let hint = Some(error.hint()).filter(|hint| !hint.is_empty());
+        let hint = hint.map(|hint| sanitized(&hint));
+        Self { level: Level::Fail, hint, ..Self::ok(subject, error.to_string()) }
     }
 }
 
-/// Some of it was said by whoever answered: it writes no lines of its own and steers no terminal.
-fn printable(said: &str) -> String {
-    said.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Part of a text may come from the network: it must not add lines or control the terminal.
+fn sanitized(text: &str) -> String {
+    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 impl Report {
-    /// Puts findings in order; `unseen` says what the check could not see from where it ran.
-    pub fn new(mut findings: Vec<Finding>, unseen: Option<String>) -> Self {
-        findings.sort_by_key(|finding| finding.group);
-        Self { findings, unseen }
+    /// Sorts findings by subject.
+    pub fn new(mut findings: Vec<Finding>, not_observed: Option<String>) -> Self {
+        findings.sort_by_key(|finding| finding.subject);
+        Self { findings, not_observed }
     }
 
-    /// All of them, in order.
+    /// All findings in order.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// The worst mark.
-    pub fn verdict(&self) -> Mark {
-        self.findings.iter().map(|finding| finding.mark).max().unwrap_or(Mark::Ok)
+    /// The worst level.
+    pub fn verdict(&self) -> Level {
+        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
     }
 
-    /// For the shell: 0 all is well, 1 something is to be minded, 2 something does not work.
+    /// For the shell: 0 all ok, 1 a warning, 2 a failure.
     pub fn exit_code(&self) -> u8 {
         match self.verdict() {
-            Mark::Ok => 0,
-            Mark::Warn => 1,
-            Mark::Fail => 2,
+            Level::Ok => 0,
+            Level::Warn => 1,
+            Level::Fail => 2,
         }
     }
 
-    /// One object on one line: `verdict` (`ok`, `warn`, `fail`), `sentence`, and `findings`, each with
-    /// `group`, `mark`, `text`, `cure` (a text or null) and, where a packet was sent, `round_trip_ms`.
+    /// The report for scripts, on one line.
     ///
     /// # Errors
-    /// Never in practice: all of it is text and numbers.
+    /// None in practice: it consists of texts and numbers.
     pub fn json(&self) -> serde_json::Result<String> {
         let json = Json { verdict: self.verdict(), sentence: self.sentence(), findings: &self.findings };
         serde_json::to_string(&json)
     }
 
     fn sentence(&self) -> String {
+        let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
         let all = self.findings.len();
-        let marked = |mark| self.findings.iter().filter(move |finding| finding.mark == mark);
-        let (failed, warned) = (marked(Mark::Fail).count(), marked(Mark::Warn).count());
-        let verdict = match (failed, warned) {
-            (0, 0) => format!("All {all} findings are well."),
-            (0, 1) => format!("Nothing fails; 1 of {all} findings is a warning."),
-            (0, _) => format!("Nothing fails; {warned} of {all} findings are warnings."),
-            (1, _) => format!("1 of {all} findings is a failure: mend that first."),
-            _ => format!("{failed} of {all} findings are failures: mend the first of them first."),
+        let verdict = match (count(Level::Fail), count(Level::Warn)) {
+            (0, 0) => format!("All {all} findings are ok."),
+            (0, 1) => format!("No failure; 1 of {all} findings is a warning."),
+            (0, warned) => format!("No failure; {warned} of {all} findings are warnings."),
+            (1, _) => format!("1 of {all} findings is a failure: fix it first."),
+            (failed, _) => format!("{failed} of {all} findings are failures: fix the first one first."),
         };
-        self.unseen.iter().fold(verdict, |verdict, unseen| format!("{verdict} {unseen}"))
+        self.not_observed.iter().fold(verdict, |verdict, sentence| format!("{verdict} {sentence}"))
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        self.cure.iter().try_for_each(|cure| write!(f, "; {cure}"))
+        self.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
 
 impl fmt::Display for Report {
-    /// A heading for each group, a line for each finding, and the verdict as the last line.
+    /// A heading for each subject, a line for each finding, and the verdict as the last line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = None;
+        let mut heading = None;
         for finding in &self.findings {
-            if before.replace(finding.group) != Some(finding.group) {
-                writeln!(f, "{}", finding.group)?;
+            if heading.replace(finding.subject) != Some(finding.subject) {
+                writeln!(f, "{}", finding.subject)?;
             }
             f.write_str(&finding.line())?;
         }
-        write!(f, "{}", self.sentence())
+        f.write_str(&self.sentence())
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ok => "ok",
@@ -194,19 +197,10 @@ impl fmt::Display for Mark {
     }
 }
 
-impl fmt::Display for Group {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Settings => "Settings",
-            Self::Ports => "Ports",
-            Self::Certificate => "Certificate",
-            Self::Addresses => "Addresses",
-            Self::Clock => "Clock",
-            Self::Limits => "Limits",
-            Self::Page => "Page",
-            Self::Signaling => "Signaling",
-            Self::Relay => "Relay",
-        })
+        // The headings are the names of the variants.
+        fmt::Debug::fmt(self, f)
     }
 }
 
@@ -220,28 +214,28 @@ mod tests {
 
     fn three() -> [Finding; 3] {
         [
-            Finding { round_trip_ms: Some(1.5), ..Finding::ok(Group::Relay, "UDP works") },
-            Finding::warn(Group::Clock, "nobody keeps the clock", "switch NTP on"),
-            Finding::fail(Group::Ports, "port 80 is taken", "stop nginx"),
+            Finding { round_trip_ms: Some(1.5), ..Finding::ok(Subject::Relay, "UDP works") },
+            Finding::warn(Subject::Clock, "the clock is not synchronized", "enable NTP"),
+            Finding::fail(Subject::Ports, "port 80 is in use", "stop nginx"),
         ]
     }
 
     #[test]
-    fn each_finding_is_a_line_under_its_group_and_the_verdict_is_the_last() {
+    fn the_text_has_a_line_per_finding_under_its_subject() {
         let text = report(&three()).to_string();
-        let lines = "Ports\n  fail  port 80 is taken; stop nginx\nClock\n  warn  nobody keeps the clock; \
-            switch NTP on\nRelay\n  ok    UDP works\n1 of 3 findings is a failure: mend that first.";
+        let lines = "Ports\n  fail  port 80 is in use; stop nginx\nClock\n  warn  the clock is not synchronized; \
+            enable NTP\nRelay\n  ok    UDP works\n1 of 3 findings is a failure: fix it first.";
         assert_eq!(text, lines);
     }
 
     #[test]
-    fn the_worst_mark_is_the_verdict_and_the_exit_code() {
+    fn the_worst_level_is_the_verdict_and_the_exit_code() {
         let [ok, warn, fail] = three();
         for (findings, verdict, code) in [
-            (vec![], Mark::Ok, 0),
-            (vec![ok.clone()], Mark::Ok, 0),
-            (vec![warn.clone(), ok], Mark::Warn, 1),
-            (vec![fail, warn], Mark::Fail, 2),
+            (vec![], Level::Ok, 0),
+            (vec![ok.clone()], Level::Ok, 0),
+            (vec![warn.clone(), ok], Level::Warn, 1),
+            (vec![fail, warn], Level::Fail, 2),
         ] {
             let report = report(&findings);
             assert_eq!((report.verdict(), report.exit_code()), (verdict, code));
@@ -249,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_get_one_object() {
+    fn json_is_one_object() {
         let json: serde_json::Value = serde_json::from_str(&report(&three()).json().unwrap()).unwrap();
         assert_eq!(json["verdict"], "fail");
         assert_eq!(json["findings"][0]["group"], "ports");
@@ -260,20 +254,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_from_here_stands_in_the_verdict() {
-        let report = Report::new(vec![], Some("Look from outside too.".to_owned()));
-        assert_eq!(report.to_string(), "All 0 findings are well. Look from outside too.");
+    fn the_verdict_names_what_this_host_cannot_observe() {
+        let report = Report::new(vec![], Some("Check from outside too.".to_owned()));
+        assert_eq!(report.to_string(), "All 0 findings are ok. Check from outside too.");
     }
 
     #[test]
-    fn what_a_stranger_answered_steers_no_terminal() {
-        let said = Finding::warn(Group::Page, format!("leads to \x1b[2J\n{}", "x".repeat(5000)), "a\tb");
-        assert!(!said.to_string().chars().any(char::is_control) && said.text.len() < 1100, "{said}");
-    }
-
-    #[test]
-    fn a_complaint_is_taken_apart_at_its_cure() {
-        let finding = Finding::complaint(Group::Settings, Mark::Fail, "a is bad; b; swap them");
-        assert_eq!((finding.text.as_str(), finding.cure.as_deref()), ("a is bad; b", Some("swap them")));
+    fn text_from_the_network_cannot_control_the_terminal() {
+        let text = format!("leads to \x1b[2J\n{}", "x".repeat(5000));
+        let finding = Finding::warn(Subject::Page, text, "a\tb");
+        assert!(!finding.to_string().chars().any(char::is_control) && finding.text.len() < 1100, "{finding}");
     }
 }

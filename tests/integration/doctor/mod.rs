@@ -87,7 +87,7 @@ fn certificate_for_another_name_fails() {
     let pair = authority.issue("elsewhere.example", 1);
     let checked = CheckedServer::with(authority, &pair).open(&[]).check(&[]);
     checked.says("certificate", "fail", &["is for elsewhere.example and not for localhost"]);
-    checked.says("page", "fail", &["served is for elsewhere.example"]);
+    checked.says("page", "fail", &["the served certificate is for elsewhere.example"]);
     checked.says("relay", "fail", &["TLS on", "for another name"]);
     assert_eq!((checked.code, checked.report["verdict"].as_str()), (2, Some("fail")));
 }
@@ -97,7 +97,7 @@ fn expired_certificate_fails() {
     let authority = Authority::new();
     let pair = authority.issue_until(NAME, 1, 2024);
     let checked = CheckedServer::with(authority, &pair).open(&[]).check(&[]);
-    checked.says("certificate", "fail", &["ran out on 2024-01-01", "renew it"]);
+    checked.says("certificate", "fail", &["expired on 2024-01-01", "renew it"]);
     assert_eq!(checked.code, 2);
 }
 
@@ -127,9 +127,9 @@ fn stopped_server_is_reported_with_expected_start_errors() {
     let server = CheckedServer::new();
     let taken = TcpListener::bind(("0.0.0.0", server.ports.http)).unwrap();
     let checked = server.check(&[]);
-    checked.says("page", "warn", &["the box does not run", "systemctl start webrtc-box"]);
-    checked.says("ports", "ok", &[&format!("{}/tcp (https-port)", server.ports.https), "free for the box"]);
-    checked.says("ports", "fail", &[&format!("{}/tcp (http-port) is taken by", server.ports.http)]);
+    checked.says("page", "warn", &["the server does not run", "systemctl start webrtc-box"]);
+    checked.says("ports", "ok", &[&format!("{}/tcp (https-port)", server.ports.https), ": free"]);
+    checked.says("ports", "fail", &[&format!("{}/tcp (http-port) is in use by", server.ports.http)]);
     assert!(checked.of("relay").is_empty());
     drop(taken);
     assert_eq!(server.check(&[]).code, 1);
@@ -157,7 +157,7 @@ fn small_user_quota_makes_checks_sequential() {
 #[test]
 fn server_with_a_host_key_passes() {
     let checked = CheckedServer::new().open(&["--host-key", "open sesame"]).check_by_name(&[]);
-    checked.says("signaling", "ok", &["takes a host key"]);
+    checked.says("signaling", "ok", &["requires a host key"]);
     assert_eq!(checked.code, 0, "{}", checked.report);
 }
 

@@ -1,0 +1,252 @@
+//! Connections to the server: TCP, TLS and HTTP/1.1, each with a time limit.
+//!
+//! TLS accepts every certificate and records the chain: what lies behind a bad certificate is observed
+//! too, and [`super::certificate`] evaluates the chain afterwards.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HOST, HeaderMap};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// For a TCP connection, and again for its TLS handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// For a request and its response on an open connection.
+pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(3);
+/// The longest response body in bytes; the page has a tenth of it.
+const MAX_BODY: usize = 1 << 20;
+/// A PROXY header, version 2, of a proxy's own connection: LOCAL, without addresses.
+const LOCAL_PROXY_HEADER: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// Why a port could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unreachable {
+    /// This machine has no route to addresses of that family.
+    NoRoute,
+    /// The host answers, and nothing listens on the port.
+    Refused,
+    /// No answer in time: usually a firewall.
+    NoAnswer,
+    /// The other side closed the connection or speaks another protocol.
+    Broken(String),
+}
+
+/// A TLS connection and the certificate chain that the server sent.
+pub(super) struct TlsConnection {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+/// An HTTP/1.1 connection.
+pub(super) struct HttpConnection(SendRequest<Body>);
+
+pub(super) struct HttpResponse {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// If this host is one of `proxies`, the connection begins with a PROXY header, as the server expects.
+pub(super) async fn tcp(address: SocketAddr, proxies: &[IpNet]) -> Result<TcpStream, Unreachable> {
+    let connect = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let local = stream.local_addr()?.ip().to_canonical();
+        if proxies.iter().any(|net| net.contains(&local)) {
+            stream.write_all(LOCAL_PROXY_HEADER).await?;
+        }
+        Ok::<_, io::Error>(stream)
+    };
+    within(CONNECT_LIMIT, async { Ok(connect.await?) }).await
+}
+
+/// Sends `name` as SNI and offers `protocols` (ALPN).
+pub(super) async fn tls(
+    address: SocketAddr,
+    proxies: &[IpNet],
+    name: &str,
+    protocols: &[&[u8]],
+) -> Result<TlsConnection, Unreachable> {
+    let tcp = tcp(address, proxies).await?;
+    let recorder = Arc::new(ChainRecorder::default());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&recorder.provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Unreachable::broken)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<ChainRecorder>::clone(&recorder));
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).map_err(Unreachable::broken)?;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let handshake =
+        async { handshake.await.map_err(|error| Unreachable::Broken(format!("not with TLS: {error}"))) };
+    let stream = within(CONNECT_LIMIT, handshake).await?;
+    Ok(TlsConnection { stream, chain: recorder.chain() })
+}
+
+impl HttpConnection {
+    pub(super) async fn open(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, Unreachable> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
+        // Ends with its sender.
+        tokio::spawn(connection);
+        Ok(Self(sender))
+    }
+
+    /// `host` goes into the Host header.
+    pub(super) async fn get(&mut self, host: &str, path: &str) -> Result<HttpResponse, Unreachable> {
+        let request = Request::get(path).header(HOST, host).body(Body::empty());
+        let request = request.map_err(Unreachable::broken)?;
+        within(RESPONSE_LIMIT, async {
+            self.0.ready().await.map_err(not_http)?;
+            let (head, body) = self.0.send_request(request).await.map_err(not_http)?.into_parts();
+            let body = to_bytes(Body::new(body), MAX_BODY).await.map_err(Unreachable::broken)?;
+            Ok(HttpResponse { status: head.status, headers: head.headers, body })
+        })
+        .await
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_http(error: hyper::Error) -> Unreachable {
+    Unreachable::Broken(format!("not with HTTP: {error}"))
+}
+
+/// The result of `future`; [`Unreachable::NoAnswer`] after `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    future: impl Future<Output = Result<T, Unreachable>>,
+) -> Result<T, Unreachable> {
+    timeout(limit, future).await.unwrap_or(Err(Unreachable::NoAnswer))
+}
+
+impl Unreachable {
+    pub(super) fn broken(error: impl fmt::Display) -> Self {
+        Self::Broken(error.to_string())
+    }
+
+    /// What to do if `port` (such as `3478/udp`) does not answer.
+    pub(super) fn hint(&self, port: &str) -> String {
+        match self {
+            Self::NoRoute => "try from a machine that has such addresses".to_owned(),
+            Self::Refused => format!("start the server, and check that its settings name port {port}"),
+            Self::NoAnswer => format!(
+                "open {port} in every firewall before the server, the provider's too; \
+                 where it answers from another network, this one blocks it"
+            ),
+            Self::Broken(_) => {
+                format!("look into the log of the server, and check that no other program has port {port}")
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Unreachable {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system has forty kinds of error")]
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => Self::NoRoute,
+            // Some firewalls answer with the last two.
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::PermissionDenied => {
+                Self::NoAnswer
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+                Self::Broken("closes the connection".to_owned())
+            }
+            _ => Self::broken(error),
+        }
+    }
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("this machine has no route to it"),
+            Self::Refused => f.write_str("nothing listens there"),
+            Self::NoAnswer => f.write_str("no answer"),
+            Self::Broken(reason) => write!(f, "it answers, but {reason}"),
+        }
+    }
+}
+
+/// `IPv4 (45.0.0.10)`.
+pub(super) fn family_and_ip(address: SocketAddr) -> String {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    format!("{family} ({})", address.ip())
+}
+
+/// Records the chain and accepts it. The only secret that such a connection carries is a short-lived
+/// credential.
+#[derive(Debug)]
+struct ChainRecorder {
+    provider: Arc<CryptoProvider>,
+    chain: Mutex<Vec<CertificateDer<'static>>>,
+}
+
+impl Default for ChainRecorder {
+    fn default() -> Self {
+        Self { provider: Arc::new(ring::default_provider()), chain: Mutex::default() }
+    }
+}
+
+impl ChainRecorder {
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ServerCertVerifier for ChainRecorder {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain = std::iter::once(leaf).chain(rest).map(|one| one.clone().into_owned()).collect();
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

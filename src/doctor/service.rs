@@ -1,0 +1,346 @@
+//! The systemd service on this host: the user that runs the server, the files it may read, and the ports
+//! that systemd opens for it.
+//!
+//! Permissions are computed from owner, group and mode, because root, who usually runs the check, may read
+//! every file. Why the running server itself cannot read a file is `tls::permissions`.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User as Account, getgrouplist};
+use rustix::fs::getxattr;
+
+use super::report::{Finding, Subject};
+
+/// The name of the systemd unit and of its user.
+const SERVICE: &str = "webrtc-box";
+/// Folders of units; a later one overrides an earlier one.
+const UNIT_FOLDERS: [&str; 4] =
+    ["/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system", "/etc/systemd/system"];
+/// The extended attribute of an access control list.
+const ACL: &str = "system.posix_acl_access";
+/// Permission bits of one class (owner, group, others).
+const READ: u32 = 0o4;
+const ENTER: u32 = 0o1;
+
+/// The user of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    /// All groups, primary and supplementary.
+    pub(super) gids: Vec<u32>,
+}
+
+/// A file that a setting names, with the permissions on the way to it.
+#[derive(Clone, Debug)]
+pub(super) struct FilePermissions {
+    setting: &'static str,
+    file: PathBuf,
+    /// `None`: this user cannot observe all of them.
+    steps: Option<Vec<Step>>,
+}
+
+/// A folder on the way to a file, or the file at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Step {
+    path: PathBuf,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    is_folder: bool,
+    /// An access control list may allow more than the mode.
+    has_acl: bool,
+}
+
+impl FilePermissions {
+    pub(super) fn observe(setting: &'static str, file: &Path) -> Self {
+        Self { setting, file: file.to_owned(), steps: steps(file) }
+    }
+
+    /// Why `user` may not read the file; `None` if it may, or if that is unknown.
+    fn unreadable(&self, user: &User) -> Option<Finding> {
+        let Self { setting, file, steps } = self;
+        let step = steps.as_ref()?.iter().find(|step| !step.permits(user))?;
+        let (place, file, name) = (step.path.display(), file.display(), user.name.as_str());
+        let (text, letter) = if step.is_folder {
+            (format!("{setting}: the user {name} may not enter {place} on the way to {file}"), "x")
+        } else {
+            (format!("{setting}: the user {name} may not read {place}"), "r")
+        };
+        let renewed = matches!(*setting, "cert" | "key");
+        let subject = if renewed { Subject::Certificate } else { Subject::Settings };
+        if step.has_acl {
+            let text = format!("{text} by its mode, but it has an access control list");
+            return Some(Finding::warn(subject, text, format!("check it with getfacl {place}")));
+        }
+        let later = if renewed { ", and do the same in a deploy hook for later renewals" } else { "" };
+        Some(Finding::fail(subject, text, format!("chgrp {name} {place} && chmod g+{letter} {place}{later}")))
+    }
+
+    /// A warning if every user of this host may read the file.
+    fn world_readable(&self) -> Option<Finding> {
+        let permits = |step: &Step| step.mode & step.needed() != 0;
+        let text = format!("{}: every user of this host may read {}", self.setting, self.file.display());
+        let hint = format!("chmod o-r {}", self.file.display());
+        self.steps.as_ref()?.iter().all(permits).then(|| Finding::warn(Subject::Settings, text, hint))
+    }
+}
+
+/// Whether the service may read `cert` and `key`.
+pub(super) fn evaluate_certificate(files: &[FilePermissions], user: &User) -> Vec<Finding> {
+    let unreadable: Vec<_> = files.iter().filter_map(|file| file.unreadable(user)).collect();
+    if unreadable.is_empty() && !files.is_empty() && files.iter().all(|file| file.steps.is_some()) {
+        let text = format!("the user {} may read cert and key", user.name);
+        return vec![Finding::ok(Subject::Certificate, text)];
+    }
+    unreadable
+}
+
+/// Whether the service may read the files of secrets, and no other user.
+pub(super) fn evaluate_secrets(files: &[FilePermissions], user: Option<&User>) -> Vec<Finding> {
+    let evaluate = |file: &FilePermissions| {
+        user.and_then(|user| file.unreadable(user)).or_else(|| file.world_readable())
+    };
+    files.iter().filter_map(evaluate).collect()
+}
+
+impl Step {
+    fn needed(&self) -> u32 {
+        if self.is_folder { ENTER } else { READ }
+    }
+
+    /// Only the first class that applies counts: an owner gets nothing from the bits of others.
+    fn permits(&self, user: &User) -> bool {
+        let shift = match () {
+            () if user.uid == 0 => return true,
+            () if user.uid == self.uid => 6,
+            () if user.gids.contains(&self.gid) => 3,
+            () => 0,
+        };
+        (self.mode >> shift) & self.needed() != 0
+    }
+}
+
+/// Every folder on the way to `file`, by its name and through symbolic links, then the file itself. `None`
+/// if this user cannot observe one of them.
+fn steps(file: &Path) -> Option<Vec<Step>> {
+    let named = std::path::absolute(file).ok()?;
+    let real = fs::canonicalize(file).ok()?;
+    let folders = |path: &Path| path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>();
+    let mut places = [folders(&named), folders(&real)].concat();
+    places.sort_unstable();
+    places.dedup();
+    places.push(real);
+    places.iter().map(|place| step(place)).collect()
+}
+
+fn step(place: &Path) -> Option<Step> {
+    let metadata = fs::metadata(place).ok()?;
+    Some(Step {
+        path: place.to_owned(),
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mode: metadata.mode(),
+        is_folder: metadata.is_dir(),
+        has_acl: getxattr(place, ACL, &mut [0_u8; 0]).is_ok(),
+    })
+}
+
+/// The user that runs the server: that of the process `running`, otherwise that of the unit, if it exists.
+pub(super) fn observe_user(running: Option<u32>) -> Option<User> {
+    let of_process = |pid| read_user(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+    running.and_then(of_process).or_else(unit_user)
+}
+
+fn unit_user() -> Option<User> {
+    let account = Account::from_name(SERVICE).ok()??;
+    let groups = getgrouplist(&CString::new(SERVICE).ok()?, account.gid).ok()?;
+    let supplementary = supplementary_groups(&unit_texts(&format!("{SERVICE}.service")));
+    let supplementary = supplementary.iter().filter_map(|name| Group::from_name(name).ok().flatten());
+    let gids = groups.into_iter().chain(supplementary.map(|group| group.gid)).map(Gid::as_raw).collect();
+    Some(User { name: account.name, uid: account.uid.as_raw(), gids })
+}
+
+/// The TCP ports that systemd opens for the server, from all its socket units.
+pub(super) fn socket_unit_ports() -> Vec<u16> {
+    let units: BTreeSet<String> =
+        UNIT_FOLDERS.iter().flat_map(|folder| file_names(Path::new(folder))).collect();
+    let sockets = units.iter().filter_map(|name| Some((name, name.strip_suffix(".socket")?)));
+    let texts = sockets.map(|(name, stem)| (stem, unit_texts(name)));
+    texts.filter(|(stem, texts)| is_ours(stem, texts)).flat_map(|(_, texts)| listen_ports(&texts)).collect()
+}
+
+fn file_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// A socket unit is for the service of the same name, unless it names another one.
+fn is_ours(stem: &str, texts: &[String]) -> bool {
+    match values(texts, "Service").pop() {
+        Some(service) => service.strip_suffix(".service") == Some(SERVICE),
+        None => stem == SERVICE,
+    }
+}
+
+/// The ports of a socket unit: of `443`, `0.0.0.0:443` and `[::]:443`.
+fn listen_ports(texts: &[String]) -> Vec<u16> {
+    let streams = values(texts, "ListenStream");
+    streams.iter().filter_map(|address| address.rsplit(':').next()?.parse().ok()).collect()
+}
+
+/// The unit `name` from the last folder that has it, then its drop-in files in order.
+fn unit_texts(name: &str) -> Vec<String> {
+    let read = |file: PathBuf| fs::read_to_string(file).ok();
+    let unit = UNIT_FOLDERS.iter().rev().find_map(|folder| read(Path::new(folder).join(name)));
+    let folders = UNIT_FOLDERS.iter().map(|folder| Path::new(folder).join(format!("{name}.d")));
+    let mut drop_ins: Vec<_> = folders
+        .flat_map(|folder| file_names(&folder).into_iter().map(move |name| (name.clone(), folder.join(name))))
+        .collect();
+    drop_ins.sort();
+    unit.into_iter().chain(drop_ins.into_iter().filter_map(|(_, file)| read(file))).collect()
+}
+
+/// The values of `key` in a unit, which may repeat it; an empty value clears the earlier ones.
+fn values(texts: &[String], key: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for (name, value) in texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('=')) {
+        match (name.trim() == key, value.trim()) {
+            (false, _) => {}
+            (true, "") => values.clear(),
+            (true, value) => values.push(value.to_owned()),
+        }
+    }
+    values
+}
+
+/// The groups that a unit adds to those of its user.
+fn supplementary_groups(texts: &[String]) -> Vec<String> {
+    let lists = values(texts, "SupplementaryGroups");
+    lists.iter().flat_map(|list| list.split_ascii_whitespace()).map(str::to_owned).collect()
+}
+
+/// The effective user and all groups in a `/proc/PID/status`.
+fn read_user(status: &str) -> Option<User> {
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    let uid = *numbers("Uid:")?.get(1)?;
+    let gids = numbers("Gid:")?.get(1).copied().into_iter().chain(numbers("Groups:")?).collect();
+    let account = Account::from_uid(Uid::from_raw(uid)).ok().flatten();
+    Some(User { name: account.map_or_else(|| uid.to_string(), |account| account.name), uid, gids })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    const KEY: &str = "/etc/ssl/key.pem";
+
+    fn step(path: &str, uid: u32, gid: u32, mode: u32) -> Step {
+        Step { path: path.into(), uid, gid, mode, is_folder: path != KEY, has_acl: false }
+    }
+
+    fn permissions(setting: &'static str, steps: &[Step]) -> FilePermissions {
+        FilePermissions { setting, file: KEY.into(), steps: Some(steps.to_vec()) }
+    }
+
+    fn unreadable(steps: &[Step]) -> Option<Finding> {
+        let user = User { name: "webrtc-box".into(), uid: 990, gids: vec![990, 105] };
+        permissions("key", steps).unreadable(&user)
+    }
+
+    #[test]
+    fn a_key_of_one_of_the_users_groups_is_readable() {
+        assert_eq!(unreadable(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 105, 0o640)]), None);
+        assert_eq!(unreadable(&[step("/etc/ssl", 0, 0, 0o711), step(KEY, 990, 0, 0o400)]), None);
+    }
+
+    #[test]
+    fn a_key_of_root_or_in_a_closed_folder_is_not_readable() {
+        let key = unreadable(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 0, 0o600)]).unwrap();
+        assert_eq!(key.text, "key: the user webrtc-box may not read /etc/ssl/key.pem");
+        assert!(key.hint.unwrap().starts_with("chgrp webrtc-box /etc/ssl/key.pem && chmod g+r"));
+        let folder = unreadable(&[step("/etc/ssl", 0, 0, 0o700), step(KEY, 0, 0, 0o644)]).unwrap();
+        let text = "key: the user webrtc-box may not enter /etc/ssl on the way to /etc/ssl/key.pem";
+        assert_eq!(folder.text, text);
+    }
+
+    #[test]
+    fn a_secret_that_every_user_may_read_is_a_warning() {
+        let world_readable = |steps: &[Step]| permissions("host-key-file", steps).world_readable();
+        let warning = world_readable(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 0, 0o644)]).unwrap();
+        assert_eq!(warning.text, "host-key-file: every user of this host may read /etc/ssl/key.pem");
+        assert_eq!(warning.hint.as_deref(), Some("chmod o-r /etc/ssl/key.pem"));
+        assert_eq!(world_readable(&[step("/etc/ssl", 0, 0, 0o700), step(KEY, 0, 0, 0o644)]), None);
+        assert_eq!(world_readable(&[step("/etc/ssl", 0, 0, 0o755), step(KEY, 0, 0, 0o640)]), None);
+    }
+
+    #[test]
+    fn only_the_first_class_that_applies_counts() {
+        assert!(unreadable(&[step(KEY, 990, 0, 0o044)]).is_some());
+        assert!(unreadable(&[step(KEY, 0, 105, 0o604)]).is_some());
+    }
+
+    #[test]
+    fn an_access_control_list_makes_it_a_warning() {
+        let listed = Step { has_acl: true, ..step(KEY, 0, 0, 0o600) };
+        assert!(unreadable(&[listed]).unwrap().hint.unwrap().contains("getfacl"));
+    }
+
+    #[test]
+    fn every_folder_counts_also_behind_symbolic_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, archive) = (dir.path().join("live"), dir.path().join("archive"));
+        fs::create_dir(&live).unwrap();
+        fs::create_dir(&archive).unwrap();
+        fs::write(archive.join("key1.pem"), "").unwrap();
+        fs::set_permissions(archive.join("key1.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("../archive/key1.pem", live.join("key.pem")).unwrap();
+        let steps = steps(&live.join("key.pem")).unwrap();
+        let has = |folder: &Path| steps.iter().any(|step| step.path.ends_with(folder.file_name().unwrap()));
+        assert!(has(&live) && has(&archive), "{steps:?}");
+        let file = steps.last().unwrap();
+        assert!(file.path.ends_with("archive/key1.pem") && !file.is_folder && file.mode & 0o777 == 0o600);
+        assert!(super::steps(&live.join("missing")).is_none());
+    }
+
+    #[test]
+    fn a_unit_adds_groups() {
+        let unit = "[Service]\nUser=box\n#SupplementaryGroups=no\nSupplementaryGroups=ssl-cert adm\n";
+        let drop_in = "[Service]\nSupplementaryGroups = \nSupplementaryGroups = keys\n";
+        assert_eq!(supplementary_groups(&[unit.to_owned()]), ["ssl-cert", "adm"]);
+        assert_eq!(supplementary_groups(&[unit.to_owned(), drop_in.to_owned()]), ["keys"]);
+    }
+
+    #[test]
+    fn a_socket_unit_names_its_ports() {
+        let unit = "[Socket]\nListenStream=443\nListenStream=[::]:80\n#ListenStream=90\nListenStream=/run/x\nListenDatagram=53\n";
+        assert_eq!(listen_ports(&[unit.to_owned()]), [443, 80]);
+        let drop_in = "[Socket]\nListenStream=\nListenStream = 8443\n";
+        assert_eq!(listen_ports(&[unit.to_owned(), drop_in.to_owned()]), [8443]);
+    }
+
+    #[test]
+    fn a_socket_unit_is_for_the_service_it_names_or_is_named_after() {
+        let unit = |service: &str| vec![format!("[Socket]\nListenStream=443\n{service}")];
+        assert!(is_ours("webrtc-box", &unit("")));
+        assert!(is_ours("https", &unit("Service = webrtc-box.service\n")));
+        assert!(!is_ours("https", &unit("")));
+        assert!(!is_ours("webrtc-box", &unit("Service=nginx.service\n")));
+    }
+
+    #[test]
+    fn the_user_and_groups_of_a_process_are_read() {
+        let user = read_user("Name:\tbox\nUid:\t0\t0\t0\t0\nGid:\t5\t5\t5\t5\nGroups:\t5 105 \n").unwrap();
+        assert_eq!(user, User { name: "root".into(), uid: 0, gids: vec![5, 5, 105] });
+        assert_eq!(read_user("Name:\tbox\n"), None);
+    }
+}
