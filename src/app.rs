@@ -26,12 +26,12 @@ use crate::store::State;
 use crate::systemd::notify::{Service, Word};
 use crate::systemd::socket_activation::Passed;
 use crate::tls::{self, InForce, Keeping};
-use webrtc_box_relay::health::Hearts;
-use webrtc_box_relay::{BindError, Plan, Relay};
+use webrtc_box_relay::health::HealthMonitor;
+use webrtc_box_relay::{BindError, Relay, RelayConfig};
 use webrtc_box_signaling::SEATS_PER_ROOM;
 use webrtc_box_turn::addr::Transport;
 use webrtc_box_turn::credential::Secrets;
-use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::peer_policy::{PeerFilter, PeerPolicy};
 use webrtc_box_turn::registry::Quota;
 
 use addresses::{AddressWatch, probing};
@@ -89,7 +89,7 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
     let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
     let terms = Terms::new(settings.clone(), secrets.clone());
     let open = Listeners::open(&settings, passed)?;
-    let hearts = Hearts::new(Instant::now());
+    let hearts = HealthMonitor::new(Instant::now());
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
     let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
@@ -137,7 +137,7 @@ fn with_bound_ports(
 
 impl Running {
     /// Begins to accept.
-    fn receive(&mut self, open: Listeners, hearts: Hearts) {
+    fn receive(&mut self, open: Listeners, hearts: HealthMonitor) {
         let sources = Sources::new(&self.web, self.relay.as_ref(), hearts, &self.certificate);
         self.accept_all(open.metrics, &Entrance::Watch(metrics::pages(sources)));
         let tls = Arc::clone(&self.certificate);
@@ -216,25 +216,25 @@ async fn relay(
     settings: &Settings,
     secrets: &Secrets,
     open: &Listeners,
-    hearts: &Hearts,
+    hearts: &HealthMonitor,
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
     let known = addresses::known(settings).await;
     let lent = known.lend(settings.relay_scope)?;
     addresses::must_bind(settings, &known, &lent)?;
     let scope = match settings.relay_scope {
-        RelayScope::Room => Scope::Room,
-        RelayScope::Public => Scope::Public(PeerFilter {
+        RelayScope::Room => PeerPolicy::SameGroup,
+        RelayScope::Public => PeerPolicy::Public(PeerFilter {
             allowed: settings.allowed_peer_ip.clone(),
             denied: settings.denied_peer_ip.clone(),
             own: known.own(),
             listeners: Vec::new(),
         }),
     };
-    let plan = Plan {
+    let plan = RelayConfig {
         listen: sockets(&settings.listen, port),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
-        scope,
+        peer_policy: scope,
         relayed: lent.relayed,
         bind: lent.bind,
         ports: settings.min_port..=settings.max_port,
@@ -248,7 +248,7 @@ async fn relay(
         bps_capacity: settings.bps_capacity,
         unauth_reply_rate: settings.unauth_reply_rate,
         log_addresses: settings.log_addresses,
-        hearts: hearts.clone(),
+        health: hearts.clone(),
     };
     let relay = Relay::start(plan).map_err(|BindError { address, what, source }| match what {
         None => StartError::Bind { setting: "turn-port", address, source },
@@ -260,7 +260,7 @@ async fn relay(
             "the kernel or a sandbox lacks socket options; the relay goes without"
         );
     }
-    if let Some(granted) = relay.small_buffer {
+    if let Some(granted) = relay.granted_buffer {
         warn!(
             granted,
             "the kernel grants small socket buffers; raise net.core.rmem_max and wmem_max to 4194304"
@@ -273,7 +273,7 @@ fn web(
     settings: &Settings,
     keys: Keys,
     relay: Option<&Arc<Relay>>,
-    hearts: &Hearts,
+    hearts: &HealthMonitor,
     certificate: &InForce,
 ) -> Result<Web, StartError> {
     let mut setup = Setup::new(settings, keys, settings.ice_urls());
@@ -287,7 +287,7 @@ fn web(
     let watched = relay.map(Arc::downgrade);
     setup.health = Arc::new(move || {
         let relay = watched.as_ref().and_then(Weak::upgrade);
-        let why = if hearts.failing().is_some() {
+        let why = if hearts.unresponsive().is_some() {
             "a relay worker, a listener or the timekeeper of the rooms has stopped"
         } else if relay.is_some_and(|relay| relay.is_down()) {
             "the relay receives no packets, or can bind no relay sockets"
@@ -297,8 +297,8 @@ fn web(
         Health::Down { why: why.to_owned() }
     });
     if let Some(relay) = relay {
-        let feed = relay.feed();
-        setup.seat_news = Arc::new(move |news| feed.tell(principal_event(news)));
+        let feed = relay.principal_feed();
+        setup.seat_news = Arc::new(move |news| feed.send(principal_event(news)));
     }
     Ok(Web::new(setup)?)
 }
@@ -326,7 +326,7 @@ fn status(web: Web, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 
 
 /// Where the two wings meet: a stream that does not speak HTTP goes to the relay.
 fn neighbour(relay: &Relay) -> Neighbour {
-    let door = relay.door();
+    let door = relay.stream_server();
     Arc::new(move |guest: Guest| {
         let door = door.clone();
         tokio::spawn(async move {

@@ -403,7 +403,7 @@ mod tests {
         let tag = isolation_group(kept.tag_key.tag("kitchen"));
         let username = Username::parse(&minted.credential.username).unwrap();
         assert_eq!(username.expiry, 1600);
-        assert!(matches!(username.holder, Principal::Tool(named, _) if named == tag));
+        assert!(matches!(username.principal, Principal::Tool(named, _) if named == tag));
         assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
     }
 

@@ -11,7 +11,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
-use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_relay::framing::{MessageBoundary, find_message};
 
 /// By what a client comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl Stream {
         self.push();
         while self.read_some() {}
         let mut at = 0;
-        while let Next::Message(length) = next(&self.unread[at..]) {
+        while let MessageBoundary::Complete(length) = find_message(&self.unread[at..]) {
             take(&self.unread[at..at + length]);
             at += length;
         }

@@ -161,7 +161,7 @@ impl AddressWatch {
         // Where none is left, the last one stays: its sockets cannot be bound, which is told below.
         let lent = known.lend(self.settings.relay_scope).ok().or_else(|| self.lent.clone());
         let Some(lent) = lent else { return };
-        relay.take_addresses(&known.own(), lent.relayed, lent.bind);
+        relay.set_addresses(&known.own(), lent.relayed, lent.bind);
         if self.lent.as_ref().is_some_and(|before| *before != lent) {
             let addresses: Vec<_> = lent.relayed.iter().map(IpAddr::to_string).collect();
             info!(addresses = addresses.join(", "), "other addresses are relayed from now on");
@@ -180,7 +180,7 @@ impl AddressWatch {
                 can_bind(local, 0)
                     .map_err(|error| format!("no relay socket can be bound at {local} ({error})"))
             });
-            match (tried.clone(), relay.binding(family, tried)) {
+            match (tried.clone(), relay.report_bind_result(family, tried)) {
                 (_, false) => {}
                 (Some(Err(why)), true) => warn!("{why}; who asks for an address of that family gets 508"),
                 (Some(Ok(())) | None, true) => info!(?family, "relay sockets can be bound again"),

@@ -90,7 +90,7 @@ impl Running {
     /// The relay first: what a client holds has to be known there.
     fn take_secrets(&mut self, secrets: Secrets) {
         if let Some(relay) = &self.relay {
-            relay.take_secrets(&secrets);
+            relay.set_secrets(&secrets);
         }
         self.web.take_secrets(secrets.clone());
         self.terms.secrets = secrets;

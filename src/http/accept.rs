@@ -31,8 +31,8 @@ use super::protocol_sniff::{self, Spoken};
 use super::request_context::{Arrival, Door};
 use super::{Web, stopping};
 use crate::tls::{HelloStream, InForce};
-use webrtc_box_relay::health::{BEAT, Heart};
-use webrtc_box_relay::socket::{Buffers, OverTcp, bound_first_window};
+use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
+use webrtc_box_relay::socket::{HasTcpStream, SocketBuffers, limit_initial_window};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -119,9 +119,9 @@ pub struct Guest {
 }
 
 /// A stream of bytes in both directions, over TCP.
-pub trait Duplex: AsyncRead + AsyncWrite + OverTcp + Unpin + Send {}
+pub trait Duplex: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send> Duplex for S {}
 
 /// Who is at the other end of a stream.
 #[derive(Debug)]
@@ -146,16 +146,16 @@ impl Web {
         listener: TcpListener,
         entrance: Entrance,
     ) -> impl Future<Output = ()> + Send + use<> {
-        bound_first_window(&listener);
-        let heart = self.house.hearts.join(entrance.name(&listener), Instant::now().into());
+        limit_initial_window(&listener);
+        let heart = self.house.hearts.register(entrance.name(&listener), Instant::now().into());
         let web = self.clone();
         async move { web.accept_all(listener, entrance, heart).await }
     }
 
-    async fn accept_all(&self, listener: TcpListener, entrance: Entrance, heart: Heart) {
+    async fn accept_all(&self, listener: TcpListener, entrance: Entrance, heart: Heartbeat) {
         let mut phase = self.house.phase.subscribe();
         let mut warned = None;
-        let mut beats = interval(BEAT);
+        let mut beats = interval(HEARTBEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
@@ -267,19 +267,19 @@ impl Web {
     /// itself after this has returned.
     pub async fn serve_connection<S>(&self, stream: S, caller: Caller)
     where
-        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
         self.serve_pages(stream, caller, self.house.router.clone()).await;
     }
 
     async fn serve_pages<S>(&self, stream: S, caller: Caller, router: Router)
     where
-        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
         let Caller { client, local, door, permit, pooled } = caller;
         let arrival = Arrival { client, local: local.ip(), door };
         let idle_limit = if pooled { PROXY_IDLE_LIMIT } else { HEADER_LIMIT };
-        Buffers::HTTP.set(stream.tcp());
+        SocketBuffers::HTTP.set(stream.tcp());
         let stream = Patient::new(stream, permit);
         let (asked, gate) = (AtomicBool::new(false), stream.gate());
         let service = service_fn(|request| {

@@ -13,7 +13,7 @@ use super::metrics::Handshake;
 use super::per_source::{SourcePermit, Sources};
 use super::request_context::is_trusted;
 use super::{House, Web, proxy_protocol};
-use webrtc_box_relay::socket::Buffers;
+use webrtc_box_relay::socket::SocketBuffers;
 
 /// How long a source that has opened too many TLS connections at once may wait for its next one.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ impl Web {
     ) -> Option<Admitted> {
         // Frames are small and wait for nothing; where it cannot be set they only come later.
         let _ = stream.set_nodelay(true);
-        Buffers::SMALL.set(&stream);
+        SocketBuffers::SMALL.set(&stream);
         let local = stream.local_addr().ok()?;
         let is_proxy = |address: SocketAddr| is_trusted(address.ip(), &self.house.trusted_proxy);
         let pooled = is_proxy(peer);

@@ -6,21 +6,21 @@ use std::time::Instant;
 use tracing::info;
 
 use super::metrics::Tally;
-use webrtc_box_relay::log_limit::LineLimit;
+use webrtc_box_relay::log_limit::LogLimit;
 use webrtc_box_signaling::{Ended, Event, Path};
 
 /// Where it is written.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) tally: Arc<Tally>,
-    limit: LineLimit,
+    limit: LogLimit,
     /// Names of rooms may stand in the log.
     names: bool,
 }
 
 impl Ledger {
     pub(super) fn new(tally: Arc<Tally>, names: bool, now: Instant) -> Self {
-        Self { tally, limit: LineLimit::new(now), names }
+        Self { tally, limit: LogLimit::new(now), names }
     }
 
     pub(super) fn enter(&self, event: &Event, now: Instant) {
@@ -39,7 +39,7 @@ impl Ledger {
 
     /// Nothing follows: calls that had no line are told of in one.
     pub(super) fn close(&self) {
-        let held = self.limit.release();
+        let held = self.limit.take_suppressed();
         if held > 0 {
             info!(held, "further calls ended, more than have a line each");
         }

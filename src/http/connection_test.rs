@@ -204,7 +204,7 @@ mod tests {
         let sheet = one.sheet(&secrets, "localhost", 1000, ([1; 16], [2; 16]));
         let holder = Principal::Tester(IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
         let username = Username::parse(&sheet.credential.username);
-        assert_eq!(username, Some(Username { expiry: 1300, holder }));
+        assert_eq!(username, Some(Username { expiry: 1300, principal: holder }));
         let json = serde_json::to_value(&sheet).unwrap();
         assert_eq!(json["probes"][0]["urls"][0], "turn:localhost:3478?transport=udp");
         let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();

@@ -17,7 +17,7 @@ use super::send_queue::{Inbox, Outbox, Outgoing, outbox};
 use crate::clock;
 use crate::principals::SeatCredentials;
 use arc_swap::ArcSwap;
-use webrtc_box_relay::health::{BEAT, Heart};
+use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::queue_budget::QueueBudget;
 use webrtc_box_signaling::SeatEvent;
 use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms};
@@ -55,7 +55,7 @@ impl Hub {
         secrets: Secrets,
         seat_news: Arc<dyn Fn(SeatEvent) + Send + Sync>,
         ledger: Ledger,
-        heart: Heart,
+        heart: Heartbeat,
     ) -> Arc<Self> {
         let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
         let queues = QueueBudget::new(QUEUES_BYTES);
@@ -221,11 +221,12 @@ fn draw() -> Result<[u8; 16], getrandom::Error> {
 }
 
 /// Holds the hub only while something is due, so that it can go.
-async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>, heart: Heart) {
+async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>, heart: Heartbeat) {
     while let Some(due) = hub.upgrade().map(|hub| hub.tick()) {
         let now = Instant::now();
         heart.beat(now);
-        let pause = due.map_or(BEAT, |due| due.saturating_duration_since(now).min(BEAT));
+        let pause =
+            due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
         drop(tokio::time::timeout(pause, alarm.notified()).await);
     }
 }

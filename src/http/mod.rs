@@ -41,7 +41,7 @@ use crate::net::addresses::Known;
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
-use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
 use webrtc_box_signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
 use webrtc_box_signaling::{SeatEvent, TagKey};
@@ -95,7 +95,7 @@ pub struct Setup {
     /// Asked by `/healthz`; must not wait.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
     /// Where the heart of each accept loop is looked after.
-    pub hearts: Hearts,
+    pub hearts: HealthMonitor,
 }
 
 /// The keys and secrets a box keeps between starts, as far as the web server needs them.
@@ -126,7 +126,7 @@ struct House {
     trusted_proxy: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     phase: watch::Sender<Phase>,
-    hearts: Hearts,
+    hearts: HealthMonitor,
 }
 
 /// How far the server is on its way to the end.
@@ -169,7 +169,7 @@ impl Setup {
             log_rooms: settings.log_addresses,
             seat_news: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
-            hearts: Hearts::new(Instant::now()),
+            hearts: HealthMonitor::new(Instant::now()),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Web {
         };
         let tally = Arc::new(Tally::default());
         let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
-        let heart = setup.hearts.join("rooms", Instant::now());
+        let heart = setup.hearts.register("rooms", Instant::now());
         let hub = Hub::start(
             Rooms::new(setup.rules, Instant::now()),
             setup.secrets,

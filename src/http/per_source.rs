@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use webrtc_box_rate_limit::source::Prefix;
+use webrtc_box_rate_limit::SourcePrefix;
 
 /// The count of live connections by source.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Sources {
 
 #[derive(Debug, Default)]
 struct Live {
-    by_prefix: HashMap<Prefix, u32>,
+    by_prefix: HashMap<SourcePrefix, u32>,
     total: u32,
 }
 
@@ -26,7 +26,7 @@ const CROWDED_LIMIT: u32 = 16;
 /// One connection's place in the count; dropping it gives the place back.
 #[derive(Debug)]
 pub struct SourcePermit {
-    prefixes: [Option<Prefix>; 3],
+    prefixes: [Option<SourcePrefix>; 3],
     live: Arc<Mutex<Live>>,
 }
 
@@ -38,10 +38,10 @@ impl Sources {
 
     /// Counts a connection from `address`; `None` where its source has enough.
     pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
-        let prefixes = Prefix::of(address);
+        let prefixes = SourcePrefix::of(address);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = if live.total >= CROWD { self.limit.min(CROWDED_LIMIT) } else { self.limit };
-        let is_full = |(prefix, multiple): (&Prefix, u32)| {
+        let is_full = |(prefix, multiple): (&SourcePrefix, u32)| {
             live.by_prefix.get(prefix).is_some_and(|count| *count >= limit.saturating_mul(multiple))
         };
         if limit != 0 && prefixes.iter().flatten().zip([1, 2, 4]).any(is_full) {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::tls::HelloStream;
-use webrtc_box_relay::socket::OverTcp;
+use webrtc_box_relay::socket::HasTcpStream;
 
 /// What a stream speaks, and the stream from its first byte on.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) async fn tell(mut stream: TlsStream<HelloStream<TcpStream>>) -> io::R
     Ok(if stun { Spoken::Stun(stream) } else { Spoken::Http(stream) })
 }
 
-impl<S: OverTcp> OverTcp for Rewound<S> {
+impl<S: HasTcpStream> HasTcpStream for Rewound<S> {
     fn tcp(&self) -> &TcpStream {
         self.stream.tcp()
     }

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::http::call_log::Ledger;
     use crate::principals::SeatCredentials;
-    use webrtc_box_relay::health::Hearts;
+    use webrtc_box_relay::health::HealthMonitor;
     use webrtc_box_signaling::TagKey;
     use webrtc_box_signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
     use webrtc_box_turn::credential::{Secret, Secrets};
@@ -331,7 +331,7 @@ mod tests {
         };
         let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
-        let heart = Hearts::new(now).join("rooms", now);
+        let heart = HealthMonitor::new(now).register("rooms", now);
         Hub::start(Rooms::new(rules, now), secrets, Arc::new(|_| {}), ledger, heart)
     }
 

@@ -23,14 +23,14 @@ use crate::http::{Overview, Turner, Watched, Web, inside};
 use crate::tls::InForce;
 use sheet::Sheet;
 use webrtc_box_relay::Relay;
-use webrtc_box_relay::health::{Hearts, Turning, Vital};
+use webrtc_box_relay::health::{HealthMonitor, HealthReport, Status};
 
 /// Whom the counts are asked of. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sources {
     web: Web,
     relay: Option<Weak<Relay>>,
-    hearts: Hearts,
+    hearts: HealthMonitor,
     certificate: Arc<InForce>,
     begun: SystemTime,
 }
@@ -60,7 +60,7 @@ impl Collector for Sources {
         self.box_itself(&mut sheet)?;
         web::write(&mut sheet, &self.web.figures())?;
         if let Some(relay) = self.relay.as_ref().and_then(Weak::upgrade) {
-            relay::write(&mut sheet, &relay.figures())?;
+            relay::write(&mut sheet, &relay.stats())?;
             sheet.gauge(
                 "webrtc_box_relay_faults",
                 "What lasts and keeps the relay from its work: receives that fail, sockets that cannot be bound",
@@ -73,7 +73,12 @@ impl Collector for Sources {
 
 impl Sources {
     /// Of a box that begins now.
-    pub fn new(web: &Web, relay: Option<&Arc<Relay>>, hearts: Hearts, certificate: &Arc<InForce>) -> Self {
+    pub fn new(
+        web: &Web,
+        relay: Option<&Arc<Relay>>,
+        hearts: HealthMonitor,
+        certificate: &Arc<InForce>,
+    ) -> Self {
         let (web, relay, certificate) = (web.clone(), relay.map(Arc::downgrade), Arc::clone(certificate));
         Self { web, relay, hearts, certificate, begun: SystemTime::now() }
     }
@@ -81,12 +86,12 @@ impl Sources {
     fn overview(&self) -> Overview {
         let (rooms, seats) = self.web.count();
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let failing = self.hearts.failing().map(|names| format!("does not turn any more: {names}"));
+        let failing = self.hearts.unresponsive().map(|names| format!("does not turn any more: {names}"));
         let faults = relay.as_ref().map_or_else(Vec::new, |relay| relay.faults());
         let idle = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
         let why = failing.or(idle);
-        let turner = |vital: Vital| Turner { up: vital.state == Turning::Well, name: vital.name };
-        let all = self.hearts.vitals(Instant::now()).into_iter().map(turner);
+        let turner = |vital: HealthReport| Turner { up: vital.state == Status::Ok, name: vital.name };
+        let all = self.hearts.reports(Instant::now()).into_iter().map(turner);
         // A listener's name has its address.
         let (listeners, workers) = all.partition(|turner| turner.name.contains(' '));
         Overview {
@@ -117,7 +122,7 @@ impl Sources {
 
     fn turning(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let well = self.hearts.failing().is_none() && !relay.is_some_and(|relay| relay.is_down());
+        let well = self.hearts.unresponsive().is_none() && !relay.is_some_and(|relay| relay.is_down());
         sheet.gauge(
             "webrtc_box_up",
             "Whether every relay worker, every listener and the rooms' timekeeper turns, and the relay relays",
@@ -128,7 +133,7 @@ impl Sources {
             "By how much a relay worker, a listener or the rooms' timekeeper is late to say that it turns",
             ["name"],
         )?;
-        let vitals = self.hearts.vitals(Instant::now());
+        let vitals = self.hearts.reports(Instant::now());
         vitals.iter().try_for_each(|vital| lags.gauge([&vital.name], vital.lag.as_secs_f64()))
     }
 

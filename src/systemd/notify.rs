@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tracing::{debug, error, info};
 
 use crate::error::StartError;
-use webrtc_box_relay::health::{BEAT, Failing, Hearts};
+use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, HealthMonitor, Unresponsive};
 
 /// Whom one tells how the box gets on. Dropped, nobody looks any more.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ pub enum Word {
 /// Looks and tells; lives on its own thread.
 struct Lookout<S> {
     words: Receiver<Word>,
-    hearts: Hearts,
+    hearts: HealthMonitor,
     status: S,
     /// How long the manager waits for a sign of life, where it does.
     watchdog: Option<Duration>,
     fed: Option<Instant>,
     told: Option<(Instant, String)>,
-    failing: Option<Failing>,
+    failing: Option<Unresponsive>,
     /// The last change of state, until it fits into the manager's socket.
     unsent: Option<String>,
     stopping: bool,
@@ -63,7 +63,10 @@ impl Service {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(hearts: Hearts, status: impl Fn() -> String + Send + 'static) -> Result<Self, StartError> {
+    pub fn start(
+        hearts: HealthMonitor,
+        status: impl Fn() -> String + Send + 'static,
+    ) -> Result<Self, StartError> {
         let (tell, words) = channel();
         let lookout = Lookout {
             words,
@@ -93,7 +96,7 @@ impl Service {
 
 impl<S: Fn() -> String> Lookout<S> {
     fn live(mut self) {
-        let pause = self.watchdog.map_or(BEAT, |limit| BEAT.min(limit / 3));
+        let pause = self.watchdog.map_or(HEARTBEAT_INTERVAL, |limit| HEARTBEAT_INTERVAL.min(limit / 3));
         let mut due = Instant::now() + pause;
         loop {
             match self.words.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -138,7 +141,7 @@ impl<S: Fn() -> String> Lookout<S> {
             self.change_state(message);
         }
         if !self.ending {
-            self.hearts.look(now);
+            self.hearts.check(now);
             self.judge();
         }
         if self.failing.is_none() {
@@ -148,7 +151,7 @@ impl<S: Fn() -> String> Lookout<S> {
     }
 
     fn judge(&mut self) {
-        let failing = self.hearts.failing();
+        let failing = self.hearts.unresponsive();
         match &failing {
             now if *now == self.failing => {}
             Some(names) => error!(%names, "does not turn any more"),
@@ -160,7 +163,7 @@ impl<S: Fn() -> String> Lookout<S> {
     /// A third of the limit between two signs of life: one of them may be late by as much again.
     fn feed(&mut self, now: Instant) {
         let Some(limit) = self.watchdog else { return };
-        if self.fed.is_none_or(|fed| now.saturating_duration_since(fed) + BEAT > limit / 3) {
+        if self.fed.is_none_or(|fed| now.saturating_duration_since(fed) + HEARTBEAT_INTERVAL > limit / 3) {
             // What did not fit is tried again at the next look.
             if send(&message(&[NotifyState::Watchdog])) {
                 self.fed = Some(now);

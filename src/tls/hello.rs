@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use webrtc_box_relay::random;
-use webrtc_box_relay::socket::OverTcp;
+use webrtc_box_relay::socket::HasTcpStream;
 
 const SERVER_NAME: u16 = 0;
 /// A number for private use (RFC 8446 §11) that no client knows: one that sends it itself is not served.
@@ -59,7 +59,7 @@ impl<S> HelloStream<S> {
     }
 }
 
-impl<S: OverTcp> OverTcp for HelloStream<S> {
+impl<S: HasTcpStream> HasTcpStream for HelloStream<S> {
     fn tcp(&self) -> &TcpStream {
         self.stream.tcp()
     }

@@ -8,7 +8,7 @@ use stun::attributes as attr;
 use stun::attributes::AttrType;
 use stun::message::{self as wire, Message, MessageType, Setter as _};
 use stun::xoraddr::XorMappedAddress;
-use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_relay::framing::{MessageBoundary, find_message};
 use webrtc_box_turn::auth::IntegrityKey;
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
@@ -61,10 +61,10 @@ impl<S: Read + Write> Wire for Framed<S> {
     fn receive(&mut self) -> Option<Vec<u8>> {
         let mut chunk = [0; 1 << 14];
         loop {
-            match next(&self.bytes) {
-                Next::Message(length) => return Some(self.bytes.drain(..length).collect()),
-                Next::Partial => {}
-                Next::Garbage => panic!("the box sends garbage: {:?}", &self.bytes[..8]),
+            match find_message(&self.bytes) {
+                MessageBoundary::Complete(length) => return Some(self.bytes.drain(..length).collect()),
+                MessageBoundary::Incomplete => {}
+                MessageBoundary::Invalid => panic!("the box sends garbage: {:?}", &self.bytes[..8]),
             }
             let count = self.stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
             self.bytes.extend_from_slice(&chunk[..count]);

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use webrtc_box::http::{Entrance, Health, Probing, Setup, Web};
 use webrtc_box::principals::SeatCredentials;
 use webrtc_box::tls::{CertificateFacts, InForce, Loaded};
-use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_signaling::{HostKeys, IceUrls, Rules, SeatEvent, TagKey, TokenKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -61,7 +61,7 @@ pub fn setup() -> Setup {
         log_rooms: false,
         seat_news: Arc::new(|_| {}),
         health: Arc::new(|| Health::Up),
-        hearts: Hearts::new(Instant::now()),
+        hearts: HealthMonitor::new(Instant::now()),
     }
 }
 

@@ -232,7 +232,7 @@ async fn connection_test_has_a_page_and_a_list_of_urls() {
     let holder = |sheet: &serde_json::Value| {
         let username = Username::parse(sheet["username"].as_str().unwrap()).unwrap();
         assert!((now + 290..now + 310).contains(&username.expiry), "a few minutes");
-        let Principal::Tester(tag, _) = username.holder else { panic!("{username:?}") };
+        let Principal::Tester(tag, _) = username.principal else { panic!("{username:?}") };
         tag
     };
     assert_ne!(holder(&one), holder(&other), "no two who test reach each other");

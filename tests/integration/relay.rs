@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use webrtc_box_relay::health::Hearts;
-use webrtc_box_relay::{Plan, Relay};
+use webrtc_box_relay::health::HealthMonitor;
+use webrtc_box_relay::{Relay, RelayConfig};
 use webrtc_box_turn::addr::Families;
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
-use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::peer_policy::{PeerFilter, PeerPolicy};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 use webrtc_box_turn::registry::Quota;
 use webrtc_util::Conn;
@@ -34,13 +34,13 @@ fn credential(room: u8, name: u8) -> Credential {
     secrets().mint(&Principal::Participant(tag, id), now + 3600)
 }
 
-fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
+fn plan(scope: PeerPolicy, relayed: &str, listen: &str) -> RelayConfig {
     let relayed: IpAddr = relayed.parse().unwrap();
     let families = Families { v4: Some(relayed), v6: None };
-    Plan {
+    RelayConfig {
         listen: vec![listen.parse().unwrap()],
         workers: 2,
-        scope,
+        peer_policy: scope,
         relayed: families,
         bind: families,
         ports: 49_152..=65_535,
@@ -54,15 +54,15 @@ fn plan(scope: Scope, relayed: &str, listen: &str) -> Plan {
         bps_capacity: 0,
         unauth_reply_rate: 0,
         log_addresses: false,
-        hearts: Hearts::new(Instant::now()),
+        health: HealthMonitor::new(Instant::now()),
     }
 }
 
 fn room_relay(listen: &str) -> Relay {
-    let relay = Relay::start(plan(Scope::Room, "192.0.0.8", listen)).unwrap();
+    let relay = Relay::start(plan(PeerPolicy::SameGroup, "192.0.0.8", listen)).unwrap();
     for name in 0..8 {
         let (tag, id) = seat(1, name);
-        relay.feed().tell(PrincipalEvent::Admitted(tag, id));
+        relay.principal_feed().send(PrincipalEvent::Admitted(tag, id));
     }
     relay
 }
@@ -166,7 +166,7 @@ async fn participants_reach_each_other_across_workers() {
 async fn port_in_use_cannot_be_shared() {
     let relay = room_relay("127.0.0.1:0");
     let taken = relay.addresses()[0].to_string();
-    let error = Relay::start(plan(Scope::Room, "192.0.0.8", &taken)).unwrap_err();
+    let error = Relay::start(plan(PeerPolicy::SameGroup, "192.0.0.8", &taken)).unwrap_err();
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }
 
@@ -174,9 +174,9 @@ async fn port_in_use_cannot_be_shared() {
 async fn public_policy_reaches_network_peers_with_whole_datagrams() {
     // Loopback stands for the internet here, so the filter has to be told.
     let filter = PeerFilter { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..PeerFilter::default() };
-    let relay = Relay::start(plan(Scope::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
+    let relay = Relay::start(plan(PeerPolicy::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
     let (tag, id) = seat(1, 1);
-    relay.feed().tell(PrincipalEvent::Admitted(tag, id));
+    relay.principal_feed().send(PrincipalEvent::Admitted(tag, id));
     let (_client, conn) = allocated(relay.addresses()[0], credential(1, 1)).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = vec![0; 65_536];

@@ -1,34 +1,52 @@
-//! How often one source may do something: a rate with a burst per source, in fixed memory.
+//! Rate limits per source of network traffic, in a fixed amount of memory.
 //!
-//! A table keyed by source would grow with every address that an attacker has. Instead each source has
-//! a place in each of two rows of a fixed sketch and is refused only when both are spent, so that
-//! sharing one place with a flood costs nothing. A place is the generic cell rate algorithm's
-//! "theoretical arrival time" in one atomic: shared by all threads, never locked. Pure: `now` and the
-//! seeds come in.
+//! ```text
+//!             SourceRateLimiter
+//! address ──▶ SourcePrefix ──▶ two rows of a sketch, one AtomicGcra per slot ──▶ Ok, or how long to wait
+//! now     ──▶
+//! ```
+//!
+//! A table keyed by source would grow with every address that an attacker controls. [`SourceRateLimiter`] hashes
+//! each source to one slot in each of two rows instead, and refuses it only when both slots are exhausted, so a
+//! source that shares one slot with a flood is not limited by it. A slot is an [`AtomicGcra`]: threads share it
+//! without a lock. The crate reads no clock and no random numbers: the caller passes `now` and the hash seeds.
+//!
+//! ```
+//! use std::time::Instant;
+//! use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
+//!
+//! let now = Instant::now();
+//! // 5 per second, 50 at once. Seeds come from a random number generator.
+//! let limiter = SourceRateLimiter::new(Rate::per_second(5), [1, 2], now);
+//! let source = "192.0.2.1".parse().unwrap();
+//! assert!((0..50).all(|_| limiter.allows(source, now)));
+//! assert!(!limiter.allows(source, now));
+//! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub mod source;
+mod gcra;
+mod source;
 
-use source::Prefix;
+pub use gcra::{AtomicGcra, next_arrival};
+pub use source::{SourcePrefix, source_key};
 
-/// A rate: `burst` at once, then one every `interval`. An interval of zero is no limit.
+/// A rate with a burst. An interval of zero means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Time between two in the long run.
+    /// Time between two events in the long run.
     pub interval: Duration,
-    /// How many may come at once after a rest.
+    /// Number of events that may come at once.
     pub burst: u32,
 }
 
-/// One rate for each source: an IPv4 address or an IPv6 /64, and, where asked for, wider prefixes.
+/// One rate for each source: an IPv4 address or an IPv6 /64, optionally also wider IPv6 prefixes.
 #[derive(Debug)]
 pub struct SourceRateLimiter {
-    rows: [Row; 2],
-    /// Nanoseconds between two in the long run; 0: no limit.
+    rows: [SketchRow; 2],
+    /// Nanoseconds between two events in the long run; 0: unlimited.
     interval: u64,
     burst: u32,
     wide: bool,
@@ -36,21 +54,20 @@ pub struct SourceRateLimiter {
 }
 
 #[derive(Debug)]
-struct Row {
-    /// Secret, so that nobody can pick sources that share another's place.
+struct SketchRow {
+    /// Secret, so that an attacker cannot choose addresses that share a victim's slot.
     seed: u64,
-    /// Nanoseconds since the epoch at which the source has its whole burst again.
-    arrivals: Box<[AtomicU64]>,
+    slots: Box<[AtomicGcra]>,
 }
 
-/// Places in a row: 16,384 of 8 bytes.
-const PLACES: usize = 1 << 14;
+/// Slots in a row, 8 bytes each.
+const SLOTS: usize = 1 << 14;
 
 impl Rate {
-    /// No limit at all.
+    /// No limit.
     pub const UNLIMITED: Self = Self { interval: Duration::ZERO, burst: 0 };
 
-    /// `rate` a second with a burst of ten seconds' worth; 0 is no limit.
+    /// `rate` events per second with a burst of ten seconds' worth; 0 is unlimited.
     pub fn per_second(rate: u32) -> Self {
         match rate {
             0 => Self::UNLIMITED,
@@ -66,54 +83,53 @@ impl SourceRateLimiter {
     /// `seeds` are random and secret.
     pub fn new(rate: Rate, seeds: [u64; 2], epoch: Instant) -> Self {
         let interval = rate.interval.as_nanos() as u64;
-        let rows = seeds.map(|seed| Row::new(seed, interval != 0));
+        let rows = seeds.map(|seed| SketchRow::new(seed, interval != 0));
         Self { rows, interval, burst: rate.burst, wide: false, epoch }
     }
 
-    /// The same with a share for IPv6 /56 (twice a source's) and /48 (four times), so that a subscriber
-    /// with many /64s is not many sources.
+    /// Also limits IPv6 /56 networks (twice a source's rate) and /48 networks (four times), so that a subscriber
+    /// with many /64 networks does not count as many sources.
     #[must_use]
     pub fn with_wide_prefixes(self) -> Self {
         Self { wide: true, ..self }
     }
 
-    /// Whether `address` may have one more now; counts it if so.
+    /// Whether `address` conforms to the rate; counts one event if so.
     pub fn allows(&self, address: IpAddr, now: Instant) -> bool {
         self.charge(address, now).is_ok()
     }
 
-    /// The same for what may not have the last `reserve` of a burst, which is left to others.
+    /// Like [`Self::allows`], but leaves the last `reserve` events of a burst to other callers.
     pub fn allows_leaving(&self, address: IpAddr, reserve: u32, now: Instant) -> bool {
         let burst = self.burst.saturating_sub(reserve);
-        let waits = |prefix, multiple| self.wait(prefix, multiple, burst, now);
-        self.each_prefix(address, waits).is_ok()
-            && self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, burst, now)).is_ok()
+        let wait = |prefix, multiple| self.wait(prefix, multiple, burst, now);
+        self.for_each_prefix(address, wait).is_ok()
+            && self
+                .for_each_prefix(address, |prefix, multiple| self.add(prefix, multiple, burst, now))
+                .is_ok()
     }
 
-    /// Whether `key`, which is counted by itself, may have one more now; counts it if so.
+    /// Whether `key`, which has a rate of its own, conforms; counts one event if so.
     pub fn allows_key(&self, key: impl Hash, now: Instant) -> bool {
         self.interval == 0 || self.add(key, 1, self.burst, now).is_ok()
     }
 
-    /// Counts one more of `address`.
+    /// Counts one event of `address`.
     ///
     /// # Errors
-    /// Where that is too many: how long to wait. It is not counted then.
+    /// How long to wait, where the event exceeds the rate. It is not counted then.
     pub fn charge(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         self.check(address, now)?;
-        self.each_prefix(address, |prefix, multiple| self.add(prefix, multiple, self.burst, now))
+        self.for_each_prefix(address, |prefix, multiple| self.add(prefix, multiple, self.burst, now))
     }
 
-    /// Takes one that was counted back: it turned out to be none that the limit is for.
-    pub fn give_back(&self, address: IpAddr) {
-        if self.interval == 0 {
-            return;
-        }
-        let prefixes = Prefix::of(address);
-        let count = if self.wide { prefixes.len() } else { 1 };
-        for (prefix, multiple) in prefixes[..count].iter().flatten().zip([1, 2, 4]) {
-            self.rows.iter().for_each(|row| row.give_back(prefix, self.interval / multiple));
-        }
+    /// Takes back one counted event that turned out not to fall under the limit.
+    pub fn refund(&self, address: IpAddr) {
+        let refund = |prefix, multiple| {
+            self.rows.iter().for_each(|row| row.slot(&prefix).refund(self.interval / multiple));
+            Ok(())
+        };
+        let _never_fails = self.for_each_prefix(address, refund);
     }
 
     /// Whether [`Self::charge`] would succeed now; counts nothing.
@@ -121,37 +137,39 @@ impl SourceRateLimiter {
     /// # Errors
     /// How long to wait.
     pub fn check(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        self.each_prefix(address, |prefix, multiple| self.wait(prefix, multiple, self.burst, now))
+        self.for_each_prefix(address, |prefix, multiple| self.wait(prefix, multiple, self.burst, now))
     }
 
-    fn each_prefix(
+    fn for_each_prefix(
         &self,
         address: IpAddr,
-        act: impl Fn(Prefix, u64) -> Result<(), Duration>,
+        act: impl Fn(SourcePrefix, u64) -> Result<(), Duration>,
     ) -> Result<(), Duration> {
         if self.interval == 0 {
             return Ok(());
         }
-        let prefixes = Prefix::of(address);
+        let prefixes = SourcePrefix::of(address);
         let count = if self.wide { prefixes.len() } else { 1 };
         let mut multiples = prefixes[..count].iter().flatten().zip([1, 2, 4]);
         multiples.try_for_each(|(prefix, multiple)| act(*prefix, multiple))
     }
 
-    /// A prefix whose share is `multiple` times a source's pays a fraction of the interval.
+    /// A prefix whose rate is `multiple` times a source's pays a fraction of the interval.
     fn add(&self, key: impl Hash, multiple: u64, burst: u32, now: Instant) -> Result<(), Duration> {
         let (now, cost) = (self.nanos(now), self.interval / multiple);
         let tolerance = self.interval * u64::from(burst);
         let [first, second] = &self.rows;
-        // Both are charged, whatever the first says.
-        let charged = first.charge(&key, now, cost, tolerance) | second.charge(&key, now, cost, tolerance);
-        if charged { Ok(()) } else { Err(Duration::from_nanos(cost)) }
+        // Not `||`: both rows must count the event.
+        let allowed = first.slot(&key).try_acquire(now, cost, tolerance)
+            | second.slot(&key).try_acquire(now, cost, tolerance);
+        if allowed { Ok(()) } else { Err(Duration::from_nanos(cost)) }
     }
 
-    fn wait(&self, prefix: Prefix, multiple: u64, burst: u32, now: Instant) -> Result<(), Duration> {
+    fn wait(&self, prefix: SourcePrefix, multiple: u64, burst: u32, now: Instant) -> Result<(), Duration> {
         let (now, cost) = (self.nanos(now), self.interval / multiple);
         let latest = now + self.interval * u64::from(burst);
-        let next = self.rows.iter().map(|row| row.arrival(&prefix).max(now) + cost).min().unwrap_or(now);
+        let arrivals = self.rows.iter().map(|row| row.slot(&prefix).arrival());
+        let next = arrivals.map(|arrival| arrival.max(now) + cost).min().unwrap_or(now);
         if next <= latest { Ok(()) } else { Err(Duration::from_nanos(next - latest)) }
     }
 
@@ -160,36 +178,18 @@ impl SourceRateLimiter {
     }
 }
 
-impl Row {
+impl SketchRow {
     fn new(seed: u64, used: bool) -> Self {
-        // As one constant, which is copied at once; a box has many limiters and a test makes many boxes.
-        let arrivals: Box<[AtomicU64]> =
-            if used { Box::new([const { AtomicU64::new(0) }; PLACES]) } else { Box::default() };
-        Self { seed, arrivals }
+        // One constant, copied at once: a program has many limiters, and a test starts many programs.
+        let slots: Box<[AtomicGcra]> =
+            if used { Box::new([const { AtomicGcra::new() }; SLOTS]) } else { Box::default() };
+        Self { seed, slots }
     }
 
-    fn place(&self, key: &impl Hash) -> &AtomicU64 {
+    fn slot(&self, key: &impl Hash) -> &AtomicGcra {
         let mut hasher = DefaultHasher::new();
         (self.seed, key).hash(&mut hasher);
-        &self.arrivals[hasher.finish() as usize % self.arrivals.len()]
-    }
-
-    fn arrival(&self, key: &impl Hash) -> u64 {
-        self.place(key).load(Ordering::Relaxed)
-    }
-
-    fn charge(&self, key: &impl Hash, now: u64, cost: u64, tolerance: u64) -> bool {
-        self.place(key)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrival| {
-                let next = arrival.max(now) + cost;
-                (next <= now + tolerance).then_some(next)
-            })
-            .is_ok()
-    }
-
-    fn give_back(&self, key: impl Hash, cost: u64) {
-        let less = |arrival: u64| Some(arrival.saturating_sub(cost));
-        let _always = self.place(&key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        &self.slots[hasher.finish() as usize % self.slots.len()]
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn another_source_is_not_affected() {
+    fn a_flood_does_not_affect_another_source() {
         let start = Instant::now();
         let limiter = limiter(20, start);
         allowed(&limiter, "45.0.0.1", start, 10_000);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_ipv6_subscriber_is_one_source() {
+    fn an_ipv6_64_is_one_source() {
         let start = Instant::now();
         let limiter = limiter(20, start);
         allowed(&limiter, "2a00::1", start, 10_000);
@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_limit() {
+    fn a_rate_of_zero_is_unlimited() {
         let start = Instant::now();
         assert_eq!(allowed(&limiter(0, start), "45.0.0.1", start, 5000), 5000);
     }
 
     #[test]
-    fn a_refusal_names_the_wait_and_costs_nothing() {
+    fn a_refused_event_returns_the_wait_and_is_not_counted() {
         let start = Instant::now();
         let every = Duration::from_secs(6);
         let limiter = SourceRateLimiter::new(Rate { interval: every, burst: 10 }, [1, 2], start);
@@ -251,22 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn a_reserve_is_left_to_those_who_may_have_it() {
+    fn a_reserve_is_left_to_other_callers() {
         let start = Instant::now();
         let limiter = limiter(20, start);
         let source = "45.0.0.1".parse().unwrap();
         let taken = (0..1000).filter(|_| limiter.allows_leaving(source, 50, start)).count();
         assert_eq!((taken, allowed(&limiter, "45.0.0.1", start, 1000)), (150, 50));
-        assert!((0..200).all(|_| limiter.allows_key("its name", start)), "a key is not its address");
-        assert!(!limiter.allows_key("its name", start));
+        assert!(
+            (0..200).all(|_| limiter.allows_key("a key", start)),
+            "a key is counted apart from the address"
+        );
+        assert!(!limiter.allows_key("a key", start));
     }
 
     #[test]
-    fn what_is_given_back_may_be_had_again() {
+    fn a_refunded_event_is_available_again() {
         let start = Instant::now();
         let limiter = limiter(1, start).with_wide_prefixes();
         assert_eq!(allowed(&limiter, "2a00::1", start, 100), 10);
-        (0..4).for_each(|_| limiter.give_back("2a00::1".parse().unwrap()));
+        (0..4).for_each(|_| limiter.refund("2a00::1".parse().unwrap()));
         assert_eq!(allowed(&limiter, "2a00::1", start, 100), 4);
     }
 

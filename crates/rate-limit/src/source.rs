@@ -1,17 +1,17 @@
-//! What counts as one source where connections, replies or guesses are counted.
+//! What counts as one source: an IPv4 address, or an IPv6 network.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An address with only its first bits, as a source is counted by it.
+/// A network prefix that requests are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix {
+pub struct SourcePrefix {
     length: u8,
     network: IpAddr,
 }
 
-impl Prefix {
-    /// By what `address` is counted, narrowest first: an IPv4 address by itself alone; an IPv6 address
-    /// by its /64 (one network), its /56 (what a home is given) and its /48 (what a site is given).
+impl SourcePrefix {
+    /// The prefixes of `address`, narrowest first: an IPv4 address is one source (/32); an IPv6 address counts
+    /// for its /64 (one network), its /56 (a typical household) and its /48 (a typical site).
     pub fn of(address: IpAddr) -> [Option<Self>; 3] {
         match address.to_canonical() {
             IpAddr::V4(v4) => [Some(Self { length: 32, network: v4.into() }), None, None],
@@ -23,7 +23,7 @@ impl Prefix {
     }
 }
 
-/// An IPv4 address as it is; an IPv6 address as its /64, which one customer has whole.
-pub fn of(address: IpAddr) -> IpAddr {
-    Prefix::of(address)[0].map_or(address, |prefix| prefix.network)
+/// The narrowest prefix of `address` as an address: IPv4 unchanged, IPv6 cut to its /64.
+pub fn source_key(address: IpAddr) -> IpAddr {
+    SourcePrefix::of(address)[0].map_or(address, |prefix| prefix.network)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Refusal;
 use crate::seat::RoomTag;
-use webrtc_box_rate_limit::source;
+use webrtc_box_rate_limit::source_key;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 
 /// Room names: an office of a hundred behind one address opens its rooms at nine o'clock.
@@ -74,14 +74,14 @@ impl Guesses {
     /// [`Refusal::TooManyGuesses`]
     pub(super) fn may_try(&mut self, source: IpAddr, guess: Guess<'_>, now: Instant) -> Result<(), Refusal> {
         let allowance = self.allowance(guess);
-        let known = self.recent.holds((source::of(source), guess), now);
+        let known = self.recent.holds((source_key(source), guess), now);
         let open = allowance.beyond.check(source, now).is_ok();
         if open && (known || allowance.first.check(source, now).is_ok()) {
             return Ok(());
         }
         // Spent as well or not, the answer is the same. A page that asks again and again is counted once,
         // or it would keep everybody behind the address from what they know.
-        let refused = (source::of(source), "refused", guess);
+        let refused = (source_key(source), "refused", guess);
         if !self.recent.holds(refused, now) && allowance.beyond.charge(source, now).is_ok() {
             self.recent.note(refused, now);
         }
@@ -90,7 +90,7 @@ impl Guesses {
 
     /// `source` has tried `guess`, and it was wrong.
     pub(super) fn tried(&mut self, source: IpAddr, guess: Guess<'_>, now: Instant) {
-        if self.recent.note((source::of(source), guess), now) {
+        if self.recent.note((source_key(source), guess), now) {
             // Asked before: see `may_try`.
             let _within = self.allowance(guess).first.charge(source, now);
         }
@@ -260,9 +260,9 @@ mod tests {
         let (mut guesses, now) = guesses();
         answered(&mut guesses, "45.0.0.1", 0..200, now);
         let soon = now + Duration::from_secs(1799);
-        assert!(guesses.recent.holds((source::of("45.0.0.1".parse().unwrap()), room(7)), soon));
+        assert!(guesses.recent.holds((source_key("45.0.0.1".parse().unwrap()), room(7)), soon));
         let late = now + Duration::from_secs(1800);
-        assert!(!guesses.recent.holds((source::of("45.0.0.1".parse().unwrap()), room(7)), late));
+        assert!(!guesses.recent.holds((source_key("45.0.0.1".parse().unwrap()), room(7)), late));
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
             answered(&mut guesses, "45.0.0.2", 10_000 + second as u32..10_100 + second as u32, now);
         }
         let later = now + Duration::from_secs(1700);
-        let source = source::of("45.0.0.1".parse().unwrap());
+        let source = source_key("45.0.0.1".parse().unwrap());
         let kept = (0..100).filter(|n| guesses.recent.holds((source, room(*n)), later)).count();
         assert!(kept >= 99, "{kept}");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use webrtc_box_rate_limit::source::Prefix;
+use webrtc_box_rate_limit::SourcePrefix;
 
 /// Sources that it takes to fill a table.
 const SOURCES: usize = 8;
@@ -13,7 +13,7 @@ const SOURCES: usize = 8;
 pub(super) struct Share {
     most: usize,
     held: usize,
-    by_source: BTreeMap<Prefix, usize>,
+    by_source: BTreeMap<SourcePrefix, usize>,
 }
 
 impl Share {
@@ -26,10 +26,10 @@ impl Share {
         let each = self.most / SOURCES;
         let by = |prefix| self.by_source.get(prefix).copied().unwrap_or_default();
         let fits = self.held + amount <= self.most
-            && Prefix::of(source).iter().flatten().all(|prefix| by(prefix) + amount <= each);
+            && SourcePrefix::of(source).iter().flatten().all(|prefix| by(prefix) + amount <= each);
         if fits {
             self.held += amount;
-            Prefix::of(source)
+            SourcePrefix::of(source)
                 .into_iter()
                 .flatten()
                 .for_each(|prefix| *self.by_source.entry(prefix).or_default() += amount);
@@ -40,7 +40,7 @@ impl Share {
     /// Gives back what was taken for `source`.
     pub(super) fn give(&mut self, source: IpAddr, amount: usize) {
         self.held -= amount;
-        for prefix in Prefix::of(source).into_iter().flatten() {
+        for prefix in SourcePrefix::of(source).into_iter().flatten() {
             if let Some(held) = self.by_source.get_mut(&prefix) {
                 *held -= amount;
                 if *held == 0 {

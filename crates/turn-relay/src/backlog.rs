@@ -5,29 +5,29 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::stream::Brought;
-use webrtc_box_rate_limit::source;
+use super::stream::StreamMessages;
+use webrtc_box_rate_limit::source_key;
 use webrtc_box_turn::addr::ClientAddr;
 
 /// By source and stream.
 #[derive(Debug, Default)]
-pub(super) struct Backlog(Turns<IpAddr, Turns<ClientAddr, VecDeque<Brought>>>);
+pub(super) struct Backlog(RoundRobin<IpAddr, RoundRobin<ClientAddr, VecDeque<StreamMessages>>>);
 
 /// Queues that take turns.
 #[derive(Debug)]
-struct Turns<K, Q> {
+struct RoundRobin<K, Q> {
     queues: HashMap<K, Q>,
     /// Whose turn it is, in order; each that has a queue, once.
     order: VecDeque<K>,
 }
 
-impl<K, Q> Default for Turns<K, Q> {
+impl<K, Q> Default for RoundRobin<K, Q> {
     fn default() -> Self {
         Self { queues: HashMap::new(), order: VecDeque::new() }
     }
 }
 
-impl<K: Copy + Eq + Hash, Q: Default> Turns<K, Q> {
+impl<K: Copy + Eq + Hash, Q: Default> RoundRobin<K, Q> {
     fn queue(&mut self, key: K) -> &mut Q {
         self.queues.entry(key).or_insert_with(|| {
             self.order.push_back(key);
@@ -59,19 +59,20 @@ impl Backlog {
         self.0.order.is_empty()
     }
 
-    pub(super) fn push(&mut self, brought: Brought) {
-        self.of(&brought.client).push_back(brought);
+    pub(super) fn push(&mut self, stream_messages: StreamMessages) {
+        self.of(&stream_messages.client).push_back(stream_messages);
     }
 
     /// What is left of something, to be handled when its turn comes again.
-    pub(super) fn put_back(&mut self, brought: Brought) {
-        self.of(&brought.client).push_front(brought);
+    pub(super) fn put_back(&mut self, stream_messages: StreamMessages) {
+        self.of(&stream_messages.client).push_front(stream_messages);
     }
 
     /// The next in turn.
-    pub(super) fn pop(&mut self) -> Option<Brought> {
+    pub(super) fn pop(&mut self) -> Option<StreamMessages> {
         let taken = self.0.next(|streams| {
-            let taken = streams.next(|brought| (brought.pop_front(), brought.is_empty()));
+            let taken =
+                streams.next(|stream_messages| (stream_messages.pop_front(), stream_messages.is_empty()));
             (taken, streams.order.is_empty())
         });
         taken.flatten().flatten()
@@ -79,7 +80,7 @@ impl Backlog {
 
     /// Forgets what a stream that has ended brought.
     pub(super) fn remove(&mut self, client: &ClientAddr) {
-        let source = source::of(client.remote.ip());
+        let source = source_key(client.remote.ip());
         let Some(streams) = self.0.queues.get_mut(&source) else { return };
         streams.remove(client);
         if streams.order.is_empty() {
@@ -87,8 +88,8 @@ impl Backlog {
         }
     }
 
-    fn of(&mut self, client: &ClientAddr) -> &mut VecDeque<Brought> {
-        self.0.queue(source::of(client.remote.ip())).queue(*client)
+    fn of(&mut self, client: &ClientAddr) -> &mut VecDeque<StreamMessages> {
+        self.0.queue(source_key(client.remote.ip())).queue(*client)
     }
 }
 
@@ -107,20 +108,20 @@ mod tests {
         ClientAddr::new(Transport::Tcp, SocketAddr::from(([192, 0, 2, last], port)), local)
     }
 
-    fn brought(client: ClientAddr, name: u8) -> Brought {
-        Brought::new(client, Bytes::from(vec![name]), permit())
+    fn stream_messages(client: ClientAddr, name: u8) -> StreamMessages {
+        StreamMessages::new(client, Bytes::from(vec![name]), permit())
     }
 
     fn order(backlog: &mut Backlog) -> Vec<u8> {
-        std::iter::from_fn(|| backlog.pop()).map(|brought| brought.messages[0]).collect()
+        std::iter::from_fn(|| backlog.pop()).map(|stream_messages| stream_messages.messages[0]).collect()
     }
 
     #[tokio::test]
     async fn a_source_that_brings_much_delays_itself_and_each_stream_has_its_turn() {
         let mut backlog = Backlog::default();
-        (0..4).for_each(|name| backlog.push(brought(client(1, 1), name)));
-        backlog.push(brought(client(1, 2), 10));
-        backlog.push(brought(client(2, 1), 20));
+        (0..4).for_each(|name| backlog.push(stream_messages(client(1, 1), name)));
+        backlog.push(stream_messages(client(1, 2), 10));
+        backlog.push(stream_messages(client(2, 1), 20));
         assert_eq!(order(&mut backlog), [0, 20, 10, 1, 2, 3]);
         assert!(backlog.is_empty());
     }
@@ -128,8 +129,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_put_back_comes_first_in_its_stream_and_after_other_streams() {
         let mut backlog = Backlog::default();
-        [1, 2].into_iter().for_each(|name| backlog.push(brought(client(1, 1), name)));
-        backlog.push(brought(client(2, 1), 20));
+        [1, 2].into_iter().for_each(|name| backlog.push(stream_messages(client(1, 1), name)));
+        backlog.push(stream_messages(client(2, 1), 20));
         let first = backlog.pop().unwrap();
         backlog.put_back(first);
         assert_eq!(order(&mut backlog), [20, 1, 2]);
@@ -138,9 +139,9 @@ mod tests {
     #[tokio::test]
     async fn what_an_ended_stream_brought_is_forgotten() {
         let mut backlog = Backlog::default();
-        backlog.push(brought(client(1, 1), 1));
-        backlog.push(brought(client(1, 2), 2));
-        backlog.push(brought(client(2, 1), 3));
+        backlog.push(stream_messages(client(1, 1), 1));
+        backlog.push(stream_messages(client(1, 2), 2));
+        backlog.push(stream_messages(client(2, 1), 3));
         backlog.remove(&client(1, 1));
         backlog.remove(&client(2, 1));
         assert_eq!(order(&mut backlog), [2]);

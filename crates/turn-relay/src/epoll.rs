@@ -20,7 +20,7 @@ use tracing::debug;
 
 /// Where something may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+pub(super) enum PollSource {
     /// A socket on the turn port, by its index.
     Turn(usize),
     /// A relay socket, by its slot.
@@ -29,16 +29,16 @@ pub(super) enum Source {
 
 /// A worker's wait.
 #[derive(Debug)]
-pub(super) struct Poll {
+pub(super) struct Poller {
     epoll: OwnedFd,
     /// A timer of its own costs nothing in a wait that it does not end; a limit on the wait does.
     clock: OwnedFd,
-    bell: Arc<Bell>,
+    waker: Arc<Waker>,
 }
 
 /// Wakes one worker; rung by any thread. Costs a system call only where the worker sleeps.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Waker {
     fd: OwnedFd,
     asleep: AtomicBool,
 }
@@ -52,7 +52,7 @@ const BELL: u64 = u64::MAX;
 const CLOCK: u64 = u64::MAX - 1;
 const PORT: u64 = 1 << 63;
 
-impl Bell {
+impl Waker {
     /// A bell nobody hears yet.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Bell {
     }
 
     /// Wakes the worker where it sleeps or is about to.
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         // What was handed over before is seen by a worker that is found awake here.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
@@ -73,43 +73,43 @@ impl Bell {
     }
 }
 
-impl Poll {
+impl Poller {
     /// Waits for nothing yet but `bell`, and for a tick every `tick`.
     ///
     /// # Errors
     /// Where the kernel has no descriptor left.
-    pub(super) fn new(bell: Arc<Bell>, tick: Duration) -> io::Result<Self> {
+    pub(super) fn new(waker: Arc<Waker>, tick: Duration) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let clock =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let tick = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: tick.subsec_nanos().into() };
         let every = Itimerspec { it_interval: tick, it_value: tick };
         timerfd_settime(&clock, TimerfdTimerFlags::empty(), &every)?;
-        epoll::add(&epoll, &bell.fd, EventData::new_u64(BELL), EventFlags::IN)?;
+        epoll::add(&epoll, &waker.fd, EventData::new_u64(BELL), EventFlags::IN)?;
         epoll::add(&epoll, &clock, EventData::new_u64(CLOCK), EventFlags::IN)?;
-        Ok(Self { epoll, clock, bell })
+        Ok(Self { epoll, clock, waker })
     }
 
     /// From now on says when `socket` may be read, under the name `source`. Ends when it is closed.
     ///
     /// # Errors
     /// Where the kernel's limit on watches is reached.
-    pub(super) fn watch(&self, socket: &impl AsFd, source: Source) -> io::Result<()> {
+    pub(super) fn watch(&self, socket: &impl AsFd, source: PollSource) -> io::Result<()> {
         let data = EventData::new_u64(source.name());
         Ok(epoll::add(&self.epoll, socket, data, EventFlags::IN | EventFlags::ET)?)
     }
 
     /// Waits, but not where `busy` says that there is work, which is asked after others have been
     /// told to ring. Calls `ready` for each source. Whether there was a tick.
-    pub(super) fn wait(&self, busy: impl FnOnce() -> bool, mut ready: impl FnMut(Source)) -> bool {
-        self.bell.asleep.store(true, Ordering::Relaxed);
+    pub(super) fn wait(&self, busy: impl FnOnce() -> bool, mut ready: impl FnMut(PollSource)) -> bool {
+        self.waker.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let patience = busy().then_some(&at_once);
+        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = busy().then_some(&no_wait);
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         // Interrupted is as good as over.
-        let found = epoll::wait(&self.epoll, &mut events, patience).map(|(found, _)| &*found);
-        self.bell.asleep.store(false, Ordering::Relaxed);
+        let found = epoll::wait(&self.epoll, &mut events, timeout).map(|(found, _)| &*found);
+        self.waker.asleep.store(false, Ordering::Relaxed);
         if let Some(error) = found.as_ref().err().filter(|error| **error != Errno::INTR) {
             debug!(%error, "wait failed");
             std::thread::sleep(PAUSE);
@@ -117,12 +117,12 @@ impl Poll {
         let mut ticked = false;
         for event in found.unwrap_or_default() {
             match event.data.u64() {
-                BELL => hush(&self.bell.fd),
+                BELL => drain_fd(&self.waker.fd),
                 CLOCK => {
-                    hush(&self.clock);
+                    drain_fd(&self.clock);
                     ticked = true;
                 }
-                name => ready(Source::named(name)),
+                name => ready(PollSource::named(name)),
             }
         }
         ticked
@@ -130,7 +130,7 @@ impl Poll {
 }
 
 /// Takes back what a bell or a clock has said.
-fn hush(fd: &OwnedFd) {
+fn drain_fd(fd: &OwnedFd) {
     // It has said nothing, or goes on saying it: then at least not without a pause.
     if let Err(error) = rustix::io::read(fd, &mut [0; 8][..])
         && error != Errno::AGAIN
@@ -140,7 +140,7 @@ fn hush(fd: &OwnedFd) {
     }
 }
 
-impl Source {
+impl PollSource {
     fn name(self) -> u64 {
         match self {
             Self::Turn(index) => index as u64,
@@ -165,13 +165,13 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(300);
 
-    fn poll() -> (Poll, Arc<Bell>) {
-        let bell = Arc::new(Bell::new().unwrap());
-        (Poll::new(Arc::clone(&bell), TICK).unwrap(), bell)
+    fn poll() -> (Poller, Arc<Waker>) {
+        let waker = Arc::new(Waker::new().unwrap());
+        (Poller::new(Arc::clone(&waker), TICK).unwrap(), waker)
     }
 
     /// What is ready, and whether there was a tick.
-    fn waited(poll: &Poll, busy: bool) -> (Vec<Source>, bool) {
+    fn waited(poll: &Poller, busy: bool) -> (Vec<PollSource>, bool) {
         let mut found = Vec::new();
         let ticked = poll.wait(|| busy, |source| found.push(source));
         (found, ticked)
@@ -181,23 +181,23 @@ mod tests {
     fn what_has_come_is_said_once_under_its_name() {
         let (poll, _) = poll();
         let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-        poll.watch(&sockets[0], Source::Turn(0)).unwrap();
-        poll.watch(&sockets[1], Source::Port(7)).unwrap();
+        poll.watch(&sockets[0], PollSource::Turn(0)).unwrap();
+        poll.watch(&sockets[1], PollSource::Port(7)).unwrap();
         sockets[0].send_to(b"hello", sockets[1].local_addr().unwrap()).unwrap();
-        assert_eq!(waited(&poll, false).0, [Source::Port(7)]);
+        assert_eq!(waited(&poll, false).0, [PollSource::Port(7)]);
         assert_eq!(waited(&poll, true).0, []);
         sockets[1].send_to(b"hello", sockets[0].local_addr().unwrap()).unwrap();
-        assert_eq!(waited(&poll, false).0, [Source::Turn(0)]);
+        assert_eq!(waited(&poll, false).0, [PollSource::Turn(0)]);
     }
 
     #[test]
     fn a_bell_wakes_whoever_sleeps_and_is_not_heard_twice() {
-        let (poll, bell) = poll();
+        let (poll, waker) = poll();
         let ringing = std::thread::spawn(move || {
-            while !bell.asleep.load(Ordering::Relaxed) {
+            while !waker.asleep.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
-            bell.ring();
+            waker.wake();
         });
         assert_eq!(waited(&poll, false), (vec![], false));
         ringing.join().unwrap();

@@ -5,25 +5,25 @@ use webrtc_box_turn::channel_data::{MAGIC_COOKIE, is_channel_data};
 
 /// What begins a stream's unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum MessageBoundary {
     /// A whole message of this many bytes, padding included.
-    Message(usize),
+    Complete(usize),
     /// Not enough bytes yet to have a whole one.
-    Partial,
+    Incomplete,
     /// Nothing that a TURN client sends: there is no way to find the next message.
-    Garbage,
+    Invalid,
 }
 
 const STUN_HEADER: usize = 20;
 const CHANNEL_HEADER: usize = 4;
 
 /// Looks at the first message of `bytes`.
-pub fn next(bytes: &[u8]) -> Next {
+pub fn find_message(bytes: &[u8]) -> MessageBoundary {
     let Some(&[first, _, high, low]) = bytes.first_chunk() else {
         return if bytes.first().is_some_and(|first| first >> 7 != 0) {
-            Next::Garbage
+            MessageBoundary::Invalid
         } else {
-            Next::Partial
+            MessageBoundary::Incomplete
         };
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -32,9 +32,9 @@ pub fn next(bytes: &[u8]) -> Next {
     } else if is_stun(first, length, bytes) {
         STUN_HEADER + length
     } else {
-        return Next::Garbage;
+        return MessageBoundary::Invalid;
     };
-    if bytes.len() < whole { Next::Partial } else { Next::Message(whole) }
+    if bytes.len() < whole { MessageBoundary::Incomplete } else { MessageBoundary::Complete(whole) }
 }
 
 /// Whether so far it may be STUN: the first two bits clear, a length in fours, the cookie.
@@ -55,16 +55,16 @@ mod tests {
     fn messages_are_found_one_after_the_other() {
         let channel = b"\x40\x00\x00\x05hello\0\0\0";
         let stream = [&BINDING[..], channel, &BINDING[..7]].concat();
-        assert_eq!(next(&stream), Next::Message(20));
-        assert_eq!(next(&stream[20..]), Next::Message(12));
-        assert_eq!(next(&stream[32..]), Next::Partial);
+        assert_eq!(find_message(&stream), MessageBoundary::Complete(20));
+        assert_eq!(find_message(&stream[20..]), MessageBoundary::Complete(12));
+        assert_eq!(find_message(&stream[32..]), MessageBoundary::Incomplete);
     }
 
     #[test]
     fn a_message_is_partial_until_its_padding_is_there() {
         let channel = b"\x40\x00\x00\x05hello\0\0\0";
         for length in 0..channel.len() {
-            assert_eq!(next(&channel[..length]), Next::Partial, "{length}");
+            assert_eq!(find_message(&channel[..length]), MessageBoundary::Incomplete, "{length}");
         }
     }
 
@@ -72,14 +72,14 @@ mod tests {
     fn what_is_no_message_is_garbage_as_soon_as_it_shows() {
         for bytes in [&b"\x80"[..], b"\x16\x03\x01\x02\x00\x01", b"\x00\x01\x00\x03", b"\x00\x01\x00\x00GET "]
         {
-            assert_eq!(next(bytes), Next::Garbage, "{bytes:?}");
+            assert_eq!(find_message(bytes), MessageBoundary::Invalid, "{bytes:?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_are_too_strange_and_a_message_is_never_longer_than_what_is_there(bytes: Vec<u8>) {
-            if let Next::Message(length) = next(&bytes) {
+            if let MessageBoundary::Complete(length) = find_message(&bytes) {
                 prop_assert!(length >= 4 && length <= bytes.len());
             }
         }

@@ -32,45 +32,45 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use epoll::{Bell, Poll};
+use epoll::{Poller, Waker};
 use faults::{Faults, Warnings};
 pub use relay_socket::can_bind;
-use stats::{Board, Loss, Losses};
-pub use stats::{Figures, Loss as PacketLoss};
-pub use stream::StreamDoor;
-use stream::{Brought, Stream};
+use stats::{LossCounters, StatsBoard};
+pub use stats::{PacketLoss, RelayStats};
+pub use stream::StreamServer;
+use stream::{StreamHandle, StreamMessages};
 use stream_writer::frame_cost;
 use worker::Worker;
 
-use crate::health::{BEAT, Heart, Hearts};
-use crate::log_limit::LineLimit;
+use crate::health::{HEARTBEAT_INTERVAL, HealthMonitor, Heartbeat};
+use crate::log_limit::LogLimit;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_turn::addr::{ClientAddr, Families, Family};
-use webrtc_box_turn::auth::{Gate, NonceKey};
+use webrtc_box_turn::auth::{Authenticator, NonceKey};
 use webrtc_box_turn::credential::Secrets;
-use webrtc_box_turn::peer_policy::Scope;
+use webrtc_box_turn::peer_policy::PeerPolicy;
 use webrtc_box_turn::principal::PrincipalEvent;
 use webrtc_box_turn::registry::Quota;
 use webrtc_box_turn::reply_limit::ReplyLimit;
-use webrtc_box_turn::routing_table::Exchange;
-use webrtc_box_turn::server::{Rules, Server};
+use webrtc_box_turn::routing_table::RoutingTable;
+use webrtc_box_turn::server::{Server, ServerConfig};
 
 /// What a relay is started with.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct RelayConfig {
     /// Addresses and port to bind; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
     /// How many threads.
     pub workers: usize,
     /// Who may be reached.
-    pub scope: Scope,
+    pub peer_policy: PeerPolicy,
     /// Addresses lent, as clients are told them.
     pub relayed: Families<IpAddr>,
     /// Local addresses that real relay sockets bind (`public`).
     pub bind: Families<IpAddr>,
     /// Relayed ports.
     pub ports: RangeInclusive<u16>,
-    /// Ports of other listeners of the box, never lent.
+    /// RelaySockets of other listeners of the box, never lent.
     pub listeners: Vec<u16>,
     /// Mint and verify.
     pub secrets: Secrets,
@@ -91,7 +91,7 @@ pub struct Plan {
     /// Client addresses may stand in the log.
     pub log_addresses: bool,
     /// Where each worker's heart is looked after.
-    pub hearts: Hearts,
+    pub health: HealthMonitor,
 }
 
 /// A relay that runs until it is dropped.
@@ -99,14 +99,14 @@ pub struct Plan {
 pub struct Relay {
     addresses: Vec<SocketAddr>,
     inboxes: Inboxes,
-    exchange: Arc<Exchange>,
-    board: Board,
+    routes: Arc<RoutingTable>,
+    stats_board: StatsBoard,
     /// Requests of streams without an allocation, per source.
     stream_limit: Arc<SourceRateLimiter>,
     threads: Vec<JoinHandle<()>>,
     faults: Faults,
     /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
-    pub small_buffer: Option<usize>,
+    pub granted_buffer: Option<usize>,
     /// Socket options that are not to be had here, and that it goes without.
     pub missing: Vec<&'static str>,
 }
@@ -124,13 +124,13 @@ pub struct BindError {
 
 /// What reaches a worker besides packets.
 #[derive(Debug)]
-enum Note {
-    Seat(PrincipalEvent),
-    StreamOpened(ClientAddr, Stream),
-    Stream(Brought),
+enum WorkerMsg {
+    Principal(PrincipalEvent),
+    StreamOpened(ClientAddr, StreamHandle),
+    StreamMessages(StreamMessages),
     StreamClosed(ClientAddr),
     /// A frame for a stream of this worker, from another.
-    Deliver(ClientAddr, Bytes, OwnedSemaphorePermit),
+    StreamFrame(ClientAddr, Bytes, OwnedSemaphorePermit),
     Evict(ClientAddr),
     Addresses {
         own: Vec<IpAddr>,
@@ -148,22 +148,22 @@ struct Inboxes(Arc<[Inbox]>);
 
 #[derive(Debug)]
 struct Inbox {
-    notes: UnboundedSender<Note>,
-    bell: Arc<Bell>,
+    messages: UnboundedSender<WorkerMsg>,
+    waker: Arc<Waker>,
     /// Bytes of frames from other workers that may wait in it, in parts that streams share.
-    room: [Arc<Semaphore>; ROOM_PARTS],
-    losses: Arc<Losses>,
+    frame_budget: [Arc<Semaphore>; FRAME_BUDGET_SHARDS],
+    losses: Arc<LossCounters>,
 }
 
 /// Frames from other workers wait in so many parts, by the stream they are for, so that one stream's
 /// flood costs few others anything.
-const ROOM_PARTS: usize = 8;
+const FRAME_BUDGET_SHARDS: usize = 8;
 /// Bytes of frames from other workers that may wait in one part; more are lost, as in a full socket.
-const ROOM_BYTES: usize = 1 << 19;
+const FRAME_BUDGET_BYTES: usize = 1 << 19;
 
 /// Tells every worker of seats; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct SeatFeed(Inboxes);
+pub struct PrincipalFeed(Inboxes);
 
 impl Relay {
     /// Binds the turn port and starts the workers.
@@ -171,35 +171,35 @@ impl Relay {
     /// # Errors
     /// The address that cannot be bound, and why. A port that another process shares by
     /// SO_REUSEPORT counts as taken.
-    pub fn start(mut plan: Plan) -> Result<Self, BindError> {
-        let bound = bind_all(&plan.listen, plan.workers)?;
+    pub fn start(mut config: RelayConfig) -> Result<Self, BindError> {
+        let bound = bind_all(&config.listen, config.workers)?;
         let address = bound.addresses[0];
-        plan.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..plan.workers).map(|_| unbounded_channel()).unzip();
-        let bells = (0..plan.workers).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
-        let bells = bells.map_err(BindError::at(address, "make an eventfd"))?;
-        let shared = Shared::new(&plan);
+        config.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| unbounded_channel()).unzip();
+        let wakers = (0..config.workers).map(|_| Waker::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
+        let wakers = wakers.map_err(BindError::at(address, "make an eventfd"))?;
+        let shared = SharedState::new(&config);
         // From here on dropping it stops what has been started.
         let mut relay = Self {
             addresses: bound.addresses,
-            inboxes: Inboxes::new(senders, &bells, &shared.board),
-            exchange: Arc::clone(&shared.exchange),
-            board: shared.board.clone(),
+            inboxes: Inboxes::new(senders, &wakers, &shared.stats_board),
+            routes: Arc::clone(&shared.routes),
+            stats_board: shared.stats_board.clone(),
             stream_limit: Arc::clone(&shared.stream_limit),
             threads: Vec::new(),
             faults: shared.warnings.faults.clone(),
-            small_buffer: bound.small_buffer,
+            granted_buffer: bound.granted_buffer,
             missing: bound.missing,
         };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
-            let poll = Poll::new(Arc::clone(&bells[index]), BEAT)
+            let poll = Poller::new(Arc::clone(&wakers[index]), HEARTBEAT_INTERVAL)
                 .map_err(BindError::at(address, "make an epoll"))?;
-            let heart = plan.hearts.join(format!("relay-{index}"), Instant::now());
-            let seed = shared.seed(&plan, index, (sockets, poll, heart), inbox, relay.inboxes.clone());
+            let heartbeat = config.health.register(format!("relay-{index}"), Instant::now());
+            let seed = shared.seed(&config, index, (sockets, poll, heartbeat), inbox, relay.inboxes.clone());
             let worker = Worker::new(seed).map_err(BindError::at(address, "watch sockets by epoll"))?;
             let thread = std::thread::Builder::new().name(format!("relay-{index}"));
             let thread =
-                thread.spawn(move || worker.live()).map_err(BindError::at(address, "start threads"))?;
+                thread.spawn(move || worker.run()).map_err(BindError::at(address, "start threads"))?;
             relay.threads.push(thread);
         }
         Ok(relay)
@@ -212,34 +212,34 @@ impl Relay {
 
     /// Where seats' news goes. A seat told here before its client is told can be relied on: a
     /// worker reads its news before its packets.
-    pub fn feed(&self) -> SeatFeed {
-        SeatFeed(self.inboxes.clone())
+    pub fn principal_feed(&self) -> PrincipalFeed {
+        PrincipalFeed(self.inboxes.clone())
     }
 
     /// Where TCP and TLS streams are brought.
-    pub fn door(&self) -> StreamDoor {
-        StreamDoor::new(self.inboxes.clone(), self.board.losses(), Arc::clone(&self.stream_limit))
+    pub fn stream_server(&self) -> StreamServer {
+        StreamServer::new(self.inboxes.clone(), self.stats_board.losses(), Arc::clone(&self.stream_limit))
     }
 
     /// The box's addresses have changed: those that are its own, those lent from now on, and what their
     /// sockets bind.
-    pub fn take_addresses(&self, own: &[IpAddr], relayed: Families<IpAddr>, bind: Families<IpAddr>) {
-        self.inboxes.tell_all(|| Note::Addresses { own: own.to_vec(), relayed, bind });
+    pub fn set_addresses(&self, own: &[IpAddr], relayed: Families<IpAddr>, bind: Families<IpAddr>) {
+        self.inboxes.broadcast(|| WorkerMsg::Addresses { own: own.to_vec(), relayed, bind });
     }
 
     /// New allocations take a credential under these secrets; those that are there go on.
-    pub fn take_secrets(&self, secrets: &Secrets) {
-        self.inboxes.tell_all(|| Note::Secrets(secrets.clone()));
+    pub fn set_secrets(&self, secrets: &Secrets) {
+        self.inboxes.broadcast(|| WorkerMsg::Secrets(secrets.clone()));
     }
 
     /// The box is about to stop: nobody but participants of running calls is lent anything any more.
     pub fn drain(&self) {
-        self.inboxes.tell_all(|| Note::Drain);
+        self.inboxes.broadcast(|| WorkerMsg::Drain);
     }
 
     /// What it has done so far, up to each worker's last beat.
-    pub fn figures(&self) -> Figures {
-        self.board.sum()
+    pub fn stats(&self) -> RelayStats {
+        self.stats_board.sum()
     }
 
     /// What keeps it from its work and lasts; empty where nothing does.
@@ -254,25 +254,25 @@ impl Relay {
 
     /// Whether relay sockets of `family` can be bound now: `None` where there are none of that family, else
     /// why not. Whether that is news.
-    pub fn binding(&self, family: Family, bound: Option<Result<(), String>>) -> bool {
-        self.faults.binding(family, bound)
+    pub fn report_bind_result(&self, family: Family, bound: Option<Result<(), String>>) -> bool {
+        self.faults.report_bind_result(family, bound)
     }
 
     /// Ends the first worker as if it had failed.
     #[cfg(feature = "fault-injection")]
     pub fn stop_first_worker(&self) {
-        self.inboxes.tell(0, Note::Stop);
+        self.inboxes.send(0, WorkerMsg::Stop);
     }
 
     /// How many allocations there are.
     pub fn allocations(&self) -> u32 {
-        self.exchange.register().total()
+        self.routes.registry().total()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.inboxes.tell_all(|| Note::Stop);
+        self.inboxes.broadcast(|| WorkerMsg::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a relay worker had panicked");
@@ -281,55 +281,61 @@ impl Drop for Relay {
     }
 }
 
-impl SeatFeed {
+impl PrincipalFeed {
     /// Tells every worker. That a seat has been opened wakes nobody: a worker reads its news before
     /// its packets.
-    pub fn tell(&self, news: PrincipalEvent) {
-        match news {
-            PrincipalEvent::Admitted(..) => self.0.leave_with_all(|| Note::Seat(news)),
-            PrincipalEvent::Left(..) | PrincipalEvent::Expired(..) => self.0.tell_all(|| Note::Seat(news)),
+    pub fn send(&self, event: PrincipalEvent) {
+        match event {
+            PrincipalEvent::Admitted(..) => self.0.enqueue_all(|| WorkerMsg::Principal(event)),
+            PrincipalEvent::Left(..) | PrincipalEvent::Expired(..) => {
+                self.0.broadcast(|| WorkerMsg::Principal(event))
+            }
         }
     }
 }
 
 impl Inboxes {
-    fn new(notes: Vec<UnboundedSender<Note>>, bells: &[Arc<Bell>], board: &Board) -> Self {
-        let inbox = |(notes, bell): (_, &Arc<Bell>)| Inbox {
-            notes,
-            bell: Arc::clone(bell),
-            losses: board.losses(),
-            room: [(); ROOM_PARTS].map(|()| Arc::new(Semaphore::new(ROOM_BYTES))),
+    fn new(
+        messages: Vec<UnboundedSender<WorkerMsg>>,
+        wakers: &[Arc<Waker>],
+        stats_board: &StatsBoard,
+    ) -> Self {
+        let inbox = |(messages, waker): (_, &Arc<Waker>)| Inbox {
+            messages,
+            waker: Arc::clone(waker),
+            losses: stats_board.losses(),
+            frame_budget: [(); FRAME_BUDGET_SHARDS].map(|()| Arc::new(Semaphore::new(FRAME_BUDGET_BYTES))),
         };
-        Self(notes.into_iter().zip(bells).map(inbox).collect())
+        Self(messages.into_iter().zip(wakers).map(inbox).collect())
     }
 
-    fn tell_all(&self, note: impl Fn() -> Note) {
-        (0..self.0.len()).for_each(|worker| self.tell(worker, note()));
+    fn broadcast(&self, message: impl Fn() -> WorkerMsg) {
+        (0..self.0.len()).for_each(|worker| self.send(worker, message()));
     }
 
-    fn tell(&self, worker: usize, note: Note) {
-        self.leave_with(worker, note);
-        self.0[worker].bell.ring();
+    fn send(&self, worker: usize, message: WorkerMsg) {
+        self.enqueue(worker, message);
+        self.0[worker].waker.wake();
     }
 
     /// To be found with the next packet, or tick.
-    fn leave_with_all(&self, note: impl Fn() -> Note) {
-        (0..self.0.len()).for_each(|worker| self.leave_with(worker, note()));
+    fn enqueue_all(&self, message: impl Fn() -> WorkerMsg) {
+        (0..self.0.len()).for_each(|worker| self.enqueue(worker, message()));
     }
 
-    fn leave_with(&self, worker: usize, note: Note) {
+    fn enqueue(&self, worker: usize, message: WorkerMsg) {
         // Refused only by a worker that has stopped, which needs no news.
-        let _ = self.0[worker].notes.send(note);
+        let _ = self.0[worker].messages.send(message);
     }
 
     /// Hands a frame to the worker that has the stream.
     fn deliver(&self, worker: usize, client: ClientAddr, frame: Bytes) {
         // Workers are told apart by the low bits.
-        let part = usize::from(client.remote.port()) / self.0.len() % ROOM_PARTS;
-        let room = Arc::clone(&self.0[worker].room[part]);
-        match room.try_acquire_many_owned(frame_cost(&frame) as u32) {
-            Ok(permit) => self.tell(worker, Note::Deliver(client, frame, permit)),
-            Err(_) => self.0[worker].losses.count(Loss::InboxFull),
+        let part = usize::from(client.remote.port()) / self.0.len() % FRAME_BUDGET_SHARDS;
+        let frame_budget = Arc::clone(&self.0[worker].frame_budget[part]);
+        match frame_budget.try_acquire_many_owned(frame_cost(&frame) as u32) {
+            Ok(permit) => self.send(worker, WorkerMsg::StreamFrame(client, frame, permit)),
+            Err(_) => self.0[worker].losses.count(PacketLoss::InboxFull),
         }
     }
 
@@ -346,19 +352,19 @@ impl BindError {
     }
 }
 
-struct Bound {
+struct BoundSockets {
     addresses: Vec<SocketAddr>,
     /// For each worker, one for each address.
     sockets: Vec<Vec<udp::BatchSocket>>,
-    small_buffer: Option<usize>,
+    granted_buffer: Option<usize>,
     missing: Vec<&'static str>,
 }
 
-fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
-    let mut bound = Bound {
+fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<BoundSockets, BindError> {
+    let mut bound = BoundSockets {
         addresses: Vec::new(),
         sockets: (0..workers).map(|_| Vec::new()).collect(),
-        small_buffer: None,
+        granted_buffer: None,
         missing: Vec::new(),
     };
     for &wanted in listen {
@@ -368,41 +374,51 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<Bound, BindError> {
             let (socket, granted) = udp::BatchSocket::bind(address).map_err(failed)?;
             bound.missing.extend(socket.missing());
             sockets.push(socket);
-            bound.small_buffer = bound.small_buffer.into_iter().chain(Some(granted)).min();
+            bound.granted_buffer = bound.granted_buffer.into_iter().chain(Some(granted)).min();
         }
         bound.addresses.push(address);
     }
     bound.missing.sort_unstable();
     bound.missing.dedup();
-    bound.small_buffer = bound.small_buffer.filter(|&granted| granted < udp::BUFFER);
+    bound.granted_buffer = bound.granted_buffer.filter(|&granted| granted < udp::SOCKET_BUFFER_BYTES);
     Ok(bound)
 }
 
 /// What all workers are made from.
-struct Shared {
-    gate: Gate,
-    exchange: Arc<Exchange>,
-    board: Board,
+struct SharedState {
+    authenticator: Authenticator,
+    routes: Arc<RoutingTable>,
+    stats_board: StatsBoard,
     limit: Arc<ReplyLimit>,
     /// Apart from the one for datagrams, which anybody can use up for an address by forging it.
     stream_limit: Arc<SourceRateLimiter>,
     /// One for all, so that more cores do not mean more lines.
-    log_limit: Arc<LineLimit>,
+    log_limit: Arc<LogLimit>,
     warnings: Arc<Warnings>,
 }
 
-impl Shared {
-    fn new(plan: &Plan) -> Self {
+impl SharedState {
+    fn new(config: &RelayConfig) -> Self {
         let epoch = Instant::now();
-        let rate = Rate::per_second(plan.unauth_reply_rate);
+        let rate = Rate::per_second(config.unauth_reply_rate);
         let limiter = SourceRateLimiter::new(rate, random::seeds(), epoch);
         let (mut key, seed) = ([0; 32], random::number());
         random::fill(&mut key);
         Self {
-            gate: Gate::new(plan.secrets.clone(), plan.realm.clone(), NonceKey::new(key, epoch)),
-            exchange: Arc::new(Exchange::new(&plan.ports, &plan.listeners, plan.bps_capacity, seed, epoch)),
-            board: Board::new(plan.workers),
-            log_limit: Arc::new(LineLimit::new(epoch)),
+            authenticator: Authenticator::new(
+                config.secrets.clone(),
+                config.realm.clone(),
+                NonceKey::new(key, epoch),
+            ),
+            routes: Arc::new(RoutingTable::new(
+                &config.ports,
+                &config.listeners,
+                config.bps_capacity,
+                seed,
+                epoch,
+            )),
+            stats_board: StatsBoard::new(config.workers),
+            log_limit: Arc::new(LogLimit::new(epoch)),
             warnings: Arc::new(Warnings::new(epoch)),
             limit: Arc::new(ReplyLimit::new(rate, [random::seeds(), random::seeds()], epoch)),
             stream_limit: Arc::new(limiter.with_wide_prefixes()),
@@ -411,43 +427,43 @@ impl Shared {
 
     fn seed(
         &self,
-        plan: &Plan,
+        config: &RelayConfig,
         index: usize,
-        (sockets, poll, heart): (Vec<udp::BatchSocket>, Poll, Heart),
-        inbox: UnboundedReceiver<Note>,
+        (sockets, poll, heartbeat): (Vec<udp::BatchSocket>, Poller, Heartbeat),
+        inbox: UnboundedReceiver<WorkerMsg>,
         others: Inboxes,
-    ) -> worker::Seed {
-        let mut scope = plan.scope.clone();
-        if let Scope::Public(filter) = &mut scope {
-            filter.listeners.clone_from(&plan.listeners);
+    ) -> worker::WorkerConfig {
+        let mut peer_policy = config.peer_policy.clone();
+        if let PeerPolicy::Public(filter) = &mut peer_policy {
+            filter.listeners.clone_from(&config.listeners);
         }
-        let rules = Rules {
+        let server_config = ServerConfig {
             worker: index,
-            relayed: plan.relayed,
-            scope,
-            quota: plan.quota,
-            max_bps: plan.max_bps,
-            credential_ttl: plan.credential_ttl,
-            group_size: plan.group_size,
+            relayed: config.relayed,
+            peer_policy,
+            quota: config.quota,
+            max_bps: config.max_bps,
+            credential_ttl: config.credential_ttl,
+            group_size: config.group_size,
         };
         let server = Server::new(
-            rules,
-            self.gate.clone(),
-            Arc::clone(&self.exchange),
+            server_config,
+            self.authenticator.clone(),
+            Arc::clone(&self.routes),
             Arc::clone(&self.limit),
             Box::new(random::number),
         );
-        worker::Seed {
+        worker::WorkerConfig {
             index,
             server,
             sockets,
             poll,
-            heart,
+            heartbeat,
             inbox,
             others,
-            board: self.board.clone(),
-            bind: plan.bind,
-            log_addresses: plan.log_addresses,
+            stats_board: self.stats_board.clone(),
+            bind: config.bind,
+            log_addresses: config.log_addresses,
             log_limit: Arc::clone(&self.log_limit),
             warnings: Arc::clone(&self.warnings),
         }

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use webrtc_box_rate_limit::source::Prefix;
+use webrtc_box_rate_limit::SourcePrefix;
 
 /// Bytes of one queue that no sum counts.
 pub const RESERVE: usize = 16 * 1024;
 
 /// No source has more than this part of the whole; an IPv6 /56 has twice as much, a /48 four times.
-const SOURCE_PART: usize = 8;
+const SOURCE_SHARE: usize = 8;
 
 /// The sums of all connections. Cheap to clone: all clones are one.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct Sums {
     limit: usize,
     /// Below zero for moments: what is taken back may be counted before what was added.
     total: AtomicIsize,
-    by_source: Mutex<HashMap<Prefix, Arc<AtomicIsize>>>,
+    by_source: Mutex<HashMap<SourcePrefix, Arc<AtomicIsize>>>,
 }
 
 /// What one source has waiting, for one of its connections.
@@ -34,7 +34,7 @@ struct Sums {
 pub struct SourceBudget {
     sums: Arc<Sums>,
     /// Each with the most that it may be; empty for a proxy, behind which anybody may be.
-    prefixes: Vec<(Prefix, Arc<AtomicIsize>, usize)>,
+    prefixes: Vec<(SourcePrefix, Arc<AtomicIsize>, usize)>,
 }
 
 /// One queue's bytes within the sums.
@@ -62,17 +62,17 @@ impl QueueBudget {
     /// For a connection of `source`; `None` where that says nothing of who it is.
     pub fn enter(&self, source: Option<IpAddr>) -> Arc<SourceBudget> {
         let mut by_source = self.0.lock();
-        let prefixes = source.map_or([None; 3], Prefix::of).into_iter().zip([1, 2, 4]);
+        let prefixes = source.map_or([None; 3], SourcePrefix::of).into_iter().zip([1, 2, 4]);
         let prefixes = prefixes.filter_map(|(prefix, multiple)| {
             let sum = Arc::clone(by_source.entry(prefix?).or_default());
-            Some((prefix?, sum, self.0.limit / SOURCE_PART * multiple))
+            Some((prefix?, sum, self.0.limit / SOURCE_SHARE * multiple))
         });
         Arc::new(SourceBudget { prefixes: prefixes.collect(), sums: Arc::clone(&self.0) })
     }
 }
 
 impl Sums {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Prefix, Arc<AtomicIsize>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SourcePrefix, Arc<AtomicIsize>>> {
         self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -192,8 +192,8 @@ mod tests {
     fn a_source_has_an_eighth_and_everybody_a_reserve() {
         let budget = QueueBudget::new(800 * KIB);
         let first = source(&budget, "192.0.2.1");
-        let again = source(&budget, "192.0.2.1");
-        let (one, two) = (filled(&first), filled(&again));
+        let retries = source(&budget, "192.0.2.1");
+        let (one, two) = (filled(&first), filled(&retries));
         assert_eq!((one.len(), two.len()), (116, 16), "100 KiB for both, and 16 for each");
         assert_eq!(filled(&source(&budget, "192.0.2.2")).len(), 116, "another source has its own");
         drop(one);
@@ -239,10 +239,10 @@ mod tests {
     fn refusals_beside_charges_of_other_threads_lose_no_byte() {
         let budget = QueueBudget::new(64 * KIB);
         let queue = source(&budget, "192.0.2.1").queue(40 * KIB, 16 * KIB);
-        std::thread::scope(|scope| {
+        std::thread::peer_policy(|peer_policy| {
             for bytes in [KIB, 5 * KIB, 13 * KIB] {
                 let queue = &queue;
-                scope.spawn(move || (0..20_000).for_each(|_| drop(queue.charge(bytes))));
+                peer_policy.spawn(move || (0..20_000).for_each(|_| drop(queue.charge(bytes))));
             }
         });
         assert_eq!((queue.queued(), budget.0.total.load(Ordering::Relaxed)), (0, 0));

@@ -6,22 +6,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustix::io::Errno;
 
-use super::epoll::{Poll, Source};
+use super::epoll::{PollSource, Poller};
 use super::udp::{BatchSocket, ask_for_buffers};
 use webrtc_box_turn::addr::{Families, Family, RelayedAddr};
 use webrtc_box_turn::allocate::PortError;
 
 /// A worker's relay sockets: by the address clients were told, and by slot.
 #[derive(Debug, Default)]
-pub(super) struct Ports {
-    slots: Vec<Option<OpenPort>>,
+pub(super) struct RelaySockets {
+    slots: Vec<Option<RelaySocket>>,
     free: Vec<usize>,
     by_address: HashMap<RelayedAddr, usize>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct OpenPort {
+pub(super) struct RelaySocket {
     /// The address it is lent as.
     pub(super) relayed: RelayedAddr,
     /// What it is read from and written to.
@@ -29,9 +29,9 @@ pub(super) struct OpenPort {
 }
 
 /// A relay socket's buffers: many sockets, each with one call's media.
-const BUFFER: usize = 1 << 19;
+const SOCKET_BUFFER_BYTES: usize = 1 << 19;
 
-impl Ports {
+impl RelaySockets {
     /// Binds the socket behind `relayed` on the local address of its family, and watches it.
     ///
     /// # Errors
@@ -40,23 +40,24 @@ impl Ports {
         &mut self,
         relayed: RelayedAddr,
         bind: &Families<IpAddr>,
-        poll: &Poll,
+        poll: &Poller,
     ) -> io::Result<()> {
         let local = bind.of(Family::of(relayed.0.ip())).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let slot = self.free.last().copied().unwrap_or(self.slots.len());
         let opened = bound(SocketAddr::new(*local, relayed.0.port())).and_then(BatchSocket::new);
-        let socket = opened.and_then(|socket| poll.watch(&socket, Source::Port(slot)).map(|()| socket))?;
+        let socket =
+            opened.and_then(|socket| poll.watch(&socket, PollSource::Port(slot)).map(|()| socket))?;
         self.free.pop();
         if slot == self.slots.len() {
             self.slots.push(None);
         }
-        self.slots[slot] = Some(OpenPort { relayed, socket });
+        self.slots[slot] = Some(RelaySocket { relayed, socket });
         self.by_address.insert(relayed, slot);
         Ok(())
     }
 
     /// What is in a slot; `None` where it has been closed since it was reported.
-    pub(super) fn at(&self, slot: usize) -> Option<&OpenPort> {
+    pub(super) fn at(&self, slot: usize) -> Option<&RelaySocket> {
         self.slots.get(slot)?.as_ref()
     }
 
@@ -75,7 +76,7 @@ impl Ports {
 }
 
 /// Whether another port may do.
-pub(super) fn refused(error: &io::Error) -> PortError {
+pub(super) fn port_error(error: &io::Error) -> PortError {
     if error.kind() == io::ErrorKind::AddrInUse { PortError::InUse } else { PortError::Unavailable }
 }
 
@@ -96,7 +97,7 @@ fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
         // The same port of IPv4 may be another allocation's.
         socket.set_only_v6(true)?;
     }
-    ask_for_buffers(&socket, BUFFER);
+    ask_for_buffers(&socket, SOCKET_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -3,37 +3,37 @@
 
 use std::io;
 
-use super::gso_batch::{Leave, Outgoing};
-use super::stats::Unsent;
+use super::gso_batch::{Egress, OutgoingBatch};
+use super::stats::ErrorCounters;
 use super::udp::BatchSocket;
 
 /// A full socket buffer loses the packets, as any router would. Where segmentation offload fails,
 /// the run goes out packet by packet; only where it is the way out that cannot do it, later runs too.
-pub(super) fn send(socket: &BatchSocket, run: &Outgoing<'_>, unsent: &Unsent) {
-    let (to, source) = match run.route.leave {
-        Leave::Turn(source) => (run.route.to, Some(source)),
-        Leave::Port(_, false) => (run.route.to, None),
-        Leave::Port(_, true) => {
-            return run
+pub(super) fn send(socket: &BatchSocket, batch: &OutgoingBatch<'_>, errors: &ErrorCounters) {
+    let (to, source) = match batch.destination.egress {
+        Egress::Turn(source) => (batch.destination.to, Some(source)),
+        Egress::Port(_, false) => (batch.destination.to, None),
+        Egress::Port(_, true) => {
+            return batch
                 .packets()
-                .for_each(|packet| unsent.note(socket.send_unfragmented(run.route.to, packet), 1));
+                .for_each(|packet| errors.record(socket.send_unfragmented(batch.destination.to, packet), 1));
         }
     };
     let mut useless = false;
-    if run.segment.is_none() || socket.segments() {
-        match socket.send(to, source, run.parts, run.segment) {
-            Err(error) if run.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
+    if batch.segment.is_none() || socket.segments() {
+        match socket.send(to, source, batch.parts, batch.segment) {
+            Err(error) if batch.segment.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
                 useless = BatchSocket::refuses_segments(&error);
             }
             Ok(()) => return,
-            lost => return unsent.note(lost, run.packets().count()),
+            lost => return errors.record(lost, batch.packets().count()),
         }
     }
     let mut sent = 0;
-    for packet in run.packets() {
+    for packet in batch.packets() {
         let outcome = socket.send(to, source, packet, None);
         sent += usize::from(outcome.is_ok());
-        unsent.note(outcome, 1);
+        errors.record(outcome, 1);
     }
     if useless && sent > 0 {
         // It was segmentation that the kernel refused, and not the packets.
@@ -43,29 +43,29 @@ pub(super) fn send(socket: &BatchSocket, run: &Outgoing<'_>, unsent: &Unsent) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gso_batch::{Outbox, Route};
+    use super::super::gso_batch::{Destination, GsoQueue};
     use super::*;
-    use webrtc_box_turn::channel_data::Head;
+    use webrtc_box_turn::channel_data::Header;
 
     #[test]
     fn a_run_leaves_packet_by_packet_where_the_way_out_refuses_segments() {
         let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let leave = Leave::Turn(socket.local().ip());
-        let route = Route { to: peer.local_addr().unwrap(), leave };
-        for refused in [false, true] {
-            if refused {
+        let egress = Egress::Turn(socket.local().ip());
+        let destination = Destination { to: peer.local_addr().unwrap(), egress };
+        for port_error in [false, true] {
+            if port_error {
                 socket.give_up_segments();
             }
-            let mut outbox = Outbox::default();
+            let mut gso_queue = GsoQueue::default();
             for payload in [&b"first"[..], b"again", b"end"] {
-                outbox.push(route, Head::default(), payload);
+                gso_queue.push(destination, Header::default(), payload);
             }
-            outbox.drain(|run| send(&socket, run, &Unsent::default()));
+            gso_queue.drain(|batch| send(&socket, batch, &ErrorCounters::default()));
             let mut buffer = [0; 9];
             let got = [0; 3].map(|_| peer.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap());
             assert_eq!(got, [b"first".to_vec(), b"again".to_vec(), b"end".to_vec()]);
-            assert_eq!(socket.segments(), !refused);
+            assert_eq!(socket.segments(), !port_error);
         }
     }
 }

@@ -14,10 +14,10 @@ use nix::sys::socket::{
 use quinn_udp::RecvMeta;
 
 /// Errors in a row after which a read ends: each is one datagram's, or it will not get better.
-const ERRORS: usize = 16;
+const MAX_CONSECUTIVE_ERRORS: usize = 16;
 
 /// Whether `error` says that a system call is not to be had here, as opposed to one that failed.
-pub(super) fn is_missing(error: &io::Error) -> bool {
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
     let missing = [Errno::ENOSYS, Errno::EOPNOTSUPP, Errno::EPERM, Errno::EACCES];
     missing.into_iter().any(|errno| error.raw_os_error() == Some(errno as i32))
 }
@@ -49,7 +49,7 @@ pub(super) fn receive(
                 filled += 1;
             }
             Err(Errno::EAGAIN) => break,
-            Err(_) if errors < ERRORS => errors += 1,
+            Err(_) if errors < MAX_CONSECUTIVE_ERRORS => errors += 1,
             Err(error) if filled == 0 => return Err(error.into()),
             Err(_) => break,
         }
@@ -67,13 +67,13 @@ fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<RecvMeta> {
         MsgFlags::MSG_DONTWAIT,
     )?;
     let addr = read.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
-    let (dst_ip, segment) = told(&read);
+    let (dst_ip, segment) = control_info(&read);
     let stride = segment.unwrap_or(read.bytes);
     Ok(RecvMeta { addr, len: read.bytes, stride, dst_ip, ..RecvMeta::default() })
 }
 
 /// To which address it came, and how large the datagrams are that the kernel has joined.
-fn told(read: &RecvMsg<'_, '_, SockaddrStorage>) -> (Option<IpAddr>, Option<usize>) {
+fn control_info(read: &RecvMsg<'_, '_, SockaddrStorage>) -> (Option<IpAddr>, Option<usize>) {
     let (mut local, mut segment) = (None, None);
     for message in read.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::Ipv4PacketInfo(info) = message {

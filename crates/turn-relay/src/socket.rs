@@ -31,34 +31,34 @@ fn unbound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<So
 /// What a client may send before its connection is accepted. Asked of the listener, since a window that
 /// was offered cannot be taken back. On older kernels it never grows again either, so it suffices for
 /// media at 2 Mbit/s and a round trip of 100 ms.
-const FIRST_WINDOW: usize = 24 << 10;
+const INITIAL_WINDOW_BYTES: usize = 24 << 10;
 
 /// Bounds what waits in the kernel for connections of `listener` that are not accepted yet.
-pub fn bound_first_window(listener: &TcpListener) {
-    if let Err(error) = SockRef::from(listener).set_recv_buffer_size(FIRST_WINDOW) {
+pub fn limit_initial_window(listener: &TcpListener) {
+    if let Err(error) = SockRef::from(listener).set_recv_buffer_size(INITIAL_WINDOW_BYTES) {
         debug!(%error, "the first window of connections cannot be set");
     }
 }
 
 /// What has a TCP socket at the bottom.
-pub trait OverTcp {
+pub trait HasTcpStream {
     /// The socket.
     fn tcp(&self) -> &TcpStream;
 }
 
-impl OverTcp for TcpStream {
+impl HasTcpStream for TcpStream {
     fn tcp(&self) -> &TcpStream {
         self
     }
 }
 
-impl<S: OverTcp> OverTcp for TlsStream<S> {
+impl<S: HasTcpStream> HasTcpStream for TlsStream<S> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0.tcp()
     }
 }
 
-impl<S: OverTcp + ?Sized> OverTcp for Box<S> {
+impl<S: HasTcpStream + ?Sized> HasTcpStream for Box<S> {
     fn tcp(&self) -> &TcpStream {
         (**self).tcp()
     }
@@ -67,12 +67,12 @@ impl<S: OverTcp + ?Sized> OverTcp for Box<S> {
 /// The kernel's buffers of one TCP connection, as they are asked for; it takes twice as much for its
 /// own needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffers {
+pub struct SocketBuffers {
     send: usize,
     receive: usize,
 }
 
-impl Buffers {
+impl SocketBuffers {
     /// For a client that has not shown who it is: a certificate fits, and a request with its headers.
     pub const SMALL: Self = Self { send: 8 << 10, receive: 16 << 10 };
     /// For HTTP and WebSockets: a page leaves in few round trips.

@@ -10,25 +10,25 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
 
-use crate::log_limit::LineLimit;
-use webrtc_box_turn::stats::Tally;
+use crate::log_limit::LogLimit;
+use webrtc_box_turn::stats::ServerStats;
 
 /// The counts of a relay since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct RelayStats {
     /// What its servers did.
-    pub tally: Tally,
-    /// Packets lost on the way out, by [`Loss::ALL`].
+    pub server_stats: ServerStats,
+    /// Packets lost on the way out, by [`PacketLoss::ALL`].
     pub lost: [u64; 6],
     /// Reads of a socket that failed.
     pub receive_errors: u64,
     /// Relay sockets that could not be bound.
-    pub unbound: u64,
+    pub bind_errors: u64,
 }
 
 /// Why a packet on its way out is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum PacketLoss {
     /// The socket's buffer was full.
     SocketFull,
     /// The kernel refused it.
@@ -43,7 +43,7 @@ pub enum Loss {
     StreamLate,
 }
 
-impl Loss {
+impl PacketLoss {
     /// All of them, in the order of the counts.
     pub const ALL: [Self; 6] = [
         Self::SocketFull,
@@ -57,93 +57,94 @@ impl Loss {
 
 /// Where the workers put up what they have counted, each at its place.
 #[derive(Clone, Debug)]
-pub(super) struct Board {
-    places: Arc<[ArcSwap<Figures>]>,
-    losses: Arc<Losses>,
+pub(super) struct StatsBoard {
+    places: Arc<[ArcSwap<RelayStats>]>,
+    losses: Arc<LossCounters>,
 }
 
-/// Losses outside the workers' own sending; rare, so that all may write to one place.
+/// LossCounters outside the workers' own sending; rare, so that all may write to one place.
 #[derive(Debug, Default)]
-pub(super) struct Losses([AtomicU64; 6]);
+pub(super) struct LossCounters([AtomicU64; 6]);
 
 /// What one worker could not send, read or bind.
 #[derive(Debug, Default)]
-pub(super) struct Unsent {
+pub(super) struct ErrorCounters {
     full: Cell<u64>,
-    refused: Cell<u64>,
-    unread: Cell<u64>,
-    unbound: Cell<u64>,
+    port_error: Cell<u64>,
+    read_errors: Cell<u64>,
+    bind_errors: Cell<u64>,
     /// How often it is said that the kernel refuses packets; the same for all workers.
-    said: Option<Arc<LineLimit>>,
+    log_limit: Option<Arc<LogLimit>>,
 }
 
-impl Board {
+impl StatsBoard {
     pub(super) fn new(workers: usize) -> Self {
         Self { places: (0..workers).map(|_| ArcSwap::default()).collect(), losses: Arc::default() }
     }
 
     /// Puts up what worker `index` has counted.
-    pub(super) fn show(&self, index: usize, tally: &Tally, unsent: &Unsent) {
-        let (receive_errors, unbound) = (unsent.unread.get(), unsent.unbound.get());
-        let mut figures = Figures { tally: tally.clone(), lost: [0; 6], receive_errors, unbound };
-        figures.lost[Loss::SocketFull as usize] = unsent.full.get();
-        figures.lost[Loss::SocketError as usize] = unsent.refused.get();
-        self.places[index].store(Arc::new(figures));
+    pub(super) fn publish(&self, index: usize, server_stats: &ServerStats, errors: &ErrorCounters) {
+        let (receive_errors, bind_errors) = (errors.read_errors.get(), errors.bind_errors.get());
+        let mut stats =
+            RelayStats { server_stats: server_stats.clone(), lost: [0; 6], receive_errors, bind_errors };
+        stats.lost[PacketLoss::SocketFull as usize] = errors.full.get();
+        stats.lost[PacketLoss::SocketError as usize] = errors.port_error.get();
+        self.places[index].store(Arc::new(stats));
     }
 
     /// Where losses outside the workers are counted.
-    pub(super) fn losses(&self) -> Arc<Losses> {
+    pub(super) fn losses(&self) -> Arc<LossCounters> {
         Arc::clone(&self.losses)
     }
 
     /// All together; what a worker did since its last beat is not in there yet.
-    pub(super) fn sum(&self) -> Figures {
-        let mut sum = Figures::default();
+    pub(super) fn sum(&self) -> RelayStats {
+        let mut sum = RelayStats::default();
         for shown in self.places.iter().map(|place| place.load()) {
-            sum.tally.add(&shown.tally);
+            sum.server_stats.add(&shown.server_stats);
             sum.lost.iter_mut().zip(&shown.lost).for_each(|(sum, lost)| *sum += lost);
             sum.receive_errors += shown.receive_errors;
-            sum.unbound += shown.unbound;
+            sum.bind_errors += shown.bind_errors;
         }
         sum.lost.iter_mut().zip(&self.losses.0).for_each(|(sum, lost)| *sum += lost.load(Ordering::Relaxed));
         sum
     }
 }
 
-impl Losses {
-    pub(super) fn count(&self, loss: Loss) {
+impl LossCounters {
+    pub(super) fn count(&self, loss: PacketLoss) {
         self.0[loss as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     #[cfg(test)]
-    pub(super) fn of(&self, loss: Loss) -> u64 {
+    pub(super) fn of(&self, loss: PacketLoss) -> u64 {
         self.0[loss as usize].load(Ordering::Relaxed)
     }
 }
 
-impl Unsent {
+impl ErrorCounters {
     /// One that is told of in the log, too.
-    pub(super) fn told(said: Arc<LineLimit>) -> Self {
-        Self { said: Some(said), ..Self::default() }
+    pub(super) fn with_log(log_limit: Arc<LogLimit>) -> Self {
+        Self { log_limit: Some(log_limit), ..Self::default() }
     }
 
     /// A socket could not be read.
-    pub(super) fn unread(&self) {
-        self.unread.set(self.unread.get() + 1);
+    pub(super) fn count_read_error(&self) {
+        self.read_errors.set(self.read_errors.get() + 1);
     }
 
     /// A relay socket could not be bound.
-    pub(super) fn unbound(&self) {
-        self.unbound.set(self.unbound.get() + 1);
+    pub(super) fn count_bind_error(&self) {
+        self.bind_errors.set(self.bind_errors.get() + 1);
     }
 
     /// Notes how the sending of so many packets at once went.
-    pub(super) fn note(&self, sent: io::Result<()>, packets: usize) {
+    pub(super) fn record(&self, sent: io::Result<()>, packets: usize) {
         let Err(error) = sent else { return };
         let full = error.kind() == io::ErrorKind::WouldBlock;
-        let count = if full { &self.full } else { &self.refused };
+        let count = if full { &self.full } else { &self.port_error };
         count.set(count.get() + packets as u64);
-        let limit = self.said.as_ref().filter(|_| !full);
+        let limit = self.log_limit.as_ref().filter(|_| !full);
         match limit.and_then(|limit| limit.allows(Instant::now())) {
             Some(held) => warn!(%error, held, "packets are lost: the kernel refuses to send them"),
             None => debug!(%error, "send failed"),
@@ -157,27 +158,27 @@ mod tests {
 
     #[test]
     fn what_the_workers_put_up_is_added_and_put_up_anew_replaces_the_old() {
-        let board = Board::new(2);
-        let unsent = Unsent::default();
-        let tally = Tally { unanswered: 3, ..Tally::default() };
-        board.show(0, &tally, &unsent);
-        unsent.note(Err(io::ErrorKind::WouldBlock.into()), 7);
-        unsent.note(Err(io::ErrorKind::NetworkUnreachable.into()), 1);
-        unsent.note(Ok(()), 1);
-        board.show(1, &tally, &unsent);
-        board.show(1, &tally, &unsent);
-        board.losses().count(Loss::StreamLate);
-        unsent.unread();
-        unsent.unbound();
-        board.show(0, &tally, &unsent);
-        let sum = board.sum();
-        assert_eq!((sum.receive_errors, sum.unbound), (1, 1));
-        assert_eq!(sum.tally.unanswered, 6);
+        let stats_board = StatsBoard::new(2);
+        let errors = ErrorCounters::default();
+        let server_stats = ServerStats { unanswered: 3, ..ServerStats::default() };
+        stats_board.publish(0, &server_stats, &errors);
+        errors.record(Err(io::ErrorKind::WouldBlock.into()), 7);
+        errors.record(Err(io::ErrorKind::NetworkUnreachable.into()), 1);
+        errors.record(Ok(()), 1);
+        stats_board.publish(1, &server_stats, &errors);
+        stats_board.publish(1, &server_stats, &errors);
+        stats_board.losses().count(PacketLoss::StreamLate);
+        errors.count_read_error();
+        errors.count_bind_error();
+        stats_board.publish(0, &server_stats, &errors);
+        let sum = stats_board.sum();
+        assert_eq!((sum.receive_errors, sum.bind_errors), (1, 1));
+        assert_eq!(sum.server_stats.unanswered, 6);
         assert_eq!(sum.lost, [14, 2, 0, 0, 0, 1]);
     }
 
     #[test]
     fn every_loss_stands_at_its_place() {
-        assert!(Loss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
+        assert!(PacketLoss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
     }
 }

@@ -15,14 +15,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::framing::{Next, next};
-use super::stream::LAST_WORDS;
+use super::framing::{MessageBoundary, find_message};
+use super::stream::FLUSH_TIMEOUT;
 use crate::queue_budget::{Charge, QueueShare};
 use webrtc_box_rate_limit::SourceRateLimiter;
 
 /// What bounds how fast a stream is read.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct ReadLimits {
     pub(super) allocated: Arc<AtomicBool>,
     unhandled: Arc<QueueShare>,
     pub(super) unsent: Arc<QueueShare>,
@@ -31,52 +31,52 @@ pub(super) struct Intake {
     /// How often its source may ask without an allocation.
     limit: Option<(Arc<SourceRateLimiter>, IpAddr)>,
     /// Bytes under way to the worker.
-    under_way: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
 }
 
 /// The kernel's side of a stream.
-pub(super) trait Socket {
+pub(super) trait StreamControl {
     /// Gives it the buffers of an allocation, or takes them back.
-    fn fit(&mut self, allocated: bool);
+    fn set_buffers(&mut self, allocated: bool);
     /// Whether the other end is gone, or will say no more.
-    fn hung_up(&self) -> bool;
+    fn is_half_closed(&self) -> bool;
 }
 
 /// A place among the bytes that wait for a worker.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct InFlightPermit {
     _of_stream: OwnedSemaphorePermit,
     _charge: Charge,
 }
 
 /// How long the first whole message may take, how long one may take to be completed, and how long one
 /// waits for its turn where its source asks for too much.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream without an allocation may be silent between two messages.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a stream may have under way to its worker.
-const BROUGHT_BYTES: usize = 1 << 16;
+const MAX_IN_FLIGHT_BYTES: usize = 1 << 16;
 /// What a piece of them costs besides.
-const BROUGHT_COST: usize = 256;
+const MESSAGE_OVERHEAD: usize = 256;
 /// Read at a time with an allocation, and without one.
 const CHUNK: usize = 1 << 14;
-const SMALL_CHUNK: usize = 1 << 10;
+const UNAUTHENTICATED_CHUNK: usize = 1 << 10;
 /// The largest message, header and padding included, with an allocation and without one.
-const LARGEST: usize = (1 << 16) + 20;
-const LARGEST_UNAUTHENTICATED: usize = 1 << 13;
+const MAX_MESSAGE: usize = (1 << 16) + 20;
+const MAX_UNAUTHENTICATED_MESSAGE: usize = 1 << 13;
 /// Until the next try where too much waits for the workers.
-const RETRY: Duration = Duration::from_millis(5);
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// The most until the next try where a source asks for too much: it may have hung up meanwhile.
-const LONGEST_RETRY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-impl Intake {
+impl ReadLimits {
     pub(super) fn new(
         unhandled: Arc<QueueShare>,
         unsent: Arc<QueueShare>,
         limit: Option<(Arc<SourceRateLimiter>, IpAddr)>,
     ) -> Self {
-        let under_way = Arc::new(Semaphore::new(BROUGHT_BYTES));
-        Self { allocated: Arc::default(), unhandled, unsent, drained: Notify::new(), limit, under_way }
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT_BYTES));
+        Self { allocated: Arc::default(), unhandled, unsent, drained: Notify::new(), limit, in_flight }
     }
 
     fn allocated(&self) -> bool {
@@ -84,45 +84,45 @@ impl Intake {
     }
 
     /// Waits until so many bytes may be on their way to the worker.
-    async fn room_for(&self, bytes: usize) -> io::Result<Permit> {
-        let weight = bytes.min(BROUGHT_BYTES) as u32;
-        let of_stream = Arc::clone(&self.under_way).acquire_many_owned(weight).await;
+    async fn acquire_in_flight(&self, bytes: usize) -> io::Result<InFlightPermit> {
+        let weight = bytes.min(MAX_IN_FLIGHT_BYTES) as u32;
+        let of_stream = Arc::clone(&self.in_flight).acquire_many_owned(weight).await;
         let _of_stream = of_stream.map_err(io::Error::other)?;
         loop {
-            match self.unhandled.charge(bytes + BROUGHT_COST) {
-                Some(_charge) => return Ok(Permit { _of_stream, _charge }),
-                None => sleep(RETRY).await,
+            match self.unhandled.charge(bytes + MESSAGE_OVERHEAD) {
+                Some(_charge) => return Ok(InFlightPermit { _of_stream, _charge }),
+                None => sleep(RETRY_DELAY).await,
             }
         }
     }
 
     /// Waits until the source may ask once more, unless there is an allocation meanwhile; whether that was
     /// counted.
-    async fn turn(&self, socket: &impl Socket) -> io::Result<bool> {
+    async fn acquire_turn(&self, socket: &impl StreamControl) -> io::Result<bool> {
         let Some((limit, source)) = &self.limit else { return Ok(false) };
         let begun = Instant::now();
         while !self.allocated() {
             let now = Instant::now();
             let Err(wait) = limit.charge(*source, now.into_std()) else { return Ok(true) };
-            let patience = if socket.hung_up() { LAST_WORDS } else { MESSAGE_LIMIT };
-            if now - begun >= patience {
+            let timeout = if socket.is_half_closed() { FLUSH_TIMEOUT } else { MESSAGE_TIMEOUT };
+            if now - begun >= timeout {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            sleep(wait.min(LONGEST_RETRY)).await;
+            sleep(wait.min(MAX_RETRY_DELAY)).await;
         }
         Ok(false)
     }
 
     /// What led to an allocation was no flood: many people behind one address come in at once.
-    fn give_back(&self, paid: u32) {
+    fn refund(&self, charged: u32) {
         if let Some((limit, source)) = &self.limit {
-            (0..paid).for_each(|_| limit.give_back(*source));
+            (0..charged).for_each(|_| limit.refund(*source));
         }
     }
 
     /// Waits until the worker has handled all that was brought.
     async fn handled(&self) {
-        let _ = self.under_way.acquire_many(BROUGHT_BYTES as u32).await;
+        let _ = self.in_flight.acquire_many(MAX_IN_FLIGHT_BYTES as u32).await;
     }
 
     /// Waits until what was brought has been answered, and the answers have left.
@@ -138,61 +138,65 @@ impl Intake {
 /// worker has answered them.
 pub(super) async fn read(
     reader: impl AsyncRead + Unpin,
-    socket: impl Socket,
-    intake: &Intake,
-    bring: impl Fn(Bytes, Permit),
+    socket: impl StreamControl,
+    limits: &ReadLimits,
+    deliver: impl Fn(Bytes, InFlightPermit),
 ) -> io::Result<()> {
-    let ended = read_all(reader, socket, intake, bring).await;
-    let _ = timeout(LAST_WORDS, intake.handled()).await;
+    let ended = read_all(reader, socket, limits, deliver).await;
+    let _ = timeout(FLUSH_TIMEOUT, limits.handled()).await;
     ended
 }
 
 async fn read_all(
     mut reader: impl AsyncRead + Unpin,
-    mut socket: impl Socket,
-    intake: &Intake,
-    bring: impl Fn(Bytes, Permit),
+    mut socket: impl StreamControl,
+    limits: &ReadLimits,
+    deliver: impl Fn(Bytes, InFlightPermit),
 ) -> io::Result<()> {
     let mut bytes = BytesMut::new();
     // To the first whole message; after that to the end of one that has begun, or of a silence.
-    let mut deadline = Instant::now() + MESSAGE_LIMIT;
+    let mut deadline = Instant::now() + MESSAGE_TIMEOUT;
     let mut first = true;
-    let mut paid = 0;
+    let mut charged = 0;
     loop {
         let begins = bytes.is_empty() && !first;
-        make_room(&mut bytes, intake.allocated());
-        read_some(&mut reader, &mut bytes, deadline, || begins && intake.allocated()).await?;
+        make_room(&mut bytes, limits.allocated());
+        read_some(&mut reader, &mut bytes, deadline, || begins && limits.allocated()).await?;
         let mut any = false;
-        while let Some(messages) = whole_messages(&mut bytes, intake.allocated())? {
-            paid += u32::from(intake.turn(&socket).await?);
-            bring_one(messages, intake, &bring).await?;
-            if intake.allocated() {
-                intake.give_back(std::mem::take(&mut paid));
+        while let Some(messages) = split_messages(&mut bytes, limits.allocated())? {
+            charged += u32::from(limits.acquire_turn(&socket).await?);
+            deliver_one(messages, limits, &deliver).await?;
+            if limits.allocated() {
+                limits.refund(std::mem::take(&mut charged));
             }
-            socket.fit(intake.allocated());
+            socket.set_buffers(limits.allocated());
             any = true;
         }
         first &= !any;
         if bytes.is_empty() {
-            deadline = Instant::now() + IDLE_LIMIT;
+            deadline = Instant::now() + IDLE_TIMEOUT;
         } else if any || begins {
-            deadline = Instant::now() + MESSAGE_LIMIT;
+            deadline = Instant::now() + MESSAGE_TIMEOUT;
         }
     }
 }
 
-async fn bring_one(messages: Bytes, intake: &Intake, bring: &impl Fn(Bytes, Permit)) -> io::Result<()> {
-    let permit = intake.room_for(messages.len()).await?;
-    bring(messages, permit);
-    if !intake.allocated() {
-        intake.answered().await;
+async fn deliver_one(
+    messages: Bytes,
+    limits: &ReadLimits,
+    deliver: &impl Fn(Bytes, InFlightPermit),
+) -> io::Result<()> {
+    let permit = limits.acquire_in_flight(messages.len()).await?;
+    deliver(messages, permit);
+    if !limits.allocated() {
+        limits.answered().await;
     }
     Ok(())
 }
 
 /// Room for the next read. Messages that come one by one fill one piece of memory together.
 fn make_room(bytes: &mut BytesMut, allocated: bool) {
-    let chunk = if allocated { CHUNK } else { SMALL_CHUNK };
+    let chunk = if allocated { CHUNK } else { UNAUTHENTICATED_CHUNK };
     if bytes.capacity() - bytes.len() < chunk / 8 {
         bytes.reserve(chunk);
     }
@@ -209,23 +213,25 @@ async fn read_some(
         match timeout_at(deadline, reader.read_buf(bytes)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => return read.map(|_| ()),
-            Err(_) if may_wait() => deadline = Instant::now() + IDLE_LIMIT,
+            Err(_) if may_wait() => deadline = Instant::now() + IDLE_TIMEOUT,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
 
 /// Takes whole messages from the front of `bytes`: one, or with an allocation all of them.
-fn whole_messages(bytes: &mut BytesMut, allocated: bool) -> io::Result<Option<Bytes>> {
-    let largest = if allocated { LARGEST } else { LARGEST_UNAUTHENTICATED };
+fn split_messages(bytes: &mut BytesMut, allocated: bool) -> io::Result<Option<Bytes>> {
+    let largest = if allocated { MAX_MESSAGE } else { MAX_UNAUTHENTICATED_MESSAGE };
     let mut whole = 0;
     loop {
-        match next(&bytes[whole..]) {
-            Next::Message(length) => whole += length,
-            Next::Partial if bytes.len() - whole < largest => break,
+        match find_message(&bytes[whole..]) {
+            MessageBoundary::Complete(length) => whole += length,
+            MessageBoundary::Incomplete if bytes.len() - whole < largest => break,
             // What came before it is still answered.
-            Next::Partial | Next::Garbage if whole > 0 => break,
-            Next::Partial | Next::Garbage => return Err(io::ErrorKind::InvalidData.into()),
+            MessageBoundary::Incomplete | MessageBoundary::Invalid if whole > 0 => break,
+            MessageBoundary::Incomplete | MessageBoundary::Invalid => {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
         if !allocated {
             break;
@@ -245,10 +251,10 @@ pub(super) mod tests {
     /// A socket that is there to its end.
     pub(crate) struct NoSocket;
 
-    impl Socket for NoSocket {
-        fn fit(&mut self, _: bool) {}
+    impl StreamControl for NoSocket {
+        fn set_buffers(&mut self, _: bool) {}
 
-        fn hung_up(&self) -> bool {
+        fn is_half_closed(&self) -> bool {
             false
         }
     }
@@ -256,23 +262,23 @@ pub(super) mod tests {
     pub(crate) const BINDING: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42............";
 
     /// Of a client that may ask `rate` times a second.
-    pub(crate) fn intake(allocated: bool, rate: u32) -> Intake {
+    pub(crate) fn limits(allocated: bool, rate: u32) -> ReadLimits {
         let source = IpAddr::from([192, 0, 2, 1]);
         let budget = QueueBudget::new(1 << 26).enter(Some(source));
         let limit = SourceRateLimiter::new(Rate::per_second(rate), [1, 2], Instant::now().into_std());
         let [unhandled, unsent] = [(); 2].map(|()| budget.queue(1 << 20, RESERVE));
-        let intake = Intake::new(unhandled, unsent, Some((Arc::new(limit), source)));
-        intake.allocated.store(allocated, Ordering::Relaxed);
-        intake
+        let limits = ReadLimits::new(unhandled, unsent, Some((Arc::new(limit), source)));
+        limits.allocated.store(allocated, Ordering::Relaxed);
+        limits
     }
 
     /// For one byte of some stream.
-    pub(crate) fn permit() -> Permit {
-        let intake = intake(true, 0);
-        let under_way = Arc::clone(&intake.under_way);
-        Permit {
-            _of_stream: under_way.try_acquire_many_owned(1).unwrap(),
-            _charge: intake.unhandled.charge(1).unwrap(),
+    pub(crate) fn permit() -> InFlightPermit {
+        let limits = limits(true, 0);
+        let in_flight = Arc::clone(&limits.in_flight);
+        InFlightPermit {
+            _of_stream: in_flight.try_acquire_many_owned(1).unwrap(),
+            _charge: limits.unhandled.charge(1).unwrap(),
         }
     }
 
@@ -280,7 +286,7 @@ pub(super) mod tests {
     async fn life(dribble: &[u8], allocated: bool) -> Option<Duration> {
         let (mut client, server) = tokio::io::duplex(64);
         let begun = Instant::now();
-        let intake = intake(allocated, 20);
+        let limits = limits(allocated, 20);
         let writing = async {
             for byte in dribble {
                 client.write_all(&[*byte]).await.unwrap();
@@ -289,7 +295,7 @@ pub(super) mod tests {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         };
         tokio::select! {
-            ended = read(server, NoSocket, &intake, |_, _| ()) => {
+            ended = read(server, NoSocket, &limits, |_, _| ()) => {
                 assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
                 Some(begun.elapsed())
             }
@@ -299,72 +305,72 @@ pub(super) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_says_nothing_or_dribbles_is_given_up_after_ten_seconds() {
-        assert_eq!(life(b"", false).await, Some(MESSAGE_LIMIT));
-        assert_eq!(life(&BINDING[..15], true).await, Some(MESSAGE_LIMIT));
+        assert_eq!(life(b"", false).await, Some(MESSAGE_TIMEOUT));
+        assert_eq!(life(&BINDING[..15], true).await, Some(MESSAGE_TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_for_those_who_have_an_allocation() {
         // Twenty bytes a second apart are too slow; channel data of four is not.
         let message = b"\x40\0\0\0";
-        let after = Duration::from_secs(3) + IDLE_LIMIT;
+        let after = Duration::from_secs(3) + IDLE_TIMEOUT;
         assert_eq!(life(message, false).await, Some(after));
         assert_eq!(life(message, true).await, None);
         let begun_late = [&message[..], b"\x40"].concat();
-        let after = Duration::from_secs(4) + MESSAGE_LIMIT;
+        let after = Duration::from_secs(4) + MESSAGE_TIMEOUT;
         assert_eq!(life(&begun_late, true).await, Some(after));
     }
 
     /// How many of a client's Bindings have been brought after `time`, where each is answered at once
     /// or never.
-    async fn brought(intake: &Intake, time: Duration, answers: bool) -> usize {
+    async fn stream_messages(limits: &ReadLimits, time: Duration, answers: bool) -> usize {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         client.write_all(&BINDING.repeat(1000)).await.unwrap();
         let (count, kept) = (std::cell::Cell::new(0), std::cell::RefCell::new(Vec::new()));
-        let bring = |messages: Bytes, permit| {
+        let deliver = |messages: Bytes, permit| {
             count.set(count.get() + messages.len() / BINDING.len());
             if !answers {
-                kept.borrow_mut().push((intake.unsent.charge(100), permit));
+                kept.borrow_mut().push((limits.unsent.charge(100), permit));
             }
         };
-        let _ = timeout(time, read(server, NoSocket, intake, bring)).await;
+        let _ = timeout(time, read(server, NoSocket, limits, deliver)).await;
         count.get()
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_an_allocation_a_source_asks_as_often_as_it_is_answered() {
         let second = Duration::from_secs(1);
-        let unauthenticated = intake(false, 20);
-        let first = brought(&unauthenticated, second, true).await;
+        let unauthenticated = limits(false, 20);
+        let first = stream_messages(&unauthenticated, second, true).await;
         assert!((218..=221).contains(&first), "ten seconds' worth and the rate: {first}");
-        let then = brought(&unauthenticated, second, true).await;
+        let then = stream_messages(&unauthenticated, second, true).await;
         assert!((18..=21).contains(&then), "another stream of the source has no burst: {then}");
-        assert_eq!(brought(&intake(false, 0), second, true).await, 1000, "where there is no limit");
-        assert_eq!(brought(&intake(true, 20), second, true).await, 1000, "with an allocation");
+        assert_eq!(stream_messages(&limits(false, 0), second, true).await, 1000, "where there is no limit");
+        assert_eq!(stream_messages(&limits(true, 20), second, true).await, 1000, "with an allocation");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_next_message_is_read_when_the_answer_has_left() {
-        let intake = intake(false, 0);
-        assert_eq!(brought(&intake, Duration::from_secs(1), false).await, 1);
+        let limits = limits(false, 0);
+        assert_eq!(stream_messages(&limits, Duration::from_secs(1), false).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_for_its_turn_is_given_up() {
-        let mut intake = intake(false, 0);
-        let (rate, now) = (Rate { interval: IDLE_LIMIT, burst: 1 }, Instant::now());
+        let mut limits = limits(false, 0);
+        let (rate, now) = (Rate { interval: IDLE_TIMEOUT, burst: 1 }, Instant::now());
         let limit = SourceRateLimiter::new(rate, [1, 2], now.into_std());
-        intake.limit = intake.limit.map(|(_, source)| (Arc::new(limit), source));
-        intake.turn(&NoSocket).await.unwrap();
-        assert!(intake.turn(&NoSocket).await.is_err());
-        assert!(now.elapsed() >= MESSAGE_LIMIT && now.elapsed() < MESSAGE_LIMIT + LONGEST_RETRY * 2);
+        limits.limit = limits.limit.map(|(_, source)| (Arc::new(limit), source));
+        limits.acquire_turn(&NoSocket).await.unwrap();
+        assert!(limits.acquire_turn(&NoSocket).await.is_err());
+        assert!(now.elapsed() >= MESSAGE_TIMEOUT && now.elapsed() < MESSAGE_TIMEOUT + MAX_RETRY_DELAY * 2);
     }
 
     #[test]
     fn a_message_without_an_allocation_has_8_kib() {
         let mut long = BytesMut::from(&[0, 1, 0x30, 0, 0x21, 0x12, 0xa4, 0x42][..]);
-        long.resize(LARGEST_UNAUTHENTICATED, 0);
-        assert!(whole_messages(&mut long, false).is_err());
-        assert_eq!(whole_messages(&mut long, true).unwrap(), None);
+        long.resize(MAX_UNAUTHENTICATED_MESSAGE, 0);
+        assert!(split_messages(&mut long, false).is_err());
+        assert_eq!(split_messages(&mut long, true).unwrap(), None);
     }
 }

@@ -11,79 +11,79 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep};
 
-use super::stats::{Loss, Losses};
+use super::stats::{LossCounters, PacketLoss};
 use crate::queue_budget::Charge;
 
 /// A frame on its way out.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingFrame {
     pub(super) bytes: Bytes,
     pub(super) since: Instant,
     pub(super) charge: Charge,
 }
 
-/// Unsent bytes of one stream, as their memory is counted.
-const QUEUE_BYTES: usize = 1 << 19;
-/// Unsent media older than this is worth nothing.
-const QUEUE_AGE: Duration = Duration::from_millis(500);
+/// ErrorCounters bytes of one stream, as their memory is counted.
+const MAX_QUEUE_BYTES: usize = 1 << 19;
+/// ErrorCounters media older than this is worth nothing.
+const MAX_FRAME_AGE: Duration = Duration::from_millis(500);
 /// How often a queue that waits is looked through for what is older.
-const QUEUE_LOOK: Duration = Duration::from_millis(250);
+const PRUNE_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a write may be without progress.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Written at a time.
 const CHUNK: usize = 1 << 14;
 /// What a frame costs besides its bytes: its places in two queues, and the allocator's share.
-const FRAME_COST: usize = 192;
+const FRAME_OVERHEAD: usize = 192;
 /// Places that an empty queue keeps.
-const PLACES_KEPT: usize = 64;
+const RETAINED_CAPACITY: usize = 64;
 
 /// Memory that a frame takes while it waits.
 pub(super) fn frame_cost(bytes: &[u8]) -> usize {
-    bytes.len() + FRAME_COST
+    bytes.len() + FRAME_OVERHEAD
 }
 
 /// Writes what the worker sends, to the last of it once the worker has let go, and tells `drained`
 /// whenever nothing waits.
 pub(super) async fn write(
     mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: Receiver<Outgoing>,
-    losses: &Losses,
+    mut outgoing: Receiver<OutgoingFrame>,
+    losses: &LossCounters,
     drained: &Notify,
 ) -> io::Result<()> {
     let mut queue = Queue::new(losses);
-    let mut look = std::pin::pin!(sleep(QUEUE_LOOK));
-    let (mut held, mut waits, mut progress) = (true, false, Instant::now());
+    let mut prune_timer = std::pin::pin!(sleep(PRUNE_INTERVAL));
+    let (mut worker_attached, mut was_pending, mut progress) = (true, false, Instant::now());
     loop {
         if queue.writing.is_empty() {
             queue.next();
         }
-        if !queue.is_waiting() {
+        if !queue.is_pending() {
             drained.notify_one();
-            if !held {
+            if !worker_attached {
                 return writer.shutdown().await;
             }
         }
-        if queue.is_waiting() && !waits {
+        if queue.is_pending() && !was_pending {
             progress = Instant::now();
-            look.as_mut().reset(progress + QUEUE_LOOK);
+            prune_timer.as_mut().reset(progress + PRUNE_INTERVAL);
         }
-        waits = queue.is_waiting();
+        was_pending = queue.is_pending();
         tokio::select! {
-            more = outgoing.recv(), if held => match more {
+            more = outgoing.recv(), if worker_attached => match more {
                 Some(more) => queue.push(more),
-                None => held = false,
+                None => worker_attached = false,
             },
-            written = push_on(&mut writer, &queue.writing), if waits => {
+            written = write_some(&mut writer, &queue.writing), if was_pending => {
                 queue.written(written?);
                 progress = Instant::now();
             }
-            () = look.as_mut(), if waits => {
+            () = prune_timer.as_mut(), if was_pending => {
                 let now = Instant::now();
-                if now - progress >= WRITE_LIMIT {
+                if now - progress >= WRITE_TIMEOUT {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
-                queue.forget(now);
-                look.as_mut().reset(now + QUEUE_LOOK);
+                queue.prune(now);
+                prune_timer.as_mut().reset(now + PRUNE_INTERVAL);
             }
         }
     }
@@ -91,7 +91,7 @@ pub(super) async fn write(
 
 /// Writes some of `bytes`; where there are none, brings out what TLS still holds back. How many
 /// were written.
-async fn push_on(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
+async fn write_some(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         writer.flush().await?;
         return Ok(0);
@@ -105,8 +105,8 @@ async fn push_on(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Re
 /// Frames that wait for room, bounded in bytes and in age, and those being written.
 #[derive(Debug)]
 struct Queue<'l> {
-    losses: &'l Losses,
-    frames: VecDeque<Outgoing>,
+    losses: &'l LossCounters,
+    frames: VecDeque<OutgoingFrame>,
     bytes: usize,
     writing: BytesMut,
     /// For what is being written, or may still be held back by TLS.
@@ -114,25 +114,25 @@ struct Queue<'l> {
 }
 
 impl<'l> Queue<'l> {
-    fn new(losses: &'l Losses) -> Self {
+    fn new(losses: &'l LossCounters) -> Self {
         Self { losses, frames: VecDeque::new(), bytes: 0, writing: BytesMut::new(), charge: None }
     }
 
     /// Whether there is something to write, or to flush.
-    fn is_waiting(&self) -> bool {
+    fn is_pending(&self) -> bool {
         !self.writing.is_empty() || self.charge.is_some()
     }
 
-    fn push(&mut self, frame: Outgoing) {
+    fn push(&mut self, frame: OutgoingFrame) {
         self.bytes += frame_cost(&frame.bytes);
         let now = frame.since;
         self.frames.push_back(frame);
-        self.forget(now);
+        self.prune(now);
     }
 
     /// Takes as many frames as fit one write.
     fn next(&mut self) {
-        self.forget(Instant::now());
+        self.prune(Instant::now());
         if self.frames.is_empty() {
             return;
         }
@@ -161,23 +161,23 @@ impl<'l> Queue<'l> {
     }
 
     /// Drops the oldest until what is left is young and small enough.
-    fn forget(&mut self, now: Instant) {
-        let stale = |frame: &Outgoing| now.saturating_duration_since(frame.since) > QUEUE_AGE;
+    fn prune(&mut self, now: Instant) {
+        let stale = |frame: &OutgoingFrame| now.saturating_duration_since(frame.since) > MAX_FRAME_AGE;
         loop {
             let loss = match self.frames.front() {
-                Some(frame) if stale(frame) => Loss::StreamLate,
-                Some(_) if self.bytes > QUEUE_BYTES => Loss::StreamFull,
+                Some(frame) if stale(frame) => PacketLoss::StreamLate,
+                Some(_) if self.bytes > MAX_QUEUE_BYTES => PacketLoss::StreamFull,
                 Some(_) | None => break,
             };
             self.losses.count(loss);
             self.pop();
         }
-        if self.frames.is_empty() && self.frames.capacity() > PLACES_KEPT {
+        if self.frames.is_empty() && self.frames.capacity() > RETAINED_CAPACITY {
             self.frames = VecDeque::new();
         }
     }
 
-    fn pop(&mut self) -> Option<Outgoing> {
+    fn pop(&mut self) -> Option<OutgoingFrame> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame_cost(&frame.bytes);
         Some(frame)
@@ -198,47 +198,47 @@ mod tests {
         QueueBudget::new(1 << 26).enter(None).queue(1 << 26, 0)
     }
 
-    fn frame(share: &Arc<QueueShare>, length: usize, since: Instant) -> Outgoing {
+    fn frame(share: &Arc<QueueShare>, length: usize, since: Instant) -> OutgoingFrame {
         let bytes = Bytes::from(vec![7; length]);
         let charge = share.charge(frame_cost(&bytes)).unwrap();
-        Outgoing { bytes, since, charge }
+        OutgoingFrame { bytes, since, charge }
     }
 
     #[test]
     fn the_queue_keeps_the_youngest_within_its_bytes_as_memory_counts_them() {
-        let (now, losses, share) = (Instant::now(), Losses::default(), share());
+        let (now, losses, share) = (Instant::now(), LossCounters::default(), share());
         let mut queue = Queue::new(&losses);
         for _ in 0..20_000 {
             queue.push(frame(&share, 72, now));
         }
-        let kept = QUEUE_BYTES / (72 + FRAME_COST);
+        let kept = MAX_QUEUE_BYTES / (72 + FRAME_OVERHEAD);
         assert_eq!((queue.frames.len(), queue.bytes), (kept, share.queued()));
-        assert_eq!(losses.of(Loss::StreamFull), 20_000 - kept as u64);
+        assert_eq!(losses.of(PacketLoss::StreamFull), 20_000 - kept as u64);
     }
 
     #[test]
     fn what_is_half_a_second_old_is_not_sent() {
-        let (now, losses, share) = (Instant::now(), Losses::default(), share());
+        let (now, losses, share) = (Instant::now(), LossCounters::default(), share());
         let mut queue = Queue::new(&losses);
-        queue.push(frame(&share, 10, now - QUEUE_AGE * 2));
+        queue.push(frame(&share, 10, now - MAX_FRAME_AGE * 2));
         queue.push(frame(&share, 20, now));
         queue.next();
         assert_eq!((queue.writing.len(), queue.bytes), (20, 0));
-        assert_eq!((losses.of(Loss::StreamLate), losses.of(Loss::StreamFull)), (1, 0));
+        assert_eq!((losses.of(PacketLoss::StreamLate), losses.of(PacketLoss::StreamFull)), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_gets_whole_frames_and_only_young_ones() {
         let (mut client, server) = tokio::io::duplex(1000);
         let (out, outgoing) = channel(512);
-        let losses = Arc::new(Losses::default());
+        let losses = Arc::new(LossCounters::default());
         let counting = Arc::clone(&losses);
         let writer = tokio::spawn(async move { write(server, outgoing, &counting, &Notify::new()).await });
         let share = share();
         for number in 0..40_u8 {
             let bytes = Bytes::from(vec![number; 100]);
             let charge = share.charge(frame_cost(&bytes)).unwrap();
-            out.send(Outgoing { bytes, since: Instant::now(), charge }).await.unwrap();
+            out.send(OutgoingFrame { bytes, since: Instant::now(), charge }).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         drop(out);
@@ -250,7 +250,7 @@ mod tests {
         );
         assert!(frames.windows(2).all(|pair| pair[0] < pair[1]), "{frames:?}");
         assert!(frames.len() < 40, "old ones are dropped");
-        assert_eq!(frames.len() as u64 + losses.of(Loss::StreamLate), 40, "and counted");
+        assert_eq!(frames.len() as u64 + losses.of(PacketLoss::StreamLate), 40, "and counted");
         let _ = writer.await;
     }
 
@@ -258,7 +258,7 @@ mod tests {
     async fn what_waits_is_forgotten_though_nothing_more_comes_and_a_write_has_ten_seconds() {
         let (_client, server) = tokio::io::duplex(100);
         let (out, outgoing) = channel(512);
-        let (losses, share, begun) = (Losses::default(), share(), Instant::now());
+        let (losses, share, begun) = (LossCounters::default(), share(), Instant::now());
         for _ in 0..100 {
             out.send(frame(&share, 10_000, begun)).await.unwrap();
         }
@@ -268,7 +268,7 @@ mod tests {
         let early = tokio::time::timeout(Duration::from_secs(1), writing.as_mut()).await;
         assert!(early.is_err() && share.queued() <= CHUNK, "{}", share.queued());
         assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(begun.elapsed() >= WRITE_LIMIT && begun.elapsed() < WRITE_LIMIT + QUEUE_LOOK * 2);
+        assert!(begun.elapsed() >= WRITE_TIMEOUT && begun.elapsed() < WRITE_TIMEOUT + PRUNE_INTERVAL * 2);
         assert_eq!(share.queued(), 0);
     }
 }

@@ -21,9 +21,9 @@ use socket2::Socket;
 use super::single;
 
 /// Socket buffer asked for, each way: 212,992 bytes, the usual default, lose media under load.
-pub(super) const BUFFER: usize = 4 << 20;
+pub(super) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// A GRO batch, or one datagram of any size.
-const DATAGRAM: usize = 1 << 16;
+const RECV_BUFFER_BYTES: usize = 1 << 16;
 
 /// A UDP socket that reads in batches and writes in segments.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ pub(super) struct BatchSocket {
 }
 
 /// Room for one batch; shared by all sockets of a worker.
-pub(super) struct Batch {
+pub(super) struct RecvBatch {
     buffers: Vec<Box<[u8]>>,
     metas: Vec<RecvMeta>,
 }
 
 /// Datagrams of one size that came one after the other from one place, as the kernel joins them;
 /// the last may be smaller.
-pub(super) struct Train<'b> {
+pub(super) struct GroBatch<'b> {
     /// From whom.
     pub(super) remote: SocketAddr,
     /// To which of our addresses; `None` where the kernel did not say.
@@ -67,15 +67,15 @@ pub(super) fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
 
 /// Asks for buffers of so many bytes; what the kernel grants may be less.
 pub(super) fn ask_for_buffers(socket: &Socket, bytes: usize) {
-    for refused in [socket.set_recv_buffer_size(bytes), socket.set_send_buffer_size(bytes)] {
-        if let Err(error) = refused {
+    for port_error in [socket.set_recv_buffer_size(bytes), socket.set_send_buffer_size(bytes)] {
+        if let Err(error) = port_error {
             tracing::debug!(%error, "no larger socket buffer");
         }
     }
 }
 
 /// Each relayed port of `public` would say it again.
-static SINGLE_READS_LOGGED: AtomicBool = AtomicBool::new(false);
+static FALLBACK_LOGGED: AtomicBool = AtomicBool::new(false);
 
 impl BatchSocket {
     /// Binds on the turn port, next to the other workers' sockets. Also tells how large a buffer the
@@ -83,11 +83,11 @@ impl BatchSocket {
     pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, usize)> {
         let socket = crate::socket::udp(address)?;
         socket.set_reuse_port(true)?;
-        ask_for_buffers(&socket, BUFFER);
+        ask_for_buffers(&socket, SOCKET_BUFFER_BYTES);
         socket.bind(&address.into())?;
         let size = socket.recv_buffer_size().and_then(|size| Ok(size.min(socket.send_buffer_size()?)));
         // The kernel reports twice what it grants, for its own bookkeeping.
-        Ok((Self::new(socket.into())?, size.map_or(BUFFER, |size| size / 2)))
+        Ok((Self::new(socket.into())?, size.map_or(SOCKET_BUFFER_BYTES, |size| size / 2)))
     }
 
     /// Takes over a bound socket. Options that kernels and sandboxes may lack are asked for and not
@@ -96,7 +96,7 @@ impl BatchSocket {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let mut missing = Vec::new();
-        let mut want = |option, outcome: io::Result<()>| {
+        let mut record = |option, outcome: io::Result<()>| {
             if let Err(error) = outcome {
                 tracing::debug!(option, %error, "no socket option");
                 missing.push(option);
@@ -104,12 +104,12 @@ impl BatchSocket {
         };
         let state = UdpSocketState::new((&socket).into());
         if state.is_err() && local.ip().is_unspecified() {
-            want("PKTINFO", single::ask_for_local_address(&socket, local).map_err(io::Error::from));
+            record("PKTINFO", single::ask_for_local_address(&socket, local).map_err(io::Error::from));
         }
-        want("MTU_DISCOVER", forbid_fragments(&socket, false));
-        want("RECVTOS", say_less(&socket, local));
+        record("MTU_DISCOVER", forbid_fragments(&socket, false));
+        record("RECVTOS", disable_unused_cmsgs(&socket, local));
         let mut state = state.map(Some).unwrap_or_else(|error| {
-            want("batches", Err(error));
+            record("batches", Err(error));
             None
         });
         let segments = Cell::new(state.as_mut().is_some_and(|state| state.max_gso_segments() > 1));
@@ -128,11 +128,11 @@ impl BatchSocket {
 
     /// Reads what is there, up to a batch; how many buffers were filled. Fewer than a batch: nothing
     /// is left, since on Linux quinn-udp asks for the whole batch in one recvmmsg.
-    pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+    pub(super) fn receive(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         if let Some(state) = self.state.as_ref().filter(|_| self.batches.get()) {
             match self.receive_batch(state, batch) {
-                Err(error) if single::is_missing(&error) => {
-                    if !SINGLE_READS_LOGGED.swap(true, Ordering::Relaxed) {
+                Err(error) if single::is_unsupported(&error) => {
+                    if !FALLBACK_LOGGED.swap(true, Ordering::Relaxed) {
                         tracing::info!(%error, "datagrams cannot be read in batches: one by one from now on");
                     }
                     self.batches.set(false);
@@ -143,8 +143,8 @@ impl BatchSocket {
         single::receive(&self.io, &mut batch.buffers, &mut batch.metas)
     }
 
-    fn receive_batch(&self, state: &UdpSocketState, batch: &mut Batch) -> io::Result<usize> {
-        let Batch { buffers, metas } = batch;
+    fn receive_batch(&self, state: &UdpSocketState, batch: &mut RecvBatch) -> io::Result<usize> {
+        let RecvBatch { buffers, metas } = batch;
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(&mut []));
         for (slice, buffer) in slices.iter_mut().zip(buffers) {
@@ -188,7 +188,7 @@ impl BatchSocket {
         }
         let (fd, control, flags) = (self.io.as_raw_fd(), &control[..count], MsgFlags::empty());
         loop {
-            let outcome = match self.spelled(to) {
+            let outcome = match self.to_socket_family(to) {
                 SocketAddr::V4(to) => sendmsg(fd, parts, control, flags, Some(&SockaddrIn::from(to))),
                 SocketAddr::V6(to) => sendmsg(fd, parts, control, flags, Some(&SockaddrIn6::from(to))),
             };
@@ -233,7 +233,7 @@ impl BatchSocket {
     }
 
     /// An IPv4 address as an IPv6 socket wants it.
-    fn spelled(&self, to: SocketAddr) -> SocketAddr {
+    fn to_socket_family(&self, to: SocketAddr) -> SocketAddr {
         match (self.local, to.ip()) {
             (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
@@ -247,21 +247,23 @@ impl AsFd for BatchSocket {
     }
 }
 
-impl Batch {
+impl RecvBatch {
     /// How many buffers there are.
     pub(super) const SIZE: usize = quinn_udp::BATCH_SIZE;
 
     /// Pages are taken only as they are filled.
     pub(super) fn new() -> Self {
         Self {
-            buffers: (0..quinn_udp::BATCH_SIZE).map(|_| vec![0; DATAGRAM].into_boxed_slice()).collect(),
+            buffers: (0..quinn_udp::BATCH_SIZE)
+                .map(|_| vec![0; RECV_BUFFER_BYTES].into_boxed_slice())
+                .collect(),
             metas: vec![RecvMeta::default(); quinn_udp::BATCH_SIZE],
         }
     }
 
     /// What is in the first `filled` buffers.
-    pub(super) fn trains(&self, filled: usize) -> impl Iterator<Item = Train<'_>> {
-        self.metas[..filled].iter().zip(&self.buffers).map(|(meta, buffer)| Train {
+    pub(super) fn gro_batches(&self, filled: usize) -> impl Iterator<Item = GroBatch<'_>> {
+        self.metas[..filled].iter().zip(&self.buffers).map(|(meta, buffer)| GroBatch {
             remote: meta.addr,
             local: meta.dst_ip,
             bytes: &buffer[..meta.len],
@@ -270,7 +272,7 @@ impl Batch {
     }
 }
 
-impl<'b> Train<'b> {
+impl<'b> GroBatch<'b> {
     /// One by one.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let empty = self.bytes.is_empty().then_some(&[][..]);
@@ -292,7 +294,7 @@ fn packet_info_v6(source: Ipv6Addr) -> in6_pktinfo {
 
 /// quinn-udp has the kernel tell of every datagram how it was marked, and to which address it came:
 /// nobody here asks for the one, nor for the other where there is only one address.
-fn say_less(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
+fn disable_unused_cmsgs(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
     let one_address = !local.ip().is_unspecified();
     let address = |outcome: nix::Result<()>| outcome.map_err(io::Error::from);
     if local.is_ipv4() {
@@ -387,13 +389,13 @@ mod tests {
             let peer = std::net::UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
             let sent: Vec<u8> = (0..5).collect();
             sent.iter().for_each(|number| assert_eq!(peer.send_to(&[*number], to).unwrap(), 1));
-            let (mut batch, mut got) = (Batch::new(), Vec::new());
+            let (mut batch, mut got) = (RecvBatch::new(), Vec::new());
             while got.len() < sent.len() {
                 let filled = socket.receive(&mut batch).unwrap();
-                for train in batch.trains(filled) {
-                    assert_eq!(train.local.map(|ip| ip.to_canonical()), Some(to.ip()), "{bind}");
-                    assert_eq!(train.remote.port(), peer.local_addr().unwrap().port());
-                    got.extend(train.datagrams().map(|datagram| datagram[0]));
+                for gro_batch in batch.gro_batches(filled) {
+                    assert_eq!(gro_batch.local.map(|ip| ip.to_canonical()), Some(to.ip()), "{bind}");
+                    assert_eq!(gro_batch.remote.port(), peer.local_addr().unwrap().port());
+                    got.extend(gro_batch.datagrams().map(|datagram| datagram[0]));
                 }
             }
             assert_eq!(got, sent);
@@ -406,10 +408,12 @@ mod tests {
         let socket = BatchSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().0;
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"", socket.local()).unwrap();
-        let mut batch = Batch::new();
+        let mut batch = RecvBatch::new();
         let filled = (0..).map(|_| socket.receive(&mut batch).unwrap()).find(|filled| *filled > 0).unwrap();
-        let lengths: Vec<Vec<usize>> =
-            batch.trains(filled).map(|train| train.datagrams().map(<[u8]>::len).collect()).collect();
+        let lengths: Vec<Vec<usize>> = batch
+            .gro_batches(filled)
+            .map(|gro_batch| gro_batch.datagrams().map(<[u8]>::len).collect())
+            .collect();
         assert_eq!(lengths, [[0]]);
     }
 }

@@ -7,31 +7,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addr::{ClientAddr, Family, RelayedAddr};
-use super::allocation::{Allocation, Listing, Pulse};
-use super::auth::Verified;
+use super::allocation::{Activity, Allocation, Route};
+use super::auth::Identity;
 use super::error::Refusal;
-use super::peer_policy::Scope;
-use super::registry::{Entry, Grant, Requester};
-use super::request::{Method, Parity, Request, Wants};
+use super::peer_policy::PeerPolicy;
+use super::registry::{AllocationEntry, PortLease, Requester};
+use super::request::{AddressRequest, Method, Parity, Request};
 use super::response::Reply;
-use super::server::{Action, End, Server};
+use super::server::{CloseReason, Event, Server};
 use crate::credential::Principal;
 use crate::principal::IsolationGroup;
 use crate::time::Now;
 
 /// An Allocate that waits for its sockets.
 #[derive(Debug)]
-pub struct Opening {
+pub struct PendingAllocation {
     client: ClientAddr,
     transaction: [u8; 12],
-    verified: Verified,
+    identity: Identity,
     lifetime: Duration,
-    pulse: Arc<Pulse>,
-    grant: Grant,
+    activity: Arc<Activity>,
+    lease: PortLease,
     /// Relayed addresses whose socket is still to be bound.
     unbound: Vec<RelayedAddr>,
     /// Further ports to try when one is in use by another program.
-    tries: u8,
+    retries: u8,
     /// Its client's stream has ended meanwhile.
     disconnected: bool,
 }
@@ -46,10 +46,11 @@ pub enum PortError {
 }
 
 /// RFC 8656 §3.2 and §7.2.
-const LIFETIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(3600);
-const TRIES: u8 = 8;
+const LIFETIME_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(600)..=Duration::from_secs(3600);
+const MAX_PORT_RETRIES: u8 = 8;
 /// 20 Mbit/s: twice what the test page sends, and nothing to run a service on.
-const TESTERS_RATE: u32 = 2_500_000;
+const TESTER_RATE_LIMIT: u32 = 2_500_000;
 
 impl Server {
     /// Answers an Allocate; `None` where the answer waits for a socket.
@@ -57,76 +58,76 @@ impl Server {
         &mut self,
         client: ClientAddr,
         request: &Request,
-        verified: &Verified,
+        identity: &Identity,
         now: Now,
     ) -> Result<Option<Reply>, Refusal> {
-        if let Some(allocation) = self.table.of(&client) {
+        if let Some(allocation) = self.table.get(&client) {
             let again =
-                allocation.opened_by == request.transaction && *allocation.username == *verified.username;
+                allocation.transaction == request.transaction && *allocation.username == *identity.username;
             return if again {
                 Ok(Some(success(allocation, now.instant)))
             } else {
                 Err(Refusal::AllocationMismatch)
             };
         }
-        if self.opening.iter().any(|opening| opening.client == client) {
+        if self.pending.iter().any(|pending| pending.client == client) {
             return Ok(None);
         }
-        self.may_open(verified, now.unix)?;
+        self.check_admission(identity, now.unix)?;
         let wanted = request.allocate()?;
-        let grant = self.grant(client, verified, &wanted.wants, now.instant)?;
-        let opening = Opening {
+        let lease = self.reserve(client, identity, &wanted.address_request, now.instant)?;
+        let pending = PendingAllocation {
             client,
             transaction: request.transaction,
-            verified: verified.clone(),
-            lifetime: lifetime(wanted.lifetime, &verified.holder),
-            pulse: grant.1,
-            unbound: grant.0.relayed.iter().copied().collect(),
-            tries: tries(&wanted.wants),
+            identity: identity.clone(),
+            lifetime: lifetime(wanted.lifetime, &identity.principal),
+            activity: lease.1,
+            unbound: lease.0.relayed.iter().copied().collect(),
+            retries: retries(&wanted.address_request),
             disconnected: false,
-            grant: grant.0,
+            lease: lease.0,
         };
-        match self.rules.scope {
-            _ if verified.holder.is_confined() => Ok(Some(self.open(opening, now.instant))),
-            Scope::Room => Ok(Some(self.open(opening, now.instant))),
-            Scope::Public(_) => {
-                self.actions.extend(opening.unbound.iter().copied().map(Action::OpenPort));
-                self.opening.push(opening);
+        match self.config.peer_policy {
+            _ if identity.principal.is_confined() => Ok(Some(self.activate(pending, now.instant))),
+            PeerPolicy::SameGroup => Ok(Some(self.activate(pending, now.instant))),
+            PeerPolicy::Public(_) => {
+                self.events.extend(pending.unbound.iter().copied().map(Event::OpenPort));
+                self.pending.push(pending);
                 Ok(None)
             }
         }
     }
 
     /// The edge has tried to bind the socket of `relayed`.
-    pub fn port_opened(&mut self, relayed: RelayedAddr, outcome: Result<(), PortError>, now: Instant) {
-        let waits = |opening: &Opening| opening.unbound.contains(&relayed);
-        let Some(at) = self.opening.iter().position(waits) else { return };
-        let mut opening = self.opening.swap_remove(at);
-        opening.unbound.retain(|other| *other != relayed);
+    pub fn handle_port_opened(&mut self, relayed: RelayedAddr, outcome: Result<(), PortError>, now: Instant) {
+        let waits = |pending: &PendingAllocation| pending.unbound.contains(&relayed);
+        let Some(at) = self.pending.iter().position(waits) else { return };
+        let mut pending = self.pending.swap_remove(at);
+        pending.unbound.retain(|other| *other != relayed);
         match outcome {
             Ok(()) => {}
-            Err(PortError::InUse) if opening.tries > 0 && self.try_another(&mut opening, relayed, now) => {}
-            Err(_) => self.go_without(&mut opening, relayed),
+            Err(PortError::InUse) if pending.retries > 0 && self.retry_port(&mut pending, relayed, now) => {}
+            Err(_) => self.drop_family(&mut pending, relayed),
         }
-        if !opening.unbound.is_empty() {
-            self.opening.push(opening);
-        } else if opening.grant.relayed.iter().next().is_none() {
-            self.give_up(&opening);
-        } else if opening.disconnected || !self.is_live(&opening.verified.holder) {
-            self.take_back(&opening, now);
+        if !pending.unbound.is_empty() {
+            self.pending.push(pending);
+        } else if pending.lease.relayed.iter().next().is_none() {
+            self.reject_pending(&pending);
+        } else if pending.disconnected || !self.is_admitted(&pending.identity.principal) {
+            self.cancel_pending(&pending, now);
         } else {
-            let (client, key) = (opening.client, opening.verified.key.clone());
-            let reply = self.open(opening, now);
-            self.reply(client, reply.finish(Some(&key)));
+            let (client, key) = (pending.client, pending.identity.key.clone());
+            let reply = self.activate(pending, now);
+            self.reply(client, reply.encode(Some(&key)));
         }
     }
 
     /// An expired credential, or one of a seat that is gone, opens nothing more. While the box drains, calls
     /// between seats may find other ways for themselves; nobody else begins anything.
-    fn may_open(&self, verified: &Verified, unix: u64) -> Result<(), Refusal> {
-        if !self.is_live(&verified.holder) || verified.expiry <= unix {
+    fn check_admission(&self, identity: &Identity, unix: u64) -> Result<(), Refusal> {
+        if !self.is_admitted(&identity.principal) || identity.expiry <= unix {
             Err(Refusal::Unauthenticated)
-        } else if self.draining && !matches!(verified.holder, Principal::Participant(..)) {
+        } else if self.draining && !matches!(identity.principal, Principal::Participant(..)) {
             Err(Refusal::InsufficientCapacity)
         } else {
             Ok(())
@@ -134,146 +135,150 @@ impl Server {
     }
 
     /// Whether a credential's seat is taken, where it names one.
-    fn is_live(&self, holder: &Principal) -> bool {
-        match holder {
-            Principal::Participant(tag, seat) => self.live.contains(&(*tag, *seat)),
+    fn is_admitted(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Participant(group, seat) => self.admitted.contains(&(*group, *seat)),
             Principal::Tool(..) | Principal::Tester(..) | Principal::Foreign(_) => true,
         }
     }
 
     /// Enters the allocation in the register and lends it its ports.
-    fn grant(
+    fn reserve(
         &mut self,
         client: ClientAddr,
-        verified: &Verified,
-        wants: &Wants,
+        identity: &Identity,
+        address_request: &AddressRequest,
         now: Instant,
-    ) -> Result<(Grant, Arc<Pulse>), Refusal> {
-        let pulse = Arc::new(Pulse::default());
-        pulse.beat(now, self.exchange.epoch);
-        let entry = Entry::new(self.rules.worker, client, Arc::clone(&pulse), self.exchange.epoch);
-        let (holder, exchange) = (&verified.holder, Arc::clone(&self.exchange));
-        let gone = exchange.register().admit(holder, entry, self.rules.quota, now)?;
-        gone.into_iter().for_each(|gone| self.make_way(&gone));
-        let gone = exchange.register().make_room(wants, holder, client, now);
-        gone.into_iter().for_each(|gone| self.make_way(&gone));
-        let mut register = exchange.register();
-        let by = Requester { holder, client };
-        let lent = register.lend(wants, by, &self.rules.relayed, &mut *self.chance, now);
-        if lent.is_err() {
-            register.strike(holder, client);
+    ) -> Result<(PortLease, Arc<Activity>), Refusal> {
+        let activity = Arc::new(Activity::default());
+        activity.touch(now, self.routes.epoch);
+        let entry =
+            AllocationEntry::new(self.config.worker, client, Arc::clone(&activity), self.routes.epoch);
+        let (principal, routes) = (&identity.principal, Arc::clone(&self.routes));
+        let evicted = routes.registry().insert(principal, entry, self.config.quota, now)?;
+        evicted.into_iter().for_each(|evicted| self.evict_entry(&evicted));
+        let evicted = routes.registry().evict_idle(address_request, principal, client, now);
+        evicted.into_iter().for_each(|evicted| self.evict_entry(&evicted));
+        let mut registry = routes.registry();
+        let requester = Requester { principal, client };
+        let relayed_ips =
+            registry.reserve_port(address_request, requester, &self.config.relayed, &mut *self.rng, now);
+        if relayed_ips.is_err() {
+            registry.remove(principal, client);
         }
-        Ok((lent?, pulse))
+        Ok((relayed_ips?, activity))
     }
 
-    fn make_way(&mut self, gone: &Entry) {
-        if gone.worker == self.rules.worker {
-            self.close(&gone.client, End::GaveWay);
+    fn evict_entry(&mut self, evicted: &AllocationEntry) {
+        if evicted.worker == self.config.worker {
+            self.close(&evicted.client, CloseReason::Evicted);
         } else {
-            self.actions.push_back(Action::Evict { worker: gone.worker, client: gone.client });
+            self.events.push_back(Event::Evict { worker: evicted.worker, client: evicted.client });
         }
     }
 
-    fn open(&mut self, opening: Opening, now: Instant) -> Reply {
-        let tag = tag_of(&opening.verified.holder);
-        let listing = Listing::new(opening.client, self.rules.worker, tag, opening.grant.relayed);
-        let confined = opening.verified.holder.is_confined();
-        let (rate, epoch) = (self.rules.max_bps, self.exchange.epoch);
-        let listing = Arc::new(if confined {
-            let source = opening.client.remote.ip();
-            let paces = self.exchange.testers.paces(source, testers_rate(rate), epoch);
-            listing.confined(true).with_paces(paces)
+    fn activate(&mut self, pending: PendingAllocation, now: Instant) -> Reply {
+        let group = group_of(&pending.identity.principal);
+        let route = Route::new(pending.client, self.config.worker, group, pending.lease.relayed);
+        let confined = pending.identity.principal.is_confined();
+        let (rate, epoch) = (self.config.max_bps, self.routes.epoch);
+        let route = Arc::new(if confined {
+            let source = pending.client.remote.ip();
+            let limits = self.routes.tester_bandwidth.limits(source, tester_rate(rate), epoch);
+            route.confined(true).with_limits(limits)
         } else {
-            listing.paced(rate, epoch)
+            route.with_rate_limit(rate, epoch)
         });
-        let expires = now + opening.lifetime;
+        let expires = now + pending.lifetime;
         let allocation = Allocation {
             id: self.next_id(),
-            listing: Arc::clone(&listing),
-            holder: opening.verified.holder,
-            username: opening.verified.username.into(),
-            key: opening.verified.key,
-            opened_by: opening.transaction,
+            route: Arc::clone(&route),
+            principal: pending.identity.principal,
+            username: pending.identity.username.into(),
+            key: pending.identity.key,
+            transaction: pending.transaction,
             expires,
-            lapsed: None,
-            pulse: opening.pulse,
+            orphaned: None,
+            activity: pending.activity,
             deadline: expires,
-            extras: opening.grant.extras,
+            extras: pending.lease.extras,
         };
         let reply = success(&allocation, now);
-        self.exchange.publish(&listing);
+        self.routes.publish(&route);
         self.table.insert(allocation);
-        self.tally.opened(opening.client.transport, &opening.grant.relayed);
-        self.actions.push_back(Action::Opened { client: opening.client, relayed: opening.grant.relayed });
+        self.stats.opened(pending.client.transport, &pending.lease.relayed);
+        self.events
+            .push_back(Event::AllocationOpened { client: pending.client, relayed: pending.lease.relayed });
         reply
     }
 
     /// Another port for one that is taken; `false` where there is none.
-    fn try_another(&mut self, opening: &mut Opening, taken: RelayedAddr, now: Instant) -> bool {
-        opening.tries -= 1;
+    fn retry_port(&mut self, pending: &mut PendingAllocation, taken: RelayedAddr, now: Instant) -> bool {
+        pending.retries -= 1;
         let family = Family::of(taken.0.ip());
         // EVEN-PORT may have been asked for; an even port suits everybody.
         let parity = if taken.0.port().is_multiple_of(2) { Parity::Even } else { Parity::Any };
-        let exchange = Arc::clone(&self.exchange);
-        let mut register = exchange.register();
-        let wants = Wants::One { family, parity };
-        let by = Requester { holder: &opening.verified.holder, client: opening.client };
-        let other = register.lend(&wants, by, &self.rules.relayed, &mut *self.chance, now);
+        let routes = Arc::clone(&self.routes);
+        let mut registry = routes.registry();
+        let address_request = AddressRequest::Single { family, parity };
+        let requester = Requester { principal: &pending.identity.principal, client: pending.client };
+        let other =
+            registry.reserve_port(&address_request, requester, &self.config.relayed, &mut *self.rng, now);
         // Given back only now, so that it is not picked again.
-        register.give_back(taken);
-        let Some(other) = other.ok().and_then(|grant| grant.relayed.of(family).copied()) else {
+        registry.release_port(taken);
+        let Some(other) = other.ok().and_then(|lease| lease.relayed.of(family).copied()) else {
             return false;
         };
-        *opening.grant.relayed.of_mut(family) = Some(other);
-        opening.unbound.push(other);
-        self.actions.push_back(Action::OpenPort(other));
+        *pending.lease.relayed.of_mut(family) = Some(other);
+        pending.unbound.push(other);
+        self.events.push_back(Event::OpenPort(other));
         true
     }
 
     /// Goes on with the other family, where there is one.
-    fn go_without(&mut self, opening: &mut Opening, relayed: RelayedAddr) {
+    fn drop_family(&mut self, pending: &mut PendingAllocation, relayed: RelayedAddr) {
         let family = Family::of(relayed.0.ip());
-        if opening.grant.relayed.of_mut(family).take().is_some() {
-            self.exchange.register().give_back(relayed);
+        if pending.lease.relayed.of_mut(family).take().is_some() {
+            self.routes.registry().release_port(relayed);
         }
         if family == Family::V6 {
-            opening.grant.extras.second_family = Some(Refusal::InsufficientCapacity);
-        } else if let Some(other) = opening.grant.relayed.v6.take() {
+            pending.lease.extras.second_family = Some(Refusal::InsufficientCapacity);
+        } else if let Some(other) = pending.lease.relayed.v6.take() {
             // IPv4 is what ADDITIONAL-ADDRESS-FAMILY adds to; without it there is nothing to add.
-            opening.unbound.clear();
+            pending.unbound.clear();
             self.release(other);
         }
     }
 
     /// The sockets are there, and whoever wanted them has gone meanwhile.
-    fn take_back(&mut self, opening: &Opening, now: Instant) {
-        for &relayed in opening.grant.relayed.iter() {
+    fn cancel_pending(&mut self, pending: &PendingAllocation, now: Instant) {
+        for &relayed in pending.lease.relayed.iter() {
             self.release(relayed);
         }
-        self.exchange.register().strike(&opening.verified.holder, opening.client);
-        if !opening.disconnected {
-            let (client, transaction) = (opening.client, opening.transaction);
+        self.routes.registry().remove(&pending.identity.principal, pending.client);
+        if !pending.disconnected {
+            let (client, transaction) = (pending.client, pending.transaction);
             self.challenge(client, Method::Allocate, transaction, &Refusal::Unauthenticated, now);
         }
     }
 
     /// Its client's stream has ended.
-    pub(super) fn abandon(&mut self, client: &ClientAddr) {
-        let of_client = self.opening.iter_mut().filter(|opening| opening.client == *client);
-        of_client.for_each(|opening| opening.disconnected = true);
+    pub(super) fn mark_pending_disconnected(&mut self, client: &ClientAddr) {
+        let of_client = self.pending.iter_mut().filter(|pending| pending.client == *client);
+        of_client.for_each(|pending| pending.disconnected = true);
     }
 
-    fn give_up(&mut self, opening: &Opening) {
-        self.exchange.register().strike(&opening.verified.holder, opening.client);
-        let (client, transaction) = (opening.client, opening.transaction);
-        self.refuse(client, Method::Allocate, transaction, &Refusal::InsufficientCapacity, &opening.verified);
+    fn reject_pending(&mut self, pending: &PendingAllocation) {
+        self.routes.registry().remove(&pending.identity.principal, pending.client);
+        let (client, transaction) = (pending.client, pending.transaction);
+        self.refuse(client, Method::Allocate, transaction, &Refusal::InsufficientCapacity, &pending.identity);
     }
 }
 
 /// What an Allocate is answered, the first time and to a retransmission.
 fn success(allocation: &Allocation, now: Instant) -> Reply {
-    let mut reply = Reply::success_to(Method::Allocate, allocation.opened_by);
-    for relayed in allocation.listing.relayed.iter() {
+    let mut reply = Reply::success_to(Method::Allocate, allocation.transaction);
+    for relayed in allocation.route.relayed.iter() {
         reply = reply.relayed(*relayed);
     }
     if let Some(refusal) = &allocation.extras.second_family {
@@ -284,33 +289,33 @@ fn success(allocation: &Allocation, now: Instant) -> Reply {
     }
     // Rounded up, so that a retransmission within the second gets the same answer.
     let left = allocation.expires.saturating_duration_since(now) + Duration::from_millis(999);
-    reply.lifetime(left).mapped(allocation.listing.client.remote)
+    reply.lifetime(left).mapped(allocation.route.client.remote)
 }
 
 /// How many other ports will do where one is in use: none where it is that very port, or its
 /// neighbour, that was promised.
-fn tries(wants: &Wants) -> u8 {
-    match wants {
-        Wants::Reserved(_) | Wants::One { parity: Parity::EvenAndNext, .. } => 0,
-        Wants::One { .. } | Wants::Both { .. } => TRIES,
+fn retries(address_request: &AddressRequest) -> u8 {
+    match address_request {
+        AddressRequest::Reserved(_) | AddressRequest::Single { parity: Parity::EvenAndNext, .. } => 0,
+        AddressRequest::Single { .. } | AddressRequest::Dual { .. } => MAX_PORT_RETRIES,
     }
 }
 
 /// What is asked, within bounds; ten minutes where nothing is, and to strangers who test.
-pub(super) fn lifetime(asked: Option<Duration>, holder: &Principal) -> Duration {
-    let asked = asked.filter(|_| !holder.is_confined()).unwrap_or(*LIFETIMES.start());
-    asked.clamp(*LIFETIMES.start(), *LIFETIMES.end())
+pub(super) fn lifetime(asked: Option<Duration>, principal: &Principal) -> Duration {
+    let asked = asked.filter(|_| !principal.is_confined()).unwrap_or(*LIFETIME_RANGE.start());
+    asked.clamp(*LIFETIME_RANGE.start(), *LIFETIME_RANGE.end())
 }
 
 /// Bytes per second for a stranger who tests, where `max_bps` (0: none) allows as much.
-fn testers_rate(max_bps: u32) -> u32 {
-    if max_bps == 0 { TESTERS_RATE } else { max_bps.min(TESTERS_RATE) }
+fn tester_rate(max_bps: u32) -> u32 {
+    if max_bps == 0 { TESTER_RATE_LIMIT } else { max_bps.min(TESTER_RATE_LIMIT) }
 }
 
 /// The room of a holder; other software's ids are each a room of their own.
-fn tag_of(holder: &Principal) -> IsolationGroup {
-    match holder {
-        Principal::Participant(tag, _) | Principal::Tool(tag, _) | Principal::Tester(tag, _) => *tag,
+fn group_of(principal: &Principal) -> IsolationGroup {
+    match principal {
+        Principal::Participant(group, _) | Principal::Tool(group, _) | Principal::Tester(group, _) => *group,
         Principal::Foreign(id) => IsolationGroup::of_foreign(id),
     }
 }

@@ -6,50 +6,50 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addr::ClientAddr;
-use super::allocation::{Allocation, AllocationId, Listing};
+use super::allocation::{Allocation, AllocationId, Route};
 
 /// The indexes.
 #[derive(Debug)]
-pub struct Table {
+pub struct AllocationTable {
     clients: HashMap<ClientAddr, Allocation>,
     deadlines: BTreeMap<(Instant, AllocationId), ClientAddr>,
     epoch: Instant,
 }
 
 /// A lapsed seat's allocation ends when its client has been silent for this long.
-const SILENCE: Duration = Duration::from_secs(60);
+const ORPHAN_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Table {
+impl AllocationTable {
     /// Empty; pulses count from `epoch`.
     pub fn new(epoch: Instant) -> Self {
         Self { clients: HashMap::new(), deadlines: BTreeMap::new(), epoch }
     }
 
     /// The allocation of `client`.
-    pub fn of(&self, client: &ClientAddr) -> Option<&Allocation> {
+    pub fn get(&self, client: &ClientAddr) -> Option<&Allocation> {
         self.clients.get(client)
     }
 
     /// Enters an allocation; its client must have none.
     pub fn insert(&mut self, mut allocation: Allocation) {
-        let client = allocation.listing.client;
-        allocation.deadline = allocation.due(SILENCE, self.epoch);
+        let client = allocation.route.client;
+        allocation.deadline = allocation.compute_deadline(ORPHAN_IDLE_TIMEOUT, self.epoch);
         self.deadlines.insert((allocation.deadline, allocation.id), client);
         let before = self.clients.insert(client, allocation);
         debug_assert!(before.is_none());
     }
 
     /// Changes an allocation and files its deadline anew. `None` where the client has none.
-    pub fn change<T>(&mut self, client: &ClientAddr, change: impl FnOnce(&mut Allocation) -> T) -> Option<T> {
+    pub fn update<T>(&mut self, client: &ClientAddr, update: impl FnOnce(&mut Allocation) -> T) -> Option<T> {
         let allocation = self.clients.get_mut(client)?;
-        let changed = change(allocation);
-        let due = allocation.due(SILENCE, self.epoch);
-        if due != allocation.deadline {
+        let updated = update(allocation);
+        let compute_deadline = allocation.compute_deadline(ORPHAN_IDLE_TIMEOUT, self.epoch);
+        if compute_deadline != allocation.deadline {
             self.deadlines.remove(&(allocation.deadline, allocation.id));
-            allocation.deadline = due;
-            self.deadlines.insert((due, allocation.id), *client);
+            allocation.deadline = compute_deadline;
+            self.deadlines.insert((compute_deadline, allocation.id), *client);
         }
-        Some(changed)
+        Some(updated)
     }
 
     /// Takes an allocation out.
@@ -61,13 +61,13 @@ impl Table {
 
     /// The first client whose allocation has ended by `now`. One whose client was heard meanwhile
     /// is filed anew instead.
-    pub fn next_ended(&mut self, now: Instant) -> Option<ClientAddr> {
+    pub fn next_expired(&mut self, now: Instant) -> Option<ClientAddr> {
         loop {
             let (&(deadline, _), &client) = self.deadlines.first_key_value()?;
             if deadline > now {
                 return None;
             }
-            self.refile(&client);
+            self.refresh_deadline(&client);
             if self.clients.get(&client).is_none_or(|allocation| allocation.deadline <= now) {
                 return Some(client);
             }
@@ -75,12 +75,12 @@ impl Table {
     }
 
     /// Files a deadline anew, for a client that may have been heard since.
-    fn refile(&mut self, client: &ClientAddr) {
-        self.change(client, |_| ());
+    fn refresh_deadline(&mut self, client: &ClientAddr) {
+        self.update(client, |_| ());
     }
 
     /// When [`Self::next_ended`] should be asked next.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
@@ -90,8 +90,8 @@ impl Table {
     }
 
     /// The published half of each allocation, for changing.
-    pub fn listings_mut(&mut self) -> impl Iterator<Item = &mut Arc<Listing>> {
-        self.clients.values_mut().map(|allocation| &mut allocation.listing)
+    pub fn routes_mut(&mut self) -> impl Iterator<Item = &mut Arc<Route>> {
+        self.clients.values_mut().map(|allocation| &mut allocation.route)
     }
 
     /// How many there are; both indexes agree on it.

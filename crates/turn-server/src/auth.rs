@@ -23,7 +23,7 @@ use crate::time::UnixSeconds;
 
 /// Who may come in: the secrets, the realm, and the key that makes nonces. The same for all workers.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct Authenticator {
     secrets: Secrets,
     realm: String,
     nonces: NonceKey,
@@ -42,11 +42,11 @@ pub struct IntegrityKey([u8; 16]);
 
 /// A client that has shown what it claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct Identity {
     /// As it stood in USERNAME.
     pub username: String,
     /// Whom that names.
-    pub holder: Principal,
+    pub principal: Principal,
     /// Until when it opens allocations.
     pub expiry: UnixSeconds,
     /// Signs the reply.
@@ -54,21 +54,21 @@ pub struct Verified {
 }
 
 /// How long a nonce is good: as long as coturn's.
-const NONCE_LIFE: Duration = Duration::from_secs(600);
+const NONCE_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a nonce shows that its client is where it says: as long as an allocation may go without a
 /// Refresh, and then some.
-const PROOF_LIFE: Duration = Duration::from_secs(4200);
+const ADDRESS_PROOF_LIFETIME: Duration = Duration::from_secs(4200);
 /// Bytes of time and of MAC in a nonce: 20 characters, so that a 401 is 68 bytes at most.
 const NONCE_PARTS: (usize, usize) = (4, 11);
 
-impl Gate {
+impl Authenticator {
     /// `realm` stands in every 401, so it is short.
     pub fn new(secrets: Secrets, realm: String, nonces: NonceKey) -> Self {
         Self { secrets, realm, nonces }
     }
 
     /// Other secrets from now on.
-    pub fn take_secrets(&mut self, secrets: Secrets) {
+    pub fn set_secrets(&mut self, secrets: Secrets) {
         self.secrets = secrets;
     }
 
@@ -93,19 +93,20 @@ impl Gate {
         client: ClientAddr,
         known: Option<(&str, &IntegrityKey)>,
         now: Instant,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Identity, Refusal> {
         let claim = request.claim()?;
-        if !self.nonces.recognises(&claim.nonce, client, now) {
+        if !self.nonces.is_fresh(&claim.nonce, client, now) {
             return Err(Refusal::StaleNonce);
         }
         if claim.realm != self.realm {
             return Err(Refusal::Unauthenticated);
         }
-        let Username { expiry, holder } = Username::parse(&claim.username).ok_or(Refusal::Unauthenticated)?;
+        let Username { expiry, principal } =
+            Username::parse(&claim.username).ok_or(Refusal::Unauthenticated)?;
         let key = (self.keys(&claim, known))
-            .find(|key| request.integrity_holds(&key.0))
+            .find(|key| request.verify_integrity(&key.0))
             .ok_or(Refusal::Unauthenticated)?;
-        Ok(Verified { username: claim.username, holder, expiry, key })
+        Ok(Identity { username: claim.username, principal, expiry, key })
     }
 
     /// What a request that is refused shows of its sender all the same; `known` as for [`Self::verify`].
@@ -115,20 +116,21 @@ impl Gate {
         request: &mut Request,
         client: ClientAddr,
         known: Option<(&str, &IntegrityKey)>,
-        may_verify: impl FnOnce() -> bool,
+        may_check_password: impl FnOnce() -> bool,
         now: Instant,
     ) -> Proof {
         let age = request.nonce().and_then(|nonce| self.nonces.age(&nonce, client, now));
-        if age.is_some_and(|age| age <= PROOF_LIFE) {
+        if age.is_some_and(|age| age <= ADDRESS_PROOF_LIFETIME) {
             return Proof::Address;
         }
         let Ok(claim) = request.claim() else { return Proof::None };
         let named = Username::parse(&claim.username).filter(|_| claim.realm == self.realm);
         match named {
             Some(named)
-                if may_verify() && self.keys(&claim, known).any(|key| request.integrity_holds(&key.0)) =>
+                if may_check_password()
+                    && self.keys(&claim, known).any(|key| request.verify_integrity(&key.0)) =>
             {
-                Proof::Credential(named.holder)
+                Proof::Credential(named.principal)
             }
             _ => Proof::None,
         }
@@ -161,8 +163,8 @@ impl NonceKey {
         URL_SAFE_NO_PAD.encode(nonce)
     }
 
-    fn recognises(&self, nonce: &str, client: ClientAddr, now: Instant) -> bool {
-        self.age(nonce, client, now).is_some_and(|age| age <= NONCE_LIFE)
+    fn is_fresh(&self, nonce: &str, client: ClientAddr, now: Instant) -> bool {
+        self.age(nonce, client, now).is_some_and(|age| age <= NONCE_LIFETIME)
     }
 
     /// How old a nonce is that was made for `client`; `None` for any other.
@@ -242,10 +244,10 @@ mod tests {
         let nonces = NonceKey::new([7; 32], start);
         let nonce = nonces.make(client("45.0.0.1:1000"), start);
         assert_eq!(nonce.len(), 20);
-        assert!(nonces.recognises(&nonce, client("45.0.0.1:1000"), start + NONCE_LIFE));
-        assert!(!nonces.recognises(&nonce, client("45.0.0.1:1001"), start));
-        let late = start + NONCE_LIFE + Duration::from_secs(1);
-        assert!(!nonces.recognises(&nonce, client("45.0.0.1:1000"), late));
+        assert!(nonces.is_fresh(&nonce, client("45.0.0.1:1000"), start + NONCE_LIFETIME));
+        assert!(!nonces.is_fresh(&nonce, client("45.0.0.1:1001"), start));
+        let late = start + NONCE_LIFETIME + Duration::from_secs(1);
+        assert!(!nonces.is_fresh(&nonce, client("45.0.0.1:1000"), late));
     }
 
     #[test]
@@ -255,7 +257,7 @@ mod tests {
         let nonce = NonceKey::new([7; 32], start).make(who, start);
         let restarted = NonceKey::new([8; 32], start);
         for nonce in [nonce.as_str(), "", "made up", &"A".repeat(20), &"A".repeat(500)] {
-            assert!(!restarted.recognises(nonce, who, start), "{nonce}");
+            assert!(!restarted.is_fresh(nonce, who, start), "{nonce}");
         }
     }
 }

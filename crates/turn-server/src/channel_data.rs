@@ -17,7 +17,7 @@ pub struct ChannelNumber(u16);
 /// What stands before the payload in a packet to a client: a ChannelData header, or a Data
 /// indication up to its DATA value. At most 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct Header {
     bytes: [u8; Self::CAPACITY],
     length: u8,
     /// Whether `payload + padding` must be a multiple of four even in a datagram.
@@ -92,7 +92,7 @@ pub fn parse_send_indication(bytes: &[u8]) -> Option<SendIndication<'_>> {
             XOR_PEER_ADDRESS if peer.is_none() => peer = Some(unxor_address(value, bytes)?),
             DATA if payload.is_none() => payload = Some(value),
             DONT_FRAGMENT => dont_fragment = true,
-            FINGERPRINT if !fingerprint_holds(bytes, rest, value) => return None,
+            FINGERPRINT if !fingerprint_is_valid(bytes, rest, value) => return None,
             XOR_PEER_ADDRESS | DATA | FINGERPRINT => {}
             unknown if unknown < 0x8000 => return None,
             _ => {}
@@ -102,39 +102,39 @@ pub fn parse_send_indication(bytes: &[u8]) -> Option<SendIndication<'_>> {
     Some(SendIndication { peer: PeerAddr::new(peer?), payload: payload?, dont_fragment })
 }
 
-impl Default for Head {
+impl Default for Header {
     /// No head at all: the payload goes as it is.
     fn default() -> Self {
         Self { bytes: [0; Self::CAPACITY], length: 0, padded: false }
     }
 }
 
-impl Head {
+impl Header {
     const CAPACITY: usize = 48;
 
     /// The head of ChannelData carrying `payload` bytes (at most 65,535).
     pub fn channel(channel: ChannelNumber, payload: usize) -> Self {
-        let mut head = Self { bytes: [0; Self::CAPACITY], length: 0, padded: false };
-        head.push(&channel.0.to_be_bytes());
-        head.push_u16(payload);
-        head
+        let mut header = Self { bytes: [0; Self::CAPACITY], length: 0, padded: false };
+        header.push(&channel.0.to_be_bytes());
+        header.push_u16(payload);
+        header
     }
 
     /// The head of a Data indication carrying `payload` bytes that came from `from`.
     /// `transaction` need not be secret, only varied.
     pub fn data(from: RelayedAddr, payload: usize, transaction: [u8; 12]) -> Self {
         let address = if from.0.is_ipv4() { 12 } else { 24 };
-        let mut head = Self { bytes: [0; Self::CAPACITY], length: 0, padded: true };
-        head.push(&DATA_INDICATION.to_be_bytes());
-        head.push_u16(address + 4 + payload.next_multiple_of(4));
-        head.push(&MAGIC_COOKIE);
-        head.push(&transaction);
-        head.push(&XOR_PEER_ADDRESS.to_be_bytes());
-        head.push_u16(address - 4);
-        head.push_address(from.0, &transaction);
-        head.push(&DATA.to_be_bytes());
-        head.push_u16(payload);
-        head
+        let mut header = Self { bytes: [0; Self::CAPACITY], length: 0, padded: true };
+        header.push(&DATA_INDICATION.to_be_bytes());
+        header.push_u16(address + 4 + payload.next_multiple_of(4));
+        header.push(&MAGIC_COOKIE);
+        header.push(&transaction);
+        header.push(&XOR_PEER_ADDRESS.to_be_bytes());
+        header.push_u16(address - 4);
+        header.push_address(from.0, &transaction);
+        header.push(&DATA.to_be_bytes());
+        header.push_u16(payload);
+        header
     }
 
     /// The bytes to put before the payload.
@@ -187,7 +187,7 @@ pub(super) fn unxor_address(value: &[u8], header: &[u8]) -> Option<SocketAddr> {
 
 /// Whether `attribute`, the rest of `message` from FINGERPRINT on, is its last and tells its CRC
 /// (RFC 8489 §14.7).
-fn fingerprint_holds(message: &[u8], attribute: &[u8], value: &[u8]) -> bool {
+fn fingerprint_is_valid(message: &[u8], attribute: &[u8], value: &[u8]) -> bool {
     let covered = &message[..message.len() - attribute.len()];
     attribute.len() == 8 && value == fingerprint_value(covered).to_be_bytes()
 }
@@ -241,10 +241,10 @@ mod tests {
         fn the_codec_reads_our_data_indications(
             from: SocketAddr, payload in proptest::collection::vec(any::<u8>(), 0..1500), transaction: [u8; 12]
         ) {
-            let head = Head::data(RelayedAddr(from), payload.len(), transaction);
-            let mut bytes = head.bytes().to_vec();
+            let header = Header::data(RelayedAddr(from), payload.len(), transaction);
+            let mut bytes = header.bytes().to_vec();
             bytes.extend_from_slice(&payload);
-            bytes.resize(bytes.len() + head.padding(payload.len(), false), 0);
+            bytes.resize(bytes.len() + header.padding(payload.len(), false), 0);
             let mut message = Message::new();
             message.unmarshal_binary(&bytes).unwrap();
             prop_assert_eq!(message.raw.len(), 20 + message.length as usize);

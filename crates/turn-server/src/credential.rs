@@ -58,7 +58,7 @@ pub struct Username {
     /// When the credential stops opening allocations.
     pub expiry: UnixSeconds,
     /// Whom it was minted for.
-    pub holder: Principal,
+    pub principal: Principal,
 }
 
 impl Secret {
@@ -87,8 +87,8 @@ impl Secrets {
     }
 
     /// A credential for `holder` that opens allocations until `expiry`.
-    pub fn mint(&self, holder: &Principal, expiry: UnixSeconds) -> Credential {
-        let username = format!("{expiry}:{holder}");
+    pub fn mint(&self, principal: &Principal, expiry: UnixSeconds) -> Credential {
+        let username = format!("{expiry}:{principal}");
         let password = self.first.password(&username);
         Credential { username, password }
     }
@@ -112,7 +112,7 @@ impl Username {
             }
             None => leading_number(text).map(|(expiry, id)| (expiry, id.to_owned()))?,
         };
-        Some(Self { expiry, holder: Principal::parse(&id) })
+        Some(Self { expiry, principal: Principal::parse(&id) })
     }
 }
 
@@ -138,14 +138,14 @@ impl Principal {
     }
 
     fn ours(id: &str) -> Option<Self> {
-        let (tag, seat) = id.split_once('.')?;
-        let tag = (tag.len() == TEXT_LENGTH).then(|| IsolationGroup::parse(tag))??;
+        let (group, seat) = id.split_once('.')?;
+        let group = (group.len() == TEXT_LENGTH).then(|| IsolationGroup::parse(group))??;
         if let Some(seat) = seat.strip_prefix("~~") {
-            return Some(Self::Tester(tag, PrincipalId::parse(seat)?));
+            return Some(Self::Tester(group, PrincipalId::parse(seat)?));
         }
         match seat.strip_prefix('~') {
-            Some(seat) => Some(Self::Tool(tag, PrincipalId::parse(seat)?)),
-            None => Some(Self::Participant(tag, PrincipalId::parse(seat)?)),
+            Some(seat) => Some(Self::Tool(group, PrincipalId::parse(seat)?)),
+            None => Some(Self::Participant(group, PrincipalId::parse(seat)?)),
         }
     }
 }
@@ -153,9 +153,9 @@ impl Principal {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Participant(tag, seat) => write!(f, "{tag}.{seat}"),
-            Self::Tool(tag, seat) => write!(f, "{tag}.~{seat}"),
-            Self::Tester(tag, seat) => write!(f, "{tag}.~~{seat}"),
+            Self::Participant(group, seat) => write!(f, "{group}.{seat}"),
+            Self::Tool(group, seat) => write!(f, "{group}.~{seat}"),
+            Self::Tester(group, seat) => write!(f, "{group}.~~{seat}"),
             Self::Foreign(id) => f.write_str(id),
         }
     }
@@ -202,11 +202,11 @@ mod tests {
 
     #[test]
     fn a_username_says_whom_it_was_minted_for() {
-        let (tag, id) = (IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
-        let ours = [seat(), Principal::Tool(tag, id), Principal::Tester(tag, id)];
-        for holder in ours.into_iter().chain([Principal::Foreign("bob.builder".into())]) {
-            let text = format!("17:{holder}");
-            assert_eq!(Username::parse(&text), Some(Username { expiry: 17, holder }));
+        let (group, id) = (IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
+        let ours = [seat(), Principal::Tool(group, id), Principal::Tester(group, id)];
+        for principal in ours.into_iter().chain([Principal::Foreign("bob.builder".into())]) {
+            let text = format!("17:{principal}");
+            assert_eq!(Username::parse(&text), Some(Username { expiry: 17, principal }));
         }
     }
 
@@ -235,15 +235,15 @@ mod tests {
             ("4294967296:user", 4_294_967_296, "user"),
             ("18446744073709551615:user", u64::MAX, "user"),
         ] {
-            let holder = Principal::Foreign(id.into());
-            assert_eq!(Username::parse(text), Some(Username { expiry, holder }), "{text}");
+            let principal = Principal::Foreign(id.into());
+            assert_eq!(Username::parse(text), Some(Username { expiry, principal }), "{text}");
         }
     }
 
     #[test]
     fn a_seat_stays_a_seat_on_either_side_of_the_colon() {
         let text = format!("{}:17", seat());
-        assert_eq!(Username::parse(&text), Some(Username { expiry: 17, holder: seat() }));
+        assert_eq!(Username::parse(&text), Some(Username { expiry: 17, principal: seat() }));
     }
 
     #[test]

@@ -6,12 +6,12 @@ const CLIENT_HELLO: u8 = 1;
 /// Type, version, epoch and sequence number, length.
 const RECORD_HEADER: usize = 13;
 /// That and the header of a handshake message.
-const LEAST_HELLO: usize = RECORD_HEADER + 12;
+const MIN_CLIENT_HELLO: usize = RECORD_HEADER + 12;
 
 /// `handshake_failure` for a ClientHello; `None` for anything else. Always shorter than what it answers.
 pub(super) fn refusal(bytes: &[u8]) -> Option<[u8; RECORD_HEADER + 2]> {
     let [HANDSHAKE, 0xfe, version @ (0xfd | 0xff), 0, 0, ..] = *bytes else { return None };
-    if bytes.len() < LEAST_HELLO || bytes[RECORD_HEADER] != CLIENT_HELLO {
+    if bytes.len() < MIN_CLIENT_HELLO || bytes[RECORD_HEADER] != CLIENT_HELLO {
         return None;
     }
     Some([21, 0xfe, version, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40])

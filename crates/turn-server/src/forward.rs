@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::addr::{ClientAddr, Family, PeerAddr, RelayedAddr};
-use super::allocation::Listing;
-use super::bandwidth::Pace;
+use super::allocation::Route;
+use super::bandwidth::BandwidthLimiter;
 use super::channel_data;
-use super::flow_cache::{Aim, Flow, Onward};
-use super::peer_policy::{PeerFilter, Scope};
-use super::server::{Delivery, Server};
-use super::stats::Way;
+use super::flow_cache::{Flow, FlowKey, NextHop};
+use super::peer_policy::{PeerFilter, PeerPolicy};
+use super::server::{Server, Transmit};
+use super::stats::Direction;
 
 impl Server {
     /// Takes one datagram that a peer sent to a real relayed port (RFC 8656 §11.3).
@@ -22,18 +22,18 @@ impl Server {
         peer: PeerAddr,
         payload: &'p [u8],
         now: Instant,
-    ) -> Option<Delivery<'p>> {
+    ) -> Option<Transmit<'p>> {
         let transaction = self.next_transaction();
-        let listing = self.exchange.at(Family::of(relayed.0.ip()), relayed.0.port());
-        let listing = listing.as_ref()?;
-        let (form, _) = listing.form(RelayedAddr(peer.0), now)?;
-        let head = form.head(payload.len(), transaction)?;
-        let own = listing.paces.as_ref().map(|own| &own.down);
-        if !passes(own, &self.exchange.paces.down, payload.len(), now) {
+        let route = self.routes.lookup(Family::of(relayed.0.ip()), relayed.0.port());
+        let route = route.as_ref()?;
+        let (encapsulation, _) = route.encapsulation(RelayedAddr(peer.0), now)?;
+        let header = encapsulation.header(payload.len(), transaction)?;
+        let own = route.limits.as_ref().map(|own| &own.down);
+        if !passes(own, &self.routes.limits.down, payload.len(), now) {
             return None;
         }
-        self.tally.carried(Way::Back, payload.len());
-        Some(Delivery::Client { to: listing.client, worker: listing.worker, head, payload })
+        self.stats.count_relayed(Direction::PeerToClient, payload.len());
+        Some(Transmit::Client { to: route.client, worker: route.worker, header, payload })
     }
 
     pub(super) fn channel_data<'p>(
@@ -41,9 +41,9 @@ impl Server {
         client: ClientAddr,
         bytes: &'p [u8],
         now: Instant,
-    ) -> Option<Delivery<'p>> {
+    ) -> Option<Transmit<'p>> {
         let (channel, payload) = channel_data::parse_channel_data(bytes)?;
-        self.relay(&client, Aim::Channel(channel), payload, false, now)
+        self.relay(&client, FlowKey::Channel(channel), payload, false, now)
     }
 
     pub(super) fn send_indication<'p>(
@@ -51,118 +51,129 @@ impl Server {
         client: ClientAddr,
         bytes: &'p [u8],
         now: Instant,
-    ) -> Option<Delivery<'p>> {
+    ) -> Option<Transmit<'p>> {
         let sent = channel_data::parse_send_indication(bytes)?;
-        self.relay(&client, Aim::Peer(sent.peer), sent.payload, sent.dont_fragment, now)
+        self.relay(&client, FlowKey::Peer(sent.peer), sent.payload, sent.dont_fragment, now)
     }
 
     /// Hands a payload on.
     fn relay<'p>(
         &mut self,
         client: &ClientAddr,
-        aim: Aim,
+        key: FlowKey,
         payload: &'p [u8],
         dont_fragment: bool,
         now: Instant,
-    ) -> Option<Delivery<'p>> {
+    ) -> Option<Transmit<'p>> {
         // Read before the tables are: what changes meanwhile ends what is found.
-        let generation = self.exchange.generation();
-        let held = self.flows.place(client, &aim).as_ref();
-        if !held.is_some_and(|flow| flow.holds(client, &aim, generation, now)) {
+        let generation = self.routes.generation();
+        let held = self.flow_cache.slot(client, &key).as_ref();
+        if !held.is_some_and(|flow| flow.is_valid_for(client, &key, generation, now)) {
             // Found before it takes another's place: who is refused takes none.
-            let found = self.find(client, aim, generation, now)?;
-            *self.flows.place(client, &aim) = Some(found);
+            let found = self.find(client, key, generation, now)?;
+            *self.flow_cache.slot(client, &key) = Some(found);
         }
         let transaction = self.next_transaction();
-        let flow = self.flows.place(client, &aim).as_ref()?;
-        flow.pulse.beat(now, self.exchange.epoch);
-        let (size, paces) = (payload.len(), &self.exchange.paces);
-        let up = flow.paces.as_ref().map(|own| &own.up);
-        let (way, down, delivery) = match &flow.onward {
-            Onward::Peer { from, to } => {
-                (Way::Out, None, Delivery::Peer { from: *from, to: *to, payload, dont_fragment })
-            }
-            Onward::Client { to, worker, form, paces: own } => {
-                let head = form.head(size, transaction)?;
+        let flow = self.flow_cache.slot(client, &key).as_ref()?;
+        flow.activity.touch(now, self.routes.epoch);
+        let (size, limits) = (payload.len(), &self.routes.limits);
+        let up = flow.limits.as_ref().map(|own| &own.up);
+        let (way, down, delivery) = match &flow.next_hop {
+            NextHop::Peer { from, to } => (
+                Direction::ClientToPeer,
+                None,
+                Transmit::Peer { from: *from, to: *to, payload, dont_fragment },
+            ),
+            NextHop::Client { to, worker, encapsulation, limits: own } => {
+                let header = encapsulation.header(size, transaction)?;
                 let down = Some(own.as_ref().map(|own| &own.down));
-                (Way::Across, down, Delivery::Client { to: *to, worker: *worker, head, payload })
+                (
+                    Direction::ClientToClient,
+                    down,
+                    Transmit::Client { to: *to, worker: *worker, header, payload },
+                )
             }
         };
         let allowed =
-            passes(up, &paces.up, size, now) && down.is_none_or(|own| passes(own, &paces.down, size, now));
+            passes(up, &limits.up, size, now) && down.is_none_or(|own| passes(own, &limits.down, size, now));
         if !allowed {
             return None;
         }
-        flow.pulse.carry(size);
-        self.tally.carried(way, size);
+        flow.activity.add_sent(size);
+        self.stats.count_relayed(way, size);
         Some(delivery)
     }
 
     /// Where what `client` sends by `aim` leads; inside the process where the peer is one of our
     /// relayed addresses. `None` where it leads nowhere.
-    fn find(&self, client: &ClientAddr, aim: Aim, generation: u64, now: Instant) -> Option<Flow> {
-        let allocation = self.table.of(client).filter(|allocation| allocation.expires > now)?;
-        let from = &allocation.listing;
-        allocation.pulse.beat(now, self.exchange.epoch);
-        let (peer, bound_until) = match aim {
-            Aim::Channel(channel) => from.peer_on(channel, now)?,
-            Aim::Peer(peer) => (peer, allocation.expires),
+    fn find(&self, client: &ClientAddr, key: FlowKey, generation: u64, now: Instant) -> Option<Flow> {
+        let allocation = self.table.get(client).filter(|allocation| allocation.expires > now)?;
+        let from = &allocation.route;
+        allocation.activity.touch(now, self.routes.epoch);
+        let (peer, bound_until) = match key {
+            FlowKey::Channel(channel) => from.channel_peer(channel, now)?,
+            FlowKey::Peer(peer) => (peer, allocation.expires),
         };
         let ip = peer.0.ip();
         let relayed = *from.relayed.of(Family::of(ip))?;
-        let until = from.permitted_until(ip, now)?.min(bound_until).min(allocation.expires);
-        let found = |onward, until| {
-            let (pulse, paces) = (Arc::clone(&allocation.pulse), from.paces.clone());
-            Flow { client: *client, aim, generation, until, pulse, paces, onward }
+        let valid_until = from.permitted_until(ip, now)?.min(bound_until).min(allocation.expires);
+        let found = |next_hop, valid_until| {
+            let (activity, limits) = (Arc::clone(&allocation.activity), from.limits.clone());
+            Flow { client: *client, key, generation, valid_until, activity, limits, next_hop }
         };
-        if self.lends(ip) {
-            let target = self.exchange.at(Family::of(ip), peer.0.port());
-            if let Some(target) =
-                target.as_ref().filter(|target| target.is_at(peer) && self.meets(from, target))
+        if self.is_relayed_ip(ip) {
+            let target = self.routes.lookup(Family::of(ip), peer.0.port());
+            if let Some(target) = target
+                .as_ref()
+                .filter(|target| target.has_relayed_addr(peer) && self.may_relay_internally(from, target))
             {
-                let (form, their_until) = target.form(relayed, now)?;
-                let (to, worker, paces) = (target.client, target.worker, target.paces.clone());
-                return Some(found(Onward::Client { to, worker, form, paces }, until.min(their_until)));
+                let (encapsulation, their_until) = target.encapsulation(relayed, now)?;
+                let (to, worker, limits) = (target.client, target.worker, target.limits.clone());
+                return Some(found(
+                    NextHop::Client { to, worker, encapsulation, limits },
+                    valid_until.min(their_until),
+                ));
             }
         }
-        self.may_leave(from, peer).then(|| found(Onward::Peer { from: relayed, to: peer }, until))
+        self.may_send_external(from, peer)
+            .then(|| found(NextHop::Peer { from: relayed, to: peer }, valid_until))
     }
 
     /// Whether `from` may reach `target` inside the process.
-    pub(super) fn meets(&self, from: &Listing, target: &Listing) -> bool {
-        let open = |listing| matches!(self.scope_of(listing), Scope::Public(_));
-        (open(from) && open(target)) || target.tag == from.tag
+    pub(super) fn may_relay_internally(&self, from: &Route, target: &Route) -> bool {
+        let open = |route| matches!(self.policy_of(route), PeerPolicy::Public(_));
+        (open(from) && open(target)) || target.group == from.group
     }
 
     /// Whether packets of `from` to `peer`, which no allocation of ours answers to, may go out on the
     /// network.
-    pub(super) fn may_leave(&self, from: &Listing, peer: PeerAddr) -> bool {
-        match self.scope_of(from) {
-            Scope::Room => false,
-            Scope::Public(filter) => filter_passes(filter, self.lends(peer.0.ip()), peer.0),
+    pub(super) fn may_send_external(&self, from: &Route, peer: PeerAddr) -> bool {
+        match self.policy_of(from) {
+            PeerPolicy::SameGroup => false,
+            PeerPolicy::Public(filter) => filter_passes(filter, self.is_relayed_ip(peer.0.ip()), peer.0),
         }
     }
 
     /// The scope an allocation lives in: the box's, or its own tag alone.
-    pub(super) fn scope_of(&self, listing: &Listing) -> &Scope {
-        if listing.confined { &Scope::Room } else { &self.rules.scope }
+    pub(super) fn policy_of(&self, route: &Route) -> &PeerPolicy {
+        if route.confined { &PeerPolicy::SameGroup } else { &self.config.peer_policy }
     }
 
     /// Varied, not secret: nobody answers an indication.
     fn next_transaction(&mut self) -> [u8; 12] {
-        self.indications_made = self.indications_made.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.transaction_counter = self.transaction_counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut transaction = [0; 12];
-        transaction[..8].copy_from_slice(&self.indications_made.to_be_bytes());
+        transaction[..8].copy_from_slice(&self.transaction_counter.to_be_bytes());
         transaction
     }
 }
 
 /// Counts a payload, for one allocation and for the box.
-fn passes(own: Option<&Pace>, whole: &Pace, size: usize, now: Instant) -> bool {
+fn passes(own: Option<&BandwidthLimiter>, whole: &BandwidthLimiter, size: usize, now: Instant) -> bool {
     own.is_none_or(|own| own.allows(size, now)) && whole.allows(size, now)
 }
 
-fn filter_passes(filter: &PeerFilter, lent: bool, peer: SocketAddr) -> bool {
-    let allowed = if lent { filter.allows(peer.ip()) } else { filter.permits(peer.ip()) };
+fn filter_passes(filter: &PeerFilter, relayed_ips: bool, peer: SocketAddr) -> bool {
+    let allowed = if relayed_ips { filter.allows(peer.ip()) } else { filter.permits(peer.ip()) };
     allowed && peer.port() != 0 && !filter.is_listener(peer)
 }

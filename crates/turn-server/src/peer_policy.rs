@@ -12,9 +12,9 @@ use super::addr::{Families, Family};
 
 /// The rule of a box.
 #[derive(Clone, Debug)]
-pub enum Scope {
+pub enum PeerPolicy {
     /// Only relayed addresses of this box whose room is the same.
-    Room,
+    SameGroup,
     /// Public unicast addresses, and live relayed addresses of this box.
     Public(PeerFilter),
 }
@@ -32,14 +32,14 @@ pub struct PeerFilter {
     pub listeners: Vec<u16>,
 }
 
-impl Scope {
+impl PeerPolicy {
     /// Whether a permission for `peer` may be installed. `relayed` are the addresses we lend.
     pub fn permits(&self, peer: IpAddr, relayed: &Families<IpAddr>) -> bool {
         if is_relayed(peer, relayed) {
             return true;
         }
         match self {
-            Self::Room => false,
+            Self::SameGroup => false,
             Self::Public(filter) => filter.permits(peer),
         }
     }
@@ -48,8 +48,8 @@ impl Scope {
 impl PeerFilter {
     /// Whether `peer`, which is not an address we lend, may be reached.
     pub fn permits(&self, peer: IpAddr) -> bool {
-        let spellings = [Some(peer), carried(peer)];
-        let any = |test: &dyn Fn(IpAddr) -> bool| spellings.into_iter().flatten().any(test);
+        let forms = [Some(peer), embedded_v4(peer)];
+        let any = |test: &dyn Fn(IpAddr) -> bool| forms.into_iter().flatten().any(test);
         if self.allows(peer) {
             return true;
         }
@@ -58,13 +58,13 @@ impl PeerFilter {
 
     /// Whether `allowed` lists `peer`, in any spelling.
     pub fn allows(&self, peer: IpAddr) -> bool {
-        [Some(peer), carried(peer)].into_iter().flatten().any(|ip| contains(&self.allowed, ip))
+        [Some(peer), embedded_v4(peer)].into_iter().flatten().any(|ip| contains(&self.allowed, ip))
     }
 
     /// Whether `peer` is one of the box's own addresses at a port it listens on.
     pub fn is_listener(&self, peer: std::net::SocketAddr) -> bool {
-        let spellings = [Some(peer.ip()), carried(peer.ip())];
-        let own = spellings
+        let forms = [Some(peer.ip()), embedded_v4(peer.ip())];
+        let own = forms
             .into_iter()
             .flatten()
             .any(|ip| self.own.contains(&ip) || ip.is_loopback() || ip.is_unspecified());
@@ -82,7 +82,7 @@ fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
 }
 
 /// The IPv4 address that an IPv6 address is a spelling of, if it is.
-fn carried(ip: IpAddr) -> Option<IpAddr> {
+fn embedded_v4(ip: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(ip) = ip else { return None };
     let octets = ip.octets();
     let four = |at: usize| {
@@ -103,8 +103,9 @@ fn is_reserved(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => RESERVED_V4.iter().any(|net| net.contains(&ip)),
         // What is not global unicast (2000::/3) is reserved, but for the spellings of IPv4.
         IpAddr::V6(ip) => {
-            let spelling = MAPPED.contains(&ip) || NAT64.contains(&ip) || is_compatible(ip);
-            !spelling && (!GLOBAL_UNICAST.contains(&ip) || RESERVED_V6.iter().any(|net| net.contains(&ip)))
+            let is_ipv4_form = MAPPED.contains(&ip) || NAT64.contains(&ip) || is_compatible(ip);
+            !is_ipv4_form
+                && (!GLOBAL_UNICAST.contains(&ip) || RESERVED_V6.iter().any(|net| net.contains(&ip)))
         }
     }
 }
@@ -233,8 +234,8 @@ mod tests {
     #[test]
     fn a_room_reaches_only_what_the_box_lends() {
         let relayed = Families { v4: Some("192.0.0.8".parse().unwrap()), v6: None };
-        assert!(Scope::Room.permits("192.0.0.8".parse().unwrap(), &relayed));
-        assert!(!Scope::Room.permits("8.8.8.8".parse().unwrap(), &relayed));
-        assert!(!Scope::Room.permits("100::8".parse().unwrap(), &relayed));
+        assert!(PeerPolicy::SameGroup.permits("192.0.0.8".parse().unwrap(), &relayed));
+        assert!(!PeerPolicy::SameGroup.permits("8.8.8.8".parse().unwrap(), &relayed));
+        assert!(!PeerPolicy::SameGroup.permits("100::8".parse().unwrap(), &relayed));
     }
 }

@@ -10,7 +10,7 @@ pub struct PortPool {
     /// Half the even port of its first pair.
     first: u16,
     /// Two for each pair: lent or never to be lent.
-    taken: Vec<[bool; 2]>,
+    in_use: Vec<[bool; 2]>,
     free: usize,
 }
 
@@ -19,18 +19,18 @@ impl PortPool {
     pub fn new(range: &RangeInclusive<u16>, excluded: &[u16]) -> Self {
         let may_lend = |port: u16| range.contains(&port) && port != 0 && !excluded.contains(&port);
         let halves = range.start() / 2..=range.end() / 2;
-        let taken: Vec<_> = halves.map(|half| [!may_lend(2 * half), !may_lend(2 * half + 1)]).collect();
-        let free = taken.iter().flatten().filter(|taken| !**taken).count();
-        Self { first: range.start() / 2, taken, free }
+        let in_use: Vec<_> = halves.map(|half| [!may_lend(2 * half), !may_lend(2 * half + 1)]).collect();
+        let free = in_use.iter().flatten().filter(|in_use| !**in_use).count();
+        Self { first: range.start() / 2, in_use, free }
     }
 
     /// Lends a port picked by `chance`; for [`Parity::EvenAndNext`] takes the one above as well.
-    pub fn take(&mut self, parity: Parity, chance: u64) -> Option<u16> {
-        let count = self.taken.len();
-        let start = chance.checked_rem(count as u64)? as usize;
-        let favoured = usize::from(parity == Parity::Any && chance >> 63 == 1);
+    pub fn reserve(&mut self, parity: Parity, random: u64) -> Option<u16> {
+        let count = self.in_use.len();
+        let start = random.checked_rem(count as u64)? as usize;
+        let favoured = usize::from(parity == Parity::Any && random >> 63 == 1);
         for at in (start..count).chain(0..start) {
-            let pair = &mut self.taken[at];
+            let pair = &mut self.in_use[at];
             let chosen = match parity {
                 Parity::Any => [favoured, 1 - favoured].into_iter().find(|&side| !pair[side]),
                 Parity::Even => (!pair[0]).then_some(0),
@@ -49,12 +49,12 @@ impl PortPool {
     }
 
     /// Takes a port back.
-    pub fn give_back(&mut self, port: u16) {
+    pub fn release(&mut self, port: u16) {
         let at = (port / 2).checked_sub(self.first).map(usize::from);
-        if let Some(pair) = at.and_then(|at| self.taken.get_mut(at)) {
-            let taken = &mut pair[usize::from(port % 2)];
-            self.free += usize::from(*taken);
-            *taken = false;
+        if let Some(pair) = at.and_then(|at| self.in_use.get_mut(at)) {
+            let in_use = &mut pair[usize::from(port % 2)];
+            self.free += usize::from(*in_use);
+            *in_use = false;
         }
     }
 
@@ -72,32 +72,33 @@ mod tests {
 
     #[test]
     fn every_port_of_the_range_is_lent_once_but_the_excluded() {
-        let mut lent = HashSet::new();
+        let mut reserved = HashSet::new();
         let mut pool = PortPool::new(&(49_153..=49_200), &[49_160]);
-        while let Some(port) = pool.take(Parity::Any, (lent.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        while let Some(port) =
+            pool.reserve(Parity::Any, (reserved.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
         {
-            assert!(lent.insert(port), "{port} lent twice");
+            assert!(reserved.insert(port), "{port} lent twice");
         }
         let all: HashSet<u16> = (49_153..=49_200).filter(|port| *port != 49_160).collect();
-        assert_eq!((lent, pool.free()), (all, 0));
+        assert_eq!((reserved, pool.free()), (all, 0));
     }
 
     #[test]
     fn an_even_port_takes_its_neighbour_along_when_asked() {
         let mut pool = PortPool::new(&(50_000..=50_003), &[]);
-        let even = pool.take(Parity::EvenAndNext, 3).unwrap();
+        let even = pool.reserve(Parity::EvenAndNext, 3).unwrap();
         assert_eq!((even % 2, pool.free()), (0, 2));
-        assert!(pool.take(Parity::EvenAndNext, 0).is_some());
-        assert_eq!(pool.take(Parity::Any, 0), None);
-        pool.give_back(even + 1);
-        assert_eq!(pool.take(Parity::Even, 0), None);
-        assert_eq!(pool.take(Parity::Any, 0), Some(even + 1));
+        assert!(pool.reserve(Parity::EvenAndNext, 0).is_some());
+        assert_eq!(pool.reserve(Parity::Any, 0), None);
+        pool.release(even + 1);
+        assert_eq!(pool.reserve(Parity::Even, 0), None);
+        assert_eq!(pool.reserve(Parity::Any, 0), Some(even + 1));
     }
 
     #[test]
     fn the_last_port_can_be_lent() {
         let mut pool = PortPool::new(&(65_535..=65_535), &[]);
-        assert_eq!(pool.take(Parity::Even, 0), None);
-        assert_eq!(pool.take(Parity::Any, 0), Some(65_535));
+        assert_eq!(pool.reserve(Parity::Even, 0), None);
+        assert_eq!(pool.reserve(Parity::Any, 0), Some(65_535));
     }
 }

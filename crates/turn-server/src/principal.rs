@@ -41,9 +41,9 @@ impl IsolationGroup {
     /// The tag of an id that other software minted: a digest no room's tag can be made to equal.
     pub fn of_foreign(id: &str) -> Self {
         let digest = Sha256::new().chain_update(b"webrtc-box foreign id\0").chain_update(id).finalize();
-        let mut tag = [0; 16];
-        tag.copy_from_slice(&digest[..16]);
-        Self(tag)
+        let mut group = [0; 16];
+        group.copy_from_slice(&digest[..16]);
+        Self(group)
     }
 
     /// The 16 bytes themselves.

@@ -6,27 +6,27 @@ use std::time::Instant;
 
 use super::addr::ClientAddr;
 use super::allocation::Allocation;
-use super::server::{End, Server};
+use super::server::{CloseReason, Server};
 use crate::credential::Principal;
 use crate::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 
 impl Server {
     /// Takes note of a seat's life.
-    pub fn seat(&mut self, news: PrincipalEvent, now: Instant) {
+    pub fn handle_principal_event(&mut self, news: PrincipalEvent, now: Instant) {
         match news {
-            PrincipalEvent::Admitted(tag, seat) => {
-                self.live.insert((tag, seat));
-                self.lapse(tag, seat, None);
-                self.end_replaced(tag);
+            PrincipalEvent::Admitted(group, seat) => {
+                self.admitted.insert((group, seat));
+                self.set_orphan_deadline(group, seat, None);
+                self.close_replaced(group);
             }
-            PrincipalEvent::Left(tag, seat) => {
-                self.live.remove(&(tag, seat));
-                self.end_seat(tag, seat);
+            PrincipalEvent::Left(group, seat) => {
+                self.admitted.remove(&(group, seat));
+                self.close_principal(group, seat);
             }
-            PrincipalEvent::Expired(tag, seat) => {
-                self.live.remove(&(tag, seat));
+            PrincipalEvent::Expired(group, seat) => {
+                self.admitted.remove(&(group, seat));
                 // By then every credential that the seat was ever given is over.
-                self.lapse(tag, seat, Some(now + self.rules.credential_ttl));
+                self.set_orphan_deadline(group, seat, Some(now + self.config.credential_ttl));
             }
         }
     }
@@ -37,55 +37,59 @@ impl Server {
     }
 
     /// Notes until when the allocations of a seat may go on without it; `None`: it is taken.
-    fn lapse(&mut self, tag: IsolationGroup, seat: PrincipalId, end: Option<Instant>) {
-        self.lapsed.remove(&(tag, seat));
-        self.each_held_by(tag, seat, |server, client| {
-            if server.table.change(client, |allocation| allocation.lapsed = end).is_some() && end.is_some() {
-                server.lapsed.insert((tag, seat));
+    fn set_orphan_deadline(&mut self, group: IsolationGroup, seat: PrincipalId, end: Option<Instant>) {
+        self.orphaned.remove(&(group, seat));
+        self.for_each_allocation(group, seat, |server, client| {
+            if server.table.update(client, |allocation| allocation.orphaned = end).is_some() && end.is_some()
+            {
+                server.orphaned.insert((group, seat));
             }
         });
     }
 
     /// With all seats of a room taken, those that have lapsed are given to somebody else: who had them
     /// reaches nobody there any more.
-    fn end_replaced(&mut self, tag: IsolationGroup) {
-        if of_room(&self.live, tag).count() < self.rules.group_size {
+    fn close_replaced(&mut self, group: IsolationGroup) {
+        if ids_in_group(&self.admitted, group).count() < self.config.group_size {
             return;
         }
-        let replaced: Vec<_> = of_room(&self.lapsed, tag).collect();
-        replaced.into_iter().for_each(|seat| self.end_seat(tag, seat));
+        let replaced: Vec<_> = ids_in_group(&self.orphaned, group).collect();
+        replaced.into_iter().for_each(|seat| self.close_principal(group, seat));
     }
 
-    fn end_seat(&mut self, tag: IsolationGroup, seat: PrincipalId) {
-        self.lapsed.remove(&(tag, seat));
-        self.each_held_by(tag, seat, |server, client| server.close(client, End::SeatLeft));
+    fn close_principal(&mut self, group: IsolationGroup, seat: PrincipalId) {
+        self.orphaned.remove(&(group, seat));
+        self.for_each_allocation(group, seat, |server, client| {
+            server.close(client, CloseReason::PrincipalLeft)
+        });
     }
 
     /// The last allocation of a lapsed seat leaves nothing of it here.
-    pub(super) fn forget_lapsed(&mut self, ended: &Allocation) {
-        if let (Some(_), Principal::Participant(tag, seat)) = (ended.lapsed, &ended.holder)
-            && self.exchange.register().held_by(&ended.holder, self.rules.worker).is_empty()
+    pub(super) fn forget_orphan(&mut self, ended: &Allocation) {
+        if let (Some(_), Principal::Participant(group, seat)) = (ended.orphaned, &ended.principal)
+            && self.routes.registry().clients_of(&ended.principal, self.config.worker).is_empty()
         {
-            self.lapsed.remove(&(*tag, *seat));
+            self.orphaned.remove(&(*group, *seat));
         }
     }
 
-    fn each_held_by(
+    fn for_each_allocation(
         &mut self,
-        tag: IsolationGroup,
+        group: IsolationGroup,
         seat: PrincipalId,
         deed: impl Fn(&mut Self, &ClientAddr),
     ) {
-        let held = self.exchange.register().held_by(&Principal::Participant(tag, seat), self.rules.worker);
+        let held =
+            self.routes.registry().clients_of(&Principal::Participant(group, seat), self.config.worker);
         held.iter().for_each(|client| deed(self, client));
     }
 }
 
 /// The seats of one room among `seats`.
-fn of_room(
+fn ids_in_group(
     seats: &BTreeSet<(IsolationGroup, PrincipalId)>,
-    tag: IsolationGroup,
+    group: IsolationGroup,
 ) -> impl Iterator<Item = PrincipalId> + '_ {
-    let first = (tag, PrincipalId::new([0; 16]));
-    seats.range(first..).take_while(move |(of, _)| *of == tag).map(|(_, seat)| *seat)
+    let first = (group, PrincipalId::new([0; 16]));
+    seats.range(first..).take_while(move |(of, _)| *of == group).map(|(_, seat)| *seat)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::addr::{ClientAddr, Transport};
-use super::bandwidth::Pace;
+use super::bandwidth::BandwidthLimiter;
 use crate::credential::Principal;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 
@@ -37,7 +37,7 @@ pub struct ReplyLimit {
     reserve: u32,
     unanswered: UnansweredRequests,
     /// Passwords looked at, of requests that prove nothing else.
-    verifications: Pace,
+    verifications: BandwidthLimiter,
 }
 
 /// Requests that were not answered, so that their retransmission is known.
@@ -45,31 +45,31 @@ pub struct ReplyLimit {
 struct UnansweredRequests {
     seed: u64,
     /// Upper half: a digest of client and transaction; lower half: when, in milliseconds.
-    places: Box<[AtomicU64]>,
+    slots: Box<[AtomicU64]>,
     epoch: Instant,
 }
 
 /// 65,536 of 8 bytes: at 50,000 forged requests a second three of four are still known after 250 ms.
-const PLACES: usize = 1 << 16;
+const SLOTS: usize = 1 << 16;
 /// A second, on each of the box's workers together: some microseconds each.
-const VERIFICATIONS: u32 = 1000;
+const PASSWORD_CHECKS_PER_SECOND: u32 = 1000;
 /// A client waits at least 200 ms before it sends a request again (RFC 8489 §6.2.1 has 500), and 16 s at most.
-const AGAIN: std::ops::RangeInclusive<u32> = 100..=20_000;
+const RETRANSMISSION_MS: std::ops::RangeInclusive<u32> = 100..=20_000;
 
 impl ReplyLimit {
     /// `rate` for what nothing is known of; `seeds` are random and secret.
     pub fn new(rate: Rate, seeds: [[u64; 2]; 2], epoch: Instant) -> Self {
-        let places = if rate == Rate::UNLIMITED { 0 } else { PLACES };
+        let slots = if rate == Rate::UNLIMITED { 0 } else { SLOTS };
         Self {
             addresses: SourceRateLimiter::new(rate, seeds[0], epoch),
             proven: SourceRateLimiter::new(rate, seeds[1], epoch),
             reserve: rate.burst / 4,
             unanswered: UnansweredRequests {
                 seed: seeds[0][0] ^ seeds[1][0],
-                places: std::iter::repeat_with(AtomicU64::default).take(places).collect(),
+                slots: std::iter::repeat_with(AtomicU64::default).take(slots).collect(),
                 epoch,
             },
-            verifications: Pace::new(VERIFICATIONS, epoch),
+            verifications: BandwidthLimiter::new(PASSWORD_CHECKS_PER_SECOND, epoch),
         }
     }
 
@@ -83,7 +83,7 @@ impl ReplyLimit {
                 client.transport != Transport::Udp || self.proven.allows_key(("nonce", client), now)
             }
             Proof::Allocation => self.proven.allows_key(client, now),
-            Proof::Credential(holder) => self.proven.allows_key((address, holder), now),
+            Proof::Credential(principal) => self.proven.allows_key((address, principal), now),
         };
         proven
             || self.allows_datagram(client, now)
@@ -91,7 +91,7 @@ impl ReplyLimit {
     }
 
     /// Whether the password of one more request may be looked at.
-    pub fn may_verify(&self, now: Instant) -> bool {
+    pub fn may_check_password(&self, now: Instant) -> bool {
         self.verifications.allows(1, now)
     }
 
@@ -109,10 +109,10 @@ impl UnansweredRequests {
         let mut hasher = DefaultHasher::new();
         (self.seed, client, transaction).hash(&mut hasher);
         let digest = hasher.finish();
-        let Some(place) = (digest as usize).checked_rem(self.places.len()) else { return false };
+        let Some(slot) = (digest as usize).checked_rem(self.slots.len()) else { return false };
         let ms = now.saturating_duration_since(self.epoch).as_millis() as u32;
-        let before = self.places[place].swap(((digest >> 32) << 32) | u64::from(ms), Ordering::Relaxed);
-        before >> 32 == digest >> 32 && AGAIN.contains(&ms.wrapping_sub(before as u32))
+        let before = self.slots[slot].swap(((digest >> 32) << 32) | u64::from(ms), Ordering::Relaxed);
+        before >> 32 == digest >> 32 && RETRANSMISSION_MS.contains(&ms.wrapping_sub(before as u32))
     }
 }
 

@@ -59,23 +59,23 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocate {
     /// Which relayed address is wanted.
-    pub wants: Wants,
+    pub address_request: AddressRequest,
     /// LIFETIME, where asked for.
     pub lifetime: Option<Duration>,
 }
 
 /// Which relayed address an Allocate wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wants {
+pub enum AddressRequest {
     /// One of `family`.
-    One {
+    Single {
         /// IPv4 unless REQUESTED-ADDRESS-FAMILY asks otherwise.
         family: Family,
         /// EVEN-PORT, and whether the next port is to be kept for later.
         parity: Parity,
     },
     /// IPv4 and, if it can be had, IPv6: ADDITIONAL-ADDRESS-FAMILY.
-    Both {
+    Dual {
         /// Of the IPv4 port.
         parity: Parity,
     },
@@ -123,7 +123,7 @@ impl Request {
         message.unmarshal_binary(bytes).ok()?;
         if bytes[0] >> 6 != 0
             || message.raw.len() != 20 + message.length as usize
-            || !fingerprint_holds(&message)
+            || !fingerprint_is_valid(&message)
         {
             return None;
         }
@@ -163,7 +163,7 @@ impl Request {
     }
 
     /// Whether MESSAGE-INTEGRITY was made with `key`; compared in constant time.
-    pub fn integrity_holds(&mut self, key: &[u8]) -> bool {
+    pub fn verify_integrity(&mut self, key: &[u8]) -> bool {
         let right_size = self.message.attributes.0.get(self.counted).is_some_and(|a| a.value.len() == 20);
         right_size && stun::integrity::MessageIntegrity(key.to_vec()).check(&mut self.message).is_ok()
     }
@@ -192,7 +192,7 @@ impl Request {
             Some([_, _, _, _]) => return Err(Refusal::TransportNotSupported),
             _ => return Err(Refusal::BadRequest),
         }
-        Ok(Allocate { wants: self.wants()?, lifetime: self.lifetime()? })
+        Ok(Allocate { address_request: self.address_request()?, lifetime: self.lifetime()? })
     }
 
     /// Reads a Refresh's parameters.
@@ -228,18 +228,18 @@ impl Request {
         Ok(ChannelBind { channel, peer: PeerAddr::new(peer.ok_or(Refusal::BadRequest)?) })
     }
 
-    fn wants(&self) -> Result<Wants, Refusal> {
+    fn address_request(&self) -> Result<AddressRequest, Refusal> {
         let parity = self.parity()?;
         let family = self.family(attr::ATTR_REQUESTED_ADDRESS_FAMILY)?;
         let additional = self.family(ADDITIONAL_ADDRESS_FAMILY)?;
         if let Some(token) = self.value(attr::ATTR_RESERVATION_TOKEN) {
             let alone = parity == Parity::Any && family.is_none() && additional.is_none();
             let token = token.try_into().map_err(|_| Refusal::BadRequest)?;
-            return if alone { Ok(Wants::Reserved(token)) } else { Err(Refusal::BadRequest) };
+            return if alone { Ok(AddressRequest::Reserved(token)) } else { Err(Refusal::BadRequest) };
         }
         match (family, additional) {
-            (family, None) => Ok(Wants::One { family: family.unwrap_or(Family::V4), parity }),
-            (None, Some(Family::V6)) if parity != Parity::EvenAndNext => Ok(Wants::Both { parity }),
+            (family, None) => Ok(AddressRequest::Single { family: family.unwrap_or(Family::V4), parity }),
+            (None, Some(Family::V6)) if parity != Parity::EvenAndNext => Ok(AddressRequest::Dual { parity }),
             (_, Some(_)) => Err(Refusal::BadRequest),
         }
     }
@@ -282,7 +282,7 @@ impl Request {
 
     fn text(&self, kind: AttrType) -> Option<String> {
         let value = self.value(kind)?;
-        (value.len() <= MAX_TEXT).then(|| String::from_utf8(value.to_vec()).ok())?
+        (value.len() <= MAX_TEXT_BYTES).then(|| String::from_utf8(value.to_vec()).ok())?
     }
 
     fn value(&self, kind: AttrType) -> Option<&[u8]> {
@@ -304,11 +304,11 @@ impl Method {
             (wire::METHOD_CHANNEL_BIND, Self::ChannelBind),
         ]
         .into_iter()
-        .find_map(|(on_the_wire, ours)| (on_the_wire == method).then_some(ours))
+        .find_map(|(to_wire, ours)| (to_wire == method).then_some(ours))
     }
 
     /// The number on the wire, for the reply.
-    pub fn on_the_wire(self) -> wire::Method {
+    pub fn to_wire(self) -> wire::Method {
         match self {
             Self::Binding => wire::METHOD_BINDING,
             Self::Allocate => wire::METHOD_ALLOCATE,
@@ -341,7 +341,7 @@ impl Method {
 }
 
 /// FINGERPRINT, where there is one, must be last and right (RFC 8489 §14.7).
-fn fingerprint_holds(message: &Message) -> bool {
+fn fingerprint_is_valid(message: &Message) -> bool {
     match message.attributes.0.iter().position(|a| a.typ == attr::ATTR_FINGERPRINT) {
         None => true,
         Some(at) => at + 1 == message.attributes.0.len() && FINGERPRINT.check(message).is_ok(),
@@ -349,4 +349,4 @@ fn fingerprint_holds(message: &Message) -> bool {
 }
 
 /// USERNAME's limit in bytes (RFC 8489 §14.3); REALM and NONCE are shorter.
-const MAX_TEXT: usize = 508;
+const MAX_TEXT_BYTES: usize = 508;

@@ -92,7 +92,7 @@ impl Reply {
     }
 
     /// The bytes, with MESSAGE-INTEGRITY where the client is known.
-    pub fn finish(mut self, key: Option<&IntegrityKey>) -> Vec<u8> {
+    pub fn encode(mut self, key: Option<&IntegrityKey>) -> Vec<u8> {
         if let Some(key) = key {
             // Fails only for a FINGERPRINT before it, which is never added.
             let signed = key.signer().add_to(&mut self.0);
@@ -103,7 +103,7 @@ impl Reply {
 
     fn of(method: Method, transaction: [u8; 12], class: MessageClass) -> Self {
         let mut message = Message::new();
-        message.typ = MessageType::new(method.on_the_wire(), class);
+        message.typ = MessageType::new(method.to_wire(), class);
         message.transaction_id.0 = transaction;
         message.write_header();
         Self(message)

@@ -12,30 +12,30 @@ use std::time::Instant;
 use arc_swap::{ArcSwapOption, Guard};
 
 use super::addr::{Family, RelayedAddr};
-use super::allocation::Listing;
-use super::bandwidth::{Paces, TesterPaces};
-use super::registry::Register;
+use super::allocation::Route;
+use super::bandwidth::{BandwidthLimits, TesterBandwidth};
+use super::registry::AllocationRegistry;
 
 /// Shared by all workers of a relay.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct RoutingTable {
     first: u16,
     v4: Box<[Slot]>,
     v6: Box<[Slot]>,
-    register: Mutex<Register>,
+    registry: Mutex<AllocationRegistry>,
     /// Counts what has been published and withdrawn.
     changes: AtomicU64,
     /// How fast the whole box may go.
-    pub paces: Paces,
+    pub limits: BandwidthLimits,
     /// How much those who only test may send and get, by source.
-    pub testers: TesterPaces,
+    pub tester_bandwidth: TesterBandwidth,
     /// What pulses count from.
     pub epoch: Instant,
 }
 
-type Slot = ArcSwapOption<Listing>;
+type Slot = ArcSwapOption<Route>;
 
-impl Exchange {
+impl RoutingTable {
     /// For relayed ports in `ports`, of which `excluded` are never lent. `capacity` is what may pass
     /// in all, in bytes per second each way; 0: no limit. `seed` is random and secret.
     pub fn new(
@@ -46,21 +46,21 @@ impl Exchange {
         epoch: Instant,
     ) -> Self {
         let slots = || std::iter::repeat_with(Slot::empty).take(ports.clone().count()).collect();
-        let register = Mutex::new(Register::new(ports, excluded, epoch));
+        let registry = Mutex::new(AllocationRegistry::new(ports, excluded, epoch));
         Self {
             first: *ports.start(),
             v4: slots(),
             v6: slots(),
-            register,
+            registry,
             changes: AtomicU64::new(0),
-            paces: Paces::new(capacity, epoch),
-            testers: TesterPaces::new(seed, epoch),
+            limits: BandwidthLimits::new(capacity, epoch),
+            tester_bandwidth: TesterBandwidth::new(seed, epoch),
             epoch,
         }
     }
 
     /// Who is reached at `port`. Never waits.
-    pub fn at(&self, family: Family, port: u16) -> Guard<Option<Arc<Listing>>> {
+    pub fn lookup(&self, family: Family, port: u16) -> Guard<Option<Arc<Route>>> {
         match self.slot(family, port) {
             Some(slot) => slot.load(),
             None => Guard::from_inner(None),
@@ -74,18 +74,18 @@ impl Exchange {
     }
 
     /// Something about an allocation has changed that is not in its listing.
-    pub fn changed(&self) {
+    pub fn invalidate_flows(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes an allocation reachable, or known anew.
-    pub fn publish(&self, listing: &Arc<Listing>) {
-        for relayed in listing.relayed.iter() {
+    pub fn publish(&self, route: &Arc<Route>) {
+        for relayed in route.relayed.iter() {
             if let Some(slot) = self.slot_of(*relayed) {
-                slot.store(Some(Arc::clone(listing)));
+                slot.store(Some(Arc::clone(route)));
             }
         }
-        self.changed();
+        self.invalidate_flows();
     }
 
     /// Nobody is reached at `relayed` any more.
@@ -93,12 +93,12 @@ impl Exchange {
         if let Some(slot) = self.slot_of(relayed) {
             slot.store(None);
         }
-        self.changed();
+        self.invalidate_flows();
     }
 
     /// The register, for as long as the guard lives. Never to be held across a packet.
-    pub fn register(&self) -> MutexGuard<'_, Register> {
-        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn registry(&self) -> MutexGuard<'_, AllocationRegistry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot_of(&self, relayed: RelayedAddr) -> Option<&Slot> {
@@ -106,10 +106,10 @@ impl Exchange {
     }
 
     fn slot(&self, family: Family, port: u16) -> Option<&Slot> {
-        let at = usize::from(port.checked_sub(self.first)?);
+        let lookup = usize::from(port.checked_sub(self.first)?);
         match family {
-            Family::V4 => self.v4.get(at),
-            Family::V6 => self.v6.get(at),
+            Family::V4 => self.v4.get(lookup),
+            Family::V6 => self.v6.get(lookup),
         }
     }
 }

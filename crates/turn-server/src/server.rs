@@ -1,9 +1,9 @@
 //! A TURN server that owns no socket: datagrams go in, deliveries and actions come out
 //! (RFC 8656).
 //!
-//! A packet either is media — then the answer is at most one [`Delivery`], found without a lock or
-//! an allocation of memory — or it is a request, whose effects wait in [`Server::poll_action`].
-//! Each worker has a `Server` of its own; what they know of each other is in the [`Exchange`].
+//! A packet either is media — then the answer is at most one [`Transmit`], found without a lock or
+//! an allocation of memory — or it is a request, whose effects wait in [`Server::poll_event`].
+//! Each worker has a `Server` of its own; what they know of each other is in the [`RoutingTable`].
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -12,34 +12,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addr::{ClientAddr, Families, PeerAddr, RelayedAddr};
-use super::allocate::Opening;
-use super::allocation::{Allocation, AllocationId, Listing};
-use super::allocation_table::Table;
-use super::auth::{Gate, Verified};
-use super::channel_data::{self, Head};
+use super::allocate::PendingAllocation;
+use super::allocation::{Allocation, AllocationId, Route};
+use super::allocation_table::AllocationTable;
+use super::auth::{Authenticator, Identity};
+use super::channel_data::{self, Header};
 use super::dtls;
 use super::error::Refusal;
-use super::flow_cache::Flows;
-use super::peer_policy::{self, Scope};
+use super::flow_cache::FlowCache;
+use super::peer_policy::{self, PeerPolicy};
 use super::registry::Quota;
 use super::reply_limit::{Proof, ReplyLimit};
 use super::request::{Method, Request};
 use super::response::Reply;
-use super::routing_table::Exchange;
-use super::stats::Tally;
+use super::routing_table::RoutingTable;
+use super::stats::ServerStats;
 use crate::credential::Secrets;
 use crate::principal::{IsolationGroup, PrincipalId};
 use crate::time::Now;
 
 /// What a server goes by; the same for all workers but for `worker`.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct ServerConfig {
     /// Which worker this is.
     pub worker: usize,
     /// The addresses lent, as clients are told them.
     pub relayed: Families<IpAddr>,
     /// Who may be reached.
-    pub scope: Scope,
+    pub peer_policy: PeerPolicy,
     /// How many allocations there may be.
     pub quota: Quota,
     /// Bytes per second of one allocation, each way; 0: no limit.
@@ -52,30 +52,30 @@ pub struct Rules {
 
 /// One worker's half of the relay.
 pub struct Server {
-    pub(super) rules: Rules,
-    pub(super) gate: Gate,
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) table: Table,
-    pub(super) opening: Vec<Opening>,
-    pub(super) live: BTreeSet<(IsolationGroup, PrincipalId)>,
+    pub(super) config: ServerConfig,
+    pub(super) authenticator: Authenticator,
+    pub(super) routes: Arc<RoutingTable>,
+    pub(super) table: AllocationTable,
+    pub(super) pending: Vec<PendingAllocation>,
+    pub(super) admitted: BTreeSet<(IsolationGroup, PrincipalId)>,
     /// Seats whose grace has run out and that have allocations here.
-    pub(super) lapsed: BTreeSet<(IsolationGroup, PrincipalId)>,
+    pub(super) orphaned: BTreeSet<(IsolationGroup, PrincipalId)>,
     /// Nothing is lent any more but to participants of running calls.
     pub(super) draining: bool,
-    pub(super) actions: VecDeque<Action>,
-    pub(super) chance: Box<dyn FnMut() -> u64 + Send>,
-    pub(super) allocations_made: u64,
+    pub(super) events: VecDeque<Event>,
+    pub(super) rng: Box<dyn FnMut() -> u64 + Send>,
+    pub(super) last_allocation_id: u64,
     /// Addresses lent before, by which allocations may still be known.
-    pub(super) former: Vec<IpAddr>,
-    pub(super) flows: Flows,
-    pub(super) tally: Tally,
+    pub(super) former_addresses: Vec<IpAddr>,
+    pub(super) flow_cache: FlowCache,
+    pub(super) stats: ServerStats,
     pub(super) limit: Arc<ReplyLimit>,
-    pub(super) indications_made: u64,
+    pub(super) transaction_counter: u64,
 }
 
 /// A packet to send on, its payload still where it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery<'p> {
+pub enum Transmit<'p> {
     /// To the client of an allocation, of this worker or another.
     Client {
         /// Where to.
@@ -83,7 +83,7 @@ pub enum Delivery<'p> {
         /// Which worker has its stream, where it has one.
         worker: usize,
         /// What goes before the payload.
-        head: Head,
+        header: Header,
         /// What was relayed.
         payload: &'p [u8],
     },
@@ -102,7 +102,7 @@ pub enum Delivery<'p> {
 
 /// What the edge is to do, or may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Event {
     /// Send these bytes to a client.
     Reply {
         /// Where to.
@@ -122,18 +122,18 @@ pub enum Action {
         client: ClientAddr,
     },
     /// An allocation has begun.
-    Opened {
+    AllocationOpened {
         /// Whose.
         client: ClientAddr,
         /// What it was lent.
         relayed: Families<RelayedAddr>,
     },
     /// An allocation has ended.
-    Closed {
+    AllocationClosed {
         /// Whose it was.
         client: ClientAddr,
         /// Why.
-        end: End,
+        end: CloseReason,
         /// Bytes of payload that its client sent by it.
         sent: u64,
     },
@@ -141,59 +141,59 @@ pub enum Action {
 
 /// Why an allocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum CloseReason {
     /// Not refreshed in time, or silent after its seat lapsed.
     Expired,
     /// Its client asked for it.
     Deleted,
     /// Its seat was given up, or has lapsed and was given to somebody else.
-    SeatLeft,
+    PrincipalLeft,
     /// It had been silent and its holder wanted another.
-    GaveWay,
+    Evicted,
     /// Its client's stream was closed.
     Disconnected,
 }
 
-impl End {
+impl CloseReason {
     /// All of them, in the order of counts.
     pub const ALL: [Self; 5] =
-        [Self::Expired, Self::Deleted, Self::SeatLeft, Self::GaveWay, Self::Disconnected];
+        [Self::Expired, Self::Deleted, Self::PrincipalLeft, Self::Evicted, Self::Disconnected];
 }
 
 /// Changes of address after which the oldest allocations are not found any more.
-const MOST_FORMER: usize = 16;
+const MAX_FORMER_ADDRESSES: usize = 16;
 
 impl Server {
     /// `chance` gives unpredictable numbers: ports and tokens are picked with it.
     pub fn new(
-        rules: Rules,
-        gate: Gate,
-        exchange: Arc<Exchange>,
+        config: ServerConfig,
+        authenticator: Authenticator,
+        routes: Arc<RoutingTable>,
         limit: Arc<ReplyLimit>,
-        chance: Box<dyn FnMut() -> u64 + Send>,
+        rng: Box<dyn FnMut() -> u64 + Send>,
     ) -> Self {
         Self {
-            rules,
-            gate,
-            table: Table::new(exchange.epoch),
-            exchange,
-            opening: Vec::new(),
-            live: BTreeSet::new(),
-            lapsed: BTreeSet::new(),
+            config,
+            authenticator,
+            table: AllocationTable::new(routes.epoch),
+            routes,
+            pending: Vec::new(),
+            admitted: BTreeSet::new(),
+            orphaned: BTreeSet::new(),
             draining: false,
-            actions: VecDeque::new(),
-            chance,
-            allocations_made: 0,
-            former: Vec::new(),
-            flows: Flows::default(),
-            tally: Tally::default(),
+            events: VecDeque::new(),
+            rng,
+            last_allocation_id: 0,
+            former_addresses: Vec::new(),
+            flow_cache: FlowCache::default(),
+            stats: ServerStats::default(),
             limit,
-            indications_made: 0,
+            transaction_counter: 0,
         }
     }
 
     /// Takes one datagram, or one message of a stream, from a client.
-    pub fn handle<'p>(&mut self, client: ClientAddr, bytes: &'p [u8], now: Now) -> Option<Delivery<'p>> {
+    pub fn handle<'p>(&mut self, client: ClientAddr, bytes: &'p [u8], now: Now) -> Option<Transmit<'p>> {
         if !can_be_answered(client) {
             return None;
         }
@@ -212,72 +212,74 @@ impl Server {
     }
 
     /// What is to be done next, until there is nothing.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
     /// Ends what has run out by `now`.
-    pub fn advance(&mut self, now: Instant) {
-        while let Some(client) = self.table.next_ended(now) {
-            self.close(&client, End::Expired);
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(client) = self.table.next_expired(now) {
+            self.close(&client, CloseReason::Expired);
         }
     }
 
     /// When [`Self::advance`] has something to do next.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.table.next_deadline()
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.table.poll_timeout()
     }
 
     /// Ends an allocation that gives way to another of its holder.
     pub fn evict(&mut self, client: &ClientAddr) {
-        self.close(client, End::GaveWay);
+        self.close(client, CloseReason::Evicted);
     }
 
     /// Ends what a stream's end leaves behind.
     pub fn disconnected(&mut self, client: &ClientAddr) {
-        self.abandon(client);
-        self.close(client, End::Disconnected);
+        self.mark_pending_disconnected(client);
+        self.close(client, CloseReason::Disconnected);
     }
 
     /// Other secrets from now on. An allocation goes on under the credential that opened it.
-    pub fn take_secrets(&mut self, secrets: Secrets) {
-        self.gate.take_secrets(secrets);
+    pub fn set_secrets(&mut self, secrets: Secrets) {
+        self.authenticator.set_secrets(secrets);
     }
 
     /// The box's addresses have changed: new allocations get one of `relayed`, and permissions that `own`
-    /// forbids are taken back. Allocations stay known by the address they were given.
-    pub fn take_addresses(&mut self, relayed: Families<IpAddr>, own: Vec<IpAddr>) {
-        let before = std::mem::replace(&mut self.rules.relayed, relayed);
-        self.former.extend(before.iter());
-        self.former.retain(|former| !peer_policy::is_relayed(*former, &relayed));
-        let too_many = self.former.len().saturating_sub(MOST_FORMER);
-        self.former.drain(..too_many);
-        if let Scope::Public(filter) = &mut self.rules.scope {
+    /// forbids are taken back. AllocationCounts stay known by the address they were given.
+    pub fn set_addresses(&mut self, relayed: Families<IpAddr>, own: Vec<IpAddr>) {
+        let before = std::mem::replace(&mut self.config.relayed, relayed);
+        self.former_addresses.extend(before.iter());
+        self.former_addresses
+            .retain(|former_addresses| !peer_policy::is_relayed(*former_addresses, &relayed));
+        let too_many = self.former_addresses.len().saturating_sub(MAX_FORMER_ADDRESSES);
+        self.former_addresses.drain(..too_many);
+        if let PeerPolicy::Public(filter) = &mut self.config.peer_policy {
             // One that is gone may be another host's tomorrow.
-            self.former.retain(|former| own.contains(former));
+            self.former_addresses.retain(|former_addresses| own.contains(former_addresses));
             filter.own = own;
         }
-        let Self { former, rules, .. } = self;
-        let permits = |peer| former.contains(&peer) || rules.scope.permits(peer, &rules.relayed);
-        for listing in self.table.listings_mut() {
-            let mut changed = Listing::clone(listing);
-            if changed.revoke(permits) {
-                *listing = Arc::new(changed);
-                self.exchange.publish(listing);
+        let Self { former_addresses, config, .. } = self;
+        let permits =
+            |peer| former_addresses.contains(&peer) || config.peer_policy.permits(peer, &config.relayed);
+        for route in self.table.routes_mut() {
+            let mut changed = Route::clone(route);
+            if changed.retain_peers(permits) {
+                *route = Arc::new(changed);
+                self.routes.publish(route);
             }
         }
         // Also flows that rest on the filter alone: to what is a listener's address from now on.
-        self.exchange.changed();
+        self.routes.invalidate_flows();
     }
 
     /// Whether `ip` is lent, or was and may still be an allocation's.
-    pub(super) fn lends(&self, ip: IpAddr) -> bool {
-        peer_policy::is_relayed(ip, &self.rules.relayed) || self.former.contains(&ip)
+    pub(super) fn is_relayed_ip(&self, ip: IpAddr) -> bool {
+        peer_policy::is_relayed(ip, &self.config.relayed) || self.former_addresses.contains(&ip)
     }
 
     /// What it has done so far.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn stats(&self) -> &ServerStats {
+        &self.stats
     }
 
     /// How many allocations this worker has.
@@ -294,7 +296,7 @@ impl Server {
                 let proof = self.proof(client, &mut request, now.instant);
                 self.refuse_unauthenticated(client, &request, &refusal, &proof, now.instant);
             }
-            Ok(verified) => self.answer(client, &request, &verified, now),
+            Ok(identity) => self.answer(client, &request, &identity, now),
         }
     }
 
@@ -305,7 +307,7 @@ impl Server {
             return self.refuse_unauthenticated(client, request, &refusal, &proof, now);
         }
         if self.may_answer(client, request, &proof, now) {
-            self.reply(client, Reply::success(request).mapped(client.remote).finish(None));
+            self.reply(client, Reply::success(request).mapped(client.remote).encode(None));
         }
     }
 
@@ -314,29 +316,29 @@ impl Server {
         client: ClientAddr,
         request: &mut Request,
         now: Instant,
-    ) -> Result<Verified, Refusal> {
-        let known = self.table.of(&client).map(|allocation| (&*allocation.username, &allocation.key));
-        self.gate.verify(request, client, known, now)
+    ) -> Result<Identity, Refusal> {
+        let known = self.table.get(&client).map(|allocation| (&*allocation.username, &allocation.key));
+        self.authenticator.verify(request, client, known, now)
     }
 
-    fn answer(&mut self, client: ClientAddr, request: &Request, verified: &Verified, now: Now) {
+    fn answer(&mut self, client: ClientAddr, request: &Request, identity: &Identity, now: Now) {
         let outcome = request.refuse_unknown().and_then(|()| match request.method {
-            Method::Allocate => self.allocate(client, request, verified, now),
-            Method::Refresh => self.refresh(client, request, verified, now).map(Some),
+            Method::Allocate => self.allocate(client, request, identity, now),
+            Method::Refresh => self.refresh(client, request, identity, now).map(Some),
             Method::CreatePermission => {
-                self.create_permission(client, request, verified, now.instant).map(Some)
+                self.create_permission(client, request, identity, now.instant).map(Some)
             }
-            Method::ChannelBind => self.channel_bind(client, request, verified, now.instant).map(Some),
+            Method::ChannelBind => self.channel_bind(client, request, identity, now.instant).map(Some),
             Method::Binding => Ok(None),
         });
         match outcome {
-            Ok(Some(reply)) => self.reply(client, reply.finish(Some(&verified.key))),
+            Ok(Some(reply)) => self.reply(client, reply.encode(Some(&identity.key))),
             Ok(None) => {}
             // Its nonce has been checked.
             Err(refusal) if refusal.challenges() => {
                 self.refuse_unauthenticated(client, request, &refusal, &Proof::Address, now.instant)
             }
-            Err(refusal) => self.refuse(client, request.method, request.transaction, &refusal, verified),
+            Err(refusal) => self.refuse(client, request.method, request.transaction, &refusal, identity),
         }
     }
 
@@ -346,44 +348,44 @@ impl Server {
         method: Method,
         transaction: [u8; 12],
         refusal: &Refusal,
-        verified: &Verified,
+        identity: &Identity,
     ) {
-        self.tally.refused(refusal);
-        self.reply(client, Reply::refusal(method, transaction, refusal).finish(Some(&verified.key)));
+        self.stats.refused(refusal);
+        self.reply(client, Reply::refusal(method, transaction, refusal).encode(Some(&identity.key)));
     }
 
     pub(super) fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
-        self.actions.push_back(Action::Reply { to, bytes });
+        self.events.push_back(Event::Reply { to, bytes });
     }
 
-    pub(super) fn close(&mut self, client: &ClientAddr, end: End) {
+    pub(super) fn close(&mut self, client: &ClientAddr, end: CloseReason) {
         let Some(allocation) = self.table.remove(client) else { return };
-        for &relayed in allocation.listing.relayed.iter() {
+        for &relayed in allocation.route.relayed.iter() {
             self.release(relayed);
         }
-        self.exchange.register().strike(&allocation.holder, *client);
-        self.forget_lapsed(&allocation);
-        self.tally.closed(client.transport, &allocation.listing.relayed, end);
-        let sent = allocation.pulse.sent();
-        self.actions.push_back(Action::Closed { client: *client, end, sent });
+        self.routes.registry().remove(&allocation.principal, *client);
+        self.forget_orphan(&allocation);
+        self.stats.closed(client.transport, &allocation.route.relayed, end);
+        let sent = allocation.activity.sent();
+        self.events.push_back(Event::AllocationClosed { client: *client, end, sent });
     }
 
     /// Ends one relayed address: nobody reaches it, its socket closes, its port can be lent again.
     pub(super) fn release(&mut self, relayed: RelayedAddr) {
-        self.exchange.withdraw(relayed);
-        self.exchange.register().give_back(relayed);
-        if matches!(self.rules.scope, Scope::Public(_)) {
-            self.actions.push_back(Action::ClosePort(relayed));
+        self.routes.withdraw(relayed);
+        self.routes.registry().release_port(relayed);
+        if matches!(self.config.peer_policy, PeerPolicy::Public(_)) {
+            self.events.push_back(Event::ClosePort(relayed));
         }
     }
 
     pub(super) fn allocation_of(
         &self,
         client: &ClientAddr,
-        verified: &Verified,
+        identity: &Identity,
     ) -> Result<&Allocation, Refusal> {
-        let allocation = self.table.of(client).ok_or(Refusal::AllocationMismatch)?;
-        if *allocation.username == *verified.username {
+        let allocation = self.table.get(client).ok_or(Refusal::AllocationMismatch)?;
+        if *allocation.username == *identity.username {
             Ok(allocation)
         } else {
             Err(Refusal::WrongCredentials)
@@ -391,8 +393,8 @@ impl Server {
     }
 
     pub(super) fn next_id(&mut self) -> AllocationId {
-        self.allocations_made += 1;
-        AllocationId(self.allocations_made)
+        self.last_allocation_id += 1;
+        AllocationId(self.last_allocation_id)
     }
 }
 
@@ -407,6 +409,9 @@ fn can_be_answered(client: ClientAddr) -> bool {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("rules", &self.rules).field("allocations", &self.table.len()).finish()
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("allocations", &self.table.len())
+            .finish()
     }
 }

@@ -4,26 +4,26 @@
 
 use super::addr::{Families, RelayedAddr, Transport};
 use super::error::Refusal;
-use super::server::End;
+use super::server::CloseReason;
 
 /// The counts of one server, or of several together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// By [`Transport::ALL`] and [`Lent::ALL`].
-    pub allocations: [[Allocations; 3]; 3],
-    /// Allocations that have ended, by [`End::ALL`].
+pub struct ServerStats {
+    /// By [`Transport::ALL`] and [`RelayedFamilies::ALL`].
+    pub allocations: [[AllocationCounts; 3]; 3],
+    /// AllocationCounts that have ended, by [`CloseReason::ALL`].
     pub ended: [u64; 5],
     /// Error replies, by [`Refusal::CODES`].
     pub refused: [u64; 12],
     /// Requests of strangers left without an answer, because their source has had its share.
     pub unanswered: u64,
-    /// Payloads, by [`Way::ALL`].
+    /// Payloads, by [`Direction::ALL`].
     pub relayed: [Traffic; 3],
 }
 
 /// How many allocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allocations {
+pub struct AllocationCounts {
     /// Since the start.
     pub opened: u64,
     /// Now.
@@ -41,7 +41,7 @@ pub struct Traffic {
 
 /// Of which address families an allocation's relayed addresses are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lent {
+pub enum RelayedFamilies {
     /// IPv4 alone.
     V4,
     /// IPv6 alone.
@@ -52,16 +52,16 @@ pub enum Lent {
 
 /// Which way a payload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From one client to another, inside the process.
-    Across,
+    ClientToClient,
     /// From a client to a peer on the network.
-    Out,
+    ClientToPeer,
     /// From a peer on the network to a client.
-    Back,
+    PeerToClient,
 }
 
-impl Lent {
+impl RelayedFamilies {
     /// In the order of the counts.
     pub const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Both];
 
@@ -74,12 +74,12 @@ impl Lent {
     }
 }
 
-impl Way {
+impl Direction {
     /// In the order of the counts.
-    pub const ALL: [Self; 3] = [Self::Across, Self::Out, Self::Back];
+    pub const ALL: [Self; 3] = [Self::ClientToClient, Self::ClientToPeer, Self::PeerToClient];
 }
 
-impl Tally {
+impl ServerStats {
     pub(super) fn opened(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) {
         let count = self.of(transport, relayed);
         count.opened += 1;
@@ -87,7 +87,7 @@ impl Tally {
     }
 
     /// An allocation goes on with fewer addresses.
-    pub(super) fn narrowed(
+    pub(super) fn family_removed(
         &mut self,
         transport: Transport,
         before: &Families<RelayedAddr>,
@@ -97,7 +97,7 @@ impl Tally {
         self.of(transport, after).open += 1;
     }
 
-    pub(super) fn closed(&mut self, transport: Transport, relayed: &Families<RelayedAddr>, end: End) {
+    pub(super) fn closed(&mut self, transport: Transport, relayed: &Families<RelayedAddr>, end: CloseReason) {
         self.of(transport, relayed).open -= 1;
         self.ended[end as usize] += 1;
     }
@@ -108,7 +108,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn carried(&mut self, way: Way, bytes: usize) {
+    pub(super) fn count_relayed(&mut self, way: Direction, bytes: usize) {
         let traffic = &mut self.relayed[way as usize];
         traffic.packets += 1;
         traffic.bytes += bytes as u64;
@@ -130,7 +130,7 @@ impl Tally {
         self.unanswered += other.unanswered;
     }
 
-    fn of(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) -> &mut Allocations {
-        &mut self.allocations[transport as usize][Lent::of(relayed) as usize]
+    fn of(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) -> &mut AllocationCounts {
+        &mut self.allocations[transport as usize][RelayedFamilies::of(relayed) as usize]
     }
 }

@@ -16,9 +16,9 @@ impl Server {
         if client.transport != Transport::Udp {
             return Proof::Address;
         }
-        let allocation = self.table.of(&client);
+        let allocation = self.table.get(&client);
         let known = allocation.map(|allocation| (&*allocation.username, &allocation.key));
-        match self.gate.proof(request, client, known, || self.limit.may_verify(now), now) {
+        match self.authenticator.proof(request, client, known, || self.limit.may_check_password(now), now) {
             Proof::Address => Proof::Address,
             Proof::None | Proof::Allocation | Proof::Credential(_) if allocation.is_some() => {
                 Proof::Allocation
@@ -35,7 +35,7 @@ impl Server {
         if self.limit.allows_datagram(&client, now) {
             self.reply(client, alert.to_vec());
         } else {
-            self.tally.unanswered += 1;
+            self.stats.unanswered += 1;
         }
     }
 
@@ -61,12 +61,12 @@ impl Server {
         refusal: &Refusal,
         now: Instant,
     ) {
-        self.tally.refused(refusal);
+        self.stats.refused(refusal);
         let mut reply = Reply::refusal(method, transaction, refusal);
         if refusal.challenges() {
-            reply = reply.challenge(self.gate.realm(), &self.gate.nonce(client, now));
+            reply = reply.challenge(self.authenticator.realm(), &self.authenticator.nonce(client, now));
         }
-        self.reply(client, reply.finish(None));
+        self.reply(client, reply.encode(None));
     }
 
     pub(super) fn may_answer(
@@ -77,7 +77,7 @@ impl Server {
         now: Instant,
     ) -> bool {
         let may = self.limit.allows(&client, &request.transaction, proof, now);
-        self.tally.unanswered += u64::from(!may);
+        self.stats.unanswered += u64::from(!may);
         may
     }
 }

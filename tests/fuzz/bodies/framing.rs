@@ -1,6 +1,6 @@
 //! A byte stream cut anywhere gives the same messages.
 
-use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_relay::framing::{MessageBoundary, find_message};
 
 /// The first byte says how large the pieces are in which the rest arrives.
 pub fn stream_framing(bytes: &[u8]) {
@@ -13,28 +13,36 @@ pub fn stream_framing(bytes: &[u8]) {
         let (more, end) = messages(&arrived);
         arrived.drain(..more.iter().sum::<usize>());
         found.extend(more);
-        if end == Next::Garbage {
+        if end == MessageBoundary::Invalid {
             garbage = true;
             break;
         }
     }
     assert_eq!(found, whole, "the pieces changed the messages");
-    assert_eq!(garbage, left == Next::Garbage, "the pieces changed the end");
+    assert_eq!(garbage, left == MessageBoundary::Invalid, "the pieces changed the end");
 }
 
 /// Lengths of the whole messages, and what ends them.
-fn messages(bytes: &[u8]) -> (Vec<usize>, Next) {
+fn messages(bytes: &[u8]) -> (Vec<usize>, MessageBoundary) {
     let (mut at, mut found) = (0, Vec::new());
     loop {
-        match next(&bytes[at..]) {
-            Next::Message(length) => {
+        match find_message(&bytes[at..]) {
+            MessageBoundary::Complete(length) => {
                 assert!(length >= 4 && length <= bytes.len() - at && length.is_multiple_of(4));
-                assert_eq!(next(&bytes[at..at + length - 1]), Next::Partial, "whole too early");
-                assert_eq!(next(&bytes[at..at + length]), Next::Message(length), "what follows counts");
+                assert_eq!(
+                    find_message(&bytes[at..at + length - 1]),
+                    MessageBoundary::Incomplete,
+                    "whole too early"
+                );
+                assert_eq!(
+                    find_message(&bytes[at..at + length]),
+                    MessageBoundary::Complete(length),
+                    "what follows counts"
+                );
                 found.push(length);
                 at += length;
             }
-            end @ (Next::Partial | Next::Garbage) => return (found, end),
+            end @ (MessageBoundary::Incomplete | MessageBoundary::Invalid) => return (found, end),
         }
     }
 }

@@ -12,14 +12,14 @@ use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
 use webrtc_box_rate_limit::Rate;
 use webrtc_box_turn::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
-use webrtc_box_turn::auth::{Gate, IntegrityKey, NonceKey};
+use webrtc_box_turn::auth::{Authenticator, IntegrityKey, NonceKey};
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
-use webrtc_box_turn::peer_policy::{PeerFilter, Scope};
+use webrtc_box_turn::peer_policy::{PeerFilter, PeerPolicy};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 use webrtc_box_turn::registry::Quota;
 use webrtc_box_turn::reply_limit::ReplyLimit;
-use webrtc_box_turn::routing_table::Exchange;
-use webrtc_box_turn::server::{Action, Delivery, Rules, Server};
+use webrtc_box_turn::routing_table::RoutingTable;
+use webrtc_box_turn::server::{Event, Server, ServerConfig, Transmit};
 use webrtc_box_turn::time::Now;
 
 const UNIX: u64 = 1_767_225_600;
@@ -32,8 +32,8 @@ pub fn turn_session(bytes: &[u8]) {
 
 /// The same; how many packets were handed on.
 pub fn deliveries(bytes: &[u8]) -> usize {
-    let Some((&scope, mut script)) = bytes.split_first() else { return 0 };
-    let mut stage = Stage::new(scope % 2 == 1);
+    let Some((&peer_policy, mut script)) = bytes.split_first() else { return 0 };
+    let mut stage = Stage::new(peer_policy % 2 == 1);
     for _ in 0..64 {
         let Some((&[op, high, low], rest)) = script.split_first_chunk() else { break };
         let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
@@ -46,8 +46,8 @@ pub fn deliveries(bytes: &[u8]) -> usize {
 
 struct Stage {
     server: Server,
-    gate: Gate,
-    exchange: Arc<Exchange>,
+    authenticator: Authenticator,
+    routes: Arc<RoutingTable>,
     credentials: Vec<Credential>,
     start: Instant,
     elapsed: Duration,
@@ -61,31 +61,47 @@ impl Stage {
     fn new(public: bool) -> Self {
         let start = Instant::now();
         let secrets = Secrets::new(Secret::new("north"), vec![]);
-        let gate = Gate::new(secrets.clone(), REALM.into(), NonceKey::new([9; 32], start));
-        let exchange = Arc::new(Exchange::new(&(50_000..=50_031), &[50_001], 0, 1, start));
-        let rules = Rules {
+        let authenticator = Authenticator::new(secrets.clone(), REALM.into(), NonceKey::new([9; 32], start));
+        let routes = Arc::new(RoutingTable::new(&(50_000..=50_031), &[50_001], 0, 1, start));
+        let config = ServerConfig {
             worker: 0,
             relayed: Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) },
-            scope: if public { Scope::Public(PeerFilter::default()) } else { Scope::Room },
+            peer_policy: if public {
+                PeerPolicy::Public(PeerFilter::default())
+            } else {
+                PeerPolicy::SameGroup
+            },
             quota: Quota { user: 3, total: 8 },
             max_bps: 0,
             credential_ttl: Duration::from_secs(3600),
             group_size: 2,
         };
-        let mut chance = 1_u64;
+        let mut rng = 1_u64;
         let roll = move || {
-            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            chance
+            rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            rng
         };
         let limit = Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start));
-        let server = Server::new(rules, gate.clone(), Arc::clone(&exchange), limit, Box::new(roll));
-        let holders = [seat(0), seat(1), Principal::Foreign("bob".into()), seat(2)];
-        let credentials = holders.iter().map(|holder| secrets.mint(holder, UNIX + 3600)).collect();
+        let server = Server::new(config, authenticator.clone(), Arc::clone(&routes), limit, Box::new(roll));
+        let principals = [seat(0), seat(1), Principal::Foreign("bob".into()), seat(2)];
+        let credentials = principals.iter().map(|principal| secrets.mint(principal, UNIX + 3600)).collect();
         let (elapsed, relayed) = (Duration::ZERO, Vec::new());
         let (opened, closed, delivered) = (0, 0, 0);
-        let mut stage =
-            Self { server, gate, exchange, credentials, start, elapsed, relayed, opened, closed, delivered };
-        (0..3).for_each(|name| stage.server.seat(PrincipalEvent::Admitted(tag(), seat_id(name)), start));
+        let mut stage = Self {
+            server,
+            authenticator,
+            routes,
+            credentials,
+            start,
+            elapsed,
+            relayed,
+            opened,
+            closed,
+            delivered,
+        };
+        (0..3).for_each(|name| {
+            stage.server.handle_principal_event(PrincipalEvent::Admitted(group(), seat_id(name)), start)
+        });
         stage
     }
 
@@ -100,7 +116,7 @@ impl Stage {
             0 | 7 => self.packet(client, payload),
             1 => self.signed(op & 3, payload, None),
             2 => self.wait(payload),
-            3 => self.news(first),
+            3 => self.principal_event(first),
             4 => self.peer_sends(first, payload),
             5 => {
                 self.server.disconnected(&client);
@@ -137,7 +153,7 @@ impl Stage {
         let credential = self.credentials[usize::from(name)].clone();
         message.add(attr::ATTR_USERNAME, credential.username.as_bytes());
         message.add(attr::ATTR_REALM, REALM.as_bytes());
-        message.add(attr::ATTR_NONCE, self.gate.nonce(client, self.now().instant).as_bytes());
+        message.add(attr::ATTR_NONCE, self.authenticator.nonce(client, self.now().instant).as_bytes());
         let _ = sign(&credential, &mut message);
         self.packet(client, &message.raw);
     }
@@ -145,18 +161,18 @@ impl Stage {
     fn wait(&mut self, payload: &[u8]) {
         let seconds = payload.first_chunk().map_or(1, |two| u16::from_be_bytes(*two));
         self.elapsed += Duration::from_secs(seconds.into());
-        self.server.advance(self.now().instant);
+        self.server.handle_timeout(self.now().instant);
         self.drain(None);
     }
 
-    fn news(&mut self, what: u8) {
+    fn principal_event(&mut self, what: u8) {
         let seat = seat_id(what >> 2 & 3);
         let news = match what & 3 {
-            0 | 3 => PrincipalEvent::Admitted(tag(), seat),
-            1 => PrincipalEvent::Left(tag(), seat),
-            _ => PrincipalEvent::Expired(tag(), seat),
+            0 | 3 => PrincipalEvent::Admitted(group(), seat),
+            1 => PrincipalEvent::Left(group(), seat),
+            _ => PrincipalEvent::Expired(group(), seat),
         };
-        self.server.seat(news, self.now().instant);
+        self.server.handle_principal_event(news, self.now().instant);
         self.drain(None);
     }
 
@@ -174,29 +190,29 @@ impl Stage {
     /// At most one reply, and only to `asked`.
     fn drain(&mut self, asked: Option<(ClientAddr, &[u8])>) {
         let mut replies = 0;
-        while let Some(action) = self.server.poll_action() {
+        while let Some(action) = self.server.poll_event() {
             match action {
-                Action::Reply { to, bytes } => {
+                Event::Reply { to, bytes } => {
                     let (client, request) = asked.expect("a reply nobody asked for");
                     replies += 1;
                     assert_eq!((to, replies), (client, 1));
                     self.is_reply(&bytes, request);
                 }
-                Action::OpenPort(relayed) => {
+                Event::OpenPort(relayed) => {
                     let now = self.now().instant;
-                    self.server.port_opened(relayed, Ok(()), now);
+                    self.server.handle_port_opened(relayed, Ok(()), now);
                 }
-                Action::Opened { relayed, .. } => {
+                Event::AllocationOpened { relayed, .. } => {
                     self.opened += 1;
                     self.relayed.extend(relayed.iter());
                 }
-                Action::Closed { .. } => self.closed += 1,
-                Action::ClosePort(_) => {}
-                Action::Evict { client, .. } => self.server.evict(&client),
+                Event::AllocationClosed { .. } => self.closed += 1,
+                Event::ClosePort(_) => {}
+                Event::Evict { client, .. } => self.server.evict(&client),
             }
         }
         assert_eq!(self.opened - self.closed, self.server.allocations());
-        assert_eq!(self.exchange.register().total() as usize, self.server.allocations());
+        assert_eq!(self.routes.registry().total() as usize, self.server.allocations());
     }
 
     fn is_reply(&self, bytes: &[u8], request: &[u8]) {
@@ -223,7 +239,7 @@ impl Stage {
     fn end(mut self) -> usize {
         self.wait(&7200_u16.to_be_bytes());
         assert_eq!(self.server.allocations(), 0);
-        assert_eq!(self.server.next_deadline(), None);
+        assert_eq!(self.server.poll_timeout(), None);
         self.delivered
     }
 }
@@ -241,17 +257,17 @@ fn attributes_fill(bytes: &[u8]) {
 }
 
 /// A delivery carries what came, behind a head that says so.
-fn well_formed(delivery: Delivery<'_>, came: &[u8]) {
-    let (head, payload) = match delivery {
-        Delivery::Client { head, payload, .. } => (head, payload),
-        Delivery::Peer { payload, .. } => {
+fn well_formed(delivery: Transmit<'_>, came: &[u8]) {
+    let (header, payload) = match delivery {
+        Transmit::Client { header, payload, .. } => (header, payload),
+        Transmit::Peer { payload, .. } => {
             return assert!(came.ends_with(payload) || came.len() > payload.len());
         }
     };
-    let padding = head.padding(payload.len(), true);
-    let whole = [head.bytes(), payload, &vec![0; padding]].concat();
+    let padding = header.padding(payload.len(), true);
+    let whole = [header.bytes(), payload, &vec![0; padding]].concat();
     assert!(whole.len().is_multiple_of(4));
-    if head.bytes().len() == 4 {
+    if header.bytes().len() == 4 {
         let length = usize::from(u16::from_be_bytes([whole[2], whole[3]]));
         return assert_eq!((whole[0] >> 6, length), (1, payload.len()));
     }
@@ -278,7 +294,7 @@ fn client(name: u8) -> ClientAddr {
     ClientAddr::new(transport, remote, SocketAddr::from(([45, 0, 0, 10], 3478)))
 }
 
-fn tag() -> IsolationGroup {
+fn group() -> IsolationGroup {
     IsolationGroup::new([7; 16])
 }
 
@@ -287,5 +303,5 @@ fn seat_id(name: u8) -> PrincipalId {
 }
 
 fn seat(name: u8) -> Principal {
-    Principal::Participant(tag(), seat_id(name))
+    Principal::Participant(group(), seat_id(name))
 }

@@ -38,5 +38,5 @@ fn every_reading(mut request: Request, bytes: &[u8]) {
     }
     let _ = (request.refuse_unknown(), request.allocate(), request.refresh());
     let _ = (request.peers(), request.channel_bind());
-    assert!(!request.integrity_holds(b"a key nobody has"));
+    assert!(!request.verify_integrity(b"a key nobody has"));
 }

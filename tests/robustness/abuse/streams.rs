@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use webrtc_box_relay::framing::{Next, next};
+use webrtc_box_relay::framing::{MessageBoundary, find_message};
 
 use crate::harness::mutator::Mutator;
 use crate::harness::server_process::ServerProcess;
@@ -248,11 +248,11 @@ fn nonsense(mut stream: impl Read + Write, messages: &[Vec<u8>]) -> usize {
         return 1;
     }
     let (mut at, mut whole) = (0, 0);
-    while let Next::Message(length) = next(&back[at..]) {
+    while let MessageBoundary::Complete(length) = find_message(&back[at..]) {
         read(&back[at..at + length]);
         (at, whole) = (at + length, whole + 1);
     }
-    assert_eq!(next(&back[at..]), Next::Partial, "{:?}", &back[at..]);
+    assert_eq!(find_message(&back[at..]), MessageBoundary::Incomplete, "{:?}", &back[at..]);
     whole
 }
 

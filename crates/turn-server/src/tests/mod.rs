@@ -20,32 +20,32 @@ use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
 
 use super::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
-use super::auth::{Gate, IntegrityKey, NonceKey};
+use super::auth::{Authenticator, IntegrityKey, NonceKey};
 use super::channel_data::unxor_address;
-use super::peer_policy::Scope;
+use super::peer_policy::PeerPolicy;
 use super::registry::Quota;
 use super::reply_limit::ReplyLimit;
-use super::routing_table::Exchange;
-use super::server::{Action, Delivery, Rules, Server};
+use super::routing_table::RoutingTable;
+use super::server::{Event, Server, ServerConfig, Transmit};
 use crate::credential::{Credential, Principal, Secret, Secrets};
 use crate::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 use crate::time::Now;
 use webrtc_box_rate_limit::Rate;
 
 const UDP: [u8; 4] = [17, 0, 0, 0];
-const BOX: &str = "45.0.0.10:3478";
+const SERVER_ADDR: &str = "45.0.0.10:3478";
 /// When the wall clock starts.
 const UNIX: u64 = 1_767_225_600;
 
 /// A server, its clock, and everything it has done.
-struct Stage {
+struct Harness {
     server: Server,
     secrets: Secrets,
     start: Instant,
     elapsed: Duration,
     transactions: u64,
     /// Actions that were not replies, in order.
-    events: Vec<Action>,
+    events: Vec<Event>,
 }
 
 /// A client with a credential and the nonce it was last given.
@@ -87,41 +87,42 @@ fn seat(name: u8) -> PrincipalId {
     PrincipalId::new([name; 16])
 }
 
-impl Stage {
+impl Harness {
     fn new() -> Self {
-        Self::with(Scope::Room, Quota::default())
+        Self::with(PeerPolicy::SameGroup, Quota::default())
     }
 
-    fn with(scope: Scope, quota: Quota) -> Self {
+    fn with(peer_policy: PeerPolicy, quota: Quota) -> Self {
         let relayed =
             Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) };
-        Self::lending(relayed, scope, quota, 49_152..=65_535)
+        Self::lending(relayed, peer_policy, quota, 49_152..=65_535)
     }
 
     fn lending(
         relayed: Families<std::net::IpAddr>,
-        scope: Scope,
+        peer_policy: PeerPolicy,
         quota: Quota,
         ports: std::ops::RangeInclusive<u16>,
     ) -> Self {
         let start = Instant::now();
         let secrets = Secrets::new(Secret::new("north"), vec![Secret::new("south")]);
-        let gate = Gate::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
-        let chance = AtomicU64::new(1);
+        let authenticator =
+            Authenticator::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
+        let rng = AtomicU64::new(1);
         let server = Server::new(
-            Rules {
+            ServerConfig {
                 worker: 0,
                 relayed,
-                scope,
+                peer_policy,
                 quota,
                 max_bps: 0,
                 credential_ttl: minutes(60),
                 group_size: 2,
             },
-            gate,
-            Arc::new(Exchange::new(&ports, &[3478], 0, 1, start)),
+            authenticator,
+            Arc::new(RoutingTable::new(&ports, &[3478], 0, 1, start)),
             Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start)),
-            Box::new(move || chance.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            Box::new(move || rng.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
         Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }
     }
@@ -130,36 +131,36 @@ impl Stage {
         Now { instant: self.start + self.elapsed, unix: UNIX + self.elapsed.as_secs() }
     }
 
-    fn advance(&mut self, by: Duration) {
+    fn handle_timeout(&mut self, by: Duration) {
         self.elapsed += by;
-        self.server.advance(self.now().instant);
+        self.server.handle_timeout(self.now().instant);
         self.collect();
     }
 
     fn news(&mut self, news: PrincipalEvent) {
-        self.server.seat(news, self.now().instant);
+        self.server.handle_principal_event(news, self.now().instant);
     }
 
     /// A client whose seat is live.
-    fn seated(&mut self, from: &str, tag: u8, name: u8) -> Client {
-        self.news(PrincipalEvent::Admitted(room(tag), seat(name)));
-        self.client(from, &Principal::Participant(room(tag), seat(name)))
+    fn seated(&mut self, from: &str, group: u8, name: u8) -> Client {
+        self.news(PrincipalEvent::Admitted(room(group), seat(name)));
+        self.client(from, &Principal::Participant(room(group), seat(name)))
     }
 
-    fn client(&self, from: &str, holder: &Principal) -> Client {
-        let credential = self.secrets.mint(holder, self.now().unix + 3600);
-        let addr = ClientAddr::new(Transport::Udp, addr(from), addr(BOX));
-        Client { addr, credential, nonce: self.server.gate.nonce(addr, self.now().instant) }
+    fn client(&self, from: &str, principal: &Principal) -> Client {
+        let credential = self.secrets.mint(principal, self.now().unix + 3600);
+        let addr = ClientAddr::new(Transport::Udp, addr(from), addr(SERVER_ADDR));
+        Client { addr, credential, nonce: self.server.authenticator.nonce(addr, self.now().instant) }
     }
 
     /// The client with a nonce of now.
     fn renewed(&self, client: &Client) -> Client {
-        Client { nonce: self.server.gate.nonce(client.addr, self.now().instant), ..client.clone() }
+        Client { nonce: self.server.authenticator.nonce(client.addr, self.now().instant), ..client.clone() }
     }
 
     /// A client with an allocation, and its relayed address.
-    fn allocated(&mut self, from: &str, tag: u8, name: u8) -> (Client, SocketAddr) {
-        let client = self.seated(from, tag, name);
+    fn allocated(&mut self, from: &str, group: u8, name: u8) -> (Client, SocketAddr) {
+        let client = self.seated(from, group, name);
         let answer = self.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
         let relayed = answer.address(attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
         (client, relayed)
@@ -218,18 +219,18 @@ impl Stage {
 
     fn collect(&mut self) -> Vec<(ClientAddr, Vec<u8>)> {
         let mut replies = Vec::new();
-        while let Some(action) = self.server.poll_action() {
+        while let Some(action) = self.server.poll_event() {
             match action {
-                Action::Reply { to, bytes } => replies.push((to, bytes)),
-                Action::OpenPort(relayed) => {
+                Event::Reply { to, bytes } => replies.push((to, bytes)),
+                Event::OpenPort(relayed) => {
                     let now = self.now().instant;
-                    self.events.push(Action::OpenPort(relayed));
-                    self.server.port_opened(relayed, Ok(()), now);
+                    self.events.push(Event::OpenPort(relayed));
+                    self.server.handle_port_opened(relayed, Ok(()), now);
                 }
-                Action::ClosePort(_)
-                | Action::Evict { .. }
-                | Action::Opened { .. }
-                | Action::Closed { .. } => {
+                Event::ClosePort(_)
+                | Event::Evict { .. }
+                | Event::AllocationOpened { .. }
+                | Event::AllocationClosed { .. } => {
                     self.events.push(action);
                 }
             }
@@ -260,15 +261,15 @@ impl Stage {
 
     /// The box's own addresses become these.
     fn takes_own(&mut self, own: Vec<std::net::IpAddr>) {
-        let relayed = self.server.rules.relayed;
-        self.server.take_addresses(relayed, own);
+        let relayed = self.server.config.relayed;
+        self.server.set_addresses(relayed, own);
     }
 
     /// The addresses lent become these; `own` are the box's own.
     fn takes_relayed(&mut self, v4: &str, own: &[&str]) {
-        let relayed = Families { v4: v4.parse().ok(), v6: self.server.rules.relayed.v6 };
+        let relayed = Families { v4: v4.parse().ok(), v6: self.server.config.relayed.v6 };
         let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
-        self.server.take_addresses(relayed, own);
+        self.server.set_addresses(relayed, own);
     }
 
     fn transaction(&mut self) -> [u8; 12] {
@@ -349,19 +350,19 @@ fn xor(message: &mut Message, peer: SocketAddr) {
 }
 
 /// Reads a delivery as its receiver would.
-fn sent(delivery: Option<Delivery<'_>>) -> Option<Sent> {
+fn sent(delivery: Option<Transmit<'_>>) -> Option<Sent> {
     Some(match delivery? {
-        Delivery::Peer { from, to, payload, .. } => {
+        Transmit::Peer { from, to, payload, .. } => {
             Sent::Peer { from: from.0, to: to.0, payload: payload.to_vec() }
         }
-        Delivery::Client { to, head, payload, .. } if head.bytes().len() == 4 => {
-            assert_eq!(head.bytes()[2..4], (payload.len() as u16).to_be_bytes());
-            let number = u16::from_be_bytes([head.bytes()[0], head.bytes()[1]]);
+        Transmit::Client { to, header, payload, .. } if header.bytes().len() == 4 => {
+            assert_eq!(header.bytes()[2..4], (payload.len() as u16).to_be_bytes());
+            let number = u16::from_be_bytes([header.bytes()[0], header.bytes()[1]]);
             Sent::Channel { to: to.remote, number, payload: payload.to_vec() }
         }
-        Delivery::Client { to, head, payload, .. } => {
-            let padding = head.padding(payload.len(), false);
-            let answer = Answer::read([head.bytes(), payload, &vec![0; padding]].concat());
+        Transmit::Client { to, header, payload, .. } => {
+            let padding = header.padding(payload.len(), false);
+            let answer = Answer::read([header.bytes(), payload, &vec![0; padding]].concat());
             let from = answer.address(attr::ATTR_XOR_PEER_ADDRESS).unwrap();
             assert_eq!(answer.message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
             Sent::Data { to: to.remote, from, payload: answer.value(attr::ATTR_DATA).unwrap() }

@@ -35,86 +35,86 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Clients share 5-tuples across seats, so that they get into each other's way.
-fn client(stage: &mut Stage, number: u8, name: u8) -> Client {
-    stage.seated(&format!("45.0.1.1:{}", 1001 + u16::from(number)), name % 2, name)
+fn client(harness: &mut Harness, number: u8, name: u8) -> Client {
+    harness.seated(&format!("45.0.1.1:{}", 1001 + u16::from(number)), name % 2, name)
 }
 
-fn peer(stage: &Stage, number: u8) -> SocketAddr {
-    let relayed = stage.server.table.clients().nth(number.into());
-    let relayed = relayed.and_then(|client| stage.server.table.of(client)?.listing.relayed.v4);
+fn peer(harness: &Harness, number: u8) -> SocketAddr {
+    let relayed = harness.server.table.clients().nth(number.into());
+    let relayed = relayed.and_then(|client| harness.server.table.get(client)?.route.relayed.v4);
     relayed.map_or(addr("45.7.7.7:7"), |relayed| relayed.0)
 }
 
-fn play(stage: &mut Stage, step: Step) {
+fn play(harness: &mut Harness, step: Step) {
     match step {
         Step::Allocate { client: number, seat, extra } => {
-            let client = client(stage, number, seat);
+            let client = client(harness, number, seat);
             let extra: (AttrType, &[u8]) = match extra {
                 0 => (attr::ATTR_EVEN_PORT, &[0x80]),
                 1 => (AttrType(0x8000), &[2, 0, 0, 0]),
                 2 => (attr::ATTR_REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]),
                 _ => (attr::ATTR_LIFETIME, &[0, 0, 9, 9]),
             };
-            stage.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP), extra]);
+            harness.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP), extra]);
         }
         Step::Refresh { client: number, seat, lifetime } => {
-            let client = client(stage, number, seat);
-            stage.ask(&client, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &lifetime.to_be_bytes())]);
+            let client = client(harness, number, seat);
+            harness.ask(&client, wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &lifetime.to_be_bytes())]);
         }
         Step::Permit { client: number, seat, peer: whom } => {
-            let (client, peer) = (client(stage, number, seat), peer(stage, whom));
-            stage.ask_peer(&client, wire::METHOD_CREATE_PERMISSION, peer);
+            let (client, peer) = (client(harness, number, seat), peer(harness, whom));
+            harness.ask_peer(&client, wire::METHOD_CREATE_PERMISSION, peer);
         }
         Step::Bind { client: number, seat, channel, peer: whom } => {
-            let (client, peer) = (client(stage, number, seat), peer(stage, whom));
-            stage.bind(&client, channel, peer);
+            let (client, peer) = (client(harness, number, seat), peer(harness, whom));
+            harness.bind(&client, channel, peer);
         }
         Step::Send { client: number, peer: whom } => {
-            let (client, peer) = (client(stage, number, 0), peer(stage, whom));
-            stage.indicate(&client, peer, b"media");
+            let (client, peer) = (client(harness, number, 0), peer(harness, whom));
+            harness.indicate(&client, peer, b"media");
         }
-        Step::Left(name) => stage.news(PrincipalEvent::Left(room(name % 2), seat(name))),
-        Step::Lapsed(name) => stage.news(PrincipalEvent::Expired(room(name % 2), seat(name))),
-        Step::Wait(seconds) => stage.advance(Duration::from_secs(seconds.into())),
+        Step::Left(name) => harness.news(PrincipalEvent::Left(room(name % 2), seat(name))),
+        Step::Lapsed(name) => harness.news(PrincipalEvent::Expired(room(name % 2), seat(name))),
+        Step::Wait(seconds) => harness.handle_timeout(Duration::from_secs(seconds.into())),
         Step::Noise { client: number, bytes } => {
-            let client = client(stage, number, 0);
-            let now = stage.now();
-            stage.server.handle(client.addr, &bytes, now);
+            let client = client(harness, number, 0);
+            let now = harness.now();
+            harness.server.handle(client.addr, &bytes, now);
         }
     }
-    stage.collect();
+    harness.collect();
 }
 
 /// The register, the table and the exchange tell the same story.
-fn agree(stage: &Stage) {
-    let register = stage.server.exchange.register();
-    assert_eq!(register.total() as usize, stage.server.table.len());
-    drop(register);
-    for client in stage.server.table.clients() {
-        let allocation = stage.server.table.of(client).unwrap();
-        for relayed in allocation.listing.relayed.iter() {
+fn agree(harness: &Harness) {
+    let registry = harness.server.routes.registry();
+    assert_eq!(registry.total() as usize, harness.server.table.len());
+    drop(registry);
+    for client in harness.server.table.clients() {
+        let allocation = harness.server.table.get(client).unwrap();
+        for relayed in allocation.route.relayed.iter() {
             let family = crate::addr::Family::of(relayed.0.ip());
-            let listed = stage.server.exchange.at(family, relayed.0.port());
-            assert!(Arc::ptr_eq(listed.as_ref().unwrap(), &allocation.listing));
+            let listed = harness.server.routes.lookup(family, relayed.0.port());
+            assert!(Arc::ptr_eq(listed.as_ref().unwrap(), &allocation.route));
         }
     }
 }
 
 /// What flows remember is what would be found anew.
-fn remembers_rightly(stage: &mut Stage) {
+fn remembers_rightly(harness: &mut Harness) {
     for number in 0..6 {
-        let client = client(stage, number, 0);
-        for aim in 0..12 {
-            let send = |stage: &mut Stage| match aim {
-                0..4 => stage.channel_data(&client, 0x4000 + aim, b"media"),
+        let client = client(harness, number, 0);
+        for key in 0..12 {
+            let send = |harness: &mut Harness| match key {
+                0..4 => harness.channel_data(&client, 0x4000 + key, b"media"),
                 peers => {
-                    let peer = peer(stage, peers as u8 - 4);
-                    stage.indicate(&client, peer, b"media")
+                    let peer = peer(harness, peers as u8 - 4);
+                    harness.indicate(&client, peer, b"media")
                 }
             };
-            let remembered = send(stage);
-            stage.server.flows = Default::default();
-            assert_eq!(remembered, send(stage), "client {number}, aim {aim}");
+            let remembered = send(harness);
+            harness.server.flow_cache = Default::default();
+            assert_eq!(remembered, send(harness), "client {number}, aim {key}");
         }
     }
 }
@@ -125,21 +125,21 @@ proptest! {
     fn any_script_leaves_the_indexes_agreeing_and_every_port_returned(
         steps in proptest::collection::vec(step(), 1..60), public: bool
     ) {
-        let scope = if public { Scope::Public(Default::default()) } else { Scope::Room };
+        let peer_policy = if public { PeerPolicy::Public(Default::default()) } else { PeerPolicy::SameGroup };
         let relayed = Families { v4: Some("45.0.0.10".parse().unwrap()), v6: Some("2a00::10".parse().unwrap()) };
-        let mut stage = Stage::lending(relayed, scope, Quota { user: 3, total: 5 }, 50_000..=50_007);
-        let now = stage.now().instant;
-        let free = stage.server.exchange.register().free_ports(now);
+        let mut harness = Harness::lending(relayed, peer_policy, Quota { user: 3, total: 5 }, 50_000..=50_007);
+        let now = harness.now().instant;
+        let free = harness.server.routes.registry().free_ports(now);
         for step in steps {
-            play(&mut stage, step);
-            agree(&stage);
-            remembers_rightly(&mut stage);
+            play(&mut harness, step);
+            agree(&harness);
+            remembers_rightly(&mut harness);
         }
-        stage.advance(minutes(61));
-        let now = stage.now().instant;
-        prop_assert_eq!(stage.server.next_deadline(), None);
-        prop_assert!(stage.server.opening.is_empty());
-        prop_assert_eq!(stage.server.exchange.register().free_ports(now), free);
-        prop_assert_eq!(stage.server.exchange.register().total(), 0);
+        harness.handle_timeout(minutes(61));
+        let now = harness.now().instant;
+        prop_assert_eq!(harness.server.poll_timeout(), None);
+        prop_assert!(harness.server.pending.is_empty());
+        prop_assert_eq!(harness.server.routes.registry().free_ports(now), free);
+        prop_assert_eq!(harness.server.routes.registry().total(), 0);
     }
 }

@@ -2,19 +2,19 @@
 
 use super::*;
 
-fn stranger(stage: &Stage) -> Client {
-    stage.client("45.0.9.9:999", &Principal::Foreign("nobody".into()))
+fn stranger(harness: &Harness) -> Client {
+    harness.client("45.0.9.9:999", &Principal::Foreign("nobody".into()))
 }
 
-fn unsigned(stage: &mut Stage, message: &Message) -> Option<Answer> {
-    let client = stranger(stage);
-    stage.send(&client, &message.raw)
+fn unsigned(harness: &mut Harness, message: &Message) -> Option<Answer> {
+    let client = stranger(harness);
+    harness.send(&client, &message.raw)
 }
 
 #[test]
 fn a_binding_is_answered_with_the_clients_address() {
-    let mut stage = Stage::new();
-    let answer = unsigned(&mut stage, &message(wire::METHOD_BINDING, [3; 12], &[])).unwrap();
+    let mut harness = Harness::new();
+    let answer = unsigned(&mut harness, &message(wire::METHOD_BINDING, [3; 12], &[])).unwrap();
     assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("45.0.9.9:999")));
     assert_eq!(answer.message.transaction_id.0, [3; 12]);
     assert!(answer.bytes.len() <= 32, "1.6 times 20 bytes");
@@ -22,20 +22,20 @@ fn a_binding_is_answered_with_the_clients_address() {
 
 #[test]
 fn a_401_is_less_than_three_times_its_request_and_stores_nothing() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     let request = message(wire::METHOD_ALLOCATE, [3; 12], &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
     assert_eq!(request.raw.len(), 28);
-    let answer = unsigned(&mut stage, &request).unwrap();
+    let answer = unsigned(&mut harness, &request).unwrap();
     assert_eq!(answer.code(), 401);
     assert_eq!(answer.value(attr::ATTR_REALM), Some(b"webrtc-box".to_vec()));
     assert!(answer.bytes.len() <= 3 * 28, "{}", answer.bytes.len());
-    assert!(stage.server.table.is_empty());
+    assert!(harness.server.table.is_empty());
 }
 
 #[test]
 fn what_is_not_a_request_of_ours_is_not_answered() {
-    let mut stage = Stage::new();
-    let client = stranger(&stage);
+    let mut harness = Harness::new();
+    let client = stranger(&harness);
     let request = message(wire::METHOD_BINDING, [3; 12], &[]);
     let of_class = |class| {
         let mut other = request.clone();
@@ -61,35 +61,35 @@ fn what_is_not_a_request_of_ours_is_not_answered() {
         &[0xff; 100],
     ];
     for bytes in silent {
-        assert!(stage.send(&client, bytes).is_none(), "{bytes:?}");
+        assert!(harness.send(&client, bytes).is_none(), "{bytes:?}");
     }
 }
 
 #[test]
 fn a_wrong_fingerprint_is_not_answered_and_a_right_one_is() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     let mut request = message(wire::METHOD_BINDING, [3; 12], &[]);
     stun::fingerprint::FINGERPRINT.add_to(&mut request).unwrap();
-    assert!(unsigned(&mut stage, &request).is_some());
+    assert!(unsigned(&mut harness, &request).is_some());
     *request.raw.last_mut().unwrap() ^= 1;
-    assert!(unsigned(&mut stage, &request).is_none());
+    assert!(unsigned(&mut harness, &request).is_none());
 }
 
 #[test]
 fn port_0_our_own_address_and_everybody_are_never_answered() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     let request = message(wire::METHOD_BINDING, [3; 12], &[]);
-    for from in ["45.0.9.9:0", BOX, "224.0.0.1:999", "255.255.255.255:999", "[ff02::1]:999"] {
-        let client = stage.client(from, &Principal::Foreign("nobody".into()));
-        assert!(stage.send(&client, &request.raw).is_none(), "{from}");
+    for from in ["45.0.9.9:0", SERVER_ADDR, "224.0.0.1:999", "255.255.255.255:999", "[ff02::1]:999"] {
+        let client = harness.client(from, &Principal::Foreign("nobody".into()));
+        assert!(harness.send(&client, &request.raw).is_none(), "{from}");
     }
 }
 
 #[test]
 fn an_ipv4_client_on_an_ipv6_socket_is_an_ipv4_client() {
-    let mut stage = Stage::new();
-    let mapped = stage.client("[::ffff:45.0.9.9]:999", &Principal::Foreign("nobody".into()));
-    let answer = stage.send(&mapped, &message(wire::METHOD_BINDING, [3; 12], &[]).raw).unwrap();
+    let mut harness = Harness::new();
+    let mapped = harness.client("[::ffff:45.0.9.9]:999", &Principal::Foreign("nobody".into()));
+    let answer = harness.send(&mapped, &message(wire::METHOD_BINDING, [3; 12], &[]).raw).unwrap();
     assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("45.0.9.9:999")));
 }
 
@@ -113,8 +113,8 @@ fn the_long_term_vector_of_rfc_5769_verifies() {
     assert_eq!(claim.username, "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}");
     assert_eq!((claim.realm.as_str(), claim.nonce.as_str()), ("example.org", "f//499k954d6OL34oL9FSTvy64sA"));
     let key = IntegrityKey::new(&claim.username, &claim.realm, "TheMatrIX");
-    assert!(request.integrity_holds(&key.signer().0));
-    assert!(!request.integrity_holds(&IntegrityKey::new(&claim.username, &claim.realm, "other").signer().0));
+    assert!(request.verify_integrity(&key.signer().0));
+    assert!(!request.verify_integrity(&IntegrityKey::new(&claim.username, &claim.realm, "other").signer().0));
 }
 
 /// RFC 5769 §2.1: the sample request carries FINGERPRINT; §2.2's address is read by our parser.
@@ -137,12 +137,12 @@ fn the_fingerprint_and_address_vectors_of_rfc_5769_hold() {
 
 #[test]
 fn a_401_is_at_most_68_bytes_to_a_request_of_20() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     let request = message(wire::METHOD_ALLOCATE, [3; 12], &[]);
     assert_eq!(request.raw.len(), 20);
     for from in ["45.0.9.9:999", "[2a00::9]:999"] {
-        let client = stage.client(from, &Principal::Foreign("nobody".into()));
-        let answer = stage.send(&client, &request.raw).unwrap();
+        let client = harness.client(from, &Principal::Foreign("nobody".into()));
+        let answer = harness.send(&client, &request.raw).unwrap();
         assert_eq!(answer.code(), 401);
         assert!(answer.bytes.len() <= 68, "{} bytes to {from}", answer.bytes.len());
     }
@@ -150,112 +150,114 @@ fn a_401_is_at_most_68_bytes_to_a_request_of_20() {
 
 #[test]
 fn a_binding_with_an_empty_change_request_is_answered() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     let with = |value: &[u8]| message(wire::METHOD_BINDING, [3; 12], &[(attr::ATTR_CHANGE_REQUEST, value)]);
-    let answer = unsigned(&mut stage, &with(&[0; 4])).unwrap();
+    let answer = unsigned(&mut harness, &with(&[0; 4])).unwrap();
     assert_eq!(answer.address(attr::ATTR_XORMAPPED_ADDRESS), Some(addr("45.0.9.9:999")));
     for value in [&[0, 0, 0, 2][..], &[0, 0, 0, 4], &[0, 0, 0, 6], &[0; 2], &[]] {
-        let answer = unsigned(&mut stage, &with(value)).unwrap();
+        let answer = unsigned(&mut harness, &with(value)).unwrap();
         assert_eq!(answer.code(), 420, "{value:?}");
         assert_eq!(answer.value(attr::ATTR_UNKNOWN_ATTRIBUTES), Some(vec![0, 3]));
     }
     let allocate = message(wire::METHOD_ALLOCATE, [3; 12], &[(attr::ATTR_CHANGE_REQUEST, &[0; 4])]);
-    assert_eq!(unsigned(&mut stage, &allocate).unwrap().code(), 401, "and 420 once it is authenticated");
-    let client = stage.seated("45.0.1.1:1001", 1, 1);
+    assert_eq!(unsigned(&mut harness, &allocate).unwrap().code(), 401, "and 420 once it is authenticated");
+    let client = harness.seated("45.0.1.1:1001", 1, 1);
     let change: (AttrType, &[u8]) = (attr::ATTR_CHANGE_REQUEST, &[0; 4]);
-    let answer = stage.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP), change]);
+    let answer =
+        harness.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP), change]);
     assert_eq!(answer.code(), 420);
 }
 
 #[test]
 fn a_dtls_client_hello_gets_a_shorter_alert_within_the_limit() {
-    let mut stage = Stage::new();
-    stage.server.limit = Arc::new(ReplyLimit::new(Rate::per_second(20), [[1, 2], [3, 4]], stage.start));
+    let mut harness = Harness::new();
+    harness.server.limit = Arc::new(ReplyLimit::new(Rate::per_second(20), [[1, 2], [3, 4]], harness.start));
     let mut hello = vec![22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 47, 1];
     hello.resize(60, 0);
-    let mut client = stranger(&stage);
+    let mut client = stranger(&harness);
     let mut alerts = |client: &Client| {
-        let now = stage.now();
-        assert_eq!(stage.server.handle(client.addr, &hello, now), None);
-        stage.collect()
+        let now = harness.now();
+        assert_eq!(harness.server.handle(client.addr, &hello, now), None);
+        harness.collect()
     };
     let answers: Vec<_> = (0..1000).flat_map(|_| alerts(&client)).collect();
     let alert = vec![21, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
     assert_eq!(answers[0], (client.addr, alert));
     assert_eq!(answers.len(), 150, "what is left of a burst of 200 is for requests sent again");
-    client.addr = ClientAddr::new(Transport::Tcp, addr("45.0.9.8:999"), addr(BOX));
+    client.addr = ClientAddr::new(Transport::Tcp, addr("45.0.9.8:999"), addr(SERVER_ADDR));
     assert!(alerts(&client).is_empty(), "a stream speaks TLS");
 }
 
 /// A stage with the default limit, under a flood of forged requests from the address of its clients.
-fn flooded() -> Stage {
-    let mut stage = Stage::new();
-    stage.server.limit = Arc::new(ReplyLimit::new(Rate::per_second(20), [[1, 2], [3, 4]], stage.start));
-    stage
+fn flooded() -> Harness {
+    let mut harness = Harness::new();
+    harness.server.limit = Arc::new(ReplyLimit::new(Rate::per_second(20), [[1, 2], [3, 4]], harness.start));
+    harness
 }
 
 /// 500 requests in half a second from changing ports of 45.0.1.1, and more until there is nothing left for
 /// that address; how many are answered.
-fn forge(stage: &mut Stage) -> usize {
+fn forge(harness: &mut Harness) -> usize {
     let mut answered = 0;
     for number in 0..600 {
-        let from = format!("45.0.1.1:{}", 10_000 + stage.transactions % 50_000);
-        let forged = stage.client(&from, &Principal::Foreign("nobody".into()));
+        let from = format!("45.0.1.1:{}", 10_000 + harness.transactions % 50_000);
+        let forged = harness.client(&from, &Principal::Foreign("nobody".into()));
         let method = if number % 2 == 0 { wire::METHOD_ALLOCATE } else { wire::METHOD_BINDING };
-        let request = message(method, stage.transaction(), &[]);
-        answered += usize::from(stage.send(&forged, &request.raw).is_some());
-        stage.elapsed += Duration::from_millis(u64::from(number < 500));
+        let request = message(method, harness.transaction(), &[]);
+        answered += usize::from(harness.send(&forged, &request.raw).is_some());
+        harness.elapsed += Duration::from_millis(u64::from(number < 500));
     }
     answered
 }
 
 #[test]
 fn a_forged_flood_does_not_keep_a_live_allocation_from_its_438() {
-    let mut stage = flooded();
-    let (client, _) = stage.allocated("45.0.1.1:1001", 1, 1);
+    let mut harness = flooded();
+    let (client, _) = harness.allocated("45.0.1.1:1001", 1, 1);
     let hour: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0, 0, 0x0e, 0x10]);
-    assert_eq!(stage.ask(&client, wire::METHOD_REFRESH, &[hour]).code(), 0);
-    stage.advance(minutes(11));
-    forge(&mut stage);
-    assert!(forge(&mut stage) < 20, "the flood has spent what there is for its address");
-    let stale = stage.ask(&client, wire::METHOD_REFRESH, &[hour]);
+    assert_eq!(harness.ask(&client, wire::METHOD_REFRESH, &[hour]).code(), 0);
+    harness.handle_timeout(minutes(11));
+    forge(&mut harness);
+    assert!(forge(&mut harness) < 20, "the flood has spent what there is for its address");
+    let stale = harness.ask(&client, wire::METHOD_REFRESH, &[hour]);
     assert_eq!(stale.code(), 438);
     let nonce = String::from_utf8(stale.value(attr::ATTR_NONCE).unwrap()).unwrap();
     let client = Client { nonce, ..client };
-    assert_eq!(stage.ask(&client, wire::METHOD_REFRESH, &[hour]).code(), 0);
-    let binding = message(wire::METHOD_BINDING, stage.transaction(), &[]);
-    assert!(stage.send(&client, &binding.raw).is_some(), "keepalives of a live allocation as well");
+    assert_eq!(harness.ask(&client, wire::METHOD_REFRESH, &[hour]).code(), 0);
+    let binding = message(wire::METHOD_BINDING, harness.transaction(), &[]);
+    assert!(harness.send(&client, &binding.raw).is_some(), "keepalives of a live allocation as well");
 }
 
 #[test]
 fn a_forged_flood_does_not_starve_who_proves_what_it_is() {
-    let mut stage = flooded();
-    let mut wrong = stage.seated("45.0.1.1:1001", 1, 1);
+    let mut harness = flooded();
+    let mut wrong = harness.seated("45.0.1.1:1001", 1, 1);
     wrong.credential.password.push('x');
-    let mut moved = stage.seated("45.0.1.1:1002", 1, 2);
+    let mut moved = harness.seated("45.0.1.1:1002", 1, 2);
     moved.nonce = "from before a restart".into();
-    forge(&mut stage);
+    forge(&mut harness);
     let transport: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_TRANSPORT, &UDP);
-    assert_eq!(stage.ask(&wrong, wire::METHOD_ALLOCATE, &[transport]).code(), 401, "a nonce of ours");
-    assert_eq!(stage.ask(&moved, wire::METHOD_ALLOCATE, &[transport]).code(), 438, "a password of ours");
+    assert_eq!(harness.ask(&wrong, wire::METHOD_ALLOCATE, &[transport]).code(), 401, "a nonce of ours");
+    assert_eq!(harness.ask(&moved, wire::METHOD_ALLOCATE, &[transport]).code(), 438, "a password of ours");
     wrong.nonce.clone_from(&moved.nonce);
     let neither = wrong.signed(message(wire::METHOD_ALLOCATE, [9; 12], &[transport]));
-    assert!(stage.send(&wrong, &neither).is_none());
+    assert!(harness.send(&wrong, &neither).is_none());
 }
 
 #[test]
 fn a_new_client_at_a_flooded_address_gets_its_nonce_by_asking_again() {
-    let mut stage = flooded();
-    forge(&mut stage);
-    let client = stage.seated("45.0.1.1:1001", 1, 1);
+    let mut harness = flooded();
+    forge(&mut harness);
+    let client = harness.seated("45.0.1.1:1001", 1, 1);
     let request = message(wire::METHOD_ALLOCATE, [5; 12], &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
-    assert!(stage.send(&client, &request.raw).is_none(), "nothing tells it from the flood yet");
-    forge(&mut stage);
-    let challenge = stage.send(&client, &request.raw).expect("half a second later, while the flood goes on");
+    assert!(harness.send(&client, &request.raw).is_none(), "nothing tells it from the flood yet");
+    forge(&mut harness);
+    let challenge =
+        harness.send(&client, &request.raw).expect("half a second later, while the flood goes on");
     let nonce = String::from_utf8(challenge.value(attr::ATTR_NONCE).unwrap()).unwrap();
-    assert_eq!(allocate(&mut stage, &Client { nonce, ..client }), 0);
+    assert_eq!(allocate(&mut harness, &Client { nonce, ..client }), 0);
 }
 
-fn allocate(stage: &mut Stage, client: &Client) -> u16 {
-    stage.ask(client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]).code()
+fn allocate(harness: &mut Harness, client: &Client) -> u16 {
+    harness.ask(client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]).code()
 }
