@@ -239,10 +239,10 @@ mod tests {
     fn refusals_beside_charges_of_other_threads_lose_no_byte() {
         let budget = QueueBudget::new(64 * KIB);
         let queue = source(&budget, "192.0.2.1").queue(40 * KIB, 16 * KIB);
-        std::thread::peer_policy(|peer_policy| {
+        std::thread::scope(|scope| {
             for bytes in [KIB, 5 * KIB, 13 * KIB] {
                 let queue = &queue;
-                peer_policy.spawn(move || (0..20_000).for_each(|_| drop(queue.charge(bytes))));
+                scope.spawn(move || (0..20_000).for_each(|_| drop(queue.charge(bytes))));
             }
         });
         assert_eq!((queue.queued(), budget.0.total.load(Ordering::Relaxed)), (0, 0));
