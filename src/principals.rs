@@ -23,7 +23,7 @@ pub fn ice_credential(credential: Credential) -> IceCredential {
 /// What the relay is told when `event` happened to a seat.
 pub fn principal_event(event: SeatEvent) -> PrincipalEvent {
     match event {
-        SeatEvent::Opened(room, seat) => {
+        SeatEvent::Joined(room, seat) => {
             let (group, id) = principal(room, seat);
             PrincipalEvent::Admitted(group, id)
         }
@@ -31,7 +31,7 @@ pub fn principal_event(event: SeatEvent) -> PrincipalEvent {
             let (group, id) = principal(room, seat);
             PrincipalEvent::Left(group, id)
         }
-        SeatEvent::Lapsed(room, seat) => {
+        SeatEvent::Expired(room, seat) => {
             let (group, id) = principal(room, seat);
             PrincipalEvent::Expired(group, id)
         }

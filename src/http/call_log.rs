@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::metrics::Tally;
 use webrtc_box_relay::log_limit::LogLimit;
-use webrtc_box_signaling::{Ended, Event, Path};
+use webrtc_box_signaling::{CallSummary, Event, MediaPath};
 
 /// Where it is written.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ impl Ledger {
     pub(super) fn enter(&self, event: &Event, now: Instant) {
         match event {
             Event::Joined { resumed } => self.tally.joined(*resumed),
-            Event::TurnedAway(refusal) => self.tally.turned_away(*refusal),
-            Event::Connected { path, setup } => self.tally.connected(*path, *setup),
+            Event::JoinRefused(refusal) => self.tally.turned_away(*refusal),
+            Event::CallConnected { path, setup } => self.tally.connected(*path, *setup),
             Event::CallEnded(ended) => {
-                self.tally.call_ended(ended.told.path, ended.reported);
+                self.tally.call_ended(ended.report.path, ended.reported);
                 if let Some(held) = self.limit.allows(now) {
                     self.write(ended, held);
                 }
@@ -46,16 +46,16 @@ impl Ledger {
     }
 
     /// What no page has told is left out.
-    fn write(&self, ended: &Ended, held: u64) {
-        let told = &ended.told;
+    fn write(&self, ended: &CallSummary, held: u64) {
+        let told = &ended.report;
         info!(
-            seconds = ended.lasted.as_secs(),
-            path = told.path.map_or(if ended.reported { "none" } else { "unreported" }, Path::name),
+            seconds = ended.duration.as_secs(),
+            path = told.path.map_or(if ended.reported { "none" } else { "unreported" }, MediaPath::name),
             bytes = told.bytes,
             lost_percent = told.lost.map(|share| (share * 10_000.0).round() / 100.0),
             rtt_ms = told.rtt.map(|time| time.as_millis() as u64),
             setup_ms = told.setup.map(|time| time.as_millis() as u64),
-            cut_off = ended.cut_off.then_some(true),
+            cut_off = ended.server_stopped.then_some(true),
             room = self.names.then_some(&*ended.room),
             held,
             "call ended"

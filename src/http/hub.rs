@@ -72,7 +72,7 @@ impl Hub {
             floor.last += 1;
             let conn = ConnectionId(floor.last);
             floor.outboxes.insert(conn, outbox);
-            floor.rooms.connected(conn, host, source, clock::now());
+            floor.rooms.handle_connect(conn, host, source, clock::now());
             conn
         });
         (conn, inbox)
@@ -89,7 +89,7 @@ impl Hub {
                 None => draw()?,
             };
             // Most frames name no seat: the same chance does for the next one.
-            let named = floor.rooms.receive(conn, text, clock::now(), chance);
+            let named = floor.rooms.handle_text(conn, text, clock::now(), chance);
             floor.spare = (!named).then_some(chance);
             Ok(())
         })
@@ -97,25 +97,25 @@ impl Hub {
 
     /// A binary frame came.
     pub(super) fn hear_binary(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.receive_binary(conn, clock::now()));
+        self.act(|floor| floor.rooms.handle_binary(conn, clock::now()));
     }
 
     /// A ping or pong of the WebSocket itself came.
     pub(super) fn notice(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.noticed(conn, clock::now()));
+        self.act(|floor| floor.rooms.handle_control_frame(conn, clock::now()));
     }
 
     /// A WebSocket is gone; `closing`: since its page was closed or left.
     pub(super) fn leave(&self, conn: ConnectionId, closing: bool) {
         self.act(|floor| {
             floor.outboxes.remove(&conn);
-            floor.rooms.dropped(conn, closing, clock::now());
+            floor.rooms.handle_disconnect(conn, closing, clock::now());
         });
     }
 
     /// The page that holds `token` says that it was closed or left.
     pub(super) fn page_closed(&self, token: &str, source: IpAddr) -> Result<(), Refusal> {
-        self.act(|floor| floor.rooms.page_closed(token, source, clock::now()))
+        self.act(|floor| floor.rooms.handle_page_closed(token, source, clock::now()))
     }
 
     pub(super) fn drain(&self) {
@@ -139,11 +139,11 @@ impl Hub {
     }
 
     pub(super) fn take_ice_urls(&self, ice_urls: IceUrls) {
-        self.act(|floor| floor.rooms.take_ice_urls(ice_urls, clock::now()));
+        self.act(|floor| floor.rooms.set_ice_urls(ice_urls, clock::now()));
     }
 
     pub(super) fn take_host_keys(&self, host_keys: HostKeys) {
-        self.act(|floor| floor.rooms.take_host_keys(host_keys));
+        self.act(|floor| floor.rooms.set_host_keys(host_keys));
     }
 
     /// How many WebSockets are open.
@@ -159,7 +159,7 @@ impl Hub {
         let mut floor = self.floor();
         let outcome = deed(&mut floor);
         floor.carry_out(&*self.seat_news, &self.ledger);
-        let next = floor.rooms.next_deadline();
+        let next = floor.rooms.poll_timeout();
         if next.is_some_and(|next| floor.awaited.is_none_or(|awaited| next < awaited)) {
             floor.awaited = next;
             self.alarm.notify_one();
@@ -169,9 +169,9 @@ impl Hub {
 
     /// Does what is due and gives the time of what is next.
     fn tick(&self) -> Option<Instant> {
-        self.act(|floor| floor.rooms.advance(clock::now()));
+        self.act(|floor| floor.rooms.handle_timeout(clock::now()));
         let mut floor = self.floor();
-        floor.awaited = floor.rooms.next_deadline();
+        floor.awaited = floor.rooms.poll_timeout();
         floor.awaited
     }
 
@@ -186,14 +186,14 @@ impl Floor {
         while let Some(action) = self.rooms.poll_action() {
             match action {
                 Action::Send { to, from, message } => self.send(to, from, message.to_json(), ledger),
-                Action::Close { conn, why } => {
-                    debug!(connection = conn.0, ?why, "WebSocket closed by the rules");
+                Action::Close { conn, reason } => {
+                    debug!(connection = conn.0, ?reason, "WebSocket closed by the server");
                     if let Some(outbox) = self.outboxes.remove(&conn) {
-                        outbox.push(Outgoing::Close(why.code(), why.reason()));
+                        outbox.push(Outgoing::Close(reason.code(), reason.text()));
                     }
                 }
                 Action::Seat(news) => seat_news(news),
-                Action::Note(event) => ledger.enter(&event, Instant::now()),
+                Action::Event(event) => ledger.enter(&event, Instant::now()),
             }
         }
     }
@@ -203,13 +203,13 @@ impl Floor {
         if let Some(from) = from {
             // The other seat fills this queue as it likes: that must not end the connection here.
             if !outbox.push_relayed(Outgoing::Frame(text)) {
-                self.rooms.not_relayed(from);
+                self.rooms.relay_failed(from);
             }
         } else if !outbox.push(Outgoing::Frame(text)) {
             debug!(connection = to.0, "WebSocket given up: it does not read");
             ledger.tally.gave_up();
             self.outboxes.remove(&to);
-            self.rooms.dropped(to, false, clock::now());
+            self.rooms.handle_disconnect(to, false, clock::now());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use webrtc_box_signaling::{Path, Refusal};
+use webrtc_box_signaling::{MediaPath, Refusal};
 
 /// The counts, written from anywhere: none of them is for something that happens often.
 #[derive(Debug, Default)]
@@ -33,9 +33,9 @@ pub struct Figures {
     pub turned_away: [u64; 10],
     /// TLS handshakes, by [`Handshake::ALL`].
     pub handshakes: [u64; 4],
-    /// How long calls took to connect, as pages say, by [`Path::ALL`].
+    /// How long calls took to connect, as pages say, by [`MediaPath::ALL`].
     pub setups: [Setups; 4],
-    /// Calls that have ended, by [`Path::ALL`]; then those of which a page reported, but no connection;
+    /// Calls that have ended, by [`MediaPath::ALL`]; then those of which a page reported, but no connection;
     /// last those of which no page reported.
     pub calls: [u64; 6],
     /// Connections of sources that had all they may have.
@@ -98,14 +98,14 @@ impl Tally {
         self.handshakes.count(how as usize);
     }
 
-    pub(super) fn connected(&self, path: Path, setup: Duration) {
+    pub(super) fn connected(&self, path: MediaPath, setup: Duration) {
         self.setups[path as usize].count(setup);
     }
 
     /// `path` is `None` where no page said that it was connected, which tells something only of a call
     /// that was `reported`.
-    pub(super) fn call_ended(&self, path: Option<Path>, reported: bool) {
-        let unconnected = Path::ALL.len() + usize::from(!reported);
+    pub(super) fn call_ended(&self, path: Option<MediaPath>, reported: bool) {
+        let unconnected = MediaPath::ALL.len() + usize::from(!reported);
         self.calls.count(path.map_or(unconnected, |path| path as usize));
     }
 
@@ -170,12 +170,12 @@ mod tests {
     fn times_are_counted_where_they_first_fit() {
         let tally = Tally::default();
         for milliseconds in [0, 250, 251, 30_000, 30_001, 3_600_000] {
-            tally.connected(Path::RelayTls, Duration::from_millis(milliseconds));
+            tally.connected(MediaPath::RelayTls, Duration::from_millis(milliseconds));
         }
-        let setups = &tally.figures().setups[Path::RelayTls as usize];
+        let setups = &tally.figures().setups[MediaPath::RelayTls as usize];
         assert_eq!(setups.counts, [2, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert!((setups.sum - 3660.502).abs() < 1e-9, "{}", setups.sum);
-        assert_eq!(tally.figures().setups[Path::Direct as usize], Setups::default());
+        assert_eq!(tally.figures().setups[MediaPath::Direct as usize], Setups::default());
     }
 
     #[test]

@@ -43,7 +43,7 @@ use crate::principals::SeatCredentials;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
-use webrtc_box_signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
+use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig};
 use webrtc_box_signaling::{SeatEvent, TagKey};
 use webrtc_box_turn::credential::Secrets;
 
@@ -86,7 +86,7 @@ pub struct Setup {
     /// What the connection test tries.
     pub probing: Probing,
     /// What rooms are set to, with the keys that are kept.
-    pub rules: Rules,
+    pub rules: RoomsConfig,
     /// Names of rooms may stand in the log.
     pub log_rooms: bool,
     /// Told of every seat, in order, before its holder is. It is called with the rooms locked: it
@@ -140,9 +140,9 @@ impl Setup {
     /// What follows from `settings`; `ice_urls` from the listeners that really run. `seat_news` goes
     /// nowhere and `health` is up until they are set.
     pub fn new(settings: &Settings, keys: Keys, ice_urls: IceUrls) -> Self {
-        let rules = Rules {
+        let rules = RoomsConfig {
             tag_key: keys.tag_key,
-            token_key: TokenKey::new(keys.token_key),
+            resume_key: ResumeTokenKey::new(keys.token_key),
             credential_issuer: Arc::new(SeatCredentials(keys.secrets.clone())),
             ice_urls,
             credential_ttl: settings.credential_ttl,

@@ -156,7 +156,7 @@ async fn leave(State(desk): State<Shared>, Extension(visit): Extension<Visit>, r
     let token = std::str::from_utf8(&body).unwrap_or_default();
     match desk.hub.page_closed(token, visit.source) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(Refusal::TooManyGuesses) => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Err(Refusal::TooManyAttempts) => StatusCode::TOO_MANY_REQUESTS.into_response(),
         Err(_) => (StatusCode::BAD_REQUEST, "This is no resume token of ours.\n").into_response(),
     }
 }

@@ -20,7 +20,7 @@ use super::per_source::SourcePermit;
 use super::request_context::Visit;
 use super::routes::Desk;
 use super::websocket::{Metered, converse};
-use webrtc_box_signaling::FRAME_LIMIT;
+use webrtc_box_signaling::MAX_FRAME_BYTES;
 
 /// Bytes read at once, and kept for it by every connection: half a dozen candidates. The crate's
 /// 128 KiB would be most of what a connection costs.
@@ -30,7 +30,7 @@ const READ_BUFFER: usize = 2 * 1024;
 const WRITE_BUFFER: usize = 4 * 1024;
 
 /// Bytes that may wait inside the WebSocket: two frames, as one is written before the next.
-const LONGEST_WRITE: usize = 2 * FRAME_LIMIT;
+const LONGEST_WRITE: usize = 2 * MAX_FRAME_BYTES;
 
 /// Opens a WebSocket, if `request` asks for one and may.
 pub(super) fn open(desk: &Desk, visit: &Visit, mut request: Request<Body>) -> Response {
@@ -72,8 +72,8 @@ async fn begin(
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(LONGEST_WRITE)
-        .max_message_size(Some(FRAME_LIMIT))
-        .max_frame_size(Some(FRAME_LIMIT));
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES));
     let stream = Metered::new(TokioIo::new(upgraded));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     converse(socket, &hub, client, phase).await;

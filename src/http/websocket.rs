@@ -20,7 +20,7 @@ use tracing::{debug, error};
 use super::hub::Hub;
 use super::send_queue::{Inbox, Outgoing};
 use super::{Phase, stopping};
-use webrtc_box_signaling::{ConnectionId, FRAME_LIMIT};
+use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
 /// How often we ask whether anybody is there.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 const FAREWELL_BYTES: u64 = 1024 * 1024;
 
 /// Bytes that may come without making a frame: the longest one, in crumbs that each have a header.
-const CRUMBS_LIMIT: usize = 4 * FRAME_LIMIT;
+const CRUMBS_LIMIT: usize = 4 * MAX_FRAME_BYTES;
 
 /// Bytes gathered from the queue until they are written, in one go.
 const GATHERED: usize = 16 * 1024;
@@ -314,14 +314,14 @@ mod tests {
     use crate::principals::SeatCredentials;
     use webrtc_box_relay::health::HealthMonitor;
     use webrtc_box_signaling::TagKey;
-    use webrtc_box_signaling::{HostKeys, IceUrls, Rooms, Rules, TokenKey};
+    use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig};
     use webrtc_box_turn::credential::{Secret, Secrets};
 
     fn hub() -> Arc<Hub> {
         let secrets = Secrets::new(Secret::new("secret"), vec![]);
-        let rules = Rules {
+        let rules = RoomsConfig {
             tag_key: TagKey::new([1; 32]),
-            token_key: TokenKey::new([2; 32]),
+            resume_key: ResumeTokenKey::new([2; 32]),
             credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
             ice_urls: IceUrls::default(),
             credential_ttl: Duration::from_secs(3600),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::sheet::Sheet;
 use crate::http::{Figures, Handshake, SETUP_BOUNDS, Setups};
-use webrtc_box_signaling::{Path, Refusal};
+use webrtc_box_signaling::{MediaPath, Refusal};
 
 pub(super) fn write(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
     sheet.gauge("webrtc_box_rooms", "Rooms somebody sits in", figures.rooms as u64)?;
@@ -49,7 +49,7 @@ fn calls(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
         "How long calls took to connect, as pages say",
         ["path"],
     )?;
-    for (path, times) in Path::ALL.into_iter().zip(&figures.setups) {
+    for (path, times) in MediaPath::ALL.into_iter().zip(&figures.setups) {
         setups.histogram([path.name()], times.sum, &buckets(times))?;
     }
     let mut ended = sheet.counters(
@@ -57,7 +57,7 @@ fn calls(sheet: &mut Sheet<'_>, figures: &Figures) -> fmt::Result {
         "Calls that have ended; path none: no page said that it was connected; unreported: no page said anything",
         ["path"],
     )?;
-    let paths = Path::ALL.into_iter().map(Path::name).chain(["none", "unreported"]);
+    let paths = MediaPath::ALL.into_iter().map(MediaPath::name).chain(["none", "unreported"]);
     paths.zip(figures.calls).try_for_each(|(path, count)| ended.counter([path], count))
 }
 

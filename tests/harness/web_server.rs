@@ -12,9 +12,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::http::{Entrance, Health, Probing, Setup, Web};
 use webrtc_box::principals::SeatCredentials;
-use webrtc_box::tls::{CertificateFacts, InForce, Loaded};
+use webrtc_box::tls::{InForce, CertificateFacts, Loaded};
 use webrtc_box_relay::health::HealthMonitor;
-use webrtc_box_signaling::{HostKeys, IceUrls, Rules, SeatEvent, TagKey, TokenKey};
+use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, RoomsConfig, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
 /// No wait in a test is longer.
@@ -48,9 +48,9 @@ pub fn setup() -> Setup {
         public: None,
         source_connections: 256,
         probing: Probing { turn: Some(3478), ..Probing::default() },
-        rules: Rules {
+        rules: RoomsConfig {
             tag_key: TagKey::new([1; 32]),
-            token_key: TokenKey::new([2; 32]),
+            resume_key: ResumeTokenKey::new([2; 32]),
             credential_issuer: Arc::new(SeatCredentials(secrets)),
             ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
             credential_ttl: Duration::from_secs(3600),

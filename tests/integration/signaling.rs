@@ -118,7 +118,7 @@ async fn eight_messages_in_order_are_exact() {
     let news = server.seat_events.lock().unwrap().clone();
     assert_eq!(
         news,
-        [SeatEvent::Opened(tag, seat(a)), SeatEvent::Opened(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
+        [SeatEvent::Joined(tag, seat(a)), SeatEvent::Joined(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
     );
 }
 
@@ -314,7 +314,7 @@ async fn resume_works_after_a_restart() {
     let back = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(false)));
     let other_key =
-        start_web_server(|setup| setup.rules.token_key = webrtc_box_signaling::TokenKey::new([9; 32])).await;
+        start_web_server(|setup| setup.rules.resume_key = webrtc_box_signaling::ResumeTokenKey::new([9; 32])).await;
     let mut alice = Browser::open(&other_key).await;
     let refused = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(refused["code"], "bad-resume");
@@ -333,7 +333,7 @@ async fn disconnected_participant_leaves_after_the_grace_time() {
     assert_eq!(kind(&alice.hear().await), "peer-leave");
     println!("a grace of 300 ms was over after {:?}", started.elapsed());
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&started.elapsed()));
-    assert!(matches!(server.seat_events.lock().unwrap().last(), Some(SeatEvent::Lapsed(..))));
+    assert!(matches!(server.seat_events.lock().unwrap().last(), Some(SeatEvent::Expired(..))));
 }
 
 /// Two in the kitchen, and the seat of the second.

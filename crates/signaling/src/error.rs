@@ -1,57 +1,73 @@
-//! Refusals: what is wrong with a frame or a wish, as the `error` frame says it.
+//! Refusals: why the server rejects a frame or a request, as code and message of the `error` frame.
 
-use super::protocol::ServerMessage;
+use crate::protocol::ServerMessage;
 
-/// A frame that is none of ours; the browser's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a frame is no valid client message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// More than [`super::FRAME_LIMIT`] bytes.
+    /// More than [`super::MAX_FRAME_BYTES`] bytes.
+    #[error("A frame has 64 KiB at most.")]
     TooLong,
     /// Brackets nested more than 32 deep.
+    #[error("The frame is nested too deeply.")]
     TooDeep,
-    /// Not a JSON object with a text as its `type`.
+    /// Not a JSON object with a string `type`.
+    #[error("A frame is a JSON object with a type.")]
     NotAFrame,
-    /// A `type` that no client sends.
+    /// An unknown `type`.
+    #[error("No frame has this type.")]
     UnknownType,
-    /// A known `type` whose fields are missing, doubled, or of another shape.
+    /// A known `type` with missing, duplicate or invalid fields.
+    #[error("A field of this frame is missing or invalid.")]
     WrongShape,
 }
 
-/// Why something was not done; the code of an `error` frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The frame is none of ours.
+    /// The frame is malformed.
+    #[error(transparent)]
     BadMessage(Malformed),
-    /// No room can have that name.
+    /// Not a valid room name.
+    #[error("A room name has 1 to 64 letters, digits, hyphens, underscores or full stops.")]
     BadRoom,
-    /// Both seats are taken.
+    /// All seats are taken.
+    #[error("Two people are in this room already.")]
     RoomFull,
     /// This connection already has a seat.
+    #[error("This connection has a seat; leave it first.")]
     AlreadyJoined,
     /// This connection has no seat.
+    #[error("This connection has no seat; join a room first.")]
     NotJoined,
     /// `target` is not the other seat of this room.
+    #[error("The target is not the other seat of this room.")]
     NoSuchPeer,
-    /// The token is forged or belongs to another room.
+    /// The token is invalid or belongs to another room.
+    #[error("The resume token is not one of this room.")]
     BadResume,
-    /// Opening an empty room takes a host key.
+    /// Opening an empty room requires a host key.
+    #[error("Opening this room requires a host key.")]
     KeyRequired,
     /// Too many frames, or too many waiting for the other seat.
+    #[error("Too many frames; this one was dropped.")]
     RateLimited,
     /// Too many room names, host keys or tokens tried from one source.
-    TooManyGuesses,
-    /// The box is about to stop.
+    #[error("Too many rooms or keys were tried from this address; try again in a minute.")]
+    TooManyAttempts,
+    /// The server will stop soon.
+    #[error("The server is about to stop; try again soon.")]
     ShuttingDown,
 }
 
 impl From<Refusal> for ServerMessage {
     fn from(refusal: Refusal) -> Self {
-        Self::Error { code: refusal.code(), message: refusal.sentence() }
+        Self::Error { code: refusal.code(), message: refusal.to_string() }
     }
 }
 
 impl Refusal {
-    /// Every [`Self::code`] there is.
+    /// Every value of [`Self::code`].
     pub const CODES: [&str; 10] = [
         "bad-message",
         "bad-room",
@@ -76,30 +92,8 @@ impl Refusal {
             Self::NoSuchPeer => "no-such-peer",
             Self::BadResume => "bad-resume",
             Self::KeyRequired => "key-required",
-            Self::RateLimited | Self::TooManyGuesses => "rate-limited",
+            Self::RateLimited | Self::TooManyAttempts => "rate-limited",
             Self::ShuttingDown => "shutting-down",
-        }
-    }
-
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::BadMessage(Malformed::TooLong) => "A frame has 64 KiB at most.",
-            Self::BadMessage(Malformed::TooDeep) => "The frame is nested too deeply.",
-            Self::BadMessage(Malformed::NotAFrame) => "A frame is a JSON object with a type.",
-            Self::BadMessage(Malformed::UnknownType) => "No frame has this type.",
-            Self::BadMessage(Malformed::WrongShape) => "The fields of this frame are not as they should be.",
-            Self::BadRoom => "A room's name has 1 to 64 letters, digits, hyphens, underscores or full stops.",
-            Self::RoomFull => "Two people are in this room already.",
-            Self::AlreadyJoined => "This connection has a seat; leave it first.",
-            Self::NotJoined => "This connection has no seat; join a room first.",
-            Self::NoSuchPeer => "The target is not the other seat of this room.",
-            Self::BadResume => "The resume token is not one of this room.",
-            Self::KeyRequired => "Opening this room takes a host key.",
-            Self::RateLimited => "Too many frames; this one was dropped.",
-            Self::TooManyGuesses => {
-                "Too many rooms or keys were tried from this address; try again in a minute."
-            }
-            Self::ShuttingDown => "The server is about to stop; try again soon.",
         }
     }
 }
@@ -109,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_an_error_frame() {
+    fn a_refusal_becomes_an_error_frame() {
         let text = ServerMessage::from(Refusal::RoomFull).to_json();
         assert_eq!(
             text,

@@ -1,16 +1,16 @@
-//! `iceServers`: the listeners that run become URLs, with a credential for the relayed ones.
+//! `iceServers`: URLs of the STUN and TURN listeners, with a credential for TURN.
 
 use std::fmt;
 
 use serde::Serialize;
 
+use crate::UnixSeconds;
 use crate::seat::{RoomTag, SeatId};
-use crate::time::UnixSeconds;
 
-/// Which of the box's own STUN and TURN listeners browsers are told of.
+/// The STUN and TURN listeners that browsers use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IceUrls {
-    /// The name in the URLs; `None` takes the host by which the browser reached the page.
+    /// The host in the URLs; `None` uses the host by which the browser reached the server.
     pub host: Option<String>,
     /// Port of STUN over UDP.
     pub stun: Option<u16>,
@@ -18,21 +18,21 @@ pub struct IceUrls {
     pub turn_udp: Option<u16>,
     /// Port of TURN over TCP.
     pub turn_tcp: Option<u16>,
-    /// Ports of TURN over TLS, in the order they are to be tried.
+    /// Ports of TURN over TLS, in order of preference.
     pub turns: Vec<u16>,
 }
 
-/// One entry of `iceServers`, as `RTCPeerConnection` takes it.
+/// One entry of `iceServers`, as `RTCPeerConnection` accepts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IceServer {
     /// URLs (RFC 7064, RFC 7065).
     pub urls: Vec<String>,
-    /// What opens the relayed ones; STUN needs none.
+    /// The TURN credential; STUN needs none.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub credential: Option<IceCredential>,
 }
 
-/// A TURN username and its password, as `iceServers` carries them.
+/// A TURN username and its password, as fields of an `iceServers` entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IceCredential {
     /// The username.
@@ -42,20 +42,20 @@ pub struct IceCredential {
     pub password: String,
 }
 
-/// Issues the TURN credentials that participants are given.
+/// Issues TURN credentials to participants.
 pub trait CredentialIssuer: fmt::Debug + Send + Sync {
     /// A credential for the participant in `seat` of `room` that opens allocations until `expiry`.
     fn issue(&self, room: RoomTag, seat: SeatId, expiry: UnixSeconds) -> IceCredential;
 }
 
 impl IceUrls {
-    /// The same while there is no certificate that anybody trusts.
+    /// Without TURN over TLS, for a server without a trusted certificate.
     #[must_use]
     pub fn without_tls(self) -> Self {
         Self { turns: Vec::new(), ..self }
     }
 
-    /// The entries for a browser that reached us as `seen_host` (an IPv6 address in brackets).
+    /// The entries for a browser that reached the server as `seen_host` (an IPv6 address in brackets).
     pub fn servers(&self, seen_host: &str, credential: IceCredential) -> Vec<IceServer> {
         let host = self.host.as_deref().unwrap_or(seen_host);
         let stun = self.stun.map(|port| format!("stun:{host}:{port}"));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_of_our_own_the_host_seen_stands_in() {
+    fn without_a_configured_host_the_urls_contain_the_host_of_the_request() {
         let urls = IceUrls { turn_udp: Some(5), ..IceUrls::default() };
         let servers = urls.servers("[::1]", credential());
         assert_eq!(servers.len(), 1);

@@ -1,37 +1,95 @@
-//! Signaling: who sits in which room, and what two browsers say to each other before they are
-//! connected.
+//! WebRTC signaling for rooms of two, without IO: who holds which seat, and which messages two browsers
+//! exchange before they are connected.
 //!
-//! Text in, values out: no socket, no clock and no source of chance in here. [`Rooms`] is told what
-//! happened and asked what to do; the caller does it.
+//! The crate opens no socket, reads no clock and draws no randomness. The caller hands in what happened and
+//! carries out the actions that [`Rooms::poll_action`] returns:
+//!
+//! ```text
+//!        inputs                                        outputs
+//!  ┌──────────────────────────┐  ┌───────┐  ┌─────────────────────────────────────┐
+//!  │ handle_connect           │  │       │  │ poll_action → Send   a text frame   │
+//!  │ handle_text, _binary,    │  │       │  │               Close  a connection   │
+//!  │   _control_frame         ├─▶│ Rooms ├─▶│               Seat   SeatEvent      │
+//!  │ handle_disconnect        │  │       │  │               Event  for statistics │
+//!  │ handle_page_closed       │  │       │  │ poll_timeout → next call of         │
+//!  │ handle_timeout           │  │       │  │               handle_timeout        │
+//!  └──────────────────────────┘  └───────┘  └─────────────────────────────────────┘
+//!    each with the moment Now      state      the caller sends, closes and counts
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//! use webrtc_box_signaling::*;
+//!
+//! #[derive(Debug)]
+//! struct NoRelay;
+//!
+//! impl CredentialIssuer for NoRelay {
+//!     fn issue(&self, _: RoomTag, _: SeatId, expiry: UnixSeconds) -> IceCredential {
+//!         IceCredential { username: expiry.to_string(), password: String::new() }
+//!     }
+//! }
+//!
+//! let now = Now { instant: Instant::now(), unix: 1_700_000_000 };
+//! let config = RoomsConfig {
+//!     tag_key: TagKey::new([1; 32]),
+//!     resume_key: ResumeTokenKey::new([2; 32]),
+//!     credential_issuer: Arc::new(NoRelay),
+//!     ice_urls: IceUrls::default(),
+//!     credential_ttl: Duration::from_secs(3600),
+//!     room_grace: Duration::from_secs(30),
+//!     host_keys: HostKeys::new::<&str>(&[]),
+//!     seeds: [3, 4],
+//! };
+//! let mut rooms = Rooms::new(config, now.instant);
+//! let client = ConnectionId(1);
+//! rooms.handle_connect(client, "localhost".into(), [127, 0, 0, 1].into(), now);
+//! rooms.handle_text(client, r#"{"type":"join","room":"kitchen"}"#, now, [7; 16]);
+//! assert!(matches!(rooms.poll_action(), Some(Action::Seat(SeatEvent::Joined(..)))));
+//! assert!(matches!(rooms.poll_action(), Some(Action::Send { to, .. }) if to == client));
+//! ```
 
+use std::time::Instant;
+
+mod admission;
+mod attempt_limiter;
 mod call_report;
-mod call_stats;
+mod connection;
 mod error;
-mod guesses;
-mod host_keys;
 mod ice_servers;
 mod membership;
+mod outputs;
 mod protocol;
-mod rate_limit;
 mod resume_token;
 mod room;
 mod room_name;
 mod rooms;
 mod seat;
-mod share;
 #[cfg(test)]
 mod tests;
-mod time;
-mod timers;
 
-pub use call_report::{Path, Report};
-pub use call_stats::{Ended, Event};
+pub use admission::HostKeys;
+pub use call_report::{CallReport, CallSummary, MediaPath};
 pub use error::{Malformed, Refusal};
-pub use host_keys::HostKeys;
 pub use ice_servers::{CredentialIssuer, IceCredential, IceServer, IceUrls};
-pub use protocol::{ClientMessage, FRAME_LIMIT, Join, Relay, RelayKind, ServerMessage};
-pub use resume_token::TokenKey;
+pub use outputs::{Action, CloseReason, ConnectionId, Event};
+pub use protocol::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind, Sdp, ServerMessage};
+pub use resume_token::ResumeTokenKey;
 pub use room_name::RoomName;
-pub use rooms::{Action, Closing, ConnectionId, Rooms, Rules};
+pub use rooms::{Rooms, RoomsConfig};
 pub use seat::{RoomTag, SEATS_PER_ROOM, SeatEvent, SeatId, TagKey};
-pub use time::{Now, UnixSeconds};
+
+/// Seconds since 1970-01-01 00:00:00 UTC.
+pub type UnixSeconds = u64;
+
+/// Both clocks at one moment: timers use the monotonic clock, expiry times use the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: a jump of the wall clock triggers no timer.
+    pub instant: Instant,
+    /// Wall clock.
+    pub unix: UnixSeconds,
+}

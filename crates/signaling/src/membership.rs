@@ -1,353 +1,402 @@
-//! Seats: taken, taken back, given up, kept for who dropped, and lapsed.
+//! Membership of rooms: seats are joined, resumed, left, disconnected and expired.
+//!
+//! Who may join is decided in `admission.rs`. Disconnected seats and pending messages are bounded in total
+//! and by source.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::call_stats::Event;
-use super::error::Refusal;
-use super::guesses::Guess;
-use super::protocol::{Join, Look, ServerMessage};
-use super::resume_token::Named;
-use super::room::{Absence, Occupant, Place, Room, Waiting};
-use super::room_name::RoomName;
-use super::rooms::{Action, Closing, ConnectionId, Rooms};
-use super::timers::Deadline;
+use webrtc_box_rate_limit::source::Prefix;
+
+use crate::call_report::{CallReport, CallSummary};
+use crate::error::Refusal;
+use crate::outputs::{Action, ConnectionId, Event, Outputs, Timer};
+use crate::protocol::{Relay, ServerMessage};
+use crate::resume_token::ResumeClaims;
+use crate::room::{Disconnected, PendingMessages, Room, Seat, SeatKey, SeatState};
+use crate::room_name::RoomName;
 use crate::seat::{RoomTag, SeatEvent, SeatId};
-use crate::time::Now;
-use crate::time::UnixSeconds;
+use crate::{Now, UnixSeconds};
 
-/// How long the seat of a page that was closed is kept: a reload takes it back.
-const CLOSED_GRACE: Duration = Duration::from_secs(15);
+/// How long the seat of a closed page is kept: a reload resumes it.
+const CLOSED_PAGE_GRACE: Duration = Duration::from_secs(15);
 
-/// So long after a token's word has opened a room the news may come that the page before a reload was closed.
-const LATE_NEWS: Duration = Duration::from_secs(3);
+/// For this long after a resume token reopened a room, `POST /leave` may still come from the page before the reload.
+const LATE_LEAVE: Duration = Duration::from_secs(3);
 
-/// So long after its start a box takes the word of a token that a room was open, and asks no host key
-/// for it: it has lost the rooms, and those who sat there with a guest's token only come back in any order.
-/// Pages try again every quarter of a minute; who comes later than this is no longer coming back.
-const REOPENING: Duration = Duration::from_secs(120);
+/// Disconnected seats in all rooms; beyond it a disconnected participant leaves at once.
+const MAX_DISCONNECTED_SEATS: usize = 10_000;
 
-/// A token that old opens nothing. Whoever left a room with its host hours ago is to ask for the key like
-/// anybody else, also in the first minutes of a box; few calls are longer than this.
-const REOPENS_FOR: UnixSeconds = 12 * 60 * 60;
+/// Bytes of pending messages in all rooms.
+const MAX_PENDING_BYTES: usize = 4 * 1024 * 1024;
 
-impl Rooms {
-    /// Takes a seat, or takes one back, and says what became of it.
-    pub(super) fn join_and_tell(
-        &mut self,
-        conn: ConnectionId,
-        join: &Join,
-        now: Now,
-        chance: [u8; 16],
-    ) -> Result<(), Refusal> {
-        let outcome = self.join(conn, join, now, chance);
-        let event = outcome.map_or_else(Event::TurnedAway, |resumed| Event::Joined { resumed });
-        self.actions.push_back(Action::Note(event));
-        outcome.map(|_| ())
-    }
+/// Sources that it takes to use up a quota.
+const SOURCES_PER_QUOTA: usize = 8;
 
-    /// Whether it was taken back.
-    fn join(&mut self, conn: ConnectionId, join: &Join, now: Now, chance: [u8; 16]) -> Result<bool, Refusal> {
-        if self.place(conn).is_ok() {
-            return Err(Refusal::AlreadyJoined);
-        }
-        let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
-        let room = self.rules.tag_key.tag(name.as_str());
-        let named = match &join.resume {
-            Some(token) => Some(self.named_by_token(conn, (room, &join.room), token, now)?),
-            None => None,
-        };
-        let place = Place { room, seat: named.map_or(SeatId::new(chance), |named| named.seat) };
-        let resumed = named.is_some() && self.is_taken(place);
-        if resumed {
-            let waiting = self.take_back(conn, place, now);
-            self.welcome(conn, place, &name, true, now, now.unix);
-            self.deliver(conn, place, waiting);
-        } else {
-            // Whoever has been here guesses no name.
-            if named.is_none() {
-                self.try_name(conn, room, now)?;
-            }
-            let word = self.may_sit(conn, place, named, join.key.as_deref(), now)?;
-            self.take(conn, place, &name, now)?;
-            self.welcome(conn, place, &name, false, now, word.map_or(now.unix, |named| named.since));
-        }
-        Ok(resumed)
-    }
+/// All rooms with at least one seat taken.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    rooms: BTreeMap<RoomTag, Room>,
+    room_grace: Duration,
+    disconnected: SourceQuota,
+    pending_bytes: SourceQuota,
+}
 
-    /// Says how many sit in a room, besides who asks. It tells no more than a join would, and every name counts, found or
-    /// not.
-    pub(super) fn look(&mut self, conn: ConnectionId, look: &Look, now: Now) -> Result<(), Refusal> {
-        let name = RoomName::parse(&look.room).ok_or(Refusal::BadRoom)?;
-        let tag = self.rules.tag_key.tag(name.as_str());
-        let own = match &look.resume {
-            // The answer tells whether a token is genuine. A wrong one is passed over here, and refused by a join.
-            Some(token) => match self.named_by_token(conn, (tag, &look.room), token, now) {
-                Err(Refusal::BadResume) => None,
-                named => Some(named?),
-            },
-            None => None,
-        };
-        if own.is_none() {
-            self.may_try(conn, Guess::Room(tag), now)?;
-            self.tried(conn, Guess::Room(tag), now);
-        }
-        let seats = self.rooms.get_mut(&tag).map_or(0, |room| {
-            let among_them = own.is_some_and(|own| room.seat(own.seat).is_some());
-            room.len() - usize::from(among_them)
-        });
-        self.send(conn, ServerMessage::Room { room: name.as_str().to_owned(), seats });
-        Ok(())
-    }
+/// Why `handle_page_closed` has nothing to do, or which connection it must drop.
+pub(crate) enum ClosedPage {
+    /// The seat is gone, belongs to a newer page, or was marked already.
+    Nothing,
+    /// The connection of the page, which still looks open.
+    Connected(ConnectionId),
+}
 
-    /// What `token` says. A genuine one is always taken, whatever its source has tried before.
-    fn named_by_token(
-        &mut self,
-        conn: ConnectionId,
-        (room, typed): (RoomTag, &str),
-        token: &str,
-        now: Now,
-    ) -> Result<Named, Refusal> {
-        if let Some((tag, named)) = self.rules.token_key.open(token) {
-            // Given out before names had one spelling, to somebody who types it as before.
-            let young = now.unix.abs_diff(named.since) < REOPENS_FOR;
-            let earlier = || tag == self.rules.tag_key.tag(&RoomName::earlier(typed));
-            if tag == room || (young && earlier()) {
-                return Ok(named);
-            }
-        }
-        self.may_try(conn, Guess::Token(token), now)?;
-        self.tried(conn, Guess::Token(token), now);
-        Err(Refusal::BadResume)
-    }
-
-    /// Joining whoever is there counts for nothing, but is refused like the rest when the source has tried too many: the
-    /// refusal must not tell an empty room from another.
-    fn try_name(&mut self, conn: ConnectionId, room: RoomTag, now: Now) -> Result<(), Refusal> {
-        self.may_try(conn, Guess::Room(room), now)?;
-        if !self.rooms.contains_key(&room) {
-            self.tried(conn, Guess::Room(room), now);
-        }
-        Ok(())
-    }
-
-    fn is_taken(&mut self, place: Place) -> bool {
-        self.rooms.get_mut(&place.room).is_some_and(|room| room.seat(place.seat).is_some())
-    }
-
-    /// Whether a new seat is to be had: not on the way out, and an empty room is opened by who may. Gives the token whose
-    /// word alone opens it: it grows no younger by that, or it would go from restart to restart.
-    fn may_sit(
-        &mut self,
-        conn: ConnectionId,
-        place: Place,
-        named: Option<Named>,
-        key: Option<&str>,
-        now: Now,
-    ) -> Result<Option<Named>, Refusal> {
-        if self.draining {
-            return Err(Refusal::ShuttingDown);
-        }
-        if self.rooms.contains_key(&place.room) || self.rules.host_keys.none() {
-            return Ok(None);
-        }
-        let outcome = self.try_key(conn, key, now);
-        let word = named.filter(|named| self.reopens(*named, now));
-        if outcome.is_err() && word.is_some() {
-            return Ok(word);
-        }
-        outcome.map(|()| None)
-    }
-
-    fn try_key(&mut self, conn: ConnectionId, key: Option<&str>, now: Now) -> Result<(), Refusal> {
-        let key = key.ok_or(Refusal::KeyRequired)?;
-        self.may_try(conn, Guess::Key(key), now)?;
-        if self.rules.host_keys.hold(key) {
-            return Ok(());
-        }
-        self.tried(conn, Guess::Key(key), now);
-        Err(Refusal::KeyRequired)
-    }
-
-    fn reopens(&self, named: Named, now: Now) -> bool {
-        let young = now.instant.saturating_duration_since(self.born) < REOPENING;
-        // Of a clock that was ahead a token may come from the future.
-        young && now.unix.abs_diff(named.since) < REOPENS_FOR
-    }
-
-    /// An ordinary join. `place` names a new seat, or one that was gone and comes back under its name.
-    fn take(&mut self, conn: ConnectionId, place: Place, name: &RoomName, now: Now) -> Result<(), Refusal> {
-        let room = self.rooms.entry(place.room).or_insert_with(|| Room::new(name.as_str()));
-        if !room.sit(place.seat, conn, now.instant) {
-            return Err(Refusal::RoomFull);
-        }
-        self.settle(conn, Some(place), now);
-        self.actions.push_back(Action::Seat(SeatEvent::Opened(place.room, place.seat)));
-        self.tell_other(place, ServerMessage::NewPeer { id: place.seat });
-        Ok(())
-    }
-
-    /// The seat in `place`, taken, gets `conn` for its holder; gives what waited for it.
-    fn take_back(&mut self, conn: ConnectionId, place: Place, now: Now) -> Waiting {
-        let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
-        let before = seat.map(|seat| std::mem::replace(&mut seat.occupant, Occupant::Present(conn)));
-        self.settle(conn, Some(place), now);
-        // Also where the old connection was half open and nobody had noticed: what went to it is lost.
-        self.tell_other(place, ServerMessage::PeerBack { id: place.seat });
-        match before {
-            Some(Occupant::Present(old)) => {
-                self.forget(old);
-                self.actions.push_back(Action::Close { conn: old, why: Closing::Replaced });
-                Waiting::default()
-            }
-            Some(Occupant::Away(absence)) => {
-                self.no_longer_away(place, &absence);
-                absence.waiting
-            }
-            None => Waiting::default(),
+impl Membership {
+    pub(crate) fn new(room_grace: Duration) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            room_grace,
+            disconnected: SourceQuota::new(MAX_DISCONNECTED_SEATS),
+            pending_bytes: SourceQuota::new(MAX_PENDING_BYTES),
         }
     }
 
-    /// `since`: the time that the new token names.
-    fn welcome(
-        &mut self,
-        conn: ConnectionId,
-        place: Place,
-        name: &RoomName,
-        resumed: bool,
-        now: Now,
-        since: UnixSeconds,
-    ) {
-        let seat = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat));
-        if let Some(seat) = seat {
-            seat.since = since;
-            seat.reopened = (since != now.unix).then_some(now.instant);
-        }
-        let other = self.other(place).map(|other| (other.id, other.is_closing()));
-        let (ice_servers, ttl) = self.mint(conn, place, now);
-        let message = ServerMessage::RespJoin {
-            id: place.seat,
-            room: name.as_str().to_owned(),
-            peer: other.map(|(id, _)| id),
-            ice_servers,
-            ttl,
-            resume: self.rules.token_key.token(place.room, place.seat, since),
-            resumed,
-        };
-        self.send(conn, message);
-        if let Some((id, Some(closing))) = other {
-            self.send(conn, ServerMessage::PeerAway { id, closing });
-        }
+    /// Whether any seat of `room` is taken.
+    pub(crate) fn is_open(&self, room: RoomTag) -> bool {
+        self.rooms.contains_key(&room)
     }
 
-    /// Everything that waits came from who sits in the other seat: [`Self::vacate`] sees to that.
-    fn deliver(&mut self, conn: ConnectionId, place: Place, waiting: Waiting) {
-        let Some(from) = self.other(place).map(|other| other.id) else { return };
-        for relay in waiting.into_frames() {
-            self.send(conn, ServerMessage::relayed(from, relay));
-        }
+    /// Whether the seat is taken.
+    pub(crate) fn is_taken(&self, key: SeatKey) -> bool {
+        self.rooms.get(&key.room).is_some_and(|room| room.seat(key.seat).is_some())
     }
 
-    /// Gives the seat up; the connection stays.
-    pub(super) fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
-        let place = self.place(conn)?;
-        self.settle(conn, None, now);
-        self.vacate(place, SeatEvent::Left(place.room, place.seat), now);
-        Ok(())
+    /// Seats taken in `room`, without the seat `except`.
+    pub(crate) fn seats(&self, room: RoomTag, except: Option<SeatId>) -> usize {
+        self.rooms.get(&room).map_or(0, |room| {
+            let counted = except.is_some_and(|seat| room.seat(seat).is_some());
+            room.len() - usize::from(counted)
+        })
     }
 
-    /// The holder of a seat dropped: it is kept for a while, where its source has not enough kept already.
-    pub(super) fn step_away(&mut self, place: Place, closing: bool, source: IpAddr, now: Now) {
-        if !self.away.take(source, 1) {
-            return self.lapse(place, now);
-        }
-        let Some(seat) = self.rooms.get_mut(&place.room).and_then(|room| room.seat(place.seat)) else {
-            return self.away.give(source, 1);
-        };
-        seat.occupant = Occupant::Away(Absence { waiting: Waiting::default(), closing, source });
-        let grace = self.rules.room_grace;
-        let grace = if closing { grace.min(CLOSED_GRACE) } else { grace };
-        self.deadlines.set(Deadline::Grace(place), now.instant + grace);
-        self.tell_other(place, ServerMessage::PeerAway { id: place.seat, closing });
+    /// Rooms with at least one seat taken.
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len()
     }
 
-    /// The page that holds `token` says that it was closed or left, from `source` and without a WebSocket.
+    /// Seats of disconnected participants.
+    pub(crate) fn disconnected(&self) -> usize {
+        self.disconnected.used()
+    }
+
+    /// The participants besides `key`, and whether each is disconnected with a closed page.
+    pub(crate) fn peers(&self, key: SeatKey) -> impl Iterator<Item = (SeatId, Option<bool>)> {
+        let others = self.rooms.get(&key.room).into_iter().flat_map(move |room| room.others(key.seat));
+        others.map(|other| match &other.state {
+            SeatState::Connected(_) => (other.id, None),
+            SeatState::Disconnected(state) => (other.id, Some(state.closing)),
+        })
+    }
+
+    /// Adds a seat: a new one, or an expired one that returns under its ID.
     ///
     /// # Errors
-    /// [`Refusal::BadResume`], and [`Refusal::TooManyGuesses`] where that comes too often.
-    pub fn page_closed(&mut self, token: &str, source: IpAddr, now: Now) -> Result<(), Refusal> {
-        let Some((room, named)) = self.rules.token_key.open(token) else {
-            self.guesses.may_try(source, Guess::Token(token), now.instant)?;
-            self.guesses.tried(source, Guess::Token(token), now.instant);
-            return Err(Refusal::BadResume);
-        };
-        let place = Place { room, seat: named.seat };
-        let seat = self.rooms.get_mut(&room).and_then(|room| room.seat(named.seat));
-        // A page that has sat down since has another token: that one stays.
-        let Some(seat) = seat.filter(|seat| seat.since == named.since) else { return Ok(()) };
-        let is_late = seat.reopened.is_some_and(|at| now.instant.saturating_duration_since(at) < LATE_NEWS);
-        match &mut seat.occupant {
-            // The token after a reload names the same time, so this is the page before it.
-            Occupant::Present(_) if is_late => {}
-            Occupant::Present(conn) => {
-                let conn = *conn;
-                self.actions.push_back(Action::Close { conn, why: Closing::PageClosed });
-                self.dropped(conn, true, now);
+    /// [`Refusal::RoomFull`]
+    pub(crate) fn join(
+        &mut self,
+        conn: ConnectionId,
+        key: SeatKey,
+        name: &RoomName,
+        now: Now,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        let room = self.rooms.entry(key.room).or_insert_with(|| Room::new(name.as_str()));
+        if !room.add(key.seat, conn, now.instant) {
+            return Err(Refusal::RoomFull);
+        }
+        out.push(Action::Seat(SeatEvent::Joined(key.room, key.seat)));
+        self.notify_others(key, &ServerMessage::NewPeer { id: key.seat }, out);
+        Ok(())
+    }
+
+    /// Connects `conn` to a taken seat. Returns the pending messages, and the connection that `conn` replaces.
+    pub(crate) fn resume(
+        &mut self,
+        conn: ConnectionId,
+        key: SeatKey,
+        out: &mut Outputs,
+    ) -> (PendingMessages, Option<ConnectionId>) {
+        let seat = self.seat_mut(key);
+        let before = seat.map(|seat| std::mem::replace(&mut seat.state, SeatState::Connected(conn)));
+        // Also if the old connection was half open and looked alive: what was sent to it is lost.
+        self.notify_others(key, &ServerMessage::PeerBack { id: key.seat }, out);
+        match before {
+            Some(SeatState::Connected(old)) => (PendingMessages::default(), Some(old)),
+            Some(SeatState::Disconnected(state)) => {
+                self.release(key, &state, out);
+                (state.pending, None)
             }
-            Occupant::Away(absence) if !absence.closing => {
-                absence.closing = true;
-                self.deadlines.hasten(Deadline::Grace(place), now.instant + CLOSED_GRACE);
-                self.tell_other(place, ServerMessage::PeerAway { id: place.seat, closing: true });
+            None => (PendingMessages::default(), None),
+        }
+    }
+
+    /// Notes the time in the newest token of a seat.
+    pub(crate) fn set_token_time(&mut self, key: SeatKey, token_time: UnixSeconds, now: Now) {
+        if let Some(seat) = self.seat_mut(key) {
+            seat.token_time = token_time;
+            seat.reopened = (token_time != now.unix).then_some(now.instant);
+        }
+    }
+
+    /// Passes `relay` from `key` at `conn` to the seat `target`, now or when its participant is back.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchPeer`]; [`Refusal::RateLimited`] if too much waits for the target already.
+    pub(crate) fn relay(
+        &mut self,
+        (conn, source): (ConnectionId, IpAddr),
+        key: SeatKey,
+        target: Option<SeatId>,
+        relay: Relay,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        let room = self.rooms.get_mut(&key.room);
+        let target = room.and_then(|room| room.others_mut(key.seat).find(|other| Some(other.id) == target));
+        match &mut target.ok_or(Refusal::NoSuchPeer)?.state {
+            SeatState::Connected(to) => out.relay(conn, *to, ServerMessage::relayed(key.seat, relay)),
+            SeatState::Disconnected(Disconnected { pending, .. }) => {
+                if !pending.fits(&relay) || !self.pending_bytes.acquire(source, relay.size()) {
+                    return Err(Refusal::RateLimited);
+                }
+                pending.push(key.seat, source, relay);
             }
-            Occupant::Away(_) => {}
         }
         Ok(())
     }
 
-    /// Nobody came back to the seat in time.
-    pub(super) fn lapse(&mut self, place: Place, now: Now) {
-        self.vacate(place, SeatEvent::Lapsed(place.room, place.seat), now);
+    /// The participant leaves; the seat is free at once.
+    pub(crate) fn leave(&mut self, key: SeatKey, now: Now, out: &mut Outputs) {
+        self.remove(key, SeatEvent::Left(key.room, key.seat), now, out);
     }
 
-    fn vacate(&mut self, place: Place, news: SeatEvent, now: Now) {
-        let Some(room) = self.rooms.get_mut(&place.room) else { return };
-        let Some(seat) = room.remove(place.seat) else { return };
-        let ended = room.call.take().map(|call| call.end(&room.name, now.instant));
-        // What it said to somebody who is away is not for whoever sits here next.
-        let unsaid = room.other(place.seat).and_then(|other| match &mut other.occupant {
-            Occupant::Away(absence) => Some(std::mem::take(&mut absence.waiting)),
-            Occupant::Present(_) => None,
-        });
+    /// The seat was not resumed in time.
+    pub(crate) fn expire(&mut self, key: SeatKey, now: Now, out: &mut Outputs) {
+        self.remove(key, SeatEvent::Expired(key.room, key.seat), now, out);
+    }
+
+    /// The connection of a seat is lost: the seat is kept for a while, within the quota of its source.
+    pub(crate) fn disconnect(
+        &mut self,
+        key: SeatKey,
+        closing: bool,
+        source: IpAddr,
+        now: Now,
+        out: &mut Outputs,
+    ) {
+        if !self.disconnected.acquire(source, 1) {
+            return self.expire(key, now, out);
+        }
+        let Some(seat) = self.seat_mut(key) else {
+            return self.disconnected.release(source, 1);
+        };
+        let pending = PendingMessages::default();
+        seat.state = SeatState::Disconnected(Disconnected { pending, closing, source });
+        let grace = if closing { self.room_grace.min(CLOSED_PAGE_GRACE) } else { self.room_grace };
+        out.timers.set(Timer::Grace(key), now.instant + grace);
+        self.notify_others(key, &ServerMessage::PeerAway { id: key.seat, closing }, out);
+    }
+
+    /// The page with the token of `claims` reported that it was closed or left.
+    pub(crate) fn page_closed(
+        &mut self,
+        room: RoomTag,
+        claims: ResumeClaims,
+        now: Now,
+        out: &mut Outputs,
+    ) -> ClosedPage {
+        let key = SeatKey { room, seat: claims.seat };
+        // A page that joined later has a newer token: it stays.
+        let Some(seat) = self.seat_mut(key).filter(|seat| seat.token_time == claims.joined_at) else {
+            return ClosedPage::Nothing;
+        };
+        let late = seat.reopened.is_some_and(|at| now.instant.saturating_duration_since(at) < LATE_LEAVE);
+        match &mut seat.state {
+            // The token after the reload has the same time, so this report is of the page before it.
+            SeatState::Connected(_) if late => {}
+            SeatState::Connected(conn) => return ClosedPage::Connected(*conn),
+            SeatState::Disconnected(state) if !state.closing => {
+                state.closing = true;
+                out.timers.shorten(Timer::Grace(key), now.instant + CLOSED_PAGE_GRACE);
+                self.notify_others(key, &ServerMessage::PeerAway { id: key.seat, closing: true }, out);
+            }
+            SeatState::Disconnected(_) => {}
+        }
+        ClosedPage::Nothing
+    }
+
+    /// Stores a page's report of its call. A report after the end of the call is ignored.
+    pub(crate) fn report(&mut self, key: SeatKey, report: CallReport, out: &mut Outputs) {
+        let call = self.rooms.get_mut(&key.room).and_then(Room::call_mut);
+        if let Some((path, setup)) = call.and_then(|call| call.record(key.seat, report)) {
+            out.push(Action::Event(Event::CallConnected { path, setup }));
+        }
+    }
+
+    /// Ends every call because the server stops.
+    pub(crate) fn end_calls(&mut self, now: Instant, out: &mut Outputs) {
+        for room in self.rooms.values_mut() {
+            if let Some(call) = room.take_call() {
+                let summary = CallSummary { server_stopped: true, ..call.summary(room.name(), now) };
+                out.push(Action::Event(Event::CallEnded(summary)));
+            }
+        }
+    }
+
+    fn remove(&mut self, key: SeatKey, event: SeatEvent, now: Now, out: &mut Outputs) {
+        let Some(room) = self.rooms.get_mut(&key.room) else { return };
+        let Some(seat) = room.remove(key.seat) else { return };
+        let ended = room.take_ended_call().map(|call| call.summary(room.name(), now.instant));
+        // Its messages for a disconnected peer are dropped: their sender is gone.
+        let dropped: Vec<_> =
+            room.others_mut(key.seat).filter_map(|other| other.take_from(key.seat)).collect();
         if room.is_empty() {
-            self.rooms.remove(&place.room);
+            self.rooms.remove(&key.room);
         }
-        unsaid.into_iter().for_each(|waiting| self.wait_no_more(&waiting));
-        if let Occupant::Away(absence) = &seat.occupant {
-            self.no_longer_away(place, absence);
+        dropped.iter().for_each(|pending| self.release_pending(pending));
+        if let SeatState::Disconnected(state) = &seat.state {
+            self.release(key, state, out);
         }
-        self.actions.extend(ended.map(|ended| Action::Note(Event::CallEnded(ended))));
-        self.actions.push_back(Action::Seat(news));
-        self.tell_other(place, ServerMessage::PeerLeave { id: place.seat });
+        if let Some(summary) = ended {
+            out.push(Action::Event(Event::CallEnded(summary)));
+        }
+        out.push(Action::Seat(event));
+        self.notify_others(key, &ServerMessage::PeerLeave { id: key.seat }, out);
     }
 
-    fn no_longer_away(&mut self, place: Place, absence: &Absence) {
-        self.deadlines.cancel(Deadline::Grace(place));
-        self.away.give(absence.source, 1);
-        self.wait_no_more(&absence.waiting);
+    /// Releases what a disconnected seat used.
+    fn release(&mut self, key: SeatKey, state: &Disconnected, out: &mut Outputs) {
+        out.timers.cancel(Timer::Grace(key));
+        self.disconnected.release(state.source, 1);
+        self.release_pending(&state.pending);
     }
 
-    fn wait_no_more(&mut self, waiting: &Waiting) {
-        waiting.sizes().for_each(|(source, size)| self.waiting_bytes.give(source, size));
+    fn release_pending(&mut self, pending: &PendingMessages) {
+        pending.sizes().for_each(|(source, size)| self.pending_bytes.release(source, size));
     }
 
-    /// Who is away is told when it comes back, by its `resp-join`.
-    fn tell_other(&mut self, place: Place, message: ServerMessage) {
-        if let Some(to) = self.other(place).and_then(|other| other.connection()) {
-            self.send(to, message);
+    /// Notifies the connected peers. A disconnected one learns it from its `resp-join`.
+    fn notify_others(&self, key: SeatKey, message: &ServerMessage, out: &mut Outputs) {
+        let others = self.rooms.get(&key.room).into_iter().flat_map(|room| room.others(key.seat));
+        others.filter_map(Seat::connection).for_each(|to| out.send(to, message.clone()));
+    }
+
+    fn seat_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
+        self.rooms.get_mut(&key.room)?.seat_mut(key.seat)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn quotas(&self) -> (&SourceQuota, &SourceQuota) {
+        (&self.disconnected, &self.pending_bytes)
+    }
+}
+
+impl Seat {
+    /// Removes the messages from the seat `from` that wait for this one.
+    fn take_from(&mut self, from: SeatId) -> Option<PendingMessages> {
+        match &mut self.state {
+            SeatState::Disconnected(state) => Some(state.pending.take_from(from)),
+            SeatState::Connected(_) => None,
+        }
+    }
+}
+
+/// A quantity that all rooms share, of which one source uses at most an eighth. An IPv6 /56 and a /48
+/// also count as one source.
+#[derive(Debug)]
+pub(crate) struct SourceQuota {
+    limit: usize,
+    used: usize,
+    by_source: BTreeMap<Prefix, usize>,
+}
+
+impl SourceQuota {
+    fn new(limit: usize) -> Self {
+        Self { limit, used: 0, by_source: BTreeMap::new() }
+    }
+
+    /// Takes `amount` for `source`; `false` if the source or the whole has no more.
+    fn acquire(&mut self, source: IpAddr, amount: usize) -> bool {
+        let per_source = self.limit / SOURCES_PER_QUOTA;
+        let used_by = |prefix| self.by_source.get(prefix).copied().unwrap_or_default();
+        let fits = self.used + amount <= self.limit
+            && Prefix::of(source).iter().flatten().all(|prefix| used_by(prefix) + amount <= per_source);
+        if fits {
+            self.used += amount;
+            Prefix::of(source)
+                .into_iter()
+                .flatten()
+                .for_each(|prefix| *self.by_source.entry(prefix).or_default() += amount);
+        }
+        fits
+    }
+
+    /// Returns what was acquired for `source`.
+    fn release(&mut self, source: IpAddr, amount: usize) {
+        self.used -= amount;
+        for prefix in Prefix::of(source).into_iter().flatten() {
+            if let Some(used) = self.by_source.get_mut(&prefix) {
+                *used -= amount;
+                if *used == 0 {
+                    self.by_source.remove(&prefix);
+                }
+            }
         }
     }
 
-    fn other(&mut self, place: Place) -> Option<&mut super::room::Seat> {
-        self.rooms.get_mut(&place.room).and_then(|room: &mut Room| room.other(place.seat))
+    /// How much is used in total.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0 && self.by_source.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_source_uses_an_eighth_and_releases_it() {
+        let mut quota = SourceQuota::new(80);
+        assert_eq!((0..20).filter(|_| quota.acquire(ip("45.0.0.1"), 1)).count(), 10);
+        assert!(quota.acquire(ip("45.0.0.2"), 10));
+        assert_eq!(quota.used(), 20);
+        quota.release(ip("45.0.0.1"), 10);
+        assert!(quota.acquire(ip("45.0.0.1"), 10));
+        ["45.0.0.1", "45.0.0.2"].iter().for_each(|source| quota.release(ip(source), 10));
+        assert!(quota.is_empty());
+    }
+
+    #[test]
+    fn the_networks_of_one_site_use_an_eighth_together() {
+        let mut quota = SourceQuota::new(80);
+        let acquired =
+            (0..100).filter(|n| quota.acquire(ip(&format!("2a00:0:0:{:x}::1", n << 8)), 1)).count();
+        assert_eq!(acquired, 10);
+        assert!(quota.acquire(ip("2a00:0:1::1"), 10));
+    }
+
+    #[test]
+    fn eight_sources_use_up_a_quota() {
+        let mut quota = SourceQuota::new(80);
+        assert!((1..9).all(|n| quota.acquire(ip(&format!("45.0.0.{n}")), 10)));
+        assert!(!quota.acquire(ip("45.0.0.9"), 1));
     }
 }

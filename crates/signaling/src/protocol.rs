@@ -1,94 +1,94 @@
-//! The JSON of the wire: a text frame becomes a [`ClientMessage`] or is [`Malformed`]; a
+//! The JSON messages, version 1 (docs/protocol.md): a text frame becomes a [`ClientMessage`] or is [`Malformed`]; a
 //! [`ServerMessage`] becomes text.
 //!
-//! `sdp`, `candidate` and `call` are never looked into: they pass byte for byte as they came.
+//! `sdp`, `candidate` and `call` are not parsed: they pass byte for byte.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::call_report::Report;
-use super::error::Malformed;
-use super::ice_servers::IceServer;
+use crate::call_report::CallReport;
+use crate::error::Malformed;
+use crate::ice_servers::IceServer;
 use crate::seat::SeatId;
 
-/// Bytes a frame may have at most, in either direction.
-pub const FRAME_LIMIT: usize = 64 * 1024;
+/// Bytes of a frame at most, in either direction.
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// How deep brackets may be nested; a session description needs two.
-const DEPTH_LIMIT: usize = 32;
+/// Depth of nested brackets at most; a session description needs two.
+const MAX_DEPTH: usize = 32;
 
-/// How a candidate begins that our page has written.
-const PLAIN_CANDIDATE: &str = r#"{"type":"candidate","#;
+/// The first bytes of a candidate as the page writes it.
+const CANDIDATE_PREFIX: &str = r#"{"type":"candidate","#;
 
-/// Bytes that most frames fit in when they are written.
-const USUAL_FRAME: usize = 512;
+/// Bytes that most outgoing frames fit in.
+const TYPICAL_FRAME_BYTES: usize = 512;
 
-/// Bytes of JSON that `call` may have: it is a name, and goes with every frame.
-const CALL_LIMIT: usize = 128;
+/// Bytes of the JSON of `call` at most: it is an identifier in every frame.
+const MAX_CALL_BYTES: usize = 128;
 
-/// What a browser says.
+/// A message from a client.
 #[derive(Debug)]
 pub enum ClientMessage {
     /// Take a seat.
     Join(Join),
-    /// Give the seat up.
+    /// Leave the seat.
     Leave,
-    /// How many sit in a room, asked from its door.
-    Look(Look),
-    /// Pass something on to the other seat.
+    /// Ask how many seats of a room are taken, before joining (`look`).
+    Peek(Peek),
+    /// Pass a message to the other seat.
     Relay {
-        /// The other seat; `None` where the text cannot be any seat's name.
+        /// The other seat; `None` if the text is no seat ID.
         target: Option<SeatId>,
-        /// What to pass on.
+        /// The message.
         relay: Relay,
     },
-    /// Fresh relay credentials, please.
+    /// Request new relay credentials.
     IceServers,
-    /// What the page knows of its call, for whoever looks after the box.
-    Report(Report),
-    /// Are you there?
+    /// Statistics of the call, for the operator.
+    Report(CallReport),
+    /// Liveness check.
     Ping,
-    /// I am here; needs no answer.
+    /// The answer to a liveness check; gets no answer.
     Pong,
 }
 
-/// The wish to sit in a room.
+/// A request to join a room.
 #[derive(Debug, Deserialize)]
 pub struct Join {
-    /// The room's name as typed; not yet checked.
+    /// The room name as typed; not validated.
     pub room: String,
-    /// The token of a seat to take back; not yet checked.
+    /// The token of a seat to resume; not validated.
     pub resume: Option<String>,
-    /// A host key, for opening an empty room.
+    /// A host key, to open an empty room.
     pub key: Option<String>,
 }
 
-/// A look through the door of a room.
+/// A question for the status of a room.
 #[derive(Debug, Deserialize)]
-pub struct Look {
-    /// The room's name as typed; not yet checked.
+pub struct Peek {
+    /// The room name as typed; not validated.
     pub room: String,
-    /// The token of a seat that is not to be counted, being the looker's own; not yet checked.
+    /// The token of the client's own seat, which is not counted; not validated.
     pub resume: Option<String>,
 }
 
-/// An offer, an answer or a candidate on its way from one seat to the other.
+/// An offer, an answer or a candidate from one seat to the other.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    /// Which of the three.
+    /// The type.
     pub kind: RelayKind,
-    /// The `sdp` or `candidate` as it came.
+    /// The `sdp` or `candidate`, unchanged.
     pub body: Box<RawValue>,
-    /// The `call` as it came.
+    /// The `call`, unchanged.
     pub call: Option<Box<RawValue>>,
 }
 
-/// Which of the three frames that are passed on.
+/// The type of a relayed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelayKind {
-    /// Opens a negotiation.
+    /// Starts a negotiation.
     Offer,
     /// Answers an offer.
     Answer,
@@ -96,61 +96,62 @@ pub enum RelayKind {
     Candidate,
 }
 
-/// What the box says.
+/// A message from the server.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
-    /// The seat is yours.
+    /// The join succeeded.
     RespJoin {
-        /// The joiner's seat.
-        #[serde(serialize_with = "as_text")]
+        /// The seat of the receiver.
+        #[serde(serialize_with = "id_text")]
         id: SeatId,
-        /// The room's name, in NFC.
+        /// The normalized room name.
         room: String,
-        /// Who sits in the other seat.
-        #[serde(serialize_with = "as_text_or_null")]
+        /// The other seat, if it is taken.
+        #[serde(serialize_with = "id_or_null")]
         peer: Option<SeatId>,
         /// For `new RTCPeerConnection`.
         ice_servers: Vec<IceServer>,
-        /// Seconds the credentials in there open allocations.
+        /// Seconds for which the credentials open allocations.
         ttl: u64,
-        /// The token to take this seat back with.
+        /// The token that resumes this seat.
         resume: String,
-        /// Whether a seat that was still kept was taken back.
+        /// Whether an existing seat was resumed.
         resumed: bool,
     },
-    /// The answer to a look.
-    Room {
-        /// The room's name, in NFC.
+    /// The answer to [`ClientMessage::Peek`].
+    #[serde(rename = "room")]
+    RoomStatus {
+        /// The normalized room name.
         room: String,
-        /// Seats taken, also by who is away: 0 to 2.
+        /// Seats taken, including disconnected ones: 0 to [`crate::SEATS_PER_ROOM`].
         seats: usize,
     },
-    /// Somebody took the other seat.
+    /// The other participant joined.
     NewPeer {
         /// The other seat.
-        #[serde(serialize_with = "as_text")]
+        #[serde(serialize_with = "id_text")]
         id: SeatId,
     },
-    /// The other seat is free.
+    /// The other participant left or did not return in time.
     PeerLeave {
         /// The other seat.
-        #[serde(serialize_with = "as_text")]
+        #[serde(serialize_with = "id_text")]
         id: SeatId,
     },
-    /// The other's connection dropped.
+    /// The other participant lost the connection.
     PeerAway {
         /// The other seat.
-        #[serde(serialize_with = "as_text")]
+        #[serde(serialize_with = "id_text")]
         id: SeatId,
-        /// Its page was closed or left; without this it may only be the network.
+        /// The page was closed or left; otherwise only the connection is lost.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         closing: bool,
     },
-    /// The other came back; what was sent to its old connection may be lost.
+    /// The other participant is connected again; messages to the old connection may be lost.
     PeerBack {
         /// The other seat.
-        #[serde(serialize_with = "as_text")]
+        #[serde(serialize_with = "id_text")]
         id: SeatId,
     },
     /// An offer from the other seat.
@@ -160,36 +161,36 @@ pub enum ServerMessage {
     /// A candidate of the other seat.
     Candidate {
         /// The other seat.
-        #[serde(serialize_with = "as_text")]
+        #[serde(serialize_with = "id_text")]
         from: SeatId,
-        /// As it came.
+        /// The `candidate`, unchanged.
         candidate: Box<RawValue>,
-        /// As it came.
+        /// The `call`, unchanged.
         #[serde(skip_serializing_if = "Option::is_none")]
         call: Option<Box<RawValue>>,
     },
-    /// Fresh relay credentials.
+    /// New relay credentials.
     IceServers {
         /// For `RTCPeerConnection.setConfiguration`.
         ice_servers: Vec<IceServer>,
-        /// Seconds the credentials in there open allocations.
+        /// Seconds for which the credentials open allocations.
         ttl: u64,
     },
     /// The answer to `ping`.
     Pong,
-    /// Something was not done.
+    /// A request was refused.
     Error {
-        /// Why, for the page.
+        /// The code, for programs.
         code: &'static str,
-        /// Why, for people.
-        message: &'static str,
+        /// The reason, for people.
+        message: String,
     },
 }
 
-/// A session description passed on.
+/// A relayed session description.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sdp {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "id_text")]
     from: SeatId,
     sdp: Box<RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,35 +198,35 @@ pub struct Sdp {
 }
 
 impl ClientMessage {
-    /// Reads one text frame.
+    /// Parses one text frame.
     ///
     /// # Errors
-    /// [`Malformed`] for everything that is not exactly one of ours; unknown further fields are let be.
+    /// [`Malformed`] for anything that is no valid message; unknown fields are ignored.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        if text.len() > FRAME_LIMIT {
+        if text.len() > MAX_FRAME_BYTES {
             return Err(Malformed::TooLong);
         }
-        if deeper_than(DEPTH_LIMIT, text) {
+        if deeper_than(MAX_DEPTH, text) {
             return Err(Malformed::TooDeep);
         }
-        // Most frames are candidates as our page writes them: those are read once, not first for their
-        // type. Whatever is wrong with one is found out the long way.
-        if text.starts_with(PLAIN_CANDIDATE)
-            && let Ok(frame) = shaped::<CandidateFrame>(text)
+        // Most frames are candidates as the page writes them: those are parsed once, without a first pass for the type.
+        // Errors in them are found by the slow path.
+        if text.starts_with(CANDIDATE_PREFIX)
+            && let Ok(frame) = fields::<CandidateFrame>(text)
             && frame.kind.as_deref() == Some("candidate")
         {
             return candidate(&frame);
         }
-        let frame: Typed = serde_json::from_str(text).map_err(|_| Malformed::NotAFrame)?;
+        let frame: TypedFrame = serde_json::from_str(text).map_err(|_| Malformed::NotAFrame)?;
         match &*frame.kind {
-            "join" => Ok(Self::Join(shaped(text)?)),
+            "join" => Ok(Self::Join(fields(text)?)),
             "leave" => Ok(Self::Leave),
-            "look" => Ok(Self::Look(shaped(text)?)),
-            "offer" => session(RelayKind::Offer, text),
-            "answer" => session(RelayKind::Answer, text),
-            "candidate" => candidate(&shaped(text)?),
+            "look" => Ok(Self::Peek(fields(text)?)),
+            "offer" => session_description(RelayKind::Offer, text),
+            "answer" => session_description(RelayKind::Answer, text),
+            "candidate" => candidate(&fields(text)?),
             "ice-servers" => Ok(Self::IceServers),
-            "report" => Report::parse(text).map(Self::Report),
+            "report" => CallReport::parse(text).map(Self::Report),
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
             _ => Err(Malformed::UnknownType),
@@ -234,7 +235,7 @@ impl ClientMessage {
 }
 
 #[derive(Deserialize)]
-struct Typed<'a> {
+struct TypedFrame<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
 }
@@ -261,8 +262,8 @@ struct CandidateFrame<'a> {
     call: Option<&'a RawValue>,
 }
 
-fn session(kind: RelayKind, text: &str) -> Result<ClientMessage, Malformed> {
-    let frame: SessionFrame = shaped(text)?;
+fn session_description(kind: RelayKind, text: &str) -> Result<ClientMessage, Malformed> {
+    let frame: SessionFrame = fields(text)?;
     if !is_object(frame.sdp) {
         return Err(Malformed::WrongShape);
     }
@@ -282,14 +283,14 @@ fn relay(
     body: &RawValue,
     call: Option<&RawValue>,
 ) -> Result<ClientMessage, Malformed> {
-    if call.is_some_and(|call| call.get().len() > CALL_LIMIT) {
+    if call.is_some_and(|call| call.get().len() > MAX_CALL_BYTES) {
         return Err(Malformed::WrongShape);
     }
     let relay = Relay { kind, body: body.to_owned(), call: call.map(ToOwned::to_owned) };
     Ok(ClientMessage::Relay { target: SeatId::parse(target), relay })
 }
 
-fn shaped<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Malformed> {
+fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Malformed> {
     serde_json::from_str(text).map_err(|_| Malformed::WrongShape)
 }
 
@@ -297,20 +298,20 @@ fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// Counted before anything is parsed, so that no parser, theirs included, meets a tower of brackets.
+/// Checked before parsing, so that neither serde nor the peer's parser recurses deeply.
 fn deeper_than(limit: usize, text: &str) -> bool {
-    // So few brackets, in texts or not, build no tower; this is much faster than looking closely.
+    // Fast path: so few brackets cannot nest too deeply, wherever they are.
     if text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
         return false;
     }
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {
             _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => depth += 1,
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
         if depth > limit {
@@ -321,7 +322,7 @@ fn deeper_than(limit: usize, text: &str) -> bool {
 }
 
 impl ServerMessage {
-    /// What `from` sent, as the other seat gets it.
+    /// The message of the seat `from`, as the other seat receives it.
     pub fn relayed(from: SeatId, relay: Relay) -> Self {
         let Relay { kind, body, call } = relay;
         match kind {
@@ -331,21 +332,21 @@ impl ServerMessage {
         }
     }
 
-    /// The frame's text.
+    /// The frame as text.
     pub fn to_json(&self) -> String {
-        let mut text = Vec::with_capacity(USUAL_FRAME);
+        let mut text = Vec::with_capacity(TYPICAL_FRAME_BYTES);
         match serde_json::to_writer(&mut text, self).map(|()| String::from_utf8(text)) {
             Ok(Ok(text)) => text,
-            Ok(Err(_)) | Err(_) => unreachable!("text keys and plain values always serialise, to text"),
+            Ok(Err(_)) | Err(_) => unreachable!("string keys and plain values always serialize to UTF-8"),
         }
     }
 }
 
-fn as_text<S: Serializer>(id: &SeatId, serializer: S) -> Result<S::Ok, S::Error> {
+fn id_text<S: Serializer>(id: &SeatId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
-fn as_text_or_null<S: Serializer>(id: &Option<SeatId>, serializer: S) -> Result<S::Ok, S::Error> {
+fn id_or_null<S: Serializer>(id: &Option<SeatId>, serializer: S) -> Result<S::Ok, S::Error> {
     match id {
         Some(id) => serializer.collect_str(id),
         None => serializer.serialize_none(),
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_passed_on_keeps_every_byte() {
+    fn relayed_fields_keep_every_byte() {
         let sdp = r#"{ "type":"offer",  "sdp":"v=0\r\n\u00e9", "x": 1.50e+1 }"#;
         let target = SeatId::new([7; 16]);
         let relay = relay_of(&format!(r#"{{"type":"offer","target":"{target}","sdp":{sdp},"call":"a/1"}}"#));
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_may_be_null_but_not_missing() {
+    fn a_candidate_may_be_null_but_not_absent() {
         let relay = relay_of(r#"{"type":"candidate","target":"x","candidate":null}"#);
         let text = ServerMessage::relayed(SeatId::new([0; 16]), relay).to_json();
         assert!(text.ends_with(r#""candidate":null}"#), "{text}");
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_is_the_same_however_it_is_spelled() {
+    fn field_order_and_escapes_do_not_change_a_candidate() {
         let plain = r#"{"type":"candidate","target":"x","candidate":{"a":1},"call":"c"}"#;
         for text in [
             plain,
@@ -404,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_another_shape_are_malformed() {
+    fn invalid_frames_are_malformed() {
         for text in ["", "7", "[]", "{}", r#"{"type":5}"#, r#"{"type":"ping"} {}"#, "\u{feff}{}"] {
             assert_eq!(malformed(text), Malformed::NotAFrame, "{text}");
         }
@@ -428,18 +429,18 @@ mod tests {
 
     #[test]
     fn a_long_call_is_malformed() {
-        let call = "c".repeat(CALL_LIMIT);
+        let call = "c".repeat(MAX_CALL_BYTES);
         let text = format!(r#"{{"type":"offer","target":"x","sdp":{{}},"call":"{call}"}}"#);
         assert_eq!(malformed(&text), Malformed::WrongShape);
     }
 
     #[test]
-    fn towers_of_brackets_are_not_parsed() {
-        let tower =
+    fn deeply_nested_frames_are_rejected_before_parsing() {
+        let nested =
             format!(r#"{{"type":"offer","target":"x","sdp":{}1{}}}"#, "[".repeat(9999), "]".repeat(9999));
-        assert_eq!(malformed(&tower), Malformed::TooDeep);
+        assert_eq!(malformed(&nested), Malformed::TooDeep);
         let quoted = format!(r#"{{"type":"join","room":"\"{}"}}"#, "[".repeat(100));
-        assert!(ClientMessage::parse(&quoted).is_ok(), "brackets in a text are no tower");
-        assert_eq!(malformed(&" ".repeat(FRAME_LIMIT + 1)), Malformed::TooLong);
+        assert!(ClientMessage::parse(&quoted).is_ok(), "brackets in a string do not nest");
+        assert_eq!(malformed(&" ".repeat(MAX_FRAME_BYTES + 1)), Malformed::TooLong);
     }
 }

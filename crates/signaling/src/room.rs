@@ -1,160 +1,203 @@
-//! One room: two seats at most, and what waits for somebody who is away.
+//! One room: its seats, and the messages that wait for a disconnected participant.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::call_stats::Call;
-use super::protocol::Relay;
-use super::rooms::ConnectionId;
-use crate::seat::{RoomTag, SeatId};
-use crate::time::UnixSeconds;
+use crate::UnixSeconds;
+use crate::call_report::Call;
+use crate::outputs::ConnectionId;
+use crate::protocol::{Relay, ServerMessage};
+use crate::seat::{RoomTag, SEATS_PER_ROOM, SeatId};
 
-/// Seats of a room.
-const SEATS: usize = 2;
+/// Participants that make a call.
+const CALL_PARTICIPANTS: usize = 2;
 
-/// Frames that wait for one seat: an offer and its candidates, twice over.
-const WAITING_FRAMES: usize = 64;
+/// Frames that may wait for one seat: an offer and its candidates, twice.
+const MAX_PENDING_FRAMES: usize = 64;
 
-/// Bytes that wait for one seat.
-const WAITING_BYTES: usize = 128 * 1024;
+/// Bytes that may wait for one seat.
+const MAX_PENDING_BYTES: usize = 128 * 1024;
 
-/// One seat's name in full.
+/// A seat and its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) room: RoomTag,
-    pub(super) seat: SeatId,
+pub(crate) struct SeatKey {
+    pub(crate) room: RoomTag,
+    pub(crate) seat: SeatId,
 }
 
-/// A room somebody sits in; an empty one is not kept.
+/// A room with at least one seat taken; an empty room is removed.
 #[derive(Debug)]
-pub(super) struct Room {
-    pub(super) name: Box<str>,
-    /// There while both seats are taken.
-    pub(super) call: Option<Call>,
+pub(crate) struct Room {
+    name: Box<str>,
+    call: Option<Call>,
     seats: Vec<Seat>,
 }
 
 /// A taken seat.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) id: SeatId,
-    /// The time that its last token names.
-    pub(super) since: UnixSeconds,
-    /// When the word of a token opened it, while that token's time is its own.
-    pub(super) reopened: Option<Instant>,
-    pub(super) occupant: Occupant,
+pub(crate) struct Seat {
+    pub(crate) id: SeatId,
+    /// The time in its newest resume token.
+    pub(crate) token_time: UnixSeconds,
+    /// When a resume token reopened the room without a host key, if the newest token repeats the time of that one.
+    pub(crate) reopened: Option<Instant>,
+    pub(crate) state: SeatState,
 }
 
-/// Who is on the other end of a seat just now.
+/// Whether the participant of a seat is connected.
 #[derive(Debug)]
-pub(super) enum Occupant {
-    /// A live connection.
-    Present(ConnectionId),
-    /// Nobody; what comes meanwhile waits.
-    Away(Absence),
+pub(crate) enum SeatState {
+    /// Over a live connection.
+    Connected(ConnectionId),
+    /// The connection is lost; messages wait.
+    Disconnected(Disconnected),
 }
 
-/// A seat that is kept for somebody.
+/// A seat that is kept for a participant who lost the connection.
 #[derive(Debug)]
-pub(super) struct Absence {
-    pub(super) waiting: Waiting,
-    /// The page was closed, and did not merely drop.
-    pub(super) closing: bool,
-    /// By whom it is counted.
-    pub(super) source: IpAddr,
+pub(crate) struct Disconnected {
+    pub(crate) pending: PendingMessages,
+    /// The page was closed or left; otherwise only the connection is lost.
+    pub(crate) closing: bool,
+    /// Whose quota of disconnected seats it uses.
+    pub(crate) source: IpAddr,
 }
 
-/// What was sent to a seat whose holder is away, oldest first.
+/// Messages for a disconnected participant, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    frames: VecDeque<(Relay, IpAddr)>,
+pub(crate) struct PendingMessages {
+    messages: VecDeque<PendingMessage>,
     bytes: usize,
+}
+
+/// A message, its sender, and the source whose quota of bytes it uses.
+#[derive(Debug)]
+pub(crate) struct PendingMessage {
+    from: SeatId,
+    source: IpAddr,
+    relay: Relay,
 }
 
 impl Room {
     /// An empty room.
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self { name: name.into(), call: None, seats: Vec::new() }
     }
 
-    /// Adds a seat; `false` where both are taken.
-    pub(super) fn sit(&mut self, id: SeatId, conn: ConnectionId, now: Instant) -> bool {
-        if self.seats.len() == SEATS {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds a connected seat; `false` if all seats are taken. The second seat starts a call.
+    pub(crate) fn add(&mut self, id: SeatId, conn: ConnectionId, now: Instant) -> bool {
+        if self.seats.len() == SEATS_PER_ROOM {
             return false;
         }
-        self.seats.push(Seat { id, since: 0, reopened: None, occupant: Occupant::Present(conn) });
-        self.call = (self.seats.len() == SEATS).then(|| Call::new(now));
+        self.seats.push(Seat { id, token_time: 0, reopened: None, state: SeatState::Connected(conn) });
+        if self.seats.len() >= CALL_PARTICIPANTS {
+            self.call.get_or_insert_with(|| Call::new(now));
+        }
         true
     }
 
-    pub(super) fn seat(&mut self, id: SeatId) -> Option<&mut Seat> {
-        self.seats.iter_mut().find(|seat| seat.id == id)
-    }
-
-    /// The seat that is not `id`.
-    pub(super) fn other(&mut self, id: SeatId) -> Option<&mut Seat> {
-        self.seats.iter_mut().find(|seat| seat.id != id)
-    }
-
-    pub(super) fn remove(&mut self, id: SeatId) -> Option<Seat> {
+    /// Removes a seat.
+    pub(crate) fn remove(&mut self, id: SeatId) -> Option<Seat> {
         let at = self.seats.iter().position(|seat| seat.id == id)?;
         Some(self.seats.remove(at))
     }
 
+    pub(crate) fn seat(&self, id: SeatId) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.id == id)
+    }
+
+    pub(crate) fn seat_mut(&mut self, id: SeatId) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.id == id)
+    }
+
+    /// The seats except `id`.
+    pub(crate) fn others(&self, id: SeatId) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(move |seat| seat.id != id)
+    }
+
+    /// The seats except `id`.
+    pub(crate) fn others_mut(&mut self, id: SeatId) -> impl Iterator<Item = &mut Seat> {
+        self.seats.iter_mut().filter(move |seat| seat.id != id)
+    }
+
     /// Seats taken.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.seats.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.seats.is_empty()
+    }
+
+    /// The call, while two participants are in the room.
+    pub(crate) fn call_mut(&mut self) -> Option<&mut Call> {
+        self.call.as_mut()
+    }
+
+    /// Ends the call if too few participants are left.
+    pub(crate) fn take_ended_call(&mut self) -> Option<Call> {
+        (self.seats.len() < CALL_PARTICIPANTS).then(|| self.call.take()).flatten()
+    }
+
+    /// Ends the call.
+    pub(crate) fn take_call(&mut self) -> Option<Call> {
+        self.call.take()
     }
 }
 
 impl Seat {
-    /// The connection of a seat whose holder is here.
-    pub(super) fn connection(&self) -> Option<ConnectionId> {
-        match &self.occupant {
-            Occupant::Present(conn) => Some(*conn),
-            Occupant::Away(_) => None,
-        }
-    }
-
-    /// Where its holder is away, whether its page was closed.
-    pub(super) fn is_closing(&self) -> Option<bool> {
-        match &self.occupant {
-            Occupant::Present(_) => None,
-            Occupant::Away(absence) => Some(absence.closing),
+    /// The connection, if the participant is connected.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match &self.state {
+            SeatState::Connected(conn) => Some(*conn),
+            SeatState::Disconnected(_) => None,
         }
     }
 }
 
-impl Waiting {
-    /// Whether `relay` fits besides what waits already.
-    pub(super) fn fits(&self, relay: &Relay) -> bool {
-        self.frames.len() < WAITING_FRAMES && self.bytes + relay.size() <= WAITING_BYTES
+impl PendingMessages {
+    /// Whether `relay` fits into this queue.
+    pub(crate) fn fits(&self, relay: &Relay) -> bool {
+        self.messages.len() < MAX_PENDING_FRAMES && self.bytes + relay.size() <= MAX_PENDING_BYTES
     }
 
-    /// Keeps `relay`, sent from `source`, for later.
-    pub(super) fn push(&mut self, relay: Relay, source: IpAddr) {
+    /// Appends `relay` from the seat `from`; `source` pays for its bytes.
+    pub(crate) fn push(&mut self, from: SeatId, source: IpAddr, relay: Relay) {
         self.bytes += relay.size();
-        self.frames.push_back((relay, source));
+        self.messages.push_back(PendingMessage { from, source, relay });
     }
 
-    /// What waits, by who sent it.
-    pub(super) fn sizes(&self) -> impl Iterator<Item = (IpAddr, usize)> {
-        self.frames.iter().map(|(relay, source)| (*source, relay.size()))
+    /// Removes and returns the messages from the seat `from`.
+    pub(crate) fn take_from(&mut self, from: SeatId) -> Self {
+        let (taken, kept) = std::mem::take(&mut self.messages).into_iter().partition(|m| m.from == from);
+        *self = Self::of(kept);
+        Self::of(taken)
     }
 
-    pub(super) fn into_frames(self) -> impl Iterator<Item = Relay> {
-        self.frames.into_iter().map(|(relay, _)| relay)
+    fn of(messages: VecDeque<PendingMessage>) -> Self {
+        let bytes = messages.iter().map(|message| message.relay.size()).sum();
+        Self { messages, bytes }
+    }
+
+    /// Bytes by the source that pays for them.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (IpAddr, usize)> {
+        self.messages.iter().map(|message| (message.source, message.relay.size()))
+    }
+
+    /// The messages as the participant receives them.
+    pub(crate) fn into_messages(self) -> impl Iterator<Item = ServerMessage> {
+        self.messages.into_iter().map(|message| ServerMessage::relayed(message.from, message.relay))
     }
 }
 
 impl Relay {
-    /// Bytes it holds, near enough.
-    pub(super) fn size(&self) -> usize {
+    /// Bytes in memory, approximately.
+    pub(crate) fn size(&self) -> usize {
         self.body.get().len() + self.call.as_ref().map_or(0, |call| call.get().len()) + size_of::<Self>()
     }
 }

@@ -1,50 +1,50 @@
-//! A room's name: what a person typed becomes the one spelling of it, or cannot be a name.
+//! Room names: normalizes what a user typed, or rejects it.
 //!
-//! `public/app/room-name.js` has the same rule; tests/room_names.json holds both to it.
+//! `public/app/room-name.js` implements the same rule; tests/room_names.json tests both.
 
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Characters a name may have.
-const LONGEST: usize = 64;
+/// Characters of a name at most.
+const MAX_CHARS: usize = 64;
 
-/// Characters that are looked at, white space and all.
-const LONGEST_TYPED: usize = 1024;
+/// Characters of the typed text at most, including white space.
+const MAX_TYPED_CHARS: usize = 1024;
 
-/// A checked name: 1–64 letters, marks, digits, `-`, `_` or `.` of any script, in lower case and NFC.
+/// A normalized name: 1–64 letters, marks, digits, `-`, `_` or `.` of any script, in lower case and NFC.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RoomName(String);
 
 impl RoomName {
-    /// The one spelling of `typed`: trimmed, NFC, lower case, each run of white space one dash, without full
-    /// stops at the end, NFC again. `None` where that cannot be a name.
+    /// Normalizes `typed`: trim, NFC, lower case, one dash for each run of white space, no full stops at the end,
+    /// NFC again. `None` if the result is no valid name.
     pub fn parse(typed: &str) -> Option<Self> {
-        if typed.chars().nth(LONGEST_TYPED).is_some() {
+        if typed.chars().nth(MAX_TYPED_CHARS).is_some() {
             return None;
         }
         let lower = typed.trim().nfc().collect::<String>().to_lowercase();
         let dashed = lower.split_whitespace().collect::<Vec<_>>().join("-");
         let name: String = dashed.trim_end_matches('.').nfc().collect();
         let length = name.chars().count();
-        let fits = (1..=LONGEST).contains(&length) && name.chars().all(is_allowed);
+        let fits = (1..=MAX_CHARS).contains(&length) && name.chars().all(is_allowed);
         (fits && name != "." && name != "..").then_some(Self(name))
     }
 
-    /// The spelling of `typed` before names had only one: its case and its full stops are as they were.
-    pub(super) fn earlier(typed: &str) -> String {
-        typed.chars().take(LONGEST_TYPED).nfc().collect()
+    /// `typed` as earlier versions spelled it: NFC only.
+    pub(crate) fn legacy_spelling(typed: &str) -> String {
+        typed.chars().take(MAX_TYPED_CHARS).nfc().collect()
     }
 
-    /// The name itself.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Debug for RoomName {
-    /// Names stay out of logs.
+    /// Logs must not contain room names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RoomName(…)")
     }
@@ -65,18 +65,18 @@ mod tests {
     }
 
     #[test]
-    fn page_and_box_spell_room_names_alike() {
+    fn server_and_page_normalize_room_names_alike() {
         let vectors: Vec<(String, Option<String>)> =
             serde_json::from_str(include_str!("../../../tests/room_names.json")).unwrap();
         assert!(vectors.len() > 50);
         for (typed, expected) in vectors {
             assert_eq!(name(&typed), expected, "{typed:?}");
-            assert_eq!(expected.as_deref().and_then(name), expected, "one spelling is its own");
+            assert_eq!(expected.as_deref().and_then(name), expected, "a normalized name stays the same");
         }
     }
 
     #[test]
-    fn a_long_text_is_no_name() {
+    fn an_overlong_text_is_no_room_name() {
         assert_eq!(name(&" ".repeat(60_000)), None);
         assert_eq!(name(&"e".repeat(60_000)), None);
     }

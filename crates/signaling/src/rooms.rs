@@ -1,432 +1,434 @@
-//! The rooms of a box as a state machine: what came over a connection, or the time of day, becomes
-//! frames to send, connections to close and news of seats.
+//! The state machine of all rooms: connections and their frames become actions.
 //!
-//! Every call is followed by [`Rooms::poll_action`] until there is none. Nothing here grows but with
-//! live connections, and with seats kept for those who dropped, of which there are 10,000 at most.
+//! After every `handle_*` call the caller polls [`Rooms::poll_action`] until it returns `None`. Memory grows only with
+//! live connections and with disconnected seats, which are limited to 10,000.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call_stats::Event;
-use super::error::{Malformed, Refusal};
-use super::guesses::{Guess, Guesses};
-use super::host_keys::HostKeys;
-use super::ice_servers::{CredentialIssuer, IceServer, IceUrls};
-use super::protocol::{ClientMessage, Relay, ServerMessage};
-use super::rate_limit::{Allowance, Verdict};
-use super::resume_token::TokenKey;
-use super::room::{Absence, Occupant, Place, Room};
-use super::share::Share;
-use super::timers::{Deadline, Deadlines};
-use crate::seat::{SeatEvent, SeatId, TagKey};
-use crate::time::Now;
-use crate::time::UnixSeconds;
+use crate::admission::{Admission, HostKeys};
+use crate::connection::{Connection, Verdict};
+use crate::error::{Malformed, Refusal};
+use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
+use crate::membership::{ClosedPage, Membership};
+use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer};
+use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
+use crate::resume_token::{ResumeClaims, ResumeTokenKey};
+use crate::room::SeatKey;
+use crate::room_name::RoomName;
+use crate::seat::{SeatId, TagKey};
+use crate::{Now, UnixSeconds};
 
-/// How long a connection without a seat may say nothing. A `ping` is something.
+/// How long a connection without a seat may be silent. A `ping` counts as activity.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The bad message that closes the connection.
-const LAST_STRIKE: u32 = 10;
-
-/// Seats kept for people who dropped, over all rooms; beyond it a drop is an end.
-const AWAY_LIMIT: usize = 10_000;
-
-/// Bytes that may wait for people who are away, over all rooms.
-const WAITING_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
-
-/// What the edge calls one WebSocket; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub enum Action {
-    /// Send a frame.
-    Send {
-        /// To whom.
-        to: ConnectionId,
-        /// Who wrote it, where that is the other seat: where it does not fit into the queue of `to`, it is
-        /// refused to the writer by [`Rooms::not_relayed`], and `to` stays.
-        from: Option<ConnectionId>,
-        /// What.
-        message: ServerMessage,
-    },
-    /// Close a connection. It is forgotten already: nothing else is sent to it.
-    Close {
-        /// Which.
-        conn: ConnectionId,
-        /// Why.
-        why: Closing,
-    },
-    /// Tell the relay of a seat. `Opened` comes before the `resp-join` of the same join.
-    Seat(SeatEvent),
-    /// Count it, or write it down.
-    Note(Event),
-}
-
-/// Why the machine closes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closing {
-    /// Its seat was taken back from another connection.
-    Replaced,
-    /// It sent far more frames than it may.
-    Flood,
-    /// It sent its tenth bad message.
-    TooManyBad,
-    /// It took no seat and said nothing.
-    Idle,
-    /// Its page said by other means that it was closed.
-    PageClosed,
-}
-
-/// What a box is set to, as far as rooms go.
+/// The settings of [`Rooms`].
 #[derive(Clone, Debug)]
-pub struct Rules {
-    /// Turns names of rooms into tags.
+pub struct RoomsConfig {
+    /// Turns room names into tags.
     pub tag_key: TagKey,
     /// Signs resume tokens.
-    pub token_key: TokenKey,
+    pub resume_key: ResumeTokenKey,
     /// Issues relay credentials.
     pub credential_issuer: Arc<dyn CredentialIssuer>,
-    /// The listeners that browsers are told of.
+    /// The STUN and TURN listeners that participants receive.
     pub ice_urls: IceUrls,
     /// How long a credential opens allocations.
     pub credential_ttl: Duration,
-    /// How long a seat is kept for who dropped.
+    /// How long the seat of a disconnected participant is kept.
     pub room_grace: Duration,
-    /// Who may open an empty room.
+    /// Keys that open an empty room.
     pub host_keys: HostKeys,
-    /// Random and secret: what is counted by source is found by them.
+    /// Secret random seeds of the tables that count by source.
     pub seeds: [u64; 2],
 }
 
 /// The state of all rooms.
 pub struct Rooms {
-    pub(super) rules: Rules,
-    pub(super) connections: BTreeMap<ConnectionId, Connection>,
-    pub(super) rooms: BTreeMap<crate::seat::RoomTag, Room>,
-    pub(super) deadlines: Deadlines,
-    pub(super) actions: VecDeque<Action>,
-    pub(super) guesses: Guesses,
-    pub(super) waiting_bytes: Share,
-    pub(super) away: Share,
-    pub(super) draining: bool,
-    pub(super) born: Instant,
-}
-
-/// One WebSocket as the machine knows it.
-pub(super) struct Connection {
-    pub(super) place: Option<Place>,
-    /// When the credentials it was last given run out, by the wall clock.
-    expiry: UnixSeconds,
-    host: String,
-    /// By which its guesses and what is kept for it are counted.
-    pub(super) source: IpAddr,
-    allowance: Allowance,
-    strikes: u32,
+    connections: BTreeMap<ConnectionId, Connection>,
+    membership: Membership,
+    admission: Admission,
+    credential_issuer: Arc<dyn CredentialIssuer>,
+    credential_ttl: Duration,
+    ice_urls: IceUrls,
+    draining: bool,
+    out: Outputs,
 }
 
 impl Rooms {
-    /// No rooms yet; `born` is now.
-    pub fn new(rules: Rules, born: Instant) -> Self {
-        let guesses = Guesses::new(rules.seeds, born);
+    /// No rooms; `now` is the start of the server.
+    pub fn new(config: RoomsConfig, now: Instant) -> Self {
+        let RoomsConfig { tag_key, resume_key, host_keys, seeds, .. } = config;
         Self {
-            rules,
-            guesses,
             connections: BTreeMap::new(),
-            rooms: BTreeMap::new(),
-            deadlines: Deadlines::default(),
-            actions: VecDeque::new(),
-            waiting_bytes: Share::new(WAITING_BYTES_IN_ALL),
-            away: Share::new(AWAY_LIMIT),
+            membership: Membership::new(config.room_grace),
+            admission: Admission::new(tag_key, resume_key, host_keys, seeds, now),
+            credential_issuer: config.credential_issuer,
+            credential_ttl: config.credential_ttl,
+            ice_urls: config.ice_urls,
             draining: false,
-            born,
+            out: Outputs::default(),
         }
     }
 
-    /// A WebSocket opened; `host` is the name it reached us by (an IPv6 address in brackets).
-    pub fn connected(&mut self, conn: ConnectionId, host: String, source: IpAddr, now: Now) {
-        let allowance = Allowance::new(now.instant);
-        let connection = Connection { place: None, expiry: 0, host, source, allowance, strikes: 0 };
-        self.connections.insert(conn, connection);
-        self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
+    /// A WebSocket opened; `host` is the host name by which the client reached the server (an IPv6 address in brackets).
+    pub fn handle_connect(&mut self, conn: ConnectionId, host: String, source: IpAddr, now: Now) {
+        self.connections.insert(conn, Connection::new(host, source, now.instant));
+        self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
     }
 
-    /// A text frame came. `chance` is 16 bytes nobody can guess; they name the seat if one is taken.
-    /// Whether they may have done so: then they must not be given again.
-    pub fn receive(&mut self, conn: ConnectionId, text: &str, now: Now, chance: [u8; 16]) -> bool {
-        if !self.allowed(conn, now) {
+    /// A text frame arrived. `random` is 16 unpredictable bytes, the ID of a seat that it may join. Returns whether
+    /// they may be in use now: then the caller must not pass them again.
+    pub fn handle_text(&mut self, conn: ConnectionId, text: &str, now: Now, random: [u8; 16]) -> bool {
+        if !self.count_frame(conn, now) {
             return false;
         }
-        let heard = ClientMessage::parse(text).map_err(Refusal::BadMessage);
-        let named = matches!(heard, Ok(ClientMessage::Join(_)));
-        match heard.and_then(|message| self.handle(conn, message, now, chance)) {
+        let message = ClientMessage::parse(text).map_err(Refusal::BadMessage);
+        let is_join = matches!(message, Ok(ClientMessage::Join(_)));
+        match message.and_then(|message| self.handle_message(conn, message, now, random)) {
             Ok(()) => {}
-            Err(Refusal::BadMessage(malformed)) => self.strike(conn, malformed, now),
-            Err(refusal) => self.send(conn, refusal.into()),
+            Err(Refusal::BadMessage(malformed)) => self.reject_malformed(conn, malformed, now),
+            Err(refusal) => self.out.send(conn, refusal.into()),
         }
-        named
+        is_join
     }
 
-    /// A frame came that says nothing, such as a WebSocket ping; it counts towards a flood.
-    pub fn noticed(&mut self, conn: ConnectionId, now: Now) {
-        self.allowed(conn, now);
+    /// A frame without a message arrived, such as a WebSocket ping; it counts towards the rate limit.
+    pub fn handle_control_frame(&mut self, conn: ConnectionId, now: Now) {
+        self.count_frame(conn, now);
     }
 
-    /// A frame came that is no text; it counts as a bad message.
-    pub fn receive_binary(&mut self, conn: ConnectionId, now: Now) {
-        if self.allowed(conn, now) {
-            self.strike(conn, Malformed::NotAFrame, now);
+    /// A binary frame arrived; it counts as malformed.
+    pub fn handle_binary(&mut self, conn: ConnectionId, now: Now) {
+        if self.count_frame(conn, now) {
+            self.reject_malformed(conn, Malformed::NotAFrame, now);
         }
     }
 
-    /// A frame of `conn` for the other seat had no room in its queue.
-    pub fn not_relayed(&mut self, conn: ConnectionId) {
-        self.send(conn, Refusal::RateLimited.into());
+    /// The send queue of the peer had no room for a frame of `conn`.
+    pub fn relay_failed(&mut self, conn: ConnectionId) {
+        self.out.send(conn, Refusal::RateLimited.into());
     }
 
-    /// A WebSocket is gone, however it went. Its seat is kept for a while; a shorter one where
-    /// `closing`, which says that the page itself was closed or left.
-    pub fn dropped(&mut self, conn: ConnectionId, closing: bool, now: Now) {
+    /// A WebSocket ended. Its seat is kept for a while; for a shorter one if `closing`, which means that the page was
+    /// closed or left.
+    pub fn handle_disconnect(&mut self, conn: ConnectionId, closing: bool, now: Now) {
         let Some(connection) = self.forget(conn) else { return };
-        if let Some(place) = connection.place {
-            self.step_away(place, closing, connection.source, now);
+        if let Some(seat) = connection.seat {
+            self.membership.disconnect(seat, closing, connection.source, now, &mut self.out);
         }
     }
 
-    /// Does what has become due by `now`.
-    pub fn advance(&mut self, now: Now) {
-        while let Some(deadline) = self.deadlines.pop_due(now.instant) {
-            match deadline {
-                Deadline::Idle(conn) => self.close(conn, Closing::Idle, now),
-                Deadline::Credentials(conn) => self.send_ice_servers(conn, now),
-                Deadline::Grace(place) => self.lapse(place, now),
+    /// The page with the resume token `token` reported from `source`, without a WebSocket, that it was closed or left.
+    ///
+    /// # Errors
+    /// [`Refusal::BadResume`], and [`Refusal::TooManyAttempts`] after too many of them.
+    pub fn handle_page_closed(&mut self, token: &str, source: IpAddr, now: Now) -> Result<(), Refusal> {
+        let (room, claims) = self.admission.verify_any_token(source, token, now)?;
+        match self.membership.page_closed(room, claims, now, &mut self.out) {
+            ClosedPage::Nothing => {}
+            ClosedPage::Connected(conn) => {
+                self.out.push(Action::Close { conn, reason: CloseReason::PageClosed });
+                self.handle_disconnect(conn, true, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the timers that are due at `now`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.out.timers.pop_due(now.instant) {
+            match timer {
+                Timer::Idle(conn) => self.close(conn, CloseReason::Idle, now),
+                Timer::Credentials(conn) => self.send_ice_servers(conn, now),
+                Timer::Grace(seat) => self.membership.expire(seat, now, &mut self.out),
             }
         }
     }
 
-    /// When [`Self::advance`] has something to do next.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.out.timers.next()
     }
 
-    /// The box is about to stop: everybody is told, and no seat is taken any more. Calls go on, and
-    /// who dropped may still come back.
+    /// The next action.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.out.pop()
+    }
+
+    /// The server will stop soon: all clients are notified and new seats are refused. Calls continue, and disconnected
+    /// participants may resume.
     pub fn drain(&mut self) {
         self.draining = true;
-        let everybody: Vec<_> = self.connections.keys().copied().collect();
-        for conn in everybody {
-            self.send(conn, Refusal::ShuttingDown.into());
-        }
+        self.connections.keys().for_each(|conn| self.out.send(*conn, Refusal::ShuttingDown.into()));
+    }
+
+    /// The server stops: every call ends and is reported.
+    pub fn end_calls(&mut self, now: Now) {
+        self.membership.end_calls(now.instant, &mut self.out);
     }
 
     /// Replaces the issuer of credentials; every participant gets new credentials at once.
     pub fn set_credential_issuer(&mut self, issuer: Arc<dyn CredentialIssuer>, now: Now) {
-        self.rules.credential_issuer = issuer;
-        self.send_everybody_ice_servers(now);
+        self.credential_issuer = issuer;
+        self.send_all_ice_servers(now);
     }
 
-    /// Other listeners are told of from now on: whoever sits here hears of them at once.
-    pub fn take_ice_urls(&mut self, ice_urls: IceUrls, now: Now) {
-        self.rules.ice_urls = ice_urls;
-        self.send_everybody_ice_servers(now);
+    /// Replaces the STUN and TURN listeners; every participant gets the new list at once.
+    pub fn set_ice_urls(&mut self, ice_urls: IceUrls, now: Now) {
+        self.ice_urls = ice_urls;
+        self.send_all_ice_servers(now);
     }
 
-    /// Other keys open an empty room from now on.
-    pub fn take_host_keys(&mut self, host_keys: HostKeys) {
-        self.rules.host_keys = host_keys;
+    /// Replaces the keys that open an empty room.
+    pub fn set_host_keys(&mut self, host_keys: HostKeys) {
+        self.admission.set_host_keys(host_keys);
     }
 
-    /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// Rooms somebody sits in, and seats taken.
+    /// Rooms with at least one seat taken, and seats taken.
     pub fn count(&self) -> (usize, usize) {
-        let seated = self.connections.values().filter(|connection| connection.place.is_some()).count();
-        (self.rooms.len(), seated + self.away.held())
+        let connected = self.connections.values().filter(|connection| connection.seat.is_some()).count();
+        (self.membership.rooms(), connected + self.membership.disconnected())
     }
 
-    /// Counts one frame, and says whether it is to be looked at.
-    fn allowed(&mut self, conn: ConnectionId, now: Now) -> bool {
+    /// Counts one frame and returns whether it is to be processed.
+    fn count_frame(&mut self, conn: ConnectionId, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(&conn) else { return false };
-        if connection.place.is_none() {
-            self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
+        if connection.seat.is_none() {
+            self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
-        match connection.allowance.spend(now.instant) {
-            Verdict::Taken => return true,
-            Verdict::Refused => self.send(conn, Refusal::RateLimited.into()),
-            Verdict::Flood => self.close(conn, Closing::Flood, now),
+        match connection.frames.count(now.instant) {
+            Verdict::Accept => return true,
+            Verdict::Refuse => self.out.send(conn, Refusal::RateLimited.into()),
+            Verdict::Close => self.close(conn, CloseReason::RateLimitExceeded, now),
         }
         false
     }
 
-    fn handle(
+    fn handle_message(
         &mut self,
         conn: ConnectionId,
         message: ClientMessage,
         now: Now,
-        chance: [u8; 16],
+        random: [u8; 16],
     ) -> Result<(), Refusal> {
         match message {
-            ClientMessage::Join(join) => self.join_and_tell(conn, &join, now, chance),
+            ClientMessage::Join(join) => {
+                let outcome = self.join(conn, &join, now, random);
+                let event = outcome.map_or_else(Event::JoinRefused, |resumed| Event::Joined { resumed });
+                self.out.push(Action::Event(event));
+                outcome.map(|_| ())
+            }
             ClientMessage::Leave => self.leave(conn, now),
-            ClientMessage::Look(look) => self.look(conn, &look, now),
-            ClientMessage::Relay { target, relay } => self.relay(conn, target, relay),
+            ClientMessage::Peek(peek) => self.peek(conn, &peek, now),
+            ClientMessage::Relay { target, relay } => {
+                let (seat, source) = (self.seat(conn)?, self.source(conn)?);
+                self.membership.relay((conn, source), seat, target, relay, &mut self.out)
+            }
             ClientMessage::IceServers => {
-                self.place(conn)?;
+                self.seat(conn)?;
                 self.send_ice_servers(conn, now);
                 Ok(())
             }
-            ClientMessage::Report(report) => self.report(conn, report),
+            ClientMessage::Report(report) => {
+                let seat = self.seat(conn)?;
+                self.membership.report(seat, report, &mut self.out);
+                Ok(())
+            }
             ClientMessage::Ping => {
-                self.send(conn, ServerMessage::Pong);
-                self.renew_after_a_jump(conn, now);
+                self.out.send(conn, ServerMessage::Pong);
+                self.renew_expired_credentials(conn, now);
                 Ok(())
             }
             ClientMessage::Pong => Ok(()),
         }
     }
 
-    fn relay(&mut self, conn: ConnectionId, target: Option<SeatId>, relay: Relay) -> Result<(), Refusal> {
-        let place = self.place(conn)?;
-        let source = self.source(conn)?;
-        let other = self.rooms.get_mut(&place.room).and_then(|room| room.other(place.seat));
-        let Some(other) = other.filter(|other| Some(other.id) == target) else {
-            return Err(Refusal::NoSuchPeer);
-        };
-        match &mut other.occupant {
-            Occupant::Present(to) => {
-                let to = *to;
-                let message = ServerMessage::relayed(place.seat, relay);
-                self.actions.push_back(Action::Send { to, from: Some(conn), message });
-            }
-            Occupant::Away(Absence { waiting, .. }) => {
-                if !waiting.fits(&relay) || !self.waiting_bytes.take(source, relay.size()) {
-                    return Err(Refusal::RateLimited);
-                }
-                waiting.push(relay, source);
-            }
+    /// Takes a new seat or resumes one; returns whether one was resumed.
+    fn join(&mut self, conn: ConnectionId, join: &Join, now: Now, random: [u8; 16]) -> Result<bool, Refusal> {
+        if self.seat(conn).is_ok() {
+            return Err(Refusal::AlreadyJoined);
         }
+        let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
+        let source = self.source(conn)?;
+        let room = self.admission.tag(&name);
+        let claims = match &join.resume {
+            Some(token) => Some(self.admission.verify_token(source, (room, &join.room), token, now)?),
+            None => None,
+        };
+        let seat = SeatKey { room, seat: claims.map_or(SeatId::new(random), |claims| claims.seat) };
+        if claims.is_some() && self.membership.is_taken(seat) {
+            self.resume(conn, seat, &name, now);
+            return Ok(true);
+        }
+        let is_open = self.membership.is_open(room);
+        // The holder of a token guesses no name. Joining an open room is no failed attempt, but is refused like
+        // the rest after too many: the refusal must not reveal which rooms are open.
+        if claims.is_none() {
+            self.admission.check_room_name(source, room, !is_open, now)?;
+        }
+        if self.draining {
+            return Err(Refusal::ShuttingDown);
+        }
+        let opened_by = match is_open {
+            true => None,
+            false => self.admission.check_opening(source, claims, join.key.as_deref(), now)?,
+        };
+        self.membership.join(conn, seat, &name, now, &mut self.out)?;
+        self.set_seat(conn, Some(seat), now);
+        let joined_at = opened_by.map_or(now.unix, |claims| claims.joined_at);
+        self.send_join_reply(conn, seat, &name, (joined_at, false), now);
+        Ok(false)
+    }
+
+    fn resume(&mut self, conn: ConnectionId, seat: SeatKey, name: &RoomName, now: Now) {
+        let (pending, replaced) = self.membership.resume(conn, seat, &mut self.out);
+        self.set_seat(conn, Some(seat), now);
+        if let Some(old) = replaced {
+            self.forget(old);
+            self.out.push(Action::Close { conn: old, reason: CloseReason::Replaced });
+        }
+        self.send_join_reply(conn, seat, name, (now.unix, true), now);
+        pending.into_messages().for_each(|message| self.out.send(conn, message));
+    }
+
+    fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
+        let seat = self.seat(conn)?;
+        self.set_seat(conn, None, now);
+        self.membership.leave(seat, now, &mut self.out);
         Ok(())
     }
 
-    fn strike(&mut self, conn: ConnectionId, malformed: Malformed, now: Now) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.strikes += 1;
-        let last = connection.strikes >= LAST_STRIKE;
-        self.send(conn, Refusal::BadMessage(malformed).into());
-        if last {
-            self.close(conn, Closing::TooManyBad, now);
-        }
-    }
-
-    /// Whether the source of `conn` may try `guess` and hear whether it is right.
-    pub(super) fn may_try(&mut self, conn: ConnectionId, guess: Guess<'_>, now: Now) -> Result<(), Refusal> {
+    /// Sends how many seats of a room are taken, without the seat of the client itself. Every name counts as an
+    /// attempt, whether the room is open or not.
+    fn peek(&mut self, conn: ConnectionId, peek: &Peek, now: Now) -> Result<(), Refusal> {
+        let name = RoomName::parse(&peek.room).ok_or(Refusal::BadRoom)?;
         let source = self.source(conn)?;
-        self.guesses.may_try(source, guess, now.instant)
+        let room = self.admission.tag(&name);
+        let own = match &peek.resume {
+            // A join would refuse a wrong token; here it is ignored, but counted because the answer reveals
+            // whether it is valid.
+            Some(token) => match self.admission.verify_token(source, (room, &peek.room), token, now) {
+                Err(Refusal::BadResume) => None,
+                claims => Some(claims?),
+            },
+            None => None,
+        };
+        if own.is_none() {
+            self.admission.check_room_name(source, room, true, now)?;
+        }
+        let seats = self.membership.seats(room, own.map(|claims| claims.seat));
+        self.out.send(conn, ServerMessage::RoomStatus { room: name.as_str().to_owned(), seats });
+        Ok(())
     }
 
-    /// The source of `conn` has tried `guess`, and it was wrong.
-    pub(super) fn tried(&mut self, conn: ConnectionId, guess: Guess<'_>, now: Now) {
-        if let Ok(source) = self.source(conn) {
-            self.guesses.tried(source, guess, now.instant);
+    /// Sends `resp-join` with a token of the time `joined_at`, then `peer-away` if the peer is disconnected.
+    fn send_join_reply(
+        &mut self,
+        conn: ConnectionId,
+        seat: SeatKey,
+        name: &RoomName,
+        (joined_at, resumed): (UnixSeconds, bool),
+        now: Now,
+    ) {
+        self.membership.set_token_time(seat, joined_at, now);
+        let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
+        let peer = self.membership.peers(seat).next();
+        let claims = ResumeClaims { seat: seat.seat, joined_at };
+        let message = ServerMessage::RespJoin {
+            id: seat.seat,
+            room: name.as_str().to_owned(),
+            peer: peer.map(|(id, _)| id),
+            ice_servers,
+            ttl,
+            resume: self.admission.sign_token(seat.room, claims),
+            resumed,
+        };
+        self.out.send(conn, message);
+        if let Some((id, Some(closing))) = peer {
+            self.out.send(conn, ServerMessage::PeerAway { id, closing });
         }
+    }
+
+    fn reject_malformed(&mut self, conn: ConnectionId, malformed: Malformed, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let is_last = connection.count_bad_message();
+        self.out.send(conn, Refusal::BadMessage(malformed).into());
+        if is_last {
+            self.close(conn, CloseReason::TooManyBadMessages, now);
+        }
+    }
+
+    fn close(&mut self, conn: ConnectionId, reason: CloseReason, now: Now) {
+        self.out.push(Action::Close { conn, reason });
+        self.handle_disconnect(conn, false, now);
+    }
+
+    /// Removes a connection and its timers; the caller takes care of its seat.
+    fn forget(&mut self, conn: ConnectionId) -> Option<Connection> {
+        self.out.timers.cancel(Timer::Idle(conn));
+        self.out.timers.cancel(Timer::Credentials(conn));
+        self.connections.remove(&conn)
+    }
+
+    fn set_seat(&mut self, conn: ConnectionId, seat: Option<SeatKey>, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.seat = seat;
+        self.out.timers.cancel(Timer::Idle(conn));
+        self.out.timers.cancel(Timer::Credentials(conn));
+        if seat.is_none() {
+            self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
+        }
+    }
+
+    fn seat(&self, conn: ConnectionId) -> Result<SeatKey, Refusal> {
+        self.connections.get(&conn).and_then(|connection| connection.seat).ok_or(Refusal::NotJoined)
     }
 
     fn source(&self, conn: ConnectionId) -> Result<IpAddr, Refusal> {
         self.connections.get(&conn).map(|connection| connection.source).ok_or(Refusal::NotJoined)
     }
 
-    fn close(&mut self, conn: ConnectionId, why: Closing, now: Now) {
-        self.actions.push_back(Action::Close { conn, why });
-        self.dropped(conn, false, now);
-    }
-
-    /// Lets go of a connection and its deadlines; its seat is the caller's to see to.
-    pub(super) fn forget(&mut self, conn: ConnectionId) -> Option<Connection> {
-        self.deadlines.cancel(Deadline::Idle(conn));
-        self.deadlines.cancel(Deadline::Credentials(conn));
-        self.connections.remove(&conn)
-    }
-
-    /// From now on `conn` sits in `place`, or nowhere.
-    pub(super) fn settle(&mut self, conn: ConnectionId, place: Option<Place>, now: Now) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.place = place;
-        self.deadlines.cancel(Deadline::Idle(conn));
-        self.deadlines.cancel(Deadline::Credentials(conn));
-        if place.is_none() {
-            self.deadlines.set(Deadline::Idle(conn), now.instant + IDLE_LIMIT);
-        }
-    }
-
-    pub(super) fn place(&self, conn: ConnectionId) -> Result<Place, Refusal> {
-        self.connections.get(&conn).and_then(|connection| connection.place).ok_or(Refusal::NotJoined)
-    }
-
-    fn send_everybody_ice_servers(&mut self, now: Now) {
-        let everybody: Vec<_> = self.connections.keys().copied().collect();
-        everybody.into_iter().for_each(|conn| self.send_ice_servers(conn, now));
+    fn send_all_ice_servers(&mut self, now: Now) {
+        let all: Vec<_> = self.connections.keys().copied().collect();
+        all.into_iter().for_each(|conn| self.send_ice_servers(conn, now));
     }
 
     fn send_ice_servers(&mut self, conn: ConnectionId, now: Now) {
-        let Ok(place) = self.place(conn) else { return };
-        let (ice_servers, ttl) = self.mint(conn, place, now);
-        self.send(conn, ServerMessage::IceServers { ice_servers, ttl });
+        let Ok(seat) = self.seat(conn) else { return };
+        let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
+        self.out.send(conn, ServerMessage::IceServers { ice_servers, ttl });
     }
 
-    /// The wall clock may jump, which the deadline of [`Self::mint`] does not see: credentials that
-    /// have run out all the same are replaced with the next `ping`.
-    fn renew_after_a_jump(&mut self, conn: ConnectionId, now: Now) {
-        if self.connections.get(&conn).is_some_and(|connection| connection.expiry <= now.unix) {
+    /// A jump of the wall clock does not move the renewal timer: credentials that expired by it are replaced
+    /// with the next `ping`.
+    fn renew_expired_credentials(&mut self, conn: ConnectionId, now: Now) {
+        if self.connections.get(&conn).is_some_and(|connection| connection.credential_expiry <= now.unix) {
             self.send_ice_servers(conn, now);
         }
     }
 
-    /// Credentials for who sits in `place`, and the deadline by which others follow.
-    pub(super) fn mint(&mut self, conn: ConnectionId, place: Place, now: Now) -> (Vec<IceServer>, u64) {
-        let ttl = self.rules.credential_ttl;
-        // Three quarters: time enough for a page that is asleep or between two connections.
+    /// New credentials for `seat`, their lifetime in seconds, and the timer of their renewal.
+    fn issue_ice_servers(&mut self, conn: ConnectionId, seat: SeatKey, now: Now) -> (Vec<IceServer>, u64) {
+        let ttl = self.credential_ttl;
+        // Three quarters: time enough for a page that sleeps or is reconnecting.
         let renewal = (ttl * 3 / 4).max(Duration::from_secs(1));
-        self.deadlines.set(Deadline::Credentials(conn), now.instant + renewal);
+        self.out.timers.set(Timer::Credentials(conn), now.instant + renewal);
         let expiry = now.unix.saturating_add(ttl.as_secs());
-        let credential = self.rules.credential_issuer.issue(place.room, place.seat, expiry);
+        let credential = self.credential_issuer.issue(seat.room, seat.seat, expiry);
         let host = self.connections.get_mut(&conn).map_or("", |connection| {
-            connection.expiry = expiry;
+            connection.credential_expiry = expiry;
             connection.host.as_str()
         });
-        (self.rules.ice_urls.servers(host, credential), ttl.as_secs())
+        (self.ice_urls.servers(host, credential), ttl.as_secs())
     }
 
-    pub(super) fn send(&mut self, to: ConnectionId, message: ServerMessage) {
-        self.actions.push_back(Action::Send { to, from: None, message });
-    }
-}
-
-impl Closing {
-    /// The WebSocket close code (RFC 6455 §7.4).
-    pub fn code(self) -> u16 {
-        match self {
-            Self::Replaced => 4001,
-            Self::Flood | Self::TooManyBad => 1008,
-            Self::Idle | Self::PageClosed => 1000,
-        }
-    }
-
-    /// The close reason, for people.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Replaced => "the seat was taken back elsewhere",
-            Self::Flood => "too many frames",
-            Self::TooManyBad => "too many bad messages",
-            Self::Idle => "no seat taken",
-            Self::PageClosed => "the page was closed",
-        }
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (&Admission, &Membership, &Outputs, usize) {
+        (&self.admission, &self.membership, &self.out, self.connections.len())
     }
 }
 

@@ -1,58 +1,56 @@
-//! A seat in a room, as both halves of the box know it: opaque names and the news of its life.
+//! Seats and rooms as opaque identifiers, and the events of a seat.
 //!
-//! Signaling gives seats out and takes them back; the relay asks whether a credential's seat is
-//! alive. Neither calls the other: news travels as values. Nothing here knows a room's name.
+//! The caller passes the events on to its relay, which accepts credentials of joined seats only. None of these types
+//! contains a room name.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use hmac::Mac as _;
 
-use crate::resume_token::keyed;
+use crate::resume_token::hmac_sha256;
 
 /// Length in characters of a [`RoomTag`] or [`SeatId`] as text: 16 bytes of base64url.
 const TEXT_LENGTH: usize = 22;
 
-/// How many sit in a room at most.
+/// Participants of a room at most.
 pub const SEATS_PER_ROOM: usize = 2;
 
-/// A room as the relay sees it: 16 bytes of a keyed digest of its name, which tell nothing of it.
+/// A room as the relay sees it: 16 bytes of a keyed digest, which do not reveal the room name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomTag([u8; 16]);
 
-/// One participant's place in a room: 16 random bytes, unguessable, never reused.
+/// One participant's seat in a room: 16 random bytes, unpredictable and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeatId([u8; 16]);
 
-/// The kept key under which room names become tags; not the TURN secret, so that a new secret
-/// does not split a room.
+/// The persistent key that turns room names into tags. It is not the TURN secret: a new secret must not change the
+/// tags of rooms in use.
 #[derive(Clone)]
 pub struct TagKey([u8; 32]);
 
-/// What happened to a seat, in the order it happened; told to every relay worker.
+/// What happened to a seat, for every relay worker, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatEvent {
-    /// The seat is taken (or taken back); credentials naming it open allocations from now on.
-    Opened(RoomTag, SeatId),
-    /// Given up by `leave`: its allocations end at once.
+    /// The seat is taken; its credentials open allocations from now on.
+    Joined(RoomTag, SeatId),
+    /// The participant sent `leave`: its allocations end at once.
     Left(RoomTag, SeatId),
-    /// Its grace ran out: its allocations end each when it has been silent for a minute, all of them when
-    /// the room's seats are taken by others or its credentials are over.
-    Lapsed(RoomTag, SeatId),
+    /// The grace period of a disconnected seat is over. Each of its allocations ends after a minute of silence; all
+    /// end when other participants fill the room or when its credentials expire.
+    Expired(RoomTag, SeatId),
 }
 
 impl TagKey {
-    /// Wraps 32 bytes of kept randomness.
+    /// Wraps 32 random bytes that persist over restarts.
     pub fn new(key: [u8; 32]) -> Self {
         Self(key)
     }
 
-    /// The tag of the room named `room` (already normalised to NFC): the first half of
-    /// HMAC-SHA256 under this key.
+    /// The tag of the room named `room` (already normalized): the first half of HMAC-SHA256 under this key.
     pub fn tag(&self, room: &str) -> RoomTag {
-        let mut mac: Hmac<Sha256> = keyed(&self.0);
+        let mut mac = hmac_sha256(&self.0);
         mac.update(room.as_bytes());
         let digest = mac.finalize().into_bytes();
         let mut tag = [0; 16];
@@ -72,7 +70,7 @@ impl RoomTag {
         &self.0
     }
 
-    /// Reads back what `Display` wrote; `None` for anything else.
+    /// Parses the output of `Display`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         parse(text).map(Self)
     }
@@ -89,7 +87,7 @@ impl SeatId {
         &self.0
     }
 
-    /// Reads back what `Display` wrote; `None` for anything else.
+    /// Parses the output of `Display`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         parse(text).map(Self)
     }
@@ -137,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_survive_being_written_and_read() {
+    fn a_seat_id_parses_from_its_own_text() {
         let seat = SeatId::new([0xfb; 16]);
         assert_eq!(seat.to_string().len(), TEXT_LENGTH);
         assert_eq!(SeatId::parse(&seat.to_string()), Some(seat));
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_room_has_the_same_tag_only_under_the_same_key() {
+    fn a_room_tag_depends_on_the_name_and_the_key() {
         let (one, other) = (TagKey::new([1; 32]), TagKey::new([2; 32]));
         assert_eq!(one.tag("kitchen"), one.tag("kitchen"));
         assert_ne!(one.tag("kitchen"), one.tag("Kitchen"));

@@ -9,8 +9,8 @@ use serde_json::Value;
 use webrtc_box::clock::Now;
 use webrtc_box::principals::SeatCredentials;
 use webrtc_box_signaling::{
-    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, Rooms, Rules, SeatEvent, SeatId, ServerMessage,
-    TagKey, TokenKey,
+    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent,
+    SeatId, ServerMessage, TagKey,
 };
 use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -47,9 +47,9 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let rules = Rules {
+        let rules = RoomsConfig {
             tag_key: TagKey::new([1; 32]),
-            token_key: TokenKey::new([2; 32]),
+            resume_key: ResumeTokenKey::new([2; 32]),
             credential_issuer: Arc::new(SeatCredentials(Secrets::new(Secret::new("secret"), vec![]))),
             ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
             credential_ttl: Duration::from_secs(3600),
@@ -60,7 +60,7 @@ impl Stage {
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
         let mut rooms = Rooms::new(rules, now.instant);
         [1, 2].into_iter().for_each(|name| {
-            rooms.connected(ConnectionId(name), "box.local".into(), [45, 0, 0, 1].into(), now)
+            rooms.handle_connect(ConnectionId(name), "box.local".into(), [45, 0, 0, 1].into(), now)
         });
         let (heard, open, closed) = Default::default();
         Self { rooms, now, frames: 0, heard, open, closed }
@@ -80,7 +80,7 @@ impl Stage {
         self.frames += 1;
         // As fast as anybody may talk for long.
         self.now.instant += Duration::from_millis(100);
-        self.rooms.receive(conn, &frame, self.now, [self.frames; 16]);
+        self.rooms.handle_text(conn, &frame, self.now, [self.frames; 16]);
         self.drain(frame.len());
     }
 
@@ -88,10 +88,10 @@ impl Stage {
         while let Some(action) = self.rooms.poll_action() {
             match action {
                 Action::Send { to, message, .. } => self.hear(to, &message.to_json(), asked),
-                Action::Note(_) => {}
+                Action::Event(_) => {}
                 Action::Close { conn, .. } => assert!(self.closed.insert(conn), "closed twice"),
-                Action::Seat(SeatEvent::Opened(_, seat)) => assert!(self.open.insert(seat)),
-                Action::Seat(SeatEvent::Left(_, seat) | SeatEvent::Lapsed(_, seat)) => {
+                Action::Seat(SeatEvent::Joined(_, seat)) => assert!(self.open.insert(seat)),
+                Action::Seat(SeatEvent::Left(_, seat) | SeatEvent::Expired(_, seat)) => {
                     assert!(self.open.remove(&seat));
                 }
             }
@@ -112,12 +112,12 @@ impl Stage {
 
     /// Everybody goes, and nothing is left.
     fn end(mut self) {
-        [1, 2].into_iter().for_each(|name| self.rooms.dropped(ConnectionId(name), false, self.now));
+        [1, 2].into_iter().for_each(|name| self.rooms.handle_disconnect(ConnectionId(name), false, self.now));
         self.now.instant += Duration::from_secs(31);
-        self.rooms.advance(self.now);
+        self.rooms.handle_timeout(self.now);
         self.drain(0);
         assert!(self.open.is_empty(), "a seat was never closed");
         assert_eq!(self.rooms.count(), (0, 0));
-        assert_eq!(self.rooms.next_deadline(), None);
+        assert_eq!(self.rooms.poll_timeout(), None);
     }
 }

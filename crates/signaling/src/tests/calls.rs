@@ -1,20 +1,20 @@
-//! What is told of joins and calls to whoever counts.
+//! Events of joins and calls.
 
 use super::*;
 
-impl Stage {
-    fn told(&mut self) -> Vec<Event> {
+impl Harness {
+    fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    fn report(&mut self, guest: &Guest, report: Value) {
+    fn report(&mut self, participant: &Participant, report: Value) {
         let mut frame = report;
         frame["type"] = json!("report");
-        self.say(guest.conn, frame);
+        self.send(participant.conn, frame);
     }
 }
 
-fn ended(events: &[Event]) -> &Ended {
+fn ended(events: &[Event]) -> &CallSummary {
     match events {
         [Event::CallEnded(ended)] => ended,
         other => panic!("{other:?}"),
@@ -22,101 +22,101 @@ fn ended(events: &[Event]) -> &Ended {
 }
 
 #[test]
-fn every_join_is_told_once_with_what_became_of_it() {
-    let mut stage = Stage::new();
-    let [one, _] = stage.couple();
-    assert_eq!(stage.told(), [Event::Joined { resumed: false }, Event::Joined { resumed: false }]);
-    stage.drop(one.conn);
-    let again = stage.connect();
-    stage.resume(again, "kitchen", &one.token);
-    assert_eq!(stage.told(), [Event::Joined { resumed: true }]);
-    let third = stage.connect();
-    stage.join(third, "kitchen");
-    stage.join(third, "..");
-    stage.resume(third, "kitchen", &json!("forged"));
-    let away = [Refusal::RoomFull, Refusal::BadRoom, Refusal::BadResume].map(Event::TurnedAway);
-    assert_eq!(stage.told(), away);
+fn every_join_is_one_event_with_its_outcome() {
+    let mut harness = Harness::new();
+    let [one, _] = harness.pair();
+    assert_eq!(harness.take_events(), [Event::Joined { resumed: false }, Event::Joined { resumed: false }]);
+    harness.disconnect(one.conn);
+    let again = harness.connect();
+    harness.resume(again, "kitchen", &one.token);
+    assert_eq!(harness.take_events(), [Event::Joined { resumed: true }]);
+    let third = harness.connect();
+    harness.join(third, "kitchen");
+    harness.join(third, "..");
+    harness.resume(third, "kitchen", &json!("forged"));
+    let refused = [Refusal::RoomFull, Refusal::BadRoom, Refusal::BadResume].map(Event::JoinRefused);
+    assert_eq!(harness.take_events(), refused);
 }
 
 #[test]
-fn a_call_is_told_of_at_its_end_with_what_the_pages_said() {
-    let mut stage = Stage::new();
-    let [one, other] = stage.couple();
-    stage.told();
-    stage.report(&one, json!({"path": "relay-udp", "setup": 400}));
-    let (path, setup) = (Path::RelayUdp, Duration::from_millis(400));
-    assert_eq!(stage.told(), [Event::Connected { path, setup }]);
-    stage.report(&other, json!({"path": "relay-udp", "setup": 600}));
-    stage.told();
-    stage.pass(seconds(20));
-    stage.report(&other, json!({"path": "direct", "rtt": 30, "lost": 0.2, "bytes": 7000}));
-    stage.report(&one, json!({"path": "relay-udp", "rtt": 40, "lost": 0.1, "bytes": 5000}));
-    stage.say(one.conn, json!({"type": "leave"}));
-    let told = stage.told();
-    let ended = ended(&told);
-    assert_eq!((&*ended.room, ended.lasted), ("kitchen", seconds(20)));
+fn the_end_of_a_call_summarizes_the_reports_of_both_pages() {
+    let mut harness = Harness::new();
+    let [one, other] = harness.pair();
+    harness.take_events();
+    harness.report(&one, json!({"path": "relay-udp", "setup": 400}));
+    let (path, setup) = (MediaPath::RelayUdp, Duration::from_millis(400));
+    assert_eq!(harness.take_events(), [Event::CallConnected { path, setup }]);
+    harness.report(&other, json!({"path": "relay-udp", "setup": 600}));
+    harness.take_events();
+    harness.advance(seconds(20));
+    harness.report(&other, json!({"path": "direct", "rtt": 30, "lost": 0.2, "bytes": 7000}));
+    harness.report(&one, json!({"path": "relay-udp", "rtt": 40, "lost": 0.1, "bytes": 5000}));
+    harness.send(one.conn, json!({"type": "leave"}));
+    let events = harness.take_events();
+    let ended = ended(&events);
+    assert_eq!((&*ended.room, ended.duration), ("kitchen", seconds(20)));
     let (setup, rtt) = (Some(Duration::from_millis(600)), Some(Duration::from_millis(40)));
-    let path = Some(Path::Direct);
-    assert_eq!(ended.told, Report { path, setup, rtt, lost: Some(0.2), bytes: Some(7000) });
-    stage.say(other.conn, json!({"type": "leave"}));
-    assert_eq!(stage.told(), [], "it is told of once");
+    let path = Some(MediaPath::Direct);
+    assert_eq!(ended.report, CallReport { path, setup, rtt, lost: Some(0.2), bytes: Some(7000) });
+    harness.send(other.conn, json!({"type": "leave"}));
+    assert_eq!(harness.take_events(), [], "a call ends once");
 }
 
 #[test]
-fn a_call_of_which_no_page_said_anything_is_told_of_as_well() {
-    let mut stage = Stage::new();
-    let [one, _] = stage.couple();
-    stage.told();
-    stage.drop(one.conn);
-    assert_eq!(stage.told(), [], "the seat is kept");
-    stage.pass(seconds(30));
-    let told = stage.told();
-    assert_eq!(ended(&told).told, Report::default());
-    assert_eq!(ended(&told).lasted, seconds(30));
+fn a_call_without_reports_has_a_summary_too() {
+    let mut harness = Harness::new();
+    let [one, _] = harness.pair();
+    harness.take_events();
+    harness.disconnect(one.conn);
+    assert_eq!(harness.take_events(), [], "the seat is kept");
+    harness.advance(seconds(30));
+    let events = harness.take_events();
+    assert_eq!(ended(&events).report, CallReport::default());
+    assert_eq!(ended(&events).duration, seconds(30));
 }
 
 #[test]
-fn calls_that_the_end_of_the_box_cuts_off_are_told_of_and_only_once() {
-    let mut stage = Stage::new();
-    let [one, other] = stage.couple();
-    let alone = stage.connect();
-    stage.join(alone, "hall");
-    stage.report(&one, json!({"path": "direct", "setup": 400}));
-    stage.told();
-    stage.pass(seconds(20));
-    stage.rooms.end_calls(stage.now);
-    stage.drain();
-    let told = stage.told();
-    let ended = ended(&told);
-    assert_eq!((&*ended.room, ended.lasted, ended.cut_off), ("kitchen", seconds(20), true));
-    assert_eq!(ended.told.path, Some(Path::Direct));
+fn a_stopping_server_ends_each_call_once() {
+    let mut harness = Harness::new();
+    let [one, other] = harness.pair();
+    let alone = harness.connect();
+    harness.join(alone, "hall");
+    harness.report(&one, json!({"path": "direct", "setup": 400}));
+    harness.take_events();
+    harness.advance(seconds(20));
+    harness.rooms.end_calls(harness.now);
+    harness.collect_actions();
+    let events = harness.take_events();
+    let ended = ended(&events);
+    assert_eq!((&*ended.room, ended.duration, ended.server_stopped), ("kitchen", seconds(20), true));
+    assert_eq!(ended.report.path, Some(MediaPath::Direct));
     for conn in [one.conn, other.conn, alone] {
-        stage.drop(conn);
+        harness.disconnect(conn);
     }
-    stage.pass(seconds(60));
-    assert_eq!(stage.told(), []);
+    harness.advance(seconds(60));
+    assert_eq!(harness.take_events(), []);
 }
 
 #[test]
-fn a_page_tells_of_one_connection_for_each_call_and_nobody_hears_it() {
-    let mut stage = Stage::new();
-    let [one, other] = stage.couple();
-    stage.told();
-    (0..20).for_each(|_| stage.report(&one, json!({"path": "direct", "setup": 1})));
-    assert_eq!(stage.told().len(), 1);
-    stage.report(&one, json!({"path": "direct", "setup": -1}));
-    assert_eq!(stage.code(one.conn), "bad-message");
-    assert_eq!(stage.rest(other.conn), Vec::<String>::new());
-    stage.say(other.conn, json!({"type": "leave"}));
-    stage.told();
-    stage.report(&one, json!({"path": "direct", "setup": 1}));
-    assert_eq!(stage.told(), [], "there is no call");
-    let third = stage.connect();
-    stage.join(third, "kitchen");
-    stage.told();
-    stage.report(&one, json!({"path": "direct", "setup": 1}));
-    assert_eq!(stage.told().len(), 1, "with another it is another call");
-    let stranger = stage.connect();
-    stage.say(stranger, json!({"type": "report"}));
-    assert_eq!(stage.code(stranger), "not-joined");
+fn a_page_reports_one_connection_per_call_and_no_client_receives_it() {
+    let mut harness = Harness::new();
+    let [one, other] = harness.pair();
+    harness.take_events();
+    (0..20).for_each(|_| harness.report(&one, json!({"path": "direct", "setup": 1})));
+    assert_eq!(harness.take_events().len(), 1);
+    harness.report(&one, json!({"path": "direct", "setup": -1}));
+    assert_eq!(harness.code(one.conn), "bad-message");
+    assert_eq!(harness.unread(other.conn), Vec::<String>::new());
+    harness.send(other.conn, json!({"type": "leave"}));
+    harness.take_events();
+    harness.report(&one, json!({"path": "direct", "setup": 1}));
+    assert_eq!(harness.take_events(), [], "the call is over");
+    let third = harness.connect();
+    harness.join(third, "kitchen");
+    harness.take_events();
+    harness.report(&one, json!({"path": "direct", "setup": 1}));
+    assert_eq!(harness.take_events().len(), 1, "the next participant starts another call");
+    let outsider = harness.connect();
+    harness.send(outsider, json!({"type": "report"}));
+    assert_eq!(harness.code(outsider), "not-joined");
 }

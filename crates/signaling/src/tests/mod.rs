@@ -1,31 +1,38 @@
-//! Scenes with a held clock: browsers come, talk, drop and return.
+//! Scenarios with a clock that the test holds: clients connect, join, send, disconnect and return.
 
-mod any_script;
 mod calls;
+mod joining;
 mod limits;
+mod random_scripts;
 mod resuming;
-mod sitting;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::seat::{RoomTag, SeatEvent, TagKey};
-use crate::time::Now;
-use std::sync::Arc;
+use crate::resume_token::ResumeClaims;
 
-/// A box without a network, its clock in our hand.
-struct Stage {
+/// All rooms, with the clock and the actions in the hands of the test.
+struct Harness {
     rooms: Rooms,
     now: Now,
-    chance: u32,
+    draws: u32,
     connections: u64,
-    heard: BTreeMap<ConnectionId, Vec<String>>,
-    closed: Vec<(ConnectionId, Closing)>,
-    news: Vec<SeatEvent>,
+    received: BTreeMap<ConnectionId, Vec<String>>,
+    closed: Vec<(ConnectionId, CloseReason)>,
+    seat_events: Vec<SeatEvent>,
     events: Vec<Event>,
+    config: RoomsConfig,
+}
+
+/// A connected participant.
+struct Participant {
+    conn: ConnectionId,
+    id: Value,
+    token: Value,
 }
 
 /// Issues `<expiry>:<room>.<seat>` with a fixed password.
@@ -38,10 +45,10 @@ impl CredentialIssuer for TestIssuer {
     }
 }
 
-fn rules() -> Rules {
-    Rules {
+fn config() -> RoomsConfig {
+    RoomsConfig {
         tag_key: TagKey::new([1; 32]),
-        token_key: TokenKey::new([2; 32]),
+        resume_key: ResumeTokenKey::new([2; 32]),
         credential_issuer: Arc::new(TestIssuer),
         ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
         credential_ttl: seconds(3600),
@@ -55,32 +62,37 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-impl Stage {
+fn kitchen() -> RoomTag {
+    TagKey::new([1; 32]).tag("kitchen")
+}
+
+impl Harness {
     fn new() -> Self {
-        Self::with(rules())
+        Self::with(config())
     }
 
-    fn with(rules: Rules) -> Self {
+    fn with(config: RoomsConfig) -> Self {
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
-        Self::at(now, rules)
+        Self::at(now, config)
     }
 
-    fn at(now: Now, rules: Rules) -> Self {
+    fn at(now: Now, config: RoomsConfig) -> Self {
         Self {
-            rooms: Rooms::new(rules, now.instant),
+            rooms: Rooms::new(config.clone(), now.instant),
             now,
-            chance: 0,
+            draws: 0,
             connections: 0,
-            heard: BTreeMap::new(),
+            received: BTreeMap::new(),
             closed: Vec::new(),
-            news: Vec::new(),
+            seat_events: Vec::new(),
             events: Vec::new(),
+            config,
         }
     }
 
-    /// The same box after a restart: all it remembers is what is kept on disk.
+    /// The same server after a restart: only the keys persist.
     fn restarted(self) -> Self {
-        Self { chance: self.chance, ..Self::at(self.now, self.rooms.rules) }
+        Self { draws: self.draws, ..Self::at(self.now, self.config) }
     }
 
     fn connect(&mut self) -> ConnectionId {
@@ -90,110 +102,104 @@ impl Stage {
     fn connect_from(&mut self, source: &str) -> ConnectionId {
         self.connections += 1;
         let conn = ConnectionId(self.connections);
-        self.rooms.connected(conn, "box.local".into(), source.parse().unwrap(), self.now);
-        self.drain();
+        self.rooms.handle_connect(conn, "box.local".into(), source.parse().unwrap(), self.now);
+        self.collect_actions();
         conn
     }
 
-    fn say(&mut self, conn: ConnectionId, frame: Value) {
-        self.say_text(conn, &frame.to_string());
+    fn send(&mut self, conn: ConnectionId, frame: Value) {
+        self.send_text(conn, &frame.to_string());
     }
 
-    fn say_text(&mut self, conn: ConnectionId, text: &str) {
-        self.chance += 1;
-        let chance = self.named();
-        self.rooms.receive(conn, text, self.now, chance);
-        self.drain();
+    fn send_text(&mut self, conn: ConnectionId, text: &str) {
+        self.draws += 1;
+        let random = self.random();
+        self.rooms.handle_text(conn, text, self.now, random);
+        self.collect_actions();
     }
 
-    /// What names the next seat.
-    fn named(&self) -> [u8; 16] {
-        let [.., high, low] = self.chance.to_be_bytes();
-        let mut name = [low; 16];
-        name[0] ^= high;
-        name
+    /// The ID of the next seat.
+    fn random(&self) -> [u8; 16] {
+        let [.., high, low] = self.draws.to_be_bytes();
+        let mut id = [low; 16];
+        id[0] ^= high;
+        id
     }
 
-    /// Joins and gives what was heard first in answer.
+    /// Joins and returns the next frame that `conn` received.
     fn join(&mut self, conn: ConnectionId, room: &str) -> Value {
-        self.say(conn, json!({"type": "join", "room": room}));
+        self.send(conn, json!({"type": "join", "room": room}));
         self.next(conn)
     }
 
     fn resume(&mut self, conn: ConnectionId, room: &str, token: &Value) -> Value {
-        self.say(conn, json!({"type": "join", "room": room, "resume": token}));
+        self.send(conn, json!({"type": "join", "room": room, "resume": token}));
         self.next(conn)
     }
 
-    fn drop(&mut self, conn: ConnectionId) {
-        self.rooms.dropped(conn, false, self.now);
-        self.drain();
+    fn disconnect(&mut self, conn: ConnectionId) {
+        self.rooms.handle_disconnect(conn, false, self.now);
+        self.collect_actions();
     }
 
-    /// Time passes.
-    fn pass(&mut self, time: Duration) {
+    /// Advances both clocks.
+    fn advance(&mut self, time: Duration) {
         self.now.instant += time;
         self.now.unix += time.as_secs();
-        self.rooms.advance(self.now);
-        self.drain();
+        self.rooms.handle_timeout(self.now);
+        self.collect_actions();
     }
 
-    /// The first frame `conn` heard and did not yet look at.
+    /// The oldest unread frame of `conn`.
     fn next(&mut self, conn: ConnectionId) -> Value {
-        let frames = self.heard.get_mut(&conn).filter(|frames| !frames.is_empty());
-        let text = frames.expect("a frame was to be heard").remove(0);
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_str(&self.next_text(conn)).unwrap()
     }
 
     fn next_text(&mut self, conn: ConnectionId) -> String {
-        self.heard.get_mut(&conn).expect("a frame was to be heard").remove(0)
+        let frames = self.received.get_mut(&conn).filter(|frames| !frames.is_empty());
+        frames.expect("the connection receives a frame").remove(0)
     }
 
+    /// The code of the oldest unread frame of `conn`, an error.
     fn code(&mut self, conn: ConnectionId) -> String {
         let frame = self.next(conn);
         assert_eq!(frame["type"], "error", "{frame}");
         frame["code"].as_str().unwrap().to_owned()
     }
 
-    /// What `conn` heard and did not yet look at, by type.
-    fn rest(&mut self, conn: ConnectionId) -> Vec<String> {
-        let frames = self.heard.remove(&conn).unwrap_or_default();
+    /// The types of all unread frames of `conn`.
+    fn unread(&mut self, conn: ConnectionId) -> Vec<String> {
+        let frames = self.received.remove(&conn).unwrap_or_default();
         let kind =
             |text: String| serde_json::from_str::<Value>(&text).unwrap()["type"].as_str().unwrap().to_owned();
         frames.into_iter().map(kind).collect()
     }
 
-    fn drain(&mut self) {
+    fn collect_actions(&mut self) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
                 Action::Send { to, message, .. } => {
                     assert!(!self.closed.iter().any(|(conn, _)| *conn == to), "sent to a closed connection");
-                    self.heard.entry(to).or_default().push(message.to_json());
+                    self.received.entry(to).or_default().push(message.to_json());
                 }
-                Action::Close { conn, why } => self.closed.push((conn, why)),
-                Action::Seat(news) => self.news.push(news),
-                Action::Note(event) => self.events.push(event),
+                Action::Close { conn, reason } => self.closed.push((conn, reason)),
+                Action::Seat(event) => self.seat_events.push(event),
+                Action::Event(event) => self.events.push(event),
             }
         }
     }
 
-    /// Two in the kitchen, nothing left unheard: the connection, id and token of each.
-    fn couple(&mut self) -> [Guest; 2] {
+    /// Two participants in the kitchen, without unread frames.
+    fn pair(&mut self) -> [Participant; 2] {
+        self.pair_from("45.0.0.1", "kitchen")
+    }
+
+    fn pair_from(&mut self, source: &str, room: &str) -> [Participant; 2] {
         [(); 2].map(|()| {
-            let conn = self.connect();
-            let reply = self.join(conn, "kitchen");
-            self.heard.clear();
-            Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+            let conn = self.connect_from(source);
+            let reply = self.join(conn, room);
+            self.received.clear();
+            Participant { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
         })
     }
-}
-
-struct Guest {
-    conn: ConnectionId,
-    id: Value,
-    token: Value,
-}
-
-fn kitchen() -> RoomTag {
-    TagKey::new([1; 32]).tag("kitchen")
 }

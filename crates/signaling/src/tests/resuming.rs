@@ -1,401 +1,396 @@
-//! Dropping and coming back.
+//! Disconnecting and resuming.
 
 use super::*;
-use crate::seat::SeatId;
 
 #[test]
-fn who_drops_and_returns_in_time_has_the_same_seat() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
-    stage.pass(seconds(29));
-    let back = stage.connect();
-    let reply = stage.resume(back, "kitchen", &bob.token);
+fn a_participant_who_returns_in_time_has_the_same_seat() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
+    harness.advance(seconds(29));
+    let back = harness.connect();
+    let reply = harness.resume(back, "kitchen", &bob.token);
     assert_eq!((&reply["id"], &reply["peer"], &reply["resumed"]), (&bob.id, &alice.id, &json!(true)));
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-back", "id": bob.id}));
-    stage.pass(seconds(100));
-    assert!(stage.rest(alice.conn).is_empty(), "the grace is over and forgotten");
-    assert_eq!(stage.news.len(), 2, "for the relay nothing happened");
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-back", "id": bob.id}));
+    harness.advance(seconds(100));
+    assert!(harness.unread(alice.conn).is_empty(), "the grace timer is cancelled");
+    assert_eq!(harness.seat_events.len(), 2, "the relay sees no event");
 }
 
 #[test]
-fn a_grace_that_runs_out_frees_the_seat() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
-    assert_eq!(stage.rooms.next_deadline(), Some(stage.now.instant + seconds(30)));
-    stage.pass(seconds(30));
-    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
-    assert!(matches!(stage.news[2], SeatEvent::Lapsed(..)));
-    let late = stage.connect();
-    let reply = stage.resume(late, "kitchen", &bob.token);
+fn the_end_of_the_grace_period_frees_the_seat() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
+    assert_eq!(harness.rooms.poll_timeout(), Some(harness.now.instant + seconds(30)));
+    harness.advance(seconds(30));
+    assert_eq!(harness.unread(alice.conn), ["peer-away", "peer-leave"]);
+    assert!(matches!(harness.seat_events[2], SeatEvent::Expired(..)));
+    let late = harness.connect();
+    let reply = harness.resume(late, "kitchen", &bob.token);
     assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(false)));
-    assert!(matches!(stage.news[3], SeatEvent::Opened(..)));
-    assert_eq!(stage.rest(alice.conn), ["new-peer"]);
+    assert!(matches!(harness.seat_events[3], SeatEvent::Joined(..)));
+    assert_eq!(harness.unread(alice.conn), ["new-peer"]);
 }
 
 #[test]
-fn a_token_of_a_seat_that_is_gone_does_not_push_anybody_out() {
-    let mut stage = Stage::new();
-    let [_, bob] = stage.couple();
-    stage.say(bob.conn, json!({"type": "leave"}));
-    let third = stage.connect();
-    stage.join(third, "kitchen");
-    assert_eq!(stage.resume(bob.conn, "kitchen", &bob.token)["code"], "room-full");
+fn a_token_of_a_freed_seat_displaces_no_participant() {
+    let mut harness = Harness::new();
+    let [_, bob] = harness.pair();
+    harness.send(bob.conn, json!({"type": "leave"}));
+    let third = harness.connect();
+    harness.join(third, "kitchen");
+    assert_eq!(harness.resume(bob.conn, "kitchen", &bob.token)["code"], "room-full");
 }
 
 #[test]
-fn a_half_open_connection_gives_way() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    let back = stage.connect();
-    let reply = stage.resume(back, "kitchen", &bob.token);
+fn a_resume_replaces_a_half_open_connection() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    let back = harness.connect();
+    let reply = harness.resume(back, "kitchen", &bob.token);
     assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(true)));
-    assert_eq!(stage.closed, [(bob.conn, Closing::Replaced)]);
-    assert_eq!(Closing::Replaced.code(), 4001);
-    assert_eq!(stage.rest(alice.conn), ["peer-back"]);
-    stage.drop(bob.conn);
-    stage.say(bob.conn, json!({"type": "leave"}));
-    assert!(stage.rest(alice.conn).is_empty(), "the old connection is nobody now");
-    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
-    assert_eq!(stage.rest(back), ["offer"]);
+    assert_eq!(harness.closed, [(bob.conn, CloseReason::Replaced)]);
+    assert_eq!(CloseReason::Replaced.code(), 4001);
+    assert_eq!(harness.unread(alice.conn), ["peer-back"]);
+    harness.disconnect(bob.conn);
+    harness.send(bob.conn, json!({"type": "leave"}));
+    assert!(harness.unread(alice.conn).is_empty(), "the old connection is gone");
+    harness.send(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+    assert_eq!(harness.unread(back), ["offer"]);
 }
 
 #[test]
-fn both_come_back_to_a_restarted_box_under_their_names() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    let mut stage = stage.restarted();
-    let (b, a) = (stage.connect(), stage.connect());
-    let second = stage.resume(b, "kitchen", &bob.token);
+fn both_participants_keep_their_ids_after_a_restart() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    let mut harness = harness.restarted();
+    let (b, a) = (harness.connect(), harness.connect());
+    let second = harness.resume(b, "kitchen", &bob.token);
     assert_eq!((&second["id"], &second["resumed"]), (&bob.id, &json!(false)));
-    let first = stage.resume(a, "kitchen", &alice.token);
+    let first = harness.resume(a, "kitchen", &alice.token);
     assert_eq!((&first["id"], &first["peer"]), (&alice.id, &bob.id));
-    assert_eq!(stage.news.len(), 2);
+    assert_eq!(harness.seat_events.len(), 2);
 }
 
-fn rules_with_a_key() -> Rules {
-    Rules { host_keys: HostKeys::new(&["sesame"]), ..rules() }
+fn config_with_a_key() -> RoomsConfig {
+    RoomsConfig { host_keys: HostKeys::new(&["sesame"]), ..config() }
 }
 
-/// A room opened with a key, its host and a guest in it.
-fn opened_with_a_key() -> (Stage, [Guest; 2]) {
-    let mut stage = Stage::with(rules_with_a_key());
+/// A room opened with a host key, with two participants.
+fn opened_with_a_key() -> (Harness, [Participant; 2]) {
+    let mut harness = Harness::with(config_with_a_key());
     let pair = [json!("sesame"), json!(null)].map(|key| {
-        let conn = stage.connect();
-        stage.say(conn, json!({"type": "join", "room": "kitchen", "key": key}));
-        let reply = stage.next(conn);
-        Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+        let conn = harness.connect();
+        harness.send(conn, json!({"type": "join", "room": "kitchen", "key": key}));
+        let reply = harness.next(conn);
+        Participant { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
     });
-    stage.heard.clear();
-    (stage, pair)
+    harness.received.clear();
+    (harness, pair)
 }
 
 #[test]
-fn after_a_restart_a_guest_may_be_the_first_one_back_in_a_room_that_took_a_key() {
-    let (stage, [host, guest]) = opened_with_a_key();
-    let mut stage = stage.restarted();
-    stage.pass(seconds(119));
-    let [g, h, stranger] = [(); 3].map(|()| stage.connect());
-    assert_eq!(stage.join(stranger, "kitchen")["code"], "key-required", "a token it takes");
-    assert_eq!(stage.resume(g, "kitchen", &guest.token)["id"], guest.id);
-    assert_eq!(stage.resume(h, "kitchen", &host.token)["peer"], guest.id);
+fn after_a_restart_a_token_opens_a_room_that_required_a_key() {
+    let (harness, [host, peer]) = opened_with_a_key();
+    let mut harness = harness.restarted();
+    harness.advance(seconds(119));
+    let [g, h, outsider] = [(); 3].map(|()| harness.connect());
+    assert_eq!(harness.join(outsider, "kitchen")["code"], "key-required", "only with a token");
+    assert_eq!(harness.resume(g, "kitchen", &peer.token)["id"], peer.id);
+    assert_eq!(harness.resume(h, "kitchen", &host.token)["peer"], peer.id);
 }
 
 #[test]
-fn a_guest_does_not_open_a_room_long_after_the_start_of_a_box_or_of_its_own_seat() {
-    let (mut stage, [host, guest]) = opened_with_a_key();
-    stage.pass(seconds(120));
-    for gone in [&host, &guest] {
-        stage.say(gone.conn, json!({"type": "leave"}));
+fn a_token_opens_no_room_long_after_the_start_or_its_own_issue() {
+    let (mut harness, [host, peer]) = opened_with_a_key();
+    harness.advance(seconds(120));
+    for left in [&host, &peer] {
+        harness.send(left.conn, json!({"type": "leave"}));
     }
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &guest.token)["code"], "key-required", "the host has left");
-    stage.pass(seconds(12 * 60 * 60));
-    let mut stage = stage.restarted();
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &guest.token)["code"], "key-required", "that was yesterday");
-    stage.say(back, json!({"type": "join", "room": "kitchen", "resume": host.token, "key": "sesame"}));
-    assert_eq!(stage.next(back)["id"], host.id, "with the key it is opened all the same");
+    let back = harness.connect();
+    assert_eq!(
+        harness.resume(back, "kitchen", &peer.token)["code"],
+        "key-required",
+        "the reopening period is over"
+    );
+    harness.advance(seconds(12 * 60 * 60));
+    let mut harness = harness.restarted();
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &peer.token)["code"], "key-required", "the token is too old");
+    harness.send(back, json!({"type": "join", "room": "kitchen", "resume": host.token, "key": "sesame"}));
+    assert_eq!(harness.next(back)["id"], host.id, "the key opens it");
 }
 
 #[test]
-fn what_a_guest_reopens_makes_its_token_no_younger_and_a_token_of_tomorrow_opens_nothing() {
-    let (mut stage, [_, guest]) = opened_with_a_key();
-    let mut token = guest.token;
+fn reopening_renews_no_token_and_a_future_token_opens_no_room() {
+    let (mut harness, [_, peer]) = opened_with_a_key();
+    let mut token = peer.token;
     for _ in 0..2 {
-        stage.pass(seconds(5 * 60 * 60));
-        stage = stage.restarted();
-        let back = stage.connect();
-        token = stage.resume(back, "kitchen", &token)["resume"].clone();
-        assert!(token.is_string(), "within half a day");
+        harness.advance(seconds(5 * 60 * 60));
+        harness = harness.restarted();
+        let back = harness.connect();
+        token = harness.resume(back, "kitchen", &token)["resume"].clone();
+        assert!(token.is_string(), "within twelve hours");
     }
-    stage.pass(seconds(2 * 60 * 60));
-    stage = stage.restarted();
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &token)["code"], "key-required");
-    stage.now.unix -= 36 * 60 * 60;
-    assert_eq!(stage.resume(back, "kitchen", &token)["code"], "key-required", "a clock that was ahead");
+    harness.advance(seconds(2 * 60 * 60));
+    harness = harness.restarted();
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &token)["code"], "key-required");
+    harness.now.unix -= 36 * 60 * 60;
+    assert_eq!(harness.resume(back, "kitchen", &token)["code"], "key-required", "a clock that was ahead");
 }
 
 #[test]
-fn forged_tokens_and_those_of_other_rooms_are_refused() {
-    let mut stage = Stage::new();
-    let [alice, _] = stage.couple();
-    stage.drop(alice.conn);
-    let conn = stage.connect();
-    assert_eq!(stage.resume(conn, "cellar", &alice.token)["code"], "bad-resume");
+fn forged_tokens_and_tokens_of_other_rooms_are_refused() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.pair();
+    harness.disconnect(alice.conn);
+    let conn = harness.connect();
+    assert_eq!(harness.resume(conn, "cellar", &alice.token)["code"], "bad-resume");
     let flipped = alice.token.as_str().unwrap().replacen(|_: char| true, "_", 1);
     for forged in [flipped.as_str(), "", "x"] {
-        assert_eq!(stage.resume(conn, "kitchen", &json!(forged))["code"], "bad-resume", "{forged}");
+        assert_eq!(harness.resume(conn, "kitchen", &json!(forged))["code"], "bad-resume", "{forged}");
     }
-    let reply = stage.resume(conn, "kitchen", &alice.token);
-    assert_eq!(reply["resumed"], true, "a refusal costs nothing");
+    let reply = harness.resume(conn, "kitchen", &alice.token);
+    assert_eq!(reply["resumed"], true, "a refusal changes nothing");
 }
 
 #[test]
-fn frames_for_somebody_away_wait_in_order() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
-    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}, "call": "c"}));
+fn frames_for_a_disconnected_participant_wait_in_order() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
+    harness.send(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}, "call": "c"}));
     for n in 0..3 {
         let frame = json!({"type": "candidate", "target": bob.id, "candidate": {"n": n}});
-        stage.say(alice.conn, frame);
+        harness.send(alice.conn, frame);
     }
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &bob.token)["type"], "resp-join");
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &bob.token)["type"], "resp-join");
     let offer = json!({"type": "offer", "from": alice.id, "sdp": {}, "call": "c"});
-    assert_eq!(stage.next(back), offer);
+    assert_eq!(harness.next(back), offer);
     for n in 0..3 {
-        assert_eq!(stage.next(back)["candidate"]["n"], n);
+        assert_eq!(harness.next(back)["candidate"]["n"], n);
     }
-    assert!(stage.rest(back).is_empty());
+    assert!(harness.unread(back).is_empty());
 }
 
 #[test]
-fn what_waits_is_bounded_and_the_sender_hears_of_it() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
+fn pending_frames_are_limited_and_the_sender_gets_an_error() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
     let big = json!({"type": "offer", "target": bob.id, "sdp": {"sdp": "x".repeat(60_000)}});
     for _ in 0..2 {
-        stage.say(alice.conn, big.clone());
+        harness.send(alice.conn, big.clone());
     }
-    stage.rest(alice.conn);
-    stage.say(alice.conn, big);
-    assert_eq!(stage.code(alice.conn), "rate-limited");
+    harness.unread(alice.conn);
+    harness.send(alice.conn, big);
+    assert_eq!(harness.code(alice.conn), "rate-limited");
     let small = json!({"type": "candidate", "target": bob.id, "candidate": null});
     for _ in 0..70 {
-        stage.say(alice.conn, small.clone());
+        harness.send(alice.conn, small.clone());
     }
-    assert_eq!(stage.rest(alice.conn).len(), 8, "64 frames wait at most");
-    let back = stage.connect();
-    stage.resume(back, "kitchen", &bob.token);
-    assert_eq!(stage.rest(back).len(), 64);
-    assert!(stage.rooms.waiting_bytes.is_empty());
+    assert_eq!(harness.unread(alice.conn).len(), 8, "64 frames wait at most");
+    let back = harness.connect();
+    harness.resume(back, "kitchen", &bob.token);
+    assert_eq!(harness.unread(back).len(), 64);
+    assert!(harness.rooms.parts().1.quotas().1.is_empty());
 }
 
 #[test]
-fn what_somebody_said_before_leaving_is_not_heard_after() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
-    stage.say(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
-    stage.say(alice.conn, json!({"type": "leave"}));
-    let third = stage.connect();
-    let reply = stage.join(third, "kitchen");
+fn pending_frames_of_a_participant_who_left_are_dropped() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
+    harness.send(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+    harness.send(alice.conn, json!({"type": "leave"}));
+    let third = harness.connect();
+    let reply = harness.join(third, "kitchen");
     assert_eq!(reply["peer"], bob.id);
-    assert_eq!(stage.next(third), json!({"type": "peer-away", "id": bob.id}));
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &bob.token)["peer"], reply["id"]);
-    assert!(stage.rest(back).is_empty());
-    assert!(stage.rooms.waiting_bytes.is_empty());
+    assert_eq!(harness.next(third), json!({"type": "peer-away", "id": bob.id}));
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &bob.token)["peer"], reply["id"]);
+    assert!(harness.unread(back).is_empty());
+    assert!(harness.rooms.parts().1.quotas().1.is_empty());
 }
 
 #[test]
-fn both_away_and_one_back_sees_that_the_other_is_away() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(alice.conn);
-    stage.drop(bob.conn);
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &alice.token)["peer"], bob.id);
-    assert_eq!(stage.rest(back), ["peer-away"]);
-    stage.pass(seconds(30));
-    assert_eq!(stage.rest(back), ["peer-leave"]);
+fn a_returning_participant_learns_that_the_peer_is_disconnected() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(alice.conn);
+    harness.disconnect(bob.conn);
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &alice.token)["peer"], bob.id);
+    assert_eq!(harness.unread(back), ["peer-away"]);
+    harness.advance(seconds(30));
+    assert_eq!(harness.unread(back), ["peer-leave"]);
 }
 
 #[test]
-fn a_closed_page_is_told_at_once_and_its_seat_kept_for_a_reload() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.close_page(bob.conn);
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
-    stage.pass(seconds(14));
-    let back = stage.connect();
-    let reply = stage.resume(back, "kitchen", &bob.token);
+fn a_closed_page_is_reported_at_once_and_a_reload_resumes_it() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.close_page(bob.conn);
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    harness.advance(seconds(14));
+    let back = harness.connect();
+    let reply = harness.resume(back, "kitchen", &bob.token);
     assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(true)));
-    assert_eq!(stage.rest(alice.conn), ["peer-back"]);
-    stage.close_page(back);
-    stage.pass(seconds(15));
-    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
-    assert!(matches!(stage.news.last(), Some(SeatEvent::Lapsed(..))));
+    assert_eq!(harness.unread(alice.conn), ["peer-back"]);
+    harness.close_page(back);
+    harness.advance(seconds(15));
+    assert_eq!(harness.unread(alice.conn), ["peer-away", "peer-leave"]);
+    assert!(matches!(harness.seat_events.last(), Some(SeatEvent::Expired(..))));
 }
 
 #[test]
-fn a_seat_is_kept_no_longer_for_a_closed_page_than_for_one_that_dropped() {
-    let mut stage = Stage::with(Rules { room_grace: seconds(5), ..rules() });
-    let [alice, bob] = stage.couple();
-    stage.close_page(bob.conn);
-    stage.pass(seconds(5));
-    assert_eq!(stage.rest(alice.conn), ["peer-away", "peer-leave"]);
+fn a_closed_page_gets_no_longer_grace_than_a_lost_connection() {
+    let mut harness = Harness::with(RoomsConfig { room_grace: seconds(5), ..config() });
+    let [alice, bob] = harness.pair();
+    harness.close_page(bob.conn);
+    harness.advance(seconds(5));
+    assert_eq!(harness.unread(alice.conn), ["peer-away", "peer-leave"]);
 }
 
 #[test]
-fn a_page_says_by_its_token_that_it_was_closed() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    // While its socket still looks open,
-    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
-    assert_eq!(stage.closed, [(bob.conn, Closing::PageClosed)]);
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
-    // twice, which changes nothing,
-    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
-    assert!(stage.rest(alice.conn).is_empty());
-    stage.pass(seconds(15));
-    assert_eq!(stage.rest(alice.conn), ["peer-leave"]);
-    // and when the seat is gone.
-    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
-    assert_eq!(stage.closed_by_token(&json!("forged")), Err(Refusal::BadResume));
-    assert!(stage.rest(alice.conn).is_empty());
+fn a_page_can_report_by_its_token_that_it_was_closed() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    // While its WebSocket looks open,
+    assert_eq!(harness.report_closed(&bob.token), Ok(()));
+    assert_eq!(harness.closed, [(bob.conn, CloseReason::PageClosed)]);
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    // a second time, without effect,
+    assert_eq!(harness.report_closed(&bob.token), Ok(()));
+    assert!(harness.unread(alice.conn).is_empty());
+    harness.advance(seconds(15));
+    assert_eq!(harness.unread(alice.conn), ["peer-leave"]);
+    // and after the seat is free.
+    assert_eq!(harness.report_closed(&bob.token), Ok(()));
+    assert_eq!(harness.report_closed(&json!("forged")), Err(Refusal::BadResume));
+    assert!(harness.unread(alice.conn).is_empty());
 }
 
 #[test]
-fn a_page_that_dropped_before_it_said_that_it_was_closed_is_not_kept_longer() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.drop(bob.conn);
-    stage.pass(seconds(1));
-    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
-    assert_eq!(stage.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
-    stage.pass(seconds(15));
-    assert_eq!(stage.rest(alice.conn), ["peer-leave"]);
+fn a_close_report_after_a_disconnect_shortens_the_grace() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.disconnect(bob.conn);
+    harness.advance(seconds(1));
+    assert_eq!(harness.report_closed(&bob.token), Ok(()));
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-away", "id": bob.id}));
+    assert_eq!(harness.next(alice.conn), json!({"type": "peer-away", "id": bob.id, "closing": true}));
+    harness.advance(seconds(15));
+    assert_eq!(harness.unread(alice.conn), ["peer-leave"]);
 }
 
 #[test]
-fn the_last_word_of_a_page_before_a_reload_does_not_close_the_one_after_it() {
-    let mut stage = Stage::new();
-    let [alice, bob] = stage.couple();
-    stage.pass(seconds(60));
-    let reloaded = stage.connect();
-    let token = stage.resume(reloaded, "kitchen", &bob.token)["resume"].clone();
-    stage.heard.clear();
-    stage.closed.clear();
-    assert_eq!(stage.closed_by_token(&bob.token), Ok(()));
-    assert!(stage.rest(alice.conn).is_empty() && stage.closed.is_empty());
-    assert_eq!(stage.closed_by_token(&token), Ok(()));
-    assert_eq!(stage.rest(alice.conn), ["peer-away"]);
+fn a_late_close_report_does_not_close_the_reloaded_page() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    harness.advance(seconds(60));
+    let reloaded = harness.connect();
+    let token = harness.resume(reloaded, "kitchen", &bob.token)["resume"].clone();
+    harness.received.clear();
+    harness.closed.clear();
+    assert_eq!(harness.report_closed(&bob.token), Ok(()));
+    assert!(harness.unread(alice.conn).is_empty() && harness.closed.is_empty());
+    assert_eq!(harness.report_closed(&token), Ok(()));
+    assert_eq!(harness.unread(alice.conn), ["peer-away"]);
 }
 
 #[test]
-fn the_last_word_of_a_page_before_a_reload_does_not_close_a_room_that_a_token_reopened() {
-    let (stage, [_, guest]) = opened_with_a_key();
-    let mut stage = stage.restarted();
-    stage.pass(seconds(60));
-    let reloaded = stage.connect();
-    assert_eq!(stage.resume(reloaded, "kitchen", &guest.token)["resume"], guest.token, "no younger");
-    assert_eq!(stage.closed_by_token(&guest.token), Ok(()));
-    assert!(stage.closed.is_empty());
-    stage.pass(seconds(3));
-    assert_eq!(stage.closed_by_token(&guest.token), Ok(()));
-    assert_eq!(stage.closed.len(), 1);
+fn a_late_close_report_does_not_close_a_reopened_room() {
+    let (harness, [_, peer]) = opened_with_a_key();
+    let mut harness = harness.restarted();
+    harness.advance(seconds(60));
+    let reloaded = harness.connect();
+    assert_eq!(harness.resume(reloaded, "kitchen", &peer.token)["resume"], peer.token, "same time");
+    assert_eq!(harness.report_closed(&peer.token), Ok(()));
+    assert!(harness.closed.is_empty());
+    harness.advance(seconds(3));
+    assert_eq!(harness.report_closed(&peer.token), Ok(()));
+    assert_eq!(harness.closed.len(), 1);
 }
 
 #[test]
-fn one_source_does_not_take_all_that_may_wait_for_the_absent() {
-    let mut stage = Stage::new();
+fn one_source_cannot_use_up_the_bytes_of_pending_frames() {
+    let mut harness = Harness::new();
     let big = |target: &Value| json!({"type": "offer", "target": target, "sdp": {"sdp": "x".repeat(60_000)}});
     for n in 0..40 {
-        let pair = stage.pair_from("45.0.6.6", &format!("room-{n}"));
-        stage.drop(pair[1].conn);
+        let pair = harness.pair_from("45.0.6.6", &format!("room-{n}"));
+        harness.disconnect(pair[1].conn);
         for _ in 0..2 {
-            stage.say(pair[0].conn, big(&pair[1].id));
+            harness.send(pair[0].conn, big(&pair[1].id));
         }
     }
     let eighth = 512 * 1024;
-    assert!((eighth - 64 * 1024..=eighth).contains(&stage.rooms.waiting_bytes.held()));
-    let [alice, bob] = stage.pair_from("45.0.0.1", "kitchen");
-    stage.drop(bob.conn);
-    stage.heard.clear();
-    stage.say(alice.conn, big(&bob.id));
-    assert!(stage.rest(alice.conn).is_empty(), "it waits");
-    let back = stage.connect();
-    assert_eq!(stage.resume(back, "kitchen", &bob.token)["resumed"], true);
-    assert_eq!(stage.rest(back), ["offer"]);
+    assert!((eighth - 64 * 1024..=eighth).contains(&harness.rooms.parts().1.quotas().1.used()));
+    let [alice, bob] = harness.pair_from("45.0.0.1", "kitchen");
+    harness.disconnect(bob.conn);
+    harness.received.clear();
+    harness.send(alice.conn, big(&bob.id));
+    assert!(harness.unread(alice.conn).is_empty(), "it is queued");
+    let back = harness.connect();
+    assert_eq!(harness.resume(back, "kitchen", &bob.token)["resumed"], true);
+    assert_eq!(harness.unread(back), ["offer"]);
 }
 
 #[test]
-fn one_source_does_not_take_all_the_seats_that_are_kept() {
-    let mut stage = Stage::new();
-    // Two addresses in each room of another's: joining somebody is no guess.
+fn one_source_cannot_use_up_the_disconnected_seats() {
+    let mut harness = Harness::new();
+    // Each room is opened from another address: joining an open room is no attempt.
     for n in 0..1500 {
         let room = format!("room-{n}");
-        let opener = stage.connect_from(&format!("45.1.{}.{}", n / 250, n % 250));
-        stage.join(opener, &room);
-        let conn = stage.connect_from("45.0.6.6");
-        stage.join(conn, &room);
-        stage.drop(conn);
+        let opener = harness.connect_from(&format!("45.1.{}.{}", n / 250, n % 250));
+        harness.join(opener, &room);
+        let conn = harness.connect_from("45.0.6.6");
+        harness.join(conn, &room);
+        harness.disconnect(conn);
     }
-    assert_eq!(stage.rooms.away.held(), 1250);
-    let [alice, bob] = stage.pair_from("45.0.0.1", "kitchen");
-    stage.drop(bob.conn);
-    assert_eq!(stage.rest(alice.conn), ["peer-away"], "forgiven");
+    assert_eq!(harness.rooms.parts().1.quotas().0.used(), 1250);
+    let [alice, bob] = harness.pair_from("45.0.0.1", "kitchen");
+    harness.disconnect(bob.conn);
+    assert_eq!(harness.unread(alice.conn), ["peer-away"], "the seat is kept");
 }
 
 #[test]
-fn a_token_from_before_names_had_one_spelling_opens_its_room_for_half_a_day() {
-    let mut stage = Stage::with(rules_with_a_key());
+fn a_token_of_an_unnormalized_name_is_valid_for_twelve_hours() {
+    let mut harness = Harness::with(config_with_a_key());
     let seat = SeatId::new([9; 16]);
-    let earlier = stage.rooms.rules.tag_key.tag("Kitchen");
-    let token = json!(stage.rooms.rules.token_key.token(earlier, seat, stage.now.unix));
-    let conn = stage.connect();
-    assert_eq!(stage.resume(conn, "Cellar", &token)["code"], "bad-resume");
-    let reply = stage.resume(conn, "Kitchen", &token);
+    let (tag_key, resume_key) = harness.rooms.parts().0.keys();
+    let claims = ResumeClaims { seat, joined_at: harness.now.unix };
+    let token = json!(resume_key.sign(tag_key.tag("Kitchen"), claims));
+    let conn = harness.connect();
+    assert_eq!(harness.resume(conn, "Cellar", &token)["code"], "bad-resume");
+    let reply = harness.resume(conn, "Kitchen", &token);
     assert_eq!((&reply["id"], &reply["room"]), (&json!(seat.to_string()), &json!("kitchen")));
-    stage.say(conn, json!({"type": "leave"}));
-    stage.pass(seconds(12 * 60 * 60 - 1));
-    let conn = stage.connect();
+    harness.send(conn, json!({"type": "leave"}));
+    harness.advance(seconds(12 * 60 * 60 - 1));
+    let conn = harness.connect();
     assert_eq!(
-        stage.resume(conn, "Kitchen", &token)["code"],
+        harness.resume(conn, "Kitchen", &token)["code"],
         "key-required",
-        "genuine, and the room is gone"
+        "valid, but the room is closed"
     );
-    stage.pass(seconds(1));
-    let conn = stage.connect();
-    assert_eq!(stage.resume(conn, "Kitchen", &token)["code"], "bad-resume");
+    harness.advance(seconds(1));
+    let conn = harness.connect();
+    assert_eq!(harness.resume(conn, "Kitchen", &token)["code"], "bad-resume");
 }
 
-impl Stage {
+impl Harness {
     fn close_page(&mut self, conn: ConnectionId) {
-        self.rooms.dropped(conn, true, self.now);
-        self.drain();
+        self.rooms.handle_disconnect(conn, true, self.now);
+        self.collect_actions();
     }
 
-    fn closed_by_token(&mut self, token: &Value) -> Result<(), Refusal> {
-        let outcome = self.rooms.page_closed(token.as_str().unwrap(), [45, 0, 0, 1].into(), self.now);
-        self.drain();
+    fn report_closed(&mut self, token: &Value) -> Result<(), Refusal> {
+        let outcome = self.rooms.handle_page_closed(token.as_str().unwrap(), [45, 0, 0, 1].into(), self.now);
+        self.collect_actions();
         outcome
-    }
-
-    fn pair_from(&mut self, source: &str, room: &str) -> [Guest; 2] {
-        [(); 2].map(|()| {
-            let conn = self.connect_from(source);
-            let reply = self.join(conn, room);
-            self.heard.clear();
-            Guest { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
-        })
     }
 }

@@ -1,11 +1,10 @@
-//! Whatever anybody does in whatever order, the house rules hold.
+//! Random scripts of clients never break the invariants of rooms.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::seat::SeatId;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -14,10 +13,10 @@ enum Step {
     Resume { who: usize, room: usize, token: usize },
     Leave { who: usize },
     Offer { who: usize, target: usize },
-    Ask { who: usize },
-    Garbage { who: usize },
-    Drop { who: usize },
-    Pass { seconds: u64 },
+    IceServers { who: usize },
+    Malformed { who: usize },
+    Disconnect { who: usize },
+    Advance { seconds: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -28,20 +27,20 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (who.clone(), room, any.clone()).prop_map(|(who, room, token)| Step::Resume { who, room, token }),
         1 => who.clone().prop_map(|who| Step::Leave { who }),
         4 => (who.clone(), any).prop_map(|(who, target)| Step::Offer { who, target }),
-        1 => who.clone().prop_map(|who| Step::Ask { who }),
-        1 => who.clone().prop_map(|who| Step::Garbage { who }),
-        2 => who.prop_map(|who| Step::Drop { who }),
-        1 => (0..40_u64).prop_map(|seconds| Step::Pass { seconds }),
+        1 => who.clone().prop_map(|who| Step::IceServers { who }),
+        1 => who.clone().prop_map(|who| Step::Malformed { who }),
+        2 => who.prop_map(|who| Step::Disconnect { who }),
+        1 => (0..40_u64).prop_map(|seconds| Step::Advance { seconds }),
     ]
 }
 
-/// What an observer outside has seen.
+/// What an outside observer has seen.
 #[derive(Default)]
-struct Witness {
+struct Observer {
     live: Vec<ConnectionId>,
-    /// Where each connection sits, by its own `resp-join`.
+    /// The room and seat of each connection, by its `resp-join`.
     places: BTreeMap<ConnectionId, (String, String)>,
-    /// Every seat ever handed out: room, id, token.
+    /// Every seat ever issued: room, ID, token.
     seats: Vec<(String, String, String)>,
     open: BTreeSet<(RoomTag, SeatId)>,
     next: u64,
@@ -50,54 +49,54 @@ struct Witness {
 
 const ROOMS: [&str; 3] = ["kitchen", "cellar", "attic"];
 
-impl Witness {
-    fn act(&mut self, rooms: &mut Rooms, now: &mut Now, step: &Step) {
+impl Observer {
+    fn perform(&mut self, rooms: &mut Rooms, now: &mut Now, step: &Step) {
         match step {
             Step::Connect if self.live.len() < 6 => {
                 self.next += 1;
                 self.live.push(ConnectionId(self.next));
-                rooms.connected(ConnectionId(self.next), "h".into(), [45, 0, 0, 1].into(), *now);
+                rooms.handle_connect(ConnectionId(self.next), "h".into(), [45, 0, 0, 1].into(), *now);
             }
             Step::Connect => {}
             Step::Join { who, room } => {
-                self.say(rooms, *now, *who, json!({"type": "join", "room": ROOMS[*room]}))
+                self.send(rooms, *now, *who, json!({"type": "join", "room": ROOMS[*room]}))
             }
             Step::Resume { who, room, token } => {
                 let token = self.pick(*token).map_or(String::new(), |seat| seat.2.clone());
                 let frame = json!({"type": "join", "room": ROOMS[*room], "resume": token});
-                self.say(rooms, *now, *who, frame);
+                self.send(rooms, *now, *who, frame);
             }
             Step::Leave { who } => {
                 if let Some(conn) = self.live.get(*who).copied() {
-                    self.say(rooms, *now, *who, json!({"type": "leave"}));
+                    self.send(rooms, *now, *who, json!({"type": "leave"}));
                     self.places.remove(&conn);
                 }
             }
             Step::Offer { who, target } => {
                 let target = self.pick(*target).map_or("x".to_owned(), |seat| seat.1.clone());
-                self.say(rooms, *now, *who, json!({"type": "offer", "target": target, "sdp": {}}));
+                self.send(rooms, *now, *who, json!({"type": "offer", "target": target, "sdp": {}}));
             }
-            Step::Ask { who } => self.say(rooms, *now, *who, json!({"type": "ice-servers"})),
-            Step::Garbage { who } => self.say(rooms, *now, *who, json!([])),
-            Step::Drop { who } if *who < self.live.len() => {
+            Step::IceServers { who } => self.send(rooms, *now, *who, json!({"type": "ice-servers"})),
+            Step::Malformed { who } => self.send(rooms, *now, *who, json!([])),
+            Step::Disconnect { who } if *who < self.live.len() => {
                 let conn = self.live.remove(*who);
                 self.places.remove(&conn);
-                rooms.dropped(conn, false, *now);
+                rooms.handle_disconnect(conn, false, *now);
             }
-            Step::Drop { .. } => {}
-            Step::Pass { seconds } => {
+            Step::Disconnect { .. } => {}
+            Step::Advance { seconds } => {
                 now.instant += Duration::from_secs(*seconds);
-                rooms.advance(*now);
+                rooms.handle_timeout(*now);
             }
         }
     }
 
-    fn say(&mut self, rooms: &mut Rooms, now: Now, who: usize, frame: Value) {
+    fn send(&mut self, rooms: &mut Rooms, now: Now, who: usize, frame: Value) {
         self.draws += 1;
-        let mut chance = [0; 16];
-        chance[..4].copy_from_slice(&self.draws.to_be_bytes());
+        let mut random = [0; 16];
+        random[..4].copy_from_slice(&self.draws.to_be_bytes());
         if let Some(conn) = self.live.get(who) {
-            rooms.receive(*conn, &frame.to_string(), now, chance);
+            rooms.handle_text(*conn, &frame.to_string(), now, random);
         }
     }
 
@@ -105,48 +104,51 @@ impl Witness {
         (!self.seats.is_empty()).then(|| &self.seats[n % self.seats.len()])
     }
 
-    fn watch(&mut self, action: Action) {
+    fn check(&mut self, action: Action) {
         match action {
             Action::Send { to, message, .. } => {
-                assert!(self.live.contains(&to), "sent to somebody who is gone");
-                self.hear(to, &serde_json::from_str(&message.to_json()).unwrap());
+                assert!(self.live.contains(&to), "sent to a closed connection");
+                self.receive(to, &serde_json::from_str(&message.to_json()).unwrap());
             }
-            Action::Note(_) => {}
+            Action::Event(_) => {}
             Action::Close { conn, .. } => {
                 self.live.retain(|live| *live != conn);
                 self.places.remove(&conn);
             }
-            Action::Seat(SeatEvent::Opened(room, seat)) => assert!(self.open.insert((room, seat))),
-            Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Lapsed(room, seat)) => {
-                assert!(self.open.remove(&(room, seat)), "ended without having been opened");
+            Action::Seat(SeatEvent::Joined(room, seat)) => assert!(self.open.insert((room, seat))),
+            Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Expired(room, seat)) => {
+                assert!(self.open.remove(&(room, seat)), "ended without a join");
             }
         }
         for (room, _) in &self.open {
-            assert!(self.open.iter().filter(|(other, _)| other == room).count() <= 2, "three in a room");
+            assert!(
+                self.open.iter().filter(|(other, _)| other == room).count() <= SEATS_PER_ROOM,
+                "too many seats"
+            );
         }
     }
 
-    fn hear(&mut self, to: ConnectionId, frame: &Value) {
+    fn receive(&mut self, to: ConnectionId, frame: &Value) {
         let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
         match frame["type"].as_str().unwrap() {
             "resp-join" => {
                 let id = SeatId::parse(&text("id")).unwrap();
-                assert!(self.open.iter().any(|(_, seat)| *seat == id), "the relay was not told first");
+                assert!(self.open.iter().any(|(_, seat)| *seat == id), "the relay did not learn of it first");
                 self.places.insert(to, (text("room"), text("id")));
                 self.seats.push((text("room"), text("id"), text("resume")));
             }
-            "offer" => self.is_neighbour(to, &text("from")),
-            "new-peer" | "peer-away" | "peer-back" | "peer-leave" => self.is_neighbour(to, &text("id")),
+            "offer" => self.assert_peer(to, &text("from")),
+            "new-peer" | "peer-away" | "peer-back" | "peer-leave" => self.assert_peer(to, &text("id")),
             _ => {}
         }
     }
 
-    /// `id` is another seat of the room in which `to` sits.
-    fn is_neighbour(&self, to: ConnectionId, id: &str) {
-        let (room, own) = self.places.get(&to).expect("sent to somebody without a seat");
+    /// Asserts that `id` is another seat in the room of `to`.
+    fn assert_peer(&self, to: ConnectionId, id: &str) {
+        let (room, own) = self.places.get(&to).expect("sent to a client without a seat");
         let theirs = self.seats.iter().filter(|(_, seat, _)| seat == id);
         assert_ne!(own, id);
-        // A seat whose `resp-join` is still to come has no room yet; `Opened` has placed it.
+        // A seat whose `resp-join` is still to come has no room here; `Joined` has announced it.
         assert!(theirs.clone().all(|(other, _, _)| other == room), "a frame crossed rooms");
     }
 }
@@ -164,25 +166,26 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_breaks_the_house_rules(script in prop::collection::vec(step(), 1..120)) {
+    fn no_script_breaks_an_invariant(script in prop::collection::vec(step(), 1..120)) {
         let mut now = Now { instant: Instant::now(), unix: 1 };
-        let mut rooms = Rooms::new(rules(), now.instant);
-        let mut witness = Witness::default();
-        let everybody_goes = (0..6).map(|_| Step::Drop { who: 0 }).chain([Step::Pass { seconds: 30 }]);
-        for step in script.into_iter().chain(everybody_goes) {
-            witness.act(&mut rooms, &mut now, &step);
+        let mut rooms = Rooms::new(config(), now.instant);
+        let mut observer = Observer::default();
+        let all_leave = (0..6).map(|_| Step::Disconnect { who: 0 }).chain([Step::Advance { seconds: 30 }]);
+        for step in script.into_iter().chain(all_leave) {
+            observer.perform(&mut rooms, &mut now, &step);
             while let Some(action) = rooms.poll_action() {
-                witness.watch(action);
+                observer.check(action);
             }
         }
-        prop_assert!(witness.open.is_empty(), "a seat was never closed");
+        prop_assert!(observer.open.is_empty(), "a seat never ended");
         prop_assert_eq!(rooms.count(), (0, 0));
-        prop_assert_eq!(rooms.next_deadline(), None);
-        prop_assert!(rooms.away.is_empty() && rooms.waiting_bytes.is_empty());
+        prop_assert_eq!(rooms.poll_timeout(), None);
+        let (disconnected, pending_bytes) = rooms.parts().1.quotas();
+        prop_assert!(disconnected.is_empty() && pending_bytes.is_empty());
     }
 
     #[test]
-    fn no_text_is_too_strange(
+    fn no_changed_frame_breaks_the_protocol(
         frame in 0..FRAMES.len(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<char>()), 0..6),
     ) {
@@ -192,10 +195,10 @@ proptest! {
             text[at] = c;
         }
         let text: String = text.into_iter().collect();
-        let mut stage = Stage::new();
-        let [alice, bob] = stage.couple();
-        stage.say_text(alice.conn, &text.replace("BOB", bob.id.as_str().unwrap()));
-        stage.heard.values().flatten().for_each(|text| drop(serde_json::from_str::<Value>(text).unwrap()));
-        prop_assert!(stage.heard.values().map(Vec::len).sum::<usize>() <= 2);
+        let mut harness = Harness::new();
+        let [alice, bob] = harness.pair();
+        harness.send_text(alice.conn, &text.replace("BOB", bob.id.as_str().unwrap()));
+        harness.received.values().flatten().for_each(|text| drop(serde_json::from_str::<Value>(text).unwrap()));
+        prop_assert!(harness.received.values().map(Vec::len).sum::<usize>() <= 2);
     }
 }

@@ -1,0 +1,200 @@
+//! Who may join a room: resume tokens, host keys, and limits on guessing room names.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::attempt_limiter::{Attempt, AttemptLimiter};
+use crate::error::Refusal;
+use crate::resume_token::{ResumeClaims, ResumeTokenKey};
+use crate::room_name::RoomName;
+use crate::seat::{RoomTag, TagKey};
+use crate::{Now, UnixSeconds};
+
+/// For this long after the start, a resume token opens a room without a host key: the restart has lost the
+/// rooms, and participants return in any order. Pages retry every 15 s, so later ones are not returning.
+const REOPENING_PERIOD: Duration = Duration::from_secs(120);
+
+/// An older token opens no room without a host key. Few calls are longer, and a participant who left with the
+/// host hours ago must present the key like anybody else.
+const MAX_REOPENING_AGE: UnixSeconds = 12 * 60 * 60;
+
+/// The host keys, as digests that are compared in constant time. Without any, every client may open a room.
+#[derive(Clone)]
+pub struct HostKeys(Vec<[u8; 32]>);
+
+/// Checks joins; counts failed attempts by source.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    tag_key: TagKey,
+    resume_key: ResumeTokenKey,
+    host_keys: HostKeys,
+    attempts: AttemptLimiter,
+    started: Instant,
+}
+
+impl Admission {
+    pub(crate) fn new(
+        tag_key: TagKey,
+        resume_key: ResumeTokenKey,
+        host_keys: HostKeys,
+        seeds: [u64; 2],
+        started: Instant,
+    ) -> Self {
+        Self { tag_key, resume_key, host_keys, attempts: AttemptLimiter::new(seeds, started), started }
+    }
+
+    pub(crate) fn set_host_keys(&mut self, host_keys: HostKeys) {
+        self.host_keys = host_keys;
+    }
+
+    pub(crate) fn tag(&self, name: &RoomName) -> RoomTag {
+        self.tag_key.tag(name.as_str())
+    }
+
+    /// The newest token of a seat.
+    pub(crate) fn sign_token(&self, room: RoomTag, claims: ResumeClaims) -> String {
+        self.resume_key.sign(room, claims)
+    }
+
+    /// The claims of `token` in `room`, whose name the client wrote as `typed`. A valid token is always
+    /// accepted, whatever its source tried before.
+    ///
+    /// # Errors
+    /// [`Refusal::BadResume`], or [`Refusal::TooManyAttempts`] after too many of them.
+    pub(crate) fn verify_token(
+        &mut self,
+        source: IpAddr,
+        (room, typed): (RoomTag, &str),
+        token: &str,
+        now: Now,
+    ) -> Result<ResumeClaims, Refusal> {
+        if let Some((tag, claims)) = self.resume_key.verify(token) {
+            // Tokens issued before room names were normalized carry the tag of the name as typed.
+            let recent = now.unix.abs_diff(claims.joined_at) < MAX_REOPENING_AGE;
+            let legacy = || tag == self.tag_key.tag(&RoomName::legacy_spelling(typed));
+            if tag == room || (recent && legacy()) {
+                return Ok(claims);
+            }
+        }
+        Err(self.reject_token(source, token, now))
+    }
+
+    /// The room and claims of `token`, for a request that names no room.
+    ///
+    /// # Errors
+    /// As [`Self::verify_token`].
+    pub(crate) fn verify_any_token(
+        &mut self,
+        source: IpAddr,
+        token: &str,
+        now: Now,
+    ) -> Result<(RoomTag, ResumeClaims), Refusal> {
+        self.resume_key.verify(token).ok_or_else(|| self.reject_token(source, token, now))
+    }
+
+    fn reject_token(&mut self, source: IpAddr, token: &str, now: Now) -> Refusal {
+        match self.attempts.check(source, Attempt::Token(token), now.instant) {
+            Ok(()) => {
+                self.attempts.record(source, Attempt::Token(token), now.instant);
+                Refusal::BadResume
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Checks whether `source` may learn if `room` is open; counts the name if `counted`.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyAttempts`]
+    pub(crate) fn check_room_name(
+        &mut self,
+        source: IpAddr,
+        room: RoomTag,
+        counted: bool,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.attempts.check(source, Attempt::Room(room), now.instant)?;
+        if counted {
+            self.attempts.record(source, Attempt::Room(room), now.instant);
+        }
+        Ok(())
+    }
+
+    /// Checks whether a client may open an empty room. Returns the claims if only they open it: the new token
+    /// then keeps their time, or it would be renewed by each restart.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyRequired`], or [`Refusal::TooManyAttempts`] after too many wrong keys.
+    pub(crate) fn check_opening(
+        &mut self,
+        source: IpAddr,
+        claims: Option<ResumeClaims>,
+        key: Option<&str>,
+        now: Now,
+    ) -> Result<Option<ResumeClaims>, Refusal> {
+        if self.host_keys.is_empty() {
+            return Ok(None);
+        }
+        let key = self.check_key(source, key, now);
+        let claims = claims.filter(|claims| self.may_reopen(*claims, now));
+        if key.is_err() && claims.is_some() {
+            return Ok(claims);
+        }
+        key.map(|()| None)
+    }
+
+    fn check_key(&mut self, source: IpAddr, key: Option<&str>, now: Now) -> Result<(), Refusal> {
+        let key = key.ok_or(Refusal::KeyRequired)?;
+        self.attempts.check(source, Attempt::Key(key), now.instant)?;
+        if self.host_keys.contain(key) {
+            return Ok(());
+        }
+        self.attempts.record(source, Attempt::Key(key), now.instant);
+        Err(Refusal::KeyRequired)
+    }
+
+    fn may_reopen(&self, claims: ResumeClaims, now: Now) -> bool {
+        let restarted = now.instant.saturating_duration_since(self.started) < REOPENING_PERIOD;
+        // A token from the future comes from a clock that was ahead.
+        restarted && now.unix.abs_diff(claims.joined_at) < MAX_REOPENING_AGE
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> (&TagKey, &ResumeTokenKey) {
+        (&self.tag_key, &self.resume_key)
+    }
+}
+
+impl HostKeys {
+    /// Hashes the keys as configured.
+    pub fn new<K: AsRef<[u8]>>(keys: &[K]) -> Self {
+        Self(keys.iter().map(|key| digest(key.as_ref())).collect())
+    }
+
+    /// Whether an empty room opens without a key.
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `given` is one of them.
+    fn contain(&self, given: &str) -> bool {
+        let given = digest(given.as_bytes());
+        // All digests are compared, so that timing reveals neither length nor position of a key.
+        let matching = self.0.iter().fold(subtle::Choice::from(0), |found, key| found | key.ct_eq(&given));
+        matching.into()
+    }
+}
+
+fn digest(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+impl fmt::Debug for HostKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostKeys({})", self.0.len())
+    }
+}

@@ -1,0 +1,111 @@
+//! One WebSocket: its seat, its source and its frame rate limit.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::UnixSeconds;
+use crate::room::SeatKey;
+
+/// The malformed frame that closes the connection.
+const MAX_BAD_MESSAGES: u32 = 10;
+
+/// The interval of one frame: forty a second are sustained.
+const FRAME_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Frames that may arrive at once. A page that reconnects flushes up to 256 queued frames.
+const BURST: u32 = 400;
+
+/// Frames beyond the burst that are refused before the connection is closed.
+const REFUSED_BEFORE_CLOSE: u32 = 100;
+
+/// A connected WebSocket.
+pub(crate) struct Connection {
+    pub(crate) seat: Option<SeatKey>,
+    /// When the credentials it received last expire.
+    pub(crate) credential_expiry: UnixSeconds,
+    /// The host name by which the client reached the server.
+    pub(crate) host: String,
+    /// Attempts and quotas are counted by it.
+    pub(crate) source: IpAddr,
+    pub(crate) frames: FrameLimiter,
+    bad_messages: u32,
+}
+
+/// The frame rate limit of one connection: a leaky bucket.
+#[derive(Debug)]
+pub(crate) struct FrameLimiter {
+    level: Duration,
+    updated: Instant,
+}
+
+/// What happens to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Within the limit.
+    Accept,
+    /// Beyond the limit: the frame is refused with an error.
+    Refuse,
+    /// Far beyond the limit: the connection is closed.
+    Close,
+}
+
+impl Connection {
+    pub(crate) fn new(host: String, source: IpAddr, now: Instant) -> Self {
+        Self {
+            seat: None,
+            credential_expiry: 0,
+            host,
+            source,
+            frames: FrameLimiter::new(now),
+            bad_messages: 0,
+        }
+    }
+
+    /// Counts a malformed frame and returns whether it was the last one tolerated.
+    pub(crate) fn count_bad_message(&mut self) -> bool {
+        self.bad_messages += 1;
+        self.bad_messages >= MAX_BAD_MESSAGES
+    }
+}
+
+impl FrameLimiter {
+    fn new(now: Instant) -> Self {
+        Self { level: Duration::ZERO, updated: now }
+    }
+
+    /// Counts one frame.
+    pub(crate) fn count(&mut self, now: Instant) -> Verdict {
+        let elapsed = now.saturating_duration_since(self.updated);
+        self.updated = now;
+        self.level = self.level.saturating_sub(elapsed) + FRAME_INTERVAL;
+        if self.level <= FRAME_INTERVAL * BURST {
+            Verdict::Accept
+        } else if self.level <= FRAME_INTERVAL * (BURST + REFUSED_BEFORE_CLOSE) {
+            Verdict::Refuse
+        } else {
+            Verdict::Close
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_accepted_then_refused_then_closes() {
+        let now = Instant::now();
+        let mut limiter = FrameLimiter::new(now);
+        let verdicts: Vec<_> = (0..501).map(|_| limiter.count(now)).collect();
+        assert!(verdicts[..400].iter().all(|v| *v == Verdict::Accept));
+        assert!(verdicts[400..500].iter().all(|v| *v == Verdict::Refuse));
+        assert_eq!(verdicts[500], Verdict::Close);
+    }
+
+    #[test]
+    fn forty_frames_a_second_are_accepted_forever() {
+        let start = Instant::now();
+        let mut limiter = FrameLimiter::new(start);
+        assert!((0..100_000).all(|n| limiter.count(start + FRAME_INTERVAL * n) == Verdict::Accept));
+    }
+}
