@@ -1,5 +1,5 @@
-//! One connection of the load: a task that does what it is ordered, answers what it is asked, and
-//! counts what it hears. The same for all servers but for the [`Dialect`].
+//! One client of the load generator: a task that executes commands, answers requests and counts received frames. Only the
+//! [`Dialect`] differs between servers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::dialect::{Dialect, Heard};
+use crate::dialect::{Dialect, Incoming};
 
-/// Where a server is and how it is spoken to.
+/// The address and framing of a server.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) dialect: Dialect,
     pub(crate) tls: Option<TlsConnector>,
 }
 
-/// What a connection is to do.
-pub(crate) enum Order {
-    /// Take a seat in this room.
+/// A command for a client.
+pub(crate) enum ClientCommand {
+    /// Join this room.
     Join(String),
-    /// Send candidates to whoever sits in the other seat.
+    /// Send candidates to the peer.
     Send(Flow),
-    /// Give the seat up, and close.
+    /// Leave and close.
     Leave,
 }
 
@@ -40,17 +40,17 @@ pub(crate) enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
     pub(crate) frames: usize,
-    /// Frames that go out together.
-    pub(crate) at_once: usize,
-    /// Time between two such groups.
-    pub(crate) every: Duration,
-    /// Time until the first.
-    pub(crate) after: Duration,
+    /// Frames per group.
+    pub(crate) group: usize,
+    /// Interval of the groups.
+    pub(crate) interval: Duration,
+    /// Delay of the first group.
+    pub(crate) delay: Duration,
 }
 
-/// What all connections of a crowd heard.
+/// What all clients together received.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) joined: AtomicUsize,
     pub(crate) new_peers: AtomicUsize,
     pub(crate) candidates: AtomicUsize,
@@ -63,10 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 type Socket = WebSocketStream<Box<dyn Stream>>;
 
-impl Place {
-    /// A stream, through TLS where the server has it.
+impl Endpoint {
+    /// Connects, with TLS if the server uses it.
     pub(crate) async fn dial(&self) -> Box<dyn Stream> {
-        // One address may open two hundred rooms at once; a crowd has many.
+        // One source may open only two hundred rooms at once, so the clients use many addresses.
         static DIALED: AtomicU32 = AtomicU32::new(0);
         let [_, high, middle, low] = (DIALED.fetch_add(1, Ordering::Relaxed) / 16).to_be_bytes();
         let tcp = TcpSocket::new_v4().unwrap();
@@ -82,90 +82,90 @@ impl Place {
     }
 
     /// A connection that is ready to join.
-    pub(crate) async fn open(&self, tally: Arc<Tally>) -> mpsc::UnboundedSender<Order> {
+    pub(crate) async fn open(&self, counters: Arc<Counters>) -> mpsc::UnboundedSender<ClientCommand> {
         let url = format!("ws://localhost:{}{}", self.address.port(), self.dialect.path());
         let config = WebSocketConfig::default().read_buffer_size(4096);
         let stream = self.dial().await;
         let (mut socket, _) = client_async_with_config(url, stream, Some(config)).await.unwrap();
         let dialect = self.dialect;
-        let mut ready = dialect == Dialect::Ours;
+        let mut ready = dialect == Dialect::WebrtcBox;
         while !ready {
             let Message::Text(text) = socket.next().await.unwrap().unwrap() else { continue };
-            let heard = dialect.hear(&text);
-            if let Heard::Asked(answer) = heard {
+            let frame = dialect.parse(&text);
+            if let Incoming::ReplyWith(answer) = frame {
                 socket.send(Message::text(answer)).await.unwrap();
             }
-            ready = heard == Heard::Ready;
+            ready = frame == Incoming::Ready;
         }
-        let (orders, given) = mpsc::unbounded_channel();
-        let line = Line { socket, dialect, tally, peer: String::new(), flow: None };
-        tokio::spawn(line.run(given));
-        orders
+        let (sender, commands) = mpsc::unbounded_channel();
+        let client = Client { socket, dialect, counters, peer: String::new(), flow: None };
+        tokio::spawn(client.run(commands));
+        sender
     }
 }
 
-struct Line {
+struct Client {
     socket: Socket,
     dialect: Dialect,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     peer: String,
     flow: Option<(Flow, Interval)>,
 }
 
-impl Line {
-    async fn run(mut self, mut given: mpsc::UnboundedReceiver<Order>) {
+impl Client {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<ClientCommand>) {
         loop {
             tokio::select! {
                 biased;
                 message = self.socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.hear(&text).await,
-                    Some(Ok(Message::Close(frame))) => panic!("the server closes: {frame:?}"),
+                    Some(Ok(Message::Text(text))) => self.receive(&text).await,
+                    Some(Ok(Message::Close(frame))) => panic!("the server closed the connection: {frame:?}"),
                     Some(Ok(_)) => {}
                     other => panic!("the connection is lost: {other:?}"),
                 },
-                order = given.recv() => match order {
-                    Some(Order::Join(room)) => self.say(self.dialect.join(&room)).await,
-                    Some(Order::Send(flow)) => {
-                        let pace = interval_at(Instant::now() + flow.after, flow.every);
+                command = commands.recv() => match order {
+                    Some(ClientCommand::Join(room)) => self.send(self.dialect.join(&room)).await,
+                    Some(ClientCommand::Send(flow)) => {
+                        let pace = interval_at(Instant::now() + flow.delay, flow.interval);
                         self.flow = Some((flow, pace));
                     }
-                    Some(Order::Leave) | None => break,
+                    Some(ClientCommand::Leave) | None => break,
                 },
-                () = turn(&mut self.flow) => self.send_some().await,
+                () = next_tick(&mut self.flow) => self.send_group().await,
             }
         }
-        self.say(self.dialect.leave()).await;
+        self.send(self.dialect.leave()).await;
         self.socket.close(None).await.unwrap();
-        // Until the server has closed too; how it does is its own affair.
+        // Until the server has closed too.
         while let Some(Ok(_)) = self.socket.next().await {}
-        self.tally.closed.fetch_add(1, Ordering::Relaxed);
+        self.counters.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn hear(&mut self, text: &str) {
+    async fn receive(&mut self, text: &str) {
         let count = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed);
-        match self.dialect.hear(text) {
-            Heard::Candidate => drop(count(&self.tally.candidates)),
-            Heard::Joined(peer) => {
+        match self.dialect.parse(text) {
+            Incoming::Candidate => drop(count(&self.counters.candidates)),
+            Incoming::Joined(peer) => {
                 self.peer = peer.unwrap_or_default();
-                count(&self.tally.joined);
+                count(&self.counters.joined);
             }
-            Heard::NewPeer(peer) => {
+            Incoming::NewPeer(peer) => {
                 self.peer = peer;
-                count(&self.tally.new_peers);
+                count(&self.counters.new_peers);
             }
-            Heard::Asked(answer) => self.say(answer.to_owned()).await,
-            Heard::Ready | Heard::Other => {}
+            Incoming::ReplyWith(answer) => self.send(answer.to_owned()).await,
+            Incoming::Ready | Incoming::Other => {}
         }
     }
 
-    async fn say(&mut self, text: String) {
+    async fn send(&mut self, text: String) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next group of the flow, in one write.
-    async fn send_some(&mut self) {
+    /// Sends the next group in one write.
+    async fn send_group(&mut self) {
         let Some((flow, _)) = &mut self.flow else { return };
-        let group = flow.at_once.min(flow.frames);
+        let group = flow.group.min(flow.frames);
         flow.frames -= group;
         if flow.frames == 0 {
             self.flow = None;
@@ -178,7 +178,7 @@ impl Line {
     }
 }
 
-async fn turn(flow: &mut Option<(Flow, Interval)>) {
+async fn next_tick(flow: &mut Option<(Flow, Interval)>) {
     match flow {
         Some((_, pace)) => drop(pace.tick().await),
         None => std::future::pending().await,

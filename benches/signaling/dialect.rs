@@ -1,40 +1,39 @@
-//! The same conversation in two framings: ours (one JSON object a frame) and socket.io's, which is
-//! Engine.IO 4 below (`0` open, `2` ping, `3` pong, `4` message) and Socket.IO 5 in the messages
-//! (`0` connect, `2` event).
+//! The same messages in two framings: webrtc-box (one JSON object per frame) and socket.io, which is Engine.IO 4 (`0` open,
+//! `2` ping, `3` pong, `4` message) with Socket.IO 5 in the messages (`0` connect, `2` event).
 
 use serde_json::{Value, json};
 
-/// How a server is spoken to.
+/// The framing of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// docs/architecture.md, "A join".
-    Ours,
-    /// What the browser's socket.io client sends over its WebSocket transport.
+    /// docs/protocol.md.
+    WebrtcBox,
+    /// The WebSocket transport of socket.io's browser client.
     SocketIo,
 }
 
-/// What a frame from a server means to the load.
+/// A frame from a server.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// The connection can be used.
+pub(crate) enum Incoming {
+    /// The connection is ready.
     Ready,
-    /// The seat is ours; the other one's name, if somebody sits there.
+    /// The join succeeded; the ID of the peer, if there is one.
     Joined(Option<String>),
-    /// Somebody took the other seat.
+    /// A peer joined.
     NewPeer(String),
-    /// A candidate from the other seat.
+    /// A candidate of the peer.
     Candidate,
-    /// Something that is to be answered with this.
-    Asked(&'static str),
-    /// Nothing that counts.
+    /// A request with its reply.
+    ReplyWith(&'static str),
+    /// Any other frame.
     Other,
 }
 
 impl Dialect {
-    /// What is asked for in the opening handshake.
+    /// The path of the opening handshake.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Ours => "/ws",
+            Self::WebrtcBox => "/ws",
             Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
         }
     }
@@ -59,23 +58,23 @@ impl Dialect {
         self.frame("candidate", &json!({ "target": target, "candidate": candidate }))
     }
 
-    pub(crate) fn hear(self, text: &str) -> Heard {
+    pub(crate) fn parse(self, text: &str) -> Incoming {
         match self {
-            Self::Ours if text.starts_with(r#"{"type":"candidate","#) => Heard::Candidate,
-            Self::Ours => {
+            Self::WebrtcBox if text.starts_with(r#"{"type":"candidate","#) => Incoming::Candidate,
+            Self::WebrtcBox => {
                 let frame: Value = serde_json::from_str(text).unwrap();
                 meaning(frame["type"].as_str().unwrap(), &frame)
             }
             Self::SocketIo => match text.as_bytes() {
-                [b'0', ..] => Heard::Asked("40"),
-                [b'2'] => Heard::Asked("3"),
-                [b'4', b'0', ..] => Heard::Ready,
-                _ if text.starts_with(r#"42["candidate","#) => Heard::Candidate,
+                [b'0', ..] => Incoming::ReplyWith("40"),
+                [b'2'] => Incoming::ReplyWith("3"),
+                [b'4', b'0', ..] => Incoming::Ready,
+                _ if text.starts_with(r#"42["candidate","#) => Incoming::Candidate,
                 [b'4', b'2', event @ ..] => {
                     let event: Value = serde_json::from_slice(event).unwrap();
                     meaning(event[0].as_str().unwrap(), &event[1])
                 }
-                _ => Heard::Other,
+                _ => Incoming::Other,
             },
         }
     }
@@ -83,19 +82,19 @@ impl Dialect {
     fn frame(self, kind: &str, body: &Value) -> String {
         let body = body.to_string();
         match self {
-            // As our page writes it: the type comes first.
-            Self::Ours if body == "{}" => format!(r#"{{"type":"{kind}"}}"#),
-            Self::Ours => format!(r#"{{"type":"{kind}",{}"#, &body[1..]),
+            // As the page writes it: the type comes first.
+            Self::WebrtcBox if body == "{}" => format!(r#"{{"type":"{kind}"}}"#),
+            Self::WebrtcBox => format!(r#"{{"type":"{kind}",{}"#, &body[1..]),
             Self::SocketIo => format!(r#"42["{kind}",{body}]"#),
         }
     }
 }
 
-fn meaning(kind: &str, body: &Value) -> Heard {
+fn meaning(kind: &str, body: &Value) -> Incoming {
     match kind {
-        "resp-join" => Heard::Joined(body["peer"].as_str().map(str::to_owned)),
-        "new-peer" => Heard::NewPeer(body["id"].as_str().unwrap().to_owned()),
-        "error" => panic!("the server refuses: {body}"),
-        _ => Heard::Other,
+        "resp-join" => Incoming::Joined(body["peer"].as_str().map(str::to_owned)),
+        "new-peer" => Incoming::NewPeer(body["id"].as_str().unwrap().to_owned()),
+        "error" => panic!("the server refused: {body}"),
+        _ => Incoming::Other,
     }
 }

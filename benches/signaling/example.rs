@@ -1,4 +1,4 @@
-//! The example: its packages, and the command that starts it.
+//! The Node example: installs its packages and starts it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/signaling/example"))
 }
 
-/// Installs the packages of the lockfile where they are missing or older than it.
+/// Installs the packages of the lockfile if they are missing or older.
 pub(crate) fn install() {
     let lock = folder().join("package-lock.json");
     let installed = folder().join("node_modules/.package-lock.json");

@@ -1,36 +1,36 @@
-//! What signaling costs, beside the minimal example that people start from: CPU time for a connection,
-//! a pair and a candidate, and memory for a connection. `README.md` says how it is measured.
+//! The cost of signaling, compared with a minimal Node example: CPU time per connection, pair and candidate, and memory per
+//! connection. `README.md` describes the method.
 //!
 //! ```sh
 //! cargo bench --bench signaling [-- [--short] [--rounds N] [--only NAME] [--json FILE]]
 //! ```
 #![allow(clippy::print_stdout, reason = "it prints a table")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "what fails here ends the bench, and says where")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure ends the bench with its location")]
 
 mod client;
-mod contestant;
-mod crowd;
+mod clients;
 mod dialect;
 mod example;
-mod figures;
+mod results;
 mod round;
 mod server;
 mod table;
+mod target;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use contestant::Contestant;
-use figures::{Figures, Sample};
+use results::{Results, Sample};
 use round::Size;
+use target::Target;
 
-/// Where the JSON goes unless `--json` says otherwise.
+/// The default of `--json`.
 const JSON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/signaling.json");
 
-/// What was typed.
-struct Wish {
+/// The command-line options.
+struct Options {
     size: Size,
     rounds: usize,
     only: Option<String>,
@@ -38,47 +38,47 @@ struct Wish {
 }
 
 fn main() {
-    // `cargo test --all-targets` starts benches too, without this; there is nothing to test here.
+    // `cargo test --all-targets` starts benches without `--bench`; there is nothing to test.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         return println!("a bench: cargo bench --bench signaling");
     }
-    let wish = wish(&arguments);
-    more_files();
+    let options = options(&arguments);
+    raise_file_limit();
     example::install();
-    let contestants: Vec<Contestant> = Contestant::ALL
+    let targets: Vec<Target> = Target::ALL
         .into_iter()
-        .filter(|contestant| wish.only.as_deref().is_none_or(|only| contestant.key().contains(only)))
+        .filter(|target| options.only.as_deref().is_none_or(|only| target.key().contains(only)))
         .collect();
-    let mut figures: Vec<Figures> = contestants.iter().map(|contestant| Figures::of(*contestant)).collect();
+    let mut results: Vec<Results> = targets.iter().map(|target| Results::of(*target)).collect();
     let started = Instant::now();
-    for round in 1..=wish.rounds {
-        // One after the other within each round, so that a busy minute of the host meets all of them.
-        for (contestant, figures) in contestants.iter().zip(&mut figures) {
-            let sample = measure(*contestant, &wish.size);
-            println!("round {round}/{}, {}: {sample}", wish.rounds, contestant.key());
-            figures.add(sample);
+    for round in 1..=options.rounds {
+        // Interleaved, so that other load on the host affects all targets alike.
+        for (target, results) in targets.iter().zip(&mut results) {
+            let sample = measure(*target, &options.size);
+            println!("round {round}/{}, {}: {sample}", options.rounds, target.key());
+            results.add(sample);
         }
     }
-    table::print(&figures, &wish.size);
-    table::write(&wish.json, &figures, &wish.size);
-    println!("\n{} s; JSON in {}", started.elapsed().as_secs(), wish.json.display());
+    table::print(&results, &options.size);
+    table::write(&options.json, &results, &options.size);
+    println!("\n{} s; JSON in {}", started.elapsed().as_secs(), options.json.display());
 }
 
-/// One round of one contestant. The load is driven from one thread, so that it takes one core at most.
-fn measure(contestant: Contestant, size: &Size) -> Sample {
+/// One round of one target. The load generator uses one thread, so it uses at most one core.
+fn measure(target: Target, size: &Size) -> Sample {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(round::play(contestant, size))
+    runtime.block_on(round::run(target, size))
 }
 
-fn wish(arguments: &[String]) -> Wish {
+fn options(arguments: &[String]) -> Options {
     let after = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
-        Some(arguments.get(at + 1).unwrap_or_else(|| panic!("{name} takes a value")).clone())
+        Some(arguments.get(at + 1).unwrap_or_else(|| panic!("{name} requires a value")).clone())
     };
     let short = arguments.iter().any(|argument| argument == "--short");
-    let rounds = after("--rounds").map(|rounds| rounds.parse().expect("--rounds takes a number"));
-    Wish {
+    let rounds = after("--rounds").map(|rounds| rounds.parse().expect("--rounds requires a number"));
+    Options {
         size: if short { Size::short() } else { Size::full() },
         rounds: rounds.unwrap_or(if short { 1 } else { 7 }),
         only: after("--only"),
@@ -86,8 +86,8 @@ fn wish(arguments: &[String]) -> Wish {
     }
 }
 
-/// Thousands of sockets here and in the servers, which inherit the limit.
-fn more_files() {
+/// Thousands of sockets in this process and in the servers, which inherit the limit.
+fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }

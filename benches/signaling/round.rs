@@ -1,35 +1,35 @@
-//! One round: a server is started, warmed up, loaded in one way after the other, and ended.
+//! One round: starts a server, warms it up, applies each kind of load, and stops it.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::client::Place;
-use crate::contestant::Contestant;
-use crate::crowd::Crowd;
-use crate::figures::{MEASURES, Sample};
+use crate::client::Endpoint;
+use crate::clients::Clients;
+use crate::results::{MEASURES, Sample};
 use crate::server::Server;
+use crate::target::Target;
 
-/// How much is done in a round.
+/// The amount of load in a round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// Connections that are opened, joined and weighed.
+    /// Connections that are opened and joined, and whose memory is measured.
     pub(crate) connections: usize,
-    /// Connections that send candidates, two by two.
-    pub(crate) talkers: usize,
+    /// Connections that send candidates, in pairs.
+    pub(crate) senders: usize,
     /// Candidates that each of them sends one at a time.
     pub(crate) paced: usize,
     /// Candidates that each of them sends in groups.
     pub(crate) groups: usize,
-    /// Candidates that each of them sends flat out.
-    pub(crate) flat_out: usize,
-    /// TLS connections that are opened and closed for nothing else.
+    /// Candidates that each of them sends without a pause.
+    pub(crate) unpaced: usize,
+    /// TLS connections that are only opened and closed.
     pub(crate) handshakes: usize,
-    /// How often [`WARM_UP`] connections come, join, talk and leave before anything is measured.
+    /// How often [`WARM_UP`] clients connect, join, send and leave before the measurement.
     pub(crate) waves: usize,
 }
 
-/// Connections of one wave: few enough that what they leave in the heap is no part of the figures.
+/// Connections of one wave: so few that their heap growth does not affect the results.
 const WARM_UP: usize = 50;
 
 /// Candidates each of them sends.
@@ -38,128 +38,128 @@ const WARM_UP_FRAMES: usize = 40;
 /// Time between two joins, one at a time.
 const JOIN_EVERY: Duration = Duration::from_millis(5);
 
-/// In a rush: so many joins in every [`TICK`].
+/// Concurrent joins per [`TICK`].
 const RUSH: usize = 32;
 
-/// The shortest pace there is.
+/// The shortest interval.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Time between two candidates of one talker: ours takes forty frames a second from each.
+/// Interval of the candidates of one sender: webrtc-box accepts forty frames a second per connection.
 const PACE: Duration = Duration::from_millis(40);
 
-/// Candidates that come together while a browser gathers them.
+/// Candidates that a browser gathers together.
 const GROUP: usize = 8;
 
-/// Time between two groups of one talker.
+/// Interval of the groups of one sender.
 const GROUP_PACE: Duration = Duration::from_millis(250);
 
-/// Until a server has done what is left to do after the last reply.
+/// How long a server finishes its work after the last reply.
 const SETTLE: Duration = Duration::from_millis(150);
 
 impl Size {
     pub(crate) fn full() -> Self {
         Self {
             connections: 2000,
-            talkers: 200,
+            senders: 200,
             paced: 75,
             groups: 80,
-            flat_out: 300,
+            unpaced: 300,
             handshakes: 500,
             waves: 20,
         }
     }
 
     pub(crate) fn short() -> Self {
-        Self { connections: 200, talkers: 40, paced: 25, groups: 32, flat_out: 200, handshakes: 50, waves: 4 }
+        Self { connections: 200, senders: 40, paced: 25, groups: 32, unpaced: 200, handshakes: 50, waves: 4 }
     }
 }
 
-/// Plays one round: one server is weighed, another one is warmed up and timed.
-pub(crate) async fn play(contestant: Contestant, size: &Size) -> Sample {
-    let [open, joined] = weigh(contestant, size.connections).await;
+/// Runs one round: memory is measured on one server, CPU time on another one after its warm-up.
+pub(crate) async fn run(target: Target, size: &Size) -> Sample {
+    let [open, joined] = measure_memory(target, size.connections).await;
     let state = tempfile::tempdir().unwrap();
-    let (server, place) = contestant.start(state.path()).await;
+    let (server, endpoint) = target.start(state.path()).await;
     for wave in 0..size.waves {
-        let crowd = Crowd::open(&place, WARM_UP).await;
-        crowd.join(&format!("warm-{wave}"), 1, TICK).await;
-        crowd.send(WARM_UP_FRAMES, GROUP, TICK).await;
-        crowd.leave().await;
+        let clients = Clients::open(&endpoint, WARM_UP).await;
+        clients.join(&format!("warm-{wave}"), 1, TICK).await;
+        clients.send(WARM_UP_FRAMES, GROUP, TICK).await;
+        clients.leave().await;
     }
-    let [connection, rush] = company(&server, &place, size).await;
-    let [pair, paced, groups, flat_out] = talk(&server, &place, size).await;
-    let handshake = match &place.tls {
-        Some(_) => Some(handshakes(&server, &place, size.handshakes).await),
+    let [connection, rush] = connect_and_join(&server, &endpoint, size).await;
+    let [pair, paced, groups, unpaced] = exchange(&server, &endpoint, size).await;
+    let handshake = match &endpoint.tls {
+        Some(_) => Some(handshakes(&server, &endpoint, size.handshakes).await),
         None => None,
     };
-    let always = [pair, rush, paced, groups, flat_out, open, joined].map(Some);
-    let mut figures = [None; MEASURES.len()];
-    figures[..2].copy_from_slice(&[Some(connection), handshake]);
-    figures[2..].copy_from_slice(&always);
-    Sample(figures)
+    let required = [pair, rush, paced, groups, unpaced, open, joined].map(Some);
+    let mut results = [None; MEASURES.len()];
+    results[..2].copy_from_slice(&[Some(connection), handshake]);
+    results[2..].copy_from_slice(&required);
+    Sample(results)
 }
 
-/// Kibibytes for a connection, open and joined. The server is not warmed up, but for its first few
-/// connections: what a heap has already grown by would not be seen.
-async fn weigh(contestant: Contestant, count: usize) -> [f64; 2] {
+/// KiB per connection, open and joined. The server is not warmed up except for a few connections: a heap that has grown
+/// before would hide the growth.
+async fn measure_memory(target: Target, count: usize) -> [f64; 2] {
     let state = tempfile::tempdir().unwrap();
-    let (server, place) = contestant.start(state.path()).await;
-    let first = Crowd::open(&place, WARM_UP).await;
+    let (server, endpoint) = target.start(state.path()).await;
+    let first = Clients::open(&endpoint, WARM_UP).await;
     first.join("first", 1, TICK).await;
     sleep(SETTLE).await;
     let before = server.resident();
     let kibibytes = |resident: u64| resident.saturating_sub(before) as f64 / 1024.0 / count as f64;
-    let crowd = Crowd::open(&place, count).await;
+    let clients = Clients::open(&endpoint, count).await;
     sleep(SETTLE).await;
     let open = kibibytes(server.resident());
-    crowd.join("call", RUSH, TICK).await;
+    clients.join("call", RUSH, TICK).await;
     sleep(SETTLE).await;
     let joined = kibibytes(server.resident());
     first.leave().await;
-    crowd.leave().await;
+    clients.leave().await;
     [open, joined]
 }
 
-/// Connections opened and joined.
-async fn company(server: &Server, place: &Place, size: &Size) -> [f64; 2] {
+/// CPU time of opening and joining connections.
+async fn connect_and_join(server: &Server, endpoint: &Endpoint, size: &Size) -> [f64; 2] {
     let count = size.connections;
-    let (crowd, opening) = spent(server, Crowd::open(place, count)).await;
-    let ((), joining) = spent(server, crowd.join("call", RUSH, TICK)).await;
-    crowd.leave().await;
+    let (clients, opening) = cpu_time(server, Clients::open(endpoint, count)).await;
+    let ((), joining) = cpu_time(server, clients.join("call", RUSH, TICK)).await;
+    clients.leave().await;
     [opening / count as f64, joining / (count / 2) as f64]
 }
 
-/// Joins one at a time, and candidates one at a time, in groups, and all that a talker has at once.
-async fn talk(server: &Server, place: &Place, size: &Size) -> [f64; 4] {
-    let crowd = Crowd::open(place, size.talkers).await;
-    let ((), joining) = spent(server, crowd.join("talk", 1, JOIN_EVERY)).await;
-    let ((), paced) = spent(server, crowd.send(size.paced, 1, PACE)).await;
-    let ((), groups) = spent(server, crowd.send(size.groups, GROUP, GROUP_PACE)).await;
-    let ((), flat_out) = spent(server, crowd.send(size.flat_out, size.flat_out, TICK)).await;
-    crowd.leave().await;
-    let each = |total: f64, frames: usize| total / (size.talkers * frames) as f64;
+/// CPU time of single joins, and of candidates one at a time, in groups, and without a pause.
+async fn exchange(server: &Server, endpoint: &Endpoint, size: &Size) -> [f64; 4] {
+    let clients = Clients::open(endpoint, size.senders).await;
+    let ((), joining) = cpu_time(server, clients.join("talk", 1, JOIN_EVERY)).await;
+    let ((), paced) = cpu_time(server, clients.send(size.paced, 1, PACE)).await;
+    let ((), groups) = cpu_time(server, clients.send(size.groups, GROUP, GROUP_PACE)).await;
+    let ((), unpaced) = cpu_time(server, clients.send(size.unpaced, size.unpaced, TICK)).await;
+    clients.leave().await;
+    let each = |total: f64, frames: usize| total / (size.senders * frames) as f64;
     [
-        joining / (size.talkers / 2) as f64,
+        joining / (size.senders / 2) as f64,
         each(paced, size.paced),
         each(groups, size.groups),
-        each(flat_out, size.flat_out),
+        each(unpaced, size.unpaced),
     ]
 }
 
-/// Streams brought through TLS and closed.
-async fn handshakes(server: &Server, place: &Place, count: usize) -> f64 {
+/// CPU time of TLS handshakes.
+async fn handshakes(server: &Server, endpoint: &Endpoint, count: usize) -> f64 {
     let all = async {
         for _ in 0..count {
-            drop(place.dial().await);
+            drop(endpoint.dial().await);
         }
     };
-    spent(server, all).await.1 / count as f64
+    cpu_time(server, all).await.1 / count as f64
 }
 
-/// What `deed` gives, and the microseconds of CPU the server spent on it.
-async fn spent<T>(server: &Server, deed: impl Future<Output = T>) -> (T, f64) {
+/// The output of `step`, and the CPU time of the server in µs.
+async fn cpu_time<T>(server: &Server, step: impl Future<Output = T>) -> (T, f64) {
     sleep(SETTLE).await;
     let before = server.cpu();
-    let outcome = deed.await;
+    let outcome = step.await;
     sleep(SETTLE).await;
     (outcome, (server.cpu() - before).as_secs_f64() * 1e6)
 }

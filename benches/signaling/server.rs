@@ -1,4 +1,4 @@
-//! A server under measurement: a process, its CPU time and its memory as the kernel counts them.
+//! A measured server: its process, and its CPU time and memory as the kernel counts them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// How long a server may take to accept.
-const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
@@ -21,16 +21,16 @@ impl Server {
     pub(crate) async fn start(command: &mut Command, address: SocketAddr) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = Self { child: command.spawn().unwrap() };
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).await.is_err() {
             let ended = server.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "{command:?} does not come up");
+            assert!(ended.is_none() && Instant::now() < deadline, "{command:?} did not start");
             sleep(Duration::from_millis(20)).await;
         }
         server
     }
 
-    /// Time on a CPU of all its threads, kernel included. No thread that matters ends while it runs.
+    /// CPU time of all threads, including the kernel. No relevant thread ends during a measurement.
     pub(crate) fn cpu(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let nanoseconds = |path| {
@@ -42,7 +42,7 @@ impl Server {
         Duration::from_nanos(total)
     }
 
-    /// Bytes resident, counted page by page.
+    /// Resident bytes, counted page by page.
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
@@ -53,7 +53,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started and reached.
+//! The servers that are compared, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -12,23 +12,23 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tokio_rustls::TlsConnector;
 
-use crate::client::Place;
+use crate::client::Endpoint;
 use crate::dialect::Dialect;
 use crate::example;
 use crate::server::Server;
 
 /// One of the servers compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contestant {
+pub(crate) enum Target {
     /// Node, express, socket.io; no TLS.
     Example,
-    /// Ours as behind a proxy on the same host: no TLS.
+    /// webrtc-box behind a proxy on the same host: no TLS.
     Plain,
-    /// Ours as it usually runs.
+    /// webrtc-box with TLS, the usual setup.
     Tls,
 }
 
-impl Contestant {
+impl Target {
     /// In the order of the table.
     pub(crate) const ALL: [Self; 3] = [Self::Example, Self::Plain, Self::Tls];
 
@@ -41,29 +41,29 @@ impl Contestant {
         }
     }
 
-    /// Starts it with nobody connected yet; `state` is an empty folder of its own.
-    pub(crate) async fn start(self, state: &Path) -> (Server, Place) {
+    /// Starts the server; `state` is its own empty folder.
+    pub(crate) async fn start(self, state: &Path) -> (Server, Endpoint) {
         let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = match self {
             Self::Example => example::command(port),
             Self::Plain => {
                 // A trusted proxy gets the page and the WebSocket on http-port, without TLS.
-                let mut command = ours(state, free_port(), port);
+                let mut command = webrtc_box(state, free_port(), port);
                 command.args(["--trusted-proxy", "127.0.0.0/8"]);
                 command
             }
-            Self::Tls => ours(state, port, 0),
+            Self::Tls => webrtc_box(state, port, 0),
         };
         let server = Server::start(&mut command, address).await;
-        let dialect = if self == Self::Example { Dialect::SocketIo } else { Dialect::Ours };
+        let dialect = if self == Self::Example { Dialect::SocketIo } else { Dialect::WebrtcBox };
         let tls = (self == Self::Tls).then(|| connector(state));
-        (server, Place { address, dialect, tls })
+        (server, Endpoint { address, dialect, tls })
     }
 }
 
-/// The program as it is built for release, with its relay running, in try-out mode.
-fn ours(state: &Path, https_port: u16, http_port: u16) -> Command {
+/// The release build with its relay, in try-out mode.
+fn webrtc_box(state: &Path, https_port: u16, http_port: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
     command.env_clear().current_dir(state).arg("--state-dir").arg(state);
     command.args(["--listen", "127.0.0.1"]);
@@ -77,7 +77,7 @@ fn ours(state: &Path, https_port: u16, http_port: u16) -> Command {
     command
 }
 
-/// Every connection does a full handshake, as the first one of each visitor.
+/// Every connection does a full handshake, as the first of a new visitor.
 fn connector(state: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(state.join("self-signed.pem")).unwrap() {
@@ -94,7 +94,7 @@ fn connector(state: &Path) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// A port that nobody has, below those that the kernel gives to the load's own connections.
+/// A free port below the kernel's ephemeral range.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 8000).unwrap();

@@ -1,34 +1,33 @@
-//! What is measured: one sample a round, and of several samples the median and the extremes.
+//! The measures: one sample per round; the median and extremes of several samples.
 
 use std::fmt;
 
-use crate::contestant::Contestant;
+use crate::target::Target;
 
-/// The figures, in the order of the table: key, what it is, its unit.
+/// The measures, in the order of the table: key, name, unit.
 pub(crate) const MEASURES: [(&str, &str, &str); 9] = [
     ("connection", "connection opened", "µs CPU"),
     ("handshake", "  of which TLS", "µs CPU"),
     ("pair_paced", "pair joined, one at a time", "µs CPU"),
-    ("pair_flat_out", "pair joined, in a rush", "µs CPU"),
+    ("pair_flat_out", "pair joined, concurrently", "µs CPU"),
     ("candidate_paced", "candidate forwarded, one at a time", "µs CPU"),
     ("candidate_groups", "candidate forwarded, eight at a time", "µs CPU"),
-    ("candidate_flat_out", "candidate forwarded, flat out", "µs CPU"),
+    ("candidate_flat_out", "candidate forwarded, unpaced", "µs CPU"),
     ("open_kib", "connection open", "KiB"),
     ("joined_kib", "connection joined", "KiB"),
 ];
 
-/// One round's figures, in the order and the units of [`MEASURES`]; `None` where there is nothing
-/// to measure.
+/// The values of one round, in the order and units of [`MEASURES`]; `None` if a measure does not apply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample(pub(crate) [Option<f64>; MEASURES.len()]);
 
-/// All samples of one contestant.
-pub(crate) struct Figures {
-    pub(crate) contestant: Contestant,
+/// All samples of one target.
+pub(crate) struct Results {
+    pub(crate) target: Target,
     samples: Vec<Sample>,
 }
 
-/// The middle of some samples and how far they spread.
+/// The median and the extremes of samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
@@ -36,16 +35,16 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
-impl Figures {
-    pub(crate) fn of(contestant: Contestant) -> Self {
-        Self { contestant, samples: Vec::new() }
+impl Results {
+    pub(crate) fn of(target: Target) -> Self {
+        Self { target, samples: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, sample: Sample) {
         self.samples.push(sample);
     }
 
-    /// Of the measure at `index` in [`MEASURES`].
+    /// The spread of the measure at `index` in [`MEASURES`].
     pub(crate) fn spread(&self, index: usize) -> Option<Spread> {
         let mut values: Vec<f64> = self.samples.iter().filter_map(|sample| sample.0[index]).collect();
         values.sort_by(f64::total_cmp);
