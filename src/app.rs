@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use crate::config::{RelayScope, Settings};
 use crate::error::StartError;
-use crate::http::{Entrance, Guest, Health, Keys, Neighbour, Setup, Web};
-use crate::metrics::{self, Sources};
+use crate::http::{Health, HttpConfig, HttpServer, Keys, ListenerKind, TurnHandler, TurnStream};
+use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
 use crate::signals::{Asked, Signals};
@@ -56,7 +56,7 @@ pub struct Running {
     keeping: Keeping,
     /// Goes first: that the others end is no news then.
     service: Service,
-    web: Web,
+    web: HttpServer,
     /// Kept for its end: dropped last, it stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
@@ -138,21 +138,21 @@ fn with_bound_ports(
 impl Running {
     /// Begins to accept.
     fn receive(&mut self, open: Listeners, hearts: HealthMonitor) {
-        let sources = Sources::new(&self.web, self.relay.as_ref(), hearts, &self.certificate);
-        self.accept_all(open.metrics, &Entrance::Watch(metrics::pages(sources)));
+        let sources = MetricsSources::new(&self.web, self.relay.as_ref(), hearts, &self.certificate);
+        self.accept_all(open.metrics, &ListenerKind::Metrics(metrics::routes(sources)));
         let tls = Arc::clone(&self.certificate);
-        let neighbour = self.relay.as_deref().map(neighbour);
-        let https = Entrance::Tls(tls.clone(), neighbour.clone());
+        let handler = self.relay.as_deref().map(turn_handler);
+        let https = ListenerKind::Https(tls.clone(), handler.clone());
         self.accept_all(open.https, &https);
-        self.accept_all(open.http, &Entrance::Plain);
-        if let Some(neighbour) = neighbour {
-            self.accept_all(open.turn, &Entrance::Neighbour(None, neighbour.clone()));
-            self.accept_all(open.turns, &Entrance::Neighbour(Some(tls), neighbour));
+        self.accept_all(open.http, &ListenerKind::Http);
+        if let Some(handler) = handler {
+            self.accept_all(open.turn, &ListenerKind::Turn(None, handler.clone()));
+            self.accept_all(open.turns, &ListenerKind::Turn(Some(tls), handler));
         }
     }
 
-    fn accept_all(&mut self, listeners: Vec<TcpListener>, entrance: &Entrance) {
-        let accepting = listeners.into_iter().map(|listener| accept(&self.web, listener, entrance.clone()));
+    fn accept_all(&mut self, listeners: Vec<TcpListener>, kind: &ListenerKind) {
+        let accepting = listeners.into_iter().map(|listener| accept(&self.web, listener, kind.clone()));
         self.tasks.extend(accepting);
     }
 
@@ -205,7 +205,7 @@ async fn asked_to_end(signals: &mut Signals) {
 }
 
 /// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
-async fn everybody_gone(web: &Web, relay: Option<&Relay>) {
+async fn everybody_gone(web: &HttpServer, relay: Option<&Relay>) {
     while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -275,17 +275,17 @@ fn web(
     relay: Option<&Arc<Relay>>,
     hearts: &HealthMonitor,
     certificate: &InForce,
-) -> Result<Web, StartError> {
-    let mut setup = Setup::new(settings, keys, settings.ice_urls());
-    setup.probing = probing(settings);
+) -> Result<HttpServer, StartError> {
+    let mut config = HttpConfig::new(settings, keys, settings.ice_urls());
+    config.connection_test = probing(settings);
     if certificate.summary().stand_in {
-        setup.rules.ice_urls = setup.rules.ice_urls.without_tls();
-        setup.probing = setup.probing.without_tls();
+        config.rooms.ice_urls = config.rooms.ice_urls.without_tls();
+        config.connection_test = config.connection_test.without_tls();
     }
-    setup.hearts = hearts.clone();
+    config.hearts = hearts.clone();
     let hearts = hearts.clone();
     let watched = relay.map(Arc::downgrade);
-    setup.health = Arc::new(move || {
+    config.health = Arc::new(move || {
         let relay = watched.as_ref().and_then(Weak::upgrade);
         let why = if hearts.unresponsive().is_some() {
             "a relay worker, a listener or the timekeeper of the rooms has stopped"
@@ -298,9 +298,9 @@ fn web(
     });
     if let Some(relay) = relay {
         let feed = relay.principal_feed();
-        setup.seat_news = Arc::new(move |news| feed.send(principal_event(news)));
+        config.on_seat_event = Arc::new(move |event| feed.send(principal_event(event)));
     }
-    Ok(Web::new(setup)?)
+    Ok(HttpServer::new(config)?)
 }
 
 /// TURN over TLS is told of once there is a certificate that browsers trust.
@@ -309,12 +309,12 @@ fn tell_of_tls(running: &Running, settings: &Settings) -> JoinHandle<()> {
     let settings = settings.clone();
     tokio::spawn(async move {
         certificate.settled().await;
-        web.take_urls(settings.ice_urls(), probing(&settings));
+        web.set_ice_urls(settings.ice_urls(), probing(&settings));
     })
 }
 
 /// What `systemctl status` says of a box.
-fn status(web: Web, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 'static {
+fn status(web: HttpServer, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 'static {
     let relay = relay.map(Arc::downgrade);
     move || {
         let (rooms, seats) = web.count();
@@ -325,21 +325,21 @@ fn status(web: Web, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 
 }
 
 /// Where the two wings meet: a stream that does not speak HTTP goes to the relay.
-fn neighbour(relay: &Relay) -> Neighbour {
+fn turn_handler(relay: &Relay) -> TurnHandler {
     let door = relay.stream_server();
-    Arc::new(move |guest: Guest| {
+    Arc::new(move |stream: TurnStream| {
         let door = door.clone();
         tokio::spawn(async move {
-            let transport = if guest.tls { Transport::Tls } else { Transport::Tcp };
-            let ends = (guest.client, guest.local);
-            door.serve(guest.stream, transport, ends, guest.permit.is_some()).await;
-            drop(guest.permit);
+            let transport = if stream.tls { Transport::Tls } else { Transport::Tcp };
+            let ends = (stream.client, stream.local);
+            door.serve(stream.stream, transport, ends, stream.permit.is_some()).await;
+            drop(stream.permit);
         });
     })
 }
 
-fn accept(web: &Web, listener: TcpListener, entrance: Entrance) -> JoinHandle<()> {
-    tokio::spawn(web.accept(listener, entrance))
+fn accept(web: &HttpServer, listener: TcpListener, kind: ListenerKind) -> JoinHandle<()> {
+    tokio::spawn(web.accept(listener, kind))
 }
 
 #[cfg(test)]

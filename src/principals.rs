@@ -1,10 +1,10 @@
-//! Maps signaling's seats to the relay's principals: the two libraries do not know each other.
+//! Maps the seats of signaling to the principals of the relay, because neither crate depends on the other.
 
 use webrtc_box_signaling::{CredentialIssuer, IceCredential, RoomTag, SeatEvent, SeatId, UnixSeconds};
 use webrtc_box_turn::credential::{Credential, Principal, Secrets};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 
-/// Issues the relay credentials that signaling hands out.
+/// Issues the relay credentials of participants.
 #[derive(Clone, Debug)]
 pub struct SeatCredentials(pub Secrets);
 
@@ -20,7 +20,7 @@ pub fn ice_credential(credential: Credential) -> IceCredential {
     IceCredential { username: credential.username, password: credential.password }
 }
 
-/// What the relay is told when `event` happened to a seat.
+/// The principal event for a seat event.
 pub fn principal_event(event: SeatEvent) -> PrincipalEvent {
     match event {
         SeatEvent::Joined(room, seat) => {

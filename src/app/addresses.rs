@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::{Identity, RelayScope, Settings};
 use crate::error::StartError;
-use crate::http::{Probing, Web};
+use crate::http::{ConnectionTest, HttpServer};
 use crate::net::addresses::{InterfaceAddress, Known, Lent};
 use crate::net::interfaces::{interfaces, look};
 use webrtc_box_relay::{Relay, can_bind};
@@ -90,9 +90,9 @@ fn warn_of_missing(known: &Known) {
 }
 
 /// What `/test.json` tries: the listeners of `settings`, at the addresses of now.
-pub(super) fn probing(settings: &Settings) -> Probing {
+pub(super) fn probing(settings: &Settings) -> ConnectionTest {
     let addresses = probed(settings, &of_interfaces(settings, interfaces()));
-    Probing { addresses, ..Probing::of(settings) }
+    ConnectionTest { addresses, ..ConnectionTest::of(settings) }
 }
 
 /// In try-out mode it is the host that the browser used.
@@ -107,7 +107,7 @@ fn probed(settings: &Settings, known: &Known) -> Vec<IpAddr> {
 pub(super) struct AddressWatch {
     settings: Settings,
     relay: Option<Weak<Relay>>,
-    web: Web,
+    web: HttpServer,
     seen: Vec<InterfaceAddress>,
     /// What the domain led to when the resolver was last asked.
     domain: Vec<IpAddr>,
@@ -116,7 +116,7 @@ pub(super) struct AddressWatch {
 }
 
 impl AddressWatch {
-    pub(super) fn new(settings: &Settings, relay: Option<&Arc<Relay>>, web: &Web) -> Self {
+    pub(super) fn new(settings: &Settings, relay: Option<&Arc<Relay>>, web: &HttpServer) -> Self {
         let relay = relay.map(Arc::downgrade);
         let (seen, domain) = (Vec::new(), Vec::new());
         Self { settings: settings.clone(), relay, web: web.clone(), seen, domain, asked: None, lent: None }
@@ -147,7 +147,7 @@ impl AddressWatch {
         self.domain = domain.unwrap_or_else(|| std::mem::take(&mut self.domain));
         self.seen = seen;
         known.domain.clone_from(&self.domain);
-        self.web.take_probed_addresses(probed(&self.settings, &known));
+        self.web.set_test_addresses(probed(&self.settings, &known));
         self.tell_relay(&known);
     }
 

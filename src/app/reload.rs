@@ -80,7 +80,7 @@ impl Running {
             changed.push(("static-auth-secret", Reload::Applied));
             self.take_secrets(secrets);
         }
-        self.web.take_host_keys(HostKeys::new(&new.host_key));
+        self.web.set_host_keys(HostKeys::new(&new.host_key));
         // Cannot fail: the filter has been checked with the other settings.
         let _ = crate::log::set_level(&new.log);
         self.terms.settings.reload(new);
@@ -92,7 +92,7 @@ impl Running {
         if let Some(relay) = &self.relay {
             relay.set_secrets(&secrets);
         }
-        self.web.take_secrets(secrets.clone());
+        self.web.set_secrets(secrets.clone());
         self.terms.secrets = secrets;
     }
 }

@@ -1,159 +1,99 @@
-//! Connections: accepted, counted, brought through TLS and served, none of them able to hold up the
-//! others.
+//! Listeners: accepts connections, reads PROXY headers, and limits connections by source.
+//!
+//! Each connection is admitted and served in a task of its own (`serve.rs`), so none delays another.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_rustls::server::TlsStream;
-use tower::ServiceExt as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
-use super::admission::Admitted;
-use super::graceful_io::Patient;
-use super::metrics::Handshake;
-use super::per_source::{SourcePermit, Sources};
-use super::protocol_sniff::{self, Spoken};
-use super::request_context::{Arrival, Door};
-use super::{Web, stopping};
-use crate::tls::{HelloStream, InForce};
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
-use webrtc_box_relay::socket::{HasTcpStream, SocketBuffers, limit_initial_window};
+use webrtc_box_relay::socket::{SocketBuffers, bound_first_window};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+use super::per_source::{SourceConnections, SourcePermit};
+use super::request_context::is_trusted;
+use super::serve::{HEADER_TIMEOUT, TurnHandler};
+use super::{AppState, HttpServer, proxy_protocol, stopping};
+use crate::tls::InForce;
 
-/// Bytes that TLS may hold back for who does not read: one record.
-const TLS_BUFFER: usize = 16 * 1024;
-
-/// How long a stream may keep to itself what it speaks.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a request's headers may take to come, and how long a connection may be idle between two.
-pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
-
-/// The same for the connections of proxies, which keep them for 60 to 75 seconds and send a request on
-/// one that they believe to be open.
-const PROXY_IDLE_LIMIT: Duration = Duration::from_secs(120);
-
-/// Bytes of one request's headers; beyond it 431 and the end.
-const HEADER_BYTES: usize = 16 * 1024;
-
-/// How long a handshake may still take once the server is stopping.
-const LAST_WELCOME: Duration = Duration::from_secs(1);
-
-/// How long requests under way may take once the server is stopping.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
-
-/// How long to wait before the next accept when the host has nothing left to accept with.
+/// The pause before the next accept if the host is out of resources.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait before the next accept when one failed by itself.
-const SHORT_PAUSE: Duration = Duration::from_millis(1);
+/// The pause before the next accept if one connection failed.
+const FAILED_PAUSE: Duration = Duration::from_millis(1);
 
-/// Time between two warnings of a shortage.
-const SHORTAGE_QUIET: Duration = Duration::from_secs(30);
+/// The time between two warnings of a shortage.
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What stands behind a listener.
+/// What a listener serves.
 #[derive(Clone)]
-pub enum Entrance {
-    /// HTTPS, with our own TLS. A stream that turns out to speak something else is the
-    /// neighbour's, where there is one.
-    Tls(Arc<InForce>, Option<Neighbour>),
+pub enum ListenerKind {
+    /// HTTPS. A stream that is not HTTP goes to the TURN handler, if there is one.
+    Https(Arc<InForce>, Option<TurnHandler>),
     /// Plain HTTP: redirects, or the page for a trusted proxy.
-    Plain,
-    /// Plain HTTP for who looks after the box, with pages of its own.
-    Watch(Router),
-    /// Nothing of ours: the neighbour's, through our TLS where it is given.
-    Neighbour(Option<Arc<InForce>>, Neighbour),
+    Http,
+    /// Plain HTTP for the operator, with these routes.
+    Metrics(Router),
+    /// TURN only, over TLS if a certificate is given.
+    Turn(Option<Arc<InForce>>, TurnHandler),
 }
 
-impl Entrance {
-    /// Whether a proxy may pass streams on to it as they are. Plain HTTP is passed on with headers.
-    pub(super) fn takes_proxy_header(&self) -> bool {
-        matches!(self, Self::Tls(..) | Self::Neighbour(..))
+/// An admitted connection.
+pub(super) struct Admitted {
+    pub(super) stream: TcpStream,
+    /// The client's address, from the PROXY header if there is one.
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// The connection in the count of its source; `None` for the operator's own proxies.
+    pub(super) permit: Option<SourcePermit>,
+    /// A proxy made the connection for itself and may keep it for requests of other clients.
+    pub(super) pooled: bool,
+}
+
+/// The source has reached its limit of connections.
+struct LimitReached;
+
+impl ListenerKind {
+    /// Whether a proxy may pass streams on to this listener. Plain HTTP is passed on with headers instead.
+    fn accepts_proxy_header(&self) -> bool {
+        matches!(self, Self::Https(..) | Self::Turn(..))
     }
 
-    /// What its listener is called where somebody asks how it is.
+    /// The name of its heartbeat.
     fn name(&self, listener: &TcpListener) -> String {
         let kind = match self {
-            Self::Tls(..) => "https",
-            Self::Plain => "http",
-            Self::Watch(_) => "metrics",
-            Self::Neighbour(None, _) => "turn",
-            Self::Neighbour(Some(_), _) => "turns",
+            Self::Https(..) => "https",
+            Self::Http => "http",
+            Self::Metrics(_) => "metrics",
+            Self::Turn(None, _) => "turn",
+            Self::Turn(Some(_), _) => "turns",
         };
         listener.local_addr().map_or_else(|_| kind.to_owned(), |address| format!("{kind} {address}"))
     }
 }
 
-/// Takes streams that do not speak HTTP, and serves them to their end in a task of its own.
-pub type Neighbour = Arc<dyn Fn(Guest) + Send + Sync>;
-
-/// A stream that is not for us.
-pub struct Guest {
-    /// Through with TLS, and from its first byte on.
-    pub stream: Box<dyn Duplex>,
-    /// Whether it came through TLS.
-    pub tls: bool,
-    /// The address the connection comes from.
-    pub client: SocketAddr,
-    /// The address it came to.
-    pub local: SocketAddr,
-    /// Its place in the count of its source; to be kept as long as the stream lives.
-    pub permit: Option<SourcePermit>,
-}
-
-/// A stream of bytes in both directions, over TCP.
-pub trait Duplex: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send> Duplex for S {}
-
-/// Who is at the other end of a stream.
-#[derive(Debug)]
-pub struct Caller {
-    /// The address the connection comes from.
-    pub client: SocketAddr,
-    /// The address it came to.
-    pub local: SocketAddr,
-    /// What it came in through.
-    pub door: Door,
-    /// Its place in the count of its source; kept as long as the stream lives.
-    pub permit: Option<SourcePermit>,
-    /// A proxy may keep it, idle, for requests to come.
-    pub pooled: bool,
-}
-
-impl Web {
-    /// Accepts connections from `listener` and serves them until [`Web::stop`]. Whether it does is
-    /// looked after from this call on, not from the first time that it runs.
+impl HttpServer {
+    /// Accepts connections from `listener` and serves them until [`HttpServer::stop`]. Its heartbeat is monitored
+    /// from this call on, not from the first poll of the future.
     pub fn accept(
         &self,
         listener: TcpListener,
-        entrance: Entrance,
+        kind: ListenerKind,
     ) -> impl Future<Output = ()> + Send + use<> {
-        limit_initial_window(&listener);
-        let heart = self.house.hearts.register(entrance.name(&listener), Instant::now().into());
-        let web = self.clone();
-        async move { web.accept_all(listener, entrance, heart).await }
+        bound_first_window(&listener);
+        let heart = self.state.hearts.join(kind.name(&listener), Instant::now().into());
+        let server = self.clone();
+        async move { server.accept_all(listener, kind, heart).await }
     }
 
-    async fn accept_all(&self, listener: TcpListener, entrance: Entrance, heart: Heartbeat) {
-        let mut phase = self.house.phase.subscribe();
+    async fn accept_all(&self, listener: TcpListener, kind: ListenerKind, heart: Heartbeat) {
+        let mut phase = self.state.phase.subscribe();
         let mut warned = None;
         let mut beats = interval(HEARTBEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,184 +107,105 @@ impl Web {
                 () = stopping(&mut phase) => return,
             };
             match accepted {
-                Ok((stream, client)) => self.admit(stream, client, &entrance),
+                Ok((stream, client)) => self.admit(stream, client, &kind),
                 Err(error) => {
-                    complain(&mut warned, &error);
-                    // Without a pause the same error might come again at once, for ever.
-                    sleep(if is_gone(&error) { SHORT_PAUSE } else { SHORTAGE_PAUSE }).await;
+                    log_accept_error(&mut warned, &error);
+                    // Without a pause a persistent error would make this a busy loop.
+                    sleep(if is_connection_error(&error) { FAILED_PAUSE } else { SHORTAGE_PAUSE }).await;
                 }
             }
         }
     }
 
-    pub(super) async fn greet(&self, admitted: Admitted, entrance: Entrance) {
-        let counted = admitted.counted();
-        let Admitted { stream, client, local, permit, pooled } = admitted;
-        let caller = |door, permit| Caller { client, local, door, permit, pooled };
-        match entrance {
-            Entrance::Plain => self.serve_connection(stream, caller(Door::Http, permit)).await,
-            Entrance::Watch(pages) => self.serve_pages(stream, caller(Door::Http, permit), pages).await,
-            Entrance::Neighbour(None, neighbour) => {
-                neighbour(Guest { stream: Box::new(stream), tls: false, client, local, permit });
+    /// Checks the limit of the source and starts the task of the connection.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, kind: &ListenerKind) {
+        let proxied = kind.accepts_proxy_header() && is_trusted(peer.ip(), &self.state.proxy_protocol);
+        // A client behind such a proxy is counted once the header has named it.
+        let permit = if proxied { Ok(None) } else { self.state.permit(peer, kind) };
+        let Ok(permit) = permit else { return };
+        let (server, kind) = (self.clone(), kind.clone());
+        // The server's stop waits for this receiver, so a handshake can finish.
+        let phase = self.state.phase.subscribe();
+        tokio::spawn(async move {
+            if let Some(admitted) = server.identify(stream, peer, &kind, permit, proxied).await {
+                server.serve(admitted, kind).await;
             }
-            Entrance::Neighbour(Some(tls), neighbour) => {
-                let Some(stream) = self.shake_hands(&tls, stream, counted).await else { return };
-                neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
-            }
-            Entrance::Tls(tls, neighbour) => {
-                match self.in_time(FIRST_BYTE_LIMIT, protocol_sniff::is_plain_http(&stream)).await {
-                    Some(true) => {
-                        return self.serve_connection(stream, caller(Door::HttpOnHttps, permit)).await;
-                    }
-                    Some(false) => {}
-                    None => return self.house.tally.shook_hands(Handshake::TooSlow),
-                }
-                let Some(stream) = self.shake_hands(&tls, stream, counted).await else { return };
-                let Some(neighbour) = neighbour else {
-                    return self.serve_connection(stream, caller(Door::Https, permit)).await;
-                };
-                match self.in_time(FIRST_BYTE_LIMIT, protocol_sniff::tell(stream)).await {
-                    Some(Ok(Spoken::Http(stream))) => {
-                        self.serve_connection(stream, caller(Door::Https, permit)).await;
-                    }
-                    Some(Ok(Spoken::Stun(stream))) => {
-                        neighbour(Guest { stream: Box::new(stream), tls: true, client, local, permit });
-                    }
-                    Some(Err(error)) => debug!(%error, "a stream ended before it said anything"),
-                    None => debug!("a stream said nothing"),
-                }
-            }
-        }
-    }
-
-    /// What is done within `limit`, and soon once the server is stopping.
-    pub(super) async fn in_time<T>(&self, limit: Duration, deed: impl Future<Output = T>) -> Option<T> {
-        let mut phase = self.house.phase.subscribe();
-        tokio::select! {
-            done = timeout(limit, deed) => done.ok(),
-            () = async {
-                stopping(&mut phase).await;
-                sleep(LAST_WELCOME).await;
-            } => None,
-        }
-    }
-
-    /// Through TLS, or not at all.
-    async fn shake_hands(
-        &self,
-        tls: &InForce,
-        stream: TcpStream,
-        source: Option<IpAddr>,
-    ) -> Option<TlsStream<HelloStream<TcpStream>>> {
-        if !self.may_shake_hands(source).await {
-            return None;
-        }
-        let (how, stream) = match self.in_time(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-            Some(Ok(mut stream)) => {
-                let sessions = stream.iter_mut().map(|stream| stream.get_mut().1);
-                sessions.for_each(|session| session.set_buffer_limit(Some(TLS_BUFFER)));
-                (Handshake::Done, stream)
-            }
-            Some(Err(error)) => {
-                debug!(%error, "TLS handshake failed");
-                (Handshake::Failed, None)
-            }
-            None => {
-                debug!("TLS handshake took too long");
-                (Handshake::TooSlow, None)
-            }
-        };
-        self.house.tally.shook_hands(how);
-        stream
-    }
-
-    /// The count of connections by source, for whoever accepts in place of [`Web::accept`].
-    pub fn sources(&self) -> &Sources {
-        &self.house.sources
-    }
-
-    /// Serves HTTP/1.1 on a stream that is through with TLS, to its end. A WebSocket goes on by
-    /// itself after this has returned.
-    pub async fn serve_connection<S>(&self, stream: S, caller: Caller)
-    where
-        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
-    {
-        self.serve_pages(stream, caller, self.house.router.clone()).await;
-    }
-
-    async fn serve_pages<S>(&self, stream: S, caller: Caller, router: Router)
-    where
-        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
-    {
-        let Caller { client, local, door, permit, pooled } = caller;
-        let arrival = Arrival { client, local: local.ip(), door };
-        let idle_limit = if pooled { PROXY_IDLE_LIMIT } else { HEADER_LIMIT };
-        SocketBuffers::HTTP.set(stream.tcp());
-        let stream = Patient::new(stream, permit);
-        let (asked, gate) = (AtomicBool::new(false), stream.gate());
-        let service = service_fn(|request| {
-            asked.store(true, Ordering::Relaxed);
-            let (router, gate) = (router.clone(), &gate);
-            async move {
-                // Who sends requests ahead and does not read gets no more answers.
-                gate.open().await;
-                answer(router, arrival, request).await
-            }
+            drop(phase);
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle_limit)
-            .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let mut phase = self.house.phase.subscribe();
-        let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = stopping(&mut phase) => {
-                // A graceful shutdown hangs up on whoever has not asked yet.
-                let welcome = if asked.load(Ordering::Relaxed) { Duration::ZERO } else { LAST_WELCOME };
-                match timeout(welcome, connection.as_mut()).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => {
-                        connection.as_mut().graceful_shutdown();
-                        timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
-                    }
-                }
-            }
-        };
-        if let Err(error) = outcome {
-            debug!(%error, "HTTP connection ended early");
+    }
+
+    /// Determines the client of a connection; reads the PROXY header, which is required if `proxied`.
+    async fn identify(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        kind: &ListenerKind,
+        permit: Option<SourcePermit>,
+        proxied: bool,
+    ) -> Option<Admitted> {
+        // Without this option frames are only later.
+        let _ = stream.set_nodelay(true);
+        Buffers::SMALL.set(&stream);
+        let local = stream.local_addr().ok()?;
+        let is_proxy = |address: SocketAddr| is_trusted(address.ip(), &self.state.trusted_proxy);
+        let pooled = is_proxy(peer);
+        if !proxied {
+            return Some(Admitted { stream, client: peer, local, permit, pooled });
         }
+        let addresses = match self.with_timeout(HEADER_TIMEOUT, proxy_protocol::read(&mut stream)).await {
+            Some(Ok(addresses)) => addresses,
+            Some(Err(error)) => {
+                debug!(%error, "invalid PROXY header");
+                return None;
+            }
+            None => return None,
+        };
+        let Some(addresses) = addresses else {
+            return Some(Admitted { stream, client: peer, local, permit: None, pooled: true });
+        };
+        let permit = self.state.permit(addresses.client, kind).ok()?;
+        // A stream passed through belongs to one client, which has no reason to keep it idle.
+        let pooled = pooled || is_proxy(addresses.client);
+        Some(Admitted { stream, client: addresses.client, local: addresses.local, permit, pooled })
     }
 }
 
-fn complain(warned: &mut Option<Instant>, error: &io::Error) {
-    if is_gone(error) {
-        return debug!(%error, "a connection was gone before it was accepted");
+impl AppState {
+    /// Counts a connection of `client`; trusted proxies are not counted.
+    fn permit(&self, client: SocketAddr, kind: &ListenerKind) -> Result<Option<SourcePermit>, LimitReached> {
+        if is_trusted(client.ip(), &self.trusted_proxy) {
+            return Ok(None);
+        }
+        let permit = self.connections_of(kind).enter(client.ip());
+        if permit.is_none() {
+            self.metrics.connections_refused.inc();
+            debug!("connection refused: its source has reached the limit");
+        }
+        permit.map(Some).ok_or(LimitReached)
     }
-    // Strangers can bring it about and keep it up, so it is not said each time.
-    if warned.is_none_or(|warned| warned.elapsed() >= SHORTAGE_QUIET) {
+
+    /// The operator is counted apart: metrics must be reachable while clients use up the limit.
+    fn connections_of(&self, kind: &ListenerKind) -> &SourceConnections {
+        if matches!(kind, ListenerKind::Metrics(_)) { &self.admin_sources } else { &self.sources }
+    }
+}
+
+fn log_accept_error(warned: &mut Option<Instant>, error: &io::Error) {
+    if is_connection_error(error) {
+        return debug!(%error, "a connection ended before it was accepted");
+    }
+    // Clients can cause a shortage for long, so the warning is rate-limited.
+    if warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
         *warned = Some(Instant::now());
-        let remedy =
+        let hint =
             if is_shortage(error) { "raise the limit of open files" } else { "a sandbox may forbid it" };
-        warn!(%error, "no connection can be accepted; {remedy}");
+        warn!(%error, hint, "cannot accept connections");
     }
 }
 
-async fn answer(
-    router: Router,
-    arrival: Arrival,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(arrival);
-    router.oneshot(request).await
-}
-
-/// Whether it was that one connection which failed (accept(2)).
-fn is_gone(error: &io::Error) -> bool {
-    let gone = [
+/// Whether only this connection failed (accept(2)).
+fn is_connection_error(error: &io::Error) -> bool {
+    let errors = [
         Errno::CONNABORTED,
         Errno::PROTO,
         Errno::NETDOWN,
@@ -354,10 +215,10 @@ fn is_gone(error: &io::Error) -> bool {
         Errno::NETUNREACH,
         Errno::INTR,
     ];
-    Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
+    Errno::from_io_error(error).is_some_and(|errno| errors.contains(&errno))
 }
 
-/// Whether it is the host that has run out of something, not the connection that was bad.
+/// Whether the host is out of resources.
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))

@@ -1,62 +1,58 @@
-//! What becomes of joins and calls: counted, and of each call that has ended one line in the log.
+//! Counts the events of the rooms, and logs one line per ended call.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::info;
 
-use super::metrics::Tally;
 use webrtc_box_relay::log_limit::LogLimit;
-use webrtc_box_signaling::{CallSummary, Event, MediaPath};
+use webrtc_box_signaling::{CallSummary, Event};
 
-/// Where it is written.
+use super::metrics::{HttpMetrics, path_label};
+
+/// The metrics and the log of calls.
 #[derive(Debug)]
-pub(super) struct Ledger {
-    pub(super) tally: Arc<Tally>,
+pub(super) struct CallLog {
+    pub(super) metrics: HttpMetrics,
     limit: LogLimit,
-    /// Names of rooms may stand in the log.
-    names: bool,
+    /// Whether lines contain room names.
+    log_rooms: bool,
 }
 
-impl Ledger {
-    pub(super) fn new(tally: Arc<Tally>, names: bool, now: Instant) -> Self {
-        Self { tally, limit: LogLimit::new(now), names }
+impl CallLog {
+    pub(super) fn new(metrics: HttpMetrics, log_rooms: bool, now: Instant) -> Self {
+        Self { metrics, limit: LogLimit::new(now), log_rooms }
     }
 
-    pub(super) fn enter(&self, event: &Event, now: Instant) {
-        match event {
-            Event::Joined { resumed } => self.tally.joined(*resumed),
-            Event::JoinRefused(refusal) => self.tally.turned_away(*refusal),
-            Event::CallConnected { path, setup } => self.tally.connected(*path, *setup),
-            Event::CallEnded(ended) => {
-                self.tally.call_ended(ended.report.path, ended.reported);
-                if let Some(held) = self.limit.allows(now) {
-                    self.write(ended, held);
-                }
-            }
+    /// Counts `event`; logs the end of a call, within the rate limit of log lines.
+    pub(super) fn record(&self, event: &Event, now: Instant) {
+        self.metrics.count(event);
+        if let Event::CallEnded(summary) = event
+            && let Some(held) = self.limit.allows(now)
+        {
+            self.write(summary, held);
         }
     }
 
-    /// Nothing follows: calls that had no line are told of in one.
+    /// Logs how many ended calls had no line.
     pub(super) fn close(&self) {
         let held = self.limit.take_suppressed();
         if held > 0 {
-            info!(held, "further calls ended, more than have a line each");
+            info!(held, "further calls ended, beyond the rate limit of log lines");
         }
     }
 
-    /// What no page has told is left out.
-    fn write(&self, ended: &CallSummary, held: u64) {
-        let told = &ended.report;
+    /// Fields that no page reported are omitted.
+    fn write(&self, summary: &CallSummary, held: u64) {
+        let report = &summary.report;
         info!(
-            seconds = ended.duration.as_secs(),
-            path = told.path.map_or(if ended.reported { "none" } else { "unreported" }, MediaPath::name),
-            bytes = told.bytes,
-            lost_percent = told.lost.map(|share| (share * 10_000.0).round() / 100.0),
-            rtt_ms = told.rtt.map(|time| time.as_millis() as u64),
-            setup_ms = told.setup.map(|time| time.as_millis() as u64),
-            cut_off = ended.server_stopped.then_some(true),
-            room = self.names.then_some(&*ended.room),
+            seconds = summary.duration.as_secs(),
+            path = path_label(summary),
+            bytes = report.bytes,
+            lost_percent = report.lost.map(|share| (share * 10_000.0).round() / 100.0),
+            rtt_ms = report.rtt.map(|time| time.as_millis() as u64),
+            setup_ms = report.setup.map(|time| time.as_millis() as u64),
+            cut_off = summary.server_stopped.then_some(true),
+            room = self.log_rooms.then_some(&*summary.room),
             held,
             "call ended"
         );

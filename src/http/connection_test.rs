@@ -1,60 +1,61 @@
-//! `/test.json`: the box's own relay listeners as probes, one for each transport and family, with a
-//! credential for whoever tests.
+//! `/test.json`: the TURN listeners of this server as probes, one per transport and address family, with a credential for
+//! the connection test.
 //!
-//! Pure. Plain UDP and TCP are probed by address, which is what fixes the family; TLS by the name that
-//! is in its certificate. Where no IPv4 address is known by which people reach the box, the name stands
-//! in and the family is whichever it leads to; in try-out mode that is the host the browser used.
+//! UDP and TCP are probed by address, which determines the family; TLS by the name in the certificate. If no public IPv4
+//! address is known, the name replaces it and the family is the one it resolves to. In try-out mode the name is the host of
+//! the request.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::UnixSeconds;
-use crate::config::{Identity, Settings, browsers_accept};
+use webrtc_box_signaling::UnixSeconds;
 use webrtc_box_turn::credential::{Credential, Principal, Secrets};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
-/// How long a test's credential opens allocations.
-const TTL: Duration = Duration::from_secs(300);
+use crate::config::{Identity, Settings, browsers_accept};
 
-/// What of the box is probed, and by which names.
+/// How long the credential of a test opens allocations.
+const CREDENTIAL_TTL: Duration = Duration::from_secs(300);
+
+/// The listeners that are probed, and their names and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probing {
+pub struct ConnectionTest {
     /// The name in the certificate; `None` in try-out mode.
     pub host: Option<String>,
-    /// Port of TURN over UDP and TCP; without it there is nothing to probe.
+    /// Port of TURN over UDP and TCP; without it there are no probes.
     pub turn: Option<u16>,
     /// Ports of TURN over TLS.
     pub turns: Vec<u16>,
-    /// Addresses people reach the box by, at most one of each family.
+    /// Public addresses of the server, at most one per family.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What `/test.json` says.
+/// The content of `/test.json`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Sheet {
+pub(super) struct TestResponse {
     probes: Vec<Probe>,
     #[serde(flatten)]
     credential: Credential,
-    /// Seconds the credential opens allocations.
+    /// Seconds for which the credential opens allocations.
     ttl: u64,
 }
 
-/// One way to the relay.
+/// One path to the relay.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Probe {
     name: &'static str,
-    /// `any` where a name leads to the box, by whichever family.
+    /// `ipv4`, `ipv6`, or `any` for a name.
     family: &'static str,
     port: u16,
-    /// For an entry of `iceServers` of its own.
+    /// The URLs of an `iceServers` entry.
     urls: Vec<String>,
 }
 
-impl Probing {
-    /// The listeners that `settings` ask for, reached by name until `addresses` are known. Browsers are
-    /// handed only one of the TLS ports; here each is probed.
+impl ConnectionTest {
+    /// The listeners of `settings`, probed by name until `addresses` are known. Participants get only one of the TLS
+    /// ports; here each is probed.
     pub fn of(settings: &Settings) -> Self {
         let turn = settings.turn_port;
         let https = settings.https_port.filter(|&port| browsers_accept(port));
@@ -67,29 +68,29 @@ impl Probing {
         Self { host, turn, turns: if turn.is_some() { turns } else { Vec::new() }, addresses: Vec::new() }
     }
 
-    /// The same while there is no certificate that anybody trusts.
+    /// Without TURN over TLS, for a server without a trusted certificate.
     #[must_use]
     pub fn without_tls(self) -> Self {
         Self { turns: Vec::new(), ..self }
     }
 
-    /// The sheet for a browser that reached us as `seen_host` (an IPv6 address in brackets). Each has a
-    /// tag of its own, made of `chance`, so that no two who test reach each other.
-    pub(super) fn sheet(
+    /// The response for a browser that reached the server as `seen_host` (an IPv6 address in brackets). Each test has its
+    /// own isolation group, the first half of `random`, so tests cannot reach each other.
+    pub(super) fn response(
         &self,
         secrets: &Secrets,
         seen_host: &str,
         unix: UnixSeconds,
-        chance: ([u8; 16], [u8; 16]),
-    ) -> Sheet {
-        let holder = Principal::Tester(IsolationGroup::new(chance.0), PrincipalId::new(chance.1));
-        let credential = secrets.mint(&holder, unix.saturating_add(TTL.as_secs()));
-        Sheet { probes: self.probes(seen_host), credential, ttl: TTL.as_secs() }
+        random: ([u8; 16], [u8; 16]),
+    ) -> TestResponse {
+        let principal = Principal::Tester(IsolationGroup::new(random.0), PrincipalId::new(random.1));
+        let credential = secrets.mint(&principal, unix.saturating_add(CREDENTIAL_TTL.as_secs()));
+        TestResponse { probes: self.probes(seen_host), credential, ttl: CREDENTIAL_TTL.as_secs() }
     }
 
     fn probes(&self, seen_host: &str) -> Vec<Probe> {
         let name = self.host.as_deref().unwrap_or(seen_host);
-        let mut hosts: Vec<_> = self.addresses.iter().map(|ip| (family_of(*ip), in_url(*ip))).collect();
+        let mut hosts: Vec<_> = self.addresses.iter().map(|ip| (family_of(*ip), url_host(*ip))).collect();
         if !self.addresses.iter().any(IpAddr::is_ipv4) {
             hosts.push((family_in(name), name.to_owned()));
         }
@@ -118,7 +119,7 @@ fn family_of(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "ipv4" } else { "ipv6" }
 }
 
-/// The family of a host as a URL has it.
+/// The family of a host in a URL.
 fn family_in(host: &str) -> &'static str {
     if host.starts_with('[') {
         "ipv6"
@@ -129,7 +130,7 @@ fn family_in(host: &str) -> &'static str {
     }
 }
 
-fn in_url(ip: IpAddr) -> String {
+fn url_host(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
@@ -138,11 +139,12 @@ fn in_url(ip: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use webrtc_box_turn::credential::{Secret, Username};
 
-    fn probing(addresses: &[&str]) -> Probing {
-        Probing {
+    use super::*;
+
+    fn connection_test(addresses: &[&str]) -> ConnectionTest {
+        ConnectionTest {
             host: Some("box.example".into()),
             turn: Some(3478),
             turns: vec![443, 5349],
@@ -150,13 +152,13 @@ mod tests {
         }
     }
 
-    fn listed(probing: &Probing, seen: &str) -> Vec<String> {
-        let probes = probing.probes(seen);
+    fn listed(test: &ConnectionTest, seen: &str) -> Vec<String> {
+        let probes = test.probes(seen);
         probes.iter().map(|p| format!("{} {} {} {}", p.name, p.family, p.port, p.urls.join(" "))).collect()
     }
 
     #[test]
-    fn each_transport_is_probed_over_each_family_by_address_and_tls_by_name() {
+    fn udp_and_tcp_are_probed_by_address_and_tls_by_name() {
         let expected = [
             "turn-udp ipv4 3478 turn:45.0.0.10:3478?transport=udp",
             "turn-udp ipv6 3478 turn:[2a00::10]:3478?transport=udp",
@@ -165,47 +167,47 @@ mod tests {
             "turn-tls any 443 turns:box.example:443?transport=tcp",
             "turn-tls any 5349 turns:box.example:5349?transport=tcp",
         ];
-        assert_eq!(listed(&probing(&["45.0.0.10", "2a00::10"]), "seen"), expected);
+        assert_eq!(listed(&connection_test(&["45.0.0.10", "2a00::10"]), "seen"), expected);
     }
 
     #[test]
-    fn behind_a_translator_the_name_stands_in_for_the_address() {
+    fn without_a_public_ipv4_address_the_name_is_probed() {
         let expected = [
             "turn-udp any 3478 turn:box.example:3478?transport=udp",
             "turn-tcp any 3478 turn:box.example:3478?transport=tcp",
         ];
-        let bare = Probing { turns: Vec::new(), ..probing(&[]) };
+        let bare = ConnectionTest { turns: Vec::new(), ..connection_test(&[]) };
         assert_eq!(listed(&bare, "seen"), expected);
-        let v6 = listed(&probing(&["2a00::10"]), "seen");
+        let v6 = listed(&connection_test(&["2a00::10"]), "seen");
         assert_eq!(&v6[..2], ["turn-udp ipv6 3478 turn:[2a00::10]:3478?transport=udp", expected[0]]);
     }
 
     #[test]
-    fn in_try_out_mode_the_host_of_the_browser_is_probed() {
-        let trying = Probing { host: None, turns: Vec::new(), ..probing(&[]) };
+    fn in_try_out_mode_the_host_of_the_request_is_probed() {
+        let try_out = ConnectionTest { host: None, turns: Vec::new(), ..connection_test(&[]) };
         for (seen, expected) in [
             ("localhost", "turn-udp any 3478 turn:localhost:3478?transport=udp"),
             ("192.168.1.2", "turn-udp ipv4 3478 turn:192.168.1.2:3478?transport=udp"),
             ("[fd00::2]", "turn-udp ipv6 3478 turn:[fd00::2]:3478?transport=udp"),
         ] {
-            assert_eq!(listed(&trying, seen)[0], expected);
+            assert_eq!(listed(&try_out, seen)[0], expected);
         }
     }
 
     #[test]
-    fn a_box_without_a_relay_has_nothing_to_probe() {
-        assert!(listed(&Probing::default(), "seen").is_empty());
+    fn a_server_without_a_relay_has_no_probes() {
+        assert!(listed(&ConnectionTest::default(), "seen").is_empty());
     }
 
     #[test]
-    fn the_sheet_is_what_the_page_expects_and_its_credential_is_a_testers() {
+    fn the_response_has_the_fields_of_the_page_and_a_test_credential() {
         let secrets = Secrets::new(Secret::new("north"), vec![]);
-        let one = Probing { turn: Some(3478), ..Probing::default() };
-        let sheet = one.sheet(&secrets, "localhost", 1000, ([1; 16], [2; 16]));
-        let holder = Principal::Tester(IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
-        let username = Username::parse(&sheet.credential.username);
-        assert_eq!(username, Some(Username { expiry: 1300, principal: holder }));
-        let json = serde_json::to_value(&sheet).unwrap();
+        let one = ConnectionTest { turn: Some(3478), ..ConnectionTest::default() };
+        let response = one.response(&secrets, "localhost", 1000, ([1; 16], [2; 16]));
+        let principal = Principal::Tester(IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
+        let username = Username::parse(&response.credential.username);
+        assert_eq!(username, Some(Username { expiry: 1300, holder: principal }));
+        let json = serde_json::to_value(&response).unwrap();
         assert_eq!(json["probes"][0]["urls"][0], "turn:localhost:3478?transport=udp");
         let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["credential", "probes", "ttl", "username"]);

@@ -1,7 +1,7 @@
-//! What reverse proxies say of the browser they ask for: `X-Forwarded-For`, `-Proto` and `-Host` in the
-//! spellings of Traefik, nginx, HAProxy, Envoy, Caddy and Cloudflare, and `Forwarded` (RFC 7239).
+//! Forwarding headers of reverse proxies: `X-Forwarded-For`, `-Proto` and `-Host` as Traefik, nginx, HAProxy, Envoy, Caddy
+//! and Cloudflare write them, and `Forwarded` (RFC 7239).
 //!
-//! Only for headers that a trusted proxy sent.
+//! Only for requests of a trusted proxy.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,18 +13,18 @@ use super::request_context::is_trusted;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What the headers of one request say.
+/// The forwarding headers of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Forwarded {
-    /// The browser's address: the last hop that is no trusted proxy, or the first where all are.
+    /// The browser's address: the last hop that is no trusted proxy, or the first hop if all are.
     pub(super) source: Option<IpAddr>,
-    /// Whether the browser speaks HTTPS.
+    /// Whether the browser uses HTTPS.
     pub(super) secure: Option<bool>,
-    /// The host and port that the browser asked for.
+    /// The host and port of the browser's request.
     pub(super) host: Option<String>,
 }
 
-/// One element of `Forwarded`: what one proxy says of who asked it.
+/// One element of `Forwarded`: one proxy's description of its client.
 #[derive(Default)]
 struct Element<'a> {
     node: Option<Cow<'a, str>>,
@@ -33,8 +33,8 @@ struct Element<'a> {
 }
 
 impl Forwarded {
-    /// Reads both kinds of header. Whichever the proxy does not write comes from the client as it is, so
-    /// two that name different sources name none, and `X-Forwarded-For` that cannot be read leaves none.
+    /// Parses both kinds of header. A kind that the proxy does not write passes unchanged from the client. Different
+    /// sources in both kinds, or an invalid `X-Forwarded-For`, therefore give no source.
     pub(super) fn read(headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let standard = forwarded(headers, trusted);
         let source = match (forwarded_for(headers, trusted), standard.source) {
@@ -50,13 +50,13 @@ impl Forwarded {
     }
 }
 
-/// What the proxy next to us wrote: whatever stands before it may come from the client.
+/// The value that the nearest proxy wrote: values before it may come from the client.
 fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let line = headers.get_all(name).iter().next_back()?.to_str().ok()?;
     line.rsplit(',').next().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// The lines of a list, the last first; one that is no text is one that cannot be read.
+/// The lines of a list header, last first; a line that is no text counts as invalid.
 fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).iter().rev().map(|line| line.to_str().unwrap_or(""))
 }
@@ -64,7 +64,7 @@ fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 fn forwarded_for(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut source = None;
     for hop in lines(headers, &FORWARDED_FOR).flat_map(|line| line.rsplit(',')) {
-        // What cannot be read ends the chain: beyond it nothing is certain.
+        // An invalid hop ends the chain: hops before it cannot be trusted.
         let Some(address) = unquoted(hop.trim()).and_then(|hop| node_address(&hop)) else { break };
         source = Some(address);
         if !is_trusted(address, trusted) {
@@ -97,7 +97,7 @@ fn forwarded(headers: &HeaderMap, trusted: &[IpNet]) -> Forwarded {
 }
 
 impl<'a> Element<'a> {
-    /// RFC 7239 §4; `None` where it is not written like that.
+    /// Parses an element (RFC 7239 §4).
     fn parse(text: &'a str) -> Option<Self> {
         let mut element = Self::default();
         for pair in split(text, ';').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -130,27 +130,27 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A token as it is, a quoted string as what it means (RFC 9110 §5.6.4); `None` where a quote stands anywhere
-/// else: a client has left one open to swallow what the proxy adds.
+/// A token unchanged, or the content of a quoted string (RFC 9110 §5.6.4); `None` if a quote is anywhere else: a client
+/// may have left one open to hide what the proxy appends.
 fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     let Some(inside) = text.strip_prefix('"') else {
         return (!text.contains('"')).then(|| text.into());
     };
     let inside = inside.strip_suffix('"')?;
     let mut escaped = false;
-    let mut meaning = String::with_capacity(inside.len());
+    let mut content = String::with_capacity(inside.len());
     for c in inside.chars() {
         match c {
             '\\' if !escaped => escaped = true,
             '"' if !escaped => return None,
             _ => {
                 escaped = false;
-                meaning.push(c);
+                content.push(c);
             }
         }
     }
-    // An escaped quote at the end closes nothing.
-    (!escaped).then(|| meaning.into())
+    // An escaped quote at the end does not close the string.
+    (!escaped).then(|| content.into())
 }
 
 /// An address with or without a port, brackets or a zone; `unknown` and obfuscated names are none.
@@ -166,7 +166,7 @@ fn node_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// The zone of a link-local address is the proxy's own affair.
+/// The zone of a link-local address has a meaning only on the proxy.
 fn bare_address(text: &str) -> Option<IpAddr> {
     let address = match text.split_once('%') {
         Some((v6, zone)) if is_made_of(zone, b"._~%-") => v6.parse::<Ipv6Addr>().ok()?.into(),
@@ -187,7 +187,7 @@ fn is_made_of(text: &str, others: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
 
-/// Traefik names the scheme of a WebSocket.
+/// Traefik writes the scheme of a WebSocket.
 fn is_secure(proto: &str) -> Option<bool> {
     let proto = unquoted(proto)?;
     let is = |names: [&str; 2]| names.iter().any(|name| proto.eq_ignore_ascii_case(name));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_an_address_in_x_forwarded_for_is_read() {
+    fn x_forwarded_for_is_parsed_in_every_spelling() {
         for (hop, address) in [
             ("192.0.2.9", "192.0.2.9"),
             ("192.0.2.9:4711", "192.0.2.9"),
@@ -247,11 +247,11 @@ mod tests {
             assert_eq!(source("x-forwarded-for", hop), None, "{hop}");
         }
         let lines = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.9")];
-        assert_eq!(read(&lines).source, "192.0.2.9".parse().ok(), "HAProxy adds a line of its own");
+        assert_eq!(read(&lines).source, "192.0.2.9".parse().ok(), "HAProxy appends a line");
     }
 
     #[test]
-    fn forwarded_is_read_as_rfc_7239_has_it() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         for (line, address) in [
             ("for=192.0.2.9", "192.0.2.9"),
             ("For=\"192.0.2.9:4711\";proto=https;by=10.0.0.1", "192.0.2.9"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_left_open_does_not_swallow_what_the_proxy_adds() {
+    fn an_open_quote_does_not_hide_what_the_proxy_appends() {
         for line in [
             "for=\"6.6.6.6:_, for=\"[2001:db8::1]:4711\"",
             "for=\"2001:db8::bad%, for=\"[2001:db8::1]\"",
@@ -290,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_does_not_decide_where_x_forwarded_for_cannot_be_read() {
+    fn forwarded_is_ignored_if_x_forwarded_for_is_invalid() {
         for hop in ["unknown", "", "192.0.2.9, \"1.2.3.4", "unix:"] {
             assert_eq!(read(&[("x-forwarded-for", hop), ("forwarded", "for=6.6.6.6")]).source, None, "{hop}");
         }
     }
 
     #[test]
-    fn the_element_of_the_browser_says_its_scheme_and_host() {
+    fn scheme_and_host_come_from_the_element_of_the_browser() {
         let line = "for=6.6.6.6;proto=http;host=forged.example, \
             for=\"192.0.2.9\";proto=https;host=\"box.example:8443\", for=10.0.0.2;proto=http;host=inner";
         let found = read(&[("forwarded", line)]);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_of_a_websocket_counts_as_well() {
+    fn the_schemes_of_websockets_are_accepted() {
         for (proto, secure) in [
             ("https", Some(true)),
             ("wss", Some(true)),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn two_headers_that_name_different_sources_name_none() {
+    fn contradicting_headers_give_no_source() {
         let both = |other| read(&[("x-forwarded-for", "192.0.2.9"), ("forwarded", other)]).source;
         assert_eq!(both("for=192.0.2.9"), "192.0.2.9".parse().ok());
         assert_eq!(both("for=\"192.0.2.9:1\""), "192.0.2.9".parse().ok());

@@ -1,6 +1,6 @@
-//! A stream whose other end must read: a write that waits too long is an error.
+//! A stream with a write timeout: a write that blocks for too long is an error.
 //!
-//! hyper bounds how long a request may take to come but not how long a reply may take to go.
+//! hyper limits how long a request may take to arrive, but not how long a reply may take to send.
 
 use std::io;
 use std::pin::Pin;
@@ -15,61 +15,61 @@ use tokio::time::Sleep;
 
 use super::per_source::SourcePermit;
 
-/// How long the other end may take to make room.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a write may block.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A stream that gives up on who does not read, and its place in the count of its source: both end
-/// together, also where the stream has become a WebSocket meanwhile.
-pub(super) struct Patient<S> {
+/// A stream with a write timeout, and its count in the connections of its source. Both end together, also after the
+/// stream became a WebSocket.
+pub(super) struct GracefulIo<S> {
     stream: S,
-    waiting: Option<Pin<Box<Sleep>>>,
+    timeout: Option<Pin<Box<Sleep>>>,
     gate: Arc<WriteGate>,
     _permit: Option<SourcePermit>,
 }
 
-/// Shut while a stream's other end makes no room, so that nothing more is made ready for it.
+/// Closed while a write blocks, so that no further replies are prepared.
 #[derive(Debug, Default)]
 pub(super) struct WriteGate {
-    shut: AtomicBool,
+    closed: AtomicBool,
     opened: Notify,
 }
 
 impl WriteGate {
-    /// Waits until what was written before has found room.
-    pub(super) async fn open(&self) {
-        while self.shut.load(Ordering::Relaxed) {
+    /// Waits until no write blocks.
+    pub(super) async fn wait(&self) {
+        while self.closed.load(Ordering::Relaxed) {
             self.opened.notified().await;
         }
     }
 
-    fn set(&self, shut: bool) {
-        if self.shut.swap(shut, Ordering::Relaxed) && !shut {
+    fn set(&self, closed: bool) {
+        if self.closed.swap(closed, Ordering::Relaxed) && !closed {
             self.opened.notify_one();
         }
     }
 }
 
-impl<S> Patient<S> {
+impl<S> GracefulIo<S> {
     pub(super) fn new(stream: S, permit: Option<SourcePermit>) -> Self {
-        Self { stream, waiting: None, gate: Arc::default(), _permit: permit }
+        Self { stream, timeout: None, gate: Arc::default(), _permit: permit }
     }
 
     pub(super) fn gate(&self) -> Arc<WriteGate> {
         Arc::clone(&self.gate)
     }
 
-    fn judge<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn check<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.gate.set(poll.is_pending());
         if poll.is_ready() {
-            self.waiting = None;
+            self.timeout = None;
             return poll;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
-        waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timeout = self.timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        timeout.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for GracefulIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,10 +79,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for GracefulIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.judge(cx, poll)
+        self.check(cx, poll)
     }
 
     fn poll_write_vectored(
@@ -91,7 +91,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.judge(cx, poll)
+        self.check(cx, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -100,12 +100,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        self.judge(cx, poll)
+        self.check(cx, poll)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.judge(cx, poll)
+        self.check(cx, poll)
     }
 }
 
@@ -116,27 +116,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_never_reads_is_given_up() {
+    async fn a_write_to_a_client_that_never_reads_times_out() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let mut stream = Patient::new(ours, None);
+        let mut stream = GracefulIo::new(ours, None);
         tokio::time::pause();
         let outcome = stream.write_all(&[0; 64]).await;
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn what_follows_waits_until_the_other_end_has_made_room() {
+    async fn the_gate_waits_until_the_client_has_read() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut stream = Patient::new(ours, None);
+        let mut stream = GracefulIo::new(ours, None);
         let gate = stream.gate();
         tokio::time::pause();
-        gate.open().await;
+        gate.wait().await;
         let writing = tokio::spawn(async move { stream.write_all(&[0; 64]).await });
         tokio::task::yield_now().await;
-        let early = tokio::time::timeout(PATIENCE / 2, gate.open()).await;
-        assert!(early.is_err(), "nothing has been read");
+        let early = tokio::time::timeout(WRITE_TIMEOUT / 2, gate.wait()).await;
+        assert!(early.is_err(), "the client has read nothing");
         theirs.read_exact(&mut [0; 64]).await.unwrap();
-        tokio::time::timeout(PATIENCE, gate.open()).await.unwrap();
+        tokio::time::timeout(WRITE_TIMEOUT, gate.wait()).await.unwrap();
         writing.await.unwrap().unwrap();
     }
 }

@@ -1,7 +1,7 @@
-//! Where the WebSockets of a box meet: carries what they hear to [`Rooms`] and does what it decides.
+//! Connects the WebSockets with [`Rooms`]: passes frames in and carries out the actions.
 //!
-//! The lock is held for the decision and for putting its outcome into queues, which never waits, so
-//! that what is decided first is also heard first. Nothing is written to a socket under it.
+//! The lock is held while an input is processed and its actions are put into send queues, which never blocks. Frames
+//! therefore arrive in the order of the decisions. No socket is written under the lock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,236 +9,243 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tracing::debug;
 
-use super::call_log::Ledger;
-use super::send_queue::{Inbox, Outbox, Outgoing, outbox};
-use crate::clock;
-use crate::principals::SeatCredentials;
-use arc_swap::ArcSwap;
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::queue_budget::QueueBudget;
-use webrtc_box_signaling::SeatEvent;
-use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms};
+use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms, SeatEvent};
 use webrtc_box_turn::credential::Secrets;
 
-/// The rooms, and the way to everybody in them.
+use super::call_log::CallLog;
+use super::send_queue::{Outgoing, SendQueue, SendReceiver, send_queue};
+use crate::clock;
+use crate::principals::SeatCredentials;
+
+/// Bytes of frames that may wait in all send queues, besides a reserve for each.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// The rooms and the send queues of their WebSockets.
 pub(super) struct Hub {
-    floor: Mutex<Floor>,
-    /// Woken when a deadline comes earlier than the one that is waited for.
-    alarm: Arc<Notify>,
-    seat_news: Arc<dyn Fn(SeatEvent) + Send + Sync>,
-    ledger: Ledger,
-    /// Mint relay credentials.
+    state: Mutex<HubState>,
+    /// Notified if a timer moves before the one that the timer task waits for.
+    timer_moved: Arc<Notify>,
+    on_seat_event: Arc<dyn Fn(SeatEvent) + Send + Sync>,
+    call_log: CallLog,
+    /// Secrets of the relay credentials.
     secrets: ArcSwap<Secrets>,
-    /// What waits to be written, over all WebSockets.
     queues: QueueBudget,
 }
 
-/// Bytes of frames that may wait over all WebSockets, besides a reserve for each.
-const QUEUES_BYTES: usize = 64 << 20;
-
-struct Floor {
+struct HubState {
     rooms: Rooms,
-    outboxes: HashMap<ConnectionId, Outbox>,
-    last: u64,
+    send_queues: HashMap<ConnectionId, SendQueue>,
+    last_id: u64,
+    /// What the timer task waits for.
     awaited: Option<Instant>,
-    /// Randomness that has named nobody yet.
-    spare: Option<[u8; 16]>,
+    /// Random bytes that no seat uses yet.
+    unused_random: Option<[u8; 16]>,
 }
 
 impl Hub {
-    /// Opens the rooms and keeps their time until the hub is gone; `heart` is that of who keeps it.
+    /// Starts the timer task, which runs until the hub is dropped and beats `heart`.
     pub(super) fn start(
         rooms: Rooms,
         secrets: Secrets,
-        seat_news: Arc<dyn Fn(SeatEvent) + Send + Sync>,
-        ledger: Ledger,
+        on_seat_event: Arc<dyn Fn(SeatEvent) + Send + Sync>,
+        call_log: CallLog,
         heart: Heartbeat,
     ) -> Arc<Self> {
-        let floor = Floor { rooms, outboxes: HashMap::new(), last: 0, awaited: None, spare: None };
-        let queues = QueueBudget::new(QUEUES_BYTES);
-        let (floor, secrets) = (Mutex::new(floor), ArcSwap::from_pointee(secrets));
-        let hub = Arc::new(Self { floor, alarm: Arc::default(), seat_news, ledger, secrets, queues });
-        tokio::spawn(keep_time(Arc::downgrade(&hub), Arc::clone(&hub.alarm), heart));
+        let state =
+            HubState { rooms, send_queues: HashMap::new(), last_id: 0, awaited: None, unused_random: None };
+        let hub = Arc::new(Self {
+            state: Mutex::new(state),
+            timer_moved: Arc::default(),
+            on_seat_event,
+            call_log,
+            secrets: ArcSwap::from_pointee(secrets),
+            queues: QueueBudget::new(MAX_QUEUED_BYTES),
+        });
+        tokio::spawn(run_timers(Arc::downgrade(&hub), Arc::clone(&hub.timer_moved), heart));
         hub
     }
 
-    /// A WebSocket opened from `source`; `host` is the name it reached us by.
-    pub(super) fn enter(&self, host: String, source: IpAddr) -> (ConnectionId, Inbox) {
-        let (outbox, inbox) = outbox(&self.queues.enter(Some(source)));
-        let conn = self.act(|floor| {
-            floor.last += 1;
-            let conn = ConnectionId(floor.last);
-            floor.outboxes.insert(conn, outbox);
-            floor.rooms.handle_connect(conn, host, source, clock::now());
+    /// A WebSocket opened from `source`; `host` is the host name by which the client reached the server.
+    pub(super) fn connect(&self, host: String, source: IpAddr) -> (ConnectionId, SendReceiver) {
+        let (sender, receiver) = send_queue(&self.queues.enter(Some(source)));
+        let conn = self.update(|state| {
+            state.last_id += 1;
+            let conn = ConnectionId(state.last_id);
+            state.send_queues.insert(conn, sender);
+            state.rooms.handle_connect(conn, host, source, clock::now());
             conn
         });
-        (conn, inbox)
+        (conn, receiver)
     }
 
-    /// A text frame came.
+    /// A text frame arrived.
     ///
     /// # Errors
-    /// Where the operating system gives no randomness.
-    pub(super) fn hear(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
-        self.act(|floor| {
-            let chance = match floor.spare.take() {
-                Some(spare) => spare,
-                None => draw()?,
+    /// If the operating system provides no randomness.
+    pub(super) fn handle_text(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
+        self.update(|state| {
+            let random = match state.unused_random.take() {
+                Some(random) => random,
+                None => draw_random()?,
             };
-            // Most frames name no seat: the same chance does for the next one.
-            let named = floor.rooms.handle_text(conn, text, clock::now(), chance);
-            floor.spare = (!named).then_some(chance);
+            // Most frames join no seat: the same bytes serve the next one.
+            let used = state.rooms.handle_text(conn, text, clock::now(), random);
+            state.unused_random = (!used).then_some(random);
             Ok(())
         })
     }
 
-    /// A binary frame came.
-    pub(super) fn hear_binary(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.handle_binary(conn, clock::now()));
+    /// A binary frame arrived.
+    pub(super) fn handle_binary(&self, conn: ConnectionId) {
+        self.update(|state| state.rooms.handle_binary(conn, clock::now()));
     }
 
-    /// A ping or pong of the WebSocket itself came.
-    pub(super) fn notice(&self, conn: ConnectionId) {
-        self.act(|floor| floor.rooms.handle_control_frame(conn, clock::now()));
+    /// A ping or pong of the WebSocket itself arrived.
+    pub(super) fn handle_control_frame(&self, conn: ConnectionId) {
+        self.update(|state| state.rooms.handle_control_frame(conn, clock::now()));
     }
 
-    /// A WebSocket is gone; `closing`: since its page was closed or left.
-    pub(super) fn leave(&self, conn: ConnectionId, closing: bool) {
-        self.act(|floor| {
-            floor.outboxes.remove(&conn);
-            floor.rooms.handle_disconnect(conn, closing, clock::now());
+    /// A WebSocket ended; `closing`: its page was closed or left.
+    pub(super) fn disconnect(&self, conn: ConnectionId, closing: bool) {
+        self.update(|state| {
+            state.send_queues.remove(&conn);
+            state.rooms.handle_disconnect(conn, closing, clock::now());
         });
     }
 
-    /// The page that holds `token` says that it was closed or left.
-    pub(super) fn page_closed(&self, token: &str, source: IpAddr) -> Result<(), Refusal> {
-        self.act(|floor| floor.rooms.handle_page_closed(token, source, clock::now()))
+    /// The page with the resume token `token` reported that it was closed or left.
+    pub(super) fn handle_page_closed(&self, token: &str, source: IpAddr) -> Result<(), Refusal> {
+        self.update(|state| state.rooms.handle_page_closed(token, source, clock::now()))
     }
 
     pub(super) fn drain(&self) {
-        self.act(|floor| floor.rooms.drain());
+        self.update(|state| state.rooms.drain());
     }
 
-    /// The box ends: every call that is left is told of.
+    /// Ends and logs every call, because the server stops.
     pub(super) fn end_calls(&self) {
-        self.act(|floor| floor.rooms.end_calls(clock::now()));
-        self.ledger.close();
+        self.update(|state| state.rooms.end_calls(clock::now()));
+        self.call_log.close();
     }
 
     pub(super) fn secrets(&self) -> Secrets {
         Secrets::clone(&self.secrets.load())
     }
 
-    pub(super) fn take_secrets(&self, secrets: Secrets) {
+    pub(super) fn set_secrets(&self, secrets: Secrets) {
         self.secrets.store(Arc::new(secrets.clone()));
         let issuer = Arc::new(SeatCredentials(secrets));
-        self.act(|floor| floor.rooms.set_credential_issuer(issuer, clock::now()));
+        self.update(|state| state.rooms.set_credential_issuer(issuer, clock::now()));
     }
 
-    pub(super) fn take_ice_urls(&self, ice_urls: IceUrls) {
-        self.act(|floor| floor.rooms.set_ice_urls(ice_urls, clock::now()));
+    pub(super) fn set_ice_urls(&self, ice_urls: IceUrls) {
+        self.update(|state| state.rooms.set_ice_urls(ice_urls, clock::now()));
     }
 
-    pub(super) fn take_host_keys(&self, host_keys: HostKeys) {
-        self.act(|floor| floor.rooms.set_host_keys(host_keys));
+    pub(super) fn set_host_keys(&self, host_keys: HostKeys) {
+        self.update(|state| state.rooms.set_host_keys(host_keys));
     }
 
-    /// How many WebSockets are open.
-    pub(super) fn sockets(&self) -> usize {
-        self.floor().outboxes.len()
+    /// Open WebSockets.
+    pub(super) fn websockets(&self) -> usize {
+        self.lock().send_queues.len()
     }
 
+    /// Rooms with at least one seat taken, and seats taken.
     pub(super) fn count(&self) -> (usize, usize) {
-        self.floor().rooms.count()
+        self.lock().rooms.count()
     }
 
-    fn act<T>(&self, deed: impl FnOnce(&mut Floor) -> T) -> T {
-        let mut floor = self.floor();
-        let outcome = deed(&mut floor);
-        floor.carry_out(&*self.seat_news, &self.ledger);
-        let next = floor.rooms.poll_timeout();
-        if next.is_some_and(|next| floor.awaited.is_none_or(|awaited| next < awaited)) {
-            floor.awaited = next;
-            self.alarm.notify_one();
+    /// Applies `input`, carries out the resulting actions and adjusts the timer.
+    fn update<T>(&self, input: impl FnOnce(&mut HubState) -> T) -> T {
+        let mut state = self.lock();
+        let outcome = input(&mut state);
+        state.run_actions(&*self.on_seat_event, &self.call_log);
+        let next = state.rooms.poll_timeout();
+        if next.is_some_and(|next| state.awaited.is_none_or(|awaited| next < awaited)) {
+            state.awaited = next;
+            self.timer_moved.notify_one();
         }
         outcome
     }
 
-    /// Does what is due and gives the time of what is next.
-    fn tick(&self) -> Option<Instant> {
-        self.act(|floor| floor.rooms.handle_timeout(clock::now()));
-        let mut floor = self.floor();
-        floor.awaited = floor.rooms.poll_timeout();
-        floor.awaited
+    /// Handles due timers and returns the time of the next.
+    fn handle_timeout(&self) -> Option<Instant> {
+        self.update(|state| state.rooms.handle_timeout(clock::now()));
+        let mut state = self.lock();
+        state.awaited = state.rooms.poll_timeout();
+        state.awaited
     }
 
-    fn floor(&self) -> MutexGuard<'_, Floor> {
-        // A panic elsewhere left the rooms as they were between two steps; two people more or less.
-        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HubState> {
+        // After a panic elsewhere the rooms are between two steps: at worst one room is inconsistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Floor {
-    fn carry_out(&mut self, seat_news: &(dyn Fn(SeatEvent) + Send + Sync), ledger: &Ledger) {
+impl HubState {
+    fn run_actions(&mut self, on_seat_event: &(dyn Fn(SeatEvent) + Send + Sync), call_log: &CallLog) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
-                Action::Send { to, from, message } => self.send(to, from, message.to_json(), ledger),
+                Action::Send { to, from, message } => self.send(to, from, message.to_json(), call_log),
                 Action::Close { conn, reason } => {
                     debug!(connection = conn.0, ?reason, "WebSocket closed by the server");
-                    if let Some(outbox) = self.outboxes.remove(&conn) {
-                        outbox.push(Outgoing::Close(reason.code(), reason.text()));
+                    if let Some(queue) = self.send_queues.remove(&conn) {
+                        queue.push(Outgoing::Close(reason.code(), reason.text()));
                     }
                 }
-                Action::Seat(news) => seat_news(news),
-                Action::Event(event) => ledger.enter(&event, Instant::now()),
+                Action::Seat(event) => on_seat_event(event),
+                Action::Event(event) => call_log.record(&event, Instant::now()),
             }
         }
     }
 
-    fn send(&mut self, to: ConnectionId, from: Option<ConnectionId>, text: String, ledger: &Ledger) {
-        let Some(outbox) = self.outboxes.get(&to) else { return };
+    fn send(&mut self, to: ConnectionId, from: Option<ConnectionId>, text: String, call_log: &CallLog) {
+        let Some(queue) = self.send_queues.get(&to) else { return };
         if let Some(from) = from {
-            // The other seat fills this queue as it likes: that must not end the connection here.
-            if !outbox.push_relayed(Outgoing::Frame(text)) {
+            // The other participant controls how fast this queue fills: that must not close the connection.
+            if !queue.push_relayed(Outgoing::Frame(text)) {
                 self.rooms.relay_failed(from);
             }
-        } else if !outbox.push(Outgoing::Frame(text)) {
-            debug!(connection = to.0, "WebSocket given up: it does not read");
-            ledger.tally.gave_up();
-            self.outboxes.remove(&to);
+        } else if !queue.push(Outgoing::Frame(text)) {
+            debug!(connection = to.0, "WebSocket closed: the client does not read");
+            call_log.metrics.websockets_given_up.inc();
+            self.send_queues.remove(&to);
             self.rooms.handle_disconnect(to, false, clock::now());
         }
     }
 }
 
-fn draw() -> Result<[u8; 16], getrandom::Error> {
-    let mut chance = [0; 16];
-    getrandom::fill(&mut chance)?;
-    Ok(chance)
+fn draw_random() -> Result<[u8; 16], getrandom::Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    Ok(random)
 }
 
-/// Holds the hub only while something is due, so that it can go.
-async fn keep_time(hub: Weak<Hub>, alarm: Arc<Notify>, heart: Heartbeat) {
-    while let Some(due) = hub.upgrade().map(|hub| hub.tick()) {
+/// Holds the hub only while it handles timers, so that it can be dropped.
+async fn run_timers(hub: Weak<Hub>, timer_moved: Arc<Notify>, heart: Heartbeat) {
+    while let Some(due) = hub.upgrade().map(|hub| hub.handle_timeout()) {
         let now = Instant::now();
         heart.beat(now);
-        let pause =
-            due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
-        drop(tokio::time::timeout(pause, alarm.notified()).await);
+        let pause = due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
+        drop(tokio::time::timeout(pause, timer_moved.notified()).await);
     }
 }
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.alarm.notify_one();
+        self.timer_moved.notify_one();
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("rooms", &self.floor().rooms).finish_non_exhaustive()
+        f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
     }
 }

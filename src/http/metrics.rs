@@ -1,194 +1,215 @@
-//! What the web half counts. Every count is under one of a closed set of headings, whatever strangers
-//! say.
+//! The metrics of rooms, calls and connections: each is defined once, in [`HttpMetrics::register`].
+//!
+//! Labels come from closed sets, so clients cannot create series.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use webrtc_box_signaling::{MediaPath, Refusal};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
-/// The counts, written from anywhere: none of them is for something that happens often.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    joins: Counts<2>,
-    turned_away: Counts<10>,
-    handshakes: Counts<4>,
-    setups: [Times; 4],
-    calls: Counts<6>,
-    crowded_out: Counts<1>,
-    given_up: Counts<1>,
+use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal};
+
+/// Upper bounds of the buckets of `webrtc_box_call_setup_seconds`.
+const SETUP_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
+
+/// The counters of the HTTP server. Cheap to clone: all clones share their values.
+#[derive(Clone, Debug)]
+pub(super) struct HttpMetrics {
+    joins: Family<Outcome, Counter>,
+    join_refusals: Family<Code, Counter>,
+    call_setup: Family<Path, Histogram>,
+    calls_ended: Family<Path, Counter>,
+    tls_handshakes: Family<Outcome, Counter>,
+    pub(super) connections_refused: Counter,
+    pub(super) websockets_given_up: Counter,
 }
 
-/// The counts as they were when somebody asked, and what there is at that moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Rooms somebody sits in.
-    pub rooms: usize,
-    /// Seats taken, by people who are here or away.
-    pub seats: usize,
-    /// Open WebSockets.
-    pub sockets: usize,
-    /// Seats taken anew, and taken back.
-    pub joins: [u64; 2],
-    /// Joins refused, by [`Refusal::CODES`].
-    pub turned_away: [u64; 10],
-    /// TLS handshakes, by [`Handshake::ALL`].
-    pub handshakes: [u64; 4],
-    /// How long calls took to connect, as pages say, by [`MediaPath::ALL`].
-    pub setups: [Setups; 4],
-    /// Calls that have ended, by [`MediaPath::ALL`]; then those of which a page reported, but no connection;
-    /// last those of which no page reported.
-    pub calls: [u64; 6],
-    /// Connections of sources that had all they may have.
-    pub crowded_out: u64,
-    /// WebSockets closed because who is there did not read.
-    pub given_up: u64,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Path {
+    path: &'static str,
 }
 
 /// How a TLS handshake ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
-    /// Well.
-    Done,
-    /// The other side went away or wanted what we do not have.
+pub(super) enum Handshake {
+    /// It succeeded.
+    Completed,
+    /// The client disconnected or requested something unsupported.
     Failed,
     /// It took too long.
-    TooSlow,
-    /// It was not begun: its source had more than it may have.
+    TimedOut,
+    /// It was not started: its source exceeded the handshake rate.
     Refused,
 }
 
-impl Handshake {
-    /// In the order of the counts.
-    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::TooSlow, Self::Refused];
+impl Default for HttpMetrics {
+    /// Every series exists from the start, with 0.
+    fn default() -> Self {
+        let setup_histogram: fn() -> Histogram = || Histogram::new(SETUP_BUCKETS);
+        let metrics = Self {
+            joins: Family::default(),
+            join_refusals: Family::default(),
+            call_setup: Family::new_with_constructor(setup_histogram),
+            calls_ended: Family::default(),
+            tls_handshakes: Family::default(),
+            connections_refused: Counter::default(),
+            websockets_given_up: Counter::default(),
+        };
+        for outcome in ["fresh", "resumed"] {
+            drop(metrics.joins.get_or_create(&Outcome { outcome }));
+        }
+        for code in Refusal::CODES {
+            drop(metrics.join_refusals.get_or_create(&Code { code }));
+        }
+        for path in MediaPath::ALL.map(MediaPath::name) {
+            drop(metrics.call_setup.get_or_create(&Path { path }));
+        }
+        for path in MediaPath::ALL.into_iter().map(MediaPath::name).chain(["none", "unreported"]) {
+            drop(metrics.calls_ended.get_or_create(&Path { path }));
+        }
+        for handshake in Handshake::ALL {
+            drop(metrics.tls_handshakes.get_or_create(&Outcome { outcome: handshake.label() }));
+        }
+        metrics
+    }
 }
 
-/// Lengths of time, counted.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Setups {
-    /// All together, in seconds.
-    pub sum: f64,
-    /// How many of them were no longer than each of [`SETUP_BOUNDS`], each in the first it fits;
-    /// last those that were longer than all.
-    pub counts: [u64; SETUP_BOUNDS.len() + 1],
-}
-
-/// Seconds.
-pub const SETUP_BOUNDS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
-
-#[derive(Debug)]
-struct Counts<const N: usize>([AtomicU64; N]);
-
-#[derive(Debug, Default)]
-struct Times {
-    microseconds: AtomicU64,
-    counts: Counts<{ SETUP_BOUNDS.len() + 1 }>,
-}
-
-impl Tally {
-    pub(super) fn joined(&self, resumed: bool) {
-        self.joins.count(usize::from(resumed));
+impl HttpMetrics {
+    /// Names and describes every counter.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("webrtc_box_joins", "Joins by outcome: fresh or resumed", self.joins.clone());
+        registry.register(
+            "webrtc_box_join_refusals",
+            "Joins refused, by the code of the error frame",
+            self.join_refusals.clone(),
+        );
+        registry.register(
+            "webrtc_box_call_setup_seconds",
+            "Time calls took to connect, as reported by pages",
+            self.call_setup.clone(),
+        );
+        registry.register(
+            "webrtc_box_calls_ended",
+            "Calls that have ended; path none: no page reported a connection; unreported: no page sent a report",
+            self.calls_ended.clone(),
+        );
+        registry.register(
+            "webrtc_box_tls_handshakes",
+            "TLS handshakes by outcome",
+            self.tls_handshakes.clone(),
+        );
+        registry.register(
+            "webrtc_box_connections_refused",
+            "Connections refused because their source had reached its limit",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "webrtc_box_websockets_given_up",
+            "WebSockets closed because their client did not read",
+            self.websockets_given_up.clone(),
+        );
     }
 
-    pub(super) fn turned_away(&self, refusal: Refusal) {
-        let at = Refusal::CODES.iter().position(|code| *code == refusal.code());
-        at.into_iter().for_each(|at| self.turned_away.count(at));
-    }
-
-    pub(super) fn shook_hands(&self, how: Handshake) {
-        self.handshakes.count(how as usize);
-    }
-
-    pub(super) fn connected(&self, path: MediaPath, setup: Duration) {
-        self.setups[path as usize].count(setup);
-    }
-
-    /// `path` is `None` where no page said that it was connected, which tells something only of a call
-    /// that was `reported`.
-    pub(super) fn call_ended(&self, path: Option<MediaPath>, reported: bool) {
-        let unconnected = MediaPath::ALL.len() + usize::from(!reported);
-        self.calls.count(path.map_or(unconnected, |path| path as usize));
-    }
-
-    pub(super) fn crowded_out(&self) {
-        self.crowded_out.count(0);
-    }
-
-    pub(super) fn gave_up(&self) {
-        self.given_up.count(0);
-    }
-
-    /// Without what there is at this moment, which is not counted here.
-    pub(super) fn figures(&self) -> Figures {
-        Figures {
-            joins: self.joins.read(),
-            turned_away: self.turned_away.read(),
-            handshakes: self.handshakes.read(),
-            setups: std::array::from_fn(|at| self.setups[at].read()),
-            calls: self.calls.read(),
-            crowded_out: self.crowded_out.read()[0],
-            given_up: self.given_up.read()[0],
-            ..Figures::default()
+    /// Counts an event of the rooms.
+    pub(super) fn count(&self, event: &Event) {
+        match event {
+            Event::Joined { resumed } => {
+                let outcome = if *resumed { "resumed" } else { "fresh" };
+                self.joins.get_or_create(&Outcome { outcome }).inc();
+            }
+            Event::JoinRefused(refusal) => {
+                self.join_refusals.get_or_create(&Code { code: refusal.code() }).inc();
+            }
+            Event::CallConnected { path, setup } => self.observe_setup(*path, *setup),
+            Event::CallEnded(summary) => {
+                self.calls_ended.get_or_create(&Path { path: path_label(summary) }).inc();
+            }
         }
     }
-}
 
-impl<const N: usize> Counts<N> {
-    fn count(&self, at: usize) {
-        self.0[at].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_handshake(&self, handshake: Handshake) {
+        self.tls_handshakes.get_or_create(&Outcome { outcome: handshake.label() }).inc();
     }
 
-    fn read(&self) -> [u64; N] {
-        std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed))
+    fn observe_setup(&self, path: MediaPath, setup: Duration) {
+        self.call_setup.get_or_create(&Path { path: path.name() }).observe(setup.as_secs_f64());
     }
 }
 
-impl<const N: usize> Default for Counts<N> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
+/// The path of an ended call, as label and log field.
+pub(super) fn path_label(summary: &CallSummary) -> &'static str {
+    let unconnected = if summary.reported { "none" } else { "unreported" };
+    summary.report.path.map_or(unconnected, MediaPath::name)
 }
 
-impl Times {
-    fn count(&self, time: Duration) {
-        let seconds = time.as_secs_f64();
-        let fits = SETUP_BOUNDS.iter().position(|bound| seconds <= *bound);
-        self.counts.count(fits.unwrap_or(SETUP_BOUNDS.len()));
-        self.microseconds.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
-    }
+impl Handshake {
+    const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::TimedOut, Self::Refused];
 
-    fn read(&self) -> Setups {
-        let sum = Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).as_secs_f64();
-        Setups { sum, counts: self.counts.read() }
+    fn label(self) -> &'static str {
+        match self {
+            Self::Completed => "ok",
+            Self::Failed => "failed",
+            Self::TimedOut => "timeout",
+            Self::Refused => "refused",
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::prometheus_text::encode;
+
     use super::*;
 
-    #[test]
-    fn times_are_counted_where_they_first_fit() {
-        let tally = Tally::default();
-        for milliseconds in [0, 250, 251, 30_000, 30_001, 3_600_000] {
-            tally.connected(MediaPath::RelayTls, Duration::from_millis(milliseconds));
-        }
-        let setups = &tally.figures().setups[MediaPath::RelayTls as usize];
-        assert_eq!(setups.counts, [2, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
-        assert!((setups.sum - 3660.502).abs() < 1e-9, "{}", setups.sum);
-        assert_eq!(tally.figures().setups[MediaPath::Direct as usize], Setups::default());
+    fn text(metrics: &HttpMetrics) -> String {
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
     }
 
     #[test]
-    fn every_heading_stands_at_its_place() {
-        assert!(Handshake::ALL.iter().enumerate().all(|(at, how)| *how as usize == at));
-        let tally = Tally::default();
-        tally.turned_away(Refusal::ShuttingDown);
-        tally.call_ended(None, true);
-        tally.call_ended(None, false);
-        tally.joined(true);
-        let figures = tally.figures();
-        assert_eq!(figures.turned_away[9], 1);
-        assert_eq!(figures.calls, [0, 0, 0, 0, 1, 1]);
-        assert_eq!(figures.joins, [0, 1]);
+    fn setup_times_are_counted_in_cumulative_buckets() {
+        let metrics = HttpMetrics::default();
+        for milliseconds in [0, 250, 251, 30_000, 30_001, 3_600_000] {
+            metrics.observe_setup(MediaPath::RelayTls, Duration::from_millis(milliseconds));
+        }
+        let text = text(&metrics);
+        let bucket = |bound: &str| {
+            let le = format!("le=\"{bound}\"");
+            let line = text.lines().find(|line| line.contains(&le) && line.contains("relay-tls")).unwrap();
+            line.rsplit(' ').next().unwrap()
+        };
+        assert_eq!(["0.25", "0.5", "20.0", "30.0", "+Inf"].map(bucket), ["2", "3", "3", "4", "6"]);
+        assert!(text.contains("webrtc_box_call_setup_seconds_sum{path=\"relay-tls\"} 3660.502\n"), "{text}");
+        assert!(text.contains("webrtc_box_call_setup_seconds_count{path=\"direct\"} 0\n"), "{text}");
+    }
+
+    #[test]
+    fn every_series_exists_before_its_first_event() {
+        let metrics = HttpMetrics::default();
+        let before = text(&metrics).lines().count();
+        metrics.count(&Event::JoinRefused(Refusal::ShuttingDown));
+        metrics.count(&Event::Joined { resumed: true });
+        metrics.count_handshake(Handshake::TimedOut);
+        let text = text(&metrics);
+        assert_eq!(text.lines().count(), before);
+        assert!(text.contains("webrtc_box_join_refusals_total{code=\"shutting-down\"} 1\n"), "{text}");
+        assert!(text.contains("webrtc_box_joins_total{outcome=\"resumed\"} 1\n"), "{text}");
+        assert!(text.contains("webrtc_box_tls_handshakes_total{outcome=\"timeout\"} 1\n"), "{text}");
     }
 }

@@ -1,11 +1,9 @@
-//! The web server: the page, the WebSocket of signaling, and nothing that knows about media.
+//! The HTTP server: the page, the signaling WebSocket, health and metrics.
 //!
-//! Each connection is served from a stream that has been accepted already, so whoever accepts may
-//! first look what is spoken on it.
+//! `accept.rs` admits connections, `serve.rs` serves one, `routes.rs` answers requests, `websocket.rs` and `hub.rs` connect
+//! clients with the rooms of `webrtc_box_signaling`. Streams that are not HTTP go to a [`TurnHandler`].
 
 mod accept;
-mod admin;
-mod admission;
 mod call_log;
 mod connection_test;
 mod forwarded;
@@ -20,9 +18,8 @@ mod proxy_protocol;
 mod request_context;
 mod routes;
 mod send_queue;
-mod stale_worker;
+mod serve;
 mod static_files;
-mod upgrade;
 mod websocket;
 
 use std::fmt;
@@ -34,113 +31,112 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use axum::Router;
 use ipnet::IpNet;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
+use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::random;
+use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent, TagKey};
+use webrtc_box_turn::credential::Secrets;
+
+use self::call_log::CallLog;
+use self::hub::Hub;
+use self::metrics::HttpMetrics;
+use self::origin::{AllowedOrigins, ServedHosts};
+use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
 use crate::net::addresses::Known;
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
-use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
-use webrtc_box_relay::health::HealthMonitor;
-use webrtc_box_relay::random;
-use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig};
-use webrtc_box_signaling::{SeatEvent, TagKey};
-use webrtc_box_turn::credential::Secrets;
 
-use call_log::Ledger;
-use hub::Hub;
-use metrics::Tally;
-use origin::ServedHosts;
-use request_context::Origins;
-use static_files::Page;
+pub use self::accept::ListenerKind;
+pub use self::connection_test::ConnectionTest;
+pub use self::health::{AdminPages, ComponentHealth, Health, HealthReport, admin_routes};
+pub use self::per_source::{SourceConnections, SourcePermit};
+pub use self::request_context::Scheme;
+pub use self::serve::{ConnInfo, Duplex, TurnHandler, TurnStream};
+pub use self::static_files::PageError;
 
-pub use accept::{Caller, Duplex, Entrance, Guest, Neighbour};
-pub use admin::{Overview, Turner, Watched, inside};
-pub use connection_test::Probing;
-pub use health::Health;
-pub use metrics::{Figures, Handshake, SETUP_BOUNDS, Setups};
-pub use per_source::{SourcePermit, Sources};
-pub use request_context::Door;
-pub use static_files::PageError;
-
-/// Everything the web server is made from; see [`Setup::new`] for what follows from the settings.
-pub struct Setup {
-    /// Mint relay credentials.
+/// The configuration of [`HttpServer`]; [`HttpConfig::new`] derives it from the settings.
+pub struct HttpConfig {
+    /// Secrets of the relay credentials.
     pub secrets: Secrets,
-    /// The public name; `None` in try-out mode.
+    /// The public host name; `None` in try-out mode.
     pub domain: Option<String>,
-    /// The port HTTPS really listens on; redirects lead there.
+    /// The bound port of HTTPS, the target of redirects.
     pub https_port: Option<u16>,
-    /// WebSocket origins besides our own, as `https://HOST[:PORT]`.
+    /// Further WebSocket origins, as `https://HOST[:PORT]`.
     pub allowed_origin: Vec<String>,
-    /// Proxies that are believed.
+    /// Proxies whose forwarding headers are trusted.
     pub trusted_proxy: Vec<IpNet>,
     /// Proxies whose connections begin with a PROXY header.
     pub proxy_protocol: Vec<IpNet>,
-    /// The addresses of this host, as they are now; must not wait.
+    /// The current addresses of this host; must not block.
     pub own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
-    /// The page's folder; `None` is the built-in page.
+    /// The folder of the page; `None` is the built-in page.
     pub public: Option<PathBuf>,
     /// Connections of one source; 0: no limit.
     pub source_connections: u32,
-    /// What the connection test tries.
-    pub probing: Probing,
-    /// What rooms are set to, with the keys that are kept.
-    pub rules: RoomsConfig,
-    /// Names of rooms may stand in the log.
+    /// What `/test.json` offers.
+    pub connection_test: ConnectionTest,
+    /// The configuration of the rooms.
+    pub rooms: RoomsConfig,
+    /// Whether the log contains room names.
     pub log_rooms: bool,
-    /// Told of every seat, in order, before its holder is. It is called with the rooms locked: it
-    /// must neither wait nor call back.
-    pub seat_news: Arc<dyn Fn(SeatEvent) + Send + Sync>,
-    /// Asked by `/healthz`; must not wait.
+    /// Receives every seat event before the participant's reply. Called with the rooms locked: it must neither
+    /// block nor call back.
+    pub on_seat_event: Arc<dyn Fn(SeatEvent) + Send + Sync>,
+    /// The health for the public `/healthz`; must not block.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
-    /// Where the heart of each accept loop is looked after.
+    /// Monitors the heartbeats of the listeners and of the rooms' timer.
     pub hearts: HealthMonitor,
 }
 
-/// The keys and secrets a box keeps between starts, as far as the web server needs them.
+/// The persistent keys and secrets of the HTTP server.
 pub struct Keys {
-    /// Mint relay credentials.
+    /// Secrets of the relay credentials.
     pub secrets: Secrets,
-    /// Turns names of rooms into tags.
+    /// Turns room names into tags.
     pub tag_key: TagKey,
     /// Signs resume tokens.
     pub token_key: [u8; 32],
 }
 
-/// The web server of a box. Cheap to clone: all clones are one.
+/// The HTTP server. Cheap to clone: all clones share their state.
 #[derive(Clone)]
-pub struct Web {
-    house: Arc<House>,
+pub struct HttpServer {
+    state: Arc<AppState>,
 }
 
-/// What all connections share.
-struct House {
+/// The state that all connections share.
+struct AppState {
     router: Router,
     hub: Arc<Hub>,
-    sources: Sources,
-    watchers: Sources,
+    sources: SourceConnections,
+    /// Connections to the metrics listeners.
+    admin_sources: SourceConnections,
     handshakes: SourceRateLimiter,
-    tally: Arc<Tally>,
-    probing: Arc<ArcSwap<Probing>>,
+    metrics: HttpMetrics,
+    connection_test: Arc<ArcSwap<ConnectionTest>>,
     trusted_proxy: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     phase: watch::Sender<Phase>,
     hearts: HealthMonitor,
 }
 
-/// How far the server is on its way to the end.
+/// The phase of the server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
     Stopping,
 }
 
-impl Setup {
-    /// What follows from `settings`; `ice_urls` from the listeners that really run. `seat_news` goes
-    /// nowhere and `health` is up until they are set.
+impl HttpConfig {
+    /// The configuration for `settings`, with the `ice_urls` of the bound listeners. Until they are set, seat events are
+    /// dropped and the health is up.
     pub fn new(settings: &Settings, keys: Keys, ice_urls: IceUrls) -> Self {
-        let rules = RoomsConfig {
+        let rooms = RoomsConfig {
             tag_key: keys.tag_key,
             resume_key: ResumeTokenKey::new(keys.token_key),
             credential_issuer: Arc::new(SeatCredentials(keys.secrets.clone())),
@@ -164,131 +160,134 @@ impl Setup {
             own_addresses: own_addresses(settings.external_ip.clone()),
             public: settings.public.clone(),
             source_connections: settings.source_connections,
-            probing: Probing::of(settings),
-            rules,
+            connection_test: ConnectionTest::of(settings),
+            rooms,
             log_rooms: settings.log_addresses,
-            seat_news: Arc::new(|_| {}),
+            on_seat_event: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
             hearts: HealthMonitor::new(Instant::now()),
         }
     }
 }
 
-impl Web {
-    /// Makes the server ready; it serves what [`Web::accept`] or [`Web::serve_connection`] bring.
+impl HttpServer {
+    /// Creates the server, which serves what [`HttpServer::accept`] or [`HttpServer::serve_connection`] pass to it.
     /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`PageError`] where the folder of the `public` setting cannot be served.
-    pub fn new(setup: Setup) -> Result<Self, PageError> {
-        let page = match &setup.public {
-            Some(folder) => Page::folder(folder)?,
-            None => Page::built_in(),
+    /// [`PageError`] if the folder of the `public` setting cannot be served.
+    pub fn new(config: HttpConfig) -> Result<Self, PageError> {
+        let files = match &config.public {
+            Some(folder) => StaticFiles::from_folder(folder)?,
+            None => StaticFiles::built_in(),
         };
-        let tally = Arc::new(Tally::default());
-        let ledger = Ledger::new(Arc::clone(&tally), setup.log_rooms, Instant::now());
-        let heart = setup.hearts.register("rooms", Instant::now());
+        let now = Instant::now();
+        let metrics = HttpMetrics::default();
         let hub = Hub::start(
-            Rooms::new(setup.rules, Instant::now()),
-            setup.secrets,
-            setup.seat_news,
-            ledger,
-            heart,
+            Rooms::new(config.rooms, now),
+            config.secrets,
+            config.on_seat_event,
+            CallLog::new(metrics.clone(), config.log_rooms, now),
+            config.hearts.join("rooms", now),
         );
-        let handshakes =
-            SourceRateLimiter::new(handshake_rate(setup.source_connections), random::seeds(), Instant::now())
-                .with_wide_prefixes();
-        let [sources, watchers] = [(); 2].map(|()| Sources::new(setup.source_connections));
+        let limiter = |rate| SourceRateLimiter::new(rate, random::seeds(), now).with_wide_prefixes();
+        let [sources, admin_sources] = [(); 2].map(|()| SourceConnections::new(config.source_connections));
         let (phase, _) = watch::channel(Phase::Running);
-        let domain = setup.domain.clone().map(|name| (name, setup.https_port));
-        let probing = Arc::new(ArcSwap::from_pointee(setup.probing));
-        let router = routes::routes(routes::Desk {
-            page,
+        let domain = config.domain.clone().map(|name| (name, config.https_port));
+        let connection_test = Arc::new(ArcSwap::from_pointee(config.connection_test));
+        let router = routes::routes(routes::RouteState {
+            files,
             hub: Arc::clone(&hub),
             sources: sources.clone(),
-            hosts: ServedHosts::new(setup.domain.as_deref(), &setup.allowed_origin),
-            own_addresses: setup.own_addresses,
-            origins: Origins::new(domain, setup.allowed_origin),
-            domain: setup.domain,
-            https_port: setup.https_port,
-            trusted_proxy: setup.trusted_proxy.clone(),
-            health: setup.health,
-            probing: Arc::clone(&probing),
-            test_limit: SourceRateLimiter::new(routes::TEST_RATE, random::seeds(), Instant::now())
-                .with_wide_prefixes(),
+            hosts: ServedHosts::new(config.domain.as_deref(), &config.allowed_origin),
+            own_addresses: config.own_addresses,
+            origins: AllowedOrigins::new(domain, config.allowed_origin),
+            domain: config.domain,
+            https_port: config.https_port,
+            trusted_proxy: config.trusted_proxy.clone(),
+            health: config.health,
+            connection_test: Arc::clone(&connection_test),
+            test_limiter: limiter(routes::TEST_RATE),
             phase: phase.clone(),
         });
-        let house = House {
+        let state = AppState {
             router,
             hub,
             sources,
-            watchers,
-            handshakes,
-            tally,
-            probing,
-            trusted_proxy: setup.trusted_proxy,
-            proxy_protocol: setup.proxy_protocol,
+            admin_sources,
+            handshakes: limiter(handshake_rate(config.source_connections)),
+            metrics,
+            connection_test,
+            trusted_proxy: config.trusted_proxy,
+            proxy_protocol: config.proxy_protocol,
             phase,
-            hearts: setup.hearts,
+            hearts: config.hearts,
         };
-        Ok(Self { house: Arc::new(house) })
+        Ok(Self { state: Arc::new(state) })
     }
 
-    /// Tells everybody that the box is about to stop. Calls go on; nobody new is seated.
+    /// Notifies all clients that the server will stop. Calls continue; new participants are refused.
     pub fn drain(&self) {
-        self.house.hub.drain();
+        self.state.hub.drain();
     }
 
-    /// Ends: calls that are left are told of, accept loops stop, requests under way are answered,
-    /// WebSockets are closed with 1001.
-    /// Returns when all is closed, or when `patience` is over.
-    pub async fn stop(&self, patience: Duration) {
-        self.house.hub.end_calls();
-        self.house.phase.send_replace(Phase::Stopping);
-        // All who serve hold a receiver. Whoever is left then is cut off with the process.
-        let _ = tokio::time::timeout(patience, self.house.phase.closed()).await;
+    /// Stops: logs the remaining calls, stops the listeners, finishes requests in progress and closes WebSockets with
+    /// 1001. Returns when all connections are closed, or after `limit`.
+    pub async fn stop(&self, limit: Duration) {
+        self.state.hub.end_calls();
+        self.state.phase.send_replace(Phase::Stopping);
+        // Every connection holds a receiver. The end of the process closes the remaining ones.
+        let _ = tokio::time::timeout(limit, self.state.phase.closed()).await;
     }
 
-    /// Other secrets mint relay credentials from now on, and whoever is seated gets new ones.
-    pub fn take_secrets(&self, secrets: Secrets) {
-        self.house.hub.take_secrets(secrets);
+    /// Replaces the secrets of relay credentials; participants get new credentials at once.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.state.hub.set_secrets(secrets);
     }
 
-    /// Other listeners are told of from now on: to whoever is seated, who joins, and who tests.
-    pub fn take_urls(&self, ice_urls: IceUrls, probing: Probing) {
-        self.house.hub.take_ice_urls(ice_urls);
-        self.house.probing.store(Arc::new(probing));
+    /// Replaces the STUN and TURN listeners that participants and the connection test receive.
+    pub fn set_ice_urls(&self, ice_urls: IceUrls, connection_test: ConnectionTest) {
+        self.state.hub.set_ice_urls(ice_urls);
+        self.state.connection_test.store(Arc::new(connection_test));
     }
 
-    /// The box is reached by other addresses from now on.
-    pub fn take_probed_addresses(&self, addresses: Vec<IpAddr>) {
-        self.house.probing.rcu(|probing| Probing { addresses: addresses.clone(), ..Probing::clone(probing) });
+    /// Replaces the addresses that the connection test tries.
+    pub fn set_test_addresses(&self, addresses: Vec<IpAddr>) {
+        let with_addresses = |test: &Arc<ConnectionTest>| ConnectionTest {
+            addresses: addresses.clone(),
+            ..ConnectionTest::clone(test)
+        };
+        self.state.connection_test.rcu(with_addresses);
     }
 
-    /// Other keys open an empty room from now on.
-    pub fn take_host_keys(&self, host_keys: HostKeys) {
-        self.house.hub.take_host_keys(host_keys);
+    /// Replaces the keys that open an empty room.
+    pub fn set_host_keys(&self, host_keys: HostKeys) {
+        self.state.hub.set_host_keys(host_keys);
     }
 
-    /// What it has done so far, and who is here now.
-    pub fn figures(&self) -> Figures {
-        let (rooms, seats) = self.count();
-        Figures { rooms, seats, sockets: self.house.hub.sockets(), ..self.house.tally.figures() }
+    /// Registers the counters of rooms, calls and connections.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.state.metrics.register(registry);
     }
 
-    /// Rooms somebody sits in, and seats taken.
+    /// Rooms with at least one seat taken, and seats taken.
     pub fn count(&self) -> (usize, usize) {
-        self.house.hub.count()
+        self.state.hub.count()
+    }
+
+    /// Open WebSockets.
+    pub fn websockets(&self) -> usize {
+        self.state.hub.websockets()
     }
 }
 
-/// Those of the interfaces may come and go while the box runs.
+/// Reads the interfaces on each call, because their addresses may change.
 fn own_addresses(external: Vec<ExternalIp>) -> Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync> {
     Arc::new(move || Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() }.own())
 }
 
-/// TLS handshakes of one source that may have `connections`: 51 at once and ten a second by default, and
-/// more where an operator lets one address have more connections.
+/// The TLS handshakes of a source that may have `connections`: 51 at once and ten a second by default, in
+/// proportion to a higher limit.
 fn handshake_rate(connections: u32) -> Rate {
     match connections {
         0 => Rate::UNLIMITED,
@@ -299,14 +298,14 @@ fn handshake_rate(connections: u32) -> Rate {
     }
 }
 
-/// Resolves once the server is stopping.
+/// Resolves once the server stops.
 async fn stopping(phase: &mut watch::Receiver<Phase>) {
-    // An error means that the server itself is gone.
+    // An error means that the server was dropped.
     let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }
 
-impl fmt::Debug for Web {
+impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Web").field("hub", &self.house.hub).finish_non_exhaustive()
+        f.debug_struct("HttpServer").field("hub", &self.state.hub).finish_non_exhaustive()
     }
 }

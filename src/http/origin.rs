@@ -1,18 +1,21 @@
-//! `Host` and `Origin`: text from a header becomes a checked name and port, or nothing; and which hosts
-//! are ours.
+//! The `Host` and `Origin` headers: parses them, and decides which hosts the server answers for and which origins may open
+//! a WebSocket.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A host and the port that was given with it, as in a `Host` header (RFC 9110 §7.2).
+use axum::http::{HeaderMap, header};
+
+use super::request_context::RequestContext;
+
+/// A host and an optional port, as in a `Host` header (RFC 9110 §7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
-    /// A name in lower case and without a final dot, an IPv4 address, or an IPv6 address in brackets and
-    /// without its zone.
+    /// A lower-case name without a final dot, an IPv4 address, or an IPv6 address in brackets without a zone.
     pub(super) host: String,
     pub(super) port: Option<u16>,
 }
 
-/// A web origin (RFC 6454 §4) of a scheme a page of ours can have.
+/// A web origin (RFC 6454 §4) with the scheme of HTTP or HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) secure: bool,
@@ -24,7 +27,7 @@ impl Authority {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, rest) = split_host(text)?;
         let port = match rest.strip_prefix(':') {
-            // RFC 3986 §3.2.3: it may be left out after its colon.
+            // RFC 3986 §3.2.3: the port may be empty.
             Some("") => None,
             Some(digits) => Some(port(digits)?),
             None if rest.is_empty() => None,
@@ -33,13 +36,13 @@ impl Authority {
         Some(Self { host, port })
     }
 
-    /// The address it is, where it is no name.
+    /// The address, if the host is no name.
     fn address(&self) -> Option<IpAddr> {
         let bare = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         Some(bare.unwrap_or(&self.host).parse::<IpAddr>().ok()?.to_canonical())
     }
 
-    /// The origin of a page fetched from here.
+    /// The origin of a page from this host.
     pub(super) fn origin(&self, secure: bool) -> Origin {
         let port = self.port.unwrap_or(default_port(secure));
         Origin { secure, host: self.host.clone(), port }
@@ -47,8 +50,8 @@ impl Authority {
 }
 
 impl Origin {
-    /// Reads `https://HOST[:PORT]`, exactly that; `null` and all else are nobody's. Some programs name the
-    /// scheme of the WebSocket.
+    /// Parses exactly `https://HOST[:PORT]`; `None` for `null` and anything else. Some programs send the scheme of the
+    /// WebSocket.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let secure = match scheme.to_ascii_lowercase().as_str() {
@@ -60,36 +63,86 @@ impl Origin {
     }
 }
 
-/// The hosts that a box with a name answers for. A box without one answers for all.
+/// The hosts that the server answers for. Without a domain it answers for all.
 #[derive(Clone, Debug)]
 pub(super) struct ServedHosts {
     names: Vec<String>,
 }
 
 impl ServedHosts {
-    /// `domain`, and the hosts of the origins allowed besides.
+    /// `domain`, and the hosts of the allowed origins.
     pub(super) fn new(domain: Option<&str>, origins: &[String]) -> Self {
         let Some(domain) = domain else { return Self { names: Vec::new() } };
         let of_origin = |origin: &String| Some(Authority::parse(origin.split_once("://")?.1)?.host);
-        // RFC 6761 §6.3: it leads to an address of this host, wherever it is asked.
+        // RFC 6761 §6.3: `localhost` always resolves to this host.
         let names = [domain.to_owned(), "localhost".to_owned()].into_iter();
         Self { names: names.chain(origins.iter().filter_map(of_origin)).collect() }
     }
 
-    /// Whether it answers for `authority`; `is_own` tells an address of this host.
+    /// Whether the server answers for `authority`; `is_own` recognizes addresses of this host.
     pub(super) fn serve(&self, authority: &Authority, is_own: impl Fn(IpAddr) -> bool) -> bool {
         self.serve_all()
             || self.names.contains(&authority.host)
             || authority.address().is_some_and(|ip| ip.is_loopback() || is_own(ip))
     }
 
-    /// Whether it answers for whatever host is named.
+    /// Whether the server answers for any host.
     pub(super) fn serve_all(&self) -> bool {
         self.names.is_empty()
     }
 }
 
-/// The port that `https` or `http` means where none is given.
+/// The origins whose pages may open a WebSocket.
+#[derive(Clone, Debug)]
+pub(super) struct AllowedOrigins {
+    domain: Option<(String, Option<u16>)>,
+    further: Vec<String>,
+}
+
+impl AllowedOrigins {
+    /// `domain` with the port of HTTPS, and the `allowed-origin` setting.
+    pub(super) fn new(domain: Option<(String, Option<u16>)>, further: Vec<String>) -> Self {
+        Self { domain, further }
+    }
+
+    /// Whether the origin of a request is allowed. A request without `Origin` is from a program, which could send any.
+    pub(super) fn allow(&self, context: &RequestContext, headers: &HeaderMap) -> bool {
+        let mut given = headers.get_all(header::ORIGIN).iter();
+        match (given.next().map(|origin| origin.to_str()), given.next()) {
+            (None, _) => true,
+            (Some(Ok(text)), None) => self.is_allowed(context, text),
+            (Some(_), _) => false,
+        }
+    }
+
+    fn is_allowed(&self, context: &RequestContext, text: &str) -> bool {
+        if self.further.iter().any(|further| further.eq_ignore_ascii_case(text)) {
+            return true;
+        }
+        let Some(origin) = Origin::parse(text) else { return false };
+        let same_host = context.authority.as_ref().is_some_and(|host| is_same_site(context, host, &origin));
+        let further = self.further.iter().filter_map(|further| Origin::parse(further));
+        same_host || self.is_domain(context, &origin) || further.into_iter().any(|further| further == origin)
+    }
+
+    fn is_domain(&self, context: &RequestContext, origin: &Origin) -> bool {
+        let Some((name, port)) = &self.domain else { return false };
+        // A proxy may forward neither host nor scheme.
+        let port_matches = Some(origin.port) == *port || context.proxied;
+        origin.secure && origin.host == *name && port_matches
+    }
+}
+
+/// Whether `origin` is the requested host. Proxies forward the port of the browser's URL (Caddy), their own mapped port, or
+/// none (nginx's `$host`): behind a proxy only the host must match. HTTPS may end before the last of several proxies.
+fn is_same_site(context: &RequestContext, host: &Authority, origin: &Origin) -> bool {
+    match context.proxied {
+        true => host.host == origin.host && (origin.secure || !context.secure),
+        false => host.origin(context.secure) == *origin,
+    }
+}
+
+/// The default port of `https` or `http`.
 pub(super) fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
@@ -106,7 +159,7 @@ fn split_host(text: &str) -> Option<(String, &str)> {
     is_name(bare).then(|| (bare.to_ascii_lowercase(), rest))
 }
 
-/// Letters, digits, hyphens, dots and, since people have them, underscores; no empty label.
+/// Letters, digits, hyphens, dots and, because they occur in practice, underscores; no empty label.
 fn is_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     text.len() <= 253 && text.split('.').all(|label| !label.is_empty() && label.bytes().all(allowed))
@@ -119,14 +172,32 @@ fn port(digits: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
+    use crate::http::request_context::{Arrival, Scheme};
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn context(client: &str, scheme: Scheme, lines: &[(&'static str, &'static str)]) -> RequestContext {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let arrival =
+            Arrival { client: client.parse().unwrap(), local: "192.0.2.7".parse().unwrap(), scheme };
+        RequestContext::new(arrival, &headers(lines), &trusted)
+    }
 
     fn parts(text: &str) -> Option<(String, Option<u16>)> {
         Authority::parse(text).map(|a| (a.host, a.port))
     }
 
     #[test]
-    fn hosts_are_names_and_addresses_with_or_without_a_port() {
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         assert_eq!(parts("LocalHost:8443"), Some(("localhost".into(), Some(8443))));
         assert_eq!(parts("192.0.2.1"), Some(("192.0.2.1".into(), None)));
         assert_eq!(parts("[0:0:0:0:0:0:0:1]:1"), Some(("[::1]".into(), Some(1))));
@@ -136,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_hosts() {
+    fn invalid_hosts_are_rejected() {
         for text in [
             "", ":80", ":", "a:0", "a:65536", "a:+1", "a:1:2", "a b", "a/b", "a@b", "a\\b", "a?b", "a#b",
             ".", ".a", "a..b", "a..", "[::1", "[::1]x", "[a]", "::1", "a,b", "é",
@@ -156,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_with_a_name_answers_for_it_and_for_its_own_addresses() {
+    fn a_server_answers_for_its_domain_and_its_own_addresses() {
         let allowed = ["https://www.box.example:8443".to_owned(), "app://page".to_owned()];
         let own: IpAddr = "192.0.2.1".parse().unwrap();
         let serves =
@@ -173,6 +244,81 @@ mod tests {
         {
             assert!(!serves(&named, host), "{host}");
         }
-        assert!(serves(&ServedHosts::new(None, &[]), "evil.example"), "one without a name asks nobody");
+        assert!(
+            serves(&ServedHosts::new(None, &[]), "evil.example"),
+            "without a domain every host is served"
+        );
+    }
+
+    #[test]
+    fn behind_a_proxy_the_origin_matches_by_host_on_any_port() {
+        let origins = AllowedOrigins::new(Some(("box.example".into(), None)), vec![]);
+        let allowed = |lines: &[(&'static str, &'static str)], origin: &'static str| {
+            origins.allow(&context("10.0.0.1:9", Scheme::Http, lines), &headers(&[("origin", origin)]))
+        };
+        for lines in [
+            &[("host", "box.example"), ("x-forwarded-proto", "https")][..],
+            &[("host", "box.example"), ("x-forwarded-proto", "wss")],
+            &[("host", "box.example:443"), ("x-forwarded-proto", "https")],
+            &[
+                ("host", "box.example"),
+                ("x-forwarded-host", "box.example:8443"),
+                ("x-forwarded-proto", "https"),
+            ],
+            &[("host", "inner"), ("forwarded", "for=1.2.3.4;host=\"box.example:8443\";proto=https")],
+            &[("host", "10.0.0.7:8080")],
+        ] {
+            for origin in ["https://box.example", "https://box.example:8443"] {
+                assert!(allowed(lines, origin), "{lines:?} {origin}");
+            }
+            for origin in [
+                "https://evil.example",
+                "http://evil.example:8443",
+                "https://box.example.evil.example",
+                "null",
+            ] {
+                assert!(!allowed(lines, origin), "{lines:?} {origin}");
+            }
+        }
+        let secure = [("host", "box.example"), ("x-forwarded-proto", "wss")];
+        assert!(!allowed(&secure, "http://box.example"));
+    }
+
+    #[test]
+    fn origins_match_exactly() {
+        let origins = AllowedOrigins::new(
+            Some(("box.example".into(), Some(443))),
+            vec!["https://friend.example".into(), "app://page".into()],
+        );
+        let context = context("192.0.2.1:9", Scheme::Https, &[("host", "192.0.2.7:8443")]);
+        let allowed = |origin: &'static str| origins.allow(&context, &headers(&[("origin", origin)]));
+        for origin in [
+            "https://192.0.2.7:8443",
+            "https://box.example",
+            "https://BOX.example:443",
+            "https://friend.example",
+            "app://page",
+        ] {
+            assert!(allowed(origin), "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "https://192.0.2.7",
+            "http://192.0.2.7:8443",
+            "https://192.0.2.7:84430",
+            "http://box.example",
+            "https://box.example:8443",
+            "https://box.example.evil.example",
+            "https://evilbox.example",
+            "https://evil.example",
+            "https://friend.example.evil",
+            "https://box.example/",
+        ] {
+            assert!(!allowed(origin), "{origin}");
+        }
+        assert!(origins.allow(&context, &HeaderMap::new()));
+        let twice = headers(&[("origin", "https://box.example"), ("origin", "https://box.example")]);
+        assert!(!origins.allow(&context, &twice));
     }
 }

@@ -1,4 +1,4 @@
-//! How many connections one source has: an IPv4 address or an IPv6 /64, and a subscriber's wider networks.
+//! Limits the connections of one source: an IPv4 address or an IPv6 /64, and a subscriber's wider IPv6 prefixes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,64 +6,66 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use webrtc_box_rate_limit::SourcePrefix;
 
-/// The count of live connections by source.
+/// The open connections by source.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct SourceConnections {
     limit: u32,
-    live: Arc<Mutex<Live>>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 #[derive(Debug, Default)]
-struct Live {
+struct Counts {
     by_prefix: HashMap<SourcePrefix, u32>,
     total: u32,
 }
 
-/// From so many connections in all on, a source may have only so many.
-const CROWD: u32 = 8192;
-const CROWDED_LIMIT: u32 = 16;
+/// Connections in total from which on [`BUSY_LIMIT`] applies.
+const BUSY_TOTAL: u32 = 8192;
 
-/// One connection's place in the count; dropping it gives the place back.
+/// Connections of one source while the server is busy.
+const BUSY_LIMIT: u32 = 16;
+
+/// One counted connection; dropping it ends the count.
 #[derive(Debug)]
 pub struct SourcePermit {
     prefixes: [Option<SourcePrefix>; 3],
-    live: Arc<Mutex<Live>>,
+    counts: Arc<Mutex<Counts>>,
 }
 
-impl Sources {
+impl SourceConnections {
     /// `limit` connections each, twice that for an IPv6 /56 and four times for a /48; 0: no limit.
     pub fn new(limit: u32) -> Self {
-        Self { limit, live: Arc::default() }
+        Self { limit, counts: Arc::default() }
     }
 
-    /// Counts a connection from `address`; `None` where its source has enough.
+    /// Counts a connection from `address`; `None` if its source has reached the limit.
     pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
         let prefixes = SourcePrefix::of(address);
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = if live.total >= CROWD { self.limit.min(CROWDED_LIMIT) } else { self.limit };
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = if counts.total >= BUSY_TOTAL { self.limit.min(BUSY_LIMIT) } else { self.limit };
         let is_full = |(prefix, multiple): (&SourcePrefix, u32)| {
-            live.by_prefix.get(prefix).is_some_and(|count| *count >= limit.saturating_mul(multiple))
+            counts.by_prefix.get(prefix).is_some_and(|count| *count >= limit.saturating_mul(multiple))
         };
         if limit != 0 && prefixes.iter().flatten().zip([1, 2, 4]).any(is_full) {
             return None;
         }
         for prefix in prefixes.into_iter().flatten() {
-            *live.by_prefix.entry(prefix).or_default() += 1;
+            *counts.by_prefix.entry(prefix).or_default() += 1;
         }
-        live.total += 1;
-        Some(SourcePermit { prefixes, live: Arc::clone(&self.live) })
+        counts.total += 1;
+        Some(SourcePermit { prefixes, counts: Arc::clone(&self.counts) })
     }
 }
 
 impl Drop for SourcePermit {
     fn drop(&mut self) {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.total -= 1;
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total -= 1;
         for prefix in self.prefixes.into_iter().flatten() {
-            let Some(count) = live.by_prefix.get_mut(&prefix) else { continue };
+            let Some(count) = counts.by_prefix.get_mut(&prefix) else { continue };
             *count -= 1;
             if *count == 0 {
-                live.by_prefix.remove(&prefix);
+                counts.by_prefix.remove(&prefix);
             }
         }
     }
@@ -78,51 +80,57 @@ mod tests {
     }
 
     #[test]
-    fn a_source_has_so_many_and_gets_them_back() {
-        let sources = Sources::new(2);
+    fn a_source_has_a_limit_and_closed_connections_free_it() {
+        let sources = SourceConnections::new(2);
         let first = sources.enter(ip("192.0.2.1"));
         let second = sources.enter(ip("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some());
         assert!(sources.enter(ip("192.0.2.1")).is_none());
-        assert!(sources.enter(ip("192.0.2.2")).is_some(), "others are not concerned");
+        assert!(sources.enter(ip("192.0.2.2")).is_some(), "other sources are not affected");
         drop(first);
         assert!(sources.enter(ip("192.0.2.1")).is_some());
         drop(second);
-        assert!(sources.live.lock().unwrap().by_prefix.is_empty(), "who is gone is forgotten");
+        assert!(
+            sources.counts.lock().unwrap().by_prefix.is_empty(),
+            "no state of closed connections is left"
+        );
     }
 
     #[test]
-    fn a_v6_customer_is_one_source() {
-        let sources = Sources::new(1);
+    fn an_ipv6_64_is_one_source() {
+        let sources = SourceConnections::new(1);
         let _held = sources.enter(ip("2001:db8::1"));
         assert!(sources.enter(ip("2001:db8::ffff:1")).is_none());
         assert!(sources.enter(ip("2001:db8:0:1::1")).is_some());
     }
 
     #[test]
-    fn the_networks_of_one_subscriber_share_their_connections() {
-        let sources = Sources::new(4);
+    fn the_prefixes_of_one_subscriber_share_a_limit() {
+        let sources = SourceConnections::new(4);
         let enter = |n: u32| sources.enter(ip(&format!("2001:db8:0:{n:x}::1")));
         let of_56: Vec<_> = (0..0x100).filter_map(enter).collect();
-        assert_eq!(of_56.len(), 8, "twice a source's");
+        assert_eq!(of_56.len(), 8, "twice the limit of a source");
         let of_48: Vec<_> = (0x100..0x1000).filter_map(enter).collect();
-        assert_eq!(of_56.len() + of_48.len(), 16, "four times a source's");
-        assert!(sources.enter(ip("2001:db8:1::1")).is_some(), "others are not concerned");
+        assert_eq!(of_56.len() + of_48.len(), 16, "four times the limit of a source");
+        assert!(sources.enter(ip("2001:db8:1::1")).is_some(), "other sources are not affected");
         drop((of_56, of_48));
-        assert!(sources.live.lock().unwrap().by_prefix.is_empty(), "who is gone is forgotten");
+        assert!(
+            sources.counts.lock().unwrap().by_prefix.is_empty(),
+            "no state of closed connections is left"
+        );
     }
 
     #[test]
-    fn in_a_crowd_no_source_has_many() {
-        let sources = Sources::new(256);
-        let held: Vec<_> = (0..CROWD / 256)
+    fn a_busy_server_lowers_the_limit_of_each_source() {
+        let sources = SourceConnections::new(256);
+        let held: Vec<_> = (0..BUSY_TOTAL / 256)
             .flat_map(|n| (0..256).map(move |_| n))
             .filter_map(|n| sources.enter(ip(&format!("192.0.2.{n}"))))
             .collect();
-        assert_eq!(held.len(), CROWD as usize);
+        assert_eq!(held.len(), BUSY_TOTAL as usize);
         assert!(sources.enter(ip("192.0.2.1")).is_none());
         let late: Vec<_> = (0..100).filter_map(|_| sources.enter(ip("198.51.100.1"))).collect();
-        assert_eq!(late.len(), CROWDED_LIMIT as usize, "who comes late is let in all the same");
+        assert_eq!(late.len(), BUSY_LIMIT as usize, "a new source is still accepted");
         drop(held);
         assert!(sources.enter(ip("198.51.100.1")).is_some());
     }

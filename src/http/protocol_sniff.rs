@@ -1,5 +1,4 @@
-//! One port for two: what a TLS stream speaks, told by what it agreed on (ALPN, RFC 7443) or by
-//! its first decrypted byte.
+//! HTTP and TURN on one port: detects the protocol of a TLS stream by ALPN (RFC 7443) or by its first decrypted byte.
 
 use std::io;
 use std::pin::Pin;
@@ -12,51 +11,50 @@ use tokio_rustls::server::TlsStream;
 use crate::tls::HelloStream;
 use webrtc_box_relay::socket::HasTcpStream;
 
-/// What a stream speaks, and the stream from its first byte on.
+/// The protocol of a stream, and the stream from its first byte on.
 #[derive(Debug)]
-pub(super) enum Spoken {
-    /// HTTP, or something that HTTP will answer with 400.
+pub(super) enum Protocol {
+    /// HTTP, or anything that the HTTP server answers with 400.
     Http(Rewound<TlsStream<HelloStream<TcpStream>>>),
     /// STUN or TURN.
     Stun(Rewound<TlsStream<HelloStream<TcpStream>>>),
 }
 
-/// A stream whose first byte has been read already and is read again.
+/// A stream whose first byte was read ahead and is returned again.
 #[derive(Debug)]
 pub(super) struct Rewound<S> {
     first: Option<u8>,
     stream: S,
 }
 
-/// STUN's first two bits are clear (RFC 8489 §5); no method of HTTP begins with such a letter.
-const STUN_BELOW: u8 = 0x40;
+/// The first two bits of a STUN message are clear (RFC 8489 §5); no HTTP method begins with such a byte.
+const STUN_LIMIT: u8 = 0x40;
 
-/// Whether HTTP may begin with `first`: a method, which is in capitals, or the empty lines that some
-/// clients send before one (RFC 9112 §2.2). No message of TLS does, and no method of STUN.
+/// Whether HTTP may begin with `first`: a method in capitals, or the empty lines that some clients send before it
+/// (RFC 9112 §2.2). No TLS record and no STUN method does.
 fn begins_http(first: u8) -> bool {
     first.is_ascii_uppercase() || matches!(first, b'\r' | b'\n')
 }
 
-/// Whether a stream that is to bring TLS begins with HTTP; waits for its first byte. One that ends first
-/// is no HTTP.
+/// Waits for the first byte of a stream on a TLS port and returns whether it is HTTP. A stream that ends first is not.
 pub(super) async fn is_plain_http(stream: &TcpStream) -> bool {
     let mut first = [0];
     matches!(stream.peek(&mut first).await, Ok(1)) && begins_http(first[0])
 }
 
-/// Waits for the first byte where ALPN does not tell.
-pub(super) async fn tell(mut stream: TlsStream<HelloStream<TcpStream>>) -> io::Result<Spoken> {
+/// Detects the protocol; waits for the first byte if ALPN does not decide.
+pub(super) async fn sniff(mut stream: TlsStream<HelloStream<TcpStream>>) -> io::Result<Protocol> {
     match stream.get_ref().1.alpn_protocol() {
         Some(b"stun.turn" | b"stun.nat-discovery") => {
-            return Ok(Spoken::Stun(Rewound { first: None, stream }));
+            return Ok(Protocol::Stun(Rewound { first: None, stream }));
         }
-        Some(b"http/1.1" | b"http/1.0") => return Ok(Spoken::Http(Rewound { first: None, stream })),
+        Some(b"http/1.1" | b"http/1.0") => return Ok(Protocol::Http(Rewound { first: None, stream })),
         _ => {}
     }
     let first = stream.read_u8().await?;
     let stream = Rewound { first: Some(first), stream };
-    let stun = first < STUN_BELOW && !begins_http(first);
-    Ok(if stun { Spoken::Stun(stream) } else { Spoken::Http(stream) })
+    let stun = first < STUN_LIMIT && !begins_http(first);
+    Ok(if stun { Protocol::Stun(stream) } else { Protocol::Http(stream) })
 }
 
 impl<S: HasTcpStream> HasTcpStream for Rewound<S> {

@@ -1,5 +1,5 @@
 //! The PROXY protocol, versions 1 and 2 (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>): a
-//! proxy that passes streams on says first for whom.
+//! header before the stream names the client.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,55 +8,56 @@ use ppp::{v1, v2};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// Both ends of a connection as the proxy saw them.
+/// Both addresses of a connection as the proxy saw them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ends {
+pub(super) struct Addresses {
     pub(super) client: SocketAddr,
     pub(super) local: SocketAddr,
 }
 
-/// Bytes of a version 1 header (§2.1).
-const LONGEST_V1: usize = 107;
+/// Bytes of a version 1 header at most (§2.1).
+const MAX_V1_BYTES: usize = 107;
 
-/// Bytes of a version 2 header that are taken; addresses are 36 of them, the rest is not read.
-const LONGEST_V2: usize = 4096;
+/// Bytes of a version 2 header at most; addresses are 36 of them, extensions are ignored.
+const MAX_V2_BYTES: usize = 4096;
 
 /// Bytes before the addresses of a version 2 header.
-const FIXED_V2: usize = 16;
+const V2_PREFIX_BYTES: usize = 16;
 
-/// Takes the header off `stream` and nothing behind it. `None`: the proxy speaks for itself (a health
-/// check), or does not know for whom.
-pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<Ends>> {
+/// Reads the header from `stream` and no byte after it. `None`: the connection is the proxy's own (a health check), or the
+/// proxy does not know the client.
+pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<Addresses>> {
     let mut header = vec![0; v2::PROTOCOL_PREFIX.len()];
     stream.read_exact(&mut header).await?;
-    let ends = if header == v2::PROTOCOL_PREFIX {
+    let addresses = if header == v2::PROTOCOL_PREFIX {
         rest_of_v2(stream, &mut header).await?;
-        ends_of_v2(&header)
+        addresses_of_v2(&header)
     } else if header.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
         rest_of_v1(stream, &mut header).await?;
-        ends_of_v1(&header)
+        addresses_of_v1(&header)
     } else {
         Err("no PROXY header")
     };
-    ends.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+    addresses.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 async fn rest_of_v2(stream: &mut TcpStream, header: &mut Vec<u8>) -> io::Result<()> {
-    header.resize(FIXED_V2, 0);
+    header.resize(V2_PREFIX_BYTES, 0);
     stream.read_exact(&mut header[v2::PROTOCOL_PREFIX.len()..]).await?;
-    let length = FIXED_V2 + usize::from(u16::from_be_bytes([header[FIXED_V2 - 2], header[FIXED_V2 - 1]]));
-    if length > LONGEST_V2 {
+    let length = V2_PREFIX_BYTES
+        + usize::from(u16::from_be_bytes([header[V2_PREFIX_BYTES - 2], header[V2_PREFIX_BYTES - 1]]));
+    if length > MAX_V2_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
     header.resize(length, 0);
-    stream.read_exact(&mut header[FIXED_V2..]).await.map(drop)
+    stream.read_exact(&mut header[V2_PREFIX_BYTES..]).await.map(drop)
 }
 
-/// Looks before it takes, since what follows the line is the client's.
+/// Peeks before it reads, because the bytes after the line belong to the client.
 async fn rest_of_v1(stream: &mut TcpStream, header: &mut Vec<u8>) -> io::Result<()> {
     while !header.ends_with(b"\n") {
-        let mut ahead = [0; LONGEST_V1];
-        let room = LONGEST_V1.saturating_sub(header.len());
+        let mut ahead = [0; MAX_V1_BYTES];
+        let room = MAX_V1_BYTES.saturating_sub(header.len());
         let seen = stream.peek(&mut ahead[..room]).await?;
         if seen == 0 {
             return Err(io::ErrorKind::InvalidData.into());
@@ -68,49 +69,49 @@ async fn rest_of_v1(stream: &mut TcpStream, header: &mut Vec<u8>) -> io::Result<
     Ok(())
 }
 
-fn ends_of_v1(header: &[u8]) -> Result<Option<Ends>, &'static str> {
-    match v1::Header::try_from(header).map_err(|_| "a broken PROXY header")?.addresses {
+fn addresses_of_v1(header: &[u8]) -> Result<Option<Addresses>, &'static str> {
+    match v1::Header::try_from(header).map_err(|_| "an invalid PROXY header")?.addresses {
         v1::Addresses::Unknown => Ok(None),
-        v1::Addresses::Tcp4(ip) => ends(
+        v1::Addresses::Tcp4(ip) => addresses(
             (ip.source_address, ip.source_port).into(),
             (ip.destination_address, ip.destination_port).into(),
         ),
-        v1::Addresses::Tcp6(ip) => ends(
+        v1::Addresses::Tcp6(ip) => addresses(
             (ip.source_address, ip.source_port).into(),
             (ip.destination_address, ip.destination_port).into(),
         ),
     }
 }
 
-fn ends_of_v2(header: &[u8]) -> Result<Option<Ends>, &'static str> {
-    let header = v2::Header::try_from(header).map_err(|_| "a broken PROXY header")?;
+fn addresses_of_v2(header: &[u8]) -> Result<Option<Addresses>, &'static str> {
+    let header = v2::Header::try_from(header).map_err(|_| "an invalid PROXY header")?;
     if header.command == v2::Command::Local {
         return Ok(None);
     }
     if header.protocol == v2::Protocol::Datagram {
-        return Err("a PROXY header of a datagram");
+        return Err("a PROXY header for datagrams");
     }
     match header.addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => Ok(None),
-        v2::Addresses::IPv4(ip) => ends(
+        v2::Addresses::IPv4(ip) => addresses(
             (ip.source_address, ip.source_port).into(),
             (ip.destination_address, ip.destination_port).into(),
         ),
-        v2::Addresses::IPv6(ip) => ends(
+        v2::Addresses::IPv6(ip) => addresses(
             (ip.source_address, ip.source_port).into(),
             (ip.destination_address, ip.destination_port).into(),
         ),
     }
 }
 
-fn ends(client: SocketAddr, local: SocketAddr) -> Result<Option<Ends>, &'static str> {
+fn addresses(client: SocketAddr, local: SocketAddr) -> Result<Option<Addresses>, &'static str> {
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let nobodys = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast();
+    let is_no_client = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast();
     let (client, local) = (canonical(client), canonical(local));
-    if nobodys(client.ip()) {
-        Err("a PROXY header without a client")
+    if is_no_client(client.ip()) {
+        Err("a PROXY header without a client address")
     } else {
-        Ok(Some(Ends { client, local }))
+        Ok(Some(Addresses { client, local }))
     }
 }
 
@@ -121,8 +122,8 @@ mod tests {
 
     use super::*;
 
-    /// What is read where these bytes come in these pieces, and what is left of them.
-    async fn read_pieces(pieces: &[&[u8]]) -> (io::Result<Option<Ends>>, Vec<u8>) {
+    /// The header read from these pieces, and the bytes after it.
+    async fn read_pieces(pieces: &[&[u8]]) -> (io::Result<Option<Addresses>>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         theirs.set_nodelay(true).unwrap();
@@ -145,35 +146,38 @@ mod tests {
         [v2::PROTOCOL_PREFIX, &[command, family], &length, body].concat()
     }
 
-    fn seen(client: &str, local: &str) -> Option<Ends> {
-        Some(Ends { client: client.parse().unwrap(), local: local.parse().unwrap() })
+    fn seen(client: &str, local: &str) -> Option<Addresses> {
+        Some(Addresses { client: client.parse().unwrap(), local: local.parse().unwrap() })
     }
 
     #[tokio::test]
-    async fn a_header_is_taken_off_and_nothing_behind_it() {
+    async fn the_header_is_read_and_no_byte_after_it() {
         let v4 = b"PROXY TCP4 192.0.2.9 192.0.2.1 4711 443\r\n";
         let whole = [&v4[..], b"\x16\x03\x01"].concat();
         for pieces in [vec![&whole[..]], whole.chunks(1).collect(), whole.chunks(13).collect()] {
-            let (ends, rest) = read_pieces(&pieces).await;
-            assert_eq!(ends.unwrap(), seen("192.0.2.9:4711", "192.0.2.1:443"));
+            let (addresses, rest) = read_pieces(&pieces).await;
+            assert_eq!(addresses.unwrap(), seen("192.0.2.9:4711", "192.0.2.1:443"));
             assert_eq!(rest, b"\x16\x03\x01");
         }
         let v6 = b"PROXY TCP6 2001:db8::9 2001:db8::1 4711 443\r\nGET";
-        let (ends, rest) = read_pieces(&[v6]).await;
+        let (addresses, rest) = read_pieces(&[v6]).await;
         assert_eq!(
-            (ends.unwrap(), &rest[..]),
+            (addresses.unwrap(), &rest[..]),
             (seen("[2001:db8::9]:4711", "[2001:db8::1]:443"), &b"GET"[..])
         );
         let body = [192, 0, 2, 9, 192, 0, 2, 1, 0x12, 0x67, 1, 0xbb, 4, 0, 1, 0];
         let whole = [v2_header(0x21, 0x11, &body), b"\0\x01".to_vec()].concat();
         for pieces in [vec![&whole[..]], whole.chunks(1).collect()] {
-            let (ends, rest) = read_pieces(&pieces).await;
-            assert_eq!((ends.unwrap(), &rest[..]), (seen("192.0.2.9:4711", "192.0.2.1:443"), &b"\0\x01"[..]));
+            let (addresses, rest) = read_pieces(&pieces).await;
+            assert_eq!(
+                (addresses.unwrap(), &rest[..]),
+                (seen("192.0.2.9:4711", "192.0.2.1:443"), &b"\0\x01"[..])
+            );
         }
     }
 
     #[tokio::test]
-    async fn a_proxy_may_speak_for_itself() {
+    async fn a_connection_may_be_the_proxys_own() {
         for header in [
             b"PROXY UNKNOWN\r\n".to_vec(),
             b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_header_is_refused() {
+    async fn invalid_headers_are_rejected() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
         for header in [
             b"".to_vec(),
@@ -201,7 +205,7 @@ mod tests {
             v2_header(0x22, 0x11, &[9; 12]),
             v2_header(0x21, 0x12, &[9; 12]),
             v2_header(0x21, 0x11, &[9; 11]),
-            v2_header(0x21, 0x11, &[9; LONGEST_V2]),
+            v2_header(0x21, 0x11, &[9; MAX_V2_BYTES]),
         ] {
             assert!(read_pieces(&[&header]).await.0.is_err(), "{header:?}");
         }

@@ -1,4 +1,4 @@
-//! What is where: the page, the WebSocket, the health; and the headers that all replies carry.
+//! The routes: page, WebSocket, health, connection test; the security headers, and redirects from HTTP to HTTPS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,23 +17,22 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::Phase;
-use super::connection_test::Probing;
-use super::health::Health;
-use super::hub::Hub;
-use super::origin::{Authority, ServedHosts, default_port};
-use super::per_source::Sources;
-use super::request_context::{Arrival, Door, Origins, Visit};
-use super::stale_worker;
-use super::static_files::Page;
-use super::upgrade;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_signaling::Refusal;
 
-/// A year.
+use super::connection_test::ConnectionTest;
+use super::health::Health;
+use super::hub::Hub;
+use super::origin::{AllowedOrigins, Authority, ServedHosts, default_port};
+use super::per_source::SourceConnections;
+use super::request_context::{Arrival, RequestContext, Scheme};
+use super::static_files::{self, StaticFiles};
+use super::{Phase, websocket};
+
+/// One year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Nothing but our own files runs, and nobody frames us. `'self'` names our WebSocket too (CSP3 §6.7.2.8).
+/// Only files of this server run, and no site may frame them. `'self'` includes the WebSocket (CSP3 §6.7.2.8).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
     media-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -41,7 +40,7 @@ const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capt
     screen-wake-lock=(self), fullscreen=(self), autoplay=(self), picture-in-picture=(self), \
     geolocation=(), payment=(), usb=()";
 
-/// On every reply.
+/// The headers of every reply.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -52,203 +51,220 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 const NOT_FOUND: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-    <title>Not found</title>\n<p>There is nothing here. <a href=\"/\">To the call page</a></p>\n";
+    <title>Not found</title>\n<p>This page does not exist. <a href=\"/\">To the call page</a></p>\n";
 
-/// Bytes of what a page says that was closed: its resume token.
-const LEAVE_BYTES: usize = 256;
+/// Bytes of the body of `POST /leave` at most: a resume token.
+const MAX_LEAVE_BYTES: usize = 256;
 
-/// How long it may take to come.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the body may take to arrive.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often one source is handed what a connection test needs.
+/// How often one source may request `/test.json`.
 pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 10 };
 
-/// What requests are answered from.
-pub(super) struct Desk {
-    pub(super) page: Page,
+/// The state of the request handlers.
+pub(super) struct RouteState {
+    pub(super) files: StaticFiles,
     pub(super) hub: Arc<Hub>,
-    pub(super) sources: Sources,
-    pub(super) origins: Origins,
+    pub(super) sources: SourceConnections,
+    pub(super) origins: AllowedOrigins,
     pub(super) domain: Option<String>,
     pub(super) hosts: ServedHosts,
     pub(super) own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     pub(super) https_port: Option<u16>,
     pub(super) trusted_proxy: Vec<IpNet>,
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
-    pub(super) probing: Arc<ArcSwap<Probing>>,
-    pub(super) test_limit: SourceRateLimiter,
+    pub(super) connection_test: Arc<ArcSwap<ConnectionTest>>,
+    pub(super) test_limiter: SourceRateLimiter,
     pub(super) phase: watch::Sender<Phase>,
 }
 
-pub(super) type Shared = Arc<Desk>;
+type Shared = Arc<RouteState>;
 
-/// The whole site.
-pub(super) fn routes(desk: Desk) -> Router {
-    let desk = Arc::new(desk);
+/// The router of the public listeners.
+pub(super) fn routes(state: RouteState) -> Router {
+    let state = Arc::new(state);
     Router::new()
         .route("/", get(index))
         .route("/r/{room}", get(index))
         .route("/r/{room}/", get(index))
         .route("/test", get(test))
-        .route("/test.json", get(probes))
-        .route("/ws", get(web_socket))
+        .route("/test.json", get(connection_test))
+        .route("/ws", get(open_websocket))
         .route("/leave", post(leave))
         .route("/healthz", get(health))
         .route("/health", get(health))
         .fallback(get(file))
-        .layer(from_fn_with_state(Arc::clone(&desk), at_the_door))
-        .with_state(desk)
+        .layer(from_fn_with_state(Arc::clone(&state), check_request))
+        .with_state(state)
 }
 
-async fn index(State(desk): State<Shared>, headers: HeaderMap) -> Response {
-    reply_with(&desk, "/index.html", &headers)
+async fn index(State(state): State<Shared>, headers: HeaderMap) -> Response {
+    static_file(&state, "/index.html", &headers)
 }
 
-async fn test(State(desk): State<Shared>, headers: HeaderMap) -> Response {
-    reply_with(&desk, "/test.html", &headers)
+async fn test(State(state): State<Shared>, headers: HeaderMap) -> Response {
+    static_file(&state, "/test.html", &headers)
 }
 
-/// What the test page tries, with a credential that reaches nobody else.
-async fn probes(State(desk): State<Shared>, Extension(visit): Extension<Visit>) -> Response {
+/// The probes of the connection test, with a credential that reaches no other client.
+async fn connection_test(
+    State(state): State<Shared>,
+    Extension(context): Extension<RequestContext>,
+) -> Response {
     let now = crate::clock::now();
     let uncached = (header::CACHE_CONTROL, "no-store".to_owned());
-    if let Err(wait) = desk.test_limit.charge(visit.source, now.instant) {
-        let later = (header::RETRY_AFTER, (wait.as_secs() + 1).to_string());
-        return (StatusCode::TOO_MANY_REQUESTS, [uncached, later]).into_response();
+    if let Err(wait) = state.test_limiter.charge(context.source, now.instant) {
+        let retry_after = (header::RETRY_AFTER, (wait.as_secs() + 1).to_string());
+        return (StatusCode::TOO_MANY_REQUESTS, [uncached, retry_after]).into_response();
     }
-    let mut chance = ([0; 16], [0; 16]);
-    if getrandom::fill(&mut chance.0).and_then(|()| getrandom::fill(&mut chance.1)).is_err() {
+    let mut random = ([0; 16], [0; 16]);
+    if getrandom::fill(&mut random.0).and_then(|()| getrandom::fill(&mut random.1)).is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let host = visit.authority.as_ref().map_or("localhost", |authority| &authority.host);
-    let sheet = desk.probing.load().sheet(&desk.hub.secrets(), host, now.unix, chance);
-    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
-    ([kind, uncached], serde_json::to_string(&sheet).unwrap_or_default()).into_response()
+    let host = context.authority.as_ref().map_or("localhost", |authority| &authority.host);
+    let response = state.connection_test.load().response(&state.hub.secrets(), host, now.unix, random);
+    let content_type = (header::CONTENT_TYPE, "application/json".to_owned());
+    ([content_type, uncached], serde_json::to_string(&response).unwrap_or_default()).into_response()
 }
 
-async fn file(State(desk): State<Shared>, request: Request) -> Response {
-    reply_with(&desk, request.uri().path(), request.headers())
+async fn file(State(state): State<Shared>, request: Request) -> Response {
+    static_file(&state, request.uri().path(), request.headers())
 }
 
-async fn health(State(desk): State<Shared>) -> Health {
-    (desk.health)()
+async fn health(State(state): State<Shared>) -> Health {
+    (state.health)()
 }
 
-async fn web_socket(
-    State(desk): State<Shared>,
-    Extension(visit): Extension<Visit>,
+async fn open_websocket(
+    State(state): State<Shared>,
+    Extension(context): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    upgrade::open(&desk, &visit, request)
+    websocket::upgrade(&state, &context, request)
 }
 
-/// A page says that it was closed, where it could not say so by its WebSocket: its resume token is the body.
-async fn leave(State(desk): State<Shared>, Extension(visit): Extension<Visit>, request: Request) -> Response {
-    if !desk.origins.allow(&visit, request.headers()) {
-        return upgrade::foreign_origin();
+/// A page without an open WebSocket reports that it was closed; the body is its resume token.
+async fn leave(
+    State(state): State<Shared>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    if !state.origins.allow(&context, request.headers()) {
+        return websocket::forbidden_origin();
     }
-    let body = match timeout(LEAVE_LIMIT, to_bytes(request.into_body(), LEAVE_BYTES)).await {
+    let body = match timeout(LEAVE_TIMEOUT, to_bytes(request.into_body(), MAX_LEAVE_BYTES)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return (StatusCode::BAD_REQUEST, "A resume token is expected.\n").into_response(),
+        Ok(Err(_)) => return (StatusCode::BAD_REQUEST, "The body must be a resume token.\n").into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    // What is no text is no token either.
+    // A body that is no text is no token.
     let token = std::str::from_utf8(&body).unwrap_or_default();
-    match desk.hub.page_closed(token, visit.source) {
+    match state.hub.handle_page_closed(token, context.source) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(Refusal::TooManyAttempts) => StatusCode::TOO_MANY_REQUESTS.into_response(),
-        Err(_) => (StatusCode::BAD_REQUEST, "This is no resume token of ours.\n").into_response(),
+        Err(_) => (StatusCode::BAD_REQUEST, "This is not a resume token of this server.\n").into_response(),
     }
 }
 
-fn reply_with(desk: &Desk, path: &str, headers: &HeaderMap) -> Response {
-    match desk.page.file(path) {
+fn static_file(state: &RouteState, path: &str, headers: &HeaderMap) -> Response {
+    match state.files.file(path) {
         Some(file) => file.reply(headers),
         None => {
-            let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-            (StatusCode::NOT_FOUND, kind, NOT_FOUND).into_response()
+            let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+            (StatusCode::NOT_FOUND, content_type, NOT_FOUND).into_response()
         }
     }
 }
 
-/// Sees who comes, sends plain HTTP to HTTPS, and puts the headers on what goes out.
-async fn at_the_door(
-    State(desk): State<Shared>,
+/// Middleware: determines the request context, redirects plain HTTP to HTTPS, rejects foreign hosts, and adds the headers.
+async fn check_request(
+    State(state): State<Shared>,
     Extension(arrival): Extension<Arrival>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let visit = Visit::new(arrival, request.headers(), &desk.trusted_proxy);
-    let secure = visit.secure;
-    let mut reply = if !names_one_host(&request) {
-        (StatusCode::BAD_REQUEST, "One Host is needed.\n").into_response()
-    } else if arrival.door == Door::HttpOnHttps || (arrival.door == Door::Http && !visit.proxied) {
-        to_https(&desk, arrival, &visit, &request)
-    } else if !desk.serves(arrival, &visit, &request) {
-        misdirected(&desk)
-    } else if stale_worker::asks(&request) && !desk.page.has_own(request.uri().path()) {
-        stale_worker::removal()
+    let context = RequestContext::new(arrival, request.headers(), &state.trusted_proxy);
+    let secure = context.secure;
+    let mut reply = if !has_one_host(&request) {
+        (StatusCode::BAD_REQUEST, "Exactly one Host header is required.\n").into_response()
+    } else if arrival.scheme == Scheme::HttpOnHttpsPort
+        || (arrival.scheme == Scheme::Http && !context.proxied)
+    {
+        redirect_to_https(&state, arrival, &context, &request)
+    } else if !state.serves(arrival, &context, &request) {
+        misdirected(&state)
+    } else if static_files::is_service_worker_request(&request)
+        && !state.files.has_custom(request.uri().path())
+    {
+        static_files::stale_worker_removal()
     } else {
-        request.extensions_mut().insert(visit);
+        request.extensions_mut().insert(context);
         next.run(request).await
     };
     for (name, value) in HEADERS {
         reply.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    if secure && desk.domain.is_some() {
+    if secure && state.domain.is_some() {
         reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     reply
 }
 
-/// What RFC 9112 §3.2 asks for; HTTP/1.0 may name none. A proxy and we might take a different one of two.
-fn names_one_host(request: &Request<Body>) -> bool {
+/// RFC 9112 §3.2 requires one `Host`; HTTP/1.0 may omit it. With two, a proxy and this server might use different ones.
+fn has_one_host(request: &Request<Body>) -> bool {
     match request.headers().get_all(header::HOST).iter().count() {
         0 => request.version() < Version::HTTP_11,
         count => count == 1,
     }
 }
 
-impl Desk {
-    /// Whether the host that is asked is ours. Who watches whether the box is well may call it anything.
-    fn serves(&self, arrival: Arrival, visit: &Visit, request: &Request<Body>) -> bool {
+impl RouteState {
+    /// Whether the server answers for the requested host. Health checks may use any host.
+    fn serves(&self, arrival: Arrival, context: &RequestContext, request: &Request<Body>) -> bool {
         if self.hosts.serve_all() || matches!(request.uri().path(), "/healthz" | "/health") {
             return true;
         }
         let is_own = |ip| ip == arrival.local.to_canonical() || (self.own_addresses)().contains(&ip);
-        let is_ours = |authority: &Authority| self.hosts.serve(authority, is_own);
-        let named = match &visit.authority {
-            Some(authority) => is_ours(authority) || visit.is_proxys_name(),
-            // HTTP/1.0 may name none; nonsense is nobody's name.
+        let is_served = |authority: &Authority| self.hosts.serve(authority, is_own);
+        let host_matches = match &context.authority {
+            Some(authority) => is_served(authority) || context.is_proxy_alias(),
+            // HTTP/1.0 may omit the header; an invalid one matches no host.
             None => !request.headers().contains_key(header::HOST),
         };
-        // The target may name a host as well (RFC 9112 §3.2.2).
+        // The request target may contain a host too (RFC 9112 §3.2.2).
         let target = request.uri().authority().map(|target| Authority::parse(target.as_str()));
-        named && target.is_none_or(|target| target.as_ref().is_some_and(is_ours))
+        host_matches && target.is_none_or(|target| target.as_ref().is_some_and(is_served))
     }
 }
 
-/// RFC 9110 §15.5.20. The name is no secret: the certificate has it.
-fn misdirected(desk: &Desk) -> Response {
-    let name = desk.domain.as_deref().unwrap_or_default();
+/// RFC 9110 §15.5.20. The domain is no secret: the certificate contains it.
+fn misdirected(state: &RouteState) -> Response {
+    let name = state.domain.as_deref().unwrap_or_default();
     (StatusCode::MISDIRECTED_REQUEST, format!("This server is https://{name}/\n")).into_response()
 }
 
-/// Leads to our domain, or without one to the host that was asked, which was checked to be one.
-fn to_https(desk: &Desk, arrival: Arrival, visit: &Visit, request: &Request<Body>) -> Response {
-    let asked = visit.authority.as_ref().map(|authority| authority.host.as_str());
-    let Some(host) = desk.domain.as_deref().or(asked) else {
-        return (StatusCode::BAD_REQUEST, "Which host?\n").into_response();
+/// Redirects to the domain or, without one, to the requested host, which was validated.
+fn redirect_to_https(
+    state: &RouteState,
+    arrival: Arrival,
+    context: &RequestContext,
+    request: &Request<Body>,
+) -> Response {
+    let requested = context.authority.as_ref().map(|authority| authority.host.as_str());
+    let Some(host) = state.domain.as_deref().or(requested) else {
+        return (StatusCode::BAD_REQUEST, "A Host header is required.\n").into_response();
     };
-    // Who speaks plain HTTP to a port of HTTPS has named it, as it is seen from outside.
-    let named = visit.authority.as_ref().and_then(|authority| authority.port);
-    let Some(port) = named.filter(|_| arrival.door == Door::HttpOnHttps).or(desk.https_port) else {
+    // A client that uses plain HTTP on an HTTPS port sends the port as it is seen from outside.
+    let requested = context.authority.as_ref().and_then(|authority| authority.port);
+    let Some(port) = requested.filter(|_| arrival.scheme == Scheme::HttpOnHttpsPort).or(state.https_port)
+    else {
         return (StatusCode::FORBIDDEN, "Plain HTTP is for the proxy in front of this server.\n")
             .into_response();
     };
     let port = if port == default_port(true) { String::new() } else { format!(":{port}") };
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    // `OPTIONS *` has no path; what begins with anything else is not one.
+    // `OPTIONS *` has no path.
     let path = if path.starts_with('/') { path } else { "/" };
     let location = [(header::LOCATION, format!("https://{host}{port}{path}"))];
     (StatusCode::PERMANENT_REDIRECT, location).into_response()

@@ -1,5 +1,5 @@
-//! What waits to be written to one WebSocket: bounded in bytes, for it alone, for its source and in
-//! all, so that who does not read costs little and then leaves.
+//! The send queue of one WebSocket, limited in bytes: per WebSocket, per source and in total. A client that does not read
+//! therefore costs little memory before it is disconnected.
 
 use std::sync::Arc;
 
@@ -7,55 +7,55 @@ use tokio::sync::mpsc;
 
 use webrtc_box_relay::queue_budget::{Charge, QueueShare, SourceBudget};
 
-/// Bytes that may wait for one WebSocket.
-const LIMIT: usize = 256 * 1024;
+/// Bytes in one queue at most.
+const MAX_BYTES: usize = 256 * 1024;
 
-/// Bytes of it that the other seat may fill; the rest is for what the box itself has to say.
-const LIMIT_RELAYED: usize = 192 * 1024;
+/// Bytes of it for relayed frames; the rest is for frames of the server itself.
+const MAX_RELAYED_BYTES: usize = 192 * 1024;
 
-/// How many of them no sum counts: who reads has hardly more waiting.
+/// Bytes of it that count towards no shared limit: a client that reads rarely has more in its queue.
 const RESERVE: usize = 32 * 1024;
 
-/// What each frame counts for besides its text, so that small ones are bounded too.
-const FRAME_COST: usize = 128;
+/// The overhead of each frame, so that small frames are limited too.
+const FRAME_OVERHEAD: usize = 128;
 
-/// The end that frames are put in.
+/// The sending end.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     queue: mpsc::UnboundedSender<(Outgoing, Charge)>,
     share: Arc<QueueShare>,
 }
 
-/// The end that the connection writes from.
+/// The receiving end, from which the connection writes.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct SendReceiver {
     queue: mpsc::UnboundedReceiver<(Outgoing, Charge)>,
 }
 
-/// Something for a WebSocket.
+/// What a WebSocket sends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// A text frame.
     Frame(String),
-    /// The end, with its code and reason.
+    /// A close frame with code and reason; the last item.
     Close(u16, &'static str),
 }
 
-/// Two ends of one queue, of a connection of `source`.
-pub(super) fn outbox(source: &Arc<SourceBudget>) -> (Outbox, Inbox) {
+/// Both ends of the queue of a connection from `source`.
+pub(super) fn send_queue(source: &Arc<SourceBudget>) -> (SendQueue, SendReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Outbox { queue: sender, share: source.queue(LIMIT, RESERVE) }, Inbox { queue: receiver })
+    (SendQueue { queue: sender, share: source.queue(MAX_BYTES, RESERVE) }, SendReceiver { queue: receiver })
 }
 
-impl Outbox {
-    /// Puts something in; `false` where too much waits already or nobody is there.
+impl SendQueue {
+    /// Appends an item; `false` if the queue is full or its receiver is gone.
     pub(super) fn push(&self, outgoing: Outgoing) -> bool {
-        self.push_within(LIMIT, outgoing)
+        self.push_within(MAX_BYTES, outgoing)
     }
 
-    /// The same for what the other seat has written.
+    /// Appends a frame of the other participant.
     pub(super) fn push_relayed(&self, outgoing: Outgoing) -> bool {
-        self.push_within(LIMIT_RELAYED, outgoing)
+        self.push_within(MAX_RELAYED_BYTES, outgoing)
     }
 
     fn push_within(&self, limit: usize, outgoing: Outgoing) -> bool {
@@ -65,14 +65,14 @@ impl Outbox {
     }
 }
 
-impl Inbox {
-    /// The next thing to write; `None` once the other end is gone and all is written.
+impl SendReceiver {
+    /// The next item; `None` once the sending end is gone and the queue is empty.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
         self.queue.recv().await.map(|(outgoing, _)| outgoing)
     }
 
-    /// The next thing to write, if it waits already.
-    pub(super) fn at_once(&mut self) -> Option<Outgoing> {
+    /// The next item, if there is one.
+    pub(super) fn try_next(&mut self) -> Option<Outgoing> {
         self.queue.try_recv().ok().map(|(outgoing, _)| outgoing)
     }
 }
@@ -80,37 +80,38 @@ impl Inbox {
 impl Outgoing {
     fn cost(&self) -> usize {
         match self {
-            Self::Frame(text) => text.len() + FRAME_COST,
-            Self::Close(..) => FRAME_COST,
+            Self::Frame(text) => text.len() + FRAME_OVERHEAD,
+            Self::Close(..) => FRAME_OVERHEAD,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use webrtc_box_relay::queue_budget::QueueBudget;
 
+    use super::*;
+
     #[tokio::test]
-    async fn what_waits_is_bounded_in_bytes() {
+    async fn the_queue_is_limited_in_bytes() {
         let source = QueueBudget::new(1 << 20).enter(None);
-        let (outbox, mut inbox) = outbox(&source);
+        let (queue, mut receiver) = send_queue(&source);
         let frame = || Outgoing::Frame("x".repeat(64 * 1024));
-        assert!((0..3).all(|_| outbox.push(frame())));
-        assert_eq!(inbox.next().await, Some(frame()));
-        assert!(outbox.push(frame()), "what was written makes room");
-        assert!(!outbox.push(frame()));
+        assert!((0..3).all(|_| queue.push(frame())));
+        assert_eq!(receiver.next().await, Some(frame()));
+        assert!(queue.push(frame()), "a written frame makes room");
+        assert!(!queue.push(frame()));
     }
 
     #[tokio::test]
-    async fn what_the_other_seat_writes_leaves_room_for_the_box_itself() {
+    async fn relayed_frames_leave_room_for_frames_of_the_server() {
         let source = QueueBudget::new(1 << 20).enter(None);
-        let (outbox, mut inbox) = outbox(&source);
+        let (queue, mut receiver) = send_queue(&source);
         let frame = |size| Outgoing::Frame("x".repeat(size));
-        let taken = (0..10).filter(|_| outbox.push_relayed(frame(60 * 1024))).count();
-        assert_eq!(taken, 3);
-        assert!(outbox.push(frame(50 * 1024)), "a refusal costs nothing");
-        assert!(inbox.next().await.is_some() && inbox.next().await.is_some());
-        assert!(outbox.push_relayed(frame(60 * 1024)), "what was written makes room");
+        let accepted = (0..10).filter(|_| queue.push_relayed(frame(60 * 1024))).count();
+        assert_eq!(accepted, 3);
+        assert!(queue.push(frame(50 * 1024)), "a rejected frame uses no bytes");
+        assert!(receiver.next().await.is_some() && receiver.next().await.is_some());
+        assert!(queue.push_relayed(frame(60 * 1024)), "a written frame makes room");
     }
 }

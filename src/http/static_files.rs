@@ -1,13 +1,13 @@
-//! The page: files in memory, in the form a browser asks for, sent only if it has none of them yet.
+//! The static files of the page, in memory: replies with the encoding that the browser accepts, or 304 if it has the file.
 //!
-//! They are looked up by whole paths, never opened by one, so no path leads out of the folder.
+//! A request only looks up a path in a map and opens no file, so no path can leave the folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,36 +17,52 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Hint;
 
-/// Bytes a folder given by the `public` setting may have in all.
-const FOLDER_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes in the folder of the `public` setting at most.
+const MAX_FOLDER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Files a folder given by the `public` setting may have in all.
-const FOLDER_FILES: usize = 2000;
+/// Files in the folder of the `public` setting at most.
+const MAX_FOLDER_FILES: usize = 2000;
+
+/// Replaces the old worker, deletes its caches, unregisters it and reloads its pages from this server.
+const REMOVAL_SCRIPT: &str = "\
+self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('activate', (event) => event.waitUntil((async () => {
+  for (const name of await caches.keys()) await caches.delete(name);
+  await self.registration.unregister();
+  for (const page of await self.clients.matchAll({ type: 'window' })) page.navigate(page.url).catch(() => {});
+})()));
+";
+
+/// Sent with every request for the script of a worker (Service Workers §4.1), and with no other.
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
+
+/// Lets the script control paths above its own.
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 
 /// The files of the page, by path.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct StaticFiles {
     files: BTreeMap<String, File>,
     built_in: bool,
 }
 
-/// One file in each form we have it.
+/// One file in each available encoding.
 #[derive(Debug)]
 pub(super) struct File {
     content_type: &'static str,
-    plain: Form,
-    brotli: Option<Form>,
-    gzip: Option<Form>,
+    plain: Variant,
+    brotli: Option<Variant>,
+    gzip: Option<Variant>,
 }
 
 #[derive(Debug)]
-struct Form {
+struct Variant {
     bytes: Bytes,
     encoding: Option<&'static str>,
     etag: String,
 }
 
-/// What `build.rs` packed.
+/// A file that `build.rs` embedded.
 struct Embedded {
     path: &'static str,
     plain: &'static [u8],
@@ -56,70 +72,71 @@ struct Embedded {
 
 /// The folder of the `public` setting cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("public: {} cannot be served: {why}", .path.display())]
+#[error("public: {} cannot be served: {reason}", path.display())]
 pub struct PageError {
     path: PathBuf,
-    why: String,
+    reason: String,
 }
 
 static BUILT_IN: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
-impl Page {
-    /// The page that was compiled in.
+impl StaticFiles {
+    /// The built-in page.
     pub(super) fn built_in() -> Self {
         let bytes = Bytes::from_static;
         let file = |e: &Embedded| File::new(e.path, bytes(e.plain), e.brotli.map(bytes), e.gzip.map(bytes));
         Self { files: BUILT_IN.iter().map(|e| (e.path.to_owned(), file(e))).collect(), built_in: true }
     }
 
-    /// The files of `folder` as they are now; they are read once.
-    pub(super) fn folder(folder: &Path) -> Result<Self, PageError> {
+    /// The files of `folder`, read once.
+    pub(super) fn from_folder(folder: &Path) -> Result<Self, PageError> {
         let mut found = Vec::new();
-        walk(folder, String::new(), &mut found)?;
+        collect_files(folder, String::new(), &mut found)?;
         let mut files = BTreeMap::new();
         let mut total = 0;
         for (path, on_disk) in found {
             let bytes = fs::read(&on_disk).map_err(|error| PageError::io(&on_disk, &error))?;
             total += bytes.len() as u64;
-            if total > FOLDER_BYTES {
+            if total > MAX_FOLDER_BYTES {
                 return Err(PageError::new(folder, "it has more than 64 MiB"));
             }
             files.insert(path.clone(), File::new(&path, bytes.into(), None, None));
         }
         if !files.contains_key("/index.html") {
-            return Err(PageError::new(folder, "there is no index.html in it"));
+            return Err(PageError::new(folder, "it has no index.html"));
         }
         Ok(Self { files, built_in: false })
     }
 
-    /// Whether a service worker may have its script at `path`: our page has none, one of their own may.
-    pub(super) fn has_own(&self, path: &str) -> bool {
+    /// Whether the folder of the `public` setting has a file at `path`, which may be its service worker. The built-in page
+    /// has no service worker.
+    pub(super) fn has_custom(&self, path: &str) -> bool {
         !self.built_in && self.file(path).is_some()
     }
 
-    /// The file at `path`, which begins with a slash and is as a URL has it.
+    /// The file at `path`, the path of a URL.
     pub(super) fn file(&self, path: &str) -> Option<&File> {
         let decoded = || percent_decode_str(path).decode_utf8().ok();
         self.files.get(path).or_else(|| self.files.get(decoded()?.as_ref()))
     }
 }
 
-fn walk(folder: &Path, prefix: String, found: &mut Vec<(String, PathBuf)>) -> Result<(), PageError> {
+fn collect_files(folder: &Path, prefix: String, found: &mut Vec<(String, PathBuf)>) -> Result<(), PageError> {
     let entries = fs::read_dir(folder).map_err(|error| PageError::io(folder, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| PageError::io(folder, &error))?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        // Links are not followed, and what is hidden stays so.
+        // Symbolic links and hidden files are skipped.
         let kind = entry.file_type().map_err(|error| PageError::io(folder, &error))?;
         let path = format!("{prefix}/{name}");
         if name.starts_with('.') {
             continue;
         } else if kind.is_dir() {
-            walk(&entry.path(), path, found)?;
+            collect_files(&entry.path(), path, found)?;
         } else if kind.is_file() {
             found.push((path, entry.path()));
         }
-        if found.len() > FOLDER_FILES {
+        if found.len() > MAX_FOLDER_FILES {
             return Err(PageError::new(folder, "it has more than 2000 files"));
         }
     }
@@ -129,49 +146,54 @@ fn walk(folder: &Path, prefix: String, found: &mut Vec<(String, PathBuf)>) -> Re
 impl File {
     fn new(path: &str, plain: Bytes, brotli: Option<Bytes>, gzip: Option<Bytes>) -> Self {
         let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(&plain)[..15]);
-        // A strong ETag names one sequence of bytes, so each form has its own (RFC 9110 §8.8.3.3).
-        let form =
-            |bytes, encoding, suffix: &str| Form { bytes, encoding, etag: format!("\"{digest}{suffix}\"") };
+        // A strong ETag identifies one sequence of bytes, so each encoding has its own (RFC 9110 §8.8.3.3).
+        let variant = |bytes, encoding, suffix: &str| Variant {
+            bytes,
+            encoding,
+            etag: format!("\"{digest}{suffix}\""),
+        };
         Self {
             content_type: content_type(path),
-            plain: form(plain, None, ""),
-            brotli: brotli.map(|bytes| form(bytes, Some("br"), "-br")),
-            gzip: gzip.map(|bytes| form(bytes, Some("gzip"), "-gz")),
+            plain: variant(plain, None, ""),
+            brotli: brotli.map(|bytes| variant(bytes, Some("br"), "-br")),
+            gzip: gzip.map(|bytes| variant(bytes, Some("gzip"), "-gz")),
         }
     }
 
-    /// The reply to a request with these `headers`: the smallest form it takes, or that it has it.
+    /// The reply to a request with these `headers`: the smallest accepted encoding, or 304.
     pub(super) fn reply(&self, headers: &HeaderMap) -> Response {
-        let form = self.form_for(headers);
-        let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|given| names(given, &form.etag));
-        let (status, body) = match known {
+        let variant = self.variant_for(headers);
+        let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|given| lists(given, &variant.etag));
+        let (status, body) = match is_known {
             true => (StatusCode::NOT_MODIFIED, Body::empty()),
-            false => (StatusCode::OK, Body::from(form.bytes.clone())),
+            false => (StatusCode::OK, Body::from(variant.bytes.clone())),
         };
         let mut reply = (status, body).into_response();
         let out = reply.headers_mut();
         out.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        if let Ok(etag) = HeaderValue::from_str(&form.etag) {
+        if let Ok(etag) = HeaderValue::from_str(&variant.etag) {
             out.insert(header::ETAG, etag);
         }
-        if let Some(encoding) = form.encoding {
+        if let Some(encoding) = variant.encoding {
             out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         reply
     }
 
-    fn form_for(&self, headers: &HeaderMap) -> &Form {
+    fn variant_for(&self, headers: &HeaderMap) -> &Variant {
         let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
         let accepted: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-        let takes = |form: &&Form| form.encoding.is_some_and(|encoding| accepts(&accepted, encoding));
-        let packed = self.brotli.as_ref().filter(takes).or(self.gzip.as_ref().filter(takes));
-        packed.unwrap_or(&self.plain)
+        let accepted_by_client =
+            |variant: &&Variant| variant.encoding.is_some_and(|encoding| accepts(&accepted, encoding));
+        let compressed =
+            self.brotli.as_ref().filter(accepted_by_client).or(self.gzip.as_ref().filter(accepted_by_client));
+        compressed.unwrap_or(&self.plain)
     }
 }
 
-/// Whether `Accept-Encoding` lines name `encoding` with a weight that is not zero (RFC 9110 §12.5.3).
+/// Whether `Accept-Encoding` lines list `encoding` with a weight above zero (RFC 9110 §12.5.3).
 fn accepts(lines: &[&str], encoding: &str) -> bool {
     let items = lines.iter().flat_map(|line| line.split(','));
     let mut named = items.filter_map(|item| {
@@ -186,8 +208,8 @@ fn accepts(lines: &[&str], encoding: &str) -> bool {
     named.next().unwrap_or(false)
 }
 
-/// Whether an `If-None-Match` line names `etag`; compared weakly (RFC 9110 §13.1.2).
-fn names(line: &HeaderValue, etag: &str) -> bool {
+/// Whether an `If-None-Match` line lists `etag`, by weak comparison (RFC 9110 §13.1.2).
+fn lists(line: &HeaderValue, etag: &str) -> bool {
     let Ok(line) = line.to_str() else { return false };
     line.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == etag)
 }
@@ -214,8 +236,8 @@ fn content_type(path: &str) -> &'static str {
 }
 
 impl PageError {
-    fn new(path: &Path, why: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), why: why.into() }
+    fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), reason: reason.into() }
     }
 
     fn io(path: &Path, error: &io::Error) -> Self {
@@ -229,13 +251,32 @@ impl Hint for PageError {
     }
 }
 
+/// Whether `request` fetches the script of a service worker.
+///
+/// A service worker that an earlier application left on this origin keeps answering its visitors. Browsers check its
+/// script now and then; the reply of [`stale_worker_removal`] removes it.
+pub(super) fn is_service_worker_request<B>(request: &Request<B>) -> bool {
+    let is_script = request.headers().get(SERVICE_WORKER).is_some_and(|value| value == "script");
+    request.method() == Method::GET && is_script
+}
+
+/// A service worker script that removes itself.
+pub(super) fn stale_worker_removal() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (SERVICE_WORKER_ALLOWED, HeaderValue::from_static("/")),
+    ];
+    (headers, REMOVAL_SCRIPT).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_encoding_is_taken_unless_refused() {
-        for (lines, taken) in [
+    fn an_encoding_is_accepted_unless_its_weight_is_zero() {
+        for (lines, accepted) in [
             ("br", true),
             ("gzip, deflate, BR;q=0.5", true),
             ("br;q=0", false),
@@ -246,15 +287,15 @@ mod tests {
             ("brotli, xbr", false),
             ("", false),
         ] {
-            assert_eq!(accepts(&[lines], "br"), taken, "{lines}");
+            assert_eq!(accepts(&[lines], "br"), accepted, "{lines}");
         }
     }
 
     #[test]
-    fn a_page_of_their_own_needs_an_index() {
+    fn a_folder_without_index_html_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Page::folder(folder.path()).unwrap_err().to_string();
+        let error = StaticFiles::from_folder(folder.path()).unwrap_err().to_string();
         assert!(error.starts_with("public: ") && error.contains("no index.html"), "{error}");
-        assert!(Page::folder(Path::new("/nowhere/at/all")).is_err());
+        assert!(StaticFiles::from_folder(Path::new("/nowhere/at/all")).is_err());
     }
 }

@@ -1,68 +1,164 @@
-//! One WebSocket: its frames to the hub, the hub's frames to it, and an end for each way to break
-//! the rules.
+//! The WebSocket `/ws`: the opening handshake (RFC 6455 §4.2), then frames between the client and the hub until one side
+//! closes, the client is silent, or it violates the protocol.
 
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{debug, error};
 
-use super::hub::Hub;
-use super::send_queue::{Inbox, Outgoing};
-use super::{Phase, stopping};
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-/// How often we ask whether anybody is there.
-const PING_EVERY: Duration = Duration::from_secs(15);
+use super::hub::Hub;
+use super::per_source::SourcePermit;
+use super::request_context::RequestContext;
+use super::routes::RouteState;
+use super::send_queue::{Outgoing, SendReceiver};
+use super::{Phase, stopping};
 
-/// After so long without a frame, a pong among them, nobody is.
-const SILENCE_LIMIT: Duration = Duration::from_secs(45);
+/// The read buffer of each connection: half a dozen candidates. The default of 128 KiB would be most of the memory of a
+/// connection.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
-/// How long one frame may take to be written.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// The write buffer; each frame is flushed at once anyhow.
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
-/// How long the other end may take to answer a close.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// Bytes inside the WebSocket at most: two frames, because one is written before the next.
+const MAX_WRITE_BUFFER_BYTES: usize = 2 * MAX_FRAME_BYTES;
 
-/// Bytes read and thrown away after a close, so that the close is not lost to a reset.
-const FAREWELL_BYTES: u64 = 1024 * 1024;
+/// The interval of pings.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Bytes that may come without making a frame: the longest one, in crumbs that each have a header.
-const CRUMBS_LIMIT: usize = 4 * MAX_FRAME_BYTES;
+/// How long a client may be silent; a pong counts as activity.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Bytes gathered from the queue until they are written, in one go.
-const GATHERED: usize = 16 * 1024;
+/// How long the write of one frame may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of a short frame's header, masked (RFC 6455 §5.2).
-const SHORT_HEADER: usize = 6;
+/// How long the closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) type Socket<S> = WebSocketStream<Metered<S>>;
+/// Bytes that are read and discarded after a close, so that no TCP reset overtakes it.
+const MAX_DISCARDED_BYTES: u64 = 1024 * 1024;
 
-/// How a WebSocket ends.
+/// Bytes that may arrive without completing a message: the longest one, in fragments with a header each.
+const MAX_FRAGMENT_BYTES: usize = 4 * MAX_FRAME_BYTES;
+
+/// Bytes that are taken from the send queue before a flush.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// Bytes of the header of a short masked frame (RFC 6455 §5.2).
+const SHORT_HEADER_BYTES: usize = 6;
+
+type Socket<S> = WebSocketStream<FragmentLimit<S>>;
+
+/// Why a WebSocket ends.
 #[derive(Debug)]
 enum End {
-    /// The other end is simply gone.
-    Gone,
-    /// The other end closes it; `away`: since its page was closed or left (RFC 6455 §7.4.1).
+    /// The connection is lost.
+    Lost,
+    /// The client closes it; `away`: its page was closed or left (RFC 6455 §7.4.1).
     Closed { away: bool },
-    /// It does not answer, or does not read.
-    Silent,
-    /// We close it.
+    /// The client does not answer or does not read.
+    TimedOut,
+    /// The server closes it.
     Close(u16, &'static str),
 }
 
-/// Serves one WebSocket to its end.
-pub(super) async fn converse<S>(
+/// Upgrades `request` to a WebSocket, or refuses it.
+pub(super) fn upgrade(state: &RouteState, context: &RequestContext, mut request: Request<Body>) -> Response {
+    if !state.origins.allow(context, request.headers()) {
+        return forbidden_origin();
+    }
+    let Some(key) = handshake_key(&request) else { return upgrade_required() };
+    let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else { return upgrade_required() };
+    // Behind a proxy all clients share one connection address; there the WebSockets of a client are counted.
+    let permit = match context.proxied.then(|| state.sources.enter(context.source)) {
+        Some(None) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Some(Some(permit)) => Some(permit),
+        None => None,
+    };
+    let host = context.authority.as_ref().map_or("localhost", |authority| &authority.host);
+    let client = (host.to_owned(), context.source);
+    tokio::spawn(serve_upgraded(Arc::clone(&state.hub), on_upgrade, client, state.phase.subscribe(), permit));
+    let accept = [
+        (header::CONNECTION, "upgrade".to_owned()),
+        (header::UPGRADE, "websocket".to_owned()),
+        (header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes())),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, accept).into_response()
+}
+
+async fn serve_upgraded(
+    hub: Arc<Hub>,
+    on_upgrade: OnUpgrade,
+    client: (String, IpAddr),
+    phase: watch::Receiver<Phase>,
+    permit: Option<SourcePermit>,
+) {
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return debug!(%error, "the connection ended before it became a WebSocket"),
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES));
+    let stream = FragmentLimit::new(TokioIo::new(upgraded));
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    run(socket, &hub, client, phase).await;
+    drop(permit);
+}
+
+/// The reply to a request of a foreign origin.
+pub(super) fn forbidden_origin() -> Response {
+    (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
+}
+
+/// The key of a valid handshake.
+fn handshake_key(request: &Request<Body>) -> Option<HeaderValue> {
+    let headers = request.headers();
+    let is_valid = request.method() == Method::GET
+        && has_token(headers, &header::CONNECTION, "upgrade")
+        && has_token(headers, &header::UPGRADE, "websocket")
+        && has_token(headers, &header::SEC_WEBSOCKET_VERSION, "13");
+    // 16 bytes of base64, whose values do not matter.
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+    key.filter(|_| is_valid).cloned()
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|given| given.trim().eq_ignore_ascii_case(token))
+}
+
+/// RFC 9110 §15.5.22, with the supported version (RFC 6455 §4.4).
+fn upgrade_required() -> Response {
+    let headers = [(header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, "13")];
+    (StatusCode::UPGRADE_REQUIRED, headers, "This is a WebSocket endpoint.\n").into_response()
+}
+
+/// Runs one WebSocket to its end.
+async fn run<S>(
     mut socket: Socket<S>,
     hub: &Hub,
     (host, source): (String, IpAddr),
@@ -70,42 +166,42 @@ pub(super) async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (conn, mut inbox) = hub.enter(host, source);
-    let end = talk(&mut socket, hub, conn, &mut inbox, &mut phase).await;
-    hub.leave(conn, matches!(end, End::Closed { away: true }));
-    debug!(connection = conn.0, ?end, "WebSocket over");
+    let (conn, mut queue) = hub.connect(host, source);
+    let end = exchange(&mut socket, hub, conn, &mut queue, &mut phase).await;
+    hub.disconnect(conn, matches!(end, End::Closed { away: true }));
+    debug!(connection = conn.0, ?end, "WebSocket ended");
     match end {
-        End::Gone | End::Silent => {}
-        End::Closed { .. } => finish(socket, None).await,
+        End::Lost | End::TimedOut => {}
+        End::Closed { .. } => close(socket, None).await,
         End::Close(code, reason) => {
-            finish(socket, Some(CloseFrame { code: code.into(), reason: reason.into() })).await;
+            close(socket, Some(CloseFrame { code: code.into(), reason: reason.into() })).await;
         }
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut Socket<S>,
     hub: &Hub,
     conn: ConnectionId,
-    inbox: &mut Inbox,
+    queue: &mut SendReceiver,
     phase: &mut watch::Receiver<Phase>,
 ) -> End {
-    // Both are made once: a frame must not cost a new timer and a new place in a queue of waiters.
-    let mut vigil = Vigil::new();
-    let mut alarm = std::pin::pin!(sleep_until(vigil.next()));
+    // Both are created once: a new timer and a new waiter per frame would be expensive.
+    let mut liveness = Liveness::new();
+    let mut timer = std::pin::pin!(sleep_until(liveness.next()));
     let mut stop = std::pin::pin!(stopping(phase));
     loop {
         let step = tokio::select! {
             biased;
-            outgoing = inbox.next() => write(socket, inbox, outgoing).await,
+            outgoing = queue.next() => write(socket, queue, outgoing).await,
             frame = socket.next() => {
-                vigil.heard = Instant::now();
-                socket.get_mut().made(&frame);
-                hear(hub, conn, frame)
+                liveness.last_frame = Instant::now();
+                socket.get_mut().count(&frame);
+                receive(hub, conn, frame)
             }
-            () = alarm.as_mut() => {
-                let step = look_after(socket, &mut vigil).await;
-                alarm.as_mut().reset(vigil.next());
+            () = timer.as_mut() => {
+                let step = check_liveness(socket, &mut liveness).await;
+                timer.as_mut().reset(liveness.next());
                 step
             }
             () = stop.as_mut() => Err(End::Close(1001, "the server is stopping")),
@@ -116,68 +212,68 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// When a connection is asked whether anybody is there, and when nobody is.
-struct Vigil {
-    heard: Instant,
-    ask: Instant,
+/// When the client is pinged, and when it counts as lost.
+struct Liveness {
+    last_frame: Instant,
+    next_ping: Instant,
 }
 
-impl Vigil {
+impl Liveness {
     fn new() -> Self {
         let now = Instant::now();
-        Self { heard: now, ask: now + PING_EVERY }
+        Self { last_frame: now, next_ping: now + PING_INTERVAL }
     }
 
-    /// When to look after it. What is heard meanwhile only makes that too early.
+    /// When to check next. A frame in the meantime only makes the check early.
     fn next(&self) -> Instant {
-        self.ask.min(self.heard + SILENCE_LIMIT)
+        self.next_ping.min(self.last_frame + SILENCE_TIMEOUT)
     }
 }
 
-async fn look_after<S>(socket: &mut Socket<S>, vigil: &mut Vigil) -> Result<(), End>
+async fn check_liveness<S>(socket: &mut Socket<S>, liveness: &mut Liveness) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let now = Instant::now();
-    if now >= vigil.heard + SILENCE_LIMIT {
-        return Err(End::Silent);
+    if now >= liveness.last_frame + SILENCE_TIMEOUT {
+        return Err(End::TimedOut);
     }
-    if now < vigil.ask {
+    if now < liveness.next_ping {
         return Ok(());
     }
-    vigil.ask = now + PING_EVERY;
+    liveness.next_ping = now + PING_INTERVAL;
     let ping = socket.send(Message::Ping(Default::default()));
-    timeout(WRITE_LIMIT, ping).await.map_or(Err(End::Silent), |sent| sent.map_err(|_| End::Gone))
+    timeout(WRITE_TIMEOUT, ping).await.map_or(Err(End::TimedOut), |sent| sent.map_err(|_| End::Lost))
 }
 
-fn hear(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
     match frame {
-        Some(Ok(Message::Text(text))) => hub.hear(conn, &text).map_err(|error| {
-            error!(%error, "no randomness for a seat");
+        Some(Ok(Message::Text(text))) => hub.handle_text(conn, &text).map_err(|error| {
+            error!(%error, "cannot draw random bytes for a seat");
             End::Close(1011, "internal error")
         }),
         Some(Ok(Message::Binary(_))) => {
-            hub.hear_binary(conn);
+            hub.handle_binary(conn);
             Ok(())
         }
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-            hub.notice(conn);
+            hub.handle_control_frame(conn);
             Ok(())
         }
         Some(Ok(Message::Close(frame))) => {
             Err(End::Closed { away: frame.is_some_and(|frame| frame.code == CloseCode::Away) })
         }
-        None => Err(End::Gone),
-        Some(Err(error)) => Err(broken(error)),
+        None => Err(End::Lost),
+        Some(Err(error)) => Err(end_of_error(error)),
     }
 }
 
-/// The close code that says what was wrong (RFC 6455 §7.4.1).
-fn broken(error: Error) -> End {
-    debug!(%error, "WebSocket broken");
+/// The close code for an error (RFC 6455 §7.4.1).
+fn end_of_error(error: Error) -> End {
+    debug!(%error, "WebSocket failed");
     if let Error::Io(io) = &error {
-        let endless = io.kind() == io::ErrorKind::QuotaExceeded;
-        return if endless { End::Close(1008, "too many fragments") } else { End::Gone };
+        let too_many_fragments = io.kind() == io::ErrorKind::QuotaExceeded;
+        return if too_many_fragments { End::Close(1008, "too many fragments") } else { End::Lost };
     }
     match error {
         Error::Capacity(_) => End::Close(1009, "a frame has 64 KiB at most"),
@@ -191,38 +287,42 @@ fn broken(error: Error) -> End {
         | Error::AttackAttempt
         | Error::Url(_)
         | Error::Http(_)
-        | Error::HttpFormat(_) => End::Gone,
+        | Error::HttpFormat(_) => End::Lost,
     }
 }
 
-/// Writes `outgoing` and what else waits already: frames that come together leave together.
-async fn write<S>(socket: &mut Socket<S>, inbox: &mut Inbox, outgoing: Option<Outgoing>) -> Result<(), End>
+/// Writes `outgoing` and the further items of the queue, then flushes once.
+async fn write<S>(
+    socket: &mut Socket<S>,
+    queue: &mut SendReceiver,
+    outgoing: Option<Outgoing>,
+) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let all = async {
-        let (mut next, mut gathered) = (outgoing, 0);
+        let (mut next, mut batch) = (outgoing, 0);
         loop {
             match next {
                 Some(Outgoing::Frame(text)) => {
-                    gathered += text.len();
-                    socket.feed(Message::Text(text.into())).await.map_err(|_| End::Gone)?;
+                    batch += text.len();
+                    socket.feed(Message::Text(text.into())).await.map_err(|_| End::Lost)?;
                 }
                 Some(Outgoing::Close(code, reason)) => return Err(End::Close(code, reason)),
                 None => return Err(End::Close(1008, "too slow")),
             }
-            match if gathered < GATHERED { inbox.at_once() } else { None } {
+            match if batch < BATCH_BYTES { queue.try_next() } else { None } {
                 Some(outgoing) => next = Some(outgoing),
-                None => return socket.flush().await.map_err(|_| End::Gone),
+                None => return socket.flush().await.map_err(|_| End::Lost),
             }
         }
     };
-    timeout(WRITE_LIMIT, all).await.unwrap_or(Err(End::Silent))
+    timeout(WRITE_TIMEOUT, all).await.unwrap_or(Err(End::TimedOut))
 }
 
-/// The closing handshake (RFC 6455 §7.1), bounded in time: our Close or, where theirs came first, its answer, which is
-/// queued already and must only be flushed.
-async fn finish<S>(mut socket: Socket<S>, close: Option<CloseFrame>)
+/// The closing handshake (RFC 6455 §7.1), limited in time: sends a close frame or, if the client closed first, flushes the
+/// queued answer.
+async fn close<S>(mut socket: Socket<S>, close: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -232,64 +332,64 @@ where
             None => socket.flush().await,
         };
         match sent {
-            // What the crate calls an answer that has been written.
-            Ok(()) | Err(Error::ConnectionClosed) => hang_up(socket.into_inner().stream).await,
+            // tungstenite's result for a written answer.
+            Ok(()) | Err(Error::ConnectionClosed) => shut_down(socket.into_inner().stream).await,
             Err(error) => Err(io::Error::other(error)),
         }
     };
-    match timeout(FAREWELL_LIMIT, handshake).await {
+    match timeout(CLOSE_TIMEOUT, handshake).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "the closing handshake failed"),
-        Err(_) => debug!("the closing handshake was not finished in time"),
+        Ok(Err(error)) => debug!(%error, "closing handshake failed"),
+        Err(_) => debug!("closing handshake timed out"),
     }
 }
 
-/// Ends our half and reads on until the other end has closed too: a socket closed with bytes unread is
-/// reset, and a reset may overtake the Close.
-async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+/// Shuts down the sending half and reads until the client has closed too: closing a socket with unread bytes causes a
+/// reset, which may overtake the close frame.
+async fn shut_down(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await.map(drop)
+    tokio::io::copy(&mut stream.take(MAX_DISCARDED_BYTES), &mut tokio::io::sink()).await.map(drop)
 }
 
-/// A stream that breaks when much comes and no frame is made of it: endless fragments.
-pub(super) struct Metered<S> {
+/// A stream that fails when many bytes arrive without completing a message: endless fragments.
+struct FragmentLimit<S> {
     stream: S,
-    crumbs: usize,
+    bytes: usize,
 }
 
-impl<S> Metered<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, crumbs: 0 }
+impl<S> FragmentLimit<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, bytes: 0 }
     }
 
-    /// A frame was made. A ping or pong accounts for itself only: it may come between fragments.
-    fn made(&mut self, frame: &Option<Result<Message, Error>>) {
+    /// Counts a complete message. A ping or pong accounts only for itself, because it may arrive between fragments.
+    fn count(&mut self, frame: &Option<Result<Message, Error>>) {
         match frame {
             Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
-                self.crumbs = self.crumbs.saturating_sub(payload.len() + SHORT_HEADER);
+                self.bytes = self.bytes.saturating_sub(payload.len() + SHORT_HEADER_BYTES);
             }
-            Some(_) | None => self.crumbs = 0,
+            Some(_) | None => self.bytes = 0,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FragmentLimit<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.crumbs > CRUMBS_LIMIT {
+        if self.bytes > MAX_FRAGMENT_BYTES {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.crumbs += buf.filled().len() - before;
+        self.bytes += buf.filled().len() - before;
         poll
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FragmentLimit<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -305,21 +405,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio_tungstenite::tungstenite::protocol::Role;
+    use webrtc_box_relay::health::Hearts;
+    use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, TagKey};
+    use webrtc_box_turn::credential::{Secret, Secrets};
 
     use super::*;
-    use crate::http::call_log::Ledger;
+    use crate::http::call_log::CallLog;
+    use crate::http::metrics::HttpMetrics;
     use crate::principals::SeatCredentials;
-    use webrtc_box_relay::health::HealthMonitor;
-    use webrtc_box_signaling::TagKey;
-    use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig};
-    use webrtc_box_turn::credential::{Secret, Secrets};
 
     fn hub() -> Arc<Hub> {
         let secrets = Secrets::new(Secret::new("secret"), vec![]);
-        let rules = RoomsConfig {
+        let config = RoomsConfig {
             tag_key: TagKey::new([1; 32]),
             resume_key: ResumeTokenKey::new([2; 32]),
             credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
@@ -329,26 +426,24 @@ mod tests {
             host_keys: HostKeys::new::<Secret>(&[]),
             seeds: [1, 2],
         };
-        let ledger = Ledger::new(Arc::default(), false, Instant::now().into());
+        let call_log = CallLog::new(HttpMetrics::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
-        let heart = HealthMonitor::new(now).register("rooms", now);
-        Hub::start(Rooms::new(rules, now), secrets, Arc::new(|_| {}), ledger, heart)
+        let heart = HealthMonitor::new(now).join("rooms", now);
+        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heart)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_silent_is_asked_twice_and_dropped_the_third_time() {
+    async fn a_silent_client_is_pinged_twice_then_disconnected() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
-        let socket = WebSocketStream::from_raw_socket(Metered::new(ours), Role::Server, None).await;
+        let socket = WebSocketStream::from_raw_socket(FragmentLimit::new(ours), Role::Server, None).await;
         let phase = watch::Sender::new(Phase::Running);
         let receiver = phase.subscribe();
         let started = Instant::now();
-        tokio::spawn(
-            async move { converse(socket, &hub(), ("h".into(), [127, 0, 0, 1].into()), receiver).await },
-        );
+        tokio::spawn(async move { run(socket, &hub(), ("h".into(), [127, 0, 0, 1].into()), receiver).await });
         let mut ping = [0; 2];
-        for asked in [15, 30] {
+        for pinged_at in [15, 30] {
             theirs.read_exact(&mut ping).await.unwrap();
-            assert_eq!((ping, started.elapsed().as_secs()), ([0x89, 0], asked));
+            assert_eq!((ping, started.elapsed().as_secs()), ([0x89, 0], pinged_at));
         }
         theirs.read_to_end(&mut Vec::new()).await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 45);

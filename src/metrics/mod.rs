@@ -1,13 +1,12 @@
-//! What a running box counts, as one text in Prometheus' format (version 0.0.4).
+//! `/metrics`: the counters of the process in Prometheus' text format (version 0.0.4).
 //!
-//! Whoever counts does so for itself; here the counts are asked for and named when somebody looks, and
-//! nothing is kept. Names follow Prometheus' practice: base units, `_total` for what only grows. No
-//! series is named by anything a stranger chose.
+//! The HTTP server's counters are `prometheus-client` types, defined in `http/metrics.rs`. All others are read at scrape
+//! time. Names follow Prometheus' conventions: base units, `_total` for counters. Labels come from closed sets, so clients
+//! cannot create series.
 
 mod process;
 mod relay;
-mod sheet;
-mod web;
+mod scrape;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -19,82 +18,84 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
-use crate::http::{Overview, Turner, Watched, Web, inside};
-use crate::tls::InForce;
-use sheet::Sheet;
 use webrtc_box_relay::Relay;
 use webrtc_box_relay::health::{HealthMonitor, HealthReport, Status};
 
-/// Whom the counts are asked of. Cheap to clone.
+use self::scrape::ScrapeWriter;
+use crate::http::{AdminPages, ComponentHealth, HealthReport, HttpServer, admin_routes};
+use crate::tls::InForce;
+
+/// What the metrics and the detailed health are read from. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Sources {
-    web: Web,
+pub struct MetricsSources {
+    http: HttpServer,
     relay: Option<Weak<Relay>>,
     hearts: HealthMonitor,
     certificate: Arc<InForce>,
-    begun: SystemTime,
+    started: SystemTime,
 }
 
-/// The pages for who looks after the box.
-pub fn pages(sources: Sources) -> Router {
+/// The routes of the metrics listener.
+pub fn routes(sources: MetricsSources) -> Router {
     let mut registry = Registry::default();
+    sources.http.register_metrics(&mut registry);
     registry.register_collector(Box::new(sources.clone()));
-    inside(Watched {
-        health: Box::new(move || sources.overview()),
-        metrics: Box::new(move || (prometheus_text::CONTENT_TYPE, text(&registry))),
+    admin_routes(AdminPages {
+        health: Box::new(move || sources.health_report()),
+        metrics: Box::new(move || (prometheus_text::CONTENT_TYPE, encode(&registry))),
     })
 }
 
-fn text(registry: &Registry) -> String {
+fn encode(registry: &Registry) -> String {
     let mut text = String::with_capacity(16 * 1024);
     match prometheus_text::encode(&mut text, registry) {
         Ok(()) => text,
-        // A text takes whatever is written to it.
+        // Writing to a string cannot fail.
         Err(fmt::Error) => String::new(),
     }
 }
 
-impl Collector for Sources {
+impl Collector for MetricsSources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut sheet = Sheet::new(encoder);
-        self.box_itself(&mut sheet)?;
-        web::write(&mut sheet, &self.web.figures())?;
+        let mut out = ScrapeWriter::new(encoder);
+        self.write_server(&mut out)?;
+        self.write_rooms(&mut out)?;
         if let Some(relay) = self.relay.as_ref().and_then(Weak::upgrade) {
-            relay::write(&mut sheet, &relay.stats())?;
-            sheet.gauge(
+            relay::write(&mut out, &relay.stats())?;
+            out.gauge(
                 "webrtc_box_relay_faults",
-                "What lasts and keeps the relay from its work: receives that fail, sockets that cannot be bound",
+                "Persistent faults of the relay: failing receives, relay sockets that cannot be bound",
                 relay.faults().len() as u64,
             )?;
         }
-        process::write(&mut sheet, self.begun)
+        process::write(&mut out, self.started)
     }
 }
 
-impl Sources {
-    /// Of a box that begins now.
+impl MetricsSources {
+    /// The sources of a server that starts now.
     pub fn new(
-        web: &Web,
+        http: &HttpServer,
         relay: Option<&Arc<Relay>>,
         hearts: HealthMonitor,
         certificate: &Arc<InForce>,
     ) -> Self {
-        let (web, relay, certificate) = (web.clone(), relay.map(Arc::downgrade), Arc::clone(certificate));
-        Self { web, relay, hearts, certificate, begun: SystemTime::now() }
+        let (http, relay, certificate) = (http.clone(), relay.map(Arc::downgrade), Arc::clone(certificate));
+        Self { http, relay, hearts, certificate, started: SystemTime::now() }
     }
 
-    fn overview(&self) -> Overview {
-        let (rooms, seats) = self.web.count();
+    fn health_report(&self) -> HealthReport {
+        let (rooms, seats) = self.http.count();
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let failing = self.hearts.unresponsive().map(|names| format!("does not turn any more: {names}"));
+        let stalled = self.hearts.failing().map(|names| format!("does not turn any more: {names}"));
         let faults = relay.as_ref().map_or_else(Vec::new, |relay| relay.faults());
-        let idle = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
-        let why = failing.or(idle);
-        let turner = |vital: HealthReport| Turner { up: vital.state == Status::Ok, name: vital.name };
-        let all = self.hearts.reports(Instant::now()).into_iter().map(turner);
-        // A listener's name has its address.
-        let (listeners, workers) = all.partition(|turner| turner.name.contains(' '));
-        Overview {
+        let relay_down = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
+        let why = stalled.or(relay_down);
+        let component = |vital: Vital| ComponentHealth { up: vital.state == Status::Ok, name: vital.name };
+        let all = self.hearts.vitals(Instant::now()).into_iter().map(component);
+        // Only the name of a listener contains a space, before its address.
+        let (listeners, workers) = all.partition(|component| component.name.contains(' '));
+        HealthReport {
             status: if why.is_none() { "up" } else { "down" },
             why,
             faults,
@@ -106,52 +107,58 @@ impl Sources {
         }
     }
 
-    fn box_itself(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+    fn write_server(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
-        sheet
-            .gauges("webrtc_box_build_info", "Always 1; the version that runs", ["version"])?
+        out.gauges("webrtc_box_build_info", "Always 1; the running version", ["version"])?
             .gauge([version], 1_u64)?;
-        self.turning(sheet)?;
-        self.certificate(sheet)?;
-        sheet.counter(
+        self.write_heartbeats(out)?;
+        self.write_certificate(out)?;
+        out.counter(
             "webrtc_box_log_lines_lost",
-            "Log lines lost because nobody took them in time",
+            "Log lines lost because the log's reader was too slow",
             crate::log::lost_lines(),
         )
     }
 
-    fn turning(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+    fn write_rooms(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
+        let (rooms, seats) = self.http.count();
+        out.gauge("webrtc_box_rooms", "Rooms with at least one seat taken", rooms as u64)?;
+        out.gauge("webrtc_box_seats", "Seats taken, including disconnected ones", seats as u64)?;
+        out.gauge("webrtc_box_websockets", "Open WebSockets", self.http.websockets() as u64)
+    }
+
+    fn write_heartbeats(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let well = self.hearts.unresponsive().is_none() && !relay.is_some_and(|relay| relay.is_down());
-        sheet.gauge(
+        let up = self.hearts.failing().is_none() && !relay.is_some_and(|relay| relay.is_down());
+        out.gauge(
             "webrtc_box_up",
-            "Whether every relay worker, every listener and the rooms' timekeeper turns, and the relay relays",
-            u64::from(well),
+            "Whether all relay workers, listeners and the rooms' timer respond, and the relay works",
+            u64::from(up),
         )?;
-        let mut lags = sheet.gauges(
+        let mut lags = out.gauges(
             "webrtc_box_lag_seconds",
-            "By how much a relay worker, a listener or the rooms' timekeeper is late to say that it turns",
+            "By how much the heartbeat of a relay worker, a listener or the rooms' timer is late",
             ["name"],
         )?;
         let vitals = self.hearts.reports(Instant::now());
         vitals.iter().try_for_each(|vital| lags.gauge([&vital.name], vital.lag.as_secs_f64()))
     }
 
-    fn certificate(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+    fn write_certificate(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
         let summary = self.certificate.summary();
-        sheet.gauge(
+        out.gauge(
             "webrtc_box_certificate_expiry_timestamp_seconds",
-            "When the certificate in force runs out, since 1970; 0: there is none",
+            "Expiry of the active certificate since the Unix epoch; 0: none",
             summary.expiry().unwrap_or(0),
         )?;
-        sheet.gauge(
+        out.gauge(
             "webrtc_box_certificate_failing",
-            "Whether the last one that was to take its place did not",
+            "Whether the last renewal or reload of the certificate failed",
             u64::from(summary.fault.is_some() || summary.upkeep.is_some()),
         )?;
-        sheet.counter(
+        out.counter(
             "webrtc_box_certificate_renewals",
-            "Certificates taken since the start",
+            "Certificates activated since the start",
             summary.renewals,
         )
     }

@@ -1,88 +1,83 @@
-//! Allocations, what is refused, what passes and what is lost.
+//! The relay's counters: allocations, refusals, relayed and lost packets.
 
 use std::fmt;
 
-use super::sheet::Sheet;
-use webrtc_box_relay::{PacketLoss, RelayStats};
+use webrtc_box_relay::{Figures, PacketLoss};
 use webrtc_box_turn::addr::Transport;
 use webrtc_box_turn::error::Refusal;
 use webrtc_box_turn::server::CloseReason;
 use webrtc_box_turn::stats::{AllocationCounts, Direction, RelayedFamilies, ServerStats};
 
-pub(super) fn write(sheet: &mut Sheet<'_>, stats: &RelayStats) -> fmt::Result {
-    allocations(sheet, &stats.server_stats)?;
-    refusals(sheet, &stats.server_stats)?;
-    payloads(sheet, &stats.server_stats)?;
-    let mut lost = sheet.counters(
+use super::scrape::ScrapeWriter;
+
+pub(super) fn write(out: &mut ScrapeWriter<'_>, figures: &Figures) -> fmt::Result {
+    allocations(out, &figures.tally)?;
+    refusals(out, &figures.tally)?;
+    payloads(out, &figures.tally)?;
+    let mut lost = out.counters(
         "webrtc_box_packets_lost",
-        "Packets lost on their way out of the box, by the queue or socket that had no room",
+        "Outgoing packets lost, by the full queue or socket",
         ["cause"],
     )?;
     PacketLoss::ALL
         .into_iter()
         .zip(stats.lost)
         .try_for_each(|(loss, count)| lost.counter([cause(loss)], count))?;
-    sheet.counter(
+    out.counter(
         "webrtc_box_receive_errors",
-        "Reads of a UDP socket that failed; without pause where nothing can be received",
-        stats.receive_errors,
+        "Failed reads of UDP sockets; rises continuously if the server cannot receive",
+        figures.receive_errors,
     )?;
-    sheet.counter(
+    out.counter(
         "webrtc_box_relay_sockets_failed",
-        "Relay sockets that could not be bound, most of which cost a client a 508 (relay-scope public)",
-        stats.bind_errors,
+        "Relay sockets that could not be bound; most cause a 508 reply (relay-scope public)",
+        figures.unbound,
     )
 }
 
-fn allocations(sheet: &mut Sheet<'_>, server_stats: &ServerStats) -> fmt::Result {
+fn allocations(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
     let labels = ["transport", "family"];
-    let mut open = sheet.gauges("webrtc_box_allocations", "Allocations there are", labels)?;
-    for_each(server_stats, |labels, count| open.gauge(labels, count.open))?;
-    let mut opened = sheet.counters("webrtc_box_allocations_opened", "Allocations opened", labels)?;
-    for_each(server_stats, |labels, count| opened.counter(labels, count.opened))?;
+    let mut open = out.gauges("webrtc_box_allocations", "Open allocations", labels)?;
+    for_each(tally, |labels, count| open.gauge(labels, count.open))?;
+    let mut opened = out.counters("webrtc_box_allocations_opened", "Allocations opened", labels)?;
+    for_each(tally, |labels, count| opened.counter(labels, count.opened))?;
     let mut ended =
-        sheet.counters("webrtc_box_allocations_ended", "Allocations that have ended", ["reason"])?;
-    CloseReason::ALL
-        .into_iter()
-        .zip(server_stats.ended)
-        .try_for_each(|(end, count)| ended.counter([reason(end)], count))
+        out.counters("webrtc_box_allocations_ended", "Allocations ended, by reason", ["reason"])?;
+    End::ALL.into_iter().zip(tally.ended).try_for_each(|(end, count)| ended.counter([reason(end)], count))
 }
 
-fn for_each(
-    server_stats: &ServerStats,
-    mut deed: impl FnMut([&str; 2], AllocationCounts) -> fmt::Result,
-) -> fmt::Result {
-    for (transport, by_family) in Transport::ALL.into_iter().zip(server_stats.allocations) {
-        for (lent, count) in RelayedFamilies::ALL.into_iter().zip(by_family) {
-            deed([over(transport), family(lent)], count)?;
+fn for_each(tally: &Tally, mut write: impl FnMut([&str; 2], Allocations) -> fmt::Result) -> fmt::Result {
+    for (transport, by_family) in Transport::ALL.into_iter().zip(tally.allocations) {
+        for (lent, count) in Lent::ALL.into_iter().zip(by_family) {
+            write([over(transport), family(lent)], count)?;
         }
     }
     Ok(())
 }
 
-fn refusals(sheet: &mut Sheet<'_>, server_stats: &ServerStats) -> fmt::Result {
-    let mut refused = sheet.counters(
+fn refusals(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
+    let mut refused = out.counters(
         "webrtc_box_stun_refusals",
-        "STUN error replies by code; every allocation begins with a 401, which asks for the credential",
+        "STUN error replies by code; every allocation begins with a 401, which requests the credential",
         ["code"],
     )?;
     let codes = Refusal::CODES.iter().zip(server_stats.refused);
     codes.into_iter().try_for_each(|(code, count)| refused.counter([&code.to_string()], count))?;
-    sheet.counter(
+    out.counter(
         "webrtc_box_stun_unanswered",
-        "Requests of strangers left without an answer by unauth-reply-rate",
-        server_stats.unanswered,
+        "Unauthenticated requests not answered because of unauth-reply-rate",
+        tally.unanswered,
     )
 }
 
-fn payloads(sheet: &mut Sheet<'_>, server_stats: &ServerStats) -> fmt::Result {
-    let mut packets = sheet.counters("webrtc_box_relayed_packets", "Payloads relayed", ["way"])?;
-    Direction::ALL
+fn payloads(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
+    let mut packets = out.counters("webrtc_box_relayed_packets", "Packets relayed", ["way"])?;
+    Way::ALL
         .into_iter()
         .zip(server_stats.relayed)
         .try_for_each(|(one, count)| packets.counter([way(one)], count.packets))?;
-    let mut bytes = sheet.counters("webrtc_box_relayed_bytes", "Bytes of payloads relayed", ["way"])?;
-    Direction::ALL
+    let mut bytes = out.counters("webrtc_box_relayed_bytes", "Payload bytes relayed", ["way"])?;
+    Way::ALL
         .into_iter()
         .zip(server_stats.relayed)
         .try_for_each(|(one, count)| bytes.counter([way(one)], count.bytes))

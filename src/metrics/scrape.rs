@@ -1,38 +1,38 @@
-//! A sheet that metrics are written on: each with its name, what it means, and its values.
+//! Writes metrics that are read at scrape time: each with its name, help text and values.
 
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// The sheet.
+/// Writes metrics to the output of a scrape.
 #[derive(Debug)]
-pub(super) struct Sheet<'s>(DescriptorEncoder<'s>);
+pub(super) struct ScrapeWriter<'s>(DescriptorEncoder<'s>);
 
 /// A metric with a value for each combination of its labels.
 #[derive(Debug)]
-pub(super) struct Family<'s, const N: usize> {
+pub(super) struct FamilyWriter<'s, const N: usize> {
     encoder: MetricEncoder<'s>,
     labels: [&'static str; N],
 }
 
-impl<'s> Sheet<'s> {
+impl<'s> ScrapeWriter<'s> {
     pub(super) fn new(encoder: DescriptorEncoder<'s>) -> Self {
         Self(encoder)
     }
 
-    /// What goes up and down.
+    /// A gauge.
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    /// What only goes up; `_total` is added to the name.
+    /// A counter; `_total` is appended to the name.
     pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    /// Seconds that only go up.
+    /// A counter of seconds.
     pub(super) fn seconds_total(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
@@ -43,8 +43,8 @@ impl<'s> Sheet<'s> {
         name: &'f str,
         help: &str,
         labels: [&'static str; N],
-    ) -> Result<Family<'f, N>, fmt::Error> {
-        Ok(Family { encoder: self.0.encode_descriptor(name, help, None, MetricType::Gauge)?, labels })
+    ) -> Result<FamilyWriter<'f, N>, fmt::Error> {
+        Ok(FamilyWriter { encoder: self.0.encode_descriptor(name, help, None, MetricType::Gauge)?, labels })
     }
 
     pub(super) fn counters<'f, const N: usize>(
@@ -52,21 +52,12 @@ impl<'s> Sheet<'s> {
         name: &'f str,
         help: &str,
         labels: [&'static str; N],
-    ) -> Result<Family<'f, N>, fmt::Error> {
-        Ok(Family { encoder: self.0.encode_descriptor(name, help, None, MetricType::Counter)?, labels })
-    }
-
-    pub(super) fn histograms<'f, const N: usize>(
-        &'f mut self,
-        name: &'f str,
-        help: &str,
-        labels: [&'static str; N],
-    ) -> Result<Family<'f, N>, fmt::Error> {
-        Ok(Family { encoder: self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, labels })
+    ) -> Result<FamilyWriter<'f, N>, fmt::Error> {
+        Ok(FamilyWriter { encoder: self.0.encode_descriptor(name, help, None, MetricType::Counter)?, labels })
     }
 }
 
-impl<const N: usize> Family<'_, N> {
+impl<const N: usize> FamilyWriter<'_, N> {
     pub(super) fn gauge(&mut self, labels: [&str; N], value: impl EncodeGaugeValue) -> fmt::Result {
         let set = self.set(labels);
         self.encoder.encode_family(&set)?.encode_gauge(&value)
@@ -75,13 +66,6 @@ impl<const N: usize> Family<'_, N> {
     pub(super) fn counter(&mut self, labels: [&str; N], value: u64) -> fmt::Result {
         let set = self.set(labels);
         self.encoder.encode_family(&set)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    /// `buckets`: how many were in each and in no smaller one, by its bound.
-    pub(super) fn histogram(&mut self, labels: [&str; N], sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
-        let set = self.set(labels);
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        self.encoder.encode_family(&set)?.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     fn set<'l>(&self, labels: [&'l str; N]) -> [(&'static str, &'l str); N] {

@@ -4,13 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::registry::Registry;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use webrtc_box::http::{Entrance, Health, Probing, Setup, Web};
+use webrtc_box::http::{ConnectionTest, Health, HttpConfig, HttpServer, ListenerKind};
 use webrtc_box::principals::SeatCredentials;
 use webrtc_box::tls::{InForce, CertificateFacts, Loaded};
 use webrtc_box_relay::health::HealthMonitor;
@@ -21,7 +23,7 @@ use webrtc_box_turn::credential::{Secret, Secrets};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct WebServer {
-    pub web: Web,
+    pub web: HttpServer,
     pub https: SocketAddr,
     pub http: SocketAddr,
     pub seat_events: Arc<Mutex<Vec<SeatEvent>>>,
@@ -35,9 +37,9 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-pub fn setup() -> Setup {
+pub fn setup() -> HttpConfig {
     let secrets = Secrets::new(Secret::new("secret"), vec![]);
-    Setup {
+    HttpConfig {
         secrets: secrets.clone(),
         domain: None,
         https_port: None,
@@ -47,8 +49,8 @@ pub fn setup() -> Setup {
         own_addresses: Arc::new(|| vec![Ipv4Addr::new(192, 0, 2, 1).into()]),
         public: None,
         source_connections: 256,
-        probing: Probing { turn: Some(3478), ..Probing::default() },
-        rules: RoomsConfig {
+        connection_test: ConnectionTest { turn: Some(3478), ..ConnectionTest::default() },
+        rooms: RoomsConfig {
             tag_key: TagKey::new([1; 32]),
             resume_key: ResumeTokenKey::new([2; 32]),
             credential_issuer: Arc::new(SeatCredentials(secrets)),
@@ -59,14 +61,14 @@ pub fn setup() -> Setup {
             seeds: [1, 2],
         },
         log_rooms: false,
-        seat_news: Arc::new(|_| {}),
+        on_seat_event: Arc::new(|_| {}),
         health: Arc::new(|| Health::Up),
         hearts: HealthMonitor::new(Instant::now()),
     }
 }
 
 /// Opens a server; `configure` changes what it is made from.
-pub async fn start_web_server(configure: impl FnOnce(&mut Setup)) -> WebServer {
+pub async fn start_web_server(configure: impl FnOnce(&mut HttpConfig)) -> WebServer {
     let (server, connector) = certificate();
     let https = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -75,16 +77,14 @@ pub async fn start_web_server(configure: impl FnOnce(&mut Setup)) -> WebServer {
     let noted = Arc::clone(&news);
     let mut setup = setup();
     setup.https_port = Some(https_at.port());
-    setup.seat_news = Arc::new(move |item| noted.lock().unwrap().push(item));
+    setup.on_seat_event = Arc::new(move |item| noted.lock().unwrap().push(item));
     configure(&mut setup);
-    let web = Web::new(setup).unwrap();
-    let tls = Entrance::Tls(
-        InForce::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }),
-        None,
-    );
-    for (listener, entrance) in [(https, tls), (http, Entrance::Plain)] {
+    let web = HttpServer::new(setup).unwrap();
+    let tls =
+        ListenerKind::Https(InForce::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }), None);
+    for (listener, kind) in [(https, tls), (http, ListenerKind::Http)] {
         let web = web.clone();
-        tokio::spawn(async move { web.accept(listener, entrance).await });
+        tokio::spawn(async move { web.accept(listener, kind).await });
     }
     WebServer { web, https: https_at, http: http_at, seat_events: news, connector }
 }
@@ -110,6 +110,16 @@ fn certificate() -> (ServerConfig, TlsConnector) {
 }
 
 impl WebServer {
+    /// The value of one series of `/metrics`.
+    pub fn metric(&self, series: &str) -> usize {
+        let mut registry = Registry::default();
+        self.web.register_metrics(&mut registry);
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &registry).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)).expect("the series exists");
+        value.trim().parse().unwrap()
+    }
+
     /// A stream through TLS.
     pub async fn dial(&self) -> TlsStream<TcpStream> {
         self.dial_over(TcpStream::connect(self.https).await.unwrap()).await

@@ -314,7 +314,8 @@ async fn resume_works_after_a_restart() {
     let back = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(false)));
     let other_key =
-        start_web_server(|setup| setup.rules.resume_key = webrtc_box_signaling::ResumeTokenKey::new([9; 32])).await;
+        start_web_server(|setup| setup.rooms.resume_key = webrtc_box_signaling::ResumeTokenKey::new([9; 32]))
+            .await;
     let mut alice = Browser::open(&other_key).await;
     let refused = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(refused["code"], "bad-resume");
@@ -322,7 +323,7 @@ async fn resume_works_after_a_restart() {
 
 #[tokio::test]
 async fn disconnected_participant_leaves_after_the_grace_time() {
-    let server = start_web_server(|setup| setup.rules.room_grace = Duration::from_millis(300)).await;
+    let server = start_web_server(|setup| setup.rooms.room_grace = Duration::from_millis(300)).await;
     let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     bob.join(json!({"type": "join", "room": "kitchen"})).await;
@@ -395,7 +396,7 @@ async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
 
 #[tokio::test]
 async fn new_credentials_are_sent_before_expiry() {
-    let server = start_web_server(|setup| setup.rules.credential_ttl = Duration::from_secs(2)).await;
+    let server = start_web_server(|setup| setup.rooms.credential_ttl = Duration::from_secs(2)).await;
     let mut alice = Browser::open(&server).await;
     assert_eq!(alice.join(json!({"type": "join", "room": "kitchen"})).await["ttl"], 2);
     let started = Instant::now();

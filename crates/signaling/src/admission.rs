@@ -19,7 +19,7 @@ use crate::{Now, UnixSeconds};
 const REOPENING_PERIOD: Duration = Duration::from_secs(120);
 
 /// An older token opens no room without a host key. Few calls are longer, and a participant who left with the
-/// host hours ago must present the key like anybody else.
+/// host hours ago must present the key like a new one.
 const MAX_REOPENING_AGE: UnixSeconds = 12 * 60 * 60;
 
 /// The host keys, as digests that are compared in constant time. Without any, every client may open a room.

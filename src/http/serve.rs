@@ -1,0 +1,273 @@
+//! One connection after its admission: TLS handshake, protocol sniffing, then HTTP/1.1 or the TURN handler.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt as _;
+use tracing::debug;
+
+use webrtc_box_relay::socket::{Buffers, OverTcp};
+
+use super::accept::{Admitted, ListenerKind};
+use super::graceful_io::GracefulIo;
+use super::metrics::Handshake;
+use super::per_source::{SourceConnections, SourcePermit};
+use super::protocol_sniff::{self, Protocol};
+use super::request_context::{Arrival, Scheme};
+use super::{HttpServer, stopping};
+use crate::tls::{HelloStream, InForce};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a source beyond its handshake rate may wait for the next handshake.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes that TLS buffers for a client that does not read: one record.
+const TLS_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How long the first byte of a stream may take.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the headers of a request may take, and how long a connection may be idle between requests.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for connections of proxies, which keep them for 60 to 75 seconds and assume that they stay open.
+const PROXY_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Bytes of the headers of a request at most; beyond it the reply is 431.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// How long a handshake or a first request may take while the server stops.
+const STOPPING_GRACE: Duration = Duration::from_secs(1);
+
+/// How long requests in progress may take while the server stops.
+const STOPPING_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Receives the streams that are not HTTP and serves each in a task of its own.
+pub type TurnHandler = Arc<dyn Fn(TurnStream) + Send + Sync>;
+
+/// A stream that carries STUN or TURN.
+pub struct TurnStream {
+    /// The stream after TLS, from its first byte on.
+    pub stream: Box<dyn Duplex>,
+    /// Whether it arrived over TLS.
+    pub tls: bool,
+    /// The address of the client.
+    pub client: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// The connection in the count of its source; kept as long as the stream.
+    pub permit: Option<SourcePermit>,
+}
+
+/// A byte stream in both directions over TCP.
+pub trait Duplex: AsyncRead + AsyncWrite + OverTcp + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send> Duplex for S {}
+
+/// The connection of an HTTP stream.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// The address of the client.
+    pub client: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// How it arrived.
+    pub scheme: Scheme,
+    /// The connection in the count of its source; kept as long as the stream.
+    pub permit: Option<SourcePermit>,
+    /// A proxy may keep it idle for later requests.
+    pub pooled: bool,
+}
+
+impl HttpServer {
+    /// The connection counts by source, for a caller that accepts connections itself.
+    pub fn sources(&self) -> &SourceConnections {
+        &self.state.sources
+    }
+
+    /// Serves an admitted connection to its end.
+    pub(super) async fn serve(&self, admitted: Admitted, kind: ListenerKind) {
+        let source = admitted.permit.is_some().then(|| admitted.client.ip());
+        let Admitted { stream, client, local, permit, pooled } = admitted;
+        let info = |scheme, permit| ConnInfo { client, local, scheme, permit, pooled };
+        match kind {
+            ListenerKind::Http => self.serve_connection(stream, info(Scheme::Http, permit)).await,
+            ListenerKind::Metrics(routes) => {
+                self.serve_http(stream, info(Scheme::Http, permit), routes).await;
+            }
+            ListenerKind::Turn(None, handler) => {
+                handler(TurnStream { stream: Box::new(stream), tls: false, client, local, permit });
+            }
+            ListenerKind::Turn(Some(tls), handler) => {
+                let Some(stream) = self.tls_handshake(&tls, stream, source).await else { return };
+                handler(TurnStream { stream: Box::new(stream), tls: true, client, local, permit });
+            }
+            ListenerKind::Https(tls, handler) => {
+                match self.with_timeout(FIRST_BYTE_TIMEOUT, protocol_sniff::is_plain_http(&stream)).await {
+                    Some(true) => {
+                        return self.serve_connection(stream, info(Scheme::HttpOnHttpsPort, permit)).await;
+                    }
+                    Some(false) => {}
+                    None => return self.state.metrics.count_handshake(Handshake::TimedOut),
+                }
+                let Some(stream) = self.tls_handshake(&tls, stream, source).await else { return };
+                let Some(handler) = handler else {
+                    return self.serve_connection(stream, info(Scheme::Https, permit)).await;
+                };
+                match self.with_timeout(FIRST_BYTE_TIMEOUT, protocol_sniff::sniff(stream)).await {
+                    Some(Ok(Protocol::Http(stream))) => {
+                        self.serve_connection(stream, info(Scheme::Https, permit)).await;
+                    }
+                    Some(Ok(Protocol::Stun(stream))) => {
+                        handler(TurnStream { stream: Box::new(stream), tls: true, client, local, permit });
+                    }
+                    Some(Err(error)) => debug!(%error, "a stream ended before its first byte"),
+                    None => debug!("timeout of a stream without a first byte"),
+                }
+            }
+        }
+    }
+
+    /// The output of `future`; `None` after `limit`, or soon once the server stops.
+    pub(super) async fn with_timeout<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut phase = self.state.phase.subscribe();
+        tokio::select! {
+            done = timeout(limit, future) => done.ok(),
+            () = async {
+                stopping(&mut phase).await;
+                sleep(STOPPING_GRACE).await;
+            } => None,
+        }
+    }
+
+    /// The stream after TLS; `None` if the handshake failed or `source` exceeds its rate.
+    async fn tls_handshake(
+        &self,
+        tls: &InForce,
+        stream: TcpStream,
+        source: Option<IpAddr>,
+    ) -> Option<TlsStream<HelloStream<TcpStream>>> {
+        if !self.wait_for_handshake_rate(source).await {
+            return None;
+        }
+        let (outcome, stream) = match self.with_timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Some(Ok(mut stream)) => {
+                let sessions = stream.iter_mut().map(|stream| stream.get_mut().1);
+                sessions.for_each(|session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES)));
+                (Handshake::Completed, stream)
+            }
+            Some(Err(error)) => {
+                debug!(%error, "TLS handshake failed");
+                (Handshake::Failed, None)
+            }
+            None => {
+                debug!("TLS handshake timed out");
+                (Handshake::TimedOut, None)
+            }
+        };
+        self.state.metrics.count_handshake(outcome);
+        stream
+    }
+
+    /// Whether a handshake of `source` may start now or within [`HANDSHAKE_WAIT`]. A handshake costs a signature and
+    /// a wait only a timer, so clients behind one address are served one after the other. The operator's own
+    /// proxies (`None`) are not limited.
+    async fn wait_for_handshake_rate(&self, source: Option<IpAddr>) -> bool {
+        let Some(source) = source else { return true };
+        let charge = async {
+            while let Err(wait) = self.state.handshakes.charge(source, Instant::now().into()) {
+                sleep(wait).await;
+            }
+        };
+        let allowed = self.with_timeout(HANDSHAKE_WAIT, charge).await.is_some();
+        if !allowed {
+            self.state.metrics.count_handshake(Handshake::Refused);
+            debug!("TLS handshake refused: its source exceeds the handshake rate");
+        }
+        allowed
+    }
+
+    /// Serves HTTP/1.1 on a stream after TLS to its end. A WebSocket continues in its own task.
+    pub async fn serve_connection<S>(&self, stream: S, info: ConnInfo)
+    where
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+    {
+        self.serve_http(stream, info, self.state.router.clone()).await;
+    }
+
+    async fn serve_http<S>(&self, stream: S, info: ConnInfo, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+    {
+        let ConnInfo { client, local, scheme, permit, pooled } = info;
+        let arrival = Arrival { client, local: local.ip(), scheme };
+        let idle_timeout = if pooled { PROXY_IDLE_TIMEOUT } else { HEADER_TIMEOUT };
+        Buffers::HTTP.set(stream.tcp());
+        let stream = GracefulIo::new(stream, permit);
+        let (requested, gate) = (AtomicBool::new(false), stream.gate());
+        let service = service_fn(|request| {
+            requested.store(true, Ordering::Relaxed);
+            let (router, gate) = (router.clone(), &gate);
+            async move {
+                // A client that pipelines requests and does not read gets no further replies.
+                gate.wait().await;
+                respond(router, arrival, request).await
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle_timeout)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut phase = self.state.phase.subscribe();
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopping(&mut phase) => {
+                // A graceful shutdown closes a connection that has sent no request yet.
+                let grace = if requested.load(Ordering::Relaxed) { Duration::ZERO } else { STOPPING_GRACE };
+                match timeout(grace, connection.as_mut()).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        connection.as_mut().graceful_shutdown();
+                        timeout(STOPPING_REQUESTS, connection).await.unwrap_or(Ok(()))
+                    }
+                }
+            }
+        };
+        if let Err(error) = outcome {
+            debug!(%error, "HTTP connection failed");
+        }
+    }
+}
+
+async fn respond(
+    router: Router,
+    arrival: Arrival,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(arrival);
+    router.oneshot(request).await
+}
