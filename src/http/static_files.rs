@@ -72,7 +72,7 @@ struct Embedded {
 
 /// The folder of the `public` setting cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("public: {} cannot be served: {reason}", path.display())]
+#[error("public: {} cannot be served: {reason}", .path.display())]
 pub struct PageError {
     path: PathBuf,
     reason: String,
