@@ -21,7 +21,7 @@ use stun::xoraddr::XorMappedAddress;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use webrtc_box_relay::framing::{self, Next};
+use webrtc_box_relay::framing::{MessageBoundary, find_message};
 use webrtc_box_turn::credential::Credential;
 
 use super::connection::{RESPONSE_LIMIT, Unreachable};
@@ -256,13 +256,13 @@ impl TurnClient {
                 Ok(buffer)
             }
             Socket::Stream { stream, unread } => loop {
-                match framing::next(unread) {
-                    Next::Message(length) => return Ok(unread.drain(..length).collect()),
-                    Next::Garbage => return Err(Unreachable::Broken("not with STUN".to_owned())),
-                    Next::Partial if stream.read_buf(unread).await? == 0 => {
+                match find_message(unread) {
+                    MessageBoundary::Complete(length) => return Ok(unread.drain(..length).collect()),
+                    MessageBoundary::Invalid => return Err(Unreachable::Broken("not with STUN".to_owned())),
+                    MessageBoundary::Incomplete if stream.read_buf(unread).await? == 0 => {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
-                    Next::Partial => {}
+                    MessageBoundary::Incomplete => {}
                 }
             },
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
-use webrtc_box_relay::socket::{SocketBuffers, bound_first_window};
+use webrtc_box_relay::socket::{SocketBuffers, limit_initial_window};
 
 use super::per_source::{SourceConnections, SourcePermit};
 use super::request_context::is_trusted;
@@ -86,8 +86,8 @@ impl HttpServer {
         listener: TcpListener,
         kind: ListenerKind,
     ) -> impl Future<Output = ()> + Send + use<> {
-        bound_first_window(&listener);
-        let heart = self.state.hearts.join(kind.name(&listener), Instant::now().into());
+        limit_initial_window(&listener);
+        let heart = self.state.hearts.register(kind.name(&listener), Instant::now().into());
         let server = self.clone();
         async move { server.accept_all(listener, kind, heart).await }
     }
@@ -145,7 +145,7 @@ impl HttpServer {
     ) -> Option<Admitted> {
         // Without this option frames are only later.
         let _ = stream.set_nodelay(true);
-        Buffers::SMALL.set(&stream);
+        SocketBuffers::SMALL.set(&stream);
         let local = stream.local_addr().ok()?;
         let is_proxy = |address: SocketAddr| is_trusted(address.ip(), &self.state.trusted_proxy);
         let pooled = is_proxy(peer);

@@ -35,7 +35,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
-use webrtc_box_relay::health::Hearts;
+use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
 use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent, TagKey};
 use webrtc_box_turn::credential::Secrets;
@@ -188,7 +188,7 @@ impl HttpServer {
             config.secrets,
             config.on_seat_event,
             CallLog::new(metrics.clone(), config.log_rooms, now),
-            config.hearts.join("rooms", now),
+            config.hearts.register("rooms", now),
         );
         let limiter = |rate| SourceRateLimiter::new(rate, random::seeds(), now).with_wide_prefixes();
         let [sources, admin_sources] = [(); 2].map(|()| SourceConnections::new(config.source_connections));

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use webrtc_box_relay::socket::{Buffers, OverTcp};
+use webrtc_box_relay::socket::{HasTcpStream, SocketBuffers};
 
 use super::accept::{Admitted, ListenerKind};
 use super::graceful_io::GracefulIo;
@@ -76,9 +76,9 @@ pub struct TurnStream {
 }
 
 /// A byte stream in both directions over TCP.
-pub trait Duplex: AsyncRead + AsyncWrite + OverTcp + Unpin + Send {}
+pub trait Duplex: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send> Duplex for S {}
 
 /// The connection of an HTTP stream.
 #[derive(Debug)]
@@ -210,19 +210,19 @@ impl HttpServer {
     /// Serves HTTP/1.1 on a stream after TLS to its end. A WebSocket continues in its own task.
     pub async fn serve_connection<S>(&self, stream: S, info: ConnInfo)
     where
-        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
         self.serve_http(stream, info, self.state.router.clone()).await;
     }
 
     async fn serve_http<S>(&self, stream: S, info: ConnInfo, router: Router)
     where
-        S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
         let ConnInfo { client, local, scheme, permit, pooled } = info;
         let arrival = Arrival { client, local: local.ip(), scheme };
         let idle_timeout = if pooled { PROXY_IDLE_TIMEOUT } else { HEADER_TIMEOUT };
-        Buffers::HTTP.set(stream.tcp());
+        SocketBuffers::HTTP.set(stream.tcp());
         let stream = GracefulIo::new(stream, permit);
         let (requested, gate) = (AtomicBool::new(false), stream.gate());
         let service = service_fn(|request| {

@@ -19,7 +19,7 @@ use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
 use webrtc_box_relay::Relay;
-use webrtc_box_relay::health::{HealthMonitor, HealthReport, Status};
+use webrtc_box_relay::health::{HealthMonitor, HeartbeatReport, Status};
 
 use self::scrape::ScrapeWriter;
 use crate::http::{AdminPages, ComponentHealth, HealthReport, HttpServer, admin_routes};
@@ -87,12 +87,12 @@ impl MetricsSources {
     fn health_report(&self) -> HealthReport {
         let (rooms, seats) = self.http.count();
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let stalled = self.hearts.failing().map(|names| format!("does not turn any more: {names}"));
+        let stalled = self.hearts.unresponsive().map(|names| format!("does not turn any more: {names}"));
         let faults = relay.as_ref().map_or_else(Vec::new, |relay| relay.faults());
         let relay_down = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
         let why = stalled.or(relay_down);
-        let component = |vital: Vital| ComponentHealth { up: vital.state == Status::Ok, name: vital.name };
-        let all = self.hearts.vitals(Instant::now()).into_iter().map(component);
+        let component = |report: HeartbeatReport| ComponentHealth { up: report.state == Status::Ok, name: report.name };
+        let all = self.hearts.reports(Instant::now()).into_iter().map(component);
         // Only the name of a listener contains a space, before its address.
         let (listeners, workers) = all.partition(|component| component.name.contains(' '));
         HealthReport {
@@ -129,7 +129,7 @@ impl MetricsSources {
 
     fn write_heartbeats(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
         let relay = self.relay.as_ref().and_then(Weak::upgrade);
-        let up = self.hearts.failing().is_none() && !relay.is_some_and(|relay| relay.is_down());
+        let up = self.hearts.unresponsive().is_none() && !relay.is_some_and(|relay| relay.is_down());
         out.gauge(
             "webrtc_box_up",
             "Whether all relay workers, listeners and the rooms' timer respond, and the relay works",
@@ -141,7 +141,7 @@ impl MetricsSources {
             ["name"],
         )?;
         let vitals = self.hearts.reports(Instant::now());
-        vitals.iter().try_for_each(|vital| lags.gauge([&vital.name], vital.lag.as_secs_f64()))
+        vitals.iter().try_for_each(|report| lags.gauge([&report.name], report.lag.as_secs_f64()))
     }
 
     fn write_certificate(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {

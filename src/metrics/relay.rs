@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use webrtc_box_relay::{Figures, PacketLoss};
+use webrtc_box_relay::{PacketLoss, RelayStats};
 use webrtc_box_turn::addr::Transport;
 use webrtc_box_turn::error::Refusal;
 use webrtc_box_turn::server::CloseReason;
@@ -10,10 +10,10 @@ use webrtc_box_turn::stats::{AllocationCounts, Direction, RelayedFamilies, Serve
 
 use super::scrape::ScrapeWriter;
 
-pub(super) fn write(out: &mut ScrapeWriter<'_>, figures: &Figures) -> fmt::Result {
-    allocations(out, &figures.tally)?;
-    refusals(out, &figures.tally)?;
-    payloads(out, &figures.tally)?;
+pub(super) fn write(out: &mut ScrapeWriter<'_>, stats: &RelayStats) -> fmt::Result {
+    allocations(out, &stats.server_stats)?;
+    refusals(out, &stats.server_stats)?;
+    payloads(out, &stats.server_stats)?;
     let mut lost = out.counters(
         "webrtc_box_packets_lost",
         "Outgoing packets lost, by the full queue or socket",
@@ -26,60 +26,60 @@ pub(super) fn write(out: &mut ScrapeWriter<'_>, figures: &Figures) -> fmt::Resul
     out.counter(
         "webrtc_box_receive_errors",
         "Failed reads of UDP sockets; rises continuously if the server cannot receive",
-        figures.receive_errors,
+        stats.receive_errors,
     )?;
     out.counter(
         "webrtc_box_relay_sockets_failed",
         "Relay sockets that could not be bound; most cause a 508 reply (relay-scope public)",
-        figures.unbound,
+        stats.bind_errors,
     )
 }
 
-fn allocations(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
+fn allocations(out: &mut ScrapeWriter<'_>, stats: &ServerStats) -> fmt::Result {
     let labels = ["transport", "family"];
     let mut open = out.gauges("webrtc_box_allocations", "Open allocations", labels)?;
-    for_each(tally, |labels, count| open.gauge(labels, count.open))?;
+    for_each(stats, |labels, count| open.gauge(labels, count.open))?;
     let mut opened = out.counters("webrtc_box_allocations_opened", "Allocations opened", labels)?;
-    for_each(tally, |labels, count| opened.counter(labels, count.opened))?;
+    for_each(stats, |labels, count| opened.counter(labels, count.opened))?;
     let mut ended =
         out.counters("webrtc_box_allocations_ended", "Allocations ended, by reason", ["reason"])?;
-    End::ALL.into_iter().zip(tally.ended).try_for_each(|(end, count)| ended.counter([reason(end)], count))
+    CloseReason::ALL.into_iter().zip(stats.ended).try_for_each(|(end, count)| ended.counter([reason(end)], count))
 }
 
-fn for_each(tally: &Tally, mut write: impl FnMut([&str; 2], Allocations) -> fmt::Result) -> fmt::Result {
-    for (transport, by_family) in Transport::ALL.into_iter().zip(tally.allocations) {
-        for (lent, count) in Lent::ALL.into_iter().zip(by_family) {
+fn for_each(stats: &ServerStats, mut write: impl FnMut([&str; 2], AllocationCounts) -> fmt::Result) -> fmt::Result {
+    for (transport, by_family) in Transport::ALL.into_iter().zip(stats.allocations) {
+        for (lent, count) in RelayedFamilies::ALL.into_iter().zip(by_family) {
             write([over(transport), family(lent)], count)?;
         }
     }
     Ok(())
 }
 
-fn refusals(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
+fn refusals(out: &mut ScrapeWriter<'_>, stats: &ServerStats) -> fmt::Result {
     let mut refused = out.counters(
         "webrtc_box_stun_refusals",
         "STUN error replies by code; every allocation begins with a 401, which requests the credential",
         ["code"],
     )?;
-    let codes = Refusal::CODES.iter().zip(server_stats.refused);
+    let codes = Refusal::CODES.iter().zip(stats.refused);
     codes.into_iter().try_for_each(|(code, count)| refused.counter([&code.to_string()], count))?;
     out.counter(
         "webrtc_box_stun_unanswered",
         "Unauthenticated requests not answered because of unauth-reply-rate",
-        tally.unanswered,
+        stats.unanswered,
     )
 }
 
-fn payloads(out: &mut ScrapeWriter<'_>, tally: &Tally) -> fmt::Result {
+fn payloads(out: &mut ScrapeWriter<'_>, stats: &ServerStats) -> fmt::Result {
     let mut packets = out.counters("webrtc_box_relayed_packets", "Packets relayed", ["way"])?;
-    Way::ALL
+    Direction::ALL
         .into_iter()
-        .zip(server_stats.relayed)
+        .zip(stats.relayed)
         .try_for_each(|(one, count)| packets.counter([way(one)], count.packets))?;
     let mut bytes = out.counters("webrtc_box_relayed_bytes", "Payload bytes relayed", ["way"])?;
-    Way::ALL
+    Direction::ALL
         .into_iter()
-        .zip(server_stats.relayed)
+        .zip(stats.relayed)
         .try_for_each(|(one, count)| bytes.counter([way(one)], count.bytes))
 }
 

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use webrtc_box_rate_limit::source;
+use webrtc_box_rate_limit::source_key;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 
 use crate::error::Refusal;
@@ -81,14 +81,14 @@ impl AttemptLimiter {
         now: Instant,
     ) -> Result<(), Refusal> {
         let limits = self.limits(attempt);
-        let is_recent = self.recent.contains((source::of(source), attempt), now);
+        let is_recent = self.recent.contains((source_key(source), attempt), now);
         let is_open = limits.refused.check(source, now).is_ok();
         if is_open && (is_recent || limits.answered.check(source, now).is_ok()) {
             return Ok(());
         }
         // A page that repeats a refused attempt counts once; otherwise it would block recent attempts for every
         // client behind the address.
-        let refused = (source::of(source), "refused", attempt);
+        let refused = (source_key(source), "refused", attempt);
         if !self.recent.contains(refused, now) && limits.refused.charge(source, now).is_ok() {
             self.recent.insert(refused, now);
         }
@@ -97,7 +97,7 @@ impl AttemptLimiter {
 
     /// Counts an attempt of `source` that [`Self::check`] allowed and that failed.
     pub(crate) fn record(&mut self, source: IpAddr, attempt: Attempt<'_>, now: Instant) {
-        if self.recent.insert((source::of(source), attempt), now) {
+        if self.recent.insert((source_key(source), attempt), now) {
             // `check` has allowed it.
             let _within = self.limits(attempt).answered.charge(source, now);
         }
@@ -272,9 +272,9 @@ mod tests {
         let (mut limiter, now) = limiter();
         answered(&mut limiter, "45.0.0.1", 0..200, now);
         let soon = now + Duration::from_secs(1799);
-        assert!(limiter.recent.contains((source::of("45.0.0.1".parse().unwrap()), room(7)), soon));
+        assert!(limiter.recent.contains((source_key("45.0.0.1".parse().unwrap()), room(7)), soon));
         let late = now + Duration::from_secs(1800);
-        assert!(!limiter.recent.contains((source::of("45.0.0.1".parse().unwrap()), room(7)), late));
+        assert!(!limiter.recent.contains((source_key("45.0.0.1".parse().unwrap()), room(7)), late));
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
             answered(&mut limiter, "45.0.0.2", 10_000 + second as u32..10_100 + second as u32, now);
         }
         let later = now + Duration::from_secs(1700);
-        let source = source::of("45.0.0.1".parse().unwrap());
+        let source = source_key("45.0.0.1".parse().unwrap());
         let kept = (0..100).filter(|n| limiter.recent.contains((source, room(*n)), later)).count();
         assert!(kept >= 99, "{kept}");
     }

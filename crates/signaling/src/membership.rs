@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use webrtc_box_rate_limit::source::Prefix;
+use webrtc_box_rate_limit::SourcePrefix;
 
 use crate::call_report::{CallReport, CallSummary};
 use crate::error::Refusal;
@@ -316,7 +316,7 @@ impl Seat {
 pub(crate) struct SourceQuota {
     limit: usize,
     used: usize,
-    by_source: BTreeMap<Prefix, usize>,
+    by_source: BTreeMap<SourcePrefix, usize>,
 }
 
 impl SourceQuota {
@@ -329,10 +329,10 @@ impl SourceQuota {
         let per_source = self.limit / SOURCES_PER_QUOTA;
         let used_by = |prefix| self.by_source.get(prefix).copied().unwrap_or_default();
         let fits = self.used + amount <= self.limit
-            && Prefix::of(source).iter().flatten().all(|prefix| used_by(prefix) + amount <= per_source);
+            && SourcePrefix::of(source).iter().flatten().all(|prefix| used_by(prefix) + amount <= per_source);
         if fits {
             self.used += amount;
-            Prefix::of(source)
+            SourcePrefix::of(source)
                 .into_iter()
                 .flatten()
                 .for_each(|prefix| *self.by_source.entry(prefix).or_default() += amount);
@@ -343,7 +343,7 @@ impl SourceQuota {
     /// Returns what was acquired for `source`.
     fn release(&mut self, source: IpAddr, amount: usize) {
         self.used -= amount;
-        for prefix in Prefix::of(source).into_iter().flatten() {
+        for prefix in SourcePrefix::of(source).into_iter().flatten() {
             if let Some(used) = self.by_source.get_mut(&prefix) {
                 *used -= amount;
                 if *used == 0 {

@@ -55,7 +55,7 @@ struct Observation {
 
 /// How one of them is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthReport {
+pub struct HeartbeatReport {
     /// Whose heart: `relay-0`, `https [::]:443`.
     pub name: String,
     /// Since the last beat.
@@ -135,7 +135,7 @@ impl HealthMonitor {
     }
 
     /// How each of them is, in the order in which they joined.
-    pub fn reports(&self, now: Instant) -> Vec<HealthReport> {
+    pub fn reports(&self, now: Instant) -> Vec<HeartbeatReport> {
         self.watched().health.iter().map(|seen| seen.report(now)).collect()
     }
 
@@ -164,12 +164,12 @@ impl Observation {
         }
     }
 
-    fn report(&self, now: Instant) -> HealthReport {
+    fn report(&self, now: Instant) -> HeartbeatReport {
         let last = self.beats.last.load(Ordering::Relaxed);
         let age = Duration::from_micros(self.beats.micros(now).saturating_sub(last));
         let late = Duration::from_micros(self.beats.late.load(Ordering::Relaxed));
         let lag = late.max(age.saturating_sub(HEARTBEAT_INTERVAL));
-        HealthReport { name: self.beats.name.clone(), age, lag, state: self.state() }
+        HeartbeatReport { name: self.beats.name.clone(), age, lag, state: self.state() }
     }
 }
 
