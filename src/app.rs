@@ -21,11 +21,11 @@ use crate::http::{Health, HttpConfig, HttpServer, Keys, ListenerKind, TurnHandle
 use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
-use crate::signals::{Asked, Signals};
+use crate::signals::{SignalRequest, Signals};
 use crate::store::State;
-use crate::systemd::notify::{Service, Word};
-use crate::systemd::socket_activation::Passed;
-use crate::tls::{self, InForce, Keeping};
+use crate::systemd::notify::{Notifier, Notification};
+use crate::systemd::socket_activation::ActivatedSockets;
+use crate::tls::{self, ActiveCertificate, PendingWrites};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::{BindError, Relay, RelayConfig};
 use webrtc_box_signaling::SEATS_PER_ROOM;
@@ -36,7 +36,7 @@ use webrtc_box_turn::registry::Quota;
 
 use addresses::{AddressWatch, probing};
 use listeners::{Listeners, bound};
-use reload::Terms;
+use reload::RunningSettings;
 
 /// A box that runs until it is dropped or told to stop.
 #[derive(Debug)]
@@ -52,22 +52,22 @@ pub struct Running {
     /// Where `/metrics` and the full `/healthz` are really served.
     pub metrics: Vec<SocketAddr>,
     /// The certificate in force, of all listeners.
-    pub certificate: Arc<InForce>,
-    keeping: Keeping,
+    pub certificate: Arc<ActiveCertificate>,
+    keeping: PendingWrites,
     /// Goes first: that the others end is no news then.
-    service: Service,
+    service: Notifier,
     web: HttpServer,
     /// Kept for its end: dropped last, it stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
     signals: Signals,
-    terms: Terms,
+    current: RunningSettings,
 }
 
 /// How long requests and WebSockets get to close at the end.
-const LAST_WORDS: Duration = Duration::from_secs(6);
+const CLOSE_LIMIT: Duration = Duration::from_secs(6);
 /// The same when somebody does not want to wait.
-const LAST_WORD: Duration = Duration::from_millis(300);
+const QUICK_CLOSE_LIMIT: Duration = Duration::from_millis(300);
 /// How often an idle drain looks whether the last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
 
@@ -76,18 +76,18 @@ const DRAIN_LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// The first thing that cannot be opened, as a sentence that names the setting and the cure.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    start_on(settings, Passed::default()).await
+    start_on(settings, ActivatedSockets::default()).await
 }
 
 /// The same on sockets that are open already; those that are missing are opened.
 ///
 /// # Errors
 /// As [`start()`], or a socket that is for nothing.
-pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, StartError> {
+pub async fn start_on(settings: Settings, passed: ActivatedSockets) -> Result<Running, StartError> {
     let kept = State::open(&settings.state_dir)?.kept()?;
     let secrets = kept.secrets(&settings.static_auth_secret);
     let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
-    let terms = Terms::new(settings.clone(), secrets.clone());
+    let current = RunningSettings::new(settings.clone(), secrets.clone());
     let open = Listeners::open(&settings, passed)?;
     let hearts = HealthMonitor::new(Instant::now());
     let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
@@ -103,12 +103,12 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
         metrics: bound(&open.metrics)?,
         certificate,
         keeping: upkeep.keeping(),
-        service: Service::start(hearts.clone(), status(web.clone(), relay.as_ref()))?,
+        service: Notifier::start(hearts.clone(), status(web.clone(), relay.as_ref()))?,
         web,
         relay,
         tasks: Vec::new(),
         signals,
-        terms,
+        current,
     };
     running.receive(open, hearts);
     running.tasks.push(tokio::spawn(upkeep.run()));
@@ -118,7 +118,7 @@ pub async fn start_on(settings: Settings, passed: Passed) -> Result<Running, Sta
     let watch = AddressWatch::new(&settings, running.relay.as_ref(), &running.web);
     running.tasks.push(tokio::spawn(watch.run()));
     info!(https = ?running.https, turn = ?running.turn, "listening");
-    running.service.tell(Word::Ready);
+    running.service.tell(Notification::Ready);
     Ok(running)
 }
 
@@ -171,23 +171,23 @@ impl Running {
     {
         let asked = loop {
             match self.signals.next().await {
-                Asked::Reload => self.reload(reread.clone()).await,
-                asked @ (Asked::Drain | Asked::End) => break asked,
+                SignalRequest::Reload => self.reload(reread.clone()).await,
+                asked @ (SignalRequest::Drain | SignalRequest::End) => break asked,
             }
         };
         let (rooms, seats) = self.web.count();
         info!(rooms, seats, "stopping; calls may end");
-        self.service.tell(Word::Stopping);
+        self.service.tell(Notification::Stopping);
         self.web.drain();
         self.relay.iter().for_each(|relay| relay.drain());
         let patience = tokio::select! {
             biased;
-            () = std::future::ready(()), if asked == Asked::End => LAST_WORD,
+            () = std::future::ready(()), if asked == SignalRequest::End => QUICK_CLOSE_LIMIT,
             // Whoever still talks at the end of it is cut off, as announced.
-            _ = timeout(self.terms.drain_timeout(), everybody_gone(&self.web, self.relay.as_deref())) => LAST_WORDS,
-            () = asked_to_end(&mut self.signals) => LAST_WORD,
+            _ = timeout(self.current.drain_timeout(), all_calls_ended(&self.web, self.relay.as_deref())) => CLOSE_LIMIT,
+            () = end_requested(&mut self.signals) => QUICK_CLOSE_LIMIT,
         };
-        self.service.tell(Word::Ending);
+        self.service.tell(Notification::Ending);
         self.web.stop(patience).await;
         self.keeping.save().await;
     }
@@ -200,12 +200,12 @@ impl Drop for Running {
 }
 
 /// A reload is nothing to a box that ends.
-async fn asked_to_end(signals: &mut Signals) {
-    while signals.next().await != Asked::End {}
+async fn end_requested(signals: &mut Signals) {
+    while signals.next().await != SignalRequest::End {}
 }
 
 /// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
-async fn everybody_gone(web: &HttpServer, relay: Option<&Relay>) {
+async fn all_calls_ended(web: &HttpServer, relay: Option<&Relay>) {
     while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -220,7 +220,7 @@ async fn relay(
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
     let known = addresses::known(settings).await;
-    let lent = known.lend(settings.relay_scope)?;
+    let lent = known.relay_addresses(settings.relay_scope)?;
     addresses::must_bind(settings, &known, &lent)?;
     let scope = match settings.relay_scope {
         RelayScope::Room => PeerPolicy::SameGroup,
@@ -274,7 +274,7 @@ fn web(
     keys: Keys,
     relay: Option<&Arc<Relay>>,
     hearts: &HealthMonitor,
-    certificate: &InForce,
+    certificate: &ActiveCertificate,
 ) -> Result<HttpServer, StartError> {
     let mut config = HttpConfig::new(settings, keys, settings.ice_urls());
     config.connection_test = probing(settings);

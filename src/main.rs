@@ -8,7 +8,7 @@ use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
 use webrtc_box::error::{Hint as _, StartError};
 use webrtc_box::net::fd_limit;
-use webrtc_box::systemd::socket_activation::Passed;
+use webrtc_box::systemd::socket_activation::ActivatedSockets;
 use webrtc_box::{banner, signals, start_logging};
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> Result<(), StartError> {
     // Before there is a second thread.
-    let passed = Passed::take()?;
+    let passed = ActivatedSockets::take()?;
     let _log = start_logging(&settings)?;
     fd_limit::take_all();
     let runtime =
@@ -42,7 +42,7 @@ fn web_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-async fn serve(settings: Settings, passed: Passed) -> Result<(), StartError> {
+async fn serve(settings: Settings, passed: ActivatedSockets) -> Result<(), StartError> {
     let tried_out = tried_out(&settings);
     let mut running = webrtc_box::start_on(settings.clone(), passed).await?;
     if tried_out {

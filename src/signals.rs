@@ -6,7 +6,7 @@ use crate::error::StartError;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SignalRequest {
     /// SIGHUP, where it does not stand for a terminal that was closed: read the settings anew.
     Reload,
     /// The first SIGTERM or SIGINT: take no new calls, let the running ones end.
@@ -21,7 +21,7 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    asked_before: bool,
+    drain_requested: bool,
     hangup_ends: bool,
 }
 
@@ -37,7 +37,7 @@ impl Signals {
             hangup: catch(SignalKind::hangup())?,
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
-            asked_before: false,
+            drain_requested: false,
             hangup_ends: false,
         })
     }
@@ -48,13 +48,17 @@ impl Signals {
     }
 
     /// The next signal, as what it asks for. Nothing is lost where this is dropped half way.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.hangup.recv() => return if self.hangup_ends { Asked::End } else { Asked::Reload },
+            _ = self.hangup.recv() => return if self.hangup_ends { SignalRequest::End } else { SignalRequest::Reload },
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-        if std::mem::replace(&mut self.asked_before, true) { Asked::End } else { Asked::Drain }
+        if std::mem::replace(&mut self.drain_requested, true) {
+            SignalRequest::End
+        } else {
+            SignalRequest::Drain
+        }
     }
 }
 
@@ -85,11 +89,11 @@ mod tests {
     async fn the_first_signal_drains_and_the_second_ends_and_a_hangup_does_neither() {
         let mut signals = Signals::new().unwrap();
         let asked = [
-            ("-HUP", Asked::Reload),
-            ("-TERM", Asked::Drain),
-            ("-HUP", Asked::Reload),
-            ("-INT", Asked::End),
-            ("-TERM", Asked::End),
+            ("-HUP", SignalRequest::Reload),
+            ("-TERM", SignalRequest::Drain),
+            ("-HUP", SignalRequest::Reload),
+            ("-INT", SignalRequest::End),
+            ("-TERM", SignalRequest::End),
         ];
         for (name, meant) in asked {
             send(name);
@@ -99,7 +103,7 @@ mod tests {
         let mut signals = Signals::new().unwrap();
         signals.end_on_hangup();
         send("-HUP");
-        assert_eq!(signals.next().await, Asked::End);
+        assert_eq!(signals.next().await, SignalRequest::End);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How work is done beside those who serve: never in their way, and outlived where it goes wrong.
+//! How work is done beside those who serve: never in their way, and catch_panic where it goes wrong.
 
 use std::any::Any;
 use std::fmt;
@@ -10,10 +10,10 @@ use tokio::task::spawn_blocking;
 
 /// A panic, as a value. `Display` is one line.
 #[derive(Debug)]
-pub(crate) struct Bug(String);
+pub(crate) struct Panic(String);
 
 /// Does work that may wait for a disk, off the threads that everybody is served by.
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(fault) if fault.is_panic() => resume_unwind(fault.into_panic()),
@@ -24,8 +24,8 @@ pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 
 /// What `work` comes to. Calls do not end for a bug in what keeps a certificate, so a panic is told and
 /// `work` may be begun anew; what it left half done must do no harm.
-pub(crate) async fn outlived<T>(work: impl Future<Output = T>) -> Result<T, Bug> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Bug(message(&*panic)))
+pub(crate) async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panic(message(&*panic)))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -34,7 +34,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 
-impl fmt::Display for Bug {
+impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a bug in what keeps the certificate ({}); report it, calls go on meanwhile", self.0)
     }
@@ -46,10 +46,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_in_one_line_and_outlived_wherever_it_happens() {
-        assert_eq!(outlived(aside(|| 7)).await.unwrap(), 7);
-        let here = outlived(async { panic!("evil\nhere") }).await.map(|(): ()| ()).unwrap_err();
+        assert_eq!(catch_panic(run_blocking(|| 7)).await.unwrap(), 7);
+        let here = catch_panic(async { panic!("evil\nhere") }).await.map(|(): ()| ()).unwrap_err();
         assert!(here.to_string().contains("(evil here)"), "{here}");
-        let aside = outlived(aside(|| panic!("evil {}", "aside"))).await.map(|(): ()| ()).unwrap_err();
-        assert!(aside.to_string().contains("(evil aside)"), "{aside}");
+        let run_blocking = catch_panic(run_blocking(|| panic!("evil {}", "run_blocking")))
+            .await
+            .map(|(): ()| ())
+            .unwrap_err();
+        assert!(run_blocking.to_string().contains("(evil run_blocking)"), "{run_blocking}");
     }
 }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Identity, RelayScope, Settings};
 use crate::error::StartError;
 use crate::http::{ConnectionTest, HttpServer};
-use crate::net::addresses::{InterfaceAddress, Known, Lent};
+use crate::net::addresses::{InterfaceAddress, HostAddresses, RelayAddresses};
 use crate::net::interfaces::{interfaces, look};
 use webrtc_box_relay::{Relay, can_bind};
 use webrtc_box_turn::addr::Family;
@@ -24,16 +24,16 @@ const NAME_LOOK: Duration = Duration::from_secs(60);
 const RESOLVE_LIMIT: Duration = Duration::from_millis(800);
 
 /// What is known as the box starts. Asks the resolver only where its answer counts.
-pub(super) async fn known(settings: &Settings) -> Known {
+pub(super) async fn known(settings: &Settings) -> HostAddresses {
     let mut known = of_interfaces(settings, interfaces());
-    if known.lend(settings.relay_scope).is_err() {
+    if known.relay_addresses(settings.relay_scope).is_err() {
         known.domain = resolved(settings).await.unwrap_or_default();
     }
     known
 }
 
-fn of_interfaces(settings: &Settings, interfaces: Vec<InterfaceAddress>) -> Known {
-    Known { external: settings.external_ip.clone(), interfaces, domain: Vec::new() }
+fn of_interfaces(settings: &Settings, interfaces: Vec<InterfaceAddress>) -> HostAddresses {
+    HostAddresses { external: settings.external_ip.clone(), interfaces, domain: Vec::new() }
 }
 
 /// What the domain leads to; `None` where nobody says.
@@ -51,7 +51,11 @@ async fn resolved(settings: &Settings) -> Option<Vec<IpAddr>> {
 ///
 /// # Errors
 /// The address or port that cannot be bound, and the setting that leads to it.
-pub(super) fn must_bind(settings: &Settings, known: &Known, lent: &Lent) -> Result<(), StartError> {
+pub(super) fn must_bind(
+    settings: &Settings,
+    known: &HostAddresses,
+    lent: &RelayAddresses,
+) -> Result<(), StartError> {
     if settings.relay_scope == RelayScope::Room {
         warn_of_missing(known);
         return Ok(());
@@ -76,7 +80,7 @@ pub(super) fn must_bind(settings: &Settings, known: &Known, lent: &Lent) -> Resu
 }
 
 /// In room scope nothing is bound, so a wrong local address is only a mistake to tell of.
-fn warn_of_missing(known: &Known) {
+fn warn_of_missing(known: &HostAddresses) {
     for external in &known.external {
         if let Some(local) = external.local.filter(|local| !known.has(*local) && !known.interfaces.is_empty())
         {
@@ -96,7 +100,7 @@ pub(super) fn probing(settings: &Settings) -> ConnectionTest {
 }
 
 /// In try-out mode it is the host that the browser used.
-fn probed(settings: &Settings, known: &Known) -> Vec<IpAddr> {
+fn probed(settings: &Settings, known: &HostAddresses) -> Vec<IpAddr> {
     match settings.identity {
         Identity::Domain { .. } => known.reached_by(|ip| settings.listen.covers(ip)),
         Identity::TryOut => Vec::new(),
@@ -112,7 +116,7 @@ pub(super) struct AddressWatch {
     /// What the domain led to when the resolver was last asked.
     domain: Vec<IpAddr>,
     asked: Option<Instant>,
-    lent: Option<Lent>,
+    lent: Option<RelayAddresses>,
 }
 
 impl AddressWatch {
@@ -137,7 +141,7 @@ impl AddressWatch {
 
     async fn take(&mut self, seen: Vec<InterfaceAddress>) {
         let mut known = of_interfaces(&self.settings, seen.clone());
-        let named = known.lend(self.settings.relay_scope).is_err() && self.relay.is_some();
+        let named = known.relay_addresses(self.settings.relay_scope).is_err() && self.relay.is_some();
         let asks =
             named && (seen != self.seen || self.asked.is_none_or(|asked| asked.elapsed() >= NAME_LOOK));
         let domain = if asks { self.ask().await } else { None };
@@ -156,10 +160,10 @@ impl AddressWatch {
         resolved(&self.settings).await
     }
 
-    fn tell_relay(&mut self, known: &Known) {
+    fn tell_relay(&mut self, known: &HostAddresses) {
         let Some(relay) = self.relay() else { return };
         // Where none is left, the last one stays: its sockets cannot be bound, which is told below.
-        let lent = known.lend(self.settings.relay_scope).ok().or_else(|| self.lent.clone());
+        let lent = known.relay_addresses(self.settings.relay_scope).ok().or_else(|| self.lent.clone());
         let Some(lent) = lent else { return };
         relay.set_addresses(&known.own(), lent.relayed, lent.bind);
         if self.lent.as_ref().is_some_and(|before| *before != lent) {

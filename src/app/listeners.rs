@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::config::Settings;
 use crate::error::StartError;
 use crate::net::interfaces::sockets;
-use crate::systemd::socket_activation::{Passed, Placed};
+use crate::systemd::socket_activation::{ActivatedSockets, ListenerSockets};
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -24,8 +24,8 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Those that were passed, and the rest bound.
-    pub(super) fn open(settings: &Settings, passed: Passed) -> Result<Self, StartError> {
-        let Placed { https, http } = passed.place(settings.https_port, settings.http_port)?;
+    pub(super) fn open(settings: &Settings, passed: ActivatedSockets) -> Result<Self, StartError> {
+        let ListenerSockets { https, http } = passed.place(settings.https_port, settings.http_port)?;
         // Without the relay's own port there is nothing behind the one for TLS.
         let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
         Ok(Self {

@@ -11,14 +11,14 @@ use super::Running;
 use crate::config::{Reload, Settings};
 use crate::error::Hint as _;
 use crate::store::State;
-use crate::systemd::notify::Word;
-use crate::task::aside;
+use crate::systemd::notify::Notification;
+use crate::task::run_blocking;
 use webrtc_box_signaling::HostKeys;
 use webrtc_box_turn::credential::Secrets;
 
 /// What a running box goes by: as it was typed, so that it can be compared with what is typed later.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct RunningSettings {
     settings: Settings,
     secrets: Secrets,
 }
@@ -26,7 +26,7 @@ pub(super) struct Terms {
 /// A disk that takes longer does not answer, and whoever wants the box to end is not to wait for it.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
-impl Terms {
+impl RunningSettings {
     pub(super) fn new(settings: Settings, secrets: Secrets) -> Self {
         Self { settings, secrets }
     }
@@ -58,32 +58,32 @@ impl Running {
         E: fmt::Display,
         R: Fn() -> Result<Settings, E> + Send + 'static,
     {
-        self.service.tell(Word::Reloading);
+        self.service.tell(Notification::Reloading);
         // Says for itself what it finds, whatever the settings say.
         self.certificate.look_now();
-        let state_dir = self.terms.settings.state_dir.clone();
-        match timeout(READ_LIMIT, aside(move || read(reread, &state_dir))).await {
+        let state_dir = self.current.settings.state_dir.clone();
+        match timeout(READ_LIMIT, run_blocking(move || read(reread, &state_dir))).await {
             Ok(Ok((new, secrets))) => self.take(new, secrets),
             Ok(Err(error)) => error!("nothing is read anew: {error}"),
             Err(_) => error!(
                 "nothing is read anew: the settings or state-dir do not answer; mend that disk, then reload again"
             ),
         }
-        self.service.tell(Word::Ready);
+        self.service.tell(Notification::Ready);
     }
 
     fn take(&mut self, new: Settings, secrets: Secrets) {
-        let mut changed = self.terms.settings.changed(&new);
+        let mut changed = self.current.settings.changed(&new);
         // The secret of the state directory counts as well, so the secrets themselves are compared.
         changed.retain(|(name, _)| *name != "static-auth-secret");
-        if secrets != self.terms.secrets {
+        if secrets != self.current.secrets {
             changed.push(("static-auth-secret", Reload::Applied));
             self.take_secrets(secrets);
         }
         self.web.set_host_keys(HostKeys::new(&new.host_key));
         // Cannot fail: the filter has been checked with the other settings.
         let _ = crate::log::set_level(&new.log);
-        self.terms.settings.reload(new);
+        self.current.settings.reload(new);
         tell(&changed);
     }
 
@@ -93,7 +93,7 @@ impl Running {
             relay.set_secrets(&secrets);
         }
         self.web.set_secrets(secrets.clone());
-        self.terms.secrets = secrets;
+        self.current.secrets = secrets;
     }
 }
 

@@ -13,7 +13,7 @@ use webrtc_box_turn::peer_policy::PeerFilter;
 use super::report::{Finding, Subject};
 use super::turn_client::TurnClient;
 use crate::config::{RelayScope, Settings};
-use crate::net::addresses::Known;
+use crate::net::addresses::HostAddresses;
 use crate::net::interfaces::interfaces;
 
 const SUBJECT: Subject = Subject::Addresses;
@@ -30,7 +30,7 @@ pub(super) struct Addresses {
     /// The addresses of the domain, or why there are none.
     resolved: Result<Vec<IpAddr>, String>,
     /// `external-ip` and the interfaces.
-    known: Known,
+    known: HostAddresses,
     scope: RelayScope,
     /// What a STUN server sees, if one was asked.
     stun: Option<StunResult>,
@@ -113,7 +113,7 @@ impl Addresses {
     /// of the server has resolved it already.
     pub(super) fn observe_host(settings: &Settings) -> Self {
         let external = settings.external_ip.clone();
-        let known = Known { external, interfaces: interfaces(), domain: Vec::new() };
+        let known = HostAddresses { external, interfaces: interfaces(), domain: Vec::new() };
         Self { name: None, resolved: Ok(Vec::new()), known, scope: settings.relay_scope, stun: None }
     }
 
@@ -144,7 +144,7 @@ impl Addresses {
     /// The relayed addresses. As at a start, the domain counts only if nothing else gives a public address.
     fn evaluate_relayed(&self) -> Finding {
         let domain = self.resolved().to_vec();
-        match (Known { domain, ..self.known.clone() }).lend(self.scope) {
+        match (HostAddresses { domain, ..self.known.clone() }).relay_addresses(self.scope) {
             Ok(found) => {
                 let relayed: Vec<_> = [found.relayed.v4, found.relayed.v6].into_iter().flatten().collect();
                 Finding::ok(SUBJECT, format!("relayed addresses are {}", list(&relayed)))
@@ -247,9 +247,9 @@ mod tests {
         Addresses {
             name: Some("box.example".into()),
             resolved: Ok(ips(resolved)),
-            known: Known {
+            known: HostAddresses {
                 interfaces: ips(interfaces).into_iter().map(Into::into).collect(),
-                ..Known::default()
+                ..HostAddresses::default()
             },
             scope: RelayScope::Room,
             stun: None,

@@ -150,7 +150,7 @@ impl StoredCertificate {
         let (cert, key, pending) = match source {
             CertificateSource::Files { cert, key } => (cert.clone(), key.clone(), false),
             CertificateSource::Acme { directory, .. } => {
-                let file = tls::kept_by_acme(&settings.state_dir, directory);
+                let file = tls::acme_certificate_path(&settings.state_dir, directory);
                 let pending = matches!(file.try_exists(), Ok(false));
                 (file.clone(), file, pending)
             }

@@ -20,7 +20,7 @@ use super::per_source::{SourceConnections, SourcePermit};
 use super::request_context::is_trusted;
 use super::serve::{HEADER_TIMEOUT, TurnHandler};
 use super::{AppState, HttpServer, proxy_protocol, stopping};
-use crate::tls::InForce;
+use crate::tls::ActiveCertificate;
 
 /// The pause before the next accept if the host is out of resources.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -35,13 +35,13 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub enum ListenerKind {
     /// HTTPS. A stream that is not HTTP goes to the TURN handler, if there is one.
-    Https(Arc<InForce>, Option<TurnHandler>),
+    Https(Arc<ActiveCertificate>, Option<TurnHandler>),
     /// Plain HTTP: redirects, or the page for a trusted proxy.
     Http,
     /// Plain HTTP for the operator, with these routes.
     Metrics(Router),
     /// TURN only, over TLS if a certificate is given.
-    Turn(Option<Arc<InForce>>, TurnHandler),
+    Turn(Option<Arc<ActiveCertificate>>, TurnHandler),
 }
 
 /// An admitted connection.

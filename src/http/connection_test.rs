@@ -206,7 +206,7 @@ mod tests {
         let response = one.response(&secrets, "localhost", 1000, ([1; 16], [2; 16]));
         let principal = Principal::Tester(IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
         let username = Username::parse(&response.credential.username);
-        assert_eq!(username, Some(Username { expiry: 1300, holder: principal }));
+        assert_eq!(username, Some(Username { expiry: 1300, principal }));
         let json = serde_json::to_value(&response).unwrap();
         assert_eq!(json["probes"][0]["urls"][0], "turn:localhost:3478?transport=udp");
         let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();

@@ -46,7 +46,7 @@ use self::metrics::HttpMetrics;
 use self::origin::{AllowedOrigins, ServedHosts};
 use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
-use crate::net::addresses::Known;
+use crate::net::addresses::HostAddresses;
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
 
@@ -283,7 +283,9 @@ impl HttpServer {
 
 /// Reads the interfaces on each call, because their addresses may change.
 fn own_addresses(external: Vec<ExternalIp>) -> Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync> {
-    Arc::new(move || Known { external: external.clone(), interfaces: interfaces(), domain: Vec::new() }.own())
+    Arc::new(move || {
+        HostAddresses { external: external.clone(), interfaces: interfaces(), domain: Vec::new() }.own()
+    })
 }
 
 /// The TLS handshakes of a source that may have `connections`: 51 at once and ten a second by default, in

@@ -29,7 +29,7 @@ use super::per_source::{SourceConnections, SourcePermit};
 use super::protocol_sniff::{self, Protocol};
 use super::request_context::{Arrival, Scheme};
 use super::{HttpServer, stopping};
-use crate::tls::{HelloStream, InForce};
+use crate::tls::{HelloStream, ActiveCertificate};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -163,7 +163,7 @@ impl HttpServer {
     /// The stream after TLS; `None` if the handshake failed or `source` exceeds its rate.
     async fn tls_handshake(
         &self,
-        tls: &InForce,
+        tls: &ActiveCertificate,
         stream: TcpStream,
         source: Option<IpAddr>,
     ) -> Option<TlsStream<HelloStream<TcpStream>>> {

@@ -405,7 +405,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FragmentLimit<S> {
 
 #[cfg(test)]
 mod tests {
-    use webrtc_box_relay::health::Hearts;
+    use webrtc_box_relay::health::HealthMonitor;
     use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, TagKey};
     use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -428,7 +428,7 @@ mod tests {
         };
         let call_log = CallLog::new(HttpMetrics::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
-        let heart = HealthMonitor::new(now).join("rooms", now);
+        let heart = HealthMonitor::new(now).register("rooms", now);
         Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heart)
     }
 

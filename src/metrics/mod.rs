@@ -23,7 +23,7 @@ use webrtc_box_relay::health::{HealthMonitor, HeartbeatReport, Status};
 
 use self::scrape::ScrapeWriter;
 use crate::http::{AdminPages, ComponentHealth, HealthReport, HttpServer, admin_routes};
-use crate::tls::InForce;
+use crate::tls::ActiveCertificate;
 
 /// What the metrics and the detailed health are read from. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct MetricsSources {
     http: HttpServer,
     relay: Option<Weak<Relay>>,
     hearts: HealthMonitor,
-    certificate: Arc<InForce>,
+    certificate: Arc<ActiveCertificate>,
     started: SystemTime,
 }
 
@@ -78,7 +78,7 @@ impl MetricsSources {
         http: &HttpServer,
         relay: Option<&Arc<Relay>>,
         hearts: HealthMonitor,
-        certificate: &Arc<InForce>,
+        certificate: &Arc<ActiveCertificate>,
     ) -> Self {
         let (http, relay, certificate) = (http.clone(), relay.map(Arc::downgrade), Arc::clone(certificate));
         Self { http, relay, hearts, certificate, started: SystemTime::now() }

@@ -11,7 +11,7 @@ use webrtc_box_turn::peer_policy::PeerFilter;
 
 /// What is known of the box's addresses.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct HostAddresses {
     /// `external-ip`, in order.
     pub external: Vec<ExternalIp>,
     /// Of the network interfaces, in their order.
@@ -35,7 +35,7 @@ pub struct InterfaceAddress {
 
 /// What the relay lends, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lent {
+pub struct RelayAddresses {
     /// As clients are told.
     pub relayed: Families<IpAddr>,
     /// What real relay sockets bind (`public`).
@@ -51,13 +51,13 @@ pub struct NoPublicAddress;
 const NOBODYS: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 0, 8), Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 8));
 
-impl Known {
-    /// The addresses to lend in `scope`.
+impl HostAddresses {
+    /// The addresses to relay_addresses in `scope`.
     ///
     /// # Errors
     /// In `public`, where there is no `external-ip`, no public interface address, and the domain
     /// resolves to nothing.
-    pub fn lend(&self, scope: RelayScope) -> Result<Lent, NoPublicAddress> {
+    pub fn relay_addresses(&self, scope: RelayScope) -> Result<RelayAddresses, NoPublicAddress> {
         match scope {
             RelayScope::Room => Ok(self.names()),
             RelayScope::Public => self.public(),
@@ -86,7 +86,7 @@ impl Known {
 
     /// In room scope an address names an allocation and is sent to by nobody; only loopback will
     /// not do, which Firefox refuses.
-    fn names(&self) -> Lent {
+    fn names(&self) -> RelayAddresses {
         let name = |family| {
             let of_interface = || self.interface(family, |ip| !ip.is_loopback() && !is_link_local(ip));
             self.external(family).map(|external| external.public).or_else(of_interface)
@@ -95,11 +95,11 @@ impl Known {
             v4: Some(name(Family::V4).unwrap_or(NOBODYS.0.into())),
             v6: Some(name(Family::V6).unwrap_or(NOBODYS.1.into())),
         };
-        Lent { relayed, bind: Families::default() }
+        RelayAddresses { relayed, bind: Families::default() }
     }
 
-    fn public(&self) -> Result<Lent, NoPublicAddress> {
-        let mut lent = Lent { relayed: Families::default(), bind: Families::default() };
+    fn public(&self) -> Result<RelayAddresses, NoPublicAddress> {
+        let mut lent = RelayAddresses { relayed: Families::default(), bind: Families::default() };
         for family in Family::BOTH {
             let Some((public, local)) = self.seen(family) else { continue };
             *lent.relayed.of_mut(family) = Some(public);
@@ -189,25 +189,27 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn host(interfaces: &[&str]) -> Known {
+    fn host(interfaces: &[&str]) -> HostAddresses {
         let interfaces = ips(interfaces).into_iter().map(InterfaceAddress::from).collect();
-        Known { interfaces, ..Known::default() }
+        HostAddresses { interfaces, ..HostAddresses::default() }
     }
 
     /// Addresses, each with the letters of what it is: tentative, deprecated, private (temporary).
-    fn flagged(interfaces: &[(&str, &str)]) -> Known {
+    fn flagged(interfaces: &[(&str, &str)]) -> HostAddresses {
         let address = |(ip, flags): &(&str, &str)| InterfaceAddress {
             ip: ip.parse().unwrap(),
             tentative: flags.contains('t'),
             deprecated: flags.contains('d'),
             temporary: flags.contains('p'),
         };
-        Known { interfaces: interfaces.iter().map(address).collect(), ..Known::default() }
+        HostAddresses { interfaces: interfaces.iter().map(address).collect(), ..HostAddresses::default() }
     }
 
     #[test]
     fn an_address_that_lasts_is_preferred_to_one_that_does_not() {
-        let v6 = |known: &Known, scope| known.lend(scope).unwrap().relayed.v6.unwrap().to_string();
+        let v6 = |known: &HostAddresses, scope| {
+            known.relay_addresses(scope).unwrap().relayed.v6.unwrap().to_string()
+        };
         for (addresses, best) in [
             (&[("2a00::d", "d"), ("2a00::1", "")][..], "2a00::1"),
             (&[("2a00::e", "p"), ("2a00::1", "")], "2a00::1"),
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn a_tentative_address_is_the_hosts_own_and_named_to_nobody() {
         let known = flagged(&[("2a00::7", "t")]);
-        assert_eq!(known.lend(RelayScope::Public), Err(NoPublicAddress));
+        assert_eq!(known.relay_addresses(RelayScope::Public), Err(NoPublicAddress));
         assert!(known.reached_by(|_| true).is_empty());
         assert_eq!(known.own(), ips(&["2a00::7"]));
     }
@@ -240,9 +242,9 @@ mod tests {
     #[test]
     fn a_room_is_named_by_the_first_address_that_is_not_loopback() {
         let known = host(&["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd00::3"]);
-        assert_eq!(known.lend(RelayScope::Room).unwrap().relayed, pair("10.1.2.3", "fd00::3"));
+        assert_eq!(known.relay_addresses(RelayScope::Room).unwrap().relayed, pair("10.1.2.3", "fd00::3"));
         assert_eq!(
-            host(&["127.0.0.1", "::1"]).lend(RelayScope::Room).unwrap().relayed,
+            host(&["127.0.0.1", "::1"]).relay_addresses(RelayScope::Room).unwrap().relayed,
             pair("192.0.0.8", "100::8")
         );
     }
@@ -251,10 +253,10 @@ mod tests {
     fn external_ip_comes_first() {
         let external =
             vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "10.1.2.3".parse().ok() }];
-        let known = Known { external, ..host(&["10.1.2.3"]) };
-        assert_eq!(known.lend(RelayScope::Room).unwrap().relayed, pair("45.0.0.10", "100::8"));
-        let public = known.lend(RelayScope::Public).unwrap();
-        assert_eq!(public, Lent { relayed: pair("45.0.0.10", ""), bind: pair("10.1.2.3", "") });
+        let known = HostAddresses { external, ..host(&["10.1.2.3"]) };
+        assert_eq!(known.relay_addresses(RelayScope::Room).unwrap().relayed, pair("45.0.0.10", "100::8"));
+        let public = known.relay_addresses(RelayScope::Public).unwrap();
+        assert_eq!(public, RelayAddresses { relayed: pair("45.0.0.10", ""), bind: pair("10.1.2.3", "") });
         assert_eq!(known.own(), ips(&["10.1.2.3", "45.0.0.10"]));
     }
 
@@ -269,17 +271,20 @@ mod tests {
         assert!(host(&["127.0.0.1", "172.31.0.5", "::1"]).reached_by(|_| true).is_empty());
         let external =
             vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "172.31.0.5".parse().ok() }];
-        assert_eq!(Known { external, ..host(&["172.31.0.5"]) }.reached_by(|_| true), ips(&["45.0.0.10"]));
+        assert_eq!(
+            HostAddresses { external, ..host(&["172.31.0.5"]) }.reached_by(|_| true),
+            ips(&["45.0.0.10"])
+        );
     }
 
     #[test]
     fn public_takes_a_public_interface_then_the_name_then_gives_up() {
         let known = host(&["127.0.0.1", "10.1.2.3", "45.0.0.10"]);
-        assert_eq!(known.lend(RelayScope::Public).unwrap().relayed, pair("45.0.0.10", ""));
+        assert_eq!(known.relay_addresses(RelayScope::Public).unwrap().relayed, pair("45.0.0.10", ""));
         let mut hidden = host(&["127.0.0.1", "10.1.2.3"]);
-        assert_eq!(hidden.lend(RelayScope::Public), Err(NoPublicAddress));
+        assert_eq!(hidden.relay_addresses(RelayScope::Public), Err(NoPublicAddress));
         hidden.domain = ips(&["127.0.0.1", "45.0.0.10", "2a00::10"]);
-        let lent = hidden.lend(RelayScope::Public).unwrap();
-        assert_eq!(lent, Lent { relayed: pair("45.0.0.10", ""), bind: pair("0.0.0.0", "") });
+        let lent = hidden.relay_addresses(RelayScope::Public).unwrap();
+        assert_eq!(lent, RelayAddresses { relayed: pair("45.0.0.10", ""), bind: pair("0.0.0.0", "") });
     }
 }

@@ -20,11 +20,11 @@ use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, HealthMonitor, Unresponsive};
 
 /// Whom one tells how the box gets on. Dropped, nobody looks any more.
 #[derive(Debug)]
-pub struct Service(Sender<Word>);
+pub struct Notifier(Sender<Notification>);
 
 /// How the box gets on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Notification {
     /// It serves, for the first time or after a reload.
     Ready,
     /// It reads its settings anew.
@@ -36,8 +36,8 @@ pub enum Word {
 }
 
 /// Looks and tells; lives on its own thread.
-struct Lookout<S> {
-    words: Receiver<Word>,
+struct Watchdog<S> {
+    notifications: Receiver<Notification>,
     hearts: HealthMonitor,
     status: S,
     /// How long the manager waits for a sign of life, where it does.
@@ -54,11 +54,11 @@ struct Lookout<S> {
 /// Time between two lines of status: a busy box has news every moment.
 const STATUS_PAUSE: Duration = Duration::from_secs(2);
 
-/// What a stopping box asks for each time, beyond `TimeoutStopSec=`. Longer than the last words take.
+/// What a stopping box asks for each time, beyond `TimeoutStopSec=`. Longer than the last notifications take.
 const MORE_TIME: Duration = Duration::from_secs(15);
 
-impl Service {
-    /// Begins to look after `hearts`. `status` says in a few words what the box is doing; it is asked
+impl Notifier {
+    /// Begins to look after `hearts`. `status` says in a few notifications what the box is doing; it is asked
     /// where a service manager listens.
     ///
     /// # Errors
@@ -67,9 +67,9 @@ impl Service {
         hearts: HealthMonitor,
         status: impl Fn() -> String + Send + 'static,
     ) -> Result<Self, StartError> {
-        let (tell, words) = channel();
-        let lookout = Lookout {
-            words,
+        let (tell, notifications) = channel();
+        let watchdog = Watchdog {
+            notifications,
             hearts,
             status,
             watchdog: sd_notify::watchdog_enabled(),
@@ -80,27 +80,27 @@ impl Service {
             stopping: false,
             ending: false,
         };
-        let thread = std::thread::Builder::new().name("lookout".to_owned());
+        let thread = std::thread::Builder::new().name("watchdog".to_owned());
         thread
-            .spawn(move || lookout.live())
+            .spawn(move || watchdog.live())
             .map_err(|source| StartError::System { action: "start threads", source })?;
         Ok(Self(tell))
     }
 
-    /// Passed on in order; returns at once.
-    pub fn tell(&self, word: Word) {
+    /// ActivatedSockets on in order; returns at once.
+    pub fn tell(&self, word: Notification) {
         // Refused only by a thread that is gone, with the process behind it.
         let _ = self.0.send(word);
     }
 }
 
-impl<S: Fn() -> String> Lookout<S> {
+impl<S: Fn() -> String> Watchdog<S> {
     fn live(mut self) {
         let pause = self.watchdog.map_or(HEARTBEAT_INTERVAL, |limit| HEARTBEAT_INTERVAL.min(limit / 3));
         let mut due = Instant::now() + pause;
         loop {
-            match self.words.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(word) => self.pass_on(word),
+            match self.notifications.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(word) => self.handle(word),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
                     due = now + pause;
@@ -111,23 +111,23 @@ impl<S: Fn() -> String> Lookout<S> {
         }
     }
 
-    fn pass_on(&mut self, word: Word) {
+    fn handle(&mut self, word: Notification) {
         match word {
-            Word::Ready => {
+            Notification::Ready => {
                 let status = (self.status)();
                 self.change_state(message(&[NotifyState::Ready, NotifyState::Status(&status)]));
                 self.told = Some((Instant::now(), status));
             }
             // From systemd 253 on, a reload without the time of its beginning is none.
-            Word::Reloading => match NotifyState::monotonic_usec_now() {
+            Notification::Reloading => match NotifyState::monotonic_usec_now() {
                 Ok(now) => self.change_state(message(&[NotifyState::Reloading, now])),
                 Err(error) => debug!(%error, "no time for the service manager"),
             },
-            Word::Stopping => {
+            Notification::Stopping => {
                 self.stopping = true;
                 self.change_state(message(&[NotifyState::Stopping]));
             }
-            Word::Ending => self.ending = true,
+            Notification::Ending => self.ending = true,
         }
     }
 

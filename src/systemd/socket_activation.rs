@@ -12,7 +12,7 @@ use crate::error::Hint;
 
 /// Sockets in the order in which they were passed, each with its name.
 #[derive(Debug, Default)]
-pub struct Passed(Vec<Socket>);
+pub struct ActivatedSockets(Vec<Socket>);
 
 #[derive(Debug)]
 struct Socket {
@@ -23,7 +23,7 @@ struct Socket {
 
 /// The same by what they are for.
 #[derive(Debug, Default)]
-pub struct Placed {
+pub struct ListenerSockets {
     /// For HTTPS.
     pub https: Vec<TcpListener>,
     /// For plain HTTP.
@@ -60,7 +60,7 @@ pub enum ActivationError {
 const HTTPS: &str = "https";
 const HTTP: &str = "http";
 
-impl Passed {
+impl ActivatedSockets {
     /// Takes what was passed to this process, if anything was. To be called once, and before there is
     /// a second thread: the variables that tell of it are removed.
     ///
@@ -88,8 +88,12 @@ impl Passed {
     ///
     /// # Errors
     /// Neither does, or it is for something that is switched off.
-    pub fn place(self, https_port: Option<u16>, http_port: Option<u16>) -> Result<Placed, ActivationError> {
-        let mut placed = Placed::default();
+    pub fn place(
+        self,
+        https_port: Option<u16>,
+        http_port: Option<u16>,
+    ) -> Result<ListenerSockets, ActivationError> {
+        let mut placed = ListenerSockets::default();
         for Socket { name, address, listener } in self.0 {
             let port = Some(address.port());
             match name.as_str() {
@@ -157,7 +161,7 @@ mod tests {
     fn the_port_says_what_a_socket_is_for_and_a_name_says_it_better() {
         let (one, other, named) = (socket("webrtc-box.socket"), socket(""), socket("http"));
         let (https_port, http_port) = (Some(other.address.port()), Some(one.address.port()));
-        let placed = Passed(vec![one, other, named]).place(https_port, http_port).unwrap();
+        let placed = ActivatedSockets(vec![one, other, named]).place(https_port, http_port).unwrap();
         assert_eq!((placed.https.len(), placed.http.len()), (1, 2));
     }
 
@@ -165,9 +169,9 @@ mod tests {
     fn a_socket_for_nothing_is_a_complaint() {
         let stray = socket("");
         let address = stray.address.to_string();
-        let complaint = Passed(vec![stray]).place(Some(443), None).unwrap_err().with_hint();
+        let complaint = ActivatedSockets(vec![stray]).place(Some(443), None).unwrap_err().with_hint();
         assert!(complaint.contains("https-port is 443 and http-port is 0"), "{complaint}");
         assert!(complaint.contains(&address) && complaint.contains("ListenStream="), "{complaint}");
-        assert!(Passed(vec![socket("https")]).place(None, Some(80)).is_err(), "HTTPS is off");
+        assert!(ActivatedSockets(vec![socket("https")]).place(None, Some(80)).is_err(), "HTTPS is off");
     }
 }

@@ -21,11 +21,11 @@ use super::hello::HelloStream;
 use super::key_pair::Loaded;
 use crate::clock::UnixSeconds;
 
-/// What an authority speaks that looks for a proof (RFC 8737 §4).
+/// What an authority speaks that policy for a proof (RFC 8737 §4).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// What every TLS listener of a box serves with.
-pub struct InForce {
+pub struct ActiveCertificate {
     config: ArcSwap<ServerConfig>,
     summary: ArcSwap<Summary>,
     look: Notify,
@@ -35,8 +35,8 @@ pub struct InForce {
 }
 
 /// A proof that is up as long as this lives, or until another is put up.
-pub(super) struct Proof {
-    shown_by: Arc<InForce>,
+pub(super) struct ChallengeGuard {
+    shown_by: Arc<ActiveCertificate>,
     config: Arc<ServerConfig>,
 }
 
@@ -62,7 +62,7 @@ impl Summary {
     }
 }
 
-impl InForce {
+impl ActiveCertificate {
     /// `loaded` is served until another takes its place.
     pub fn new(loaded: Loaded) -> Arc<Self> {
         Self::make(loaded, false)
@@ -113,7 +113,7 @@ impl InForce {
             return TlsAcceptor::from(self.config.load_full()).accept(stream).await.map(Some);
         };
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        if wants_proof(&hello.client_hello()) {
+        if is_acme_challenge(&hello.client_hello()) {
             hello.into_stream(proof).await?.shutdown().await?;
             return Ok(None);
         }
@@ -121,9 +121,9 @@ impl InForce {
     }
 
     /// Puts up what an authority is shown.
-    pub(super) fn prove(self: &Arc<Self>, config: Arc<ServerConfig>) -> Proof {
+    pub(super) fn prove(self: &Arc<Self>, config: Arc<ServerConfig>) -> ChallengeGuard {
         self.proof.store(Some(Arc::clone(&config)));
-        Proof { shown_by: Arc::clone(self), config }
+        ChallengeGuard { shown_by: Arc::clone(self), config }
     }
 
     /// Somebody asked for a look.
@@ -155,26 +155,26 @@ impl InForce {
         self.know(|before| Summary { upkeep: fault.clone(), ..before.clone() });
     }
 
-    /// Who looks and who watches over the looks know different things, perhaps at the same moment.
+    /// Who policy and who watches over the policy know different things, perhaps at the same moment.
     fn know(&self, more: impl Fn(&Summary) -> Summary) {
         self.summary.rcu(|before| Arc::new(more(before)));
     }
 }
 
 /// It speaks that and nothing else (RFC 8737 §4).
-fn wants_proof(hello: &ClientHello<'_>) -> bool {
+fn is_acme_challenge(hello: &ClientHello<'_>) -> bool {
     hello.alpn().is_some_and(|mut names| names.next() == Some(ACME_TLS) && names.next().is_none())
 }
 
-impl Drop for Proof {
+impl Drop for ChallengeGuard {
     fn drop(&mut self) {
         self.shown_by.proof.compare_and_swap(&self.config, None);
     }
 }
 
-impl fmt::Debug for InForce {
+impl fmt::Debug for ActiveCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InForce").field("summary", &self.summary.load()).finish_non_exhaustive()
+        f.debug_struct("ActiveCertificate").field("summary", &self.summary.load()).finish_non_exhaustive()
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_proof_that_comes_down_leaves_a_newer_one_up() {
-        let in_force = InForce::new(loaded());
+        let in_force = ActiveCertificate::new(loaded());
         let older = in_force.prove(loaded().config);
         let newer = in_force.prove(loaded().config);
         drop(older);

@@ -14,16 +14,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::active_certificate::InForce;
+use super::active_certificate::ActiveCertificate;
 use super::error::TlsError;
 use super::key_pair::{Loaded, Texts};
-use super::reload_policy::{Looks, Step};
+use super::reload_policy::{ReloadPolicy, Step};
 use super::validity::When;
 use crate::clock::Now;
 use crate::error::Hint;
-use crate::task::{aside, outlived};
+use crate::task::{catch_panic, run_blocking};
 
-/// Time between two looks.
+/// Time between two policy.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A file system that takes longer is not heard of again, as far as anybody can tell.
@@ -47,8 +47,8 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Watch {
     files: Files,
-    in_force: Arc<InForce>,
-    looks: Looks,
+    in_force: Arc<ActiveCertificate>,
+    policy: ReloadPolicy,
 }
 
 impl Files {
@@ -56,11 +56,11 @@ impl Files {
     ///
     /// # Errors
     /// A file cannot be read or holds something else, or the two do not belong together.
-    pub fn open(self) -> Result<(Arc<InForce>, Watch), TlsError> {
+    pub fn open(self) -> Result<(Arc<ActiveCertificate>, Watch), TlsError> {
         let texts = Texts::read(&self.cert, &self.key)?;
-        let in_force = InForce::new(texts.load(&self.cert, &self.key)?);
-        let looks = Looks::new(texts.fingerprint());
-        Ok((Arc::clone(&in_force), Watch { files: self, in_force, looks }))
+        let in_force = ActiveCertificate::new(texts.load(&self.cert, &self.key)?);
+        let policy = ReloadPolicy::new(texts.fingerprint());
+        Ok((Arc::clone(&in_force), Watch { files: self, in_force, policy }))
     }
 
     /// What they hold now; nothing where one of them is a pipe, which holds it only once.
@@ -85,11 +85,11 @@ fn is_pipe(path: &Path) -> bool {
 /// and nobody else. That, or a bug, is told once, and shows to whoever watches the box until a look
 /// comes to its end. Returns how long until the next.
 async fn observed(
-    in_force: &InForce,
+    in_force: &ActiveCertificate,
     told: &mut Option<String>,
     look: impl FnOnce() + Send + 'static,
 ) -> Duration {
-    let mut looking = pin!(outlived(aside(look)));
+    let mut looking = pin!(catch_panic(run_blocking(look)));
     let looked = match timeout(SILENCE, &mut looking).await {
         Ok(looked) => looked,
         Err(_) => {
@@ -113,7 +113,7 @@ async fn observed(
     }
 }
 
-fn tell(in_force: &InForce, told: &mut Option<String>, fault: String) {
+fn tell(in_force: &ActiveCertificate, told: &mut Option<String>, fault: String) {
     if told.as_ref() != Some(&fault) {
         error!("{fault}");
         in_force.note_upkeep(Some(fault.clone()));
@@ -123,11 +123,11 @@ fn tell(in_force: &InForce, told: &mut Option<String>, fault: String) {
 
 impl Watch {
     /// What a daily warning needs to know.
-    pub(super) fn reminder(&self) -> (Arc<InForce>, String, String) {
+    pub(super) fn expiry_subject(&self) -> (Arc<ActiveCertificate>, String, String) {
         (Arc::clone(&self.in_force), self.files.subject(), self.files.domain.clone())
     }
 
-    /// Looks every second, and whenever [`InForce::look_now`] asks for it, for ever.
+    /// ReloadPolicy every second, and whenever [`ActiveCertificate::look_now`] asks for it, for ever.
     pub async fn run(self) {
         let in_force = Arc::clone(&self.in_force);
         let (watch, mut told, mut rest) = (Arc::new(Mutex::new(self)), None, LOOK);
@@ -146,7 +146,7 @@ impl Watch {
     fn look(&mut self, asked: bool, now: Now) {
         let Some(texts) = self.files.read() else { return };
         let seen = texts.as_ref().map(Texts::fingerprint).map_err(Hint::with_hint);
-        let step = match (self.looks.see(seen, asked, now.instant), texts) {
+        let step = match (self.policy.see(seen, asked, now.instant), texts) {
             (Step::Try(_), Ok(texts)) => self.attempt(&texts, asked, now),
             (step, _) => step,
         };
@@ -173,10 +173,10 @@ impl Watch {
                     warn!("{}", warning.with_hint());
                 }
                 self.in_force.take(loaded);
-                self.looks.taken(tried);
+                self.policy.taken(tried);
                 Step::Rest
             }
-            Err(fault) => self.looks.refused(tried, fault, asked, now.instant),
+            Err(fault) => self.policy.refused(tried, fault, asked, now.instant),
         }
     }
 

@@ -294,7 +294,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
-    use crate::tls::InForce;
+    use crate::tls::ActiveCertificate;
     use crate::tls::key_pair::Texts;
 
     /// As long as the name that the client takes itself to ask for.
@@ -319,17 +319,17 @@ mod tests {
         |message| renamed(message, INVALID[3]),
     ];
 
-    fn server() -> (Arc<InForce>, RootCertStore) {
+    fn server() -> (Arc<ActiveCertificate>, RootCertStore) {
         let made = generate_simple_self_signed(["namename.test".to_owned()]).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap()).unwrap();
         let texts = Texts::new(&made.cert.pem(), &made.signing_key.serialize_pem());
-        (InForce::new(texts.load("cert".as_ref(), "key".as_ref()).unwrap()), roots)
+        (ActiveCertificate::new(texts.load("cert".as_ref(), "key".as_ref()).unwrap()), roots)
     }
 
     /// A handshake of a client that names something else than it believes; how it went.
     async fn shake_hands(
-        server: &Arc<InForce>,
+        server: &Arc<ActiveCertificate>,
         config: &Arc<ClientConfig>,
         patch: Patch,
         piece: usize,

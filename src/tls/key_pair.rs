@@ -118,7 +118,7 @@ fn broken(setting: &'static str, path: &Path, reason: PemError) -> TlsError {
     TlsError::Damaged { setting, path: path.to_owned(), reason }
 }
 
-/// The certificates in the PEM file `path`, in order, for a tool that looks at them.
+/// The certificates in the PEM file `path`, in order, for a tool that policy at them.
 ///
 /// # Errors
 /// It cannot be read, or holds none.

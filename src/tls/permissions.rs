@@ -75,7 +75,7 @@ mod tests {
     use crate::error::Hint as _;
     use crate::tls::load;
 
-    /// Certbot's folders, which this thread looks into as somebody whom permissions stop.
+    /// Certbot's folders, which this thread policy into as somebody whom permissions stop.
     struct Stage {
         place: tempfile::TempDir,
         before: Uid,

@@ -1,7 +1,7 @@
 //! What to do about what a look at the certificate's files has shown: take it, wait, or complain.
 //!
 //! Pure. A renewal is many small steps (two files, written or replaced one after the other), so a
-//! change is not acted on before two looks in a row have shown the same, and a fault not told before
+//! change is not acted on before two policy in a row have shown the same, and a fault not told before
 //! it has lasted. Each fault is told once.
 
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ const LASTING: Duration = Duration::from_secs(4);
 /// Faults that are told until all is well again; a script that writes nonsense for ever stops here.
 const TOLD_LIMIT: usize = 8;
 
-/// What the looks so far have come to.
+/// What the policy so far have come to.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct ReloadPolicy {
     /// What the certificate in force was read from.
     in_force: Fingerprint,
     /// What the last look showed.
@@ -32,7 +32,7 @@ pub(super) struct Looks {
 pub(super) enum Step {
     /// Nothing.
     Rest,
-    /// Try to load what was seen, and say how that went: [`Looks::taken`] or [`Looks::refused`].
+    /// Try to load what was seen, and say how that went: [`ReloadPolicy::taken`] or [`ReloadPolicy::refused`].
     Try(Fingerprint),
     /// Say that it cannot be used.
     Complain(String),
@@ -40,7 +40,7 @@ pub(super) enum Step {
     Reassure,
 }
 
-impl Looks {
+impl ReloadPolicy {
     /// `in_force` was loaded at the start.
     pub(super) fn new(in_force: Fingerprint) -> Self {
         Self { in_force, candidate: None, refused: None, faulty_since: None, told: Vec::new() }
@@ -107,13 +107,13 @@ mod tests {
     const HALF: Fingerprint = [2; 32];
 
     struct Stage {
-        looks: Looks,
+        policy: ReloadPolicy,
         now: Instant,
     }
 
     impl Stage {
         fn new() -> Self {
-            Self { looks: Looks::new(OLD), now: Instant::now() }
+            Self { policy: ReloadPolicy::new(OLD), now: Instant::now() }
         }
 
         /// A second later the files hold `seen`, of which only [`NEW`] loads.
@@ -132,18 +132,18 @@ mod tests {
         }
 
         fn see(&mut self, seen: Result<Fingerprint, String>, asked: bool) -> Step {
-            match self.looks.see(seen, asked, self.now) {
+            match self.policy.see(seen, asked, self.now) {
                 Step::Try(NEW) => {
-                    self.looks.taken(NEW);
+                    self.policy.taken(NEW);
                     Step::Try(NEW)
                 }
-                Step::Try(seen) => self.looks.refused(seen, format!("bad {}", seen[0]), asked, self.now),
+                Step::Try(seen) => self.policy.refused(seen, format!("bad {}", seen[0]), asked, self.now),
                 step @ (Step::Rest | Step::Complain(_) | Step::Reassure) => step,
             }
         }
 
-        fn complaints(&mut self, looks: usize, seen: Fingerprint) -> Vec<String> {
-            let steps: Vec<_> = (0..looks).map(|_| self.look(seen)).collect();
+        fn complaints(&mut self, policy: usize, seen: Fingerprint) -> Vec<String> {
+            let steps: Vec<_> = (0..policy).map(|_| self.look(seen)).collect();
             let line = |step| if let Step::Complain(line) = step { Some(line) } else { None };
             steps.into_iter().filter_map(line).collect()
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
-use super::acme::{Kept, Renewal};
-use super::active_certificate::InForce;
-use super::expiry_warning::remind;
+use super::acme::{CertStore, Renewal};
+use super::active_certificate::ActiveCertificate;
+use super::expiry_warning::warn_of_expiry;
 use super::file_watch::{Files, Watch};
 use super::key_pair::load;
 use super::self_signed;
@@ -18,9 +18,9 @@ use crate::config::{CertificateSource, Identity, Settings};
 use crate::error::{Hint as _, StartError};
 use crate::net::interfaces::lan_addresses;
 use crate::store::State;
-use crate::task::{aside, outlived};
+use crate::task::{catch_panic, run_blocking};
 
-/// Time between two looks whether the self-signed certificate is valid.
+/// Time between two policy whether the self-signed certificate is valid.
 const SELF_SIGNED_LOOK: Duration = Duration::from_secs(60);
 
 /// How long the end waits for a disk.
@@ -33,7 +33,7 @@ pub enum Upkeep {
     /// was wrong when it was made.
     SelfSigned {
         /// What is served.
-        in_force: Arc<InForce>,
+        in_force: Arc<ActiveCertificate>,
         /// Where it is kept.
         state_dir: PathBuf,
     },
@@ -47,12 +47,12 @@ pub enum Upkeep {
 ///
 /// # Errors
 /// The certificate or its key cannot be used, or the state directory cannot.
-pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep), StartError> {
+pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<ActiveCertificate>, Upkeep), StartError> {
     match &settings.identity {
         Identity::TryOut => {
             let made =
                 self_signed::load_or_create(&State::open(&settings.state_dir)?, lan, SystemTime::now())?;
-            let in_force = InForce::new(load(&made.cert, &made.key)?);
+            let in_force = ActiveCertificate::new(load(&made.cert, &made.key)?);
             let state_dir = settings.state_dir.clone();
             Ok((Arc::clone(&in_force), Upkeep::SelfSigned { in_force, state_dir }))
         }
@@ -70,9 +70,9 @@ pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<InForce>, Upkeep
 
 /// What of a certificate may be in memory alone.
 #[derive(Clone, Debug, Default)]
-pub struct Keeping(Option<Kept>);
+pub struct PendingWrites(Option<CertStore>);
 
-impl Keeping {
+impl PendingWrites {
     /// Writes it before the end, if the disk takes it within a moment.
     pub async fn save(&self) {
         if let Some(kept) = &self.0
@@ -85,37 +85,37 @@ impl Keeping {
 
 impl Upkeep {
     /// What is to be written before the end.
-    pub fn keeping(&self) -> Keeping {
+    pub fn keeping(&self) -> PendingWrites {
         match self {
-            Self::Acme(renewal) => Keeping(Some(renewal.kept())),
-            Self::SelfSigned { .. } | Self::Files(_) => Keeping::default(),
+            Self::Acme(renewal) => PendingWrites(Some(renewal.kept())),
+            Self::SelfSigned { .. } | Self::Files(_) => PendingWrites::default(),
         }
     }
 
-    /// Does it, for ever. A bug in it is told and outlived: it has no
+    /// Does it, for ever. A bug in it is told and catch_panic: it has no
     /// heart, for the watchdog would end the calls, which need none of it.
     pub async fn run(self) {
         match self {
             Self::SelfSigned { in_force, state_dir } => keep_self_signed(in_force, state_dir).await,
             Self::Acme(renewal) => {
-                let reminder = renewal.reminder();
-                tokio::join!(renewal.run(), reminded(reminder));
+                let expiry_subject = renewal.expiry_subject();
+                tokio::join!(renewal.run(), warn_daily(expiry_subject));
             }
             Self::Files(watch) => {
-                let reminder = watch.reminder();
-                tokio::join!(watch.run(), reminded(reminder));
+                let expiry_subject = watch.expiry_subject();
+                tokio::join!(watch.run(), warn_daily(expiry_subject));
             }
         }
     }
 }
 
-async fn keep_self_signed(in_force: Arc<InForce>, state_dir: PathBuf) {
+async fn keep_self_signed(in_force: Arc<ActiveCertificate>, state_dir: PathBuf) {
     let mut told = None;
     loop {
         sleep(SELF_SIGNED_LOOK).await;
         let (held, dir) = (Arc::clone(&in_force), state_dir.clone());
         let look = move || renew_self_signed(&held, &dir, &lan_addresses(), SystemTime::now());
-        let fault = match outlived(aside(look)).await {
+        let fault = match catch_panic(run_blocking(look)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.with_hint()),
             Err(bug) => Some(bug.to_string()),
@@ -129,7 +129,7 @@ async fn keep_self_signed(in_force: Arc<InForce>, state_dir: PathBuf) {
 
 /// Makes another where the one in force is not valid now.
 fn renew_self_signed(
-    in_force: &InForce,
+    in_force: &ActiveCertificate,
     state_dir: &Path,
     lan: &[IpAddr],
     now: SystemTime,
@@ -144,8 +144,8 @@ fn renew_self_signed(
     Ok(())
 }
 
-async fn reminded((in_force, subject, domain): (Arc<InForce>, String, String)) {
-    if let Err(bug) = outlived(remind(in_force, subject, domain)).await {
+async fn warn_daily((in_force, subject, domain): (Arc<ActiveCertificate>, String, String)) {
+    if let Err(bug) = catch_panic(warn_of_expiry(in_force, subject, domain)).await {
         error!("{bug}");
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let start = SystemTime::now();
         let made = self_signed::load_or_create(&State::open(place.path()).unwrap(), &[], start).unwrap();
-        let in_force = InForce::new(load(&made.cert, &made.key).unwrap());
+        let in_force = ActiveCertificate::new(load(&made.cert, &made.key).unwrap());
         let renewals_at = |now| {
             renew_self_signed(&in_force, place.path(), &[], now).unwrap();
             in_force.summary().renewals

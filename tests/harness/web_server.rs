@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::http::{ConnectionTest, Health, HttpConfig, HttpServer, ListenerKind};
 use webrtc_box::principals::SeatCredentials;
-use webrtc_box::tls::{InForce, CertificateFacts, Loaded};
+use webrtc_box::tls::{ActiveCertificate, CertificateFacts, Loaded};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, RoomsConfig, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
@@ -81,7 +81,7 @@ pub async fn start_web_server(configure: impl FnOnce(&mut HttpConfig)) -> WebSer
     configure(&mut setup);
     let web = HttpServer::new(setup).unwrap();
     let tls =
-        ListenerKind::Https(InForce::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }), None);
+        ListenerKind::Https(ActiveCertificate::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }), None);
     for (listener, kind) in [(https, tls), (http, ListenerKind::Http)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, kind).await });

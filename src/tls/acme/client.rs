@@ -11,27 +11,27 @@ use tracing::info;
 use super::https::Https;
 use super::order::{Issued, issue};
 use super::problem::AcmeError;
-use super::store::{Kept, KeptAccount};
+use super::store::{CertStore, StoredAccount};
 use crate::error::Hint as _;
-use crate::task::aside;
-use crate::tls::InForce;
+use crate::task::run_blocking;
+use crate::tls::ActiveCertificate;
 use crate::tls::key_pair::{Loaded, Texts};
 
 /// For whom a certificate is asked, and of whom.
 #[derive(Debug)]
-pub(super) struct Applicant {
+pub(super) struct AcmeClient {
     pub(super) domain: String,
     pub(super) email: String,
     pub(super) directory: String,
-    pub(super) kept: Kept,
-    pub(super) in_force: Arc<InForce>,
+    pub(super) kept: CertStore,
+    pub(super) in_force: Arc<ActiveCertificate>,
 }
 
-impl Applicant {
+impl AcmeClient {
     /// A certificate that can be served, and as it is to be kept; else why not, and what the authority
     /// asked us to wait.
     pub(super) async fn obtain(&self) -> Result<(Loaded, Issued), (AcmeError, Option<Duration>)> {
-        let https = aside(Https::with_roots_of_the_system).await.map_err(|error| (error, None))?;
+        let https = run_blocking(Https::with_roots_of_the_system).await.map_err(|error| (error, None))?;
         let outcome = self.obtain_over(&https).await;
         outcome.map_err(|error| (error, https.asked_to_wait()))
     }
@@ -39,7 +39,7 @@ impl Applicant {
     async fn obtain_over(&self, https: &Https) -> Result<(Loaded, Issued), AcmeError> {
         info!(domain = self.domain, directory = self.directory, "asking for a certificate");
         let issued = match self.order(https).await {
-            Err(AcmeError::Refused(complaint)) if complaint.is_of_no_account() => {
+            Err(AcmeError::Refused(complaint)) if complaint.is_unknown_account() => {
                 self.kept.forget_account().await;
                 self.order(https).await?
             }
@@ -61,7 +61,7 @@ impl Applicant {
             let account = builder.from_credentials(kept.credentials()?).await?;
             if kept.email != self.email {
                 account.update_contacts(&[&contact]).await?;
-                self.kept.keep_account(&KeptAccount { email: self.email.clone(), ..kept }).await?;
+                self.kept.keep_account(&StoredAccount { email: self.email.clone(), ..kept }).await?;
             }
             return Ok(account);
         }
@@ -69,12 +69,12 @@ impl Applicant {
             NewAccount { contact: &[&contact], terms_of_service_agreed: true, only_return_existing: false };
         let (account, credentials) = builder.create(&wish, self.directory.clone(), None).await?;
         info!(directory = self.directory, "a new account with the authority");
-        self.kept.keep_account(&KeptAccount::new(&self.email, &credentials)?).await?;
+        self.kept.keep_account(&StoredAccount::new(&self.email, &credentials)?).await?;
         Ok(account)
     }
 
     fn examine(&self, issued: &Issued) -> Result<Loaded, AcmeError> {
-        let useless = |fault: String| AcmeError::Useless(fault);
+        let useless = |fault: String| AcmeError::Unusable(fault);
         let loaded = Texts::new(&issued.chain, &issued.key)
             .load(Path::new("(issued)"), Path::new("(issued)"))
             .map_err(|error| useless(error.with_hint()))?;

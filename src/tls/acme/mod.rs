@@ -1,7 +1,7 @@
 //! A certificate that the box gets and renews by itself (ACME, RFC 8555), proven over TLS on
 //! `https-port` (RFC 8737), so that no other port is needed.
 //!
-//! `schedule` says when, `applicant` asks and `order` is one asking, `proof` is what the authority is
+//! `schedule` says when, `client` asks and `order` is one asking, `proof` is what the authority is
 //! shown, `https` carries it and `kept` keeps what comes of it. The box serves all the while: with
 //! what it has, or a stand-in.
 
@@ -20,20 +20,20 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-pub use self::store::kept_by_acme;
+pub use self::store::acme_certificate_path;
 
-use self::client::Applicant;
-pub(super) use self::store::Kept;
+use self::client::AcmeClient;
+pub(super) use self::store::CertStore;
 
 use self::problem::AcmeError;
 use self::schedule::Schedule;
-use self::store::Shelf;
-use super::active_certificate::InForce;
+use self::store::StoreFiles;
+use super::active_certificate::ActiveCertificate;
 use super::key_pair::{Loaded, Texts};
 use super::validity::When;
 use crate::clock::Now;
 use crate::error::{Hint as _, StartError};
-use crate::task::outlived;
+use crate::task::catch_panic;
 use crate::tls::self_signed;
 
 /// How long one attempt may take in all; its steps have limits of their own.
@@ -52,8 +52,8 @@ const RESTART_PAUSE: u64 = 60;
 /// A certificate by ACME, and what it takes to get the next.
 #[derive(Debug)]
 pub struct Renewal {
-    applicant: Applicant,
-    in_force: Arc<InForce>,
+    client: AcmeClient,
+    in_force: Arc<ActiveCertificate>,
     schedule: Schedule,
     /// Why what was got is not on the disk, as it was told.
     unsaved: Option<String>,
@@ -77,34 +77,34 @@ impl Renewal {
         state_dir: &Path,
         now: Now,
     ) -> Result<Self, StartError> {
-        let shelf = Shelf::open(state_dir, directory)?;
+        let shelf = StoreFiles::open(state_dir, directory)?;
         let in_force = match shelf.certificate(domain) {
-            Some(loaded) if !loaded.leaf.is_over(now.unix) => InForce::new(loaded),
-            _ => InForce::stand_in(stand_in(domain)?),
+            Some(loaded) if !loaded.leaf.is_over(now.unix) => ActiveCertificate::new(loaded),
+            _ => ActiveCertificate::stand_in(stand_in(domain)?),
         };
         let schedule = Schedule::new(shelf.next_attempt(), now, chance());
-        let applicant = Applicant {
+        let client = AcmeClient {
             domain: domain.to_owned(),
             email: email.to_owned(),
             directory: directory.to_owned(),
-            kept: Kept::new(shelf),
+            kept: CertStore::new(shelf),
             in_force: Arc::clone(&in_force),
         };
-        Ok(Self { applicant, in_force, schedule, unsaved: None, asked: false })
+        Ok(Self { client, in_force, schedule, unsaved: None, asked: false })
     }
 
     /// What the listeners serve with.
-    pub fn in_force(&self) -> Arc<InForce> {
+    pub fn in_force(&self) -> Arc<ActiveCertificate> {
         Arc::clone(&self.in_force)
     }
 
     /// What is kept of it.
-    pub(super) fn kept(&self) -> Kept {
-        self.applicant.kept.clone()
+    pub(super) fn kept(&self) -> CertStore {
+        self.client.kept.clone()
     }
 
     /// What a daily warning needs to know.
-    pub(super) fn reminder(&self) -> (Arc<InForce>, String, String) {
+    pub(super) fn expiry_subject(&self) -> (Arc<ActiveCertificate>, String, String) {
         (self.in_force(), format!("the certificate of {}", self.domain()), self.domain().to_owned())
     }
 
@@ -115,7 +115,7 @@ impl Renewal {
             self.answer();
         }
         loop {
-            match outlived(self.turn()).await {
+            match catch_panic(self.turn()).await {
                 Ok(()) => self.in_force.note_upkeep(self.unsaved.clone()),
                 Err(bug) => {
                     error!("{bug}");
@@ -137,7 +137,7 @@ impl Renewal {
         let makeshift = self.unsaved.is_some() || self.in_force.summary().stand_in;
         let longest = if makeshift { SHORT_SLEEP } else { LONGEST_SLEEP };
         if timeout(wait.min(longest), self.in_force.asked()).await.is_ok() {
-            self.schedule.hurry();
+            self.schedule.retry_now();
             self.answer();
             self.asked = true;
         }
@@ -146,7 +146,7 @@ impl Renewal {
     /// Writes what the disk has refused so far; until it takes it, it is served from memory.
     async fn save(&mut self) {
         let asked = std::mem::take(&mut self.asked);
-        match (self.applicant.kept.save().await, self.unsaved.take()) {
+        match (self.client.kept.save().await, self.unsaved.take()) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => {
                 info!("what the authority has given us is written now");
@@ -175,7 +175,7 @@ impl Renewal {
         if !self.in_force.summary().stand_in {
             return;
         }
-        let kept = self.applicant.kept.certificate(self.domain()).await;
+        let kept = self.client.kept.certificate(self.domain()).await;
         if let Some(loaded) = kept.filter(|loaded| !loaded.leaf.is_over(now.unix)) {
             info!(until = %When(loaded.leaf.not_after), "the certificate that is kept is good by this host's clock now");
             self.in_force.take(loaded);
@@ -183,7 +183,7 @@ impl Renewal {
     }
 
     fn domain(&self) -> &str {
-        &self.applicant.domain
+        &self.client.domain
     }
 
     /// How long until the next attempt.
@@ -214,17 +214,17 @@ impl Renewal {
 
     async fn attempt(&mut self) {
         let now = crate::clock::now();
-        self.applicant.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
+        self.client.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
         // A bug in it counts as a failure: without a rest it would be met again at once.
-        match outlived(timeout(ATTEMPT_LIMIT, self.applicant.obtain())).await {
+        match catch_panic(timeout(ATTEMPT_LIMIT, self.client.obtain())).await {
             // Served first: a disk may take its time.
             Ok(Ok(Ok((loaded, issued)))) => {
                 self.take(loaded);
-                self.applicant.kept.keep_certificate(&issued).await;
+                self.client.kept.keep_certificate(&issued).await;
             }
             Ok(Ok(Err((error, asked)))) => self.failed(&error, asked).await,
             Ok(Err(_)) => self.failed(&AcmeError::TooSlow, None).await,
-            Err(bug) => self.failed(&AcmeError::Bug(bug), None).await,
+            Err(bug) => self.failed(&AcmeError::Panic(bug), None).await,
         }
     }
 
@@ -240,7 +240,7 @@ impl Renewal {
         self.schedule.failed(error.has_cost(), asked, now, chance());
         let next = now.unix.saturating_add(self.wait().as_secs());
         if asked.is_some() {
-            self.applicant.kept.keep_next_attempt(next).await;
+            self.client.kept.keep_next_attempt(next).await;
         }
         let summary = self.in_force.summary();
         let next = When(next);
@@ -298,7 +298,7 @@ mod tests {
     async fn a_certificate_that_a_wrong_clock_took_for_over_is_served_when_the_clock_is_right() {
         let place = tempfile::tempdir().unwrap();
         let [wrong, right] = YEARS;
-        open(place.path(), right).applicant.kept.keep_certificate(&issued()).await;
+        open(place.path(), right).client.kept.keep_certificate(&issued()).await;
         let mut renewal = open(place.path(), wrong);
         renewal.look_again(Now { unix: wrong, ..crate::clock::now() }).await;
         assert!(renewal.in_force.summary().stand_in);
@@ -310,16 +310,16 @@ mod tests {
     async fn what_cannot_be_written_is_a_fault_for_who_watches_until_it_is_written() {
         let place = tempfile::tempdir().unwrap();
         let mut renewal = open(place.path(), YEARS[1]);
-        let file = kept_by_acme(place.path(), DIRECTORY);
+        let file = acme_certificate_path(place.path(), DIRECTORY);
         std::fs::create_dir(&file).unwrap();
-        renewal.applicant.kept.keep_certificate(&issued()).await;
+        renewal.client.kept.keep_certificate(&issued()).await;
         renewal.save().await;
         let fault = renewal.in_force.summary().upkeep.clone().unwrap();
         assert!(fault.contains("cannot be written") && fault.contains("in memory alone"), "{fault}");
         // Neither the next that comes nor a failure of another kind takes that back.
         renewal.failed(&AcmeError::TooSlow, None).await;
         renewal.save().await;
-        renewal.take(renewal.applicant.kept.certificate("box.test").await.unwrap());
+        renewal.take(renewal.client.kept.certificate("box.test").await.unwrap());
         assert_eq!(renewal.in_force.summary().upkeep.as_ref(), Some(&fault));
         renewal.failed(&AcmeError::TooSlow, None).await;
         std::fs::remove_dir(&file).unwrap();

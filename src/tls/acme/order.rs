@@ -9,9 +9,9 @@ use instant_acme::{
 };
 
 use super::challenge;
-use super::problem::{AcmeError, Complaint};
-use crate::tls::InForce;
-use crate::tls::active_certificate::Proof;
+use super::problem::{AcmeError, AcmeProblem};
+use crate::tls::ActiveCertificate;
+use crate::tls::active_certificate::ChallengeGuard;
 
 /// How long an authority may be at work on one step; `Retry-After` is heeded within it.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
@@ -25,11 +25,11 @@ pub(super) struct Issued {
     pub(super) key: String,
 }
 
-/// Orders a certificate for `domain`; while the authority looks, `in_force` answers it.
+/// Orders a certificate for `domain`; while the authority policy, `in_force` answers it.
 pub(super) async fn issue(
     account: &Account,
     domain: &str,
-    in_force: &Arc<InForce>,
+    in_force: &Arc<ActiveCertificate>,
 ) -> Result<Issued, AcmeError> {
     let names = [Identifier::Dns(domain.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&names)).await?;
@@ -38,9 +38,9 @@ pub(super) async fn issue(
     drop(proof);
     match outcome {
         Ok(OrderStatus::Ready) => {}
-        Ok(_) => return Err(why_unproven(&mut order, None).await),
+        Ok(_) => return Err(challenge_error(&mut order, None).await),
         Err(instant_acme::Error::Api(problem)) => {
-            return Err(why_unproven(&mut order, Some(problem)).await);
+            return Err(challenge_error(&mut order, Some(problem)).await);
         }
         Err(error) => return Err(error.into()),
     }
@@ -51,7 +51,11 @@ pub(super) async fn issue(
 
 /// Puts up the proof that `domain` is ours, and has the authority look. Nothing to prove where the
 /// authority remembers the last time.
-async fn prove(order: &mut Order, domain: &str, in_force: &Arc<InForce>) -> Result<Option<Proof>, AcmeError> {
+async fn prove(
+    order: &mut Order,
+    domain: &str,
+    in_force: &Arc<ActiveCertificate>,
+) -> Result<Option<ChallengeGuard>, AcmeError> {
     let mut authorizations = order.authorizations();
     let mut put_up = None;
     while let Some(authorization) = authorizations.next().await {
@@ -68,7 +72,7 @@ async fn prove(order: &mut Order, domain: &str, in_force: &Arc<InForce>) -> Resu
 }
 
 /// What the authority has against our proof; it says so where the proof is, and at times in the order.
-async fn why_unproven(order: &mut Order, of_order: Option<Problem>) -> AcmeError {
+async fn challenge_error(order: &mut Order, of_order: Option<Problem>) -> AcmeError {
     let (mut against, mut unsaid) = (Vec::new(), of_order);
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -87,9 +91,9 @@ async fn why_unproven(order: &mut Order, of_order: Option<Problem>) -> AcmeError
 /// What of it to tell: what is `against` our proof, else what was said `elsewhere`.
 fn verdict(against: &[Problem], elsewhere: Option<&Problem>) -> AcmeError {
     match (against.first(), elsewhere) {
-        (Some(problem), _) => AcmeError::Unproven(Complaint::from(problem)),
-        (None, Some(problem)) => AcmeError::Refused(Complaint::from(problem)),
-        (None, None) => AcmeError::Wordless,
+        (Some(problem), _) => AcmeError::ChallengeFailed(AcmeProblem::from(problem)),
+        (None, Some(problem)) => AcmeError::Refused(AcmeProblem::from(problem)),
+        (None, None) => AcmeError::NoReason,
     }
 }
 

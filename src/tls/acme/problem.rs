@@ -9,7 +9,7 @@ use instant_acme::Problem;
 
 use crate::error::Hint as _;
 use crate::store::StateError;
-use crate::task::Bug;
+use crate::task::Panic;
 
 /// Of what an authority says, this many characters are repeated.
 const LONGEST_DETAIL: usize = 300;
@@ -30,15 +30,15 @@ pub(super) enum AcmeError {
     /// It does not answer with what was asked for.
     TooSlow,
     /// It has given up our order and says nothing of why.
-    Wordless,
+    NoReason,
     /// It is not convinced that the name is ours.
-    Unproven(Complaint),
+    ChallengeFailed(AcmeProblem),
     /// It does not take the one proof we can give.
     NoTlsAlpn,
     /// It refuses for another reason.
-    Refused(Complaint),
+    Refused(AcmeProblem),
     /// What it issued cannot be served.
-    Useless(String),
+    Unusable(String),
     /// The kept account holds no key that can be used.
     BrokenAccount,
     /// The state directory cannot be used.
@@ -46,12 +46,12 @@ pub(super) enum AcmeError {
     /// A library refuses something it never should.
     Library(String),
     /// We do something we never should.
-    Bug(Bug),
+    Panic(Panic),
 }
 
 /// A problem as the authority has put it. `Display` is one short line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(super) struct AcmeProblem {
     kind: String,
     detail: String,
 }
@@ -83,25 +83,25 @@ impl AcmeError {
             Self::NoRoots | Self::State(_) | Self::BrokenAccount => false,
             Self::Unreachable(unreachable) => unreachable.got,
             Self::TooSlow
-            | Self::Wordless
-            | Self::Unproven(_)
+            | Self::NoReason
+            | Self::ChallengeFailed(_)
             | Self::NoTlsAlpn
             | Self::Refused(_)
-            | Self::Useless(_)
+            | Self::Unusable(_)
             | Self::Library(_)
-            | Self::Bug(_) => true,
+            | Self::Panic(_) => true,
         }
     }
 }
 
-impl Complaint {
+impl AcmeProblem {
     /// Whether it says that the account is unknown there.
-    pub(super) fn is_of_no_account(&self) -> bool {
+    pub(super) fn is_unknown_account(&self) -> bool {
         self.kind == "accountDoesNotExist"
     }
 }
 
-impl From<&Problem> for Complaint {
+impl From<&Problem> for AcmeProblem {
     fn from(problem: &Problem) -> Self {
         let kind = problem.r#type.as_deref().unwrap_or("problem");
         let inner = problem.subproblems.iter().find_map(|inner| inner.detail.as_deref());
@@ -117,7 +117,7 @@ fn printable(text: &str, longest: usize) -> String {
     text.chars().take(longest).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for AcmeProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.detail)
     }
@@ -127,7 +127,7 @@ impl From<instant_acme::Error> for AcmeError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the library may learn further errors")]
     fn from(error: instant_acme::Error) -> Self {
         match error {
-            instant_acme::Error::Api(problem) => Self::Refused(Complaint::from(&problem)),
+            instant_acme::Error::Api(problem) => Self::Refused(AcmeProblem::from(&problem)),
             instant_acme::Error::Timeout(_) => Self::TooSlow,
             instant_acme::Error::KeyRejected => Self::BrokenAccount,
             instant_acme::Error::Other(inner) => match inner.downcast::<Unreachable>() {
@@ -157,23 +157,23 @@ impl fmt::Display for AcmeError {
                 "acme-directory cannot be reached ({unreachable}); let this host reach it, or correct acme-directory"
             ),
             Self::TooSlow => f.write_str("the authority is still at work; nothing to mend here"),
-            Self::Wordless => f.write_str(
+            Self::NoReason => f.write_str(
                 "the authority has given up the order and says nothing of why; if that lasts, \
                  choose another acme-directory",
             ),
-            Self::Unproven(complaint) => write!(f, "{}", proof_sentence(complaint)),
+            Self::ChallengeFailed(complaint) => write!(f, "{}", challenge_text(complaint)),
             Self::NoTlsAlpn => f.write_str(
                 "the authority does not take a proof over TLS (tls-alpn-01); \
                  choose another acme-directory, or take cert and key",
             ),
-            Self::Refused(complaint) => write!(f, "{}", refusal_sentence(complaint)),
-            Self::Useless(fault) => write!(f, "what the authority issued cannot be used: {fault}"),
+            Self::Refused(complaint) => write!(f, "{}", refusal_text(complaint)),
+            Self::Unusable(fault) => write!(f, "what the authority issued cannot be used: {fault}"),
             Self::BrokenAccount => f.write_str(
                 "the kept account with the authority is damaged; delete account.json in the folder acme of state-dir, \
                  and the next attempt makes another",
             ),
             Self::State(error) => f.write_str(&error.with_hint()),
-            Self::Bug(bug) => bug.fmt(f),
+            Self::Panic(bug) => bug.fmt(f),
             Self::Library(fault) => {
                 write!(f, "the authority is not understood ({fault}); check that acme-directory is one")
             }
@@ -181,7 +181,7 @@ impl fmt::Display for AcmeError {
     }
 }
 
-fn proof_sentence(complaint: &Complaint) -> String {
+fn challenge_text(complaint: &AcmeProblem) -> String {
     match complaint.kind.as_str() {
         "dns" => {
             format!(
@@ -203,7 +203,7 @@ fn proof_sentence(complaint: &Complaint) -> String {
     }
 }
 
-fn refusal_sentence(complaint: &Complaint) -> String {
+fn refusal_text(complaint: &AcmeProblem) -> String {
     match complaint.kind.as_str() {
         "rateLimited" => {
             format!("the authority has been asked too often ({complaint}); nothing to do but wait")
@@ -218,7 +218,7 @@ fn refusal_sentence(complaint: &Complaint) -> String {
             "the authority wants an account made beforehand ({complaint}), which is not built; \
              choose another acme-directory, or take cert and key"
         ),
-        "caa" | "dns" | "connection" => proof_sentence(complaint),
+        "caa" | "dns" | "connection" => challenge_text(complaint),
         _ => format!("the authority refuses ({complaint}); mend that, or choose another acme-directory"),
     }
 }
@@ -235,9 +235,9 @@ impl Error for Unreachable {}
 mod tests {
     use super::*;
 
-    fn problem(kind: &str, detail: &str) -> Complaint {
+    fn problem(kind: &str, detail: &str) -> AcmeProblem {
         let json = serde_json::json!({ "type": format!("{PROBLEM}{kind}"), "detail": detail });
-        Complaint::from(&serde_json::from_value::<Problem>(json).unwrap())
+        AcmeProblem::from(&serde_json::from_value::<Problem>(json).unwrap())
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             ("unauthorized", "443/tcp to https-port"),
             ("tls", "443/tcp to https-port"),
         ] {
-            let said = AcmeError::Unproven(problem(kind, "because")).to_string();
+            let said = AcmeError::ChallengeFailed(problem(kind, "because")).to_string();
             assert!(said.contains(cure) && said.contains(&format!("({kind}: because)")), "{said}");
         }
         for (kind, cure) in [

@@ -14,7 +14,7 @@ use crate::tls::CertificateFacts;
 /// takes five failed proofs of a name in an hour.
 const FIRST_REST: Duration = Duration::from_secs(2 * 60);
 
-/// What is waited for after a failure even where somebody is in a hurry, if the authority counts it.
+/// What is waited for after a failure even where somebody is in a retry_now, if the authority counts it.
 const LEAST_REST: Duration = Duration::from_secs(60);
 
 /// The longest wait of our own accord.
@@ -76,7 +76,7 @@ impl Schedule {
 
     /// Somebody has mended something and asks for an attempt. What the authority asked for holds, and
     /// where nothing has failed there is nothing to mend.
-    pub(super) fn hurry(&mut self) {
+    pub(super) fn retry_now(&mut self) {
         if self.failures > 0 {
             self.resting = self.least;
         }
@@ -182,7 +182,7 @@ mod tests {
     fn what_the_authority_asks_for_is_waited_for_even_in_a_hurry() {
         let mut stage = Stage::new();
         stage.schedule.failed(true, Some(Duration::from_secs(2 * DAY)), stage.now, 0.5);
-        stage.schedule.hurry();
+        stage.schedule.retry_now();
         assert_eq!(stage.wait().as_secs(), 2 * DAY);
         stage.schedule.failed(true, Some(Duration::from_secs(99 * DAY)), stage.now, 0.5);
         assert_eq!(stage.wait(), LONGEST_ASKED);
@@ -193,10 +193,10 @@ mod tests {
         let mut stage = Stage::new();
         stage.schedule.failed(false, None, stage.now, 0.5);
         assert_eq!(stage.wait(), FIRST_REST);
-        stage.schedule.hurry();
+        stage.schedule.retry_now();
         assert_eq!(stage.wait(), Duration::ZERO);
         stage.schedule.failed(true, None, stage.now, 0.5);
-        stage.schedule.hurry();
+        stage.schedule.retry_now();
         assert_eq!(stage.wait(), LEAST_REST);
     }
 
@@ -206,7 +206,7 @@ mod tests {
         let leaf = ninety_days(stage.now.unix - 80 * DAY);
         stage.schedule.failed(true, None, stage.now, 0.5);
         stage.schedule.obtained(&leaf, stage.now, 0.5);
-        stage.schedule.hurry();
+        stage.schedule.retry_now();
         assert_eq!(stage.schedule.wait(Some(&leaf), stage.now).as_secs(), 9 * DAY);
     }
 

@@ -18,7 +18,7 @@ use super::order::Issued;
 use super::problem::AcmeError;
 use crate::clock::UnixSeconds;
 use crate::store::{State, StateError};
-use crate::task::aside;
+use crate::task::run_blocking;
 use crate::tls::Loaded;
 use crate::tls::key_pair::Texts;
 
@@ -34,14 +34,14 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 
 /// The folder of one authority, reached without holding up a thread that serves. Clones are one.
 #[derive(Clone)]
-pub(in crate::tls) struct Kept {
-    shelf: Arc<Shelf>,
+pub(in crate::tls) struct CertStore {
+    shelf: Arc<StoreFiles>,
     /// One goes to the disk at a time: where that is stuck, the others wait without a thread.
     gate: Arc<Gate<()>>,
 }
 
 /// The same, reached directly. Has no `Debug`: it may hold keys.
-pub(super) struct Shelf {
+pub(super) struct StoreFiles {
     state: State,
     /// By file, what is not written yet.
     unsaved: Mutex<BTreeMap<&'static str, String>>,
@@ -49,15 +49,15 @@ pub(super) struct Shelf {
 
 /// An account with an authority. Has no `Debug`: it holds a key.
 #[derive(Deserialize, Serialize)]
-pub(super) struct KeptAccount {
+pub(super) struct StoredAccount {
     /// The address it was made with.
     pub(super) email: String,
     pub(super) credentials: serde_json::Value,
 }
 
-impl KeptAccount {
+impl StoredAccount {
     pub(super) fn new(email: &str, credentials: &AccountCredentials) -> Result<Self, AcmeError> {
-        let credentials = serde_json::to_value(credentials).map_err(jumbled)?;
+        let credentials = serde_json::to_value(credentials).map_err(invalid_json)?;
         Ok(Self { email: email.to_owned(), credentials })
     }
 
@@ -67,12 +67,12 @@ impl KeptAccount {
 }
 
 /// What the library says of JSON may repeat a value in it, and there is a key among them.
-fn jumbled(_: serde_json::Error) -> AcmeError {
+fn invalid_json(_: serde_json::Error) -> AcmeError {
     AcmeError::Library("an account is no JSON".to_owned())
 }
 
-impl Kept {
-    pub(super) fn new(shelf: Shelf) -> Self {
+impl CertStore {
+    pub(super) fn new(shelf: StoreFiles) -> Self {
         Self { shelf: Arc::new(shelf), gate: Arc::default() }
     }
 
@@ -88,13 +88,13 @@ impl Kept {
         self.keep(CERTIFICATE, text).await;
     }
 
-    pub(super) async fn account(&self) -> Result<Option<KeptAccount>, StateError> {
+    pub(super) async fn account(&self) -> Result<Option<StoredAccount>, StateError> {
         self.at(|shelf| shelf.account()).await?
     }
 
     /// Keeps it in any case; [`Self::save`] says whether it is written.
-    pub(super) async fn keep_account(&self, account: &KeptAccount) -> Result<(), AcmeError> {
-        let text = serde_json::to_string(account).map_err(jumbled)?;
+    pub(super) async fn keep_account(&self, account: &StoredAccount) -> Result<(), AcmeError> {
+        let text = serde_json::to_string(account).map_err(invalid_json)?;
         self.keep(ACCOUNT, text).await;
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Kept {
         if self.shelf.unsaved().is_empty() {
             return Ok(());
         }
-        self.at(Shelf::save).await?
+        self.at(StoreFiles::save).await?
     }
 
     async fn keep(&self, name: &'static str, text: String) {
@@ -129,12 +129,12 @@ impl Kept {
 
     async fn at<T: Send + 'static>(
         &self,
-        deed: impl FnOnce(&Shelf) -> T + Send + 'static,
+        deed: impl FnOnce(&StoreFiles) -> T + Send + 'static,
     ) -> Result<T, StateError> {
         let done = async {
             let gate = Arc::clone(&self.gate).lock_owned().await;
             let shelf = Arc::clone(&self.shelf);
-            aside(move || {
+            run_blocking(move || {
                 let done = deed(&shelf);
                 drop(gate);
                 done
@@ -146,14 +146,14 @@ impl Kept {
     }
 }
 
-impl Shelf {
+impl StoreFiles {
     pub(super) fn open(state_dir: &Path, directory: &str) -> Result<Self, StateError> {
         let state = State::open(&folder(state_dir, directory))?;
         state.sweep();
         Ok(Self { state, unsaved: Mutex::default() })
     }
 
-    /// As [`Kept::certificate`].
+    /// As [`CertStore::certificate`].
     pub(super) fn certificate(&self, domain: &str) -> Option<Loaded> {
         let file = self.state.path(CERTIFICATE);
         let text = self.read(CERTIFICATE).ok().flatten()?;
@@ -165,7 +165,7 @@ impl Shelf {
         self.read(NEXT_ATTEMPT).ok().flatten()?.trim().parse().ok()
     }
 
-    fn account(&self) -> Result<Option<KeptAccount>, StateError> {
+    fn account(&self) -> Result<Option<StoredAccount>, StateError> {
         let Some(text) = self.read(ACCOUNT)? else { return Ok(None) };
         serde_json::from_str(&text)
             .map(Some)
@@ -197,14 +197,14 @@ impl Shelf {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for CertStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("dir", &self.shelf.state.dir()).finish_non_exhaustive()
+        f.debug_struct("CertStore").field("dir", &self.shelf.state.dir()).finish_non_exhaustive()
     }
 }
 
 /// Where the certificate, with its key, from the authority at `directory` is kept.
-pub fn kept_by_acme(state_dir: &Path, directory: &str) -> PathBuf {
+pub fn acme_certificate_path(state_dir: &Path, directory: &str) -> PathBuf {
     folder(state_dir, directory).join(CERTIFICATE)
 }
 
@@ -228,8 +228,8 @@ mod tests {
 
     use super::*;
 
-    fn shelf(place: &Path) -> Shelf {
-        Shelf::open(&place.join("state"), "https://acme.example:14000/dir").unwrap()
+    fn shelf(place: &Path) -> StoreFiles {
+        StoreFiles::open(&place.join("state"), "https://acme.example:14000/dir").unwrap()
     }
 
     fn issued() -> Issued {
@@ -237,8 +237,8 @@ mod tests {
         Issued { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
-    fn account(email: &str) -> KeptAccount {
-        KeptAccount { email: email.to_owned(), credentials: serde_json::json!({}) }
+    fn account(email: &str) -> StoredAccount {
+        StoredAccount { email: email.to_owned(), credentials: serde_json::json!({}) }
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let shelf = shelf(place.path());
         let file = shelf.state.path(CERTIFICATE);
-        let kept = Kept::new(shelf);
+        let kept = CertStore::new(shelf);
         assert!(kept.certificate("box.test").await.is_none());
         kept.keep_certificate(&issued()).await;
         assert!(kept.certificate("box.test").await.is_some());
@@ -268,7 +268,7 @@ mod tests {
         let shelf = shelf(place.path());
         let files = [CERTIFICATE, ACCOUNT].map(|name| shelf.state.path(name));
         files.iter().for_each(|file| fs::create_dir(file).unwrap());
-        let kept = Kept::new(shelf);
+        let kept = CertStore::new(shelf);
         kept.keep_certificate(&issued()).await;
         kept.keep_account(&account("me@box.test")).await.unwrap();
         assert!(kept.certificate("box.test").await.is_some());
@@ -278,7 +278,7 @@ mod tests {
             fs::remove_dir(file).unwrap();
         }
         kept.save().await.unwrap();
-        let found = Shelf::open(&place.path().join("state"), "https://acme.example:14000/dir").unwrap();
+        let found = StoreFiles::open(&place.path().join("state"), "https://acme.example:14000/dir").unwrap();
         assert!(found.certificate("box.test").is_some());
         assert_eq!(found.account().unwrap().unwrap().email, "me@box.test");
         kept.forget_account().await;
@@ -291,7 +291,7 @@ mod tests {
         let shelf = shelf(place.path());
         let file = shelf.state.path(ACCOUNT);
         fs::create_dir(&file).unwrap();
-        let kept = Kept::new(shelf);
+        let kept = CertStore::new(shelf);
         kept.keep_account(&account("old@box.test")).await.unwrap();
         fs::remove_dir(&file).unwrap();
         kept.keep_account(&account("new@box.test")).await.unwrap();
@@ -302,7 +302,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_does_not_answer_is_a_complaint_and_what_was_given_meanwhile_is_kept() {
         let place = tempfile::tempdir().unwrap();
-        let kept = Kept::new(shelf(place.path()));
+        let kept = CertStore::new(shelf(place.path()));
         let stuck = Arc::clone(&kept.gate).lock_owned().await;
         kept.keep_certificate(&issued()).await;
         assert!(matches!(kept.save().await, Err(StateError::Unresponsive { .. })));
@@ -323,7 +323,7 @@ mod tests {
         assert!(matches!(shelf.account(), Err(StateError::Damaged { .. })));
         assert!(shelf.certificate("box.test").is_none());
         assert_eq!(shelf.next_attempt(), None);
-        let kept = Kept::new(shelf);
+        let kept = CertStore::new(shelf);
         kept.keep_next_attempt(17).await;
         assert_eq!(kept.shelf.next_attempt(), Some(17));
     }
