@@ -123,7 +123,7 @@ impl Client {
                     Some(Ok(_)) => {}
                     other => panic!("the connection is lost: {other:?}"),
                 },
-                command = commands.recv() => match order {
+                command = commands.recv() => match command {
                     Some(ClientCommand::Join(room)) => self.send(self.dialect.join(&room)).await,
                     Some(ClientCommand::Send(flow)) => {
                         let pace = interval_at(Instant::now() + flow.delay, flow.interval);
