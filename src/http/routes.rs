@@ -51,7 +51,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 const NOT_FOUND: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-    <title>Not found</title>\n<p>This page does not exist. <a href=\"/\">To the call page</a></p>\n";
+    <title>Not found</title>\n<p>There is nothing here. <a href=\"/\">To the call page</a></p>\n";
 
 /// Bytes of the body of `POST /leave` at most: a resume token.
 const MAX_LEAVE_BYTES: usize = 256;

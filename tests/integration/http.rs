@@ -533,7 +533,7 @@ async fn connection_accepted_during_shutdown_is_answered() {
 #[test]
 fn accept_pauses_without_descriptors_and_recovers() {
     // In a process of its own, since the limit is the process's.
-    let script = r#"ulimit -n 64 && exec "$0" --exact without_descriptors --ignored --nocapture"#;
+    let script = r#"ulimit -n 64 && exec "$0" --exact http::without_descriptors --ignored --nocapture"#;
     let own = std::env::current_exe().unwrap();
     let outcome = std::process::Command::new("sh").arg("-c").arg(script).arg(own).output().unwrap();
     let said = String::from_utf8_lossy(&outcome.stdout);
