@@ -23,7 +23,7 @@ use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
 use crate::signals::{SignalRequest, Signals};
 use crate::store::State;
-use crate::systemd::notify::{Notifier, Notification};
+use crate::systemd::notify::{Notification, Notifier};
 use crate::systemd::socket_activation::ActivatedSockets;
 use crate::tls::{self, ActiveCertificate, PendingWrites};
 use webrtc_box_relay::health::HealthMonitor;

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Identity, RelayScope, Settings};
 use crate::error::StartError;
 use crate::http::{ConnectionTest, HttpServer};
-use crate::net::addresses::{InterfaceAddress, HostAddresses, RelayAddresses};
+use crate::net::addresses::{HostAddresses, InterfaceAddress, RelayAddresses};
 use crate::net::interfaces::{interfaces, look};
 use webrtc_box_relay::{Relay, can_bind};
 use webrtc_box_turn::addr::Family;

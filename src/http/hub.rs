@@ -233,7 +233,8 @@ async fn run_timers(hub: Weak<Hub>, timer_moved: Arc<Notify>, heart: Heartbeat) 
     while let Some(due) = hub.upgrade().map(|hub| hub.handle_timeout()) {
         let now = Instant::now();
         heart.beat(now);
-        let pause = due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
+        let pause =
+            due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
         drop(tokio::time::timeout(pause, timer_moved.notified()).await);
     }
 }

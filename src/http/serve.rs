@@ -29,7 +29,7 @@ use super::per_source::{SourceConnections, SourcePermit};
 use super::protocol_sniff::{self, Protocol};
 use super::request_context::{Arrival, Scheme};
 use super::{HttpServer, stopping};
-use crate::tls::{HelloStream, ActiveCertificate};
+use crate::tls::{ActiveCertificate, HelloStream};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -91,7 +91,8 @@ impl MetricsSources {
         let faults = relay.as_ref().map_or_else(Vec::new, |relay| relay.faults());
         let relay_down = relay.as_ref().is_some_and(|relay| relay.is_down()).then(|| faults.join("; "));
         let why = stalled.or(relay_down);
-        let component = |report: HeartbeatReport| ComponentHealth { up: report.state == Status::Ok, name: report.name };
+        let component =
+            |report: HeartbeatReport| ComponentHealth { up: report.state == Status::Ok, name: report.name };
         let all = self.hearts.reports(Instant::now()).into_iter().map(component);
         // Only the name of a listener contains a space, before its address.
         let (listeners, workers) = all.partition(|component| component.name.contains(' '));

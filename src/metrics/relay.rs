@@ -43,10 +43,16 @@ fn allocations(out: &mut ScrapeWriter<'_>, stats: &ServerStats) -> fmt::Result {
     for_each(stats, |labels, count| opened.counter(labels, count.opened))?;
     let mut ended =
         out.counters("webrtc_box_allocations_ended", "Allocations ended, by reason", ["reason"])?;
-    CloseReason::ALL.into_iter().zip(stats.ended).try_for_each(|(end, count)| ended.counter([reason(end)], count))
+    CloseReason::ALL
+        .into_iter()
+        .zip(stats.ended)
+        .try_for_each(|(end, count)| ended.counter([reason(end)], count))
 }
 
-fn for_each(stats: &ServerStats, mut write: impl FnMut([&str; 2], AllocationCounts) -> fmt::Result) -> fmt::Result {
+fn for_each(
+    stats: &ServerStats,
+    mut write: impl FnMut([&str; 2], AllocationCounts) -> fmt::Result,
+) -> fmt::Result {
     for (transport, by_family) in Transport::ALL.into_iter().zip(stats.allocations) {
         for (lent, count) in RelayedFamilies::ALL.into_iter().zip(by_family) {
             write([over(transport), family(lent)], count)?;

@@ -80,8 +80,10 @@ pub async fn start_web_server(configure: impl FnOnce(&mut HttpConfig)) -> WebSer
     setup.on_seat_event = Arc::new(move |item| noted.lock().unwrap().push(item));
     configure(&mut setup);
     let web = HttpServer::new(setup).unwrap();
-    let tls =
-        ListenerKind::Https(ActiveCertificate::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }), None);
+    let tls = ListenerKind::Https(
+        ActiveCertificate::new(Loaded { config: Arc::new(server), leaf: CertificateFacts::default() }),
+        None,
+    );
     for (listener, kind) in [(https, tls), (http, ListenerKind::Http)] {
         let web = web.clone();
         tokio::spawn(async move { web.accept(listener, kind).await });
