@@ -93,13 +93,11 @@ impl SystemRoots {
     /// Parses `certificates` and verifies them for `name` as a browser with these roots would.
     pub(super) fn verify(&self, certificates: &[CertificateDer<'static>], name: &str) -> Chain {
         let facts: Vec<_> = certificates.iter().filter_map(|one| CertificateFacts::read(one)).collect();
-        let trust = match self.trust(certificates, name) {
-            // `openssl req -x509` makes a self-signed CA certificate, which verifiers refuse for a server.
-            Trust::Other(_) if facts.first().is_some_and(CertificateFacts::is_self_signed) => {
-                Trust::UnknownIssuer
-            }
-            trust => trust,
-        };
+        let mut trust = self.trust(certificates, name);
+        // `openssl req -x509` makes a self-signed CA certificate, which verifiers refuse for a server.
+        if matches!(trust, Trust::Other(_)) && facts.first().is_some_and(CertificateFacts::is_self_signed) {
+            trust = Trust::UnknownIssuer;
+        }
         Chain { facts, trust }
     }
 
