@@ -40,62 +40,27 @@ bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --shor
 
 stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
-# Tests that measure times or loss run alone, all others two files at a time.
-BROWSER_ALONE=(browser-faults join-time page-load reconnection server-restart)
-NAT_ALONE=(coturn-interop join-time udp-flood)
-NODE_TEST=(node --test --test-concurrency=1 --test-reporter=spec)
-
 stage_browser() {
   npm_packages && release_binary || return
-  local failed=0
-  test_files browser except "${BROWSER_ALONE[@]}" | in_parallel 2 "${NODE_TEST[@]}" || failed=1
-  test_files browser only "${BROWSER_ALONE[@]}" | in_parallel 1 "${NODE_TEST[@]}" || failed=1
-  return "$failed"
+  timeout --foreground 3000 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
 
-# Each test file gets a network of its own.
+# In a small internet of network namespaces.
 stage_nat() {
   npm_packages && release_binary && root_or_skip || return
-  local failed=0
-  test_files nat except "${NAT_ALONE[@]}" | in_parallel 2 tests/nat/run.sh || failed=1
-  test_files nat only "${NAT_ALONE[@]}" | in_parallel 1 tests/nat/run.sh || failed=1
-  return "$failed"
+  timeout --foreground 2400 tests/nat/run.sh
 }
 
 # Hosts with their own systemd, in such networks.
 stage_vps() {
   npm_packages && release_binary && root_or_skip || return
-  test_files vps except | in_parallel 2 tests/nat/run.sh
+  timeout --foreground 600 tests/nat/run.sh tests/vps/*.test.mjs
 }
 
 root_or_skip() {
   ((EUID == 0)) && return
   echo "network namespaces need root: skipped"
   return 77
-}
-
-# Prints the test files of a folder: test_files FOLDER except|only NAME…
-test_files() {
-  local folder=$1 mode=$2 file name group
-  shift 2
-  for file in tests/"$folder"/*.test.mjs; do
-    group=except
-    for name in "$@"; do [[ ${file##*/} != "$name.test.mjs" ]] || group=only; done
-    [[ $group != "$mode" ]] || echo "$file"
-  done
-}
-
-# Runs COMMAND… FILE for each file of its input, JOBS at a time, and prints each output as a whole: in_parallel JOBS COMMAND…
-in_parallel() {
-  local jobs=$1
-  shift
-  # shellcheck disable=SC2016 # the inner shell expands it
-  xargs -d '\n' -P "$jobs" -n 1 bash -c '
-    output=$(mktemp) code=0
-    timeout --foreground 1200 "$@" >"$output" 2>&1 || code=$?
-    flock tests/run.sh cat "$output"
-    rm "$output"
-    exit "$code"' in_parallel "$@"
 }
 
 # The program that the browser and network tests start; BOX_BIN names another one.

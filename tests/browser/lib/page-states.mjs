@@ -233,14 +233,14 @@ async function visitWeakConnection(first, second, visit) {
   await reportDisconnected(first, false);
   await second.press('s');
   await first.waitForCondition('both videos paused',
-    `document.getElementById('status').classList.contains('told') && document.getElementById('remoteFrame').classList.contains('empty')`);
+    `document.getElementById('status').classList.contains('detailed') && document.getElementById('remoteFrame').classList.contains('empty')`);
   await visit(first, 'call-video-paused');
   await first.click('#path');
   await visit(first, 'call-video-paused-stats');
   await first.click('#btnNumbersClose');
   await Promise.all([first, second].map((participant) => reportLoss(participant, false)));
   await first.waitForCondition('the video again',
-    `!document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('status').classList.contains('told')`, 60_000);
+    `!document.getElementById('remoteFrame').classList.contains('empty') && !document.getElementById('status').classList.contains('detailed')`, 60_000);
 }
 
 /** A running call with a notice or a request to the user. */
@@ -255,7 +255,7 @@ async function visitCallProblems(first, second, visit) {
   await first.waitForStatusText(await first.evaluate(`() => document.documentElement.lang === 'en' ? 'go on talking' : '通话照常'`));
   await visit(first, 'call-signaling-lost');
   await first.evaluate('() => __signaling.reconnect()');
-  await first.waitForCondition('the server again', `!document.getElementById('status').classList.contains('told')`);
+  await first.waitForCondition('the server again', `!document.getElementById('status').classList.contains('detailed')`);
   for (const key of ['m', 'v']) await second.press(key);
   await first.waitForCondition('the muted peer', `!document.getElementById('theirMic').hidden`);
   await first.press('v');
