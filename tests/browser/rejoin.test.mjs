@@ -85,14 +85,14 @@ harness.scenario('a call whose room others have taken goes on until its connecti
   await waitFor('the first seat to expire', () => seatTaker.evaluate(takeSeat(url, HOST_KEY)).catch(() => false));
   await waitFor('the second seat to expire', () => seatTaker.evaluate(takeSeat(url)).catch(() => false));
   proxy.rejectNew(false);
-  await Promise.all(pair.map((participant) => participant.waitForStatusText('has lost its room')));
+  await Promise.all(pair.map((participant) => participant.waitForStatusText('cannot return to this room')));
   for (const participant of pair) {
     assert.equal(await participant.evaluate(`() => document.getElementById('error').hidden`), true, 'no error to act on');
     await participant.expectMedia();
   }
   // Closing the connection sends no leave message.
   await pair[1].evaluate('() => globalThis.__observed.connections.at(-1).close()');
-  await pair[0].waitForCondition('the end of the call', `document.getElementById('afterWhy').textContent.includes('could not be brought back')`, 60_000);
+  await pair[0].waitForCondition('the end of the call', `document.getElementById('afterWhy').textContent.includes('could not be restored')`, 60_000);
   await pair[0].waitForState('idle');
 });
 
