@@ -317,7 +317,7 @@ mod tests {
         assert!(line.starts_with("warn") && line.ends_with("external-ip = \"45.0.0.10\""), "{line}");
         let public = Addresses { scope: RelayScope::Public, ..hidden };
         assert!(lines(&public)[0].starts_with("fail"));
-        assert!(public.evaluate()[0].text.contains("public needs an address"), "{public:?}");
+        assert!(public.evaluate()[0].text.contains("public needs a public address"), "{public:?}");
         let silent = Addresses { stun: stun(&[]), ..host(&["45.0.0.10"], &[]) };
         assert!(lines(&silent)[0].starts_with("warn the STUN server stun.example:3478 does not answer"));
     }

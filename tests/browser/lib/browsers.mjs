@@ -30,6 +30,8 @@ const FIREFOX_DEVICES = {
 };
 
 const FIREFOX_PREFS = {
+  // Firefox's own button over videos takes clicks, and where it lies depends on the size of the window.
+  'media.videocontrols.picture-in-picture.video-toggle.enabled': false,
   'app.update.enabled': false,
   'browser.region.update.enabled': false,
   'browser.safebrowsing.downloads.enabled': false,

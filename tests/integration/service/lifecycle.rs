@@ -36,7 +36,10 @@ pub fn get(stream: &mut (impl Read + Write), path: &str) -> String {
 /// Threads of the box that are called this.
 fn threads(service: &Service, name: &str) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{}/task", service.id())).unwrap();
-    let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
+    // A thread may end meanwhile.
+    let named = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
     let pid = |task: fs::DirEntry| Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap());
     tasks.map(Result::unwrap).filter(named).map(pid).collect()
 }
