@@ -154,13 +154,14 @@ fn failing_accept_is_logged_and_does_not_spin() {
     let rules = [libc::SYS_accept4.to_string()];
     let server = ServerProcess::start(&environment, command(&environment, Errno::EPERM, &rules, &[]));
     let _waiting = TcpStream::connect(environment.https).unwrap();
-    server.wait_for_line("no connection can be accepted; a sandbox may forbid it");
+    let line = server.wait_for_line("cannot accept connections");
+    assert!(line.contains("a sandbox may forbid it"), "{line}");
     let (before, begun) = (server.cpu_time(), Instant::now());
     std::thread::sleep(Duration::from_secs(1));
     let (worked, time) = (server.cpu_time() - before, begun.elapsed());
     println!("accepts fail: {worked:?} of {time:?} worked");
     assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
-    assert_eq!(server.count_lines(&["no connection can be accepted"]), 1);
+    assert_eq!(server.count_lines(&["cannot accept connections"]), 1);
 }
 
 #[test]
