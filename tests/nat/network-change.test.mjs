@@ -99,7 +99,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
       await harness.expectMedia(pair);
       await pair[0].waitForPath('relay-tls');
       assert.equal((await pair[0].stats()).local.relayProtocol, 'tls');
-      assert.match(await pair[0].evaluate(`() => document.getElementById('pathWhy').textContent`), /over the web port/);
+      assert.match(await pair[0].evaluate(`() => document.getElementById('pathWhy').textContent`), /through the web port/);
     } finally {
       await unblock();
     }

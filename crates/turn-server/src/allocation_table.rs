@@ -79,7 +79,7 @@ impl AllocationTable {
         self.update(client, |_| ());
     }
 
-    /// When [`Self::next_ended`] should be asked next.
+    /// When [`Self::next_expired`] should be asked next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first_key_value().map(|((deadline, _), _)| *deadline)
     }

@@ -110,7 +110,7 @@ pub enum Event {
         /// A STUN message.
         bytes: Vec<u8>,
     },
-    /// Bind a real socket for this relayed address and tell [`Server::port_opened`].
+    /// Bind a real socket for this relayed address and tell [`Server::handle_port_opened`].
     OpenPort(RelayedAddr),
     /// Close it.
     ClosePort(RelayedAddr),
@@ -223,7 +223,7 @@ impl Server {
         }
     }
 
-    /// When [`Self::advance`] has something to do next.
+    /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.table.poll_timeout()
     }

@@ -232,8 +232,11 @@ async function visitWeakConnection(first, second, visit) {
   await visit(first, 'call-screen-paused-reconnecting');
   await reportDisconnected(first, false);
   await second.press('s');
+  // The connection may have been replaced meanwhile, and reports no loss then.
+  await first.waitForState('connected');
+  await Promise.all([first, second].map((participant) => reportLoss(participant, true)));
   await first.waitForCondition('both videos paused',
-    `document.getElementById('status').classList.contains('detailed') && document.getElementById('remoteFrame').classList.contains('empty')`);
+    `document.getElementById('status').classList.contains('detailed') && document.getElementById('remoteFrame').classList.contains('empty')`, 60_000);
   await visit(first, 'call-video-paused');
   await first.click('#path');
   await visit(first, 'call-video-paused-stats');
