@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_rest_username_that_coturn_reads_is_read() {
-        // Measured against coturn 4.6.1; tests/hostile/usernames.rs asks the one that is installed.
+        // Measured against coturn 4.6.1; tests/robustness/abuse/usernames.rs asks the one that is installed.
         for (text, expiry, id) in [
             ("123:user", 123, "user"),
             ("user:123", 123, "user"),
