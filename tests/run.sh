@@ -25,8 +25,7 @@ stage_deny() {
   fi
 }
 
-# Half a minute for each fuzz target; `cargo test` alone takes ten seconds.
-stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-30} timeout 1500 cargo test --locked --workspace; }
+stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-15} timeout 1500 cargo test --locked --workspace; }
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
@@ -40,27 +39,62 @@ bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --shor
 
 stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
-stage_browser() {
-  npm_packages && release_binary || return
-  timeout --foreground 3000 node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
+# --- end-to-end tests -----------------------------------------------------------------------------------
+
+# Each file of tests/browser, of tests/nat (in a small internet of network namespaces) and of tests/vps (hosts with their own
+# systemd, in such networks) runs by itself, two files at a time, because most of them wait most of the time. Files whose
+# measurements need a quiet machine run alone. Files that fail run once more, alone, unless many fail; the summary counts
+# them.
+E2E_GROUPS=(browser nat vps)
+E2E_JOBS=${E2E_JOBS:-2}
+E2E_ALONE='/(join-time|page-load|udp-flood|bandwidth-adaptation)\.test'
+E2E_FILE_TIMEOUT=900
+E2E_RETRIES=8
+
+e2e_files() {
+  local group files=()
+  for group in "$@"; do
+    [[ $group == browser || $EUID == 0 ]] && files+=(tests/"$group"/*.test.mjs)
+  done
+  ls -S "${files[@]}"
 }
 
-# In a small internet of network namespaces.
-stage_nat() {
-  npm_packages && release_binary && root_or_skip || return
-  timeout --foreground 2400 tests/nat/run.sh
+# Runs one file and prints its output in one piece.
+run_e2e_file() {
+  local file=$1 log=$LOGS/e2e/${1//\//-}.log started=$SECONDS code runner=(tests/nat/run.sh)
+  [[ $file == tests/browser/* ]] && runner=(node --test --test-concurrency=1 --test-reporter=spec)
+  timeout "$E2E_FILE_TIMEOUT" "${runner[@]}" "$file" </dev/null >"$log" 2>&1
+  code=$?
+  if ((code)); then
+    echo "$file" >>"$LOGS/e2e/failed"
+    grep -q '^ℹ fail [1-9]' "$log" || printf 'exit code %d\nℹ fail 1\n' "$code" >>"$log"
+  fi
+  flock "$LOGS/e2e/output" bash -c 'printf "\n--- %s (%d s)\n" "$1" "$2"; cat "$3"' _ "$file" $((SECONDS - started)) "$log"
+  return "$code"
 }
 
-# Hosts with their own systemd, in such networks.
-stage_vps() {
-  npm_packages && release_binary && root_or_skip || return
-  timeout --foreground 600 tests/nat/run.sh tests/vps/*.test.mjs
-}
-
-root_or_skip() {
-  ((EUID == 0)) && return
-  echo "network namespaces need root: skipped"
-  return 77
+run_e2e() {
+  npm_packages && release_binary || { failed=$((failed + 1)) && summary+=("e2e      FAILED: no packages or no program"); return; }
+  printf '\n=== %s ===\n' "$*"
+  ((EUID == 0)) || echo "network namespaces need root: only the tests of browsers run"
+  rm -rf "$LOGS/e2e" && mkdir -p "$LOGS/e2e" && : >"$LOGS/e2e/failed"
+  export -f run_e2e_file
+  export LOGS E2E_FILE_TIMEOUT
+  local file retried=()
+  e2e_files "$@" | grep -vE "$E2E_ALONE" | xargs -P "$E2E_JOBS" -I{} bash -c 'run_e2e_file {}'
+  for file in $(e2e_files "$@" | grep -E "$E2E_ALONE"); do run_e2e_file "$file"; done
+  mapfile -t retried < <(sort "$LOGS/e2e/failed")
+  ((${#retried[@]} <= E2E_RETRIES)) || retried=()
+  for file in "${retried[@]}"; do
+    echo "once more, alone: $file"
+    run_e2e_file "$file"
+  done
+  local group p f s
+  for group in "$@"; do
+    read -r p f s < <(cat "$LOGS/e2e/tests-$group"-*.log 2>/dev/null | count_tests)
+    ((p)) || { if [[ $group == browser || $EUID == 0 ]]; then f=$((f + 1)); else s=$((s + 1)); fi; }
+    add_result "$group" "$p" "$f" "$s" "$(printf '%s\n' "${retried[@]}" | grep -c "^tests/$group/") files run twice"
+  done
 }
 
 # The program that the browser and network tests start; BOX_BIN names another one.
@@ -118,24 +152,30 @@ passed=0 failed=0 skipped=0 summary=()
 
 # Runs one stage, prints its output without the compiler's progress, and adds its counts.
 run_stage() {
-  local name=$1 log=$LOGS/$1.log started=$SECONDS code p f s verdict
+  local name=$1 log=$LOGS/$1.log started=$SECONDS code p f s
   printf '\n=== %s ===\n' "$name"
   "stage_$name" </dev/null 2>&1 | tee "$log" | grep --line-buffered -vE '^ +(Compiling|Checking|Documenting|Downloaded|Downloading|Updating|Locking|Adding) '
   code=${PIPESTATUS[0]}
-  read -r p f s < <(count_tests "$log")
+  read -r p f s < <(count_tests <"$log")
   case $code in
     0) if ((p == 0)); then
          case $name in
-           rust | page | interop | browser | nat | vps) f=1 && echo "$name ran no test" ;;
+           rust | page | interop) f=1 && echo "$name ran no test" ;;
            *) p=1 ;;
          esac
        fi ;;
     77) s=$((s + 1)) ;;
     *) ((f)) || f=1 ;;
   esac
-  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  if ((f)); then verdict=FAILED; elif ((code == 77)); then verdict=skipped; else verdict=ok; fi
-  summary+=("$(printf '%-8s %-8s %4d s  %d passed, %d failed, %d skipped' "$name" "$verdict" $((SECONDS - started)) "$p" "$f" "$s")")
+  add_result "$name" "$p" "$f" "$s" "$((SECONDS - started)) s"
+}
+
+# add_result NAME PASSED FAILED SKIPPED NOTE
+add_result() {
+  local verdict=ok
+  if (($3)); then verdict=FAILED; elif (($2 == 0)); then verdict=skipped; fi
+  passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+  summary+=("$(printf '%-8s %-8s %d passed, %d failed, %d skipped, %s' "$1" "$verdict" "$2" "$3" "$4" "$5")")
 }
 
 # The totals that cargo test and node's test runner print: passed, failed, skipped.
@@ -145,18 +185,22 @@ count_tests() {
     /^(ℹ|#) pass / { p += $3 }
     /^(ℹ|#) (fail|cancelled) / { f += $3 }
     /^(ℹ|#) skipped / { s += $3 }
-    END { print p + 0, f + 0, s + 0 }' "$1"
+    END { print p + 0, f + 0, s + 0 }'
 }
 
 for stage in "$@"; do
-  declare -F "stage_$stage" >/dev/null || { echo "no stage $stage; stages: ${STAGES[*]}" >&2; exit 2; }
+  [[ " ${STAGES[*]} " == *" $stage "* ]] || { echo "no stage $stage; stages: ${STAGES[*]}" >&2; exit 2; }
 done
 (($#)) || set -- "${STAGES[@]}"
 mkdir -p "$LOGS"
 debian_packages "$@" </dev/null || echo "continuing without these packages"
-for stage in "$@"; do run_stage "$stage"; done
+e2e=()
+for stage in "$@"; do
+  if [[ " ${E2E_GROUPS[*]} " == *" $stage "* ]]; then e2e+=("$stage"); else run_stage "$stage"; fi
+done
+((${#e2e[@]})) && run_e2e "${e2e[@]}"
 
 printf '\n=== summary ===\n'
-printf '%s\n' "${summary[@]}"
+printf '%s\n' "${summary[@]}" "$SECONDS s in all"
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0))
