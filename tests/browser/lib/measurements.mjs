@@ -6,8 +6,8 @@ import { ENDED_STATES } from './harness.mjs';
 import { delay, waitFor } from './wait.mjs';
 
 const BASELINE_MS = 2000;
-/** Frame gaps that other work on the machine causes at any time; no goal is below it. */
-const MACHINE_NOISE_MS = 200;
+/** Frame gaps that other work on the machine causes at any time, also in calls without a fault; no goal is below it. */
+const MACHINE_NOISE_MS = 500;
 
 const JOIN_TIME_GOAL_MS = 800;
 const JOIN_REPETITIONS = 3;
