@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use webrtc_box_relay::log_limit::LogLimit;
+use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_signaling::{CallSummary, Event};
 
 use super::metrics::{HttpMetrics, path_label};

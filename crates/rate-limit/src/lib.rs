@@ -28,9 +28,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 mod gcra;
+mod log_limit;
 mod source;
 
 pub use gcra::{AtomicGcra, next_arrival};
+pub use log_limit::LogLimit;
 pub use source::{SourcePrefix, source_key};
 
 /// A rate with a burst. An interval of zero means unlimited.

@@ -1,20 +1,20 @@
-//! Who must turn says so, and who looks sees who has stopped.
+//! Heartbeats of workers and listeners, and a monitor that detects which of them stalled or ended.
 //!
-//! A heart is silent only for as long as the one who looks was awake himself: a process that was
-//! frozen (SIGSTOP, a suspended machine) comes back with everybody alive. Nothing here reads a clock.
+//! Only time in which the monitor itself ran counts as silence, so nothing has stalled after the whole process was frozen
+//! (SIGSTOP, a suspended machine). No function here reads a clock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a heart beats, and how often somebody looks.
+/// How often a heartbeat is due, and how often the monitor checks.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long one may be silent and still count as busy.
+/// Silence after which a worker or listener counts as stalled.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The heart of one who turns: a relay worker, an accept loop. Dropped, it has ended.
+/// The heartbeat of a relay worker or an accept loop. Dropping it reports the end.
 #[derive(Debug)]
 pub struct Heartbeat(Arc<HeartbeatState>);
 
@@ -24,61 +24,61 @@ struct HeartbeatState {
     epoch: Instant,
     /// Microseconds since the epoch.
     last: AtomicU64,
-    /// Microseconds by which the last beat came late.
+    /// Microseconds by which the last beat was late.
     late: AtomicU64,
     ended: AtomicBool,
 }
 
-/// All hearts of a box. Cheap to clone: all clones are one.
+/// Monitors all heartbeats of a process. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct HealthMonitor(Arc<MonitorState>);
 
 #[derive(Debug)]
 struct MonitorState {
     epoch: Instant,
-    watched: Mutex<Observations>,
+    observations: Mutex<Observations>,
 }
 
 #[derive(Debug)]
 struct Observations {
-    looked: Instant,
-    health: Vec<Observation>,
+    checked_at: Instant,
+    all: Vec<Observation>,
 }
 
-/// A heart as it was when somebody last looked.
+/// A heartbeat as of the last check.
 #[derive(Debug)]
 struct Observation {
-    beats: Arc<HeartbeatState>,
+    heartbeat: Arc<HeartbeatState>,
     last: u64,
-    silent: Duration,
+    silence: Duration,
 }
 
-/// How one of them is.
+/// The state of one heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeartbeatReport {
-    /// Whose heart: `relay-0`, `https [::]:443`.
+    /// The name of the worker or listener: `relay-0`, `https [::]:443`.
     pub name: String,
-    /// Since the last beat.
+    /// Time since the last beat.
     pub age: Duration,
-    /// By how much it is late: the last beat, or the one that is due.
+    /// How late the last beat was, or how long the next one is overdue.
     pub lag: Duration,
-    /// Whether it turns.
+    /// Its status.
     pub state: Status,
 }
 
-/// Whether somebody turns.
+/// The status of a worker or listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It does.
+    /// It is responsive.
     Ok,
-    /// It has said nothing for too long.
+    /// It has been silent for five seconds or more.
     Stalled,
-    /// It will never again.
+    /// It has ended.
     Dead,
 }
 
 impl Heartbeat {
-    /// Still turning. To be called every [`HEARTBEAT_INTERVAL`].
+    /// Reports a sign of life. Call it every [`HEARTBEAT_INTERVAL`].
     pub fn beat(&self, now: Instant) {
         let now = self.0.micros(now);
         let since = now.saturating_sub(self.0.last.swap(now, Ordering::Relaxed));
@@ -99,65 +99,67 @@ impl HeartbeatState {
 }
 
 impl HealthMonitor {
-    /// Nobody yet. Times count from `epoch`.
+    /// A monitor without heartbeats. Times count from `epoch`.
     pub fn new(epoch: Instant) -> Self {
-        let watched = Observations { looked: epoch, health: Vec::new() };
-        Self(Arc::new(MonitorState { epoch, watched: Mutex::new(watched) }))
+        let observations = Observations { checked_at: epoch, all: Vec::new() };
+        Self(Arc::new(MonitorState { epoch, observations: Mutex::new(observations) }))
     }
 
-    /// Somebody begins to turn and is looked after from now on.
+    /// Registers a worker or listener, which is monitored from now on.
     pub fn register(&self, name: impl Into<String>, now: Instant) -> Heartbeat {
-        let beats = HeartbeatState {
+        let heartbeat = HeartbeatState {
             name: name.into(),
             epoch: self.0.epoch,
             last: AtomicU64::new(0),
             late: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         };
-        let last = beats.micros(now);
-        beats.last.store(last, Ordering::Relaxed);
-        let beats = Arc::new(beats);
-        self.watched().health.push(Observation { beats: Arc::clone(&beats), last, silent: Duration::ZERO });
-        Heartbeat(beats)
+        let last = heartbeat.micros(now);
+        heartbeat.last.store(last, Ordering::Relaxed);
+        let heartbeat = Arc::new(heartbeat);
+        let observation = Observation { heartbeat: Arc::clone(&heartbeat), last, silence: Duration::ZERO };
+        self.observations().all.push(observation);
+        Heartbeat(heartbeat)
     }
 
-    /// Looks at everybody. To be called every [`HEARTBEAT_INTERVAL`], by one thread.
+    /// Checks all heartbeats. Call it every [`HEARTBEAT_INTERVAL`] from one thread.
     pub fn check(&self, now: Instant) {
-        let mut watched = self.watched();
-        // Whoever comes late himself learns nothing of the time he missed.
-        let awake = now.saturating_duration_since(watched.looked).min(2 * HEARTBEAT_INTERVAL);
-        watched.looked = now;
-        for seen in &mut watched.health {
-            let last = seen.beats.last.load(Ordering::Relaxed);
-            seen.silent = if last == seen.last { seen.silent + awake } else { Duration::ZERO };
-            seen.last = last;
+        let mut observations = self.observations();
+        // A late check does not count the time in which it did not run.
+        let awake = now.saturating_duration_since(observations.checked_at).min(2 * HEARTBEAT_INTERVAL);
+        observations.checked_at = now;
+        for observation in &mut observations.all {
+            let last = observation.heartbeat.last.load(Ordering::Relaxed);
+            let silent = last == observation.last;
+            observation.silence = if silent { observation.silence + awake } else { Duration::ZERO };
+            observation.last = last;
         }
     }
 
-    /// How each of them is, in the order in which they joined.
+    /// The state of each heartbeat, in the order of registration.
     pub fn reports(&self, now: Instant) -> Vec<HeartbeatReport> {
-        self.watched().health.iter().map(|seen| seen.report(now)).collect()
+        self.observations().all.iter().map(|observation| observation.report(now)).collect()
     }
 
-    /// Those who do not turn, as of the last look; `None` where all do.
+    /// The stalled and dead ones as of the last check; `None` if there are none.
     pub fn unresponsive(&self) -> Option<Unresponsive> {
-        let watched = self.watched();
-        let bad = watched.health.iter().filter(|seen| seen.state() != Status::Ok);
-        let names: Vec<_> = bad.map(|seen| seen.beats.name.clone()).collect();
+        let observations = self.observations();
+        let unresponsive = observations.all.iter().filter(|observation| observation.state() != Status::Ok);
+        let names: Vec<_> = unresponsive.map(|observation| observation.heartbeat.name.clone()).collect();
         (!names.is_empty()).then_some(Unresponsive(names))
     }
 
-    fn watched(&self) -> MutexGuard<'_, Observations> {
-        // What a panic may have left half done is one look.
-        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn observations(&self) -> MutexGuard<'_, Observations> {
+        // A panic can leave at most one check incomplete.
+        self.0.observations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observation {
     fn state(&self) -> Status {
-        if self.beats.ended.load(Ordering::Relaxed) {
+        if self.heartbeat.ended.load(Ordering::Relaxed) {
             Status::Dead
-        } else if self.silent >= STALL_TIMEOUT {
+        } else if self.silence >= STALL_TIMEOUT {
             Status::Stalled
         } else {
             Status::Ok
@@ -165,15 +167,15 @@ impl Observation {
     }
 
     fn report(&self, now: Instant) -> HeartbeatReport {
-        let last = self.beats.last.load(Ordering::Relaxed);
-        let age = Duration::from_micros(self.beats.micros(now).saturating_sub(last));
-        let late = Duration::from_micros(self.beats.late.load(Ordering::Relaxed));
+        let last = self.heartbeat.last.load(Ordering::Relaxed);
+        let age = Duration::from_micros(self.heartbeat.micros(now).saturating_sub(last));
+        let late = Duration::from_micros(self.heartbeat.late.load(Ordering::Relaxed));
         let lag = late.max(age.saturating_sub(HEARTBEAT_INTERVAL));
-        HeartbeatReport { name: self.beats.name.clone(), age, lag, state: self.state() }
+        HeartbeatReport { name: self.heartbeat.name.clone(), age, lag, state: self.state() }
     }
 }
 
-/// Names of those who do not turn. `Display` is a list.
+/// The names of stalled and dead workers and listeners. `Display` joins them with commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresponsive(Vec<String>);
 
@@ -187,26 +189,26 @@ impl fmt::Display for Unresponsive {
 mod tests {
     use super::*;
 
-    /// A box with two who turn, and the time.
+    /// Two heartbeats and the time.
     struct Harness {
         now: Instant,
         health: HealthMonitor,
-        two: [Heartbeat; 2],
+        heartbeats: [Heartbeat; 2],
     }
 
     impl Harness {
         fn new() -> Self {
             let now = Instant::now();
             let health = HealthMonitor::new(now);
-            let two = ["relay-0", "relay-1"].map(|name| health.register(name, now));
-            Self { now, health, two }
+            let heartbeats = ["relay-0", "relay-1"].map(|name| health.register(name, now));
+            Self { now, health, heartbeats }
         }
 
-        /// For so many beats somebody looks, and these turn.
-        fn pass(&mut self, beats: u32, turning: &[usize]) {
-            for _ in 0..beats {
+        /// For `intervals` intervals, `beating` beat and the monitor checks.
+        fn pass(&mut self, intervals: u32, beating: &[usize]) {
+            for _ in 0..intervals {
                 self.now += HEARTBEAT_INTERVAL;
-                turning.iter().for_each(|who| self.two[*who].beat(self.now));
+                beating.iter().for_each(|index| self.heartbeats[*index].beat(self.now));
                 self.health.check(self.now);
             }
         }
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_stops_turning_is_named_after_a_while_and_forgiven_at_the_next_beat() {
+    fn silence_of_five_seconds_is_a_stall_until_the_next_beat() {
         let mut harness = Harness::new();
         harness.pass(100, &[0, 1]);
         assert_eq!(harness.unresponsive(), "");
@@ -230,30 +232,30 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_frozen_has_not_stalled() {
+    fn a_frozen_process_has_not_stalled() {
         let mut harness = Harness::new();
         harness.pass(1, &[0, 1]);
         for _ in 0..10 {
             harness.now += Duration::from_secs(3600);
             harness.health.check(harness.now);
-            assert_eq!(harness.unresponsive(), "", "looked before the others came to");
+            assert_eq!(harness.unresponsive(), "", "checked before the others ran");
             harness.pass(1, &[0, 1]);
             assert_eq!(harness.unresponsive(), "");
         }
     }
 
     #[test]
-    fn one_who_has_ended_is_named_at_once() {
+    fn a_dropped_heartbeat_is_dead_immediately() {
         let mut harness = Harness::new();
         harness.pass(1, &[0, 1]);
-        let [first, _second] = harness.two;
+        let [first, _second] = harness.heartbeats;
         drop(first);
         assert_eq!(harness.health.unresponsive().unwrap().to_string(), "relay-0");
         assert_eq!(harness.health.reports(harness.now)[0].state, Status::Dead);
     }
 
     #[test]
-    fn lag_is_how_late_a_beat_came_or_how_long_it_is_overdue() {
+    fn lag_is_how_late_a_beat_was_or_how_long_it_is_overdue() {
         let mut harness = Harness::new();
         harness.pass(1, &[0, 1]);
         let lags =

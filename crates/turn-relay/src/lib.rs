@@ -1,26 +1,54 @@
-//! The relay's edge: one thread for each core, each with its own sockets on the turn port and its
-//! own [`turn::Server`](webrtc_box_turn::server::Server). The threads share nothing but the exchange.
+//! Linux IO for the TURN server of [`webrtc_box_turn`]: one worker thread per core, UDP with GRO and GSO, TCP and TLS
+//! streams.
+//!
+//! ```text
+//!  any thread                               worker threads relay-0, relay-1, … (one epoll each)
+//! ┌───────────────────────────┐            ┌───────────────────────────────────────────────────┐
+//! │ Relay                     │   inbox    │ Worker                                            │
+//! │   set_secrets, drain, …   │ ─────────▶ │   UDP sockets of the TURN port (SO_REUSEPORT) ◀─────▶ clients
+//! │ PrincipalFeed             │ ─────────▶ │     in:  recvmmsg, UDP_GRO                        │
+//! └───────────────────────────┘            │     out: sendmsg, UDP_SEGMENT                     │
+//!                                          │   webrtc_box_turn::Server                         │
+//!  tokio runtime                           │   relay sockets, in public scope ◀──────────────────▶ peers
+//! ┌───────────────────────────┐  messages  │                                                   │
+//! │ StreamServer::serve       │ ─────────▶ │   the workers share a RoutingTable (who has which │
+//! │   one task per stream     │ ◀───────── │   relayed port) and the limits in it              │
+//! └─────────────▲─────────────┘   frames   └─────────────────────────┬─────────────────────────┘
+//!               │                                                    │ every HEARTBEAT_INTERVAL
+//!               ▼                                                    ▼
+//!  clients by TCP and TLS                   Relay::stats, Relay::faults, HealthMonitor::reports
+//! ```
+//!
+//! * [`Relay::start`] binds the UDP sockets and starts the workers; dropping the [`Relay`] stops them. The caller accepts
+//!   TCP and TLS connections and passes them to [`StreamServer::serve`].
+//! * A worker waits once, receives one batch and sends one batch. The packet path has no lock, no allocation and no copy.
+//!   A datagram to a client of another worker is sent directly, because every worker has a socket of the TURN port; only
+//!   a frame to a stream passes through the inbox of its worker.
+//! * TLS, slow clients and everything else that may block stay on the tokio runtime. Bytes that wait are limited in both
+//!   directions ([`queue_budget`]).
+//! * A worker that stalls is visible in the [`HealthMonitor`], a socket that cannot be read or bound in [`Relay::faults`].
+//!
+//! Example: `cargo run -p webrtc-box-relay --example static_credential_relay`.
 
-mod backlog;
+#[cfg(not(target_os = "linux"))]
+compile_error!("webrtc-box-relay runs on Linux only: it uses epoll, timerfd, eventfd, UDP GRO and UDP GSO.");
+
 mod epoll;
 mod faults;
 pub mod framing;
 mod gso_batch;
 pub mod health;
-pub mod log_limit;
+mod inbox;
 pub mod queue_budget;
-pub mod random;
 mod relay_socket;
-mod send;
-mod single;
 pub mod socket;
 mod stats;
 mod stream;
 mod stream_reader;
-mod stream_writer;
 mod udp;
 mod worker;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -28,158 +56,112 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use epoll::{Poller, Waker};
 use faults::{Faults, Warnings};
+pub use inbox::PrincipalFeed;
+use inbox::{Inboxes, WorkerMsg};
 pub use relay_socket::can_bind;
-use stats::{LossCounters, StatsBoard};
+use stats::StatsBoard;
 pub use stats::{PacketLoss, RelayStats};
 pub use stream::StreamServer;
-use stream::{StreamHandle, StreamMessages};
-use stream_writer::frame_cost;
-use worker::Worker;
+use udp::BatchSocket;
+use worker::{Worker, WorkerConfig};
 
 use crate::health::{HEARTBEAT_INTERVAL, HealthMonitor, Heartbeat};
-use crate::log_limit::LogLimit;
-use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
-use webrtc_box_turn::addr::{ClientAddr, Families, Family};
+use webrtc_box_rate_limit::{LogLimit, Rate, SourceRateLimiter};
+use webrtc_box_turn::addr::{Families, Family};
 use webrtc_box_turn::auth::{Authenticator, NonceKey};
 use webrtc_box_turn::credential::Secrets;
 use webrtc_box_turn::peer_policy::PeerPolicy;
-use webrtc_box_turn::principal::PrincipalEvent;
 use webrtc_box_turn::registry::Quota;
 use webrtc_box_turn::reply_limit::ReplyLimit;
 use webrtc_box_turn::routing_table::RoutingTable;
 use webrtc_box_turn::server::{Server, ServerConfig};
 
-/// What a relay is started with.
+/// The settings of a relay.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
-    /// Addresses and port to bind; port 0 takes a free one.
+    /// Addresses of the TURN port. At least one; port 0 selects a free port.
     pub listen: Vec<SocketAddr>,
-    /// How many threads.
+    /// Number of worker threads; at least 1.
     pub workers: usize,
-    /// Who may be reached.
+    /// The peers that allocations may reach.
     pub peer_policy: PeerPolicy,
-    /// Addresses lent, as clients are told them.
+    /// Relayed addresses as clients see them.
     pub relayed: Families<IpAddr>,
-    /// Local addresses that real relay sockets bind (`public`).
+    /// Local addresses that relay sockets bind to (`public` scope only).
     pub bind: Families<IpAddr>,
     /// Relayed ports.
     pub ports: RangeInclusive<u16>,
-    /// RelaySockets of other listeners of the box, never lent.
+    /// Ports of other listeners on this host; they are never relayed ports.
     pub listeners: Vec<u16>,
-    /// Mint and verify.
+    /// TURN REST secrets that verify credentials.
     pub secrets: Secrets,
-    /// Stands in every challenge.
+    /// The realm in every 401.
     pub realm: String,
-    /// How long the credentials of seats open allocations.
+    /// How long a credential of a participant opens allocations.
     pub credential_ttl: Duration,
-    /// Participants of an isolation group at most.
+    /// Largest number of participants in an isolation group.
     pub group_size: usize,
-    /// How many allocations there may be.
+    /// Limits on allocations.
     pub quota: Quota,
-    /// Bytes per second of one allocation, each way; 0: no limit.
+    /// Bytes per second of one allocation in each direction; 0: no limit.
     pub max_bps: u32,
-    /// Bytes per second of the whole relay, each way; 0: no limit.
+    /// Bytes per second of the whole relay in each direction; 0: no limit.
     pub bps_capacity: u32,
-    /// Unauthenticated replies per second to one source; 0: no limit.
+    /// Replies per second to unauthenticated requests of one source; 0: no limit.
     pub unauth_reply_rate: u32,
-    /// Client addresses may stand in the log.
+    /// Whether client addresses may appear in the log.
     pub log_addresses: bool,
-    /// Where each worker's heart is looked after.
+    /// Monitors the heartbeat of each worker.
     pub health: HealthMonitor,
 }
 
-/// A relay that runs until it is dropped.
+/// A running relay; dropping it stops all workers.
 #[derive(Debug)]
 pub struct Relay {
     addresses: Vec<SocketAddr>,
     inboxes: Inboxes,
     routes: Arc<RoutingTable>,
     stats_board: StatsBoard,
-    /// Requests of streams without an allocation, per source.
+    /// Limits requests on streams without an allocation, per source.
     stream_limit: Arc<SourceRateLimiter>,
     threads: Vec<JoinHandle<()>>,
     faults: Faults,
-    /// What the kernel grants of the socket buffer asked for, where it is less: bytes.
+    /// The granted size of a socket buffer in bytes, if it is smaller than requested.
     pub granted_buffer: Option<usize>,
-    /// Socket options that are not to be had here, and that it goes without.
+    /// Socket options that are unavailable here; the relay works without them.
     pub missing: Vec<&'static str>,
 }
 
-/// Why a relay does not start.
+/// A relay that cannot start.
 #[derive(Debug)]
 pub struct BindError {
-    /// What was to be bound.
+    /// The address to bind.
     pub address: SocketAddr,
-    /// What else could not be had of the operating system, to complete "cannot …"; `None`: it was the address.
+    /// The failed action, as in "cannot create an eventfd"; `None` if binding `address` failed.
     pub what: Option<&'static str>,
-    /// Why not.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
-/// What reaches a worker besides packets.
-#[derive(Debug)]
-enum WorkerMsg {
-    Principal(PrincipalEvent),
-    StreamOpened(ClientAddr, StreamHandle),
-    StreamMessages(StreamMessages),
-    StreamClosed(ClientAddr),
-    /// A frame for a stream of this worker, from another.
-    StreamFrame(ClientAddr, Bytes, OwnedSemaphorePermit),
-    Evict(ClientAddr),
-    Addresses {
-        own: Vec<IpAddr>,
-        relayed: Families<IpAddr>,
-        bind: Families<IpAddr>,
-    },
-    Secrets(Secrets),
-    Drain,
-    Stop,
-}
-
-/// One for each worker.
-#[derive(Clone, Debug)]
-struct Inboxes(Arc<[Inbox]>);
-
-#[derive(Debug)]
-struct Inbox {
-    messages: UnboundedSender<WorkerMsg>,
-    waker: Arc<Waker>,
-    /// Bytes of frames from other workers that may wait in it, in parts that streams share.
-    frame_budget: [Arc<Semaphore>; FRAME_BUDGET_SHARDS],
-    losses: Arc<LossCounters>,
-}
-
-/// Frames from other workers wait in so many parts, by the stream they are for, so that one stream's
-/// flood costs few others anything.
-const FRAME_BUDGET_SHARDS: usize = 8;
-/// Bytes of frames from other workers that may wait in one part; more are lost, as in a full socket.
-const FRAME_BUDGET_BYTES: usize = 1 << 19;
-
-/// Tells every worker of seats; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct PrincipalFeed(Inboxes);
-
 impl Relay {
-    /// Binds the turn port and starts the workers.
+    /// Binds the UDP sockets of the TURN port and starts the workers.
     ///
     /// # Errors
-    /// The address that cannot be bound, and why. A port that another process shares by
-    /// SO_REUSEPORT counts as taken.
+    /// An address cannot be bound, also because another process uses it with SO_REUSEPORT; or the operating system
+    /// provides no thread, no file descriptor or no watch.
     pub fn start(mut config: RelayConfig) -> Result<Self, BindError> {
         let bound = bind_all(&config.listen, config.workers)?;
         let address = bound.addresses[0];
         config.listeners.extend(bound.addresses.iter().map(SocketAddr::port));
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| unbounded_channel()).unzip();
         let wakers = (0..config.workers).map(|_| Waker::new().map(Arc::new)).collect::<io::Result<Vec<_>>>();
-        let wakers = wakers.map_err(BindError::at(address, "make an eventfd"))?;
+        let wakers = wakers.map_err(BindError::at(address, "create an eventfd"))?;
         let shared = SharedState::new(&config);
-        // From here on dropping it stops what has been started.
+        // After an error below, the drop of `relay` stops the workers that already run.
         let mut relay = Self {
             addresses: bound.addresses,
             inboxes: Inboxes::new(senders, &wakers, &shared.stats_board),
@@ -193,67 +175,68 @@ impl Relay {
         };
         for (index, (inbox, sockets)) in receivers.into_iter().zip(bound.sockets).enumerate() {
             let poll = Poller::new(Arc::clone(&wakers[index]), HEARTBEAT_INTERVAL)
-                .map_err(BindError::at(address, "make an epoll"))?;
-            let heartbeat = config.health.register(format!("relay-{index}"), Instant::now());
-            let seed = shared.seed(&config, index, (sockets, poll, heartbeat), inbox, relay.inboxes.clone());
-            let worker = Worker::new(seed).map_err(BindError::at(address, "watch sockets by epoll"))?;
-            let thread = std::thread::Builder::new().name(format!("relay-{index}"));
-            let thread =
-                thread.spawn(move || worker.run()).map_err(BindError::at(address, "start threads"))?;
-            relay.threads.push(thread);
+                .map_err(BindError::at(address, "create an epoll instance"))?;
+            let name = format!("relay-{index}");
+            let heartbeat = config.health.register(name.clone(), Instant::now());
+            let io = (sockets, poll, heartbeat);
+            let worker_config = shared.worker_config(&config, index, io, inbox, relay.inboxes.clone());
+            let worker =
+                Worker::new(worker_config).map_err(BindError::at(address, "watch sockets by epoll"))?;
+            let thread = std::thread::Builder::new().name(name).spawn(move || worker.run());
+            relay.threads.push(thread.map_err(BindError::at(address, "start threads"))?);
         }
         Ok(relay)
     }
 
-    /// The addresses really bound.
+    /// The bound addresses of the TURN port.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Where seats' news goes. A seat told here before its client is told can be relied on: a
-    /// worker reads its news before its packets.
+    /// A sender of principal events. A worker reads its inbox before its packets, so an event that is sent before a client
+    /// gets its credential takes effect before the client can use it.
     pub fn principal_feed(&self) -> PrincipalFeed {
         PrincipalFeed(self.inboxes.clone())
     }
 
-    /// Where TCP and TLS streams are brought.
+    /// A server for TCP and TLS streams.
     pub fn stream_server(&self) -> StreamServer {
         StreamServer::new(self.inboxes.clone(), self.stats_board.losses(), Arc::clone(&self.stream_limit))
     }
 
-    /// The box's addresses have changed: those that are its own, those lent from now on, and what their
-    /// sockets bind.
+    /// Replaces the addresses of the host (`own`), the relayed addresses, and the local addresses of relay sockets.
     pub fn set_addresses(&self, own: &[IpAddr], relayed: Families<IpAddr>, bind: Families<IpAddr>) {
         self.inboxes.broadcast(|| WorkerMsg::Addresses { own: own.to_vec(), relayed, bind });
     }
 
-    /// New allocations take a credential under these secrets; those that are there go on.
+    /// Replaces the secrets for new allocations; existing allocations continue.
     pub fn set_secrets(&self, secrets: &Secrets) {
         self.inboxes.broadcast(|| WorkerMsg::Secrets(secrets.clone()));
     }
 
-    /// The box is about to stop: nobody but participants of running calls is lent anything any more.
+    /// Accepts new allocations only from participants of running calls from now on.
     pub fn drain(&self) {
         self.inboxes.broadcast(|| WorkerMsg::Drain);
     }
 
-    /// What it has done so far, up to each worker's last beat.
+    /// The counters as of the last tick of each worker.
     pub fn stats(&self) -> RelayStats {
         self.stats_board.sum()
     }
 
-    /// What keeps it from its work and lasts; empty where nothing does.
+    /// The reasons of lasting faults; empty if there are none.
     pub fn faults(&self) -> Vec<String> {
         self.faults.reasons()
     }
 
-    /// Whether it does no work: part of the turn port is not read, or of no family can relay sockets be bound.
+    /// Whether the relay is out of order: a socket of the TURN port cannot be read, or relay sockets cannot be bound in any
+    /// family.
     pub fn is_down(&self) -> bool {
         self.faults.is_down()
     }
 
-    /// Whether relay sockets of `family` can be bound now: `None` where there are none of that family, else
-    /// why not. Whether that is news.
+    /// Records whether relay sockets of `family` can be bound now, with the reason if not; `None` if there are none of that
+    /// family. Returns whether that is a change.
     pub fn report_bind_result(&self, family: Family, bound: Option<Result<(), String>>) -> bool {
         self.faults.report_bind_result(family, bound)
     }
@@ -264,7 +247,7 @@ impl Relay {
         self.inboxes.send(0, WorkerMsg::Stop);
     }
 
-    /// How many allocations there are.
+    /// The number of allocations.
     pub fn allocations(&self) -> u32 {
         self.routes.registry().total()
     }
@@ -275,74 +258,9 @@ impl Drop for Relay {
         self.inboxes.broadcast(|| WorkerMsg::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a relay worker had panicked");
+                tracing::error!("a relay worker panicked");
             }
         }
-    }
-}
-
-impl PrincipalFeed {
-    /// Tells every worker. That a seat has been opened wakes nobody: a worker reads its news before
-    /// its packets.
-    pub fn send(&self, event: PrincipalEvent) {
-        match event {
-            PrincipalEvent::Admitted(..) => self.0.enqueue_all(|| WorkerMsg::Principal(event)),
-            PrincipalEvent::Left(..) | PrincipalEvent::Expired(..) => {
-                self.0.broadcast(|| WorkerMsg::Principal(event))
-            }
-        }
-    }
-}
-
-impl Inboxes {
-    fn new(
-        messages: Vec<UnboundedSender<WorkerMsg>>,
-        wakers: &[Arc<Waker>],
-        stats_board: &StatsBoard,
-    ) -> Self {
-        let inbox = |(messages, waker): (_, &Arc<Waker>)| Inbox {
-            messages,
-            waker: Arc::clone(waker),
-            losses: stats_board.losses(),
-            frame_budget: [(); FRAME_BUDGET_SHARDS].map(|()| Arc::new(Semaphore::new(FRAME_BUDGET_BYTES))),
-        };
-        Self(messages.into_iter().zip(wakers).map(inbox).collect())
-    }
-
-    fn broadcast(&self, message: impl Fn() -> WorkerMsg) {
-        (0..self.0.len()).for_each(|worker| self.send(worker, message()));
-    }
-
-    fn send(&self, worker: usize, message: WorkerMsg) {
-        self.enqueue(worker, message);
-        self.0[worker].waker.wake();
-    }
-
-    /// To be found with the next packet, or tick.
-    fn enqueue_all(&self, message: impl Fn() -> WorkerMsg) {
-        (0..self.0.len()).for_each(|worker| self.enqueue(worker, message()));
-    }
-
-    fn enqueue(&self, worker: usize, message: WorkerMsg) {
-        // Refused only by a worker that has stopped, which needs no news.
-        let _ = self.0[worker].messages.send(message);
-    }
-
-    /// Hands a frame to the worker that has the stream.
-    fn deliver(&self, worker: usize, client: ClientAddr, frame: Bytes) {
-        // Workers are told apart by the low bits.
-        let part = usize::from(client.remote.port()) / self.0.len() % FRAME_BUDGET_SHARDS;
-        let frame_budget = Arc::clone(&self.0[worker].frame_budget[part]);
-        match frame_budget.try_acquire_many_owned(frame_cost(&frame) as u32) {
-            Ok(permit) => self.send(worker, WorkerMsg::StreamFrame(client, frame, permit)),
-            Err(_) => self.0[worker].losses.count(PacketLoss::InboxFull),
-        }
-    }
-
-    /// The worker of a stream; the same for the same 5-tuple, so that its end comes before its
-    /// next beginning.
-    fn worker_for(&self, client: &ClientAddr) -> usize {
-        usize::from(client.remote.port()) % self.0.len()
     }
 }
 
@@ -352,10 +270,25 @@ impl BindError {
     }
 }
 
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            Some(what) => write!(f, "cannot {what}: {}", self.source),
+            None => write!(f, "cannot bind UDP {}: {}", self.address, self.source),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
 struct BoundSockets {
     addresses: Vec<SocketAddr>,
-    /// For each worker, one for each address.
-    sockets: Vec<Vec<udp::BatchSocket>>,
+    /// One socket per address, for each worker.
+    sockets: Vec<Vec<BatchSocket>>,
     granted_buffer: Option<usize>,
     missing: Vec<&'static str>,
 }
@@ -371,7 +304,7 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<BoundSockets, BindE
         let failed = |source| BindError { address: wanted, what: None, source };
         let address = udp::free_address(wanted).map_err(failed)?;
         for sockets in &mut bound.sockets {
-            let (socket, granted) = udp::BatchSocket::bind(address).map_err(failed)?;
+            let (socket, granted) = BatchSocket::bind(address).map_err(failed)?;
             bound.missing.extend(socket.missing());
             sockets.push(socket);
             bound.granted_buffer = bound.granted_buffer.into_iter().chain(Some(granted)).min();
@@ -384,15 +317,15 @@ fn bind_all(listen: &[SocketAddr], workers: usize) -> Result<BoundSockets, BindE
     Ok(bound)
 }
 
-/// What all workers are made from.
+/// What all workers share.
 struct SharedState {
     authenticator: Authenticator,
     routes: Arc<RoutingTable>,
     stats_board: StatsBoard,
     limit: Arc<ReplyLimit>,
-    /// Apart from the one for datagrams, which anybody can use up for an address by forging it.
+    /// Separate from the limit for datagrams, which anyone can exhaust for an address by forging it.
     stream_limit: Arc<SourceRateLimiter>,
-    /// One for all, so that more cores do not mean more lines.
+    /// Shared, so that more cores do not cause more log lines.
     log_limit: Arc<LogLimit>,
     warnings: Arc<Warnings>,
 }
@@ -404,19 +337,11 @@ impl SharedState {
         let limiter = SourceRateLimiter::new(rate, random::seeds(), epoch);
         let (mut key, seed) = ([0; 32], random::number());
         random::fill(&mut key);
+        let nonces = NonceKey::new(key, epoch);
+        let routes = RoutingTable::new(&config.ports, &config.listeners, config.bps_capacity, seed, epoch);
         Self {
-            authenticator: Authenticator::new(
-                config.secrets.clone(),
-                config.realm.clone(),
-                NonceKey::new(key, epoch),
-            ),
-            routes: Arc::new(RoutingTable::new(
-                &config.ports,
-                &config.listeners,
-                config.bps_capacity,
-                seed,
-                epoch,
-            )),
+            authenticator: Authenticator::new(config.secrets.clone(), config.realm.clone(), nonces),
+            routes: Arc::new(routes),
             stats_board: StatsBoard::new(config.workers),
             log_limit: Arc::new(LogLimit::new(epoch)),
             warnings: Arc::new(Warnings::new(epoch)),
@@ -425,14 +350,14 @@ impl SharedState {
         }
     }
 
-    fn seed(
+    fn worker_config(
         &self,
         config: &RelayConfig,
         index: usize,
-        (sockets, poll, heartbeat): (Vec<udp::BatchSocket>, Poller, Heartbeat),
+        (sockets, poll, heartbeat): (Vec<BatchSocket>, Poller, Heartbeat),
         inbox: UnboundedReceiver<WorkerMsg>,
         others: Inboxes,
-    ) -> worker::WorkerConfig {
+    ) -> WorkerConfig {
         let mut peer_policy = config.peer_policy.clone();
         if let PeerPolicy::Public(filter) = &mut peer_policy {
             filter.listeners.clone_from(&config.listeners);
@@ -453,7 +378,7 @@ impl SharedState {
             Arc::clone(&self.limit),
             Box::new(random::number),
         );
-        worker::WorkerConfig {
+        WorkerConfig {
             index,
             server,
             sockets,
@@ -467,5 +392,30 @@ impl SharedState {
             log_limit: Arc::clone(&self.log_limit),
             warnings: Arc::clone(&self.warnings),
         }
+    }
+}
+
+/// Unpredictable numbers from the operating system.
+pub mod random {
+    /// Fills `bytes`.
+    ///
+    /// # Panics
+    /// If the operating system fails, which Linux does not after boot. Predictable numbers would be worse.
+    pub fn fill(bytes: &mut [u8]) {
+        if let Err(error) = getrandom::fill(bytes) {
+            panic!("cannot read random bytes: {error}");
+        }
+    }
+
+    /// A number.
+    pub fn number() -> u64 {
+        let mut bytes = [0; 8];
+        fill(&mut bytes);
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Seeds for a [`SourceRateLimiter`](webrtc_box_rate_limit::SourceRateLimiter).
+    pub fn seeds() -> [u64; 2] {
+        [number(), number()]
     }
 }

@@ -1,8 +1,7 @@
-//! How many bytes may wait for clients: one sum per source, one for all, in atomics.
+//! Limits the bytes that wait for clients, per source and in all, with atomic counters.
 //!
-//! The first [`RESERVE`] bytes of each queue belong to that queue alone, so that a client which reads
-//! is served however much others have waiting. A lock is taken when a connection begins and ends,
-//! never for a frame.
+//! The first [`RESERVE`] bytes of each queue are outside both limits, so a client that reads is served however much waits
+//! for others. A lock is taken when a connection opens and closes, never for a frame.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,33 +10,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use webrtc_box_rate_limit::SourcePrefix;
 
-/// Bytes of one queue that no sum counts.
+/// Bytes of one queue that count towards no shared limit.
 pub const RESERVE: usize = 16 * 1024;
 
-/// No source has more than this part of the whole; an IPv6 /56 has twice as much, a /48 four times.
+/// A source has at most this fraction of the total; an IPv6 /56 has twice as much, a /48 four times.
 const SOURCE_SHARE: usize = 8;
 
-/// The sums of all connections. Cheap to clone: all clones are one.
+/// The totals of all connections. Clones share them.
 #[derive(Clone, Debug)]
-pub struct QueueBudget(Arc<Sums>);
+pub struct QueueBudget(Arc<Totals>);
 
 #[derive(Debug)]
-struct Sums {
+struct Totals {
     limit: usize,
-    /// Below zero for moments: what is taken back may be counted before what was added.
+    /// Briefly negative when a subtraction overtakes the addition before it.
     total: AtomicIsize,
     by_source: Mutex<HashMap<SourcePrefix, Arc<AtomicIsize>>>,
 }
 
-/// What one source has waiting, for one of its connections.
+/// The budget of one connection within the limits of its source.
 #[derive(Debug)]
 pub struct SourceBudget {
-    sums: Arc<Sums>,
-    /// Each with the most that it may be; empty for a proxy, behind which anybody may be.
+    totals: Arc<Totals>,
+    /// Each prefix of the source with its total and limit; empty for a proxy in front of many clients.
     prefixes: Vec<(SourcePrefix, Arc<AtomicIsize>, usize)>,
 }
 
-/// One queue's bytes within the sums.
+/// The bytes of one queue.
 #[derive(Debug)]
 pub struct QueueShare {
     source: Arc<SourceBudget>,
@@ -46,7 +45,7 @@ pub struct QueueShare {
     reserve: usize,
 }
 
-/// Bytes that are counted until this is dropped.
+/// Bytes that count until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     share: Arc<QueueShare>,
@@ -56,48 +55,49 @@ pub struct Charge {
 impl QueueBudget {
     /// At most `limit` bytes beyond the reserves.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Sums { limit, total: AtomicIsize::new(0), by_source: Mutex::default() }))
+        Self(Arc::new(Totals { limit, total: AtomicIsize::new(0), by_source: Mutex::default() }))
     }
 
-    /// For a connection of `source`; `None` where that says nothing of who it is.
+    /// The budget of a connection from `source`; `None` for a proxy in front of many clients.
     pub fn enter(&self, source: Option<IpAddr>) -> Arc<SourceBudget> {
         let mut by_source = self.0.lock();
         let prefixes = source.map_or([None; 3], SourcePrefix::of).into_iter().zip([1, 2, 4]);
         let prefixes = prefixes.filter_map(|(prefix, multiple)| {
-            let sum = Arc::clone(by_source.entry(prefix?).or_default());
-            Some((prefix?, sum, self.0.limit / SOURCE_SHARE * multiple))
+            let total = Arc::clone(by_source.entry(prefix?).or_default());
+            Some((prefix?, total, self.0.limit / SOURCE_SHARE * multiple))
         });
-        Arc::new(SourceBudget { prefixes: prefixes.collect(), sums: Arc::clone(&self.0) })
+        Arc::new(SourceBudget { prefixes: prefixes.collect(), totals: Arc::clone(&self.0) })
     }
 }
 
-impl Sums {
+impl Totals {
     fn lock(&self) -> MutexGuard<'_, HashMap<SourcePrefix, Arc<AtomicIsize>>> {
         self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SourceBudget {
-    /// A queue of at most `limit` bytes; `reserve` of them are in no sum.
+    /// A queue of at most `limit` bytes, the first `reserve` of which count towards no shared limit.
     pub fn queue(self: &Arc<Self>, limit: usize, reserve: usize) -> Arc<QueueShare> {
         let source = Arc::clone(self);
         Arc::new(QueueShare { source, queued: AtomicUsize::new(0), limit, reserve })
     }
 
     fn counters(&self) -> impl Iterator<Item = (&AtomicIsize, usize)> {
-        let all = (&self.sums.total, self.sums.limit);
-        self.prefixes.iter().map(|(_, sum, limit)| (&**sum, *limit)).chain([all])
+        let all = (&self.totals.total, self.totals.limit);
+        self.prefixes.iter().map(|(_, total, limit)| (&**total, *limit)).chain([all])
     }
 
-    fn add(&self, bytes: usize) -> bool {
+    /// Adds `bytes` to all totals, unless one of them would exceed its limit.
+    fn try_add(&self, bytes: usize) -> bool {
         if bytes == 0 {
             return true;
         }
         let more = bytes as isize;
-        for (number, (sum, limit)) in self.counters().enumerate() {
-            if sum.fetch_add(more, Ordering::Relaxed) + more > limit as isize {
-                self.counters().take(number + 1).for_each(|(sum, _)| {
-                    sum.fetch_sub(more, Ordering::Relaxed);
+        for (index, (total, limit)) in self.counters().enumerate() {
+            if total.fetch_add(more, Ordering::Relaxed) + more > limit as isize {
+                self.counters().take(index + 1).for_each(|(total, _)| {
+                    total.fetch_sub(more, Ordering::Relaxed);
                 });
                 return false;
             }
@@ -105,11 +105,11 @@ impl SourceBudget {
         true
     }
 
-    /// Counts `change`, whatever the limits say.
-    fn correct(&self, change: isize) {
+    /// Changes all totals regardless of their limits.
+    fn adjust(&self, change: isize) {
         if change != 0 {
-            self.counters().for_each(|(sum, _)| {
-                sum.fetch_add(change, Ordering::Relaxed);
+            self.counters().for_each(|(total, _)| {
+                total.fetch_add(change, Ordering::Relaxed);
             });
         }
     }
@@ -117,10 +117,10 @@ impl SourceBudget {
 
 impl Drop for SourceBudget {
     fn drop(&mut self) {
-        let mut by_source = self.sums.lock();
-        for (prefix, sum, _) in self.prefixes.drain(..) {
-            // The map's and this one.
-            if Arc::strong_count(&sum) == 2 {
+        let mut by_source = self.totals.lock();
+        for (prefix, total, _) in self.prefixes.drain(..) {
+            // The references of the map and of this connection.
+            if Arc::strong_count(&total) == 2 {
                 by_source.remove(&prefix);
             }
         }
@@ -128,34 +128,34 @@ impl Drop for SourceBudget {
 }
 
 impl QueueShare {
-    /// Counts `bytes` more; `None` where the queue, its source or all together have too much.
+    /// Counts `bytes` more; `None` if that exceeds the limit of the queue, of its source or of all together.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
-        let summed = self.summed(before + bytes) - self.summed(before);
+        let shared = self.shared(before + bytes) - self.shared(before);
         let allowed = before + bytes <= self.limit;
-        if !allowed || !self.source.add(summed) {
+        if !allowed || !self.source.try_add(shared) {
             let now = self.queued.fetch_sub(bytes, Ordering::Relaxed);
-            // What came and went meanwhile has counted from the higher level.
-            let taken_back = self.summed(now) - self.summed(now - bytes);
-            self.source.correct(summed as isize - taken_back as isize);
+            // Concurrent charges were computed from the higher count, so the difference may not be `shared`.
+            let removed = self.shared(now) - self.shared(now - bytes);
+            self.source.adjust(shared as isize - removed as isize);
             return None;
         }
         Some(Charge { share: Arc::clone(self), bytes })
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait in this queue.
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// How many of so many bytes the sums count.
-    fn summed(&self, queued: usize) -> usize {
+    /// How many of `queued` bytes count towards the shared limits.
+    fn shared(&self, queued: usize) -> usize {
         queued.saturating_sub(self.reserve)
     }
 }
 
 impl Charge {
-    /// Both as one.
+    /// Merges two charges of one queue.
     #[must_use]
     pub fn and(mut self, mut other: Self) -> Self {
         debug_assert!(Arc::ptr_eq(&self.share, &other.share));
@@ -167,8 +167,8 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         let before = self.share.queued.fetch_sub(self.bytes, Ordering::Relaxed);
-        let summed = self.share.summed(before) - self.share.summed(before - self.bytes);
-        self.share.source.correct(-(summed as isize));
+        let shared = self.share.shared(before) - self.share.shared(before - self.bytes);
+        self.share.source.adjust(-(shared as isize));
     }
 }
 
@@ -182,46 +182,46 @@ mod tests {
         budget.enter(Some(address.parse().unwrap()))
     }
 
-    /// How much a queue takes in pieces of 1 KiB.
+    /// Charges of 1 KiB until a queue is full.
     fn filled(source: &Arc<SourceBudget>) -> Vec<Charge> {
         let queue = source.queue(usize::MAX, 16 * KIB);
         std::iter::from_fn(|| queue.charge(KIB)).collect()
     }
 
     #[test]
-    fn a_source_has_an_eighth_and_everybody_a_reserve() {
+    fn a_source_has_an_eighth_and_each_queue_a_reserve() {
         let budget = QueueBudget::new(800 * KIB);
         let first = source(&budget, "192.0.2.1");
         let retries = source(&budget, "192.0.2.1");
         let (one, two) = (filled(&first), filled(&retries));
-        assert_eq!((one.len(), two.len()), (116, 16), "100 KiB for both, and 16 for each");
-        assert_eq!(filled(&source(&budget, "192.0.2.2")).len(), 116, "another source has its own");
+        assert_eq!((one.len(), two.len()), (116, 16), "100 KiB for both and 16 KiB for each");
+        assert_eq!(filled(&source(&budget, "192.0.2.2")).len(), 116, "another source has its own share");
         drop(one);
-        assert_eq!(filled(&first).len(), 116, "what has left makes room");
+        assert_eq!(filled(&first).len(), 116, "dropped charges free their bytes");
         assert_eq!(two.len(), 16);
     }
 
     #[test]
-    fn all_together_are_bounded_and_a_reserve_is_always_there() {
+    fn the_total_is_limited_but_each_queue_keeps_its_reserve() {
         let budget = QueueBudget::new(800 * KIB);
         let sources: Vec<_> = (0..20).map(|n| source(&budget, &format!("192.0.2.{n}"))).collect();
-        let held: Vec<_> = sources.iter().map(filled).collect();
-        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 800 + 20 * 16);
-        assert!(held.iter().all(|held| held.len() >= 16));
+        let charges: Vec<_> = sources.iter().map(filled).collect();
+        assert_eq!(charges.iter().map(Vec::len).sum::<usize>(), 800 + 20 * 16);
+        assert!(charges.iter().all(|charges| charges.len() >= 16));
     }
 
     #[test]
-    fn networks_of_one_ipv6_site_share_and_a_proxy_has_only_the_whole() {
+    fn a_56_prefix_shares_a_limit_and_a_proxy_has_only_the_total() {
         let budget = QueueBudget::new(800 * KIB);
         let networks: Vec<_> = (0..9).map(|n| source(&budget, &format!("2001:db8:0:{n}::1"))).collect();
-        let held: Vec<_> = networks.iter().map(filled).collect();
-        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 200 + 9 * 16, "one /56");
-        drop(held);
+        let charges: Vec<_> = networks.iter().map(filled).collect();
+        assert_eq!(charges.iter().map(Vec::len).sum::<usize>(), 200 + 9 * 16, "one /56");
+        drop(charges);
         assert_eq!(filled(&budget.enter(None)).len(), 816);
     }
 
     #[test]
-    fn a_queue_has_its_own_limit_and_nothing_is_left_behind() {
+    fn a_queue_has_its_own_limit_and_leaves_no_count_behind() {
         let budget = QueueBudget::new(800 * KIB);
         let source = source(&budget, "192.0.2.1");
         let queue = source.queue(40 * KIB, 16 * KIB);
@@ -232,11 +232,11 @@ mod tests {
         drop(merged);
         assert_eq!((queue.queued(), budget.0.total.load(Ordering::Relaxed)), (0, 0));
         drop((queue, source));
-        assert!(budget.0.by_source.lock().unwrap().is_empty(), "who is gone is forgotten");
+        assert!(budget.0.by_source.lock().unwrap().is_empty(), "a source without connections is removed");
     }
 
     #[test]
-    fn refusals_beside_charges_of_other_threads_lose_no_byte() {
+    fn concurrent_refusals_and_charges_balance() {
         let budget = QueueBudget::new(64 * KIB);
         let queue = source(&budget, "192.0.2.1").queue(40 * KIB, 16 * KIB);
         std::thread::scope(|scope| {

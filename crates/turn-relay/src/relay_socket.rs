@@ -1,4 +1,4 @@
-//! Real relay sockets, one for each relayed address (`public` only).
+//! Relay sockets: one UDP socket per relayed address (`public` scope only).
 
 use std::collections::HashMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 
 use super::epoll::{PollSource, Poller};
-use super::udp::{BatchSocket, ask_for_buffers};
+use super::udp::{BatchSocket, request_buffers};
 use webrtc_box_turn::addr::{Families, Family, RelayedAddr};
 use webrtc_box_turn::allocate::PortError;
 
-/// A worker's relay sockets: by the address clients were told, and by slot.
+/// The relay sockets of a worker, by relayed address and by slot.
 #[derive(Debug, Default)]
 pub(super) struct RelaySockets {
     slots: Vec<Option<RelaySocket>>,
@@ -19,23 +19,18 @@ pub(super) struct RelaySockets {
     by_address: HashMap<RelayedAddr, usize>,
 }
 
-/// One of them.
 #[derive(Debug)]
 pub(super) struct RelaySocket {
-    /// The address it is lent as.
     pub(super) relayed: RelayedAddr,
-    /// What it is read from and written to.
     pub(super) socket: BatchSocket,
 }
 
-/// A relay socket's buffers: many sockets, each with one call's media.
+/// Requested buffer of a relay socket in each direction. There are many, each with the media of one call.
 const SOCKET_BUFFER_BYTES: usize = 1 << 19;
 
 impl RelaySockets {
-    /// Binds the socket behind `relayed` on the local address of its family, and watches it.
-    ///
-    /// # Errors
-    /// As the kernel has it; see [`refused`] for what a client's Allocate makes of it.
+    /// Binds the socket of `relayed` to the local address of its family and watches it. [`port_error`] maps an error to the
+    /// reply to Allocate.
     pub(super) fn open(
         &mut self,
         relayed: RelayedAddr,
@@ -44,7 +39,7 @@ impl RelaySockets {
     ) -> io::Result<()> {
         let local = bind.of(Family::of(relayed.0.ip())).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let slot = self.free.last().copied().unwrap_or(self.slots.len());
-        let opened = bound(SocketAddr::new(*local, relayed.0.port())).and_then(BatchSocket::new);
+        let opened = bind_socket(SocketAddr::new(*local, relayed.0.port())).and_then(BatchSocket::new);
         let socket =
             opened.and_then(|socket| poll.watch(&socket, PollSource::Port(slot)).map(|()| socket))?;
         self.free.pop();
@@ -56,17 +51,16 @@ impl RelaySockets {
         Ok(())
     }
 
-    /// What is in a slot; `None` where it has been closed since it was reported.
+    /// The socket in a slot; `None` if it was closed after it was reported.
     pub(super) fn at(&self, slot: usize) -> Option<&RelaySocket> {
         self.slots.get(slot)?.as_ref()
     }
 
-    /// The socket behind `relayed`.
+    /// The socket of `relayed`.
     pub(super) fn of(&self, relayed: RelayedAddr) -> Option<&BatchSocket> {
         self.at(*self.by_address.get(&relayed)?).map(|port| &port.socket)
     }
 
-    /// Closes it.
     pub(super) fn close(&mut self, relayed: RelayedAddr) {
         if let Some(slot) = self.by_address.remove(&relayed) {
             self.slots[slot] = None;
@@ -75,29 +69,30 @@ impl RelaySockets {
     }
 }
 
-/// Whether another port may do.
+/// Whether another port may succeed.
 pub(super) fn port_error(error: &io::Error) -> PortError {
     if error.kind() == io::ErrorKind::AddrInUse { PortError::InUse } else { PortError::Unavailable }
 }
 
-/// Whether relay sockets can be bound on `local` at all, as of now; `port` 0 is any.
+/// Checks whether relay sockets can be bound to `local` now; `port` 0 is any port.
 ///
 /// # Errors
-/// They cannot. A port in use, or a lack of descriptors, is no error here: it says nothing of others.
+/// The error of the bind. A used port or a lack of file descriptors or memory is no error here, because it does not
+/// affect other ports or later binds.
 pub fn can_bind(local: IpAddr, port: u16) -> io::Result<()> {
-    let Err(error) = bound(SocketAddr::new(local, port)) else { return Ok(()) };
-    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRINUSE];
-    let passes = Errno::from_io_error(&error).is_some_and(|errno| passing.contains(&errno));
-    if passes { Ok(()) } else { Err(error) }
+    let Err(error) = bind_socket(SocketAddr::new(local, port)) else { return Ok(()) };
+    let temporary = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRINUSE];
+    let is_temporary = Errno::from_io_error(&error).is_some_and(|errno| temporary.contains(&errno));
+    if is_temporary { Ok(()) } else { Err(error) }
 }
 
-fn bound(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn bind_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = crate::socket::udp(address)?;
     if address.is_ipv6() {
-        // The same port of IPv4 may be another allocation's.
+        // Another allocation may have the same port of IPv4.
         socket.set_only_v6(true)?;
     }
-    ask_for_buffers(&socket, SOCKET_BUFFER_BYTES);
+    request_buffers(&socket, SOCKET_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

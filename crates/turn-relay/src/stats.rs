@@ -1,5 +1,5 @@
-//! What a relay shows of itself: its workers put their counts up twice a second, and whoever wants
-//! them adds them up. Nobody waits for anybody.
+//! Counters of the relay. Each worker publishes its counters twice a second; a reader adds them up. Neither waits for the
+//! other.
 
 use std::cell::Cell;
 use std::io;
@@ -10,41 +10,41 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
 
-use crate::log_limit::LogLimit;
+use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_turn::stats::ServerStats;
 
-/// The counts of a relay since its start.
+/// Counters of a relay since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelayStats {
-    /// What its servers did.
+    /// Counters of the protocol code, summed over all workers.
     pub server_stats: ServerStats,
-    /// Packets lost on the way out, by [`PacketLoss::ALL`].
+    /// Outgoing packets lost, in the order of [`PacketLoss::ALL`].
     pub lost: [u64; 6],
-    /// Reads of a socket that failed.
+    /// Failed reads of sockets.
     pub receive_errors: u64,
     /// Relay sockets that could not be bound.
     pub bind_errors: u64,
 }
 
-/// Why a packet on its way out is lost.
+/// Why an outgoing packet was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketLoss {
-    /// The socket's buffer was full.
+    /// The socket buffer was full.
     SocketFull,
-    /// The kernel refused it.
+    /// The kernel refused to send it.
     SocketError,
-    /// Another worker has the stream, and too much waits for that worker already.
+    /// Another worker has the stream, and too many bytes wait for that worker.
     InboxFull,
-    /// The task of the stream did not keep up.
+    /// The task of the stream did not keep up with its worker.
     HandoverFull,
-    /// Too many bytes wait for a client that does not read.
+    /// Too many bytes waited for a client that does not read.
     StreamFull,
-    /// It had waited for too long for such a client.
+    /// It waited too long for a client that does not read.
     StreamLate,
 }
 
 impl PacketLoss {
-    /// All of them, in the order of the counts.
+    /// All reasons, in the order of [`RelayStats::lost`].
     pub const ALL: [Self; 6] = [
         Self::SocketFull,
         Self::SocketError,
@@ -55,56 +55,56 @@ impl PacketLoss {
     ];
 }
 
-/// Where the workers put up what they have counted, each at its place.
+/// The published counters of all workers.
 #[derive(Clone, Debug)]
 pub(super) struct StatsBoard {
-    places: Arc<[ArcSwap<RelayStats>]>,
+    workers: Arc<[ArcSwap<RelayStats>]>,
     losses: Arc<LossCounters>,
 }
 
-/// LossCounters outside the workers' own sending; rare, so that all may write to one place.
+/// Losses outside the sends of workers. They are rare, so all threads share these counters.
 #[derive(Debug, Default)]
 pub(super) struct LossCounters([AtomicU64; 6]);
 
-/// What one worker could not send, read or bind.
+/// Failed sends, reads and binds of one worker.
 #[derive(Debug, Default)]
 pub(super) struct ErrorCounters {
     full: Cell<u64>,
-    port_error: Cell<u64>,
+    refused: Cell<u64>,
     read_errors: Cell<u64>,
     bind_errors: Cell<u64>,
-    /// How often it is said that the kernel refuses packets; the same for all workers.
+    /// Limits log lines about refused packets; shared by all workers.
     log_limit: Option<Arc<LogLimit>>,
 }
 
 impl StatsBoard {
     pub(super) fn new(workers: usize) -> Self {
-        Self { places: (0..workers).map(|_| ArcSwap::default()).collect(), losses: Arc::default() }
+        Self { workers: (0..workers).map(|_| ArcSwap::default()).collect(), losses: Arc::default() }
     }
 
-    /// Puts up what worker `index` has counted.
+    /// Publishes the counters of worker `index`.
     pub(super) fn publish(&self, index: usize, server_stats: &ServerStats, errors: &ErrorCounters) {
         let (receive_errors, bind_errors) = (errors.read_errors.get(), errors.bind_errors.get());
         let mut stats =
             RelayStats { server_stats: server_stats.clone(), lost: [0; 6], receive_errors, bind_errors };
         stats.lost[PacketLoss::SocketFull as usize] = errors.full.get();
-        stats.lost[PacketLoss::SocketError as usize] = errors.port_error.get();
-        self.places[index].store(Arc::new(stats));
+        stats.lost[PacketLoss::SocketError as usize] = errors.refused.get();
+        self.workers[index].store(Arc::new(stats));
     }
 
-    /// Where losses outside the workers are counted.
+    /// Counters for losses outside the sends of workers.
     pub(super) fn losses(&self) -> Arc<LossCounters> {
         Arc::clone(&self.losses)
     }
 
-    /// All together; what a worker did since its last beat is not in there yet.
+    /// The sum over all workers, as of the last tick of each.
     pub(super) fn sum(&self) -> RelayStats {
         let mut sum = RelayStats::default();
-        for shown in self.places.iter().map(|place| place.load()) {
-            sum.server_stats.add(&shown.server_stats);
-            sum.lost.iter_mut().zip(&shown.lost).for_each(|(sum, lost)| *sum += lost);
-            sum.receive_errors += shown.receive_errors;
-            sum.bind_errors += shown.bind_errors;
+        for worker in self.workers.iter().map(|worker| worker.load()) {
+            sum.server_stats.add(&worker.server_stats);
+            sum.lost.iter_mut().zip(&worker.lost).for_each(|(sum, lost)| *sum += lost);
+            sum.receive_errors += worker.receive_errors;
+            sum.bind_errors += worker.bind_errors;
         }
         sum.lost.iter_mut().zip(&self.losses.0).for_each(|(sum, lost)| *sum += lost.load(Ordering::Relaxed));
         sum
@@ -123,30 +123,30 @@ impl LossCounters {
 }
 
 impl ErrorCounters {
-    /// One that is told of in the log, too.
+    /// Counters that also log refused packets.
     pub(super) fn with_log(log_limit: Arc<LogLimit>) -> Self {
         Self { log_limit: Some(log_limit), ..Self::default() }
     }
 
-    /// A socket could not be read.
+    /// Counts a failed read of a socket.
     pub(super) fn count_read_error(&self) {
         self.read_errors.set(self.read_errors.get() + 1);
     }
 
-    /// A relay socket could not be bound.
+    /// Counts a relay socket that could not be bound.
     pub(super) fn count_bind_error(&self) {
         self.bind_errors.set(self.bind_errors.get() + 1);
     }
 
-    /// Notes how the sending of so many packets at once went.
+    /// Counts and logs the outcome of a send of `packets` packets.
     pub(super) fn record(&self, sent: io::Result<()>, packets: usize) {
         let Err(error) = sent else { return };
         let full = error.kind() == io::ErrorKind::WouldBlock;
-        let count = if full { &self.full } else { &self.port_error };
-        count.set(count.get() + packets as u64);
+        let counter = if full { &self.full } else { &self.refused };
+        counter.set(counter.get() + packets as u64);
         let limit = self.log_limit.as_ref().filter(|_| !full);
         match limit.and_then(|limit| limit.allows(Instant::now())) {
-            Some(held) => warn!(%error, held, "packets are lost: the kernel refuses to send them"),
+            Some(held) => warn!(%error, held, "packets lost: the kernel refuses to send them"),
             None => debug!(%error, "send failed"),
         }
     }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_workers_put_up_is_added_and_put_up_anew_replaces_the_old() {
+    fn the_sum_has_the_last_published_counters_of_each_worker() {
         let stats_board = StatsBoard::new(2);
         let errors = ErrorCounters::default();
         let server_stats = ServerStats { unanswered: 3, ..ServerStats::default() };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loss_stands_at_its_place() {
-        assert!(PacketLoss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
+    fn every_loss_is_at_its_index() {
+        assert!(PacketLoss::ALL.iter().enumerate().all(|(index, loss)| *loss as usize == index));
     }
 }

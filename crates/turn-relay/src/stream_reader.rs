@@ -1,8 +1,8 @@
-//! A stream's bytes become messages for a worker.
+//! Reads a stream and passes its messages to a worker.
 //!
-//! A client without an allocation is read one message at a time: the next one when the answer to the
-//! last one has left, and no more often than the limit on replies to its source allows. The rest waits
-//! in the kernel, and in the end at the client. With an allocation many may be under way at once.
+//! From a client without an allocation, one message is read at a time: the next one after the reply to the last one has
+//! been written, and no faster than the limit on replies to its source allows. The rest waits in the kernel, and then at
+//! the client. With an allocation, many messages may be in flight.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,55 +18,48 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::framing::{MessageBoundary, find_message};
 use super::stream::FLUSH_TIMEOUT;
 use crate::queue_budget::{Charge, QueueShare};
+use crate::socket::StreamControl;
 use webrtc_box_rate_limit::SourceRateLimiter;
 
-/// What bounds how fast a stream is read.
+/// Limits on how fast a stream is read.
 #[derive(Debug)]
 pub(super) struct ReadLimits {
     pub(super) allocated: Arc<AtomicBool>,
     unhandled: Arc<QueueShare>,
     pub(super) unsent: Arc<QueueShare>,
-    /// Told when nothing waits to be written any more.
+    /// Notified whenever nothing waits to be written.
     pub(super) drained: Notify,
-    /// How often its source may ask without an allocation.
+    /// Limit on messages of the source without an allocation.
     limit: Option<(Arc<SourceRateLimiter>, IpAddr)>,
-    /// Bytes under way to the worker.
+    /// Bytes in flight to the worker.
     in_flight: Arc<Semaphore>,
 }
 
-/// The kernel's side of a stream.
-pub(super) trait StreamControl {
-    /// Gives it the buffers of an allocation, or takes them back.
-    fn set_buffers(&mut self, allocated: bool);
-    /// Whether the other end is gone, or will say no more.
-    fn is_half_closed(&self) -> bool;
-}
-
-/// A place among the bytes that wait for a worker.
+/// Bytes in flight to a worker, until dropped.
 #[derive(Debug)]
 pub(super) struct InFlightPermit {
     _of_stream: OwnedSemaphorePermit,
     _charge: Charge,
 }
 
-/// How long the first whole message may take, how long one may take to be completed, and how long one
-/// waits for its turn where its source asks for too much.
+/// How long the first message may take, how long any message may take from its first to its last byte, and how long a
+/// message may wait for the rate limit of its source.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream without an allocation may be silent between two messages.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes a stream may have under way to its worker.
+/// Bytes of one stream in flight to its worker.
 const MAX_IN_FLIGHT_BYTES: usize = 1 << 16;
-/// What a piece of them costs besides.
+/// Memory of one delivery besides its bytes.
 const MESSAGE_OVERHEAD: usize = 256;
-/// Read at a time with an allocation, and without one.
+/// Bytes per read with an allocation, and without one.
 const CHUNK: usize = 1 << 14;
 const UNAUTHENTICATED_CHUNK: usize = 1 << 10;
-/// The largest message, header and padding included, with an allocation and without one.
+/// The largest message with header and padding, with an allocation and without one.
 const MAX_MESSAGE: usize = (1 << 16) + 20;
 const MAX_UNAUTHENTICATED_MESSAGE: usize = 1 << 13;
-/// Until the next try where too much waits for the workers.
+/// Time until the next attempt when too many bytes wait for the workers.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// The most until the next try where a source asks for too much: it may have hung up meanwhile.
+/// The longest time until the next attempt at the rate limit of a source. The client may have hung up in between.
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl ReadLimits {
@@ -83,7 +76,7 @@ impl ReadLimits {
         self.allocated.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many bytes may be on their way to the worker.
+    /// Waits until `bytes` more may be in flight.
     async fn acquire_in_flight(&self, bytes: usize) -> io::Result<InFlightPermit> {
         let weight = bytes.min(MAX_IN_FLIGHT_BYTES) as u32;
         let of_stream = Arc::clone(&self.in_flight).acquire_many_owned(weight).await;
@@ -96,9 +89,9 @@ impl ReadLimits {
         }
     }
 
-    /// Waits until the source may ask once more, unless there is an allocation meanwhile; whether that was
-    /// counted.
-    async fn acquire_turn(&self, socket: &impl StreamControl) -> io::Result<bool> {
+    /// Waits until the rate limit of the source admits a message, or until there is an allocation. Returns whether the
+    /// message was charged.
+    async fn await_rate_limit(&self, socket: &impl StreamControl) -> io::Result<bool> {
         let Some((limit, source)) = &self.limit else { return Ok(false) };
         let begun = Instant::now();
         while !self.allocated() {
@@ -113,19 +106,19 @@ impl ReadLimits {
         Ok(false)
     }
 
-    /// What led to an allocation was no flood: many people behind one address come in at once.
+    /// Refunds the messages that led to an allocation: many clients behind one address may start at the same time.
     fn refund(&self, charged: u32) {
         if let Some((limit, source)) = &self.limit {
             (0..charged).for_each(|_| limit.refund(*source));
         }
     }
 
-    /// Waits until the worker has handled all that was brought.
+    /// Waits until the worker has handled everything delivered.
     async fn handled(&self) {
         let _ = self.in_flight.acquire_many(MAX_IN_FLIGHT_BYTES as u32).await;
     }
 
-    /// Waits until what was brought has been answered, and the answers have left.
+    /// Waits until everything delivered is answered and the replies are written.
     async fn answered(&self) {
         self.handled().await;
         while self.unsent.queued() > 0 && !self.allocated() {
@@ -134,8 +127,8 @@ impl ReadLimits {
     }
 }
 
-/// Reads messages until the end of the stream, garbage, or too long a silence, and returns when the
-/// worker has answered them.
+/// Reads messages until the stream ends, contains invalid bytes or is silent for too long. Returns after the worker has
+/// handled them.
 pub(super) async fn read(
     reader: impl AsyncRead + Unpin,
     socket: impl StreamControl,
@@ -154,7 +147,7 @@ async fn read_all(
     deliver: impl Fn(Bytes, InFlightPermit),
 ) -> io::Result<()> {
     let mut bytes = BytesMut::new();
-    // To the first whole message; after that to the end of one that has begun, or of a silence.
+    // For the first message; later for a message that has begun, or for the next one to begin.
     let mut deadline = Instant::now() + MESSAGE_TIMEOUT;
     let mut first = true;
     let mut charged = 0;
@@ -164,8 +157,8 @@ async fn read_all(
         read_some(&mut reader, &mut bytes, deadline, || begins && limits.allocated()).await?;
         let mut any = false;
         while let Some(messages) = split_messages(&mut bytes, limits.allocated())? {
-            charged += u32::from(limits.acquire_turn(&socket).await?);
-            deliver_one(messages, limits, &deliver).await?;
+            charged += u32::from(limits.await_rate_limit(&socket).await?);
+            deliver_messages(messages, limits, &deliver).await?;
             if limits.allocated() {
                 limits.refund(std::mem::take(&mut charged));
             }
@@ -181,7 +174,7 @@ async fn read_all(
     }
 }
 
-async fn deliver_one(
+async fn deliver_messages(
     messages: Bytes,
     limits: &ReadLimits,
     deliver: &impl Fn(Bytes, InFlightPermit),
@@ -194,7 +187,7 @@ async fn deliver_one(
     Ok(())
 }
 
-/// Room for the next read. Messages that come one by one fill one piece of memory together.
+/// Reserves memory for the next read. Small messages share one chunk.
 fn make_room(bytes: &mut BytesMut, allocated: bool) {
     let chunk = if allocated { CHUNK } else { UNAUTHENTICATED_CHUNK };
     if bytes.capacity() - bytes.len() < chunk / 8 {
@@ -202,7 +195,7 @@ fn make_room(bytes: &mut BytesMut, allocated: bool) {
     }
 }
 
-/// Reads once, until `deadline` and on while `may_wait`.
+/// Reads once. At `deadline` it fails, unless `may_wait` extends it.
 async fn read_some(
     reader: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
@@ -219,16 +212,16 @@ async fn read_some(
     }
 }
 
-/// Takes whole messages from the front of `bytes`: one, or with an allocation all of them.
+/// Takes complete messages from the front of `bytes`: one, or with an allocation all of them.
 fn split_messages(bytes: &mut BytesMut, allocated: bool) -> io::Result<Option<Bytes>> {
     let largest = if allocated { MAX_MESSAGE } else { MAX_UNAUTHENTICATED_MESSAGE };
-    let mut whole = 0;
+    let mut complete = 0;
     loop {
-        match find_message(&bytes[whole..]) {
-            MessageBoundary::Complete(length) => whole += length,
-            MessageBoundary::Incomplete if bytes.len() - whole < largest => break,
-            // What came before it is still answered.
-            MessageBoundary::Incomplete | MessageBoundary::Invalid if whole > 0 => break,
+        match find_message(&bytes[complete..]) {
+            MessageBoundary::Complete(length) => complete += length,
+            MessageBoundary::Incomplete if bytes.len() - complete < largest => break,
+            // The messages before it are still answered.
+            MessageBoundary::Incomplete | MessageBoundary::Invalid if complete > 0 => break,
             MessageBoundary::Incomplete | MessageBoundary::Invalid => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
@@ -237,7 +230,7 @@ fn split_messages(bytes: &mut BytesMut, allocated: bool) -> io::Result<Option<By
             break;
         }
     }
-    Ok(if whole == 0 { None } else { Some(bytes.split_to(whole).freeze()) })
+    Ok(if complete == 0 { None } else { Some(bytes.split_to(complete).freeze()) })
 }
 
 #[cfg(test)]
@@ -248,7 +241,7 @@ pub(super) mod tests {
     use crate::queue_budget::{QueueBudget, RESERVE};
     use webrtc_box_rate_limit::Rate;
 
-    /// A socket that is there to its end.
+    /// A connection that stays open.
     pub(crate) struct NoSocket;
 
     impl StreamControl for NoSocket {
@@ -261,7 +254,7 @@ pub(super) mod tests {
 
     pub(crate) const BINDING: &[u8] = b"\0\x01\0\0\x21\x12\xa4\x42............";
 
-    /// Of a client that may ask `rate` times a second.
+    /// The limits of a client that may send `rate` messages a second.
     pub(crate) fn limits(allocated: bool, rate: u32) -> ReadLimits {
         let source = IpAddr::from([192, 0, 2, 1]);
         let budget = QueueBudget::new(1 << 26).enter(Some(source));
@@ -272,7 +265,7 @@ pub(super) mod tests {
         limits
     }
 
-    /// For one byte of some stream.
+    /// A permit for one byte.
     pub(crate) fn permit() -> InFlightPermit {
         let limits = limits(true, 0);
         let in_flight = Arc::clone(&limits.in_flight);
@@ -282,17 +275,17 @@ pub(super) mod tests {
         }
     }
 
-    /// How long a stream lives that sends a byte a second of a message cut short, then nothing.
-    async fn life(dribble: &[u8], allocated: bool) -> Option<Duration> {
+    /// How long a stream lives that sends `bytes` at one byte a second and then nothing; `None`: an hour at least.
+    async fn lifetime(bytes: &[u8], allocated: bool) -> Option<Duration> {
         let (mut client, server) = tokio::io::duplex(64);
         let begun = Instant::now();
         let limits = limits(allocated, 20);
         let writing = async {
-            for byte in dribble {
+            for byte in bytes {
                 client.write_all(&[*byte]).await.unwrap();
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
             }
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            sleep(Duration::from_secs(3600)).await;
         };
         tokio::select! {
             ended = read(server, NoSocket, &limits, |_, _| ()) => {
@@ -304,33 +297,32 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_says_nothing_or_dribbles_is_given_up_after_ten_seconds() {
-        assert_eq!(life(b"", false).await, Some(MESSAGE_TIMEOUT));
-        assert_eq!(life(&BINDING[..15], true).await, Some(MESSAGE_TIMEOUT));
+    async fn a_silent_or_slow_client_is_disconnected_after_ten_seconds() {
+        assert_eq!(lifetime(b"", false).await, Some(MESSAGE_TIMEOUT));
+        assert_eq!(lifetime(&BINDING[..15], true).await, Some(MESSAGE_TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_for_those_who_have_an_allocation() {
-        // Twenty bytes a second apart are too slow; channel data of four is not.
+    async fn only_a_client_with_an_allocation_may_be_silent() {
+        // At one byte a second 20 bytes take too long; 4 bytes of ChannelData do not.
         let message = b"\x40\0\0\0";
         let after = Duration::from_secs(3) + IDLE_TIMEOUT;
-        assert_eq!(life(message, false).await, Some(after));
-        assert_eq!(life(message, true).await, None);
-        let begun_late = [&message[..], b"\x40"].concat();
+        assert_eq!(lifetime(message, false).await, Some(after));
+        assert_eq!(lifetime(message, true).await, None);
+        let and_a_byte = [&message[..], b"\x40"].concat();
         let after = Duration::from_secs(4) + MESSAGE_TIMEOUT;
-        assert_eq!(life(&begun_late, true).await, Some(after));
+        assert_eq!(lifetime(&and_a_byte, true).await, Some(after));
     }
 
-    /// How many of a client's Bindings have been brought after `time`, where each is answered at once
-    /// or never.
-    async fn stream_messages(limits: &ReadLimits, time: Duration, answers: bool) -> usize {
+    /// How many Bindings of a client are delivered within `time`, where each is answered immediately or never.
+    async fn delivered(limits: &ReadLimits, time: Duration, answers: bool) -> usize {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         client.write_all(&BINDING.repeat(1000)).await.unwrap();
-        let (count, kept) = (std::cell::Cell::new(0), std::cell::RefCell::new(Vec::new()));
+        let (count, unanswered) = (std::cell::Cell::new(0), std::cell::RefCell::new(Vec::new()));
         let deliver = |messages: Bytes, permit| {
             count.set(count.get() + messages.len() / BINDING.len());
             if !answers {
-                kept.borrow_mut().push((limits.unsent.charge(100), permit));
+                unanswered.borrow_mut().push((limits.unsent.charge(100), permit));
             }
         };
         let _ = timeout(time, read(server, NoSocket, limits, deliver)).await;
@@ -338,36 +330,36 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_allocation_a_source_asks_as_often_as_it_is_answered() {
+    async fn without_an_allocation_a_source_is_read_at_its_reply_rate() {
         let second = Duration::from_secs(1);
         let unauthenticated = limits(false, 20);
-        let first = stream_messages(&unauthenticated, second, true).await;
-        assert!((218..=221).contains(&first), "ten seconds' worth and the rate: {first}");
-        let then = stream_messages(&unauthenticated, second, true).await;
-        assert!((18..=21).contains(&then), "another stream of the source has no burst: {then}");
-        assert_eq!(stream_messages(&limits(false, 0), second, true).await, 1000, "where there is no limit");
-        assert_eq!(stream_messages(&limits(true, 20), second, true).await, 1000, "with an allocation");
+        let first = delivered(&unauthenticated, second, true).await;
+        assert!((218..=221).contains(&first), "a burst of ten seconds and the rate: {first}");
+        let next = delivered(&unauthenticated, second, true).await;
+        assert!((18..=21).contains(&next), "another stream of the source has no burst: {next}");
+        assert_eq!(delivered(&limits(false, 0), second, true).await, 1000, "without a limit");
+        assert_eq!(delivered(&limits(true, 20), second, true).await, 1000, "with an allocation");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_next_message_is_read_when_the_answer_has_left() {
+    async fn the_next_message_is_read_after_the_reply_is_written() {
         let limits = limits(false, 0);
-        assert_eq!(stream_messages(&limits, Duration::from_secs(1), false).await, 1);
+        assert_eq!(delivered(&limits, Duration::from_secs(1), false).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_for_its_turn_is_given_up() {
+    async fn waiting_for_the_rate_limit_ends_after_ten_seconds() {
         let mut limits = limits(false, 0);
         let (rate, now) = (Rate { interval: IDLE_TIMEOUT, burst: 1 }, Instant::now());
         let limit = SourceRateLimiter::new(rate, [1, 2], now.into_std());
         limits.limit = limits.limit.map(|(_, source)| (Arc::new(limit), source));
-        limits.acquire_turn(&NoSocket).await.unwrap();
-        assert!(limits.acquire_turn(&NoSocket).await.is_err());
+        limits.await_rate_limit(&NoSocket).await.unwrap();
+        assert!(limits.await_rate_limit(&NoSocket).await.is_err());
         assert!(now.elapsed() >= MESSAGE_TIMEOUT && now.elapsed() < MESSAGE_TIMEOUT + MAX_RETRY_DELAY * 2);
     }
 
     #[test]
-    fn a_message_without_an_allocation_has_8_kib() {
+    fn a_message_without_an_allocation_is_limited_to_8_kib() {
         let mut long = BytesMut::from(&[0, 1, 0x30, 0, 0x21, 0x12, 0xa4, 0x42][..]);
         long.resize(MAX_UNAUTHENTICATED_MESSAGE, 0);
         assert!(split_messages(&mut long, false).is_err());

@@ -1,7 +1,7 @@
-//! One relay thread: its sockets, its [`Server`], and what passes between them.
+//! A relay thread with its sockets and its [`Server`].
 //!
-//! Everything runs on one thread, so nothing is locked. One batch in, packet by packet through the
-//! server, then what has gathered goes out.
+//! A worker receives one batch, passes each packet through the server, and sends what has gathered. All of it is on one
+//! thread, so nothing is locked.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
@@ -9,30 +9,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, info};
 
-use super::backlog::Backlog;
 use super::epoll::{PollSource, Poller};
 use super::faults::{FailingSources, Warnings};
-use super::framing::{MessageBoundary, find_message};
+use super::framing::{MessageBoundary, encode_frame, find_message};
 use super::gso_batch::{Destination, Egress, GsoQueue, OutgoingBatch};
+use super::inbox::{Backlog, Inboxes, StreamMessages, WorkerMsg};
 use super::relay_socket::{RelaySockets, port_error};
-use super::send::send;
 use super::stats::{ErrorCounters, StatsBoard};
-use super::stream::{StreamHandle, StreamMessages};
+use super::stream::StreamHandle;
 use super::udp::{BatchSocket, RecvBatch};
-use super::{Inboxes, WorkerMsg};
 use crate::health::Heartbeat;
-use crate::log_limit::LogLimit;
+use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_turn::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use webrtc_box_turn::channel_data::Header;
 use webrtc_box_turn::server::{CloseReason, Event, Server, Transmit};
 use webrtc_box_turn::time::Now;
 
-/// What a worker begins with.
+/// What a worker starts with.
 pub(super) struct WorkerConfig {
     pub(super) index: usize,
     pub(super) server: Server,
@@ -48,22 +45,22 @@ pub(super) struct WorkerConfig {
     pub(super) warnings: Arc<Warnings>,
 }
 
-/// One relay thread.
+/// A relay thread.
 pub(super) struct Worker {
     index: usize,
     server: Server,
     sockets: Vec<BatchSocket>,
     poll: Poller,
     heartbeat: Heartbeat,
-    /// Sources that may have more.
+    /// Sources that may have more to read.
     readable: VecDeque<PollSource>,
     failing: FailingSources,
     ports: RelaySockets,
     streams: HashMap<ClientAddr, StreamHandle>,
     backlog: Backlog,
-    /// Handled, and perhaps not yet answered: kept until the answers are on their way.
+    /// Handled messages, kept until their replies are queued.
     handled: Vec<StreamMessages>,
-    /// An outbox between two batches.
+    /// Memory for the next queue.
     spare_queue: GsoQueue<'static>,
     inbox: UnboundedReceiver<WorkerMsg>,
     others: Inboxes,
@@ -75,46 +72,43 @@ pub(super) struct Worker {
     stopped: bool,
 }
 
-/// Batches taken from one socket before others get their turn.
+/// Batches received from one socket before the next socket has its turn.
 const MAX_BATCHES_PER_TURN: usize = 16;
-/// Messages of streams handled before sockets get their turn, and of one stream before others do.
+/// Stream messages handled before sockets have their turn, and of one stream before the next one.
 const MAX_STREAM_MESSAGES_PER_TURN: usize = 64;
 const MAX_MESSAGES_PER_STREAM: usize = 16;
 
 impl Worker {
-    /// Watches its sockets.
-    ///
-    /// # Errors
-    /// Where the kernel's limit on watches is reached.
-    pub(super) fn new(seed: WorkerConfig) -> io::Result<Self> {
-        for (index, socket) in seed.sockets.iter().enumerate() {
-            seed.poll.watch(socket, PollSource::Turn(index))?;
+    /// Registers the sockets with epoll; fails if the kernel's limit on watches is reached.
+    pub(super) fn new(config: WorkerConfig) -> io::Result<Self> {
+        for (index, socket) in config.sockets.iter().enumerate() {
+            config.poll.watch(socket, PollSource::Turn(index))?;
         }
         Ok(Self {
-            index: seed.index,
-            server: seed.server,
-            sockets: seed.sockets,
-            poll: seed.poll,
-            heartbeat: seed.heartbeat,
+            index: config.index,
+            server: config.server,
+            sockets: config.sockets,
+            poll: config.poll,
+            heartbeat: config.heartbeat,
             readable: VecDeque::new(),
-            failing: FailingSources::new(seed.index, Arc::clone(&seed.warnings)),
+            failing: FailingSources::new(config.index, Arc::clone(&config.warnings)),
             ports: RelaySockets::default(),
             streams: HashMap::new(),
             backlog: Backlog::default(),
             handled: Vec::new(),
             spare_queue: GsoQueue::default(),
-            inbox: seed.inbox,
-            others: seed.others,
-            stats_board: seed.stats_board,
-            errors: ErrorCounters::with_log(Arc::clone(&seed.warnings.sending)),
-            bind: seed.bind,
-            log_addresses: seed.log_addresses,
-            log_limit: seed.log_limit,
+            inbox: config.inbox,
+            others: config.others,
+            stats_board: config.stats_board,
+            errors: ErrorCounters::with_log(Arc::clone(&config.warnings.sending)),
+            bind: config.bind,
+            log_addresses: config.log_addresses,
+            log_limit: config.log_limit,
             stopped: false,
         })
     }
 
-    /// Until told to stop.
+    /// Runs until it gets [`WorkerMsg::Stop`].
     pub(super) fn run(mut self) {
         let mut batch = RecvBatch::new();
         while !self.stopped {
@@ -131,7 +125,7 @@ impl Worker {
             if ticked {
                 let now = Instant::now();
                 self.heartbeat.beat(now);
-                // Often enough: lifetimes are in whole minutes.
+                // Twice a second suffices: lifetimes are in minutes.
                 self.server.handle_timeout(now);
                 self.stats_board.publish(self.index, self.server.stats(), &self.errors);
                 self.failing.retries().for_each(|source| self.readable.push_back(source));
@@ -140,7 +134,7 @@ impl Worker {
         }
     }
 
-    /// Until there is something to do; whether deadlines are to be looked at.
+    /// Waits until there is work; returns whether there was a tick.
     fn wait(&mut self) -> bool {
         let Self { poll, readable, inbox, backlog, .. } = self;
         let busy = !readable.is_empty() || !backlog.is_empty();
@@ -152,9 +146,9 @@ impl Worker {
         poll.wait(|| busy || !inbox.is_empty(), ready)
     }
 
-    /// Reads for a while; whether there may be more. An error of one datagram (an ICMP unreachable,
-    /// say) is that datagram's; the socket lives on. One that gives nothing but errors rests until the next
-    /// tick, so that it costs a few system calls and not a core.
+    /// Reads a limited number of batches; returns whether there may be more. An error may concern a single datagram, such
+    /// as an ICMP unreachable, so reading continues. A source with nothing but errors rests until the next tick: it costs
+    /// a few system calls instead of a core.
     fn read(&mut self, source: PollSource, batch: &mut RecvBatch) -> bool {
         let (mut received, mut error) = (false, None);
         for _ in 0..MAX_BATCHES_PER_TURN {
@@ -178,9 +172,9 @@ impl Worker {
                         return false;
                     }
                 }
-                Err(failed) => {
+                Err(failure) => {
                     self.errors.count_read_error();
-                    error = Some((failed, socket.local()));
+                    error = Some((failure, socket.local()));
                 }
             }
         }
@@ -191,11 +185,11 @@ impl Worker {
         true
     }
 
-    /// What becomes of a relay socket; the client is answered with another port, or 508.
+    /// Opens a relay socket. After a failure the server tries another port or replies 508.
     fn open_port(&mut self, relayed: RelayedAddr) {
         let opened = self.ports.open(relayed, &self.bind, &self.poll).map_err(|error| {
             self.errors.count_bind_error();
-            self.failing.unbound(relayed, &error);
+            self.failing.bind_failed(relayed, &error);
             port_error(&error)
         });
         self.server.handle_port_opened(relayed, opened, Instant::now());
@@ -222,8 +216,8 @@ impl Worker {
             let local = SocketAddr::new(local, bound.port());
             let client = ClientAddr::new(Transport::Udp, gro_batch.remote, local);
             for datagram in gro_batch.datagrams() {
-                if let Some(delivery) = self.server.handle(client, datagram, now) {
-                    self.deliver(&mut gso_queue, delivery);
+                if let Some(transmit) = self.server.handle(client, datagram, now) {
+                    self.transmit(&mut gso_queue, transmit);
                 }
             }
         }
@@ -235,35 +229,38 @@ impl Worker {
         for gro_batch in batch.gro_batches(filled) {
             let peer = PeerAddr::new(gro_batch.remote);
             for datagram in gro_batch.datagrams() {
-                if let Some(delivery) = self.server.handle_peer(relayed, peer, datagram, now) {
-                    self.deliver(&mut gso_queue, delivery);
+                if let Some(transmit) = self.server.handle_peer(relayed, peer, datagram, now) {
+                    self.transmit(&mut gso_queue, transmit);
                 }
             }
         }
         self.flush(gso_queue);
     }
 
-    /// Does what the server wants done.
+    /// Executes the events of the server.
     fn handle_events(&mut self) {
-        while let Some(action) = self.server.poll_event() {
-            match action {
+        while let Some(event) = self.server.poll_event() {
+            match event {
                 Event::Reply { to, bytes } => self.reply(to, bytes),
                 Event::OpenPort(relayed) => self.open_port(relayed),
                 Event::ClosePort(relayed) => self.ports.close(relayed),
                 Event::Evict { worker: other, client } => self.others.send(other, WorkerMsg::Evict(client)),
-                Event::AllocationOpened { client, relayed } => self.opened(client, &relayed),
-                Event::AllocationClosed { client, end, sent } => self.closed(client, end, sent),
+                Event::AllocationOpened { client, relayed } => self.allocation_opened(client, &relayed),
+                Event::AllocationClosed { client, end, sent } => self.allocation_closed(client, end, sent),
             }
         }
         self.handled.clear();
     }
 
-    fn deliver<'p>(&self, gso_queue: &mut GsoQueue<'p>, delivery: Transmit<'p>) {
-        match delivery {
+    /// Queues a datagram for the end of the batch; passes a frame to its stream.
+    fn transmit<'p>(&self, gso_queue: &mut GsoQueue<'p>, transmit: Transmit<'p>) {
+        match transmit {
             Transmit::Client { to, header, payload, .. } if to.transport == Transport::Udp => {
                 gso_queue.push(destination(to), header, payload);
             }
-            Transmit::Client { to, worker, header, payload } => self.stream_to(to, worker, &header, payload),
+            Transmit::Client { to, worker, header, payload } => {
+                self.send_frame(to, worker, &header, payload);
+            }
             Transmit::Peer { from, to, payload, dont_fragment } => {
                 let egress = Egress::Port(from, dont_fragment);
                 gso_queue.push(Destination { to: to.0, egress }, Header::default(), payload);
@@ -276,25 +273,25 @@ impl Worker {
             let parts = [IoSlice::new(&bytes)];
             self.send(&OutgoingBatch::single(destination(to), &parts));
         } else if let Some(stream) = self.streams.get(&to) {
-            // Without what the codec reserved and did not use.
+            // Drops the spare capacity that the codec reserved.
             stream.send(bytes.into_boxed_slice().into());
         }
     }
 
-    fn stream_to(&self, to: ClientAddr, worker: usize, header: &Header, payload: &[u8]) {
-        let frame = frame(header, payload);
+    fn send_frame(&self, to: ClientAddr, worker: usize, header: &Header, payload: &[u8]) {
+        let frame = encode_frame(header, payload);
         if worker != self.index {
-            self.others.deliver(worker, to, frame);
+            self.others.send_frame(worker, to, frame);
         } else if let Some(stream) = self.streams.get(&to) {
             stream.send(frame);
         }
     }
 
-    /// A turn of what streams have brought.
+    /// Handles stream messages from the backlog, up to the limit of one turn.
     fn serve_streams(&mut self) {
-        let mut left = MAX_STREAM_MESSAGES_PER_TURN;
-        while let Some(mut stream_messages) = if left > 0 { self.backlog.pop() } else { None } {
-            left = left.saturating_sub(self.stream_messages(&mut stream_messages));
+        let mut remaining = MAX_STREAM_MESSAGES_PER_TURN;
+        while let Some(mut stream_messages) = if remaining > 0 { self.backlog.pop() } else { None } {
+            remaining = remaining.saturating_sub(self.handle_stream_messages(&mut stream_messages));
             if stream_messages.messages.is_empty() {
                 self.handled.push(stream_messages);
             } else {
@@ -303,48 +300,49 @@ impl Worker {
         }
     }
 
-    /// Some messages of a stream, as if each were a datagram; how many.
-    fn stream_messages(&mut self, stream_messages: &mut StreamMessages) -> usize {
+    /// Handles some messages of a stream, each like a datagram; returns their number.
+    fn handle_stream_messages(&mut self, stream_messages: &mut StreamMessages) -> usize {
         let messages = std::mem::take(&mut stream_messages.messages);
         let (now, mut gso_queue) = (now(), self.gso_queue());
-        let (mut at, mut count) = (0, 0);
+        let (mut offset, mut count) = (0, 0);
         while let (MessageBoundary::Complete(length), true) =
-            (find_message(&messages[at..]), count < MAX_MESSAGES_PER_STREAM)
+            (find_message(&messages[offset..]), count < MAX_MESSAGES_PER_STREAM)
         {
-            let delivery = self.server.handle(stream_messages.client, &messages[at..at + length], now);
-            delivery.into_iter().for_each(|delivery| self.deliver(&mut gso_queue, delivery));
-            (at, count) = (at + length, count + 1);
+            let message = &messages[offset..offset + length];
+            if let Some(transmit) = self.server.handle(stream_messages.client, message, now) {
+                self.transmit(&mut gso_queue, transmit);
+            }
+            (offset, count) = (offset + length, count + 1);
         }
         self.flush(gso_queue);
-        stream_messages.messages = messages.slice(at..);
+        stream_messages.messages = messages.slice(offset..);
         count
     }
 
-    /// An empty one, in memory that was used before.
+    /// An empty queue in the memory of the last one.
     fn gso_queue<'p>(&mut self) -> GsoQueue<'p> {
         std::mem::take(&mut self.spare_queue).recycled()
     }
 
-    /// Sends what has gathered.
+    /// Sends all queued packets.
     fn flush(&mut self, mut gso_queue: GsoQueue<'_>) {
         gso_queue.drain(|batch| self.send(batch));
         self.spare_queue = gso_queue.recycled();
     }
 
-    /// What cannot be sent costs its packets, nothing else.
     fn send(&self, batch: &OutgoingBatch<'_>) {
         let socket = match batch.destination.egress {
             Egress::Turn(source) => self.sockets.iter().find(|socket| socket.serves(source)),
             Egress::Port(relayed, _) => self.ports.of(relayed),
         };
         match socket {
-            Some(socket) => send(socket, batch, &self.errors),
-            None => debug!("no socket for a packet's source address"),
+            Some(socket) => batch.send(socket, &self.errors),
+            None => debug!("no socket has the source address of a packet"),
         }
     }
 
-    /// Takes in what has come, so that a packet is judged by all news sent before it; what comes
-    /// meanwhile does not keep it from its sockets.
+    /// Handles the messages in the inbox, so that a packet is handled after all messages sent before it. Messages that
+    /// arrive in the meantime wait, so that they cannot keep the worker from its sockets.
     fn drain_inbox(&mut self) {
         for _ in 0..self.inbox.len() {
             match self.inbox.try_recv() {
@@ -383,39 +381,35 @@ impl Worker {
         }
     }
 
-    fn opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
-        self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(true));
+    fn allocation_opened(&self, client: ClientAddr, relayed: &Families<RelayedAddr>) {
+        self.set_allocated(&client, true);
         let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let ports: Vec<u16> = relayed.iter().map(|relayed| relayed.0.port()).collect();
         let client = self.log_addresses.then_some(client.remote);
         info!(client = client.map(tracing::field::display), ?ports, held, "allocation opened");
     }
 
-    fn closed(&self, client: ClientAddr, end: CloseReason, sent: u64) {
-        self.streams.get(&client).into_iter().for_each(|stream| stream.allocated(false));
+    fn allocation_closed(&self, client: ClientAddr, end: CloseReason, sent: u64) {
+        self.set_allocated(&client, false);
         let Some(held) = self.log_limit.allows(Instant::now()) else { return };
         let client = self.log_addresses.then_some(client.remote);
         info!(client = client.map(tracing::field::display), ?end, sent, held, "allocation closed");
     }
+
+    fn set_allocated(&self, client: &ClientAddr, allocated: bool) {
+        if let Some(stream) = self.streams.get(client) {
+            stream.set_allocated(allocated);
+        }
+    }
 }
 
-/// A frame as a stream carries it, ChannelData padded.
-fn frame(header: &Header, payload: &[u8]) -> Bytes {
-    let padding = header.padding(payload.len(), true);
-    let mut frame = Vec::with_capacity(header.bytes().len() + payload.len() + padding);
-    frame.extend_from_slice(header.bytes());
-    frame.extend_from_slice(payload);
-    frame.resize(frame.len() + padding, 0);
-    frame.into()
-}
-
-/// Replies leave from the address that was asked.
+/// A reply has the local address of the request as its source.
 fn destination(to: ClientAddr) -> Destination {
     Destination { to: to.remote, egress: Egress::Turn(to.local.ip()) }
 }
 
-/// Whether the kernel lets a reply leave from where a datagram came to. Not from broadcast or multicast;
-/// from a link-local address only to another, whose scope says by which interface.
+/// Whether the kernel allows a reply from the address `local` that a datagram was sent to: never from broadcast or
+/// multicast, and from a link-local address only to another one, whose scope selects the interface.
 fn can_answer_from(local: IpAddr, remote: SocketAddr) -> bool {
     match local.to_canonical() {
         IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast(),
@@ -426,7 +420,7 @@ fn can_answer_from(local: IpAddr, remote: SocketAddr) -> bool {
     }
 }
 
-/// Reads both clocks: protocol code is handed its moment.
+/// Reads both clocks for the protocol code, which reads none.
 fn now() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Now { instant: Instant::now(), unix }

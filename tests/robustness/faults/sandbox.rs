@@ -169,7 +169,7 @@ fn required_socket_failure_is_named_without_port_advice() {
     let (_turn, environment) = (exclusive(), Environment::new());
     for (rule, named) in [
         (libc::SYS_eventfd2.to_string(), None),
-        (libc::SYS_timerfd_create.to_string(), Some("cannot make an epoll")),
+        (libc::SYS_timerfd_create.to_string(), Some("cannot create an epoll instance")),
         (option(libc::SOL_SOCKET, libc::SO_REUSEPORT), Some("turn-port")),
     ] {
         let (said, _) = startup_error(command(&environment, Errno::EPERM, &[rule], &[]));

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use webrtc_box_rate_limit::AtomicGcra;
+use crate::AtomicGcra;
 
 /// A limit on the log lines of one cause, shared by threads. Suppressed lines are counted, and the next line
 /// reports their number.
