@@ -1,74 +1,75 @@
-//! What is measured: the cases that the targets name, every combination, and a few for a smoke test.
+//! What is measured: the cases with a goal, every combination, and a few cases for a smoke test.
 
-use super::house::Scope;
-use super::scenes::Scene;
-use super::standing::Standing;
-use super::wire::Way;
+use super::client_costs::ClientCost;
+use super::scenarios::Scenario;
+use super::servers::Scope;
+use super::transport::Transport;
 
 pub struct Case {
     pub name: String,
-    pub quantity: Quantity,
+    pub subject: Subject,
 }
 
-pub enum Quantity {
-    /// Packets on their way.
+/// What a case measures.
+pub enum Subject {
+    /// Relayed packets.
     Packets(Load),
-    /// What it costs to have clients.
-    Standing(Standing),
-    /// Packets while something disturbs the box.
-    Scene(Scene),
+    /// The cost of clients apart from their packets.
+    ClientCost(ClientCost),
+    /// Relayed packets under a disturbance.
+    Scenario(Scenario),
 }
 
-/// Packets that are sent.
+/// The packets to relay.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     pub path: Path,
-    /// Channels; else Send and Data indications.
+    /// Whether clients use channels; otherwise Send and Data indications.
     pub channel: bool,
-    pub way: Way,
+    pub transport: Transport,
     pub size: Size,
     pub pace: Pace,
-    /// Flows at once, each of a client of its own.
+    /// Concurrent flows, each with its own client.
     pub clients: usize,
     pub arrival: Arrival,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Client to box to client.
+    /// Client to relay to client.
     Room,
-    /// Client to box to peer.
+    /// Client to relay to peer.
     ToPeer,
-    /// Peer to box to client.
+    /// Peer to relay to client.
     FromPeer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     Bytes(usize),
-    /// Video frames of 1200-byte packets with a shorter last one, 160-byte sound between them.
+    /// Video frames of 1200-byte packets with a shorter last one, and 160-byte audio packets between them.
     Call,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// Packets a second in all.
+    /// Packets per second in all.
     Rate(f64),
-    /// As much as passes: a bounded number under way at any time.
+    /// As fast as possible, with a limited number of packets in flight.
     Saturating,
-    /// This part of what passed at saturation.
+    /// This fraction of the rate at saturation.
     OfSaturation(f64),
 }
 
-/// How packets come to the box.
+/// How packets arrive at the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Each by itself, from another client than the one before.
+    /// One at a time, each from another client than the one before.
     Single,
-    /// Frames of 5 to 10 packets, one send for each packet: a path without offloads.
+    /// Frames of 5 to 10 packets with one send per packet, as on a path without offloads.
     Frames,
-    /// Frames of 5 to 10 packets that the network card has joined again.
-    Trains,
+    /// Frames of 5 to 10 packets with one send per frame, as a network card joins them.
+    Joined,
 }
 
 impl Path {
@@ -86,21 +87,21 @@ impl Path {
 }
 
 impl Load {
-    /// 1200-byte packets of twenty clients by channels, 40,000 of them a second, in trains.
+    /// 1200-byte packets of 20 clients by channels, 40,000 per second, in joined frames.
     fn usual(path: Path) -> Self {
         Self {
             path,
             channel: true,
-            way: Way::Udp,
+            transport: Transport::Udp,
             size: Size::Bytes(1200),
             pace: Pace::Rate(40_000.0),
             clients: 20,
-            arrival: Arrival::Trains,
+            arrival: Arrival::Joined,
         }
     }
 
     /// One 160-byte packet at a time.
-    fn sound(path: Path) -> Self {
+    fn audio(path: Path) -> Self {
         Self {
             size: Size::Bytes(160),
             pace: Pace::Rate(10_000.0),
@@ -111,7 +112,7 @@ impl Load {
 
     fn case(self) -> Case {
         let mut words = vec![self.path.name().to_owned()];
-        words.push(format!("{:?}", self.way).to_lowercase());
+        words.push(format!("{:?}", self.transport).to_lowercase());
         words.push(if self.channel { "channel" } else { "indication" }.to_owned());
         words.push(match self.size {
             Size::Bytes(bytes) => format!("{bytes}B"),
@@ -124,14 +125,14 @@ impl Load {
         });
         words.push(format!("x{}", self.clients));
         words.push(format!("{:?}", self.arrival).to_lowercase());
-        Case { name: words.join(" "), quantity: Quantity::Packets(self) }
+        Case { name: words.join(" "), subject: Subject::Packets(self) }
     }
 }
 
 const PATHS: [Path; 3] = [Path::Room, Path::ToPeer, Path::FromPeer];
 
-/// What the project promises something about.
-pub fn targets() -> Vec<Case> {
+/// The cases with a goal.
+pub fn with_goal() -> Vec<Case> {
     let mut loads = Vec::new();
     for path in PATHS {
         let usual = Load::usual(path);
@@ -140,60 +141,61 @@ pub fn targets() -> Vec<Case> {
         loads.push(Load { arrival: Arrival::Frames, ..usual });
         loads.push(Load { pace: Pace::OfSaturation(0.7), ..usual });
         loads.push(Load { size: Size::Call, ..usual });
-        loads.push(Load::sound(path));
-        loads.push(Load { clients: 1, pace: Pace::Rate(1000.0), ..Load::sound(path) });
+        loads.push(Load::audio(path));
+        loads.push(Load { clients: 1, pace: Pace::Rate(1000.0), ..Load::audio(path) });
         loads.push(Load { channel: false, ..usual });
     }
-    for way in [Way::Tcp, Way::Tls] {
-        loads.push(Load { way, pace: Pace::Rate(10_000.0), ..Load::usual(Path::Room) });
+    for transport in [Transport::Tcp, Transport::Tls] {
+        loads.push(Load { transport, pace: Pace::Rate(10_000.0), ..Load::usual(Path::Room) });
     }
     let loads = loads.into_iter().map(Load::case);
-    loads.chain(standing()).chain(scenes()).collect()
+    loads.chain(client_costs()).chain(scenarios()).collect()
 }
 
 /// Every combination.
 pub fn all() -> Vec<Case> {
     let mut loads = Vec::new();
     for path in PATHS {
-        for (channel, way) in [(true, Way::Udp), (false, Way::Udp), (true, Way::Tcp), (true, Way::Tls)] {
+        let transports =
+            [(true, Transport::Udp), (false, Transport::Udp), (true, Transport::Tcp), (true, Transport::Tls)];
+        for (channel, transport) in transports {
             for bytes in [160, 1200] {
                 for pace in [Pace::Rate(10_000.0), Pace::Rate(40_000.0), Pace::Saturating] {
                     for clients in [1, 20, 500] {
-                        for arrival in [Arrival::Single, Arrival::Frames, Arrival::Trains] {
+                        for arrival in [Arrival::Single, Arrival::Frames, Arrival::Joined] {
                             let size = Size::Bytes(bytes);
-                            loads.push(Load { path, channel, way, size, pace, clients, arrival });
+                            loads.push(Load { path, channel, transport, size, pace, clients, arrival });
                         }
                     }
                 }
             }
         }
     }
-    loads.into_iter().map(Load::case).chain(standing()).chain(scenes()).collect()
+    loads.into_iter().map(Load::case).chain(client_costs()).chain(scenarios()).collect()
 }
 
-/// A smoke test: every kind of thing once.
+/// A smoke test: each kind of case once.
 pub fn short() -> Vec<Case> {
     let mut loads: Vec<Load> = PATHS.map(Load::usual).into();
     loads.push(Load { pace: Pace::Saturating, ..Load::usual(Path::Room) });
     loads.push(Load { channel: false, ..Load::usual(Path::Room) });
-    loads.push(Load { clients: 1, pace: Pace::Rate(1000.0), ..Load::sound(Path::Room) });
-    loads.push(Load { way: Way::Tcp, pace: Pace::Rate(5000.0), ..Load::usual(Path::Room) });
-    loads.push(Load { way: Way::Tls, pace: Pace::Rate(5000.0), ..Load::usual(Path::Room) });
-    let scene = Case { name: Scene::Flood.name(), quantity: Quantity::Scene(Scene::Flood) };
-    loads.into_iter().map(Load::case).chain(standing()).chain([scene]).collect()
+    loads.push(Load { clients: 1, pace: Pace::Rate(1000.0), ..Load::audio(Path::Room) });
+    loads.push(Load { transport: Transport::Tcp, pace: Pace::Rate(5000.0), ..Load::usual(Path::Room) });
+    loads.push(Load { transport: Transport::Tls, pace: Pace::Rate(5000.0), ..Load::usual(Path::Room) });
+    let flood = scenarios().filter(|case| matches!(case.subject, Subject::Scenario(Scenario::Flood)));
+    loads.into_iter().map(Load::case).chain(client_costs()).chain(flood).collect()
 }
 
-fn standing() -> impl Iterator<Item = Case> {
-    Standing::ALL
-        .into_iter()
-        .map(|standing| Case { name: standing.name(), quantity: Quantity::Standing(standing) })
+fn client_costs() -> impl Iterator<Item = Case> {
+    ClientCost::ALL.into_iter().map(|cost| Case { name: cost.name(), subject: Subject::ClientCost(cost) })
 }
 
-fn scenes() -> impl Iterator<Item = Case> {
-    Scene::ALL.into_iter().map(|scene| Case { name: scene.name(), quantity: Quantity::Scene(scene) })
+fn scenarios() -> impl Iterator<Item = Case> {
+    let case = |scenario: Scenario| Case { name: scenario.name(), subject: Subject::Scenario(scenario) };
+    Scenario::ALL.into_iter().map(case)
 }
 
-/// What the scenes disturb.
+/// The load that scenarios disturb.
 pub fn disturbed() -> Load {
     Load::usual(Path::Room)
 }

@@ -1,4 +1,4 @@
-//! A TURN client that gets as far as sending: allocate, permit, bind (RFC 8656).
+//! A TURN client: Allocate, CreatePermission, ChannelBind, Refresh (RFC 8656).
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,22 +9,23 @@ use stun::xoraddr::XorMappedAddress;
 use webrtc_box_turn::auth::IntegrityKey;
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
-use super::wire::{Basket, Wire};
+use super::transport::{ClientSocket, RecvBuffers};
 
-/// The TURN REST secret of every server here.
+/// The TURN REST secret of all servers.
 pub const SECRET: &str = "north";
-/// All clients bind the same number: one allocation has one peer.
+/// The channel of every client: an allocation has one peer.
 pub const CHANNEL: u16 = 0x4001;
 const UDP: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
 
-/// Somebody with an allocation.
-pub struct Guest {
-    pub wire: Wire,
+/// A client with an allocation.
+pub struct TurnClient {
+    pub socket: ClientSocket,
     pub relayed: SocketAddr,
-    signs: Signs,
+    session: Session,
 }
 
-struct Signs {
+/// What signs the requests of a client.
+struct Session {
     credential: Credential,
     realm: Vec<u8>,
     nonce: Vec<u8>,
@@ -32,57 +33,62 @@ struct Signs {
     transactions: u32,
 }
 
-impl Guest {
-    /// Allocates. All guests of one `room` may reach each other.
-    pub fn open(dial: impl Fn() -> Wire, room: &str, basket: &mut Basket) -> Self {
+impl TurnClient {
+    /// Allocates. All clients of one `room` may reach each other.
+    pub fn open(connect: impl Fn() -> ClientSocket, room: &str, buffers: &mut RecvBuffers) -> Self {
         let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 36_000;
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
         let credential = secrets.mint(&Principal::Foreign(room.into()), expiry);
-        let asked = request(codec::METHOD_ALLOCATE, [1; 12], &[UDP]);
-        let (mut wire, challenge) = (0..10)
+        let allocate = request(codec::METHOD_ALLOCATE, [1; 12], &[UDP]);
+        let (mut socket, challenge) = (0..10)
             .map(|_| {
-                let mut wire = dial();
-                let challenge = ask(&mut wire, basket, &asked.raw);
-                (wire, challenge)
+                let mut socket = connect();
+                let challenge = exchange(&mut socket, buffers, &allocate.raw);
+                (socket, challenge)
             })
-            // A port that coturn has not forgotten yet.
-            .find(|(_, challenge)| code(challenge) != 437)
+            // coturn may still have an allocation of an earlier client with the same port.
+            .find(|(_, challenge)| error_code(challenge) != 437)
             .expect("a port without an allocation");
-        assert_eq!(code(&challenge), 401);
+        assert_eq!(error_code(&challenge), 401);
         let realm = challenge.get(attr::ATTR_REALM).unwrap();
         let nonce = challenge.get(attr::ATTR_NONCE).unwrap();
         let text = std::str::from_utf8(&realm).unwrap();
         let key = IntegrityKey::new(&credential.username, text, &credential.password);
-        let mut signs = Signs { credential, realm, nonce, key, transactions: 1 };
-        let reply = signs.demand(&mut wire, basket, codec::METHOD_ALLOCATE, &[UDP], None);
+        let mut session = Session { credential, realm, nonce, key, transactions: 1 };
+        let reply = session.request(&mut socket, buffers, codec::METHOD_ALLOCATE, &[UDP], None);
         let mut relayed = XorMappedAddress::default();
         relayed.get_from_as(&reply, attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
-        Self { wire, relayed: SocketAddr::new(relayed.ip, relayed.port), signs }
+        Self { socket, relayed: SocketAddr::new(relayed.ip, relayed.port), session }
     }
 
-    pub fn permit(&mut self, peer: SocketAddr, basket: &mut Basket) {
-        self.signs.demand(&mut self.wire, basket, codec::METHOD_CREATE_PERMISSION, &[], Some(peer));
+    fn permit(&mut self, peer: SocketAddr, buffers: &mut RecvBuffers) {
+        self.session.request(&mut self.socket, buffers, codec::METHOD_CREATE_PERMISSION, &[], Some(peer));
     }
 
-    pub fn bind(&mut self, peer: SocketAddr, basket: &mut Basket) {
+    pub fn bind(&mut self, peer: SocketAddr, buffers: &mut RecvBuffers) {
         let number = [CHANNEL.to_be_bytes(), [0, 0]].concat();
         let attributes: &[(AttrType, &[u8])] = &[(attr::ATTR_CHANNEL_NUMBER, &number)];
-        self.signs.demand(&mut self.wire, basket, codec::METHOD_CHANNEL_BIND, attributes, Some(peer));
+        self.session.request(&mut self.socket, buffers, codec::METHOD_CHANNEL_BIND, attributes, Some(peer));
     }
 
-    /// Gives its allocation back.
-    pub fn leave(mut self, basket: &mut Basket) {
-        let nothing: &[(AttrType, &[u8])] = &[(attr::ATTR_LIFETIME, &[0; 4])];
-        self.signs.demand(&mut self.wire, basket, codec::METHOD_REFRESH, nothing, None);
+    /// Binds the channel to `peer`, or only installs a permission.
+    pub fn permit_or_bind(&mut self, channel: bool, peer: SocketAddr, buffers: &mut RecvBuffers) {
+        if channel { self.bind(peer, buffers) } else { self.permit(peer, buffers) }
+    }
+
+    /// Ends the allocation.
+    pub fn leave(mut self, buffers: &mut RecvBuffers) {
+        let lifetime: &[(AttrType, &[u8])] = &[(attr::ATTR_LIFETIME, &[0; 4])];
+        self.session.request(&mut self.socket, buffers, codec::METHOD_REFRESH, lifetime, None);
     }
 }
 
-impl Signs {
-    /// A request that must succeed.
-    fn demand(
+impl Session {
+    /// Sends a signed request, which must succeed.
+    fn request(
         &mut self,
-        wire: &mut Wire,
-        basket: &mut Basket,
+        socket: &mut ClientSocket,
+        buffers: &mut RecvBuffers,
         method: Method,
         attributes: &[(AttrType, &[u8])],
         peer: Option<SocketAddr>,
@@ -99,17 +105,17 @@ impl Signs {
         message.add(attr::ATTR_REALM, &self.realm);
         message.add(attr::ATTR_NONCE, &self.nonce);
         self.key.signer().add_to(&mut message).unwrap();
-        let reply = ask(wire, basket, &message.raw);
-        assert_eq!(code(&reply), 0, "{method} refused");
+        let reply = exchange(socket, buffers, &message.raw);
+        assert_eq!(error_code(&reply), 0, "{method} failed");
         reply
     }
 }
 
-/// Asks once: nothing is lost on loopback that was not too much.
-fn ask(wire: &mut Wire, basket: &mut Basket, bytes: &[u8]) -> Message {
-    assert!(wire.send(bytes, bytes.len()));
-    let ours = |packet: &[u8]| packet.len() >= 20 && packet[0] >> 6 == 0 && packet[8..20] == bytes[8..20];
-    let reply = wire.hear(basket, ours).expect("an answer");
+/// Sends a request once and waits for the reply: loopback loses no packet at this rate.
+fn exchange(socket: &mut ClientSocket, buffers: &mut RecvBuffers, bytes: &[u8]) -> Message {
+    assert!(socket.send(bytes, bytes.len()));
+    let is_reply = |packet: &[u8]| packet.len() >= 20 && packet[0] >> 6 == 0 && packet[8..20] == bytes[8..20];
+    let reply = socket.receive(buffers, is_reply).expect("a reply");
     let mut message = Message::new();
     message.unmarshal_binary(&reply).unwrap();
     message
@@ -124,13 +130,14 @@ pub fn request(method: Method, transaction: [u8; 12], attributes: &[(AttrType, &
     message
 }
 
-fn code(message: &Message) -> u16 {
+/// The code of ERROR-CODE; 0 for a success.
+fn error_code(message: &Message) -> u16 {
     message.get(attr::ATTR_ERROR_CODE).map_or(0, |value| u16::from(value[2]) * 100 + u16::from(value[3]))
 }
 
-/// What stands before a payload of `length` bytes on its way to `peer`: ChannelData's header, or a
-/// Send indication up to DATA's value.
-pub fn head(channel: bool, peer: SocketAddr, length: usize) -> Vec<u8> {
+/// The bytes before a payload of `length` bytes to `peer`: the header of ChannelData, or a Send indication up to the value
+/// of DATA.
+pub fn header(channel: bool, peer: SocketAddr, length: usize) -> Vec<u8> {
     if channel {
         return [CHANNEL.to_be_bytes(), (length as u16).to_be_bytes()].concat();
     }
@@ -145,7 +152,7 @@ pub fn head(channel: bool, peer: SocketAddr, length: usize) -> Vec<u8> {
     message.raw
 }
 
-/// The payload of what a client receives; what is no TURN packet is a payload.
+/// The payload of a received packet; all of it if it is not a TURN message.
 pub fn payload(packet: &[u8]) -> &[u8] {
     match packet {
         [first, ..] if first >> 6 == 0b01 => &packet[4..],
@@ -154,7 +161,7 @@ pub fn payload(packet: &[u8]) -> &[u8] {
     }
 }
 
-/// The value of DATA, wherever it stands.
+/// The value of DATA at any position.
 fn data(message: &[u8]) -> &[u8] {
     let mut rest = &message[20..];
     while let [high, low, long, short, after @ ..] = rest {

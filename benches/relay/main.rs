@@ -1,143 +1,138 @@
-//! The relay side by side with coturn and with a floor: what a packet costs each of them, in one run.
+//! The cost of a relayed packet in webrtc-box, in coturn, and in a baseline without protocol, measured in one run.
 //!
-//! `cargo bench --bench relay` runs the whole table, `-- --short` a smoke test of under two minutes.
-//! `-- --help` lists the rest. What was measured stands in `benches/README.md`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a bench ends where something is not as it should be; clippy knows only functions marked as tests"
-)]
-#![allow(clippy::print_stdout, unreachable_pub, reason = "figures are printed; all modules are private")]
+//! `cargo bench --bench relay` measures all cases with a goal, `-- --short` is a smoke test of less than two minutes, and
+//! `-- --help` lists all options. `benches/README.md` has the results.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure ends the bench with its location")]
+#![allow(clippy::print_stdout, unreachable_pub, reason = "it prints a table; all modules are private")]
 
+mod baseline;
 mod cases;
 mod client;
-mod figures;
-mod floor;
-mod house;
+mod client_costs;
 mod load;
-mod scenes;
-mod standing;
-mod table;
-mod wire;
+mod results;
+mod scenarios;
+mod servers;
+mod transport;
 
 use std::process::Command;
 
 use clap::Parser;
 
-use cases::{Case, Quantity};
-use house::{Contestant, Houses};
-use table::Report;
+use cases::{Case, Subject};
+use results::Report;
+use servers::{Servers, Target};
 
-/// What a packet costs webrtc-box, coturn and a floor that knows no protocol.
+/// The cost of a relayed packet in webrtc-box, in coturn, and in a baseline without protocol.
 #[derive(Parser)]
 struct Flags {
-    /// Under two minutes: one short round of a few cases.
+    /// One short round of a few cases, in less than two minutes.
     #[arg(long)]
     short: bool,
-    /// Rounds; the contestants take turns in each.
+    /// Number of rounds; the targets alternate within each.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds of each measurement.
+    /// Seconds per measurement.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Only cases whose name contains one of these texts.
+    /// Measure only cases whose name contains this text; repeatable.
     #[arg(long = "case", value_name = "TEXT")]
     cases: Vec<String>,
-    /// Every combination, not only those that the targets name.
+    /// Measure every combination, not only the cases with a goal.
     #[arg(long)]
     all: bool,
-    /// A build of another coturn to stand beside Debian's; repeatable as NAME=PATH.
+    /// Also measure this build of coturn; repeatable.
     #[arg(long = "coturn", value_name = "NAME=PATH")]
     coturn: Vec<String>,
-    /// The program to measure; else the one that cargo built.
+    /// The program to measure instead of the one that cargo built.
     #[arg(long)]
     box_bin: Option<std::path::PathBuf>,
-    /// Where the figures go as JSON.
+    /// The file for the results as JSON.
     #[arg(long, default_value = "target/bench-relay.json")]
     json: std::path::PathBuf,
-    /// Names of the cases, and nothing else.
+    /// Only list the names of the cases.
     #[arg(long)]
     list: bool,
-    /// Be the floor, and nothing else.
+    /// Run the baseline server.
     #[arg(long, hide = true)]
-    floor: bool,
-    /// What cargo bench says to every bench.
+    baseline: bool,
+    /// An argument that `cargo bench` passes to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// The servers' core; the load has the other one.
+/// The core of the servers; the load generator uses the other one.
 pub const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
 
 fn main() {
     let flags = Flags::parse();
-    if flags.floor {
-        return floor::run();
+    if flags.baseline {
+        return baseline::run();
     }
-    let cases = chosen(&flags);
+    let cases = selected_cases(&flags);
     if flags.list {
         return cases.iter().for_each(|case| println!("{}", case.name));
     }
     pin_to(LOAD_CORE);
-    wire::many_descriptors().expect("more descriptors");
+    transport::raise_file_limit().expect("the limit on open files can be raised");
     let rounds = flags.rounds.unwrap_or(if flags.short { 1 } else { 7 });
     let seconds = flags.seconds.unwrap_or(if flags.short { 0.5 } else { 1.5 });
-    let mut houses = Houses::new(contestants(&flags));
+    let mut servers = Servers::new(targets(&flags));
     let mut report = Report::new(rounds, seconds);
     for case in &cases {
-        let outcome = match &case.quantity {
-            Quantity::Packets(load) => load::compare(&mut houses, load, rounds, seconds),
-            Quantity::Standing(standing) => standing::compare(&mut houses, *standing, rounds, flags.short),
-            Quantity::Scene(scene) => scenes::compare(&mut houses, *scene, rounds, seconds),
+        let outcome = match &case.subject {
+            Subject::Packets(load) => load::compare(&mut servers, load, rounds, seconds),
+            Subject::ClientCost(cost) => client_costs::compare(&mut servers, *cost, rounds, flags.short),
+            Subject::Scenario(scenario) => scenarios::compare(&servers, *scenario, rounds, seconds),
         };
         report.add(case, outcome);
     }
     report.write(&flags.json);
 }
 
-fn chosen(flags: &Flags) -> Vec<Case> {
+fn selected_cases(flags: &Flags) -> Vec<Case> {
     let mut cases = if flags.short {
         cases::short()
     } else if flags.all {
         cases::all()
     } else {
-        cases::targets()
+        cases::with_goal()
     };
     let wanted = |case: &Case| flags.cases.iter().any(|text| case.name.contains(text.as_str()));
     cases.retain(|case| flags.cases.is_empty() || wanted(case));
     cases
 }
 
-fn contestants(flags: &Flags) -> Vec<Contestant> {
+fn targets(flags: &Flags) -> Vec<Target> {
     let ours = flags.box_bin.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_webrtc-box").into());
-    // Servers run in folders of their own.
+    // Each server runs in its own folder.
     let ours = std::path::absolute(ours).expect("a path");
-    let mut contestants = vec![Contestant::Box(ours), Contestant::Floor];
+    let mut targets = vec![Target::WebrtcBox(ours), Target::Baseline];
     if Command::new("turnserver").arg("--version").output().is_ok() {
-        contestants.push(Contestant::Coturn {
+        targets.push(Target::Coturn {
             name: "coturn 4.6.1".into(),
             program: "turnserver".into(),
-            lean: false,
+            batching: false,
         });
     } else {
-        println!("Debian's coturn is not installed: it is missing from this table");
+        println!("coturn is not installed; the table does not include it");
     }
     for named in &flags.coturn {
         let (name, path) = named.split_once('=').expect("--coturn NAME=PATH");
-        for lean in [false, true] {
-            let name = if lean { format!("{name} mux+gso") } else { name.to_owned() };
-            contestants.push(Contestant::Coturn { name, program: path.into(), lean });
+        for batching in [false, true] {
+            let name = if batching { format!("{name} mux+gso") } else { name.to_owned() };
+            targets.push(Target::Coturn { name, program: path.into(), batching });
         }
     }
-    contestants
+    targets
 }
 
-/// Keeps this process, and what it starts, on one core.
+/// Pins this process, and the processes that it starts, to one core.
 fn pin_to(core: &str) {
     let pid = std::process::id().to_string();
     let pinned = Command::new("taskset").args(["-cp", core, &pid]).output();
     if !pinned.is_ok_and(|output| output.status.success()) {
-        println!("note: not pinned to a core: taskset failed");
+        println!("warning: taskset failed; the load generator is not pinned to a core");
     }
 }

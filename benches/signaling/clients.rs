@@ -81,10 +81,10 @@ fn command(sender: &mpsc::UnboundedSender<ClientCommand>, command: ClientCommand
 }
 
 async fn wait_for(counter: &AtomicUsize, expected: usize) {
-    let deadsender = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + TIMEOUT;
     while counter.load(Ordering::Relaxed) < expected {
         let so_far = counter.load(Ordering::Relaxed);
-        assert!(Instant::now() < deadsender, "received {so_far} of {expected}");
+        assert!(Instant::now() < deadline, "received {so_far} of {expected}");
         sleep(Duration::from_millis(2)).await;
     }
 }

@@ -10,12 +10,9 @@
 mod client;
 mod clients;
 mod dialect;
-mod example;
 mod results;
 mod round;
-mod server;
-mod table;
-mod target;
+mod servers;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,7 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use results::{Results, Sample};
 use round::Size;
-use target::Target;
+use servers::Target;
 
 /// The default of `--json`.
 const JSON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/signaling.json");
@@ -45,7 +42,7 @@ fn main() {
     }
     let options = options(&arguments);
     raise_file_limit();
-    example::install();
+    servers::install_example();
     let targets: Vec<Target> = Target::ALL
         .into_iter()
         .filter(|target| options.only.as_deref().is_none_or(|only| target.key().contains(only)))
@@ -60,8 +57,8 @@ fn main() {
             results.add(sample);
         }
     }
-    table::print(&results, &options.size);
-    table::write(&options.json, &results, &options.size);
+    results::print(&results, &options.size);
+    results::write(&options.json, &results, &options.size);
     println!("\n{} s; JSON in {}", started.elapsed().as_secs(), options.json.display());
 }
 

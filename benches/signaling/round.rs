@@ -7,8 +7,7 @@ use tokio::time::sleep;
 use crate::client::Endpoint;
 use crate::clients::Clients;
 use crate::results::{MEASURES, Sample};
-use crate::server::Server;
-use crate::target::Target;
+use crate::servers::{Server, Target};
 
 /// The amount of load in a round.
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +31,14 @@ pub(crate) struct Size {
 /// Connections of one wave: so few that their heap growth does not affect the results.
 const WARM_UP: usize = 50;
 
-/// Candidates each of them sends.
+/// Candidates that each of them sends.
 const WARM_UP_FRAMES: usize = 40;
 
 /// Time between two joins, one at a time.
 const JOIN_EVERY: Duration = Duration::from_millis(5);
 
 /// Concurrent joins per [`TICK`].
-const RUSH: usize = 32;
+const BURST: usize = 32;
 
 /// The shortest interval.
 const TICK: Duration = Duration::from_millis(1);
@@ -85,13 +84,13 @@ pub(crate) async fn run(target: Target, size: &Size) -> Sample {
         clients.send(WARM_UP_FRAMES, GROUP, TICK).await;
         clients.leave().await;
     }
-    let [connection, rush] = connect_and_join(&server, &endpoint, size).await;
+    let [connection, burst] = connect_and_join(&server, &endpoint, size).await;
     let [pair, paced, groups, unpaced] = exchange(&server, &endpoint, size).await;
     let handshake = match &endpoint.tls {
         Some(_) => Some(handshakes(&server, &endpoint, size.handshakes).await),
         None => None,
     };
-    let required = [pair, rush, paced, groups, unpaced, open, joined].map(Some);
+    let required = [pair, burst, paced, groups, unpaced, open, joined].map(Some);
     let mut results = [None; MEASURES.len()];
     results[..2].copy_from_slice(&[Some(connection), handshake]);
     results[2..].copy_from_slice(&required);
@@ -111,7 +110,7 @@ async fn measure_memory(target: Target, count: usize) -> [f64; 2] {
     let clients = Clients::open(&endpoint, count).await;
     sleep(SETTLE).await;
     let open = kibibytes(server.resident());
-    clients.join("call", RUSH, TICK).await;
+    clients.join("call", BURST, TICK).await;
     sleep(SETTLE).await;
     let joined = kibibytes(server.resident());
     first.leave().await;
@@ -123,7 +122,7 @@ async fn measure_memory(target: Target, count: usize) -> [f64; 2] {
 async fn connect_and_join(server: &Server, endpoint: &Endpoint, size: &Size) -> [f64; 2] {
     let count = size.connections;
     let (clients, opening) = cpu_time(server, Clients::open(endpoint, count)).await;
-    let ((), joining) = cpu_time(server, clients.join("call", RUSH, TICK)).await;
+    let ((), joining) = cpu_time(server, clients.join("call", BURST, TICK)).await;
     clients.leave().await;
     [opening / count as f64, joining / (count / 2) as f64]
 }

@@ -1,5 +1,5 @@
-//! What carries a client's packets: a UDP socket that sends trains in one call, or a stream, with
-//! or without TLS. Nothing here blocks but [`Wire::hear`].
+//! The sockets of the load generator: UDP, which sends several datagrams in one call, and TCP with or without TLS. Only
+//! [`ClientSocket::receive`] waits.
 
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -13,110 +13,110 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use webrtc_box_relay::framing::{MessageBoundary, find_message};
 
-/// By what a client comes in.
+/// The transport between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     Udp,
     Tcp,
     Tls,
 }
 
-pub enum Wire {
-    Udp(Datagrams),
-    Stream(Box<Stream>),
+pub enum ClientSocket {
+    Udp(UdpClient),
+    Stream(Box<StreamClient>),
 }
 
-pub struct Datagrams {
+pub struct UdpClient {
     socket: UdpSocket,
     state: UdpSocketState,
     remote: SocketAddr,
 }
 
-pub struct Stream {
+pub struct StreamClient {
     tcp: TcpStream,
     tls: Option<ClientConnection>,
     unread: Vec<u8>,
     unsent: Vec<u8>,
 }
 
-/// Room for what one read brings; shared by all wires.
-pub struct Basket {
+/// Buffers for one read; shared by all sockets.
+pub struct RecvBuffers {
     buffers: Vec<Box<[u8]>>,
     metas: Vec<RecvMeta>,
 }
 
-/// No server takes longer for an answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-const BUFFER: usize = 4 << 20;
-/// More than this unsent, and a stream takes no more: what a congested sender would do.
-const MOST_UNSENT: usize = 1 << 20;
+/// How long a reply may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// Unsent bytes at which a stream accepts no more, like a congested sender.
+const MAX_UNSENT_BYTES: usize = 1 << 20;
 
-impl Basket {
+impl RecvBuffers {
     pub fn new() -> Self {
         let buffers = (0..quinn_udp::BATCH_SIZE).map(|_| vec![0; 1 << 16].into_boxed_slice());
         Self { buffers: buffers.collect(), metas: vec![RecvMeta::default(); quinn_udp::BATCH_SIZE] }
     }
 }
 
-impl Wire {
-    pub fn open(way: Way, from: &str, to: SocketAddr) -> Self {
-        match way {
-            Way::Udp => Self::Udp(Datagrams::open(from, Some(to))),
-            Way::Tcp => Self::Stream(Box::new(Stream::open(to, false))),
-            Way::Tls => Self::Stream(Box::new(Stream::open(to, true))),
+impl ClientSocket {
+    pub fn open(transport: Transport, from: &str, to: SocketAddr) -> Self {
+        match transport {
+            Transport::Udp => Self::Udp(UdpClient::open(from, Some(to))),
+            Transport::Tcp => Self::Stream(Box::new(StreamClient::open(to, false))),
+            Transport::Tls => Self::Stream(Box::new(StreamClient::open(to, true))),
         }
     }
 
-    /// Sends packets of `segment` bytes each; whether they were taken.
+    /// Sends packets of `segment` bytes each; returns whether they were accepted.
     pub fn send(&mut self, bytes: &[u8], segment: usize) -> bool {
         match self {
-            Self::Udp(datagrams) => datagrams.send(bytes, segment),
+            Self::Udp(udp) => udp.send(bytes, segment),
             Self::Stream(stream) => stream.send(bytes),
         }
     }
 
-    /// Hands over every packet that is there, and says how many there were.
-    pub fn drain(&mut self, basket: &mut Basket, mut take: impl FnMut(&[u8])) {
+    /// Passes every packet that has arrived to `handle`.
+    pub fn drain(&mut self, buffers: &mut RecvBuffers, mut handle: impl FnMut(&[u8])) {
         match self {
-            Self::Udp(datagrams) => datagrams.drain(basket, &mut take),
-            Self::Stream(stream) => stream.drain(&mut take),
+            Self::Udp(udp) => udp.drain(buffers, &mut handle),
+            Self::Stream(stream) => stream.drain(&mut handle),
         }
     }
 
-    /// Waits for one packet that `wanted` is content with, and returns it.
-    pub fn hear(&mut self, basket: &mut Basket, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-        let (begun, mut heard) = (Instant::now(), None);
-        while heard.is_none() && begun.elapsed() < PATIENCE {
-            self.drain(basket, |packet| {
-                if heard.is_none() && wanted(packet) {
-                    heard = Some(packet.to_vec());
+    /// Waits for the first packet that `wanted` accepts, and returns it.
+    pub fn receive(&mut self, buffers: &mut RecvBuffers, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let (begun, mut found) = (Instant::now(), None);
+        while found.is_none() && begun.elapsed() < REPLY_TIMEOUT {
+            self.drain(buffers, |packet| {
+                if found.is_none() && wanted(packet) {
+                    found = Some(packet.to_vec());
                 }
             });
         }
-        heard
+        found
     }
 
     pub fn local(&self) -> SocketAddr {
         match self {
-            Self::Udp(datagrams) => datagrams.socket.local_addr().unwrap(),
+            Self::Udp(udp) => udp.socket.local_addr().unwrap(),
             Self::Stream(stream) => stream.tcp.local_addr().unwrap(),
         }
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for ClientSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Udp(datagrams) => datagrams.socket.as_fd(),
+            Self::Udp(udp) => udp.socket.as_fd(),
             Self::Stream(stream) => stream.tcp.as_fd(),
         }
     }
 }
 
-impl Datagrams {
+impl UdpClient {
     pub fn open(from: &str, to: Option<SocketAddr>) -> Self {
         let socket = UdpSocket::bind((from, 0)).unwrap();
-        widen(&socket);
+        enlarge_buffers(&socket);
         let remote = to.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9)));
         if to.is_some() {
             socket.connect(remote).unwrap();
@@ -125,8 +125,8 @@ impl Datagrams {
         Self { socket, state, remote }
     }
 
-    /// From now on packets go here.
-    pub fn aim(&mut self, to: SocketAddr) {
+    /// Sets the destination of later packets.
+    pub fn connect(&mut self, to: SocketAddr) {
         self.socket.connect(to).unwrap();
         self.remote = to;
     }
@@ -138,8 +138,8 @@ impl Datagrams {
         self.state.try_send((&self.socket).into(), &transmit).is_ok()
     }
 
-    fn drain(&self, basket: &mut Basket, take: &mut impl FnMut(&[u8])) {
-        let Basket { buffers, metas } = basket;
+    fn drain(&self, buffers: &mut RecvBuffers, handle: &mut impl FnMut(&[u8])) {
+        let RecvBuffers { buffers, metas } = buffers;
         loop {
             let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(&mut []));
@@ -148,7 +148,7 @@ impl Datagrams {
             }
             let Ok(filled) = self.state.recv((&self.socket).into(), &mut slices, metas) else { return };
             for (meta, buffer) in metas[..filled].iter().zip(buffers.iter()) {
-                buffer[..meta.len].chunks(meta.stride.max(1)).for_each(&mut *take);
+                buffer[..meta.len].chunks(meta.stride.max(1)).for_each(&mut *handle);
             }
             if filled < quinn_udp::BATCH_SIZE {
                 return;
@@ -157,13 +157,13 @@ impl Datagrams {
     }
 }
 
-impl Stream {
+impl StreamClient {
     fn open(to: SocketAddr, tls: bool) -> Self {
-        let mut tcp = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
+        let mut tcp = TcpStream::connect_timeout(&to, REPLY_TIMEOUT).unwrap();
         tcp.set_nodelay(true).unwrap();
         let tls = tls.then(|| {
             let name = ServerName::try_from("localhost").unwrap();
-            let mut connection = ClientConnection::new(trusting_anybody(), name).unwrap();
+            let mut connection = ClientConnection::new(insecure_tls_config(), name).unwrap();
             connection.set_buffer_limit(None);
             while connection.is_handshaking() {
                 connection.complete_io(&mut tcp).unwrap();
@@ -175,8 +175,8 @@ impl Stream {
     }
 
     fn send(&mut self, bytes: &[u8]) -> bool {
-        let room = self.unsent.len() < MOST_UNSENT;
-        if room {
+        let accepted = self.unsent.len() < MAX_UNSENT_BYTES;
+        if accepted {
             match &mut self.tls {
                 Some(tls) => {
                     tls.writer().write_all(bytes).unwrap();
@@ -187,29 +187,29 @@ impl Stream {
                 None => self.unsent.extend_from_slice(bytes),
             }
         }
-        self.push();
-        room
+        self.flush();
+        accepted
     }
 
-    fn push(&mut self) {
+    fn flush(&mut self) {
         while !self.unsent.is_empty() {
             match self.tcp.write(&self.unsent) {
                 Ok(written) => drop(self.unsent.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("the server closed a stream: {error}"),
+                Err(error) => panic!("lost a connection to the server: {error}"),
             }
         }
     }
 
-    fn drain(&mut self, take: &mut impl FnMut(&[u8])) {
-        self.push();
+    fn drain(&mut self, handle: &mut impl FnMut(&[u8])) {
+        self.flush();
         while self.read_some() {}
-        let mut at = 0;
-        while let MessageBoundary::Complete(length) = find_message(&self.unread[at..]) {
-            take(&self.unread[at..at + length]);
-            at += length;
+        let mut offset = 0;
+        while let MessageBoundary::Complete(length) = find_message(&self.unread[offset..]) {
+            handle(&self.unread[offset..offset + length]);
+            offset += length;
         }
-        self.unread.drain(..at);
+        self.unread.drain(..offset);
     }
 
     fn read_some(&mut self) -> bool {
@@ -219,13 +219,13 @@ impl Stream {
             Some(tls) => tls.read_tls(&mut self.tcp),
         };
         match (outcome, &mut self.tls) {
-            (Ok(0), _) => panic!("the server closed a stream"),
+            (Ok(0), _) => panic!("the server closed a connection"),
             (Err(error), _) if error.kind() == ErrorKind::WouldBlock => return false,
-            (Err(error), _) => panic!("the server closed a stream: {error}"),
+            (Err(error), _) => panic!("lost a connection to the server: {error}"),
             (Ok(read), None) => self.unread.extend_from_slice(&chunk[..read]),
             (Ok(_), Some(tls)) => {
                 tls.process_new_packets().unwrap();
-                // Where nothing whole has come yet it says so by this error.
+                // An error means that no complete record has arrived.
                 while let Ok(read @ 1..) = tls.reader().read(&mut chunk) {
                     self.unread.extend_from_slice(&chunk[..read]);
                 }
@@ -235,22 +235,22 @@ impl Stream {
     }
 }
 
-/// The servers sign their own certificates, and it is their speed that is asked for.
-fn trusting_anybody() -> Arc<ClientConfig> {
+/// Accepts any certificate, because the servers use self-signed ones and only their speed matters.
+fn insecure_tls_config() -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     Arc::new(config)
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -285,14 +285,15 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Gives a socket as large buffers as the kernel grants.
-pub fn widen(socket: &UdpSocket) {
-    let plain = socket2::SockRef::from(socket);
-    let _ = (plain.set_recv_buffer_size(BUFFER), plain.set_send_buffer_size(BUFFER));
+/// Requests large socket buffers; the kernel may grant less.
+pub fn enlarge_buffers(socket: &UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
 }
 
-/// Allows as many open sockets as the kernel lets us.
-pub fn many_descriptors() -> io::Result<()> {
+/// Raises the limit on open files to the maximum.
+pub fn raise_file_limit() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
