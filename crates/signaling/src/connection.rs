@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::UnixSeconds;
-use crate::room::SeatKey;
+use webrtc_box_rate_limit::next_arrival;
 
-/// The malformed frame that closes the connection.
+use crate::UnixSeconds;
+use crate::seat::SeatKey;
+
+/// The number of malformed frames that closes a connection.
 const MAX_BAD_MESSAGES: u32 = 10;
 
-/// The interval of one frame: forty a second are sustained.
+/// The time between two frames in the long run: forty per second.
 const FRAME_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Frames that may arrive at once. A page that reconnects flushes up to 256 queued frames.
@@ -31,11 +33,12 @@ pub(crate) struct Connection {
     bad_messages: u32,
 }
 
-/// The frame rate limit of one connection: a leaky bucket.
+/// The frame rate limit of one connection (GCRA). Refused frames count too, so that a client that continues is closed.
 #[derive(Debug)]
 pub(crate) struct FrameLimiter {
-    level: Duration,
-    updated: Instant,
+    epoch: Instant,
+    /// The theoretical arrival time in nanoseconds since the epoch.
+    arrival: u64,
 }
 
 /// What happens to a frame.
@@ -70,21 +73,19 @@ impl Connection {
 
 impl FrameLimiter {
     fn new(now: Instant) -> Self {
-        Self { level: Duration::ZERO, updated: now }
+        Self { epoch: now, arrival: 0 }
     }
 
     /// Counts one frame.
     pub(crate) fn count(&mut self, now: Instant) -> Verdict {
-        let elapsed = now.saturating_duration_since(self.updated);
-        self.updated = now;
-        self.level = self.level.saturating_sub(elapsed) + FRAME_INTERVAL;
-        if self.level <= FRAME_INTERVAL * BURST {
-            Verdict::Accept
-        } else if self.level <= FRAME_INTERVAL * (BURST + REFUSED_BEFORE_CLOSE) {
-            Verdict::Refuse
-        } else {
-            Verdict::Close
-        }
+        let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
+        let interval = FRAME_INTERVAL.as_nanos() as u64;
+        let (burst, refused) = (u64::from(BURST), u64::from(REFUSED_BEFORE_CLOSE));
+        let Some(arrival) = next_arrival(self.arrival, now, interval, interval * (burst + refused)) else {
+            return Verdict::Close;
+        };
+        self.arrival = arrival;
+        if arrival <= now + interval * burst { Verdict::Accept } else { Verdict::Refuse }
     }
 }
 

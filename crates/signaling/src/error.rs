@@ -1,7 +1,5 @@
 //! Refusals: why the server rejects a frame or a request, as code and message of the `error` frame.
 
-use crate::protocol::ServerMessage;
-
 /// Why a frame is no valid client message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -60,12 +58,6 @@ pub enum Refusal {
     ShuttingDown,
 }
 
-impl From<Refusal> for ServerMessage {
-    fn from(refusal: Refusal) -> Self {
-        Self::Error { code: refusal.code(), message: refusal.to_string() }
-    }
-}
-
 impl Refusal {
     /// Every value of [`Self::code`].
     pub const CODES: [&str; 10] = [
@@ -95,19 +87,5 @@ impl Refusal {
             Self::RateLimited | Self::TooManyAttempts => "rate-limited",
             Self::ShuttingDown => "shutting-down",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_becomes_an_error_frame() {
-        let text = ServerMessage::from(Refusal::RoomFull).to_json();
-        assert_eq!(
-            text,
-            r#"{"type":"error","code":"room-full","message":"Two people are in this room already."}"#
-        );
     }
 }

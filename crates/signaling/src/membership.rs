@@ -14,9 +14,9 @@ use crate::error::Refusal;
 use crate::outputs::{Action, ConnectionId, Event, Outputs, Timer};
 use crate::protocol::{Relay, ServerMessage};
 use crate::resume_token::ResumeClaims;
-use crate::room::{Disconnected, PendingMessages, Room, Seat, SeatKey, SeatState};
+use crate::room::{Disconnected, PendingMessages, Room, Seat, SeatState};
 use crate::room_name::RoomName;
-use crate::seat::{RoomTag, SeatEvent, SeatId};
+use crate::seat::{RoomTag, SeatEvent, SeatId, SeatKey};
 use crate::{Now, UnixSeconds};
 
 /// How long the seat of a closed page is kept: a reload resumes it.
@@ -297,16 +297,6 @@ impl Membership {
     #[cfg(test)]
     pub(crate) fn quotas(&self) -> (&SourceQuota, &SourceQuota) {
         (&self.disconnected, &self.pending_bytes)
-    }
-}
-
-impl Seat {
-    /// Removes the messages from the seat `from` that wait for this one.
-    fn take_from(&mut self, from: SeatId) -> Option<PendingMessages> {
-        match &mut self.state {
-            SeatState::Disconnected(state) => Some(state.pending.take_from(from)),
-            SeatState::Connected(_) => None,
-        }
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use crate::call_report::{CallSummary, MediaPath};
 use crate::error::Refusal;
 use crate::protocol::ServerMessage;
-use crate::room::SeatKey;
-use crate::seat::SeatEvent;
+use crate::seat::{SeatEvent, SeatKey};
 
 /// The caller's number for one WebSocket; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::call_report::CallReport;
-use crate::error::Malformed;
+use crate::error::{Malformed, Refusal};
 use crate::ice_servers::IceServer;
 use crate::seat::SeatId;
 
@@ -321,6 +321,13 @@ fn deeper_than(limit: usize, text: &str) -> bool {
     false
 }
 
+impl Relay {
+    /// Bytes in memory, approximately.
+    pub(crate) fn size(&self) -> usize {
+        self.body.get().len() + self.call.as_ref().map_or(0, |call| call.get().len()) + size_of::<Self>()
+    }
+}
+
 impl ServerMessage {
     /// The message of the seat `from`, as the other seat receives it.
     pub fn relayed(from: SeatId, relay: Relay) -> Self {
@@ -339,6 +346,12 @@ impl ServerMessage {
             Ok(Ok(text)) => text,
             Ok(Err(_)) | Err(_) => unreachable!("string keys and plain values always serialize to UTF-8"),
         }
+    }
+}
+
+impl From<Refusal> for ServerMessage {
+    fn from(refusal: Refusal) -> Self {
+        Self::Error { code: refusal.code(), message: refusal.to_string() }
     }
 }
 
@@ -442,5 +455,14 @@ mod tests {
         let quoted = format!(r#"{{"type":"join","room":"\"{}"}}"#, "[".repeat(100));
         assert!(ClientMessage::parse(&quoted).is_ok(), "brackets in a string do not nest");
         assert_eq!(malformed(&" ".repeat(MAX_FRAME_BYTES + 1)), Malformed::TooLong);
+    }
+
+    #[test]
+    fn a_refusal_becomes_an_error_frame() {
+        let text = ServerMessage::from(Refusal::RoomFull).to_json();
+        assert_eq!(
+            text,
+            r#"{"type":"error","code":"room-full","message":"Two people are in this room already."}"#
+        );
     }
 }

@@ -7,11 +7,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::UnixSeconds;
-use crate::seat::{RoomTag, SeatId};
+use crate::seat::{RoomTag, SeatId, hmac_sha256};
 
 /// Separates these digests from others under the same key.
 const PURPOSE: &[u8] = b"webrtc-box resume 2\0";
@@ -73,14 +73,6 @@ impl ResumeTokenKey {
 impl fmt::Debug for ResumeTokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResumeTokenKey(…)")
-    }
-}
-
-/// An HMAC-SHA256 under `key`.
-pub(crate) fn hmac_sha256(key: &[u8; 32]) -> Hmac<Sha256> {
-    match <Hmac<Sha256> as Mac>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC accepts keys of any length"),
     }
 }
 

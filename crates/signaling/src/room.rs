@@ -8,7 +8,7 @@ use crate::UnixSeconds;
 use crate::call_report::Call;
 use crate::outputs::ConnectionId;
 use crate::protocol::{Relay, ServerMessage};
-use crate::seat::{RoomTag, SEATS_PER_ROOM, SeatId};
+use crate::seat::{SEATS_PER_ROOM, SeatId};
 
 /// Participants that make a call.
 const CALL_PARTICIPANTS: usize = 2;
@@ -18,13 +18,6 @@ const MAX_PENDING_FRAMES: usize = 64;
 
 /// Bytes that may wait for one seat.
 const MAX_PENDING_BYTES: usize = 128 * 1024;
-
-/// A seat and its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SeatKey {
-    pub(crate) room: RoomTag,
-    pub(crate) seat: SeatId,
-}
 
 /// A room with at least one seat taken; an empty room is removed.
 #[derive(Debug)]
@@ -158,6 +151,14 @@ impl Seat {
             SeatState::Disconnected(_) => None,
         }
     }
+
+    /// Removes the messages from the seat `from` that wait for this one.
+    pub(crate) fn take_from(&mut self, from: SeatId) -> Option<PendingMessages> {
+        match &mut self.state {
+            SeatState::Disconnected(state) => Some(state.pending.take_from(from)),
+            SeatState::Connected(_) => None,
+        }
+    }
 }
 
 impl PendingMessages {
@@ -192,12 +193,5 @@ impl PendingMessages {
     /// The messages as the participant receives them.
     pub(crate) fn into_messages(self) -> impl Iterator<Item = ServerMessage> {
         self.messages.into_iter().map(|message| ServerMessage::relayed(message.from, message.relay))
-    }
-}
-
-impl Relay {
-    /// Bytes in memory, approximately.
-    pub(crate) fn size(&self) -> usize {
-        self.body.get().len() + self.call.as_ref().map_or(0, |call| call.get().len()) + size_of::<Self>()
     }
 }

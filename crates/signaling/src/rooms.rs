@@ -17,9 +17,8 @@ use crate::membership::{ClosedPage, Membership};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
-use crate::room::SeatKey;
 use crate::room_name::RoomName;
-use crate::seat::{SeatId, TagKey};
+use crate::seat::{SeatId, SeatKey, TagKey};
 use crate::{Now, UnixSeconds};
 
 /// How long a connection without a seat may be silent. A `ping` counts as activity.

@@ -7,9 +7,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::Mac as _;
-
-use crate::resume_token::hmac_sha256;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 /// Length in characters of a [`RoomTag`] or [`SeatId`] as text: 16 bytes of base64url.
 const TEXT_LENGTH: usize = 22;
@@ -24,6 +23,13 @@ pub struct RoomTag([u8; 16]);
 /// One participant's seat in a room: 16 random bytes, unpredictable and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeatId([u8; 16]);
+
+/// A seat and its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SeatKey {
+    pub(crate) room: RoomTag,
+    pub(crate) seat: SeatId,
+}
 
 /// The persistent key that turns room names into tags. It is not the TURN secret: a new secret must not change the
 /// tags of rooms in use.
@@ -128,6 +134,14 @@ fn parse(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+/// An HMAC-SHA256 under `key`.
+pub(crate) fn hmac_sha256(key: &[u8; 32]) -> Hmac<Sha256> {
+    match <Hmac<Sha256> as Mac>::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC accepts keys of any length"),
+    }
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ fn opening_a_room_may_require_a_key_joining_one_does_not() {
 }
 
 #[test]
-fn a_look_with_a_token_does_not_count_its_seat() {
+fn a_peek_with_a_token_does_not_count_its_seat() {
     let mut harness = Harness::new();
     let [alice, bob] = harness.pair();
     harness.disconnect(bob.conn);
@@ -231,7 +231,7 @@ fn a_draining_server_admits_only_returning_participants() {
 }
 
 #[test]
-fn a_look_returns_the_number_of_seats_taken() {
+fn a_peek_returns_the_number_of_seats_taken() {
     let mut harness = Harness::new();
     let visitor = harness.connect();
     let look = json!({"type": "look", "room": "kitchen"});
@@ -251,7 +251,7 @@ fn a_look_returns_the_number_of_seats_taken() {
 }
 
 #[test]
-fn participants_get_new_listeners_at_once_visitors_do_not() {
+fn only_participants_get_changed_ice_servers_at_once() {
     let mut harness = Harness::new();
     let [alice, bob] = harness.pair();
     let visitor = harness.connect();
