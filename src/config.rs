@@ -1,20 +1,24 @@
-//! Settings: from defaults, file, environment and flags ([`RawSettings`]) to [`Settings`], checked and typed.
+//! Settings: from defaults, file, environment and flags ([`RawSettings`]) to [`Settings`], validated and typed.
 //!
-//! `settings` is the table of all settings; `sources` reads file and environment; `values` parses single values. This
-//! file checks the values that must go together.
+//! `settings` is the table of all settings; `sources` reads file and environment; `values`, `network` and `files` parse
+//! single values. This file checks the values that must go together.
 
-mod error;
+mod files;
+mod network;
 mod service_links;
 mod settings;
 mod sources;
 mod values;
 
-use std::net::IpAddr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use webrtc_box_signaling::IceUrls;
 
-pub use self::error::SettingsError;
+use self::values::parse;
+use crate::error::{Hint, io_hint, io_reason};
+
+pub use self::network::{ExternalIp, Listen};
 pub use self::settings::{LogFormat, RawSettings, Reload, Settings};
 pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};
 pub use self::values::seconds;
@@ -22,13 +26,13 @@ pub use self::values::seconds;
 /// Ports under 1024 that Chromium accepts in a TURN URL (`port_util.cc` in its network stack).
 const BROWSER_PORTS: [u16; 3] = [53, 80, 443];
 
-/// The certificate authority if none is named.
+/// The default certificate authority.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// The name of the server, with its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// No domain: `localhost`, with a self-signed certificate kept in the state directory.
+    /// No domain: `localhost`, with a self-signed certificate in the state directory.
     TryOut,
     /// A public name.
     Domain {
@@ -58,39 +62,6 @@ pub enum CertificateSource {
     },
 }
 
-/// Which addresses to bind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// `::` with V6ONLY off, or `0.0.0.0` if the host has no IPv6.
-    Any,
-    /// Just these.
-    These(Vec<IpAddr>),
-}
-
-impl Listen {
-    /// Whether a listener receives what arrives at `ip`, an address of this host.
-    pub fn covers(&self, ip: IpAddr) -> bool {
-        match self {
-            Self::Any => true,
-            Self::These(addresses) => addresses.iter().any(|&bound| covers(bound, ip)),
-        }
-    }
-}
-
-/// Whether a socket bound to `bound` receives what arrives at `ip`. `::` is bound with V6ONLY off.
-fn covers(bound: IpAddr, ip: IpAddr) -> bool {
-    bound == ip || (bound.is_unspecified() && (bound.is_ipv6() || ip.is_ipv4()))
-}
-
-/// `PUBLIC` or `PUBLIC/LOCAL`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExternalIp {
-    /// The address that clients reach.
-    pub public: IpAddr,
-    /// The local address behind it, if NAT maps it.
-    pub local: Option<IpAddr>,
-}
-
 /// What the relay reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayScope {
@@ -100,18 +71,18 @@ pub enum RelayScope {
     Public,
 }
 
-/// Where the state is if `state-dir` does not say.
+/// The state directory if `state-dir` is not given.
 #[derive(Clone, Debug, Default)]
 pub struct StateDirDefaults {
     /// `$STATE_DIRECTORY`, which systemd sets for the service.
     pub systemd: Option<String>,
-    /// The directory of the systemd unit, for commands beside the service, which get no such variable.
+    /// The directory of the systemd unit, for commands next to the service, which do not get that variable.
     pub unit: Option<String>,
 }
 
 impl StateDirDefaults {
-    /// systemd separates several directories by colons; the first is ours. The unit's is that of a server with a
-    /// domain: try-out mode has its own.
+    /// The first of systemd's directories, which it separates by colons; else the unit's, which belongs to a server with a
+    /// domain (try-out mode has its own).
     fn choose(&self, has_domain: bool) -> Option<&str> {
         let systemd = self.systemd.as_deref().and_then(|dirs| dirs.split(':').next());
         systemd.filter(|dir| !dir.is_empty()).or(self.unit.as_deref().filter(|_| has_domain))
@@ -124,9 +95,9 @@ impl RawSettings {
         self.domain.is_some() && self.cert.is_none() && self.key.is_none() && self.acme_email.is_none()
     }
 
-    /// Whether they name another server than `local` sets up.
+    /// Whether they name a server other than that of `local`.
     pub fn name_another_server(&self, local: &Self) -> bool {
-        let name = |raw: &Self| raw.domain.as_deref().map(|name| values::domain("domain", name).ok());
+        let name = |raw: &Self| raw.domain.as_deref().map(|name| parse("domain", name, network::domain).ok());
         self.only_name_a_server() && local.domain.is_some() && name(self) != name(local)
     }
 
@@ -135,11 +106,11 @@ impl RawSettings {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn remote_server(mut self, defaults: &StateDirDefaults) -> Result<(String, Settings), SettingsError> {
-        let name = values::domain("domain", &self.domain.take().unwrap_or_default())?;
+        let name = parse("domain", &self.domain.take().unwrap_or_default(), network::domain)?;
         Ok((name, self.checked(false, defaults)?))
     }
 
-    /// Checks everything; reads `static-auth-secret-file` and `host-key-file`, and looks into `public`.
+    /// Validates everything; reads `static-auth-secret-file` and `host-key-file`, and checks the folder `public`.
     ///
     /// # Errors
     /// The first setting that cannot be used.
@@ -149,7 +120,7 @@ impl RawSettings {
     }
 
     fn checked(self, try_out: bool, defaults: &StateDirDefaults) -> Result<Settings, SettingsError> {
-        let mut settings = self.parse(self.identity()?, try_out)?;
+        let mut settings = self.parse_rows(self.identity()?, try_out)?;
         if self.state_dir.is_none()
             && let Some(dir) = defaults.choose(self.domain.is_some())
         {
@@ -163,12 +134,13 @@ impl RawSettings {
     /// `acme-directory` alone has no effect: the example file has it with its default.
     fn identity(&self) -> Result<Identity, SettingsError> {
         let refuse = |reason: &str, hint: &str| Err(SettingsError::invalid(reason, hint));
-        let directory =
-            values::https_url("acme-directory", self.acme_directory.as_deref().unwrap_or(LETS_ENCRYPT))?;
-        let email = self.acme_email.as_deref().map(|email| values::email("acme-email", email)).transpose()?;
-        let name = self.domain.as_deref().map(|name| values::domain("domain", name)).transpose()?;
-        let cert = self.cert.as_deref().map(|cert| values::file("cert", cert)).transpose()?;
-        let key = self.key.as_deref().map(|key| values::file("key", key)).transpose()?;
+        let directory = self.acme_directory.as_deref().unwrap_or(LETS_ENCRYPT);
+        let directory = parse("acme-directory", directory, network::https_url)?;
+        let email = self.acme_email.as_deref().map(|text| parse("acme-email", text, network::email));
+        let name = self.domain.as_deref().map(|text| parse("domain", text, network::domain));
+        let (email, name) = (email.transpose()?, name.transpose()?);
+        let cert = self.cert.as_deref().map(|cert| files::file("cert", cert)).transpose()?;
+        let key = self.key.as_deref().map(|key| files::file("key", key)).transpose()?;
         match (name, cert, key, email) {
             (None, None, None, None) => Ok(Identity::TryOut),
             (Some(name), Some(cert), Some(key), None) => {
@@ -237,7 +209,7 @@ impl Settings {
         Ok(())
     }
 
-    /// In scope `room` the relayed address is only a name, and Firefox refuses a loopback one.
+    /// In scope `room` the relayed address only identifies an allocation, and Firefox refuses a loopback one.
     fn check_external_ip(&self) -> Result<(), SettingsError> {
         let loopback = self.external_ip.iter().find(|ip| ip.public.is_loopback());
         match loopback.filter(|_| self.relay_scope == RelayScope::Room) {
@@ -249,8 +221,8 @@ impl Settings {
         }
     }
 
-    /// The STUN and TURN listeners that browsers are given. Without a domain no browser trusts the certificate, so there
-    /// is no TURN over TLS; behind a proxy that has HTTPS it has a port of its own.
+    /// The STUN and TURN listeners that browsers receive. Without a domain no browser trusts the certificate, so there is
+    /// no TURN over TLS. It uses https-port if browsers accept it, else turns-port.
     pub fn ice_urls(&self) -> IceUrls {
         let (host, turns) = match &self.identity {
             Identity::TryOut => (None, None),
@@ -274,6 +246,49 @@ impl Settings {
     }
 }
 
+/// Settings that cannot be used. `Display` is one line: the setting and the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value, or values that contradict each other.
+    #[error("{reason}")]
+    Invalid {
+        /// The setting and what is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file or folder named by a setting cannot be used.
+    #[error("{setting}{}: {}", .path.as_deref().map(shown).unwrap_or_default(), io_reason(.source))]
+    Unreadable {
+        /// The setting.
+        setting: &'static str,
+        /// The file; `None` if its name may be the secret itself.
+        path: Option<PathBuf>,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn shown(path: &Path) -> String {
+    format!(" {}", path.display())
+}
+
+impl SettingsError {
+    /// `reason` names the setting.
+    pub(crate) fn invalid(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Invalid { reason: reason.into(), hint: hint.into() }
+    }
+}
+
+impl Hint for SettingsError {
+    fn hint(&self) -> String {
+        match self {
+            Self::Invalid { hint, .. } => hint.clone(),
+            Self::Unreadable { source, .. } => io_hint(source),
+        }
+    }
+}
+
 /// Whether Chromium accepts a TURN URL with this port.
 pub fn browsers_accept(port: u16) -> bool {
     port >= 1024 || BROWSER_PORTS.contains(&port)
@@ -290,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_beside_the_service_uses_the_state_of_the_service() {
+    fn a_command_next_to_the_service_uses_its_state_directory() {
         let dir = |given: Option<&str>, systemd: Option<&str>, domain: bool| {
             let defaults = StateDirDefaults {
                 systemd: systemd.map(str::to_owned),
@@ -312,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_setting_has_the_name_that_users_write() {
+    fn a_changed_setting_has_the_name_from_the_file() {
         let old = settings(|_| {});
         assert_eq!(old.changed(&settings(|_| {})), []);
         let mut new = settings(|raw| {

@@ -1,19 +1,19 @@
-//! Variables about other services, which Kubernetes and `docker run --link` set in a container. For a service named
-//! `webrtc-box` or `webrtc-box-ANYTHING` they carry our prefix.
+//! Recognizes the variables about other services that Kubernetes and `docker run --link` set in a container. For a service
+//! named `webrtc-box` or `webrtc-box-ANYTHING` they have the prefix of settings.
 
 use std::ffi::OsStr;
 
-/// Whether a variable (name without our prefix) describes a service. If the name may be a setting of
-/// ours, as `TURN_PORT` is for a service called `webrtc-box-turn`, the value decides.
+/// Whether a variable (`name` without the prefix) describes a service. If the name may also be a setting, like `TURN_PORT`
+/// for a service named `webrtc-box-turn`, the value decides.
 pub(super) fn is_service_link(name: &str, value: &OsStr) -> bool {
     let value = value.to_str().unwrap_or_default();
     let words: Vec<&str> = name.split('_').collect();
-    // The service's own name may have any number of words, and stands before these.
+    // The name of the service comes first and has any number of words.
     (0..words.len()).any(|start| match &words[start..] {
         ["SERVICE", "HOST"] => true,
         ["SERVICE", "PORT", ..] => is_number(value),
         ["PORT"] => ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)),
-        ["PORT", port, rest @ ..] => is_number(port) && is_about_a_port(rest),
+        ["PORT", port, rest @ ..] => is_number(port) && describes_a_port(rest),
         // `/consumer/alias`
         ["NAME"] => value.strip_prefix('/').is_some_and(|names| names.contains('/')),
         ["ENV", _, ..] => true,
@@ -21,10 +21,10 @@ pub(super) fn is_service_link(name: &str, value: &OsStr) -> bool {
     })
 }
 
-/// What follows `PORT_443` or, for a range of ports, `PORT_8000_8010`.
-fn is_about_a_port(words: &[&str]) -> bool {
+/// Whether `words` follow `PORT_443` or, for a range of ports, `PORT_8000_8010`.
+fn describes_a_port(words: &[&str]) -> bool {
     match words {
-        [last, rest @ ..] if is_number(last) => is_about_a_port(rest),
+        [last, rest @ ..] if is_number(last) => describes_a_port(rest),
         ["TCP" | "UDP" | "SCTP"] => true,
         ["TCP" | "UDP" | "SCTP", "ADDR" | "PORT" | "PROTO" | "START" | "END"] => true,
         ["TCP" | "UDP" | "SCTP", "PORT", "START" | "END"] => true,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_about_services_of_any_name_are_recognised() {
+    fn variables_of_services_are_recognized() {
         for (name, value) in [
             ("SERVICE_HOST", "10.96.0.12"),
             ("SERVICE_PORT", "443"),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_their_misspellings_are_no_service() {
+    fn settings_and_misspelled_settings_are_no_service_links() {
         for (name, value) in [
             ("TURN_PORT", "3478"),
             ("TURN_PORT", "10.96.0.12:3478"),

@@ -1,5 +1,5 @@
 //! The table of settings: one row gives the flag, environment variable, file key, help text, default, type, parser and
-//! reload rule. [`RawSettings`] is the text of all rows as given; [`RawSettings::validate`] makes [`Settings`] of it.
+//! reload rule. [`RawSettings`] is the text of all rows as given; [`RawSettings::validate`] turns it into [`Settings`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,9 +9,8 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::error::SettingsError;
-use super::values::{self, Field, LONGEST_TTL, LONGEST_WAIT, each, kebab, one, optional, time};
-use super::{ExternalIp, Identity, Listen, RelayScope};
+use super::values::{self, Field, LONGEST_TTL, LONGEST_WAIT, each, kebab, one, time};
+use super::{ExternalIp, Identity, Listen, RelayScope, SettingsError, files, network};
 use webrtc_box_turn::credential::Secret;
 
 /// The name of a field as users write it: `min-port` for `min_port`.
@@ -36,7 +35,7 @@ macro_rules! default {
 }
 
 /// Rows are `name: raw type = "VALUE", "default" => reload rule, type, parser`. The rows of `identity` have no type of
-/// their own: [`Identity`] holds them all.
+/// their own: together they are an [`Identity`].
 macro_rules! settings {
     (
         identity, $page:literal { $( $(#[doc = $id_doc:literal])+ $id:ident = $id_value:literal, $id_default:literal; )+ }
@@ -49,7 +48,7 @@ macro_rules! settings {
         /// Settings as given, unchecked. Has no `Debug`: it holds secrets.
         #[derive(Args, Clone, Default, Deserialize, PartialEq, Eq)]
         #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-        #[allow(missing_docs, reason = "the help texts say what they are")]
+        #[allow(missing_docs, reason = "the help texts document them")]
         pub struct RawSettings {
             $( #[arg(long, value_name = $id_value, help_heading = $page,
                      help = concat!($($id_doc,)+ " (default ", $id_default, ")").trim_start())]
@@ -60,7 +59,7 @@ macro_rules! settings {
                   pub $name: $raw, )+ )+
         }
 
-        /// A checked configuration. Ports: `None` is off; `Some(0)` takes any free one, for tests only.
+        /// Validated settings. Ports: `None` is off; `Some(0)` takes any free one, for tests only.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Settings {
             /// The name of the server and its certificate.
@@ -69,14 +68,14 @@ macro_rules! settings {
         }
 
         impl RawSettings {
-            /// These settings where they are given, `fallback` where they are not.
+            /// Each setting of `self` if it is given, else that of `fallback`.
             #[must_use]
             pub fn or(self, fallback: Self) -> Self {
                 Self { $( $id: self.$id.or(fallback.$id), )+ $( $( $name: self.$name.or(fallback.$name), )+ )+ }
             }
 
             /// Parses each row by itself.
-            pub(super) fn parse(&self, identity: Identity, try_out: bool) -> Result<Settings, SettingsError> {
+            pub(super) fn parse_rows(&self, identity: Identity, try_out: bool) -> Result<Settings, SettingsError> {
                 Ok(Settings { identity, $( $( $name: ($parse)(&Field {
                     name: name!($name),
                     texts: self.$name.as_ref().map_or(&[], values::Texts::texts),
@@ -95,7 +94,7 @@ macro_rules! settings {
                 changed.filter(|(_, rule)| *rule != Reload::Ignored).collect()
             }
 
-            /// Takes what a reload applies.
+            /// Applies the changes that need no restart.
             pub fn reload(&mut self, new: Self) {
                 $( $( if Reload::$rule == Reload::Applied { self.$name = new.$name; } )+ )+
             }
@@ -106,11 +105,11 @@ macro_rules! settings {
 /// What a reload does with a changed setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// It applies at once.
+    /// The change applies immediately.
     Applied,
-    /// It waits for the next start.
+    /// The change applies at the next start.
     Restart,
-    /// It is only a way to another setting, which counts instead.
+    /// The setting only names a file with another setting, which is compared instead.
     Ignored,
 }
 
@@ -129,17 +128,17 @@ settings! {
     }
     "The page" {
         /// Another origin that may open the WebSocket, as https://host; repeatable
-        allowed_origin: Option<Vec<String>> = "ORIGIN", "none" => Restart, Vec<String>, each(values::origin);
+        allowed_origin: Option<Vec<String>> = "ORIGIN", "none" => Restart, Vec<String>, each(network::origin);
         /// Reverse proxy whose X-Forwarded and Forwarded headers are trusted; repeatable
-        trusted_proxy: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(values::network);
+        trusted_proxy: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(network::network);
         /// Proxy that begins each connection to a TLS or TURN port with a PROXY header; repeatable
-        proxy_protocol: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(values::network);
+        proxy_protocol: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(network::network);
         /// Serve the page from this folder instead of the built-in one
-        public: Option<String> = "FOLDER", "built in" => Restart, Option<PathBuf>, optional(values::page_folder);
+        public: Option<String> = "FOLDER", "built in" => Restart, Option<PathBuf>, files::page_folder;
     }
     "Listening" {
         /// Address to bind; repeatable
-        listen: Option<Vec<String>> = "IP", "::, else 0.0.0.0" => Restart, Listen, values::listen;
+        listen: Option<Vec<String>> = "IP", "::, else 0.0.0.0" => Restart, Listen, Listen::parse;
         /// HTTPS and WSS; 0: off
         https_port: Option<String> = "PORT", "443" | "8443" => Restart, Option<u16>, one(values::listener);
         /// HTTP, redirects to HTTPS; 0: off
@@ -151,7 +150,7 @@ settings! {
     }
     "The relay" {
         /// Public address of this server, or PUBLIC/LOCAL behind NAT; repeatable
-        external_ip: Option<Vec<String>> = "IP", "detected" => Restart, Vec<ExternalIp>, each(values::external_ip);
+        external_ip: Option<Vec<String>> = "IP", "detected" => Restart, Vec<ExternalIp>, each(ExternalIp::parse);
         /// What the relay reaches: room (only the same room) or public (a general TURN server)
         relay_scope: Option<String> = "SCOPE", "room" => Restart, RelayScope, one(values::scope);
         /// First relayed port
@@ -159,25 +158,25 @@ settings! {
         /// Last relayed port
         max_port: Option<String> = "PORT", "65535" => Restart, u16, one(values::port);
         /// Peers allowed in scope public, before any other rule; repeatable
-        allowed_peer_ip: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(values::network);
+        allowed_peer_ip: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(network::network);
         /// Peers refused in scope public; repeatable
-        denied_peer_ip: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(values::network);
+        denied_peer_ip: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(network::network);
         /// STUN realm; short, because every 401 carries it
         realm: Option<String> = "TEXT", "webrtc-box" => Restart, String, one(values::realm);
     }
     "Credentials and rooms" {
         /// TURN REST secret, visible in the list of processes, unlike one in static-auth-secret-file; repeatable: the
         /// first signs credentials, all verify them
-        static_auth_secret: Option<Vec<String>> = "SECRET", "random, kept" => Applied, Vec<Secret>, values::auth_secrets;
+        static_auth_secret: Option<Vec<String>> = "SECRET", "random, kept" => Applied, Vec<Secret>, files::auth_secrets;
         /// File with such secrets instead, one a line
-        static_auth_secret_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, optional(values::file);
+        static_auth_secret_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, files::optional_file;
         /// How long a credential opens allocations; seconds, or 10m, 1h
         credential_ttl: Option<String> = "TIME", "3600" => Restart, Duration, one(time(1..=LONGEST_TTL));
         /// If set, opening an empty room requires one of these keys; visible in the list of processes, unlike those in
         /// host-key-file; repeatable
-        host_key: Option<Vec<String>> = "KEY", "none" => Applied, Vec<Secret>, values::host_keys;
+        host_key: Option<Vec<String>> = "KEY", "none" => Applied, Vec<Secret>, files::host_keys;
         /// File with such keys instead, one a line, # begins a comment
-        host_key_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, optional(values::file);
+        host_key_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, files::optional_file;
         /// How long the seat of a disconnected participant stays reserved
         room_grace: Option<String> = "TIME", "30" => Restart, Duration, one(time(0..=LONGEST_WAIT));
     }
@@ -197,11 +196,11 @@ settings! {
     }
     "The process" {
         /// Folder of the secrets, keys and certificates that survive a restart
-        state_dir: Option<String> = "FOLDER", "$STATE_DIRECTORY, else certs" => Restart, PathBuf, values::state_dir;
+        state_dir: Option<String> = "FOLDER", "$STATE_DIRECTORY, else certs" => Restart, PathBuf, files::state_dir;
         /// How long calls may continue after the first SIGTERM
         drain_timeout: Option<String> = "TIME", "60" => Applied, Duration, one(time(0..=LONGEST_WAIT));
         /// /metrics and the full /healthz by plain HTTP, as IP:PORT; off: none
-        metrics_listen: Option<String> = "IP:PORT", "127.0.0.1:9641" => Restart, Option<SocketAddr>, one(values::socket);
+        metrics_listen: Option<String> = "IP:PORT", "127.0.0.1:9641" => Restart, Option<SocketAddr>, one(network::socket);
         /// Log filter: error, warn, info, debug, trace or a filter like webrtc_box=debug
         log: Option<String> = "FILTER", "info" => Applied, String, one(values::filter);
         /// Log format: text or json
@@ -212,9 +211,9 @@ settings! {
     }
 }
 
-/// Lines for people, or one JSON object a line.
+/// Text, or one JSON object per line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names document them")]
 pub enum LogFormat {
     Text,
     Json,

@@ -10,18 +10,17 @@ use clap::Args as _;
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::error::SettingsError;
 use super::service_links::is_service_link;
 use super::settings::RawSettings;
-use super::values;
+use super::{SettingsError, files};
 
-/// Read if it exists and no other file is named.
+/// The file that is read if no other is given; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/webrtc-box/webrtc-box.toml";
 
 /// Prefix of all variables.
 pub const VARIABLE_PREFIX: &str = "WEBRTC_BOX_";
 
-/// The setting that names the file; the file itself cannot hold it.
+/// The setting that names the file; not valid in the file itself.
 const CONFIG: &str = "config";
 
 /// Where a setting was found.
@@ -90,13 +89,13 @@ fn default_file(path: &Path) -> Result<RawSettings, SettingsError> {
 }
 
 fn file(path: &Path) -> Result<RawSettings, SettingsError> {
-    values::file_name(CONFIG, path)?;
+    files::file(CONFIG, path)?;
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         setting: CONFIG,
         path: Some(path.to_owned()),
         source,
     })?;
-    let text = text.trim_start_matches(values::BYTE_ORDER_MARK);
+    let text = text.trim_start_matches(files::BYTE_ORDER_MARK);
     let table: Table = text.parse().map_err(|error| syntax(path, text, &error))?;
     settings(table, &Origin::File(path.to_owned()))
 }
@@ -110,8 +109,8 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     )
 }
 
-/// The variables with our prefix, which is removed. Empty ones count as not set, because compose files and units write
-/// them for a missing value.
+/// The variables with [`VARIABLE_PREFIX`], which is removed. Empty ones count as not set, because compose files and units
+/// write them for a missing value.
 pub fn set_variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> impl Iterator<Item = (String, OsString)> {
@@ -122,7 +121,7 @@ pub fn set_variables(
     })
 }
 
-/// Our variables as a table of texts by TOML key, and the file that `WEBRTC_BOX_CONFIG` names.
+/// The variables as a table of texts by TOML key, and the file that `WEBRTC_BOX_CONFIG` names.
 fn variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Table, Option<PathBuf>), SettingsError> {
@@ -148,7 +147,7 @@ fn settings(table: Table, origin: &Origin) -> Result<RawSettings, SettingsError>
     for (name, value) in table {
         let key = keys.iter().find(|key| key.name == name).ok_or_else(|| unknown(&name, &keys, origin))?;
         let value = shape(value, key, origin)?;
-        // Commas alone count as not set.
+        // A list of commas only counts as not set.
         let is_empty_list = *origin == Origin::Environment && value.as_array().is_some_and(Vec::is_empty);
         if !is_empty_list {
             shaped.insert(name, value);
@@ -162,7 +161,7 @@ fn unknown(name: &str, keys: &[Key], origin: &Origin) -> SettingsError {
     let distance = |key: &Key| strsim::damerau_levenshtein(&key.name, name);
     let nearest =
         keys.iter().min_by_key(|key| distance(key)).filter(|key| distance(key) <= 1 + name.len() / 4);
-    // In a file of another kind the name may be a secret.
+    // If this is not a settings file, the name may be a secret.
     let is_name = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_');
     let shown = *origin == Origin::Environment || nearest.is_some() || name.bytes().all(is_name);
     let name = if shown { format!("{:?}", spelled(name, origin)) } else { "a name".to_owned() };
@@ -192,7 +191,7 @@ fn shape(value: Value, key: &Key, origin: &Origin) -> Result<Value, SettingsErro
     }
 }
 
-/// The entries of a comma-separated variable; none where it is empty.
+/// The entries of a comma-separated variable, without empty ones.
 fn entries(list: &str) -> Value {
     let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     Value::Array(entries.map(Value::from).collect())
@@ -256,8 +255,8 @@ mod tests {
     #[test]
     fn an_empty_variable_counts_as_not_set() {
         for key in keys() {
-            let place = tempfile::tempdir().unwrap();
-            let file = place.path().join("box.toml");
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("box.toml");
             std::fs::write(&file, format!("{} = 'canary'", key.name)).unwrap();
             let variable = spelled(&key.name, &Origin::Environment);
             let values = if key.repeatable { &["", " ", ",", " , "][..] } else { &[""] };
@@ -273,15 +272,15 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("box.toml");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("box.toml");
         std::fs::write(&path, "\u{feff}realm = 'r'\r\nmin-port = 50000\r\n").unwrap();
         let raw = gather(Some(path), []).unwrap();
         assert_eq!((raw.realm.as_deref(), raw.min_port.as_deref()), (Some("r"), Some("50000")));
     }
 
     #[test]
-    fn a_secret_in_the_file_may_have_commas() {
+    fn a_secret_in_the_file_may_contain_commas() {
         let raw = from_toml("static-auth-secret = 'one,still one'").unwrap();
         assert_eq!(raw.static_auth_secret, Some(vec!["one,still one".to_owned()]));
     }
