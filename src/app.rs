@@ -1,9 +1,9 @@
-//! From settings to a box that runs: opens what must be open, introduces the two wings to each
-//! other, and ends them in order.
+//! Starts all parts of the server from its settings, connects the subsystems, and stops them in order.
 
 mod addresses;
 mod listeners;
 mod reload;
+mod start_error;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,6 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::config::{RelayScope, Settings};
-use crate::error::StartError;
 use crate::http::{Health, HttpConfig, HttpServer, Keys, ListenerKind, TurnHandler, TurnStream};
 use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
@@ -34,111 +33,116 @@ use webrtc_box_turn::credential::Secrets;
 use webrtc_box_turn::peer_policy::{PeerFilter, PeerPolicy};
 use webrtc_box_turn::registry::Quota;
 
-use addresses::{AddressWatch, probing};
-use listeners::{Listeners, bound};
+use addresses::{AddressMonitor, connection_test};
+use listeners::{Listeners, local_addresses};
 use reload::RunningSettings;
+pub use start_error::StartError;
 
-/// A box that runs until it is dropped or told to stop.
+/// A server that runs until it is dropped or receives a signal to stop.
 #[derive(Debug)]
 pub struct Running {
-    /// Addresses of HTTPS really bound.
+    /// Bound addresses of HTTPS.
     pub https: Vec<SocketAddr>,
-    /// Addresses of plain HTTP really bound.
+    /// Bound addresses of plain HTTP.
     pub http: Vec<SocketAddr>,
-    /// Addresses of STUN and TURN really bound, UDP and TCP.
+    /// Bound addresses of STUN and TURN over UDP and TCP.
     pub turn: Vec<SocketAddr>,
-    /// Addresses of TURN over TLS really bound, besides those of HTTPS.
+    /// Bound addresses of TURN over TLS, besides those of HTTPS.
     pub turns: Vec<SocketAddr>,
-    /// Where `/metrics` and the full `/healthz` are really served.
+    /// Bound addresses of `/metrics` and the detailed `/healthz`.
     pub metrics: Vec<SocketAddr>,
-    /// The certificate in force, of all listeners.
+    /// The certificate of all listeners.
     pub certificate: Arc<ActiveCertificate>,
-    keeping: PendingWrites,
-    /// Goes first: that the others end is no news then.
-    service: Notifier,
-    web: HttpServer,
-    /// Kept for its end: dropped last, it stops the workers.
+    pending_writes: PendingWrites,
+    /// Dropped before the components it monitors, which would otherwise be reported as dead.
+    notifier: Notifier,
+    http_server: HttpServer,
+    /// Dropping the last reference stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
     signals: Signals,
-    current: RunningSettings,
+    settings: RunningSettings,
 }
 
-/// How long requests and WebSockets get to close at the end.
+/// How long requests and WebSockets may take to close at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(6);
-/// The same when somebody does not want to wait.
-const QUICK_CLOSE_LIMIT: Duration = Duration::from_millis(300);
-/// How often an idle drain looks whether the last call has ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(200);
 
-/// Opens state, certificate and listeners, and starts both wings.
+/// The same after a second signal.
+const QUICK_CLOSE_LIMIT: Duration = Duration::from_millis(300);
+
+/// How often a draining server checks whether the last call has ended.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Opens the state directory, the certificate and the listeners, and starts both subsystems.
 ///
 /// # Errors
-/// The first thing that cannot be opened, as a sentence that names the setting and the cure.
+/// The first thing that cannot be opened, with the setting and a hint.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     start_on(settings, ActivatedSockets::default()).await
 }
 
-/// The same on sockets that are open already; those that are missing are opened.
+/// [`start()`] on sockets that are already open; the missing ones are opened.
 ///
 /// # Errors
-/// As [`start()`], or a socket that is for nothing.
-pub async fn start_on(settings: Settings, passed: ActivatedSockets) -> Result<Running, StartError> {
-    let kept = State::open(&settings.state_dir)?.kept()?;
-    let secrets = kept.secrets(&settings.static_auth_secret);
-    let (certificate, upkeep) = tls::open(&settings, &lan_addresses())?;
-    let current = RunningSettings::new(settings.clone(), secrets.clone());
-    let open = Listeners::open(&settings, passed)?;
-    let hearts = HealthMonitor::new(Instant::now());
-    let relay = relay(&settings, &secrets, &open, &hearts).await?.map(Arc::new);
+/// As [`start()`], or a socket matches no setting.
+pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result<Running, StartError> {
+    let stored = State::open(&settings.state_dir)?.kept()?;
+    let secrets = stored.secrets(&settings.static_auth_secret);
+    let (certificate, renewal) = tls::open(&settings, &lan_addresses())?;
+    let running_settings = RunningSettings::new(settings.clone(), secrets.clone());
+    let open = Listeners::open(&settings, activated)?;
+    let health_monitor = HealthMonitor::new(Instant::now());
+    let relay = start_relay(&settings, &secrets, &open, &health_monitor).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
-    let keys = Keys { secrets, tag_key: kept.tag_key, token_key: kept.token_key };
-    let web = web(&settings, keys, relay.as_ref(), &hearts, &certificate)?;
-    let signals = Signals::new()?;
+    let keys = Keys { secrets, tag_key: stored.tag_key, token_key: stored.token_key };
+    let http_server = start_http(&settings, keys, relay.as_ref(), &health_monitor, &certificate)?;
+    let signals = Signals::new().map_err(|source| StartError::System { action: "catch signals", source })?;
+    let notifier = Notifier::start(health_monitor.clone(), status(http_server.clone(), relay.as_ref()))
+        .map_err(|source| StartError::System { action: "start threads", source })?;
     let mut running = Running {
-        https: bound(&open.https)?,
-        http: bound(&open.http)?,
+        https: local_addresses(&open.https)?,
+        http: local_addresses(&open.http)?,
         turn: relay.as_ref().map_or_else(Vec::new, |relay| relay.addresses().to_vec()),
-        turns: bound(&open.turns)?,
-        metrics: bound(&open.metrics)?,
+        turns: local_addresses(&open.turns)?,
+        metrics: local_addresses(&open.metrics)?,
         certificate,
-        keeping: upkeep.keeping(),
-        service: Notifier::start(hearts.clone(), status(web.clone(), relay.as_ref()))?,
-        web,
+        pending_writes: renewal.keeping(),
+        notifier,
+        http_server,
         relay,
         tasks: Vec::new(),
         signals,
-        current,
+        settings: running_settings,
     };
-    running.receive(open, hearts);
-    running.tasks.push(tokio::spawn(upkeep.run()));
+    running.accept_connections(open, health_monitor);
+    running.tasks.push(tokio::spawn(renewal.run()));
     if running.certificate.summary().stand_in {
-        running.tasks.push(tell_of_tls(&running, &settings));
+        running.tasks.push(announce_tls_once_trusted(&running, &settings));
     }
-    let watch = AddressWatch::new(&settings, running.relay.as_ref(), &running.web);
-    running.tasks.push(tokio::spawn(watch.run()));
+    let addresses = AddressMonitor::new(&settings, running.relay.as_ref(), &running.http_server);
+    running.tasks.push(tokio::spawn(addresses.run()));
     info!(https = ?running.https, turn = ?running.turn, "listening");
-    running.service.tell(Notification::Ready);
+    running.notifier.notify(Notification::Ready);
     Ok(running)
 }
 
-/// Port 0 has become a port; from here on the settings name it.
+/// The settings with the bound ports instead of port 0.
 fn with_bound_ports(
     mut settings: Settings,
     open: &Listeners,
     relay: Option<&Relay>,
 ) -> Result<Settings, StartError> {
     let first = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
-    settings.https_port = first(&bound(&open.https)?);
-    settings.turns_port = first(&bound(&open.turns)?);
+    settings.https_port = first(&local_addresses(&open.https)?);
+    settings.turns_port = first(&local_addresses(&open.turns)?);
     settings.turn_port = relay.and_then(|relay| first(relay.addresses()));
     Ok(settings)
 }
 
 impl Running {
-    /// Begins to accept.
-    fn receive(&mut self, open: Listeners, hearts: HealthMonitor) {
-        let sources = MetricsSources::new(&self.web, self.relay.as_ref(), hearts, &self.certificate);
+    fn accept_connections(&mut self, open: Listeners, health_monitor: HealthMonitor) {
+        let relay = self.relay.as_ref();
+        let sources = MetricsSources::new(&self.http_server, relay, health_monitor, &self.certificate);
         self.accept_all(open.metrics, &ListenerKind::Metrics(metrics::routes(sources)));
         let tls = Arc::clone(&self.certificate);
         let handler = self.relay.as_deref().map(turn_handler);
@@ -152,44 +156,57 @@ impl Running {
     }
 
     fn accept_all(&mut self, listeners: Vec<TcpListener>, kind: &ListenerKind) {
-        let accepting = listeners.into_iter().map(|listener| accept(&self.web, listener, kind.clone()));
-        self.tasks.extend(accepting);
+        let accept = |listener| tokio::spawn(self.http_server.accept(listener, kind.clone()));
+        self.tasks.extend(listeners.into_iter().map(accept));
     }
 
-    /// SIGHUP ends it, for it runs from a terminal and has nothing to read anew.
-    pub fn end_on_hangup(&mut self) {
+    /// From now on SIGHUP stops the server: it runs in a terminal, and nothing could be reloaded.
+    pub fn stop_on_hangup(&mut self) {
         self.signals.end_on_hangup();
     }
 
-    /// Waits for the first signal to stop, lets calls end for as long as `drain-timeout`, or until a
-    /// second one, and closes everything. `reread` gives the settings anew each time somebody asks
-    /// for that.
-    pub async fn stopped<E, R>(mut self, reread: R)
+    /// Runs until the first signal to stop, lets calls end for `drain-timeout` at most or until a second signal, then
+    /// closes everything. `read_settings` reads the settings again at each reload.
+    pub async fn run_until_stopped<E, R>(mut self, read_settings: R)
     where
         E: fmt::Display,
         R: Fn() -> Result<Settings, E> + Clone + Send + 'static,
     {
-        let asked = loop {
+        let request = loop {
             match self.signals.next().await {
-                SignalRequest::Reload => self.reload(reread.clone()).await,
-                asked @ (SignalRequest::Drain | SignalRequest::End) => break asked,
+                SignalRequest::Reload => self.reload(read_settings.clone()).await,
+                request @ (SignalRequest::Drain | SignalRequest::End) => break request,
             }
         };
-        let (rooms, seats) = self.web.count();
+        let (rooms, seats) = self.http_server.count();
         info!(rooms, seats, "stopping; calls may end");
-        self.service.tell(Notification::Stopping);
-        self.web.drain();
+        self.notifier.notify(Notification::Stopping);
+        self.http_server.drain();
         self.relay.iter().for_each(|relay| relay.drain());
-        let patience = tokio::select! {
+        let drained = all_calls_ended(&self.http_server, self.relay.as_deref());
+        let limit = tokio::select! {
             biased;
-            () = std::future::ready(()), if asked == SignalRequest::End => QUICK_CLOSE_LIMIT,
-            // Whoever still talks at the end of it is cut off, as announced.
-            _ = timeout(self.current.drain_timeout(), all_calls_ended(&self.web, self.relay.as_deref())) => CLOSE_LIMIT,
+            () = std::future::ready(()), if request == SignalRequest::End => QUICK_CLOSE_LIMIT,
+            // Calls that last longer are cut off.
+            _ = timeout(self.settings.drain_timeout(), drained) => CLOSE_LIMIT,
             () = end_requested(&mut self.signals) => QUICK_CLOSE_LIMIT,
         };
-        self.service.tell(Notification::Ending);
-        self.web.stop(patience).await;
-        self.keeping.save().await;
+        self.notifier.notify(Notification::Ending);
+        self.http_server.stop(limit).await;
+        self.pending_writes.save().await;
+    }
+
+    /// Reads the certificate and the settings again.
+    async fn reload<E, R>(&mut self, read_settings: R)
+    where
+        E: fmt::Display,
+        R: Fn() -> Result<Settings, E> + Send + 'static,
+    {
+        self.notifier.notify(Notification::Reloading);
+        // Independent of the settings: it logs its result itself.
+        self.certificate.look_now();
+        self.settings.reload(read_settings, &self.http_server, self.relay.as_deref()).await;
+        self.notifier.notify(Notification::Ready);
     }
 }
 
@@ -199,44 +216,44 @@ impl Drop for Running {
     }
 }
 
-/// A reload is nothing to a box that ends.
+/// Resolves with a second signal to stop; a stopping server ignores reloads.
 async fn end_requested(signals: &mut Signals) {
     while signals.next().await != SignalRequest::End {}
 }
 
-/// No seat is taken and nothing is relayed any more: a call outlives its WebSocket.
-async fn all_calls_ended(web: &HttpServer, relay: Option<&Relay>) {
-    while web.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
-        tokio::time::sleep(DRAIN_LOOK).await;
+/// Resolves once no seat is taken and no allocation is left: a call may outlast its WebSockets.
+async fn all_calls_ended(http_server: &HttpServer, relay: Option<&Relay>) {
+    while http_server.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
+        tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
     }
 }
 
-/// The relay with its turn port, unless that is switched off.
-async fn relay(
+/// Starts the relay, unless turn-port is off.
+async fn start_relay(
     settings: &Settings,
     secrets: &Secrets,
     open: &Listeners,
-    hearts: &HealthMonitor,
+    health_monitor: &HealthMonitor,
 ) -> Result<Option<Relay>, StartError> {
     let Some(port) = settings.turn_port else { return Ok(None) };
-    let known = addresses::known(settings).await;
-    let lent = known.relay_addresses(settings.relay_scope)?;
-    addresses::must_bind(settings, &known, &lent)?;
-    let scope = match settings.relay_scope {
+    let host = addresses::at_start(settings).await;
+    let addresses = host.relay_addresses(settings.relay_scope)?;
+    addresses::check_bind(settings, &host, &addresses)?;
+    let peer_policy = match settings.relay_scope {
         RelayScope::Room => PeerPolicy::SameGroup,
         RelayScope::Public => PeerPolicy::Public(PeerFilter {
             allowed: settings.allowed_peer_ip.clone(),
             denied: settings.denied_peer_ip.clone(),
-            own: known.own(),
+            own: host.own(),
             listeners: Vec::new(),
         }),
     };
-    let plan = RelayConfig {
+    let config = RelayConfig {
         listen: sockets(&settings.listen, port),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
-        peer_policy: scope,
-        relayed: lent.relayed,
-        bind: lent.bind,
+        peer_policy,
+        relayed: addresses.relayed,
+        bind: addresses.bind,
         ports: settings.min_port..=settings.max_port,
         listeners: open.ports(),
         secrets: secrets.clone(),
@@ -248,17 +265,15 @@ async fn relay(
         bps_capacity: settings.bps_capacity,
         unauth_reply_rate: settings.unauth_reply_rate,
         log_addresses: settings.log_addresses,
-        health: hearts.clone(),
+        health: health_monitor.clone(),
     };
-    let relay = Relay::start(plan).map_err(|BindError { address, what, source }| match what {
+    let relay = Relay::start(config).map_err(|BindError { address, what, source }| match what {
         None => StartError::Bind { setting: "turn-port", address, source },
         Some(action) => StartError::System { action, source },
     })?;
     if !relay.missing.is_empty() {
-        info!(
-            options = relay.missing.join(", "),
-            "the kernel or a sandbox lacks socket options; the relay goes without"
-        );
+        let options = relay.missing.join(", ");
+        info!(options, "the kernel or a sandbox lacks socket options; the relay works without them");
     }
     if let Some(granted) = relay.granted_buffer {
         warn!(
@@ -269,33 +284,21 @@ async fn relay(
     Ok(Some(relay))
 }
 
-fn web(
+fn start_http(
     settings: &Settings,
     keys: Keys,
     relay: Option<&Arc<Relay>>,
-    hearts: &HealthMonitor,
+    health_monitor: &HealthMonitor,
     certificate: &ActiveCertificate,
 ) -> Result<HttpServer, StartError> {
     let mut config = HttpConfig::new(settings, keys, settings.ice_urls());
-    config.connection_test = probing(settings);
+    config.connection_test = connection_test(settings);
     if certificate.summary().stand_in {
         config.rooms.ice_urls = config.rooms.ice_urls.without_tls();
         config.connection_test = config.connection_test.without_tls();
     }
-    config.hearts = hearts.clone();
-    let hearts = hearts.clone();
-    let watched = relay.map(Arc::downgrade);
-    config.health = Arc::new(move || {
-        let relay = watched.as_ref().and_then(Weak::upgrade);
-        let why = if hearts.unresponsive().is_some() {
-            "a relay worker, a listener or the timekeeper of the rooms has stopped"
-        } else if relay.is_some_and(|relay| relay.is_down()) {
-            "the relay receives no packets, or can bind no relay sockets"
-        } else {
-            return Health::Up;
-        };
-        Health::Down { why: why.to_owned() }
-    });
+    config.health_monitor = health_monitor.clone();
+    config.health = health(health_monitor.clone(), relay);
     if let Some(relay) = relay {
         let feed = relay.principal_feed();
         config.on_seat_event = Arc::new(move |event| feed.send(principal_event(event)));
@@ -303,43 +306,58 @@ fn web(
     Ok(HttpServer::new(config)?)
 }
 
-/// TURN over TLS is told of once there is a certificate that browsers trust.
-fn tell_of_tls(running: &Running, settings: &Settings) -> JoinHandle<()> {
-    let (web, certificate) = (running.web.clone(), Arc::clone(&running.certificate));
-    let settings = settings.clone();
-    tokio::spawn(async move {
-        certificate.settled().await;
-        web.set_ice_urls(settings.ice_urls(), probing(&settings));
+/// The health that any client may see.
+fn health(
+    health_monitor: HealthMonitor,
+    relay: Option<&Arc<Relay>>,
+) -> Arc<dyn Fn() -> Health + Send + Sync> {
+    let relay = relay.map(Arc::downgrade);
+    Arc::new(move || {
+        let relay = relay.as_ref().and_then(Weak::upgrade);
+        let why = if health_monitor.unresponsive().is_some() {
+            "a relay worker, a listener or the timer of the rooms does not respond"
+        } else if relay.is_some_and(|relay| relay.is_down()) {
+            "the relay receives no packets, or can bind no relay sockets"
+        } else {
+            return Health::Up;
+        };
+        Health::Down { why: why.to_owned() }
     })
 }
 
-/// What `systemctl status` says of a box.
-fn status(web: HttpServer, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 'static {
+/// Adds TURN over TLS to the ICE servers once browsers trust the certificate.
+fn announce_tls_once_trusted(running: &Running, settings: &Settings) -> JoinHandle<()> {
+    let (http_server, certificate) = (running.http_server.clone(), Arc::clone(&running.certificate));
+    let settings = settings.clone();
+    tokio::spawn(async move {
+        certificate.settled().await;
+        http_server.set_ice_urls(settings.ice_urls(), connection_test(&settings));
+    })
+}
+
+/// The status line of `systemctl status`.
+fn status(http_server: HttpServer, relay: Option<&Arc<Relay>>) -> impl Fn() -> String + Send + 'static {
     let relay = relay.map(Arc::downgrade);
     move || {
-        let (rooms, seats) = web.count();
+        let (rooms, seats) = http_server.count();
         let relay = relay.as_ref().and_then(Weak::upgrade);
         let allocations = relay.map_or(0, |relay| relay.allocations());
         format!("rooms: {rooms}, seats: {seats}, allocations: {allocations}")
     }
 }
 
-/// Where the two wings meet: a stream that does not speak HTTP goes to the relay.
+/// Passes the streams that are not HTTP on to the relay.
 fn turn_handler(relay: &Relay) -> TurnHandler {
-    let door = relay.stream_server();
+    let stream_server = relay.stream_server();
     Arc::new(move |stream: TurnStream| {
-        let door = door.clone();
+        let stream_server = stream_server.clone();
         tokio::spawn(async move {
             let transport = if stream.tls { Transport::Tls } else { Transport::Tcp };
-            let ends = (stream.client, stream.local);
-            door.serve(stream.stream, transport, ends, stream.permit.is_some()).await;
+            let addresses = (stream.client, stream.local);
+            stream_server.serve(stream.stream, transport, addresses, stream.permit.is_some()).await;
             drop(stream.permit);
         });
     })
-}
-
-fn accept(web: &HttpServer, listener: TcpListener, kind: ListenerKind) -> JoinHandle<()> {
-    tokio::spawn(web.accept(listener, kind))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is said on stdout once the box is up: where to go, and what to mind.
+//! The text on stdout after the start: the addresses of the page, and what the operator must do.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -11,27 +11,27 @@ use crate::config::{Identity, RelayScope, Settings};
 use crate::doctor::{Finding, at_start};
 use crate::net::interfaces::lan_addresses;
 
-/// White on black whatever the terminal's own colours are, so that a camera sees the right pattern.
-const QR_COLOURS: (&str, &str) = ("\x1b[97;40m", "\x1b[0m");
+/// White on black whatever the colors of the terminal: a camera must not see the pattern inverted.
+const QR_COLORS: (&str, &str) = ("\x1b[97;40m", "\x1b[0m");
 
-/// The greeting for this host, with a QR code where stdout is a terminal, and of a box that is for the
-/// world what a look at the host found. Reads files; asks nobody.
+/// The banner for this host, with a QR code if stdout is a terminal. With a domain it includes the doctor's findings about
+/// this host. Reads files and uses no network.
 pub fn for_this_host(settings: &Settings) -> String {
     let text = text(settings, &lan_addresses(), io::stdout().is_terminal());
     match settings.identity {
         Identity::TryOut => text,
-        Identity::Domain { .. } => format!("{text}\n{}", found(&at_start(settings))),
+        Identity::Domain { .. } => format!("{text}\n{}", finding_lines(&at_start(settings))),
     }
 }
 
-/// What was found, a line each, and who tells more.
-fn found(findings: &[Finding]) -> String {
+/// One line per finding, and the command for the complete check.
+fn finding_lines(findings: &[Finding]) -> String {
     let lines: String = findings.iter().map(Finding::line).collect();
-    format!("Found on this host:\n{lines}Whether people get through to all of it says: webrtc-box check")
+    format!("Found on this host:\n{lines}For a check from outside, run: webrtc-box check")
 }
 
-/// The greeting: where the page is, and in try-out mode the addresses `lan` with a QR code of the
-/// first if `qr`. Several lines, the last one without an end.
+/// The banner: the URL of the page and the ports; in try-out mode the URLs at the addresses `lan`, with a QR code of the
+/// first if `qr`. Several lines without a final line break.
 pub fn text(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
     match &settings.identity {
         Identity::TryOut => try_out(settings, lan, qr),
@@ -41,17 +41,17 @@ pub fn text(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
 
 fn try_out(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
     let Some(port) = settings.https_port else {
-        return format!("webrtc-box is up for trying out, without a page. {}", ports(settings));
+        return format!("webrtc-box runs in try-out mode, without a page. {}", ports(settings));
     };
     let lan: Vec<_> = lan.iter().filter(|&&ip| settings.listen.covers(ip)).map(|&ip| url(ip, port)).collect();
-    let mut text = format!("webrtc-box is up for trying out. Open\n  https://localhost:{port}/\n");
+    let mut text = format!("webrtc-box runs in try-out mode. Open\n  https://localhost:{port}/\n");
     if let Some(first) = lan.first() {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "or, on other devices in this network,\n  {}\n", lan.join("\n  "));
         text.push_str(&if qr { qr_code(first) } else { String::new() });
     }
     text.push_str(
-        "The browser warns once, because the certificate is self-signed: go on to the page.\n\
+        "The browser warns once, because the certificate is self-signed: continue to the page.\n\
          iPhones and iPads need a real certificate: --domain NAME --acme-email YOU@EXAMPLE.COM.",
     );
     text
@@ -61,12 +61,12 @@ fn production(settings: &Settings, name: &str) -> String {
     let page = match settings.https_port {
         Some(443) => format!("webrtc-box serves https://{name}/"),
         Some(port) => format!("webrtc-box serves https://{name}:{port}/"),
-        None => format!("webrtc-box is up for {name}, without HTTPS of its own."),
+        None => format!("webrtc-box runs for {name}, without its own HTTPS."),
     };
     format!("{page}\n{}", ports(settings))
 }
 
-/// The ports that a firewall must let in.
+/// The ports that the firewall must allow.
 fn ports(settings: &Settings) -> String {
     let listeners = [
         (settings.https_port, "tcp"),
@@ -87,16 +87,16 @@ fn url(ip: IpAddr, port: u16) -> String {
     format!("https://{}/", SocketAddr::new(ip, port))
 }
 
-/// Two rows of modules in each line of text, every line ended.
+/// Two rows of modules per line of text; each line ends with a line break.
 fn qr_code(url: &str) -> String {
-    // No URL of ours is too long for a QR code.
+    // The URLs of this function are never too long for a QR code.
     let Ok(code) = QrCode::new(url) else {
         return String::new();
     };
-    // The block is the foreground, which is white here: light modules are the ones to fill.
-    let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-    let (on, off) = QR_COLOURS;
-    picture.lines().map(|line| format!("  {on}{line}{off}\n")).collect()
+    // The block character has the foreground color, which is white here: it draws the light modules.
+    let image = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    let (on, off) = QR_COLORS;
+    image.lines().map(|line| format!("  {on}{line}{off}\n")).collect()
 }
 
 #[cfg(test)]
@@ -105,19 +105,19 @@ mod tests {
     use crate::config::{Listen, RawSettings, StateDirDefaults};
     use crate::doctor::Subject;
 
-    fn trying() -> Settings {
+    fn try_out_settings() -> Settings {
         RawSettings::default().validate(&StateDirDefaults::default()).unwrap()
     }
 
-    fn serving() -> Settings {
+    fn domain_settings() -> Settings {
         let some = |text: &str| Some(text.to_owned());
-        let typed = RawSettings {
+        let raw = RawSettings {
             domain: some("a.example"),
             cert: some("c"),
             key: some("k"),
             ..RawSettings::default()
         };
-        typed.validate(&StateDirDefaults::default()).unwrap()
+        raw.validate(&StateDirDefaults::default()).unwrap()
     }
 
     fn lan() -> Vec<IpAddr> {
@@ -125,52 +125,53 @@ mod tests {
     }
 
     #[test]
-    fn trying_out_lists_the_addresses_and_what_to_mind() {
-        let text = text(&trying(), &lan(), false);
+    fn try_out_mode_lists_the_local_addresses_and_the_warning() {
+        let text = text(&try_out_settings(), &lan(), false);
         assert_eq!(
             text,
-            "webrtc-box is up for trying out. Open\n  https://localhost:8443/\n\
+            "webrtc-box runs in try-out mode. Open\n  https://localhost:8443/\n\
              or, on other devices in this network,\n  https://192.168.1.2:8443/\n  https://[fd00::2]:8443/\n\
-             The browser warns once, because the certificate is self-signed: go on to the page.\n\
+             The browser warns once, because the certificate is self-signed: continue to the page.\n\
              iPhones and iPads need a real certificate: --domain NAME --acme-email YOU@EXAMPLE.COM."
         );
     }
 
     #[test]
     fn a_terminal_gets_a_qr_code_of_the_first_address() {
-        let with = text(&trying(), &lan(), true);
+        let with = text(&try_out_settings(), &lan(), true);
         assert!(with.contains('█') && with.contains("\x1b[97;40m"));
-        assert!(!text(&trying(), &[], true).contains('█'));
+        assert!(!text(&try_out_settings(), &[], true).contains('█'));
     }
 
     #[test]
-    fn only_addresses_that_are_listened_on_are_offered() {
+    fn only_addresses_with_a_listener_are_listed() {
         let listen = |address: &str| Listen::These(vec![address.parse().unwrap()]);
-        let offered = |address: &str| text(&Settings { listen: listen(address), ..trying() }, &lan(), false);
-        assert!(!offered("127.0.0.1").contains("192.168.1.2"));
-        assert!(offered("192.168.1.2").contains("192.168.1.2"));
-        assert!(!offered("0.0.0.0").contains("fd00::2"));
-        assert!(offered("::").contains("fd00::2"));
+        let listed =
+            |address: &str| text(&Settings { listen: listen(address), ..try_out_settings() }, &lan(), false);
+        assert!(!listed("127.0.0.1").contains("192.168.1.2"));
+        assert!(listed("192.168.1.2").contains("192.168.1.2"));
+        assert!(!listed("0.0.0.0").contains("fd00::2"));
+        assert!(listed("::").contains("fd00::2"));
     }
 
     #[test]
-    fn what_a_look_at_the_host_found_is_a_line_each() {
-        let said = found(&[
+    fn each_finding_is_one_line() {
+        let text = finding_lines(&[
             Finding::ok(Subject::Addresses, "relayed addresses are 45.0.0.10"),
             Finding::warn(Subject::Limits, "net.core.rmem_max is 1", "raise it"),
         ]);
         let lines = "Found on this host:\n  ok    relayed addresses are 45.0.0.10\n\
              \x20 warn  net.core.rmem_max is 1; raise it\n\
-             Whether people get through to all of it says: webrtc-box check";
-        assert_eq!(said, lines);
+             For a check from outside, run: webrtc-box check";
+        assert_eq!(text, lines);
     }
 
     #[test]
-    fn production_names_the_page_and_the_ports_to_open() {
+    fn with_a_domain_the_page_and_the_firewall_ports_are_listed() {
         let lines = "webrtc-box serves https://a.example/\n\
              Ports to open in the firewall: 443/tcp, 80/tcp, 3478/udp, 3478/tcp, 5349/tcp";
-        assert_eq!(text(&serving(), &lan(), true), lines);
-        let public = Settings { relay_scope: RelayScope::Public, http_port: None, ..serving() };
+        assert_eq!(text(&domain_settings(), &lan(), true), lines);
+        let public = Settings { relay_scope: RelayScope::Public, http_port: None, ..domain_settings() };
         assert!(
             text(&public, &[], false).ends_with("443/tcp, 3478/udp, 3478/tcp, 5349/tcp, 49152-65535/udp")
         );

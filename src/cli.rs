@@ -1,4 +1,4 @@
-//! The command line: which command to run, with settings already checked.
+//! The command line: which command to run, with validated settings.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,17 +10,18 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::app::StartError;
 use crate::config::{
     DEFAULT_FILE, RawSettings, Settings, SettingsError, StateDirDefaults, gather, seconds, set_variables,
 };
 use crate::doctor::Target;
-use crate::error::{Hint as _, StartError};
+use crate::error::Hint as _;
 use crate::principals::isolation_group;
 use crate::store::State;
 use webrtc_box_turn::credential::{Credential, Principal};
 use webrtc_box_turn::principal::PrincipalId;
 
-/// What the process is to do.
+/// The command to run.
 #[derive(Debug)]
 pub enum Command {
     /// Serve.
@@ -51,7 +52,7 @@ pub struct CredentialRequest {
     pub ttl: Duration,
 }
 
-/// Why a command line is no [`Command`].
+/// Why there is no [`Command`].
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// `--help` or `--version`: the text to print.
@@ -65,7 +66,7 @@ pub enum CliError {
     Settings(#[from] SettingsError),
 }
 
-/// One credential and what it is good for, as `webrtc-box credentials` prints it.
+/// A credential with its URLs and lifetime, as `webrtc-box credentials` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PrintedCredential {
     /// TURN URLs of this server.
@@ -83,7 +84,7 @@ const UNIT_STATE_DIR: &str = "/var/lib/webrtc-box";
 /// The default port of STUN (RFC 8489 §8).
 const STUN_PORT: u16 = 3478;
 
-/// An error repeats no longer word of the command line.
+/// Characters of a word of the command line that an error may repeat.
 const LONGEST_REPEATED_WORD: usize = 40;
 
 const AFTER_HELP: &str = "\
@@ -228,15 +229,15 @@ fn with_port(server: String) -> String {
     if has_port { server } else { format!("{server}:{STUN_PORT}") }
 }
 
-/// A setting may stand before or after the subcommand. A value may be negative: the parser of the setting makes the
-/// better error.
+/// A setting may come before or after the subcommand. Negative numbers are accepted here, because the parser of the setting
+/// reports them better.
 fn command_line(args: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
     let command = CommandLine::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
     CommandLine::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
-/// clap explains at length; its first line and its tip are enough. Both may repeat a word of the command line, and
-/// `--host-key my secret` or `--key "$(cat key.pem)"` makes a secret such a word.
+/// Reduces clap's error to its first line and its tip. Both may repeat a word of the command line, which may be a secret:
+/// `--host-key my secret`, `--key "$(cat key.pem)"`.
 fn usage_error(error: &clap::Error, has_secrets: bool) -> CliError {
     let text = error.to_string();
     if !error.use_stderr() {
@@ -264,13 +265,13 @@ fn usage_error(error: &clap::Error, has_secrets: bool) -> CliError {
     CliError::Usage(format!("{first}; {}", similar.unwrap_or("--help lists all flags")))
 }
 
-/// Whether a command line may hold a secret, in its place or misplaced.
+/// Whether a command line may contain a secret.
 fn has_secrets(args: &[OsString]) -> bool {
     let secret = ["--static-auth-secret", "--host-key", "--key", "--cert"];
     args.iter().any(|word| secret.iter().any(|flag| word.as_encoded_bytes().starts_with(flag.as_bytes())))
 }
 
-/// `subcommand`: this process is a command, and the server may run as the service.
+/// With a `subcommand`, the server itself may run as the systemd service.
 fn state_dir_defaults(environment: &[(OsString, OsString)], subcommand: bool) -> StateDirDefaults {
     let systemd = environment.iter().find(|(name, _)| name == "STATE_DIRECTORY");
     let unit = subcommand && Path::new(UNIT_STATE_DIR).is_dir();
@@ -303,7 +304,7 @@ pub fn mint(
     let keys = State::keys_of(&settings.state_dir)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| StartError::System {
-        action: "make a random name",
+        action: "draw random bytes",
         source: io::Error::other(error),
     })?;
     let principal = Principal::Tool(isolation_group(keys.tag_key.tag(&request.room)), PrincipalId::new(id));
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_may_stand_before_or_after_the_subcommand() {
+    fn settings_may_come_before_or_after_the_subcommand() {
         for words in [["--turn-port", "5000", "credentials"], ["credentials", "--turn-port", "5000"]] {
             let Ok(Command::Credentials(settings, request)) = parsed(&words) else { panic!("{words:?}") };
             assert_eq!(settings.turn_port, Some(5000));
@@ -392,19 +393,19 @@ mod tests {
 
     #[test]
     fn a_minted_credential_names_the_room_and_the_expiry() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = place.path().to_str().unwrap();
+        let state_dir = tempfile::tempdir().unwrap();
+        let dir = state_dir.path().to_str().unwrap();
         let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
         let Ok(Command::Credentials(settings, request)) = parsed(&words) else { panic!("no command") };
-        let kept = State::open(place.path()).unwrap().kept().unwrap();
+        let stored = State::open(state_dir.path()).unwrap().kept().unwrap();
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
         assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
         assert_eq!(minted.ttl, 600);
-        let tag = isolation_group(kept.tag_key.tag("kitchen"));
+        let tag = isolation_group(stored.tag_key.tag("kitchen"));
         let username = Username::parse(&minted.credential.username).unwrap();
         assert_eq!(username.expiry, 1600);
         assert!(matches!(username.principal, Principal::Tool(named, _) if named == tag));
-        assert_eq!(kept.secret.password(&minted.credential.username), minted.credential.password);
+        assert_eq!(stored.secret.password(&minted.credential.username), minted.credential.password);
     }
 
     fn check(words: &[&str]) -> Check {
@@ -424,21 +425,21 @@ mod tests {
     #[test]
     fn a_domain_alone_is_a_remote_server_on_default_ports() {
         let check = check(&["check", "--domain", "A.example", "--turns-port", "0"]);
-        let Ok(Target::Remote { name, settings }) = check.subject else { panic!("not elsewhere") };
+        let Ok(Target::Remote { name, settings }) = check.subject else { panic!("not remote") };
         assert_eq!((name.as_str(), settings.https_port, settings.turns_port), ("a.example", Some(443), None));
     }
 
     #[test]
     fn a_domain_other_than_the_local_one_is_a_remote_server() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("box.toml");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("box.toml");
         std::fs::write(&file, "domain = 'here.example'\nacme-email = 'me@here.example'\nturn-port = 5000\n")
             .unwrap();
         let config = file.to_str().unwrap();
         let asked = |name| check(&["check", "--config", config, "--domain", name]).subject.unwrap();
-        let Target::Remote { name, settings } = asked("there.example") else { panic!("not elsewhere") };
+        let Target::Remote { name, settings } = asked("there.example") else { panic!("not remote") };
         assert_eq!((name.as_str(), settings.turn_port), ("there.example", Some(3478)));
-        let Target::Local(settings) = asked("HERE.example") else { panic!("not here") };
+        let Target::Local(settings) = asked("HERE.example") else { panic!("not local") };
         assert_eq!(settings.turn_port, Some(5000));
     }
 
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_name_is_normalised_to_nfc() {
+    fn a_room_name_is_normalized_to_nfc() {
         let room = |typed| match parsed(&["credentials", "--room", typed]) {
             Ok(Command::Credentials(_, request)) => request.room,
             other => panic!("{other:?}"),

@@ -1,11 +1,10 @@
-//! webrtc-box: a video call for two in one process.
+//! webrtc-box: video calls for two people from one process.
 //!
 //! It serves the call page and its signaling over HTTPS and WSS, and is its own STUN and TURN server.
 //!
-//! [`config`] turns the command line, environment and file into [`config::Settings`]; [`start()`]
-//! makes a [`Running`] server of them. [`http`] drives the signaling of `webrtc_box_signaling`;
-//! `webrtc_box_relay` drives the TURN server of `webrtc_box_turn`. The two meet in `app` alone,
-//! where [`principals`] maps seats to principals.
+//! [`config`] turns the command line, environment and file into [`config::Settings`], from which [`start()`] starts a
+//! [`Running`] server. [`http`] does the IO of `webrtc_box_signaling`, and `webrtc_box_relay` that of the TURN server in
+//! `webrtc_box_turn`. Only `app` connects the two; [`principals`] maps seats to principals.
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 
 #[cfg(not(target_os = "linux"))]
@@ -29,5 +28,5 @@ pub mod systemd;
 mod task;
 pub mod tls;
 
-pub use app::{Running, start, start_on};
+pub use app::{Running, StartError, start, start_on};
 pub use log::{LogGuard, lost_lines, set_level, start_logging};

@@ -1,8 +1,6 @@
-//! The log: lines for people, JSON for machines, or what the systemd journal wants, written to stderr
-//! by a thread of its own.
+//! The log on stderr: text, JSON, or the format of the systemd journal, written by a thread of its own.
 //!
-//! Nobody who logs waits for a journal that has stalled: lines beyond a few thousand are lost and
-//! counted.
+//! Logging never waits for a stalled journal: lines beyond a few thousand are lost and counted.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -23,17 +21,17 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::{LogFormat, Settings, SettingsError};
 
-/// Writes out what is still on its way to the log when it is dropped.
+/// Writes the buffered lines when it is dropped.
 #[derive(Debug)]
 pub struct LogGuard(Option<WorkerGuard>);
 
 /// Lines that may wait for a slow reader of stderr; more are lost.
 const WAITING_LINES: usize = 4096;
 
-/// How long the last lines may take to be written at the end.
+/// How long writing the last lines may take at the end.
 const LAST_LINES: Duration = Duration::from_millis(1500);
 
-/// The process has one log, so what belongs to it is the process's.
+/// The one log of the process.
 static RUNNING: OnceLock<RunningLog> = OnceLock::new();
 
 struct RunningLog {
@@ -41,10 +39,10 @@ struct RunningLog {
     lost: ErrorCounter,
 }
 
-/// Starts logging to stderr; coloured only on a terminal. A log that runs already (in a test) stays.
+/// Starts logging to stderr, with colors on a terminal. Keeps a log that was started before (in a test).
 ///
 /// # Errors
-/// The filter is invalid, which checked [`Settings`] rule out.
+/// The filter is invalid, which validated [`Settings`] exclude.
 pub fn start_logging(settings: &Settings) -> Result<LogGuard, SettingsError> {
     let (filter, handle) = reload::Layer::new(parsed(&settings.log)?);
     let (writer, guard) = NonBlockingBuilder::default()
@@ -53,7 +51,7 @@ pub fn start_logging(settings: &Settings) -> Result<LogGuard, SettingsError> {
         .thread_name("log")
         .finish(io::stderr());
     let lost = writer.error_counter();
-    // Otherwise a log runs already.
+    // Fails if a log was started before.
     if tracing_subscriber::registry().with(filter).with(lines(settings.log_format, writer)).try_init().is_ok()
     {
         let _ = RUNNING.set(RunningLog { filter: handle, lost });
@@ -61,20 +59,20 @@ pub fn start_logging(settings: &Settings) -> Result<LogGuard, SettingsError> {
     Ok(LogGuard(Some(guard)))
 }
 
-/// Logs by another filter from now on.
+/// Replaces the filter.
 ///
 /// # Errors
-/// The filter makes no sense; the old one stays.
+/// The filter is invalid; the old one stays.
 pub fn set_level(filter: &str) -> Result<(), SettingsError> {
     let parsed = parsed(filter)?;
     if let Some(running) = RUNNING.get() {
-        // Fails only where the log is gone.
+        // Fails only if the log is gone.
         let _ = running.filter.reload(parsed);
     }
     Ok(())
 }
 
-/// Lines that were lost because nobody took them in time.
+/// Lines that were lost because stderr was not read in time.
 pub fn lost_lines() -> u64 {
     RUNNING.get().map_or(0, |running| running.lost.dropped_lines() as u64)
 }
@@ -95,34 +93,33 @@ where
     let plain = Layer::default().with_writer(writer).with_ansi(io::stderr().is_terminal());
     if format == LogFormat::Json {
         plain.json().flatten_event(true).boxed()
-    } else if goes_to_the_journal() {
-        plain.with_ansi(false).event_format(ForTheJournal::default()).boxed()
+    } else if is_journal() {
+        plain.with_ansi(false).event_format(JournalFormat::default()).boxed()
     } else {
         plain.boxed()
     }
 }
 
-/// Whether stderr is the journal's. systemd names what it connected by device and inode, so that
-/// whoever was given another stderr since then can tell (systemd.exec(5), `$JOURNAL_STREAM`).
-fn goes_to_the_journal() -> bool {
-    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-    let named =
-        named.split_once(':').and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+/// Whether stderr goes to the journal. systemd passes the device and inode of its stream, because stderr may have been
+/// redirected since (systemd.exec(5), `$JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stream =
+        stream.split_once(':').and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
     let stat = rustix::fs::fstat(io::stderr().as_fd());
-    named.zip(stat.ok()).is_some_and(|(named, stat): ((u64, u64), _)| named == (stat.st_dev, stat.st_ino))
+    stream.zip(stat.ok()).is_some_and(|(stream, stat): ((u64, u64), _)| stream == (stat.st_dev, stat.st_ino))
 }
 
-/// Lines whose beginning the journal understands: the priority as in sd-daemon(3), and no time,
-/// which the journal has.
-struct ForTheJournal(Format<Full, ()>);
+/// Lines that begin with their priority (sd-daemon(3)) and have no time, which the journal adds.
+struct JournalFormat(Format<Full, ()>);
 
-impl Default for ForTheJournal {
+impl Default for JournalFormat {
     fn default() -> Self {
         Self(Format::default().without_time().with_level(false).with_ansi(false))
     }
 }
 
-impl<S, N> FormatEvent<S, N> for ForTheJournal
+impl<S, N> FormatEvent<S, N> for JournalFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -135,13 +132,13 @@ where
     ) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        // A second line would begin without its priority.
+        // A second line would have no priority.
         let line = line.trim_end().replace(['\n', '\r'], " ");
         writeln!(writer, "<{}>{line}", priority(*event.metadata().level()))
     }
 }
 
-/// As syslog numbers them.
+/// The priority of syslog (RFC 5424 §6.2.1).
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -155,13 +152,12 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         let (done, waiting) = mpsc::channel();
         let guard = self.0.take();
-        // It complains to stdout where the last lines cannot be written, and stdout may be what has
-        // stalled.
-        let writing = std::thread::Builder::new().name("log end".to_owned()).spawn(move || {
+        // On its own thread: if the last lines cannot be written, the guard reports that to stdout, which may be stalled.
+        let writer = std::thread::Builder::new().name("log end".to_owned()).spawn(move || {
             drop(guard);
             let _ = done.send(());
         });
-        if writing.is_ok() {
+        if writer.is_ok() {
             let _ = waiting.recv_timeout(LAST_LINES);
         }
     }
@@ -176,11 +172,11 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// Captures what is written.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Capture(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for Capture {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -191,7 +187,7 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Page {
+    impl<'a> MakeWriter<'a> for Capture {
         type Writer = Self;
 
         fn make_writer(&'a self) -> Self {
@@ -200,16 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_gets_a_priority_and_no_time_and_one_line_for_each_event() {
-        let page = Page::default();
-        let layer = Layer::default().with_writer(page.clone()).event_format(ForTheJournal::default());
+    fn a_journal_line_has_a_priority_no_time_and_no_line_break() {
+        let capture = Capture::default();
+        let layer = Layer::default().with_writer(capture.clone()).event_format(JournalFormat::default());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(seats = 2, "a call");
             tracing::warn!(name = "a\nb", other = %"c\n<0>d", "two\nlines");
             tracing::trace!("quiet");
         });
-        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let written = String::from_utf8(capture.0.lock().unwrap().clone()).unwrap();
         let module = "webrtc_box::log::tests";
         let lines: Vec<&str> = written.lines().collect();
         assert_eq!(lines[0], format!("<6>{module}: a call seats=2"));

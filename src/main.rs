@@ -1,4 +1,4 @@
-//! What was typed → settings → log → a running box, until it is stopped.
+//! The program: command line → settings → log → running server, until a signal stops it.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
-use webrtc_box::error::{Hint as _, StartError};
-use webrtc_box::net::fd_limit;
+use webrtc_box::error::Hint as _;
+use webrtc_box::net::raise_fd_limit;
 use webrtc_box::systemd::socket_activation::ActivatedSockets;
-use webrtc_box::{banner, signals, start_logging};
+use webrtc_box::{StartError, banner, signals, start_logging};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
@@ -23,56 +23,53 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: Settings) -> Result<(), StartError> {
-    // Before there is a second thread.
-    let passed = ActivatedSockets::take()?;
+    // It changes the environment, so it runs before any other thread starts.
+    let activated = ActivatedSockets::take()?;
     let _log = start_logging(&settings)?;
-    fd_limit::take_all();
+    raise_fd_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(web_threads()).enable_all().build();
     let runtime = runtime.map_err(|source| StartError::System { action: "start threads", source })?;
-    let outcome = runtime.block_on(serve(settings, passed));
-    // A resolver or a file system that does not answer holds up no end.
+    let outcome = runtime.block_on(serve(settings, activated));
+    // Does not wait for a resolver or a file system that does not respond.
     runtime.shutdown_background();
     outcome
 }
 
-/// Half the cores. Signaling is little work in many small pieces, and handing pieces from thread to
-/// thread costs more than the work.
+/// Half the cores: signaling is many small pieces of work, and passing them between threads costs more than the work.
 fn web_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-async fn serve(settings: Settings, passed: ActivatedSockets) -> Result<(), StartError> {
-    let tried_out = tried_out(&settings);
-    let mut running = webrtc_box::start_on(settings.clone(), passed).await?;
-    if tried_out {
-        running.end_on_hangup();
+async fn serve(settings: Settings, activated: ActivatedSockets) -> Result<(), StartError> {
+    let ends_with_terminal = ends_with_terminal(&settings);
+    let mut running = webrtc_box::start_on(settings.clone(), activated).await?;
+    if ends_with_terminal {
+        running.stop_on_hangup();
     }
-    greet(settings);
-    running.stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
+    print_banner(settings);
+    running.run_until_stopped(|| cli::settings(std::env::args_os(), std::env::vars_os())).await;
     Ok(())
 }
 
-/// Started by hand, for as long as the terminal is open: no name, no file to read anew, no service
-/// manager, no nohup.
-fn tried_out(settings: &Settings) -> bool {
+/// Whether the server was started by hand in a terminal: no domain, no file to reload, no service manager, no nohup.
+fn ends_with_terminal(settings: &Settings) -> bool {
     settings.identity == Identity::TryOut
         && std::env::var_os("NOTIFY_SOCKET").is_none_or(|path| path.is_empty())
         && !signals::hangup_is_ignored()
         && !cli::reads_files(std::env::args_os(), std::env::vars_os())
 }
 
-/// From a thread of its own, which may wait for ever: a journal that has stalled, or a full disk, is
-/// no reason not to serve.
-fn greet(settings: Settings) {
-    let thread = std::thread::Builder::new().name("greeting".to_owned());
-    let greeting = thread.spawn(move || {
+/// Prints on a thread of its own, because a stalled journal or a full disk may block it forever.
+fn print_banner(settings: Settings) {
+    let thread = std::thread::Builder::new().name("banner".to_owned());
+    let spawned = thread.spawn(move || {
         if let Err(error) = print(&banner::for_this_host(&settings)) {
             tracing::warn!("{}", error.with_hint());
         }
     });
-    if let Err(error) = greeting {
-        tracing::warn!(%error, "no thread to greet from");
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "cannot start the thread of the banner");
     }
 }
 
@@ -82,7 +79,7 @@ fn credentials(settings: &Settings, request: &cli::CredentialRequest) -> Result<
     print(&text.map_err(|source| StartError::System { action: "write JSON", source })?)
 }
 
-/// Its exit code is its verdict. It leaves without waiting for a resolver that does not answer.
+/// The exit code is that of the report. Does not wait for a resolver that does not respond.
 fn check(args: &Check) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -94,7 +91,7 @@ fn check(args: &Check) -> ExitCode {
     print(&text).map_or_else(|error| fail(2, &error.with_hint()), |()| ExitCode::from(report.exit_code()))
 }
 
-/// The one place that writes to stdout. A reader who has gone away is no fault of ours.
+/// The one place that writes to stdout. A reader that closed its end is no error.
 fn print(text: &str) -> Result<(), StartError> {
     match writeln!(io::stdout(), "{}", text.trim_end()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
@@ -108,8 +105,8 @@ fn finish(outcome: Result<(), StartError>) -> ExitCode {
     outcome.map_or_else(|error| fail(1, &error.with_hint()), |()| ExitCode::SUCCESS)
 }
 
-fn fail(code: u8, sentence: &impl std::fmt::Display) -> ExitCode {
-    // Where stderr is gone too, the exit code is all that is left to say.
-    let _ = writeln!(io::stderr(), "webrtc-box: {sentence}");
+fn fail(code: u8, error: &impl std::fmt::Display) -> ExitCode {
+    // If stderr is closed, the exit code remains.
+    let _ = writeln!(io::stderr(), "webrtc-box: {error}");
     ExitCode::from(code)
 }

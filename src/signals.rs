@@ -1,21 +1,21 @@
-//! Signals as values.
+//! Turns SIGHUP, SIGTERM and SIGINT into values.
+
+use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::error::StartError;
-
-/// What a signal asks for.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalRequest {
-    /// SIGHUP, where it does not stand for a terminal that was closed: read the settings anew.
+    /// SIGHUP, unless it means that the terminal was closed: read the settings again.
     Reload,
-    /// The first SIGTERM or SIGINT: take no new calls, let the running ones end.
+    /// The first SIGTERM or SIGINT: accept no new calls, let running ones end.
     Drain,
-    /// Any further one: end now.
+    /// Any further SIGTERM or SIGINT: stop now.
     End,
 }
 
-/// SIGHUP, SIGTERM and SIGINT, caught from the moment this is made.
+/// Receives SIGHUP, SIGTERM and SIGINT from its creation on.
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
@@ -26,28 +26,26 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals; needs a tokio runtime.
+    /// Installs the handlers; needs a tokio runtime.
     ///
     /// # Errors
     /// The operating system refuses the handlers.
-    pub fn new() -> Result<Self, StartError> {
-        let catch =
-            |kind| signal(kind).map_err(|source| StartError::System { action: "catch signals", source });
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
-            hangup: catch(SignalKind::hangup())?,
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
             drain_requested: false,
             hangup_ends: false,
         })
     }
 
-    /// From now on SIGHUP ends it at once: the terminal it comes from is all there was to this box.
+    /// From now on SIGHUP is [`SignalRequest::End`]: the server ends with its terminal.
     pub fn end_on_hangup(&mut self) {
         self.hangup_ends = true;
     }
 
-    /// The next signal, as what it asks for. Nothing is lost where this is dropped half way.
+    /// The next request. Cancel safe.
     pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
             _ = self.hangup.recv() => return if self.hangup_ends { SignalRequest::End } else { SignalRequest::Reload },
@@ -62,7 +60,7 @@ impl Signals {
     }
 }
 
-/// Whether who started us has had SIGHUP ignored, as nohup does. To be asked before it is caught.
+/// Whether the parent process made this one ignore SIGHUP, as nohup does. Only valid before [`Signals::new`].
 pub fn hangup_is_ignored() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
@@ -80,26 +78,26 @@ mod tests {
     use super::*;
 
     fn send(signal: &str) {
-        let me = std::process::id().to_string();
-        let sent = Command::new("kill").args([signal, &me]).stdout(Stdio::null()).status();
+        let id = std::process::id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).stdout(Stdio::null()).status();
         assert!(sent.unwrap().success());
     }
 
     #[tokio::test]
-    async fn the_first_signal_drains_and_the_second_ends_and_a_hangup_does_neither() {
+    async fn the_first_signal_drains_the_second_ends_and_sighup_reloads() {
         let mut signals = Signals::new().unwrap();
-        let asked = [
+        let cases = [
             ("-HUP", SignalRequest::Reload),
             ("-TERM", SignalRequest::Drain),
             ("-HUP", SignalRequest::Reload),
             ("-INT", SignalRequest::End),
             ("-TERM", SignalRequest::End),
         ];
-        for (name, meant) in asked {
+        for (name, expected) in cases {
             send(name);
-            assert_eq!(signals.next().await, meant);
+            assert_eq!(signals.next().await, expected);
         }
-        // One process, so one test: two would hear each other's.
+        // In the same test, because parallel tests would receive each other's signals.
         let mut signals = Signals::new().unwrap();
         signals.end_on_hangup();
         send("-HUP");
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn nohup_is_known_by_the_mask_it_leaves() {
+    fn nohup_is_recognized_by_the_mask_of_ignored_signals() {
         assert!(ignores_hangup("Name:\tbox\nSigIgn:\t0000000000001001\n"));
         assert!(!ignores_hangup("Name:\tbox\nSigIgn:\t0000000000001000\n"));
         assert!(!ignores_hangup(""));

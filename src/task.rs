@@ -1,4 +1,4 @@
-//! How work is done beside those who serve: never in their way, and catch_panic where it goes wrong.
+//! Background work: blocking calls off the runtime's threads, and panics as values.
 
 use std::any::Any;
 use std::fmt;
@@ -12,18 +12,18 @@ use tokio::task::spawn_blocking;
 #[derive(Debug)]
 pub(crate) struct Panic(String);
 
-/// Does work that may wait for a disk, off the threads that everybody is served by.
+/// Runs `work`, which may wait for a disk, on a thread for blocking work. A panic continues in the caller.
 pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(fault) if fault.is_panic() => resume_unwind(fault.into_panic()),
-        // Only the end of the process takes work away before it is done.
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime is shutting down, and the process ends.
         Err(_) => pending().await,
     }
 }
 
-/// What `work` comes to. Calls do not end for a bug in what keeps a certificate, so a panic is told and
-/// `work` may be begun anew; what it left half done must do no harm.
+/// Runs `work` and returns a panic as an error: a bug in certificate renewal must not end calls. The caller may run `work`
+/// again, so its unfinished state must be harmless.
 pub(crate) async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panic(message(&*panic)))
 }
@@ -36,7 +36,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a bug in what keeps the certificate ({}); report it, calls go on meanwhile", self.0)
+        write!(f, "a bug in the certificate renewal ({}); please report it, calls continue", self.0)
     }
 }
 
@@ -45,14 +45,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_in_one_line_and_outlived_wherever_it_happens() {
+    async fn a_panic_becomes_an_error_of_one_line() {
         assert_eq!(catch_panic(run_blocking(|| 7)).await.unwrap(), 7);
-        let here = catch_panic(async { panic!("evil\nhere") }).await.map(|(): ()| ()).unwrap_err();
-        assert!(here.to_string().contains("(evil here)"), "{here}");
-        let run_blocking = catch_panic(run_blocking(|| panic!("evil {}", "run_blocking")))
-            .await
-            .map(|(): ()| ())
-            .unwrap_err();
-        assert!(run_blocking.to_string().contains("(evil run_blocking)"), "{run_blocking}");
+        let direct = catch_panic(async { panic!("two\nlines") }).await.map(|(): ()| ()).unwrap_err();
+        assert!(direct.to_string().contains("(two lines)"), "{direct}");
+        let blocking = run_blocking(|| panic!("formatted {}", 7));
+        let blocking = catch_panic(blocking).await.map(|(): ()| ()).unwrap_err();
+        assert!(blocking.to_string().contains("(formatted 7)"), "{blocking}");
     }
 }

@@ -1,19 +1,19 @@
-//! The TCP listeners of a box: bound, and not yet accepting.
+//! Opens the TCP listeners; `http` accepts on them later.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use super::start_error::StartError;
 use crate::config::Settings;
-use crate::error::StartError;
 use crate::net::interfaces::sockets;
 use crate::systemd::socket_activation::{ActivatedSockets, ListenerSockets};
 
-/// Connections the kernel holds until they are accepted.
+/// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// By what stands behind them.
+/// The open listeners by purpose.
 pub(super) struct Listeners {
     pub(super) https: Vec<TcpListener>,
     pub(super) http: Vec<TcpListener>,
@@ -23,17 +23,21 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Those that were passed, and the rest bound.
-    pub(super) fn open(settings: &Settings, passed: ActivatedSockets) -> Result<Self, StartError> {
-        let ListenerSockets { https, http } = passed.place(settings.https_port, settings.http_port)?;
-        // Without the relay's own port there is nothing behind the one for TLS.
+    /// Takes the activated sockets and binds the rest.
+    pub(super) fn open(settings: &Settings, activated: ActivatedSockets) -> Result<Self, StartError> {
+        let ListenerSockets { https, http } = activated.assign(settings.https_port, settings.http_port)?;
+        // Without turn-port there is no relay to serve turns-port.
         let turns_port = settings.turns_port.filter(|_| settings.turn_port.is_some());
         Ok(Self {
-            https: given_or(https, || listeners(settings, "https-port", settings.https_port))?,
-            http: given_or(http, || listeners(settings, "http-port", settings.http_port))?,
-            turn: listeners(settings, "turn-port", settings.turn_port)?,
-            turns: listeners(settings, "turns-port", turns_port)?,
-            metrics: settings.metrics_listen.into_iter().map(metrics_listener).collect::<Result<_, _>>()?,
+            https: activated_or(https, || bind_all(settings, "https-port", settings.https_port))?,
+            http: activated_or(http, || bind_all(settings, "http-port", settings.http_port))?,
+            turn: bind_all(settings, "turn-port", settings.turn_port)?,
+            turns: bind_all(settings, "turns-port", turns_port)?,
+            metrics: settings
+                .metrics_listen
+                .into_iter()
+                .map(|address| bind("metrics-listen", address))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -43,34 +47,33 @@ impl Listeners {
     }
 }
 
-fn given_or(
-    given: Vec<std::net::TcpListener>,
+fn activated_or(
+    activated: Vec<std::net::TcpListener>,
     bind: impl FnOnce() -> Result<Vec<TcpListener>, StartError>,
 ) -> Result<Vec<TcpListener>, StartError> {
-    if given.is_empty() {
+    if activated.is_empty() {
         return bind();
     }
-    let given = given.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>();
-    given.map_err(|source| StartError::System { action: "use a socket that was passed", source })
+    let activated = activated.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>();
+    activated.map_err(|source| StartError::System { action: "use a socket from systemd", source })
 }
 
-fn listeners(
+fn bind_all(
     settings: &Settings,
     setting: &'static str,
     port: Option<u16>,
 ) -> Result<Vec<TcpListener>, StartError> {
     let Some(port) = port else { return Ok(Vec::new()) };
-    let listen = |address| listener(address).map_err(|source| StartError::Bind { setting, address, source });
-    sockets(&settings.listen, port).into_iter().map(listen).collect()
+    sockets(&settings.listen, port).into_iter().map(|address| bind(setting, address)).collect()
 }
 
-fn metrics_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
-    listener(address).map_err(|source| StartError::Bind { setting: "metrics-listen", address, source })
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    listen(address).map_err(|source| StartError::Bind { setting, address, source })
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = webrtc_box_relay::socket::tcp(address)?;
-    // A restart must not wait for the old connections' TIME_WAIT.
+    // Otherwise a restart would wait for connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -78,7 +81,7 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-pub(super) fn bound(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+pub(super) fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
     addresses.map_err(|source| StartError::System { action: "read a listener's address", source })
 }

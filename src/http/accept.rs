@@ -4,10 +4,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -16,11 +14,10 @@ use tracing::{debug, warn};
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::socket::{SocketBuffers, limit_initial_window};
 
+use super::forwarded::is_trusted;
 use super::per_source::{SourceConnections, SourcePermit};
-use super::request_context::is_trusted;
-use super::serve::{HEADER_TIMEOUT, TurnHandler};
+use super::serve::{Admitted, HEADER_TIMEOUT, ListenerKind};
 use super::{AppState, HttpServer, proxy_protocol, stopping};
-use crate::tls::ActiveCertificate;
 
 /// The pause before the next accept if the host is out of resources.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -31,52 +28,8 @@ const FAILED_PAUSE: Duration = Duration::from_millis(1);
 /// The time between two warnings of a shortage.
 const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What a listener serves.
-#[derive(Clone)]
-pub enum ListenerKind {
-    /// HTTPS. A stream that is not HTTP goes to the TURN handler, if there is one.
-    Https(Arc<ActiveCertificate>, Option<TurnHandler>),
-    /// Plain HTTP: redirects, or the page for a trusted proxy.
-    Http,
-    /// Plain HTTP for the operator, with these routes.
-    Metrics(Router),
-    /// TURN only, over TLS if a certificate is given.
-    Turn(Option<Arc<ActiveCertificate>>, TurnHandler),
-}
-
-/// An admitted connection.
-pub(super) struct Admitted {
-    pub(super) stream: TcpStream,
-    /// The client's address, from the PROXY header if there is one.
-    pub(super) client: SocketAddr,
-    pub(super) local: SocketAddr,
-    /// The connection in the count of its source; `None` for the operator's own proxies.
-    pub(super) permit: Option<SourcePermit>,
-    /// A proxy made the connection for itself and may keep it for requests of other clients.
-    pub(super) pooled: bool,
-}
-
 /// The source has reached its limit of connections.
 struct LimitReached;
-
-impl ListenerKind {
-    /// Whether a proxy may pass streams on to this listener. Plain HTTP is passed on with headers instead.
-    fn accepts_proxy_header(&self) -> bool {
-        matches!(self, Self::Https(..) | Self::Turn(..))
-    }
-
-    /// The name of its heartbeat.
-    fn name(&self, listener: &TcpListener) -> String {
-        let kind = match self {
-            Self::Https(..) => "https",
-            Self::Http => "http",
-            Self::Metrics(_) => "metrics",
-            Self::Turn(None, _) => "turn",
-            Self::Turn(Some(_), _) => "turns",
-        };
-        listener.local_addr().map_or_else(|_| kind.to_owned(), |address| format!("{kind} {address}"))
-    }
-}
 
 impl HttpServer {
     /// Accepts connections from `listener` and serves them until [`HttpServer::stop`]. Its heartbeat is monitored
@@ -87,12 +40,12 @@ impl HttpServer {
         kind: ListenerKind,
     ) -> impl Future<Output = ()> + Send + use<> {
         limit_initial_window(&listener);
-        let heart = self.state.hearts.register(kind.name(&listener), Instant::now().into());
+        let heartbeat = self.state.health_monitor.register(kind.name(&listener), Instant::now().into());
         let server = self.clone();
-        async move { server.accept_all(listener, kind, heart).await }
+        async move { server.accept_all(listener, kind, heartbeat).await }
     }
 
-    async fn accept_all(&self, listener: TcpListener, kind: ListenerKind, heart: Heartbeat) {
+    async fn accept_all(&self, listener: TcpListener, kind: ListenerKind, heartbeat: Heartbeat) {
         let mut phase = self.state.phase.subscribe();
         let mut warned = None;
         let mut beats = interval(HEARTBEAT_INTERVAL);
@@ -101,7 +54,7 @@ impl HttpServer {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 now = beats.tick() => {
-                    heart.beat(now.into());
+                    heartbeat.beat(now.into());
                     continue;
                 }
                 () = stopping(&mut phase) => return,

@@ -9,8 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use super::request_context::is_trusted;
-
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The forwarding headers of one request.
@@ -48,6 +46,12 @@ impl Forwarded {
             host: last(headers, "x-forwarded-host").and_then(unquoted).map(Cow::into_owned).or(standard.host),
         }
     }
+}
+
+/// Whether `peer` is a trusted proxy.
+pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|net| net.contains(&peer))
 }
 
 /// The value that the nearest proxy wrote: values before it may come from the client.

@@ -2,6 +2,9 @@
 //!
 //! The lock is held while an input is processed and its actions are put into send queues, which never blocks. Frames
 //! therefore arrive in the order of the decisions. No socket is written under the lock.
+//!
+//! The send queue of a WebSocket is limited in bytes: per WebSocket, per source and in total. A client that does not read
+//! therefore costs little memory before it is disconnected.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,21 +13,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
-use webrtc_box_relay::queue_budget::QueueBudget;
+use webrtc_box_relay::queue_budget::{Charge, QueueBudget, QueueShare, SourceBudget};
 use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms, SeatEvent};
 use webrtc_box_turn::credential::Secrets;
 
-use super::call_log::CallLog;
-use super::send_queue::{Outgoing, SendQueue, SendReceiver, send_queue};
+use super::metrics::CallLog;
 use crate::clock;
 use crate::principals::SeatCredentials;
 
 /// Bytes of frames that may wait in all send queues, besides a reserve for each.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// Bytes in one send queue at most.
+const MAX_QUEUE_BYTES: usize = 256 * 1024;
+
+/// Bytes in one send queue from which on relayed frames are refused; the rest is for frames of the server itself.
+const MAX_RELAYED_BYTES: usize = 192 * 1024;
+
+/// Bytes of one send queue that count towards no shared limit: a client that reads rarely has more in its queue.
+const QUEUE_RESERVE_BYTES: usize = 32 * 1024;
+
+/// The overhead of each frame, so that small frames are limited too.
+const FRAME_OVERHEAD_BYTES: usize = 128;
 
 /// The rooms and the send queues of their WebSockets.
 pub(super) struct Hub {
@@ -49,13 +63,13 @@ struct HubState {
 }
 
 impl Hub {
-    /// Starts the timer task, which runs until the hub is dropped and beats `heart`.
+    /// Starts the timer task, which runs until the hub is dropped and sends `heartbeat`.
     pub(super) fn start(
         rooms: Rooms,
         secrets: Secrets,
         on_seat_event: Arc<dyn Fn(SeatEvent) + Send + Sync>,
         call_log: CallLog,
-        heart: Heartbeat,
+        heartbeat: Heartbeat,
     ) -> Arc<Self> {
         let state =
             HubState { rooms, send_queues: HashMap::new(), last_id: 0, awaited: None, unused_random: None };
@@ -67,7 +81,7 @@ impl Hub {
             secrets: ArcSwap::from_pointee(secrets),
             queues: QueueBudget::new(MAX_QUEUED_BYTES),
         });
-        tokio::spawn(run_timers(Arc::downgrade(&hub), Arc::clone(&hub.timer_moved), heart));
+        tokio::spawn(run_timers(Arc::downgrade(&hub), Arc::clone(&hub.timer_moved), heartbeat));
         hub
     }
 
@@ -229,10 +243,10 @@ fn draw_random() -> Result<[u8; 16], getrandom::Error> {
 }
 
 /// Holds the hub only while it handles timers, so that it can be dropped.
-async fn run_timers(hub: Weak<Hub>, timer_moved: Arc<Notify>, heart: Heartbeat) {
+async fn run_timers(hub: Weak<Hub>, timer_moved: Arc<Notify>, heartbeat: Heartbeat) {
     while let Some(due) = hub.upgrade().map(|hub| hub.handle_timeout()) {
         let now = Instant::now();
-        heart.beat(now);
+        heartbeat.beat(now);
         let pause =
             due.map_or(HEARTBEAT_INTERVAL, |due| due.saturating_duration_since(now).min(HEARTBEAT_INTERVAL));
         drop(tokio::time::timeout(pause, timer_moved.notified()).await);
@@ -248,5 +262,101 @@ impl Drop for Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
+    }
+}
+
+/// The sending end of a send queue.
+#[derive(Debug)]
+struct SendQueue {
+    queue: mpsc::UnboundedSender<(Outgoing, Charge)>,
+    share: Arc<QueueShare>,
+}
+
+/// The receiving end of a send queue, from which the connection writes.
+#[derive(Debug)]
+pub(super) struct SendReceiver {
+    queue: mpsc::UnboundedReceiver<(Outgoing, Charge)>,
+}
+
+/// What a WebSocket sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// A text frame.
+    Frame(String),
+    /// A close frame with code and reason; the last item.
+    Close(u16, &'static str),
+}
+
+/// Both ends of the send queue of a connection from `source`.
+fn send_queue(source: &Arc<SourceBudget>) -> (SendQueue, SendReceiver) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let share = source.queue(MAX_QUEUE_BYTES, QUEUE_RESERVE_BYTES);
+    (SendQueue { queue: sender, share }, SendReceiver { queue: receiver })
+}
+
+impl SendQueue {
+    /// Appends an item; `false` if the queue is full or its receiver is gone.
+    fn push(&self, outgoing: Outgoing) -> bool {
+        self.push_within(MAX_QUEUE_BYTES, outgoing)
+    }
+
+    /// Appends a frame of the other participant.
+    fn push_relayed(&self, outgoing: Outgoing) -> bool {
+        self.push_within(MAX_RELAYED_BYTES, outgoing)
+    }
+
+    fn push_within(&self, limit: usize, outgoing: Outgoing) -> bool {
+        let cost = outgoing.cost();
+        let charge = if self.share.queued() + cost <= limit { self.share.charge(cost) } else { None };
+        charge.is_some_and(|charge| self.queue.send((outgoing, charge)).is_ok())
+    }
+}
+
+impl SendReceiver {
+    /// The next item; `None` once the sending end is gone and the queue is empty.
+    pub(super) async fn next(&mut self) -> Option<Outgoing> {
+        self.queue.recv().await.map(|(outgoing, _)| outgoing)
+    }
+
+    /// The next item, if there is one.
+    pub(super) fn try_next(&mut self) -> Option<Outgoing> {
+        self.queue.try_recv().ok().map(|(outgoing, _)| outgoing)
+    }
+}
+
+impl Outgoing {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Frame(text) => text.len() + FRAME_OVERHEAD_BYTES,
+            Self::Close(..) => FRAME_OVERHEAD_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_queue_is_limited_in_bytes() {
+        let source = QueueBudget::new(1 << 20).enter(None);
+        let (queue, mut receiver) = send_queue(&source);
+        let frame = || Outgoing::Frame("x".repeat(64 * 1024));
+        assert!((0..3).all(|_| queue.push(frame())));
+        assert_eq!(receiver.next().await, Some(frame()));
+        assert!(queue.push(frame()), "a written frame makes room");
+        assert!(!queue.push(frame()));
+    }
+
+    #[tokio::test]
+    async fn relayed_frames_leave_room_for_frames_of_the_server() {
+        let source = QueueBudget::new(1 << 20).enter(None);
+        let (queue, mut receiver) = send_queue(&source);
+        let frame = |size| Outgoing::Frame("x".repeat(size));
+        let accepted = (0..10).filter(|_| queue.push_relayed(frame(60 * 1024))).count();
+        assert_eq!(accepted, 3);
+        assert!(queue.push(frame(50 * 1024)), "a rejected frame uses no bytes");
+        assert!(receiver.next().await.is_some() && receiver.next().await.is_some());
+        assert!(queue.push_relayed(frame(60 * 1024)), "a written frame makes room");
     }
 }

@@ -1,15 +1,18 @@
-//! The metrics of rooms, calls and connections: each is defined once, in [`HttpMetrics::register`].
+//! The counters of rooms, calls and connections, and one log line per ended call.
 //!
-//! Labels come from closed sets, so clients cannot create series.
+//! A counter is one field of [`HttpMetrics`] and one line of [`HttpMetrics::register`]. Labels come from closed sets, so
+//! clients cannot create series.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tracing::info;
 
+use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal};
 
 /// Upper bounds of the buckets of `webrtc_box_call_setup_seconds`.
@@ -124,7 +127,7 @@ impl HttpMetrics {
     }
 
     /// Counts an event of the rooms.
-    pub(super) fn count(&self, event: &Event) {
+    fn count(&self, event: &Event) {
         match event {
             Event::Joined { resumed } => {
                 let outcome = if *resumed { "resumed" } else { "fresh" };
@@ -150,7 +153,7 @@ impl HttpMetrics {
 }
 
 /// The path of an ended call, as label and log field.
-pub(super) fn path_label(summary: &CallSummary) -> &'static str {
+fn path_label(summary: &CallSummary) -> &'static str {
     let unconnected = if summary.reported { "none" } else { "unreported" };
     summary.report.path.map_or(unconnected, MediaPath::name)
 }
@@ -165,6 +168,56 @@ impl Handshake {
             Self::TimedOut => "timeout",
             Self::Refused => "refused",
         }
+    }
+}
+
+/// The metrics and the log of calls.
+#[derive(Debug)]
+pub(super) struct CallLog {
+    pub(super) metrics: HttpMetrics,
+    limit: LogLimit,
+    /// Whether lines contain room names.
+    log_rooms: bool,
+}
+
+impl CallLog {
+    pub(super) fn new(metrics: HttpMetrics, log_rooms: bool, now: Instant) -> Self {
+        Self { metrics, limit: LogLimit::new(now), log_rooms }
+    }
+
+    /// Counts `event`; logs the end of a call, within the rate limit of log lines.
+    pub(super) fn record(&self, event: &Event, now: Instant) {
+        self.metrics.count(event);
+        if let Event::CallEnded(summary) = event
+            && let Some(held) = self.limit.allows(now)
+        {
+            self.write(summary, held);
+        }
+    }
+
+    /// Logs how many ended calls had no line.
+    pub(super) fn close(&self) {
+        let held = self.limit.take_suppressed();
+        if held > 0 {
+            info!(held, "further calls ended, beyond the rate limit of log lines");
+        }
+    }
+
+    /// Fields that no page reported are omitted.
+    fn write(&self, summary: &CallSummary, held: u64) {
+        let report = &summary.report;
+        info!(
+            seconds = summary.duration.as_secs(),
+            path = path_label(summary),
+            bytes = report.bytes,
+            lost_percent = report.lost.map(|share| (share * 10_000.0).round() / 100.0),
+            rtt_ms = report.rtt.map(|time| time.as_millis() as u64),
+            setup_ms = report.setup.map(|time| time.as_millis() as u64),
+            cut_off = summary.server_stopped.then_some(true),
+            room = self.log_rooms.then_some(&*summary.room),
+            held,
+            "call ended"
+        );
     }
 }
 

@@ -1,23 +1,18 @@
-//! The HTTP server: the page, the signaling WebSocket, health and metrics.
+//! The HTTP server: the page, the signaling WebSocket and the public health check.
 //!
 //! `accept.rs` admits connections, `serve.rs` serves one, `routes.rs` answers requests, `websocket.rs` and `hub.rs` connect
 //! clients with the rooms of `webrtc_box_signaling`. Streams that are not HTTP go to a [`TurnHandler`].
 
 mod accept;
-mod call_log;
 mod connection_test;
 mod forwarded;
-mod graceful_io;
-mod health;
 mod hub;
 mod metrics;
-mod origin;
 mod per_source;
 mod protocol_sniff;
 mod proxy_protocol;
 mod request_context;
 mod routes;
-mod send_queue;
 mod serve;
 mod static_files;
 mod websocket;
@@ -40,22 +35,21 @@ use webrtc_box_relay::random;
 use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent, TagKey};
 use webrtc_box_turn::credential::Secrets;
 
-use self::call_log::CallLog;
 use self::hub::Hub;
-use self::metrics::HttpMetrics;
-use self::origin::{AllowedOrigins, ServedHosts};
+use self::metrics::{CallLog, HttpMetrics};
+use self::per_source::SourceConnections;
+use self::request_context::{AllowedOrigins, ServedHosts};
 use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
 use crate::net::addresses::HostAddresses;
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
 
-pub use self::accept::ListenerKind;
 pub use self::connection_test::ConnectionTest;
-pub use self::health::{AdminPages, ComponentHealth, Health, HealthReport, admin_routes};
-pub use self::per_source::{SourceConnections, SourcePermit};
-pub use self::request_context::Scheme;
-pub use self::serve::{ConnInfo, Duplex, TurnHandler, TurnStream};
+pub use self::per_source::SourcePermit;
+pub use self::routes::Health;
+pub(crate) use self::routes::health_response;
+pub use self::serve::{Duplex, ListenerKind, TurnHandler, TurnStream};
 pub use self::static_files::PageError;
 
 /// The configuration of [`HttpServer`]; [`HttpConfig::new`] derives it from the settings.
@@ -90,7 +84,7 @@ pub struct HttpConfig {
     /// The health for the public `/healthz`; must not block.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
     /// Monitors the heartbeats of the listeners and of the rooms' timer.
-    pub hearts: HealthMonitor,
+    pub health_monitor: HealthMonitor,
 }
 
 /// The persistent keys and secrets of the HTTP server.
@@ -122,7 +116,7 @@ struct AppState {
     trusted_proxy: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     phase: watch::Sender<Phase>,
-    hearts: HealthMonitor,
+    health_monitor: HealthMonitor,
 }
 
 /// The phase of the server's life.
@@ -165,14 +159,14 @@ impl HttpConfig {
             log_rooms: settings.log_addresses,
             on_seat_event: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
-            hearts: HealthMonitor::new(Instant::now()),
+            health_monitor: HealthMonitor::new(Instant::now()),
         }
     }
 }
 
 impl HttpServer {
-    /// Creates the server, which serves what [`HttpServer::accept`] or [`HttpServer::serve_connection`] pass to it.
-    /// Must be called inside a tokio runtime.
+    /// Creates the server, which serves the listeners that [`HttpServer::accept`] receives. Must be called inside a
+    /// tokio runtime.
     ///
     /// # Errors
     /// [`PageError`] if the folder of the `public` setting cannot be served.
@@ -188,7 +182,7 @@ impl HttpServer {
             config.secrets,
             config.on_seat_event,
             CallLog::new(metrics.clone(), config.log_rooms, now),
-            config.hearts.register("rooms", now),
+            config.health_monitor.register("rooms", now),
         );
         let limiter = |rate| SourceRateLimiter::new(rate, random::seeds(), now).with_wide_prefixes();
         let [sources, admin_sources] = [(); 2].map(|()| SourceConnections::new(config.source_connections));
@@ -221,7 +215,7 @@ impl HttpServer {
             trusted_proxy: config.trusted_proxy,
             proxy_protocol: config.proxy_protocol,
             phase,
-            hearts: config.hearts,
+            health_monitor: config.health_monitor,
         };
         Ok(Self { state: Arc::new(state) })
     }

@@ -8,7 +8,7 @@ use webrtc_box_rate_limit::SourcePrefix;
 
 /// The open connections by source.
 #[derive(Clone, Debug)]
-pub struct SourceConnections {
+pub(super) struct SourceConnections {
     limit: u32,
     counts: Arc<Mutex<Counts>>,
 }
@@ -34,12 +34,12 @@ pub struct SourcePermit {
 
 impl SourceConnections {
     /// `limit` connections each, twice that for an IPv6 /56 and four times for a /48; 0: no limit.
-    pub fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self { limit, counts: Arc::default() }
     }
 
     /// Counts a connection from `address`; `None` if its source has reached the limit.
-    pub fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
+    pub(super) fn enter(&self, address: IpAddr) -> Option<SourcePermit> {
         let prefixes = SourcePrefix::of(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = if counts.total >= BUSY_TOTAL { self.limit.min(BUSY_LIMIT) } else { self.limit };

@@ -14,6 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use ipnet::IpNet;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -21,11 +22,11 @@ use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_signaling::Refusal;
 
 use super::connection_test::ConnectionTest;
-use super::health::Health;
 use super::hub::Hub;
-use super::origin::{AllowedOrigins, Authority, ServedHosts, default_port};
 use super::per_source::SourceConnections;
-use super::request_context::{Arrival, RequestContext, Scheme};
+use super::request_context::{
+    AllowedOrigins, Arrival, Authority, RequestContext, Scheme, ServedHosts, default_port,
+};
 use super::static_files::{self, StaticFiles};
 use super::{Phase, websocket};
 
@@ -61,6 +62,19 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often one source may request `/test.json`.
 pub(super) const TEST_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 10 };
+
+/// The health of the server, as any client may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Health {
+    /// Everything works.
+    Up,
+    /// A part does not work.
+    Down {
+        /// The reason, in a sentence that reveals no internals.
+        why: String,
+    },
+}
 
 /// The state of the request handlers.
 pub(super) struct RouteState {
@@ -136,12 +150,28 @@ async fn health(State(state): State<Shared>) -> Health {
     (state.health)()
 }
 
+impl IntoResponse for Health {
+    fn into_response(self) -> Response {
+        health_response(self == Self::Up, &self)
+    }
+}
+
+/// The reply to a health check: 200, or 503 where the server is not `up`.
+pub(crate) fn health_response(up: bool, report: &impl Serialize) -> Response {
+    let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, serde_json::to_string(report).unwrap_or_default()).into_response()
+}
+
 async fn open_websocket(
     State(state): State<Shared>,
     Extension(context): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    websocket::upgrade(&state, &context, request)
+    if !state.origins.allow(&context, request.headers()) {
+        return forbidden_origin();
+    }
+    websocket::upgrade(&state.hub, &state.sources, state.phase.subscribe(), &context, request)
 }
 
 /// A page without an open WebSocket reports that it was closed; the body is its resume token.
@@ -151,7 +181,7 @@ async fn leave(
     request: Request,
 ) -> Response {
     if !state.origins.allow(&context, request.headers()) {
-        return websocket::forbidden_origin();
+        return forbidden_origin();
     }
     let body = match timeout(LEAVE_TIMEOUT, to_bytes(request.into_body(), MAX_LEAVE_BYTES)).await {
         Ok(Ok(body)) => body,
@@ -165,6 +195,11 @@ async fn leave(
         Err(Refusal::TooManyAttempts) => StatusCode::TOO_MANY_REQUESTS.into_response(),
         Err(_) => (StatusCode::BAD_REQUEST, "This is not a resume token of this server.\n").into_response(),
     }
+}
+
+/// The reply to a request of a foreign origin.
+fn forbidden_origin() -> Response {
+    (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
 }
 
 fn static_file(state: &RouteState, path: &str, headers: &HeaderMap) -> Response {

@@ -1,9 +1,14 @@
 //! One connection after its admission: TLS handshake, protocol sniffing, then HTTP/1.1 or the TURN handler.
+//!
+//! hyper limits how long a request may take to arrive, but not how long a reply may take to send: [`GracefulIo`] does.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,19 +18,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::debug;
 
 use webrtc_box_relay::socket::{HasTcpStream, SocketBuffers};
 
-use super::accept::{Admitted, ListenerKind};
-use super::graceful_io::GracefulIo;
 use super::metrics::Handshake;
-use super::per_source::{SourceConnections, SourcePermit};
+use super::per_source::SourcePermit;
 use super::protocol_sniff::{self, Protocol};
 use super::request_context::{Arrival, Scheme};
 use super::{HttpServer, stopping};
@@ -58,6 +62,34 @@ const STOPPING_GRACE: Duration = Duration::from_secs(1);
 /// How long requests in progress may take while the server stops.
 const STOPPING_REQUESTS: Duration = Duration::from_secs(5);
 
+/// How long a write to an HTTP client may block.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a listener serves.
+#[derive(Clone)]
+pub enum ListenerKind {
+    /// HTTPS. A stream that is not HTTP goes to the TURN handler, if there is one.
+    Https(Arc<ActiveCertificate>, Option<TurnHandler>),
+    /// Plain HTTP: redirects, or the page for a trusted proxy.
+    Http,
+    /// Plain HTTP for the operator, with these routes.
+    Metrics(Router),
+    /// TURN only, over TLS if a certificate is given.
+    Turn(Option<Arc<ActiveCertificate>>, TurnHandler),
+}
+
+/// An admitted connection.
+pub(super) struct Admitted {
+    pub(super) stream: TcpStream,
+    /// The client's address, from the PROXY header if there is one.
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// The connection in the count of its source; `None` for the operator's own proxies.
+    pub(super) permit: Option<SourcePermit>,
+    /// A proxy made the connection for itself and may keep it for requests of other clients.
+    pub(super) pooled: bool,
+}
+
 /// Receives the streams that are not HTTP and serves each in a task of its own.
 pub type TurnHandler = Arc<dyn Fn(TurnStream) + Send + Sync>;
 
@@ -82,25 +114,37 @@ impl<S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send> Duplex for S {}
 
 /// The connection of an HTTP stream.
 #[derive(Debug)]
-pub struct ConnInfo {
-    /// The address of the client.
-    pub client: SocketAddr,
+struct ConnInfo {
+    client: SocketAddr,
     /// The address that the client connected to.
-    pub local: SocketAddr,
-    /// How it arrived.
-    pub scheme: Scheme,
+    local: SocketAddr,
+    scheme: Scheme,
     /// The connection in the count of its source; kept as long as the stream.
-    pub permit: Option<SourcePermit>,
+    permit: Option<SourcePermit>,
     /// A proxy may keep it idle for later requests.
-    pub pooled: bool,
+    pooled: bool,
+}
+
+impl ListenerKind {
+    /// Whether a proxy may pass streams on to this listener. Plain HTTP is passed on with headers instead.
+    pub(super) fn accepts_proxy_header(&self) -> bool {
+        matches!(self, Self::Https(..) | Self::Turn(..))
+    }
+
+    /// The name of the heartbeat of `listener`.
+    pub(super) fn name(&self, listener: &TcpListener) -> String {
+        let kind = match self {
+            Self::Https(..) => "https",
+            Self::Http => "http",
+            Self::Metrics(_) => "metrics",
+            Self::Turn(None, _) => "turn",
+            Self::Turn(Some(_), _) => "turns",
+        };
+        listener.local_addr().map_or_else(|_| kind.to_owned(), |address| format!("{kind} {address}"))
+    }
 }
 
 impl HttpServer {
-    /// The connection counts by source, for a caller that accepts connections itself.
-    pub fn sources(&self) -> &SourceConnections {
-        &self.state.sources
-    }
-
     /// Serves an admitted connection to its end.
     pub(super) async fn serve(&self, admitted: Admitted, kind: ListenerKind) {
         let source = admitted.permit.is_some().then(|| admitted.client.ip());
@@ -208,7 +252,7 @@ impl HttpServer {
     }
 
     /// Serves HTTP/1.1 on a stream after TLS to its end. A WebSocket continues in its own task.
-    pub async fn serve_connection<S>(&self, stream: S, info: ConnInfo)
+    async fn serve_connection<S>(&self, stream: S, info: ConnInfo)
     where
         S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
@@ -270,4 +314,127 @@ async fn respond(
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(arrival);
     router.oneshot(request).await
+}
+
+/// A stream with a write timeout, and its count in the connections of its source. Both end together, also after the
+/// stream became a WebSocket.
+struct GracefulIo<S> {
+    stream: S,
+    timeout: Option<Pin<Box<Sleep>>>,
+    gate: Arc<WriteGate>,
+    _permit: Option<SourcePermit>,
+}
+
+/// Closed while a write blocks, so that no further replies are prepared.
+#[derive(Debug, Default)]
+struct WriteGate {
+    closed: AtomicBool,
+    opened: Notify,
+}
+
+impl WriteGate {
+    /// Waits until no write blocks.
+    async fn wait(&self) {
+        while self.closed.load(Ordering::Relaxed) {
+            self.opened.notified().await;
+        }
+    }
+
+    fn set(&self, closed: bool) {
+        if self.closed.swap(closed, Ordering::Relaxed) && !closed {
+            self.opened.notify_one();
+        }
+    }
+}
+
+impl<S> GracefulIo<S> {
+    fn new(stream: S, permit: Option<SourcePermit>) -> Self {
+        Self { stream, timeout: None, gate: Arc::default(), _permit: permit }
+    }
+
+    fn gate(&self) -> Arc<WriteGate> {
+        Arc::clone(&self.gate)
+    }
+
+    fn check<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.gate.set(poll.is_pending());
+        if poll.is_ready() {
+            self.timeout = None;
+            return poll;
+        }
+        let timeout = self.timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        timeout.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for GracefulIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for GracefulIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.check(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.check(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        self.check(cx, poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.check(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_to_a_client_that_never_reads_times_out() {
+        let (ours, _theirs) = tokio::io::duplex(16);
+        let mut stream = GracefulIo::new(ours, None);
+        tokio::time::pause();
+        let outcome = stream.write_all(&[0; 64]).await;
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn the_gate_waits_until_the_client_has_read() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut stream = GracefulIo::new(ours, None);
+        let gate = stream.gate();
+        tokio::time::pause();
+        gate.wait().await;
+        let writing = tokio::spawn(async move { stream.write_all(&[0; 64]).await });
+        tokio::task::yield_now().await;
+        let early = tokio::time::timeout(WRITE_TIMEOUT / 2, gate.wait()).await;
+        assert!(early.is_err(), "the client has read nothing");
+        theirs.read_exact(&mut [0; 64]).await.unwrap();
+        tokio::time::timeout(WRITE_TIMEOUT, gate.wait()).await.unwrap();
+        writing.await.unwrap().unwrap();
+    }
 }

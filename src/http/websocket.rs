@@ -26,11 +26,9 @@ use tracing::{debug, error};
 
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-use super::hub::Hub;
-use super::per_source::SourcePermit;
+use super::hub::{Hub, Outgoing, SendReceiver};
+use super::per_source::{SourceConnections, SourcePermit};
 use super::request_context::RequestContext;
-use super::routes::RouteState;
-use super::send_queue::{Outgoing, SendReceiver};
 use super::{Phase, stopping};
 
 /// The read buffer of each connection: half a dozen candidates. The default of 128 KiB would be most of the memory of a
@@ -82,22 +80,25 @@ enum End {
     Close(u16, &'static str),
 }
 
-/// Upgrades `request` to a WebSocket, or refuses it.
-pub(super) fn upgrade(state: &RouteState, context: &RequestContext, mut request: Request<Body>) -> Response {
-    if !state.origins.allow(context, request.headers()) {
-        return forbidden_origin();
-    }
+/// Upgrades `request`, whose origin is allowed, to a WebSocket, or refuses it. `sources` counts the WebSockets behind a
+/// proxy, where all clients share one connection address.
+pub(super) fn upgrade(
+    hub: &Arc<Hub>,
+    sources: &SourceConnections,
+    phase: watch::Receiver<Phase>,
+    context: &RequestContext,
+    mut request: Request<Body>,
+) -> Response {
     let Some(key) = handshake_key(&request) else { return upgrade_required() };
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else { return upgrade_required() };
-    // Behind a proxy all clients share one connection address; there the WebSockets of a client are counted.
-    let permit = match context.proxied.then(|| state.sources.enter(context.source)) {
+    let permit = match context.proxied.then(|| sources.enter(context.source)) {
         Some(None) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Some(Some(permit)) => Some(permit),
         None => None,
     };
     let host = context.authority.as_ref().map_or("localhost", |authority| &authority.host);
     let client = (host.to_owned(), context.source);
-    tokio::spawn(serve_upgraded(Arc::clone(&state.hub), on_upgrade, client, state.phase.subscribe(), permit));
+    tokio::spawn(serve_upgraded(Arc::clone(hub), on_upgrade, client, phase, permit));
     let accept = [
         (header::CONNECTION, "upgrade".to_owned()),
         (header::UPGRADE, "websocket".to_owned()),
@@ -127,11 +128,6 @@ async fn serve_upgraded(
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     run(socket, &hub, client, phase).await;
     drop(permit);
-}
-
-/// The reply to a request of a foreign origin.
-pub(super) fn forbidden_origin() -> Response {
-    (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
 }
 
 /// The key of a valid handshake.
@@ -410,8 +406,7 @@ mod tests {
     use webrtc_box_turn::credential::{Secret, Secrets};
 
     use super::*;
-    use crate::http::call_log::CallLog;
-    use crate::http::metrics::HttpMetrics;
+    use crate::http::metrics::{CallLog, HttpMetrics};
     use crate::principals::SeatCredentials;
 
     fn hub() -> Arc<Hub> {
@@ -428,8 +423,8 @@ mod tests {
         };
         let call_log = CallLog::new(HttpMetrics::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
-        let heart = HealthMonitor::new(now).register("rooms", now);
-        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heart)
+        let heartbeat = HealthMonitor::new(now).register("rooms", now);
+        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat)
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use webrtc_box_turn::stats::{AllocationCounts, Direction, RelayedFamilies, Serve
 
 use super::scrape::ScrapeWriter;
 
+/// Writes all counters of the relay.
 pub(super) fn write(out: &mut ScrapeWriter<'_>, stats: &RelayStats) -> fmt::Result {
     allocations(out, &stats.server_stats)?;
     refusals(out, &stats.server_stats)?;
@@ -54,8 +55,8 @@ fn for_each(
     mut write: impl FnMut([&str; 2], AllocationCounts) -> fmt::Result,
 ) -> fmt::Result {
     for (transport, by_family) in Transport::ALL.into_iter().zip(stats.allocations) {
-        for (lent, count) in RelayedFamilies::ALL.into_iter().zip(by_family) {
-            write([over(transport), family(lent)], count)?;
+        for (relayed, count) in RelayedFamilies::ALL.into_iter().zip(by_family) {
+            write([transport_label(transport), family(relayed)], count)?;
         }
     }
     Ok(())
@@ -89,7 +90,7 @@ fn payloads(out: &mut ScrapeWriter<'_>, stats: &ServerStats) -> fmt::Result {
         .try_for_each(|(one, count)| bytes.counter([way(one)], count.bytes))
 }
 
-fn over(transport: Transport) -> &'static str {
+fn transport_label(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "udp",
         Transport::Tcp => "tcp",
@@ -97,8 +98,8 @@ fn over(transport: Transport) -> &'static str {
     }
 }
 
-fn family(lent: RelayedFamilies) -> &'static str {
-    match lent {
+fn family(relayed: RelayedFamilies) -> &'static str {
+    match relayed {
         RelayedFamilies::V4 => "ipv4",
         RelayedFamilies::V6 => "ipv6",
         RelayedFamilies::Both => "both",

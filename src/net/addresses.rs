@@ -1,6 +1,6 @@
-//! Which addresses the box has, and which of them the relay lends.
+//! Chooses the addresses that the relay allocates and binds, and those by which clients reach the server.
 //!
-//! Pure: interfaces and the name's addresses come in as lists.
+//! Pure: the addresses of the interfaces and of the domain are inputs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,14 +9,14 @@ use crate::error::Hint;
 use webrtc_box_turn::addr::{Families, Family};
 use webrtc_box_turn::peer_policy::PeerFilter;
 
-/// What is known of the box's addresses.
+/// The known addresses of this host.
 #[derive(Clone, Debug, Default)]
 pub struct HostAddresses {
-    /// `external-ip`, in order.
+    /// The `external-ip` setting.
     pub external: Vec<ExternalIp>,
-    /// Of the network interfaces, in their order.
+    /// The addresses of the network interfaces, in the kernel's order.
     pub interfaces: Vec<InterfaceAddress>,
-    /// What the domain resolves to.
+    /// The addresses that the domain resolves to.
     pub domain: Vec<IpAddr>,
 }
 
@@ -25,20 +25,20 @@ pub struct HostAddresses {
 pub struct InterfaceAddress {
     /// The address.
     pub ip: IpAddr,
-    /// Not in use yet, or a duplicate of another host's (RFC 4862 §5.4).
+    /// Not usable yet, or a duplicate of another host's address (RFC 4862 §5.4).
     pub tentative: bool,
-    /// Not for new communication: its prefix or its lease runs out (RFC 4862 §5.5.4).
+    /// Not for new communication: its preferred lifetime is over (RFC 4862 §5.5.4).
     pub deprecated: bool,
-    /// Made for privacy, another one tomorrow (RFC 8981).
+    /// A privacy address, which is replaced about once a day (RFC 8981).
     pub temporary: bool,
 }
 
-/// What the relay lends, and from where.
+/// The addresses of the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayAddresses {
-    /// As clients are told.
+    /// The relayed addresses that clients receive.
     pub relayed: Families<IpAddr>,
-    /// What real relay sockets bind (`public`).
+    /// The local addresses that relay sockets bind (scope `public`).
     pub bind: Families<IpAddr>,
 }
 
@@ -47,24 +47,23 @@ pub struct RelayAddresses {
 #[error("relay-scope public needs a public address")]
 pub struct NoPublicAddress;
 
-/// Addresses that are nobody's (RFC 7600 §6, RFC 6666): in room scope they only name.
-const NOBODYS: (Ipv4Addr, Ipv6Addr) =
+/// Unused addresses (RFC 7600 §6, RFC 6666) that identify allocations in room scope if the host has no other address.
+const PLACEHOLDERS: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 0, 8), Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 8));
 
 impl HostAddresses {
-    /// The addresses to relay_addresses in `scope`.
+    /// The addresses of the relay in `scope`.
     ///
     /// # Errors
-    /// In `public`, where there is no `external-ip`, no public interface address, and the domain
-    /// resolves to nothing.
+    /// In scope `public` without `external-ip`, a public interface address or an address of the domain.
     pub fn relay_addresses(&self, scope: RelayScope) -> Result<RelayAddresses, NoPublicAddress> {
         match scope {
-            RelayScope::Room => Ok(self.names()),
-            RelayScope::Public => self.public(),
+            RelayScope::Room => Ok(self.room_addresses()),
+            RelayScope::Public => self.public_relay_addresses(),
         }
     }
 
-    /// Every address that is the box itself.
+    /// All addresses that lead to this host.
     pub fn own(&self) -> Vec<IpAddr> {
         let external = self.external.iter().flat_map(|external| [Some(external.public), external.local]);
         let interfaces = self.interfaces.iter().map(|interface| interface.ip);
@@ -74,42 +73,41 @@ impl HostAddresses {
         own
     }
 
-    /// The addresses people reach the box by, at most one of each family: as `external-ip` says, else a
-    /// public one of an interface that is `heard`. None where a translator stands before the box and
-    /// nothing says how it looks from outside.
-    pub fn reached_by(&self, heard: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+    /// The addresses by which clients reach this host, at most one per family: `external-ip`, else a public address of an
+    /// interface that `is_bound`. Empty behind NAT without `external-ip`.
+    pub fn public_addresses(&self, is_bound: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
         let filter = PeerFilter::default();
-        let public = |family| self.interface(family, |ip| filter.permits(ip) && heard(ip));
+        let public = |family| self.interface(family, |ip| filter.permits(ip) && is_bound(ip));
         let of = |family| self.external(family).map(|external| external.public).or_else(|| public(family));
         Family::BOTH.into_iter().filter_map(of).collect()
     }
 
-    /// In room scope an address names an allocation and is sent to by nobody; only loopback will
-    /// not do, which Firefox refuses.
-    fn names(&self) -> RelayAddresses {
-        let name = |family| {
+    /// In room scope an address only identifies an allocation, and no packet is sent to it. Loopback is excluded because
+    /// Firefox refuses it.
+    fn room_addresses(&self) -> RelayAddresses {
+        let address = |family| {
             let of_interface = || self.interface(family, |ip| !ip.is_loopback() && !is_link_local(ip));
             self.external(family).map(|external| external.public).or_else(of_interface)
         };
         let relayed = Families {
-            v4: Some(name(Family::V4).unwrap_or(NOBODYS.0.into())),
-            v6: Some(name(Family::V6).unwrap_or(NOBODYS.1.into())),
+            v4: Some(address(Family::V4).unwrap_or(PLACEHOLDERS.0.into())),
+            v6: Some(address(Family::V6).unwrap_or(PLACEHOLDERS.1.into())),
         };
         RelayAddresses { relayed, bind: Families::default() }
     }
 
-    fn public(&self) -> Result<RelayAddresses, NoPublicAddress> {
-        let mut lent = RelayAddresses { relayed: Families::default(), bind: Families::default() };
+    fn public_relay_addresses(&self) -> Result<RelayAddresses, NoPublicAddress> {
+        let mut addresses = RelayAddresses { relayed: Families::default(), bind: Families::default() };
         for family in Family::BOTH {
-            let Some((public, local)) = self.seen(family) else { continue };
-            *lent.relayed.of_mut(family) = Some(public);
-            *lent.bind.of_mut(family) = Some(local);
+            let Some((public, local)) = self.public_and_local(family) else { continue };
+            *addresses.relayed.of_mut(family) = Some(public);
+            *addresses.bind.of_mut(family) = Some(local);
         }
-        if lent.relayed == Families::default() { Err(NoPublicAddress) } else { Ok(lent) }
+        if addresses.relayed == Families::default() { Err(NoPublicAddress) } else { Ok(addresses) }
     }
 
-    /// How the box is seen from outside, and what to bind for it.
-    fn seen(&self, family: Family) -> Option<(IpAddr, IpAddr)> {
+    /// The public address and the local one to bind for it.
+    fn public_and_local(&self, family: Family) -> Option<(IpAddr, IpAddr)> {
         if let Some(external) = self.external(family) {
             let local = external.local.unwrap_or_else(|| self.local_for(external.public));
             return Some((external.public, local));
@@ -118,10 +116,11 @@ impl HostAddresses {
         if let Some(public) = self.interface(family, |ip| filter.permits(ip)) {
             return Some((public, public));
         }
-        let named = self.domain.iter().copied().find(|&ip| Family::of(ip) == family && filter.permits(ip))?;
-        // Without an interface of that family nothing could leave.
+        let public =
+            self.domain.iter().copied().find(|&ip| Family::of(ip) == family && filter.permits(ip))?;
+        // Without an interface of that family no packet could be sent.
         self.interface(family, |ip| !ip.is_loopback() && !is_link_local(ip))?;
-        Some((named, self.local_for(named)))
+        Some((public, self.local_for(public)))
     }
 
     /// Whether an interface has this address.
@@ -133,12 +132,12 @@ impl HostAddresses {
         if self.has(public) { public } else { unspecified(Family::of(public)) }
     }
 
-    /// The `external-ip` that counts for a family: the first.
+    /// The first `external-ip` of a family; later ones have no effect.
     pub fn external(&self, family: Family) -> Option<ExternalIp> {
         self.external.iter().copied().find(|external| Family::of(external.public) == family)
     }
 
-    /// The best of those that fit; the first of equals.
+    /// The preferred address of those that fit; the first of equal ones.
     fn interface(&self, family: Family, fits: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
         let of_family = |interface: &&InterfaceAddress| Family::of(interface.ip) == family;
         let usable = self.interfaces.iter().filter(of_family).filter(|interface| !interface.tentative);
@@ -148,8 +147,8 @@ impl HostAddresses {
 }
 
 impl InterfaceAddress {
-    /// Less is better for an address that others are told: rules 3 and 7 of RFC 6724 §5, of which the
-    /// latter is turned round, since a server's address is to last.
+    /// The order in which addresses are announced, smallest first: rules 3 and 7 of RFC 6724 §5. Rule 7 is reversed,
+    /// because the address of a server should be permanent.
     pub fn preference(&self) -> impl Ord {
         (self.deprecated, self.temporary)
     }
@@ -163,7 +162,7 @@ impl From<IpAddr> for InterfaceAddress {
 
 impl Hint for NoPublicAddress {
     fn hint(&self) -> String {
-        "give it with external-ip, for example external-ip = \"PUBLIC/LOCAL\" behind a NAT".to_owned()
+        "set external-ip, for example external-ip = \"PUBLIC/LOCAL\" behind NAT".to_owned()
     }
 }
 
@@ -194,7 +193,7 @@ mod tests {
         HostAddresses { interfaces, ..HostAddresses::default() }
     }
 
-    /// Addresses, each with the letters of what it is: tentative, deprecated, private (temporary).
+    /// A host whose addresses have flags: t (tentative), d (deprecated), p (privacy, that is temporary).
     fn flagged(interfaces: &[(&str, &str)]) -> HostAddresses {
         let address = |(ip, flags): &(&str, &str)| InterfaceAddress {
             ip: ip.parse().unwrap(),
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_lasts_is_preferred_to_one_that_does_not() {
+    fn a_permanent_address_is_preferred_to_a_temporary_one() {
         let v6 = |known: &HostAddresses, scope| {
             known.relay_addresses(scope).unwrap().relayed.v6.unwrap().to_string()
         };
@@ -223,15 +222,15 @@ mod tests {
             let known = flagged(addresses);
             assert_eq!(v6(&known, RelayScope::Public), best, "{addresses:?}");
             assert_eq!(v6(&known, RelayScope::Room), best, "{addresses:?}");
-            assert_eq!(known.reached_by(|_| true), ips(&[best]), "{addresses:?}");
+            assert_eq!(known.public_addresses(|_| true), ips(&[best]), "{addresses:?}");
         }
     }
 
     #[test]
-    fn a_tentative_address_is_the_hosts_own_and_named_to_nobody() {
+    fn a_tentative_address_belongs_to_the_host_but_is_not_announced() {
         let known = flagged(&[("2a00::7", "t")]);
         assert_eq!(known.relay_addresses(RelayScope::Public), Err(NoPublicAddress));
-        assert!(known.reached_by(|_| true).is_empty());
+        assert!(known.public_addresses(|_| true).is_empty());
         assert_eq!(known.own(), ips(&["2a00::7"]));
     }
 
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_named_by_the_first_address_that_is_not_loopback() {
+    fn room_scope_uses_the_first_address_that_is_not_loopback() {
         let known = host(&["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fd00::3"]);
         assert_eq!(known.relay_addresses(RelayScope::Room).unwrap().relayed, pair("10.1.2.3", "fd00::3"));
         assert_eq!(
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn external_ip_comes_first() {
+    fn external_ip_takes_precedence() {
         let external =
             vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "10.1.2.3".parse().ok() }];
         let known = HostAddresses { external, ..host(&["10.1.2.3"]) };
@@ -261,30 +260,30 @@ mod tests {
     }
 
     #[test]
-    fn people_reach_the_box_by_public_addresses_that_are_heard() {
+    fn clients_reach_the_server_by_bound_public_addresses() {
         let known = host(&["127.0.0.1", "10.1.2.3", "45.0.0.10", "45.0.0.11", "fd00::3", "2a00::10"]);
-        assert_eq!(known.reached_by(|_| true), ips(&["45.0.0.10", "2a00::10"]));
+        assert_eq!(known.public_addresses(|_| true), ips(&["45.0.0.10", "2a00::10"]));
         assert_eq!(
-            known.reached_by(|ip| ip != "45.0.0.10".parse::<IpAddr>().unwrap() && ip.is_ipv4()),
+            known.public_addresses(|ip| ip != "45.0.0.10".parse::<IpAddr>().unwrap() && ip.is_ipv4()),
             ips(&["45.0.0.11"])
         );
-        assert!(host(&["127.0.0.1", "172.31.0.5", "::1"]).reached_by(|_| true).is_empty());
+        assert!(host(&["127.0.0.1", "172.31.0.5", "::1"]).public_addresses(|_| true).is_empty());
         let external =
             vec![ExternalIp { public: "45.0.0.10".parse().unwrap(), local: "172.31.0.5".parse().ok() }];
         assert_eq!(
-            HostAddresses { external, ..host(&["172.31.0.5"]) }.reached_by(|_| true),
+            HostAddresses { external, ..host(&["172.31.0.5"]) }.public_addresses(|_| true),
             ips(&["45.0.0.10"])
         );
     }
 
     #[test]
-    fn public_takes_a_public_interface_then_the_name_then_gives_up() {
+    fn public_scope_uses_a_public_interface_then_the_domain() {
         let known = host(&["127.0.0.1", "10.1.2.3", "45.0.0.10"]);
         assert_eq!(known.relay_addresses(RelayScope::Public).unwrap().relayed, pair("45.0.0.10", ""));
-        let mut hidden = host(&["127.0.0.1", "10.1.2.3"]);
-        assert_eq!(hidden.relay_addresses(RelayScope::Public), Err(NoPublicAddress));
-        hidden.domain = ips(&["127.0.0.1", "45.0.0.10", "2a00::10"]);
-        let lent = hidden.relay_addresses(RelayScope::Public).unwrap();
-        assert_eq!(lent, RelayAddresses { relayed: pair("45.0.0.10", ""), bind: pair("0.0.0.0", "") });
+        let mut behind_nat = host(&["127.0.0.1", "10.1.2.3"]);
+        assert_eq!(behind_nat.relay_addresses(RelayScope::Public), Err(NoPublicAddress));
+        behind_nat.domain = ips(&["127.0.0.1", "45.0.0.10", "2a00::10"]);
+        let addresses = behind_nat.relay_addresses(RelayScope::Public).unwrap();
+        assert_eq!(addresses, RelayAddresses { relayed: pair("45.0.0.10", ""), bind: pair("0.0.0.0", "") });
     }
 }

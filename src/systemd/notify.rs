@@ -1,7 +1,7 @@
-//! The conversation with the service manager (sd_notify(3)), and the one who looks whether everything
-//! turns. A thread of its own: it must not depend on those it looks at. It never waits for the manager,
-//! whose socket holds ten messages where the kernel has its defaults: a change of state that does not
-//! fit is sent later, anything else is dropped.
+//! Notifies the service manager (sd_notify(3)) and feeds its watchdog, as long as all components respond.
+//!
+//! Runs on a thread of its own, because it must not depend on what it monitors. It never waits for the manager, whose
+//! socket holds ten messages by default: a change of state that does not fit is sent later, anything else is dropped.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -15,182 +15,179 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tracing::{debug, error, info};
 
-use crate::error::StartError;
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, HealthMonitor, Unresponsive};
 
-/// Whom one tells how the box gets on. Dropped, nobody looks any more.
+/// Sends notifications. Dropping it stops the monitoring.
 #[derive(Debug)]
 pub struct Notifier(Sender<Notification>);
 
-/// How the box gets on.
+/// A change of the server's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notification {
     /// It serves, for the first time or after a reload.
     Ready,
-    /// It reads its settings anew.
+    /// It reads its settings again.
     Reloading,
-    /// It takes no new calls and ends soon.
+    /// It accepts no new calls and will end soon.
     Stopping,
-    /// It closes everything; who ends from now on does so as he should.
+    /// It closes everything: components that end from now on are no fault.
     Ending,
 }
 
-/// Looks and tells; lives on its own thread.
+/// The state of the watchdog thread.
 struct Watchdog<S> {
     notifications: Receiver<Notification>,
-    hearts: HealthMonitor,
+    health_monitor: HealthMonitor,
     status: S,
-    /// How long the manager waits for a sign of life, where it does.
-    watchdog: Option<Duration>,
+    /// The manager's watchdog timeout (`WatchdogSec=`), if it has one.
+    timeout: Option<Duration>,
     fed: Option<Instant>,
-    told: Option<(Instant, String)>,
-    failing: Option<Unresponsive>,
-    /// The last change of state, until it fits into the manager's socket.
+    /// The last status that was sent.
+    sent_status: Option<(Instant, String)>,
+    unresponsive: Option<Unresponsive>,
+    /// The last change of state, while the manager's socket is full.
     unsent: Option<String>,
     stopping: bool,
     ending: bool,
 }
 
-/// Time between two lines of status: a busy box has news every moment.
-const STATUS_PAUSE: Duration = Duration::from_secs(2);
+/// The minimum time between two status messages: the status of a busy server changes all the time.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a stopping box asks for each time, beyond `TimeoutStopSec=`. Longer than the last notifications take.
-const MORE_TIME: Duration = Duration::from_secs(15);
+/// The additional time that a stopping server requests with each status, beyond `TimeoutStopSec=`. Longer than all steps
+/// after the last status.
+const EXTENSION: Duration = Duration::from_secs(15);
 
 impl Notifier {
-    /// Begins to look after `hearts`. `status` says in a few notifications what the box is doing; it is asked
-    /// where a service manager listens.
+    /// Starts to monitor the components of `health_monitor`. `status` is the status line in a few words; it is called only
+    /// if there is a service manager.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread cannot be started.
     pub fn start(
-        hearts: HealthMonitor,
+        health_monitor: HealthMonitor,
         status: impl Fn() -> String + Send + 'static,
-    ) -> Result<Self, StartError> {
-        let (tell, notifications) = channel();
+    ) -> io::Result<Self> {
+        let (sender, notifications) = channel();
         let watchdog = Watchdog {
             notifications,
-            hearts,
+            health_monitor,
             status,
-            watchdog: sd_notify::watchdog_enabled(),
+            timeout: sd_notify::watchdog_enabled(),
             fed: None,
-            told: None,
-            failing: None,
+            sent_status: None,
+            unresponsive: None,
             unsent: None,
             stopping: false,
             ending: false,
         };
-        let thread = std::thread::Builder::new().name("watchdog".to_owned());
-        thread
-            .spawn(move || watchdog.live())
-            .map_err(|source| StartError::System { action: "start threads", source })?;
-        Ok(Self(tell))
+        std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || watchdog.run())?;
+        Ok(Self(sender))
     }
 
-    /// ActivatedSockets on in order; returns at once.
-    pub fn tell(&self, word: Notification) {
-        // Refused only by a thread that is gone, with the process behind it.
-        let _ = self.0.send(word);
+    /// Queues `notification`; does not wait.
+    pub fn notify(&self, notification: Notification) {
+        // Fails only if the thread has ended, which means that the process ends.
+        let _ = self.0.send(notification);
     }
 }
 
 impl<S: Fn() -> String> Watchdog<S> {
-    fn live(mut self) {
-        let pause = self.watchdog.map_or(HEARTBEAT_INTERVAL, |limit| HEARTBEAT_INTERVAL.min(limit / 3));
-        let mut due = Instant::now() + pause;
+    fn run(mut self) {
+        let interval = self.timeout.map_or(HEARTBEAT_INTERVAL, |timeout| HEARTBEAT_INTERVAL.min(timeout / 3));
+        let mut due = Instant::now() + interval;
         loop {
             match self.notifications.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(word) => self.handle(word),
+                Ok(notification) => self.handle(notification),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
-                    due = now + pause;
-                    self.look(now);
+                    due = now + interval;
+                    self.handle_timeout(now);
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(&mut self, word: Notification) {
-        match word {
+    fn handle(&mut self, notification: Notification) {
+        match notification {
             Notification::Ready => {
                 let status = (self.status)();
-                self.change_state(message(&[NotifyState::Ready, NotifyState::Status(&status)]));
-                self.told = Some((Instant::now(), status));
+                self.send_state(message(&[NotifyState::Ready, NotifyState::Status(&status)]));
+                self.sent_status = Some((Instant::now(), status));
             }
-            // From systemd 253 on, a reload without the time of its beginning is none.
+            // systemd 253 and later ignore a reload without its start time.
             Notification::Reloading => match NotifyState::monotonic_usec_now() {
-                Ok(now) => self.change_state(message(&[NotifyState::Reloading, now])),
-                Err(error) => debug!(%error, "no time for the service manager"),
+                Ok(now) => self.send_state(message(&[NotifyState::Reloading, now])),
+                Err(error) => debug!(%error, "cannot read the monotonic clock"),
             },
             Notification::Stopping => {
                 self.stopping = true;
-                self.change_state(message(&[NotifyState::Stopping]));
+                self.send_state(message(&[NotifyState::Stopping]));
             }
             Notification::Ending => self.ending = true,
         }
     }
 
-    /// Tells of a new state, now or at one of the next looks; an older one that was not told is no news then.
-    fn change_state(&mut self, message: String) {
+    /// Sends a change of state, now or at one of the next timeouts. It replaces an older unsent one.
+    fn send_state(&mut self, message: String) {
         self.unsent = (!send(&message)).then_some(message);
     }
 
-    fn look(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         if let Some(message) = self.unsent.take() {
-            self.change_state(message);
+            self.send_state(message);
         }
         if !self.ending {
-            self.hearts.check(now);
-            self.judge();
+            self.health_monitor.check(now);
+            self.log_health_change();
         }
-        if self.failing.is_none() {
+        if self.unresponsive.is_none() {
             self.feed(now);
         }
-        self.report(now);
+        self.send_status(now);
     }
 
-    fn judge(&mut self) {
-        let failing = self.hearts.unresponsive();
-        match &failing {
-            now if *now == self.failing => {}
-            Some(names) => error!(%names, "does not turn any more"),
-            None => info!("everything turns again"),
+    fn log_health_change(&mut self) {
+        let unresponsive = self.health_monitor.unresponsive();
+        match &unresponsive {
+            current if *current == self.unresponsive => {}
+            Some(names) => error!(%names, "a component does not respond"),
+            None => info!("all components respond again"),
         }
-        self.failing = failing;
+        self.unresponsive = unresponsive;
     }
 
-    /// A third of the limit between two signs of life: one of them may be late by as much again.
+    /// Feeds the watchdog every third of its timeout, so that one message may be late by as much.
     fn feed(&mut self, now: Instant) {
-        let Some(limit) = self.watchdog else { return };
-        if self.fed.is_none_or(|fed| now.saturating_duration_since(fed) + HEARTBEAT_INTERVAL > limit / 3) {
-            // What did not fit is tried again at the next look.
-            if send(&message(&[NotifyState::Watchdog])) {
-                self.fed = Some(now);
-            }
+        let Some(timeout) = self.timeout else { return };
+        let is_due = |fed| now.saturating_duration_since(fed) + HEARTBEAT_INTERVAL > timeout / 3;
+        // A message that does not fit is sent at the next timeout.
+        if self.fed.is_none_or(is_due) && send(&message(&[NotifyState::Watchdog])) {
+            self.fed = Some(now);
         }
     }
 
-    fn report(&mut self, now: Instant) {
-        let told = self.told.as_ref();
-        let quiet = told.is_none_or(|(at, _)| now.saturating_duration_since(*at) < STATUS_PAUSE);
-        if quiet || notify_socket().is_none() {
+    fn send_status(&mut self, now: Instant) {
+        // `Ready` sends the first status.
+        let Some((sent_at, sent)) = &self.sent_status else { return };
+        if now.saturating_duration_since(*sent_at) < STATUS_INTERVAL || notify_socket().is_none() {
             return;
         }
         let status = (self.status)();
-        let more = NotifyState::ExtendTimeoutUsec(MORE_TIME.as_micros() as u32);
-        let is_sent = match (self.stopping, told.is_some_and(|(_, told)| *told != status)) {
-            (true, _) => send(&message(&[NotifyState::Status(&status), more])),
+        let extension = NotifyState::ExtendTimeoutUsec(EXTENSION.as_micros() as u32);
+        let is_sent = match (self.stopping, *sent != status) {
+            (true, _) => send(&message(&[NotifyState::Status(&status), extension])),
             (false, true) => send(&message(&[NotifyState::Status(&status)])),
             (false, false) => true,
         };
         if is_sent {
-            self.told = Some((now, status));
+            self.sent_status = Some((now, status));
         }
     }
 }
 
-/// The manager's socket, where there is one.
+/// The manager's socket, if there is one.
 fn notify_socket() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
 }
@@ -203,21 +200,20 @@ fn message(states: &[NotifyState<'_>]) -> String {
     })
 }
 
-/// False where the manager's socket is full. Where nobody has asked to be told nothing happens; where
-/// nobody hears it, there is no cure.
+/// Sends `message` if there is a manager. `false` if its socket is full; other errors are permanent and only logged.
 fn send(message: &str) -> bool {
     let Some(path) = notify_socket() else { return true };
     match send_to(&path, message.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
         Err(error) => {
-            debug!(%error, "the service manager was not told");
+            debug!(%error, "cannot notify the service manager");
             true
         }
         Ok(()) => true,
     }
 }
 
-/// Never waits. A name that begins with `@` is an abstract one (unix(7)).
+/// Sends without waiting. A path that begins with `@` is an abstract name (unix(7)).
 fn send_to(path: &OsStr, message: &[u8]) -> io::Result<()> {
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -233,9 +229,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manager_that_does_not_read_is_never_waited_for() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("notify");
+    fn a_manager_that_does_not_read_blocks_no_notification() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let filled = (0..1_000_000).find(|_| send_to(path.as_os_str(), b"STATUS=x").is_err()).unwrap();
         assert_eq!(send_to(path.as_os_str(), b"READY=1").unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -246,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_with_an_abstract_name_is_told() {
+    fn a_manager_with_an_abstract_name_is_notified() {
         let name = format!("webrtc-box-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();

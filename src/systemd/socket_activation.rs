@@ -1,5 +1,5 @@
-//! Listening sockets that were open before the process began and came with it (sd_listen_fds(3)): taken
-//! from the environment once, and told apart by their names or their ports.
+//! Listening sockets that systemd opened and passed to this process (sd_listen_fds(3)): takes them, and assigns them to
+//! listeners by name or port.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::error::Hint;
 
-/// Sockets in the order in which they were passed, each with its name.
+/// The passed sockets, in order.
 #[derive(Debug, Default)]
 pub struct ActivatedSockets(Vec<Socket>);
 
@@ -21,12 +21,12 @@ struct Socket {
     listener: TcpListener,
 }
 
-/// The same by what they are for.
+/// The passed sockets by listener.
 #[derive(Debug, Default)]
 pub struct ListenerSockets {
-    /// For HTTPS.
+    /// Sockets of HTTPS.
     pub https: Vec<TcpListener>,
-    /// For plain HTTP.
+    /// Sockets of plain HTTP.
     pub http: Vec<TcpListener>,
 }
 
@@ -36,46 +36,46 @@ pub enum ActivationError {
     /// It is not a listening TCP socket.
     #[error("socket {position} from systemd is no TCP listener ({reason})")]
     NotAListener {
-        /// Which, from 1.
+        /// Its position, from 1.
         position: usize,
         /// Why not.
         reason: String,
     },
-    /// Neither its name nor its port tells what it is for.
+    /// Neither its name nor its port matches a listener.
     #[error(
         "https-port is {} and http-port is {}, but systemd passed a socket at {address}",
         .https_port.unwrap_or(0), .http_port.unwrap_or(0)
     )]
     Unassigned {
-        /// Where it listens.
+        /// Its address.
         address: SocketAddr,
-        /// The settings.
+        /// The setting.
         https_port: Option<u16>,
-        /// The settings.
+        /// The setting.
         http_port: Option<u16>,
     },
 }
 
-/// The names by which `FileDescriptorName=` says what a socket is for.
+/// The values of `FileDescriptorName=` that assign a socket.
 const HTTPS: &str = "https";
 const HTTP: &str = "http";
 
 impl ActivatedSockets {
-    /// Takes what was passed to this process, if anything was. To be called once, and before there is
-    /// a second thread: the variables that tell of it are removed.
+    /// Takes the passed sockets, if any. Call it once, and before any other thread starts: it removes the environment
+    /// variables that describe them.
     ///
     /// # Errors
-    /// Something else than listening TCP sockets was passed.
+    /// A passed descriptor is no listening TCP socket.
     pub fn take() -> Result<Self, ActivationError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut fds = ListenFd::from_env();
         let sockets = (0..fds.len()).map(|index| {
-            let taken = taken(&mut fds, index).map_err(|error| ActivationError::NotAListener {
+            let socket = take_socket(&mut fds, index).map_err(|error| ActivationError::NotAListener {
                 position: index + 1,
                 reason: error.to_string(),
             });
-            taken.map(|(listener, address)| Socket {
+            socket.map(|(listener, address)| Socket {
                 name: names.next().unwrap_or_default().to_owned(),
                 address,
                 listener,
@@ -84,38 +84,38 @@ impl ActivatedSockets {
         sockets.collect::<Result<_, _>>().map(Self)
     }
 
-    /// What each is for: its name says so, or else its port.
+    /// Assigns each socket to a listener, by its name or else by its port.
     ///
     /// # Errors
-    /// Neither does, or it is for something that is switched off.
-    pub fn place(
+    /// A socket matches no listener, or one that is off.
+    pub fn assign(
         self,
         https_port: Option<u16>,
         http_port: Option<u16>,
     ) -> Result<ListenerSockets, ActivationError> {
-        let mut placed = ListenerSockets::default();
+        let mut assigned = ListenerSockets::default();
         for Socket { name, address, listener } in self.0 {
             let port = Some(address.port());
             match name.as_str() {
                 HTTPS if https_port.is_some() => {
-                    compare("https-port", https_port, address);
-                    placed.https.push(listener);
+                    warn_if_different("https-port", https_port, address);
+                    assigned.https.push(listener);
                 }
                 HTTP if http_port.is_some() => {
-                    compare("http-port", http_port, address);
-                    placed.http.push(listener);
+                    warn_if_different("http-port", http_port, address);
+                    assigned.http.push(listener);
                 }
                 HTTPS | HTTP => return Err(ActivationError::Unassigned { address, https_port, http_port }),
-                _ if port == https_port => placed.https.push(listener),
-                _ if port == http_port => placed.http.push(listener),
+                _ if port == https_port => assigned.https.push(listener),
+                _ if port == http_port => assigned.http.push(listener),
                 _ => return Err(ActivationError::Unassigned { address, https_port, http_port }),
             }
         }
-        Ok(placed)
+        Ok(assigned)
     }
 }
 
-fn taken(fds: &mut ListenFd, index: usize) -> io::Result<(TcpListener, SocketAddr)> {
+fn take_socket(fds: &mut ListenFd, index: usize) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = fds.take_tcp_listener(index)?.ok_or(io::ErrorKind::NotFound)?;
     if !SockRef::from(&listener).is_listener()? {
         return Err(io::Error::other("it is a connection"));
@@ -125,11 +125,11 @@ fn taken(fds: &mut ListenFd, index: usize) -> io::Result<(TcpListener, SocketAdd
     Ok((listener, address))
 }
 
-/// A name counts for more than a setting, but whoever set both should know.
-fn compare(setting: &str, port: Option<u16>, address: SocketAddr) {
+/// A name takes precedence over the port setting. Warns if they differ.
+fn warn_if_different(setting: &str, port: Option<u16>, address: SocketAddr) {
     if port.is_some_and(|port| port != 0 && port != address.port()) {
         let port = port.unwrap_or_default();
-        warn!("{setting} is {port}, but the socket that was passed for it listens at {address}; that counts");
+        warn!("{setting} is {port}, but systemd passed a socket for it at {address}, which is used");
     }
 }
 
@@ -137,9 +137,9 @@ impl Hint for ActivationError {
     fn hint(&self) -> String {
         let hint = match self {
             Self::NotAListener { .. } => {
-                "in webrtc-box.socket, take ListenStream= with a port and leave Accept= out"
+                "in webrtc-box.socket, use ListenStream= with a port, without Accept="
             }
-            Self::Unassigned { .. } => "make ListenStream= in webrtc-box.socket and the settings agree",
+            Self::Unassigned { .. } => "make ListenStream= in webrtc-box.socket match the settings",
         };
         hint.to_owned()
     }
@@ -158,20 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn the_port_says_what_a_socket_is_for_and_a_name_says_it_better() {
-        let (one, other, named) = (socket("webrtc-box.socket"), socket(""), socket("http"));
-        let (https_port, http_port) = (Some(other.address.port()), Some(one.address.port()));
-        let placed = ActivatedSockets(vec![one, other, named]).place(https_port, http_port).unwrap();
-        assert_eq!((placed.https.len(), placed.http.len()), (1, 2));
+    fn a_socket_is_assigned_by_its_name_or_else_by_its_port() {
+        let (http, https, named) = (socket("webrtc-box.socket"), socket(""), socket("http"));
+        let (https_port, http_port) = (Some(https.address.port()), Some(http.address.port()));
+        let assigned = ActivatedSockets(vec![http, https, named]).assign(https_port, http_port).unwrap();
+        assert_eq!((assigned.https.len(), assigned.http.len()), (1, 2));
     }
 
     #[test]
-    fn a_socket_for_nothing_is_a_complaint() {
-        let stray = socket("");
-        let address = stray.address.to_string();
-        let complaint = ActivatedSockets(vec![stray]).place(Some(443), None).unwrap_err().with_hint();
-        assert!(complaint.contains("https-port is 443 and http-port is 0"), "{complaint}");
-        assert!(complaint.contains(&address) && complaint.contains("ListenStream="), "{complaint}");
-        assert!(ActivatedSockets(vec![socket("https")]).place(None, Some(80)).is_err(), "HTTPS is off");
+    fn a_socket_without_a_listener_is_an_error() {
+        let unassigned = socket("");
+        let address = unassigned.address.to_string();
+        let error = ActivatedSockets(vec![unassigned]).assign(Some(443), None).unwrap_err().with_hint();
+        assert!(error.contains("https-port is 443 and http-port is 0"), "{error}");
+        assert!(error.contains(&address) && error.contains("ListenStream="), "{error}");
+        assert!(ActivatedSockets(vec![socket("https")]).assign(None, Some(80)).is_err(), "HTTPS is off");
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::pem::PemError;
 use super::permissions;
 use crate::error::{Hint, io_hint, io_reason};
+use crate::store::StateError;
 
 /// The certificate or the key cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,9 @@ pub enum TlsError {
     /// The crypto library refuses the pair, which it never should.
     #[error("cert cannot be served: {0}")]
     Library(rustls::Error),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// The reason and the hint.
@@ -110,6 +114,7 @@ impl Hint for TlsError {
                 format!("move certificate number {position}, which the key belongs to, to the top")
             }
             Self::Library(_) => "have a new one issued".to_owned(),
+            Self::State(error) => error.hint(),
         }
     }
 }

@@ -10,12 +10,13 @@ use tracing::{error, warn};
 
 use super::acme::{CertStore, Renewal};
 use super::active_certificate::ActiveCertificate;
+use super::error::TlsError;
 use super::expiry_warning::warn_of_expiry;
 use super::file_watch::{Files, Watch};
 use super::key_pair::load;
 use super::self_signed;
 use crate::config::{CertificateSource, Identity, Settings};
-use crate::error::{Hint as _, StartError};
+use crate::error::Hint as _;
 use crate::net::interfaces::lan_addresses;
 use crate::store::State;
 use crate::task::{catch_panic, run_blocking};
@@ -47,7 +48,7 @@ pub enum Upkeep {
 ///
 /// # Errors
 /// The certificate or its key cannot be used, or the state directory cannot.
-pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<ActiveCertificate>, Upkeep), StartError> {
+pub fn open(settings: &Settings, lan: &[IpAddr]) -> Result<(Arc<ActiveCertificate>, Upkeep), TlsError> {
     match &settings.identity {
         Identity::TryOut => {
             let made =
@@ -133,7 +134,7 @@ fn renew_self_signed(
     state_dir: &Path,
     lan: &[IpAddr],
     now: SystemTime,
-) -> Result<(), StartError> {
+) -> Result<(), TlsError> {
     let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     if in_force.summary().leaf.is_valid(unix) {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
@@ -12,11 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use webrtc_box::http::{ConnectionTest, Health, HttpConfig, HttpServer, ListenerKind};
-use webrtc_box::principals::SeatCredentials;
+use webrtc_box::config::{RawSettings, StateDirDefaults};
+use webrtc_box::http::{ConnectionTest, HttpConfig, HttpServer, Keys, ListenerKind};
 use webrtc_box::tls::{ActiveCertificate, CertificateFacts, Loaded};
-use webrtc_box_relay::health::HealthMonitor;
-use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, RoomsConfig, SeatEvent, TagKey};
+use webrtc_box_signaling::{IceUrls, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
 /// No wait in a test is longer.
@@ -38,33 +37,19 @@ pub struct Reply {
 }
 
 pub fn setup() -> HttpConfig {
-    let secrets = Secrets::new(Secret::new("secret"), vec![]);
-    HttpConfig {
-        secrets: secrets.clone(),
-        domain: None,
-        https_port: None,
-        allowed_origin: Vec::new(),
-        trusted_proxy: Vec::new(),
-        proxy_protocol: Vec::new(),
-        own_addresses: Arc::new(|| vec![Ipv4Addr::new(192, 0, 2, 1).into()]),
-        public: None,
-        source_connections: 256,
-        connection_test: ConnectionTest { turn: Some(3478), ..ConnectionTest::default() },
-        rooms: RoomsConfig {
-            tag_key: TagKey::new([1; 32]),
-            resume_key: ResumeTokenKey::new([2; 32]),
-            credential_issuer: Arc::new(SeatCredentials(secrets)),
-            ice_urls: IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() },
-            credential_ttl: Duration::from_secs(3600),
-            room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new::<Secret>(&[]),
-            seeds: [1, 2],
-        },
-        log_rooms: false,
-        on_seat_event: Arc::new(|_| {}),
-        health: Arc::new(|| Health::Up),
-        hearts: HealthMonitor::new(Instant::now()),
-    }
+    let keys = Keys {
+        secrets: Secrets::new(Secret::new("secret"), vec![]),
+        tag_key: TagKey::new([1; 32]),
+        token_key: [2; 32],
+    };
+    let settings = RawSettings::default().validate(&StateDirDefaults::default()).unwrap();
+    let ice_urls = IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() };
+    let mut config = HttpConfig::new(&settings, keys, ice_urls);
+    config.https_port = None;
+    config.own_addresses = Arc::new(|| vec![Ipv4Addr::new(192, 0, 2, 1).into()]);
+    config.connection_test = ConnectionTest { turn: Some(3478), ..ConnectionTest::default() };
+    config.rooms.seeds = [1, 2];
+    config
 }
 
 /// Opens a server; `configure` changes what it is made from.

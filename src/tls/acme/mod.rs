@@ -29,10 +29,11 @@ use self::problem::AcmeError;
 use self::schedule::Schedule;
 use self::store::StoreFiles;
 use super::active_certificate::ActiveCertificate;
+use super::error::TlsError;
 use super::key_pair::{Loaded, Texts};
 use super::validity::When;
 use crate::clock::Now;
-use crate::error::{Hint as _, StartError};
+use crate::error::Hint as _;
 use crate::task::catch_panic;
 use crate::tls::self_signed;
 
@@ -66,7 +67,7 @@ impl Renewal {
     ///
     /// # Errors
     /// The state directory cannot be used.
-    pub fn open(domain: &str, email: &str, directory: &str, state_dir: &Path) -> Result<Self, StartError> {
+    pub fn open(domain: &str, email: &str, directory: &str, state_dir: &Path) -> Result<Self, TlsError> {
         Self::open_at(domain, email, directory, state_dir, crate::clock::now())
     }
 
@@ -76,7 +77,7 @@ impl Renewal {
         directory: &str,
         state_dir: &Path,
         now: Now,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, TlsError> {
         let shelf = StoreFiles::open(state_dir, directory)?;
         let in_force = match shelf.certificate(domain) {
             Some(loaded) if !loaded.leaf.is_over(now.unix) => ActiveCertificate::new(loaded),
@@ -259,9 +260,9 @@ impl Renewal {
 }
 
 /// Signed by itself: what a visitor is served while there is nothing better.
-fn stand_in(domain: &str) -> Result<Loaded, StartError> {
+fn stand_in(domain: &str) -> Result<Loaded, TlsError> {
     let (cert, key) = self_signed::make(vec![domain.to_owned()], SystemTime::now())?;
-    Ok(Texts::new(&cert, &key).load(Path::new("(stand-in)"), Path::new("(stand-in)"))?)
+    Texts::new(&cert, &key).load(Path::new("(stand-in)"), Path::new("(stand-in)"))
 }
 
 fn chance() -> schedule::Chance {

@@ -84,7 +84,7 @@ fn stalled_relay_worker_stops_the_watchdog_and_fails_healthz() {
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(health(&service).starts_with("HTTP/1.1 200 "));
     let frozen = Frozen::new(threads(&service, "relay-0"));
-    assert!(service.wait_for_line("does not turn any more").contains("relay-0"));
+    assert!(service.wait_for_line("does not respond").contains("relay-0"));
     let answer = health(&service);
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("has stopped"), "{answer}");
     service.manager.forget();
@@ -116,7 +116,7 @@ fn paused_process_continues_normally() {
     service.signal(Signal::CONT);
     service.manager.hears(&["WATCHDOG=1"]);
     assert!(service.manager.counts("WATCHDOG", Duration::from_secs(2)) >= 2);
-    assert!(!service.has_logged("does not turn"));
+    assert!(!service.has_logged("does not respond"));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn blocked_notify_socket_delays_nothing_and_gets_the_state_later() {
         Manager::fill(&environment.notify_socket());
     });
     let frozen = Frozen::new(threads(&service, "relay-0"));
-    assert!(service.wait_for_line("does not turn any more").contains("relay-0"));
+    assert!(service.wait_for_line("does not respond").contains("relay-0"));
     assert!(health(&service).starts_with("HTTP/1.1 503 "));
     service.manager.hears(&["READY=1"]);
     drop(frozen);

@@ -66,7 +66,7 @@ fn hangup_ends_a_try_out_server_except_under_nohup() {
     command.args(["-c", "trap '' HUP && exec \"$@\"", "sh"]).arg(program());
     let server = ServerProcess::start(&environment, environment.configure::<&str>(command, &[]));
     server.signal(Signal::HUP);
-    server.wait_for_line("settings read anew");
+    server.wait_for_line("settings reloaded");
     assert!(!server.has_logged("stopping"));
 }
 
@@ -150,7 +150,7 @@ fn reload_changes_the_log_level() {
 fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
     let service = started("static-auth-secret = 'north'");
     reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
-    let line = service.wait_for_line("nothing is read anew");
+    let line = service.wait_for_line("settings not reloaded");
     assert!(line.contains("min-port 60000 is above max-port 50000; swap them"), "{line}");
     assert_eq!([allocate(&service, 1, "north"), allocate(&service, 2, "south")], [0, 401]);
     reload(&service, "static-auth-secret = ");
@@ -162,7 +162,7 @@ fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
 fn reload_names_settings_that_need_a_restart() {
     let service = started("log = 'info'");
     reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
-    let line = service.wait_for_line("taken only at a restart");
+    let line = service.wait_for_line("changed settings need a restart");
     assert!(line.contains("realm, total-quota") && !line.contains("drain-timeout"), "{line}");
-    assert!(service.wait_for_line("settings read anew").contains("drain-timeout"));
+    assert!(service.wait_for_line("settings reloaded").contains("drain-timeout"));
 }

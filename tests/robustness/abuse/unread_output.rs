@@ -124,7 +124,7 @@ fn asks(message: &[u8]) -> Arc<[u8]> {
 
 #[test]
 fn thousand_unread_streams_cost_at_most_64_mib() {
-    webrtc_box::net::fd_limit::take_all();
+    webrtc_box::net::raise_fd_limit();
     let mut server = ServerProcess::new();
     let mut pair = neighbours(&server);
     let before = server.usage();
