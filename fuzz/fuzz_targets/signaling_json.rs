@@ -1,4 +1,4 @@
-//! See the body of the same name.
+//! Runs one body of `tests/fuzz/bodies` under libFuzzer.
 #![no_main]
 
 #[path = "../../tests/fuzz/bodies/mod.rs"]

@@ -1,10 +1,10 @@
-//! STUN and TURN by the RFCs, asked of the program, and the parsers under mutated input.
+//! STUN and TURN conformance of the program, and parsers and state machines under mutated input.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a test binary that prints its figures"
+    reason = "a test binary that prints measurements"
 )]
 
 #[path = "../fuzz/mod.rs"]

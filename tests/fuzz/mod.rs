@@ -1,8 +1,7 @@
-//! The fuzz targets on stable: the kept corpus, then as many mutations of it as fit the time.
+//! The fuzz targets on the stable toolchain: replays the corpus, then runs mutations of it for a while.
 //!
-//! `FUZZ_SECONDS` says how long for each target (default 10), `FUZZ_SEED` with which numbers. A
-//! failing input is printed as hex; kept as a file in `tests/fuzz/corpus/TARGET/` it is replayed
-//! for ever.
+//! `FUZZ_SECONDS` is the time per target (default 10), `FUZZ_SEED` the seed. A failing input is printed as hex;
+//! save it as a file in `tests/fuzz/corpus/TARGET/` to replay it in every run.
 
 mod bodies;
 mod seeds;
@@ -17,13 +16,13 @@ use self::bodies::{Body, TARGETS};
 use crate::harness::mutator::Mutator;
 
 const DEFAULT_SEED: u64 = 3478;
-/// Inputs are not longer.
+/// The maximum length of an input.
 const LIMIT: usize = 4096;
-/// How much the process may grow while a target runs.
+/// The most bytes that the process may grow while a target runs.
 const GROWTH: u64 = 10 << 20;
 
-/// One target at a time, so that memory is its own.
-static TURN: Mutex<()> = Mutex::new(());
+/// Targets run one at a time, so that growth can be attributed.
+static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus")
@@ -39,15 +38,15 @@ fn resident() -> u64 {
     text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-fn kept(target: &str) -> Vec<Vec<u8>> {
-    let place = corpus().join(target);
-    let mut files: Vec<PathBuf> = fs::read_dir(&place).unwrap().map(|file| file.unwrap().path()).collect();
-    assert!(!files.is_empty(), "{} is empty", place.display());
+fn corpus_of(target: &str) -> Vec<Vec<u8>> {
+    let folder = corpus().join(target);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Runs a body; where it panics, says with what.
+/// Runs a body; a panic is reported with its input.
 fn run(target: &str, body: Body, input: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| body(input))).is_err() {
         let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -56,23 +55,23 @@ fn run(target: &str, body: Body, input: &[u8]) {
 }
 
 fn fuzz(target: &str) {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _guard = EXCLUSIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (_, body) = TARGETS.into_iter().find(|(name, _)| *name == target).unwrap();
-    let corpus = kept(target);
+    let corpus = corpus_of(target);
     corpus.iter().for_each(|input| run(target, body, input));
     let (seed, seconds) = (number("FUZZ_SEED", DEFAULT_SEED), number("FUZZ_SECONDS", 10));
     let mut mutator = Mutator::new(seed.max(1));
-    // What is allocated once and for all is not growth.
+    // Memory that is allocated once does not count as growth.
     (0..300).for_each(|_| run(target, body, &mutator.next(&corpus, LIMIT)));
-    let (begun, before, mut executions) = (Instant::now(), resident(), 0_u64);
-    while begun.elapsed() < Duration::from_secs(seconds) {
+    let (start, before, mut executions) = (Instant::now(), resident(), 0_u64);
+    while start.elapsed() < Duration::from_secs(seconds) {
         (0..100).for_each(|_| run(target, body, &mutator.next(&corpus, LIMIT)));
         executions += 100;
     }
     let growth = resident().saturating_sub(before);
-    let rate = executions as f64 / begun.elapsed().as_secs_f64();
+    let rate = executions as f64 / start.elapsed().as_secs_f64();
     println!(
-        "{target}: seed {seed}, {} kept inputs, {executions} executions, {rate:.0}/s, grew {} KiB",
+        "{target}: seed {seed}, {} corpus inputs, {executions} executions, {rate:.0}/s, grew {} KiB",
         corpus.len(),
         growth / 1024
     );
@@ -108,7 +107,7 @@ fn seeds_are_written() {
 #[test]
 fn corpus_contains_sessions_that_relay_media() {
     let session = fs::read(corpus().join("turn_session/call-0")).unwrap();
-    assert!(self::bodies::deliveries(&session) >= 2, "the seed no longer gets as far as ChannelData");
+    assert!(self::bodies::relayed_packets(&session) >= 2, "the seed no longer gets as far as ChannelData");
 }
 
 #[test]

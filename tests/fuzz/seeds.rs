@@ -1,4 +1,4 @@
-//! What the corpus begins with: real messages, and sessions made of them.
+//! The seeds of the corpus: real messages, and sessions made of them.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ const RFC_5769: [(&str, &str); 4] = [
     ),
 ];
 
-/// Every frame of the specification's section on signaling, and texts that are none.
+/// Every frame of docs/protocol.md, and texts that are no valid frame.
 const FRAMES: [&str; 17] = [
     r#"{"type":"join","room":"kitchen"}"#,
     r#"{"type":"join","room":"kitchen","resume":"TOKEN","key":"k"}"#,
@@ -53,35 +53,39 @@ const FRAMES: [&str; 17] = [
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
 ];
 
-/// Writes the seeds below `corpus`; files that are there already stay as they are.
+/// Writes the seeds to folders in `corpus`; existing files stay as they are.
 pub fn write(corpus: &Path) {
     let messages = messages();
-    let keep = |target: &str, name: &str, bytes: &[u8]| {
-        let place = corpus.join(target);
-        fs::create_dir_all(&place).unwrap();
-        if !place.join(name).exists() {
-            fs::write(place.join(name), bytes).unwrap();
+    let write_seed = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder).unwrap();
+        if !folder.join(name).exists() {
+            fs::write(folder.join(name), bytes).unwrap();
         }
     };
     for (name, bytes) in &messages {
-        keep("stun_bytes", name, bytes);
-        keep("stream_framing", name, &[&[6][..], bytes, &binding(), b"\x40\x00\x00\x05hello\0\0\0"].concat());
+        write_seed("stun_bytes", name, bytes);
+        write_seed(
+            "stream_framing",
+            name,
+            &[&[6][..], bytes, &binding(), b"\x40\x00\x00\x05hello\0\0\0"].concat(),
+        );
     }
     for scope in [0, 1] {
-        keep("turn_session", &format!("call-{scope}"), &session(scope, &messages));
+        write_seed("turn_session", &format!("call-{scope}"), &session(scope, &messages));
     }
-    // One Allocate with credentials each: quick to run, so that many variants are tried.
+    // Sessions of one authenticated Allocate: they run fast, so that many variants are tried.
     for (name, bytes) in messages.iter().filter(|(name, _)| name.starts_with("allocate")) {
         let length = (bytes.len() as u16).to_be_bytes();
-        keep("turn_session", name, &[&[0, 1 << 2][..], &length, bytes, &[2 << 2, 0, 0]].concat());
+        write_seed("turn_session", name, &[&[0, 1 << 2][..], &length, bytes, &[2 << 2, 0, 0]].concat());
     }
     for (at, frame) in FRAMES.iter().enumerate() {
-        keep("signaling_json", &format!("frame-{at}"), frame.as_bytes());
+        write_seed("signaling_json", &format!("frame-{at}"), frame.as_bytes());
     }
     let join = FRAMES[0];
-    let talk: Vec<String> = FRAMES.iter().map(|frame| format!("1{frame}\n2{frame}")).collect();
-    keep("signaling_json", "call", format!("1{join}\n2{join}\n{}", talk[6..13].join("\n")).as_bytes());
-    keep("signaling_json", "resumed", format!("1{join}\n1{}\n2{}", FRAMES[3], FRAMES[1]).as_bytes());
+    let call: Vec<String> = FRAMES.iter().map(|frame| format!("1{frame}\n2{frame}")).collect();
+    write_seed("signaling_json", "call", format!("1{join}\n2{join}\n{}", call[6..13].join("\n")).as_bytes());
+    write_seed("signaling_json", "resumed", format!("1{join}\n1{}\n2{}", FRAMES[3], FRAMES[1]).as_bytes());
 }
 
 fn messages() -> Vec<(String, Vec<u8>)> {
@@ -109,7 +113,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Two clients allocate, permit and bind each other, talk, refresh, wait and delete.
+/// Clients allocate, create permissions and channels for each other, send data, refresh, wait and delete.
 fn session(scope: u8, messages: &[(String, Vec<u8>)]) -> Vec<u8> {
     let of = |name: &str| messages.iter().find(|(other, _)| other == name).unwrap().1.clone();
     let bare = message(wire::METHOD_CHANNEL_BIND, &[(attr::ATTR_CHANNEL_NUMBER, &[0x40, 0, 0, 0])]).raw;
@@ -147,7 +151,7 @@ fn message(method: wire::Method, attributes: &[(AttrType, &[u8])]) -> Message {
     let mut message = Message::new();
     message.typ = MessageType::new(method, wire::CLASS_REQUEST);
     message.write_header();
-    // So that no two requests of a session are each other's retransmission.
+    // The id depends on the method, so that requests of a session are not taken for retransmissions.
     message.transaction_id.0 = [message.raw[1]; 12];
     message.write_header();
     attributes.iter().for_each(|(kind, value)| message.add(*kind, value));

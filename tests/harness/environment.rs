@@ -1,4 +1,4 @@
-//! Where a box lives from one start to the next: its folder, its ports, and how it is started there.
+//! The folder and ports of a server over several starts, and the command that starts it there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,76 +13,81 @@ use super::ports::free_port;
 
 pub const SECRET: &str = "north";
 
-/// A folder and ports that stay the same when the box ends and is started again.
+/// A folder and ports that stay the same when the server restarts.
 pub struct Environment {
     folder: TempDir,
     /// The state directory.
     pub state: PathBuf,
     pub turn: SocketAddr,
     pub https: SocketAddr,
-    /// Listened on where the box has a name.
+    /// Bound only if the server has a domain, like `turns` and `metrics`.
     pub http: SocketAddr,
     pub turns: SocketAddr,
     pub metrics: SocketAddr,
-    named: bool,
+    has_domain: bool,
 }
 
 impl Environment {
-    /// Of a box in try-out mode.
+    /// For a server in try-out mode.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_owned();
         let [turn, https, http, turns, metrics] = [(); 5].map(|()| free_address());
-        Self { folder, state, turn, https, http, turns, metrics, named: false }
+        Self { folder, state, turn, https, http, turns, metrics, has_domain: false }
     }
 
-    /// Of a box that keeps its state in `state`.
+    /// For a server in try-out mode with the state directory `state`.
     pub fn with_state(state: &Path) -> Self {
         Self { state: state.to_owned(), ..Self::new() }
     }
 
-    /// Of a box that is called localhost, and so has all its ports.
-    pub fn named() -> Self {
+    /// For a server with the domain `localhost`, which opens every port.
+    pub fn with_domain() -> Self {
         let environment = Self::new();
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(environment.certificate(), pair.cert.pem()).unwrap();
         fs::write(environment.folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
-        Self { named: true, ..environment }
+        Self { has_domain: true, ..environment }
     }
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where a service manager listens that has started it.
+    /// The socket path for `NOTIFY_SOCKET`.
     pub fn notify_socket(&self) -> PathBuf {
         self.folder().join("notify")
     }
 
-    /// What its clients trust.
+    /// The certificate that clients trust.
     pub fn certificate(&self) -> PathBuf {
         self.state.join("self-signed.pem")
     }
 
-    /// What starts the box here, with further settings as flags.
+    /// Starts the server here, with `settings` as flags.
     pub fn command<S: AsRef<OsStr>>(&self, settings: &[S]) -> Command {
         self.configure(Command::new(program()), settings)
     }
 
-    /// The same with so many descriptors, at most or, where `soft`, until it asks for more.
-    pub fn limited<S: AsRef<OsStr>>(&self, descriptors: usize, soft: bool, settings: &[S]) -> Command {
+    /// Like [`Self::command`] under a limit of open files, only a soft one if `soft`.
+    pub fn with_descriptor_limit<S: AsRef<OsStr>>(
+        &self,
+        descriptors: usize,
+        soft: bool,
+        settings: &[S],
+    ) -> Command {
         let mut command = Command::new("/bin/sh");
         let script = if soft { "ulimit -S -n $0" } else { "ulimit -n $0" };
         command.args(["-c", &format!("{script} && exec \"$@\""), &descriptors.to_string()]).arg(program());
         self.configure(command, settings)
     }
 
-    /// The same environment, with HTTPS where somebody else has opened it.
-    pub fn on_https(self, https: SocketAddr) -> Self {
+    /// The same environment with the address of an HTTPS socket that is open already.
+    pub fn with_https(self, https: SocketAddr) -> Self {
         Self { https, ..self }
     }
 
-    /// What is always so is said by variables, which flags overrule.
+    /// Adds the environment as variables, which flags in `settings` override.
     pub fn configure<S: AsRef<OsStr>>(&self, mut command: Command, settings: &[S]) -> Command {
         command
             .args(settings)
@@ -97,7 +102,7 @@ impl Environment {
             .env("WEBRTC_BOX_STATE_DIR", &self.state)
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
-        if self.named {
+        if self.has_domain {
             command
                 .env("WEBRTC_BOX_DOMAIN", "localhost")
                 .env("WEBRTC_BOX_CERT", self.certificate())
@@ -110,21 +115,20 @@ impl Environment {
     }
 }
 
-/// The release build where there is one as new as the sources, else the one cargo made for us;
-/// `BOX_BIN` names another.
+/// The program that `BOX_BIN` names, else a release build newer than the sources, else cargo's test build.
 pub fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let release = root.join("target/release/webrtc-box");
     let built = fs::metadata(&release).and_then(|data| data.modified());
     match (std::env::var_os("BOX_BIN"), built) {
-        (Some(named), _) => named.into(),
+        (Some(path), _) => path.into(),
         (None, Ok(built)) if newest(&root.join("src")) < built => release,
         _ => env!("CARGO_BIN_EXE_webrtc-box").into(),
     }
 }
 
-fn newest(environment: &Path) -> SystemTime {
-    let entries = fs::read_dir(environment).unwrap().map(|entry| entry.unwrap().path());
+fn newest(folder: &Path) -> SystemTime {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     entries.map(|path| if path.is_dir() { newest(&path) } else { time(&path) }).max().unwrap()
 }

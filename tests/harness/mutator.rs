@@ -1,18 +1,18 @@
-//! A simple mutator whose every choice follows from its seed.
+//! A deterministic mutator of byte strings for fuzzing.
 
-/// Flips, splices, cuts, repeats, and lies about lengths.
+/// Flips bits, replaces bytes, splices, truncates, removes, repeats, and writes wrong lengths; the seed decides.
 pub struct Mutator(u64);
 
-/// Values that sit at somebody's limit.
+/// Values at the limits of lengths, channel numbers and attributes.
 const EDGES: [u16; 12] = [0, 1, 3, 4, 8, 20, 0x3fff, 0x4000, 0x7fff, 0x8000, 0xfffc, 0xffff];
 
 impl Mutator {
-    /// Any seed but 0.
+    /// `seed` must not be 0.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Below `limit`, which is not 0 (xorshift64).
+    /// A number below `limit`, which is not 0 (xorshift64).
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -20,7 +20,7 @@ impl Mutator {
         (self.0 >> 11) as usize % limit
     }
 
-    /// One of `corpus`, changed one to four times, at most `limit` bytes.
+    /// A copy of one of `corpus` with one to four changes, at most `limit` bytes long.
     pub fn next(&mut self, corpus: &[Vec<u8>], limit: usize) -> Vec<u8> {
         let mut bytes = corpus[self.below(corpus.len())].clone();
         for _ in 0..=self.below(4) {
@@ -34,9 +34,9 @@ impl Mutator {
         let at = self.below(bytes.len() + 1);
         let count = self.below(24) + 1;
         match self.below(8) {
-            0 | 1 => self.touch(bytes, at, |byte, chance| byte ^ (1 << (chance % 8))),
-            2 => self.touch(bytes, at, |_, chance| chance as u8),
-            3 => self.edge(bytes, at & !1),
+            0 | 1 => self.change_byte(bytes, at, |byte, random| byte ^ (1 << (random % 8))),
+            2 => self.change_byte(bytes, at, |_, random| random as u8),
+            3 => self.write_length(bytes, at & !1),
             4 => bytes.truncate(at),
             5 => self.splice(bytes, at, corpus),
             6 => drop(bytes.drain(at..bytes.len().min(at + count))),
@@ -47,20 +47,20 @@ impl Mutator {
         }
     }
 
-    fn touch(&mut self, bytes: &mut [u8], at: usize, change: impl Fn(u8, usize) -> u8) {
-        let chance = self.below(256);
+    fn change_byte(&mut self, bytes: &mut [u8], at: usize, change: impl Fn(u8, usize) -> u8) {
+        let random = self.below(256);
         if let Some(byte) = bytes.get_mut(at) {
-            *byte = change(*byte, chance);
+            *byte = change(*byte, random);
         }
     }
 
-    /// Writes a length: at a limit, or what is really left.
-    fn edge(&mut self, bytes: &mut [u8], at: usize) {
+    /// Writes a 16-bit length: one of [`EDGES`], or the length of what follows.
+    fn write_length(&mut self, bytes: &mut [u8], at: usize) {
         let left = bytes.len().saturating_sub(at + 2) as u16;
         let values = [EDGES[self.below(EDGES.len())], left, left.saturating_sub(18)];
         let value = values[self.below(3)].to_be_bytes();
-        if let Some(place) = bytes.get_mut(at..at + 2) {
-            place.copy_from_slice(&value);
+        if let Some(length) = bytes.get_mut(at..at + 2) {
+            length.copy_from_slice(&value);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Somebody at the WebSocket of the real program, blocking.
+//! A participant at the WebSocket of the real program, blocking.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
@@ -6,15 +6,14 @@ use webrtc_box_turn::credential::Credential;
 
 use super::server_process::{ServerProcess, Tls};
 
-/// A seat that was taken.
+/// A participant with a seat.
 pub struct Participant {
     socket: WebSocket<Tls>,
     pub id: String,
-    /// Who sits in the other one.
+    /// The id of the other participant.
     pub peer: Option<String>,
-    /// Takes the seat back.
+    /// The resume token.
     pub token: String,
-    /// Whether it was taken back.
     pub resumed: bool,
     pub credential: Credential,
 }
@@ -29,57 +28,57 @@ impl Participant {
     }
 
     fn join(server: &ServerProcess, join: &Value) -> Self {
-        Self::attempt(server, join).expect("a seat")
+        Self::try_join(server, join).expect("a seat")
     }
 
-    /// Takes a seat, or says the code of the refusal.
-    pub fn attempt(server: &ServerProcess, join: &Value) -> Result<Self, String> {
+    /// Takes a seat, or returns the code of the error.
+    pub fn try_join(server: &ServerProcess, join: &Value) -> Result<Self, String> {
         let url = format!("wss://localhost:{}/ws", server.https.port());
         let (mut socket, _) = tungstenite::client(url, server.tls()).expect("a WebSocket");
         socket.send(Message::text(join.to_string())).unwrap();
-        let welcome = hear(&mut socket);
-        if welcome["type"] == "error" {
-            return Err(welcome["code"].as_str().unwrap().to_owned());
+        let reply = receive(&mut socket);
+        if reply["type"] == "error" {
+            return Err(reply["code"].as_str().unwrap().to_owned());
         }
-        assert_eq!(welcome["type"], "resp-join", "{welcome}");
-        let text = |name: &str| welcome[name].as_str().map(str::to_owned);
+        assert_eq!(reply["type"], "resp-join", "{reply}");
+        let text = |name: &str| reply[name].as_str().map(str::to_owned);
         Ok(Self {
             socket,
             id: text("id").unwrap(),
             peer: text("peer"),
             token: text("resume").unwrap(),
-            resumed: welcome["resumed"] == true,
-            credential: credential_of(&welcome),
+            resumed: reply["resumed"] == true,
+            credential: credential_of(&reply),
         })
     }
 
-    pub fn say(&mut self, frame: &Value) {
+    pub fn send(&mut self, frame: &Value) {
         self.socket.send(Message::text(frame.to_string())).unwrap();
     }
 
-    /// The next frame of this type; others are passed over.
-    pub fn hear(&mut self, kind: &str) -> Value {
+    /// The next frame of the type `kind`; skips others.
+    pub fn wait_for(&mut self, kind: &str) -> Value {
         loop {
-            let frame = hear(&mut self.socket);
+            let frame = receive(&mut self.socket);
             if frame["type"] == kind {
                 return frame;
             }
         }
     }
 
-    /// There and back.
+    /// Sends a ping and waits for the pong.
     pub fn ping(&mut self) {
-        self.say(&json!({ "type": "ping" }));
-        self.hear("pong");
+        self.send(&json!({ "type": "ping" }));
+        self.wait_for("pong");
     }
 
-    /// Takes a credential that the box has pushed.
-    pub fn renew(&mut self) {
-        self.credential = credential_of(&self.hear("ice-servers"));
+    /// Waits for the credential that the server pushes, and uses it from now on.
+    pub fn wait_for_credential(&mut self) {
+        self.credential = credential_of(&self.wait_for("ice-servers"));
     }
 }
 
-fn hear(socket: &mut WebSocket<Tls>) -> Value {
+fn receive(socket: &mut WebSocket<Tls>) -> Value {
     loop {
         let message = socket.read().expect("a frame");
         if let Message::Text(text) = message {

@@ -1,11 +1,12 @@
-//! The program itself, whose log is read.
+//! The program as a child process whose log lines can be waited for.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than a certificate of the ACME tests is valid.
+const TEST_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Runs until it is dropped.
 pub struct Program {
@@ -14,40 +15,38 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command`; what it writes to stderr can be waited for.
+    /// Starts `command` and reads its stderr.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (said, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let _ = said.send(line);
+                let _ = sender.send(line);
             }
         });
         Self { child, lines }
     }
 
-    /// All lines up to one with `words`, which comes in time however much else is said.
-    pub fn says(&self, words: &str) -> Vec<String> {
+    /// Waits for a line that contains `text`; returns all lines since the last wait, that one last.
+    pub fn wait_for_line(&self, text: &str) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
-        let end = Instant::now() + PATIENCE;
-        while lines.last().is_none_or(|line| !line.contains(words)) {
+        let end = Instant::now() + TEST_TIMEOUT;
+        while lines.last().is_none_or(|line| !line.contains(text)) {
             let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
-            lines.push(line.unwrap_or_else(|_| panic!("no {words:?} after {lines:#?}")));
+            lines.push(line.unwrap_or_else(|_| panic!("no {text:?} after {lines:#?}")));
         }
         lines
     }
 
-    /// Sends it SIGHUP.
-    #[allow(dead_code, reason = "each test crate uses its part")]
-    pub fn hang_up(&self) {
+    /// Sends SIGHUP.
+    pub fn reload(&self) {
         self.signal("-HUP");
     }
 
-    /// Sends it SIGTERM and waits for its end.
-    #[allow(dead_code, reason = "each test crate uses its part")]
-    pub fn end(mut self) {
+    /// Sends SIGTERM and waits for the exit.
+    pub fn stop(mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().unwrap().success());
     }

@@ -1,7 +1,7 @@
-//! The real program as a process of its own, and what it costs.
+//! The real program as a child process: its log, its resource usage, and connections to it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,18 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::environment::{Environment, program};
-use super::turn_client::PATIENCE;
+use super::http_client::{self, Reply};
+use super::test_ca::client_config;
+use super::turn_client::TEST_TIMEOUT;
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// A box that runs; ends with this.
+/// A running server; killed when dropped.
 pub struct ServerProcess {
     pub turn: SocketAddr,
     pub https: SocketAddr,
-    /// Whether it is built for speed.
+    /// Whether it is a release build.
     pub release: bool,
     pub config: Arc<ClientConfig>,
     child: Child,
@@ -32,40 +34,40 @@ pub struct ServerProcess {
     guard: Option<ExclusiveGuard>,
 }
 
-/// Whoever holds it is alone.
+/// While it is held, no server of another test runs.
 pub type ExclusiveGuard = MutexGuard<'static, ()>;
 
-/// What a process holds.
+/// Resources of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessUsage {
     pub resident_kib: u64,
     pub descriptors: usize,
 }
 
-/// One box at a time: the figures of one must not be another's doing.
+/// Servers run one at a time, because they would disturb each other's measurements.
 static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
-/// Which program it is, once is enough.
+/// The path of the program is printed once per test run.
 static PROGRAM_PRINTED: Once = Once::new();
 
-/// Waits until no box of another test runs.
+/// Waits until no server of another test runs.
 pub fn exclusive() -> ExclusiveGuard {
     EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the box that `command` would start says before it gives up, and how soon.
+/// The stderr of a server that must fail to start, and the time until its exit.
 pub fn startup_error(mut command: Command) -> (String, Duration) {
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "it runs all the same");
+        assert!(start.elapsed() < TEST_TIMEOUT, "the server starts although it should not");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let time = begun.elapsed();
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let time = start.elapsed();
+    let mut output = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut output).unwrap();
     assert!(!child.wait().unwrap().success());
-    (said, time)
+    (output, time)
 }
 
 impl ServerProcess {
@@ -73,61 +75,61 @@ impl ServerProcess {
         Self::with(&[], None)
     }
 
-    /// With further settings, and at most so many descriptors.
+    /// With further settings as flags, and a limit of open files.
     pub fn with(settings: &[&str], descriptors: Option<usize>) -> Self {
         let environment = Arc::new(Environment::new());
         let command = match descriptors {
             None => environment.command(settings),
-            Some(most) => environment.limited(most, false, settings),
+            Some(limit) => environment.with_descriptor_limit(limit, false, settings),
         };
         Self::start(&environment, command)
     }
 
-    /// The box that `command` starts in `environment`, when it is up.
+    /// Runs `command` in `environment` and waits until the server listens.
     pub fn start(environment: &Arc<Environment>, command: Command) -> Self {
         Self::start_exclusive(environment, command, exclusive())
     }
 
-    /// Kills it, as a power cut would, and has `command` start it again.
+    /// Kills the server, as a power cut would, and starts it again with `command`.
     pub fn kill_and_restart(mut self, command: Command) -> Self {
-        let (environment, turn) = (Arc::clone(&self.environment), self.guard.take().unwrap());
+        let (environment, guard) = (Arc::clone(&self.environment), self.guard.take().unwrap());
         drop(self);
-        Self::start_exclusive(&environment, command, turn)
+        Self::start_exclusive(&environment, command, guard)
     }
 
-    /// The same for somebody who is alone already.
+    /// Like [`Self::start`] for a test that holds the guard already.
     pub fn start_exclusive(
         environment: &Arc<Environment>,
         mut command: Command,
-        turn: ExclusiveGuard,
+        guard: ExclusiveGuard,
     ) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, errors) = (Arc::default(), child.stderr.take().unwrap());
-        let listens = listen(errors, &lines);
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.starts_with("webrtc-box "), "{said:?}: {:?}", lines.lock().unwrap());
-        listens.recv_timeout(PATIENCE).unwrap();
-        Self::of(environment, child, lines, turn)
+        let listening = collect_lines(errors, &lines);
+        let mut banner = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut banner).unwrap();
+        assert!(banner.starts_with("webrtc-box "), "{banner:?}: {:?}", lines.lock().unwrap());
+        listening.recv_timeout(TEST_TIMEOUT).unwrap();
+        Self::new_running(environment, child, lines, guard)
     }
 
-    /// The same where nobody hears what it says: that goes where `command` has it go.
+    /// Like [`Self::start`], with stdout and stderr where `command` sends them.
     pub fn start_without_log(environment: &Arc<Environment>, mut command: Command) -> Self {
-        let turn = exclusive();
+        let guard = exclusive();
         let child = command.spawn().unwrap();
-        let begun = Instant::now();
+        let start = Instant::now();
         while TcpStream::connect(environment.https).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "it does not come up");
+            assert!(start.elapsed() < TEST_TIMEOUT, "the server does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Self::of(environment, child, Arc::default(), turn)
+        Self::new_running(environment, child, Arc::default(), guard)
     }
 
-    fn of(
+    fn new_running(
         environment: &Arc<Environment>,
         child: Child,
         lines: Arc<Mutex<Vec<String>>>,
-        turn: ExclusiveGuard,
+        guard: ExclusiveGuard,
     ) -> Self {
         let program = program();
         PROGRAM_PRINTED.call_once(|| {
@@ -138,11 +140,11 @@ impl ServerProcess {
             turn: environment.turn,
             https: environment.https,
             release: program.to_string_lossy().contains("release"),
-            config: trusting(&environment.certificate()),
+            config: trusted_config(&environment.certificate()),
             child,
             lines,
             environment: Arc::clone(environment),
-            guard: Some(turn),
+            guard: Some(guard),
         }
     }
 
@@ -150,14 +152,14 @@ impl ServerProcess {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Its end, which must be near, and how long it took.
+    /// Waits for the exit; returns its status and the time until then.
     pub fn wait_for_exit(mut self) -> (ExitStatus, Duration) {
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status, begun.elapsed());
+                return (status, start.elapsed());
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(start.elapsed() < TEST_TIMEOUT, "the server does not exit");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -170,49 +172,49 @@ impl ServerProcess {
         ProcessUsage { resident_kib, descriptors: fs::read_dir(proc.join("fd")).unwrap().count() }
     }
 
-    /// Waits until it holds no more descriptors than that.
+    /// Waits until the server has at most `descriptors` open files.
     pub fn wait_for_descriptors(&self, descriptors: usize) {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.usage().descriptors > descriptors {
-            assert!(begun.elapsed() < PATIENCE, "descriptors are left open");
+            assert!(start.elapsed() < TEST_TIMEOUT, "descriptors are left open");
         }
     }
 
-    /// Processor time it has taken so far, of all its threads.
+    /// CPU time of all threads so far.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
-        // User and system, in hundredths of a second.
+        // User and system time in hundredths of a second.
         let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
         Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
-    /// How many of its lines say all of this.
-    pub fn count_lines(&self, what: &[&str]) -> usize {
-        self.lines_with(what).len()
+    /// The number of log lines that contain all of `parts`.
+    pub fn count_lines(&self, parts: &[&str]) -> usize {
+        self.lines_with(parts).len()
     }
 
-    /// Its lines that say all of this.
-    pub fn lines_with(&self, what: &[&str]) -> Vec<String> {
+    /// The log lines that contain all of `parts`.
+    pub fn lines_with(&self, parts: &[&str]) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
-        lines.iter().filter(|line| what.iter().all(|part| line.contains(part))).cloned().collect()
+        lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).cloned().collect()
     }
 
-    /// Whether a line has been logged that says this.
-    pub fn has_logged(&self, what: &str) -> bool {
-        self.lines.lock().unwrap().iter().any(|line| line.contains(what))
+    /// Whether a log line contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
-    /// The first line that says this, as soon as there is one.
-    pub fn wait_for_line(&self, what: &str) -> String {
-        let begun = Instant::now();
+    /// Waits for a log line that contains `text`, and returns the first one.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let start = Instant::now();
         loop {
-            let line = self.lines.lock().unwrap().iter().find(|line| line.contains(what)).cloned();
+            let line = self.lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned();
             match line {
                 Some(line) => return line,
                 None => assert!(
-                    begun.elapsed() < PATIENCE,
-                    "nobody says {what:?}: {:?}",
+                    start.elapsed() < TEST_TIMEOUT,
+                    "no line with {text:?}: {:?}",
                     self.lines.lock().unwrap()
                 ),
             }
@@ -220,53 +222,48 @@ impl ServerProcess {
         }
     }
 
-    /// Its process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Lines logged so far.
-    pub fn logged(&self) -> usize {
+    /// The number of log lines so far.
+    pub fn line_count(&self) -> usize {
         self.lines.lock().unwrap().len()
     }
 
-    /// Datagrams that the kernel dropped because the box did not take them in time.
-    pub fn dropped(&self) -> u64 {
-        let mark = format!(":{:04X} ", self.turn.port());
+    /// Datagrams that the kernel dropped because the server did not read them in time.
+    pub fn dropped_datagrams(&self) -> u64 {
+        let port = format!(":{:04X} ", self.turn.port());
         let table = fs::read_to_string("/proc/net/udp").unwrap();
-        let ours = table.lines().filter(|line| line.split_once(' ').is_some_and(|_| line.contains(&mark)));
+        let ours = table.lines().filter(|line| line.split_once(' ').is_some_and(|_| line.contains(&port)));
         ours.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
     }
 
-    /// The box runs, and no thread of it has panicked.
+    /// Asserts that the server runs and that none of its threads has panicked.
     pub fn assert_healthy(&mut self) {
-        assert!(self.child.try_wait().unwrap().is_none(), "the box has ended");
+        assert!(self.child.try_wait().unwrap().is_none(), "the server has exited");
         let lines = self.lines.lock().unwrap();
-        let bad: Vec<_> = lines.iter().filter(|line| line.contains("panicked")).collect();
-        assert!(bad.is_empty(), "{bad:?}");
+        let panics: Vec<_> = lines.iter().filter(|line| line.contains("panicked")).collect();
+        assert!(panics.is_empty(), "{panics:?}");
     }
 
     pub fn tcp(&self, to: SocketAddr) -> TcpStream {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let stream = TcpStream::connect_timeout(&to, TEST_TIMEOUT).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
 
-    /// TLS beside HTTPS, shaken hands.
+    /// A TLS connection to the HTTPS port, after the handshake.
     pub fn tls(&self) -> Tls {
         self.tls_over(self.tcp(self.https))
     }
 
-    /// How a request over a connection of its own is answered: HTTP's version and code.
-    pub fn get(&self, path: &str) -> String {
-        let mut stream = self.tls();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).unwrap();
-        String::from_utf8_lossy(&head).into_owned()
+    /// `GET path` over a new HTTPS connection.
+    pub fn get(&self, path: &str) -> Reply {
+        http_client::get(self.tls(), path)
     }
 
     pub fn tls_over(&self, mut stream: TcpStream) -> Tls {
@@ -286,29 +283,21 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Keeps the lines of a log, and tells when one says that it listens.
-fn listen(errors: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> Receiver<()> {
-    let noted = Arc::clone(lines);
-    let (tell, listening) = channel();
+/// Collects log lines; the receiver gets a message for each line about listening.
+fn collect_lines(errors: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> Receiver<()> {
+    let collected = Arc::clone(lines);
+    let (sender, listening) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
             let listens = line.contains("listening");
-            noted.lock().unwrap().push(line);
-            // Nobody waits for a second one.
-            let _ = listens.then(|| tell.send(()));
+            collected.lock().unwrap().push(line);
+            // Fails once the receiver is gone: the start waits for the first line only.
+            let _ = listens.then(|| sender.send(()));
         }
     });
     listening
 }
 
-fn trusting(certificate: &Path) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+fn trusted_config(certificate: &Path) -> Arc<ClientConfig> {
+    Arc::new(client_config(CertificateDer::from_pem_file(certificate).unwrap()))
 }

@@ -1,23 +1,25 @@
-//! A certificate authority of the tests' own, and files that are renewed the ways people renew them.
+//! A test certificate authority, certificate files and their renewal, and a TLS client that trusts a root.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 
-/// Issues certificates that one root vouches for.
+/// Issues certificates under one root.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub root: CertificateDer<'static>,
     root_pem: String,
 }
 
-/// A certificate with its key, both PEM.
+/// A certificate and its key as PEM.
 pub struct Pair {
     pub cert: String,
     pub key: String,
@@ -26,7 +28,7 @@ pub struct Pair {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "the tests' own authority");
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap();
@@ -34,17 +36,17 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root, root_pem }
     }
 
-    /// The root as systems keep it.
+    /// The root certificate as PEM.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
     }
 
-    /// A certificate for `name` that is told from others by its serial number.
+    /// A certificate for `name`; tests recognize it by its serial number.
     pub fn issue(&self, name: &str, serial: u64) -> Pair {
         self.issue_until(name, serial, 4000)
     }
 
-    /// One that ends with the first day of `year`.
+    /// Like [`Self::issue`], valid until the first day of `year`.
     pub fn issue_until(&self, name: &str, serial: u64, year: i32) -> Pair {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));
@@ -56,45 +58,64 @@ impl Authority {
     }
 }
 
-/// Files as certbot keeps them: `live` holds links into `archive`.
+/// Files in the layout of certbot: `live` holds links into `archive`.
 pub struct Live {
-    place: PathBuf,
+    folder: PathBuf,
     issued: u32,
 }
 
 impl Live {
-    pub fn new(place: &Path, pair: &Pair) -> Self {
-        fs::create_dir_all(place.join("live")).unwrap();
-        fs::create_dir_all(place.join("archive")).unwrap();
-        let mut live = Self { place: place.to_owned(), issued: 0 };
+    pub fn new(folder: &Path, pair: &Pair) -> Self {
+        fs::create_dir_all(folder.join("live")).unwrap();
+        fs::create_dir_all(folder.join("archive")).unwrap();
+        let mut live = Self { folder: folder.to_owned(), issued: 0 };
         live.renew(pair);
         live
     }
 
     pub fn cert(&self) -> PathBuf {
-        self.place.join("live/cert.pem")
+        self.folder.join("live/cert.pem")
     }
 
     pub fn key(&self) -> PathBuf {
-        self.place.join("live/key.pem")
+        self.folder.join("live/key.pem")
     }
 
-    /// New files, then the links, one after the other.
+    /// Writes new files, then replaces the links one after the other.
     pub fn renew(&mut self, pair: &Pair) {
         self.issued += 1;
         for (name, text) in [("cert", &pair.cert), ("key", &pair.key)] {
             let file = format!("{name}{}.pem", self.issued);
-            fs::write(self.place.join("archive").join(&file), text).unwrap();
-            let link = self.place.join("live").join(format!("{name}.pem"));
-            let draft = self.place.join("live/draft");
+            fs::write(self.folder.join("archive").join(&file), text).unwrap();
+            let link = self.folder.join("live").join(format!("{name}.pem"));
+            let draft = self.folder.join("live/draft");
             symlink(Path::new("../archive").join(&file), &draft).unwrap();
             fs::rename(draft, link).unwrap();
         }
     }
 
-    /// The same files with something else in them.
+    /// Overwrites the contents of the files in place.
     pub fn overwrite(&self, cert: &str, key: &str) {
         fs::write(self.cert(), cert).unwrap();
         fs::write(self.key(), key).unwrap();
     }
+}
+
+/// A client that trusts `root` only.
+pub fn client_config(root: CertificateDer<'static>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Writes `cert.pem` and `key.pem` of a self-signed certificate for `name` to `folder`.
+pub fn write_self_signed(folder: &Path, name: &str) -> CertificateDer<'static> {
+    let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    fs::write(folder.join("cert.pem"), pair.cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    pair.cert.der().clone()
 }

@@ -1,4 +1,4 @@
-//! A plain TURN client over any wire, blocking.
+//! A simple blocking TURN client over UDP, TCP or TLS.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -14,20 +14,20 @@ use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use super::environment::SECRET;
 
-/// No answer takes longer on the slowest machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for one reply or event of a server process.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const UDP: (AttrType, &[u8]) = (attr::ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
-const NOWHERE: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0; 4]);
+const ZERO_LIFETIME: (AttrType, &[u8]) = (attr::ATTR_LIFETIME, &[0; 4]);
 
-/// What carries whole messages.
+/// A transport of complete messages.
 pub trait Wire {
-    fn say(&mut self, bytes: &[u8]);
-    /// The next message; `None` when the wire's patience is at its end.
+    fn send_message(&mut self, bytes: &[u8]);
+    /// The next message; `None` after the read timeout or at the end of the stream.
     fn receive(&mut self) -> Option<Vec<u8>>;
 }
 
 impl Wire for UdpSocket {
-    fn say(&mut self, bytes: &[u8]) {
+    fn send_message(&mut self, bytes: &[u8]) {
         UdpSocket::send(self, bytes).unwrap();
     }
 
@@ -39,10 +39,10 @@ impl Wire for UdpSocket {
     }
 }
 
-/// A stream's messages.
+/// Messages over a stream.
 pub struct Framed<S> {
     pub stream: S,
-    /// Arrived but not yet whole.
+    /// Received bytes of an incomplete message.
     pub bytes: Vec<u8>,
 }
 
@@ -53,7 +53,7 @@ impl<S> Framed<S> {
 }
 
 impl<S: Read + Write> Wire for Framed<S> {
-    fn say(&mut self, bytes: &[u8]) {
+    fn send_message(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
         self.stream.flush().unwrap();
     }
@@ -64,7 +64,9 @@ impl<S: Read + Write> Wire for Framed<S> {
             match find_message(&self.bytes) {
                 MessageBoundary::Complete(length) => return Some(self.bytes.drain(..length).collect()),
                 MessageBoundary::Incomplete => {}
-                MessageBoundary::Invalid => panic!("the box sends garbage: {:?}", &self.bytes[..8]),
+                MessageBoundary::Invalid => {
+                    panic!("the server sends an invalid message: {:?}", &self.bytes[..8])
+                }
             }
             let count = self.stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
             self.bytes.extend_from_slice(&chunk[..count]);
@@ -72,16 +74,17 @@ impl<S: Read + Write> Wire for Framed<S> {
     }
 }
 
-/// A socket at 127.`rest` that talks to `to`.
+/// A socket bound to 127.`rest` and connected to `to`.
 pub fn socket(rest: [u8; 3], to: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::new(127, rest[0], rest[1], rest[2]), 0)).unwrap();
     socket.connect(to).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     socket
 }
 
-pub fn binding(name: u8) -> Vec<u8> {
-    request(wire::METHOD_BINDING, [name; 12], &[]).raw
+/// A Binding request whose transaction id is `id` twelve times.
+pub fn binding(id: u8) -> Vec<u8> {
+    request(wire::METHOD_BINDING, [id; 12], &[]).raw
 }
 
 pub fn request(method: wire::Method, transaction: [u8; 12], attributes: &[(AttrType, &[u8])]) -> Message {
@@ -93,8 +96,8 @@ pub fn request(method: wire::Method, transaction: [u8; 12], attributes: &[(AttrT
     message
 }
 
-/// A reply as the codec reads it.
-pub fn read(bytes: &[u8]) -> Message {
+/// Parses a reply with the codec of the `stun` crate.
+pub fn parse(bytes: &[u8]) -> Message {
     let mut message = Message::new();
     message.unmarshal_binary(bytes).expect("a well-formed reply");
     assert_eq!(message.raw.len(), 20 + message.length as usize);
@@ -102,11 +105,11 @@ pub fn read(bytes: &[u8]) -> Message {
 }
 
 /// The number in ERROR-CODE; 0 for success.
-pub fn code(message: &Message) -> u16 {
+pub fn error_code(message: &Message) -> u16 {
     message.get(attr::ATTR_ERROR_CODE).map_or(0, |value| u16::from(value[2]) * 100 + u16::from(value[3]))
 }
 
-/// Somebody with a credential.
+/// A client with a credential.
 pub struct TurnClient<W> {
     pub wire: W,
     credential: Credential,
@@ -116,85 +119,85 @@ pub struct TurnClient<W> {
 }
 
 impl<W: Wire> TurnClient<W> {
-    /// A client who has been told realm and nonce.
+    /// A client that has received realm and nonce; its credential is one for other software.
     pub fn new(wire: W) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let secrets = Secrets::new(Secret::new(SECRET), vec![]);
-        Self::holding(secrets.mint(&Principal::Foreign("bob".into()), now + 3600), wire)
+        Self::with_credential(secrets.mint(&Principal::Foreign("bob".into()), now + 3600), wire)
     }
 
-    /// The same with a credential of the box's own.
-    pub fn holding(credential: Credential, wire: W) -> Self {
+    /// Like [`Self::new`] with a given credential.
+    pub fn with_credential(credential: Credential, wire: W) -> Self {
         let mut client = Self { wire, credential, realm: vec![], nonce: vec![], transactions: 0 };
-        let transaction = client.transaction();
-        client.wire.say(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);
-        let challenge = client.answer(transaction);
-        assert_eq!(code(&challenge), 401);
+        let transaction = client.next_transaction();
+        client.wire.send_message(&request(wire::METHOD_ALLOCATE, transaction, &[UDP]).raw);
+        let challenge = client.wait_for_reply(transaction);
+        assert_eq!(error_code(&challenge), 401);
         client.realm = challenge.get(attr::ATTR_REALM).unwrap();
         client.nonce = challenge.get(attr::ATTR_NONCE).unwrap();
         client
     }
 
     /// A client with an allocation, and its relayed address.
-    pub fn allocated(wire: W) -> (Self, SocketAddr) {
+    pub fn with_allocation(wire: W) -> (Self, SocketAddr) {
         let mut client = Self::new(wire);
         let relayed = client.allocate();
         (client, relayed)
     }
 
     pub fn refresh(&mut self) {
-        self.ask(wire::METHOD_REFRESH, &[], None);
+        self.request(wire::METHOD_REFRESH, &[], None);
     }
 
     pub fn allocate(&mut self) -> SocketAddr {
-        let reply = self.ask(wire::METHOD_ALLOCATE, &[UDP], None);
+        let reply = self.request(wire::METHOD_ALLOCATE, &[UDP], None);
         let mut relayed = XorMappedAddress::default();
         relayed.get_from_as(&reply, attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
         SocketAddr::new(relayed.ip, relayed.port)
     }
 
     pub fn delete(&mut self) {
-        self.ask(wire::METHOD_REFRESH, &[NOWHERE], None);
+        self.request(wire::METHOD_REFRESH, &[ZERO_LIFETIME], None);
     }
 
-    /// Binds a channel, and so installs a permission.
+    /// Binds a channel, which also installs a permission.
     pub fn bind(&mut self, number: u16, peer: SocketAddr) {
         let value = [number.to_be_bytes(), [0, 0]].concat();
-        self.ask(wire::METHOD_CHANNEL_BIND, &[(attr::ATTR_CHANNEL_NUMBER, &value)], Some(peer));
+        self.request(wire::METHOD_CHANNEL_BIND, &[(attr::ATTR_CHANNEL_NUMBER, &value)], Some(peer));
     }
 
-    /// A request that must succeed.
-    fn ask(
+    /// Sends a request that must succeed.
+    fn request(
         &mut self,
         method: wire::Method,
         attributes: &[(AttrType, &[u8])],
         peer: Option<SocketAddr>,
     ) -> Message {
-        let reply = self.attempt(method, attributes, peer.as_slice());
-        assert_eq!(code(&reply), 0, "{method}");
+        let reply = self.try_request(method, attributes, peer.as_slice());
+        assert_eq!(error_code(&reply), 0, "{method}");
         reply
     }
 
-    /// A request, and what it is answered.
-    pub fn attempt(
+    /// Sends a request and returns its reply.
+    pub fn try_request(
         &mut self,
         method: wire::Method,
         attributes: &[(AttrType, &[u8])],
         peers: &[SocketAddr],
     ) -> Message {
         let (transaction, bytes) = self.prepare(method, attributes, peers);
-        self.wire.say(&bytes);
-        self.answer(transaction)
+        self.wire.send_message(&bytes);
+        self.wait_for_reply(transaction)
     }
 
-    /// A signed request and its name.
+    /// A signed request and its transaction id.
     pub fn prepare(
         &mut self,
         method: wire::Method,
         attributes: &[(AttrType, &[u8])],
         peers: &[SocketAddr],
     ) -> ([u8; 12], Vec<u8>) {
-        let transaction = self.transaction();
+        let transaction = self.next_transaction();
         let mut message = request(method, transaction, attributes);
         for peer in peers {
             let peer = XorMappedAddress { ip: peer.ip(), port: peer.port() };
@@ -213,16 +216,16 @@ impl<W: Wire> TurnClient<W> {
         message.raw
     }
 
-    fn answer(&mut self, transaction: [u8; 12]) -> Message {
+    fn wait_for_reply(&mut self, transaction: [u8; 12]) -> Message {
         loop {
-            let bytes = self.wire.receive().expect("an answer");
+            let bytes = self.wire.receive().expect("a reply");
             if bytes[0] >> 6 == 0 && bytes[8..20] == transaction {
-                return read(&bytes);
+                return parse(&bytes);
             }
         }
     }
 
-    fn transaction(&mut self) -> [u8; 12] {
+    fn next_transaction(&mut self) -> [u8; 12] {
         self.transactions += 1;
         let mut transaction = [0xcc; 12];
         transaction[..4].copy_from_slice(&self.transactions.to_be_bytes());

@@ -1,7 +1,7 @@
-//! The log of the program itself: what the journal gets, what may be changed while it runs, and that
-//! nobody waits for whoever reads it.
+//! The log of the real program: its format for the journal and for a terminal, level changes at run time, and
+//! that a blocked reader delays no client.
 
-use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Write as _, pipe};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _, pipe};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,29 +9,28 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::harness::ports::free_port;
+use crate::harness::{TEST_TIMEOUT, http_client};
 
-/// No wait for an event is longer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Bytes of a pipe that takes no more: pages that are not all filled to the last byte.
-const FULL: u64 = 32 * 1024;
-/// What one answer may take on a busy machine.
-const SOON: Duration = Duration::from_secs(2);
+/// A full pipe holds at least this many bytes, because its pages are not filled to the last byte.
+const FULL_PIPE: u64 = 32 * 1024;
+/// The longest time for a reply on a busy machine.
+const REPLY_LIMIT: Duration = Duration::from_secs(2);
 
-/// A box whose stderr is a pipe.
-struct Box {
+/// A running server whose stderr is a pipe.
+struct LoggingServer {
     child: Child,
     http: SocketAddr,
     turn: SocketAddr,
     metrics: SocketAddr,
     stderr: PipeReader,
-    _place: TempDir,
+    _folder: TempDir,
 }
 
-impl Box {
-    /// `journal`: whether systemd would say that the pipe is the journal's.
-    fn open(flags: &[&str], journal: bool) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let (stderr, theirs) = pipe().unwrap();
+impl LoggingServer {
+    /// Starts the server; with `journal`, `JOURNAL_STREAM` names the pipe as systemd does.
+    fn start(flags: &[&str], journal: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (stderr, writer) = pipe().unwrap();
         let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let (http, turn, metrics) = (address(), address(), address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
@@ -41,92 +40,88 @@ impl Box {
             .args(["--http-port", &http.port().to_string(), "--turn-port", &turn.port().to_string()])
             .args(flags)
             .env_clear()
-            .current_dir(place.path());
+            .current_dir(folder.path());
         if journal {
-            let stat = rustix_stat(&theirs);
-            command.env("JOURNAL_STREAM", format!("{}:{}", stat.0, stat.1));
+            let (device, inode) = device_and_inode(&writer);
+            command.env("JOURNAL_STREAM", format!("{device}:{inode}"));
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(theirs).spawn().unwrap();
-        let mut greeting = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
-        assert!(greeting.contains("is up"), "{greeting:?}");
-        Self { child, http, turn, metrics, stderr, _place: place }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+        let mut banner = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut banner).unwrap();
+        assert!(banner.contains("is up"), "{banner:?}");
+        Self { child, http, turn, metrics, stderr, _folder: folder }
     }
 
-    /// Asks whether it is well; how long that took.
-    fn asked(&self) -> Duration {
-        let begun = Instant::now();
-        let said = get(self.http, "/healthz");
-        assert!(said.contains(r#"{"status":"up"}"#), "{said}");
-        begun.elapsed()
+    /// The time of a health request.
+    fn health_time(&self) -> Duration {
+        let start = Instant::now();
+        assert_eq!(get(self.http, "/healthz"), r#"{"status":"up"}"#);
+        start.elapsed()
     }
 
-    /// Lines that it says were lost.
-    fn lost(&self) -> u64 {
-        let said = get(self.metrics, "/metrics");
-        let line = said.lines().find_map(|line| line.strip_prefix("webrtc_box_log_lines_lost_total "));
+    /// The number of lost lines in the metrics.
+    fn lost_lines(&self) -> u64 {
+        let metrics = get(self.metrics, "/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("webrtc_box_log_lines_lost_total "));
         line.unwrap().parse().unwrap()
     }
 
-    /// Sends a Binding; how long the answer took.
-    fn bound(&self) -> Duration {
-        let (begun, socket) = (Instant::now(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    /// The time of a Binding request.
+    fn binding_time(&self) -> Duration {
+        let (start, socket) = (Instant::now(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         socket.send_to(b"\0\x01\0\0\x21\x12\xa4\x42............", self.turn).unwrap();
         assert!(socket.recv(&mut [0; 100]).unwrap() > 20);
-        begun.elapsed()
+        start.elapsed()
     }
 
-    /// Brings it so many streams that end at once.
-    fn say_lines(&self, lines: usize) {
+    /// Opens and closes streams; each causes a log line.
+    fn cause_lines(&self, lines: usize) {
         (0..lines).for_each(|_| drop(TcpStream::connect(self.turn).unwrap()));
     }
 
-    /// Bytes of its log that nobody has read.
+    /// Bytes in the pipe.
     fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.stderr).unwrap()
     }
 
-    /// Ends it, as systemd does; how long that took, and the log.
-    fn ended(mut self) -> (Duration, String) {
-        let begun = Instant::now();
+    /// Stops the server with SIGTERM; the time until the exit, and the unread log.
+    fn stop(mut self) -> (Duration, String) {
+        let start = Instant::now();
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(start.elapsed() < TEST_TIMEOUT, "the server does not exit");
             std::thread::sleep(Duration::from_millis(10));
         }
-        let took = begun.elapsed();
+        let took = start.elapsed();
         let mut log = String::new();
         self.stderr.read_to_string(&mut log).unwrap();
         (took, log)
     }
 }
 
-fn get(at: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    said
+fn get(server: SocketAddr, path: &str) -> String {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    http_client::get(stream, path).text().to_owned()
 }
 
-impl Drop for Box {
+impl Drop for LoggingServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-fn rustix_stat(pipe: &std::io::PipeWriter) -> (u64, u64) {
+fn device_and_inode(pipe: &std::io::PipeWriter) -> (u64, u64) {
     let stat = rustix::fs::fstat(pipe).unwrap();
     (stat.st_dev, stat.st_ino)
 }
 
 #[test]
 fn journal_lines_have_priorities_and_no_time() {
-    let (_, log) = Box::open(&[], true).ended();
+    let (_, log) = LoggingServer::start(&[], true).stop();
     let lines: Vec<&str> = log.lines().collect();
     assert!(lines.iter().any(|line| line.starts_with("<6>webrtc_box::app: listening ")), "{log}");
     assert!(lines.iter().all(|line| line.starts_with('<') && !line.contains('\u{1b}')), "{log}");
@@ -134,39 +129,39 @@ fn journal_lines_have_priorities_and_no_time() {
 
 #[test]
 fn terminal_lines_have_times_and_levels() {
-    let (_, log) = Box::open(&[], false).ended();
+    let (_, log) = LoggingServer::start(&[], false).stop();
     let line = log.lines().find(|line| line.contains("listening ")).unwrap();
     assert!(line.starts_with("20") && line.contains(" INFO webrtc_box::app: "), "{line}");
-    let (_, log) = Box::open(&["--log-format", "json"], true).ended();
+    let (_, log) = LoggingServer::start(&["--log-format", "json"], true).stop();
     let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
 }
 
-/// A journal that has stalled is a full pipe.
+/// A full pipe stands for a stalled journal.
 #[test]
 fn blocked_log_reader_delays_no_client() {
-    let server = Box::open(&["--log", "debug", "--unauth-reply-rate", "0"], true);
-    let (begun, mut said) = (Instant::now(), 0);
-    // Each stream that says nothing is a line. First until no more goes into the pipe,
-    while server.unread() != said || said < FULL {
-        said = server.unread();
-        server.say_lines(200);
-        assert!(begun.elapsed() < 4 * PATIENCE, "{said} bytes are unread");
+    let server = LoggingServer::start(&["--log", "debug", "--unauth-reply-rate", "0"], true);
+    let (start, mut unread) = (Instant::now(), 0);
+    // Until the pipe is full,
+    while server.unread() != unread || unread < FULL_PIPE {
+        unread = server.unread();
+        server.cause_lines(200);
+        assert!(start.elapsed() < 4 * TEST_TIMEOUT, "{unread} bytes are unread");
     }
-    // and then until no more may wait.
-    while server.lost() == 0 {
-        server.say_lines(1000);
-        assert!(begun.elapsed() < 8 * PATIENCE, "nothing is lost");
+    // and then until the queue of the server is full.
+    while server.lost_lines() == 0 {
+        server.cause_lines(1000);
+        assert!(start.elapsed() < 8 * TEST_TIMEOUT, "no line is lost");
     }
-    let slowest = (0..20).map(|_| server.asked().max(server.bound())).max().unwrap();
-    let lost = server.lost();
-    println!("{said} bytes of log unread, {lost} lines lost; the slowest answer after that: {slowest:?}");
-    assert!(slowest < SOON, "{slowest:?}");
-    let (took, log) = server.ended();
-    println!("ended after {took:?}, {} bytes of log", log.len());
+    let slowest = (0..20).map(|_| server.health_time().max(server.binding_time())).max().unwrap();
+    let lost = server.lost_lines();
+    println!("{unread} bytes of log unread, {lost} lines lost; the slowest reply after that: {slowest:?}");
+    assert!(slowest < REPLY_LIMIT, "{slowest:?}");
+    let (took, log) = server.stop();
+    println!("exit after {took:?}, {} bytes of log", log.len());
 }
 
-/// In a test crate of its own the log is this process's.
+/// Sets the logger of the test process; no other test here does.
 #[test]
 fn log_level_changes_at_run_time() {
     use webrtc_box::config::{RawSettings, StateDirDefaults};
@@ -175,9 +170,9 @@ fn log_level_changes_at_run_time() {
     assert!(!tracing::enabled!(tracing::Level::DEBUG));
     webrtc_box::set_level("debug").unwrap();
     assert!(tracing::enabled!(tracing::Level::DEBUG));
-    let complaint = webrtc_box::set_level("in[fo").unwrap_err().to_string();
-    assert!(complaint.starts_with("log \"in[fo\" is no log filter"), "{complaint}");
-    assert!(tracing::enabled!(tracing::Level::DEBUG), "a bad one changes nothing");
+    let error = webrtc_box::set_level("in[fo").unwrap_err().to_string();
+    assert!(error.starts_with("log \"in[fo\" is no log filter"), "{error}");
+    assert!(tracing::enabled!(tracing::Level::DEBUG), "an invalid filter changes nothing");
     webrtc_box::set_level("warn").unwrap();
     assert!(!tracing::enabled!(tracing::Level::INFO));
 }

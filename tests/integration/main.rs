@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a test binary that prints its figures"
+    reason = "a test binary that prints measurements"
 )]
 
 #[path = "../harness/mod.rs"]
@@ -14,6 +14,7 @@ mod acme;
 mod certificates;
 mod doctor;
 mod http;
+mod in_process;
 mod logs;
 mod metrics;
 mod page_build;

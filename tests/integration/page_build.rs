@@ -1,4 +1,4 @@
-//! What the build makes of `public/`: joined modules, preload lines, languages.
+//! The page build: joined modules, preload lines, languages.
 
 #[path = "../../build/bundle.rs"]
 mod bundle;
@@ -83,7 +83,7 @@ fn page_preloads_exactly_what_its_scripts_import() {
         let lines = html.lines().filter_map(|line| line.strip_prefix("<link rel=\"modulepreload\" href=\""));
         lines.map(|line| line.trim_end_matches("\">").to_owned()).collect()
     };
-    assert_eq!(preloads("/index.html"), [""; 0], "its two scripts are all it needs");
+    assert_eq!(preloads("/index.html"), [""; 0], "its two scripts import no other file");
     assert_eq!(preloads("/test.html"), ["/locales/language.js"]);
     for page in ["/index.html", "/test.html"] {
         assert!(!text(&built, page).contains("<!-- modulepreload"));

@@ -1,10 +1,10 @@
-//! The relay over real sockets on loopback, asked by the `turn` crate's client: somebody else's
-//! idea of the protocol.
+//! The relay over real sockets on loopback, with the client of the `turn` crate, an independent implementation.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::harness::TEST_TIMEOUT;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
@@ -17,30 +17,27 @@ use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 use webrtc_box_turn::registry::Quota;
 use webrtc_util::Conn;
 
-/// Three times what the slowest machine should need.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 fn secrets() -> Secrets {
     Secrets::new(Secret::new("north"), vec![])
 }
 
-fn seat(room: u8, name: u8) -> (IsolationGroup, PrincipalId) {
-    (IsolationGroup::new([room; 16]), PrincipalId::new([name; 16]))
+fn seat(room: u8, id: u8) -> (IsolationGroup, PrincipalId) {
+    (IsolationGroup::new([room; 16]), PrincipalId::new([id; 16]))
 }
 
-fn credential(room: u8, name: u8) -> Credential {
+fn credential(room: u8, id: u8) -> Credential {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let (tag, id) = seat(room, name);
-    secrets().mint(&Principal::Participant(tag, id), now + 3600)
+    let (group, id) = seat(room, id);
+    secrets().mint(&Principal::Participant(group, id), now + 3600)
 }
 
-fn plan(scope: PeerPolicy, relayed: &str, listen: &str) -> RelayConfig {
+fn config(peer_policy: PeerPolicy, relayed: &str, listen: &str) -> RelayConfig {
     let relayed: IpAddr = relayed.parse().unwrap();
     let families = Families { v4: Some(relayed), v6: None };
     RelayConfig {
         listen: vec![listen.parse().unwrap()],
         workers: 2,
-        peer_policy: scope,
+        peer_policy,
         relayed: families,
         bind: families,
         ports: 49_152..=65_535,
@@ -59,16 +56,16 @@ fn plan(scope: PeerPolicy, relayed: &str, listen: &str) -> RelayConfig {
 }
 
 fn room_relay(listen: &str) -> Relay {
-    let relay = Relay::start(plan(PeerPolicy::SameGroup, "192.0.0.8", listen)).unwrap();
-    for name in 0..8 {
-        let (tag, id) = seat(1, name);
-        relay.principal_feed().send(PrincipalEvent::Admitted(tag, id));
+    let relay = Relay::start(config(PeerPolicy::SameGroup, "192.0.0.8", listen)).unwrap();
+    for id in 0..8 {
+        let (group, id) = seat(1, id);
+        relay.principal_feed().send(PrincipalEvent::Admitted(group, id));
     }
     relay
 }
 
 /// A client of the `turn` crate with an allocation.
-async fn allocated(server: SocketAddr, credential: Credential) -> (Client, impl Conn) {
+async fn client_with_allocation(server: SocketAddr, credential: Credential) -> (Client, impl Conn) {
     let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
     let config = ClientConfig {
         stun_serv_addr: server.to_string(),
@@ -83,21 +80,21 @@ async fn allocated(server: SocketAddr, credential: Credential) -> (Client, impl 
     };
     let client = Client::new(config).await.unwrap();
     client.listen().await.unwrap();
-    let relayed = timeout(PATIENCE, client.allocate()).await.unwrap().unwrap();
+    let relayed = timeout(TEST_TIMEOUT, client.allocate()).await.unwrap().unwrap();
     (client, relayed)
 }
 
 async fn receive(conn: &impl Conn) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 65_536];
-    let (length, from) = timeout(PATIENCE, conn.recv_from(&mut buffer)).await.unwrap().unwrap();
+    let (length, from) = timeout(TEST_TIMEOUT, conn.recv_from(&mut buffer)).await.unwrap().unwrap();
     buffer.truncate(length);
     (buffer, from)
 }
 
-/// Sends both ways until both have permissions and channels.
-async fn talk(one: &impl Conn, other: &impl Conn) {
+/// Exchanges data in both directions, until both have permissions and channels.
+async fn assert_exchange(one: &impl Conn, other: &impl Conn) {
     let (first, second) = (one.local_addr().unwrap(), other.local_addr().unwrap());
-    // Installs the other side's permission; what it carries is lost or not, as UDP may.
+    // Installs the permission of the other side; the payload may be lost.
     other.send_to(b"opening", first).await.unwrap();
     for round in 0..50_u8 {
         one.send_to(&[round; 1200], second).await.unwrap();
@@ -116,20 +113,21 @@ async fn talk(one: &impl Conn, other: &impl Conn) {
 async fn two_participants_of_a_room_exchange_data_over_the_relay() {
     let relay = room_relay("127.0.0.1:0");
     let server = relay.addresses()[0];
-    let (_one, first) = allocated(server, credential(1, 1)).await;
-    let (_other, second) = allocated(server, credential(1, 2)).await;
+    let (_one, first) = client_with_allocation(server, credential(1, 1)).await;
+    let (_other, second) = client_with_allocation(server, credential(1, 2)).await;
     assert_eq!(first.local_addr().unwrap().ip().to_string(), "192.0.0.8");
-    talk(&first, &second).await;
+    assert_exchange(&first, &second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_socket_serves_ipv4_and_ipv6_clients() {
     let relay = room_relay("[::]:0");
     let port = relay.addresses()[0].port();
-    let (_one, first) = allocated(SocketAddr::from(([127, 0, 0, 1], port)), credential(1, 1)).await;
+    let (_one, first) =
+        client_with_allocation(SocketAddr::from(([127, 0, 0, 1], port)), credential(1, 1)).await;
     let v6: IpAddr = "::1".parse().unwrap();
-    let (_other, second) = allocated(SocketAddr::from((v6, port)), credential(1, 2)).await;
-    talk(&first, &second).await;
+    let (_other, second) = client_with_allocation(SocketAddr::from((v6, port)), credential(1, 2)).await;
+    assert_exchange(&first, &second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,8 +141,8 @@ async fn replies_leave_from_the_address_that_was_asked() {
         binding.extend_from_slice(&[host; 12]);
         socket.send(&binding).await.unwrap();
         let mut reply = [0; 100];
-        // A connected socket hears only the address it is connected to.
-        let length = timeout(PATIENCE, socket.recv(&mut reply)).await.unwrap().unwrap();
+        // A connected socket receives only from the address that it is connected to.
+        let length = timeout(TEST_TIMEOUT, socket.recv(&mut reply)).await.unwrap().unwrap();
         assert_eq!((length, reply[8]), (32, host));
     }
 }
@@ -154,11 +152,11 @@ async fn participants_reach_each_other_across_workers() {
     let relay = room_relay("127.0.0.1:0");
     let server = relay.addresses()[0];
     let mut clients = Vec::new();
-    for name in 0..8 {
-        clients.push(allocated(server, credential(1, name)).await);
+    for id in 0..8 {
+        clients.push(client_with_allocation(server, credential(1, id)).await);
     }
     for pair in clients.chunks(2) {
-        talk(&pair[0].1, &pair[1].1).await;
+        assert_exchange(&pair[0].1, &pair[1].1).await;
     }
 }
 
@@ -166,43 +164,43 @@ async fn participants_reach_each_other_across_workers() {
 async fn port_in_use_cannot_be_shared() {
     let relay = room_relay("127.0.0.1:0");
     let taken = relay.addresses()[0].to_string();
-    let error = Relay::start(plan(PeerPolicy::SameGroup, "192.0.0.8", &taken)).unwrap_err();
+    let error = Relay::start(config(PeerPolicy::SameGroup, "192.0.0.8", &taken)).unwrap_err();
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn public_policy_reaches_network_peers_with_whole_datagrams() {
-    // Loopback stands for the internet here, so the filter has to be told.
+    // Loopback stands for the internet, so the filter must allow it.
     let filter = PeerFilter { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..PeerFilter::default() };
-    let relay = Relay::start(plan(PeerPolicy::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
-    let (tag, id) = seat(1, 1);
-    relay.principal_feed().send(PrincipalEvent::Admitted(tag, id));
-    let (_client, conn) = allocated(relay.addresses()[0], credential(1, 1)).await;
+    let relay = Relay::start(config(PeerPolicy::Public(filter), "127.0.0.1", "127.0.0.1:0")).unwrap();
+    let (group, id) = seat(1, 1);
+    relay.principal_feed().send(PrincipalEvent::Admitted(group, id));
+    let (_client, conn) = client_with_allocation(relay.addresses()[0], credential(1, 1)).await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = vec![0; 65_536];
     for length in [1, 1200, 1500, 9000] {
         conn.send_to(&vec![7; length], peer.local_addr().unwrap()).await.unwrap();
-        let (got, from) = timeout(PATIENCE, peer.recv_from(&mut buffer)).await.unwrap().unwrap();
-        assert_eq!((got, from), (length, conn.local_addr().unwrap()));
-        peer.send_to(&buffer[..got], from).await.unwrap();
+        let (received, from) = timeout(TEST_TIMEOUT, peer.recv_from(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!((received, from), (length, conn.local_addr().unwrap()));
+        peer.send_to(&buffer[..received], from).await.unwrap();
         let (bytes, from) = receive(&conn).await;
         assert_eq!((bytes.len(), from), (length, peer.local_addr().unwrap()));
     }
-    // A peer that is gone (ICMP port unreachable) costs the packet, not the allocation.
-    let gone = peer.local_addr().unwrap();
+    // A closed peer port (ICMP port unreachable) costs the packet, not the allocation.
+    let closed = peer.local_addr().unwrap();
     drop(peer);
     for _ in 0..5 {
-        conn.send_to(b"anybody?", gone).await.unwrap();
+        conn.send_to(b"lost", closed).await.unwrap();
     }
-    let back = UdpSocket::bind(gone).await.unwrap();
+    let reopened = UdpSocket::bind(closed).await.unwrap();
     let again = async {
         loop {
-            conn.send_to(b"again", gone).await.unwrap();
-            let heard = timeout(Duration::from_millis(200), back.recv_from(&mut buffer)).await;
-            if heard.is_ok_and(|heard| heard.unwrap().0 == b"again".len()) {
+            conn.send_to(b"again", closed).await.unwrap();
+            let received = timeout(Duration::from_millis(200), reopened.recv_from(&mut buffer)).await;
+            if received.is_ok_and(|received| received.unwrap().0 == b"again".len()) {
                 break;
             }
         }
     };
-    timeout(PATIENCE, again).await.unwrap();
+    timeout(TEST_TIMEOUT, again).await.unwrap();
 }

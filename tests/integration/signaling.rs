@@ -1,9 +1,9 @@
-//! Signaling as browsers meet it: WebSockets through TLS, over real sockets.
+//! Signaling over WebSockets with TLS on real sockets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::web_server::{PATIENCE, WebServer, start_web_server};
+use crate::harness::web_server::{TEST_TIMEOUT, WebServer, start_web_server};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,60 +16,61 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use webrtc_box_signaling::{SeatEvent, SeatId, TagKey};
 
-/// A browser with its page open.
+/// A WebSocket client with the headers of a browser.
 struct Browser(WebSocketStream<TlsStream<TcpStream>>);
 
 impl Browser {
     async fn open(server: &WebServer) -> Self {
         let mut request = format!("wss://{}/ws", server.host()).into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("https://{}", server.host()).parse().unwrap());
-        Self(client_async(request, server.dial().await).await.unwrap().0)
+        Self(client_async(request, server.connect().await).await.unwrap().0)
     }
 
-    async fn say(&mut self, text: &str) {
+    async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next text frame, word for word.
-    async fn hear(&mut self) -> String {
+    /// The next text frame.
+    async fn receive(&mut self) -> String {
         loop {
             match self.next().await {
                 Some(Message::Text(text)) => return text.to_string(),
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("a text frame was to come, not {other:?}"),
+                other => panic!("expected a text frame, not {other:?}"),
             }
         }
     }
 
     async fn join(&mut self, frame: Value) -> Value {
-        self.say(&frame.to_string()).await;
-        serde_json::from_str(&self.hear().await).unwrap()
+        self.send(&frame.to_string()).await;
+        serde_json::from_str(&self.receive().await).unwrap()
     }
 
-    /// The code with which the server closes, whatever it says before.
-    async fn closed(&mut self) -> u16 {
+    /// The code with which the server closes; skips frames before.
+    async fn close_code(&mut self) -> u16 {
         loop {
             match self.next().await {
                 Some(Message::Close(Some(CloseFrame { code, .. }))) => return code.into(),
                 Some(Message::Text(_) | Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("a close was to come, not {other:?}"),
+                other => panic!("expected a close frame, not {other:?}"),
             }
         }
     }
 
     async fn next(&mut self) -> Option<Message> {
-        let next = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something in time");
-        next.map(|message| message.expect("an unbroken connection"))
+        let next = tokio::time::timeout(TEST_TIMEOUT, self.0.next()).await.expect("a message in time");
+        next.map(|message| message.expect("an open connection"))
     }
 
-    async fn raw(&mut self, opcode: Data, last: bool, payload: &[u8]) -> bool {
+    /// Sends a data frame; whether it could.
+    async fn send_frame(&mut self, opcode: Data, last: bool, payload: &[u8]) -> bool {
         let header = FrameHeader { is_final: last, opcode: OpCode::Data(opcode), ..FrameHeader::default() };
         let frame = Frame::from_payload(header, payload.to_vec().into());
         self.0.send(Message::Frame(frame)).await.is_ok()
     }
 }
 
-fn kind(frame: &str) -> String {
+fn type_of(frame: &str) -> String {
     serde_json::from_str::<Value>(frame).unwrap()["type"].as_str().unwrap().to_owned()
 }
 
@@ -79,10 +80,10 @@ async fn eight_messages_in_order_are_exact() {
     let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
 
     let first = alice.join(json!({"type": "join", "room": "kitchen"})).await;
-    alice.say(r#"{"type":"ping"}"#).await;
-    assert_eq!(alice.hear().await, r#"{"type":"pong"}"#);
-    bob.say(r#"{"type":"join","room":"kitchen"}"#).await;
-    let text = bob.hear().await;
+    alice.send(r#"{"type":"ping"}"#).await;
+    assert_eq!(alice.receive().await, r#"{"type":"pong"}"#);
+    bob.send(r#"{"type":"join","room":"kitchen"}"#).await;
+    let text = bob.receive().await;
     let second: Value = serde_json::from_str(&text).unwrap();
     let (a, b) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
     let tag = TagKey::new([1; 32]).tag("kitchen");
@@ -102,22 +103,22 @@ async fn eight_messages_in_order_are_exact() {
             b, a, username, password, token
         )
     );
-    assert_eq!(alice.hear().await, format!(r#"{{"type":"new-peer","id":"{b}"}}"#));
+    assert_eq!(alice.receive().await, format!(r#"{{"type":"new-peer","id":"{b}"}}"#));
 
     let sdp = r#"{ "type": "offer", "sdp": "v=0\r\n\u00e9" }"#;
-    bob.say(&format!(r#"{{"type":"offer","target":"{a}","sdp":{sdp},"call":"x/0"}}"#)).await;
-    assert_eq!(alice.hear().await, format!(r#"{{"type":"offer","from":"{b}","sdp":{sdp},"call":"x/0"}}"#));
-    alice.say(&format!(r#"{{"type":"answer","target":"{b}","sdp":{{}}}}"#)).await;
-    assert_eq!(bob.hear().await, format!(r#"{{"type":"answer","from":"{a}","sdp":{{}}}}"#));
-    alice.say(&format!(r#"{{"type":"candidate","target":"{b}","candidate":null}}"#)).await;
-    assert_eq!(bob.hear().await, format!(r#"{{"type":"candidate","from":"{a}","candidate":null}}"#));
-    alice.say(r#"{"type":"leave"}"#).await;
-    assert_eq!(bob.hear().await, format!(r#"{{"type":"peer-leave","id":"{a}"}}"#));
+    bob.send(&format!(r#"{{"type":"offer","target":"{a}","sdp":{sdp},"call":"x/0"}}"#)).await;
+    assert_eq!(alice.receive().await, format!(r#"{{"type":"offer","from":"{b}","sdp":{sdp},"call":"x/0"}}"#));
+    alice.send(&format!(r#"{{"type":"answer","target":"{b}","sdp":{{}}}}"#)).await;
+    assert_eq!(bob.receive().await, format!(r#"{{"type":"answer","from":"{a}","sdp":{{}}}}"#));
+    alice.send(&format!(r#"{{"type":"candidate","target":"{b}","candidate":null}}"#)).await;
+    assert_eq!(bob.receive().await, format!(r#"{{"type":"candidate","from":"{a}","candidate":null}}"#));
+    alice.send(r#"{"type":"leave"}"#).await;
+    assert_eq!(bob.receive().await, format!(r#"{{"type":"peer-leave","id":"{a}"}}"#));
 
     let seat = |id: &str| SeatId::parse(id).unwrap();
-    let news = server.seat_events.lock().unwrap().clone();
+    let events = server.seat_events.lock().unwrap().clone();
     assert_eq!(
-        news,
+        events,
         [SeatEvent::Joined(tag, seat(a)), SeatEvent::Joined(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
     );
 }
@@ -128,47 +129,47 @@ async fn protocol_violation_closes_with_its_code() {
     let limit = 64 * 1024;
 
     let mut browser = Browser::open(&server).await;
-    browser.say(&format!("{{{}", " ".repeat(limit - 1))).await;
-    assert_eq!(kind(&browser.hear().await), "error", "exactly 64 KiB are taken");
-    browser.say(&" ".repeat(limit + 1)).await;
-    assert_eq!(browser.closed().await, 1009, "one byte more is not");
+    browser.send(&format!("{{{}", " ".repeat(limit - 1))).await;
+    assert_eq!(type_of(&browser.receive().await), "error", "exactly 64 KiB are accepted");
+    browser.send(&" ".repeat(limit + 1)).await;
+    assert_eq!(browser.close_code().await, 1009, "one byte more is refused");
 
     let mut browser = Browser::open(&server).await;
-    browser.raw(Data::Text, false, &[b' '; 1024]).await;
+    browser.send_frame(Data::Text, false, &[b' '; 1024]).await;
     for _ in 0..64 {
-        if !browser.raw(Data::Continue, false, &[b' '; 1024]).await {
+        if !browser.send_frame(Data::Continue, false, &[b' '; 1024]).await {
             break;
         }
     }
-    assert_eq!(browser.closed().await, 1009, "in fragments neither");
+    assert_eq!(browser.close_code().await, 1009, "also in fragments");
 
     let mut browser = Browser::open(&server).await;
-    browser.raw(Data::Text, true, b"\xff\xfe").await;
-    assert_eq!(browser.closed().await, 1007);
+    browser.send_frame(Data::Text, true, b"\xff\xfe").await;
+    assert_eq!(browser.close_code().await, 1007);
 
     let mut browser = Browser::open(&server).await;
     for _ in 0..10 {
-        browser.say("{").await;
+        browser.send("{").await;
     }
-    assert_eq!(browser.closed().await, 1008);
+    assert_eq!(browser.close_code().await, 1008);
 
     let mut browser = Browser::open(&server).await;
     for _ in 0..10 {
         browser.0.send(Message::binary(vec![1])).await.unwrap();
     }
-    assert_eq!(browser.closed().await, 1008);
+    assert_eq!(browser.close_code().await, 1008);
 
     let mut browser = Browser::open(&server).await;
-    let tower = "[".repeat(60_000);
+    let nested = "[".repeat(60_000);
     assert_eq!(browser.join(json!([])).await["code"], "bad-message");
-    browser.say(&tower).await;
-    assert_eq!(kind(&browser.hear().await), "error");
+    browser.send(&nested).await;
+    assert_eq!(type_of(&browser.receive().await), "error");
 }
 
 #[tokio::test]
 async fn message_flood_is_closed_without_effect_on_others() {
     let server = start_web_server(|_| {}).await;
-    let mut neighbour = Browser::open(&server).await;
+    let mut other = Browser::open(&server).await;
     for message in [Message::text(r#"{"type":"ping"}"#), Message::Ping(vec![0; 8].into())] {
         let flooder = Browser::open(&server).await;
         let (mut write, read) = flooder.0.split();
@@ -180,18 +181,18 @@ async fn message_flood_is_closed_without_effect_on_others() {
             }
         });
         let started = Instant::now();
-        neighbour.say(r#"{"type":"ping"}"#).await;
-        assert_eq!(neighbour.hear().await, r#"{"type":"pong"}"#);
-        println!("a neighbour of a flood was answered after {:?}", started.elapsed());
+        other.send(r#"{"type":"ping"}"#).await;
+        assert_eq!(other.receive().await, r#"{"type":"pong"}"#);
+        println!("during a flood, another client got a reply after {:?}", started.elapsed());
         assert!(started.elapsed() < Duration::from_secs(5));
-        let last = read.filter_map(|message| std::future::ready(message.ok())).fold(None, keep_close);
-        let code = tokio::time::timeout(PATIENCE, last).await.expect("an end in time");
+        let last = read.filter_map(|message| std::future::ready(message.ok())).fold(None, last_close_code);
+        let code = tokio::time::timeout(TEST_TIMEOUT, last).await.expect("closed in time");
         assert_eq!(code, Some(1008));
         flood.abort();
     }
 }
 
-async fn keep_close(before: Option<u16>, message: Message) -> Option<u16> {
+async fn last_close_code(before: Option<u16>, message: Message) -> Option<u16> {
     if let Message::Close(Some(frame)) = message { Some(frame.code.into()) } else { before }
 }
 
@@ -200,31 +201,31 @@ async fn endless_empty_fragments_are_closed() {
     let server = start_web_server(|_| {}).await;
     let browser = Browser::open(&server).await;
     let mut stream = browser.0.into_inner();
-    let mut crumbs = vec![0x01, 0x80, 0, 0, 0, 0];
-    crumbs.extend([0x00, 0x80, 0, 0, 0, 0].repeat(100_000));
+    let mut fragments = vec![0x01, 0x80, 0, 0, 0, 0];
+    fragments.extend([0x00, 0x80, 0, 0, 0, 0].repeat(100_000));
     let (mut read, mut write) = tokio::io::split(&mut stream);
-    let mut heard = Vec::new();
-    // Either may fail once the server has had enough.
-    let both = async { tokio::join!(write.write_all(&crumbs), read.read_to_end(&mut heard)) };
-    let _ = tokio::time::timeout(PATIENCE, both).await.expect("an end in time");
-    assert_eq!(heard[0], 0x88, "a close frame");
-    assert_eq!(u16::from_be_bytes([heard[2], heard[3]]), 1008);
+    let mut received = Vec::new();
+    // Either may fail after the server has closed.
+    let both = async { tokio::join!(write.write_all(&fragments), read.read_to_end(&mut received)) };
+    let _ = tokio::time::timeout(TEST_TIMEOUT, both).await.expect("closed in time");
+    assert_eq!(received[0], 0x88, "a close frame");
+    assert_eq!(u16::from_be_bytes([received[2], received[3]]), 1008);
 }
 
 #[tokio::test]
 async fn only_own_and_allowed_origins_may_connect() {
-    let server = start_web_server(|setup| {
-        setup.domain = Some("box.example".into());
-        setup.allowed_origin = vec!["https://friend.example".into()];
+    let server = start_web_server(|config| {
+        config.domain = Some("box.example".into());
+        config.allowed_origin = vec!["https://friend.example".into()];
     })
     .await;
     let (host, port) = (server.host(), server.https.port());
     let allowed =
         [format!("https://{host}"), format!("https://box.example:{port}"), "https://friend.example".into()];
     for origin in &allowed {
-        assert_eq!(knock(&server, &[&format!("Origin: {origin}")]).await, 101, "{origin}");
+        assert_eq!(handshake_status(&server, &[&format!("Origin: {origin}")]).await, 101, "{origin}");
     }
-    assert_eq!(knock(&server, &[]).await, 101, "no origin: no browser");
+    assert_eq!(handshake_status(&server, &[]).await, 101, "clients that are no browsers send no origin");
     let foreign = [
         "null".to_owned(),
         String::new(),
@@ -241,18 +242,22 @@ async fn only_own_and_allowed_origins_may_connect() {
         format!("https://{host}/"),
     ];
     for origin in foreign {
-        assert_eq!(knock(&server, &[&format!("Origin: {origin}")]).await, 403, "{origin}");
+        assert_eq!(handshake_status(&server, &[&format!("Origin: {origin}")]).await, 403, "{origin}");
     }
     let forwarded = ["Origin: https://evil.example", "X-Forwarded-Host: evil.example"];
-    assert_eq!(knock(&server, &forwarded).await, 403, "strangers forward nothing");
+    assert_eq!(
+        handshake_status(&server, &forwarded).await,
+        403,
+        "forwarded headers count only from trusted proxies"
+    );
 }
 
-/// The status of an opening handshake with these further lines.
-async fn knock(server: &WebServer, lines: &[&str]) -> u16 {
+/// The status of a WebSocket handshake with these further header lines.
+async fn handshake_status(server: &WebServer, lines: &[&str]) -> u16 {
     let upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
     let host = format!("Host: {}", server.host());
     let key = ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", host.as_str()];
-    let reply = server.ask("GET /ws HTTP/1.1", &[&upgrade[..], &key, lines].concat()).await;
+    let reply = server.request("GET /ws HTTP/1.1", &[&upgrade[..], &key, lines].concat()).await;
     reply.status
 }
 
@@ -268,7 +273,7 @@ async fn bad_websocket_handshake_gets_an_http_error() {
 
 #[tokio::test]
 async fn trusted_proxy_passes_the_host_on() {
-    let server = start_web_server(|setup| setup.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let server = start_web_server(|config| config.trusted_proxy = vec!["127.0.0.0/8".parse().unwrap()]).await;
     let forwarded = [
         "Upgrade: websocket",
         "Connection: keep-alive, Upgrade",
@@ -283,7 +288,7 @@ async fn trusted_proxy_passes_the_host_on() {
         [("https://box.example", 101), ("https://inner:8080", 403), ("http://box.example", 403)]
     {
         let origin = format!("Origin: {origin}");
-        let reply = server.ask_plain("GET /ws HTTP/1.1", &[&forwarded[..], &[&origin]].concat()).await;
+        let reply = server.request_plain("GET /ws HTTP/1.1", &[&forwarded[..], &[&origin]].concat()).await;
         assert_eq!(reply.status, status, "{origin}");
     }
 }
@@ -294,12 +299,12 @@ async fn resume_takes_a_seat_from_a_half_open_connection() {
     let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
-    assert_eq!(kind(&alice.hear().await), "new-peer");
+    assert_eq!(type_of(&alice.receive().await), "new-peer");
     let mut again = Browser::open(&server).await;
-    let back = again.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
-    assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(true)));
-    assert_eq!(bob.closed().await, 4001);
-    assert_eq!(kind(&alice.hear().await), "peer-back");
+    let resumed = again.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
+    assert_eq!((&resumed["id"], &resumed["resumed"]), (&seat["id"], &json!(true)));
+    assert_eq!(bob.close_code().await, 4001);
+    assert_eq!(type_of(&alice.receive().await), "peer-back");
 }
 
 #[tokio::test]
@@ -307,15 +312,16 @@ async fn resume_works_after_a_restart() {
     let first = start_web_server(|_| {}).await;
     let mut alice = Browser::open(&first).await;
     let seat = alice.join(json!({"type": "join", "room": "kitchen"})).await;
-    first.web.stop(PATIENCE).await;
-    assert_eq!(alice.closed().await, 1001);
+    first.server.stop(TEST_TIMEOUT).await;
+    assert_eq!(alice.close_code().await, 1001);
     let second = start_web_server(|_| {}).await;
     let mut alice = Browser::open(&second).await;
-    let back = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
-    assert_eq!((&back["id"], &back["resumed"]), (&seat["id"], &json!(false)));
-    let other_key =
-        start_web_server(|setup| setup.rooms.resume_key = webrtc_box_signaling::ResumeTokenKey::new([9; 32]))
-            .await;
+    let resumed = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
+    assert_eq!((&resumed["id"], &resumed["resumed"]), (&seat["id"], &json!(false)));
+    let other_key = start_web_server(|config| {
+        config.rooms.resume_key = webrtc_box_signaling::ResumeTokenKey::new([9; 32])
+    })
+    .await;
     let mut alice = Browser::open(&other_key).await;
     let refused = alice.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
     assert_eq!(refused["code"], "bad-resume");
@@ -323,26 +329,26 @@ async fn resume_works_after_a_restart() {
 
 #[tokio::test]
 async fn disconnected_participant_leaves_after_the_grace_time() {
-    let server = start_web_server(|setup| setup.rooms.room_grace = Duration::from_millis(300)).await;
+    let server = start_web_server(|config| config.rooms.room_grace = Duration::from_millis(300)).await;
     let (mut alice, mut bob) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     bob.join(json!({"type": "join", "room": "kitchen"})).await;
-    assert_eq!(kind(&alice.hear().await), "new-peer");
+    assert_eq!(type_of(&alice.receive().await), "new-peer");
     drop(bob);
-    assert_eq!(kind(&alice.hear().await), "peer-away");
+    assert_eq!(type_of(&alice.receive().await), "peer-away");
     let started = Instant::now();
-    assert_eq!(kind(&alice.hear().await), "peer-leave");
-    println!("a grace of 300 ms was over after {:?}", started.elapsed());
+    assert_eq!(type_of(&alice.receive().await), "peer-leave");
+    println!("a grace time of 300 ms ended after {:?}", started.elapsed());
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&started.elapsed()));
     assert!(matches!(server.seat_events.lock().unwrap().last(), Some(SeatEvent::Expired(..))));
 }
 
-/// Two in the kitchen, and the seat of the second.
-async fn couple(server: &WebServer) -> (Browser, Browser, Value) {
+/// Two participants in a room, and the `resp-join` of the second.
+async fn join_two(server: &WebServer) -> (Browser, Browser, Value) {
     let (mut alice, mut bob) = (Browser::open(server).await, Browser::open(server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
     let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
-    assert_eq!(kind(&alice.hear().await), "new-peer");
+    assert_eq!(type_of(&alice.receive().await), "new-peer");
     (alice, bob, seat)
 }
 
@@ -353,30 +359,30 @@ async fn close_frame_is_answered_before_the_connection_ends() {
         let mut alice = Browser::open(&server).await;
         alice.join(json!({"type": "join", "room": "kitchen"})).await;
         alice.0.close(Some(CloseFrame { code, reason: "".into() })).await.unwrap();
-        assert_eq!(alice.closed().await, u16::from(code), "answered with what was said");
-        assert!(alice.next().await.is_none(), "and the stream ends without an error");
+        assert_eq!(alice.close_code().await, u16::from(code), "answered with the same code");
+        assert!(alice.next().await.is_none(), "the stream ends without an error");
         let mut stream = alice.0.into_inner();
-        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0, "closed by TLS, not cut off");
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0, "closed with close_notify");
     }
 }
 
 #[tokio::test]
 async fn closed_page_is_announced_and_resumes_after_a_reload() {
     let server = start_web_server(|_| {}).await;
-    let (mut alice, mut bob, seat) = couple(&server).await;
+    let (mut alice, mut bob, seat) = join_two(&server).await;
     bob.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
     let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
-    assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
+    assert_eq!(serde_json::from_str::<Value>(&alice.receive().await).unwrap(), expected);
     let mut reloaded = Browser::open(&server).await;
-    let back = reloaded.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
-    assert_eq!(back["resumed"], true);
-    assert_eq!(kind(&alice.hear().await), "peer-back");
+    let resumed = reloaded.join(json!({"type": "join", "room": "kitchen", "resume": seat["resume"]})).await;
+    assert_eq!(resumed["resumed"], true);
+    assert_eq!(type_of(&alice.receive().await), "peer-back");
 }
 
 #[tokio::test]
 async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
     let server = start_web_server(|_| {}).await;
-    let (mut alice, _bob, seat) = couple(&server).await;
+    let (mut alice, _bob, seat) = join_two(&server).await;
     let token = seat["resume"].as_str().unwrap();
     let own = format!("Origin: https://{}", server.host());
     let foreign = server.post("/leave", &["Origin: https://evil.example"], token).await;
@@ -386,7 +392,7 @@ async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
     assert_eq!(server.get("/leave", &[]).await.status, 405);
     assert_eq!(server.post("/leave", &[&own, "Content-Type: text/plain"], token).await.status, 204);
     let expected = json!({"type": "peer-away", "id": seat["id"], "closing": true});
-    assert_eq!(serde_json::from_str::<Value>(&alice.hear().await).unwrap(), expected);
+    assert_eq!(serde_json::from_str::<Value>(&alice.receive().await).unwrap(), expected);
     for guess in 0..19 {
         assert_eq!(server.post("/leave", &[&own], &format!("forged {guess}")).await.status, 400);
     }
@@ -396,27 +402,28 @@ async fn closed_page_without_a_websocket_is_announced_by_a_beacon() {
 
 #[tokio::test]
 async fn new_credentials_are_sent_before_expiry() {
-    let server = start_web_server(|setup| setup.rooms.credential_ttl = Duration::from_secs(2)).await;
+    let server = start_web_server(|config| config.rooms.credential_ttl = Duration::from_secs(2)).await;
     let mut alice = Browser::open(&server).await;
     assert_eq!(alice.join(json!({"type": "join", "room": "kitchen"})).await["ttl"], 2);
     let started = Instant::now();
-    assert_eq!(kind(&alice.hear().await), "ice-servers");
+    assert_eq!(type_of(&alice.receive().await), "ice-servers");
     assert!((Duration::from_secs(1)..Duration::from_secs(10)).contains(&started.elapsed()));
 }
 
 #[tokio::test]
 async fn client_that_never_reads_is_closed_at_little_cost() {
     let server = Arc::new(start_web_server(|_| {}).await);
-    let (mut alice, mut deaf) = (Browser::open(&server).await, Browser::open(&server).await);
+    let (mut alice, mut non_reader) = (Browser::open(&server).await, Browser::open(&server).await);
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
-    let seat = deaf.join(json!({"type": "join", "room": "kitchen"})).await;
-    assert_eq!(kind(&alice.hear().await), "new-peer");
+    let seat = non_reader.join(json!({"type": "join", "room": "kitchen"})).await;
+    assert_eq!(type_of(&alice.receive().await), "new-peer");
     let big = json!({"type": "offer", "target": seat["id"], "sdp": {"sdp": "x".repeat(60_000)}}).to_string();
     let before = resident_kib();
     let started = Instant::now();
     let (mut write, mut read) = alice.0.split();
     let flood = tokio::spawn(async move {
-        // What finds no room is refused, so it goes on until the kernel's buffers are full as well.
+        // The server refuses messages when its queue is full; this continues until the buffers of the
+        // kernel are full, too.
         for sent in 0.. {
             write.send(Message::text(&big)).await.unwrap();
             if sent > 300 {
@@ -430,20 +437,20 @@ async fn client_that_never_reads_is_closed_at_little_cost() {
                 return;
             }
         }
-        panic!("the neighbour was closed");
+        panic!("the sender was closed");
     };
-    tokio::time::timeout(2 * PATIENCE, away).await.expect("given up in time");
+    tokio::time::timeout(2 * TEST_TIMEOUT, away).await.expect("closed in time");
     let grown = resident_kib().saturating_sub(before);
-    println!("who never reads was given up after {:?}, {grown} KiB later", started.elapsed());
+    println!("a client that never reads was closed after {:?}, {grown} KiB later", started.elapsed());
     assert!(grown < 16 * 1024);
     flood.abort();
-    drop(deaf);
+    drop(non_reader);
 }
 
 #[tokio::test]
 async fn sender_is_refused_when_its_peer_does_not_read() {
     let server = Arc::new(start_web_server(|_| {}).await);
-    let (alice, mut bob, seat) = couple(&server).await;
+    let (alice, mut bob, seat) = join_two(&server).await;
     let big = json!({"type": "offer", "target": seat["id"], "sdp": {"sdp": "x".repeat(60_000)}}).to_string();
     let (mut write, mut read) = alice.0.split();
     let flood = tokio::spawn(async move {
@@ -452,10 +459,10 @@ async fn sender_is_refused_when_its_peer_does_not_read() {
         }
         write
     });
-    // Until more waits for Bob than his queue and the kernel hold.
+    // Until the queue of the receiver and the buffers of the kernel are full.
     let refused = async {
         loop {
-            match read.next().await.expect("a frame").expect("an unbroken connection") {
+            match read.next().await.expect("a frame").expect("an open connection") {
                 Message::Text(text) if text.contains("rate-limited") => return,
                 Message::Text(text) => panic!("{text}"),
                 Message::Binary(_)
@@ -466,15 +473,15 @@ async fn sender_is_refused_when_its_peer_does_not_read() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, refused).await.expect("refused in time");
+    tokio::time::timeout(TEST_TIMEOUT, refused).await.expect("refused in time");
     flood.abort();
-    bob.say(r#"{"type":"ping"}"#).await;
+    bob.send(r#"{"type":"ping"}"#).await;
     let mut offers = 0;
-    while kind(&bob.hear().await) == "offer" {
+    while type_of(&bob.receive().await) == "offer" {
         offers += 1;
     }
-    println!("{offers} offers came, then the answer to Bob's ping");
-    assert_eq!(server.web.count(), (1, 2));
+    println!("{offers} offers arrived before the reply to the ping");
+    assert_eq!(server.server.count(), (1, 2));
 }
 
 fn resident_kib() -> u64 {
@@ -488,10 +495,10 @@ async fn drain_notifies_participants_and_refuses_joins() {
     let server = start_web_server(|_| {}).await;
     let mut alice = Browser::open(&server).await;
     alice.join(json!({"type": "join", "room": "kitchen"})).await;
-    server.web.drain();
-    let told: Value = serde_json::from_str(&alice.hear().await).unwrap();
-    assert_eq!(told["code"], "shutting-down");
-    let mut newcomer = Browser::open(&server).await;
-    assert_eq!(newcomer.join(json!({"type": "join", "room": "kitchen"})).await["code"], "shutting-down");
-    assert_eq!(server.web.count(), (1, 1));
+    server.server.drain();
+    let notice: Value = serde_json::from_str(&alice.receive().await).unwrap();
+    assert_eq!(notice["code"], "shutting-down");
+    let mut new = Browser::open(&server).await;
+    assert_eq!(new.join(json!({"type": "join", "room": "kitchen"})).await["code"], "shutting-down");
+    assert_eq!(server.server.count(), (1, 1));
 }

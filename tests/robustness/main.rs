@@ -1,10 +1,10 @@
-//! What abuse costs and what faults do, measured on the program. Every figure is printed.
+//! What abuse may cost, and which faults the server survives; the tests print what they measure.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a test binary that prints its figures"
+    reason = "a test binary that prints measurements"
 )]
 
 mod abuse;

@@ -1,4 +1,4 @@
-//! A client of the box: signs what it asks, and takes the answers apart.
+//! A TURN client that signs requests and parses replies with the `stun` crate.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use webrtc_box_turn::credential::Credential;
 use super::server::{Listener, Server, credential};
 use super::transport::Wire;
 
-/// One 5-tuple, who uses it, and the nonce last heard.
+/// A client on one 5-tuple with a credential and the last nonce.
 pub(crate) struct Client {
     pub(crate) wire: Wire,
     pub(crate) credential: Credential,
@@ -21,72 +21,72 @@ pub(crate) struct Client {
     pub(crate) nonce: Vec<u8>,
 }
 
-/// One reply.
+/// A parsed reply.
 #[derive(Debug)]
-pub(crate) struct Answer(pub(crate) Message);
+pub(crate) struct Reply(pub(crate) Message);
 
 pub(crate) type Attribute<'a> = (AttrType, &'a [u8]);
 pub(crate) const UDP: Attribute<'static> = (attr::ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
 
 impl Client {
-    /// Connected and challenged: knows realm and nonce.
+    /// Connects and gets realm and nonce from a 401.
     pub(crate) fn new(server: &Server, listener: Listener, credential: Credential) -> Self {
         let wire = Wire::connect(server, listener);
         let mut client = Self { wire, credential, realm: String::new(), nonce: Vec::new() };
         let challenge = client.exchange(&request(wire::METHOD_ALLOCATE, &[UDP]).raw);
         assert_eq!(challenge.code(), 401);
         client.realm = String::from_utf8(challenge.value(attr::ATTR_REALM).unwrap()).unwrap();
-        client.heed(&challenge);
+        client.use_nonce(&challenge);
         client
     }
 
-    /// The holder `id` with an allocation, and its relayed address.
-    pub(crate) fn allocated(server: &Server, listener: Listener, id: &str) -> (Self, SocketAddr) {
+    /// A client of the user `id` with an allocation, and its relayed address.
+    pub(crate) fn with_allocation(server: &Server, listener: Listener, id: &str) -> (Self, SocketAddr) {
         let mut client = Self::new(server, listener, credential(id));
-        let answer = client.allocate(&[]);
-        assert_eq!(answer.code(), 0);
-        let relayed = answer.address(attr::ATTR_XOR_RELAYED_ADDRESS);
+        let reply = client.allocate(&[]);
+        assert_eq!(reply.code(), 0);
+        let relayed = reply.address(attr::ATTR_XOR_RELAYED_ADDRESS);
         (client, relayed)
     }
 
-    pub(crate) fn allocate(&mut self, attributes: &[Attribute<'_>]) -> Answer {
-        self.ask(wire::METHOD_ALLOCATE, &[&[UDP], attributes].concat())
+    pub(crate) fn allocate(&mut self, attributes: &[Attribute<'_>]) -> Reply {
+        self.request(wire::METHOD_ALLOCATE, &[&[UDP], attributes].concat())
     }
 
-    pub(crate) fn refresh(&mut self, seconds: u32) -> Answer {
-        self.ask(wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &seconds.to_be_bytes())])
+    pub(crate) fn refresh(&mut self, seconds: u32) -> Reply {
+        self.request(wire::METHOD_REFRESH, &[(attr::ATTR_LIFETIME, &seconds.to_be_bytes())])
     }
 
-    pub(crate) fn permit(&mut self, peers: &[SocketAddr]) -> Answer {
+    pub(crate) fn create_permission(&mut self, peers: &[SocketAddr]) -> Reply {
         let mut message = request(wire::METHOD_CREATE_PERMISSION, &[]);
-        peers.iter().for_each(|peer| name_peer(&mut message, *peer));
-        self.ask_with(message)
+        peers.iter().for_each(|peer| add_peer(&mut message, *peer));
+        self.send_signed(message)
     }
 
-    pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr) -> Answer {
+    pub(crate) fn channel_bind(&mut self, number: u16, peer: SocketAddr) -> Reply {
         let channel = [number.to_be_bytes(), [0, 0]].concat();
         let mut message = request(wire::METHOD_CHANNEL_BIND, &[(attr::ATTR_CHANNEL_NUMBER, &channel)]);
-        name_peer(&mut message, peer);
-        self.ask_with(message)
+        add_peer(&mut message, peer);
+        self.send_signed(message)
     }
 
-    /// A signed request with these attributes, and its answer.
-    pub(crate) fn ask(&mut self, method: Method, attributes: &[Attribute<'_>]) -> Answer {
-        self.ask_with(request(method, attributes))
+    /// Sends a signed request and returns its reply.
+    pub(crate) fn request(&mut self, method: Method, attributes: &[Attribute<'_>]) -> Reply {
+        self.send_signed(request(method, attributes))
     }
 
-    pub(crate) fn ask_with(&mut self, message: Message) -> Answer {
+    pub(crate) fn send_signed(&mut self, message: Message) -> Reply {
         let bytes = self.signed(message).raw;
         self.exchange(&bytes)
     }
 
     /// The message with USERNAME, REALM, NONCE and MESSAGE-INTEGRITY.
     pub(crate) fn signed(&self, message: Message) -> Message {
-        self.signed_naming(message, &self.realm)
+        self.signed_with_realm(message, &self.realm)
     }
 
-    /// The same, with `realm` as REALM whatever the key was made with.
-    pub(crate) fn signed_naming(&self, mut message: Message, realm: &str) -> Message {
+    /// Like [`Self::signed`] with a REALM that may differ from the one of the key.
+    pub(crate) fn signed_with_realm(&self, mut message: Message, realm: &str) -> Message {
         message.add(attr::ATTR_USERNAME, self.credential.username.as_bytes());
         message.add(attr::ATTR_REALM, realm.as_bytes());
         message.add(attr::ATTR_NONCE, &self.nonce);
@@ -94,22 +94,22 @@ impl Client {
         message
     }
 
-    /// Sends a request and reads its answer, which must be the next message.
-    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Answer {
+    /// Sends a request and reads its reply, which must be the next message.
+    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Reply {
         self.wire.send(bytes);
-        let answer = Answer::read(&self.wire.receive());
-        assert_eq!(answer.0.transaction_id.0, bytes[8..20], "an answer to something else");
-        answer
+        let reply = Reply::parse(&self.wire.receive());
+        assert_eq!(reply.0.transaction_id.0, bytes[8..20], "a reply to another request");
+        reply
     }
 
-    /// Nothing more has come: the next message is the answer to a Binding asked now.
-    pub(crate) fn heard_nothing(&mut self) {
-        let answer = self.exchange(&request(wire::METHOD_BINDING, &[]).raw);
-        assert_eq!((answer.code(), answer.0.typ.method), (0, wire::METHOD_BINDING));
+    /// Asserts that nothing was received: the next message is the reply to a new Binding request.
+    pub(crate) fn assert_no_message(&mut self) {
+        let reply = self.exchange(&request(wire::METHOD_BINDING, &[]).raw);
+        assert_eq!((reply.code(), reply.0.typ.method), (0, wire::METHOD_BINDING));
     }
 
-    /// Uses the nonce of a challenge from now on.
-    pub(crate) fn heed(&mut self, challenge: &Answer) {
+    /// Takes the nonce of a 401 or 438.
+    pub(crate) fn use_nonce(&mut self, challenge: &Reply) {
         self.nonce = challenge.value(attr::ATTR_NONCE).unwrap();
     }
 
@@ -132,17 +132,17 @@ impl Client {
         payload.to_vec()
     }
 
-    pub(crate) fn indicate(&mut self, peer: SocketAddr, payload: &[u8]) {
+    pub(crate) fn send_indication(&mut self, peer: SocketAddr, payload: &[u8]) {
         let mut message = request(wire::METHOD_SEND, &[]);
         message.set_type(MessageType::new(wire::METHOD_SEND, wire::CLASS_INDICATION));
-        name_peer(&mut message, peer);
+        add_peer(&mut message, peer);
         message.add(attr::ATTR_DATA, payload);
         self.wire.send(&message.raw);
     }
 
     /// The next message, which must be a Data indication.
     pub(crate) fn receive_data(&mut self) -> (SocketAddr, Vec<u8>) {
-        let data = Answer::read(&self.wire.receive());
+        let data = Reply::parse(&self.wire.receive());
         assert_eq!(data.0.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
         (data.address(attr::ATTR_XOR_PEER_ADDRESS), data.value(attr::ATTR_DATA).unwrap())
     }
@@ -152,21 +152,21 @@ impl Client {
         MessageIntegrity::new_long_term_integrity(username, self.realm.clone(), password)
     }
 
-    /// The answer's code, 0 for success; the answer must be signed.
-    pub(crate) fn signed_code(&self, answer: &Answer) -> u16 {
-        assert!(self.key().check(&mut answer.0.clone()).is_ok(), "not signed: {answer:?}");
-        answer.code()
+    /// The error code, 0 for success; asserts that the reply is signed.
+    pub(crate) fn signed_code(&self, reply: &Reply) -> u16 {
+        assert!(self.key().check(&mut reply.0.clone()).is_ok(), "not signed: {reply:?}");
+        reply.code()
     }
 }
 
-impl Answer {
-    fn read(bytes: &[u8]) -> Self {
+impl Reply {
+    fn parse(bytes: &[u8]) -> Self {
         let mut message = Message::new();
         message.unmarshal_binary(bytes).unwrap();
         Self(message)
     }
 
-    /// 0 for success.
+    /// The error code; 0 for success.
     pub(crate) fn code(&self) -> u16 {
         match self.value(attr::ATTR_ERROR_CODE) {
             Some(value) => u16::from(value[2]) * 100 + u16::from(value[3]),
@@ -192,7 +192,7 @@ impl Answer {
     }
 }
 
-/// A request with a transaction of its own.
+/// A request with a unique transaction id.
 pub(crate) fn request(method: Method, attributes: &[Attribute<'_>]) -> Message {
     static TRANSACTIONS: AtomicU64 = AtomicU64::new(1);
     let mut message = Message::new();
@@ -205,13 +205,12 @@ pub(crate) fn request(method: Method, attributes: &[Attribute<'_>]) -> Message {
 }
 
 /// Adds XOR-PEER-ADDRESS.
-pub(crate) fn name_peer(message: &mut Message, peer: SocketAddr) {
+pub(crate) fn add_peer(message: &mut Message, peer: SocketAddr) {
     let address = XorMappedAddress { ip: peer.ip(), port: peer.port() };
     address.add_to_as(message, attr::ATTR_XOR_PEER_ADDRESS).unwrap();
 }
 
-/// Adds an attribute behind whatever is there, as [`Message::add`] does, but leaves the parsed form
-/// alone.
+/// The bytes of `message` with an attribute added at the end.
 pub(crate) fn appended(message: &Message, kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = message.raw.clone();
     bytes.extend_from_slice(&kind.to_be_bytes());

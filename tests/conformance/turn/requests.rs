@@ -1,4 +1,4 @@
-//! Rows about what a request is answered.
+//! Replies to requests.
 
 use std::thread;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::server::{LISTENERS, Listener, Server, credential, credential_until, u
 const UNKNOWN: u16 = 0x7123;
 const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
 
-pub(crate) fn allocate_again(server: &Server, listener: Listener) {
+pub(crate) fn retransmitted_allocate_gets_the_same_reply(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     let bytes = client.signed(request(METHOD_ALLOCATE, &[UDP])).raw;
-    let (first, again) = (client.exchange(&bytes), client.exchange(&bytes));
-    assert_eq!((first.code(), again.code()), (0, 0));
+    let (first, second) = (client.exchange(&bytes), client.exchange(&bytes));
+    assert_eq!((first.code(), second.code()), (0, 0));
     for kind in [attr::ATTR_XOR_RELAYED_ADDRESS, attr::ATTR_XORMAPPED_ADDRESS] {
-        assert_eq!(first.value(kind).unwrap(), again.value(kind).unwrap());
+        assert_eq!(first.value(kind).unwrap(), second.value(kind).unwrap());
     }
-    // The clock runs between the two.
-    assert!((590..=first.lifetime()).contains(&again.lifetime()), "{again:?}");
+    // Time passes between the two.
+    assert!((590..=first.lifetime()).contains(&second.lifetime()), "{second:?}");
     assert_eq!(client.allocate(&[]).code(), 437);
 }
 
-pub(crate) fn made_up_nonce(server: &Server, listener: Listener) {
+pub(crate) fn invented_nonce_gets_438(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     for nonce in [&b"made up"[..], &[b'A'; 22], b""] {
         client.nonce = nonce.to_vec();
-        stale_and_then_well(&mut client);
+        assert_stale_then_accepted(&mut client);
     }
 }
 
-pub(crate) fn nonce_from_another_port(server: &Server, listener: Listener) {
+pub(crate) fn nonce_of_another_client_port_gets_438(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     client.nonce = Client::new(server, listener, credential("bob")).nonce;
-    stale_and_then_well(&mut client);
+    assert_stale_then_accepted(&mut client);
 }
 
-/// A datagram socket keeps its port over the restart, so there the key alone makes the nonce stale.
-pub(crate) fn nonce_from_before_a_restart() {
+/// A UDP client keeps its port over the restart, so its nonce is stale only because of the new key.
+pub(crate) fn nonce_from_before_a_restart_gets_438() {
     let mut server = Server::open(&[]);
     let before = LISTENERS.map(|listener| Client::new(&server, listener, credential("bob")));
     server.restart();
@@ -50,19 +50,19 @@ pub(crate) fn nonce_from_before_a_restart() {
         if listener != Listener::Udp {
             client = Client { nonce: client.nonce, ..Client::new(&server, listener, credential("bob")) };
         }
-        stale_and_then_well(&mut client);
+        assert_stale_then_accepted(&mut client);
     }
 }
 
-fn stale_and_then_well(client: &mut Client) {
+fn assert_stale_then_accepted(client: &mut Client) {
     let stale = client.allocate(&[]);
     assert_eq!(stale.code(), 438);
-    client.heed(&stale);
+    client.use_nonce(&stale);
     assert_eq!(client.allocate(&[]).code(), 0);
     assert_eq!(client.refresh(0).code(), 0);
 }
 
-pub(crate) fn bad_password_and_expired_credential(server: &Server, listener: Listener) {
+pub(crate) fn wrong_password_and_expired_credential_get_401(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     client.credential.password.push('x');
     assert_eq!(client.allocate(&[]).code(), 401);
@@ -72,74 +72,78 @@ pub(crate) fn bad_password_and_expired_credential(server: &Server, listener: Lis
     assert_eq!(client.allocate(&[]).code(), 0);
 }
 
-pub(crate) fn wrong_realm(server: &Server, listener: Listener) {
+pub(crate) fn wrong_realm_gets_401(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     client.realm.push('x');
     assert_eq!(client.allocate(&[]).code(), 401);
-    // Signed as if it were right, and only named wrong.
+    // Signed with the correct realm, with another one in REALM.
     client.realm.pop();
-    let named_wrong = client.signed_naming(request(METHOD_ALLOCATE, &[UDP]), "elsewhere").raw;
-    assert_eq!(client.exchange(&named_wrong).code(), 401);
+    let other_realm = client.signed_with_realm(request(METHOD_ALLOCATE, &[UDP]), "elsewhere").raw;
+    assert_eq!(client.exchange(&other_realm).code(), 401);
     assert_eq!(client.allocate(&[]).code(), 0);
 }
 
-pub(crate) fn refresh_lifetimes(server: &Server, listener: Listener) {
-    let (mut client, _) = Client::allocated(server, listener, "bob");
+pub(crate) fn refresh_clamps_the_lifetime(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::with_allocation(server, listener, "bob");
     assert_eq!(client.refresh(1).lifetime(), 600);
     assert_eq!(client.refresh(100_000).lifetime(), 3600);
     assert_eq!(client.refresh(0).lifetime(), 0);
     assert_eq!(client.refresh(600).code(), 437, "it was deleted");
 }
 
-pub(crate) fn without_an_allocation(server: &Server, listener: Listener) {
-    let (_other, peer) = Client::allocated(server, listener, "bob");
+pub(crate) fn requests_without_an_allocation_get_437(server: &Server, listener: Listener) {
+    let (_other, peer) = Client::with_allocation(server, listener, "bob");
     let mut client = Client::new(server, listener, credential("bob"));
-    let answers = [client.refresh(600), client.permit(&[peer]), client.bind(0x4000, peer)];
-    assert_eq!(answers.map(|answer| client.signed_code(&answer)), [437; 3]);
+    let replies = [client.refresh(600), client.create_permission(&[peer]), client.channel_bind(0x4000, peer)];
+    assert_eq!(replies.map(|reply| client.signed_code(&reply)), [437; 3]);
 }
 
-pub(crate) fn another_valid_user(server: &Server, listener: Listener) {
-    let (mut client, _) = Client::allocated(server, listener, "bob");
-    let (_other, peer) = Client::allocated(server, listener, "bob");
+pub(crate) fn requests_of_another_user_get_441(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::with_allocation(server, listener, "bob");
+    let (_other, peer) = Client::with_allocation(server, listener, "bob");
     let owner = std::mem::replace(&mut client.credential, credential("alice"));
-    let answers =
-        [client.refresh(1200), client.permit(&[peer]), client.bind(0x4000, peer), client.refresh(0)];
-    assert_eq!(answers.map(|answer| client.signed_code(&answer)), [441; 4]);
+    let replies = [
+        client.refresh(1200),
+        client.create_permission(&[peer]),
+        client.channel_bind(0x4000, peer),
+        client.refresh(0),
+    ];
+    assert_eq!(replies.map(|reply| client.signed_code(&reply)), [441; 4]);
     client.credential = owner;
-    assert_eq!(client.refresh(600).lifetime(), 600, "the first one's lives");
+    assert_eq!(client.refresh(600).lifetime(), 600, "the allocation still exists");
 }
 
-pub(crate) fn attributes_behind_the_integrity(server: &Server, listener: Listener) {
-    let (mut client, _) = Client::allocated(server, listener, "bob");
-    let mut asked = |kind: AttrType, value: &[u8]| {
+pub(crate) fn attributes_after_message_integrity_are_ignored(server: &Server, listener: Listener) {
+    let (mut client, _) = Client::with_allocation(server, listener, "bob");
+    let mut refresh = |kind: AttrType, value: &[u8]| {
         let message = client.signed(request(METHOD_REFRESH, &[]));
-        let answer = client.exchange(&appended(&message, kind.0, value));
-        (answer.code(), answer.lifetime())
+        let reply = client.exchange(&appended(&message, kind.0, value));
+        (reply.code(), reply.lifetime())
     };
-    assert_eq!(asked(attr::ATTR_LIFETIME, &[0; 4]), (0, 600));
-    assert_eq!(asked(AttrType(UNKNOWN), b"what"), (0, 600));
-    assert_eq!(asked(AttrType(MESSAGE_INTEGRITY_SHA256), &[7; 32]), (0, 600));
-    assert_eq!(client.refresh(1200).lifetime(), 1200, "it lives");
+    assert_eq!(refresh(attr::ATTR_LIFETIME, &[0; 4]), (0, 600));
+    assert_eq!(refresh(AttrType(UNKNOWN), b"what"), (0, 600));
+    assert_eq!(refresh(AttrType(MESSAGE_INTEGRITY_SHA256), &[7; 32]), (0, 600));
+    assert_eq!(client.refresh(1200).lifetime(), 1200, "the allocation still exists");
 }
 
-pub(crate) fn unknown_required_attribute(server: &Server, listener: Listener) {
+pub(crate) fn unknown_required_attribute_gets_420(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
-    let answer = client.allocate(&[(AttrType(UNKNOWN), b"?"), (AttrType(0x8123), b"optional")]);
-    assert_eq!(client.signed_code(&answer), 420);
-    assert_eq!(answer.value(attr::ATTR_UNKNOWN_ATTRIBUTES).unwrap(), UNKNOWN.to_be_bytes());
+    let reply = client.allocate(&[(AttrType(UNKNOWN), b"?"), (AttrType(0x8123), b"optional")]);
+    assert_eq!(client.signed_code(&reply), 420);
+    assert_eq!(reply.value(attr::ATTR_UNKNOWN_ATTRIBUTES).unwrap(), UNKNOWN.to_be_bytes());
     assert_eq!(client.exchange(&request(METHOD_BINDING, &[(AttrType(UNKNOWN), b"?")]).raw).code(), 420);
     assert_eq!(client.allocate(&[(AttrType(0x8123), b"optional")]).code(), 0);
 }
 
-pub(crate) fn transport_tcp_family_3_bad_token(server: &Server, listener: Listener) {
+pub(crate) fn unsupported_transport_family_and_token_are_refused(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
-    let tcp = client.ask(METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &[6, 0, 0, 0])]);
+    let tcp = client.request(METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &[6, 0, 0, 0])]);
     let family = client.allocate(&[(attr::ATTR_REQUESTED_ADDRESS_FAMILY, &[3, 0, 0, 0])]);
-    let token = client.allocate(&[(attr::ATTR_RESERVATION_TOKEN, b"nobody's")]);
-    assert_eq!([tcp, family, token].map(|answer| client.signed_code(&answer)), [442, 440, 508]);
+    let token = client.allocate(&[(attr::ATTR_RESERVATION_TOKEN, b"unknown!")]);
+    assert_eq!([tcp, family, token].map(|reply| client.signed_code(&reply)), [442, 440, 508]);
 }
 
-pub(crate) fn wrong_fingerprint(server: &Server, listener: Listener) {
+pub(crate) fn wrong_fingerprint_is_not_answered(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
     for method in [METHOD_BINDING, METHOD_ALLOCATE] {
         let mut message = client.signed(request(method, &[UDP][..usize::from(method == METHOD_ALLOCATE)]));
@@ -147,60 +151,67 @@ pub(crate) fn wrong_fingerprint(server: &Server, listener: Listener) {
         let mut wrong = message.raw.clone();
         *wrong.last_mut().unwrap() ^= 1;
         client.wire.send(&wrong);
-        client.heard_nothing();
-        assert_eq!(client.exchange(&message.raw).code(), 0, "the right one is answered");
+        client.assert_no_message();
+        assert_eq!(client.exchange(&message.raw).code(), 0, "the correct one is answered");
     }
 }
 
-pub(crate) fn replies_carry_integrity(server: &Server, listener: Listener) {
-    let (_other, peer) = Client::allocated(server, listener, "bob");
-    let stranger = "8.8.8.8:53".parse().unwrap();
+pub(crate) fn replies_are_signed(server: &Server, listener: Listener) {
+    let (_other, peer) = Client::with_allocation(server, listener, "bob");
+    let outside = "8.8.8.8:53".parse().unwrap();
     let mut client = Client::new(server, listener, credential("bob"));
     let early = [client.refresh(600), client.allocate(&[(AttrType(UNKNOWN), b"?")])];
-    assert_eq!(early.map(|answer| client.signed_code(&answer)), [437, 420]);
-    let well = [client.allocate(&[]), client.permit(&[peer]), client.bind(0x4000, peer), client.refresh(600)];
-    assert_eq!(well.map(|answer| client.signed_code(&answer)), [0; 4]);
-    let refused = [client.allocate(&[]), client.permit(&[stranger]), client.bind(0x4001, stranger)];
-    assert_eq!(refused.map(|answer| client.signed_code(&answer)), [437, 403, 403]);
-    let bad = [client.permit(&[]), client.bind(0x3fff, peer), client.bind(0x4001, peer)];
-    assert_eq!(bad.map(|answer| client.signed_code(&answer)), [400; 3]);
+    assert_eq!(early.map(|reply| client.signed_code(&reply)), [437, 420]);
+    let accepted = [
+        client.allocate(&[]),
+        client.create_permission(&[peer]),
+        client.channel_bind(0x4000, peer),
+        client.refresh(600),
+    ];
+    assert_eq!(accepted.map(|reply| client.signed_code(&reply)), [0; 4]);
+    let refused =
+        [client.allocate(&[]), client.create_permission(&[outside]), client.channel_bind(0x4001, outside)];
+    assert_eq!(refused.map(|reply| client.signed_code(&reply)), [437, 403, 403]);
+    let malformed =
+        [client.create_permission(&[]), client.channel_bind(0x3fff, peer), client.channel_bind(0x4001, peer)];
+    assert_eq!(malformed.map(|reply| client.signed_code(&reply)), [400; 3]);
     let last = client.refresh(0);
     assert_eq!(client.signed_code(&last), 0);
 }
 
-pub(crate) fn expiry_reached_while_a_call_runs() {
+pub(crate) fn expired_credential_does_not_end_an_allocation() {
     let server = Server::open(&[]);
     let expiry = unix_now() + 3;
-    let brief = credential_until("bob", expiry);
-    let calls = LISTENERS.map(|listener| {
-        let mut client = Client::new(&server, listener, brief.clone());
+    let credential = credential_until("bob", expiry);
+    let clients = LISTENERS.map(|listener| {
+        let mut client = Client::new(&server, listener, credential.clone());
         assert_eq!(client.allocate(&[]).code(), 0, "over {listener}");
         (listener, client)
     });
-    // The wall clock itself is what this row is about.
+    // The server reads the real wall clock.
     while unix_now() <= expiry {
         thread::sleep(Duration::from_millis(50));
     }
-    for (listener, mut client) in calls {
+    for (listener, mut client) in clients {
         assert_eq!(client.refresh(600).lifetime(), 600, "over {listener}");
-        let mut newcomer = Client::new(&server, listener, brief.clone());
-        assert_eq!(newcomer.allocate(&[]).code(), 401, "over {listener}");
+        let mut new_client = Client::new(&server, listener, credential.clone());
+        assert_eq!(new_client.allocate(&[]).code(), 401, "over {listener}");
         assert_eq!(client.refresh(0).code(), 0, "over {listener}");
         assert_eq!(client.allocate(&[]).code(), 401, "over {listener}");
     }
 }
 
-pub(crate) fn change_request(server: &Server, listener: Listener) {
+pub(crate) fn change_request_gets_420(server: &Server, listener: Listener) {
     let mut client = Client::new(server, listener, credential("bob"));
-    let mut ask = |bits| {
+    let mut request_change = |bits| {
         let value = [0, 0, 0, bits];
         client.exchange(&request(METHOD_BINDING, &[(attr::ATTR_CHANGE_REQUEST, &value)]).raw).code()
     };
-    assert_eq!([0, 2, 4, 6].map(&mut ask), [0, 420, 420, 420]);
+    assert_eq!([0, 2, 4, 6].map(&mut request_change), [0, 420, 420, 420]);
 }
 
-/// Over UDP alone: a stream that speaks neither TLS nor STUN is closed.
-pub(crate) fn dtls_client_hello(server: &Server, listener: Listener) {
+/// UDP only: a stream with neither TLS nor STUN is closed.
+pub(crate) fn dtls_client_hello_gets_an_alert(server: &Server, listener: Listener) {
     if listener != Listener::Udp {
         return;
     }
@@ -209,5 +220,5 @@ pub(crate) fn dtls_client_hello(server: &Server, listener: Listener) {
     hello.resize(60, 0);
     client.wire.send(&hello);
     assert_eq!(client.wire.receive(), [21, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40]);
-    client.heard_nothing();
+    client.assert_no_message();
 }

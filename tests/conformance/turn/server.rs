@@ -1,4 +1,4 @@
-//! The program itself on free ports of this host, with a secret that mints whoever is needed.
+//! The real program on free ports, and credentials for any user.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -7,22 +7,22 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tempfile::TempDir;
 use webrtc_box_turn::credential::{Credential, Principal, Secret, Secrets};
 
 use crate::harness::ports::free_port;
+use crate::harness::test_ca::{client_config, write_self_signed};
 
-/// A running box; killed when dropped.
+/// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     ports: Ports,
     flags: Vec<String>,
     tls: Arc<ClientConfig>,
-    place: TempDir,
+    folder: TempDir,
 }
 
 #[derive(Clone, Copy)]
@@ -32,55 +32,51 @@ struct Ports {
     turns: u16,
 }
 
-/// A way in.
+/// A listener for TURN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
     Udp,
     Tcp,
     Tls,
-    /// TLS on the port of the page.
+    /// TLS on the HTTPS port.
     Https,
 }
 
 pub(crate) const LISTENERS: [Listener; 4] = [Listener::Udp, Listener::Tcp, Listener::Tls, Listener::Https];
 const SECRET: &str = "north";
 
-/// Plays `scene` in one box over every listener at once; a failure names the row and the listener.
-pub(crate) fn over_each_door(row: &str, flags: &[&str], scene: fn(&Server, Listener)) {
+/// Runs `case` over every listener of one server concurrently; a failure names the case and the listener.
+pub(crate) fn run_over_every_listener(name: &str, flags: &[&str], case: fn(&Server, Listener)) {
     let mut server = Server::open(flags);
     let failed: Vec<Listener> = thread::scope(|scope| {
         let server = &server;
-        let played = LISTENERS.map(|listener| {
-            let name = format!("{row} over {listener}");
-            let playing =
-                thread::Builder::new().name(name).spawn_scoped(scope, move || scene(server, listener));
-            (listener, playing.unwrap())
+        let threads = LISTENERS.map(|listener| {
+            let thread = thread::Builder::new().name(format!("{name} over {listener}"));
+            (listener, thread.spawn_scoped(scope, move || case(server, listener)).unwrap())
         });
-        played
+        threads
             .into_iter()
-            .filter_map(|(listener, playing)| playing.join().is_err().then_some(listener))
+            .filter_map(|(listener, thread)| thread.join().is_err().then_some(listener))
             .collect()
     });
-    assert!(failed.is_empty(), "{row} fails over {failed:?}; the box said: {}", server.said());
+    assert!(failed.is_empty(), "{name} fails over {failed:?}; server: {}", server.status_and_log());
 }
 
 impl Server {
     pub(crate) fn open(flags: &[&str]) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["box.test".to_owned()]).unwrap();
-        fs::write(place.path().join("cert.pem"), made.cert.pem()).unwrap();
-        fs::write(place.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let root = write_self_signed(folder.path(), "box.test");
         let ports = Ports { https: free_port(), turn: free_port(), turns: free_port() };
         let flags = flags.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let child = start(&place, ports, &flags);
-        Self { child, ports, flags, tls: trusting(made.cert.der()), place }
+        let child = start(&folder, ports, &flags);
+        Self { child, ports, flags, tls: Arc::new(client_config(root)), folder }
     }
 
-    /// Ends the program without a farewell and starts it again on the same ports.
+    /// Kills the program and starts it again on the same ports.
     pub(crate) fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = start(&self.place, self.ports, &self.flags);
+        self.child = start(&self.folder, self.ports, &self.flags);
     }
 
     pub(crate) fn address(&self, listener: Listener) -> SocketAddr {
@@ -92,13 +88,13 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
-    /// How it fares and what is in its log.
-    fn said(&mut self) -> String {
-        let log = fs::read_to_string(self.place.path().join("log")).unwrap();
+    /// The exit status, if any, and the log.
+    fn status_and_log(&mut self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
         format!("{:?}, {log}", self.child.try_wait())
     }
 
-    /// What trusts this box's certificate.
+    /// A client configuration that trusts the certificate of the server.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.tls)
     }
@@ -106,13 +102,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; a test that cares has noticed.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A credential for software other than ours, good for an hour.
+/// A credential for other software, valid for an hour.
 pub(crate) fn credential(id: &str) -> Credential {
     credential_until(id, unix_now() + 3600)
 }
@@ -125,11 +121,11 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The program, once it has said that it is up.
-fn start(place: &TempDir, ports: Ports, flags: &[String]) -> Child {
-    let log = place.path().join("log");
+/// Starts the program and waits for its banner.
+fn start(folder: &TempDir, ports: Ports, flags: &[String]) -> Child {
+    let log = folder.path().join("log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_webrtc-box"))
-        .current_dir(place.path())
+        .current_dir(folder.path())
         .env_clear()
         .args(["--domain", "box.test", "--cert", "cert.pem", "--key", "key.pem", "--state-dir", "state"])
         .args(["--listen", "127.0.0.1", "--http-port", "0", "--https-port", &ports.https.to_string()])
@@ -141,18 +137,10 @@ fn start(place: &TempDir, ports: Ports, flags: &[String]) -> Child {
         .stderr(File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let mut greeting = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
-    assert!(!greeting.is_empty(), "the box did not start: {}", fs::read_to_string(log).unwrap());
+    let mut banner = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut banner).unwrap();
+    assert!(!banner.is_empty(), "the server did not start: {}", fs::read_to_string(log).unwrap());
     child
-}
-
-fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl fmt::Display for Listener {
@@ -161,10 +149,7 @@ impl fmt::Display for Listener {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
-            Self::Https => "TLS on the page's port",
+            Self::Https => "TLS on the HTTPS port",
         })
     }
 }
-
-/// No wait for an event is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! Whole messages in and out of a listener: datagrams, or a stream's messages padded to four bytes.
+//! Complete messages to and from a listener: datagrams, or messages on a stream, padded to four bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
@@ -7,9 +7,10 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::server::{Listener, PATIENCE, Server};
+use super::server::{Listener, Server};
+use crate::harness::TEST_TIMEOUT;
 
-/// One connection to the box.
+/// A connection to the server.
 pub(crate) enum Wire {
     Datagrams(UdpSocket),
     Stream { stream: Box<dyn Duplex>, unread: Vec<u8> },
@@ -22,7 +23,7 @@ impl Wire {
     pub(crate) fn connect(server: &Server, listener: Listener) -> Self {
         let stream = || {
             let stream = TcpStream::connect(server.address(listener)).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             stream.set_nodelay(true).unwrap();
             stream
         };
@@ -37,7 +38,7 @@ impl Wire {
         Self::Stream { stream, unread: Vec::new() }
     }
 
-    /// Sends as it is: whoever sends ChannelData on a stream pads it.
+    /// Sends `bytes` as they are; the caller pads ChannelData on a stream.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         match self {
             Self::Datagrams(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
@@ -48,17 +49,17 @@ impl Wire {
         }
     }
 
-    /// The next message with its padding; the test fails where none comes.
+    /// The next message with its padding; panics after the timeout.
     pub(crate) fn receive(&mut self) -> Vec<u8> {
         match self {
-            Self::Datagrams(socket) => datagram(socket).expect("nothing came"),
+            Self::Datagrams(socket) => datagram(socket).expect("a message in time"),
             Self::Stream { stream, unread } => loop {
-                if let Some(length) = whole(unread).filter(|length| *length <= unread.len()) {
+                if let Some(length) = length_on_wire(unread).filter(|length| *length <= unread.len()) {
                     return unread.drain(..length).collect();
                 }
                 let mut buffer = [0; 16_384];
-                let length = stream.read(&mut buffer).expect("nothing came");
-                assert!(length > 0, "the box closed the stream");
+                let length = stream.read(&mut buffer).expect("a message in time");
+                assert!(length > 0, "the server closed the stream");
                 unread.extend_from_slice(&buffer[..length]);
             },
         }
@@ -72,11 +73,11 @@ impl Wire {
 fn datagrams(server: &Server) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.connect(server.address(Listener::Udp)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     socket
 }
 
-/// One datagram, or `None` after the socket's timeout.
+/// One datagram, or `None` after the read timeout.
 pub(crate) fn datagram(socket: &UdpSocket) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 65_536];
     match socket.recv(&mut buffer) {
@@ -86,15 +87,15 @@ pub(crate) fn datagram(socket: &UdpSocket) -> Option<Vec<u8>> {
     }
 }
 
-/// A peer on the network that waits `patience` for each datagram.
-pub(crate) fn peer(port: u16, patience: Duration) -> UdpSocket {
+/// A peer on the network with the read timeout `timeout`.
+pub(crate) fn peer(port: u16, timeout: Duration) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    socket.set_read_timeout(Some(patience)).unwrap();
+    socket.set_read_timeout(Some(timeout)).unwrap();
     socket
 }
 
-/// The length on the wire of the message that `bytes` begins with (RFC 8656 §12.5).
-fn whole(bytes: &[u8]) -> Option<usize> {
+/// The length on the wire of the first message in `bytes` (RFC 8656 §12.5).
+fn length_on_wire(bytes: &[u8]) -> Option<usize> {
     let &[first, _, high, low] = bytes.first_chunk()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     Some(if first >> 6 == 1 { 4 + length.next_multiple_of(4) } else { 20 + length })

@@ -1,7 +1,7 @@
-//! A script of datagrams from four clients against a whole server with a held clock.
+//! A script of datagrams from four clients against a TURN server with a simulated clock.
 //!
-//! A script is its scope (odd: `public`), then steps: a byte `kind << 2 | client`, a length in two
-//! bytes, and as many bytes of payload.
+//! A script is a byte for the scope (odd: `public`), then steps: a byte `kind << 2 | client`, a length in two
+//! bytes, and a payload of that length.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ use webrtc_box_turn::time::Now;
 const UNIX: u64 = 1_767_225_600;
 const REALM: &str = "webrtc-box";
 
-/// Replies are well formed and only to requests, and everything lent comes back.
+/// Replies are well formed and only to requests, and all ports and quotas are released.
 pub fn turn_session(bytes: &[u8]) {
-    deliveries(bytes);
+    relayed_packets(bytes);
 }
 
-/// The same; how many packets were handed on.
-pub fn deliveries(bytes: &[u8]) -> usize {
+/// Like [`turn_session`]; returns the number of relayed packets.
+pub fn relayed_packets(bytes: &[u8]) -> usize {
     let Some((&peer_policy, mut script)) = bytes.split_first() else { return 0 };
-    let mut stage = Stage::new(peer_policy % 2 == 1);
+    let mut scenario = Scenario::new(peer_policy % 2 == 1);
     for _ in 0..64 {
         let Some((&[op, high, low], rest)) = script.split_first_chunk() else { break };
         let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
         let (payload, rest) = rest.split_at(length);
-        stage.step(op, payload);
+        scenario.step(op, payload);
         script = rest;
     }
-    stage.end()
+    scenario.finish()
 }
 
-struct Stage {
+struct Scenario {
     server: Server,
     authenticator: Authenticator,
     routes: Arc<RoutingTable>,
@@ -54,10 +54,10 @@ struct Stage {
     relayed: Vec<RelayedAddr>,
     opened: usize,
     closed: usize,
-    delivered: usize,
+    relayed_packets: usize,
 }
 
-impl Stage {
+impl Scenario {
     fn new(public: bool) -> Self {
         let start = Instant::now();
         let secrets = Secrets::new(Secret::new("north"), vec![]);
@@ -76,18 +76,18 @@ impl Stage {
             credential_ttl: Duration::from_secs(3600),
             group_size: 2,
         };
-        let mut rng = 1_u64;
-        let roll = move || {
-            rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            rng
+        let mut state = 1_u64;
+        let rng = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state
         };
         let limit = Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start));
-        let server = Server::new(config, authenticator.clone(), Arc::clone(&routes), limit, Box::new(roll));
+        let server = Server::new(config, authenticator.clone(), Arc::clone(&routes), limit, Box::new(rng));
         let principals = [seat(0), seat(1), Principal::Foreign("bob".into()), seat(2)];
         let credentials = principals.iter().map(|principal| secrets.mint(principal, UNIX + 3600)).collect();
         let (elapsed, relayed) = (Duration::ZERO, Vec::new());
-        let (opened, closed, delivered) = (0, 0, 0);
-        let mut stage = Self {
+        let (opened, closed, relayed_packets) = (0, 0, 0);
+        let mut scenario = Self {
             server,
             authenticator,
             routes,
@@ -97,12 +97,12 @@ impl Stage {
             relayed,
             opened,
             closed,
-            delivered,
+            relayed_packets,
         };
-        (0..3).for_each(|name| {
-            stage.server.handle_principal_event(PrincipalEvent::Admitted(group(), seat_id(name)), start)
+        (0..3).for_each(|id| {
+            scenario.server.handle_principal_event(PrincipalEvent::Admitted(group(), seat_id(id)), start)
         });
-        stage
+        scenario
     }
 
     fn now(&self) -> Now {
@@ -131,15 +131,15 @@ impl Stage {
 
     fn packet(&mut self, client: ClientAddr, bytes: &[u8]) {
         let now = self.now();
-        if let Some(delivery) = self.server.handle(client, bytes, now) {
-            well_formed(delivery, bytes);
-            self.delivered += 1;
+        if let Some(transmit) = self.server.handle(client, bytes, now) {
+            check_transmit(transmit, bytes);
+            self.relayed_packets += 1;
         }
         self.drain(Some((client, bytes)));
     }
 
-    /// A request as the client would sign it, with a peer added where one is given.
-    fn signed(&mut self, name: u8, bytes: &[u8], peer: Option<RelayedAddr>) {
+    /// Signs a request with the credential of the client and sends it, with `peer` added.
+    fn signed(&mut self, id: u8, bytes: &[u8], peer: Option<RelayedAddr>) {
         let mut message = Message::new();
         if message.unmarshal_binary(bytes).is_err() || message.raw.len() != 20 + message.length as usize {
             return;
@@ -149,8 +149,8 @@ impl Stage {
                 .add_to_as(&mut message, attr::ATTR_XOR_PEER_ADDRESS)
                 .unwrap();
         }
-        let client = client(name);
-        let credential = self.credentials[usize::from(name)].clone();
+        let client = client(id);
+        let credential = self.credentials[usize::from(id)].clone();
         message.add(attr::ATTR_USERNAME, credential.username.as_bytes());
         message.add(attr::ATTR_REALM, REALM.as_bytes());
         message.add(attr::ATTR_NONCE, self.authenticator.nonce(client, self.now().instant).as_bytes());
@@ -165,38 +165,38 @@ impl Stage {
         self.drain(None);
     }
 
-    fn principal_event(&mut self, what: u8) {
-        let seat = seat_id(what >> 2 & 3);
-        let news = match what & 3 {
+    fn principal_event(&mut self, kind: u8) {
+        let seat = seat_id(kind >> 2 & 3);
+        let event = match kind & 3 {
             0 | 3 => PrincipalEvent::Admitted(group(), seat),
             1 => PrincipalEvent::Left(group(), seat),
             _ => PrincipalEvent::Expired(group(), seat),
         };
-        self.server.handle_principal_event(news, self.now().instant);
+        self.server.handle_principal_event(event, self.now().instant);
         self.drain(None);
     }
 
-    fn peer_sends(&mut self, which: u8, payload: &[u8]) {
-        let Some(relayed) = self.relayed.get(usize::from(which) % self.relayed.len().max(1)) else { return };
+    fn peer_sends(&mut self, index: u8, payload: &[u8]) {
+        let Some(relayed) = self.relayed.get(usize::from(index) % self.relayed.len().max(1)) else { return };
         let now = self.now().instant;
-        let peer = PeerAddr::new(SocketAddr::from(([45, 7, 7, which & 3], 7)));
-        if let Some(delivery) = self.server.handle_peer(*relayed, peer, payload, now) {
-            well_formed(delivery, payload);
-            self.delivered += 1;
+        let peer = PeerAddr::new(SocketAddr::from(([45, 7, 7, index & 3], 7)));
+        if let Some(transmit) = self.server.handle_peer(*relayed, peer, payload, now) {
+            check_transmit(transmit, payload);
+            self.relayed_packets += 1;
         }
         self.drain(None);
     }
 
-    /// At most one reply, and only to `asked`.
-    fn drain(&mut self, asked: Option<(ClientAddr, &[u8])>) {
+    /// Handles all events; asserts that there is at most one reply, and only to `request`.
+    fn drain(&mut self, request: Option<(ClientAddr, &[u8])>) {
         let mut replies = 0;
         while let Some(action) = self.server.poll_event() {
             match action {
                 Event::Reply { to, bytes } => {
-                    let (client, request) = asked.expect("a reply nobody asked for");
+                    let (client, request) = request.expect("a reply without a request");
                     replies += 1;
                     assert_eq!((to, replies), (client, 1));
-                    self.is_reply(&bytes, request);
+                    self.check_reply(&bytes, request);
                 }
                 Event::OpenPort(relayed) => {
                     let now = self.now().instant;
@@ -215,65 +215,67 @@ impl Stage {
         assert_eq!(self.routes.registry().total() as usize, self.server.allocations());
     }
 
-    fn is_reply(&self, bytes: &[u8], request: &[u8]) {
+    fn check_reply(&self, bytes: &[u8], request: &[u8]) {
         if request[0] == 22 {
             return assert!(bytes[0] == 21 && bytes.len() < request.len(), "no DTLS alert");
         }
-        let (mut asked, mut reply) = (Message::new(), Message::new());
-        asked.unmarshal_binary(request).expect("answered what the codec cannot read");
-        reply.unmarshal_binary(bytes).expect("the codec reads our reply");
-        assert_eq!(asked.typ.class, wire::CLASS_REQUEST, "a reply to no request");
+        let (mut parsed_request, mut reply) = (Message::new(), Message::new());
+        parsed_request.unmarshal_binary(request).expect("the codec parses a request that gets a reply");
+        reply.unmarshal_binary(bytes).expect("the codec parses our reply");
+        assert_eq!(parsed_request.typ.class, wire::CLASS_REQUEST, "a reply to a message that is no request");
         assert!([wire::CLASS_SUCCESS_RESPONSE, wire::CLASS_ERROR_RESPONSE].contains(&reply.typ.class));
-        assert_eq!(reply.typ, MessageType::new(asked.typ.method, reply.typ.class));
+        assert_eq!(reply.typ, MessageType::new(parsed_request.typ.method, reply.typ.class));
         assert_eq!(bytes[8..20], request[8..20], "another transaction");
-        attributes_fill(bytes);
-        if reply.typ.class == wire::CLASS_SUCCESS_RESPONSE && asked.typ.method != wire::METHOD_BINDING {
-            let username = asked.get(attr::ATTR_USERNAME).unwrap();
-            let known = self.credentials.iter().find(|known| known.username.as_bytes() == username);
-            let key = key(known.expect("success for nobody"));
-            key.signer().check(&mut reply).expect("signed for who asked");
+        check_attributes(bytes);
+        if reply.typ.class == wire::CLASS_SUCCESS_RESPONSE
+            && parsed_request.typ.method != wire::METHOD_BINDING
+        {
+            let username = parsed_request.get(attr::ATTR_USERNAME).unwrap();
+            let credential = self.credentials.iter().find(|known| known.username.as_bytes() == username);
+            let key = key(credential.expect("success only for a known user"));
+            key.signer().check(&mut reply).expect("signed with the key of the user");
         }
     }
 
-    /// Two hours later nothing is left.
-    fn end(mut self) -> usize {
+    /// Asserts that no state is left after two hours.
+    fn finish(mut self) -> usize {
         self.wait(&7200_u16.to_be_bytes());
         assert_eq!(self.server.allocations(), 0);
         assert_eq!(self.server.poll_timeout(), None);
-        self.delivered
+        self.relayed_packets
     }
 }
 
-/// Attributes fill the message to its last byte, and their padding is zero.
-fn attributes_fill(bytes: &[u8]) {
+/// Asserts that attributes fill the message to its last byte and that their padding is zero.
+fn check_attributes(bytes: &[u8]) {
     let mut rest = &bytes[20..];
     while let Some((&[_, _, high, low], value)) = rest.split_first_chunk() {
         let length = usize::from(u16::from_be_bytes([high, low]));
         let padded = length.next_multiple_of(4);
-        assert!(value[length..padded].iter().all(|byte| *byte == 0), "pad bytes that say something");
+        assert!(value[length..padded].iter().all(|byte| *byte == 0), "padding is not zero");
         rest = &value[padded..];
     }
     assert!(rest.is_empty());
 }
 
-/// A delivery carries what came, behind a head that says so.
-fn well_formed(delivery: Transmit<'_>, came: &[u8]) {
-    let (header, payload) = match delivery {
+/// Asserts that a transmit carries the received payload behind a correct header.
+fn check_transmit(transmit: Transmit<'_>, received: &[u8]) {
+    let (header, payload) = match transmit {
         Transmit::Client { header, payload, .. } => (header, payload),
         Transmit::Peer { payload, .. } => {
-            return assert!(came.ends_with(payload) || came.len() > payload.len());
+            return assert!(received.ends_with(payload) || received.len() > payload.len());
         }
     };
     let padding = header.padding(payload.len(), true);
-    let whole = [header.bytes(), payload, &vec![0; padding]].concat();
-    assert!(whole.len().is_multiple_of(4));
+    let packet = [header.bytes(), payload, &vec![0; padding]].concat();
+    assert!(packet.len().is_multiple_of(4));
     if header.bytes().len() == 4 {
-        let length = usize::from(u16::from_be_bytes([whole[2], whole[3]]));
-        return assert_eq!((whole[0] >> 6, length), (1, payload.len()));
+        let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+        return assert_eq!((packet[0] >> 6, length), (1, payload.len()));
     }
     let mut message = Message::new();
-    message.unmarshal_binary(&whole).expect("the codec reads our Data indications");
-    attributes_fill(&whole);
+    message.unmarshal_binary(&packet).expect("the codec parses our Data indications");
+    check_attributes(&packet);
     assert_eq!(message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
     assert_eq!(message.get(attr::ATTR_DATA).unwrap(), payload);
 }
@@ -287,10 +289,10 @@ fn key(credential: &Credential) -> IntegrityKey {
     IntegrityKey::new(&credential.username, REALM, &credential.password)
 }
 
-/// The last one is on a stream.
-fn client(name: u8) -> ClientAddr {
-    let transport = if name == 3 { Transport::Tcp } else { Transport::Udp };
-    let remote = SocketAddr::from(([45, 0, 1, name], 1000 + u16::from(name)));
+/// The address of a client; the last one uses TCP.
+fn client(id: u8) -> ClientAddr {
+    let transport = if id == 3 { Transport::Tcp } else { Transport::Udp };
+    let remote = SocketAddr::from(([45, 0, 1, id], 1000 + u16::from(id)));
     ClientAddr::new(transport, remote, SocketAddr::from(([45, 0, 0, 10], 3478)))
 }
 
@@ -298,10 +300,10 @@ fn group() -> IsolationGroup {
     IsolationGroup::new([7; 16])
 }
 
-fn seat_id(name: u8) -> PrincipalId {
-    PrincipalId::new([name; 16])
+fn seat_id(id: u8) -> PrincipalId {
+    PrincipalId::new([id; 16])
 }
 
-fn seat(name: u8) -> Principal {
-    Principal::Participant(group(), seat_id(name))
+fn seat(id: u8) -> Principal {
+    Principal::Participant(group(), seat_id(id))
 }

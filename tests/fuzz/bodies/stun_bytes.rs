@@ -1,12 +1,11 @@
-//! One datagram read in every way there is; what both our reader and the codec read, they read the
-//! same.
+//! One datagram, parsed in every way; our parser and the codec of the `stun` crate must agree.
 
 use stun::attributes as attr;
 use stun::message::{CLASS_REQUEST, Message};
 use webrtc_box_turn::channel_data::{is_channel_data, parse_channel_data, parse_send_indication};
 use webrtc_box_turn::request::Request;
 
-/// Never panics, and never reads what is not there.
+/// Parsing never panics and never reads beyond the datagram.
 pub fn stun_bytes(bytes: &[u8]) {
     if let Some((channel, payload)) = parse_channel_data(bytes) {
         assert!(is_channel_data(bytes));
@@ -17,18 +16,18 @@ pub fn stun_bytes(bytes: &[u8]) {
         send_indication(bytes);
     }
     if let Some(request) = Request::parse(bytes) {
-        every_reading(request, bytes);
+        parse_in_every_way(request, bytes);
     }
 }
 
 fn send_indication(bytes: &[u8]) {
-    let Some(read) = parse_send_indication(bytes) else { return };
+    let Some(indication) = parse_send_indication(bytes) else { return };
     let mut message = Message::new();
-    message.unmarshal_binary(bytes).expect("the codec reads what we read");
-    assert_eq!(message.get(attr::ATTR_DATA).unwrap(), read.payload);
+    message.unmarshal_binary(bytes).expect("the codec parses what we parse");
+    assert_eq!(message.get(attr::ATTR_DATA).unwrap(), indication.payload);
 }
 
-fn every_reading(mut request: Request, bytes: &[u8]) {
+fn parse_in_every_way(mut request: Request, bytes: &[u8]) {
     let mut message = Message::new();
     message.unmarshal_binary(bytes).unwrap();
     assert_eq!(message.typ.class, CLASS_REQUEST);
@@ -38,5 +37,5 @@ fn every_reading(mut request: Request, bytes: &[u8]) {
     }
     let _ = (request.refuse_unknown(), request.allocate(), request.refresh());
     let _ = (request.peers(), request.channel_bind());
-    assert!(!request.verify_integrity(b"a key nobody has"));
+    assert!(!request.verify_integrity(b"another key"));
 }

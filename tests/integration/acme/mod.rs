@@ -1,5 +1,5 @@
-//! A box that gets its certificate by itself, from Pebble: the first one while it serves already, the
-//! next in time, and what it says when there is none to be had. Skipped where there is no Pebble.
+//! ACME with Pebble: the first certificate while the server runs, renewal in time, and the log if the authority
+//! refuses. Skipped if Pebble is not installed.
 
 mod client;
 mod pebble;
@@ -19,36 +19,36 @@ use tempfile::TempDir;
 
 const NAME: &str = "box.test";
 const LONG: Duration = Duration::from_secs(90 * 24 * 3600);
-/// A third of it is what a busy machine has for a renewal.
+/// Renewal starts after two thirds, which leaves enough time on a busy machine.
 const SHORT: Duration = Duration::from_secs(27);
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// A box to be started, and the authority it will ask.
-struct Stage {
+/// The folder and ports of a server, and its ACME authority.
+struct Fixture {
     plan: Plan,
-    place: TempDir,
+    folder: TempDir,
     turn_port: u16,
 }
 
-impl Stage {
-    /// Nothing where there is no Pebble.
+impl Fixture {
+    /// `None` if Pebble is not installed.
     fn new() -> Option<Self> {
-        if !self::pebble::is_here() {
-            println!("skipped: no pebble");
+        if !self::pebble::is_installed() {
+            println!("skipped: pebble is not installed");
             return None;
         }
-        Some(Self::bare())
+        Some(Self::without_pebble())
     }
 
-    fn bare() -> Self {
-        Self { plan: Plan::new(), place: tempfile::tempdir().unwrap(), turn_port: free_port() }
+    fn without_pebble() -> Self {
+        Self { plan: Plan::new(), folder: tempfile::tempdir().unwrap(), turn_port: free_port() }
     }
 
     fn start(&self) -> Program {
-        self.start_for("me@box.test")
+        self.start_with_email("me@box.test")
     }
 
-    fn start_for(&self, email: &str) -> Program {
+    fn start_with_email(&self, email: &str) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
         command.args(["--metrics-listen", ""]);
@@ -56,171 +56,172 @@ impl Stage {
         command.arg("--turn-port").arg(self.turn_port.to_string());
         command.args(["--acme-email", email, "--acme-directory", &self.plan.directory()]);
         Program::start(
-            command.current_dir(self.place.path()).env_clear().env("SSL_CERT_FILE", self.plan.root()),
+            command.current_dir(self.folder.path()).env_clear().env("SSL_CERT_FILE", self.plan.root()),
         )
     }
 
-    /// Where account and certificate are kept.
-    fn folder(&self) -> PathBuf {
+    /// The folder of account and certificate.
+    fn acme_folder(&self) -> PathBuf {
         let name = self.plan.directory()[8..].replace([':', '/'], "-");
-        self.place.path().join("certs/acme").join(name)
+        self.folder.path().join("certs/acme").join(name)
     }
 
-    fn authority(&self, validity: Duration) -> Pebble {
+    fn start_authority(&self, validity: Duration) -> Pebble {
         self.plan.start(validity, HERE)
     }
 
-    /// Who believes whatever is served.
-    fn anybody(&self) -> Client {
+    /// A client that accepts any certificate.
+    fn any_client(&self) -> Client {
         Client::new(self.plan.https_port, None)
     }
 
-    /// Who believes what the authority has issued.
-    async fn strict(&self) -> Client {
-        let root = self::client::root_of(self.plan.management()).await;
+    /// A client that accepts only certificates of the authority.
+    async fn strict_client(&self) -> Client {
+        let root = self::client::issuing_root(self.plan.management()).await;
         Client::new(self.plan.https_port, Some(root))
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
-    let Some(stage) = Stage::new() else { return };
-    let program = stage.start();
-    // Nobody is there yet: it says so, says when it tries again, and serves.
-    let said = program.says("no certificate for box.test yet: acme-directory cannot be reached");
-    assert!(said.last().unwrap().contains("the next attempt is at "), "{said:?}");
-    let mut guest = stage.anybody().join("kitchen").await;
-    let urls = guest.urls().await;
+    let Some(fixture) = Fixture::new() else { return };
+    let program = fixture.start();
+    // Without an authority the server logs the time of the next attempt, and serves.
+    let lines = program.wait_for_line("no certificate for box.test yet: acme-directory cannot be reached");
+    assert!(lines.last().unwrap().contains("the next attempt is at "), "{lines:?}");
+    let mut participant = fixture.any_client().join("kitchen").await;
+    let urls = participant.ice_servers().await;
     assert!(urls.contains("turn:box.test") && !urls.contains("turns:"), "{urls}");
-    assert!(!stage.anybody().get("/test.json").await.contains("turns:"));
+    assert!(!fixture.any_client().get("/test.json").await.contains("turns:"));
 
-    let authority = stage.authority(LONG);
-    let began = Instant::now();
-    program.hang_up();
-    program.says("a new certificate for box.test is in force");
-    println!("a first certificate {:.1} s after it was asked for", began.elapsed().as_secs_f64());
-    // Who sits there already is told, and so is who comes.
-    let urls = guest.urls().await;
-    assert!(urls.contains(&format!("turns:box.test:{}", stage.plan.https_port)), "{urls}");
-    let strict = stage.strict().await;
+    let authority = fixture.start_authority(LONG);
+    let start = Instant::now();
+    program.reload();
+    program.wait_for_line("a new certificate for box.test is in force");
+    println!("first certificate {:.1} s after the request", start.elapsed().as_secs_f64());
+    // Participants get the new list of ICE servers, and so do new ones.
+    let urls = participant.ice_servers().await;
+    assert!(urls.contains(&format!("turns:box.test:{}", fixture.plan.https_port)), "{urls}");
+    let strict = fixture.strict_client().await;
     assert!(strict.get("/test.json").await.contains("turns:"));
-    assert!(strict.join("hall").await.urls().await.contains("turns:"));
+    assert!(strict.join("hall").await.ice_servers().await.contains("turns:"));
     for name in ["account.json", "certificate.pem"] {
-        let kept = stage.folder().join(name);
-        assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+        let file = fixture.acme_folder().join(name);
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     drop((program, authority));
-    let program = stage.start();
-    program.says("listening");
-    assert!(strict.join("hall").await.urls().await.contains("turns:"));
+    let program = fixture.start();
+    program.wait_for_line("listening");
+    assert!(strict.join("hall").await.ice_servers().await.contains("turns:"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renews_in_the_last_third_without_a_failed_handshake() {
-    let Some(stage) = Stage::new() else { return };
-    let authority = stage.authority(SHORT);
-    let program = stage.start();
-    program.says("a new certificate for box.test is in force");
-    let strict = stage.strict().await;
+    let Some(fixture) = Fixture::new() else { return };
+    let authority = fixture.start_authority(SHORT);
+    let program = fixture.start();
+    program.wait_for_line("a new certificate for box.test is in force");
+    let strict = fixture.strict_client().await;
     let first = strict.serial().await;
-    let began = Instant::now();
+    let start = Instant::now();
     let (mut handshakes, mut serial) = (1, first);
     while serial == first {
         serial = strict.serial().await;
         handshakes += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(began.elapsed() < SHORT, "it has run out");
+        assert!(start.elapsed() < SHORT, "the certificate has expired");
     }
-    program.says("a new certificate for box.test is in force");
+    program.wait_for_line("a new certificate for box.test is in force");
     println!(
-        "renewed after {:.1} of {} s, {handshakes} handshakes in the meantime",
-        began.elapsed().as_secs_f64(),
+        "renewed after {:.1} of {} s, {handshakes} handshakes meanwhile",
+        start.elapsed().as_secs_f64(),
         SHORT.as_secs()
     );
-    assert!(began.elapsed() > SHORT / 2, "renewed too early");
+    assert!(start.elapsed() > SHORT / 2, "renewed too early");
     drop(authority);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_dns_is_logged_with_a_hint_and_retries_are_limited() {
-    let Some(stage) = Stage::new() else { return };
-    // Nobody answers there.
-    let _authority = stage.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
-    let program = stage.start();
-    let said =
-        program.says("no certificate for box.test yet: the authority does not find this box on port 443");
-    let line = said.last().unwrap();
+    let Some(fixture) = Fixture::new() else { return };
+    // Nothing listens at this address.
+    let _authority = fixture.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
+    let program = fixture.start();
+    let lines = program
+        .wait_for_line("no certificate for box.test yet: the authority does not find this box on port 443");
+    let line = lines.last().unwrap();
     assert!(line.contains("let every A and AAAA record of it lead to this host"), "{line}");
-    assert!(line.contains("unauthorized: "), "what the authority says is told: {line}");
-    program.hang_up();
-    let said = program.says("no sooner, for the authority counts");
-    assert!(!said.iter().any(|line| line.contains("asking for a certificate")), "{said:?}");
+    assert!(line.contains("unauthorized: "), "the error of the authority is logged: {line}");
+    program.reload();
+    let lines = program.wait_for_line("no sooner, for the authority counts");
+    assert!(!lines.iter().any(|line| line.contains("asking for a certificate")), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_account_is_replaced_and_unwritten_certificate_is_served() {
-    let Some(stage) = Stage::new() else { return };
-    let authority = stage.authority(SHORT);
-    let folder = stage.folder();
-    // A folder in the place of a file is a disk that refuses, for root as well.
+    let Some(fixture) = Fixture::new() else { return };
+    let authority = fixture.start_authority(SHORT);
+    let folder = fixture.acme_folder();
+    // A folder in the place of the file makes writing fail, also for root.
     let file = folder.join("certificate.pem");
     std::fs::create_dir_all(&file).unwrap();
-    let program = stage.start();
-    program.says("a new account with the authority");
-    program.says("a new certificate for box.test is in force");
-    let said = program.says("until then account and certificate are in memory alone");
-    assert!(said.last().unwrap().contains("certificate.pem cannot be written"), "{said:?}");
-    stage.strict().await.serial().await;
+    let program = fixture.start();
+    program.wait_for_line("a new account with the authority");
+    program.wait_for_line("a new certificate for box.test is in force");
+    let lines = program.wait_for_line("until then account and certificate are in memory alone");
+    assert!(lines.last().unwrap().contains("certificate.pem cannot be written"), "{lines:?}");
+    fixture.strict_client().await.serial().await;
     std::fs::remove_dir(&file).unwrap();
-    program.hang_up();
-    let said = program.says("what the authority has given us is written now");
-    assert!(!said.iter().any(|line| line.contains("asking for a certificate")), "{said:?}");
+    program.reload();
+    let lines = program.wait_for_line("what the authority has given us is written now");
+    assert!(!lines.iter().any(|line| line.contains("asking for a certificate")), "{lines:?}");
     assert!(file.is_file());
-    // Pebble forgets accounts when it ends; the box holds one, and comes with it when renewal is due.
+    // A restarted Pebble does not know the account that the server uses for the renewal.
     drop(authority);
-    let _authority = stage.authority(SHORT);
-    // Where it came in between and met nobody, it comes again at once.
-    program.hang_up();
-    program.says("a new account with the authority");
-    program.says("a new certificate for box.test is in force");
+    let _authority = fixture.start_authority(SHORT);
+    // If an attempt failed between the two authorities, the reload starts another one.
+    program.reload();
+    program.wait_for_line("a new account with the authority");
+    program.wait_for_line("a new certificate for box.test is in force");
     drop(program);
 
-    // The same where the account is what has changed, and before an order is thought of.
+    // The same with a changed account, before the first order.
     drop(_authority);
-    let _authority = stage.authority(LONG);
+    let _authority = fixture.start_authority(LONG);
     std::fs::remove_file(&file).unwrap();
     std::fs::remove_file(folder.join("next-attempt")).unwrap();
-    let program = stage.start_for("other@box.test");
-    program.says("a new account with the authority");
-    program.says("a new certificate for box.test is in force");
+    let program = fixture.start_with_email("other@box.test");
+    program.wait_for_line("a new account with the authority");
+    program.wait_for_line("a new certificate for box.test is in force");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unwritten_certificate_is_written_at_shutdown() {
-    let Some(stage) = Stage::new() else { return };
-    let _authority = stage.authority(LONG);
-    let file = stage.folder().join("certificate.pem");
+    let Some(fixture) = Fixture::new() else { return };
+    let _authority = fixture.start_authority(LONG);
+    let file = fixture.acme_folder().join("certificate.pem");
     std::fs::create_dir_all(&file).unwrap();
-    let program = stage.start();
-    program.says("until then account and certificate are in memory alone");
+    let program = fixture.start();
+    program.wait_for_line("until then account and certificate are in memory alone");
     std::fs::remove_dir(&file).unwrap();
-    program.end();
+    program.stop();
     assert!(file.is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_respected_over_a_restart() {
-    let stage = Stage::bare();
-    let asked = stage.plan.refuse(Duration::from_secs(3600)).await;
-    let program = stage.start();
-    program.says("no certificate for box.test yet: acme-directory cannot be reached (it answers 429");
-    program.hang_up();
-    program.says("no sooner, for the authority counts");
+    let fixture = Fixture::without_pebble();
+    let requests = fixture.plan.start_refusing(Duration::from_secs(3600)).await;
+    let program = fixture.start();
+    program
+        .wait_for_line("no certificate for box.test yet: acme-directory cannot be reached (it answers 429");
+    program.reload();
+    program.wait_for_line("no sooner, for the authority counts");
     drop(program);
-    let program = stage.start();
-    program.says("no certificate for box.test yet; the next attempt is at ");
-    program.hang_up();
-    program.says("no certificate for box.test yet; the next attempt is at ");
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    let program = fixture.start();
+    program.wait_for_line("no certificate for box.test yet; the next attempt is at ");
+    program.reload();
+    program.wait_for_line("no certificate for box.test yet; the next attempt is at ");
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
 }

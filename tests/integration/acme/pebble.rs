@@ -1,4 +1,4 @@
-//! Pebble, the authority that Let's Encrypt tests clients with, and the DNS it asks.
+//! Pebble, the test authority of Let's Encrypt, and its DNS server.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,25 +15,24 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where an authority is, before it is there.
+/// Files and ports of an authority, known before it starts.
 pub struct Plan {
-    place: TempDir,
+    folder: TempDir,
     port: u16,
     management: u16,
-    /// Where it looks who answers.
+    /// The port where it validates TLS-ALPN-01 challenges.
     pub https_port: u16,
 }
 
-/// An authority that runs until it is dropped.
+/// A running authority; killed when dropped.
 pub struct Pebble {
     pebble: Child,
     dns: Child,
 }
 
-/// Whether there is one to be had.
-pub fn is_here() -> bool {
+pub fn is_installed() -> bool {
     let found =
         |name| Command::new(name).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     found("pebble") && found("pebble-challtestsrv")
@@ -41,62 +40,62 @@ pub fn is_here() -> bool {
 
 impl Plan {
     pub fn new() -> Self {
-        let place = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         let pair = authority.issue("localhost", 1);
         for (name, text) in
             [("cert.pem", pair.cert.as_str()), ("key.pem", &pair.key), ("root.pem", authority.root_pem())]
         {
-            fs::write(place.path().join(name), text).unwrap();
+            fs::write(folder.path().join(name), text).unwrap();
         }
-        Self { place, port: free_port(), management: free_port(), https_port: free_port() }
+        Self { folder, port: free_port(), management: free_port(), https_port: free_port() }
     }
 
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// What vouches for the authority's own web server.
+    /// The root of the certificate of the authority's HTTPS server.
     pub fn root(&self) -> PathBuf {
-        self.place.path().join("root.pem")
+        self.folder.path().join("root.pem")
     }
 
-    /// `host:port` of the web server that tells what vouches for its certificates.
+    /// Address of the management server, which has the root of the issued certificates.
     pub fn management(&self) -> (Ipv4Addr, u16) {
         (Ipv4Addr::LOCALHOST, self.management)
     }
 
-    /// Starts it; its certificates are valid for `validity`, and every name leads to `leads_to`.
-    pub fn start(&self, validity: Duration, leads_to: Ipv4Addr) -> Pebble {
+    /// Starts an authority whose certificates are valid for `validity`; every name resolves to `address`.
+    pub fn start(&self, validity: Duration, address: Ipv4Addr) -> Pebble {
         let dns = free_port();
         let mut names = Command::new("pebble-challtestsrv");
         names.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
-        names.arg("-defaultIPv4").arg(leads_to.to_string());
+        names.arg("-defaultIPv4").arg(address.to_string());
         names.arg("-dns01").arg(format!("127.0.0.1:{dns}"));
         names.arg("-management").arg(format!("127.0.0.1:{}", free_port()));
         let mut pebble = Command::new("pebble");
         pebble.arg("-config").arg(self.config(validity)).arg("-dnsserver").arg(format!("127.0.0.1:{dns}"));
-        // Without sleeping before it looks, and looking every time.
+        // Validates immediately and never reuses an authorization.
         pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
         let run = |command: &mut Command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         };
         let running = Pebble { dns: run(&mut names), pebble: run(&mut pebble) };
-        let began = Instant::now();
+        let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "pebble does not start");
+            assert!(start.elapsed() < TEST_TIMEOUT, "pebble does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
         running
     }
 
-    /// Has somebody there who refuses everything and asks to wait; how often was he asked?
-    pub async fn refuse(&self, retry_after: Duration) -> Arc<AtomicUsize> {
-        let file = |name: &str| self.place.path().join(name);
+    /// Starts a server that replies 429 with Retry-After to every request; returns its request counter.
+    pub async fn start_refusing(&self, retry_after: Duration) -> Arc<AtomicUsize> {
+        let file = |name: &str| self.folder.path().join(name);
         let tls = webrtc_box::tls::load(&file("cert.pem"), &file("key.pem")).unwrap().config;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&requests);
         let reply = format!(
             "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {}\r\nContent-Length: 0\r\n\r\n",
             retry_after.as_secs()
@@ -111,16 +110,16 @@ impl Plan {
                 let _ = stream.shutdown().await;
             }
         });
-        asked
+        requests
     }
 
     fn config(&self, validity: Duration) -> PathBuf {
-        let file = self.place.path().join("pebble.json");
+        let file = self.folder.path().join("pebble.json");
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
-            "certificate": self.place.path().join("cert.pem"),
-            "privateKey": self.place.path().join("key.pem"),
+            "certificate": self.folder.path().join("cert.pem"),
+            "privateKey": self.folder.path().join("key.pem"),
             "httpPort": 1,
             "tlsPort": self.https_port,
             "certificateValidityPeriod": validity.as_secs(),

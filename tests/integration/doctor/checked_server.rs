@@ -1,4 +1,4 @@
-//! A box to be checked, and the check of it, both as the program that people run.
+//! A server, and `webrtc-box check` with its settings, both with the real program.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::harness::ports::free_port;
 use crate::harness::test_ca::{Authority, Pair};
 
-/// A domain that leads to this host wherever the tests run.
+/// A domain that resolves to this host everywhere.
 pub const NAME: &str = "localhost";
 
-/// A place with settings for a box, which may run or not.
+/// A folder with the settings of a server, which may run or not.
 pub struct CheckedServer {
-    place: TempDir,
+    folder: TempDir,
     pub authority: Authority,
     pub ports: Ports,
     running: Option<Child>,
@@ -31,7 +31,7 @@ pub struct Ports {
     pub turns: u16,
 }
 
-/// What a check came to.
+/// The result of a check.
 pub struct Checked {
     pub code: i32,
     pub report: Value,
@@ -39,16 +39,16 @@ pub struct Checked {
 }
 
 impl CheckedServer {
-    /// With a certificate for [`NAME`] that nothing is wrong with.
+    /// With a valid certificate for [`NAME`].
     pub fn new() -> Self {
         let authority = Authority::new();
         let pair = authority.issue(NAME, 1);
-        Self::with(authority, &pair)
+        Self::with_certificate(authority, &pair)
     }
 
-    pub fn with(authority: Authority, pair: &Pair) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let server = Self { place, authority, ports: Ports::free(), running: None };
+    pub fn with_certificate(authority: Authority, pair: &Pair) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Self { folder, authority, ports: Ports::free(), running: None };
         fs::write(server.file("cert.pem"), &pair.cert).unwrap();
         fs::write(server.file("key.pem"), &pair.key).unwrap();
         fs::write(server.file("root.pem"), server.authority.root_pem()).unwrap();
@@ -56,31 +56,31 @@ impl CheckedServer {
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.folder.path().join(name)
     }
 
-    /// The box runs, with further flags.
+    /// Starts the server with further flags.
     #[must_use]
-    pub fn open(mut self, flags: &[&str]) -> Self {
+    pub fn start(mut self, flags: &[&str]) -> Self {
         let log = self.file("log");
         let mut command = self.command(&self.settings());
         command.args(flags).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut child = command.spawn().unwrap();
-        let mut greeting = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
+        let mut banner = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut banner).unwrap();
         self.running = Some(child);
-        assert!(!greeting.is_empty(), "the box did not start: {}", fs::read_to_string(log).unwrap());
+        assert!(!banner.is_empty(), "the server did not start: {}", fs::read_to_string(log).unwrap());
         self
     }
 
-    /// The check of a box set up here.
+    /// Checks with the settings of this server.
     pub fn check(&self, flags: &[&str]) -> Checked {
         let settings = self.settings();
         let settings = settings.iter().map(String::as_str);
-        self.checked(&settings.chain(flags.iter().copied()).collect::<Vec<_>>())
+        self.check_with_settings(&settings.chain(flags.iter().copied()).collect::<Vec<_>>())
     }
 
-    /// The same with another certificate than the one the box began with.
+    /// Checks with other certificate files than those that the server uses.
     pub fn check_with_files(&self, cert: &str, key: &str) -> Checked {
         let swap = |word: &String| match word.as_str() {
             "cert.pem" => cert.to_owned(),
@@ -88,28 +88,28 @@ impl CheckedServer {
             word => word.to_owned(),
         };
         let settings: Vec<_> = self.settings().iter().map(swap).collect();
-        self.checked(&settings.iter().map(String::as_str).collect::<Vec<_>>())
+        self.check_with_settings(&settings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The check of a box of which only the name is known, and where its page is.
+    /// Checks with the domain and the ports of the page only.
     pub fn check_by_name(&self, flags: &[&str]) -> Checked {
         let (https, http) = (self.ports.https.to_string(), self.ports.http.to_string());
         let named = ["--domain", NAME, "--https-port", &https, "--http-port", &http];
-        self.checked(&[&named, flags].concat())
+        self.check_with_settings(&[&named, flags].concat())
     }
 
-    /// A check with no settings but these.
-    pub fn checked(&self, flags: &[&str]) -> Checked {
-        let began = Instant::now();
+    /// Checks with these settings only.
+    pub fn check_with_settings(&self, flags: &[&str]) -> Checked {
+        let start = Instant::now();
         let mut command = self.command(&["check".to_owned(), "--json".to_owned()]);
         let output = command.args(flags).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let report = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{output:?}"));
-        Checked { code: output.status.code().unwrap(), report, took: began.elapsed() }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
+        Checked { code: output.status.code().unwrap(), report, took: start.elapsed() }
     }
 
-    /// What it says to people.
-    pub fn said(&self) -> String {
+    /// The text report.
+    pub fn text_report(&self) -> String {
         let settings = self.settings();
         let output = self.command(&["check".to_owned()]).args(settings).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
@@ -126,7 +126,7 @@ impl CheckedServer {
 
     fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
-        command.args(arguments).current_dir(self.place.path()).env_clear();
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("SSL_CERT_FILE", self.file("root.pem")).stdin(Stdio::null());
         command
     }
@@ -140,47 +140,48 @@ impl Ports {
 
 impl Checked {
     /// The findings of `group`, each as `mark text; cure`.
-    pub fn of(&self, group: &str) -> Vec<String> {
+    pub fn findings(&self, group: &str) -> Vec<String> {
         let findings = self.report["findings"].as_array().unwrap();
-        let words = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        let field = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
         let line = |finding: &Value| {
-            let (mark, text, cure) = (words(finding, "mark"), words(finding, "text"), words(finding, "cure"));
+            let (mark, text, cure) = (field(finding, "mark"), field(finding, "text"), field(finding, "cure"));
             if cure.is_empty() { format!("{mark} {text}") } else { format!("{mark} {text}; {cure}") }
         };
         findings.iter().filter(|finding| finding["group"] == group).map(line).collect()
     }
 
-    /// All of `group` are well.
-    pub fn is_well(&self, group: &str) {
-        let lines = self.of(group);
+    /// Asserts that `group` has findings and that all are `ok`.
+    pub fn assert_ok(&self, group: &str) {
+        let lines = self.findings(group);
         assert!(!lines.is_empty() && lines.iter().all(|line| line.starts_with("ok ")), "{group}: {lines:#?}");
     }
 
-    /// One of `group` is marked `mark` and says all of `words`.
-    pub fn says(&self, group: &str, mark: &str, words: &[&str]) {
-        let lines = self.of(group);
+    /// Asserts that a finding of `group` has this mark and contains all of `parts`.
+    pub fn assert_finding(&self, group: &str, mark: &str, parts: &[&str]) {
+        let lines = self.findings(group);
         let fits = |line: &String| {
-            line.starts_with(&format!("{mark} ")) && words.iter().all(|word| line.contains(word))
+            line.starts_with(&format!("{mark} ")) && parts.iter().all(|part| line.contains(part))
         };
-        assert!(lines.iter().any(fits), "{group} has no {mark} with {words:?}: {lines:#?}");
+        assert!(lines.iter().any(fits), "{group} has no {mark} with {parts:?}: {lines:#?}");
     }
 }
 
 impl Drop for CheckedServer {
     fn drop(&mut self) {
         if let Some(child) = &mut self.running {
-            // It may have ended by itself; a test that cares has noticed.
+            // It may have exited already.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// Whether `text` has any of the secrets in it that a check comes to know.
-pub fn leaked_secret(place: &Path, text: &str) -> bool {
-    let kept = fs::read_dir(place.join("state")).into_iter().flatten().flatten();
-    let kept = kept.filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    kept.map(|secret| secret.trim().to_owned())
+/// Whether `text` contains a secret that the check reads.
+pub fn contains_secret(folder: &Path, text: &str) -> bool {
+    let files = fs::read_dir(folder.join("state")).into_iter().flatten().flatten();
+    let secrets = files.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    secrets
+        .map(|secret| secret.trim().to_owned())
         .chain(["north".to_owned()])
         .any(|secret| text.contains(&secret))
 }

@@ -1,22 +1,22 @@
-//! Prometheus' text format 0.0.4, read by the letter: whatever is not as written there is a failure.
+//! A strict parser of Prometheus' text format 0.0.4; it panics on any deviation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One scrape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scrape {
-    /// By name and labels, as they stand in the text.
+    /// Values by name and labels, as they are in the text.
     samples: BTreeMap<String, f64>,
 }
 
-/// A metric that is being read.
+/// The metric whose samples are parsed.
 struct Family<'t> {
     name: &'t str,
     kind: &'t str,
 }
 
 impl Scrape {
-    pub fn read(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         assert!(
             text.ends_with('\n') && !text.contains('\r') && !text.contains("\n\n"),
             "lines end in one \\n"
@@ -26,7 +26,7 @@ impl Scrape {
         while let Some(line) = lines.next() {
             let (name, help) = comment(line, "HELP");
             assert!(!help.is_empty() && !help.contains('\\'), "{line}");
-            assert!(names.insert(name), "{name} twice");
+            assert!(names.insert(name), "{name} occurs twice");
             let (again, kind) = comment(lines.next().unwrap_or_default(), "TYPE");
             assert_eq!(name, again, "TYPE follows HELP");
             let family = Family { name, kind };
@@ -34,7 +34,7 @@ impl Scrape {
             let mut values = Vec::new();
             while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
                 let (series, value) = family.sample(line);
-                assert_eq!(samples.insert(series.to_owned(), value), None, "{series} twice");
+                assert_eq!(samples.insert(series.to_owned(), value), None, "{series} occurs twice");
                 values.push((series, value));
             }
             assert!(!values.is_empty(), "{name} has no value");
@@ -45,8 +45,8 @@ impl Scrape {
         Self { samples }
     }
 
-    /// The value of a series that is there.
-    pub fn of(&self, series: &str) -> f64 {
+    /// The value of an existing series.
+    pub fn value(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.samples))
     }
 
@@ -54,14 +54,13 @@ impl Scrape {
         self.samples.keys().map(String::as_str).collect()
     }
 
-    /// Series that have grown or shrunk since `before`, and by how much. The process's own and those
-    /// of time are left out.
+    /// Changes of series since `before`, without those of the process and of lag.
     pub fn since(&self, before: &Self) -> BTreeMap<&str, f64> {
         let other = |series: &&&str| !before.samples.contains_key(**series);
         let (now, new) = (self.series(), self.series().iter().filter(other).copied().collect::<Vec<_>>());
-        assert!(new.is_empty() && now.len() == before.samples.len(), "series come and go: {new:?}");
-        let ours = self.samples.iter().filter(|(series, _)| is_counted(series));
-        let change = ours.map(|(series, value)| (series.as_str(), value - before.of(series)));
+        assert!(new.is_empty() && now.len() == before.samples.len(), "series were added or removed: {new:?}");
+        let counted = self.samples.iter().filter(|(series, _)| is_counted(series));
+        let change = counted.map(|(series, value)| (series.as_str(), value - before.value(series)));
         change.filter(|(_, change)| *change != 0.0).collect()
     }
 }
@@ -85,7 +84,7 @@ impl<'t> Family<'t> {
         assert_eq!(name.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
     }
 
-    /// A line's series and value; no timestamp.
+    /// Series and value of a line without timestamp.
     fn sample(&self, line: &'t str) -> (&'t str, f64) {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
         let (name, labels) = match series.split_once('{') {
@@ -102,7 +101,7 @@ impl<'t> Family<'t> {
     }
 }
 
-/// `a="b",c="d"`; none of ours needs an escape.
+/// Checks labels such as `a="b",c="d"`, without escapes.
 fn check_labels(labels: &str) {
     let mut names = BTreeSet::new();
     for label in labels.split(',').filter(|label| !label.is_empty()) {
@@ -119,7 +118,7 @@ fn is_name(name: &str, colons: bool) -> bool {
     name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
-/// Buckets go up, and the last holds all.
+/// Checks that buckets are cumulative and that the last one equals the count.
 fn check_histogram(name: &str, values: &[(&str, f64)]) {
     let bucket = format!("{name}_bucket{{");
     let mut last = (f64::NEG_INFINITY, 0.0);

@@ -1,4 +1,4 @@
-//! A service manager that only listens (sd_notify(3)), and a box that it has started.
+//! The receiver of a service manager's notifications (sd_notify(3)), and a server that sends them.
 
 use std::ops::Deref;
 use std::os::unix::net::UnixDatagram;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::harness::environment::Environment;
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::PATIENCE;
+use crate::harness::turn_client::TEST_TIMEOUT;
 
-/// A box and who listens to it.
+/// A server and the receiver of its notifications.
 pub struct Service {
     pub server: ServerProcess,
     pub environment: Arc<Environment>,
@@ -22,14 +22,14 @@ pub struct Service {
 pub struct Manager(UnixDatagram);
 
 impl Service {
-    /// A box that has said that it is ready; `mend` adds to how it is started.
-    pub fn start(mend: impl FnOnce(&mut Command, &Environment)) -> Self {
+    /// Starts a server; `configure` changes its command.
+    pub fn start(configure: impl FnOnce(&mut Command, &Environment)) -> Self {
         let environment = Arc::new(Environment::new());
-        let at = environment.notify_socket();
-        let manager = Manager(UnixDatagram::bind(&at).unwrap());
+        let path = environment.notify_socket();
+        let manager = Manager(UnixDatagram::bind(&path).unwrap());
         let mut command = environment.command::<&str>(&[]);
-        command.env("NOTIFY_SOCKET", at);
-        mend(&mut command, &environment);
+        command.env("NOTIFY_SOCKET", path);
+        configure(&mut command, &environment);
         let server = ServerProcess::start(&environment, command);
         Self { server, environment, manager }
     }
@@ -44,47 +44,46 @@ impl Deref for Service {
 }
 
 impl Manager {
-    /// The next word that says all of this; others are passed over.
-    pub fn hears(&self, parts: &[&str]) -> String {
-        let begun = Instant::now();
-        let mut passed_over = Vec::new();
-        while begun.elapsed() < PATIENCE {
-            let Some(word) = self.next(PATIENCE) else { continue };
-            if parts.iter().all(|part| word.contains(part)) {
-                return word;
+    /// The next notification that contains all of `parts`; skips others.
+    pub fn wait_for(&self, parts: &[&str]) -> String {
+        let start = Instant::now();
+        let mut skipped = Vec::new();
+        while start.elapsed() < TEST_TIMEOUT {
+            let Some(notification) = self.next(TEST_TIMEOUT) else { continue };
+            if parts.iter().all(|part| notification.contains(part)) {
+                return notification;
             }
-            passed_over.push(word);
+            skipped.push(notification);
         }
-        panic!("nobody says {parts:?}, only {passed_over:?}");
+        panic!("no notification with {parts:?}, only {skipped:?}");
     }
 
-    /// How many of the words of this time say this.
-    pub fn counts(&self, part: &str, time: Duration) -> usize {
-        let begun = Instant::now();
-        let left = || time.saturating_sub(begun.elapsed());
+    /// The number of notifications during `time` that contain `part`.
+    pub fn count(&self, part: &str, time: Duration) -> usize {
+        let start = Instant::now();
+        let left = || time.saturating_sub(start.elapsed());
         let mut count = 0;
         while !left().is_zero() {
-            count += usize::from(self.next(left()).is_some_and(|word| word.contains(part)));
+            count += usize::from(self.next(left()).is_some_and(|notification| notification.contains(part)));
         }
         count
     }
 
-    /// Leaves no room for another word, as a manager does that has not read for a while, however many the
-    /// kernel lets wait.
-    pub fn fill(at: &Path) {
+    /// Fills the queue of the socket, as if the manager had not read for a while.
+    pub fn fill(path: &Path) {
         let socket = UnixDatagram::unbound().unwrap();
         socket.set_nonblocking(true).unwrap();
-        while socket.send_to(b"FILLED=1", at).is_ok() {}
+        while socket.send_to(b"FILLED=1", path).is_ok() {}
     }
 
-    /// Forgets what has been said so far.
-    pub fn forget(&self) {
+    /// Discards the notifications received so far.
+    pub fn discard(&self) {
         while self.next(Duration::from_millis(1)).is_some() {}
     }
 
-    fn next(&self, patience: Duration) -> Option<String> {
+    fn next(&self, timeout: Duration) -> Option<String> {
         let mut buffer = [0; 4096];
-        self.0.set_read_timeout(Some(patience.max(Duration::from_millis(1)))).unwrap();
+        self.0.set_read_timeout(Some(timeout.max(Duration::from_millis(1)))).unwrap();
         let length = self.0.recv(&mut buffer).ok()?;
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }

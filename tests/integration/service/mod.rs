@@ -1,5 +1,4 @@
-//! The real program under a service manager: told what it does, asked to read its settings anew, to
-//! drain, and to live on sockets it was given.
+//! The real program under a service manager: notifications, reload, drain, and socket activation.
 
 mod drain;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! SIGHUP: what is taken while calls go on, and what is only named.
+//! Reload on SIGHUP: settings that apply while calls continue, and settings that need a restart.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,26 +15,26 @@ use super::manager::Service;
 use crate::harness::environment::{Environment, program};
 use crate::harness::participant::Participant;
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::{TurnClient, UDP, code, socket};
+use crate::harness::turn_client::{TurnClient, UDP, error_code, socket};
 
-/// A box whose settings are in a file.
-fn started(settings: &str) -> Service {
+/// A server with a settings file.
+fn start_with_file(settings: &str) -> Service {
     let service = Service::start(|command, environment| {
         let file = environment.folder().join("box.toml");
         fs::write(&file, settings).unwrap();
         command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET").env_remove("WEBRTC_BOX_LOG");
         command.env("WEBRTC_BOX_CONFIG", file);
     });
-    service.manager.hears(&["READY=1"]);
+    service.manager.wait_for(&["READY=1"]);
     service
 }
 
-/// Reads another file anew, and is ready again.
+/// Changes the settings file, sends SIGHUP, and waits until the server is ready again.
 fn reload(service: &Service, settings: &str) {
     fs::write(service.environment.folder().join("box.toml"), settings).unwrap();
     service.signal(Signal::HUP);
-    service.manager.hears(&["RELOADING=1", "MONOTONIC_USEC="]);
-    service.manager.hears(&["READY=1"]);
+    service.manager.wait_for(&["RELOADING=1", "MONOTONIC_USEC="]);
+    service.manager.wait_for(&["READY=1"]);
 }
 
 fn credential(secret: &str) -> Credential {
@@ -43,22 +43,26 @@ fn credential(secret: &str) -> Credential {
     secrets.mint(&Principal::Foreign("bob".into()), now + 3600)
 }
 
-/// What an Allocate with this secret is answered.
+/// The error code of an Allocate with a credential of `secret`; 0 for success.
 fn allocate(service: &Service, last: u8, secret: &str) -> u16 {
     let wire = socket([0, 9, last], service.turn);
-    code(&TurnClient::holding(credential(secret), wire).attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+    error_code(&TurnClient::with_credential(credential(secret), wire).try_request(
+        wire::METHOD_ALLOCATE,
+        &[UDP],
+        &[],
+    ))
 }
 
 #[test]
 fn hangup_ends_a_try_out_server_except_under_nohup() {
     let environment = Arc::new(Environment::new());
-    // The tests themselves may have been started by nohup.
+    // The tests may run under nohup, which ignores SIGHUP.
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP").arg(program());
     let server = ServerProcess::start(&environment, environment.configure::<&str>(command, &[]));
     server.signal(Signal::HUP);
     let (status, took) = server.wait_for_exit();
-    println!("gone {took:?} after SIGHUP");
+    println!("exit {took:?} after SIGHUP");
     assert!(status.success(), "{status}");
 
     let environment = Arc::new(Environment::new());
@@ -72,17 +76,17 @@ fn hangup_ends_a_try_out_server_except_under_nohup() {
 
 #[test]
 fn new_secret_allows_allocations_and_old_ones_continue() {
-    let service = started("static-auth-secret = 'north'");
+    let service = start_with_file("static-auth-secret = 'north'");
     let mut seat = Participant::join_room(&service, "kitchen");
-    let mut talks = TurnClient::holding(credential("north"), socket([0, 9, 1], service.turn));
-    talks.allocate();
+    let mut client = TurnClient::with_credential(credential("north"), socket([0, 9, 1], service.turn));
+    client.allocate();
     assert_eq!(allocate(&service, 2, "south"), 401);
 
     reload(&service, "static-auth-secret = 'south'");
     assert_eq!(allocate(&service, 3, "south"), 0);
     assert_eq!(allocate(&service, 4, "north"), 401);
-    assert_eq!(code(&talks.attempt(wire::METHOD_REFRESH, &[], &[])), 0);
-    seat.renew();
+    assert_eq!(error_code(&client.try_request(wire::METHOD_REFRESH, &[], &[])), 0);
+    seat.wait_for_credential();
     assert_eq!(Secret::new("south").password(&seat.credential.username), seat.credential.password);
     service.wait_for_line("static-auth-secret");
 }
@@ -94,24 +98,24 @@ fn changed_secret_file_is_read_on_reload() {
         command.env_remove("WEBRTC_BOX_STATIC_AUTH_SECRET");
         command.env("WEBRTC_BOX_STATIC_AUTH_SECRET_FILE", environment.folder().join("secrets"));
     });
-    service.manager.hears(&["READY=1"]);
+    service.manager.wait_for(&["READY=1"]);
     fs::write(service.environment.folder().join("secrets"), "south\nnorth\n").unwrap();
     service.signal(Signal::HUP);
-    service.manager.hears(&["READY=1"]);
+    service.manager.wait_for(&["READY=1"]);
     assert_eq!([allocate(&service, 1, "south"), allocate(&service, 2, "north")], [0, 0]);
 }
 
 #[test]
 fn new_host_key_applies_to_empty_rooms_only() {
-    let service = started("host-key = 'the old key'");
-    let open = |room: &str, key: &str| {
-        Participant::attempt(&service, &json!({ "type": "join", "room": room, "key": key }))
+    let service = start_with_file("host-key = 'the old key'");
+    let join = |room: &str, key: &str| {
+        Participant::try_join(&service, &json!({ "type": "join", "room": room, "key": key }))
     };
-    let mut host = open("kitchen", "the old key").unwrap();
+    let mut host = join("kitchen", "the old key").unwrap();
     reload(&service, "host-key = 'the new key'");
-    assert_eq!(open("cellar", "the old key").err().as_deref(), Some("key-required"));
-    assert!(open("cellar", "the new key").is_ok());
-    assert!(open("kitchen", "none at all").is_ok());
+    assert_eq!(join("cellar", "the old key").err().as_deref(), Some("key-required"));
+    assert!(join("cellar", "the new key").is_ok());
+    assert!(join("kitchen", "none at all").is_ok());
     host.ping();
     service.wait_for_line("host-key");
 }
@@ -123,23 +127,23 @@ fn host_key_file_is_read_on_reload() {
         fs::write(environment.folder().join("keys"), "\u{feff}old-old-old\r\n").unwrap();
         command.env("WEBRTC_BOX_HOST_KEY_FILE", environment.folder().join("keys"));
     });
-    service.manager.hears(&["READY=1"]);
-    let open = |room: &str, key: &str| {
-        Participant::attempt(&service, &json!({ "type": "join", "room": room, "key": key }))
+    service.manager.wait_for(&["READY=1"]);
+    let join = |room: &str, key: &str| {
+        Participant::try_join(&service, &json!({ "type": "join", "room": room, "key": key }))
     };
-    assert!(open("kitchen", "old-old-old").is_ok());
-    fs::write(keys(&service), "# of the front desk\nnew-new-new\n").unwrap();
+    assert!(join("kitchen", "old-old-old").is_ok());
+    fs::write(keys(&service), "# comment\nnew-new-new\n").unwrap();
     service.signal(Signal::HUP);
-    service.manager.hears(&["READY=1"]);
-    assert_eq!(open("cellar", "old-old-old").err().as_deref(), Some("key-required"));
-    assert!(open("attic", "new-new-new").is_ok());
+    service.manager.wait_for(&["READY=1"]);
+    assert_eq!(join("cellar", "old-old-old").err().as_deref(), Some("key-required"));
+    assert!(join("attic", "new-new-new").is_ok());
     service.wait_for_line("host-key");
 }
 
 #[test]
 fn reload_changes_the_log_level() {
-    let service = started("log = 'info'");
-    let garbage = || service.tcp(service.https).write_all(b"no TLS, this\r\n\r\n").unwrap();
+    let service = start_with_file("log = 'info'");
+    let garbage = || service.tcp(service.https).write_all(b"this is not TLS\r\n\r\n").unwrap();
     garbage();
     reload(&service, "log = 'webrtc_box=debug'");
     garbage();
@@ -148,7 +152,7 @@ fn reload_changes_the_log_level() {
 
 #[test]
 fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
-    let service = started("static-auth-secret = 'north'");
+    let service = start_with_file("static-auth-secret = 'north'");
     reload(&service, "static-auth-secret = 'south'\nmin-port = 60000\nmax-port = 50000");
     let line = service.wait_for_line("settings not reloaded");
     assert!(line.contains("min-port 60000 is above max-port 50000; swap them"), "{line}");
@@ -160,7 +164,7 @@ fn invalid_settings_on_reload_change_nothing_and_log_one_line() {
 
 #[test]
 fn reload_names_settings_that_need_a_restart() {
-    let service = started("log = 'info'");
+    let service = start_with_file("log = 'info'");
     reload(&service, "realm = 'other'\ntotal-quota = 5\ndrain-timeout = 7");
     let line = service.wait_for_line("changed settings need a restart");
     assert!(line.contains("realm, total-quota") && !line.contains("drain-timeout"), "{line}");

@@ -1,21 +1,21 @@
-//! Sockets that are open before the box is, as systemd opens those of a socket unit.
+//! Sockets that are open before the start, as with a socket unit of systemd.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::lifecycle::get;
 use crate::harness::environment::{Environment, program};
+use crate::harness::http_client;
 use crate::harness::participant::Participant;
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::{PATIENCE, binding, socket};
+use crate::harness::turn_client::{TEST_TIMEOUT, binding, socket};
 
-/// Starts the box as its own parent would: the sockets are its descriptors from 3 on.
-fn on(environment: &Environment, sockets: [OwnedFd; 2], names: &str) -> Command {
+/// Starts the server with `sockets` as descriptors 3 and 4, as systemd does.
+fn command(environment: &Environment, sockets: [OwnedFd; 2], names: &str) -> Command {
     let mut command = Command::new("/bin/sh");
-    let given = "exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
-    command.args(["-c", given, "sh"]).arg(program());
+    let script = "exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
+    command.args(["-c", script, "sh"]).arg(program());
     let mut command = environment.configure::<&str>(command, &[]);
     let [first, second] = sockets;
     command.stdin(first).stdout(second).stderr(Stdio::piped());
@@ -31,7 +31,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The one line that a box says which does not start.
+/// The stderr of a server that must fail to start.
 fn startup_error(mut command: Command) -> String {
     let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert!(!output.status.success());
@@ -42,20 +42,20 @@ fn startup_error(mut command: Command) -> String {
 fn activated_sockets_serve_clients_that_came_before_the_start() {
     let (https, https_at) = listener();
     let (more, more_at) = listener();
-    let environment = Arc::new(Environment::named().on_https(https_at));
-    // Waits in the kernel's queue until there is a box.
+    let environment = Arc::new(Environment::with_domain().with_https(https_at));
+    // Waits in the queue of the kernel until the server starts.
     let early = TcpStream::connect(https_at).unwrap();
-    let mut command = on(&environment, [https.into(), more.into()], "https:https");
+    let mut command = command(&environment, [https.into(), more.into()], "https:https");
     command.env("WEBRTC_BOX_HTTPS_PORT", https_at.port().to_string());
     let server = ServerProcess::start_without_log(&environment, command);
     let _seat = Participant::join_room(&server, "kitchen");
-    for mut stream in [server.tls_over(early), server.tls_over(server.tcp(more_at))] {
-        assert!(get(&mut stream, "/healthz").starts_with("HTTP/1.1 200 "));
+    for stream in [server.tls_over(early), server.tls_over(server.tcp(more_at))] {
+        assert_eq!(http_client::get(stream, "/healthz").status, 200);
     }
-    // Ports that are not passed are opened by the box.
+    // The server opens the other ports.
     let udp = socket([0, 9, 1], server.turn);
     udp.send(&binding(1)).unwrap();
-    udp.set_read_timeout(Some(PATIENCE)).unwrap();
+    udp.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     assert!(udp.recv(&mut [0; 100]).is_ok());
 }
 
@@ -63,23 +63,23 @@ fn activated_sockets_serve_clients_that_came_before_the_start() {
 fn activated_sockets_without_names_are_matched_by_port() {
     let (https, https_at) = listener();
     let (http, http_at) = listener();
-    let environment = Arc::new(Environment::named().on_https(https_at));
-    let mut command = on(&environment, [http.into(), https.into()], "");
+    let environment = Arc::new(Environment::with_domain().with_https(https_at));
+    let mut command = command(&environment, [http.into(), https.into()], "");
     command.env("WEBRTC_BOX_HTTP_PORT", http_at.port().to_string());
     let server = ServerProcess::start_without_log(&environment, command);
     let _seat = Participant::join_room(&server, "kitchen");
-    assert!(get(&mut server.tcp(http_at), "/").starts_with("HTTP/1.1 308 "));
+    assert_eq!(http_client::get(server.tcp(http_at), "/").status, 308);
 }
 
 #[test]
 fn unexpected_activated_socket_is_one_line_with_a_hint() {
     let (https, https_at) = listener();
-    let (stray, stray_at) = listener();
-    let environment = Environment::named().on_https(https_at);
-    let said = startup_error(on(&environment, [https.into(), stray.into()], ""));
-    assert_eq!(said.matches('\n').count(), 1, "{said}");
-    for part in ["https-port", &stray_at.to_string(), "ListenStream="] {
-        assert!(said.contains(part), "{said} lacks {part}");
+    let (unexpected, unexpected_at) = listener();
+    let environment = Environment::with_domain().with_https(https_at);
+    let error = startup_error(command(&environment, [https.into(), unexpected.into()], ""));
+    assert_eq!(error.matches('\n').count(), 1, "{error}");
+    for part in ["https-port", &unexpected_at.to_string(), "ListenStream="] {
+        assert!(error.contains(part), "{error} lacks {part}");
     }
 }
 
@@ -87,7 +87,7 @@ fn unexpected_activated_socket_is_one_line_with_a_hint() {
 fn activated_descriptor_that_is_no_listener_is_one_line() {
     let (https, https_at) = listener();
     let connection = TcpStream::connect(https_at).unwrap();
-    let environment = Environment::named().on_https(https_at);
-    let said = startup_error(on(&environment, [https.into(), connection.into()], ""));
-    assert!(said.contains("socket 2") && said.contains("Accept="), "{said}");
+    let environment = Environment::with_domain().with_https(https_at);
+    let error = startup_error(command(&environment, [https.into(), connection.into()], ""));
+    assert!(error.contains("socket 2") && error.contains("Accept="), "{error}");
 }

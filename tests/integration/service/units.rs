@@ -1,4 +1,4 @@
-//! The unit files, judged by systemd's own tools; nothing is started.
+//! The unit files, checked by systemd-analyze; nothing is started.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A folder with the unit files as an administrator installs them.
+/// A folder with installed unit files.
 struct Installed(TempDir);
 
 impl Installed {
@@ -20,11 +20,11 @@ impl Installed {
         Self(folder)
     }
 
-    /// `None` where this host has no systemd-analyze.
-    fn analyze(&self, words: &[&str]) -> Option<Output> {
+    /// `None` if systemd-analyze is not installed.
+    fn analyze(&self, arguments: &[&str]) -> Option<Output> {
         let mut command = Command::new("systemd-analyze");
-        // Before the places of this host.
-        command.args(words).env("SYSTEMD_UNIT_PATH", format!("{}:", self.0.path().display()));
+        // Searched before the unit folders of this host.
+        command.args(arguments).env("SYSTEMD_UNIT_PATH", format!("{}:", self.0.path().display()));
         match command.output() {
             Ok(output) => Some(output),
             Err(error) => {
@@ -34,15 +34,15 @@ impl Installed {
         }
     }
 
-    /// Whether the service is exposed by no more than `tenths`, in systemd's own opinion.
-    fn is_no_more_exposed_than(&self, tenths: u32) {
+    /// Asserts that `systemd-analyze security` rates the exposure at most `tenths`.
+    fn assert_exposure_at_most(&self, tenths: u32) {
         let threshold = format!("--threshold={tenths}");
         let unit = self.0.path().join("webrtc-box.service");
-        let words = ["security", "--offline=true", "--no-pager", &threshold, unit.to_str().unwrap()];
-        let Some(output) = self.analyze(&words) else { return };
-        let said = String::from_utf8(output.stdout).unwrap();
-        println!("{}", said.lines().last().unwrap_or_default());
-        assert!(output.status.success(), "{said}");
+        let arguments = ["security", "--offline=true", "--no-pager", &threshold, unit.to_str().unwrap()];
+        let Some(output) = self.analyze(&arguments) else { return };
+        let report = String::from_utf8(output.stdout).unwrap();
+        println!("{}", report.lines().last().unwrap_or_default());
+        assert!(output.status.success(), "{report}");
     }
 }
 
@@ -52,9 +52,9 @@ fn config(file: &str) -> PathBuf {
 
 #[test]
 fn unit_exposure_is_low_and_lower_with_the_socket_unit() {
-    Installed::new(&["webrtc-box.service"]).is_no_more_exposed_than(15);
+    Installed::new(&["webrtc-box.service"]).assert_exposure_at_most(15);
     let with_socket = ["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"];
-    Installed::new(&with_socket).is_no_more_exposed_than(12);
+    Installed::new(&with_socket).assert_exposure_at_most(12);
 }
 
 #[test]
@@ -62,13 +62,13 @@ fn systemd_analyze_verifies_the_units() {
     let installed =
         Installed::new(&["webrtc-box.service", "webrtc-box.socket", "webrtc-box.service.d/socket.conf"]);
     let unit = installed.0.path().join("webrtc-box.service");
-    // Any program does, where ours is not installed.
+    // The program may be missing here; any other passes the check.
     let text = fs::read_to_string(&unit).unwrap().replace("/usr/local/bin/webrtc-box", "/bin/true");
     fs::write(&unit, text).unwrap();
     let Some(output) = installed.analyze(&["verify", "webrtc-box.service", "webrtc-box.socket"]) else {
         return;
     };
-    let said = String::from_utf8(output.stderr).unwrap();
-    let ours: Vec<_> = said.lines().filter(|line| line.contains("webrtc-box")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{said}");
+    let report = String::from_utf8(output.stderr).unwrap();
+    let ours: Vec<_> = report.lines().filter(|line| line.contains("webrtc-box")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{report}");
 }

@@ -1,4 +1,4 @@
-//! What somebody with a valid credential may cost.
+//! What a client with a valid credential may cost the server and other clients.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use stun::attributes::AttrType;
 use stun::message as wire;
 
 use super::exhaustion::PUBLIC;
-use super::streams::{Pair, neighbours};
+use super::streams::{Pair, relaying_pair};
 use crate::harness::mutator::Mutator;
 use crate::harness::participant::Participant;
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::{TurnClient, UDP, Wire as _, channel_data, code, read, socket};
+use crate::harness::turn_client::{TurnClient, UDP, Wire as _, channel_data, error_code, parse, socket};
 
 const CHANNEL: u16 = 0x4000;
-/// Permissions, and channels, of one allocation.
-const MOST: u8 = 64;
+/// The limit of permissions, and of channels, of one allocation.
+const LIMIT: u8 = 64;
 
 fn client(server: &ServerProcess, last: u8) -> TurnClient<UdpSocket> {
     TurnClient::new(socket([0, 7, last], server.turn))
 }
 
-/// A peer that may be there or not.
+/// A peer address, where nothing needs to listen.
 fn peer(number: u8) -> SocketAddr {
     SocketAddr::from(([127, 0, 8, number], 5000))
 }
@@ -40,19 +40,19 @@ fn full_allocation_costs_little_memory() {
     for client in &mut clients {
         client.allocate();
     }
-    let bare = server.usage().resident_kib - before.resident_kib;
+    let empty = server.usage().resident_kib - before.resident_kib;
     for client in &mut clients {
-        (0..MOST).for_each(|number| client.bind(CHANNEL + u16::from(number), peer(number)));
-        let one_more = client.attempt(wire::METHOD_CREATE_PERMISSION, &[], &[peer(MOST)]);
-        assert_eq!(code(&one_more), 508);
+        (0..LIMIT).for_each(|number| client.bind(CHANNEL + u16::from(number), peer(number)));
+        let refused = client.try_request(wire::METHOD_CREATE_PERMISSION, &[], &[peer(LIMIT)]);
+        assert_eq!(error_code(&refused), 508);
     }
     let full = server.usage().resident_kib - before.resident_kib;
     clients.iter_mut().for_each(TurnClient::delete);
     server.wait_for_descriptors(before.descriptors);
     let after = server.usage();
     println!(
-        "{ALLOCATIONS} allocations: {bare} KiB, with {MOST} permissions and channels each {full} KiB; {} KiB when \
-         they have gone",
+        "{ALLOCATIONS} allocations: {empty} KiB, with {LIMIT} permissions and channels each {full} KiB; {} KiB when \
+         they are deleted",
         after.resident_kib.saturating_sub(before.resident_kib)
     );
     assert!(full < 64 * u64::from(ALLOCATIONS));
@@ -62,81 +62,87 @@ fn full_allocation_costs_little_memory() {
 #[test]
 fn replaced_participant_loses_its_allocation() {
     let server = ServerProcess::with(&["--room-grace", "1"], None);
-    let mut host = Participant::join_room(&server, "kitchen");
-    let client = Participant::join_room(&server, "kitchen");
-    let relayed = |seat: &Participant, last| {
-        let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 10, last], server.turn));
+    let mut first = Participant::join_room(&server, "kitchen");
+    let second = Participant::join_room(&server, "kitchen");
+    let allocate = |seat: &Participant, last| {
+        let mut client =
+            TurnClient::with_credential(seat.credential.clone(), socket([0, 10, last], server.turn));
         let relayed = client.allocate();
         (client, relayed)
     };
-    let ((mut talking, host_at), (mut lapsed, lapsed_at)) = (relayed(&host, 1), relayed(&client, 2));
-    lapsed.bind(CHANNEL, host_at);
-    talking.bind(CHANNEL, lapsed_at);
-    drop(client);
-    host.hear("peer-leave");
-    lapsed.wire.send(&channel_data(CHANNEL, b"still here")).unwrap();
-    let heard = talking.wire.receive().expect("the call runs on without its WebSocket");
-    assert_eq!(heard[4..14], *b"still here");
-    let next = Participant::join_room(&server, "kitchen");
-    let (mut newcomer, _) = relayed(&next, 3);
-    assert_eq!(code(&lapsed.attempt(wire::METHOD_REFRESH, &[], &[])), 437, "its seat is somebody else's");
-    newcomer.bind(CHANNEL, host_at);
+    let ((mut first_client, first_at), (mut second_client, second_at)) =
+        (allocate(&first, 1), allocate(&second, 2));
+    second_client.bind(CHANNEL, first_at);
+    first_client.bind(CHANNEL, second_at);
+    drop(second);
+    first.wait_for("peer-leave");
+    second_client.wire.send(&channel_data(CHANNEL, b"still here")).unwrap();
+    let received = first_client.wire.receive().expect("media continues without the WebSocket");
+    assert_eq!(received[4..14], *b"still here");
+    let third = Participant::join_room(&server, "kitchen");
+    let (mut third_client, _) = allocate(&third, 3);
+    let refresh = second_client.try_request(wire::METHOD_REFRESH, &[], &[]);
+    assert_eq!(error_code(&refresh), 437, "another participant has its seat");
+    third_client.bind(CHANNEL, first_at);
 }
 
-/// How neighbours fare while somebody does `deed` over and over, for this long.
-struct Neighbours {
-    deeds: u32,
+/// The round trips of two other clients through the relay, and the memory of the server, under a load.
+struct Impact {
+    /// How often the load ran.
+    runs: u32,
     sent: u32,
-    back: u32,
+    returned: u32,
     median: Duration,
     worst: Duration,
+    /// In KiB, after the first second.
     growth: u64,
 }
 
-fn meanwhile(server: &ServerProcess, time: Duration, mut deed: impl FnMut() + Send + 'static) -> Neighbours {
-    let mut pair = neighbours(server);
+/// Repeats `load` for `time` and measures its impact on two other clients.
+fn measure_under(server: &ServerProcess, time: Duration, mut load: impl FnMut() + Send + 'static) -> Impact {
+    let mut pair = relaying_pair(server);
     for client in [&pair.0, &pair.1] {
         client.wire.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     }
-    // What the box takes once and for all has been taken when the first second is over.
-    let (stop, settled) = (Arc::new(AtomicBool::new(false)), Duration::from_secs(1));
-    let client = {
+    // Memory that the server allocates once is allocated within the first second.
+    let (stop, warm_up) = (Arc::new(AtomicBool::new(false)), Duration::from_secs(1));
+    let load = {
         let stop = Arc::clone(&stop);
         thread::spawn(move || {
-            let mut deeds = 0;
+            let mut runs = 0;
             while !stop.load(Ordering::Relaxed) {
-                deed();
-                deeds += 1;
+                load();
+                runs += 1;
             }
-            deeds
+            runs
         })
     };
-    let (begun, mut trips, mut sent, mut before, mut peak) = (Instant::now(), Vec::new(), 0_u32, None, 0);
-    while begun.elapsed() < time {
+    let (start, mut trips, mut sent, mut before, mut peak) = (Instant::now(), Vec::new(), 0_u32, None, 0);
+    while start.elapsed() < time {
         trips.extend(round_trip(&mut pair, sent));
         sent += 1;
         let resident = server.usage().resident_kib;
-        if begun.elapsed() > settled {
+        if start.elapsed() > warm_up {
             before = before.or(Some(resident));
             peak = peak.max(resident);
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let deeds = client.join().expect("the client has not panicked");
+    let runs = load.join().expect("the load has not panicked");
     trips.sort();
-    Neighbours {
-        deeds,
+    Impact {
+        runs,
         sent,
-        back: trips.len() as u32,
+        returned: trips.len() as u32,
         median: trips.get(trips.len() / 2).copied().unwrap_or_default(),
         worst: trips.last().copied().unwrap_or_default(),
         growth: peak - before.unwrap(),
     }
 }
 
-/// One numbered packet there and back through the relay; `None` where it was lost.
+/// The round trip of one numbered packet through the relay; `None` if it was lost.
 fn round_trip((one, other): &mut Pair, number: u32) -> Option<Duration> {
-    let (begun, ping) = (Instant::now(), channel_data(CHANNEL, &number.to_be_bytes().repeat(250)));
+    let (start, ping) = (Instant::now(), channel_data(CHANNEL, &number.to_be_bytes().repeat(250)));
     let until = |socket: &mut UdpSocket| -> Option<()> {
         while socket.receive()? != ping {}
         Some(())
@@ -145,26 +151,26 @@ fn round_trip((one, other): &mut Pair, number: u32) -> Option<Duration> {
     until(&mut other.wire)?;
     other.wire.send(&ping).unwrap();
     until(&mut one.wire)?;
-    Some(begun.elapsed())
+    Some(start.elapsed())
 }
 
-impl Neighbours {
-    fn tell(&self, name: &str) {
-        let Self { deeds, sent, back, median, worst, growth } = self;
+impl Impact {
+    fn print_and_check_growth(&self, name: &str) {
+        let Self { runs, sent, returned, median, worst, growth } = self;
         println!(
-            "{name}: {deeds} times, grew {growth} KiB; the neighbours: {back} of {sent} packets there and back, \
+            "{name}: {runs} times, grew {growth} KiB; other clients: {returned} of {sent} round trips, \
              median {median:?}, worst {worst:?}"
         );
         assert!(*growth < 3 * 1024);
     }
 
-    fn are_served(&self) {
+    fn assert_others_are_served(&self) {
         assert!(self.median < Duration::from_millis(300));
-        assert!(f64::from(self.back) > 0.9 * f64::from(self.sent));
+        assert!(f64::from(self.returned) > 0.9 * f64::from(self.sent));
     }
 }
 
-const WHILE: Duration = Duration::from_secs(3);
+const LOAD_TIME: Duration = Duration::from_secs(3);
 
 #[test]
 fn thousands_of_peers_in_one_request_delay_no_client() {
@@ -176,28 +182,28 @@ fn thousands_of_peers_in_one_request_delay_no_client() {
             .map(|number| (number % count).to_be_bytes())
             .map(|[high, low]| SocketAddr::from(([127, 9, high, low], 5000)))
             .collect();
-        let mut ask = move || {
-            let reply = client.attempt(wire::METHOD_CREATE_PERMISSION, &[], &peers);
-            assert_eq!(code(&reply), expected);
+        let mut request = move || {
+            let reply = client.try_request(wire::METHOD_CREATE_PERMISSION, &[], &peers);
+            assert_eq!(error_code(&reply), expected);
         };
         let before = server.cpu_time();
-        (0..50).for_each(|_| ask());
+        (0..50).for_each(|_| request());
         let name = format!("5000 peers {name} in one CreatePermission");
-        println!("{name}: {:?} of work each", (server.cpu_time() - before) / 50);
-        let served = meanwhile(&server, WHILE, ask);
-        served.tell(&name);
-        served.are_served();
+        println!("{name}: {:?} of CPU time each", (server.cpu_time() - before) / 50);
+        let impact = measure_under(&server, LOAD_TIME, request);
+        impact.print_and_check_growth(&name);
+        impact.assert_others_are_served();
     }
     server.assert_healthy();
 }
 
-/// Packets a second.
-const FLOOD: u32 = 50_000;
+/// Packets per second.
+const FLOOD_RATE: u32 = 50_000;
 
 #[test]
 fn flood_to_a_closed_peer_affects_no_other_client() {
     let mut server = ServerProcess::with(PUBLIC, None);
-    let (mut gone, inside) = TurnClient::allocated(socket([0, 7, 1], server.turn));
+    let (mut deleted, inside) = TurnClient::with_allocation(socket([0, 7, 1], server.turn));
     let closed = UdpSocket::bind("127.0.8.8:0").unwrap();
     let outside = closed.local_addr().unwrap();
     let mut clients =
@@ -206,47 +212,49 @@ fn flood_to_a_closed_peer_affects_no_other_client() {
         client.allocate();
         client.bind(CHANNEL, *peer);
     }
-    gone.delete();
+    deleted.delete();
     drop(closed);
     for (name, _, client) in clients {
         let data = channel_data(CHANNEL, &[7; 1200]);
-        // A full buffer of loopback is no fault of the box.
+        // A send may fail because a buffer of loopback is full.
         let send = Arc::new(move || drop(client.wire.send(&data)));
-        let (at_a_pace, all_it_can) = (pace(FLOOD, Arc::clone(&send)), move || send());
-        let (dropped, worked) = (server.dropped(), server.cpu_time());
-        let paced = meanwhile(&server, WHILE, at_a_pace);
-        paced.tell(&format!("{FLOOD} packets/s of 1200 bytes to {name} that has gone"));
-        let dropped = server.dropped() - dropped;
-        println!("{dropped} dropped by the kernel, worked {:?}", server.cpu_time() - worked);
-        if dropped < u64::from(paced.deeds) / 100 {
-            paced.are_served();
+        let (at_a_rate, unlimited) = (repeat_at_rate(FLOOD_RATE, Arc::clone(&send)), move || send());
+        let (dropped, cpu) = (server.dropped_datagrams(), server.cpu_time());
+        let paced = measure_under(&server, LOAD_TIME, at_a_rate);
+        paced.print_and_check_growth(&format!(
+            "{FLOOD_RATE} packets/s of 1200 bytes to {name} that is closed"
+        ));
+        let dropped = server.dropped_datagrams() - dropped;
+        println!("{dropped} dropped by the kernel, {:?} of CPU time", server.cpu_time() - cpu);
+        if dropped < u64::from(paced.runs) / 100 {
+            paced.assert_others_are_served();
         } else {
-            println!("this host is too slow, or too busy, to tell");
+            println!("this host is too slow or too busy for a verdict");
         }
-        // More than the host can take is lost, the neighbours' as well; what it costs is bounded.
-        let unpaced = meanwhile(&server, WHILE, all_it_can);
-        unpaced.tell(&format!(
-            "the same as fast as can be, {:.0}/s",
-            f64::from(unpaced.deeds) / WHILE.as_secs_f64()
+        // Beyond what the host can process, packets of all clients are lost; only the growth is checked.
+        let unpaced = measure_under(&server, LOAD_TIME, unlimited);
+        unpaced.print_and_check_growth(&format!(
+            "the same as fast as possible, {:.0}/s",
+            f64::from(unpaced.runs) / LOAD_TIME.as_secs_f64()
         ));
     }
     server.assert_healthy();
 }
 
-/// `deed` so often a second, whether it lasts long or not.
-fn pace(rate: u32, deed: Arc<impl Fn()>) -> impl FnMut() {
-    let (mut begun, mut done) = (None, 0_u128);
+/// Calls `load` `rate` times per second on average, catching up after a delay.
+fn repeat_at_rate(rate: u32, load: Arc<impl Fn()>) -> impl FnMut() {
+    let (mut start, mut done) = (None, 0_u128);
     move || {
-        let begun = *begun.get_or_insert_with(Instant::now);
-        while done >= begun.elapsed().as_micros() * u128::from(rate) / 1_000_000 {
+        let start = *start.get_or_insert_with(Instant::now);
+        while done >= start.elapsed().as_micros() * u128::from(rate) / 1_000_000 {
             thread::sleep(Duration::from_micros(200));
         }
-        deed();
+        load();
         done += 1;
     }
 }
 
-/// Attributes that requests are made of, and some that nobody knows.
+/// Attributes of requests, and two unknown ones.
 const KINDS: [AttrType; 12] = [
     attr::ATTR_REQUESTED_TRANSPORT,
     attr::ATTR_REQUESTED_ADDRESS_FAMILY,
@@ -268,7 +276,7 @@ const METHODS: [wire::Method; 5] = [
     wire::METHOD_CHANNEL_BIND,
     wire::METHOD_BINDING,
 ];
-/// Values that mean something somewhere.
+/// Values that are valid for one attribute or another.
 const VALUES: [&[u8]; 8] = [
     &[17, 0, 0, 0],
     &[1, 0, 0, 0],
@@ -287,14 +295,14 @@ fn authenticated_random_messages_crash_nothing() {
     let values: Vec<Vec<u8>> = VALUES.iter().map(|value| value.to_vec()).collect();
     let mut clients: Vec<_> = (0..8).map(|last| client(&server, last)).collect();
     for client in &clients {
-        // Not every one of them is answered.
+        // Some of the messages get no reply.
         client.wire.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     }
     let mut codes = std::collections::BTreeMap::new();
-    let (tell, told) = std::sync::mpsc::channel();
-    let served = meanwhile(&server, Duration::from_secs(10), move || {
-        let at = mutator.below(clients.len());
-        let client = &mut clients[at];
+    let (sender, received) = std::sync::mpsc::channel();
+    let impact = measure_under(&server, Duration::from_secs(10), move || {
+        let index = mutator.below(clients.len());
+        let client = &mut clients[index];
         let chosen: Vec<_> = (0..mutator.below(5))
             .map(|_| (KINDS[mutator.below(KINDS.len())], mutator.next(&values, 40)))
             .collect();
@@ -306,13 +314,13 @@ fn authenticated_random_messages_crash_nothing() {
         let (_, bytes) = client.prepare(method, &attributes, &[]);
         client.wire.send(&bytes).unwrap();
         if let Some(reply) = client.wire.receive() {
-            tell.send(code(&read(&reply))).unwrap();
+            sender.send(error_code(&parse(&reply))).unwrap();
         }
     });
-    told.iter().for_each(|code| *codes.entry(code).or_insert(0_u32) += 1);
-    served.tell("signed nonsense");
-    served.are_served();
-    println!("answers by code, 0 for success: {codes:?}");
+    received.iter().for_each(|code| *codes.entry(code).or_insert(0_u32) += 1);
+    impact.print_and_check_growth("signed random messages");
+    impact.assert_others_are_served();
+    println!("replies by error code, 0 for success: {codes:?}");
     assert!(codes.contains_key(&0) && codes.contains_key(&400));
     server.assert_healthy();
 }

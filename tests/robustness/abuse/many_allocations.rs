@@ -1,4 +1,4 @@
-//! A million unauthenticated_clients who ask for an allocation, each from an address and port of its own.
+//! A million unauthenticated Allocate requests, each from another address and port.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
@@ -9,50 +9,50 @@ use stun::attributes::AttrType;
 use stun::message as wire;
 
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::{UDP, Wire as _, read, request, socket};
+use crate::harness::turn_client::{UDP, Wire as _, parse, request, socket};
 
 const MILLION: u32 = 1_000_000;
-/// Source ports.
-const DOORS: usize = 256;
-/// Doors, and unauthenticated_clients at each, whose answers are awaited together: 512 overflow no usual buffer.
-const TOGETHER: usize = 32;
-const AT_A_TIME: usize = 16;
-/// An answer that takes longer was lost.
-const LOST: Duration = Duration::from_millis(300);
+/// Sockets, each with its own source port.
+const SOCKETS: usize = 256;
+/// Sockets, and requests of each, per batch: 512 replies overflow no usual buffer.
+const SOCKETS_PER_BATCH: usize = 32;
+const REQUESTS_PER_SOCKET: usize = 16;
+/// A reply that takes longer was lost.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A source port that speaks from any address of 127/8.
-struct Door {
+/// A socket that can send from any address of 127/8.
+struct SourcePort {
     socket: UdpSocket,
     state: UdpSocketState,
 }
 
-impl Door {
+impl SourcePort {
     fn open() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        socket.set_read_timeout(Some(LOST)).unwrap();
+        socket.set_read_timeout(Some(REPLY_TIMEOUT)).unwrap();
         let state = UdpSocketState::new((&socket).into()).unwrap();
         socket.set_nonblocking(false).unwrap();
         Self { socket, state }
     }
 
-    fn ask(&self, from: Ipv4Addr, to: SocketAddr, contents: &[u8]) {
+    fn send(&self, from: Ipv4Addr, to: SocketAddr, contents: &[u8]) {
         let transmit =
             Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: Some(from.into()) };
         self.state.send((&self.socket).into(), &transmit).unwrap();
     }
 
-    /// Challenges, of as many as were asked for.
+    /// The number of 401 replies to the last batch.
     fn challenges(&self) -> u32 {
         let mut buffer = [0; 2048];
-        let answers = (0..AT_A_TIME)
+        let replies = (0..REQUESTS_PER_SOCKET)
             .map_while(|_| self.socket.recv(&mut buffer).ok().map(|_| buffer[..2] == [1, 0x13]));
-        answers.map(u32::from).sum()
+        replies.map(u32::from).sum()
     }
 }
 
-/// Two doors for each address, so that it is a mix.
-fn address(unauthenticated_client: u32) -> Ipv4Addr {
-    let [_, a, b, c] = (unauthenticated_client / 2).to_be_bytes();
+/// Two consecutive requests come from one address.
+fn address(request: u32) -> Ipv4Addr {
+    let [_, a, b, c] = (request / 2).to_be_bytes();
     Ipv4Addr::new(127, a + 1, b, c)
 }
 
@@ -60,44 +60,44 @@ fn address(unauthenticated_client: u32) -> Ipv4Addr {
 fn million_unauthenticated_sources_leave_no_state() {
     let mut server = ServerProcess::new();
     let bytes = request(wire::METHOD_ALLOCATE, [3; 12], &[UDP]).raw;
-    let doors: Vec<_> = (0..DOORS).map(|_| Door::open()).collect();
-    let (before, lines, begun) = (server.usage(), server.logged(), Instant::now());
+    let ports: Vec<_> = (0..SOCKETS).map(|_| SourcePort::open()).collect();
+    let (before, lines, start) = (server.usage(), server.line_count(), Instant::now());
     let grown = |server: &ServerProcess| server.usage().resident_kib.saturating_sub(before.resident_kib);
-    let (mut asked, mut answered, mut halfway) = (0, 0, None);
-    let patience = Duration::from_secs(if server.release { 40 } else { 15 });
-    while answered < MILLION && begun.elapsed() < patience {
-        for doors in doors.chunks(TOGETHER) {
-            for door in std::iter::repeat_n(doors, AT_A_TIME).flatten() {
-                door.ask(address(asked), server.turn, &bytes);
-                asked += 1;
+    let (mut sent, mut answered, mut halfway) = (0, 0, None);
+    let time_limit = Duration::from_secs(if server.release { 40 } else { 15 });
+    while answered < MILLION && start.elapsed() < time_limit {
+        for ports in ports.chunks(SOCKETS_PER_BATCH) {
+            for port in std::iter::repeat_n(ports, REQUESTS_PER_SOCKET).flatten() {
+                port.send(address(sent), server.turn, &bytes);
+                sent += 1;
             }
-            answered += doors.iter().map(Door::challenges).sum::<u32>();
+            answered += ports.iter().map(SourcePort::challenges).sum::<u32>();
         }
         halfway = halfway.or_else(|| (answered >= MILLION / 2).then(|| grown(&server)));
     }
-    let (after, growth, time) = (server.usage(), grown(&server), begun.elapsed().as_secs_f64());
-    let lines = server.logged() - lines;
+    let (after, growth, time) = (server.usage(), grown(&server), start.elapsed().as_secs_f64());
+    let lines = server.line_count() - lines;
     println!(
-        "unauthenticated_clients: {asked} Allocates, {answered} challenged at {:.0}/s, {} dropped by the kernel; grew {} KiB by \
+        "{sent} unauthenticated Allocates, {answered} challenged at {:.0}/s, {} dropped by the kernel; grew {} KiB by \
          half a million, {growth} KiB to {} KiB in the end; descriptors {} -> {}; {lines} lines in {time:.1} s",
         f64::from(answered) / time,
-        server.dropped(),
+        server.dropped_datagrams(),
         halfway.map_or("?".into(), |growth| growth.to_string()),
         after.resident_kib,
         before.descriptors,
         after.descriptors,
     );
-    assert!(answered >= if server.release { MILLION } else { 20_000 }, "this host is too slow to tell");
+    assert!(answered >= if server.release { MILLION } else { 20_000 }, "this host is too slow for a verdict");
     assert!(growth < 10 * 1024);
-    // What does not grow with them need not be gone a minute later.
+    // A constant amount of memory may stay.
     assert!(
         halfway.is_none_or(|halfway| growth.saturating_sub(halfway) < 1024),
-        "it grows with the unauthenticated_clients"
+        "memory grows with the number of clients"
     );
     assert_eq!(after.descriptors, before.descriptors);
     assert!(lines as f64 <= 20.0 * time.max(1.0));
     thread::sleep(Duration::from_secs(3));
-    println!("three seconds later {} KiB of it are left", grown(&server));
+    println!("three seconds later {} KiB are still used", grown(&server));
     server.assert_healthy();
 }
 
@@ -108,13 +108,16 @@ fn datagram_full_of_attributes_costs_little() {
     let kinds = kinds.into_iter().flat_map(|kind| [(kind, 0x8001), (kind, 0x0033)]);
     for (last, ((name, method), attribute)) in (1..).zip(kinds) {
         let bytes = request(method, [5; 12], &vec![(AttrType(attribute), &b""[..]); 16_000]).raw;
-        let (mut unauthenticated_client, before) = (socket([0, 4, last], server.turn), server.cpu_time());
+        let (mut client, before) = (socket([0, 4, last], server.turn), server.cpu_time());
         for _ in 0..100 {
-            unauthenticated_client.send(&bytes).unwrap();
-            read(&unauthenticated_client.receive().expect("within its burst of replies"));
+            client.send(&bytes).unwrap();
+            parse(&client.receive().expect("a reply within the burst of the limit"));
         }
         let each = (server.cpu_time() - before) / 100;
-        println!("{name} of {} bytes, 16,000 attributes {attribute:#x}: {each:?} of work each", bytes.len());
+        println!(
+            "{name} of {} bytes, 16,000 attributes {attribute:#x}: {each:?} of CPU time each",
+            bytes.len()
+        );
         assert!(each < Duration::from_millis(10));
     }
     server.assert_healthy();

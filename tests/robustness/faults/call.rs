@@ -1,4 +1,4 @@
-//! A call as the box sees it: two seats at their WebSockets, two allocations, and what passes between.
+//! A call as the server sees it: two participants with WebSockets and allocations that exchange data.
 
 use std::net::UdpSocket;
 
@@ -17,37 +17,38 @@ pub struct Call {
 const CHANNEL: u16 = 0x4000;
 
 impl Call {
-    /// Two come to `room` and reach each other through the relay.
-    pub fn begin(server: &ServerProcess, room: &str) -> Self {
+    /// Two participants join `room` and connect through the relay.
+    pub fn start(server: &ServerProcess, room: &str) -> Self {
         let seats = [(); 2].map(|()| Participant::join_room(server, room));
         let mut relayed = Vec::new();
         let mut clients = seats.each_ref().map(|seat| {
-            let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 11, 1], server.turn));
+            let mut client =
+                TurnClient::with_credential(seat.credential.clone(), socket([0, 11, 1], server.turn));
             relayed.push(client.allocate());
             client
         });
         clients[0].bind(CHANNEL, relayed[1]);
         clients[1].bind(CHANNEL, relayed[0]);
         let mut call = Self { seats, clients, rounds: 0 };
-        call.goes_on();
+        call.assert_works();
         call
     }
 
-    /// Signaling and media come through both ways.
-    pub fn goes_on(&mut self) {
+    /// Asserts that signaling and media work in both directions.
+    pub fn assert_works(&mut self) {
         self.rounds += 1;
         for (from, to) in [(0, 1), (1, 0)] {
-            self.signals(from, to);
+            self.assert_signals(from, to);
             let data = channel_data(CHANNEL, &self.rounds.to_be_bytes());
-            self.clients[from].wire.say(&data);
-            assert_eq!(self.clients[to].wire.receive().expect("the other's packet"), data);
+            self.clients[from].wire.send_message(&data);
+            assert_eq!(self.clients[to].wire.receive().expect("the packet of the peer"), data);
         }
     }
 
-    fn signals(&mut self, from: usize, to: usize) {
+    fn assert_signals(&mut self, from: usize, to: usize) {
         let candidate = json!({ "candidate": self.rounds });
         let target = self.seats[to].id.clone();
-        self.seats[from].say(&json!({ "type": "candidate", "target": target, "candidate": candidate }));
-        assert_eq!(self.seats[to].hear("candidate")["candidate"], candidate);
+        self.seats[from].send(&json!({ "type": "candidate", "target": target, "candidate": candidate }));
+        assert_eq!(self.seats[to].wait_for("candidate")["candidate"], candidate);
     }
 }

@@ -1,7 +1,7 @@
-//! The wall clock jumps an hour and a day, either way, under a box that runs.
+//! The wall clock of a running server jumps by an hour and a day, in both directions.
 //!
-//! Not this machine's: a library of a few lines (`clock.c`), compiled here and loaded before libc,
-//! tells the box alone another time.
+//! The clock of the machine does not change: a small library (`clock.c`), compiled here and loaded
+//! before libc, changes the time that the server reads.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -16,12 +16,12 @@ use super::call::Call;
 use crate::harness::environment::Environment;
 use crate::harness::participant::Participant;
 use crate::harness::server_process::ServerProcess;
-use crate::harness::turn_client::{TurnClient, UDP, code, socket};
+use crate::harness::turn_client::{TurnClient, UDP, error_code, socket};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// What the box takes for the time.
+/// The offset of the clock that the server reads.
 struct Clock(fs::File);
 
 impl Clock {
@@ -31,7 +31,7 @@ impl Clock {
         Self(file)
     }
 
-    fn is_wrong_by(&self, seconds: i64) {
+    fn set_offset(&self, seconds: i64) {
         self.0.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 }
@@ -49,16 +49,16 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
-/// Seconds that a seat's credential still opens allocations by a clock that is wrong by so much.
-fn left(seat: &Participant, wrong_by: i64) -> i64 {
+/// Seconds until the credential of a seat expires on a clock with this offset.
+fn seconds_left(seat: &Participant, offset: i64) -> i64 {
     let expiry: i64 = seat.credential.username.split(':').next().unwrap().parse().unwrap();
-    expiry - (now() + wrong_by)
+    expiry - (now() + offset)
 }
 
-/// What an Allocate with this seat's credential is answered.
-fn allocates(server: &ServerProcess, seat: &Participant) -> u16 {
-    let mut client = TurnClient::holding(seat.credential.clone(), socket([0, 13, 1], server.turn));
-    code(&client.attempt(wire::METHOD_ALLOCATE, &[UDP], &[]))
+/// The error code of an Allocate with the credential of a seat; 0 for success.
+fn allocate(server: &ServerProcess, seat: &Participant) -> u16 {
+    let mut client = TurnClient::with_credential(seat.credential.clone(), socket([0, 13, 1], server.turn));
+    error_code(&client.try_request(wire::METHOD_ALLOCATE, &[UDP], &[]))
 }
 
 #[test]
@@ -69,44 +69,44 @@ fn wall_clock_jump_ends_no_call() {
     let mut command = environment.command::<&str>(&[]);
     command.env("CLOCK_FILE", &clock_file).env("LD_PRELOAD", library);
     let mut server = ServerProcess::start(&environment, command);
-    let mut call = Call::begin(&server, "jumps");
-    for (room, (name, wrong_by)) in [
-        ("an hour on", HOUR),
+    let mut call = Call::start(&server, "jumps");
+    for (room, (name, offset)) in [
+        ("an hour forward", HOUR),
         ("an hour back", 0),
-        ("a day on", DAY),
+        ("a day forward", DAY),
         ("a day back", 0),
         ("an hour back", -HOUR),
         ("a day back", -HOUR - DAY),
-        ("a day and an hour on", 0),
+        ("a day and an hour forward", 0),
     ]
     .into_iter()
     .enumerate()
     {
-        clock.is_wrong_by(wrong_by);
-        call.goes_on();
+        clock.set_offset(offset);
+        call.assert_works();
         call.clients.iter_mut().for_each(TurnClient::refresh);
-        let held = left(&call.seats[0], wrong_by);
-        // The page asks after the box every five seconds; that is when a credential that has run out
-        // is replaced, so that ICE can begin anew.
+        let before = seconds_left(&call.seats[0], offset);
+        // The page pings every five seconds. The server then replaces a credential that is about to
+        // expire, so that an ICE restart can use it.
         call.seats[0].ping();
-        if held < HOUR / 4 {
-            call.seats[0].renew();
+        if before < HOUR / 4 {
+            call.seats[0].wait_for_credential();
         }
-        let newcomer = Participant::join_room(&server, &format!("after-{room}"));
-        let answers = [allocates(&server, &call.seats[0]), allocates(&server, &newcomer)];
+        let new = Participant::join_room(&server, &format!("after-{room}"));
+        let codes = [allocate(&server, &call.seats[0]), allocate(&server, &new)];
         println!(
-            "{name}: the call goes on; a credential had {held} s left, then {} s; Allocates of its holder and of a \
-             newcomer: {answers:?}",
-            left(&call.seats[0], wrong_by)
+            "{name}: the call continues; a credential had {before} s left, then {} s; Allocate of an old and of a new \
+             participant: {codes:?}",
+            seconds_left(&call.seats[0], offset)
         );
-        assert_eq!(answers, [0, 0]);
-        assert!((HOUR - 60..=HOUR).contains(&left(&newcomer, wrong_by)), "the box knows the new time");
+        assert_eq!(codes, [0, 0]);
+        assert!((HOUR - 60..=HOUR).contains(&seconds_left(&new, offset)), "the server uses the new time");
     }
-    // A seat is kept by a clock that does not jump.
+    // The grace period of a seat uses the monotonic clock.
     let [first, second] = call.seats;
     let (token, id) = (first.token.clone(), first.id.clone());
     drop(first);
-    clock.is_wrong_by(DAY);
+    clock.set_offset(DAY);
     let back = Participant::resume(&server, "jumps", &token);
     assert_eq!((back.id, back.resumed, back.peer), (id, true, Some(second.id.clone())));
     server.assert_healthy();

@@ -1,5 +1,5 @@
-//! A state directory on a disk that is full, as a box finds it at its first start, while it runs and
-//! when it starts again. Needs root, for a small disk of its own.
+//! A state directory on a full disk: at the first start, while the server runs, and at a restart. Needs
+//! root to mount a small file system.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -12,29 +12,29 @@ use crate::harness::environment::Environment;
 use crate::harness::participant::Participant;
 use crate::harness::server_process::{ServerProcess, exclusive, startup_error};
 
-/// A file system in memory that only one process has mounted; it ends with this.
+/// A tmpfs in the mount namespace of a child process; unmounted when dropped.
 struct Disk(Child);
 
-const SCRIPT: &str = "mount -t tmpfs -o mode=0755 none /mnt && echo there && exec cat";
+const SCRIPT: &str = "mount -t tmpfs -o mode=0755 none /mnt && echo ready && exec cat";
 
 impl Disk {
-    /// `None` where nothing may be mounted here.
+    /// `None` if this process may not mount.
     fn new() -> Option<Self> {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--", "/bin/sh", "-c", SCRIPT]);
-        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut disk = Self(keeper.ok()?);
-        let mut said = String::new();
-        BufReader::new(disk.0.stdout.take()?).read_line(&mut said).ok()?;
-        (said == "there\n").then_some(disk)
+        let holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut disk = Self(holder.ok()?);
+        let mut line = String::new();
+        BufReader::new(disk.0.stdout.take()?).read_line(&mut line).ok()?;
+        (line == "ready\n").then_some(disk)
     }
 
-    /// Where anybody finds it who may look into the keeper.
+    /// Its path outside the namespace.
     fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/mnt", self.0.id()))
     }
 
-    fn has(&self, kib: usize) {
+    fn resize(&self, kib: usize) {
         let pid = self.0.id().to_string();
         let remount = format!("remount,size={kib}k");
         let mut command = Command::new("nsenter");
@@ -42,7 +42,7 @@ impl Disk {
         assert!(command.status().unwrap().success());
     }
 
-    /// Takes all that is left.
+    /// Uses up all free space.
     fn fill(&self) {
         let mut filler = fs::File::create(self.path().join("filler")).unwrap();
         let error = (0..).find_map(|_| filler.write_all(&[0; 4096]).err()).unwrap();
@@ -66,39 +66,39 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn first_start_on_a_full_disk_leaves_no_partial_file() {
-    let turn = exclusive();
-    let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
+    let guard = exclusive();
+    let Some(disk) = Disk::new() else { return println!("skipped: mounting needs root") };
     let environment = Arc::new(Environment::with_state(&disk.path().join("state")));
-    // One file takes one page; five are made.
+    // Each of the five files takes one page of 4 KiB.
     for kib in [4, 8, 12, 16] {
-        disk.has(kib);
-        let (said, time) = startup_error(environment.command::<&str>(&[]));
-        let kept = names(&environment.state);
-        println!("a disk of {kib} KiB: told after {time:?}: {}; kept {kept:?}", said.trim_end());
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("state-dir") && said.contains("make room"), "{said}");
-        assert!(kept.iter().all(|name| !name.starts_with('.')), "a draft is left");
+        disk.resize(kib);
+        let (error, time) = startup_error(environment.command::<&str>(&[]));
+        let files = names(&environment.state);
+        println!("a disk of {kib} KiB: exit after {time:?}: {}; files {files:?}", error.trim_end());
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("state-dir") && error.contains("make room"), "{error}");
+        assert!(files.iter().all(|name| !name.starts_with('.')), "a partial file is left");
     }
-    disk.has(1024);
-    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), turn);
+    disk.resize(1024);
+    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), guard);
     Participant::join_room(&server, "room-again").ping();
 }
 
 #[test]
 fn full_disk_stops_neither_the_server_nor_the_next_start() {
-    let turn = exclusive();
-    let Some(disk) = Disk::new() else { return println!("skipped: a disk of its own needs root") };
+    let guard = exclusive();
+    let Some(disk) = Disk::new() else { return println!("skipped: mounting needs root") };
     let environment = Arc::new(Environment::with_state(&disk.path().join("state")));
-    disk.has(64);
-    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), turn);
-    let mut call = Call::begin(&server, "full");
+    disk.resize(64);
+    let server = ServerProcess::start_exclusive(&environment, environment.command::<&str>(&[]), guard);
+    let mut call = Call::start(&server, "full");
     disk.fill();
-    call.goes_on();
+    call.assert_works();
     let token = call.seats[0].token.clone();
     let mut server = server.kill_and_restart(environment.command::<&str>(&[]));
-    let back = Participant::resume(&server, "full", &token);
-    assert_eq!(back.id, call.seats[0].id);
-    Call::begin(&server, "another").goes_on();
-    println!("a full disk: the call went on; killed and started again, the box knows its seats");
+    let resumed = Participant::resume(&server, "full", &token);
+    assert_eq!(resumed.id, call.seats[0].id);
+    Call::start(&server, "another").assert_works();
+    println!("a full disk: the call continues; the seats resume after a kill and restart");
     server.assert_healthy();
 }

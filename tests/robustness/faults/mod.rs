@@ -1,4 +1,4 @@
-//! Faults that a box must outlive, asked of the real program on loopback. Every figure is printed.
+//! Faults that the server must survive, injected into the real program on loopback.
 
 mod addresses;
 mod call;

@@ -1,4 +1,4 @@
-//! Ports that somebody else has when the box starts.
+//! Ports that another program has bound when the server starts.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::environment::Environment;
 use crate::harness::server_process::{exclusive, startup_error};
 
-/// A UDP socket that would share its port.
-fn sharing(address: SocketAddr) -> Socket {
+/// A UDP socket that allows others to share its port.
+fn shared_socket(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -19,13 +19,13 @@ fn sharing(address: SocketAddr) -> Socket {
 
 #[test]
 fn port_in_use_is_one_line_with_setting_and_hint() {
-    let (_turn, environment) = (exclusive(), Environment::named());
-    let is_told = |setting: &str, address: SocketAddr, how: &str| {
-        let (said, time) = startup_error(environment.command::<&str>(&[]));
-        println!("{setting} taken ({how}): told after {time:?}: {}", said.trim_end());
-        assert_eq!(said.lines().count(), 1, "{said}");
+    let (_guard, environment) = (exclusive(), Environment::with_domain());
+    let assert_error = |setting: &str, address: SocketAddr, how: &str| {
+        let (error, time) = startup_error(environment.command::<&str>(&[]));
+        println!("{setting} in use ({how}): exit after {time:?}: {}", error.trim_end());
+        assert_eq!(error.lines().count(), 1, "{error}");
         for part in [setting, &address.port().to_string(), "in use", "stop the other program", "another"] {
-            assert!(said.contains(part), "{said} lacks {part}");
+            assert!(error.contains(part), "{error} lacks {part}");
         }
         assert!(time < Duration::from_secs(3));
     };
@@ -37,11 +37,11 @@ fn port_in_use_is_one_line_with_setting_and_hint() {
         ("metrics-listen", environment.metrics),
     ] {
         let _taken = TcpListener::bind(address).unwrap();
-        is_told(setting, address, "TCP");
+        assert_error(setting, address, "TCP");
     }
     let taken = UdpSocket::bind(environment.turn).unwrap();
-    is_told("turn-port", environment.turn, "UDP");
+    assert_error("turn-port", environment.turn, "UDP");
     drop(taken);
-    let _shared = sharing(environment.turn);
-    is_told("turn-port", environment.turn, "UDP with SO_REUSEPORT");
+    let _shared = shared_socket(environment.turn);
+    assert_error("turn-port", environment.turn, "UDP with SO_REUSEPORT");
 }

@@ -1,5 +1,5 @@
-/* Starts a program in which some system calls fail: sandbox ERRNO RULE... -- PROGRAM ARGUMENTS...
- * A RULE is the number of a call, or setsockopt's with its level and option: 232, 54:0:13. */
+/* Executes a program in which some system calls fail: sandbox ERRNO RULE... -- PROGRAM ARGUMENTS...
+ * A RULE is the number of a system call, or of setsockopt with level and option: 232, 54:0:13. */
 #define _GNU_SOURCE
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,7 +17,7 @@ static void add(unsigned short what, unsigned k, unsigned char yes, unsigned cha
     code[length++] = (struct sock_filter)BPF_JUMP(what, k, yes, no);
 }
 
-/* The lower half of an argument; these are small. */
+/* Loads the lower 32 bits of an argument; the values compared are small. */
 static void load_argument(int which) {
     unsigned low = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0;
     add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[which]) + low, 0, 0);

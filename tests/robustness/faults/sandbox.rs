@@ -1,9 +1,8 @@
-//! A kernel or a sandbox (gVisor, a container's seccomp rules) that has less than the box would like.
+//! A kernel or sandbox (gVisor, seccomp rules of a container) that lacks system calls or socket options.
 //!
-//! The rules are set by a program of a few lines (`sandbox.c`), compiled here, which then becomes the box.
+//! A small program (`sandbox.c`), compiled here, sets the rules and then executes the server.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -14,14 +13,15 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::harness::environment::{Environment, program};
+use crate::harness::http_client::{self, Reply};
 use crate::harness::server_process::{ServerProcess, exclusive, startup_error};
-use crate::harness::turn_client::{PATIENCE, TurnClient, Wire as _, binding, code, read, socket};
+use crate::harness::turn_client::{TEST_TIMEOUT, TurnClient, Wire as _, binding, error_code, parse, socket};
 
-/// A general relay whose peers are on loopback.
+/// Flags of a relay in `public` scope whose peers are on loopback.
 const PUBLIC: [&str; 6] =
     ["--relay-scope", "public", "--external-ip", "127.0.0.1", "--allowed-peer-ip", "127.0.0.0/8"];
 
-/// What a relay asks its sockets for and can do without.
+/// Socket options that the relay sets but does not require.
 const OPTIONS: [(i32, i32); 10] = [
     (libc::SOL_SOCKET, libc::SO_RCVBUF),
     (libc::SOL_SOCKET, libc::SO_SNDBUF),
@@ -35,11 +35,12 @@ const OPTIONS: [(i32, i32); 10] = [
     (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG),
 ];
 
-fn option(level: i32, option: i32) -> String {
+/// A rule for `sandbox.c` that makes `setsockopt` of one option fail.
+fn option_rule(level: i32, option: i32) -> String {
     format!("{}:{level}:{option}", libc::SYS_setsockopt)
 }
 
-/// The box in `environment` with these settings, for which what `rules` name fails with `errno`.
+/// Starts the server in `environment`; the calls that `rules` name fail with `errno`.
 fn command(environment: &Environment, errno: Errno, rules: &[String], settings: &[&str]) -> Command {
     let sandbox = environment.folder().join("sandbox");
     if !sandbox.exists() {
@@ -52,14 +53,14 @@ fn command(environment: &Environment, errno: Errno, rules: &[String], settings: 
     environment.configure(command, settings)
 }
 
-/// STUN is answered, and a relay socket carries both ways.
-fn relays(server: &ServerProcess) {
-    let mut unauthenticated_client = socket([0, 21, 1], server.turn);
-    unauthenticated_client.send(&binding(1)).unwrap();
-    assert_eq!(code(&read(&unauthenticated_client.receive().expect("a reply"))), 0);
-    let (mut client, relayed) = TurnClient::allocated(socket([0, 21, 2], server.turn));
+/// Asserts that STUN is answered and that a relay socket works in both directions.
+fn assert_relays(server: &ServerProcess) {
+    let mut stun = socket([0, 21, 1], server.turn);
+    stun.send(&binding(1)).unwrap();
+    assert_eq!(error_code(&parse(&stun.receive().expect("a reply"))), 0);
+    let (mut client, relayed) = TurnClient::with_allocation(socket([0, 21, 2], server.turn));
     let peer = UdpSocket::bind("127.0.21.3:0").unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     client.bind(0x4000, peer.local_addr().unwrap());
     for number in 0..40_u8 {
         client.wire.send(&crate::harness::turn_client::channel_data(0x4000, &[number; 4])).unwrap();
@@ -67,7 +68,7 @@ fn relays(server: &ServerProcess) {
     let mut buffer = [0; 64];
     for number in 0..40_u8 {
         assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
-        assert_eq!(buffer[0], number, "nothing stays behind in a socket");
+        assert_eq!(buffer[0], number, "no packet stays in a socket");
     }
     peer.send_to(b"back", relayed).unwrap();
     assert_eq!(client.wire.receive().unwrap()[4..], *b"back");
@@ -78,11 +79,12 @@ fn missing_socket_options_do_not_end_the_start() {
     for errno in [Errno::ENOPROTOOPT, Errno::EPERM] {
         for (listen, first) in [("127.0.0.1", 0), ("::", 0), ("0.0.0.0", 3)] {
             let environment = Arc::new(Environment::new());
-            let rules: Vec<_> = OPTIONS[first..].iter().map(|(level, name)| option(*level, *name)).collect();
+            let rules: Vec<_> =
+                OPTIONS[first..].iter().map(|(level, name)| option_rule(*level, *name)).collect();
             let settings = [&PUBLIC[..], &["--listen", listen]].concat();
             let mut server =
                 ServerProcess::start(&environment, command(&environment, errno, &rules, &settings));
-            relays(&server);
+            assert_relays(&server);
             assert!(server.has_logged("lacks socket options"), "{errno} {listen}");
             server.assert_healthy();
         }
@@ -94,8 +96,8 @@ fn any_single_socket_option_may_be_missing() {
     for (level, name) in OPTIONS {
         let environment = Arc::new(Environment::new());
         let settings = [&PUBLIC[..], &["--listen", "::"]].concat();
-        let command = command(&environment, Errno::ENOPROTOOPT, &[option(level, name)], &settings);
-        relays(&ServerProcess::start(&environment, command));
+        let command = command(&environment, Errno::ENOPROTOOPT, &[option_rule(level, name)], &settings);
+        assert_relays(&ServerProcess::start(&environment, command));
     }
 }
 
@@ -105,19 +107,15 @@ fn datagrams_are_read_singly_without_recvmmsg() {
         let environment = Arc::new(Environment::new());
         let rules = [libc::SYS_recvmmsg.to_string()];
         let mut server = ServerProcess::start(&environment, command(&environment, errno, &rules, &PUBLIC));
-        relays(&server);
+        assert_relays(&server);
         assert_eq!(server.count_lines(&["cannot be received"]), 0);
         server.assert_healthy();
     }
 }
 
-/// The full health, and its code.
-fn health(environment: &Environment) -> String {
-    let mut stream = TcpStream::connect(environment.metrics).unwrap();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    said
+/// The detailed health on the metrics listener.
+fn health(environment: &Environment) -> Reply {
+    http_client::get(TcpStream::connect(environment.metrics).unwrap(), "/healthz")
 }
 
 #[test]
@@ -127,24 +125,25 @@ fn failing_receive_is_logged_shown_and_does_not_spin() {
     let metrics = environment.metrics.to_string();
     let command = command(&environment, Errno::ENOSYS, &rules, &["--metrics-listen", &metrics]);
     let mut server = ServerProcess::start(&environment, command);
-    assert!(health(&environment).contains("200 OK"), "nothing was to be read yet");
-    // Something for each worker, whose socket is picked by the source.
+    assert_eq!(health(&environment).status, 200, "nothing to receive yet");
+    // Datagrams for each worker: the kernel chooses its socket by the source.
     for last in 1..=64 {
         socket([0, 22, last], server.turn).send(&binding(last)).unwrap();
     }
     server.wait_for_line("packets cannot be received");
-    let (before, begun) = (server.cpu_time(), Instant::now());
-    while !health(&environment).contains("503") {
-        assert!(begun.elapsed() < 2 * PATIENCE, "{}", health(&environment));
+    let (before, start) = (server.cpu_time(), Instant::now());
+    while health(&environment).status != 503 {
+        assert!(start.elapsed() < 2 * TEST_TIMEOUT, "{:?}", health(&environment));
         std::thread::sleep(Duration::from_millis(50));
     }
-    let (worked, time) = (server.cpu_time() - before, begun.elapsed());
-    let said = health(&environment);
-    println!("receives fail: {worked:?} of {time:?} worked, {} lines; {said}", server.logged());
-    assert!(said.contains("no packet can be received on UDP") && said.contains("\"status\":\"down\""));
-    assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
+    let (cpu, time) = (server.cpu_time() - before, start.elapsed());
+    let health = health(&environment);
+    let health = health.text();
+    println!("receives fail: {cpu:?} of CPU time in {time:?}, {} lines; {health}", server.line_count());
+    assert!(health.contains("no packet can be received on UDP") && health.contains("\"status\":\"down\""));
+    assert!(cpu < time / 4, "a busy loop: {cpu:?} of {time:?}");
     assert_eq!(server.count_lines(&["packets cannot be received"]), 1);
-    assert_eq!(server.get("/healthz"), "HTTP/1.1 503");
+    assert_eq!(server.get("/healthz").status, 503);
     server.assert_healthy();
 }
 
@@ -156,27 +155,27 @@ fn failing_accept_is_logged_and_does_not_spin() {
     let _waiting = TcpStream::connect(environment.https).unwrap();
     let line = server.wait_for_line("cannot accept connections");
     assert!(line.contains("a sandbox may forbid it"), "{line}");
-    let (before, begun) = (server.cpu_time(), Instant::now());
+    let (before, start) = (server.cpu_time(), Instant::now());
     std::thread::sleep(Duration::from_secs(1));
-    let (worked, time) = (server.cpu_time() - before, begun.elapsed());
-    println!("accepts fail: {worked:?} of {time:?} worked");
-    assert!(worked < time / 4, "a busy loop: {worked:?} of {time:?}");
+    let (cpu, time) = (server.cpu_time() - before, start.elapsed());
+    println!("accepts fail: {cpu:?} of CPU time in {time:?}");
+    assert!(cpu < time / 4, "a busy loop: {cpu:?} of {time:?}");
     assert_eq!(server.count_lines(&["cannot accept connections"]), 1);
 }
 
 #[test]
 fn required_socket_failure_is_named_without_port_advice() {
-    let (_turn, environment) = (exclusive(), Environment::new());
-    for (rule, named) in [
+    let (_guard, environment) = (exclusive(), Environment::new());
+    for (rule, part) in [
         (libc::SYS_eventfd2.to_string(), None),
         (libc::SYS_timerfd_create.to_string(), Some("cannot create an epoll instance")),
-        (option(libc::SOL_SOCKET, libc::SO_REUSEPORT), Some("turn-port")),
+        (option_rule(libc::SOL_SOCKET, libc::SO_REUSEPORT), Some("turn-port")),
     ] {
-        let (said, _) = startup_error(command(&environment, Errno::EPERM, &[rule], &[]));
-        println!("{}", said.trim_end());
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("sandbox") && !said.contains("another turn-port"), "{said}");
-        assert!(named.is_none_or(|named| said.contains(named)), "{said}");
+        let (error, _) = startup_error(command(&environment, Errno::EPERM, &[rule], &[]));
+        println!("{}", error.trim_end());
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("sandbox") && !error.contains("another turn-port"), "{error}");
+        assert!(part.is_none_or(|part| error.contains(part)), "{error}");
     }
     fs::remove_file(environment.folder().join("sandbox")).unwrap();
 }

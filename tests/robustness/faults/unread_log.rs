@@ -1,4 +1,4 @@
-//! A box whose words nobody takes: a journal that has stalled, a log on a full disk.
+//! A log that cannot be written: a stalled journal, a full disk.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _, pipe};
@@ -14,20 +14,20 @@ use crate::harness::environment::Environment;
 use crate::harness::participant::Participant;
 use crate::harness::server_process::ServerProcess;
 
-/// A call while the box logs whatever it does, and its end when it is told to stop.
-fn lives_and_ends(server: ServerProcess, name: &str) {
-    let begun = Instant::now();
-    let mut call = Call::begin(&server, "unheard");
+/// Asserts that a call and joins work, and that the server exits on SIGTERM.
+fn assert_serves_and_stops(server: ServerProcess, name: &str) {
+    let start = Instant::now();
+    let mut call = Call::start(&server, "unlogged");
     for number in 0..100 {
-        call.goes_on();
+        call.assert_works();
         Participant::join_room(&server, &format!("room-{number}")).ping();
     }
-    let lived = begun.elapsed();
+    let service_time = start.elapsed();
     drop(call);
     server.signal(Signal::TERM);
     server.signal(Signal::INT);
     let (status, time) = server.wait_for_exit();
-    println!("{name}: a call and 100 joins in {lived:?}; ended {time:?} after it was told to");
+    println!("{name}: a call and 100 joins in {service_time:?}; exit {time:?} after SIGTERM");
     assert!(status.success(), "{status}");
     assert!(time < Duration::from_secs(9));
 }
@@ -35,7 +35,7 @@ fn lives_and_ends(server: ServerProcess, name: &str) {
 #[test]
 fn stalled_journal_stops_no_client() {
     let environment = Arc::new(Environment::new());
-    // Full before the box starts, so that its first word already waits.
+    // The pipe is full before the start, so that the first line already blocks.
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(writer.as_fd(), OFlags::NONBLOCK).unwrap();
     while let Ok(1..) | Err(_) = match writer.write(&[b'x'; 4096]) {
@@ -46,7 +46,7 @@ fn stalled_journal_stops_no_client() {
     let mut command = environment.command(&["--log", "trace"]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     let server = ServerProcess::start_without_log(&environment, command);
-    lives_and_ends(server, "a journal that has stalled");
+    assert_serves_and_stops(server, "a stalled journal");
     drop(reader);
 }
 
@@ -56,5 +56,5 @@ fn log_on_a_full_disk_stops_no_client() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let mut command = environment.command(&["--log", "trace"]);
     command.stdout(full()).stderr(full());
-    lives_and_ends(ServerProcess::start_without_log(&environment, command), "a log on a full disk");
+    assert_serves_and_stops(ServerProcess::start_without_log(&environment, command), "a log on a full disk");
 }
