@@ -1,15 +1,26 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
 import { test } from 'node:test';
-import { reached } from './reached.js';
 
-const home = new URL('../../public/', import.meta.url);
-const source = (name) => readFileSync(new URL(name, home), 'utf8');
+const publicFolder = new URL('../../public/', import.meta.url);
+const source = (name) => readFileSync(new URL(name, publicFolder), 'utf8');
 const html = source('index.html');
-const files = readdirSync(home, { recursive: true });
+const files = readdirSync(publicFolder, { recursive: true });
 const modules = files.filter((name) => name.endsWith('.js')).sort();
 const styles = files.filter((name) => name.endsWith('.css'));
 const pages = files.filter((name) => name.endsWith('.html'));
+
+/** The modules that a page loads, with those that they import; with `later`, dynamic imports too. Paths are relative to public/. */
+function modulesOf(page, { later = false } = {}) {
+  const found = new Set([...source(page).matchAll(/<script[^>]*\ssrc="\/([^"]+)"/g)].map(([, name]) => name));
+  for (const name of found) {
+    const imports = [...source(name).matchAll(/^(?:import|export) (?:[^;]*? from )?'(\.[^']+)'/gm)];
+    if (later) imports.push(...source(name).matchAll(/\bimport\('(\.[^']+)'\)(?!\.)/g));
+    for (const [, other] of imports) found.add(posix.join(posix.dirname(name), other));
+  }
+  return found;
+}
 
 test('each page has a place for the preload lines of the build', () => {
   for (const page of pages) {
@@ -19,7 +30,7 @@ test('each page has a place for the preload lines of the build', () => {
 });
 
 test('every module is used by a page', () => {
-  const needed = new Set(pages.flatMap((page) => [...reached(page, { later: true })]));
+  const needed = new Set(pages.flatMap((page) => [...modulesOf(page, { later: true })]));
   assert.deepEqual([...needed].sort(), modules);
 });
 
@@ -50,7 +61,7 @@ test('each language has a manifest with icons', () => {
   for (const { name, short_name: short, start_url: start, display, icons } of manifests) {
     assert.ok(name && short && short.length <= 12 && start === '/' && display === 'standalone');
     for (const { src, sizes, type } of icons) {
-      const bytes = readFileSync(new URL(src.slice(1), home));
+      const bytes = readFileSync(new URL(src.slice(1), publicFolder));
       if (type === 'image/png') assert.equal(`${bytes.readUInt32BE(16)}x${bytes.readUInt32BE(20)}`, sizes, src);
     }
     const sizes = icons.filter(({ purpose }) => !purpose).map((icon) => icon.sizes);
@@ -87,7 +98,7 @@ test('every module starts with a comment and is short', () => {
 
 test('every element used by the code is in the page', () => {
   const ids = new Set([...html.matchAll(/\sid="([^"]+)"/g), ...source('ui/controls.js').matchAll(/\bid: '(btn\w+)'/g)].map(([, id]) => id));
-  for (const name of [...reached('index.html')].filter((each) => each.startsWith('ui/'))) {
+  for (const name of [...modulesOf('index.html')].filter((each) => each.startsWith('ui/'))) {
     for (const [, id] of source(name).matchAll(/'#([A-Za-z]+)'/g)) assert.ok(ids.has(id), `${name}: ${id}`);
   }
   for (const id of ['room', 'btnJoin', 'btnLeave', 'local', 'remote', 'status', 'path', 'error']) assert.ok(ids.has(id), id);

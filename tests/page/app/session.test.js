@@ -227,7 +227,7 @@ test('another tab with this seat ends the call here', () => {
 test('unknown messages change nothing', () => {
   const harness = makeSessionHarness();
   harness.connects();
-  for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) harness.fromServer({ type, id: 'stranger' });
+  for (const type of ['constructor', '__proto__', 'toString', 'peer-leave', 'surprise']) harness.fromServer({ type, id: 'another' });
   assert.equal(harness.status(), 'connected');
 });
 

@@ -4,8 +4,8 @@ import { feedbackOf } from '../../../public/call/rtcp-feedback.js';
 import { afterPathChange, afterInterruption, outgoingVideoOf, videoParameters, audioParameters, initialBitrate, isAnnouncedPaused, adapt } from '../../../public/call/bitrate-adaptation.js';
 
 const CALM = { loss: 0, audioLoss: null, rtt: 20, reported: true, available: null, sending: true };
-/** As Chromium reports that much bandwidth. */
-const fits = (available) => ({ ...CALM, available });
+/** Feedback with this bitrate estimate, as in Chromium. */
+const estimate = (available) => ({ ...CALM, available });
 /** High loss and a long queue. */
 const FULL = { ...CALM, loss: 0.8, rtt: 600 };
 const NOTHING = { ...CALM, loss: null, rtt: null, reported: false };
@@ -29,7 +29,7 @@ function path(state = initialBitrate(), content = 'motion') {
 
 test('a good path keeps full video for any time', () => {
   assert.deepEqual(path().is(600, CALM).levels, [0]);
-  assert.deepEqual(path().is(600, fits(3_000_000)).levels, [0]);
+  assert.deepEqual(path().is(600, estimate(3_000_000)).levels, [0]);
 });
 
 test('a suddenly congested path pauses video with the first report', () => {
@@ -38,10 +38,10 @@ test('a suddenly congested path pauses video with the first report', () => {
 });
 
 test('one burst of loss reduces video, a second within seconds pauses it', () => {
-  const gust = { ...CALM, loss: 0.4 };
-  assert.deepEqual(path().is(20, CALM).is(1, gust).is(3, CALM).levels, [0, 3]);
-  assert.deepEqual(path().is(20, CALM).is(1, gust).is(1, CALM).is(1, gust).levels, [0, 3, 4]);
-  assert.deepEqual(path().is(20, CALM).is(1, gust).is(4.25, CALM).is(0.25, gust).levels, [0, 3]);
+  const burst = { ...CALM, loss: 0.4 };
+  assert.deepEqual(path().is(20, CALM).is(1, burst).is(3, CALM).levels, [0, 3]);
+  assert.deepEqual(path().is(20, CALM).is(1, burst).is(1, CALM).is(1, burst).levels, [0, 3, 4]);
+  assert.deepEqual(path().is(20, CALM).is(1, burst).is(4.25, CALM).is(0.25, burst).levels, [0, 3]);
 });
 
 test('without any reports video is reduced and then paused', () => {
@@ -53,14 +53,14 @@ test('without any reports video is reduced and then paused', () => {
 });
 
 test('the bitrate estimate is used only after it had time to settle', () => {
-  assert.deepEqual(path().is(3, fits(300_000)).is(20, fits(3_000_000)).levels, [0]);
-  assert.deepEqual(path().is(20, fits(3_000_000)).is(5, fits(250_000)).levels, [0, 1]);
-  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).levels, [0, 3]);
+  assert.deepEqual(path().is(3, estimate(300_000)).is(20, estimate(3_000_000)).levels, [0]);
+  assert.deepEqual(path().is(20, estimate(3_000_000)).is(5, estimate(250_000)).levels, [0, 1]);
+  assert.deepEqual(path().is(20, estimate(3_000_000)).is(1, estimate(80_000)).levels, [0, 3]);
 });
 
 test('a low estimate reduces video, and with a queue pauses it', () => {
-  assert.equal(path().is(20, fits(3_000_000)).is(60, fits(40_000)).outgoingVideo(), 'reduced');
-  assert.equal(path().is(20, fits(3_000_000)).is(0.25, { ...fits(40_000), rtt: 400 }).outgoingVideo(), 'paused');
+  assert.equal(path().is(20, estimate(3_000_000)).is(60, estimate(40_000)).outgoingVideo(), 'reduced');
+  assert.equal(path().is(20, estimate(3_000_000)).is(0.25, { ...estimate(40_000), rtt: 400 }).outgoingVideo(), 'paused');
 });
 
 test('a longer round trip counts as a queue only for a while', () => {
@@ -103,16 +103,16 @@ test('a screen counts as paused until a trial has lasted ten seconds', () => {
 });
 
 test('ample bandwidth shortens the pause to two seconds, too little extends it', () => {
-  assert.equal(path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).outgoingVideo(), 'reduced');
-  assert.equal(path().is(20, CALM).is(1, FULL).is(10, fits(30_000)).outgoingVideo(), 'paused');
-  assert.equal(path().is(20, CALM).is(1, FULL).is(12, fits(30_000)).outgoingVideo(), 'reduced');
-  assert.deepEqual(path().is(20, fits(3_000_000)).is(1, fits(80_000)).is(60, fits(90_000)).levels, [0, 3]);
+  assert.equal(path().is(20, CALM).is(1, FULL).is(2, estimate(500_000)).outgoingVideo(), 'reduced');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(10, estimate(30_000)).outgoingVideo(), 'paused');
+  assert.equal(path().is(20, CALM).is(1, FULL).is(12, estimate(30_000)).outgoingVideo(), 'reduced');
+  assert.deepEqual(path().is(20, estimate(3_000_000)).is(1, estimate(80_000)).is(60, estimate(90_000)).levels, [0, 3]);
 });
 
 test('an ample estimate counts only until a trial has failed', () => {
-  const harness = path().is(20, CALM).is(1, FULL).is(2, fits(500_000)).is(1, FULL);
-  assert.equal(harness.is(11, fits(500_000)).outgoingVideo(), 'paused');
-  assert.equal(harness.is(1, fits(500_000)).outgoingVideo(), 'reduced');
+  const harness = path().is(20, CALM).is(1, FULL).is(2, estimate(500_000)).is(1, FULL);
+  assert.equal(harness.is(11, estimate(500_000)).outgoingVideo(), 'paused');
+  assert.equal(harness.is(1, estimate(500_000)).outgoingVideo(), 'reduced');
 });
 
 test('on a path that never carries video trials become rarer, but never stop', () => {
@@ -128,9 +128,9 @@ test('on a path that never carries video trials become rarer, but never stop', (
     }
   }
   assert.ok(trials >= 10 && trials <= 14, `${trials} trials`);
-  const isAnnouncedPaused = at.slice(1).map((each, which) => each - at[which]);
-  assert.ok(isAnnouncedPaused.every((each, which) => which === 0 || each >= isAnnouncedPaused[which - 1]), `${isAnnouncedPaused}`);
-  assert.ok(isAnnouncedPaused.at(-1) <= 62, `${isAnnouncedPaused}`);
+  const delays = at.slice(1).map((each, which) => each - at[which]);
+  assert.ok(delays.every((each, which) => which === 0 || each >= delays[which - 1]), `${delays}`);
+  assert.ok(delays.at(-1) <= 62, `${delays}`);
 });
 
 test('half a minute on a good path resets the delay', () => {
@@ -161,13 +161,13 @@ test('failed trials still count after an interruption', () => {
 });
 
 test('while no video is sent the estimate does not affect its level', () => {
-  assert.deepEqual(path().is(20, CALM).is(60, { ...fits(80_000), sending: false }).levels, [0]);
+  assert.deepEqual(path().is(20, CALM).is(60, { ...estimate(80_000), sending: false }).levels, [0]);
 });
 
 test('one low estimate changes nothing, two do', () => {
-  const harness = path().is(20, fits(3_000_000)).is(0.25, fits(80_000));
+  const harness = path().is(20, estimate(3_000_000)).is(0.25, estimate(80_000));
   assert.deepEqual(harness.levels, [0]);
-  assert.deepEqual(harness.is(0.25, fits(80_000)).levels, [0, 3]);
+  assert.deepEqual(harness.is(0.25, estimate(80_000)).levels, [0, 3]);
 });
 
 test('a camera loses size, a screen loses frame rate, audio hardly anything', () => {

@@ -137,10 +137,10 @@ test('a client without `call` that answers can negotiate and offer later', async
   await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
   assert.ok(stable(harness.ann.pc()));
   assert.deepEqual(harness.ann.pc().candidates.map(({ candidate }) => candidate), ['early', 'late']);
-  harness.ann.pc().becomes('connected');
+  harness.ann.pc().setConnectionState('connected');
   bob.pc.signalingState = 'stable';
   await harness.ann.call.handle(await bob.offer());
-  assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().taken], [1, 'answer', 1]);
+  assert.deepEqual([harness.ann.connections.length, harness.messages.at(-1).type, harness.ann.pc().appliedOffers], [1, 'answer', 1]);
 });
 
 test('a client without `call` that offers can negotiate', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_LENGTH, Chat, splitLinks } from '../../../public/call/chat.js';
 
-/** Two ends of a channel; while it is open messages arrive at once. */
+/** Two ends of a channel that delivers messages synchronously while it is open. */
 function makeChannel() {
   const ends = [0, 1].map((which) => ({
     readyState: 'connecting',
@@ -25,16 +25,16 @@ function makeChannel() {
   };
 }
 
-function makePerson(name) {
-  const person = { time: 0, set: 0, changes: 0 };
-  person.chat = new Chat({ changed: () => { person.changes += 1; }, now: () => person.time + person.set, elapsed: () => person.time, newId: () => name });
-  person.reads = () => person.chat.messages.map(({ mine, text }) => `${mine ? 'me' : 'they'}: ${text}`);
-  person.states = () => person.chat.messages.map(({ state }) => state);
-  return person;
+function makeParticipant(name) {
+  const participant = { time: 0, set: 0, changes: 0 };
+  participant.chat = new Chat({ changed: () => { participant.changes += 1; }, now: () => participant.time + participant.set, elapsed: () => participant.time, newId: () => name });
+  participant.texts = () => participant.chat.messages.map(({ mine, text }) => `${mine ? 'me' : 'they'}: ${text}`);
+  participant.states = () => participant.chat.messages.map(({ state }) => state);
+  return participant;
 }
 
-function meet() {
-  const [ann, bob] = [makePerson('ann'), makePerson('bob')];
+function makePair() {
+  const [ann, bob] = [makeParticipant('ann'), makeParticipant('bob')];
   return { ann, bob, channel: connect(ann, bob) };
 }
 
@@ -46,25 +46,25 @@ function connect(ann, bob, { ofAnn = 'a', ofBob = 'b' } = {}) {
 }
 
 test('a message arrives, and both sides know it', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   ann.chat.send('hello');
   bob.chat.send('hello yourself');
-  assert.deepEqual(ann.reads(), ['me: hello', 'they: hello yourself']);
-  assert.deepEqual(bob.reads(), ['they: hello', 'me: hello yourself']);
+  assert.deepEqual(ann.texts(), ['me: hello', 'they: hello yourself']);
+  assert.deepEqual(bob.texts(), ['they: hello', 'me: hello yourself']);
   assert.deepEqual([...ann.states(), ...bob.states()], ['sent', 'sent', 'sent', 'sent']);
 });
 
 test('messages written while disconnected are sent on reconnection', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   ann.chat.send('too early');
   assert.deepEqual(ann.states(), ['waiting']);
   channel.opens();
-  assert.deepEqual([ann.states(), bob.reads()], [['sent'], ['they: too early']]);
+  assert.deepEqual([ann.states(), bob.texts()], [['sent'], ['they: too early']]);
 });
 
 test('on a new connection unacknowledged messages are sent without duplicates', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   ann.chat.send('one');
   // Bob receives it, but the acknowledgement is lost.
@@ -75,41 +75,41 @@ test('on a new connection unacknowledged messages are sent without duplicates', 
   ann.chat.send('three');
   assert.deepEqual(ann.states(), ['sent', 'waiting', 'waiting']);
   connect(ann, bob).opens();
-  assert.deepEqual(bob.reads(), ['they: one', 'they: two', 'they: three']);
+  assert.deepEqual(bob.texts(), ['they: one', 'they: two', 'they: three']);
   assert.deepEqual(ann.states(), ['sent', 'sent', 'sent']);
 });
 
 test('a reloaded page counts from one and is still received', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   bob.chat.send('before');
-  const again = makePerson('bob after the reload');
+  const again = makeParticipant('bob after the reload');
   connect(ann, again).opens();
   again.chat.send('after');
-  assert.deepEqual(ann.reads(), ['they: before', 'they: after']);
+  assert.deepEqual(ann.texts(), ['they: before', 'they: after']);
   ann.chat.send('welcome back');
-  assert.deepEqual(again.reads(), ['me: after', 'they: welcome back']);
+  assert.deepEqual(again.texts(), ['me: after', 'they: welcome back']);
 });
 
 test('messages for one participant are not sent to another', () => {
-  const { ann, channel } = meet();
+  const { ann, channel } = makePair();
   ann.chat.send('between us');
   channel.breaks();
-  const eve = makePerson('eve');
+  const eve = makeParticipant('eve');
   connect(ann, eve, { ofBob: 'e' }).opens();
-  assert.deepEqual([ann.states(), eve.reads()], [['lost'], []]);
+  assert.deepEqual([ann.states(), eve.texts()], [['lost'], []]);
 });
 
 test('messages on an old channel are ignored', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   connect(ann, bob).opens();
   channel.ends[0].onmessage({ data: '{"from":"bob","n":9,"text":"late"}' });
-  assert.deepEqual(ann.reads(), []);
+  assert.deepEqual(ann.texts(), []);
 });
 
 test('unread counts the peer\'s messages since the last read', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   bob.chat.send('one');
   bob.chat.send('two');
@@ -122,7 +122,7 @@ test('unread counts the peer\'s messages since the last read', () => {
 });
 
 test('too long and too many are refused, and empty text is ignored', () => {
-  const { ann } = meet();
+  const { ann } = makePair();
   assert.equal(ann.chat.send('x'.repeat(MAX_LENGTH + 1)), 'too-long');
   assert.equal(ann.chat.send(' \n '), null);
   assert.deepEqual(ann.chat.messages, []);
@@ -133,7 +133,7 @@ test('too long and too many are refused, and empty text is ignored', () => {
 });
 
 test('the maximum number of waiting messages arrives, in any script', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   ann.chat.send('\t"\\'.repeat(1000));
   ann.chat.send('好'.repeat(MAX_LENGTH));
   while (ann.chat.send('again') === null);
@@ -143,7 +143,7 @@ test('the maximum number of waiting messages arrives, in any script', () => {
 });
 
 test('malformed messages are dropped', () => {
-  const { ann, channel } = meet();
+  const { ann, channel } = makePair();
   channel.opens();
   const [end] = channel.ends;
   const frames = ['', 'null', '7', '[]', '{', '"x"', '{"text":"no number"}', '{"from":"b","n":1.5,"text":"x"}', '{"from":"b","n":1}',
@@ -154,15 +154,15 @@ test('malformed messages are dropped', () => {
     ann.time += 1000;
     end.onmessage({ data });
   }
-  assert.deepEqual(ann.reads(), []);
+  assert.deepEqual(ann.texts(), []);
   assert.deepEqual(end.sent, []);
   // A well-formed message still arrives afterwards.
   end.onmessage({ data: '{"from":"b","n":1,"text":"honest","__proto__":{"x":1}}' });
-  assert.deepEqual(ann.reads(), ['they: honest']);
+  assert.deepEqual(ann.texts(), ['they: honest']);
 });
 
 test('a flood is limited in kept messages and redraws', () => {
-  const { ann, channel } = meet();
+  const { ann, channel } = makePair();
   channel.opens();
   for (let n = 1; n <= 100_000; n += 1) {
     ann.time += 1;
@@ -175,12 +175,12 @@ test('a flood is limited in kept messages and redraws', () => {
 });
 
 test('bidirectional marks and control characters are removed', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   channel.ends[1].onmessage({ data: JSON.stringify({ from: 'ann', n: 1, text: '\u202Egpj.exe\u2066 a\u0000b\u001b[2J\r\nc\n\n\n\n\nd' }) });
   ann.chat.send('\u202Ex');
-  assert.deepEqual(bob.reads(), ['they: gpj.exe ab[2J\nc\n\nd']);
-  assert.deepEqual(ann.reads(), ['me: x']);
+  assert.deepEqual(bob.texts(), ['they: gpj.exe ab[2J\nc\n\nd']);
+  assert.deepEqual(ann.texts(), ['me: x']);
 });
 
 test('links are http or https only, end with the sentence and hide nothing', () => {
@@ -205,7 +205,7 @@ test('a link of punctuation alone is parsed in no time', () => {
 });
 
 test('setting the clock back an hour loses no message', () => {
-  const { ann, bob, channel } = meet();
+  const { ann, bob, channel } = makePair();
   channel.opens();
   bob.chat.send('before');
   ann.set = -3_600_000;

@@ -55,14 +55,14 @@ test('a peer that has nothing to send is not silent', async () => {
 
 test('failing statistics are ignored and read again', async () => {
   const clock = makeClock();
-  let asked = 0;
-  const liveness = makeLiveness({ clock, expected: () => true, emit: assert.fail, read: async () => { asked += 1; throw new Error('closed'); } });
+  let reads = 0;
+  const liveness = makeLiveness({ clock, expected: () => true, emit: assert.fail, read: async () => { reads += 1; throw new Error('closed'); } });
   liveness.start();
   await clock.advance(5000);
-  assert.equal(asked, 20);
+  assert.equal(reads, 20);
   liveness.stop();
   await clock.advance(5000);
-  assert.equal(asked, 20);
+  assert.equal(reads, 20);
 });
 
 test('only received media counts', () => {
@@ -71,31 +71,31 @@ test('only received media counts', () => {
   assert.equal(packetsReceived(stats), 7);
 });
 
-/** Feeds these totals second by second; the first second in which a stall is detected, or null. */
-function watched(seconds, perSecond, theirs = { video: true, mayPause: false }, begin = 3) {
-  const watch = makeVideoStallDetector();
-  const sum = { frames: 0, sound: 0, soundLost: 0, picture: 0, pictureLost: 0, madeUp: 0 };
-  for (let reading = 0; reading < (begin + seconds) * 4; reading += 1) {
-    const gain = reading < begin * 4 ? { frames: 30, sound: 50, soundLost: 0, picture: 200, pictureLost: 0 } : perSecond;
+/** Feeds these values per second; returns the first second in which a stall is detected, or null. */
+function secondsUntilStall(seconds, perSecond, theirs = { video: true, mayPause: false }, warmUp = 3) {
+  const detect = makeVideoStallDetector();
+  const sum = { frames: 0, audio: 0, audioLost: 0, video: 0, videoLost: 0, concealed: 0 };
+  for (let reading = 0; reading < (warmUp + seconds) * 4; reading += 1) {
+    const gain = reading < warmUp * 4 ? { frames: 30, audio: 50, audioLost: 0, video: 200, videoLost: 0 } : perSecond;
     for (const key of Object.keys(sum)) sum[key] += (gain[key] ?? 0) / 4;
-    const report = new Map([['a', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sum.sound, packetsLost: sum.soundLost,
-      totalSamplesReceived: reading * 12_000, concealedSamples: sum.madeUp }],
-      ['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: sum.picture, packetsLost: sum.pictureLost, framesDecoded: sum.frames }]]);
-    if (watch(report, theirs)) return Math.ceil(reading / 4 - begin);
+    const report = new Map([['a', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sum.audio, packetsLost: sum.audioLost,
+      totalSamplesReceived: reading * 12_000, concealedSamples: sum.concealed }],
+      ['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: sum.video, packetsLost: sum.videoLost, framesDecoded: sum.frames }]]);
+    if (detect(report, theirs)) return Math.ceil(reading / 4 - warmUp);
   }
   return null;
 }
 
 test('a path that carries only small packets is detected', () => {
-  assert.ok(watched(20, { frames: 0.8, sound: 50, picture: 2, pictureLost: 20 }) <= 13);
-  assert.ok(watched(20, { sound: 50 }) <= 13);
+  assert.ok(secondsUntilStall(20, { frames: 0.8, audio: 50, video: 2, videoLost: 20 }) <= 13);
+  assert.ok(secondsUntilStall(20, { audio: 50 }) <= 13);
 });
 
 test('video missing on a slow link, or paused by the peer, is no symptom', () => {
-  assert.equal(watched(60, { sound: 45, soundLost: 5, picture: 2, pictureLost: 20 }), null);
-  assert.equal(watched(60, { sound: 50, madeUp: 5000, picture: 2, pictureLost: 20 }), null);
-  assert.equal(watched(60, { sound: 50 }, { video: true, mayPause: true }), null);
-  assert.equal(watched(60, { sound: 50 }, { video: false, mayPause: false }), null);
-  assert.equal(watched(60, { frames: 5, sound: 50, picture: 20, pictureLost: 60 }), null);
-  assert.equal(watched(60, {}), null);
+  assert.equal(secondsUntilStall(60, { audio: 45, audioLost: 5, video: 2, videoLost: 20 }), null);
+  assert.equal(secondsUntilStall(60, { audio: 50, concealed: 5000, video: 2, videoLost: 20 }), null);
+  assert.equal(secondsUntilStall(60, { audio: 50 }, { video: true, mayPause: true }), null);
+  assert.equal(secondsUntilStall(60, { audio: 50 }, { video: false, mayPause: false }), null);
+  assert.equal(secondsUntilStall(60, { frames: 5, audio: 50, video: 20, videoLost: 60 }), null);
+  assert.equal(secondsUntilStall(60, {}), null);
 });

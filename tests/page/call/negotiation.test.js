@@ -18,7 +18,7 @@ test('colliding restarts end in a new connection without a rollback', async () =
 test('a restart yields to a client that does not count its offers', async () => {
   const harness = await connected();
   const { id } = parseCallId('ann1/0');
-  harness.ann.pc().takesBack = true;
+  harness.ann.pc().allowsRollback = true;
   harness.ann.pc().restartIce();
   await settle();
   harness.messages.length = 0;
@@ -43,7 +43,7 @@ test('a repeated offer is answered twice and applied once', async () => {
   await harness.deliver();
   await harness.ann.call.handle(offer);
   const { type, target, call } = harness.messages.at(-1);
-  assert.deepEqual([type, target, call, harness.ann.pc().taken], ['answer', 'bob', offer.call, 1]);
+  assert.deepEqual([type, target, call, harness.ann.pc().appliedOffers], ['answer', 'bob', offer.call, 1]);
   await harness.deliver();
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
@@ -77,7 +77,7 @@ test('a repeated restart that collides with ours ends in a new connection', asyn
   await settle();
   harness.messages.length = 0;
   await harness.ann.call.handle(offer);
-  assert.equal(harness.ann.connections.length, 2, 'neither side keeps repeating its own');
+  assert.equal(harness.ann.connections.length, 2, 'neither side repeats its own offer forever');
   await harness.deliver();
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
 });
@@ -123,7 +123,7 @@ for (const [what, frame] of Object.entries({
   'an offer that is a string': { type: 'offer', sdp: 'v=0' },
   'an offer that calls itself an answer': { type: 'offer', sdp: { type: 'answer', sdp: '' } },
   'an offer no browser can read': { type: 'offer', sdp: { type: 'offer', sdp: 'broken' } },
-  'an answer nobody asked for': { type: 'answer', sdp: { type: 'answer', sdp: 'x' } },
+  'an answer without an offer': { type: 'answer', sdp: { type: 'answer', sdp: 'x' } },
   'a candidate that is a number': { type: 'candidate', candidate: 7 },
 })) {
   test(`${what} leaves the connection as it is`, async () => {

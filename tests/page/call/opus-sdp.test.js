@@ -4,14 +4,14 @@ import { withOpusParameters } from '../../../public/call/opus-sdp.js';
 
 const lines = (...all) => all.map((line) => `${line}\r\n`).join('');
 
-test('the description is read as asking for FEC and DTX', () => {
-  const asked = withOpusParameters(lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1',
+test('FEC and DTX are added to the description', () => {
+  const result = withOpusParameters(lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1',
     'a=rtpmap:63 red/48000/2', 'a=fmtp:63 111/111', 'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=rtpmap:96 VP8/90000'));
-  assert.equal(asked, lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1',
+  assert.equal(result, lines('v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 111 63', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1',
     'a=rtpmap:63 red/48000/2', 'a=fmtp:63 111/111', 'm=video 9 UDP/TLS/RTP/SAVPF 96', 'a=rtpmap:96 VP8/90000'));
 });
 
-test('Firefox asks for FEC as well, and for both where it named none', () => {
+test('FEC and DTX are added to the parameters of Firefox', () => {
   const read = (fmtp) => withOpusParameters(lines('m=audio 9 X 109', 'a=rtpmap:109 opus/48000/2', `a=fmtp:109 ${fmtp}`)).split('\r\n')[2].slice('a=fmtp:109 '.length);
   assert.equal(read('maxplaybackrate=48000;stereo=1;useinbandfec=1'), 'maxplaybackrate=48000;stereo=1;useinbandfec=1;usedtx=1');
   assert.equal(read('stereo=1'), 'stereo=1;useinbandfec=1;usedtx=1');

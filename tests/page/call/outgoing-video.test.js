@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { connected } from '../harness/call.js';
 
 /** Ann's video meets a congested path after some seconds on a good one. */
-async function weakened(harness, hint = 'motion') {
+async function congest(harness, hint = 'motion') {
   const sent = [];
   harness.ann.pc().channel.readyState = 'open';
   harness.ann.pc().channel.send = (text) => sent.push(JSON.parse(text));
@@ -20,19 +20,19 @@ async function weakened(harness, hint = 'motion') {
 
 test('paused video is announced with its reason and resumes', async () => {
   const harness = await connected();
-  const sent = await weakened(harness);
+  const sent = await congest(harness);
   assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false, weak: true });
   harness.ann.call.setMuteState({ mic: false, cam: true, screen: false });
   assert.deepEqual(sent.at(-1), { mic: false, cam: false, screen: false, weak: true });
   await harness.flow(8000);
   assert.deepEqual(sent.at(-1), { mic: false, cam: true, screen: false });
-  const pictures = harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
-  assert.deepEqual(pictures.filter((each, which) => each !== pictures[which - 1]), ['full', 'paused', 'reduced']);
+  const states = harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
+  assert.deepEqual(states.filter((each, which) => each !== states[which - 1]), ['full', 'paused', 'reduced']);
 });
 
 test('a paused screen is marked, and its trials are not announced early', async () => {
   const harness = await connected();
-  const sent = await weakened(harness, 'text');
+  const sent = await congest(harness, 'text');
   const states = () => harness.ann.events.filter(({ type }) => type === 'outgoing-video').map(({ state }) => state);
   assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false, still: true, weak: true });
   await harness.flow(8000);
@@ -45,7 +45,7 @@ test('a paused screen is marked, and its trials are not announced early', async 
 
 test('a camera that is off is neither announced as paused nor switched on', async () => {
   const harness = await connected();
-  const sent = await weakened(harness);
+  const sent = await congest(harness);
   harness.ann.call.setMuteState({ mic: true, cam: false, screen: false });
   await harness.ann.call.setTracks({ audio: null, video: null });
   assert.deepEqual(sent.at(-1), { mic: true, cam: false, screen: false });

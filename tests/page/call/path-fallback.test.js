@@ -6,7 +6,7 @@ import { connected, makeTwoPages } from '../harness/call.js';
 const SERVERS = [{ urls: ['stun:box:3478', 'turn:box:3478', 'turn:box:3478?transport=tcp'], username: 'u', credential: 'c' },
   { urls: 'turns:box:443', username: 'u', credential: 'c' }];
 const policies = ({ connections }) => connections.map(({ config }) => config.iceTransportPolicy);
-const detours = ({ events }) => events.filter(({ type }) => type === 'path-avoided').length;
+const avoidedPaths = ({ events }) => events.filter(({ type }) => type === 'path-avoided').length;
 
 async function directCall() {
   const harness = makeTwoPages();
@@ -16,12 +16,12 @@ async function directCall() {
   return harness;
 }
 
-/** Both current connections answer ICE, and DTLS does not get through. */
-function reach(harness, pair = ['host', 'srflx']) {
-  for (const page of [harness.ann, harness.bob]) Object.assign(page.pc(), { pair }).reaches();
+/** ICE connects on both pages, and DTLS does not. */
+function connectIce(harness, pair = ['host', 'srflx']) {
+  for (const page of [harness.ann, harness.bob]) Object.assign(page.pc(), { pair }).connectIce();
 }
 
-async function pass(harness, seconds) {
+async function advance(harness, seconds) {
   for (let second = 0; second < seconds; second += 1) {
     await harness.clock.advance(1000);
     await harness.deliver();
@@ -31,13 +31,13 @@ async function pass(harness, seconds) {
 test('after two silent connections on a direct path the third uses the relay', async () => {
   const harness = await directCall();
   await harness.flow(3000);
-  await pass(harness, 40);
+  await advance(harness, 40);
   assert.deepEqual(policies(harness.bob), ['all', 'all']);
-  reach(harness);
-  await pass(harness, 9);
+  connectIce(harness);
+  await advance(harness, 9);
   assert.deepEqual(policies(harness.ann), ['all', 'all', 'relay']);
   assert.deepEqual(policies(harness.bob), ['all', 'all', 'relay']);
-  assert.deepEqual([detours(harness.ann), detours(harness.bob)], [1, 1]);
+  assert.deepEqual([avoidedPaths(harness.ann), avoidedPaths(harness.bob)], [1, 1]);
 });
 
 test('a direct path that stalls before DTLS leads to the relay', async () => {
@@ -48,8 +48,8 @@ test('a direct path that stalls before DTLS leads to the relay', async () => {
   harness.bob.call.setPeer('bob', 'ann', false);
   await harness.deliver();
   for (let connection = 0; connection < 2; connection += 1) {
-    reach(harness);
-    await pass(harness, 9);
+    connectIce(harness);
+    await advance(harness, 9);
   }
   assert.deepEqual(policies(harness.bob), ['all', 'all', 'relay']);
   assert.equal(harness.ann.connections.length, 3);
@@ -60,13 +60,13 @@ test('a path that loses large packets is left once the peer is reachable', async
   const pc = harness.ann.pc();
   harness.ann.reachable = false;
   pc.channel.onmessage({ data: '{"mic":true,"cam":true,"screen":false}' });
-  let sound = 0;
+  let audioPackets = 0;
   const { getStats } = pc;
   // Audio is complete, and video stops after a good start.
   pc.getStats = async () => {
-    sound += 15;
+    audioPackets += 15;
     return new Map([...(await getStats.call(pc)),
-      ['in', { type: 'inbound-rtp', kind: 'audio', packetsReceived: sound }], ['picture', { type: 'inbound-rtp', kind: 'video', packetsReceived: 50, framesDecoded: 10 }]]);
+      ['in', { type: 'inbound-rtp', kind: 'audio', packetsReceived: audioPackets }], ['video', { type: 'inbound-rtp', kind: 'video', packetsReceived: 50, framesDecoded: 10 }]]);
   };
   await harness.clock.advance(20_000);
   assert.equal(harness.ann.connections.length, 1);
@@ -77,9 +77,9 @@ test('a path that loses large packets is left once the peer is reachable', async
 
 test('a path with a merely slow handshake is kept', async () => {
   const harness = await directCall();
-  reach(harness);
-  await pass(harness, 7);
-  for (const page of [harness.ann, harness.bob]) page.pc().becomes('connected');
+  connectIce(harness);
+  await advance(harness, 7);
+  for (const page of [harness.ann, harness.bob]) page.pc().setConnectionState('connected');
   await harness.flow(20_000);
   assert.equal(harness.bob.connections.length, 1);
 });
@@ -96,7 +96,7 @@ async function reloads(harness, n) {
   harness.ann.reachable = true;
   await harness.ann.call.handle({ type: 'offer', from: 'bob', call: `reload${n}/0`, sdp: { type: 'offer', sdp: 'v=0\r\n' } });
   harness.ann.pc().pair = ['host', 'host'];
-  harness.ann.pc().becomes('connected');
+  harness.ann.pc().setConnectionState('connected');
 }
 
 test('slow reloads of the peer keep the direct path', async () => {
@@ -106,7 +106,7 @@ test('slow reloads of the peer keep the direct path', async () => {
     await reloads(harness, n);
   }
   assert.deepEqual(policies(harness.ann), ['all', 'all', 'all', 'all']);
-  assert.equal(detours(harness.ann), 0);
+  assert.equal(avoidedPaths(harness.ann), 0);
 });
 
 test('silence while the peer is away does not blame the path', async () => {
@@ -122,9 +122,9 @@ test('silence while the peer is away does not blame the path', async () => {
 test('a path that worked for long falls back after two silent connections', async () => {
   const harness = await directCall();
   await harness.flow(40_000);
-  await pass(harness, 40);
-  reach(harness);
-  await pass(harness, 9);
+  await advance(harness, 40);
+  connectIce(harness);
+  await advance(harness, 9);
   assert.deepEqual(policies(harness.ann), ['all', 'all', 'relay']);
 });
 

@@ -6,19 +6,19 @@ import { FakeConnection, makeClock, settle } from '../harness/fakes.js';
 
 test('a lost path gets one restart, made by the impolite side', async () => {
   const harness = await connected();
-  harness.ann.pc().becomes('disconnected');
-  harness.bob.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
-  harness.ann.pc().becomes('connected');
-  harness.bob.pc().becomes('connected');
+  harness.ann.pc().setConnectionState('connected');
+  harness.bob.pc().setConnectionState('connected');
   await harness.clock.advance(60_000);
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
 });
 
-for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob: 'mozilla' }]]) {
+for (const [who, origins] of [['polite', { ann: 'mozilla' }], ['impolite', { bob: 'mozilla' }]]) {
   test(`of two different browsers Firefox restarts, also as the ${who} side`, async () => {
-    const harness = await connected(makeTwoPages(['ann', 'bob'], makers));
+    const harness = await connected(makeTwoPages(['ann', 'bob'], origins));
     const [firefox, other] = who === 'polite' ? [harness.ann, harness.bob] : [harness.bob, harness.ann];
     await harness.flow(1000);
     await harness.clock.advance(2500);
@@ -31,7 +31,7 @@ for (const [who, makers] of [['polite', { ann: 'mozilla' }], ['impolite', { bob:
 test('the side that notices alone requests a restart and gets it at once', async () => {
   const harness = await connected();
   await harness.flow(1000);
-  harness.ann.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
@@ -52,7 +52,7 @@ test('on a new network the polite side requests a restart without a failure', as
 
 test('an unanswered request is followed by our own restart', async () => {
   const harness = await connected();
-  harness.ann.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(1900);
   assert.equal(harness.ann.pc().restarts, 0);
   await harness.clock.advance(200);
@@ -63,7 +63,7 @@ test('a request for a connection the peer no longer has gets a new one', async (
   const harness = await connected();
   harness.bob.load();
   harness.bob.call.setPeer('bob', 'ann', false);
-  harness.ann.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
   assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].closed], [2, true]);
@@ -116,9 +116,9 @@ test('a restored path does not count as recovered before packets arrive', async 
   const harness = await connected();
   await harness.flow(1000);
   await harness.clock.advance(2500);
-  harness.bob.pc().becomes('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.deliver();
-  harness.bob.pc().becomes('connected');
+  harness.bob.pc().setConnectionState('connected');
   assert.equal(harness.bob.pc().restarts, 1);
   await harness.clock.advance(9000);
   assert.equal(harness.bob.pc().restarts, 2);
@@ -134,8 +134,8 @@ test('a first offer gets time, and a received restart is not repeated', async ()
   await harness.deliver();
   await harness.clock.advance(20_000);
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 0]);
-  harness.ann.pc().becomes('disconnected');
-  harness.bob.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
   await harness.clock.advance(4000);
@@ -147,8 +147,8 @@ test('a restart under way is not interrupted by the browser\'s notice', async ()
   await harness.flow(1000);
   await harness.clock.advance(2500);
   await harness.deliver();
-  harness.bob.pc().becomes('disconnected');
-  harness.ann.pc().becomes('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(2000);
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 1]);
   await harness.clock.advance(2000);
@@ -182,7 +182,7 @@ test('on a new network a restart is forced at once', async () => {
 test('no restart is made while the peer is unreachable', async () => {
   const harness = await connected();
   harness.bob.reachable = false;
-  harness.bob.pc().becomes('failed');
+  harness.bob.pc().setConnectionState('failed');
   await harness.clock.advance(60_000);
   assert.equal(harness.bob.pc().restarts, 0);
   harness.bob.reachable = true;
@@ -193,7 +193,7 @@ test('no restart is made while the peer is unreachable', async () => {
 
 test('failed restarts end in a new connection', async () => {
   const harness = await connected();
-  harness.bob.pc().becomes('failed');
+  harness.bob.pc().setConnectionState('failed');
   for (let i = 0; i < 4; i += 1) {
     await harness.clock.advance(5000);
     await harness.deliver();
@@ -202,19 +202,19 @@ test('failed restarts end in a new connection', async () => {
   assert.ok(harness.bob.connections[0].closed);
 });
 
-/** Two pages in a call whose keys `gone` has lost. */
-async function keysGoneAt(gone) {
+/** A call in which the page `name` has lost its DTLS keys. */
+async function connectedWithLostKeys(name) {
   const harness = await connected();
   await harness.flow(1000);
-  harness[gone].pc().sctp = { transport: { state: 'failed' } };
+  harness[name].pc().sctp = { transport: { state: 'failed' } };
   return harness;
 }
 
 for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
   test(`keys lost on ${whose} side lead to a new connection at once`, async () => {
-    const harness = await keysGoneAt(who);
+    const harness = await connectedWithLostKeys(who);
     const before = [harness.ann.pc(), harness.bob.pc()];
-    harness[who].pc().becomes('failed');
+    harness[who].pc().setConnectionState('failed');
     await harness.clock.advance(0);
     await harness.deliver();
     assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
@@ -225,7 +225,7 @@ for (const [who, whose] of [['ann', 'the polite'], ['bob', 'the impolite']]) {
 }
 
 test('a restart request after lost keys gets a new connection', async () => {
-  const harness = await keysGoneAt('bob');
+  const harness = await connectedWithLostKeys('bob');
   harness.ann.call.recoverSoon(true);
   await harness.deliver();
   await harness.clock.advance(0);
@@ -234,10 +234,10 @@ test('a restart request after lost keys gets a new connection', async () => {
 });
 
 test('a request on a connection that is replaced is not waited for', async () => {
-  const harness = await keysGoneAt('ann');
+  const harness = await connectedWithLostKeys('ann');
   let ready;
   harness.ann.pc().busy = new Promise((done) => { ready = done; });
-  harness.bob.pc().becomes('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   const delivered = harness.deliver();
   await settle();
@@ -258,9 +258,9 @@ test('a connection that never succeeded is not replaced for lost keys', async ()
   await harness.deliver();
   for (const page of [harness.ann, harness.bob]) {
     page.pc().sctp = { transport: { state: 'failed' } };
-    page.pc().becomes('failed');
+    page.pc().setConnectionState('failed');
   }
-  for (let passed = 0; passed < 4000; passed += 100) {
+  for (let elapsed = 0; elapsed < 4000; elapsed += 100) {
     await harness.clock.advance(100);
     await harness.deliver();
   }
@@ -268,17 +268,17 @@ test('a connection that never succeeded is not replaced for lost keys', async ()
 });
 
 test('lost keys stay lost whatever the browser reports later', async () => {
-  const harness = await keysGoneAt('ann');
+  const harness = await connectedWithLostKeys('ann');
   harness.ann.reachable = false;
-  harness.ann.pc().becomes('failed');
+  harness.ann.pc().setConnectionState('failed');
   await harness.clock.advance(0);
   harness.ann.pc().sctp.transport.state = 'connected';
   // The peer's restart comes first and seems to work.
-  harness.bob.pc().becomes('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
   harness.ann.reachable = true;
-  harness.ann.pc().becomes('connected');
+  harness.ann.pc().setConnectionState('connected');
   await harness.clock.advance(0);
   await harness.deliver();
   assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length], [2, 2]);
@@ -300,8 +300,8 @@ test('a request lost with a dead socket is repeated without a collision', async 
   harness.ann.call.recoverSoon(true);
   harness.messages.length = 0;
   harness.ann.reachable = harness.bob.reachable = false;
-  harness.ann.pc().becomes('disconnected');
-  harness.bob.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
+  harness.bob.pc().setConnectionState('disconnected');
   await harness.clock.advance(3000);
   harness.ann.reachable = harness.bob.reachable = true;
   harness.ann.call.recoverSoon();
@@ -313,9 +313,9 @@ test('a request lost with a dead socket is repeated without a collision', async 
 
 test('the browser\'s notice does not shorten the time after a request', async () => {
   const harness = await connected();
-  harness.ann.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(500);
-  harness.ann.pc().becomes('failed');
+  harness.ann.pc().setConnectionState('failed');
   await harness.clock.advance(1400);
   assert.equal(harness.ann.pc().restarts, 0);
   await harness.clock.advance(200);
@@ -332,9 +332,9 @@ test('on a new network an unanswered request leads to one own restart', async ()
   await harness.deliver();
   await harness.flow(60_000);
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [1, 0]);
-  harness.ann.pc().becomes('disconnected');
+  harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
-  assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next failure starts afresh');
+  assert.equal(harness.messages.at(-1).call, 'ann1/again', 'the next failure starts with a request');
 });
 
 test('an unreceived offer on a new network is repeated', async () => {
@@ -353,7 +353,7 @@ test('a kind rejected by one side is reported with the connection', async () => 
     harness.ann.call.setPeer('ann', 'bob', true);
     await settle();
     await harness.ann.call.handle({ type: 'answer', from: 'bob', sdp: { type: 'answer', sdp: `v=0\r\n${sdp} x\r\n` } });
-    harness.ann.pc().becomes('connected');
+    harness.ann.pc().setConnectionState('connected');
     assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'no-common-codec').map(({ kind }) => kind), kinds);
   }
 });
@@ -399,10 +399,10 @@ test('a browser that rejects the servers connects without them', () => {
 
 test('pending video does not block the peer\'s audio', async () => {
   const harness = await connected();
-  const [sound, picture] = [{ kind: 'audio', muted: true }, { kind: 'video', muted: true }];
-  for (const track of [sound, picture]) harness.ann.pc().ontrack({ track });
+  const [audio, video] = [{ kind: 'audio', muted: true }, { kind: 'video', muted: true }];
+  for (const track of [audio, video]) harness.ann.pc().ontrack({ track });
   const { stream } = harness.ann.events.findLast(({ type }) => type === 'remote-stream');
-  assert.deepEqual(stream.getTracks(), [sound]);
-  picture.onunmute();
-  assert.deepEqual(stream.getTracks(), [sound, picture]);
+  assert.deepEqual(stream.getTracks(), [audio]);
+  video.onunmute();
+  assert.deepEqual(stream.getTracks(), [audio, video]);
 });

@@ -3,22 +3,22 @@ import { test } from 'node:test';
 import { makeSenderControl } from '../../../public/call/sender-control.js';
 import { settle } from '../harness/fakes.js';
 
-/** A sender as in browsers: parameters are copies; `refuses` decides what it rejects. */
+/** A sender as in browsers: parameters are copies; `rejects` decides what it rejects. */
 class FakeSender {
   set = [];
   track = null;
   encoding = { active: true };
-  refuses = () => false;
+  rejects = () => false;
   /** The name of the error. */
-  trouble = 'OperationError';
-  asked = 0;
+  errorName = 'OperationError';
+  attempts = 0;
   codecs = [];
   getParameters() {
     return { transactionId: 'one', codecs: this.codecs, encodings: this.encoding ? [{ ...this.encoding }] : [] };
   }
   async setParameters({ encodings, degradationPreference }) {
-    this.asked += 1;
-    if (this.refuses(encodings[0])) throw new DOMException('no', this.trouble);
+    this.attempts += 1;
+    if (this.rejects(encodings[0])) throw new DOMException('no', this.errorName);
     this.set.push(degradationPreference);
     this.encoding = encodings[0];
   }
@@ -45,7 +45,7 @@ function makeHarness() {
       await settle();
     }
   };
-  harness.collapses = async () => {
+  harness.congest = async () => {
     for (let i = 0; i < 5; i += 1) await harness.second(0);
     await harness.second(0.8, 0.6);
   };
@@ -68,7 +68,7 @@ test('parameters in effect are not set again', async () => {
 
 test('a congested path pauses video, and a stable one resumes it', async () => {
   const harness = makeHarness();
-  await harness.collapses();
+  await harness.congest();
   assert.equal(harness.video.encoding.active, false);
   assert.equal(harness.audio.encoding.active, true);
   for (let i = 0; i < 8; i += 1) await harness.second(0);
@@ -78,7 +78,7 @@ test('a congested path pauses video, and a stable one resumes it', async () => {
 
 test('a new path is tried at once without the losses of the old one', async () => {
   const harness = makeHarness();
-  await harness.collapses();
+  await harness.congest();
   harness.path = 'another';
   await harness.second(0.8, 0.6);
   assert.equal(harness.video.encoding.active, true);
@@ -88,7 +88,7 @@ test('a new path is tried at once without the losses of the old one', async () =
 
 test('a browser that resets the encoding gets its parameters again', async () => {
   const harness = makeHarness();
-  await harness.collapses();
+  await harness.congest();
   harness.video.encoding = { active: true };
   await harness.control.apply();
   assert.equal(harness.video.encoding.active, false);
@@ -110,7 +110,7 @@ test('a screen keeps its resolution, a camera its frame rate', async () => {
 test('paused video switches to another negotiated codec', async () => {
   const harness = makeHarness();
   harness.video.codecs = ['video/VP8', 'video/rtx', 'video/red', 'video/VP9'].map((mimeType) => ({ mimeType }));
-  await harness.collapses();
+  await harness.congest();
   assert.deepEqual(harness.video.encoding.codec, { mimeType: 'video/VP9' });
   for (let i = 0; i < 8; i += 1) await harness.second(0);
   assert.equal(harness.video.encoding.active, true);
@@ -120,38 +120,38 @@ test('paused video switches to another negotiated codec', async () => {
 test('a browser without another codec pauses as well', async () => {
   const harness = makeHarness();
   harness.video.codecs = [{ mimeType: 'video/VP8' }];
-  harness.video.refuses = (encoding) => encoding.codec !== undefined;
-  await harness.collapses();
+  harness.video.rejects = (encoding) => encoding.codec !== undefined;
+  await harness.congest();
   assert.equal(harness.video.encoding.active, false);
 });
 
 test('rejected parameters fall back to the limits, then to nothing', async () => {
   const harness = makeHarness();
-  harness.audio.refuses = (encoding) => 'networkPriority' in encoding;
-  harness.video.refuses = () => true;
-  await harness.collapses();
+  harness.audio.rejects = (encoding) => 'networkPriority' in encoding;
+  harness.video.rejects = () => true;
+  await harness.congest();
   assert.deepEqual(harness.audio.encoding, { active: true, maxBitrate: 16_000 });
   assert.deepEqual(harness.video.set, []);
 });
 
 test('each rejected set is tried once, and again with a new sender', async () => {
   const harness = makeHarness();
-  harness.video.refuses = () => true;
+  harness.video.rejects = () => true;
   for (let i = 0; i < 5; i += 1) await harness.second(0);
-  assert.equal(harness.video.asked, 2);
+  assert.equal(harness.video.attempts, 2);
   await harness.second(0.8, 0.6);
-  assert.equal(harness.video.asked, 4);
+  assert.equal(harness.video.attempts, 4);
   harness.video = Object.assign(new FakeSender(), { track: camera() });
   await harness.control.apply();
-  assert.deepEqual([harness.video.asked, harness.video.encoding.active], [1, false]);
+  assert.deepEqual([harness.video.attempts, harness.video.encoding.active], [1, false]);
 });
 
 test('an InvalidStateError is retried with the whole set', async () => {
   const harness = makeHarness();
-  Object.assign(harness.video, { refuses: () => true, trouble: 'InvalidStateError' });
+  Object.assign(harness.video, { rejects: () => true, errorName: 'InvalidStateError' });
   await harness.control.apply();
-  assert.deepEqual([harness.video.asked, harness.video.set], [1, []]);
-  harness.video.refuses = () => false;
+  assert.deepEqual([harness.video.attempts, harness.video.set], [1, []]);
+  harness.video.rejects = () => false;
   await harness.second(0);
   assert.deepEqual(harness.video.set, ['maintain-framerate']);
   assert.deepEqual([harness.video.encoding.maxFramerate, harness.video.encoding.scaleResolutionDownBy], [30, 1]);

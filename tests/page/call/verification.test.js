@@ -23,7 +23,7 @@ function makeEnd(own, seen, itsNonce) {
 }
 
 /** Opens both and delivers messages until there are none; `between` may change them on the way. */
-async function talk(one, other, between = (text) => text) {
+async function exchangeMessages(one, other, between = (text) => text) {
   one.channel.onopen();
   other.channel.onopen();
   for (let i = 0; i < 4; i += 1) {
@@ -34,14 +34,14 @@ async function talk(one, other, between = (text) => text) {
   }
 }
 
-async function honest() {
+async function exchangeWithoutAttack() {
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
-  await talk(ann, bob);
+  await exchangeMessages(ann, bob);
   return { ann, bob };
 }
 
 test('both sides get the same four emoji', async () => {
-  const { ann, bob } = await honest();
+  const { ann, bob } = await exchangeWithoutAttack();
   assert.equal(ann.results.length, 1);
   assert.equal(ann.results[0].state, 'same');
   assert.deepEqual(ann.results, bob.results);
@@ -75,7 +75,7 @@ test('a channel that opens before the descriptions is no mismatch', async () => 
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
   const shown = bob.pc.currentRemoteDescription;
   bob.pc.currentRemoteDescription = null;
-  await talk(ann, bob);
+  await exchangeMessages(ann, bob);
   bob.pc.currentRemoteDescription = shown;
   bob.pc.onsignalingstatechange();
   for (let i = 0; i < 3; i += 1) {
@@ -90,8 +90,8 @@ test('a channel that opens before the descriptions is no mismatch', async () => 
 test('a man in the middle causes two different codes', async () => {
   const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVA, nonce('2'))];
   const [toAnn, toBob] = [makeEnd(EVE, ANN, nonce('3')), makeEnd(EVA, BOB, nonce('3'))];
-  await talk(ann, toAnn);
-  await talk(bob, toBob);
+  await exchangeMessages(ann, toAnn);
+  await exchangeMessages(bob, toBob);
   assert.equal(ann.results[0].state, 'same');
   assert.equal(bob.results[0].state, 'same');
   assert.notDeepEqual(ann.results[0].code, bob.results[0].code);
@@ -99,13 +99,13 @@ test('a man in the middle causes two different codes', async () => {
 
 test('a man in the middle who forwards the exchange is detected', async () => {
   const [ann, bob] = [makeEnd(ANN, EVE, nonce('1')), makeEnd(BOB, EVE, nonce('2'))];
-  await talk(ann, bob);
+  await exchangeMessages(ann, bob);
   assert.deepEqual([ann.results, bob.results], [[{ state: 'mismatch' }], [{ state: 'mismatch' }]]);
 });
 
 test('a reveal that does not match its commitment is detected', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
-  await talk(ann, bob, (text) => text.replace(nonce('2'), nonce('3')));
+  await exchangeMessages(ann, bob, (text) => text.replace(nonce('2'), nonce('3')));
   assert.deepEqual(ann.results, [{ state: 'mismatch' }]);
 });
 
@@ -119,7 +119,7 @@ test('reflection is detected: our commitment, our nonce, our fingerprint', async
   assert.equal(ann.channel.sent.length, 1, 'and receives no nonce');
 
   const [one, other] = [makeEnd(ANN, BOB, nonce('1')), makeEnd(BOB, ANN, nonce('1'))];
-  await talk(one, other);
+  await exchangeMessages(one, other);
   assert.deepEqual(one.results, [{ state: 'mismatch' }]);
 
   const alone = makeEnd(ANN, ANN, nonce('1'));
@@ -133,7 +133,7 @@ test('malformed, oversized and repeated messages change nothing', async () => {
   const junk = ['', 'commit', `commit ${'A'.repeat(64)}`, `commit ${nonce('g')}`, 'x'.repeat(1e6), `reveal ${nonce('9')}`,
     null, undefined, 7, {}, new ArrayBuffer(71)];
   for (const data of junk) ann.receives(data);
-  await talk(ann, bob);
+  await exchangeMessages(ann, bob);
   for (const data of [...junk, `commit ${nonce('9')}`, `reveal ${nonce('9')}`]) ann.receives(data);
   ann.channel.onopen();
   await settle();
@@ -153,7 +153,7 @@ test('a channel that never opens, or missing fingerprints, give no result', asyn
 });
 
 test('a restart keeps the code, other fingerprints end it', async () => {
-  const { ann } = await honest();
+  const { ann } = await exchangeWithoutAttack();
   ann.pc.currentRemoteDescription = { sdp: `a=ice-ufrag:new\r\n${BOB}` };
   ann.pc.onsignalingstatechange();
   assert.equal(ann.results.length, 1);
@@ -165,7 +165,7 @@ test('a restart keeps the code, other fingerprints end it', async () => {
 
 test('an added fingerprint counts as another set', async () => {
   const [ann, bob] = [makeEnd(ANN, BOB + EVE, nonce('1')), makeEnd(BOB, ANN, nonce('2'))];
-  await talk(ann, bob);
+  await exchangeMessages(ann, bob);
   assert.deepEqual(ann.results, [{ state: 'mismatch' }]);
 });
 

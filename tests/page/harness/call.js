@@ -3,8 +3,8 @@
 import { Call } from '../../../public/call/call.js';
 import { FakeConnection, makeClock, settle } from './fakes.js';
 
-/** `deliver` hands over the messages sent so far, in order. `makers`: `o=` of each page's descriptions, for its browser. */
-export function makeTwoPages(names = ['ann', 'bob'], makers = {}) {
+/** `deliver` delivers the messages sent so far, in order. `origins`: the user name in `o=` of each page, which shows its browser. */
+export function makeTwoPages(names = ['ann', 'bob'], origins = {}) {
   const clock = makeClock();
   const messages = [];
   let ids = 0;
@@ -18,7 +18,7 @@ export function makeTwoPages(names = ['ann', 'bob'], makers = {}) {
         send: (message) => messages.push({ ...message, from: name }),
         emit: (event) => page.events.push(event),
         connect: (config) => {
-          const pc = new FakeConnection(config, makers[name]);
+          const pc = new FakeConnection(config, origins[name]);
           page.connections.push(pc);
           return pc;
         },
@@ -40,7 +40,7 @@ export function makeTwoPages(names = ['ann', 'bob'], makers = {}) {
   }
   /** Media packets arrive at both pages for this long. */
   async function flow(ms) {
-    for (let passed = 0; passed < ms; passed += 100) {
+    for (let elapsed = 0; elapsed < ms; elapsed += 100) {
       for (const page of Object.values(pages)) page.pc().packets += 5;
       await clock.advance(100);
     }
@@ -60,8 +60,8 @@ export async function connected(harness = makeTwoPages()) {
   harness.ann.call.setPeer('ann', 'bob', true);
   harness.bob.call.setPeer('bob', 'ann', false);
   await harness.deliver();
-  harness.ann.pc().becomes('connected');
-  harness.bob.pc().becomes('connected');
+  harness.ann.pc().setConnectionState('connected');
+  harness.bob.pc().setConnectionState('connected');
   return harness;
 }
 

@@ -1,4 +1,4 @@
-// Fakes: a clock under the test's control, a WebSocket and an RTCPeerConnection.
+// Fakes: a clock that the test advances, a WebSocket and an RTCPeerConnection.
 
 export function makeClock() {
   let time = 0;
@@ -69,7 +69,7 @@ export class FakeSocket {
 
 /** The part of an RTCPeerConnection that the call uses: states and descriptions. */
 export class FakeConnection {
-  static made = 0;
+  static count = 0;
   signalingState = 'stable';
   connectionState = 'new';
   localDescription = null;
@@ -80,34 +80,34 @@ export class FakeConnection {
   ids = new Set();
   transceivers = [];
   restarts = 0;
-  /** Whether a rollback of our offer is expected. */
-  takesBack = false;
+  /** Whether the test expects a rollback of the local offer. */
+  allowsRollback = false;
   /** Remote offers applied. */
-  taken = 0;
+  appliedOffers = 0;
   packets = 0;
   iceConnectionState = 'new';
   /** Candidate types of the selected pair, local and remote. */
   pair = null;
-  /** The receiver's report on our video: `[sent, lost, fraction, round trip]`. */
+  /** The receiver's report on outgoing video: `[sent, lost, fraction, round trip]`. */
   reported = null;
   closed = false;
-  /** Remote descriptions are applied after this, and never once closed. */
+  /** Remote descriptions are applied after this promise, and never after close. */
   busy = Promise.resolve();
 
-  /** @param {string} maker name in the `o=` line, e.g. `mozilla` */
-  constructor(config, maker = '-') {
+  /** @param {string} origin name in the `o=` line, e.g. `mozilla` */
+  constructor(config, origin = '-') {
     this.config = config;
-    this.maker = maker;
-    this.name = `pc${(FakeConnection.made += 1)}`;
+    this.origin = origin;
+    this.name = `pc${(FakeConnection.count += 1)}`;
   }
 
   addTransceiver(track, init) {
     const kind = typeof track === 'string' ? track : track.kind;
-    const made = { receiver: { track: { kind } }, direction: init.direction, currentDirection: null,
+    const transceiver = { receiver: { track: { kind } }, direction: init.direction, currentDirection: null,
       sender: { track: typeof track === 'string' ? null : track, async replaceTrack(next) { this.track = next; }, setStreams() {} } };
-    this.transceivers.push(made);
+    this.transceivers.push(transceiver);
     queueMicrotask(() => this.onnegotiationneeded?.());
-    return made;
+    return transceiver;
   }
 
   getTransceivers() {
@@ -116,35 +116,35 @@ export class FakeConnection {
 
   /** `channel` is the control channel. */
   createDataChannel(label, { id } = {}) {
-    if (this.ids.has(id)) throw new Error(`channel ${id} is there already`);
+    if (this.ids.has(id)) throw new Error(`channel ${id} already exists`);
     this.ids.add(id);
-    const made = { readyState: 'connecting', send() {} };
-    if (label === 'switches') this.channel = made;
-    return made;
+    const channel = { readyState: 'connecting', send() {} };
+    if (label === 'switches') this.channel = channel;
+    return channel;
   }
 
   async setLocalDescription() {
     await Promise.resolve();
     const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
     const setup = type === 'offer' ? 'actpass' : 'active';
-    this.localDescription = { type, sdp: `v=0\r\no=${this.maker} ${this.restarts}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
+    this.localDescription = { type, sdp: `v=0\r\no=${this.origin} ${this.restarts}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
     this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
-    if (type === 'answer') this.#settle();
+    if (type === 'answer') this.#applyDescriptions();
   }
 
   async setRemoteDescription(description) {
     await this.busy;
     if (this.closed) await new Promise(() => {});
-    if (description.type === 'offer' && this.signalingState === 'have-local-offer' && !this.takesBack) throw new Error('ours would be taken back');
+    if (description.type === 'offer' && this.signalingState === 'have-local-offer' && !this.allowsRollback) throw new Error('the local offer would be rolled back');
     if (/broken/.test(description.sdp)) throw new Error('broken description');
     if (description.type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error('no offer to answer');
     this.remoteDescription = description;
     this.signalingState = description.type === 'offer' ? 'have-remote-offer' : 'stable';
-    if (description.type === 'offer') this.taken += 1;
-    if (description.type === 'answer') this.#settle();
+    if (description.type === 'offer') this.appliedOffers += 1;
+    if (description.type === 'answer') this.#applyDescriptions();
   }
 
-  #settle() {
+  #applyDescriptions() {
     this.currentLocalDescription = this.localDescription;
     this.currentRemoteDescription = this.remoteDescription;
   }
@@ -161,14 +161,14 @@ export class FakeConnection {
 
   async getStats() {
     const [packetsSent, packetsLost, fractionLost, roundTripTime] = this.reported ?? [];
-    const [ours, theirs] = this.pair ?? [];
+    const [local, remote] = this.pair ?? [];
     return new Map(Object.entries({
-      ...(this.pair && { way: { type: 'transport', selectedCandidatePairId: 'pair' },
-        pair: { type: 'candidate-pair', id: 'pair', localCandidateId: 'ours', remoteCandidateId: 'theirs' },
-        ours: { type: 'local-candidate', candidateType: ours, relayProtocol: 'udp' }, theirs: { type: 'remote-candidate', candidateType: theirs } }),
+      ...(this.pair && { transport: { type: 'transport', selectedCandidatePairId: 'pair' },
+        pair: { type: 'candidate-pair', id: 'pair', localCandidateId: 'local', remoteCandidateId: 'remote' },
+        local: { type: 'local-candidate', candidateType: local, relayProtocol: 'udp' }, remote: { type: 'remote-candidate', candidateType: remote } }),
       in: { type: 'inbound-rtp', packetsReceived: this.packets },
       ...(this.reported && { out: { type: 'outbound-rtp', id: 'out', kind: 'video', packetsSent },
-        back: { type: 'remote-inbound-rtp', id: 'back', localId: 'out', kind: 'video', timestamp: packetsSent, packetsLost, fractionLost, roundTripTime } }),
+        report: { type: 'remote-inbound-rtp', id: 'report', localId: 'out', kind: 'video', timestamp: packetsSent, packetsLost, fractionLost, roundTripTime } }),
     }));
   }
 
@@ -177,13 +177,13 @@ export class FakeConnection {
   }
 
   /** ICE is connected, DTLS is not. */
-  reaches() {
+  connectIce() {
     this.iceConnectionState = 'connected';
     this.connectionState = 'connecting';
     this.oniceconnectionstatechange?.();
   }
 
-  becomes(state) {
+  setConnectionState(state) {
     this.connectionState = state;
     this.onconnectionstatechange?.();
   }

@@ -1,5 +1,4 @@
-// Media harness: fake tracks, a browser that answers requests as the test says, and a system that takes and
-// returns devices.
+// Media harness: fake tracks, a browser whose answers the test decides, and devices that appear and disappear.
 
 import { Media } from '../../../public/media/media.js';
 import { makeClock, settle } from './fakes.js';
@@ -23,7 +22,7 @@ export class Stream {
   getAudioTracks() { return this.tracks.filter((track) => track.kind === 'audio'); }
 }
 
-/** Mixes labels: the output names its inputs. */
+/** Mixes labels: the label of the output contains those of the inputs. */
 export class Context {
   static open = 0;
   static last = null;
@@ -43,15 +42,15 @@ export const input = (kind, deviceId, label = deviceId) => ({ kind: `${kind}inpu
 
 export function makeHarness(answer, { storage, permissions, allowed, list = [], screen = () => new Stream([new Track('video')]) } = {}) {
   const clock = makeClock();
-  const asked = [];
-  const cameras = { opening: 0, most: 0 };
+  const requests = [];
+  const cameras = { opening: 0, maximum: 0 };
   const listeners = {};
   const errors = [];
   const seen = [];
   const devices = {
     async getUserMedia(wanted) {
-      asked.push(wanted);
-      if (wanted.video) cameras.most = Math.max(cameras.most, cameras.opening += 1);
+      requests.push(wanted);
+      if (wanted.video) cameras.maximum = Math.max(cameras.maximum, cameras.opening += 1);
       try {
         return await answer(wanted);
       } finally {
@@ -70,9 +69,9 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
       if (media && errors.at(-1) !== media.state.error) errors.push(media.state.error);
     },
   });
-  /** `errors`: in the order they were shown. `seen`: the video track at each change. `cameras.most`: how many
-   *  were being opened at once. `frozen`: ms that passed without a timer of the page. */
-  const harness = { media, hidden: false, frozen: 0, clock, asked, cameras, list, errors, seen, async plug(...now) {
+  /** `errors`: in the order they were shown. `seen`: the video track at each change. `cameras.maximum`: the most cameras
+   *  that were opened at the same time. `frozen`: ms during which timers of the page were suspended. */
+  const harness = { media, hidden: false, frozen: 0, clock, requests, cameras, list, errors, seen, async plug(...now) {
     harness.list = now;
     listeners.devicechange();
     await settle();
@@ -80,12 +79,12 @@ export function makeHarness(answer, { storage, permissions, allowed, list = [], 
   return harness;
 }
 
-export const everything = ({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video')] : [])]);
+export const allTracks = ({ audio, video }) => new Stream([...(audio ? [new Track('audio')] : []), ...(video ? [new Track('video')] : [])]);
 
-/** A browser's storage with these preferences. */
+/** Browser storage with these preferences. */
 export function storageOf(preferences = {}) {
-  const all = new Map([['webrtc-box.devices', JSON.stringify(preferences)]]);
-  return { getItem: (key) => all.get(key) ?? null, setItem: (key, value) => void all.set(key, value), now: () => JSON.parse(all.get('webrtc-box.devices')) };
+  const items = new Map([['webrtc-box.devices', JSON.stringify(preferences)]]);
+  return { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => void items.set(key, value), now: () => JSON.parse(items.get('webrtc-box.devices')) };
 }
 
 /** The system mutes the device of a track, or unmutes it. */
@@ -95,16 +94,16 @@ export const mute = (track, muted = true) => {
   else track.onunmute();
 };
 
-export const BOTH_THERE = { list: [input('audio', 'a'), input('video', 'c')] };
+export const BOTH_DEVICES = { list: [input('audio', 'a'), input('video', 'c')] };
 
-/** The test answers each request, by the id of its device. */
-export function slowly() {
+/** Requests by the id of their device; after `hold` the test resolves or rejects them. */
+export function makeControlledDevices() {
   const waiting = {};
   let hold = false;
   const answer = ({ audio, video }) => {
     const id = (audio ?? video)?.deviceId?.exact;
     const stream = new Stream([...(audio ? [new Track('audio', { id: id ?? 'a' })] : []), ...(video ? [new Track('video', { id: id ?? 'c' })] : [])]);
-    return hold ? new Promise((done, refuse) => { waiting[id] = { give: () => done(stream), refuse, stream }; }) : stream;
+    return hold ? new Promise((done, refuse) => { waiting[id] = { resolve: () => done(stream), refuse, stream }; }) : stream;
   };
   return { answer, waiting, hold: () => { hold = true; } };
 }

@@ -16,21 +16,21 @@ test('without browser storage the page keeps values in memory', () => {
 
 test('a value that no longer fits is kept in memory, and the newest wins', () => {
   let full = true;
-  const kept = { a: 'old' };
+  const stored = { a: 'old' };
   const real = {
-    getItem: (key) => kept[key] ?? null, removeItem: (key) => { delete kept[key]; },
+    getItem: (key) => stored[key] ?? null, removeItem: (key) => { delete stored[key]; },
     setItem(key, value) {
       if (full) refuse();
-      kept[key] = value;
+      stored[key] = value;
     },
   };
-  const store = makeStore(() => Object.setPrototypeOf(kept, real));
+  const store = makeStore(() => Object.setPrototypeOf(stored, real));
   store.setItem('a', 'new');
   assert.equal(store.getItem('a'), 'new');
   full = false;
   store.setItem('a', 'newest');
-  assert.equal(kept.a, 'newest');
-  kept.a = 'of another tab';
+  assert.equal(stored.a, 'newest');
+  stored.a = 'of another tab';
   assert.equal(store.getItem('a'), 'of another tab', 'a value of another tab is not hidden');
   assert.deepEqual(store.keys(), ['a']);
 });

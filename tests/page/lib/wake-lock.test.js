@@ -6,20 +6,20 @@ import { settle } from '../harness/fakes.js';
 /** A browser's wake locks; `held` are the active ones. */
 function makeHarness() {
   const held = new Set();
-  const asked = [];
+  const requests = [];
   const api = {
     request: () => new Promise((grant, refuse) => {
       const lock = { get released() { return !held.has(lock); }, async release() { held.delete(lock); } };
-      asked.push({ refuse, grant() { held.add(lock); grant(lock); } });
+      requests.push({ refuse, grant() { held.add(lock); grant(lock); } });
     }),
   };
-  return { held, asked, wakeLock: makeWakeLock(api) };
+  return { held, requests, wakeLock: makeWakeLock(api) };
 }
 
 test('the lock is held during the call and released after it', async () => {
-  const { held, asked, wakeLock } = makeHarness();
+  const { held, requests, wakeLock } = makeHarness();
   wakeLock.set(true);
-  asked[0].grant();
+  requests[0].grant();
   await settle();
   assert.equal(held.size, 1);
   wakeLock.set(false);
@@ -27,32 +27,32 @@ test('the lock is held during the call and released after it', async () => {
 });
 
 test('a call that ends during the request holds no lock', async () => {
-  const { held, asked, wakeLock } = makeHarness();
+  const { held, requests, wakeLock } = makeHarness();
   wakeLock.set(true);
   wakeLock.set(false);
-  asked[0].grant();
+  requests[0].grant();
   await settle();
   assert.equal(held.size, 0);
 });
 
 test('a page that is visible again requests the lock again, once', async () => {
-  const { held, asked, wakeLock } = makeHarness();
+  const { held, requests, wakeLock } = makeHarness();
   wakeLock.set(true);
   wakeLock.set(true);
-  asked[0].grant();
+  requests[0].grant();
   await settle();
   held.clear();
   wakeLock.set(true);
-  asked[1].grant();
+  requests[1].grant();
   await settle();
   wakeLock.set(true);
-  assert.deepEqual([held.size, asked.length], [1, 2]);
+  assert.deepEqual([held.size, requests.length], [1, 2]);
 });
 
 test('a refused or missing wake lock causes no error', async () => {
-  const { asked, wakeLock } = makeHarness();
+  const { requests, wakeLock } = makeHarness();
   wakeLock.set(true);
-  asked[0].refuse(new Error('battery'));
+  requests[0].refuse(new Error('battery'));
   await settle();
   wakeLock.set(false);
   makeWakeLock(undefined).set(true);

@@ -23,7 +23,7 @@ test('Chinese is Chinese and English is not', () => {
   for (const [key, text] of Object.entries(english)) assert.ok(!/\p{Script=Han}/u.test(text), key);
 });
 
-/** The files that use the words: those of the page, and the build. The connection test has a test of its own. */
+/** The files that use the words: those of the page and of the build. connection-test/report.test.js covers the connection test. */
 const files = readdirSync(root, { recursive: true }).filter((name) => /\.(js|html)$/.test(name) && !/^(connection-test\/|test\.html|locales\/)/.test(name));
 const sources = [...files, 'locales/index.js', '../build/languages.rs'].map((name) => readFileSync(new URL(name, root), 'utf8')).join('\n');
 

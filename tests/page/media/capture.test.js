@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Media } from '../../../public/media/media.js';
 import { mediaErrorCode, screenErrorCode } from '../../../public/media/media-errors.js';
-import { everything, input, storageOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { allTracks, input, storageOf, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { makeClock } from '../harness/fakes.js';
 
 test('every getUserMedia error has its code', () => {
@@ -33,16 +33,16 @@ test('a screen refused by anything but the person has an error code', () => {
 });
 
 test('camera and microphone are requested with one question', async () => {
-  const { media, asked } = makeHarness(everything);
+  const { media, requests } = makeHarness(allTracks);
   await media.start();
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
   assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
 });
 
 test('without a camera there is audio without a second question', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotFoundError');
-    return everything(wanted);
+    return allTracks(wanted);
   });
   await media.start();
   assert.ok(media.outgoingTracks().audio);
@@ -52,9 +52,9 @@ test('without a camera there is audio without a second question', async () => {
 });
 
 test('a denied request is not repeated', async () => {
-  const { media, asked } = makeHarness(() => { throw mediaError('NotAllowedError'); });
+  const { media, requests } = makeHarness(() => { throw mediaError('NotAllowedError'); });
   await media.start();
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
   assert.equal(media.state.error, 'camera-denied');
 });
 
@@ -84,12 +84,12 @@ test('a denial of granted permissions is blamed on the system', async () => {
 
 test('with the camera denied, a granted microphone needs no second question', async () => {
   const states = { camera: 'denied', microphone: 'granted' };
-  const { media, asked } = makeHarness((wanted) => {
+  const { media, requests } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotAllowedError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { permissions: { query: async ({ name }) => ({ state: states[name] }) } });
   await media.start();
-  assert.equal(asked.length, 2);
+  assert.equal(requests.length, 2);
   assert.ok(media.outgoingTracks().audio);
   assert.equal(media.state.error, 'camera-denied');
 });
@@ -97,11 +97,11 @@ test('with the camera denied, a granted microphone needs no second question', as
 test('a missing selected camera costs neither call nor selected microphone', async () => {
   const list = [input('audio', 'a'), input('audio', 'b'), input('video', 'front')];
   const storage = storageOf({ audioinput: 'b', videoinput: 'gone' });
-  const { media, asked } = makeHarness(({ audio, video }) => {
+  const { media, requests } = makeHarness(({ audio, video }) => {
     if (video?.deviceId?.exact === 'gone') throw mediaError('OverconstrainedError');
     return new Stream([...(audio ? [new Track('audio', { id: audio.deviceId?.exact ?? 'a' })] : []), ...(video ? [new Track('video', { id: 'front' })] : [])]);
   }, { storage, list });
   await media.start();
   assert.deepEqual([media.micTrack().id, media.outgoingTracks().video.id, media.state.error], ['b', 'front', null]);
-  assert.equal(asked.length, 3);
+  assert.equal(requests.length, 3);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BOTH_THERE, everything, input, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { BOTH_DEVICES, allTracks, input, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('an unplugged microphone is replaced, stays muted, and is reported', async () => {
@@ -24,16 +24,16 @@ test('the only camera is recovered when it is plugged in again', async () => {
   let there = true;
   const harness = makeHarness((wanted) => {
     if (wanted.video && !there) throw mediaError('NotFoundError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { list: [input('audio', 'a'), input('video', 'c')] });
-  const { media, asked } = harness;
+  const { media, requests } = harness;
   await media.start();
   there = false;
   harness.list = [input('audio', 'a')];
   media.outgoingTracks().video.onended();
   await settle();
   assert.deepEqual([media.state.error, media.state.cam, media.outgoingTracks().video], ['cam-lost', false, null]);
-  assert.equal(asked.length, 1, 'without a device there is no request');
+  assert.equal(requests.length, 1, 'without a device there is no request');
   there = true;
   await harness.plug(input('audio', 'a'), input('video', 'c'));
   assert.ok(media.outgoingTracks().video);
@@ -44,30 +44,30 @@ test('a camera taken by another program is retried with growing delay', async ()
   let busy = false;
   const harness = makeHarness((wanted) => {
     if (wanted.video && busy) throw mediaError('NotReadableError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { list: [input('video', 'c')] });
-  const { media, asked, clock } = harness;
+  const { media, requests, clock } = harness;
   await media.start();
   busy = true;
   media.outgoingTracks().video.onended();
   await settle();
   await clock.advance(60_000);
-  assert.ok(asked.length > 4 && asked.length < 10, `${asked.length} times`);
+  assert.ok(requests.length > 4 && requests.length < 10, `${requests.length} times`);
   busy = false;
   media.pageVisible();
   await settle();
   assert.ok(media.outgoingTracks().video);
   assert.deepEqual(harness.errors, [null, 'cam-lost', null], 'failed attempts are not reported');
-  const before = asked.length;
+  const before = requests.length;
   await clock.advance(60_000);
-  assert.equal(asked.length, before);
+  assert.equal(requests.length, before);
 });
 
 test('a recovered microphone does not hide that the camera is lost', async () => {
   let busy = false;
   const harness = makeHarness((wanted) => {
     if (busy) throw mediaError('NotReadableError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { list: [input('audio', 'a'), input('video', 'c')] });
   const { media } = harness;
   await media.start();
@@ -88,9 +88,9 @@ test('a denial during recovery is reported and ends the attempts', async () => {
   let refused = false;
   const harness = makeHarness((wanted) => {
     if (refused) throw mediaError('NotAllowedError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { list: [input('video', 'c')] });
-  const { media, asked, clock } = harness;
+  const { media, requests, clock } = harness;
   await media.start();
   refused = true;
   media.outgoingTracks().video.onended();
@@ -99,27 +99,27 @@ test('a denial during recovery is reported and ends the attempts', async () => {
   await clock.advance(60_000);
   media.pageVisible();
   await harness.plug(input('video', 'c'), input('video', 'd'));
-  assert.equal(asked.length, 2);
+  assert.equal(requests.length, 2);
   refused = false;
   await media.retry();
   assert.deepEqual([media.state.cam, media.state.error], [true, null]);
 });
 
 test('switching off a lost device ends its recovery', async () => {
-  const harness = makeHarness(everything, { list: [] });
-  const { media, asked } = harness;
+  const harness = makeHarness(allTracks, { list: [] });
+  const { media, requests } = harness;
   await media.start();
   media.outgoingTracks().video.onended();
   await settle();
   await media.setCam(false);
   await harness.plug(input('video', 'c'));
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
 });
 
 test('recovery continues after a failed request by the person', async () => {
   let busy = false;
   const answers = [];
-  const { media, clock } = makeHarness((wanted) => (busy ? new Promise((done, refuse) => { answers.push({ give: () => done(everything(wanted)), refuse }); }) : everything(wanted)), BOTH_THERE);
+  const { media, clock } = makeHarness((wanted) => (busy ? new Promise((done, refuse) => { answers.push({ resolve: () => done(allTracks(wanted)), refuse }); }) : allTracks(wanted)), BOTH_DEVICES);
   await media.start();
   busy = true;
   media.outgoingTracks().video.onended();
@@ -127,7 +127,7 @@ test('recovery continues after a failed request by the person', async () => {
   const pressed = media.setCam(true);
   await settle();
   assert.equal(answers.length, 1, 'it waits for the previous answer');
-  answers[0].give();
+  answers[0].resolve();
   await settle();
   assert.deepEqual([answers.length, media.outgoingTracks().video], [2, null], 'the newest request counts');
   await clock.advance(60_000);
@@ -136,7 +136,7 @@ test('recovery continues after a failed request by the person', async () => {
   await pressed;
   assert.equal(media.state.error, 'device-busy');
   await clock.advance(15_000);
-  answers[2].give();
+  answers[2].resolve();
   await settle();
   assert.ok(media.outgoingTracks().video);
   assert.equal(media.state.error, null);

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pickSpeaker } from '../../../public/media/device-selection.js';
-import { BOTH_THERE, everything, input, storageOf, slowly, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { BOTH_DEVICES, allTracks, input, storageOf, makeControlledDevices, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('another camera is opened only after the previous one is released', async () => {
   let before;
   const { media } = makeHarness((wanted) => {
     if (before) assert.ok(before.stopped);
-    return everything(wanted);
+    return allTracks(wanted);
   });
   await media.start();
   before = media.outgoingTracks().video;
@@ -18,16 +18,16 @@ test('another camera is opened only after the previous one is released', async (
 
 test('leaving while another camera is opened stops that camera', async () => {
   let answer;
-  const { media, asked } = makeHarness((wanted) => (answer ? new Promise((done) => { answer = () => done(everything(wanted)); }) : everything(wanted)));
+  const { media, requests } = makeHarness((wanted) => (answer ? new Promise((done) => { answer = () => done(allTracks(wanted)); }) : allTracks(wanted)));
   await media.start();
   answer = () => {};
-  const chosen = media.select('videoinput', 'other');
+  const selection = media.select('videoinput', 'other');
   await settle();
   media.stop();
   answer();
   await settle();
-  await Promise.race([chosen, settle()]);
-  assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
+  await Promise.race([selection, settle()]);
+  assert.deepEqual([requests.length, media.outgoingTracks().video], [2, null]);
 });
 
 test('leaving after a failed camera does not reopen the previous one', async () => {
@@ -35,22 +35,22 @@ test('leaving after a failed camera does not reopen the previous one', async () 
   const harness = makeHarness((wanted) => {
     leave = wanted.video.deviceId?.exact === 'broken';
     if (leave) throw mediaError('NotReadableError');
-    return everything(wanted);
+    return allTracks(wanted);
   });
-  const { media, asked } = harness;
+  const { media, requests } = harness;
   Object.defineProperty(harness, 'list', { get() {
     if (leave) media.stop();
     return [];
   } });
   await media.start();
   await media.select('videoinput', 'broken');
-  assert.deepEqual([asked.length, media.outgoingTracks().video], [2, null]);
+  assert.deepEqual([requests.length, media.outgoingTracks().video], [2, null]);
 });
 
 test('a camera that fails gives way to the previous one, with its error', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video?.deviceId?.exact === 'broken') throw mediaError('NotReadableError');
-    return everything(wanted);
+    return allTracks(wanted);
   });
   await media.start();
   await media.select('videoinput', 'broken');
@@ -60,7 +60,7 @@ test('a camera that fails gives way to the previous one, with its error', async 
 
 test('a failed camera is not saved, and the fallback is the last one that ran', async () => {
   const storage = storageOf();
-  const { answer, waiting, hold } = slowly();
+  const { answer, waiting, hold } = makeControlledDevices();
   const { media } = makeHarness(answer, { storage });
   await media.start();
   await media.select('videoinput', 'ran');
@@ -68,17 +68,17 @@ test('a failed camera is not saved, and the fallback is the last one that ran', 
   const first = media.select('videoinput', 'slow');
   await settle();
   const second = media.select('videoinput', 'broken');
-  waiting.slow.give();
+  waiting.slow.resolve();
   await settle();
   waiting.broken.refuse(mediaError('NotReadableError'));
   await settle();
-  waiting.ran.give();
+  waiting.ran.resolve();
   await Promise.all([first, second]);
   assert.deepEqual([media.outgoingTracks().video.id, storage.now().videoinput, media.state.error], ['ran', 'ran', 'device-busy']);
 });
 
 test('a camera selected during a fallback does not show the earlier error', async () => {
-  const { answer, waiting, hold } = slowly();
+  const { answer, waiting, hold } = makeControlledDevices();
   const { media } = makeHarness(answer);
   await media.start();
   hold();
@@ -88,25 +88,25 @@ test('a camera selected during a fallback does not show the earlier error', asyn
   await settle();
   const second = media.select('videoinput', 'fine');
   await settle();
-  waiting.undefined.give();
+  waiting.undefined.resolve();
   await settle();
-  waiting.fine.give();
+  waiting.fine.resolve();
   await Promise.all([first, second]);
   assert.deepEqual([media.outgoingTracks().video.id, media.state.error, waiting.undefined.stream.getTracks()[0].stopped], ['fine', null, true]);
 });
 
 test('while another camera is opened the state shows none', async () => {
-  const { answer, waiting, hold } = slowly();
+  const { answer, waiting, hold } = makeControlledDevices();
   const { media, seen } = makeHarness(answer);
   await media.start();
   const camera = media.outgoingTracks().video;
   hold();
-  const chosen = media.select('videoinput', 'other');
+  const selection = media.select('videoinput', 'other');
   await settle();
   assert.equal(seen.at(-1), null, 'the previous one is reported as gone');
   assert.equal(media.state.selected.videoinput, 'other', 'the list keeps the selection');
-  waiting.other.give();
-  await chosen;
+  waiting.other.resolve();
+  await selection;
   assert.deepEqual([camera.stopped, seen.at(-1)?.id], [true, 'other']);
 });
 
@@ -136,7 +136,7 @@ test('the selection is used at the next visit, also under another id', async () 
   await first.media.select('audiooutput', 'loud');
   const second = makeHarness(byId, { storage, list });
   await second.media.start();
-  assert.equal(second.asked[0].audio.deviceId.exact, 'b');
+  assert.equal(second.requests[0].audio.deviceId.exact, 'b');
   assert.deepEqual([second.media.state.selected.audioinput, second.media.state.selected.audiooutput], ['b', 'loud']);
   const third = makeHarness((wanted) => byId(wanted.audio?.deviceId?.exact === 'b' ? { ...wanted, audio: {} } : wanted),
     { storage, list: [input('audio', 'a', 'Desk'), input('audio', 'x', 'Headset')] });
@@ -146,16 +146,16 @@ test('the selection is used at the next visit, also under another id', async () 
 
 test('malformed or missing stored preferences change nothing', async () => {
   for (const storage of [{ getItem: () => '[1,', setItem() { throw new Error('full'); } }, { getItem: () => '{"facing":7,"labels":3,"audioinput":{}}', setItem() {} }, undefined]) {
-    const { media } = makeHarness(everything, { storage });
+    const { media } = makeHarness(allTracks, { storage });
     await media.start();
     await media.select('audioinput', 'b');
     assert.ok(media.outgoingTracks().audio && media.outgoingTracks().video);
   }
 });
 
-/** Selects two devices of this kind while the browser is slow; the last one runs, in whatever order it answers. */
-async function twoChosen(kind, answerBoth) {
-  const { answer, waiting, hold } = slowly();
+/** Selects two devices before the browser answers; asserts that the last one runs. */
+async function selectTwo(kind, answerBoth) {
+  const { answer, waiting, hold } = makeControlledDevices();
   const storage = storageOf();
   const { media, clock, cameras } = makeHarness(answer, { storage });
   await media.start();
@@ -170,36 +170,36 @@ async function twoChosen(kind, answerBoth) {
 }
 
 for (const order of [['one', 'two'], ['two', 'one']]) {
-  test(`of two microphones selected quickly the last runs (arrival ${order})`, () => twoChosen('audioinput', async ({ waiting }) => {
+  test(`of two microphones selected quickly the last runs (arrival ${order})`, () => selectTwo('audioinput', async ({ waiting }) => {
     for (const id of order) {
-      waiting[id].give();
+      waiting[id].resolve();
       await settle();
     }
   }));
 }
 
-test('of two cameras selected quickly the last runs, after the first stops', () => twoChosen('videoinput', async ({ waiting, cameras, media }) => {
+test('of two cameras selected quickly the last runs, after the first stops', () => selectTwo('videoinput', async ({ waiting, cameras, media }) => {
   assert.equal(waiting.two, undefined);
   assert.equal(media.state.selected.videoinput, 'two', 'the list shows the last one at once');
-  waiting.one.give();
+  waiting.one.resolve();
   await settle();
   assert.ok(waiting.one.stream.getTracks()[0].stopped && waiting.two);
-  waiting.two.give();
+  waiting.two.resolve();
   await settle();
-  assert.equal(cameras.most, 1);
+  assert.equal(cameras.maximum, 1);
 }));
 
-test('of two cameras the last runs even if the first request stays open', () => twoChosen('videoinput', async ({ waiting, clock }) => {
+test('of two cameras the last runs even if the first request stays open', () => selectTwo('videoinput', async ({ waiting, clock }) => {
   await clock.advance(9999);
   assert.equal(waiting.two, undefined);
   await clock.advance(1);
-  waiting.two.give();
+  waiting.two.resolve();
   await settle();
-  waiting.one.give();
+  waiting.one.resolve();
 }));
 
 test('of many cameras selected during a request only the last is requested', async () => {
-  const { answer, waiting, hold } = slowly();
+  const { answer, waiting, hold } = makeControlledDevices();
   const { media } = makeHarness(answer);
   await media.start();
   hold();
@@ -208,7 +208,7 @@ test('of many cameras selected during a request only the last is requested', asy
   waiting.one.refuse(mediaError('NotReadableError'));
   await settle();
   assert.deepEqual(Object.keys(waiting), ['one', 'four']);
-  waiting.four.give();
+  waiting.four.resolve();
   await Promise.all(all);
   assert.deepEqual([media.outgoingTracks().video.id, media.state.error], ['four', null]);
 });
@@ -233,17 +233,17 @@ test('a camera selected after a failed one is not undone', async () => {
 for (const [kind, own] of [['audioinput', (media) => media.micTrack()], ['videoinput', (media) => media.outgoingTracks().video]]) {
   test(`a device selected while one is lost is requested at once (${kind})`, async () => {
     let busy = false;
-    const { media, asked } = makeHarness((wanted) => {
+    const { media, requests } = makeHarness((wanted) => {
       if (busy && (wanted.audio ?? wanted.video).deviceId?.exact !== 'other') throw mediaError('NotReadableError');
-      return everything(wanted);
-    }, BOTH_THERE);
+      return allTracks(wanted);
+    }, BOTH_DEVICES);
     await media.start();
     busy = true;
     own(media).onended();
     await settle();
-    const before = asked.length;
+    const before = requests.length;
     await media.select(kind, 'other');
-    assert.equal(asked.length, before + 1);
+    assert.equal(requests.length, before + 1);
     assert.ok(own(media));
     assert.equal(media.state.error, null);
   });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BOTH_THERE, everything, mute, makeHarness, mediaError } from '../harness/media.js';
+import { BOTH_DEVICES, allTracks, mute, makeHarness, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('a phone call mutes the microphone, and afterwards it is reacquired', async () => {
-  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  const { media, clock } = makeHarness(allTracks, BOTH_DEVICES);
   await media.start();
   const mic = media.micTrack();
   mute(mic);
@@ -19,17 +19,17 @@ test('a phone call mutes the microphone, and afterwards it is reacquired', async
 });
 
 test('a moment of muting does not reacquire the microphone', async () => {
-  const { media, clock, asked } = makeHarness(everything, BOTH_THERE);
+  const { media, clock, requests } = makeHarness(allTracks, BOTH_DEVICES);
   await media.start();
   mute(media.micTrack());
   await clock.advance(1000);
   mute(media.micTrack(), false);
   await clock.advance(10_000);
-  assert.deepEqual([asked.length, media.state.error], [1, null]);
+  assert.deepEqual([requests.length, media.state.error], [1, null]);
 });
 
 test('the microphone is reacquired even if the camera is unmuted first', async () => {
-  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  const { media, clock } = makeHarness(allTracks, BOTH_DEVICES);
   await media.start();
   const mic = media.micTrack();
   mute(mic);
@@ -45,7 +45,7 @@ test('the microphone is reacquired even if the camera is unmuted first', async (
 });
 
 test('a microphone muted by the person during a phone call stays muted', async () => {
-  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  const { media, clock } = makeHarness(allTracks, BOTH_DEVICES);
   await media.start();
   const mic = media.micTrack();
   mute(mic);
@@ -59,24 +59,24 @@ test('a microphone muted by the person during a phone call stays muted', async (
 });
 
 test('a microphone that arrives muted is reported and reacquired', async () => {
-  let held = true;
+  let muted = true;
   const { media, clock } = makeHarness((wanted) => {
-    const stream = everything(wanted);
-    for (const track of stream.getAudioTracks()) track.muted = held;
+    const stream = allTracks(wanted);
+    for (const track of stream.getAudioTracks()) track.muted = muted;
     return stream;
-  }, BOTH_THERE);
+  }, BOTH_DEVICES);
   await media.start();
   const mic = media.micTrack();
   await clock.advance(1500);
   assert.deepEqual([media.state.interrupted.mic, media.state.error], [true, 'device-taken']);
-  held = false;
+  muted = false;
   mute(mic, false);
   await settle();
   assert.ok(mic.stopped && media.micTrack() !== mic);
 });
 
 test('a suspended page measures the duration of the phone call', async () => {
-  const harness = makeHarness(everything, BOTH_THERE);
+  const harness = makeHarness(allTracks, BOTH_DEVICES);
   await harness.media.start();
   const mic = harness.media.micTrack();
   mute(mic);
@@ -86,18 +86,18 @@ test('a suspended page measures the duration of the phone call', async () => {
   assert.ok(mic.stopped && harness.media.micTrack() !== mic);
 });
 
-/** After a phone call the new microphone is unavailable until the test says so. */
-async function afterPhoneCall(refusal) {
+/** After a phone call the microphone cannot be reacquired until `allow`. */
+async function afterPhoneCall(errorName) {
   let name = null;
   const harness = makeHarness((wanted) => {
     if (name) throw mediaError(name);
-    return everything(wanted);
-  }, BOTH_THERE);
+    return allTracks(wanted);
+  }, BOTH_DEVICES);
   await harness.media.start();
   const mic = harness.media.micTrack();
   mute(mic);
   await harness.clock.advance(2000);
-  name = refusal;
+  name = errorName;
   mute(mic, false);
   await settle();
   return { ...harness, mic, allow: () => { name = null; } };
@@ -116,24 +116,24 @@ test('a microphone that cannot be reacquired is retried until it can', async () 
 });
 
 test('after a denial following a phone call, off and on requests it again', async () => {
-  const { media, asked, mic, allow } = await afterPhoneCall('NotAllowedError');
+  const { media, requests, mic, allow } = await afterPhoneCall('NotAllowedError');
   assert.deepEqual([media.micTrack(), media.state.mic], [mic, true], 'only on iOS it would be silent');
   allow();
   await media.setMic(false);
   await media.setMic(true);
   assert.ok(mic.stopped && media.micTrack() !== mic && media.micTrack().enabled);
-  const before = asked.length;
+  const before = requests.length;
   await media.setMic(false);
   await media.setMic(true);
-  assert.equal(asked.length, before, 'only while that track is in use');
+  assert.equal(requests.length, before, 'only while that track is in use');
 });
 
 test('a microphone that ends while muted was taken, not unplugged', async () => {
   let busy = false;
   const { media, clock, errors } = makeHarness((wanted) => {
     if (busy) throw mediaError('NotReadableError');
-    return everything(wanted);
-  }, BOTH_THERE);
+    return allTracks(wanted);
+  }, BOTH_DEVICES);
   await media.start();
   mute(media.micTrack());
   await clock.advance(2000);
@@ -148,7 +148,7 @@ test('a microphone that ends while muted was taken, not unplugged', async () => 
 });
 
 test('a device taken while the page was hidden is reacquired in view', async () => {
-  const harness = makeHarness(everything, BOTH_THERE);
+  const harness = makeHarness(allTracks, BOTH_DEVICES);
   const { media, clock, errors } = harness;
   await media.start();
   const mic = media.micTrack();
@@ -166,7 +166,7 @@ test('a device taken while the page was hidden is reacquired in view', async () 
 });
 
 test('a device unmuted by itself when the page is visible is kept', async () => {
-  const harness = makeHarness(everything, BOTH_THERE);
+  const harness = makeHarness(allTracks, BOTH_DEVICES);
   const { media, clock } = harness;
   await media.start();
   const camera = media.outgoingTracks().video;
@@ -182,9 +182,9 @@ test('a device unmuted by itself when the page is visible is kept', async () => 
 });
 
 test('a device unmuted as the page becomes visible is not reported', async () => {
-  // As systems do it: muted after the page is hidden, before it, and before it with suspended timers.
+  // Systems mute after the page is hidden, before it, or before it with suspended timers.
   for (const order of ['hidden first', 'silent first', 'frozen']) {
-    const harness = makeHarness(everything, BOTH_THERE);
+    const harness = makeHarness(allTracks, BOTH_DEVICES);
     const { media, clock, errors } = harness;
     await media.start();
     const camera = media.outgoingTracks().video;
@@ -207,11 +207,11 @@ test('a device unmuted as the page becomes visible is not reported', async () =>
 test('a device still muted in view is reported, but not while hidden again', async () => {
   const harness = makeHarness((wanted) => {
     if (harness.clock.now() > 0) throw mediaError('NotReadableError');
-    return everything(wanted);
-  }, BOTH_THERE);
+    return allTracks(wanted);
+  }, BOTH_DEVICES);
   const { media, clock } = harness;
   await media.start();
-  const looks = async (ms) => {
+  const showPage = async (ms) => {
     harness.hidden = false;
     media.pageVisible();
     await clock.advance(ms);
@@ -219,19 +219,19 @@ test('a device still muted in view is reported, but not while hidden again', asy
   harness.hidden = true;
   mute(media.micTrack());
   await clock.advance(60_000);
-  await looks(1000);
+  await showPage(1000);
   harness.hidden = true;
   await clock.advance(60_000);
   assert.equal(media.state.error, null);
-  await looks(1499);
+  await showPage(1499);
   assert.equal(media.state.error, null);
   await clock.advance(1);
   assert.equal(media.state.error, 'device-taken');
 });
 
 test('a device paused in the browser stays paused when the page is visible', async () => {
-  const harness = makeHarness(everything, BOTH_THERE);
-  const { media, clock, asked } = harness;
+  const harness = makeHarness(allTracks, BOTH_DEVICES);
+  const { media, clock, requests } = harness;
   await media.start();
   mute(media.outgoingTracks().video);
   await clock.advance(5000);
@@ -240,11 +240,11 @@ test('a device paused in the browser stays paused when the page is visible', asy
   harness.hidden = false;
   media.pageVisible();
   await clock.advance(60_000);
-  assert.deepEqual([asked.length, media.state.interrupted.cam], [1, true]);
+  assert.deepEqual([requests.length, media.state.interrupted.cam], [1, true]);
 });
 
 test('off and on reacquires a microphone that stays muted', async () => {
-  const { media, clock } = makeHarness(everything, BOTH_THERE);
+  const { media, clock } = makeHarness(allTracks, BOTH_DEVICES);
   await media.start();
   const mic = media.micTrack();
   mute(mic);

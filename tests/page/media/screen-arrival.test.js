@@ -7,7 +7,7 @@ const SCREEN = { screen: true, weak: false };
 const WAITS = { screen: false, weak: true };
 const TRIED = { screen: true, weak: true };
 
-/** Takes what is sent and the number of decoded frames; returns whether the screen was still to come each time. */
+/** For each pair of remote state and decoded frames: whether the screen has not arrived yet. */
 const sent = (...readings) => {
   const arrival = makeScreenArrival();
   return readings.map(([theirs, decoded]) => arrival(theirs, decoded));

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Context, everything, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
+import { Context, allTracks, makeHarness, Stream, Track, mediaError } from '../harness/media.js';
 import { settle } from '../harness/fakes.js';
 
 test('a shared screen replaces the camera and gives way to it again', async () => {
-  const { media } = makeHarness(everything);
+  const { media } = makeHarness(allTracks);
   await media.start();
   const camera = media.outgoingTracks().video;
   await media.setScreen(true);
@@ -31,24 +31,24 @@ test('screen audio is mixed with the microphone and removed when it ends', async
 });
 
 test('a browser without screen audio shares video; a cancel is final', async () => {
-  const asked = [];
-  const { media } = makeHarness(everything, { screen: (wanted) => {
-    asked.push(wanted);
+  const requests = [];
+  const { media } = makeHarness(allTracks, { screen: (wanted) => {
+    requests.push(wanted);
     if (wanted.audio) throw new TypeError('audio');
     return new Stream([new Track('video')]);
   } });
   await media.start();
   await media.setScreen(true);
-  assert.deepEqual([asked.length, media.state.screen], [2, true]);
-  const other = makeHarness(everything, { screen: () => { asked.push(1); throw mediaError('NotAllowedError'); } });
+  assert.deepEqual([requests.length, media.state.screen], [2, true]);
+  const other = makeHarness(allTracks, { screen: () => { requests.push(1); throw mediaError('NotAllowedError'); } });
   await other.media.start();
   await other.media.setScreen(true);
-  assert.deepEqual([asked.length, other.media.state.screen], [3, false]);
+  assert.deepEqual([requests.length, other.media.state.screen], [3, false]);
 });
 
 test('a cancelled picker reports nothing, a refusal reports until the next try', async () => {
   let refuse = null;
-  const harness = makeHarness(everything, { screen: () => {
+  const harness = makeHarness(allTracks, { screen: () => {
     if (refuse) throw refuse;
     return new Stream([new Track('video')]);
   } });
@@ -75,7 +75,7 @@ test('a cancelled picker reports nothing, a refusal reports until the next try',
 test('a shared screen does not hide the camera\'s error, a policy is reported', async () => {
   const { media } = makeHarness((wanted) => {
     if (wanted.video) throw mediaError('NotReadableError');
-    return everything(wanted);
+    return allTracks(wanted);
   }, { allowed: (feature) => feature !== 'display-capture', screen: () => { throw mediaError('NotAllowedError'); } });
   await media.start();
   await media.setScreen(false);
@@ -86,7 +86,7 @@ test('a shared screen does not hide the camera\'s error, a policy is reported', 
 
 test('a second picker does not open, and the picked screen stays shared', async () => {
   const answers = [];
-  const { media } = makeHarness(everything, { screen: () => new Promise((done, refuse) => { answers.push({ done, refuse }); }) });
+  const { media } = makeHarness(allTracks, { screen: () => new Promise((done, refuse) => { answers.push({ done, refuse }); }) });
   await media.start();
   const both = [media.setScreen(true), media.setScreen(true)];
   await settle();
@@ -99,7 +99,7 @@ test('a second picker does not open, and the picked screen stays shared', async 
 
 test('a screen picked after leaving is stopped, and the next call can share', async () => {
   const answers = [];
-  const { media } = makeHarness(everything, { screen: () => new Promise((done) => { answers.push(done); }) });
+  const { media } = makeHarness(allTracks, { screen: () => new Promise((done) => { answers.push(done); }) });
   await media.start();
   const late = [media.setScreen(true)];
   await settle();

@@ -169,8 +169,8 @@ test('while resuming, an unreachable server is retried within 4 s for 1 min', as
 });
 
 for (const [how, lose] of [
-  ['turns everybody away', (harness) => harness.joins({ type: 'error', code: 'shutting-down', message: '' })],
-  ['has had enough of us', async (harness) => harness.last().drops(1008)],
+  ['refuses every join', (harness) => harness.joins({ type: 'error', code: 'shutting-down', message: '' })],
+  ['closes with 1008', async (harness) => harness.last().drops(1008)],
 ]) {
   test(`while resuming, a server that ${how} gets the full backoff`, async () => {
     const harness = makeHarness();
@@ -399,7 +399,7 @@ test('in doubt a socket has one second to answer', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
-test('a server that accepts sockets without joins is not hurried', async () => {
+test('a server that accepts sockets without joins is not retried sooner', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   harness.last().opens();
