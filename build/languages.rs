@@ -56,8 +56,10 @@ fn manifest_in(language: &Language, manifest: &str) -> Result<String, String> {
     for line in manifest.lines() {
         lines.push(match line.trim_start().split_once(':') {
             Some(("\"lang\"", _)) => format!("  \"lang\": \"{}\",", language.tag),
-            Some(("\"name\"", _)) => format!("  \"name\": \"{}\",", language.say("title")?),
-            Some(("\"short_name\"", _)) => format!("  \"short_name\": \"{}\",", language.say("title.short")?),
+            Some(("\"name\"", _)) => format!("  \"name\": \"{}\",", language.text("title")?),
+            Some(("\"short_name\"", _)) => {
+                format!("  \"short_name\": \"{}\",", language.text("title.short")?)
+            }
             _ => line.to_owned(),
         });
     }
@@ -86,7 +88,7 @@ fn with_sentences(html: &str, languages: &[Language]) -> Result<String, String> 
             inside.split_once("</div>").ok_or_else(|| format!("no </div> after data-languages={key}"))?;
         done += &format!("data-languages=\"{tag}>\n");
         for language in languages {
-            done += &format!("  <p lang=\"{}\">{}</p>\n", language.tag, language.say(key)?);
+            done += &format!("  <p lang=\"{}\">{}</p>\n", language.tag, language.text(key)?);
         }
         done += "</div>";
         done += after;
@@ -96,7 +98,7 @@ fn with_sentences(html: &str, languages: &[Language]) -> Result<String, String> 
 
 impl Language {
     /// The sentence of `key`, which stands on a line of its own, in single quotes and without `\`.
-    fn say(&self, key: &str) -> Result<&str, String> {
+    fn text(&self, key: &str) -> Result<&str, String> {
         let start = format!("'{key}': '");
         let found =
             self.words.lines().find_map(|line| line.trim_start().strip_prefix(&*start)?.strip_suffix("',"));

@@ -4,7 +4,7 @@
 /**
  * @typedef {object} CallReport
  * @property {() => void} start begins to measure the connection time
- * @property {() => void} peerPresent tells the server that this page reports, however the call ends
+ * @property {() => void} peerPresent announces to the server that this page reports, also if the call never connects
  * @property {() => void} connected the call connected for the first time
  * @property {() => void} stop
  */

@@ -27,12 +27,12 @@ export function watchErrors({ target, origin, storage, time = () => new Date().t
     const stack = String(error?.stack ?? '');
     // Scripts of extensions may call a function of ours.
     if (EXTENSION.test(file + stack) || ![file, stack].some(isOurs)) return;
-    const place = file ? `${file}:${line}` : stack.split('\n').find(isOurs) ?? '';
-    const text = anonymized(`${error?.name ?? 'Error'}: ${error?.message ?? error} (${place.trim()})`, origin);
+    const location = file ? `${file}:${line}` : stack.split('\n').find(isOurs) ?? '';
+    const text = anonymized(`${error?.name ?? 'Error'}: ${error?.message ?? error} (${location.trim()})`, origin);
     if (seen.has(text) || seen.size >= MAX_SAVED) return;
     seen.add(text);
     storage.setItem(KEY, JSON.stringify([...savedErrors(storage), `${time()} ${text}`].slice(-MAX_SAVED)));
-    // An aborted operation is a flaw without a visible effect.
+    // An aborted operation has no visible effect.
     if (error?.name !== 'AbortError' && seen.size <= MAX_SHOWN) show();
   }
 

@@ -115,7 +115,7 @@ export function visibleError(state, status, mediaError) {
 }
 
 /**
- * The key of the join button's label, which says what a join would send now.
+ * The key of the join button's label, which names what a join would send now.
  * @param {import('../media/media.js').MediaState} media
  * @returns {'join' | 'joinSoundOnly' | 'joinBare'}
  */

@@ -2,7 +2,7 @@
 //
 // Pure: four times a second a reading and the previous state come in and the next state comes out. There are four
 // levels, and the pause below them. A step down happens at once or within two seconds. A step up is a trial, and each
-// failed trial doubles the time until the next, so that video does not come and go. Audio loss that persists while
+// failed trial doubles the time until the next, so that video is not paused and resumed again and again. Audio loss that persists while
 // video is paused is not caused by video: it becomes the baseline loss, which is tolerated after the pause.
 
 /** @typedef {'motion' | 'text'} Content a camera's or a screen's */
@@ -112,7 +112,7 @@ export function outgoingVideoOf({ level }) {
   return level === PAUSED ? 'paused' : level === 0 ? 'full' : 'reduced';
 }
 
-/** Whether the peer is told that video is paused. @param {BitrateAdaptation} state */
+/** Whether the page announces to the peer that video is paused. @param {BitrateAdaptation} state */
 export function isAnnouncedPaused({ level, trial }) {
   return level === PAUSED || trial > 0;
 }
@@ -224,7 +224,7 @@ function stepUpDelay({ stepUpAfter }, headroom) {
 
 /** @param {BitrateAdaptation} state @param {number} level */
 function stepDown(state, level) {
-  // Video that comes and goes is worse than video that stays paused.
+  // Video that is often paused and resumed is worse than video that stays paused.
   const failed = state.sinceStepUp < (level === PAUSED ? TRIAL_SUCCEEDED : TRIAL_FAILED);
   const stepUpAfter = failed ? Math.min(STEP_UP_AFTER_MAX, 2 * Math.max(STEP_UP_AFTER, state.stepUpAfter)) : state.stepUpAfter;
   return { ...state, level, congested: 0, stable: 0, audioReports: 0, unreported: 0, stepUpAfter };

@@ -156,7 +156,7 @@ export class Call {
     return created;
   }
 
-  /** A connection that only lost a collision of offers says nothing about its path. @param {PeerConnection | null} old */
+  /** Ignores a connection that only lost a collision of offers: its path was not tried. @param {PeerConnection | null} old */
   #recordPath(old) {
     const silent = old?.silentPath() ?? null;
     if (!silent && !old?.wasConnected()) return;

@@ -11,7 +11,7 @@
  */
 
 export class ControlChannel {
-  /** What the peer sends by its own account. */
+  /** What the peer sends, according to its last message. */
   peer = { sends: true, video: false, mayPause: false };
   /** @type {RTCDataChannel} */
   #channel;

@@ -133,7 +133,7 @@ export class Negotiation {
     if (repeated) return this.#sendAnswer(call);
     const isFirst = pc.remoteDescription === null;
     if (!isFirst) offerReceived();
-    // Round 0 is the offer that opened this connection, whoever made it.
+    // Round 0 is the offer that opened this connection, made by either side.
     this.#round = Math.max(this.#round, 0);
     await pc.setRemoteDescription(withCurrentDtlsRole(received(sdp), pc));
     await this.#addEarlyCandidates();

@@ -230,7 +230,7 @@ export class PeerConnection {
   #livenessChanged(state) {
     if (this.#isClosed) return;
     const silent = state === 'silent';
-    // A peer that only listens sends little, and a gap in that (`delayed`) says nothing about our packets.
+    // A peer that only listens sends little; a gap in that (`delayed`) is no sign that our packets are lost.
     if (silent || this.#path.isSilent()) this.#senders.interrupted();
     this.#path.setSilent(silent);
     if (silent) this.#iceRestart.connectionLost();

@@ -1,4 +1,4 @@
-// RTCP feedback: what receiver reports say about the media we send, as one reading: loss, delay and available bitrate.
+// RTCP feedback: the receiver reports on outgoing media as one reading: loss, delay and available bitrate.
 //
 // Pure: a getStats report and the previous reading come in. Chromium estimates the available bitrate, Firefox does not.
 
@@ -7,8 +7,8 @@ import { selectedPair } from './selected-path.js';
 /** @typedef {import('./selected-path.js').Report} Report */
 /** @typedef {{key: string, at: number, received: number, lost: number, sent: number, retransmitted: number, fractions: number[]}} StreamReport */
 
-/** One loss among three packets says nothing: a report on fewer packets is merged with the next one, and after some
- *  seconds counted as if the missing packets had arrived. A still screen is sent as one or two packets a second. */
+/** Fewer packets give no meaningful loss: such a report is merged with the next one, and after some seconds counted as
+ *  if the missing packets had arrived. A still screen is sent as one or two packets a second. */
 const ENOUGH_PACKETS = 8;
 const MERGE_MS = 4000;
 

@@ -13,8 +13,8 @@
 const CONTEXT = 'webrtc-box trust 1';
 
 /**
- * All fingerprints in a description (RFC 8122), normalized and sorted: if somebody adds another fingerprint next to the
- * right one, the two sides do not agree.
+ * All fingerprints in a description (RFC 8122), normalized and sorted: with a fingerprint added next to the right one,
+ * the two sides do not agree.
  * @param {string | undefined} sdp
  * @returns {string} empty without any
  */

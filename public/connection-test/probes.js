@@ -77,15 +77,15 @@ async function gather(configuration, { newPeerConnection, clock }, { isFound, on
   let tried = true;
   const found = await new Promise((resolve) => {
     try {
-      const made = pc = newPeerConnection(configuration);
+      const created = pc = newPeerConnection(configuration);
       timer = clock.after(() => resolve(false), TIMEOUT_MS);
-      made.onicecandidate = ({ candidate }) => {
+      created.onicecandidate = ({ candidate }) => {
         if (candidate === null) resolve(false);
         else if (isFound(candidate.candidate)) resolve(true);
       };
-      made.onicecandidateerror = ({ errorCode }) => onError(errorCode);
-      made.createDataChannel('probe');
-      made.setLocalDescription().catch(() => resolve(false));
+      created.onicecandidateerror = ({ errorCode }) => onError(errorCode);
+      created.createDataChannel('probe');
+      created.setLocalDescription().catch(() => resolve(false));
     } catch {
       tried = false;
       resolve(false);

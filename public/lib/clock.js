@@ -1,4 +1,4 @@
-// Clock: the timers of the browser behind an interface, so that tests can hold time.
+// Clock: the timers of the browser behind an interface, so that tests can control time.
 
 /**
  * @typedef {number} Timer

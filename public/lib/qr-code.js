@@ -28,21 +28,21 @@ for (let i = 0, x = 1; i < 255; i += 1, x = (x << 1) ^ (x > 127 ? 0x11d : 0)) {
  */
 export function qr(text) {
   const bytes = new TextEncoder().encode(text);
-  const version = BLOCKS.findIndex((_, i) => roomIn(i + 1) >= bytes.length) + 1;
+  const version = BLOCKS.findIndex((_, i) => capacityOf(i + 1) >= bytes.length) + 1;
   if (!version) throw new RangeError(`${bytes.length} bytes are too many for a QR code`);
   const stream = withChecks(padded(bytes, version), version);
   const drawn = MASKS.map((_, mask) => draw(version, stream, mask));
-  const faults = drawn.map(penalty);
-  return drawn[faults.indexOf(Math.min(...faults))];
+  const penalties = drawn.map(penalty);
+  return drawn[penalties.indexOf(Math.min(...penalties))];
 }
 
 /** @param {number} version bytes of text that fit */
-function roomIn(version) {
+function capacityOf(version) {
   return dataWords(version) - (version < 10 ? 2 : 3);
 }
 
 /** @param {number} version */
-function checksIn(version) {
+function checkWordsPerBlock(version) {
   return CHECKS[Math.min(version, 22) - 1];
 }
 
@@ -55,7 +55,7 @@ function allWords(version) {
 
 /** @param {number} version */
 function dataWords(version) {
-  return allWords(version) - checksIn(version) * BLOCKS[version - 1];
+  return allWords(version) - checkWordsPerBlock(version) * BLOCKS[version - 1];
 }
 
 /** Centres of the alignment patterns, the same down and across [annex E]. @param {number} version */
@@ -85,8 +85,8 @@ function withChecks(data, version) {
     const length = short + (i < blocks - data.length % blocks ? 0 : 1);
     return data.slice(from, from += length);
   });
-  const checks = cut.map((block) => remainder(block, checksIn(version)));
-  return [cut, checks].flatMap((part) => Array.from({ length: short + checksIn(version) },
+  const checks = cut.map((block) => remainder(block, checkWordsPerBlock(version)));
+  return [cut, checks].flatMap((part) => Array.from({ length: short + checkWordsPerBlock(version) },
     (_, i) => part.flatMap((block) => block[i] ?? [])).flat());
 }
 
@@ -94,18 +94,18 @@ function withChecks(data, version) {
 function remainder(block, degree) {
   let generator = [1];
   for (let i = 0; i < degree; i += 1) {
-    generator = [...generator, 0].map((factor, j) => factor ^ times(generator[j - 1] ?? 0, EXP[i]));
+    generator = [...generator, 0].map((factor, j) => factor ^ multiply(generator[j - 1] ?? 0, EXP[i]));
   }
   const rest = [...block, ...Array(degree).fill(0)];
   for (let i = 0; i < block.length; i += 1) {
     const lead = rest[i];
-    generator.forEach((factor, j) => { rest[i + j] ^= times(factor, lead); });
+    generator.forEach((factor, j) => { rest[i + j] ^= multiply(factor, lead); });
   }
   return rest.slice(block.length);
 }
 
 /** @param {number} a @param {number} b */
-function times(a, b) {
+function multiply(a, b) {
   return a && b ? EXP[(LOG[a] + LOG[b]) % 255] : 0;
 }
 
@@ -195,13 +195,13 @@ function penalty(grid) {
   const rows = grid.map((row) => row.map(Number).join(''));
   const columns = grid.map((_, x) => grid.map((row) => Number(row[x])).join(''));
   const dark = rows.join('').replace(/0/g, '').length;
-  let faults = 10 * Math.floor(Math.abs(dark * 20 / grid.length ** 2 - 10));
+  let score = 10 * Math.floor(Math.abs(dark * 20 / grid.length ** 2 - 10));
   for (const line of [...rows, ...columns]) {
-    for (const [run] of line.matchAll(/0{5,}|1{5,}/g)) faults += run.length - 2;
-    faults += 40 * (line.match(/(?=10111010000|00001011101)/g)?.length ?? 0);
+    for (const [run] of line.matchAll(/0{5,}|1{5,}/g)) score += run.length - 2;
+    score += 40 * (line.match(/(?=10111010000|00001011101)/g)?.length ?? 0);
   }
   grid.forEach((row, y) => row.forEach((one, x) => {
-    if (y && x && row[x - 1] === one && grid[y - 1][x] === one && grid[y - 1][x - 1] === one) faults += 3;
+    if (y && x && row[x - 1] === one && grid[y - 1][x] === one && grid[y - 1][x - 1] === one) score += 3;
   }));
-  return faults;
+  return score;
 }

@@ -1,6 +1,6 @@
-// The language of this reader and the words of the call page in it.
+// The language of this browser and the words of the call page in it.
 //
-// A script of its own in the HTML, so that the words are fetched while the rest of the page still loads.
+// A separate script in the HTML, so that the words are fetched while the rest of the page still loads.
 
 import { languageFor } from './languages.js';
 

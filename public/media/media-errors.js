@@ -29,7 +29,7 @@ export function mediaErrorCode(error) {
   const name = String(error?.name ?? '');
   const message = String(error?.message ?? '');
   if (name === 'InsecureOrigin') return 'insecure-origin';
-  // Chromium says "Permission denied by system", Firefox "... not allowed by the user agent or the platform".
+  // The message is "Permission denied by system" in Chromium, in Firefox "... not allowed by the user agent or the platform".
   if (name === 'NotAllowedError' && /\bsystem\b/i.test(message)) return 'camera-denied-system';
   // Firefox reports a device unplugged between listing and opening like this.
   if (name === 'NotFoundError' || /object can not be found/i.test(message)) return 'device-not-found';

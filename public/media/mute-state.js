@@ -7,7 +7,7 @@
  *
  * @typedef {object} MuteToggles
  * @property {(what: 'mic' | 'cam' | 'screen') => Promise<void>} toggle
- * @property {() => Wanted} saved as before a reload, which must not unmute anybody
+ * @property {() => Wanted} saved as before a reload, which must not unmute
  */
 
 const KEY = 'webrtc-box.switches';

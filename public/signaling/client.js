@@ -35,7 +35,7 @@ const PEEK_INTERVAL_MS = 5000;
 const PEEK_LIMITED_MS = 60_000;
 const CLOSE_REPLACED = 4001;
 /** Close codes 1008 (policy violation) and 1013 (try again later). */
-const CLOSE_TURNED_AWAY = new Set([1008, 1013]);
+const CLOSE_REJECTED = new Set([1008, 1013]);
 /** When resuming into a room that is gone and needs a host key, the host may reopen it; these attempts take about a minute. */
 const KEY_ATTEMPTS = 8;
 const TOKEN_ATTEMPTS = 3;
@@ -139,7 +139,7 @@ export class SignalingClient {
     if (this.#joined) this.#ping(PONG_TIMEOUT_IN_DOUBT_MS);
   }
 
-  /** The page is being closed or left. An open socket tells the server by closing; without one a beacon does. */
+  /** The page is being closed or left. The server notices that an open socket closes; without one it gets a beacon. */
   pageClosing() {
     if (this.#seat?.resume && !this.#joined) this.#parts.beacon('/leave', this.#seat.resume);
   }
@@ -275,8 +275,8 @@ export class SignalingClient {
     emit(message);
   }
 
-  /** @param {number} code @param {boolean} [turnedAway] the server answered but does not accept connections now */
-  #closed(code, turnedAway = CLOSE_TURNED_AWAY.has(code)) {
+  /** @param {number} code @param {boolean} [rejected] the server answered but does not accept connections now */
+  #closed(code, rejected = CLOSE_REJECTED.has(code)) {
     this.#resetSocket();
     const seat = this.#seat;
     if (!seat) return void (this.#peeked && this.#set('peek', BACKOFF_MAX_MS, () => this.#sendPeek()));
@@ -285,7 +285,7 @@ export class SignalingClient {
       return this.#stop({ type: 'replaced' });
     }
     this.#parts.emit({ type: 'socket', open: false });
-    const max = seat.id && !turnedAway && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+    const max = seat.id && !rejected && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
     const ceiling = Math.min(max, BACKOFF_MIN_MS * 2 ** this.#failures++);
     this.#set('reconnect', ceiling * (0.5 + this.#parts.random() / 2), () => this.#connect());
   }
@@ -298,9 +298,9 @@ export class SignalingClient {
     if (wasJoined) this.#connect();
   }
 
-  #drop(turnedAway = false) {
+  #drop(rejected = false) {
     const socket = this.#socket;
-    this.#closed(1006, turnedAway);
+    this.#closed(1006, rejected);
     socket?.close();
   }
 

@@ -105,8 +105,8 @@ function shortcutRows(document, translate) {
 }
 
 /**
- * Returns a function that checks whether a key press belongs to a word under composition. Browsers differ: it comes before the end of the composition
- * or just after it, with `isComposing`, with the key code 229, or with neither.
+ * Returns a function that checks whether a key press belongs to a word under composition. Browsers differ: the key press
+ * comes before the end of the composition or just after it, with `isComposing`, with the key code 229, or with neither.
  * @param {HTMLElement} field
  * @param {boolean} isAndroid where every word is composed, and Enter is meant as Enter
  * @returns {(event: KeyboardEvent) => boolean}
