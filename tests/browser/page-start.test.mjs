@@ -1,4 +1,4 @@
-// The page starts in restricted browsers; where it cannot, a message in both languages says so. Uncaught errors later are
+// The page starts in restricted browsers; where it cannot, a message in both languages is shown. Uncaught errors later are
 // shown as well.
 
 import assert from 'node:assert/strict';
@@ -109,7 +109,7 @@ const RESTRICTIONS = {
 for (const path of ['/', '/test']) {
   harness.scenario(`${path} starts with each interface missing or broken`, async () => {
     const participant = await harness.participant('chromium');
-    // The connection test is not to measure anything.
+    // Keeps the connection test from measuring.
     if (path === '/test') await participant.addInitScript(`() => { globalThis.fetch = () => Promise.reject(new TypeError('no network')); }`);
     // The fragment of the address selects the restriction.
     await participant.addInitScript(`() => { (${JSON.stringify(Object.keys(RESTRICTIONS))}.includes(decodeURIComponent(location.hash.slice(1)))) && ({

@@ -37,7 +37,7 @@ harness.scenario('a screen is shared with sound on the same tracks; the camera r
   await first.click('[data-act=share]');
   await second.waitForCondition('the screen at the peer', `document.getElementById('remoteFrame').classList.contains('whole') && document.getElementById('remote').videoWidth / document.getElementById('remote').videoHeight > 1.7`);
   await waitFor('the mixed audio track', async () => (await sentAudioTrackId(first)) !== voice);
-  // With the microphone muted the peer hears the tone only.
+  // With the microphone muted the peer receives only the tone.
   await first.click('[data-act=mic]');
   await waitFor('the tone at the peer', () => second.evaluate(`async () => {
     for (const stat of (await webrtcBox.call.connection().getStats()).values()) {

@@ -30,7 +30,7 @@ harness.scenario('a relayed call recovers after a restart of the server', async 
   await harness.expectMedia(pair);
   const crashedAt = performance.now();
   await harness.server.crash();
-  // The outage itself lasts a second: the measurement below is about that.
+  // The outage lasts about a second, which the measurement below covers.
   await delay(1000);
   await harness.server.start();
   await Promise.all(pair.map((participant) => waitForNewFrames(participant)));

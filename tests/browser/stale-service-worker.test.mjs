@@ -1,4 +1,4 @@
-// A service worker that another app has left on the same origin does not keep the page from loading.
+// A service worker of another app on the same origin does not keep the page from loading.
 
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// coturn's client programs as a second opinion on the relay: reflexive addresses, lossless exchanges over every transport,
+// The relay with coturn's client programs: reflexive addresses, lossless exchanges over every transport,
 // refusals with the right error, and corrupted messages.
 
 import assert from 'node:assert/strict';

@@ -9,7 +9,7 @@ const harness = await createNetworkHarness('nat-doctor', { ports: { http: 80 } }
 
 const checkOn = (host, ...flags) => runCheck(host, harness.authority.ca, ...flags);
 
-harness.scenario('all is well on the server\'s host and behind NAT, over IPv4 and IPv6', async () => {
+harness.scenario('the check passes on the server\'s host and behind NAT, over IPv4 and IPv6', async () => {
   const { cert, key } = await harness.authority.issue('box.test');
   const local = await checkOn('server', '--cert', cert, '--key', key, '--state-dir', harness.server.state);
   for (const group of ['ports', 'certificate', 'addresses', 'page', 'signaling', 'relay']) {

@@ -14,7 +14,7 @@ const OUTAGE_MS = 4000;
 const CHANNEL = 0x4000;
 
 const runOnServer = (script) => runOn('server', 'sh', '-ec', script);
-/** What a network manager restores: an interface that comes up has no route and no IPv6 address. */
+/** Restores route and IPv6 addresses as a network manager does: an interface that comes up has none. */
 const RESTORE = `ip address replace ${V4}/24 dev wan; ip address replace ${V6}/64 dev wan nodad;
   ip route replace default via 45.0.0.1; ip -6 route replace default via 2a05:d000::1`;
 

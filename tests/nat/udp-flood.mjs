@@ -41,7 +41,7 @@ export async function createUdpFlood({ address, port }) {
   };
 }
 
-/** One message of each kind. The first byte of the random one is any: it may look like STUN or ChannelData. */
+/** One message of each kind. The random one may start with any byte, also like STUN or ChannelData. */
 function unauthenticatedMessages() {
   const udp = [[ATTRIBUTE.transport, Buffer.from([17, 0, 0, 0])]];
   return [encodeRequest(METHOD.allocate, randomTransactionId(), udp), encodeRequest(METHOD.binding, randomTransactionId(), []), randomBytes(40)];

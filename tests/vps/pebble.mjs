@@ -1,6 +1,6 @@
 // Starts an ACME certificate authority (Pebble) and its DNS server on a host of the test network.
 //
-// It validates for real: by DNS, over the network, with TLS-ALPN-01 on port 443.
+// It validates over the network: it resolves names by DNS and connects to port 443 for TLS-ALPN-01.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

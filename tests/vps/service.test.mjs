@@ -32,7 +32,7 @@ async function expectRelay() {
   await Promise.all([[], ['-t']].map((transport) => expectLosslessExchange('pub', SERVER, service.credentials, '-p', '3478', '-y', ...transport)));
 }
 
-/** The coturn clients leave allocations behind, which would delay a stop. */
+/** coturn's clients do not delete their allocations, which would delay a stop. */
 const SHORT_DRAIN = 'drain-timeout = 1';
 
 await service.writeSettings(SHORT_DRAIN);

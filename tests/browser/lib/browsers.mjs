@@ -9,7 +9,7 @@ import { trustInChromium, trustInFirefox } from './certificate-authority.mjs';
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 
-/** Chromium makes no network request of its own, and runs our own page without a sandbox. The resolver rules also apply to
+/** Chromium makes no network requests of its own and runs the page under test without a sandbox. The resolver rules also apply to
  *  literal addresses where it connects over TCP: the connection test uses the server's. */
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync',
   '--disable-quic', '--no-first-run', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio',
@@ -30,7 +30,7 @@ const FIREFOX_DEVICES = {
 };
 
 const FIREFOX_PREFS = {
-  // Firefox's own button over videos takes clicks, and where it lies depends on the size of the window.
+  // Firefox's own button over videos intercepts clicks, at a position that depends on the window size.
   'media.videocontrols.picture-in-picture.video-toggle.enabled': false,
   'app.update.enabled': false,
   'browser.region.update.enabled': false,
@@ -79,7 +79,7 @@ export async function launch(kind, { dir, ca, devices = 'fake', cameraVideo, fla
 }
 
 /**
- * Browsers that are used again with the same options. `acquire` takes the options of `launch`; `release` takes back a browser
+ * Browsers that are used again with the same options. `acquire` takes the options of `launch`; `release` returns a browser
  * whose pages are closed.
  */
 export function createBrowserPool() {

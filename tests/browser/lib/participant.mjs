@@ -80,7 +80,7 @@ export async function createParticipant(browser, options) {
     async setFrozen(frozen) {
       await send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' });
     },
-    /** Tells the page that the browser is offline or online. Chromium only. */
+    /** Sets the browser offline or online. Chromium only. */
     setOffline: (offline) => page.setOfflineMode(offline),
     /** Emulates a slower device and network: CPU slowdown factor, round trip in ms, rate in kbit/s. Chromium only. */
     async throttle({ cpuFactor, rttMs, kbps }) {

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 
-/** Listens on a free port. The target is set later: the server must be told the proxy's port when it starts. */
+/** Listens on a free port. The target is set later, because the server needs the proxy's port at its start. */
 export async function createTcpProxy() {
   let target = 0;
   let rejecting = false;
