@@ -1,9 +1,9 @@
 // Controls: the one table of the buttons of the call, with their icons, texts, shortcuts and actions.
 //
 // The buttons in the bar and in the settings, the shortcuts and the list of shortcuts come from this table. A new button is
-// a row here, its texts in locales/*.js, and a shape in icons.js where no icon fits.
+// a row here, a shape in `icons` where none fits, and its texts in locales/*.js.
 
-import { createElement, find, setFlag, setLabel } from './elements.js';
+import { createElement, createSvg, find, setFlag, setLabel } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -26,7 +26,7 @@ import { createElement, find, setFlag, setLabel } from './elements.js';
  * @property {string} id `data-act` of its button
  * @property {'bar' | 'menu'} place in the bar, or in the settings of a call
  * @property {boolean} [inCall] whether the button is there only in a call, or only outside of one
- * @property {string} icon of icons.js
+ * @property {string} icon key in `icons`
  * @property {Text | ((context: Context) => Text)} text name of the button
  * @property {string} [key] its shortcut, while single letters are on
  * @property {boolean} [keyOutsideCall] whether the shortcut also acts outside of a call
@@ -151,5 +151,49 @@ export class ControlButtons {
       const text = typeof control.text === 'function' ? control.text(context) : control.text;
       setLabel(button, typeof text === 'string' ? this.#translate(text) : this.#translate(...text), control.key);
     }
+  }
+}
+
+/**
+ * The icons of this page: path data on a grid of 24, filled or stroked.
+ * @type {Record<string, {fill?: string, lines?: string}>}
+ */
+export const icons = {
+  mic: {
+    fill: 'M12 2.5a3.5 3.5 0 0 0-3.5 3.5v5.5a3.5 3.5 0 0 0 7 0V6A3.5 3.5 0 0 0 12 2.5z',
+    lines: 'M5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3.2',
+  },
+  cam: { fill: 'M4.5 6h8.8A2.2 2.2 0 0 1 15.500 8.200v7.600A2.2 2.2 0 0 1 13.300 18H4.500A2.200 2.200 0 0 1 2.300 15.800V8.200A2.200 2.200 0 0 1 4.500 6zM16.800 10.600l3.700-2.700a.75.75 0 0 1 1.200.6v7a.75.75 0 0 1-1.200.6l-3.700-2.700z' },
+  flip: { lines: 'M4 9.500A8.200 8.200 0 0 1 18.500 7M18.800 3v4.300h-4.300M20 14.500A8.200 8.200 0 0 1 5.500 17M5.200 21v-4.300h4.300' },
+  share: { lines: 'M3 5.500h18v11.500H3zM8.500 20.500h7M12 14V8.500M9.300 11l2.700-2.700 2.700 2.700' },
+  more: { fill: 'M5.500 10.200a1.800 1.800 0 1 1 0 3.600 1.800 1.800 0 0 1 0-3.600zM12 10.200a1.800 1.800 0 1 1 0 3.600 1.800 1.800 0 0 1 0-3.600zM18.500 10.200a1.800 1.800 0 1 1 0 3.600 1.800 1.800 0 0 1 0-3.600z' },
+  leave: { fill: 'M12 9c-3.700 0-6.900 1-8.900 2.700-.9.8-1.100 2.100-.6 3.200l.6 1.400c.3.700 1.100 1.100 1.800.9l3-.9c.7-.2 1.100-.8 1.100-1.500v-1.700c1.900-.5 4.100-.5 6 0v1.700c0 .7.400 1.300 1.100 1.500l3 .9c.7.200 1.500-.2 1.800-.9l.6-1.400c.5-1.100.3-2.400-.6-3.200C18.900 10 15.700 9 12 9z' },
+  chat: { fill: 'M4.500 4h15A2.500 2.500 0 0 1 22 6.500V15a2.500 2.500 0 0 1-2.500 2.500H11.500l-4.700 4a.7.7 0 0 1-1.150-.550V17.500H4.500A2.500 2.500 0 0 1 2 15V6.500A2.500 2.500 0 0 1 4.500 4z' },
+  plane: { fill: 'M3.500 20.300v-6.100L12 12 3.500 9.800V3.700L21.500 12z' },
+  keys: { lines: 'M3 6h18v12.500H3zM8 15h8M7 10.500h.1M10.500 10.500h.1M14 10.500h.1M17.200 10.500h.1' },
+  copy: { lines: 'M9 9h10.500v11.500H9zM15 9V4H4.500v11.500H9' },
+  send: { lines: 'M12 15V3.500M8 7l4-3.800L16 7M6 11H4.800v9.500h14.400V11H18' },
+  devices: { lines: 'M3.500 7.500h9M17.500 7.500h3M3.500 16.500h3M11.500 16.500h9M15 5v5M9 14v5' },
+  plus: { lines: 'M12 5v14M5 12h14' },
+  sound: { fill: 'M3.500 9.500v5h3.700l4.800 4V5.500l-4.800 4z', lines: 'M15.500 9a4.200 4.200 0 0 1 0 6M18 6.300a8 8 0 0 1 0 11.400' },
+  full: { lines: 'M4.500 9V4.500H9M15 4.500h4.500V9M19.500 15v4.500H15M9 19.500H4.500V15' },
+  pip: { fill: 'M12.500 12h6.500v5h-6.500z', lines: 'M3 5h18v14.500H3z' },
+  numbers: { lines: 'M3.500 18.500l5-6.500 4 3.500 8-9.500' },
+  person: { fill: 'M12 4a4.200 4.200 0 1 1 0 8.400A4.200 4.200 0 0 1 12 4zM4 20c.4-3.900 3.600-6.200 8-6.200s7.600 2.300 8 6.200z' },
+  close: { lines: 'M6 6l12 12M18 6L6 18' },
+};
+
+/** Drawn over the icon of something that is off: a gap in the color of the background, and a line in it. */
+const SLASH = 'M4 3.500L20.500 20';
+
+/** Draws the icon that `data-icon` names into each element that has one. @param {Document} document */
+export function drawIcons(document) {
+  for (const element of document.querySelectorAll('[data-icon]')) {
+    const { fill, lines } = icons[element.getAttribute('data-icon') ?? ''] ?? {};
+    const icon = createSvg(document, 'svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' });
+    if (fill) icon.append(createSvg(document, 'path', { class: 'fill', d: fill }));
+    if (lines) icon.append(createSvg(document, 'path', { class: 'lines', d: lines }));
+    icon.append(createSvg(document, 'path', { class: 'gap', d: SLASH }), createSvg(document, 'path', { class: 'slash', d: SLASH }));
+    element.prepend(icon);
   }
 }

@@ -1,8 +1,6 @@
-// Elements: finding them, and putting text, names and icons into them.
+// Elements: finding them, and putting text and names into them.
 //
 // Text is set as text, never as markup.
-
-import { icons, slash } from './icons.js';
 
 /** @import { Translate } from '../locales/index.js' */
 
@@ -63,18 +61,6 @@ export function createElement(document, name, attributes = {}, text = '') {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.textContent = text;
   return element;
-}
-
-/** Draws the icon that `data-icon` names into each element that has one. @param {Document} document */
-export function drawIcons(document) {
-  for (const element of document.querySelectorAll('[data-icon]')) {
-    const { fill, lines } = icons[element.getAttribute('data-icon') ?? ''] ?? {};
-    const icon = createSvg(document, 'svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' });
-    if (fill) icon.append(createSvg(document, 'path', { class: 'fill', d: fill }));
-    if (lines) icon.append(createSvg(document, 'path', { class: 'lines', d: lines }));
-    icon.append(createSvg(document, 'path', { class: 'gap', d: slash }), createSvg(document, 'path', { class: 'slash', d: slash }));
-    element.prepend(icon);
-  }
 }
 
 /**

@@ -6,9 +6,9 @@ import { browserNames } from '../lib/browser.js';
 import { formatDuration } from '../locales/index.js';
 import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
-import { ControlButtons } from './controls.js';
+import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { drawIcons, find, preventDrops, removeStartFailure, setText, translatePage } from './elements.js';
+import { find, preventDrops, removeStartFailure, setText, translatePage } from './elements.js';
 import { InviteLink } from './invite-link.js';
 import { Lobby } from './lobby.js';
 import { Messages } from './messages.js';
@@ -55,7 +55,7 @@ import { Videos } from './videos.js';
  * @property {() => void} retry
  * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
- * @property {Pick<Media, 'select' | 'flip'>} media
+ * @property {Media} media
  * @property {() => void} chooseSpeaker in the browser's own dialog
  * @property {(open: boolean) => void} settingsToggled
  *
