@@ -132,6 +132,22 @@ export class Capture {
 }
 
 /**
+ * The permissions policy of this site and of a page that frames it.
+ * @param {Document} document
+ * @returns {(feature: string) => boolean} whether it allows a feature; true where the browser does not expose it
+ */
+export function policyOf(document) {
+  const { permissionsPolicy, featurePolicy } = /** @type {any} */ (document);
+  return (feature) => {
+    try {
+      return (permissionsPolicy ?? featurePolicy)?.allowsFeature?.(feature) ?? true;
+    } catch {
+      return true;
+    }
+  };
+}
+
+/**
  * The same constraints for any device, since the selected one is gone.
  * @param {MediaStreamConstraints} constraints
  * @returns {MediaStreamConstraints | null} null if no device was selected
