@@ -48,7 +48,7 @@ impl LoggingServer {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
         let mut banner = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut banner).unwrap();
-        assert!(banner.contains("is up"), "{banner:?}");
+        assert!(banner.starts_with("webrtc-box runs"), "{banner:?}");
         Self { child, http, turn, metrics, stderr, _folder: folder }
     }
 
