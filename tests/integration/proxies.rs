@@ -287,7 +287,7 @@ async fn nginx_with_the_documented_lines_proxies_websockets() {
         .map(|kind| format!("{kind}_temp_path {folder}/temp;"))
         .concat();
     let configuration = format!(
-        "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
+        "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
          events {{}} http {{ access_log off; {temporary} {nginx_server} }}"
     );
     let _nginx =
