@@ -24,16 +24,14 @@
 //! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 mod gcra;
 mod log_limit;
-mod source;
 
 pub use gcra::{AtomicGcra, next_arrival};
 pub use log_limit::LogLimit;
-pub use source::{SourcePrefix, source_key};
 
 /// A rate with a burst. An interval of zero means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +40,13 @@ pub struct Rate {
     pub interval: Duration,
     /// Number of events that may come at once.
     pub burst: u32,
+}
+
+/// A network prefix that counts as one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourcePrefix {
+    length: u8,
+    network: IpAddr,
 }
 
 /// One rate for each source: an IPv4 address or an IPv6 /64, optionally also wider IPv6 prefixes.
@@ -79,6 +84,25 @@ impl Rate {
             },
         }
     }
+}
+
+impl SourcePrefix {
+    /// The prefixes of `address`, narrowest first: an IPv4 address is one source (/32); an IPv6 address counts
+    /// for its /64 (one network), its /56 (a typical household) and its /48 (a typical site).
+    pub fn of(address: IpAddr) -> [Option<Self>; 3] {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => [Some(Self { length: 32, network: v4.into() }), None, None],
+            IpAddr::V6(v6) => [64, 56, 48].map(|length| {
+                let mask = u128::MAX << (128 - u32::from(length));
+                Some(Self { length, network: Ipv6Addr::from_bits(v6.to_bits() & mask).into() })
+            }),
+        }
+    }
+}
+
+/// The narrowest prefix of `address` as an address: IPv4 unchanged, IPv6 cut to its /64.
+pub fn source_key(address: IpAddr) -> IpAddr {
+    SourcePrefix::of(address)[0].map_or(address, |prefix| prefix.network)
 }
 
 impl SourceRateLimiter {
@@ -261,7 +285,7 @@ mod tests {
         assert_eq!((taken, allowed(&limiter, "45.0.0.1", start, 1000)), (150, 50));
         assert!(
             (0..200).all(|_| limiter.allows_key("a key", start)),
-            "a key is counted apart from the address"
+            "a key is counted separately from the address"
         );
         assert!(!limiter.allows_key("a key", start));
     }
@@ -280,10 +304,10 @@ mod tests {
         let start = Instant::now();
         let limiter = limiter(1, start).with_wide_prefixes();
         let each = |wide: u32| format!("2a00:0:0:{wide:x}::1");
-        let of_56: usize = (0..200).map(|n| allowed(&limiter, &each(n), start, 10)).sum();
-        assert_eq!(of_56, 20, "twice a source's burst for a /56");
-        let of_48: usize = (0..200).map(|n| allowed(&limiter, &each(n << 8), start, 10)).sum();
-        assert_eq!(of_48, 20, "and four times for a /48, of which half is used up");
-        assert_eq!(allowed(&limiter, "2a00:0:1::1", start, 100), 10, "the next /48 is another");
+        let from_56: usize = (0..200).map(|n| allowed(&limiter, &each(n), start, 10)).sum();
+        assert_eq!(from_56, 20, "twice a source's burst for a /56");
+        let from_48: usize = (0..200).map(|n| allowed(&limiter, &each(n << 8), start, 10)).sum();
+        assert_eq!(from_48, 20, "four times for a /48, of which half is used up");
+        assert_eq!(allowed(&limiter, "2a00:0:1::1", start, 100), 10, "the next /48 is another source");
     }
 }
