@@ -4,7 +4,7 @@ use std::fmt;
 
 use webrtc_box_relay::{PacketLoss, RelayStats};
 use webrtc_box_turn::addr::Transport;
-use webrtc_box_turn::error::Refusal;
+use webrtc_box_turn::response::Refusal;
 use webrtc_box_turn::server::CloseReason;
 use webrtc_box_turn::stats::{AllocationCounts, Direction, RelayedFamilies, ServerStats};
 

@@ -12,7 +12,7 @@ use super::epoll::PollSource;
 use super::relay_socket::port_error;
 use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_turn::addr::{Family, RelayedAddr};
-use webrtc_box_turn::allocate::PortError;
+use webrtc_box_turn::server::PortError;
 
 /// The current faults: at most one per socket of the TURN port and one per family. Clones share them.
 #[derive(Clone, Debug, Default)]

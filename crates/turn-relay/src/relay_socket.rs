@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::epoll::{PollSource, Poller};
 use super::udp::{BatchSocket, request_buffers};
 use webrtc_box_turn::addr::{Families, Family, RelayedAddr};
-use webrtc_box_turn::allocate::PortError;
+use webrtc_box_turn::server::PortError;
 
 /// The relay sockets of a worker, by relayed address and by slot.
 #[derive(Debug, Default)]

@@ -26,8 +26,7 @@ use crate::health::Heartbeat;
 use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_turn::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
 use webrtc_box_turn::channel_data::Header;
-use webrtc_box_turn::server::{CloseReason, Event, Server, Transmit};
-use webrtc_box_turn::time::Now;
+use webrtc_box_turn::server::{CloseReason, Event, Now, Server, Transmit};
 
 /// What a worker starts with.
 pub(super) struct WorkerConfig {

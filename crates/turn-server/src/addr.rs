@@ -1,46 +1,46 @@
-//! Addresses by role: who asks us, whom they want, what we lend.
+//! Addresses by role: client, peer, relayed.
 //!
-//! Every address is canonical: an IPv4 client that came in on an IPv6 socket is an IPv4 client.
+//! Every address is canonical: an IPv4 client on an IPv6 socket has an IPv4 address.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// How a client's bytes reach us.
+/// The transport between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// Datagrams on the turn port.
+    /// Datagrams.
     Udp,
-    /// A TCP stream on the turn port.
+    /// A TCP stream.
     Tcp,
-    /// TLS over TCP, on its own port or beside HTTPS.
+    /// TLS over TCP, on a port of its own or shared with HTTPS.
     Tls,
 }
 
 impl Transport {
-    /// All of them, in the order of counts.
+    /// Every transport, in the order of counters.
     pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
 }
 
-/// A client's 5-tuple: who asks us (RFC 8656 §3.2).
+/// A client's 5-tuple (RFC 8656 §3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddr {
-    /// How it talks to us.
+    /// Its transport.
     pub transport: Transport,
-    /// Where it is.
+    /// The address of the client.
     pub remote: SocketAddr,
-    /// Which of our addresses it talks to.
+    /// The address of the server.
     pub local: SocketAddr,
 }
 
-/// Whom a client wants to reach.
+/// An address that a client exchanges data with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// What we lend: the address by which an allocation is reached, as its client was told.
+/// The address where peers reach an allocation, as its client learned it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayedAddr(pub SocketAddr);
 
-/// An address family, as REQUESTED-ADDRESS-FAMILY numbers them.
+/// An address family, with its value in REQUESTED-ADDRESS-FAMILY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// 0x01.
@@ -49,7 +49,7 @@ pub enum Family {
     V6,
 }
 
-/// One of something for each address family, where there is one.
+/// Up to one value for each address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Families<T> {
     /// For IPv4.
@@ -59,8 +59,8 @@ pub struct Families<T> {
 }
 
 impl ClientAddr {
-    /// Makes both ends canonical. A link-local client keeps its scope: the same address on another link is
-    /// another client, and without it nothing can be sent there (RFC 4007 §6).
+    /// Makes both addresses canonical. A link-local client keeps its scope: the same address on another link is another
+    /// client, and sending to it needs the scope (RFC 4007 §6).
     pub fn new(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
         let mut client = Self { transport, remote: canonical(remote), local: canonical(local) };
         if let (SocketAddr::V6(from), SocketAddr::V6(to)) = (remote, &mut client.remote)
@@ -80,7 +80,7 @@ impl PeerAddr {
 }
 
 impl Family {
-    /// The family an address is of.
+    /// The family of `ip`.
     pub fn of(ip: IpAddr) -> Self {
         match ip {
             IpAddr::V4(_) => Self::V4,
@@ -99,7 +99,7 @@ impl<T> Default for Families<T> {
 }
 
 impl<T> Families<T> {
-    /// The one for `family`.
+    /// The value for `family`.
     pub fn of(&self, family: Family) -> Option<&T> {
         match family {
             Family::V4 => self.v4.as_ref(),
@@ -115,13 +115,13 @@ impl<T> Families<T> {
         }
     }
 
-    /// Those there are, IPv4 first.
+    /// The values that are present, IPv4 first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.v4.iter().chain(self.v6.iter())
     }
 }
 
-/// An IPv4-mapped address as the IPv4 address it is; flow labels and scopes dropped.
+/// Converts an IPv4-mapped address to IPv4, and drops flow label and scope.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

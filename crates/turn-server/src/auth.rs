@@ -1,9 +1,8 @@
-//! Long-term credentials without a user table: a nonce that proves itself and a password that
-//! follows from the username (RFC 8489 §9.2, draft-uberti-behave-turn-rest-00).
-//!
-//! A stranger's 401 stores nothing.
+//! Long-term credentials without a user table: the password follows from the username, and the nonce is verified by its
+//! MAC (RFC 8489 §9.2, draft-uberti-behave-turn-rest-00). A 401 stores nothing.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -13,15 +12,13 @@ use sha2::Sha256;
 use stun::integrity::MessageIntegrity;
 use subtle::ConstantTimeEq as _;
 
-use super::addr::{ClientAddr, Transport};
-use super::error::Refusal;
-use super::reply_limit::Proof;
-use super::request::{Claim, Request};
-use crate::credential::{Principal, Secrets, Username};
-use crate::mac::keyed;
-use crate::time::UnixSeconds;
+use crate::addr::{ClientAddr, Transport};
+use crate::credential::{Principal, Secrets, UnixSeconds, Username, keyed};
+use crate::reply_limit::Proof;
+use crate::request::{Claim, Request};
+use crate::response::Refusal;
 
-/// Who may come in: the secrets, the realm, and the key that makes nonces. The same for all workers.
+/// Verifies credentials: the secrets, the realm, and the key of nonces. The same for all workers.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     secrets: Secrets,
@@ -29,7 +26,7 @@ pub struct Authenticator {
     nonces: NonceKey,
 }
 
-/// Makes and recognises nonces: the second of their making and a MAC over it and the client.
+/// Issues and verifies nonces: the second of issue, and a MAC of it and of the client.
 #[derive(Clone)]
 pub struct NonceKey {
     key: [u8; 32],
@@ -40,34 +37,33 @@ pub struct NonceKey {
 #[derive(Clone, PartialEq, Eq)]
 pub struct IntegrityKey([u8; 16]);
 
-/// A client that has shown what it claims.
+/// An authenticated client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// As it stood in USERNAME.
+    /// The value of USERNAME.
     pub username: String,
-    /// Whom that names.
+    /// The user that it names.
     pub principal: Principal,
-    /// Until when it opens allocations.
+    /// Until when the credential opens allocations.
     pub expiry: UnixSeconds,
-    /// Signs the reply.
+    /// Verified the request, and signs the reply.
     pub key: IntegrityKey,
 }
 
-/// How long a nonce is good: as long as coturn's.
+/// How long a nonce is valid. coturn has the same value.
 const NONCE_LIFETIME: Duration = Duration::from_secs(600);
-/// How long a nonce shows that its client is where it says: as long as an allocation may go without a
-/// Refresh, and then some.
+/// How long a nonce proves the address of its client: longer than an allocation lasts without a Refresh.
 const ADDRESS_PROOF_LIFETIME: Duration = Duration::from_secs(4200);
-/// Bytes of time and of MAC in a nonce: 20 characters, so that a 401 is 68 bytes at most.
+/// Bytes of time and of MAC in a nonce: 20 characters, so that a 401 has at most 68 bytes.
 const NONCE_PARTS: (usize, usize) = (4, 11);
 
 impl Authenticator {
-    /// `realm` stands in every 401, so it is short.
+    /// `realm` is part of every 401, so it should be short.
     pub fn new(secrets: Secrets, realm: String, nonces: NonceKey) -> Self {
         Self { secrets, realm, nonces }
     }
 
-    /// Other secrets from now on.
+    /// Replaces the secrets.
     pub fn set_secrets(&mut self, secrets: Secrets) {
         self.secrets = secrets;
     }
@@ -79,11 +75,11 @@ impl Authenticator {
 
     /// A nonce for `client`.
     pub fn nonce(&self, client: ClientAddr, now: Instant) -> String {
-        self.nonces.make(client, now)
+        self.nonces.issue(client, now)
     }
 
-    /// Checks a request's credentials. `known` are those that opened the allocation the client
-    /// already has: they go on although the secret may have changed since.
+    /// Verifies the credentials of a request. `known` are the username and key that opened the client's allocation: they
+    /// remain valid although the secret may have changed since.
     ///
     /// # Errors
     /// 400, 401 or 438 (RFC 8489 §9.2.4).
@@ -109,8 +105,8 @@ impl Authenticator {
         Ok(Identity { username: claim.username, principal, expiry, key })
     }
 
-    /// What a request that is refused shows of its sender all the same; `known` as for [`Self::verify`].
-    /// A password is only looked at where `may_verify` says so: that costs more than all the rest.
+    /// What a refused request proves about its sender; `known` as for [`Self::verify`]. The password is only verified if
+    /// `may_check_password` allows it: that costs more than everything else.
     pub fn proof(
         &self,
         request: &mut Request,
@@ -124,18 +120,19 @@ impl Authenticator {
             return Proof::Address;
         }
         let Ok(claim) = request.claim() else { return Proof::None };
-        let named = Username::parse(&claim.username).filter(|_| claim.realm == self.realm);
-        match named {
-            Some(named)
+        let username = Username::parse(&claim.username).filter(|_| claim.realm == self.realm);
+        match username {
+            Some(username)
                 if may_check_password()
                     && self.keys(&claim, known).any(|key| request.verify_integrity(&key.0)) =>
             {
-                Proof::Credential(named.principal)
+                Proof::Credential(username.principal)
             }
             _ => Proof::None,
         }
     }
 
+    /// The keys that are valid for a claimed username.
     fn keys<'a>(
         &'a self,
         claim: &'a Claim,
@@ -150,12 +147,12 @@ impl Authenticator {
 }
 
 impl NonceKey {
-    /// A new `key` makes every earlier nonce stale; ages count from `epoch`.
+    /// A new `key` invalidates all earlier nonces. Times count from `epoch`.
     pub fn new(key: [u8; 32], epoch: Instant) -> Self {
         Self { key, epoch }
     }
 
-    fn make(&self, client: ClientAddr, now: Instant) -> String {
+    fn issue(&self, client: ClientAddr, now: Instant) -> String {
         let time = self.seconds(now).to_be_bytes();
         let mut nonce = [0; NONCE_PARTS.0 + NONCE_PARTS.1];
         nonce[..NONCE_PARTS.0].copy_from_slice(&time);
@@ -167,7 +164,7 @@ impl NonceKey {
         self.age(nonce, client, now).is_some_and(|age| age <= NONCE_LIFETIME)
     }
 
-    /// How old a nonce is that was made for `client`; `None` for any other.
+    /// The age of a nonce that was issued to `client`; `None` for any other.
     fn age(&self, nonce: &str, client: ClientAddr, now: Instant) -> Option<Duration> {
         let mut bytes = [0; NONCE_PARTS.0 + NONCE_PARTS.1];
         if URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes) != Ok(bytes.len()) {
@@ -192,18 +189,18 @@ impl NonceKey {
             Transport::Tls => 2,
         }]);
         match client.remote.ip() {
-            std::net::IpAddr::V4(ip) => mac.update(&ip.octets()),
-            std::net::IpAddr::V6(ip) => mac.update(&ip.octets()),
+            IpAddr::V4(ip) => mac.update(&ip.octets()),
+            IpAddr::V6(ip) => mac.update(&ip.octets()),
         }
         mac.update(&client.remote.port().to_be_bytes());
-        let mut short = [0; NONCE_PARTS.1];
-        short.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_PARTS.1]);
-        short
+        let mut truncated = [0; NONCE_PARTS.1];
+        truncated.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_PARTS.1]);
+        truncated
     }
 }
 
 impl IntegrityKey {
-    /// Username, realm and password are taken as they are: ours are ASCII, which SASLprep keeps.
+    /// The inputs must be ASCII, which SASLprep does not change.
     pub fn new(username: &str, realm: &str, password: &str) -> Self {
         let long_term =
             MessageIntegrity::new_long_term_integrity(username.into(), realm.into(), password.into());
@@ -212,7 +209,7 @@ impl IntegrityKey {
         Self(key)
     }
 
-    /// The codec's form, which adds MESSAGE-INTEGRITY to a message.
+    /// The form of the `stun` crate, which adds MESSAGE-INTEGRITY to a message.
     pub fn signer(&self) -> MessageIntegrity {
         MessageIntegrity(self.0.to_vec())
     }
@@ -239,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_for_one_client_and_for_a_while() {
+    fn a_nonce_is_valid_for_one_client_and_ten_minutes() {
         let start = Instant::now();
         let nonces = NonceKey::new([7; 32], start);
-        let nonce = nonces.make(client("45.0.0.1:1000"), start);
+        let nonce = nonces.issue(client("45.0.0.1:1000"), start);
         assert_eq!(nonce.len(), 20);
         assert!(nonces.is_fresh(&nonce, client("45.0.0.1:1000"), start + NONCE_LIFETIME));
         assert!(!nonces.is_fresh(&nonce, client("45.0.0.1:1001"), start));
@@ -251,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_from_before_a_restart_or_made_up_is_not_ours() {
+    fn a_nonce_from_before_a_restart_or_made_up_is_invalid() {
         let start = Instant::now();
-        let who = client("45.0.0.1:1000");
-        let nonce = NonceKey::new([7; 32], start).make(who, start);
+        let address = client("45.0.0.1:1000");
+        let nonce = NonceKey::new([7; 32], start).issue(address, start);
         let restarted = NonceKey::new([8; 32], start);
         for nonce in [nonce.as_str(), "", "made up", &"A".repeat(20), &"A".repeat(500)] {
-            assert!(!restarted.is_fresh(nonce, who, start), "{nonce}");
+            assert!(!restarted.is_fresh(nonce, address, start), "{nonce}");
         }
     }
 }

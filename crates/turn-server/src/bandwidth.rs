@@ -1,7 +1,7 @@
-//! How many bytes a second may pass: for one allocation, or for the whole box, each way.
+//! Limits on bytes per second, each way: of one allocation, of the whole server, of connection tests.
 //!
-//! The generic cell rate algorithm in one atomic, so that any worker may charge it without a lock.
-//! Small packets are the last to suffer: a call that must lose something loses picture before sound.
+//! One atomic holds the state (GCRA), so that workers share a limiter without a lock. Small packets are dropped last: a
+//! call above its limit loses video before audio.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
@@ -10,55 +10,54 @@ use std::time::Instant;
 
 use webrtc_box_rate_limit::{AtomicGcra, SourcePrefix};
 
-/// A rate in bytes per second, smoothed over a second or more.
+/// A rate in bytes per second with a burst of one second or more.
 #[derive(Debug)]
 pub struct BandwidthLimiter {
     /// Bytes per second; 0: no limit.
     rate: u64,
-    /// How far ahead of its rate it may be, in nanoseconds.
-    ahead: u64,
-    /// Another that counts the same bytes, for more than one allocation.
+    /// The burst: nanoseconds by which a flow may be ahead of the rate.
+    burst: u64,
+    /// A second limiter for the same bytes, shared by several allocations.
     shared: Option<Arc<BandwidthLimiter>>,
     epoch: Instant,
-    /// Nanoseconds since the epoch at which it would be wholly rested.
     gcra: AtomicGcra,
 }
 
-/// Both ways: what clients send, and what they are sent.
+/// Limiters for both directions.
 #[derive(Debug)]
 pub struct BandwidthLimits {
-    /// From a client to the box.
+    /// From a client to the server.
     pub up: BandwidthLimiter,
-    /// From the box to a client.
+    /// From the server to a client.
     pub down: BandwidthLimiter,
 }
 
-/// How far ahead of its rate a flow may be.
+/// The default burst.
 const BURST_NANOS: u64 = 1_000_000_000;
-/// How much further packets of at most [`SMALL_PACKET_BYTES`] bytes may be.
+/// Additional burst for packets of at most [`SMALL_PACKET_BYTES`] bytes.
 const SMALL_PACKET_BONUS_NANOS: u64 = BURST_NANOS;
-/// Payloads of audio and of signaling are not larger.
+/// Audio and control packets are not larger.
 const SMALL_PACKET_BYTES: usize = 300;
 
 impl BandwidthLimiter {
     /// `rate` bytes per second; 0: no limit.
     pub fn new(rate: u32, epoch: Instant) -> Self {
-        Self { rate: rate.into(), ahead: BURST_NANOS, shared: None, epoch, gcra: AtomicGcra::new() }
+        Self { rate: rate.into(), burst: BURST_NANOS, shared: None, epoch, gcra: AtomicGcra::new() }
     }
 
-    /// `burst` bytes at once after a rest, then `rate` bytes per second.
+    /// `rate` bytes per second, with a burst of `burst` bytes.
     pub fn with_burst(rate: u32, burst: u64, epoch: Instant) -> Self {
-        let ahead = burst.saturating_mul(1_000_000_000) / u64::from(rate.max(1));
-        Self { ahead, ..Self::new(rate, epoch) }
+        let burst = burst.saturating_mul(1_000_000_000) / u64::from(rate.max(1));
+        Self { burst, ..Self::new(rate, epoch) }
     }
 
-    /// The same, and what passes must pass `shared` too.
+    /// Adds a limiter that the same bytes must pass.
     #[must_use]
     pub fn sharing(self, shared: Arc<Self>) -> Self {
         Self { shared: Some(shared), ..self }
     }
 
-    /// Whether `bytes` more may pass now; counts them if so.
+    /// Whether `bytes` more bytes may pass now; counts them if so.
     pub fn allows(&self, bytes: usize, now: Instant) -> bool {
         self.charge(bytes, now) && self.shared.as_ref().is_none_or(|shared| shared.charge(bytes, now))
     }
@@ -69,44 +68,43 @@ impl BandwidthLimiter {
         }
         let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
         let cost = (bytes as u64).saturating_mul(1_000_000_000) / self.rate;
-        let ahead =
-            if bytes <= SMALL_PACKET_BYTES { self.ahead + SMALL_PACKET_BONUS_NANOS } else { self.ahead };
+        let bonus = if bytes <= SMALL_PACKET_BYTES { SMALL_PACKET_BONUS_NANOS } else { 0 };
         // The cost is tolerated too: a packet larger than the burst passes once the limiter has recovered.
-        self.gcra.try_acquire(now, cost, ahead + cost)
+        self.gcra.try_acquire(now, cost, self.burst + bonus + cost)
     }
 }
 
 impl BandwidthLimits {
-    /// The same `rate` each way.
+    /// `rate` bytes per second each way; 0: no limit.
     pub fn new(rate: u32, epoch: Instant) -> Self {
         Self { up: BandwidthLimiter::new(rate, epoch), down: BandwidthLimiter::new(rate, epoch) }
     }
 }
 
-/// What those who only test may send, and get: for each source, whatever allocations and credentials it takes.
+/// Bandwidth of connection tests, by source: the same for however many allocations and credentials it has.
 #[derive(Debug)]
 pub struct TesterBandwidth {
-    /// Secret, so that nobody can pick an address that shares another's place.
+    /// Secret, so that an attacker cannot choose an address that shares a victim's slot.
     seed: u64,
     up: Box<[Arc<BandwidthLimiter>]>,
     down: Box<[Arc<BandwidthLimiter>]>,
 }
 
-/// A test sends some four megabytes: nine at once, then one every half minute.
+/// A test sends about 4 MB: nine tests in a burst, then one every 30 s.
 const TESTER_SUSTAINED_RATE: u32 = 128 * 1024;
 const TESTER_BURST: u64 = 40 * 1024 * 1024;
-/// Sources that share a place share what they may send; that only slows a test.
+/// Sources that share a slot share its rate, which only slows a test.
 const TESTER_SLOTS: usize = 1 << 10;
 
 impl TesterBandwidth {
-    /// Everybody is rested; `seed` is random and secret.
+    /// `seed` is random and secret.
     pub fn new(seed: u64, epoch: Instant) -> Self {
         let limiter = || Arc::new(BandwidthLimiter::with_burst(TESTER_SUSTAINED_RATE, TESTER_BURST, epoch));
         let slots = || std::iter::repeat_with(limiter).take(TESTER_SLOTS).collect();
         Self { seed, up: slots(), down: slots() }
     }
 
-    /// For an allocation of `client`, which has `rate` bytes per second of its own. An IPv6 /56 is one source.
+    /// Limiters for one allocation of `client`, with `rate` bytes per second of its own. An IPv6 /56 is one source.
     pub fn limits(&self, client: IpAddr, rate: u32, epoch: Instant) -> BandwidthLimits {
         let [narrow, wide, _] = SourcePrefix::of(client);
         let mut hasher = DefaultHasher::new();
@@ -125,14 +123,14 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that pass of packets of `size`, `each` sent every millisecond for ten seconds.
+    /// Bytes that pass if `each` packets of `size` bytes are sent every millisecond for ten seconds.
     fn passed(limiter: &BandwidthLimiter, start: Instant, size: usize, each: usize) -> usize {
         let moments = (0..10_000).map(|ms| start + Duration::from_millis(ms));
         moments.map(|now| (0..each).filter(|_| limiter.allows(size, now)).count() * size).sum()
     }
 
     #[test]
-    fn a_flow_above_the_rate_gets_the_rate() {
+    fn a_flow_above_the_rate_is_limited_to_it() {
         let start = Instant::now();
         let limiter = BandwidthLimiter::new(125_000, start);
         let passed = passed(&limiter, start, 1200, 1);
@@ -140,28 +138,28 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_below_it_loses_nothing() {
+    fn a_flow_below_the_rate_loses_nothing() {
         let start = Instant::now();
         assert_eq!(passed(&BandwidthLimiter::new(2_000_000, start), start, 1200, 1), 12_000_000);
         assert_eq!(passed(&BandwidthLimiter::new(0, start), start, 1200, 3), 36_000_000);
     }
 
     #[test]
-    fn sound_passes_while_pictures_are_refused() {
+    fn small_packets_pass_while_large_ones_are_dropped() {
         let start = Instant::now();
         let limiter = BandwidthLimiter::new(100_000, start);
-        let (mut sound, mut pictures) = (0, 0);
+        let (mut small, mut large) = (0, 0);
         for ms in 0..10_000 {
             let now = start + Duration::from_millis(ms);
-            pictures += usize::from(limiter.allows(1200, now));
-            sound += usize::from(ms % 20 == 0 && limiter.allows(160, now));
+            large += usize::from(limiter.allows(1200, now));
+            small += usize::from(ms % 20 == 0 && limiter.allows(160, now));
         }
-        assert_eq!(sound, 500, "fifty a second, all of them");
-        assert!(pictures < 1000, "{pictures} of 10,000");
+        assert_eq!(small, 500, "all of 50 per second");
+        assert!(large < 1000, "{large} of 10,000");
     }
 
     #[test]
-    fn a_packet_larger_than_a_second_of_the_rate_passes_in_its_turn() {
+    fn a_packet_larger_than_the_burst_passes_after_recovery() {
         let start = Instant::now();
         let limiter = BandwidthLimiter::new(1000, start);
         assert!(limiter.allows(9000, start));
@@ -170,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn one_source_tunnels_little_through_what_is_meant_for_tests() {
+    fn one_source_gets_only_the_sustained_rate_of_tests() {
         let start = Instant::now();
         let testers = TesterBandwidth::new(1, start);
         let source: IpAddr = "45.0.0.1".parse().unwrap();
         let mut passed = 0;
-        // Ten minutes, each second with another allocation, at 175 Mbit/s.
+        // Ten minutes at 175 Mbit/s, with a new allocation every second.
         for second in 0..600 {
             let limits = testers.limits(source, 2_500_000, start);
             for packet in 0..18_000_u64 {
@@ -183,8 +181,8 @@ mod tests {
                 passed += if limits.up.allows(1200, now) { 1200 } else { 0 };
             }
         }
-        let most = TESTER_BURST + 601 * u64::from(TESTER_SUSTAINED_RATE);
-        assert!((most * 9 / 10..=most + 2_500_000).contains(&passed), "{passed}");
+        let limit = TESTER_BURST + 601 * u64::from(TESTER_SUSTAINED_RATE);
+        assert!((limit * 9 / 10..=limit + 2_500_000).contains(&passed), "{passed}");
         let other = testers.limits("45.0.0.2".parse().unwrap(), 2_500_000, start);
         assert!(other.up.allows(1200, start + Duration::from_secs(600)));
     }

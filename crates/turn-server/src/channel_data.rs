@@ -1,21 +1,21 @@
-//! ChannelData and the Data indication, read and written in place (RFC 8656 §11–12).
+//! ChannelData, Send and Data indications, read and written in place (RFC 8656 §11–12).
 //!
-//! These are the packets media travels in. The codec crate copies every attribute; nothing here
-//! copies more than a header, and a test holds the two against each other.
+//! Media has these formats. The `stun` crate copies every attribute; this file copies no more than a header. Tests compare
+//! the two.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use stun::fingerprint::fingerprint_value;
 
-use super::addr::{PeerAddr, RelayedAddr};
+use crate::addr::{PeerAddr, RelayedAddr};
 
-/// A channel number in the range that RFC 5766 clients may use.
+/// A channel number in the range of RFC 5766.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelNumber(u16);
 
-/// What stands before the payload in a packet to a client: a ChannelData header, or a Data
-/// indication up to its DATA value. At most 48 bytes.
+/// The bytes before the payload in a packet to a client: a ChannelData header, or a Data indication up to its DATA value.
+/// At most 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     bytes: [u8; Self::CAPACITY],
@@ -24,19 +24,19 @@ pub struct Header {
     padded: bool,
 }
 
-/// A Send indication, its payload still where it arrived (RFC 8656 §11.1).
+/// A Send indication. The payload stays where it was received (RFC 8656 §11.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendIndication<'p> {
-    /// Whom the payload is for.
+    /// The destination.
     pub peer: PeerAddr,
     /// The value of DATA.
     pub payload: &'p [u8],
-    /// DONT-FRAGMENT was asked for.
+    /// The client sent DONT-FRAGMENT.
     pub dont_fragment: bool,
 }
 
 const CHANNELS: RangeInclusive<u16> = 0x4000..=0x7FFF;
-/// STUN's fixed value in bytes 4–7 (RFC 8489 §5).
+/// Bytes 4–7 of every STUN message (RFC 8489 §5).
 pub const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 const STUN_HEADER: usize = 20;
 const SEND_INDICATION: u16 = 0x0016;
@@ -52,7 +52,7 @@ impl ChannelNumber {
         CHANNELS.contains(&number).then_some(Self(number))
     }
 
-    /// The number itself.
+    /// The number.
     pub fn number(self) -> u16 {
         self.0
     }
@@ -68,16 +68,16 @@ pub fn is_send_indication(bytes: &[u8]) -> bool {
     bytes.len() >= STUN_HEADER && u16_at(bytes, 0) == Some(SEND_INDICATION)
 }
 
-/// Splits ChannelData into its channel and payload; `None` where the length runs past the end.
-/// Padding behind the payload is allowed and dropped (RFC 8656 §12.5).
+/// Splits ChannelData into channel and payload; `None` if it is truncated. Padding after the payload is allowed and
+/// dropped (RFC 8656 §12.5).
 pub fn parse_channel_data(bytes: &[u8]) -> Option<(ChannelNumber, &[u8])> {
     let channel = ChannelNumber::new(u16_at(bytes, 0)?)?;
     let length = usize::from(u16_at(bytes, 2)?);
     Some((channel, bytes.get(4..4 + length)?))
 }
 
-/// Reads a Send indication in place; `None` where it must be dropped: malformed, no peer, no DATA,
-/// or a comprehension-required attribute we do not know.
+/// Reads a Send indication in place; `None` if it must be dropped: malformed, without a peer or DATA, or with an unknown
+/// comprehension-required attribute.
 pub fn parse_send_indication(bytes: &[u8]) -> Option<SendIndication<'_>> {
     let length = usize::from(u16_at(bytes, 2)?);
     if bytes.len() != STUN_HEADER + length || bytes[4..8] != MAGIC_COOKIE {
@@ -103,7 +103,7 @@ pub fn parse_send_indication(bytes: &[u8]) -> Option<SendIndication<'_>> {
 }
 
 impl Default for Header {
-    /// No head at all: the payload goes as it is.
+    /// An empty header: the payload is sent as it is.
     fn default() -> Self {
         Self { bytes: [0; Self::CAPACITY], length: 0, padded: false }
     }
@@ -112,7 +112,7 @@ impl Default for Header {
 impl Header {
     const CAPACITY: usize = 48;
 
-    /// The head of ChannelData carrying `payload` bytes (at most 65,535).
+    /// The header of ChannelData with a payload of `payload` bytes (at most 65,535).
     pub fn channel(channel: ChannelNumber, payload: usize) -> Self {
         let mut header = Self { bytes: [0; Self::CAPACITY], length: 0, padded: false };
         header.push(&channel.0.to_be_bytes());
@@ -120,8 +120,8 @@ impl Header {
         header
     }
 
-    /// The head of a Data indication carrying `payload` bytes that came from `from`.
-    /// `transaction` need not be secret, only varied.
+    /// The header of a Data indication with a payload of `payload` bytes from `from`. `transaction` must be unique, but
+    /// not secret.
     pub fn data(from: RelayedAddr, payload: usize, transaction: [u8; 12]) -> Self {
         let address = if from.0.is_ipv4() { 12 } else { 24 };
         let mut header = Self { bytes: [0; Self::CAPACITY], length: 0, padded: true };
@@ -142,8 +142,8 @@ impl Header {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// How many zero bytes follow a payload of `length` bytes: those of the DATA attribute, and
-    /// ChannelData's only on a stream (RFC 8656 §12.5).
+    /// Number of zero bytes after a payload of `length` bytes: the padding of the DATA attribute; for ChannelData only on
+    /// a stream (RFC 8656 §12.5).
     pub fn padding(&self, length: usize, stream: bool) -> usize {
         if self.padded || stream { length.next_multiple_of(4) - length } else { 0 }
     }
@@ -154,7 +154,7 @@ impl Header {
         self.length += bytes.len() as u8;
     }
 
-    /// Lengths here stem from datagrams, which are shorter than 64 KiB.
+    /// The lengths are those of datagrams, which are shorter than 64 KiB.
     fn push_u16(&mut self, value: usize) {
         self.push(&(value as u16).to_be_bytes());
     }
@@ -171,8 +171,8 @@ impl Header {
     }
 }
 
-/// Reads an XOR'ed address value (RFC 8489 §14.2) of the message that begins with `header`.
-pub(super) fn unxor_address(value: &[u8], header: &[u8]) -> Option<SocketAddr> {
+/// Decodes an XOR address value (RFC 8489 §14.2) of the message that begins with `header`.
+pub(crate) fn unxor_address(value: &[u8], header: &[u8]) -> Option<SocketAddr> {
     let port = u16_at(value, 2)? ^ u16_at(header, 4)?;
     let ip = match (value.get(1)?, value.len()) {
         (1, 8) => Ipv4Addr::from(xor(value[4..8].try_into().ok()?, MAGIC_COOKIE)).into(),
@@ -185,8 +185,7 @@ pub(super) fn unxor_address(value: &[u8], header: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Whether `attribute`, the rest of `message` from FINGERPRINT on, is its last and tells its CRC
-/// (RFC 8489 §14.7).
+/// Whether FINGERPRINT, at the start of `attribute`, is the last attribute of `message` and has its CRC (RFC 8489 §14.7).
 fn fingerprint_is_valid(message: &[u8], attribute: &[u8], value: &[u8]) -> bool {
     let covered = &message[..message.len() - attribute.len()];
     attribute.len() == 8 && value == fingerprint_value(covered).to_be_bytes()
@@ -228,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_send_indication_reads_the_same_as_with_the_codec(
+        fn a_send_indication_of_the_stun_crate_is_parsed(
             peer: SocketAddr, payload in proptest::collection::vec(any::<u8>(), 0..1500)
         ) {
             let bytes = encoded(peer, &payload);
@@ -238,7 +237,7 @@ mod tests {
         }
 
         #[test]
-        fn the_codec_reads_our_data_indications(
+        fn the_stun_crate_parses_our_data_indications(
             from: SocketAddr, payload in proptest::collection::vec(any::<u8>(), 0..1500), transaction: [u8; 12]
         ) {
             let header = Header::data(RelayedAddr(from), payload.len(), transaction);
@@ -255,7 +254,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_we_accept_the_codec_accepts(mut bytes in proptest::collection::vec(any::<u8>(), 20..200)) {
+        fn the_stun_crate_accepts_what_we_accept(mut bytes in proptest::collection::vec(any::<u8>(), 20..200)) {
             bytes[..2].copy_from_slice(&SEND_INDICATION.to_be_bytes());
             let length = (bytes.len() - 20) as u16;
             bytes[2..4].copy_from_slice(&length.to_be_bytes());
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_data_may_be_padded_but_not_cut() {
+    fn channel_data_may_be_padded_but_not_truncated() {
         let read = parse_channel_data(b"\x40\x01\x00\x03abc\0").unwrap();
         assert_eq!((read.0.number(), read.1), (0x4001, &b"abc"[..]));
         assert_eq!(parse_channel_data(b"\x40\x01\x00\x04abc"), None);

@@ -1,27 +1,27 @@
-//! Short-lived TURN credentials in the TURN REST form: minted for a seat, verified from nothing
-//! but the secret.
+//! TURN REST credentials: short-lived, and verified with nothing but the shared secret.
 //!
-//! `username = <unix expiry>:<id>`, `password = base64(HMAC-SHA1(secret, username))`, as coturn's
-//! `use-auth-secret` has them (draft-uberti-behave-turn-rest-00 §2.2). Nothing here reads a clock
-//! or keeps a user.
+//! `username = <unix expiry>:<id>`, `password = base64(HMAC-SHA1(secret, username))`, as with coturn's `use-auth-secret`
+//! (draft-uberti-behave-turn-rest-00 §2.2).
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac as _};
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
 use serde::Serialize;
 use sha1::Sha1;
 
-use crate::mac::keyed;
 use crate::principal::{IsolationGroup, PrincipalId, TEXT_LENGTH};
-use crate::time::UnixSeconds;
 
-/// One shared TURN REST secret; never printed.
+/// Seconds since 1970-01-01 00:00:00 UTC, as in usernames.
+pub type UnixSeconds = u64;
+
+/// A shared TURN REST secret. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// The secrets of a box: the first mints, all verify. Never empty.
+/// The secrets of a server: the first one issues credentials, all verify them. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
     first: Secret,
@@ -38,26 +38,26 @@ pub struct Credential {
     pub password: String,
 }
 
-/// Whom a credential's id names.
+/// The user that a credential names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// A seat in a room of this box; must be live at the moment of Allocate.
+    /// A participant of an isolation group. It must be admitted when the allocation is opened.
     Participant(IsolationGroup, PrincipalId),
-    /// Minted by the box's own tools (`~` before the seat): a room's tag, no live seat needed.
+    /// A tool of the operator (`~` before the id): in a group, without admission.
     Tool(IsolationGroup, PrincipalId),
-    /// Minted for anybody who tries the connection test (`~~` before the seat): a tag of its own, which is
-    /// all it reaches in any scope, and no life beyond its expiry.
+    /// An anonymous user of the connection test (`~~` before the id): its allocations reach only its own group, whatever
+    /// the policy, and end when the credential expires.
     Tester(IsolationGroup, PrincipalId),
-    /// Other software that shares the secret: the text after the colon is its own tag.
+    /// A user of other software that has the secret. Each id is an isolation group of its own.
     Foreign(String),
 }
 
-/// A username taken apart. What it claims is true only once a password has been checked.
+/// A parsed username. It is a claim until the password has been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username {
-    /// When the credential stops opening allocations.
+    /// Until when the credential opens allocations.
     pub expiry: UnixSeconds,
-    /// Whom it was minted for.
+    /// The user.
     pub principal: Principal,
 }
 
@@ -67,12 +67,12 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// Whether it has fewer characters than that.
+    /// Whether it has fewer than `characters` characters.
     pub fn is_shorter_than(&self, characters: usize) -> bool {
         String::from_utf8_lossy(&self.0).trim().chars().count() < characters
     }
 
-    /// The password that belongs to `username` under this secret.
+    /// The password of `username`.
     pub fn password(&self, username: &str) -> String {
         let mut mac: Hmac<Sha1> = keyed(&self.0);
         mac.update(username.as_bytes());
@@ -81,28 +81,28 @@ impl Secret {
 }
 
 impl Secrets {
-    /// `first` mints; it and `older` verify.
+    /// `first` issues credentials; `first` and `older` verify them.
     pub fn new(first: Secret, older: Vec<Secret>) -> Self {
         Self { first, older }
     }
 
-    /// A credential for `holder` that opens allocations until `expiry`.
+    /// Issues a credential for `principal` that opens allocations until `expiry`.
     pub fn mint(&self, principal: &Principal, expiry: UnixSeconds) -> Credential {
         let username = format!("{expiry}:{principal}");
         let password = self.first.password(&username);
         Credential { username, password }
     }
 
-    /// The passwords that would be right for `username`, one for each secret.
+    /// The valid passwords of `username`, one for each secret.
     pub fn passwords<'a>(&'a self, username: &'a str) -> impl Iterator<Item = String> + 'a {
         std::iter::once(&self.first).chain(&self.older).map(move |secret| secret.password(username))
     }
 }
 
 impl Username {
-    /// Takes a username apart as coturn's `use-auth-secret` does: `<unix expiry>:<id>`; `<id>:<unix expiry>`
-    /// where the part before the first colon is no number; and the expiry alone, with or without a colon. What
-    /// follows the digits of the latter two is part of the id. `None` where it says no moment.
+    /// Parses a username as coturn's `use-auth-secret` does: `<unix expiry>:<id>`; `<id>:<unix expiry>` if the part
+    /// before the first colon is no number; or the expiry alone, with or without a colon. In the latter two, text after
+    /// the digits is part of the id. `None` without an expiry.
     pub fn parse(text: &str) -> Option<Self> {
         let (expiry, id) = match text.split_once(':') {
             Some((first, id)) if is_number(first) => (first.parse().ok()?, id.to_owned()),
@@ -120,7 +120,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A number as C's `atol` reads it, and what follows; white space and a minus are no beginning of a moment.
+/// A number as C's `atol` reads it, and the text after it; `None` for white space or a minus sign at the start.
 fn leading_number(text: &str) -> Option<(UnixSeconds, &str)> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
@@ -128,24 +128,25 @@ fn leading_number(text: &str) -> Option<(UnixSeconds, &str)> {
 }
 
 impl Principal {
-    /// Whether it is a stranger's: it reaches its own tag alone, whatever the scope of the box.
+    /// Whether its allocations reach only their own isolation group, whatever the policy of the server.
     pub fn is_confined(&self) -> bool {
         matches!(self, Self::Tester(..))
     }
 
     fn parse(id: &str) -> Self {
-        Self::ours(id).unwrap_or_else(|| Self::Foreign(id.to_owned()))
+        Self::parse_issued(id).unwrap_or_else(|| Self::Foreign(id.to_owned()))
     }
 
-    fn ours(id: &str) -> Option<Self> {
-        let (group, seat) = id.split_once('.')?;
+    /// Parses the id of a credential that this project issues.
+    fn parse_issued(id: &str) -> Option<Self> {
+        let (group, member) = id.split_once('.')?;
         let group = (group.len() == TEXT_LENGTH).then(|| IsolationGroup::parse(group))??;
-        if let Some(seat) = seat.strip_prefix("~~") {
-            return Some(Self::Tester(group, PrincipalId::parse(seat)?));
+        if let Some(member) = member.strip_prefix("~~") {
+            return Some(Self::Tester(group, PrincipalId::parse(member)?));
         }
-        match seat.strip_prefix('~') {
-            Some(seat) => Some(Self::Tool(group, PrincipalId::parse(seat)?)),
-            None => Some(Self::Participant(group, PrincipalId::parse(seat)?)),
+        match member.strip_prefix('~') {
+            Some(member) => Some(Self::Tool(group, PrincipalId::parse(member)?)),
+            None => Some(Self::Participant(group, PrincipalId::parse(member)?)),
         }
     }
 }
@@ -153,9 +154,9 @@ impl Principal {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Participant(group, seat) => write!(f, "{group}.{seat}"),
-            Self::Tool(group, seat) => write!(f, "{group}.~{seat}"),
-            Self::Tester(group, seat) => write!(f, "{group}.~~{seat}"),
+            Self::Participant(group, member) => write!(f, "{group}.{member}"),
+            Self::Tool(group, member) => write!(f, "{group}.~{member}"),
+            Self::Tester(group, member) => write!(f, "{group}.~~{member}"),
             Self::Foreign(id) => f.write_str(id),
         }
     }
@@ -173,17 +174,25 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A MAC with `key`, which may have any length.
+pub(crate) fn keyed<M: Mac + KeyInit>(key: &[u8]) -> M {
+    match <M as Mac>::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC accepts keys of any length"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seat() -> Principal {
+    fn participant() -> Principal {
         Principal::Participant(IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]))
     }
 
     #[test]
-    fn a_minted_credential_is_the_turn_rest_form() {
-        // The expected password was made with: printf 1767225600:alice | openssl dgst -sha1 -hmac north -binary | base64
+    fn an_issued_credential_has_the_turn_rest_form() {
+        // The expected password is the output of: printf 1767225600:alice | openssl dgst -sha1 -hmac north -binary | base64
         let secrets = Secrets::new(Secret::new("north"), vec![]);
         let credential = secrets.mint(&Principal::Foreign("alice".into()), 1_767_225_600);
         assert_eq!(credential.username, "1767225600:alice");
@@ -191,28 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn an_older_secret_still_verifies_but_does_not_mint() {
+    fn an_older_secret_verifies_but_issues_no_credentials() {
         let old = Secret::new("old");
         let secrets = Secrets::new(Secret::new("new"), vec![old.clone()]);
-        let credential = secrets.mint(&seat(), 5);
+        let credential = secrets.mint(&participant(), 5);
         assert_ne!(credential.password, old.password(&credential.username));
-        let right: Vec<_> = secrets.passwords("5:x").collect();
-        assert!(right.contains(&old.password("5:x")));
+        let valid: Vec<_> = secrets.passwords("5:x").collect();
+        assert!(valid.contains(&old.password("5:x")));
     }
 
     #[test]
-    fn a_username_says_whom_it_was_minted_for() {
+    fn a_username_round_trips_for_every_kind_of_principal() {
         let (group, id) = (IsolationGroup::new([1; 16]), PrincipalId::new([2; 16]));
-        let ours = [seat(), Principal::Tool(group, id), Principal::Tester(group, id)];
-        for principal in ours.into_iter().chain([Principal::Foreign("bob.builder".into())]) {
+        let issued = [participant(), Principal::Tool(group, id), Principal::Tester(group, id)];
+        for principal in issued.into_iter().chain([Principal::Foreign("bob.builder".into())]) {
             let text = format!("17:{principal}");
             assert_eq!(Username::parse(&text), Some(Username { expiry: 17, principal }));
         }
     }
 
     #[test]
-    fn every_form_of_a_rest_username_that_coturn_reads_is_read() {
-        // Measured against coturn 4.6.1; tests/robustness/abuse/usernames.rs asks the one that is installed.
+    fn every_form_of_username_that_coturn_accepts_is_accepted() {
+        // Checked with coturn 4.6.1; tests/robustness/abuse/usernames.rs checks the installed version.
         for (text, expiry, id) in [
             ("123:user", 123, "user"),
             ("user:123", 123, "user"),
@@ -231,7 +240,7 @@ mod tests {
             ("user:123x", 123, "user:x"),
             ("123:456", 123, "456"),
             ("é:123", 123, "é"),
-            // A year beyond 2106, where coturn counts modulo 2^32.
+            // Beyond the year 2106, where coturn counts modulo 2^32.
             ("4294967296:user", 4_294_967_296, "user"),
             ("18446744073709551615:user", u64::MAX, "user"),
         ] {
@@ -241,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_stays_a_seat_on_either_side_of_the_colon() {
-        let text = format!("{}:17", seat());
-        assert_eq!(Username::parse(&text), Some(Username { expiry: 17, principal: seat() }));
+    fn a_participant_is_recognised_on_either_side_of_the_colon() {
+        let text = format!("{}:17", participant());
+        assert_eq!(Username::parse(&text), Some(Username { expiry: 17, principal: participant() }));
     }
 
     #[test]
-    fn usernames_that_say_no_moment_are_nobodys() {
+    fn usernames_without_an_expiry_are_rejected() {
         for text in [
             "",
             ":",
@@ -276,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_print() {
+    fn debug_output_contains_no_secret() {
         let secrets = Secrets::new(Secret::new("hush"), vec![Secret::new("older")]);
         assert!(!format!("{secrets:?}").contains("hush"));
     }

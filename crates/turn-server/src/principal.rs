@@ -1,35 +1,129 @@
-//! A seat in a room, as both halves of the box know it: opaque names and the news of its life.
+//! Isolation groups, and the participants who may open allocations.
 //!
-//! Signaling gives seats out and takes them back; the relay asks whether a credential's seat is
-//! alive. Neither calls the other: news travels as values. Nothing here knows a room's name.
+//! The application decides who is a participant of which group and passes that in as [`PrincipalEvent`]s. Groups and
+//! participants are opaque ids here. Credentials name them; see [`Principal`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-/// Length in characters of a [`IsolationGroup`] or [`PrincipalId`] as text: 16 bytes of base64url.
+use crate::credential::{Principal, UnixSeconds};
+use crate::response::Refusal;
+
+/// Length in characters of an [`IsolationGroup`] or [`PrincipalId`] as text: 16 bytes in base64url.
 pub const TEXT_LENGTH: usize = 22;
 
-/// A room as the relay sees it: 16 bytes of a keyed digest of its name, which tell nothing of it.
+/// Allocations that may reach each other: 16 bytes, for example of a keyed digest of a room's name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IsolationGroup([u8; 16]);
 
-/// One participant's place in a room: 16 random bytes, unguessable, never reused.
+/// A participant of a group: 16 random bytes, unguessable, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PrincipalId([u8; 16]);
 
-/// What happened to a seat, in the order it happened; told to every relay worker.
+/// A change of a participant. Every worker needs every event, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrincipalEvent {
-    /// The seat is taken (or taken back); credentials naming it open allocations from now on.
+    /// The participant joined or resumed: its credentials open allocations from now on.
     Admitted(IsolationGroup, PrincipalId),
-    /// Given up by `leave`: its allocations end at once.
+    /// The participant left: its allocations end immediately.
     Left(IsolationGroup, PrincipalId),
-    /// Its grace ran out: its allocations end each when it has been silent for a minute, all of them when
-    /// the room's seats are taken by others or its credentials are over.
+    /// The participant lost its connection for too long. Each of its allocations ends when it has been idle for a
+    /// minute; all end when the group is full again, or when its credentials expire.
     Expired(IsolationGroup, PrincipalId),
+}
+
+/// Which participants may open allocations on a worker, and which hold some although they expired.
+#[derive(Debug)]
+pub(crate) struct Admissions {
+    admitted: BTreeSet<(IsolationGroup, PrincipalId)>,
+    /// Expired participants with allocations on this worker.
+    orphaned: BTreeSet<(IsolationGroup, PrincipalId)>,
+    draining: bool,
+    group_size: usize,
+}
+
+impl Admissions {
+    pub(crate) fn new(group_size: usize) -> Self {
+        Self { admitted: BTreeSet::new(), orphaned: BTreeSet::new(), draining: false, group_size }
+    }
+
+    /// Checks whether a credential may open an allocation.
+    ///
+    /// # Errors
+    /// 401 if the credential has expired or its participant is not admitted; 508 while draining, except for
+    /// participants: their calls may look for other paths.
+    pub(crate) fn check(
+        &self,
+        principal: &Principal,
+        expiry: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Result<(), Refusal> {
+        if !self.is_admitted(principal) || expiry <= now {
+            Err(Refusal::Unauthenticated)
+        } else if self.draining && !matches!(principal, Principal::Participant(..)) {
+            Err(Refusal::InsufficientCapacity)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the participant that a credential names is admitted; `true` for credentials that name none.
+    pub(crate) fn is_admitted(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Participant(group, id) => self.admitted.contains(&(*group, *id)),
+            Principal::Tool(..) | Principal::Tester(..) | Principal::Foreign(_) => true,
+        }
+    }
+
+    /// From now on, only participants open allocations.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Admits a participant. If the group is full, returns its expired participants: others have replaced them.
+    pub(crate) fn admit(&mut self, group: IsolationGroup, id: PrincipalId) -> Vec<PrincipalId> {
+        self.admitted.insert((group, id));
+        self.orphaned.remove(&(group, id));
+        if ids_in_group(&self.admitted, group).count() < self.group_size {
+            return Vec::new();
+        }
+        let replaced: Vec<_> = ids_in_group(&self.orphaned, group).collect();
+        replaced.iter().for_each(|other| self.forget_orphan(group, *other));
+        replaced
+    }
+
+    /// Notes that a participant left or expired.
+    pub(crate) fn remove(&mut self, group: IsolationGroup, id: PrincipalId) {
+        self.admitted.remove(&(group, id));
+        self.orphaned.remove(&(group, id));
+    }
+
+    /// Notes that an expired participant still has allocations.
+    pub(crate) fn add_orphan(&mut self, group: IsolationGroup, id: PrincipalId) {
+        self.orphaned.insert((group, id));
+    }
+
+    /// Notes that an expired participant has no allocations any more.
+    pub(crate) fn forget_orphan(&mut self, group: IsolationGroup, id: PrincipalId) {
+        self.orphaned.remove(&(group, id));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn orphan_count(&self) -> usize {
+        self.orphaned.len()
+    }
+}
+
+fn ids_in_group(
+    participants: &BTreeSet<(IsolationGroup, PrincipalId)>,
+    group: IsolationGroup,
+) -> impl Iterator<Item = PrincipalId> + '_ {
+    let first = (group, PrincipalId::new([0; 16]));
+    participants.range(first..).take_while(move |(of, _)| *of == group).map(|(_, id)| *id)
 }
 
 impl IsolationGroup {
@@ -38,7 +132,7 @@ impl IsolationGroup {
         Self(bytes)
     }
 
-    /// The tag of an id that other software minted: a digest no room's tag can be made to equal.
+    /// The group of an id that other software chose: a digest that cannot be made equal to another group.
     pub fn of_foreign(id: &str) -> Self {
         let digest = Sha256::new().chain_update(b"webrtc-box foreign id\0").chain_update(id).finalize();
         let mut group = [0; 16];
@@ -46,12 +140,12 @@ impl IsolationGroup {
         Self(group)
     }
 
-    /// The 16 bytes themselves.
+    /// The 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Reads back what `Display` wrote; `None` for anything else.
+    /// Parses what `Display` writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         parse(text).map(Self)
     }
@@ -63,12 +157,12 @@ impl PrincipalId {
         Self(bytes)
     }
 
-    /// The 16 bytes themselves.
+    /// The 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Reads back what `Display` wrote; `None` for anything else.
+    /// Parses what `Display` writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         parse(text).map(Self)
     }
@@ -110,10 +204,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_survive_being_written_and_read() {
-        let seat = PrincipalId::new([0xfb; 16]);
-        assert_eq!(seat.to_string().len(), TEXT_LENGTH);
-        assert_eq!(PrincipalId::parse(&seat.to_string()), Some(seat));
+    fn ids_round_trip_as_text() {
+        let id = PrincipalId::new([0xfb; 16]);
+        assert_eq!(id.to_string().len(), TEXT_LENGTH);
+        assert_eq!(PrincipalId::parse(&id.to_string()), Some(id));
         assert_eq!(PrincipalId::parse("too short"), None);
         assert_eq!(PrincipalId::parse(&"!".repeat(TEXT_LENGTH)), None);
     }

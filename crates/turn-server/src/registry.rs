@@ -1,6 +1,6 @@
-//! What is lent to whom: ports, ports kept for later, and how many allocations each holder has.
+//! Ports, reservations and quotas of all workers.
 //!
-//! One for all workers, so that a quota is a quota whichever worker the kernel picks.
+//! One registry for all workers, so that a quota holds whichever worker the kernel chooses for a client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -8,102 +8,101 @@ use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::addr::{ClientAddr, Families, Family, RelayedAddr};
-use super::allocation::{Activity, Extras};
-use super::error::Refusal;
-use super::port_pool::PortPool;
-use super::request::{AddressRequest, Parity};
-use super::shares::{PortShares, per_source};
-use crate::credential::Principal;
 use webrtc_box_rate_limit::SourcePrefix;
 
-/// The books of a relay.
+use crate::addr::{ClientAddr, Families, Family, RelayedAddr};
+use crate::allocation::{Activity, Extras};
+use crate::credential::Principal;
+use crate::port_pool::{PortPool, PortShares};
+use crate::request::{AddressRequest, Parity};
+use crate::response::Refusal;
+
+/// Ports, reservations and quotas of a relay.
 #[derive(Debug)]
 pub struct AllocationRegistry {
     v4: PortPool,
     v6: PortPool,
     reservations: Vec<Reservation>,
     principals: HashMap<Principal, Vec<AllocationEntry>>,
-    /// AllocationCounts by source: IPv4 address, IPv6 /64, /56 and /48.
+    /// Allocations by source: IPv4 address, IPv6 /64, /56 and /48.
     sources: HashMap<SourcePrefix, u32>,
-    /// All allocations by when they were last heard, as far as is known: never too late.
+    /// All allocations by last activity. The key may be older than the real one, never newer.
     by_last_seen: BTreeMap<IdleKey, (Principal, ClientAddr)>,
-    /// How many have been entered.
+    /// Number of insertions so far, which makes the keys unique.
     inserted: u64,
     total: u32,
-    /// Of which by clients who only test.
+    /// Allocations of connection tests.
     testers: u32,
-    /// Those by source.
-    tester_quota: HashMap<SourcePrefix, u32>,
+    /// Allocations of connection tests, by source.
+    testers_by_source: HashMap<SourcePrefix, u32>,
     shares: PortShares,
     epoch: Instant,
 }
 
-/// An allocation as the register knows it.
+/// An allocation in the registry.
 #[derive(Clone, Debug)]
 pub struct AllocationEntry {
-    /// Which worker it belongs to.
+    /// Its worker.
     pub worker: usize,
-    /// Whose it is.
+    /// Its client.
     pub client: ClientAddr,
-    /// When it was last heard.
+    /// Its last activity.
     pub activity: Arc<Activity>,
     idle_key: IdleKey,
 }
 
-/// Under what an entry is filed by its silence.
+/// The key of an entry in the order of last activity.
 type IdleKey = (Instant, u64);
 
-/// How many allocations there may be; 0 is no limit.
+/// Limits on the number of allocations; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// For one holder.
+    /// Of one principal.
     pub user: u32,
-    /// In all.
+    /// Of the whole server.
     pub total: u32,
 }
 
-/// What an Allocate is given.
+/// The ports reserved for an Allocate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortLease {
     /// The relayed addresses.
     pub relayed: Families<RelayedAddr>,
-    /// A kept port, or why the second family is missing.
+    /// The token of a reserved next port, and why there is no address of the second family.
     pub extras: Extras,
 }
 
-/// Who asks for a relayed address.
+/// The client that requests a relayed address.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester<'a> {
-    /// Whom its credential names.
+    /// The user that its credential names.
     pub principal: &'a Principal,
-    /// Where it asks from.
+    /// Its address.
     pub client: ClientAddr,
 }
 
-/// A port kept under a token (RFC 8656 §7.2).
+/// A port reserved for a later Allocate with its token (RFC 8656 §7.2).
 #[derive(Clone, Debug)]
 struct Reservation {
     token: [u8; 8],
     principal: Principal,
-    /// Whom it counts for.
+    /// The source that it counts for.
     source: Option<SourcePrefix>,
     relayed: RelayedAddr,
     expires: Instant,
 }
 
-/// An allocation silent for this long gives way when its holder wants another: old networks leave
-/// dead ones behind.
+/// An allocation that is idle for this long may be evicted: clients leave such ones behind when they change networks.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// How long a reservation is kept (RFC 8656 §7.2).
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
-/// Ports one holder may have kept at a time.
+/// Reservations of one principal at a time.
 const MAX_RESERVATIONS_PER_PRINCIPAL: usize = 8;
-/// Silent allocations that are looked at to find one that gives way.
+/// Idle allocations that are considered for eviction.
 const MAX_IDLE_CANDIDATES: usize = 256;
 
 impl AllocationRegistry {
-    /// Nothing lent yet; silence counts from `epoch`.
+    /// A registry without allocations, for the ports in `ports` without `excluded`. Activity counts from `epoch`.
     pub fn new(ports: &RangeInclusive<u16>, excluded: &[u16], epoch: Instant) -> Self {
         let pool = || PortPool::new(ports, excluded);
         Self {
@@ -116,18 +115,19 @@ impl AllocationRegistry {
             inserted: 0,
             total: 0,
             testers: 0,
-            tester_quota: HashMap::new(),
+            testers_by_source: HashMap::new(),
             shares: PortShares::of(pool().free()),
             epoch,
         }
     }
 
-    /// Enters one more allocation of `holder`; returns the long-silent one it takes the place of,
-    /// which its worker must now end.
+    /// Enters an allocation of `principal`. Returns the idle allocation that was removed for it and that its worker must
+    /// now close.
     ///
     /// # Errors
-    /// 486 where the holder has all it may have and all of them are in use, or its source has its
-    /// share of the ports; 508 where the box has all it may have.
+    /// 486 if the principal has reached its quota and none of its allocations is idle, or its source has reached its share
+    /// of the ports; 508 if the server has reached its quota and no idle allocation may be evicted, or connection tests
+    /// have reached their share.
     pub fn insert(
         &mut self,
         principal: &Principal,
@@ -135,8 +135,8 @@ impl AllocationRegistry {
         quota: Quota,
         now: Instant,
     ) -> Result<Option<AllocationEntry>, Refusal> {
-        let held_by_source = self.principals.get(principal).map_or(0, Vec::len);
-        if quota.user != 0 && held_by_source >= quota.user as usize {
+        let held = self.principals.get(principal).map_or(0, Vec::len);
+        if quota.user != 0 && held >= quota.user as usize {
             let evicted = self.longest_idle(principal, now).ok_or(Refusal::QuotaReached)?;
             if evicted.sources() != entry.sources() {
                 self.check_source_quota(&entry)?;
@@ -150,8 +150,8 @@ impl AllocationRegistry {
         }
         let full = quota.total != 0 && self.total >= quota.total;
         let evicted = if full {
-            let is_valid_for = self.held_by_source(widest_prefix(entry.client));
-            let evicted = self.find_idle(principal, entry.client, is_valid_for, now);
+            let held = self.held_by_source(widest_prefix(entry.client));
+            let evicted = self.find_idle(principal, entry.client, held, now);
             Some(evicted.ok_or(Refusal::InsufficientCapacity)?)
         } else {
             None
@@ -162,8 +162,8 @@ impl AllocationRegistry {
         Ok(evicted.map(|(_, evicted)| evicted))
     }
 
-    /// Where hardly a port is left for `wants`: the long-silent allocation that gives way to `client`,
-    /// struck out; its worker must now end it.
+    /// If hardly any port is free for `address_request`, removes an idle allocation in favour of `client` and returns it.
+    /// Its worker must now close it.
     pub fn evict_idle(
         &mut self,
         address_request: &AddressRequest,
@@ -180,14 +180,14 @@ impl AllocationRegistry {
         if free > self.shares.scarce {
             return None;
         }
-        // Its own entry is among them already.
-        let is_valid_for = self.held_by_source(widest_prefix(client)).saturating_sub(1);
-        let (of, evicted) = self.find_idle(principal, client, is_valid_for, now)?;
-        self.remove(&of, evicted.client);
+        // The new allocation is counted already.
+        let held = self.held_by_source(widest_prefix(client)).saturating_sub(1);
+        let (owner, evicted) = self.find_idle(principal, client, held, now)?;
+        self.remove(&owner, evicted.client);
         Some(evicted)
     }
 
-    /// Strikes an allocation out, if it is still in.
+    /// Removes an allocation, if it is still there.
     pub fn remove(&mut self, principal: &Principal, client: ClientAddr) {
         let Some(entries) = self.principals.get_mut(principal) else { return };
         let Some(at) = entries.iter().position(|entry| entry.client == client) else { return };
@@ -202,26 +202,28 @@ impl AllocationRegistry {
         }
         if principal.is_confined() {
             self.testers -= 1;
-            widest_prefix(client).into_iter().for_each(|source| decrement(&mut self.tester_quota, source));
+            widest_prefix(client)
+                .into_iter()
+                .for_each(|source| decrement(&mut self.testers_by_source, source));
         }
     }
 
-    /// The allocations of `holder` that belong to `worker`.
+    /// The clients of the allocations that `principal` has on `worker`.
     pub fn clients_of(&self, principal: &Principal, worker: usize) -> Vec<ClientAddr> {
         let entries = self.principals.get(principal).into_iter().flatten();
         entries.filter(|entry| entry.worker == worker).map(|entry| entry.client).collect()
     }
 
-    /// How many allocations there are.
+    /// Number of allocations.
     pub fn total(&self) -> u32 {
         self.total
     }
 
-    /// Lends what is wanted, of the addresses in `lent`. `chance` picks ports and tokens.
+    /// Reserves the requested ports, on the addresses in `relayed_ips`. Ports and tokens follow from `rng`.
     ///
     /// # Errors
-    /// 440 where there is no address of the family, 508 where no port is left, the token is not
-    /// good, or too many ports are kept, for the holder, its source or in all.
+    /// 440 if the server has no address of the family; 508 if no port is free, the token is invalid, or the principal, its
+    /// source or all clients together have too many reservations.
     pub fn reserve_port(
         &mut self,
         address_request: &AddressRequest,
@@ -240,18 +242,18 @@ impl AllocationRegistry {
         }
     }
 
-    /// Takes a port back.
+    /// Returns a port.
     pub fn release_port(&mut self, relayed: RelayedAddr) {
         self.pool(Family::of(relayed.0.ip())).release(relayed.0.port());
     }
 
-    /// Ports that can still be lent, of both families; kept ones do not count.
+    /// Number of free ports of both families. Reserved ports are not free.
     pub fn free_ports(&mut self, now: Instant) -> usize {
         self.expire_reservations(now);
         self.v4.free() + self.v6.free()
     }
 
-    /// The host itself may be a proxy with everybody behind it.
+    /// Loopback clients are exempt: a proxy on the host may send the traffic of all clients.
     fn check_source_quota(&self, entry: &AllocationEntry) -> Result<(), Refusal> {
         let mut sources = entry.sources().into_iter().zip(self.shares.source);
         let full = sources.any(|(source, share)| self.held_by_source(source) >= share);
@@ -273,17 +275,16 @@ impl AllocationRegistry {
             self.testers += 1;
             widest_prefix(client)
                 .into_iter()
-                .for_each(|source| *self.tester_quota.entry(source).or_default() += 1);
+                .for_each(|source| *self.testers_by_source.entry(source).or_default() += 1);
         }
     }
 
-    /// Those who only test have a share in all, and one source an eighth of it.
+    /// Connection tests have a share of the ports, and one source an eighth of that share.
     fn check_tester_quota(&self, entry: &AllocationEntry, total: u32) -> Result<(), Refusal> {
         let share = self.shares.tester_quota(total);
-        let held_by_source = widest_prefix(entry.client).and_then(|source| self.tester_quota.get(&source));
+        let held = widest_prefix(entry.client).and_then(|source| self.testers_by_source.get(&source));
         let exempt = entry.client.remote.ip().is_loopback();
-        let full =
-            held_by_source.is_some_and(|held_by_source| *held_by_source >= per_source(share as usize) as u32);
+        let full = held.is_some_and(|held| *held >= PortShares::per_source(share as usize) as u32);
         if self.testers >= share || (full && !exempt) { Err(Refusal::InsufficientCapacity) } else { Ok(()) }
     }
 
@@ -291,14 +292,14 @@ impl AllocationRegistry {
         source.and_then(|source| self.sources.get(&source)).copied().unwrap_or_default()
     }
 
-    /// The allocation, of any holder, that has been silent for longest and gives way to another of `client`:
-    /// its source is the same or holds more than `holds`, so that a source with many cannot take from one
-    /// with few. Who only tests takes from nobody.
+    /// The longest idle allocation that may be evicted in favour of `client`: its source is that of `client`, or has more
+    /// allocations than the `held` ones of the client's source. So a source with many allocations cannot evict those of a
+    /// source with few. A connection test evicts none.
     fn find_idle(
         &mut self,
         principal: &Principal,
         client: ClientAddr,
-        is_valid_for: u32,
+        held: u32,
         now: Instant,
     ) -> Option<(Principal, AllocationEntry)> {
         if principal.is_confined() {
@@ -310,18 +311,18 @@ impl AllocationRegistry {
             if idle_key.0 + IDLE_AFTER > now {
                 return None;
             }
-            let (of, entry) = self.refresh_last_seen(idle_key)?;
+            let (owner, entry) = self.refresh_last_seen(idle_key)?;
             let source = widest_prefix(entry.client);
-            let gives_way = source == widest_prefix(client) || self.held_by_source(source) > is_valid_for;
-            if entry.idle_key.0 + IDLE_AFTER <= now && gives_way {
-                return Some((of, entry));
+            let may_evict = source == widest_prefix(client) || self.held_by_source(source) > held;
+            if entry.idle_key.0 + IDLE_AFTER <= now && may_evict {
+                return Some((owner, entry));
             }
             after = Bound::Excluded(idle_key);
         }
         None
     }
 
-    /// The entry filed there, filed anew by when it was really last heard.
+    /// The entry with this key, after its key was updated to its real last activity.
     fn refresh_last_seen(&mut self, idle_key: IdleKey) -> Option<(Principal, AllocationEntry)> {
         let (principal, client) = self.by_last_seen.remove(&idle_key)?;
         let entries = self.principals.get_mut(&principal)?;
@@ -366,12 +367,13 @@ impl AllocationRegistry {
     }
 
     fn can_reserve(&self, requester: Requester<'_>) -> bool {
-        let of = |counts: &dyn Fn(&Reservation) -> bool| {
-            self.reservations.iter().filter(|one| counts(one)).count()
+        let count = |matches: &dyn Fn(&Reservation) -> bool| {
+            self.reservations.iter().filter(|one| matches(one)).count()
         };
         let (source, exempt) = (widest_prefix(requester.client), requester.client.remote.ip().is_loopback());
-        of(&|one| one.principal == *requester.principal) < MAX_RESERVATIONS_PER_PRINCIPAL
-            && (exempt || of(&|one| one.source == source) < per_source(self.shares.reservations))
+        count(&|one| one.principal == *requester.principal) < MAX_RESERVATIONS_PER_PRINCIPAL
+            && (exempt
+                || count(&|one| one.source == source) < PortShares::per_source(self.shares.reservations))
             && self.reservations.len() < self.shares.reservations
     }
 
@@ -391,7 +393,7 @@ impl AllocationRegistry {
         Ok(lease)
     }
 
-    /// A token is good for the holder it was given to, once.
+    /// A token is valid once, for the principal that received it.
     fn redeem_reservation(&mut self, token: &[u8; 8], principal: &Principal) -> Result<PortLease, Refusal> {
         let reservation = self
             .reservations
@@ -404,10 +406,10 @@ impl AllocationRegistry {
     }
 
     fn expire_reservations(&mut self, now: Instant) {
-        let (reservation, expired): (Vec<_>, Vec<_>) =
+        let (current, expired): (Vec<_>, Vec<_>) =
             self.reservations.drain(..).partition(|reservation| reservation.expires > now);
-        self.reservations = reservation;
-        expired.into_iter().for_each(|evicted| self.release_port(evicted.relayed));
+        self.reservations = current;
+        expired.into_iter().for_each(|reservation| self.release_port(reservation.relayed));
     }
 
     fn pool(&mut self, family: Family) -> &mut PortPool {
@@ -424,7 +426,7 @@ impl AllocationEntry {
         Self { worker, client, activity, idle_key: (epoch, 0) }
     }
 
-    /// A seat costs a stranger nothing, its address does.
+    /// Quotas count by source, because an attacker can have more credentials than addresses.
     fn sources(&self) -> [Option<SourcePrefix>; 3] {
         SourcePrefix::of(self.client.remote.ip())
     }
@@ -439,7 +441,7 @@ fn decrement(counts: &mut HashMap<SourcePrefix, u32>, source: SourcePrefix) {
     }
 }
 
-/// The widest prefix that a client is counted by.
+/// The widest prefix of a client's address that quotas count.
 fn widest_prefix(client: ClientAddr) -> Option<SourcePrefix> {
     SourcePrefix::of(client.remote.ip()).into_iter().flatten().last()
 }

@@ -1,63 +1,64 @@
-//! Which requests over UDP are answered whose sender may have forged its address.
+//! Limits replies to UDP requests whose source address may be forged.
 //!
-//! What is not proven costs its address a small budget, so that the box floods nobody. A flood under an
-//! address must not use up that budget for whoever really is there: what a client proves itself with is
-//! counted elsewhere or not at all, and the last part of the budget is left to requests that are sent again,
-//! as every client does and a flood does not. Fixed memory, shared by all workers, never locked.
+//! Replies without a proof of address have a small budget per source, so that the server cannot be used to flood a victim.
+//! A flood with a forged address must not use up the budget of the real client there. Requests that prove something are
+//! therefore counted separately, and the last part of the budget is left to retransmissions, which clients send and a
+//! flood does not. Fixed memory, shared by all workers without a lock.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::addr::{ClientAddr, Transport};
-use super::bandwidth::BandwidthLimiter;
-use crate::credential::Principal;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 
-/// What a request shows of its sender.
+use crate::addr::{ClientAddr, Transport};
+use crate::bandwidth::BandwidthLimiter;
+use crate::credential::Principal;
+
+/// What a request proves about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Nothing.
     None,
-    /// A nonce that this client was sent, or a stream: the client is where it says.
+    /// A nonce that was issued to this client, or a stream: the address is not forged.
     Address,
-    /// It comes from the 5-tuple of a live allocation. Who knows that 5-tuple can forge it.
+    /// The 5-tuple of an allocation. An attacker who knows it can forge it.
     Allocation,
-    /// MESSAGE-INTEGRITY with somebody's password; where it comes from is not shown.
+    /// MESSAGE-INTEGRITY with the password of this user, which does not prove the address.
     Credential(Principal),
 }
 
-/// The budgets of all addresses.
+/// The reply budgets of all sources.
 #[derive(Debug)]
 pub struct ReplyLimit {
     addresses: SourceRateLimiter,
-    /// Of each 5-tuple with an allocation or a nonce of ours, and of each credential at each address.
+    /// By 5-tuple for requests with a nonce or allocation, by address and user for those with a credential.
     proven: SourceRateLimiter,
-    /// Replies of an address's burst that only requests sent again may take.
+    /// Replies of a burst that are left to retransmissions.
     reserve: u32,
     unanswered: UnansweredRequests,
-    /// Passwords looked at, of requests that prove nothing else.
-    verifications: BandwidthLimiter,
+    /// Password verifications for requests that prove nothing else.
+    password_checks: BandwidthLimiter,
 }
 
-/// Requests that were not answered, so that their retransmission is known.
+/// Requests that got no reply, to recognise their retransmissions.
 #[derive(Debug)]
 struct UnansweredRequests {
     seed: u64,
-    /// Upper half: a digest of client and transaction; lower half: when, in milliseconds.
+    /// Upper half: a digest of client and transaction; lower half: milliseconds since the epoch.
     slots: Box<[AtomicU64]>,
     epoch: Instant,
 }
 
-/// 65,536 of 8 bytes: at 50,000 forged requests a second three of four are still known after 250 ms.
+/// 65,536 slots of 8 bytes: at 50,000 forged requests per second, three of four are still known after 250 ms.
 const SLOTS: usize = 1 << 16;
-/// A second, on each of the box's workers together: some microseconds each.
+/// On all workers together. A check takes a few microseconds.
 const PASSWORD_CHECKS_PER_SECOND: u32 = 1000;
-/// A client waits at least 200 ms before it sends a request again (RFC 8489 §6.2.1 has 500), and 16 s at most.
+/// Clients retransmit after 200 ms (RFC 8489 §6.2.1: 500 ms) to 16 s.
 const RETRANSMISSION_MS: std::ops::RangeInclusive<u32> = 100..=20_000;
 
 impl ReplyLimit {
-    /// `rate` for what nothing is known of; `seeds` are random and secret.
+    /// `rate` limits replies per source, and per proof. `seeds` are random and secret.
     pub fn new(rate: Rate, seeds: [[u64; 2]; 2], epoch: Instant) -> Self {
         let slots = if rate == Rate::UNLIMITED { 0 } else { SLOTS };
         Self {
@@ -69,16 +70,16 @@ impl ReplyLimit {
                 slots: std::iter::repeat_with(AtomicU64::default).take(slots).collect(),
                 epoch,
             },
-            verifications: BandwidthLimiter::new(PASSWORD_CHECKS_PER_SECOND, epoch),
+            password_checks: BandwidthLimiter::new(PASSWORD_CHECKS_PER_SECOND, epoch),
         }
     }
 
-    /// Whether a request of `client` may be answered; counts it if so.
+    /// Whether a request of `client` may be answered; counts the reply if so.
     pub fn allows(&self, client: &ClientAddr, transaction: &[u8; 12], proof: &Proof, now: Instant) -> bool {
         let address = client.remote.ip();
         let proven = match proof {
             Proof::None => false,
-            // Once in ten minutes is what a client needs; nonces collected earlier must not open a flood.
+            // A client needs one reply in ten minutes; collected nonces must not allow a flood.
             Proof::Address => {
                 client.transport != Transport::Udp || self.proven.allows_key(("nonce", client), now)
             }
@@ -87,15 +88,16 @@ impl ReplyLimit {
         };
         proven
             || self.allows_datagram(client, now)
-            || (self.unanswered.is_repeated(client, transaction, now) && self.addresses.allows(address, now))
+            || (self.unanswered.is_retransmission(client, transaction, now)
+                && self.addresses.allows(address, now))
     }
 
-    /// Whether the password of one more request may be looked at.
+    /// Whether the password of another request may be verified.
     pub fn may_check_password(&self, now: Instant) -> bool {
-        self.verifications.allows(1, now)
+        self.password_checks.allows(1, now)
     }
 
-    /// The same for a datagram that is no request, and so proves nothing.
+    /// Whether a datagram that proves nothing may be answered; counts the reply if so.
     pub fn allows_datagram(&self, client: &ClientAddr, now: Instant) -> bool {
         client.transport != Transport::Udp
             || self.addresses.allows_leaving(client.remote.ip(), self.reserve, now)
@@ -103,16 +105,16 @@ impl ReplyLimit {
 }
 
 impl UnansweredRequests {
-    /// Notes a request; whether the same one came before, as long ago as a client waits. A flood that
-    /// repeats one request without pause is no retransmission.
-    fn is_repeated(&self, client: &ClientAddr, transaction: &[u8; 12], now: Instant) -> bool {
+    /// Notes a request, and returns whether it was noted before at the interval of a retransmission. A flood that repeats
+    /// one request without a pause is none.
+    fn is_retransmission(&self, client: &ClientAddr, transaction: &[u8; 12], now: Instant) -> bool {
         let mut hasher = DefaultHasher::new();
         (self.seed, client, transaction).hash(&mut hasher);
         let digest = hasher.finish();
         let Some(slot) = (digest as usize).checked_rem(self.slots.len()) else { return false };
         let ms = now.saturating_duration_since(self.epoch).as_millis() as u32;
-        let before = self.slots[slot].swap(((digest >> 32) << 32) | u64::from(ms), Ordering::Relaxed);
-        before >> 32 == digest >> 32 && RETRANSMISSION_MS.contains(&ms.wrapping_sub(before as u32))
+        let previous = self.slots[slot].swap(((digest >> 32) << 32) | u64::from(ms), Ordering::Relaxed);
+        previous >> 32 == digest >> 32 && RETRANSMISSION_MS.contains(&ms.wrapping_sub(previous as u32))
     }
 }
 
@@ -137,34 +139,33 @@ mod tests {
         transaction
     }
 
-    /// A thousand forged requests a second for `seconds`, each with a port and transaction of its own;
-    /// how many were answered. `client(1)` asks once a second meanwhile and asks again once after half of
-    /// one; how often it was answered.
-    fn flooded(limit: &ReplyLimit, start: Instant, seconds: u32) -> (u32, u32) {
-        let (mut forged, mut honest) = (0, 0);
+    /// Sends 1000 forged requests per second, each with its own port and transaction, while `client(1)` sends one request
+    /// per second and retransmits it once after half a second. The numbers of replies to both.
+    fn flood(limit: &ReplyLimit, start: Instant, seconds: u32) -> (u32, u32) {
+        let (mut forged, mut genuine) = (0, 0);
         for ms in 0..seconds * 1000 {
             let now = start + Duration::from_millis(ms.into());
             let from = client(1024 + (ms.wrapping_mul(7919) % 60_000) as u16);
             forged += u32::from(limit.allows(&from, &transaction(ms), &Proof::None, now));
             if ms % 500 == 250 {
-                let asked = transaction(0x8000_0000 | (ms / 1000));
-                honest += u32::from(limit.allows(&client(1), &asked, &Proof::None, now));
+                let request = transaction(0x8000_0000 | (ms / 1000));
+                genuine += u32::from(limit.allows(&client(1), &request, &Proof::None, now));
             }
         }
-        (forged, honest)
+        (forged, genuine)
     }
 
     #[test]
-    fn a_flood_with_changing_ports_leaves_a_client_its_first_reply() {
+    fn a_client_is_answered_during_a_flood_from_changing_ports() {
         let start = Instant::now();
-        let (forged, honest) = flooded(&limit(start), start, 20);
-        assert!(honest >= 20, "{honest} of 20 requests, each sent twice");
-        let most = 200 + 20 * 20;
-        assert!((most * 8 / 10..=most).contains(&(forged + honest)), "{forged} + {honest} of {most}");
+        let (forged, genuine) = flood(&limit(start), start, 20);
+        assert!(genuine >= 20, "{genuine} replies to 20 requests, each sent twice");
+        let budget = 200 + 20 * 20;
+        assert!((budget * 8 / 10..=budget).contains(&(forged + genuine)), "{forged} + {genuine} of {budget}");
     }
 
     #[test]
-    fn one_request_repeated_without_pause_takes_no_more_than_others() {
+    fn a_request_repeated_without_pause_is_no_retransmission() {
         let start = Instant::now();
         let limit = limit(start);
         let answered = (0..20_000)
@@ -173,38 +174,34 @@ mod tests {
                 limit.allows(&client(5), &transaction(5), &Proof::None, now)
             })
             .count();
-        assert!((540..=551).contains(&answered), "{answered}: 150 at once, then the rate");
+        assert!((540..=551).contains(&answered), "{answered}: a burst of 150, then the rate");
         let now = start + Duration::from_secs(20);
-        assert!((0..50).all(|_| limit.addresses.allows(client(5).remote.ip(), now)), "the rest is left");
+        assert!((0..50).all(|_| limit.addresses.allows(client(5).remote.ip(), now)), "the reserve is left");
     }
 
     #[test]
-    fn what_proves_itself_is_answered_under_any_flood() {
+    fn a_request_with_a_proof_is_answered_during_a_flood() {
         let start = Instant::now();
         let limit = limit(start);
-        flooded(&limit, start, 2);
+        flood(&limit, start, 2);
         let now = start + Duration::from_secs(2);
-        let ask = |client, proof: &Proof, times: u32| {
+        let answered = |client, proof: &Proof, times: u32| {
             (0..times)
                 .filter(|number| limit.allows(&client, &transaction((1 << 24) | number), proof, now))
                 .count()
         };
         let bob = Proof::Credential(Principal::Foreign("bob".into()));
-        assert!(ask(client(9), &Proof::None, 1000) <= 1);
-        assert_eq!(
-            ask(client(1), &Proof::Address, 1000),
-            200,
-            "nonces can be collected first and used later"
-        );
-        assert_eq!(ask(client(3), &Proof::Address, 100), 100);
-        assert_eq!(ask(client(1), &Proof::Allocation, 1000), 200, "a 5-tuple can be forged");
-        assert_eq!(ask(client(2), &Proof::Allocation, 100), 100);
-        assert_eq!(ask(client(1), &bob, 1000), 200, "at this address, wherever its owner is");
-        assert_eq!(ask(client(1), &Proof::Credential(Principal::Foreign("eve".into())), 100), 100);
+        assert!(answered(client(9), &Proof::None, 1000) <= 1);
+        assert_eq!(answered(client(1), &Proof::Address, 1000), 200, "nonces can be collected and used later");
+        assert_eq!(answered(client(3), &Proof::Address, 100), 100);
+        assert_eq!(answered(client(1), &Proof::Allocation, 1000), 200, "a 5-tuple can be forged");
+        assert_eq!(answered(client(2), &Proof::Allocation, 100), 100);
+        assert_eq!(answered(client(1), &bob, 1000), 200, "a credential does not prove an address");
+        assert_eq!(answered(client(1), &Proof::Credential(Principal::Foreign("eve".into())), 100), 100);
     }
 
     #[test]
-    fn without_a_limit_everything_is_answered() {
+    fn without_a_limit_every_request_is_answered() {
         let start = Instant::now();
         let limit = ReplyLimit::new(Rate::UNLIMITED, [[1, 2], [3, 4]], start);
         assert!((0..1000).all(|number| limit.allows(&client(1), &transaction(number), &Proof::None, start)));

@@ -1,7 +1,5 @@
-//! A datagram becomes a request that cannot be wrong, or nothing, or a refusal (RFC 8489 §6.3).
-//!
-//! The bytes are read once, by the `stun` crate's codec. Attributes behind MESSAGE-INTEGRITY do
-//! not exist here (RFC 8489 §14.5). Nothing here knows an allocation.
+//! Parses requests: a datagram becomes a [`Request`] or nothing, its attributes become typed parameters or a refusal
+//! (RFC 8489 §6.3). Attributes after MESSAGE-INTEGRITY are ignored (RFC 8489 §14.5).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,11 +10,11 @@ use stun::fingerprint::FINGERPRINT;
 use stun::message as wire;
 use stun::message::Message;
 
-use super::addr::{Family, PeerAddr};
-use super::channel_data::{ChannelNumber, unxor_address};
-use super::error::Refusal;
+use crate::addr::{Family, PeerAddr};
+use crate::channel_data::{ChannelNumber, unxor_address};
+use crate::response::Refusal;
 
-/// What a client may ask with a request.
+/// The methods of requests that the server supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// RFC 8489 §3.
@@ -31,20 +29,20 @@ pub enum Method {
     ChannelBind,
 }
 
-/// A well-formed request whose parameters are still to be read.
+/// A well-formed request.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked.
+    /// The method.
     pub method: Method,
     /// The client's transaction id.
     pub transaction: [u8; 12],
     message: Message,
-    /// How many of the message's attributes count: those before MESSAGE-INTEGRITY.
-    counted: usize,
+    /// Number of attributes before MESSAGE-INTEGRITY; the others are ignored.
+    covered: usize,
     has_integrity: bool,
 }
 
-/// What the client says it is; to be believed when its integrity has been checked.
+/// The credentials in a request, before its integrity is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// USERNAME.
@@ -58,48 +56,48 @@ pub struct Claim {
 /// Parameters of an Allocate request (RFC 8656 §7.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocate {
-    /// Which relayed address is wanted.
+    /// The requested relayed addresses.
     pub address_request: AddressRequest,
-    /// LIFETIME, where asked for.
+    /// LIFETIME, if present.
     pub lifetime: Option<Duration>,
 }
 
-/// Which relayed address an Allocate wants.
+/// The relayed addresses that an Allocate requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressRequest {
     /// One of `family`.
     Single {
-        /// IPv4 unless REQUESTED-ADDRESS-FAMILY asks otherwise.
+        /// REQUESTED-ADDRESS-FAMILY, or IPv4.
         family: Family,
-        /// EVEN-PORT, and whether the next port is to be kept for later.
+        /// EVEN-PORT.
         parity: Parity,
     },
-    /// IPv4 and, if it can be had, IPv6: ADDITIONAL-ADDRESS-FAMILY.
+    /// IPv4 and, if possible, IPv6: ADDITIONAL-ADDRESS-FAMILY.
     Dual {
-        /// Of the IPv4 port.
+        /// EVEN-PORT, for the IPv4 port.
         parity: Parity,
     },
-    /// The port kept under this RESERVATION-TOKEN.
+    /// The port that was reserved with this RESERVATION-TOKEN.
     Reserved([u8; 8]),
 }
 
-/// What EVEN-PORT asks of a port.
+/// What EVEN-PORT requires of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parity {
-    /// Nothing.
+    /// No requirement.
     Any,
-    /// An even one.
+    /// An even port.
     Even,
-    /// An even one, the next one kept for 30 s.
+    /// An even port; the next port is reserved for 30 s.
     EvenAndNext,
 }
 
 /// Parameters of a Refresh request (RFC 8656 §8.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refresh {
-    /// LIFETIME, where asked for; zero ends the allocation.
+    /// LIFETIME, if present; zero deletes the allocation.
     pub lifetime: Option<Duration>,
-    /// Only the relayed address of this family is meant.
+    /// REQUESTED-ADDRESS-FAMILY: only the relayed address of this family.
     pub family: Option<Family>,
 }
 
@@ -113,11 +111,14 @@ pub struct ChannelBind {
 }
 
 const ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
+/// REQUESTED-TRANSPORT: the IP protocol number of UDP.
 const UDP: u8 = 17;
+/// The limit of USERNAME in bytes (RFC 8489 §14.3). REALM and NONCE are shorter.
+const MAX_TEXT_BYTES: usize = 508;
 
 impl Request {
-    /// `None` for what gets no answer: not STUN, cut or trailing bytes, a wrong FINGERPRINT, not a
-    /// request, a method we do not have.
+    /// Parses a datagram; `None` for what gets no reply: not STUN, truncated or trailing bytes, a wrong FINGERPRINT, not a
+    /// request, an unknown method.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut message = Message::new();
         message.unmarshal_binary(bytes).ok()?;
@@ -134,17 +135,16 @@ impl Request {
         Some(Self {
             method: Method::of(message.typ.method)?,
             transaction: message.transaction_id.0,
-            counted: integrity.unwrap_or(message.attributes.0.len()),
+            covered: integrity.unwrap_or(message.attributes.0.len()),
             has_integrity: integrity.is_some(),
             message,
         })
     }
 
-    /// Who the client says it is.
+    /// The credentials of the request.
     ///
     /// # Errors
-    /// 401 without MESSAGE-INTEGRITY; 400 where it is there but what it needs is not
-    /// (RFC 8489 §9.2.4).
+    /// 401 without MESSAGE-INTEGRITY; 400 if USERNAME, REALM or NONCE is missing beside it (RFC 8489 §9.2.4).
     pub fn claim(&self) -> Result<Claim, Refusal> {
         if !self.has_integrity {
             return Err(Refusal::Unauthenticated);
@@ -157,22 +157,23 @@ impl Request {
         })
     }
 
-    /// NONCE, whether or not there is MESSAGE-INTEGRITY.
+    /// NONCE, also without MESSAGE-INTEGRITY.
     pub fn nonce(&self) -> Option<String> {
         self.text(attr::ATTR_NONCE)
     }
 
-    /// Whether MESSAGE-INTEGRITY was made with `key`; compared in constant time.
+    /// Whether MESSAGE-INTEGRITY was computed with `key`; compared in constant time.
     pub fn verify_integrity(&mut self, key: &[u8]) -> bool {
-        let right_size = self.message.attributes.0.get(self.counted).is_some_and(|a| a.value.len() == 20);
-        right_size && stun::integrity::MessageIntegrity(key.to_vec()).check(&mut self.message).is_ok()
+        let has_valid_length =
+            self.message.attributes.0.get(self.covered).is_some_and(|a| a.value.len() == 20);
+        has_valid_length && stun::integrity::MessageIntegrity(key.to_vec()).check(&mut self.message).is_ok()
     }
 
-    /// Comprehension-required attributes this method does not know, each once.
+    /// Checks that the method knows every comprehension-required attribute.
     ///
     /// # Errors
-    /// 420 naming them.
-    pub fn refuse_unknown(&self) -> Result<(), Refusal> {
+    /// 420 with the types of those it does not know.
+    pub fn check_attributes(&self) -> Result<(), Refusal> {
         let mut unknown: Vec<u16> = (self.attributes())
             .filter(|a| a.typ.required() && !self.method.knows(a.typ) && !self.is_plain_change_request(a))
             .map(|a| a.typ.value())
@@ -182,10 +183,10 @@ impl Request {
         if unknown.is_empty() { Ok(()) } else { Err(Refusal::UnknownAttributes(unknown)) }
     }
 
-    /// Reads an Allocate's parameters (RFC 8656 §7.2).
+    /// The parameters of an Allocate (RFC 8656 §7.2).
     ///
     /// # Errors
-    /// 400, 440 or 442 as the RFC has them.
+    /// 400, 440 or 442 as in the RFC.
     pub fn allocate(&self) -> Result<Allocate, Refusal> {
         match self.value(attr::ATTR_REQUESTED_TRANSPORT) {
             Some([UDP, _, _, _]) => {}
@@ -195,7 +196,7 @@ impl Request {
         Ok(Allocate { address_request: self.address_request()?, lifetime: self.lifetime()? })
     }
 
-    /// Reads a Refresh's parameters.
+    /// The parameters of a Refresh.
     ///
     /// # Errors
     /// 400 or 440.
@@ -206,7 +207,7 @@ impl Request {
     /// The peers of a CreatePermission: at least one.
     ///
     /// # Errors
-    /// 400 where there is none or one cannot be read.
+    /// 400 if there is none or one is malformed.
     pub fn peers(&self) -> Result<Vec<PeerAddr>, Refusal> {
         let peers: Option<Vec<_>> = (self.attributes())
             .filter(|a| a.typ == attr::ATTR_XOR_PEER_ADDRESS)
@@ -215,10 +216,10 @@ impl Request {
         peers.filter(|peers| !peers.is_empty()).ok_or(Refusal::BadRequest)
     }
 
-    /// Reads a ChannelBind's parameters.
+    /// The parameters of a ChannelBind.
     ///
     /// # Errors
-    /// 400 where one is missing, unreadable, or the number out of range.
+    /// 400 if one is missing or malformed, or the number is out of range.
     pub fn channel_bind(&self) -> Result<ChannelBind, Refusal> {
         let Some(&[high, low, _, _]) = self.value(attr::ATTR_CHANNEL_NUMBER) else {
             return Err(Refusal::BadRequest);
@@ -233,9 +234,9 @@ impl Request {
         let family = self.family(attr::ATTR_REQUESTED_ADDRESS_FAMILY)?;
         let additional = self.family(ADDITIONAL_ADDRESS_FAMILY)?;
         if let Some(token) = self.value(attr::ATTR_RESERVATION_TOKEN) {
-            let alone = parity == Parity::Any && family.is_none() && additional.is_none();
+            let is_alone = parity == Parity::Any && family.is_none() && additional.is_none();
             let token = token.try_into().map_err(|_| Refusal::BadRequest)?;
-            return if alone { Ok(AddressRequest::Reserved(token)) } else { Err(Refusal::BadRequest) };
+            return if is_alone { Ok(AddressRequest::Reserved(token)) } else { Err(Refusal::BadRequest) };
         }
         match (family, additional) {
             (family, None) => Ok(AddressRequest::Single { family: family.unwrap_or(Family::V4), parity }),
@@ -273,8 +274,8 @@ impl Request {
         unxor_address(value, &self.message.raw)
     }
 
-    /// stuntman's client sends CHANGE-REQUEST always: without its two bits it asks for nothing
-    /// (RFC 5780 §7.2), which is all that can be had here.
+    /// stuntman's client always sends CHANGE-REQUEST. Without its two bits it requests nothing (RFC 5780 §7.2), so it can
+    /// be accepted.
     fn is_plain_change_request(&self, attribute: &RawAttribute) -> bool {
         let plain = matches!(attribute.value[..], [_, _, _, bits] if bits & 0x06 == 0);
         self.method == Method::Binding && attribute.typ == attr::ATTR_CHANGE_REQUEST && plain
@@ -290,7 +291,7 @@ impl Request {
     }
 
     fn attributes(&self) -> impl Iterator<Item = &RawAttribute> {
-        self.message.attributes.0[..self.counted].iter()
+        self.message.attributes.0[..self.covered].iter()
     }
 }
 
@@ -304,10 +305,10 @@ impl Method {
             (wire::METHOD_CHANNEL_BIND, Self::ChannelBind),
         ]
         .into_iter()
-        .find_map(|(to_wire, ours)| (to_wire == method).then_some(ours))
+        .find_map(|(wire, known)| (wire == method).then_some(known))
     }
 
-    /// The number on the wire, for the reply.
+    /// The value on the wire.
     pub fn to_wire(self) -> wire::Method {
         match self {
             Self::Binding => wire::METHOD_BINDING,
@@ -319,8 +320,8 @@ impl Method {
     }
 
     fn knows(self, kind: AttrType) -> bool {
-        let of_the_method: &[AttrType] = match self {
-            // An ICE agent may send its connectivity check to anybody.
+        let of_method: &[AttrType] = match self {
+            // An ICE agent may send a connectivity check to any address.
             Self::Binding => &[attr::ATTR_PRIORITY, attr::ATTR_USE_CANDIDATE],
             Self::Allocate => &[
                 attr::ATTR_REQUESTED_TRANSPORT,
@@ -334,19 +335,16 @@ impl Method {
             Self::CreatePermission => &[attr::ATTR_XOR_PEER_ADDRESS],
             Self::ChannelBind => &[attr::ATTR_CHANNEL_NUMBER, attr::ATTR_XOR_PEER_ADDRESS],
         };
-        // The codec reads 0x8020, an old name of XOR-MAPPED-ADDRESS that is optional, as 0x0020.
+        // The `stun` crate reads 0x8020, an old and optional form of XOR-MAPPED-ADDRESS, as 0x0020.
         let of_all = [attr::ATTR_USERNAME, attr::ATTR_REALM, attr::ATTR_NONCE, attr::ATTR_XORMAPPED_ADDRESS];
-        of_the_method.contains(&kind) || of_all.contains(&kind)
+        of_method.contains(&kind) || of_all.contains(&kind)
     }
 }
 
-/// FINGERPRINT, where there is one, must be last and right (RFC 8489 §14.7).
+/// FINGERPRINT, if present, must be the last attribute and have the right CRC (RFC 8489 §14.7).
 fn fingerprint_is_valid(message: &Message) -> bool {
     match message.attributes.0.iter().position(|a| a.typ == attr::ATTR_FINGERPRINT) {
         None => true,
         Some(at) => at + 1 == message.attributes.0.len() && FINGERPRINT.check(message).is_ok(),
     }
 }
-
-/// USERNAME's limit in bytes (RFC 8489 §14.3); REALM and NONCE are shorter.
-const MAX_TEXT_BYTES: usize = 508;

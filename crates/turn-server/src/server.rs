@@ -1,140 +1,120 @@
-//! A TURN server that owns no socket: datagrams go in, deliveries and actions come out
-//! (RFC 8656).
+//! A STUN and TURN server without sockets: datagrams in, transmits and events out (RFC 8489, RFC 8656).
 //!
-//! A packet either is media — then the answer is at most one [`Transmit`], found without a lock or
-//! an allocation of memory — or it is a request, whose effects wait in [`Server::poll_event`].
-//! Each worker has a `Server` of its own; what they know of each other is in the [`RoutingTable`].
+//! A datagram is either payload to relay, which gives at most one [`Transmit`] and takes no lock and no memory, or a
+//! request, whose effects wait in [`Server::poll_event`]. This file reads datagrams, authenticates requests and sends
+//! replies; `Allocations` carries requests out and `Forwarder` relays.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::addr::{ClientAddr, Families, PeerAddr, RelayedAddr};
-use super::allocate::PendingAllocation;
-use super::allocation::{Allocation, AllocationId, Route};
-use super::allocation_table::AllocationTable;
-use super::auth::{Authenticator, Identity};
-use super::channel_data::{self, Header};
-use super::dtls;
-use super::error::Refusal;
-use super::flow_cache::FlowCache;
-use super::peer_policy::{self, PeerPolicy};
-use super::registry::Quota;
-use super::reply_limit::{Proof, ReplyLimit};
-use super::request::{Method, Request};
-use super::response::Reply;
-use super::routing_table::RoutingTable;
-use super::stats::ServerStats;
-use crate::credential::Secrets;
-use crate::principal::{IsolationGroup, PrincipalId};
-use crate::time::Now;
+use crate::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use crate::allocations::{Allocations, CompletedAllocate};
+use crate::auth::{Authenticator, Identity, IntegrityKey};
+use crate::channel_data::{self, Header};
+use crate::credential::{Secrets, UnixSeconds};
+use crate::forward::{Forwarder, Packet};
+use crate::peer_policy::PeerPolicy;
+use crate::principal::PrincipalEvent;
+use crate::registry::Quota;
+use crate::reply_limit::{Proof, ReplyLimit};
+use crate::request::{Method, Request};
+use crate::response::{Refusal, Reply, dtls_alert};
+use crate::routing_table::RoutingTable;
+use crate::stats::ServerStats;
 
-/// What a server goes by; the same for all workers but for `worker`.
+/// The settings of a server. All workers have the same, except for `worker`.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Which worker this is.
+    /// Index of this worker.
     pub worker: usize,
-    /// The addresses lent, as clients are told them.
+    /// The relayed IP addresses, as clients learn them.
     pub relayed: Families<IpAddr>,
-    /// Who may be reached.
+    /// Which peers may be reached.
     pub peer_policy: PeerPolicy,
     /// How many allocations there may be.
     pub quota: Quota,
     /// Bytes per second of one allocation, each way; 0: no limit.
     pub max_bps: u32,
-    /// How long the credentials of seats open allocations.
+    /// Lifetime of a participant's credential: how long it opens allocations.
     pub credential_ttl: Duration,
-    /// Participants of an isolation group at most; with all places taken, expired ones are over.
+    /// Participants in an isolation group at most. When all are admitted, the allocations of expired ones end.
     pub group_size: usize,
 }
 
-/// One worker's half of the relay.
-pub struct Server {
-    pub(super) config: ServerConfig,
-    pub(super) authenticator: Authenticator,
-    pub(super) routes: Arc<RoutingTable>,
-    pub(super) table: AllocationTable,
-    pub(super) pending: Vec<PendingAllocation>,
-    pub(super) admitted: BTreeSet<(IsolationGroup, PrincipalId)>,
-    /// Seats whose grace has run out and that have allocations here.
-    pub(super) orphaned: BTreeSet<(IsolationGroup, PrincipalId)>,
-    /// Nothing is lent any more but to participants of running calls.
-    pub(super) draining: bool,
-    pub(super) events: VecDeque<Event>,
-    pub(super) rng: Box<dyn FnMut() -> u64 + Send>,
-    pub(super) last_allocation_id: u64,
-    /// Addresses lent before, by which allocations may still be known.
-    pub(super) former_addresses: Vec<IpAddr>,
-    pub(super) flow_cache: FlowCache,
-    pub(super) stats: ServerStats,
-    pub(super) limit: Arc<ReplyLimit>,
-    pub(super) transaction_counter: u64,
+/// One moment on both clocks: timers use the monotonic clock, credentials expire by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic, so that a jump of the wall clock ends no allocation.
+    pub instant: Instant,
+    /// Wall clock.
+    pub unix: UnixSeconds,
 }
 
-/// A packet to send on, its payload still where it arrived.
+/// A packet to send. The payload stays where it was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transmit<'p> {
     /// To the client of an allocation, of this worker or another.
     Client {
-        /// Where to.
+        /// Destination.
         to: ClientAddr,
-        /// Which worker has its stream, where it has one.
+        /// The worker that has the client's stream; irrelevant for UDP.
         worker: usize,
-        /// What goes before the payload.
+        /// Bytes to send before the payload.
         header: Header,
-        /// What was relayed.
+        /// The relayed payload.
         payload: &'p [u8],
     },
-    /// From a relayed port to a peer on the network (`public` only).
+    /// From a relayed port to a peer on the network ([`PeerPolicy::Public`] only).
     Peer {
-        /// From where.
+        /// Source.
         from: RelayedAddr,
-        /// Where to.
+        /// Destination.
         to: PeerAddr,
-        /// What is relayed.
+        /// The relayed payload.
         payload: &'p [u8],
-        /// The client asked for DONT-FRAGMENT.
+        /// The client sent DONT-FRAGMENT.
         dont_fragment: bool,
     },
 }
 
-/// What the edge is to do, or may want to know.
+/// What the caller must do, or may count and log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Send these bytes to a client.
     Reply {
-        /// Where to.
+        /// Destination.
         to: ClientAddr,
-        /// A STUN message.
+        /// A STUN message, or a DTLS alert.
         bytes: Vec<u8>,
     },
-    /// Bind a real socket for this relayed address and tell [`Server::handle_port_opened`].
+    /// Bind a socket to this relayed address, then call [`Server::handle_port_opened`].
     OpenPort(RelayedAddr),
-    /// Close it.
+    /// Close the socket of this relayed address.
     ClosePort(RelayedAddr),
-    /// Another worker's allocation has to give way: tell its [`Server::evict`].
+    /// End the allocation of another worker: call [`Server::evict`] there.
     Evict {
-        /// Which worker.
+        /// Index of that worker.
         worker: usize,
-        /// Whose allocation.
+        /// The client whose allocation ends.
         client: ClientAddr,
     },
-    /// An allocation has begun.
+    /// An allocation was created.
     AllocationOpened {
-        /// Whose.
+        /// Its client.
         client: ClientAddr,
-        /// What it was lent.
+        /// Its relayed addresses.
         relayed: Families<RelayedAddr>,
     },
     /// An allocation has ended.
     AllocationClosed {
-        /// Whose it was.
+        /// Its client.
         client: ClientAddr,
-        /// Why.
+        /// Why it ended.
         end: CloseReason,
-        /// Bytes of payload that its client sent by it.
+        /// Payload bytes that its client sent.
         sent: u64,
     },
 }
@@ -142,276 +122,303 @@ pub enum Event {
 /// Why an allocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// Not refreshed in time, or silent after its seat lapsed.
+    /// It was not refreshed in time, or was idle after its participant expired.
     Expired,
-    /// Its client asked for it.
+    /// Its client deleted it.
     Deleted,
-    /// Its seat was given up, or has lapsed and was given to somebody else.
+    /// Its participant left, or expired and was replaced by another.
     PrincipalLeft,
-    /// It had been silent and its holder wanted another.
+    /// It was idle and its port or quota was needed for another allocation.
     Evicted,
-    /// Its client's stream was closed.
+    /// The stream of its client closed.
     Disconnected,
 }
 
 impl CloseReason {
-    /// All of them, in the order of counts.
+    /// Every reason, in the order of [`ServerStats::ended`].
     pub const ALL: [Self; 5] =
         [Self::Expired, Self::Deleted, Self::PrincipalLeft, Self::Evicted, Self::Disconnected];
 }
 
-/// Changes of address after which the oldest allocations are not found any more.
-const MAX_FORMER_ADDRESSES: usize = 16;
+/// Why a relay socket could not be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortError {
+    /// Another program has the port; the server tries another port.
+    InUse,
+    /// No socket can be bound now, for example because there are no file descriptors left.
+    Unavailable,
+}
+
+/// The STUN and TURN server of one worker.
+pub struct Server {
+    authenticator: Authenticator,
+    reply_limit: Arc<ReplyLimit>,
+    allocations: Allocations,
+    forwarder: Forwarder,
+    output: Output,
+}
+
+/// Events that wait for [`Server::poll_event`], and counters.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) stats: ServerStats,
+}
 
 impl Server {
-    /// `chance` gives unpredictable numbers: ports and tokens are picked with it.
+    /// Creates a server without allocations. `rng` returns unpredictable numbers: ports and reservation tokens follow
+    /// from them.
     pub fn new(
         config: ServerConfig,
         authenticator: Authenticator,
         routes: Arc<RoutingTable>,
-        limit: Arc<ReplyLimit>,
+        reply_limit: Arc<ReplyLimit>,
         rng: Box<dyn FnMut() -> u64 + Send>,
     ) -> Self {
         Self {
-            config,
             authenticator,
-            table: AllocationTable::new(routes.epoch),
-            routes,
-            pending: Vec::new(),
-            admitted: BTreeSet::new(),
-            orphaned: BTreeSet::new(),
-            draining: false,
-            events: VecDeque::new(),
-            rng,
-            last_allocation_id: 0,
-            former_addresses: Vec::new(),
-            flow_cache: FlowCache::default(),
-            stats: ServerStats::default(),
-            limit,
-            transaction_counter: 0,
+            reply_limit,
+            allocations: Allocations::new(config, routes, rng),
+            forwarder: Forwarder::default(),
+            output: Output::default(),
         }
     }
 
-    /// Takes one datagram, or one message of a stream, from a client.
+    /// Handles one datagram, or one message of a stream, from a client.
     pub fn handle<'p>(&mut self, client: ClientAddr, bytes: &'p [u8], now: Now) -> Option<Transmit<'p>> {
         if !can_be_answered(client) {
             return None;
         }
         if channel_data::is_channel_data(bytes) {
-            return self.channel_data(client, bytes, now.instant);
+            return self.forward(&client, Packet::from_channel_data(bytes)?, now.instant);
         }
         if channel_data::is_send_indication(bytes) {
-            return self.send_indication(client, bytes, now.instant);
+            return self.forward(&client, Packet::from_send_indication(bytes)?, now.instant);
         }
         if let Some(request) = Request::parse(bytes) {
             self.request(client, request, now);
-        } else if let Some(alert) = dtls::refusal(bytes) {
-            self.refuse_dtls(client, &alert, now.instant);
+        } else if let Some(alert) = dtls_alert(bytes) {
+            self.reject_dtls(client, &alert, now.instant);
         }
         None
     }
 
-    /// What is to be done next, until there is nothing.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    /// Handles one datagram that a peer sent to a relay socket (RFC 8656 §11.3).
+    pub fn handle_peer<'p>(
+        &mut self,
+        relayed: RelayedAddr,
+        peer: PeerAddr,
+        payload: &'p [u8],
+        now: Instant,
+    ) -> Option<Transmit<'p>> {
+        let (routes, stats) = (self.allocations.routes(), &mut self.output.stats);
+        self.forwarder.handle_peer(relayed, peer, payload, routes, stats, now)
     }
 
-    /// Ends what has run out by `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(client) = self.table.next_expired(now) {
-            self.close(&client, CloseReason::Expired);
+    /// Handles the result of binding the socket of `relayed`, which [`Event::OpenPort`] asked for.
+    pub fn handle_port_opened(&mut self, relayed: RelayedAddr, result: Result<(), PortError>, now: Instant) {
+        let completed = self.allocations.port_opened(relayed, result, now, &mut self.output);
+        if let Some(CompletedAllocate { client, transaction, key, outcome }) = completed {
+            self.respond(client, Method::Allocate, transaction, &key, outcome, now);
         }
+    }
+
+    /// Handles the start or end of a participation: a credential that names a participant opens allocations only while
+    /// the participant is admitted.
+    pub fn handle_principal_event(&mut self, event: PrincipalEvent, now: Instant) {
+        self.allocations.principal_event(event, now, &mut self.output);
+    }
+
+    /// Ends what has expired by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.allocations.timeout(now, &mut self.output);
     }
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.table.poll_timeout()
+        self.allocations.table().poll_timeout()
     }
 
-    /// Ends an allocation that gives way to another of its holder.
+    /// The next event, until there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.output.events.pop_front()
+    }
+
+    /// Ends the allocation of `client`, because its port or quota is needed for another.
     pub fn evict(&mut self, client: &ClientAddr) {
-        self.close(client, CloseReason::Evicted);
+        self.allocations.close(client, CloseReason::Evicted, &mut self.output);
     }
 
-    /// Ends what a stream's end leaves behind.
+    /// Ends what belongs to a stream that has closed.
     pub fn disconnected(&mut self, client: &ClientAddr) {
-        self.mark_pending_disconnected(client);
-        self.close(client, CloseReason::Disconnected);
+        self.allocations.disconnect(client, &mut self.output);
     }
 
-    /// Other secrets from now on. An allocation goes on under the credential that opened it.
+    /// From now on only participants open allocations, for calls that already run.
+    pub fn drain(&mut self) {
+        self.allocations.drain();
+    }
+
+    /// Replaces the secrets. An allocation continues with the credential that opened it.
     pub fn set_secrets(&mut self, secrets: Secrets) {
         self.authenticator.set_secrets(secrets);
     }
 
-    /// The box's addresses have changed: new allocations get one of `relayed`, and permissions that `own`
-    /// forbids are taken back. AllocationCounts stay known by the address they were given.
+    /// Replaces the addresses of the host: new allocations get one of `relayed`, and permissions for peers in `own` are
+    /// withdrawn. An existing allocation keeps the address that its client was given.
     pub fn set_addresses(&mut self, relayed: Families<IpAddr>, own: Vec<IpAddr>) {
-        let before = std::mem::replace(&mut self.config.relayed, relayed);
-        self.former_addresses.extend(before.iter());
-        self.former_addresses
-            .retain(|former_addresses| !peer_policy::is_relayed(*former_addresses, &relayed));
-        let too_many = self.former_addresses.len().saturating_sub(MAX_FORMER_ADDRESSES);
-        self.former_addresses.drain(..too_many);
-        if let PeerPolicy::Public(filter) = &mut self.config.peer_policy {
-            // One that is gone may be another host's tomorrow.
-            self.former_addresses.retain(|former_addresses| own.contains(former_addresses));
-            filter.own = own;
-        }
-        let Self { former_addresses, config, .. } = self;
-        let permits =
-            |peer| former_addresses.contains(&peer) || config.peer_policy.permits(peer, &config.relayed);
-        for route in self.table.routes_mut() {
-            let mut changed = Route::clone(route);
-            if changed.retain_peers(permits) {
-                *route = Arc::new(changed);
-                self.routes.publish(route);
-            }
-        }
-        // Also flows that rest on the filter alone: to what is a listener's address from now on.
-        self.routes.invalidate_flows();
+        self.allocations.set_addresses(relayed, own);
     }
 
-    /// Whether `ip` is lent, or was and may still be an allocation's.
-    pub(super) fn is_relayed_ip(&self, ip: IpAddr) -> bool {
-        peer_policy::is_relayed(ip, &self.config.relayed) || self.former_addresses.contains(&ip)
-    }
-
-    /// What it has done so far.
+    /// The counters.
     pub fn stats(&self) -> &ServerStats {
-        &self.stats
+        &self.output.stats
     }
 
-    /// How many allocations this worker has.
+    /// Number of allocations of this worker.
     pub fn allocations(&self) -> usize {
-        self.table.len()
+        self.allocations.table().len()
+    }
+
+    fn forward<'p>(&mut self, client: &ClientAddr, packet: Packet<'p>, now: Instant) -> Option<Transmit<'p>> {
+        self.forwarder.handle_client(client, packet, &self.allocations, &mut self.output.stats, now)
     }
 
     fn request(&mut self, client: ClientAddr, mut request: Request, now: Now) {
         if request.method == Method::Binding {
             return self.binding(client, &mut request, now.instant);
         }
-        match self.authenticate(client, &mut request, now.instant) {
+        let known = self.allocations.credentials(&client);
+        match self.authenticator.verify(&mut request, client, known, now.instant) {
+            Ok(identity) => self.authenticated(client, &request, &identity, now),
             Err(refusal) => {
                 let proof = self.proof(client, &mut request, now.instant);
-                self.refuse_unauthenticated(client, &request, &refusal, &proof, now.instant);
+                if self.may_answer(client, request.transaction, &proof, now.instant) {
+                    self.challenge(client, request.method, request.transaction, &refusal, now.instant);
+                }
             }
-            Ok(identity) => self.answer(client, &request, &identity, now),
         }
     }
 
     /// RFC 8489 §12.
     fn binding(&mut self, client: ClientAddr, request: &mut Request, now: Instant) {
         let proof = self.proof(client, request, now);
-        if let Err(refusal) = request.refuse_unknown() {
-            return self.refuse_unauthenticated(client, request, &refusal, &proof, now);
+        if !self.may_answer(client, request.transaction, &proof, now) {
+            return;
         }
-        if self.may_answer(client, request, &proof, now) {
-            self.reply(client, Reply::success(request).mapped(client.remote).encode(None));
+        match request.check_attributes() {
+            Ok(()) => self.reply(client, Reply::success(request).mapped(client.remote).encode(None)),
+            Err(refusal) => self.challenge(client, request.method, request.transaction, &refusal, now),
         }
     }
 
-    fn authenticate(
-        &self,
+    fn authenticated(&mut self, client: ClientAddr, request: &Request, identity: &Identity, now: Now) {
+        let outcome = request
+            .check_attributes()
+            .and_then(|()| self.allocations.request(client, request, identity, now, &mut self.output));
+        let outcome = match outcome {
+            // The Allocate waits for its sockets.
+            Ok(None) => return,
+            Ok(Some(reply)) => Ok(reply),
+            Err(refusal) => Err(refusal),
+        };
+        let challenges = outcome.as_ref().is_err_and(Refusal::challenges);
+        // The nonce is valid, which proves the address.
+        if !challenges || self.may_answer(client, request.transaction, &Proof::Address, now.instant) {
+            self.respond(client, request.method, request.transaction, &identity.key, outcome, now.instant);
+        }
+    }
+
+    /// Sends the reply to an authenticated request. A challenge asks for other credentials, so `key` does not sign it.
+    fn respond(
+        &mut self,
         client: ClientAddr,
-        request: &mut Request,
+        method: Method,
+        transaction: [u8; 12],
+        key: &IntegrityKey,
+        outcome: Result<Reply, Refusal>,
         now: Instant,
-    ) -> Result<Identity, Refusal> {
-        let known = self.table.get(&client).map(|allocation| (&*allocation.username, &allocation.key));
-        self.authenticator.verify(request, client, known, now)
-    }
-
-    fn answer(&mut self, client: ClientAddr, request: &Request, identity: &Identity, now: Now) {
-        let outcome = request.refuse_unknown().and_then(|()| match request.method {
-            Method::Allocate => self.allocate(client, request, identity, now),
-            Method::Refresh => self.refresh(client, request, identity, now).map(Some),
-            Method::CreatePermission => {
-                self.create_permission(client, request, identity, now.instant).map(Some)
-            }
-            Method::ChannelBind => self.channel_bind(client, request, identity, now.instant).map(Some),
-            Method::Binding => Ok(None),
-        });
+    ) {
         match outcome {
-            Ok(Some(reply)) => self.reply(client, reply.encode(Some(&identity.key))),
-            Ok(None) => {}
-            // Its nonce has been checked.
+            Ok(reply) => self.reply(client, reply.encode(Some(key))),
             Err(refusal) if refusal.challenges() => {
-                self.refuse_unauthenticated(client, request, &refusal, &Proof::Address, now.instant)
+                self.challenge(client, method, transaction, &refusal, now);
             }
-            Err(refusal) => self.refuse(client, request.method, request.transaction, &refusal, identity),
+            Err(refusal) => {
+                self.output.stats.refused(&refusal);
+                self.reply(client, Reply::refusal(method, transaction, &refusal).encode(Some(key)));
+            }
         }
     }
 
-    pub(super) fn refuse(
+    /// Sends an error reply without integrity, with realm and nonce where the refusal asks for credentials.
+    fn challenge(
         &mut self,
         client: ClientAddr,
         method: Method,
         transaction: [u8; 12],
         refusal: &Refusal,
-        identity: &Identity,
+        now: Instant,
     ) {
-        self.stats.refused(refusal);
-        self.reply(client, Reply::refusal(method, transaction, refusal).encode(Some(&identity.key)));
-    }
-
-    pub(super) fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
-        self.events.push_back(Event::Reply { to, bytes });
-    }
-
-    pub(super) fn close(&mut self, client: &ClientAddr, end: CloseReason) {
-        let Some(allocation) = self.table.remove(client) else { return };
-        for &relayed in allocation.route.relayed.iter() {
-            self.release(relayed);
+        self.output.stats.refused(refusal);
+        let mut reply = Reply::refusal(method, transaction, refusal);
+        if refusal.challenges() {
+            reply = reply.challenge(self.authenticator.realm(), &self.authenticator.nonce(client, now));
         }
-        self.routes.registry().remove(&allocation.principal, *client);
-        self.forget_orphan(&allocation);
-        self.stats.closed(client.transport, &allocation.route.relayed, end);
-        let sent = allocation.activity.sent();
-        self.events.push_back(Event::AllocationClosed { client: *client, end, sent });
+        self.reply(client, reply.encode(None));
     }
 
-    /// Ends one relayed address: nobody reaches it, its socket closes, its port can be lent again.
-    pub(super) fn release(&mut self, relayed: RelayedAddr) {
-        self.routes.withdraw(relayed);
-        self.routes.registry().release_port(relayed);
-        if matches!(self.config.peer_policy, PeerPolicy::Public(_)) {
-            self.events.push_back(Event::ClosePort(relayed));
+    /// DTLS is not supported: a client that tries it gets an alert, within the limit for datagrams that prove nothing.
+    fn reject_dtls(&mut self, client: ClientAddr, alert: &[u8], now: Instant) {
+        if client.transport != Transport::Udp {
+            return;
         }
-    }
-
-    pub(super) fn allocation_of(
-        &self,
-        client: &ClientAddr,
-        identity: &Identity,
-    ) -> Result<&Allocation, Refusal> {
-        let allocation = self.table.get(client).ok_or(Refusal::AllocationMismatch)?;
-        if *allocation.username == *identity.username {
-            Ok(allocation)
+        if self.reply_limit.allows_datagram(&client, now) {
+            self.reply(client, alert.to_vec());
         } else {
-            Err(Refusal::WrongCredentials)
+            self.output.stats.unanswered += 1;
         }
     }
 
-    pub(super) fn next_id(&mut self) -> AllocationId {
-        self.last_allocation_id += 1;
-        AllocationId(self.last_allocation_id)
+    fn reply(&mut self, to: ClientAddr, bytes: Vec<u8>) {
+        self.output.events.push_back(Event::Reply { to, bytes });
+    }
+
+    /// What an unauthenticated request proves about its sender.
+    fn proof(&self, client: ClientAddr, request: &mut Request, now: Instant) -> Proof {
+        if client.transport != Transport::Udp {
+            return Proof::Address;
+        }
+        let known = self.allocations.credentials(&client);
+        let may_check_password = || self.reply_limit.may_check_password(now);
+        match self.authenticator.proof(request, client, known, may_check_password, now) {
+            Proof::Address => Proof::Address,
+            Proof::None | Proof::Allocation | Proof::Credential(_) if known.is_some() => Proof::Allocation,
+            proof @ (Proof::None | Proof::Allocation | Proof::Credential(_)) => proof,
+        }
+    }
+
+    fn may_answer(&mut self, client: ClientAddr, transaction: [u8; 12], proof: &Proof, now: Instant) -> bool {
+        let allowed = self.reply_limit.allows(&client, &transaction, proof, now);
+        self.output.stats.unanswered += u64::from(!allowed);
+        allowed
     }
 }
 
-/// A forged source may be anything: nobody, everybody, or this box itself, which would answer in turn.
+/// A forged source address may be port 0, multicast, broadcast or this server, which would answer itself.
 fn can_be_answered(client: ClientAddr) -> bool {
-    let everybody = match client.remote.ip() {
+    let is_group = match client.remote.ip() {
         IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
         IpAddr::V6(ip) => ip.is_multicast(),
     };
-    client.remote.port() != 0 && client.remote != client.local && !everybody
+    client.remote.port() != 0 && client.remote != client.local && !is_group
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("config", &self.config)
-            .field("allocations", &self.table.len())
-            .finish()
+        f.debug_struct("Server").field("allocations", &self.allocations).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,56 +1,54 @@
-//! What one server has done, counted: plain numbers of its own, which its worker shows now and then.
-//!
-//! Every count is under one of a closed set of headings; nothing a stranger sends makes a new one.
+//! Counters of one server, in a fixed set: no client can add one.
 
-use super::addr::{Families, RelayedAddr, Transport};
-use super::error::Refusal;
-use super::server::CloseReason;
+use crate::addr::{Families, RelayedAddr, Transport};
+use crate::response::Refusal;
+use crate::server::CloseReason;
 
-/// The counts of one server, or of several together.
+/// The counters of one server, or the sums of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStats {
     /// By [`Transport::ALL`] and [`RelayedFamilies::ALL`].
     pub allocations: [[AllocationCounts; 3]; 3],
-    /// AllocationCounts that have ended, by [`CloseReason::ALL`].
+    /// Allocations that have ended, by [`CloseReason::ALL`].
     pub ended: [u64; 5],
     /// Error replies, by [`Refusal::CODES`].
     pub refused: [u64; 12],
-    /// Requests of strangers left without an answer, because their source has had its share.
+    /// Requests of unauthenticated clients that got no reply because of the reply limit.
     pub unanswered: u64,
-    /// Payloads, by [`Direction::ALL`].
+    /// Relayed payloads, by [`Direction::ALL`].
     pub relayed: [Traffic; 3],
 }
 
-/// How many allocations.
+/// Numbers of allocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocationCounts {
-    /// Since the start.
+    /// Opened since the start.
     pub opened: u64,
-    /// Now.
+    /// Open now.
     pub open: u64,
 }
 
-/// What has passed.
+/// Relayed payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// How many payloads.
+    /// Number of payloads.
     pub packets: u64,
-    /// Their bytes, without heads.
+    /// Their bytes, without headers.
     pub bytes: u64,
 }
 
-/// Of which address families an allocation's relayed addresses are.
+/// The address families of an allocation's relayed addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayedFamilies {
-    /// IPv4 alone.
+    /// IPv4 only.
     V4,
-    /// IPv6 alone.
+    /// IPv6 only.
     V6,
     /// One of each (RFC 8656 §7.2).
     Both,
 }
 
-/// Which way a payload goes.
+/// The direction of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From one client to another, inside the process.
@@ -62,7 +60,7 @@ pub enum Direction {
 }
 
 impl RelayedFamilies {
-    /// In the order of the counts.
+    /// Every value, in the order of counters.
     pub const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Both];
 
     fn of(relayed: &Families<RelayedAddr>) -> Self {
@@ -75,49 +73,49 @@ impl RelayedFamilies {
 }
 
 impl Direction {
-    /// In the order of the counts.
+    /// Every value, in the order of counters.
     pub const ALL: [Self; 3] = [Self::ClientToClient, Self::ClientToPeer, Self::PeerToClient];
 }
 
 impl ServerStats {
-    pub(super) fn opened(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) {
-        let count = self.of(transport, relayed);
-        count.opened += 1;
-        count.open += 1;
+    pub(crate) fn opened(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) {
+        let counts = self.counts_mut(transport, relayed);
+        counts.opened += 1;
+        counts.open += 1;
     }
 
-    /// An allocation goes on with fewer addresses.
-    pub(super) fn family_removed(
+    /// Counts an allocation that continues with one address fewer.
+    pub(crate) fn family_removed(
         &mut self,
         transport: Transport,
         before: &Families<RelayedAddr>,
         after: &Families<RelayedAddr>,
     ) {
-        self.of(transport, before).open -= 1;
-        self.of(transport, after).open += 1;
+        self.counts_mut(transport, before).open -= 1;
+        self.counts_mut(transport, after).open += 1;
     }
 
-    pub(super) fn closed(&mut self, transport: Transport, relayed: &Families<RelayedAddr>, end: CloseReason) {
-        self.of(transport, relayed).open -= 1;
+    pub(crate) fn closed(&mut self, transport: Transport, relayed: &Families<RelayedAddr>, end: CloseReason) {
+        self.counts_mut(transport, relayed).open -= 1;
         self.ended[end as usize] += 1;
     }
 
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
         if let Some(at) = Refusal::CODES.iter().position(|code| *code == refusal.code()) {
             self.refused[at] += 1;
         }
     }
 
-    pub(super) fn count_relayed(&mut self, way: Direction, bytes: usize) {
-        let traffic = &mut self.relayed[way as usize];
+    pub(crate) fn count_relayed(&mut self, direction: Direction, bytes: usize) {
+        let traffic = &mut self.relayed[direction as usize];
         traffic.packets += 1;
         traffic.bytes += bytes as u64;
     }
 
-    /// Adds what another server has done.
+    /// Adds the counters of another server.
     pub fn add(&mut self, other: &Self) {
-        let ours = self.allocations.iter_mut().flatten();
-        for (ours, theirs) in ours.zip(other.allocations.iter().flatten()) {
+        let counts = self.allocations.iter_mut().flatten();
+        for (ours, theirs) in counts.zip(other.allocations.iter().flatten()) {
             ours.opened += theirs.opened;
             ours.open += theirs.open;
         }
@@ -130,7 +128,7 @@ impl ServerStats {
         self.unanswered += other.unanswered;
     }
 
-    fn of(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) -> &mut AllocationCounts {
+    fn counts_mut(&mut self, transport: Transport, relayed: &Families<RelayedAddr>) -> &mut AllocationCounts {
         &mut self.allocations[transport as usize][RelayedFamilies::of(relayed) as usize]
     }
 }

@@ -19,8 +19,7 @@ use webrtc_box_turn::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
 use webrtc_box_turn::registry::Quota;
 use webrtc_box_turn::reply_limit::ReplyLimit;
 use webrtc_box_turn::routing_table::RoutingTable;
-use webrtc_box_turn::server::{Event, Server, ServerConfig, Transmit};
-use webrtc_box_turn::time::Now;
+use webrtc_box_turn::server::{Event, Now, Server, ServerConfig, Transmit};
 
 const UNIX: u64 = 1_767_225_600;
 const REALM: &str = "webrtc-box";

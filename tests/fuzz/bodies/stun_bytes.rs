@@ -35,7 +35,7 @@ fn parse_in_every_way(mut request: Request, bytes: &[u8]) {
     if let Ok(claim) = request.claim() {
         assert!(claim.username.len().max(claim.realm.len()).max(claim.nonce.len()) <= 508);
     }
-    let _ = (request.refuse_unknown(), request.allocate(), request.refresh());
+    let _ = (request.check_attributes(), request.allocate(), request.refresh());
     let _ = (request.peers(), request.channel_bind());
     assert!(!request.verify_integrity(b"another key"));
 }

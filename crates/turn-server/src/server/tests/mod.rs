@@ -1,14 +1,15 @@
-//! Scenes with a held clock: clients, their requests, and what the server does.
+//! Scenarios with a fixed clock: clients, their requests, and what the server does.
 
-mod answers;
-mod counts;
-mod media;
+mod forwarding;
+mod principals;
 mod property;
-mod public;
-mod seats;
-mod strangers;
+mod public_scope;
+mod requests;
+mod stats;
+mod unauthenticated;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,37 +19,38 @@ use stun::attributes::AttrType;
 use stun::message::Setter as _;
 use stun::message::{self as wire, Message, MessageType};
 use stun::xoraddr::XorMappedAddress;
-
-use super::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
-use super::auth::{Authenticator, IntegrityKey, NonceKey};
-use super::channel_data::unxor_address;
-use super::peer_policy::PeerPolicy;
-use super::registry::Quota;
-use super::reply_limit::ReplyLimit;
-use super::routing_table::RoutingTable;
-use super::server::{Event, Server, ServerConfig, Transmit};
-use crate::credential::{Credential, Principal, Secret, Secrets};
-use crate::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
-use crate::time::Now;
 use webrtc_box_rate_limit::Rate;
+
+use super::{CloseReason, Event, Now, PortError, Server, ServerConfig, Transmit};
+use crate::addr::{ClientAddr, Families, PeerAddr, RelayedAddr, Transport};
+use crate::auth::{Authenticator, IntegrityKey, NonceKey};
+use crate::channel_data::unxor_address;
+use crate::credential::{Credential, Principal, Secret, Secrets};
+use crate::peer_policy::{PeerFilter, PeerPolicy};
+use crate::principal::{IsolationGroup, PrincipalEvent, PrincipalId};
+use crate::registry::Quota;
+use crate::reply_limit::ReplyLimit;
+use crate::routing_table::RoutingTable;
 
 const UDP: [u8; 4] = [17, 0, 0, 0];
 const SERVER_ADDR: &str = "45.0.0.10:3478";
-/// When the wall clock starts.
+/// The wall clock at the start.
 const UNIX: u64 = 1_767_225_600;
 
-/// A server, its clock, and everything it has done.
+/// A server with its clock and its events.
 struct Harness {
     server: Server,
+    config: ServerConfig,
+    routes: Arc<RoutingTable>,
     secrets: Secrets,
     start: Instant,
     elapsed: Duration,
     transactions: u64,
-    /// Actions that were not replies, in order.
+    /// Events that were no replies, in order.
     events: Vec<Event>,
 }
 
-/// A client with a credential and the nonce it was last given.
+/// A client with a credential and its last nonce.
 #[derive(Clone)]
 struct Client {
     addr: ClientAddr,
@@ -56,14 +58,14 @@ struct Client {
     nonce: String,
 }
 
-/// One reply, taken apart.
+/// A parsed reply.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     bytes: Vec<u8>,
     message: Message,
 }
 
-/// What a delivery would put on the wire.
+/// A transmit as it would be on the wire.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Channel { to: SocketAddr, number: u16, payload: Vec<u8> },
@@ -75,15 +77,20 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// A limit of `rate` replies per second.
+fn reply_limit(rate: u32, start: Instant) -> Arc<ReplyLimit> {
+    Arc::new(ReplyLimit::new(Rate::per_second(rate), [[1, 2], [3, 4]], start))
+}
+
 fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
 
-fn room(name: u8) -> IsolationGroup {
+fn group_id(name: u8) -> IsolationGroup {
     IsolationGroup::new([name; 16])
 }
 
-fn seat(name: u8) -> PrincipalId {
+fn member_id(name: u8) -> PrincipalId {
     PrincipalId::new([name; 16])
 }
 
@@ -95,56 +102,60 @@ impl Harness {
     fn with(peer_policy: PeerPolicy, quota: Quota) -> Self {
         let relayed =
             Families { v4: Some("192.0.0.8".parse().unwrap()), v6: Some("100::8".parse().unwrap()) };
-        Self::lending(relayed, peer_policy, quota, 49_152..=65_535)
+        Self::with_relayed(relayed, peer_policy, quota, 49_152..=65_535)
     }
 
-    fn lending(
-        relayed: Families<std::net::IpAddr>,
+    fn with_relayed(
+        relayed: Families<IpAddr>,
         peer_policy: PeerPolicy,
         quota: Quota,
-        ports: std::ops::RangeInclusive<u16>,
+        ports: RangeInclusive<u16>,
     ) -> Self {
         let start = Instant::now();
         let secrets = Secrets::new(Secret::new("north"), vec![Secret::new("south")]);
         let authenticator =
             Authenticator::new(secrets.clone(), "webrtc-box".into(), NonceKey::new([9; 32], start));
+        let config = ServerConfig {
+            worker: 0,
+            relayed,
+            peer_policy,
+            quota,
+            max_bps: 0,
+            credential_ttl: minutes(60),
+            group_size: 2,
+        };
+        let routes = Arc::new(RoutingTable::new(&ports, &[3478], 0, 1, start));
         let rng = AtomicU64::new(1);
         let server = Server::new(
-            ServerConfig {
-                worker: 0,
-                relayed,
-                peer_policy,
-                quota,
-                max_bps: 0,
-                credential_ttl: minutes(60),
-                group_size: 2,
-            },
+            config.clone(),
             authenticator,
-            Arc::new(RoutingTable::new(&ports, &[3478], 0, 1, start)),
-            Arc::new(ReplyLimit::new(Rate::per_second(0), [[1, 2], [3, 4]], start)),
+            Arc::clone(&routes),
+            reply_limit(0, start),
             Box::new(move || rng.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         );
-        Self { server, secrets, start, elapsed: Duration::ZERO, transactions: 0, events: Vec::new() }
+        let (elapsed, events) = (Duration::ZERO, Vec::new());
+        Self { server, config, routes, secrets, start, elapsed, transactions: 0, events }
     }
 
     fn now(&self) -> Now {
         Now { instant: self.start + self.elapsed, unix: UNIX + self.elapsed.as_secs() }
     }
 
-    fn handle_timeout(&mut self, by: Duration) {
+    /// Lets time pass.
+    fn advance(&mut self, by: Duration) {
         self.elapsed += by;
         self.server.handle_timeout(self.now().instant);
         self.collect();
     }
 
-    fn news(&mut self, news: PrincipalEvent) {
-        self.server.handle_principal_event(news, self.now().instant);
+    fn principal_event(&mut self, event: PrincipalEvent) {
+        self.server.handle_principal_event(event, self.now().instant);
     }
 
-    /// A client whose seat is live.
-    fn seated(&mut self, from: &str, group: u8, name: u8) -> Client {
-        self.news(PrincipalEvent::Admitted(room(group), seat(name)));
-        self.client(from, &Principal::Participant(room(group), seat(name)))
+    /// A client with a credential of an admitted participant.
+    fn admitted_client(&mut self, from: &str, group: u8, name: u8) -> Client {
+        self.principal_event(PrincipalEvent::Admitted(group_id(group), member_id(name)));
+        self.client(from, &Principal::Participant(group_id(group), member_id(name)))
     }
 
     fn client(&self, from: &str, principal: &Principal) -> Client {
@@ -153,20 +164,21 @@ impl Harness {
         Client { addr, credential, nonce: self.server.authenticator.nonce(addr, self.now().instant) }
     }
 
-    /// The client with a nonce of now.
-    fn renewed(&self, client: &Client) -> Client {
+    /// The client with a new nonce.
+    fn with_new_nonce(&self, client: &Client) -> Client {
         Client { nonce: self.server.authenticator.nonce(client.addr, self.now().instant), ..client.clone() }
     }
 
     /// A client with an allocation, and its relayed address.
     fn allocated(&mut self, from: &str, group: u8, name: u8) -> (Client, SocketAddr) {
-        let client = self.seated(from, group, name);
-        let answer = self.ask(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
-        let relayed = answer.address(attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
+        let client = self.admitted_client(from, group, name);
+        let response =
+            self.request(&client, wire::METHOD_ALLOCATE, &[(attr::ATTR_REQUESTED_TRANSPORT, &UDP)]);
+        let relayed = response.address(attr::ATTR_XOR_RELAYED_ADDRESS).unwrap();
         (client, relayed)
     }
 
-    /// Two of one room, each with a permission for the relay's address.
+    /// Two clients of one group, each with an allocation and a permission for the relay's address.
     fn pair(&mut self) -> ((Client, SocketAddr), (Client, SocketAddr)) {
         let one = self.allocated("45.0.1.1:1001", 1, 1);
         let other = self.allocated("45.0.2.2:2002", 1, 2);
@@ -176,7 +188,7 @@ impl Harness {
     }
 
     fn permit(&mut self, client: &Client, peer: SocketAddr) {
-        assert_eq!(self.ask_peer(client, wire::METHOD_CREATE_PERMISSION, peer).code(), 0);
+        assert_eq!(self.request_peer(client, wire::METHOD_CREATE_PERMISSION, peer).code(), 0);
     }
 
     fn bind(&mut self, client: &Client, number: u16, peer: SocketAddr) -> u16 {
@@ -188,39 +200,44 @@ impl Harness {
         self.sign_and_send(client, message).code()
     }
 
-    fn ask_peer(&mut self, client: &Client, method: wire::Method, peer: SocketAddr) -> Answer {
+    fn request_peer(&mut self, client: &Client, method: wire::Method, peer: SocketAddr) -> Response {
         let transaction = self.transaction();
         let mut message = message(method, transaction, &[]);
         xor(&mut message, peer);
         self.sign_and_send(client, message)
     }
 
-    /// An authenticated request with these attributes, and its answer.
-    fn ask(&mut self, client: &Client, method: wire::Method, attributes: &[(AttrType, &[u8])]) -> Answer {
+    /// Sends an authenticated request with these attributes.
+    fn request(
+        &mut self,
+        client: &Client,
+        method: wire::Method,
+        attributes: &[(AttrType, &[u8])],
+    ) -> Response {
         let transaction = self.transaction();
         self.sign_and_send(client, message(method, transaction, attributes))
     }
 
-    fn sign_and_send(&mut self, client: &Client, message: Message) -> Answer {
+    fn sign_and_send(&mut self, client: &Client, message: Message) -> Response {
         let bytes = client.signed(message);
-        self.send(client, &bytes).expect("an answer")
+        self.send(client, &bytes).expect("a response")
     }
 
-    /// Bytes in, at most one reply out.
-    fn send(&mut self, client: &Client, bytes: &[u8]) -> Option<Answer> {
+    /// Sends bytes that get at most one reply.
+    fn send(&mut self, client: &Client, bytes: &[u8]) -> Option<Response> {
         let now = self.now();
         assert_eq!(self.server.handle(client.addr, bytes, now), None);
         let mut replies = self.collect();
         assert!(replies.len() <= 1);
         let (to, bytes) = replies.pop()?;
         assert_eq!(to, client.addr);
-        Some(Answer::read(bytes))
+        Some(Response::read(bytes))
     }
 
     fn collect(&mut self) -> Vec<(ClientAddr, Vec<u8>)> {
         let mut replies = Vec::new();
-        while let Some(action) = self.server.poll_event() {
-            match action {
+        while let Some(event) = self.server.poll_event() {
+            match event {
                 Event::Reply { to, bytes } => replies.push((to, bytes)),
                 Event::OpenPort(relayed) => {
                     let now = self.now().instant;
@@ -231,7 +248,7 @@ impl Harness {
                 | Event::Evict { .. }
                 | Event::AllocationOpened { .. }
                 | Event::AllocationClosed { .. } => {
-                    self.events.push(action);
+                    self.events.push(event);
                 }
             }
         }
@@ -244,7 +261,7 @@ impl Harness {
         sent(self.server.handle(client.addr, &bytes, now))
     }
 
-    fn indicate(&mut self, client: &Client, peer: SocketAddr, payload: &[u8]) -> Option<Sent> {
+    fn send_indication(&mut self, client: &Client, peer: SocketAddr, payload: &[u8]) -> Option<Sent> {
         let mut message = Message::new();
         message.typ = MessageType::new(wire::METHOD_SEND, wire::CLASS_INDICATION);
         message.write_header();
@@ -259,15 +276,15 @@ impl Harness {
         sent(self.server.handle_peer(RelayedAddr(relayed), PeerAddr(addr(peer)), payload, now))
     }
 
-    /// The box's own addresses become these.
-    fn takes_own(&mut self, own: Vec<std::net::IpAddr>) {
-        let relayed = self.server.config.relayed;
+    /// Replaces the addresses of the host.
+    fn set_own_addresses(&mut self, own: Vec<IpAddr>) {
+        let relayed = *self.server.allocations.reachability().relayed();
         self.server.set_addresses(relayed, own);
     }
 
-    /// The addresses lent become these; `own` are the box's own.
-    fn takes_relayed(&mut self, v4: &str, own: &[&str]) {
-        let relayed = Families { v4: v4.parse().ok(), v6: self.server.config.relayed.v6 };
+    /// Replaces the relayed IPv4 address, and the addresses of the host.
+    fn set_relayed_addresses(&mut self, v4: &str, own: &[&str]) {
+        let relayed = Families { v4: v4.parse().ok(), v6: self.config.relayed.v6 };
         let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
         self.server.set_addresses(relayed, own);
     }
@@ -299,7 +316,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl Response {
     fn read(bytes: Vec<u8>) -> Self {
         let mut message = Message::new();
         message.unmarshal_binary(&bytes).unwrap();
@@ -349,9 +366,9 @@ fn xor(message: &mut Message, peer: SocketAddr) {
         .unwrap();
 }
 
-/// Reads a delivery as its receiver would.
-fn sent(delivery: Option<Transmit<'_>>) -> Option<Sent> {
-    Some(match delivery? {
+/// Parses a transmit as its receiver would.
+fn sent(transmit: Option<Transmit<'_>>) -> Option<Sent> {
+    Some(match transmit? {
         Transmit::Peer { from, to, payload, .. } => {
             Sent::Peer { from: from.0, to: to.0, payload: payload.to_vec() }
         }
@@ -362,10 +379,10 @@ fn sent(delivery: Option<Transmit<'_>>) -> Option<Sent> {
         }
         Transmit::Client { to, header, payload, .. } => {
             let padding = header.padding(payload.len(), false);
-            let answer = Answer::read([header.bytes(), payload, &vec![0; padding]].concat());
-            let from = answer.address(attr::ATTR_XOR_PEER_ADDRESS).unwrap();
-            assert_eq!(answer.message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
-            Sent::Data { to: to.remote, from, payload: answer.value(attr::ATTR_DATA).unwrap() }
+            let response = Response::read([header.bytes(), payload, &vec![0; padding]].concat());
+            let from = response.address(attr::ATTR_XOR_PEER_ADDRESS).unwrap();
+            assert_eq!(response.message.typ, MessageType::new(wire::METHOD_DATA, wire::CLASS_INDICATION));
+            Sent::Data { to: to.remote, from, payload: response.value(attr::ATTR_DATA).unwrap() }
         }
     })
 }
