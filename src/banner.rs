@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn each_finding_is_one_line() {
         let text = finding_lines(&[
-            Finding::ok(Subject::Addresses, "relayed addresses are 45.0.0.10"),
-            Finding::warn(Subject::Limits, "net.core.rmem_max is 1", "raise it"),
+            Subject::Addresses.ok("relayed addresses are 45.0.0.10"),
+            Subject::Limits.warn("net.core.rmem_max is 1", "raise it"),
         ]);
         let lines = "Found on this host:\n  ok    relayed addresses are 45.0.0.10\n\
              \x20 warn  net.core.rmem_max is 1; raise it\n\

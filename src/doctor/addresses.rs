@@ -13,7 +13,7 @@ use webrtc_box_turn::peer_policy::PeerFilter;
 use super::report::{Finding, Subject};
 use super::turn_client::TurnClient;
 use crate::config::{RelayScope, Settings};
-use crate::net::addresses::HostAddresses;
+use crate::net::addresses::{HostAddresses, is_link_local};
 use crate::net::interfaces::interfaces;
 
 const SUBJECT: Subject = Subject::Addresses;
@@ -79,20 +79,20 @@ pub(super) fn evaluate_name_only(name: &str, is_local: bool) -> Finding {
     } else {
         format!("the settings of {name} are not here, so it is checked as seen from this machine")
     };
-    Finding::ok(Subject::Settings, text)
+    Subject::Settings.ok(text)
 }
 
 /// About the addresses of a server of which only the name is known.
 pub(super) fn evaluate_remote(name: &str, resolved: &Result<Vec<IpAddr>, String>) -> Finding {
     match resolved {
         Err(reason) => unresolved(name, reason),
-        Ok(addresses) => Finding::ok(SUBJECT, format!("{name} is at {}", list(addresses))),
+        Ok(addresses) => SUBJECT.ok(format!("{name} is at {}", list(addresses))),
     }
 }
 
 fn unresolved(name: &str, reason: &str) -> Finding {
     let hint = "give the name an A record (and an AAAA record for IPv6) that leads to this host";
-    Finding::fail(SUBJECT, format!("{name} leads nowhere ({reason})"), hint)
+    SUBJECT.fail(format!("{name} leads nowhere ({reason})"), hint)
 }
 
 impl Addresses {
@@ -100,13 +100,8 @@ impl Addresses {
     pub(super) async fn observe(settings: &Settings, name: Option<&str>, stun: Option<&str>) -> Self {
         let (resolved, stun) =
             tokio::join!(OptionFuture::from(name.map(resolve)), OptionFuture::from(stun.map(ask_stun)));
-        let name = name.map(str::to_owned);
-        Self {
-            name,
-            resolved: resolved.unwrap_or_else(|| Ok(Vec::new())),
-            stun,
-            ..Self::observe_host(settings)
-        }
+        let (name, resolved) = (name.map(str::to_owned), resolved.unwrap_or_else(|| Ok(Vec::new())));
+        Self { name, resolved, stun, ..Self::observe_host(settings) }
     }
 
     /// Without the domain and without network: where only the domain leads to the public address, the start
@@ -129,13 +124,19 @@ impl Addresses {
 
     pub(super) fn evaluate(&self) -> Vec<Finding> {
         let mut findings = vec![self.evaluate_relayed()];
-        let external = self.known.external.iter();
-        findings.extend(external.filter_map(|external| self.evaluate_local(external.local?)));
+        let local = self.known.external.iter().filter_map(|external| external.local);
+        // LOCAL in `external-ip = "PUBLIC/LOCAL"`.
+        findings.extend(local.filter(|local| !self.known.has(*local)).map(|local| {
+            SUBJECT.fail(
+                format!("external-ip maps to {local}, which is not an address of this host"),
+                "put an address that `ip address` shows behind the slash",
+            )
+        }));
         if let Some(name) = &self.name {
-            findings.extend(match &self.resolved {
-                Err(reason) => vec![unresolved(name, reason)],
-                Ok(addresses) => addresses.iter().map(|ip| self.evaluate_named(name, *ip)).collect(),
-            });
+            match &self.resolved {
+                Err(reason) => findings.push(unresolved(name, reason)),
+                Ok(addresses) => findings.extend(addresses.iter().map(|ip| self.evaluate_named(name, *ip))),
+            }
         }
         findings.extend(self.stun.iter().flat_map(|stun| self.evaluate_stun(stun)));
         findings
@@ -146,65 +147,57 @@ impl Addresses {
         let domain = self.resolved().to_vec();
         match (HostAddresses { domain, ..self.known.clone() }).relay_addresses(self.scope) {
             Ok(found) => {
-                let relayed: Vec<_> = [found.relayed.v4, found.relayed.v6].into_iter().flatten().collect();
-                Finding::ok(SUBJECT, format!("relayed addresses are {}", list(&relayed)))
+                let relayed: Vec<_> = found.relayed.iter().copied().collect();
+                SUBJECT.ok(format!("relayed addresses are {}", list(&relayed)))
             }
-            Err(error) => Finding::from_error(SUBJECT, &error),
+            Err(error) => SUBJECT.error(&error),
         }
-    }
-
-    /// A failure if LOCAL in `external-ip = "PUBLIC/LOCAL"` is not an address of this host.
-    fn evaluate_local(&self, local: IpAddr) -> Option<Finding> {
-        let text = format!("external-ip maps to {local}, which is not an address of this host");
-        let hint = "put an address that `ip address` shows behind the slash";
-        (!self.known.has(local)).then(|| Finding::fail(SUBJECT, text, hint))
     }
 
     /// One address of the domain.
     fn evaluate_named(&self, name: &str, ip: IpAddr) -> Finding {
-        let family = Family::of(ip);
         let record = if ip.is_ipv4() { "A" } else { "AAAA" };
         let text = format!("{name} leads to {ip}");
         if ip.is_loopback() {
-            let text = format!("{text} on this host, whatever it leads to elsewhere");
-            let hint = "remove the name from /etc/hosts, or check from another machine";
-            return Finding::warn(SUBJECT, text, hint);
+            return SUBJECT.warn(
+                format!("{text} on this host, whatever it leads to elsewhere"),
+                "remove the name from /etc/hosts, or check from another machine",
+            );
         }
         if self.known.own().contains(&ip) {
-            return Finding::ok(SUBJECT, format!("{text}, an address of this host"));
+            return SUBJECT.ok(format!("{text}, an address of this host"));
         }
-        if !self.of_family(family).any(|ip| !ip.is_loopback() && !is_link_local(ip)) {
-            let text = format!("{text}, and this host has no address of that family");
-            let hint = format!("remove the {record} record, or give this host such an address");
-            return Finding::fail(SUBJECT, text, hint);
+        let family = Family::of(ip);
+        let of_family: Vec<_> =
+            self.interfaces().into_iter().filter(|ip| Family::of(*ip) == family).collect();
+        if of_family.iter().all(|ip| ip.is_loopback() || is_link_local(*ip)) {
+            return SUBJECT.fail(
+                format!("{text}, and this host has no address of that family"),
+                format!("remove the {record} record, or give this host such an address"),
+            );
         }
-        let public = self.public(family);
-        if !public.is_empty() {
-            let text = format!("{text}, and this host is {}", list(&public));
-            let hint = format!("correct the {record} record, or set external-ip = \"{ip}\"");
-            return Finding::fail(SUBJECT, text, hint);
-        }
-        // Only private addresses: which NAT is before this host cannot be observed from here.
-        let hint = format!("if a router forwards {ip} to this host, set external-ip = \"{ip}\"");
-        Finding::warn(SUBJECT, format!("{text}, which is not an address of this host"), hint)
-    }
-
-    /// The public addresses of this host, from `external-ip` and its interfaces.
-    fn public(&self, family: Family) -> Vec<IpAddr> {
+        // The public addresses of this host, from `external-ip` and its interfaces.
         let filter = PeerFilter::default();
         let external = self.known.external.iter().map(|external| external.public);
         let external = external.filter(|ip| Family::of(*ip) == family);
-        external.chain(self.of_family(family).filter(|ip| filter.permits(*ip))).collect()
-    }
-
-    fn of_family(&self, family: Family) -> impl Iterator<Item = IpAddr> {
-        self.known.interfaces.iter().map(|interface| interface.ip).filter(move |ip| Family::of(*ip) == family)
+        let public: Vec<_> = external.chain(of_family.into_iter().filter(|ip| filter.permits(*ip))).collect();
+        if !public.is_empty() {
+            return SUBJECT.fail(
+                format!("{text}, and this host is {}", list(&public)),
+                format!("correct the {record} record, or set external-ip = \"{ip}\""),
+            );
+        }
+        // Only private addresses: which NAT is before this host cannot be observed from here.
+        SUBJECT.warn(
+            format!("{text}, which is not an address of this host"),
+            format!("if a router forwards {ip} to this host, set external-ip = \"{ip}\""),
+        )
     }
 
     fn evaluate_stun(&self, stun: &StunResult) -> Vec<Finding> {
         if stun.mapped.is_empty() {
             let text = format!("the STUN server {} does not answer", stun.server);
-            return vec![Finding::warn(SUBJECT, text, "name another one, or let UDP out of this host")];
+            return vec![SUBJECT.warn(text, "name another one, or let UDP out of this host")];
         }
         stun.mapped.iter().map(|ip| self.evaluate_mapped(&stun.server, *ip)).collect()
     }
@@ -212,21 +205,14 @@ impl Addresses {
     fn evaluate_mapped(&self, server: &str, ip: IpAddr) -> Finding {
         let text = format!("{server} sees this host as {ip}");
         if self.known.own().contains(&ip) {
-            return Finding::ok(SUBJECT, format!("{text}, as expected"));
+            return SUBJECT.ok(format!("{text}, as expected"));
         }
         let text = format!("{text}, which is neither external-ip nor an address of an interface");
         let hint = format!("set external-ip = \"{ip}\"");
         match self.scope {
-            RelayScope::Room => Finding::warn(SUBJECT, text, hint),
-            RelayScope::Public => Finding::fail(SUBJECT, text, hint),
+            RelayScope::Room => SUBJECT.warn(text, hint),
+            RelayScope::Public => SUBJECT.fail(text, hint),
         }
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 

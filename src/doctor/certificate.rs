@@ -3,9 +3,8 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
@@ -20,6 +19,7 @@ use crate::clock::{self, UnixSeconds};
 use crate::config::{CertificateSource, Identity, Settings};
 use crate::tls::{self, CertificateFacts, TlsError};
 
+const SUBJECT: Subject = Subject::Certificate;
 const DAY: UnixSeconds = 24 * 3600;
 const GET_PUBLIC_ONE: &str = "get one from an authority that browsers trust";
 
@@ -58,12 +58,8 @@ pub(super) struct StoredCertificate {
     name: String,
     cert: PathBuf,
     key: PathBuf,
-    /// `None`: ACME has not got one yet.
-    loaded: Option<Loaded>,
-}
-
-#[derive(Debug)]
-struct Loaded {
+    /// ACME has not got one yet.
+    pub(super) is_pending: bool,
     /// Why the server could not use the files.
     error: Option<TlsError>,
     /// `None` if the file has no chain.
@@ -107,11 +103,8 @@ impl SystemRoots {
             return Trust::Other("there is no certificate".to_owned());
         };
         let Ok(name) = ServerName::try_from(name.to_owned()) else { return Trust::WrongName };
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        match verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::since_unix_epoch(since)) {
-            Ok(_) => Trust::Trusted,
-            Err(error) => Trust::from_error(&error),
-        }
+        let result = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+        result.map_or_else(|error| Trust::from_error(&error), |_| Trust::Trusted)
     }
 }
 
@@ -145,51 +138,43 @@ impl StoredCertificate {
     /// `None` in try-out mode, which has no files. Reads the files that the settings name.
     pub(super) fn observe(settings: &Settings, roots: &SystemRoots) -> Option<Self> {
         let Identity::Domain { name, source } = &settings.identity else { return None };
-        let (cert, key, pending) = match source {
+        let (cert, key, is_pending) = match source {
             CertificateSource::Files { cert, key } => (cert.clone(), key.clone(), false),
             CertificateSource::Acme { directory, .. } => {
                 let file = tls::acme_certificate_path(&settings.state_dir, directory);
-                let pending = matches!(file.try_exists(), Ok(false));
-                (file.clone(), file, pending)
+                let is_pending = matches!(file.try_exists(), Ok(false));
+                (file.clone(), file, is_pending)
             }
         };
-        let loaded = (!pending).then(|| Loaded {
-            error: tls::load(&cert, &key).err(),
-            chain: tls::certificates(&cert).ok().map(|chain| roots.verify(&chain, name)),
-        });
-        Some(Self { name: name.clone(), cert, key, loaded })
-    }
-
-    /// ACME has not got a certificate yet.
-    pub(super) fn is_pending(&self) -> bool {
-        self.loaded.is_none()
+        let error = tls::load(&cert, &key).err();
+        let chain = tls::certificates(&cert).ok().map(|chain| roots.verify(&chain, name));
+        Some(Self { name: name.clone(), cert, key, is_pending, error, chain })
     }
 
     /// The certificate in the file `cert`.
     pub(super) fn leaf(&self) -> Option<&CertificateFacts> {
-        self.loaded.as_ref()?.chain.as_ref()?.facts.first()
+        self.chain.as_ref()?.facts.first()
     }
 
     /// The permissions on the way to `cert` and `key`, unless ACME has yet to write them.
     pub(super) fn permissions(&self) -> Vec<FilePermissions> {
-        if self.is_pending() {
+        if self.is_pending {
             return Vec::new();
         }
-        let files: [(_, &Path); 2] = [("cert", &self.cert), ("key", &self.key)];
-        files.into_iter().map(|(setting, file)| FilePermissions::observe(setting, file)).collect()
+        vec![FilePermissions::observe("cert", &self.cert), FilePermissions::observe("key", &self.key)]
     }
 
     pub(super) fn evaluate(&self) -> Vec<Finding> {
-        let Some(loaded) = &self.loaded else {
-            let text = format!("there is no certificate for {} yet (acme-email)", self.name);
-            let hint = "the log of the server shows the progress, and what the authority complains about";
-            return vec![Finding::warn(Subject::Certificate, text, hint)];
-        };
+        if self.is_pending {
+            return vec![SUBJECT.warn(
+                format!("there is no certificate for {} yet (acme-email)", self.name),
+                "the log of the server shows the progress, and what the authority complains about",
+            )];
+        }
         let what = format!("cert {}", self.cert.display());
-        let context =
-            Context { subject: Subject::Certificate, what: &what, name: &self.name, now: clock::now().unix };
-        let chain = loaded.chain.iter().flat_map(|chain| chain.evaluate(&context));
-        loaded.error.as_ref().map(unusable).into_iter().chain(chain).collect()
+        let context = Context { subject: SUBJECT, what: &what, name: &self.name, now: clock::now().unix };
+        let chain = self.chain.iter().flat_map(|chain| chain.evaluate(&context));
+        self.error.as_ref().map(unusable).into_iter().chain(chain).collect()
     }
 }
 
@@ -199,65 +184,59 @@ fn unusable(error: &TlsError) -> Finding {
         && source.kind() == io::ErrorKind::PermissionDenied
     {
         let text = format!("{setting} {} was not checked: this user may not read it", path.display());
-        return Finding::warn(Subject::Certificate, text, "run the check as root");
+        return SUBJECT.warn(text, "run the check as root");
     }
-    Finding::from_error(Subject::Certificate, error)
+    SUBJECT.error(error)
 }
 
 impl Chain {
     /// No finding for an empty chain.
     pub(super) fn evaluate(&self, context: &Context<'_>) -> Vec<Finding> {
         let Some(leaf) = self.facts.first() else { return Vec::new() };
-        let first = self.evaluate_trust(leaf, context).unwrap_or_else(|| context.good(leaf));
-        [Some(first), context.evaluate_age(leaf), self.evaluate_order(context)]
-            .into_iter()
-            .flatten()
-            .collect()
+        let first = self.evaluate_trust(leaf, context);
+        let rest = [context.evaluate_age(leaf), self.evaluate_order(context)];
+        std::iter::once(first).chain(rest.into_iter().flatten()).collect()
     }
 
-    fn evaluate_trust(&self, leaf: &CertificateFacts, context: &Context<'_>) -> Option<Finding> {
-        let Context { subject, what, name, .. } = *context;
-        let fail = |text: String, hint: &str| Some(Finding::fail(subject, text, hint));
+    fn evaluate_trust(&self, leaf: &CertificateFacts, context: &Context<'_>) -> Finding {
+        let Context { subject, what, name, now } = *context;
+        let issuer = &leaf.issuer;
         match &self.trust {
-            Trust::Trusted => None,
+            Trust::Trusted => {
+                let (until, days) = (day(leaf.not_after), leaf.not_after.saturating_sub(now) / DAY);
+                subject
+                    .ok(format!("{what} is trusted, covers {name} and is valid until {until} ({days} days)"))
+            }
             Trust::WrongName => {
                 let names = if leaf.names.is_empty() { "no name".to_owned() } else { leaf.names.join(", ") };
                 let hint = format!("get one for {name}, or correct domain");
-                fail(format!("{what} is for {names} and not for {name}"), &hint)
+                subject.fail(format!("{what} is for {names} and not for {name}"), hint)
             }
             Trust::Expired => {
-                fail(format!("{what} expired on {}", day(leaf.not_after)), "renew it; browsers refuse it")
+                let text = format!("{what} expired on {}", day(leaf.not_after));
+                subject.fail(text, "renew it; browsers refuse it")
             }
             Trust::NotYetValid => {
-                fail(format!("{what} is valid from {}", day(leaf.not_before)), "correct the clock, or wait")
+                let text = format!("{what} is valid from {}", day(leaf.not_before));
+                subject.fail(text, "correct the clock, or wait")
             }
-            Trust::UnknownIssuer => Some(self.evaluate_issuer(leaf, context)),
-            Trust::NoRoots => Some(Finding::warn(
-                subject,
-                format!("{what} cannot be verified: this system has no root certificates"),
-                "install the package ca-certificates",
-            )),
-            Trust::Other(reason) => fail(format!("{what} is refused ({reason})"), GET_PUBLIC_ONE),
-        }
-    }
-
-    /// Why the chain leads to no root of this system.
-    fn evaluate_issuer(&self, leaf: &CertificateFacts, context: &Context<'_>) -> Finding {
-        let (what, issuer) = (context.what, &leaf.issuer);
-        let (text, hint) = if leaf.is_self_signed() {
-            (format!("{what} is self-signed, so browsers show a warning"), GET_PUBLIC_ONE)
-        } else if self.facts.len() == 1 {
-            (
+            Trust::UnknownIssuer if leaf.is_self_signed() => {
+                subject.fail(format!("{what} is self-signed, so browsers show a warning"), GET_PUBLIC_ONE)
+            }
+            Trust::UnknownIssuer if self.facts.len() == 1 => subject.fail(
                 format!("{what} comes without the certificate of its issuer ({issuer})"),
                 "name the file with the whole chain, often called fullchain.pem",
-            )
-        } else {
-            (
+            ),
+            Trust::UnknownIssuer => subject.fail(
                 format!("{what} leads to no root that this system trusts (issuer {issuer})"),
-                "get one from an authority that browsers trust, or add your authority's root to this system",
-            )
-        };
-        Finding::fail(context.subject, text, hint)
+                format!("{GET_PUBLIC_ONE}, or add your authority's root to this system"),
+            ),
+            Trust::NoRoots => subject.warn(
+                format!("{what} cannot be verified: this system has no root certificates"),
+                "install the package ca-certificates",
+            ),
+            Trust::Other(reason) => subject.fail(format!("{what} is refused ({reason})"), GET_PUBLIC_ONE),
+        }
     }
 
     /// Most verifiers sort a chain; some browsers do not.
@@ -265,26 +244,16 @@ impl Chain {
         let at = self.facts.windows(2).position(|pair| pair[0].issuer != pair[1].subject)?;
         let text = format!("{}: certificate number {} did not issue the one before it", context.what, at + 2);
         let hint = "sort the chain: the leaf, then its issuer, then the issuer of that";
-        Some(Finding::warn(context.subject, text, hint))
+        Some(context.subject.warn(text, hint))
     }
 }
 
 impl Context<'_> {
-    fn good(&self, leaf: &CertificateFacts) -> Finding {
-        let Self { what, name, .. } = self;
-        let days = leaf.not_after.saturating_sub(self.now) / DAY;
-        let until = day(leaf.not_after);
-        Finding::ok(
-            self.subject,
-            format!("{what} is trusted, covers {name} and is valid until {until} ({days} days)"),
-        )
-    }
-
     /// Renewal is due well before the last quarter of the validity.
     fn evaluate_age(&self, leaf: &CertificateFacts) -> Option<Finding> {
         let left = leaf.not_after.checked_sub(self.now)?;
         let text = format!("{} has {} days left of {}", self.what, left / DAY, leaf.life() / DAY);
-        (left < leaf.life() / 4).then(|| Finding::warn(self.subject, text, "check that its renewal works"))
+        (left < leaf.life() / 4).then(|| self.subject.warn(text, "check that its renewal works"))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::report::{Finding, Subject};
-use crate::clock::{self, UnixSeconds};
+use crate::clock::UnixSeconds;
 
 /// systemd-timesyncd creates this file at its first synchronization.
 const TIMESYNC: &str = "/run/systemd/timesync/synchronized";
@@ -75,43 +75,32 @@ fn run_timedatectl() -> Option<bool> {
 }
 
 /// When the file of this program was written.
-fn installed() -> Option<UnixSeconds> {
+pub(super) fn installed() -> Option<UnixSeconds> {
     let modified = fs::metadata(std::env::current_exe().ok()?).ok()?.modified().ok()?;
     SystemTime::duration_since(&modified, UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 impl Clock {
-    /// `synchronized` by [`is_synchronized`], `certificate` and `server` as in the fields.
-    pub(super) fn observe_local(
-        synchronized: Option<bool>,
-        certificate: Option<UnixSeconds>,
-        server: Option<UnixSeconds>,
-    ) -> Self {
-        Self { now: clock::now().unix, synchronized, installed: installed(), certificate, server }
-    }
-
     pub(super) fn evaluate(&self) -> Finding {
-        let fail = |text: &str| Finding::fail(Subject::Clock, text, ENABLE_NTP);
+        let subject = Subject::Clock;
         let is_before = |time: Option<UnixSeconds>| time.is_some_and(|time| self.now < time);
         if is_before(self.certificate) {
-            return fail("the clock shows a time before the certificate's first day");
+            return subject.fail("the clock shows a time before the certificate's first day", ENABLE_NTP);
         }
         if is_before(self.installed) {
-            return fail("the clock shows a time before this program was installed");
+            return subject.fail("the clock shows a time before this program was installed", ENABLE_NTP);
         }
         let difference = self.server.map_or(0, |server| server.abs_diff(self.now));
         if difference > CLOCK_TOLERANCE {
-            let text = format!("the clocks of the server and of this machine differ by {difference} seconds");
-            return Finding::warn(
-                Subject::Clock,
-                text,
+            return subject.warn(
+                format!("the clocks of the server and of this machine differ by {difference} seconds"),
                 format!("on the machine that is wrong, {ENABLE_NTP}"),
             );
         }
         match self.synchronized {
-            Some(true) => Finding::ok(Subject::Clock, "synchronized by NTP"),
-            Some(false) => Finding::warn(Subject::Clock, "the clock is not synchronized", ENABLE_NTP),
-            None => Finding::ok(Subject::Clock, "plausible; this host does not report whether NTP is on"),
+            Some(true) => subject.ok("synchronized by NTP"),
+            Some(false) => subject.warn("the clock is not synchronized", ENABLE_NTP),
+            None => subject.ok("plausible; this host does not report whether NTP is on"),
         }
     }
 }
@@ -142,32 +131,24 @@ impl Limits {
         let process = if self.of_server { "the running server" } else { "a process started from this shell" };
         let text = format!("{process} may open {limit} files");
         if limit >= OPEN_FILES {
-            return Finding::ok(Subject::Limits, text);
+            return Subject::Limits.ok(text);
         }
         let hint = "set LimitNOFILE=65536 in the unit, or raise the hard limit of the shell that starts it";
-        Finding::warn(Subject::Limits, format!("{text}, one for each connection"), hint)
+        Subject::Limits.warn(format!("{text}, one for each connection"), hint)
     }
 
     fn evaluate_buffers(&self) -> Option<Finding> {
         let limits = [("rmem_max", self.receive_buffer?), ("wmem_max", self.send_buffer?)];
-        let small: Vec<_> = limits.iter().filter(|(_, limit)| *limit < BUFFER).collect();
-        if small.is_empty() {
-            return Some(Finding::ok(
-                Subject::Limits,
-                "socket buffers may have the 4 MiB that the relay requests",
-            ));
+        let small = limits.iter().filter(|(_, limit)| *limit < BUFFER);
+        let (found, needed): (Vec<_>, Vec<_>) = small
+            .map(|(name, limit)| (format!("net.core.{name} is {limit}"), format!("net.core.{name}={BUFFER}")))
+            .unzip();
+        if found.is_empty() {
+            return Some(Subject::Limits.ok("socket buffers may have the 4 MiB that the relay requests"));
         }
-        let join = |format: &dyn Fn(&str, u64) -> String, separator: &str| {
-            let each: Vec<_> = small.iter().map(|(name, limit)| format(name, *limit)).collect();
-            each.join(separator)
-        };
-        let found = join(&|name, limit| format!("net.core.{name} is {limit}"), ", ");
-        let needed = join(&|name, _| format!("net.core.{name}={BUFFER}"), " ");
-        let text = format!("{found}: under load the relay would lose packets");
-        Some(Finding::warn(
-            Subject::Limits,
-            text,
-            format!("sysctl -w {needed}, and the same in /etc/sysctl.d/"),
+        Some(Subject::Limits.warn(
+            format!("{}: under load the relay would lose packets", found.join(", ")),
+            format!("sysctl -w {}, and the same in /etc/sysctl.d/", needed.join(" ")),
         ))
     }
 }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use hyper::header::{DATE, HeaderMap, LOCATION};
-use ipnet::IpNet;
 use serde::Deserialize;
+use webrtc_box_turn::addr::Transport;
 use webrtc_box_turn::credential::Credential;
 
 use super::certificate::{Chain, Context, SystemRoots};
 use super::connection::{self, HttpConnection, Unreachable, family_and_ip, within};
 use super::report::{Finding, Subject};
+use super::server::Server;
 use crate::clock::UnixSeconds;
 use crate::tls::CertificateFacts;
 
@@ -43,19 +44,15 @@ pub(super) struct Page {
     pub(super) date: Option<UnixSeconds>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `/healthz`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
 enum Health {
     Up,
-    /// With the reason.
-    Down(String),
-}
-
-/// `/healthz`.
-#[derive(Deserialize)]
-struct HealthResponse {
-    status: String,
-    #[serde(default)]
-    why: String,
+    Down {
+        #[serde(default)]
+        why: String,
+    },
 }
 
 /// `/test.json`, as far as it is needed. `Debug` does not print the credential.
@@ -80,17 +77,10 @@ pub(super) struct Redirect {
     outcome: Result<(u16, String), Unreachable>,
 }
 
-/// What the findings depend on besides the responses.
+/// What the responses are compared with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected<'a> {
-    /// The name in the certificate.
-    pub(super) name: &'a str,
-    /// The URL of the page.
-    pub(super) origin: &'a str,
-    /// A self-signed certificate is expected.
-    pub(super) try_out: bool,
-    /// The server is set up on this host.
-    pub(super) is_local: bool,
+    pub(super) server: &'a Server,
     pub(super) now: UnixSeconds,
     /// ACME has not got a certificate yet.
     pub(super) is_pending: bool,
@@ -98,26 +88,20 @@ pub(super) struct Expected<'a> {
     pub(super) stored: Option<&'a CertificateFacts>,
 }
 
-/// `host` is the name, with the port if it is not 443.
-pub(super) async fn observe(
-    address: SocketAddr,
-    proxies: &[IpNet],
-    name: &str,
-    host: &str,
-    roots: &SystemRoots,
-) -> Visit {
+pub(super) async fn observe(server: &Server, address: SocketAddr, roots: &SystemRoots) -> Visit {
+    let host = server.host();
     let visit = async {
         let start = Instant::now();
-        let tls = connection::tls(address, proxies, name, &[b"http/1.1"]).await?;
+        let tls = connection::tls(address, &server.page_proxies, &server.name, &[b"http/1.1"]).await?;
         let mut http = HttpConnection::open(tls.stream).await?;
-        let page = http.get(host, "/").await?;
+        let page = http.get(&host, "/").await?;
         let took = start.elapsed();
-        let health = http.get(host, "/healthz").await.ok();
-        let test = http.get(host, "/test.json").await.ok();
+        let health = http.get(&host, "/healthz").await.ok();
+        let test = http.get(&host, "/test.json").await.ok();
         Ok(Page {
             status: page.status.as_u16(),
-            health: health.and_then(|response| Health::read(&response.body)),
-            chain: roots.verify(&tls.chain, name),
+            health: health.and_then(|response| serde_json::from_slice(&response.body).ok()),
+            chain: roots.verify(&tls.chain, &server.name),
             took,
             connection_test: test.and_then(|response| serde_json::from_slice(&response.body).ok()),
             date: date(&page.headers),
@@ -141,21 +125,17 @@ fn date(headers: &HeaderMap) -> Option<UnixSeconds> {
     date.duration_since(UNIX_EPOCH).ok().as_ref().map(Duration::as_secs)
 }
 
-impl Health {
-    fn read(body: &[u8]) -> Option<Self> {
-        let HealthResponse { status, why } = serde_json::from_slice(body).ok()?;
-        match status.as_str() {
-            "up" => Some(Self::Up),
-            "down" => Some(Self::Down(why)),
-            _ => None,
-        }
-    }
-}
-
 impl ConnectionTest {
-    /// Ports of the probes named `name`.
-    pub(super) fn ports(&self, name: &str) -> BTreeSet<u16> {
-        self.probes.iter().filter(|probe| probe.name == name).map(|probe| probe.port).collect()
+    /// The ports of the relay, each once.
+    pub(super) fn relay_ports(&self) -> Vec<(Transport, u16)> {
+        let names =
+            [("turn-udp", Transport::Udp), ("turn-tcp", Transport::Tcp), ("turn-tls", Transport::Tls)];
+        let ports = |name| {
+            let probes = self.probes.iter().filter(move |probe| probe.name == name);
+            probes.map(|probe| probe.port).collect::<BTreeSet<_>>()
+        };
+        let of_transport = |(name, it)| ports(name).into_iter().map(move |port| (it, port));
+        names.into_iter().flat_map(of_transport).collect()
     }
 
     /// It reaches only its own allocations.
@@ -175,11 +155,16 @@ pub(super) fn is_absent(visits: &[Visit]) -> bool {
     visits.iter().all(|visit| matches!(visit.outcome, Err(Unreachable::Refused | Unreachable::NoRoute)))
 }
 
+/// No finding if no page was visited.
 pub(super) fn evaluate(visits: &[Visit], expected: &Expected<'_>) -> Vec<Finding> {
-    if is_absent(visits) {
-        return vec![expected.evaluate_absence()];
+    if visits.is_empty() {
+        return Vec::new();
     }
-    let mut findings: Vec<_> = visits.iter().map(|visit| expected.evaluate_visit(visit)).collect();
+    if is_absent(visits) {
+        return vec![expected.server.absent()];
+    }
+    let origin = expected.server.origin();
+    let mut findings: Vec<_> = visits.iter().map(|visit| visit.evaluate(&origin)).collect();
     let mut chains: Vec<&Chain> =
         visits.iter().filter_map(|visit| visit.outcome.as_ref().ok()).map(|page| &page.chain).collect();
     chains.dedup();
@@ -187,95 +172,99 @@ pub(super) fn evaluate(visits: &[Visit], expected: &Expected<'_>) -> Vec<Finding
     findings
 }
 
-pub(super) fn evaluate_redirect(redirect: &Redirect, expected: &Expected<'_>) -> Finding {
-    let port = format!("{}/tcp", redirect.port);
-    match &redirect.outcome {
-        Ok((301 | 302 | 307 | 308, location)) if location.starts_with("https://") => {
-            Finding::ok(SUBJECT, format!("plain HTTP on {port} leads to {location}"))
+impl Server {
+    /// Nothing listens on the port of the page.
+    fn absent(&self) -> Finding {
+        let text = format!("nothing listens at {}", self.origin());
+        if !self.is_local {
+            return SUBJECT.fail(text, "start the server, or correct the name or --https-port");
         }
-        Ok((status, _)) => {
-            let text =
-                format!("plain HTTP on {port} answers {status} and does not lead to {}", expected.origin);
-            Finding::warn(SUBJECT, text, "check that no other program has that port")
-        }
-        Err(error) => {
-            let text = format!(
-                "plain HTTP on {port}: {error}, so the name without https:// may not lead to the page"
-            );
-            let hint = format!("open {port}, or check with --http-port 0 if that is intended");
-            Finding::warn(SUBJECT, text, hint)
-        }
+        let start = if self.try_out { "webrtc-box" } else { "systemctl start webrtc-box" };
+        SUBJECT.warn(
+            format!("{text}: the server does not run; page, signaling and relay were not tried"),
+            format!("start it ({start}) and check again"),
+        )
     }
 }
 
-impl Expected<'_> {
-    fn evaluate_absence(&self) -> Finding {
-        let text = format!("nothing listens at {}", self.origin);
-        if self.is_local {
-            let text = format!("{text}: the server does not run; page, signaling and relay were not tried");
-            let start = if self.try_out { "webrtc-box" } else { "systemctl start webrtc-box" };
-            return Finding::warn(SUBJECT, text, format!("start it ({start}) and check again"));
-        }
-        Finding::fail(SUBJECT, text, "start the server, or correct the name or --https-port")
-    }
-
-    fn evaluate_visit(&self, visit: &Visit) -> Finding {
-        let place = format!("{} over {}", self.origin, family_and_ip(visit.address));
-        let port = format!("{}/tcp", visit.address.port());
-        match &visit.outcome {
+impl Visit {
+    fn evaluate(&self, origin: &str) -> Finding {
+        let place = format!("{origin} over {}", family_and_ip(self.address));
+        let port = format!("{}/tcp", self.address.port());
+        match &self.outcome {
             Err(Unreachable::NoRoute) => {
-                Finding::ok(SUBJECT, format!("{place} was not tried: this machine has no such addresses"))
+                SUBJECT.ok(format!("{place} was not tried: this machine has no such addresses"))
             }
-            Err(error) => Finding::fail(SUBJECT, format!("{place}: {error}"), error.hint(&port)),
+            Err(error) => SUBJECT.fail(format!("{place}: {error}"), error.hint(&port)),
             Ok(page) => page.evaluate(&place, &port),
         }
-    }
-
-    fn evaluate_chain(&self, chain: &Chain) -> Vec<Finding> {
-        let what = "the served certificate";
-        let warn = |text: String, hint: &str| Finding::warn(SUBJECT, text, hint);
-        if self.try_out && !chain.trust.is_trusted() {
-            let text = format!(
-                "{what} is self-signed, as always in try-out mode: browsers warn once, iPhones refuse"
-            );
-            let hint = "for more than a try-out set a name and get a certificate (--domain NAME --acme-email YOU@EXAMPLE.COM)";
-            return vec![warn(text, hint)];
-        }
-        if self.is_pending && !chain.trust.is_trusted() {
-            let text = format!("{what} is temporary, until the authority issues one");
-            let hint = "wait a minute; the log of the server shows what the authority complains about";
-            return vec![warn(text, hint)];
-        }
-        let context = Context { subject: SUBJECT, what, name: self.name, now: self.now };
-        let outdated = self.stored.filter(|stored| chain.facts.first() != Some(*stored)).map(|_| {
-            let hint = "systemctl reload webrtc-box (if a proxy serves the page: reload the proxy)";
-            warn(format!("{what} is not the one in the file cert"), hint)
-        });
-        chain.evaluate(&context).into_iter().chain(outdated).collect()
     }
 }
 
 impl Page {
     fn evaluate(&self, place: &str, port: &str) -> Finding {
-        let fail = |text: String, hint: &str| Finding::fail(SUBJECT, text, hint);
         let restart = "look into the log of the server and restart it";
         match (&self.health, self.status) {
             (Some(Health::Up), 200) => {
-                Finding::ok(SUBJECT, format!("{place} shows the page within {}", milliseconds(self.took)))
+                SUBJECT.ok(format!("{place} shows the page within {}", milliseconds(self.took)))
             }
-            (Some(Health::Down(reason)), _) => {
-                fail(format!("{place}: the server reports that it is down ({reason})"), restart)
+            (Some(Health::Down { why }), _) => {
+                SUBJECT.fail(format!("{place}: the server reports that it is down ({why})"), restart)
             }
-            (Some(Health::Up), 421) => fail(
+            (Some(Health::Up), 421) => SUBJECT.fail(
                 format!("{place}: the request arrived for another host name"),
                 "let the proxy before the server keep Host, or set X-Forwarded-Host, see docs/operations.md",
             ),
             (Some(Health::Up), status) => {
-                fail(format!("{place} answers {status} instead of the page"), restart)
+                SUBJECT.fail(format!("{place} answers {status} instead of the page"), restart)
             }
-            (None, status) => fail(
+            (None, status) => SUBJECT.fail(
                 format!("{place} is answered ({status}) by a program other than webrtc-box"),
-                &format!("check which program has port {port} there, and that a proxy forwards all paths"),
+                format!("check which program has port {port} there, and that a proxy forwards all paths"),
+            ),
+        }
+    }
+}
+
+impl Expected<'_> {
+    fn evaluate_chain(&self, chain: &Chain) -> Vec<Finding> {
+        let what = "the served certificate";
+        if self.server.try_out && !chain.trust.is_trusted() {
+            return vec![SUBJECT.warn(
+                format!("{what} is self-signed, as always in try-out mode: browsers warn once, iPhones refuse"),
+                "for more than a try-out set a name and get a certificate (--domain NAME --acme-email YOU@EXAMPLE.COM)",
+            )];
+        }
+        if self.is_pending && !chain.trust.is_trusted() {
+            let hint = "wait a minute; the log of the server shows what the authority complains about";
+            return vec![SUBJECT.warn(format!("{what} is temporary, until the authority issues one"), hint)];
+        }
+        let context = Context { subject: SUBJECT, what, name: &self.server.name, now: self.now };
+        let outdated = self.stored.filter(|stored| chain.facts.first() != Some(*stored)).map(|_| {
+            let hint = "systemctl reload webrtc-box (if a proxy serves the page: reload the proxy)";
+            SUBJECT.warn(format!("{what} is not the one in the file cert"), hint)
+        });
+        chain.evaluate(&context).into_iter().chain(outdated).collect()
+    }
+}
+
+impl Redirect {
+    /// `origin`: the URL of the page.
+    pub(super) fn evaluate(&self, origin: &str) -> Finding {
+        let port = format!("{}/tcp", self.port);
+        match &self.outcome {
+            Ok((301 | 302 | 307 | 308, location)) if location.starts_with("https://") => {
+                SUBJECT.ok(format!("plain HTTP on {port} leads to {location}"))
+            }
+            Ok((status, _)) => SUBJECT.warn(
+                format!("plain HTTP on {port} answers {status} and does not lead to {origin}"),
+                "check that no other program has that port",
+            ),
+            Err(error) => SUBJECT.warn(
+                format!(
+                    "plain HTTP on {port}: {error}, so the name without https:// may not lead to the page"
+                ),
+                format!("open {port}, or check with --http-port 0 if that is intended"),
             ),
         }
     }
@@ -289,19 +278,21 @@ pub(super) fn milliseconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{RawSettings, Settings, StateDirDefaults};
     use crate::doctor::certificate::Trust;
     use crate::doctor::report::Level;
 
-    fn expected<'a>() -> Expected<'a> {
-        Expected {
-            name: "box.example",
-            origin: "https://box.example/",
-            try_out: false,
-            is_local: true,
-            now: 2000,
-            is_pending: false,
-            stored: None,
-        }
+    fn settings() -> Settings {
+        let settings = RawSettings::default().validate(&StateDirDefaults::default()).unwrap();
+        Settings { https_port: Some(443), ..settings }
+    }
+
+    fn example() -> Server {
+        Server::local(&settings(), Some("box.example"), &[], &[])
+    }
+
+    fn expected(server: &Server) -> Expected<'_> {
+        Expected { server, now: 2000, is_pending: false, stored: None }
     }
 
     fn facts(subject: &str) -> CertificateFacts {
@@ -334,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_page_has_a_finding_per_family_and_one_for_its_certificate() {
-        let lines = lines(&[Ok(page()), Ok(page())], &expected());
+        let lines = lines(&[Ok(page()), Ok(page())], &expected(&example()));
         assert_eq!(lines[0], "ok https://box.example/ over IPv4 (45.0.0.10) shows the page within 20 ms");
         assert_eq!(lines[1], "ok https://box.example/ over IPv6 (2a00::10) shows the page within 20 ms");
         assert!(lines[2].starts_with("ok the served certificate is trusted"), "{lines:?}");
@@ -344,50 +335,58 @@ mod tests {
     #[test]
     fn a_stopped_server_is_a_warning_locally_and_a_failure_remotely() {
         let refused = [Err(Unreachable::Refused), Err(Unreachable::NoRoute)];
-        assert!(lines(&refused, &expected())[0].starts_with("warn nothing listens at https://box.example/"));
-        let remote = Expected { is_local: false, ..expected() };
-        assert!(lines(&refused, &remote)[0].starts_with("fail"));
+        assert!(
+            lines(&refused, &expected(&example()))[0]
+                .starts_with("warn nothing listens at https://box.example/")
+        );
+        let remote = Server::remote(&settings(), "box.example", &[]);
+        assert!(lines(&refused, &expected(&remote))[0].starts_with("fail"));
     }
 
     #[test]
-    fn firewall_other_program_proxy_and_outage_are_told_apart() {
+    fn firewall_other_program_proxy_and_outage_have_their_own_texts() {
         let other = Page { health: None, ..page() };
-        let lines_of_two = lines(&[Err(Unreachable::NoAnswer), Ok(other)], &expected());
+        let lines_of_two = lines(&[Err(Unreachable::NoAnswer), Ok(other)], &expected(&example()));
         assert!(lines_of_two[0].contains("no answer; open 443/tcp in every firewall"), "{lines_of_two:?}");
         assert!(lines_of_two[1].contains("(200) by a program other than webrtc-box"), "{lines_of_two:?}");
         let misdirected = Page { status: 421, ..page() };
         assert!(
-            lines(&[Ok(misdirected)], &expected())[0].contains("let the proxy before the server keep Host")
+            lines(&[Ok(misdirected)], &expected(&example()))[0]
+                .contains("let the proxy before the server keep Host")
         );
-        let down = Page { status: 503, health: Some(Health::Down("the relay has stopped".into())), ..page() };
-        assert!(lines(&[Ok(down)], &expected())[0].contains("it is down (the relay has stopped)"));
+        let down = Page {
+            status: 503,
+            health: Some(Health::Down { why: "the relay has stopped".into() }),
+            ..page()
+        };
+        assert!(lines(&[Ok(down)], &expected(&example()))[0].contains("it is down (the relay has stopped)"));
     }
 
     #[test]
     fn a_self_signed_certificate_in_try_out_mode_is_a_warning() {
-        assert!(lines(&[Ok(untrusted())], &expected())[1].starts_with("fail"));
-        let lines = lines(&[Ok(untrusted())], &Expected { try_out: true, ..expected() });
+        assert!(lines(&[Ok(untrusted())], &expected(&example()))[1].starts_with("fail"));
+        let lines = lines(&[Ok(untrusted())], &expected(&Server::local(&settings(), None, &[], &[])));
         assert!(lines[1].starts_with("warn the served certificate is self-signed"), "{lines:?}");
     }
 
     #[test]
     fn a_temporary_certificate_is_a_warning_while_acme_is_pending() {
-        let lines = lines(&[Ok(untrusted())], &Expected { is_pending: true, ..expected() });
+        let lines = lines(&[Ok(untrusted())], &Expected { is_pending: true, ..expected(&example()) });
         assert!(lines[1].starts_with("warn the served certificate is temporary"), "{lines:?}");
     }
 
     #[test]
     fn a_renewed_certificate_that_is_not_served_is_a_warning() {
         let renewed = facts("another leaf");
-        let outdated = lines(&[Ok(page())], &Expected { stored: Some(&renewed), ..expected() });
+        let outdated = lines(&[Ok(page())], &Expected { stored: Some(&renewed), ..expected(&example()) });
         assert!(outdated[2].starts_with("warn the served certificate is not the one in the file cert"));
         let same = facts("leaf");
-        assert_eq!(lines(&[Ok(page())], &Expected { stored: Some(&same), ..expected() }).len(), 2);
+        assert_eq!(lines(&[Ok(page())], &Expected { stored: Some(&same), ..expected(&example()) }).len(), 2);
     }
 
     #[test]
     fn a_missing_redirect_is_a_warning() {
-        let evaluate = |outcome| evaluate_redirect(&Redirect { port: 80, outcome }, &expected());
+        let evaluate = |outcome| Redirect { port: 80, outcome }.evaluate("https://box.example/");
         assert_eq!(evaluate(Ok((308, "https://box.example/".into()))).level, Level::Ok);
         assert_eq!(evaluate(Ok((200, String::new()))).level, Level::Warn);
         assert!(evaluate(Err(Unreachable::NoAnswer)).hint.unwrap().contains("--http-port 0"));

@@ -3,18 +3,17 @@
 //!
 //! ```text
 //! host  service  ports  addresses  certificate   this host
-//! http  signaling  relay (turn_client)           the server as clients use it, over connection
-//! server  endpoints                              what to connect to, in which order
+//! server                                         what to connect to, and the order of requests
+//! http  signaling  relay (turn_client)           the server as its clients use it
 //! report                                         findings, verdict, text and JSON
 //! ```
 //!
 //! In each file `observe` does IO and returns values, and `evaluate` turns values into findings and is pure.
-//! No third party is contacted, unless the user names a STUN server.
+//! The doctor contacts no third party, unless the user names a STUN server.
 
 mod addresses;
 mod certificate;
 mod connection;
-mod endpoints;
 mod host;
 mod http;
 mod ports;
@@ -32,14 +31,13 @@ use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
 use addresses::Addresses;
 use certificate::{StoredCertificate, SystemRoots};
-use endpoints::Endpoints;
 use host::{Clock, Limits};
 use ports::PortOwners;
 use server::Server;
 use service::FilePermissions;
 
 use crate::clock;
-use crate::config::{Settings, SettingsError};
+use crate::config::{Identity, Settings, SettingsError};
 use crate::net::interfaces::interfaces;
 use crate::store::State;
 
@@ -62,13 +60,13 @@ pub enum Target {
 /// How long a minted credential is valid: longer than a check takes.
 const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Ends within about twenty seconds, whatever does not answer. `stun`: a STUN server as `HOST:PORT`, asked
-/// for the public address of this host.
+/// Ends within about twenty seconds, even if nothing answers. `stun`: a STUN server as `HOST:PORT`, which is
+/// asked for the public address of this host.
 pub async fn check(target: &Result<Target, SettingsError>, stun: Option<&str>) -> Report {
     match target {
         Ok(Target::Local(settings)) => check_local(settings, stun).await,
         Ok(Target::Remote { name, settings }) => check_remote(name, settings).await,
-        Err(error) => Report::new(vec![Finding::from_error(Subject::Settings, error)], None),
+        Err(error) => Report::new(vec![Subject::Settings.error(error)], None),
     }
 }
 
@@ -85,7 +83,10 @@ pub fn at_start(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
-    let domain = endpoints::domain(settings);
+    let domain = match &settings.identity {
+        Identity::TryOut => None,
+        Identity::Domain { name, .. } => Some(name.as_str()),
+    };
     let (addresses, synchronized) =
         tokio::join!(Addresses::observe(settings, domain, stun), host::is_synchronized());
     let owners = PortOwners::observe();
@@ -95,19 +96,22 @@ async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
     let limits = Limits::observe(process);
     let roots = SystemRoots::load();
     let certificate = StoredCertificate::observe(settings, &roots);
+    let server = Server::local(settings, domain, &addresses.interfaces(), addresses.resolved());
+    let observed = server.observe(&roots, || mint_credential(settings)).await;
+    let clock = Clock {
+        now: clock::now().unix,
+        synchronized,
+        installed: host::installed(),
+        certificate: certificate.as_ref().and_then(|certificate| Some(certificate.leaf()?.not_before)),
+        server: observed.date(),
+    };
 
-    let endpoints = Endpoints::new(settings, domain);
-    let reached = endpoints::local_addresses(&settings.listen, &addresses.interfaces(), addresses.resolved());
-    let server = Server { endpoints: &endpoints, addresses: &reached, roots: &roots, is_local: true };
-    let observed = server.observe(|| mint_credential(settings)).await;
-
-    let valid_from = certificate.as_ref().and_then(|certificate| Some(certificate.leaf()?.not_before));
-    let clock = Clock::observe_local(synchronized, valid_from, observed.date());
     let mode = domain
         .map_or_else(|| "good, in try-out mode (no domain)".to_owned(), |name| format!("good, for {name}"));
-    let mut findings = vec![Finding::ok(Subject::Settings, mode), clock.evaluate()];
+    let mut findings = vec![Subject::Settings.ok(mode), clock.evaluate()];
     findings.extend(ports::evaluate(&listeners, observed.is_running(), user.is_some()));
-    findings.extend(service::evaluate_secrets(&secret_files(settings), user.as_ref()));
+    let secrets = settings.secret_files().map(|(setting, file)| FilePermissions::observe(setting, file));
+    findings.extend(service::evaluate_secrets(&secrets.collect::<Vec<_>>(), user.as_ref()));
     if let Some(certificate) = &certificate {
         let permissions = certificate.permissions();
         findings.extend(user.iter().flat_map(|user| service::evaluate_certificate(&permissions, user)));
@@ -129,19 +133,14 @@ async fn check_remote(name: &str, settings: &Settings) -> Report {
     let mut findings =
         vec![addresses::evaluate_name_only(name, is_local), addresses::evaluate_remote(name, &resolved)];
     let Ok(resolved) = resolved else { return Report::new(findings, None) };
-    let (roots, endpoints) = (SystemRoots::load(), Endpoints::new(settings, Some(name)));
-    let reached = endpoints::remote_addresses(&resolved);
-    let server = Server { endpoints: &endpoints, addresses: &reached, roots: &roots, is_local: false };
+    let (roots, server) = (SystemRoots::load(), Server::remote(settings, name, &resolved));
     let no_credential = || Err("the page provides none".to_owned());
-    let (observed, synchronized) = tokio::join!(server.observe(no_credential), host::is_synchronized());
+    let (observed, synchronized) =
+        tokio::join!(server.observe(&roots, no_credential), host::is_synchronized());
     let clock = Clock { now: clock::now().unix, synchronized, server: observed.date(), ..Clock::default() };
     findings.push(clock.evaluate());
     findings.extend(server.evaluate(&observed, None));
     Report::new(findings, None)
-}
-
-fn secret_files(settings: &Settings) -> Vec<FilePermissions> {
-    settings.secret_files().map(|(setting, file)| FilePermissions::observe(setting, file)).collect()
 }
 
 /// A credential in an isolation group of its own, for a server whose page provides none.

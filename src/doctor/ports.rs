@@ -3,7 +3,7 @@
 //! Owners come from `/proc/net`, which lists sockets, and from the open files of processes, as far as this
 //! user may read them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,12 +17,19 @@ use super::service;
 use crate::config::Settings;
 use crate::net::interfaces::sockets;
 
+const SUBJECT: Subject = Subject::Ports;
 /// The name of the server's process, in `/proc/PID/comm`.
 const SERVER: &str = "webrtc-box";
 /// The name of systemd, which holds the sockets of a socket unit.
 const SYSTEMD: &str = "systemd";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The states of a port that is as it should be, in the order of the report.
+const STATES: [&str; 3] = [HELD_BY_SERVER, HELD_BY_SYSTEMD, FREE];
+const HELD_BY_SERVER: &str = "held by the running server";
+const HELD_BY_SYSTEMD: &str = "held by systemd for the server";
+const FREE: &str = "free";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Protocol {
     Tcp,
     Udp,
@@ -53,20 +60,9 @@ enum Bind {
     Other(String),
 }
 
-/// The listening sockets of this host and the processes that hold them.
+/// The ports in use on this host, each with the processes that hold it as far as this user may see them.
 #[derive(Debug, Default)]
-pub(super) struct PortOwners {
-    sockets: Vec<Socket>,
-    /// By inode.
-    processes: HashMap<u64, Vec<Process>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Socket {
-    protocol: Protocol,
-    port: u16,
-    inode: u64,
-}
+pub(super) struct PortOwners(HashMap<(Protocol, u16), Vec<Process>>);
 
 #[derive(Clone, Debug)]
 struct Process {
@@ -92,18 +88,18 @@ pub(super) fn observe(settings: &Settings, owners: &PortOwners) -> Vec<Listener>
         ("turn-port", settings.turn_port, Protocol::Tcp),
         ("turns-port", turns, Protocol::Tcp),
     ];
-    let ports = ports.into_iter().filter_map(|(setting, port, protocol)| Some((setting, port?, protocol)));
     let socket_unit_ports = service::socket_unit_ports();
     let listener = |(setting, port, protocol)| {
+        let port = port?;
         let by_systemd = protocol == Protocol::Tcp && socket_unit_ports.contains(&port);
         let bind = owners.try_bind(&sockets(&settings.listen, port), protocol);
-        Listener { setting, port, protocol, by_systemd, bind }
+        Some(Listener { setting, port, protocol, by_systemd, bind })
     };
     let metrics = settings.metrics_listen.map(|address| {
         let (setting, port, protocol) = ("metrics-listen", address.port(), Protocol::Tcp);
         Listener { setting, port, protocol, by_systemd: false, bind: owners.try_bind(&[address], protocol) }
     });
-    ports.map(listener).chain(metrics).collect()
+    ports.into_iter().filter_map(listener).chain(metrics).collect()
 }
 
 fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<()> {
@@ -120,47 +116,30 @@ fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<()> {
 }
 
 /// `running`: a server answers on this host. `has_service`: a service user exists, which may have more
-/// privileges than this user.
+/// privileges than this user. The ports of one state share a finding.
 pub(super) fn evaluate(listeners: &[Listener], running: bool, has_service: bool) -> Vec<Finding> {
-    let matching = |condition: &dyn Fn(&Listener) -> bool| {
-        let listeners = listeners.iter().filter(|listener| condition(listener));
-        listeners.map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
-    let is_ours = |listener: &Listener| listener.is_ours(running);
-    let good = [
-        (matching(&|it| is_ours(it) && !it.is_held_by_systemd()), "held by the running server"),
-        (matching(&|it| is_ours(it) && it.is_held_by_systemd()), "held by systemd for the server"),
-        (matching(&|it| it.bind == Bind::Free), "free"),
-    ];
-    let good = good.into_iter().filter(|(ports, _)| !ports.is_empty());
-    let good = good.map(|(ports, state)| Finding::ok(Subject::Ports, format!("{ports}: {state}")));
-    let others = listeners.iter().filter(|listener| !is_ours(listener));
-    good.chain(others.filter_map(|listener| listener.problem(has_service))).collect()
+    let results: Vec<_> = listeners.iter().map(|one| (one, one.evaluate(running, has_service))).collect();
+    let good = STATES.into_iter().filter_map(|state| {
+        let ports = results.iter().filter(|(_, result)| *result == Ok(state));
+        let ports: Vec<_> = ports.map(|(listener, _)| listener.to_string()).collect();
+        (!ports.is_empty()).then(|| SUBJECT.ok(format!("{}: {state}", ports.join(", "))))
+    });
+    let problems = results.iter().filter_map(|(_, result)| result.clone().err());
+    good.chain(problems).collect()
 }
 
 impl Listener {
-    fn is_ours(&self, running: bool) -> bool {
-        match &self.bind {
-            Bind::InUse(programs) if programs.is_empty() => running,
-            Bind::InUse(programs) => {
-                programs.iter().any(|program| program == SERVER) || self.is_held_by_systemd()
-            }
-            Bind::Free | Bind::Forbidden | Bind::NoAddress(_) | Bind::Other(_) => false,
-        }
-    }
-
-    /// Whether the socket unit of the server holds it, with or without the running service.
-    fn is_held_by_systemd(&self) -> bool {
-        let systemd = |programs: &[String]| programs.iter().any(|program| program == SYSTEMD);
-        matches!(&self.bind, Bind::InUse(programs) if self.by_systemd && systemd(programs))
-    }
-
-    fn problem(&self, has_service: bool) -> Option<Finding> {
+    /// One of [`STATES`], or what is wrong.
+    fn evaluate(&self, running: bool, has_service: bool) -> Result<&'static str, Finding> {
         let setting = self.setting;
-        let fail = |text: String, hint: String| Some(Finding::fail(Subject::Ports, text, hint));
-        match &self.bind {
-            Bind::Free => None,
-            Bind::InUse(programs) if *programs == [SYSTEMD] => fail(
+        let has = |programs: &[String], name: &str| programs.iter().any(|program| program == name);
+        Err(match &self.bind {
+            Bind::Free => return Ok(FREE),
+            // With or without the running service.
+            Bind::InUse(programs) if self.by_systemd && has(programs, SYSTEMD) => return Ok(HELD_BY_SYSTEMD),
+            Bind::InUse(programs) if has(programs, SERVER) => return Ok(HELD_BY_SERVER),
+            Bind::InUse(programs) if programs.is_empty() && running => return Ok(HELD_BY_SERVER),
+            Bind::InUse(programs) if *programs == [SYSTEMD] => SUBJECT.fail(
                 format!("{self} is in use by a socket unit of another service"),
                 format!("stop that unit (systemctl list-sockets shows it), or choose another {setting}"),
             ),
@@ -169,27 +148,25 @@ impl Listener {
                     [] => "a program that this user cannot see".to_owned(),
                     programs => programs.join(" and "),
                 };
-                fail(
-                    format!("{self} is in use by {program}"),
-                    format!("stop that program, or choose another {setting}"),
-                )
+                let hint = format!("stop that program, or choose another {setting}");
+                SUBJECT.fail(format!("{self} is in use by {program}"), hint)
             }
-            // The unit grants the privilege to the service, whatever this user may do.
+            // The unit grants the privilege to the service, even if this user does not have it.
             Bind::Forbidden => {
                 let hint = "use the systemd unit, which grants it, or grant CAP_NET_BIND_SERVICE, \
                     or set the sysctl net.ipv4.ip_unprivileged_port_start to 80";
                 let level = if has_service { Level::Warn } else { Level::Fail };
                 let text = format!("{self} cannot be bound: this user needs a privilege for it");
-                Some(Finding { level, ..Finding::fail(Subject::Ports, text, hint) })
+                Finding { level, ..SUBJECT.fail(text, hint) }
             }
-            Bind::NoAddress(ip) => fail(
+            Bind::NoAddress(ip) => SUBJECT.fail(
                 format!("listen {ip} is not an address of this host"),
-                "take one that `ip address` shows, or leave listen out".to_owned(),
+                "take one that `ip address` shows, or leave listen out",
             ),
             Bind::Other(error) => {
-                fail(format!("{self} cannot be bound: {error}"), format!("choose another {setting}"))
+                SUBJECT.fail(format!("{self} cannot be bound: {error}"), format!("choose another {setting}"))
             }
-        }
+        })
     }
 }
 
@@ -209,19 +186,31 @@ impl PortOwners {
         let table = |(file, protocol, state)| {
             listening(&fs::read_to_string(file).unwrap_or_default(), protocol, state)
         };
-        let sockets: Vec<Socket> = TABLES.into_iter().flat_map(table).collect();
-        let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
-        let mut owners = Self { sockets, processes: HashMap::new() };
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes.for_each(|entry| owners.add_process(&entry.path(), &inodes));
-        owners
+        let sockets: HashMap<u64, (Protocol, u16)> = TABLES.into_iter().flat_map(table).collect();
+        let mut owners: HashMap<_, Vec<_>> = sockets.values().map(|port| (*port, Vec::new())).collect();
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let held: Vec<_> = fs::read_dir(process.path().join("fd"))
+                .into_iter()
+                .flatten()
+                .filter_map(|file| sockets.get(&socket_inode(&fs::read_link(file.ok()?.path()).ok()?)?))
+                .collect();
+            if held.is_empty() {
+                continue;
+            }
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default().trim().to_owned();
+            for port in held {
+                owners.entry(*port).or_default().push(Process { pid, name: name.clone() });
+            }
+        }
+        Self(owners)
     }
 
     /// The process of a server that holds one of the ports of these settings.
     pub(super) fn running_server(&self, settings: &Settings) -> Option<u32> {
         let ports = [settings.https_port, settings.http_port, settings.turn_port, settings.turns_port];
-        let mut owners = ports.into_iter().flatten().flat_map(|port| self.processes(Protocol::Tcp, port));
-        owners.find(|process| process.name == SERVER).map(|process| process.pid)
+        let owners = ports.into_iter().flatten().filter_map(|port| self.0.get(&(Protocol::Tcp, port)));
+        owners.flatten().find(|process| process.name == SERVER).map(|process| process.pid)
     }
 
     /// The first address that cannot be bound decides.
@@ -236,7 +225,7 @@ impl PortOwners {
         match error.kind() {
             io::ErrorKind::AddrInUse => Bind::InUse(self.programs(protocol, port)),
             // The kernel checks the privilege before it checks whether the port is free.
-            io::ErrorKind::PermissionDenied if self.inodes(protocol, port).next().is_some() => {
+            io::ErrorKind::PermissionDenied if self.0.contains_key(&(protocol, port)) => {
                 Bind::InUse(self.programs(protocol, port))
             }
             io::ErrorKind::PermissionDenied => Bind::Forbidden,
@@ -247,38 +236,11 @@ impl PortOwners {
 
     /// The names of the programs that hold the port, without duplicates.
     fn programs(&self, protocol: Protocol, port: u16) -> Vec<String> {
-        let mut names: Vec<_> = self.processes(protocol, port).map(|process| process.name.clone()).collect();
+        let processes = self.0.get(&(protocol, port)).into_iter().flatten();
+        let mut names: Vec<_> = processes.map(|process| process.name.clone()).collect();
         names.sort_unstable();
         names.dedup();
         names
-    }
-
-    fn processes(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = &Process> {
-        self.inodes(protocol, port).filter_map(|inode| self.processes.get(&inode)).flatten()
-    }
-
-    fn inodes(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = u64> {
-        let matches = move |socket: &&Socket| socket.protocol == protocol && socket.port == port;
-        self.sockets.iter().filter(matches).map(|socket| socket.inode)
-    }
-
-    /// Adds the process in the folder `/proc/PID` to those of its `inodes`.
-    fn add_process(&mut self, folder: &Path, inodes: &HashSet<u64>) {
-        let Some(pid) = folder.file_name().and_then(|name| name.to_str()?.parse().ok()) else { return };
-        let held: Vec<u64> = fs::read_dir(folder.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| socket_inode(&fs::read_link(entry.path()).ok()?))
-            .filter(|inode| inodes.contains(inode))
-            .collect();
-        if held.is_empty() {
-            return;
-        }
-        let name = fs::read_to_string(folder.join("comm")).unwrap_or_default().trim().to_owned();
-        for inode in held {
-            self.processes.entry(inode).or_default().push(Process { pid, name: name.clone() });
-        }
     }
 }
 
@@ -287,14 +249,15 @@ fn socket_inode(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The sockets in `state` of a table: `sl local_address rem_address st … inode`; ports are hexadecimal.
-fn listening(table: &str, protocol: Protocol, state: &str) -> Vec<Socket> {
+/// The inode and port of each socket in `state`. Fields of a line: `sl local_address rem_address st … inode`;
+/// ports are hexadecimal.
+fn listening(table: &str, protocol: Protocol, state: &str) -> Vec<(u64, (Protocol, u16))> {
     let socket = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let (_, port) = fields.get(1)?.split_once(':')?;
         let port = u16::from_str_radix(port, 16).ok()?;
         let inode = fields.get(9)?.parse().ok()?;
-        (*fields.get(3)? == state).then_some(Socket { protocol, port, inode })
+        (*fields.get(3)? == state).then_some((inode, (protocol, port)))
     };
     table.lines().skip(1).filter_map(socket).collect()
 }
@@ -366,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_bind_tells_a_port_in_use_from_a_missing_address() {
+    fn a_trial_bind_distinguishes_a_used_port_and_a_missing_address() {
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let bound = [(tcp.local_addr().unwrap(), Protocol::Tcp), (udp.local_addr().unwrap(), Protocol::Udp)];
         for (address, protocol) in bound {
@@ -383,8 +346,7 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
             \x20  0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n\
             \x20  1: 0100007F:0050 0100007F:D2F4 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n";
-        let socket = Socket { protocol: Protocol::Tcp, port: 80, inode: 4711 };
-        assert_eq!(listening(table, Protocol::Tcp, "0A"), [socket]);
+        assert_eq!(listening(table, Protocol::Tcp, "0A"), [(4711, (Protocol::Tcp, 80))]);
         assert_eq!(listening("", Protocol::Tcp, "0A"), []);
     }
 

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
+use webrtc_box_turn::addr::Transport;
 use webrtc_box_turn::credential::Credential;
 
 use super::certificate::{SystemRoots, Trust};
 use super::connection::{self, Unreachable, family_and_ip};
 use super::report::{Finding, Level, Subject};
+use super::server::Server;
 use super::turn_client::{TurnClient, TurnError};
 
 const SUBJECT: Subject = Subject::Relay;
@@ -39,21 +40,10 @@ pub(super) struct Route {
     pub(super) address: SocketAddr,
 }
 
-/// The transport between client and relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    Udp,
-    Tcp,
-    Tls,
-}
-
 /// What every route needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access<'a> {
-    /// The name in the certificate.
-    pub(super) name: &'a str,
-    /// Proxies, which begin a stream with a PROXY header.
-    pub(super) proxies: &'a [IpNet],
+    pub(super) server: &'a Server,
     /// `None`: only a Binding is sent.
     pub(super) credential: Option<&'a Credential>,
     pub(super) roots: &'a SystemRoots,
@@ -107,26 +97,26 @@ impl Access<'_> {
     }
 
     async fn connect(self, route: Route) -> Result<(TurnClient, Option<Trust>), Unreachable> {
-        let address = route.address;
-        Ok(match route.transport {
+        let (address, server) = (route.address, self.server);
+        let (mut client, trust) = match route.transport {
             Transport::Udp => (TurnClient::udp(address).await?, None),
-            Transport::Tcp => (TurnClient::stream(connection::tcp(address, self.proxies).await?), None),
+            Transport::Tcp => (TurnClient::stream(connection::tcp(address, &server.proxies).await?), None),
             Transport::Tls => {
-                let tls = connection::tls(address, self.proxies, self.name, &[ALPN]).await?;
-                let trust = self.roots.verify(&tls.chain, self.name).trust;
+                let tls = connection::tls(address, &server.proxies, &server.name, &[ALPN]).await?;
+                let trust = self.roots.verify(&tls.chain, &server.name).trust;
                 (TurnClient::stream(tls.stream), Some(trust))
             }
-        })
+        };
+        client.credential = self.credential.cloned();
+        Ok((client, trust))
     }
 
     async fn relay(self, route: Route, mut first: TurnClient) -> Result<Success, TurnError> {
         let requests = async {
-            let Some(credential) = self.credential else {
+            if self.credential.is_none() {
                 return first.binding().await.map(|_| Success::Answered);
-            };
+            }
             let (mut second, _) = self.connect(route).await?;
-            first.set_credential(credential);
-            second.set_credential(credential);
             let (near, far) = tokio::join!(first.allocate(), second.allocate());
             let round_trip = match (&near, &far) {
                 (Ok(near), Ok(far)) => round_trip((&mut first, *near), (&mut second, *far)).await,
@@ -180,76 +170,69 @@ async fn receives(client: &mut TurnClient, payload: &str) -> Result<bool, TurnEr
 pub(super) fn evaluate(attempts: &[Attempt], lenient: bool, credential_error: Option<&str>) -> Vec<Finding> {
     if attempts.is_empty() {
         let text = "the relay is off (turn-port 0): participants in strict networks cannot connect";
-        return vec![Finding::warn(SUBJECT, text, "set turn-port, usually to 3478")];
+        return vec![SUBJECT.warn(text, "set turn-port, usually to 3478")];
     }
-    let has_alternative = |one: &Attempt| {
-        let others = attempts.iter().filter(|other| other.route != one.route);
-        others.into_iter().any(|other| other.outcome.is_ok() && other.route.replaces(&one.route))
-    };
+    let has_alternative = |one: &Attempt| attempts.iter().any(|other| other.replaces(one));
     let each = attempts.iter().map(|one| one.evaluate(lenient, has_alternative(one)));
     let untested = credential_error.map(|reason| {
-        let text = format!("no allocation was tried, because there is no credential ({reason})");
-        let hint = "fix the page, which provides them, or run as a user that may read the state directory";
-        Finding::warn(SUBJECT, text, hint)
+        SUBJECT.warn(
+            format!("no allocation was tried, because there is no credential ({reason})"),
+            "fix the page, which provides them, or run as a user that may read the state directory",
+        )
     });
     each.chain(untested).collect()
 }
 
-impl Route {
-    /// Whether browsers can use this route instead: TLS on another port.
-    fn replaces(&self, other: &Self) -> bool {
-        let same_family = self.address.is_ipv4() == other.address.is_ipv4();
-        self.transport == Transport::Tls && other.transport == Transport::Tls && same_family
-    }
-
-    fn port(&self) -> String {
-        let protocol = if self.transport == Transport::Udp { "udp" } else { "tcp" };
-        format!("{}/{protocol}", self.address.port())
-    }
-}
-
 impl Attempt {
+    /// Whether browsers can use this route instead of `other`: TLS on another port.
+    fn replaces(&self, other: &Self) -> bool {
+        let both_tls = [self, other].iter().all(|one| one.route.transport == Transport::Tls);
+        let same_family = self.route.address.is_ipv4() == other.route.address.is_ipv4();
+        self.route != other.route && both_tls && same_family && self.outcome.is_ok()
+    }
+
     fn evaluate(&self, lenient: bool, has_alternative: bool) -> Finding {
         let route = self.route;
         let error = match &self.outcome {
             Ok(success) => return self.evaluate_success(*success, lenient),
             Err(error) => error,
         };
-        let hint = match error {
+        let hint: &str = match error {
             TurnError::Unreachable(Unreachable::NoRoute) => {
-                let text = format!("{route} was not tried: this machine has no such addresses");
-                return Finding::ok(SUBJECT, text);
+                return SUBJECT.ok(format!("{route} was not tried: this machine has no such addresses"));
             }
-            TurnError::Unreachable(error) => error.hint(&route.port()),
+            TurnError::Unreachable(error) => {
+                let protocol = if route.transport == Transport::Udp { "udp" } else { "tcp" };
+                &error.hint(&format!("{}/{protocol}", route.address.port()))
+            }
             TurnError::Rejected { .. } if error.is_quota() => {
-                "try again with fewer calls, or raise user-quota and total-quota".to_owned()
+                "try again with fewer calls, or raise user-quota and total-quota"
             }
             TurnError::Rejected { .. } => {
                 "look into the log of the server, and check that it uses the static-auth-secret set here"
-                    .to_owned()
             }
             TurnError::PacketLost => {
-                "look into the log of the server; a limit may be reached (max-bps, bps-capacity)".to_owned()
+                "look into the log of the server; a limit may be reached (max-bps, bps-capacity)"
             }
         };
         // Browsers use any route that works; and a relay that is full was reached.
         let level = if has_alternative || error.is_quota() { Level::Warn } else { Level::Fail };
-        Finding { level, ..Finding::fail(SUBJECT, format!("{route}: {error}"), hint) }
+        Finding { level, ..SUBJECT.fail(format!("{route}: {error}"), hint) }
     }
 
     fn evaluate_success(&self, success: Success, lenient: bool) -> Finding {
         let route = self.route;
         if let Some(trust) = self.trust.as_ref().filter(|trust| trust.is_refused() && !lenient) {
             let text = format!("{route} answers, but its certificate is {trust}, so browsers do not use it");
-            return Finding::fail(SUBJECT, text, "use a certificate like that of the page");
+            return SUBJECT.fail(text, "use a certificate like that of the page");
         }
         match success {
             Success::Relayed { round_trip } => {
                 let ms = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
                 let text = format!("{route}: a packet went through the relay and back in {ms} ms");
-                Finding { round_trip_ms: Some(ms), ..Finding::ok(SUBJECT, text) }
+                Finding { round_trip_ms: Some(ms), ..SUBJECT.ok(text) }
             }
-            Success::Answered => Finding::ok(SUBJECT, format!("{route} answers")),
+            Success::Answered => SUBJECT.ok(format!("{route} answers")),
         }
     }
 }
@@ -337,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_credential_the_report_says_what_was_not_tried() {
+    fn without_a_credential_the_report_names_what_was_not_tried() {
         let answered = attempt(Transport::Udp, "45.0.0.10:3478", Ok(Success::Answered));
         let found = evaluate(&[answered], false, Some("the page does not answer"));
         assert_eq!(found[0].text, "UDP on 3478 over IPv4 (45.0.0.10) answers");

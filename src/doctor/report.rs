@@ -11,16 +11,16 @@ use crate::error::Hint;
 /// The longest text of a finding, in characters; our own texts are a third of it.
 const MAX_TEXT: usize = 1000;
 
-/// How good a finding is. Later is worse.
+/// How good a finding is, from the best to the worst. The number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Works as intended.
-    Ok,
+    Ok = 0,
     /// Calls work, but not for every participant or not for long.
-    Warn,
+    Warn = 1,
     /// Calls fail.
-    Fail,
+    Fail = 2,
 }
 
 /// What a finding is about, in the order of the report.
@@ -82,33 +82,39 @@ struct Json<'a> {
     findings: &'a [Finding],
 }
 
+impl Subject {
+    /// A finding that something works.
+    pub fn ok(self, text: impl Into<String>) -> Finding {
+        Finding {
+            subject: self,
+            level: Level::Ok,
+            text: sanitized(&text.into()),
+            hint: None,
+            round_trip_ms: None,
+        }
+    }
+
+    /// Something works, but needs attention; `hint` is what to do.
+    pub fn warn(self, text: impl Into<String>, hint: impl Into<String>) -> Finding {
+        Finding { level: Level::Warn, hint: Some(sanitized(&hint.into())), ..self.ok(text) }
+    }
+
+    /// Something does not work.
+    pub fn fail(self, text: impl Into<String>, hint: impl Into<String>) -> Finding {
+        Finding { level: Level::Fail, ..self.warn(text, hint) }
+    }
+
+    /// An error of the program with its hint, if it has one.
+    pub(super) fn error(self, error: &impl Hint) -> Finding {
+        let failure = self.fail(error.to_string(), error.hint());
+        Finding { hint: failure.hint.filter(|hint| !hint.is_empty()), ..failure }
+    }
+}
+
 impl Finding {
-    /// Works.
-    pub fn ok(subject: Subject, text: impl Into<String>) -> Self {
-        let text = sanitized(&text.into());
-        Self { subject, level: Level::Ok, text, hint: None, round_trip_ms: None }
-    }
-
-    /// Works, but needs attention.
-    pub fn warn(subject: Subject, text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { level: Level::Warn, hint: Some(sanitized(&hint.into())), ..Self::ok(subject, text) }
-    }
-
-    /// Does not work.
-    pub fn fail(subject: Subject, text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { level: Level::Fail, ..Self::warn(subject, text, hint) }
-    }
-
     /// The line of the text report, with its line end.
     pub fn line(&self) -> String {
         format!("  {:<4}  {self}\n", self.level)
-    }
-
-    /// An error of the program with its hint.
-    pub(super) fn from_error(subject: Subject, error: &impl Hint) -> Self {
-        let hint = Some(error.hint()).filter(|hint| !hint.is_empty());
-        let hint = hint.map(|hint| sanitized(&hint));
-        Self { level: Level::Fail, hint, ..Self::ok(subject, error.to_string()) }
     }
 }
 
@@ -134,13 +140,9 @@ impl Report {
         self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
     }
 
-    /// For the shell: 0 all ok, 1 a warning, 2 a failure.
+    /// 0 if all is ok, 1 for a warning, 2 for a failure.
     pub fn exit_code(&self) -> u8 {
-        match self.verdict() {
-            Level::Ok => 0,
-            Level::Warn => 1,
-            Level::Fail => 2,
-        }
+        self.verdict() as u8
     }
 
     /// The report for scripts, on one line.
@@ -214,9 +216,9 @@ mod tests {
 
     fn three() -> [Finding; 3] {
         [
-            Finding { round_trip_ms: Some(1.5), ..Finding::ok(Subject::Relay, "UDP works") },
-            Finding::warn(Subject::Clock, "the clock is not synchronized", "enable NTP"),
-            Finding::fail(Subject::Ports, "port 80 is in use", "stop nginx"),
+            Finding { round_trip_ms: Some(1.5), ..Subject::Relay.ok("UDP works") },
+            Subject::Clock.warn("the clock is not synchronized", "enable NTP"),
+            Subject::Ports.fail("port 80 is in use", "stop nginx"),
         ]
     }
 
@@ -262,7 +264,7 @@ mod tests {
     #[test]
     fn text_from_the_network_cannot_control_the_terminal() {
         let text = format!("leads to \x1b[2J\n{}", "x".repeat(5000));
-        let finding = Finding::warn(Subject::Page, text, "a\tb");
+        let finding = Subject::Page.warn(text, "a\tb");
         assert!(!finding.to_string().chars().any(char::is_control) && finding.text.len() < 1100, "{finding}");
     }
 }

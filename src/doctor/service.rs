@@ -1,8 +1,8 @@
 //! The systemd service on this host: the user that runs the server, the files it may read, and the ports
 //! that systemd opens for it.
 //!
-//! Permissions are computed from owner, group and mode, because root, who usually runs the check, may read
-//! every file. Why the running server itself cannot read a file is `tls::permissions`.
+//! Permissions are computed from owner, group and mode: the check usually runs as root, which may read every
+//! file. `tls::permissions` finds out why the running server itself cannot read a file.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -65,28 +65,28 @@ impl FilePermissions {
     fn unreadable(&self, user: &User) -> Option<Finding> {
         let Self { setting, file, steps } = self;
         let step = steps.as_ref()?.iter().find(|step| !step.permits(user))?;
-        let (place, file, name) = (step.path.display(), file.display(), user.name.as_str());
+        let (place, file, name) = (step.path.display(), file.display(), &user.name);
         let (text, letter) = if step.is_folder {
             (format!("{setting}: the user {name} may not enter {place} on the way to {file}"), "x")
         } else {
             (format!("{setting}: the user {name} may not read {place}"), "r")
         };
-        let renewed = matches!(*setting, "cert" | "key");
-        let subject = if renewed { Subject::Certificate } else { Subject::Settings };
+        let is_renewed = matches!(*setting, "cert" | "key");
+        let subject = if is_renewed { Subject::Certificate } else { Subject::Settings };
         if step.has_acl {
             let text = format!("{text} by its mode, but it has an access control list");
-            return Some(Finding::warn(subject, text, format!("check it with getfacl {place}")));
+            return Some(subject.warn(text, format!("check it with getfacl {place}")));
         }
-        let later = if renewed { ", and do the same in a deploy hook for later renewals" } else { "" };
-        Some(Finding::fail(subject, text, format!("chgrp {name} {place} && chmod g+{letter} {place}{later}")))
+        let later = if is_renewed { ", and do the same in a deploy hook for later renewals" } else { "" };
+        Some(subject.fail(text, format!("chgrp {name} {place} && chmod g+{letter} {place}{later}")))
     }
 
     /// A warning if every user of this host may read the file.
     fn world_readable(&self) -> Option<Finding> {
-        let permits = |step: &Step| step.mode & step.needed() != 0;
-        let text = format!("{}: every user of this host may read {}", self.setting, self.file.display());
-        let hint = format!("chmod o-r {}", self.file.display());
-        self.steps.as_ref()?.iter().all(permits).then(|| Finding::warn(Subject::Settings, text, hint))
+        let is_open = self.steps.as_ref()?.iter().all(|step| step.mode & step.needed() != 0);
+        let (setting, file) = (self.setting, self.file.display());
+        let text = format!("{setting}: every user of this host may read {file}");
+        is_open.then(|| Subject::Settings.warn(text, format!("chmod o-r {file}")))
     }
 }
 
@@ -94,8 +94,7 @@ impl FilePermissions {
 pub(super) fn evaluate_certificate(files: &[FilePermissions], user: &User) -> Vec<Finding> {
     let unreadable: Vec<_> = files.iter().filter_map(|file| file.unreadable(user)).collect();
     if unreadable.is_empty() && !files.is_empty() && files.iter().all(|file| file.steps.is_some()) {
-        let text = format!("the user {} may read cert and key", user.name);
-        return vec![Finding::ok(Subject::Certificate, text)];
+        return vec![Subject::Certificate.ok(format!("the user {} may read cert and key", user.name))];
     }
     unreadable
 }
@@ -167,11 +166,9 @@ fn unit_user() -> Option<User> {
 
 /// The TCP ports that systemd opens for the server, from all its socket units.
 pub(super) fn socket_unit_ports() -> Vec<u16> {
-    let units: BTreeSet<String> =
-        UNIT_FOLDERS.iter().flat_map(|folder| file_names(Path::new(folder))).collect();
-    let sockets = units.iter().filter_map(|name| Some((name, name.strip_suffix(".socket")?)));
-    let texts = sockets.map(|(name, stem)| (stem, unit_texts(name)));
-    texts.filter(|(stem, texts)| is_ours(stem, texts)).flat_map(|(_, texts)| listen_ports(&texts)).collect()
+    let units: BTreeSet<_> = UNIT_FOLDERS.iter().flat_map(|folder| file_names(Path::new(folder))).collect();
+    let sockets = units.iter().filter_map(|name| Some((name.strip_suffix(".socket")?, unit_texts(name))));
+    sockets.filter(|(stem, texts)| is_ours(stem, texts)).flat_map(|(_, texts)| listen_ports(&texts)).collect()
 }
 
 fn file_names(folder: &Path) -> Vec<String> {

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt as _, StreamExt as _};
-use ipnet::IpNet;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 
-use super::connection::{self, RESPONSE_LIMIT, Unreachable};
+use super::connection::{self, RESPONSE_LIMIT, Unreachable, within};
 use super::http::milliseconds;
 use super::report::{Finding, Subject};
+use super::server::Server;
 
+const SUBJECT: Subject = Subject::Signaling;
 /// How many frames may precede the response.
 const MAX_FRAMES: usize = 8;
 
@@ -35,29 +36,28 @@ pub(super) enum Join {
     NoWebSocket(String),
 }
 
-/// `host` is the name, with the port if it is not 443. The room has a random name.
-pub(super) async fn observe(address: SocketAddr, proxies: &[IpNet], name: &str, host: &str) -> Join {
+type WebSocket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// The room has a random name.
+pub(super) async fn observe(server: &Server, address: SocketAddr) -> Join {
     let join = async {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(Unreachable::broken)?;
         let room = format!("check-{}", URL_SAFE_NO_PAD.encode(random));
-        let stream = connection::tls(address, proxies, name, &[b"http/1.1"]).await?.stream;
+        let tls = connection::tls(address, &server.page_proxies, &server.name, &[b"http/1.1"]).await?;
         let start = Instant::now();
-        let mut socket = open(stream, host).await?;
+        let mut socket = open(tls.stream, &server.host()).await?;
         let response = request(&mut socket, &room).await?;
         // If `leave` is lost, the seat expires after its grace period.
         let _ = socket.send(Message::text(json!({"type": "leave"}).to_string())).await;
         let _ = socket.close(None).await;
         Ok(Join::read(&response, start.elapsed()))
     };
-    let failed = |error: Unreachable| Join::NoWebSocket(error.to_string());
-    timeout(2 * RESPONSE_LIMIT, join).await.unwrap_or(Err(Unreachable::NoAnswer)).unwrap_or_else(failed)
+    let joined = within(2 * RESPONSE_LIMIT, join).await;
+    joined.unwrap_or_else(|error| Join::NoWebSocket(error.to_string()))
 }
 
-async fn open<S>(stream: S, host: &str) -> Result<WebSocketStream<S>, Unreachable>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn open(stream: TlsStream<TcpStream>, host: &str) -> Result<WebSocket, Unreachable> {
     let mut request = format!("wss://{host}/ws").into_client_request().map_err(Unreachable::broken)?;
     let origin = HeaderValue::from_str(&format!("https://{host}")).map_err(Unreachable::broken)?;
     request.headers_mut().insert(header::ORIGIN, origin);
@@ -66,10 +66,7 @@ where
 }
 
 /// The response to a join.
-async fn request<S>(socket: &mut WebSocketStream<S>, room: &str) -> Result<Value, Unreachable>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn request(socket: &mut WebSocket, room: &str) -> Result<Value, Unreachable> {
     let join = json!({"type": "join", "room": room}).to_string();
     socket.send(Message::text(join)).await.map_err(Unreachable::broken)?;
     for _ in 0..MAX_FRAMES {
@@ -98,28 +95,23 @@ impl Join {
     }
 
     pub(super) fn evaluate(&self) -> Finding {
-        let subject = Subject::Signaling;
         match self {
-            Self::Joined { took, urls } => {
-                let took = milliseconds(*took);
-                let text = format!(
-                    "an empty room was joined and left within {took}, with {urls} STUN and TURN URLs"
-                );
-                Finding::ok(subject, text)
-            }
+            Self::Joined { took, urls } => SUBJECT.ok(format!(
+                "an empty room was joined and left within {}, with {urls} STUN and TURN URLs",
+                milliseconds(*took)
+            )),
             Self::KeyRequired => {
-                let text = "the WebSocket answers; a new room requires a host key here, so none was opened";
-                Finding::ok(subject, text)
+                SUBJECT.ok("the WebSocket answers; a new room requires a host key here, so none was opened")
             }
-            Self::Rejected(code) => {
-                let hint = "look into the log of the server, and try again in a minute";
-                Finding::fail(subject, format!("the server rejects a join ({code})"), hint)
-            }
-            Self::NoWebSocket(reason) => {
-                let hint = "if there is a proxy before the server, let it forward Upgrade and Connection for /ws, \
-                    see docs/operations.md";
-                Finding::fail(subject, format!("the WebSocket /ws does not open ({reason})"), hint)
-            }
+            Self::Rejected(code) => SUBJECT.fail(
+                format!("the server rejects a join ({code})"),
+                "look into the log of the server, and try again in a minute",
+            ),
+            Self::NoWebSocket(reason) => SUBJECT.fail(
+                format!("the WebSocket /ws does not open ({reason})"),
+                "if there is a proxy before the server, let it forward Upgrade and Connection for /ws, \
+                 see docs/operations.md",
+            ),
         }
     }
 }

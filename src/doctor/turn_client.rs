@@ -4,7 +4,6 @@
 //! It shares the framing of streams with the relay, but neither requests nor responses: a mistake in the
 //! server is not repeated here.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -39,8 +38,10 @@ const UDP: [u8; 4] = [17, 0, 0, 0];
 
 pub(super) struct TurnClient {
     socket: Socket,
-    credential: Option<Credential>,
-    challenge: Option<Challenge>,
+    /// For the requests that the server challenges.
+    pub(super) credential: Option<Credential>,
+    /// REALM and NONCE of the server.
+    challenge: Option<(String, Vec<u8>)>,
 }
 
 enum Socket {
@@ -52,12 +53,6 @@ enum Socket {
     },
 }
 
-/// REALM and NONCE of the server.
-struct Challenge {
-    realm: String,
-    nonce: Vec<u8>,
-}
-
 type Attribute<'a> = (AttrType, &'a [u8]);
 
 /// TCP or TLS.
@@ -66,16 +61,14 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Why nothing was relayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TurnError {
+    #[error("{0}")]
     Unreachable(Unreachable),
-    /// An error response (RFC 8656 §19).
-    Rejected {
-        code: u16,
-        /// Often empty.
-        reason: String,
-    },
-    /// Two allocations exist, and no packet came through.
+    /// An error response (RFC 8656 §19); `reason` is often empty.
+    #[error("no allocation (error {code}{}{reason})", if .reason.is_empty() { "" } else { ": " })]
+    Rejected { code: u16, reason: String },
+    #[error("two allocations were made, and no packet came through")]
     PacketLost,
 }
 
@@ -93,10 +86,6 @@ impl TurnClient {
     pub(super) fn stream(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let socket = Socket::Stream { stream: Box::new(stream), unread: Vec::new() };
         Self { socket, credential: None, challenge: None }
-    }
-
-    pub(super) fn set_credential(&mut self, credential: &Credential) {
-        self.credential = Some(credential.clone());
     }
 
     /// The address of this client as the server sees it.
@@ -143,7 +132,8 @@ impl TurnClient {
         }
     }
 
-    /// Sends the request, again if the server challenges it, and returns the success response.
+    /// Sends the request, again if the server challenges it, and returns the success response. `peer` goes
+    /// into XOR-PEER-ADDRESS.
     async fn request(
         &mut self,
         method: Method,
@@ -158,32 +148,28 @@ impl TurnClient {
                 return Ok(response);
             }
             let mut error = ErrorCodeAttribute::default();
-            error.get_from(&response).map_err(Unreachable::broken)?;
+            error.get_from(&response)?;
             let is_challenge = match error.code.0 {
                 401 => !is_signed && self.credential.is_some(),
                 438 => challenges < MAX_CHALLENGES,
                 _ => false,
             };
             if !is_challenge {
-                let reason = String::from_utf8_lossy(&error.reason).into_owned();
-                return Err(TurnError::Rejected { code: error.code.0, reason });
+                return Err(TurnError::Rejected { code: error.code.0, reason: text(&error.reason) });
             }
             challenges += 1;
-            let realm = response.get(attr::ATTR_REALM).map_err(Unreachable::broken)?;
-            let realm = String::from_utf8_lossy(&realm).into_owned();
-            let nonce = response.get(attr::ATTR_NONCE).map_err(Unreachable::broken)?;
-            self.challenge = Some(Challenge { realm, nonce });
+            self.challenge = Some((text(&response.get(attr::ATTR_REALM)?), response.get(attr::ATTR_NONCE)?));
         }
     }
 
     /// A request with a new transaction id, signed with the long-term credential (RFC 8489 §9.2.3) once the
-    /// server has sent a challenge. `peer` goes into XOR-PEER-ADDRESS.
+    /// server has sent a challenge.
     fn encode(
         &self,
         method: Method,
         attributes: &[Attribute<'_>],
         peer: Option<SocketAddr>,
-    ) -> Result<Message, Unreachable> {
+    ) -> Result<Message, TurnError> {
         let mut request = Message::new();
         request.typ = MessageType::new(method, CLASS_REQUEST);
         getrandom::fill(&mut request.transaction_id.0).map_err(Unreachable::broken)?;
@@ -191,16 +177,15 @@ impl TurnClient {
         attributes.iter().for_each(|(kind, value)| request.add(*kind, value));
         if let Some(peer) = peer {
             let peer = XorMappedAddress { ip: peer.ip(), port: peer.port() };
-            peer.add_to_as(&mut request, attr::ATTR_XOR_PEER_ADDRESS).map_err(Unreachable::broken)?;
+            peer.add_to_as(&mut request, attr::ATTR_XOR_PEER_ADDRESS)?;
         }
-        if let (Some(credential), Some(challenge)) = (&self.credential, &self.challenge) {
+        if let (Some(credential), Some((realm, nonce))) = (&self.credential, &self.challenge) {
             let Credential { username, password } = credential.clone();
-            let realm = challenge.realm.clone();
             request.add(attr::ATTR_USERNAME, username.as_bytes());
             request.add(attr::ATTR_REALM, realm.as_bytes());
-            request.add(attr::ATTR_NONCE, &challenge.nonce);
-            let integrity = MessageIntegrity::new_long_term_integrity(username, realm, password);
-            integrity.add_to(&mut request).map_err(Unreachable::broken)?;
+            request.add(attr::ATTR_NONCE, nonce);
+            MessageIntegrity::new_long_term_integrity(username, realm.clone(), password)
+                .add_to(&mut request)?;
         }
         Ok(request)
     }
@@ -223,13 +208,11 @@ impl TurnClient {
 
     /// Skips everything but the response to `request`.
     async fn response(&mut self, request: &Message) -> Result<Message, Unreachable> {
+        let mut message = Message::new();
         loop {
-            let bytes = self.receive().await?;
-            let mut message = Message::new();
-            let is_response = message.unmarshal_binary(&bytes).is_ok()
-                && message.transaction_id == request.transaction_id
-                && [CLASS_SUCCESS_RESPONSE, CLASS_ERROR_RESPONSE].contains(&message.typ.class);
-            if is_response {
+            let is_valid = message.unmarshal_binary(&self.receive().await?).is_ok();
+            let is_response = [CLASS_SUCCESS_RESPONSE, CLASS_ERROR_RESPONSE].contains(&message.typ.class);
+            if is_valid && is_response && message.transaction_id == request.transaction_id {
                 return Ok(message);
             }
         }
@@ -250,9 +233,8 @@ impl TurnClient {
     async fn receive(&mut self) -> Result<Vec<u8>, Unreachable> {
         match &mut self.socket {
             Socket::Udp(socket) => {
-                let mut buffer = vec![0; 2048];
-                let length = socket.recv(&mut buffer).await?;
-                buffer.truncate(length);
+                let mut buffer = Vec::with_capacity(2048);
+                socket.recv_buf(&mut buffer).await?;
                 Ok(buffer)
             }
             Socket::Stream { stream, unread } => loop {
@@ -271,8 +253,12 @@ impl TurnClient {
 
 fn address(response: &Message, kind: AttrType) -> Result<SocketAddr, TurnError> {
     let mut address = XorMappedAddress::default();
-    address.get_from_as(response, kind).map_err(Unreachable::broken)?;
+    address.get_from_as(response, kind)?;
     Ok(SocketAddr::new(address.ip, address.port))
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 impl TurnError {
@@ -289,14 +275,9 @@ impl From<Unreachable> for TurnError {
     }
 }
 
-impl fmt::Display for TurnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => error.fmt(f),
-            Self::Rejected { code, reason } if reason.is_empty() => write!(f, "no allocation (error {code})"),
-            Self::Rejected { code, reason } => write!(f, "no allocation (error {code}: {reason})"),
-            Self::PacketLost => f.write_str("two allocations were made, and no packet came through"),
-        }
+impl From<stun::Error> for TurnError {
+    fn from(error: stun::Error) -> Self {
+        Unreachable::broken(error).into()
     }
 }
 
@@ -331,7 +312,7 @@ mod tests {
         let (stream, mut server) = tokio::io::duplex(7);
         let mut client = TurnClient::stream(stream);
         let (username, password) = ("9:a".to_owned(), "secret".to_owned());
-        client.set_credential(&Credential { username: username.clone(), password: password.clone() });
+        client.credential = Some(Credential { username: username.clone(), password: password.clone() });
         let requests = tokio::spawn(async move {
             let unsigned = respond(&mut server, &CHALLENGE).await;
             let rejection = [&[0, 0, 4, 86][..], b"Quota"].concat();

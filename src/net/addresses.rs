@@ -173,7 +173,8 @@ fn unspecified(family: Family) -> IpAddr {
     }
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
+/// Valid on one link only (RFC 3927, RFC 4291 §2.5.6).
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
