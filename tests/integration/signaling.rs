@@ -117,10 +117,8 @@ async fn eight_messages_in_order_are_exact() {
 
     let seat = |id: &str| SeatId::parse(id).unwrap();
     let events = server.seat_events.lock().unwrap().clone();
-    assert_eq!(
-        events,
-        [SeatEvent::Joined(tag, seat(a)), SeatEvent::Joined(tag, seat(b)), SeatEvent::Left(tag, seat(a))]
-    );
+    let (a, b) = (seat(a), seat(b));
+    assert_eq!(events, [SeatEvent::Joined(tag, a), SeatEvent::Joined(tag, b), SeatEvent::Left(tag, a)]);
 }
 
 #[tokio::test]
@@ -245,11 +243,7 @@ async fn only_own_and_allowed_origins_may_connect() {
         assert_eq!(handshake_status(&server, &[&format!("Origin: {origin}")]).await, 403, "{origin}");
     }
     let forwarded = ["Origin: https://evil.example", "X-Forwarded-Host: evil.example"];
-    assert_eq!(
-        handshake_status(&server, &forwarded).await,
-        403,
-        "forwarded headers count only from trusted proxies"
-    );
+    assert_eq!(handshake_status(&server, &forwarded).await, 403, "from trusted proxies only");
 }
 
 /// The status of a WebSocket handshake with these further header lines.
