@@ -53,7 +53,7 @@ pub struct Reply(Message);
 const ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 
 impl Refusal {
-    /// Every [`Self::code`], in the order of [`ServerStats::refused`](crate::stats::ServerStats::refused).
+    /// Every [`Self::code`], in the order of the counters in `ServerStats::refused`.
     pub const CODES: [u16; 12] = [400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508];
 
     /// The number in ERROR-CODE.
