@@ -21,7 +21,7 @@ use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
 use crate::signals::{SignalRequest, Signals};
-use crate::store::State;
+use crate::store::StateDir;
 use crate::systemd::notify::{Notification, Notifier};
 use crate::systemd::socket_activation::ActivatedSockets;
 use crate::tls::{self, ActiveCertificate, PendingWrites};
@@ -86,7 +86,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start()`], or a socket matches no setting.
 pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result<Running, StartError> {
-    let stored = State::open(&settings.state_dir)?.kept()?;
+    let stored = StateDir::open(&settings.state_dir)?.load_or_create_keys()?;
     let secrets = stored.secrets(&settings.static_auth_secret);
     let (certificate, renewal) = tls::open(&settings, &lan_addresses())?;
     let running_settings = RunningSettings::new(settings.clone(), secrets.clone());
@@ -106,7 +106,7 @@ pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result
         turns: local_addresses(&open.turns)?,
         metrics: local_addresses(&open.metrics)?,
         certificate,
-        pending_writes: renewal.keeping(),
+        pending_writes: renewal.pending_writes(),
         notifier,
         http_server,
         relay,
@@ -116,7 +116,7 @@ pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result
     };
     running.accept_connections(open, health_monitor);
     running.tasks.push(tokio::spawn(renewal.run()));
-    if running.certificate.summary().stand_in {
+    if running.certificate.status().is_temporary {
         running.tasks.push(announce_tls_once_trusted(&running, &settings));
     }
     let addresses = AddressMonitor::new(&settings, running.relay.as_ref(), &running.http_server);
@@ -204,7 +204,7 @@ impl Running {
     {
         self.notifier.notify(Notification::Reloading);
         // Independent of the settings: it logs its result itself.
-        self.certificate.look_now();
+        self.certificate.check_now();
         self.settings.reload(read_settings, &self.http_server, self.relay.as_deref()).await;
         self.notifier.notify(Notification::Ready);
     }
@@ -293,7 +293,7 @@ fn start_http(
 ) -> Result<HttpServer, StartError> {
     let mut config = HttpConfig::new(settings, keys, settings.ice_urls());
     config.connection_test = connection_test(settings);
-    if certificate.summary().stand_in {
+    if certificate.status().is_temporary {
         config.rooms.ice_urls = config.rooms.ice_urls.without_tls();
         config.connection_test = config.connection_test.without_tls();
     }
@@ -330,7 +330,7 @@ fn announce_tls_once_trusted(running: &Running, settings: &Settings) -> JoinHand
     let (http_server, certificate) = (running.http_server.clone(), Arc::clone(&running.certificate));
     let settings = settings.clone();
     tokio::spawn(async move {
-        certificate.settled().await;
+        certificate.until_issued().await;
         http_server.set_ice_urls(settings.ice_urls(), connection_test(&settings));
     })
 }

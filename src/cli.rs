@@ -17,7 +17,7 @@ use crate::config::{
 use crate::doctor::Target;
 use crate::error::Hint as _;
 use crate::principals::isolation_group;
-use crate::store::State;
+use crate::store::StateDir;
 use webrtc_box_turn::credential::{Credential, Principal};
 use webrtc_box_turn::principal::PrincipalId;
 
@@ -301,7 +301,7 @@ pub fn mint(
     request: &CredentialRequest,
     now: SystemTime,
 ) -> Result<PrintedCredential, StartError> {
-    let keys = State::keys_of(&settings.state_dir)?;
+    let keys = StateDir::keys_for_command(&settings.state_dir)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| StartError::System {
         action: "draw random bytes",
@@ -397,7 +397,7 @@ mod tests {
         let dir = state_dir.path().to_str().unwrap();
         let words = ["credentials", "--room", "kitchen", "--ttl", "10m", "--state-dir", dir];
         let Ok(Command::Credentials(settings, request)) = parsed(&words) else { panic!("no command") };
-        let stored = State::open(state_dir.path()).unwrap().kept().unwrap();
+        let stored = StateDir::open(state_dir.path()).unwrap().load_or_create_keys().unwrap();
         let minted = mint(&settings, &request, SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).unwrap();
         assert_eq!(minted.urls[0], "turn:localhost:3478?transport=udp");
         assert_eq!(minted.ttl, 600);

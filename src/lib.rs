@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod error;
+mod file_permissions;
 pub mod http;
 mod log;
 pub mod metrics;

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::config::{Reload, Settings};
 use crate::error::Hint as _;
 use crate::http::HttpServer;
-use crate::store::State;
+use crate::store::StateDir;
 use crate::task::run_blocking;
 use webrtc_box_relay::Relay;
 use webrtc_box_signaling::HostKeys;
@@ -81,7 +81,9 @@ fn read_all<E: fmt::Display>(
     state_dir: &Path,
 ) -> Result<(Settings, Secrets), String> {
     let new = read().map_err(|error| error.to_string())?;
-    let stored = State::open(state_dir).and_then(|state| state.kept()).map_err(|error| error.with_hint())?;
+    let stored = StateDir::open(state_dir)
+        .and_then(|state| state.load_or_create_keys())
+        .map_err(|error| error.with_hint())?;
     let secrets = stored.secrets(&new.static_auth_secret);
     Ok((new, secrets))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::ring;
-use rustls::{CertificateError, Error, RootCertStore};
+use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use time::OffsetDateTime;
 
@@ -17,6 +17,7 @@ use super::report::{Finding, Subject};
 use super::service::FilePermissions;
 use crate::clock::{self, UnixSeconds};
 use crate::config::{CertificateSource, Identity, Settings};
+use crate::net::https_client::system_roots;
 use crate::tls::{self, CertificateFacts, TlsError};
 
 const SUBJECT: Subject = Subject::Certificate;
@@ -80,10 +81,8 @@ pub(super) struct Context<'a> {
 impl SystemRoots {
     /// Reads the roots of the system, or the file that `SSL_CERT_FILE` names.
     pub(super) fn load() -> Self {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(ring::default_provider());
-        Self(WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build().ok())
+        let (roots, provider) = (Arc::new(system_roots()), Arc::new(ring::default_provider()));
+        Self(WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok())
     }
 
     /// Parses `certificates` and verifies them for `name` as a browser with these roots would.
@@ -292,6 +291,7 @@ mod tests {
             not_before: NOW - 30 * DAY,
             not_after: NOW + 60 * DAY,
             serial: "01".into(),
+            ..CertificateFacts::default()
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_self_signed_ca_certificate_has_an_unknown_issuer() {
         let root = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
-        let mut store = RootCertStore::empty();
+        let mut store = rustls::RootCertStore::empty();
         store.add(root.cert.der().clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
         let verifier =

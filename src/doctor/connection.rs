@@ -1,38 +1,34 @@
 //! Connections to the server: TCP, TLS and HTTP/1.1, each with a time limit.
 //!
-//! TLS accepts every certificate and records the chain: what lies behind a bad certificate is observed
-//! too, and [`super::certificate`] evaluates the chain afterwards.
+//! TLS accepts every certificate, so the server behind a bad certificate is observed too. [`super::certificate`]
+//! evaluates the chain afterwards.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderMap};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response};
 use ipnet::IpNet;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::net::https_client;
 
 /// For a TCP connection, and again for its TLS handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// For a request and its response on an open connection.
 pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(3);
-/// The longest response body in bytes; the page has a tenth of it.
-const MAX_BODY: usize = 1 << 20;
 /// A PROXY header, version 2, of a proxy's own connection: LOCAL, without addresses.
 const LOCAL_PROXY_HEADER: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
@@ -56,13 +52,7 @@ pub(super) struct TlsConnection {
 }
 
 /// An HTTP/1.1 connection.
-pub(super) struct HttpConnection(SendRequest<Body>);
-
-pub(super) struct HttpResponse {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
+pub(super) struct HttpConnection(https_client::HttpConnection<Empty<Bytes>>);
 
 /// If this host is one of `proxies`, the connection begins with a PROXY header, as the server expects.
 pub(super) async fn tcp(address: SocketAddr, proxies: &[IpNet]) -> Result<TcpStream, Unreachable> {
@@ -85,48 +75,37 @@ pub(super) async fn tls(
     protocols: &[&[u8]],
 ) -> Result<TlsConnection, Unreachable> {
     let tcp = tcp(address, proxies).await?;
-    let recorder = Arc::new(ChainRecorder::default());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&recorder.provider))
-        .with_safe_default_protocol_versions()
-        .map_err(Unreachable::broken)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::<ChainRecorder>::clone(&recorder));
+    let config = https_client::tls_config().map_err(Unreachable::broken)?;
+    let config =
+        config.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(ring::default_provider())));
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    let name = ServerName::try_from(name.to_owned()).map_err(Unreachable::broken)?;
-    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
-    let handshake =
-        async { handshake.await.map_err(|error| Unreachable::Broken(format!("not with TLS: {error}"))) };
+    let config = Arc::new(config);
+    let handshake = async {
+        let handshake = https_client::handshake(tcp, &config, name).await;
+        handshake.map_err(|error| Unreachable::Broken(format!("not with TLS: {error}")))
+    };
     let stream = within(CONNECT_LIMIT, handshake).await?;
-    Ok(TlsConnection { stream, chain: recorder.chain() })
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    Ok(TlsConnection { stream, chain })
 }
 
 impl HttpConnection {
     pub(super) async fn open(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<Self, Unreachable> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
-        // Ends with its sender.
-        tokio::spawn(connection);
-        Ok(Self(sender))
+        https_client::HttpConnection::open(stream).await.map(Self).map_err(not_http)
     }
 
     /// `host` goes into the Host header.
-    pub(super) async fn get(&mut self, host: &str, path: &str) -> Result<HttpResponse, Unreachable> {
-        let request = Request::get(path).header(HOST, host).body(Body::empty());
+    pub(super) async fn get(&mut self, host: &str, path: &str) -> Result<Response<Bytes>, Unreachable> {
+        let request = Request::get(format!("https://{host}{path}")).body(Empty::new());
         let request = request.map_err(Unreachable::broken)?;
-        within(RESPONSE_LIMIT, async {
-            self.0.ready().await.map_err(not_http)?;
-            let (head, body) = self.0.send_request(request).await.map_err(not_http)?.into_parts();
-            let body = to_bytes(Body::new(body), MAX_BODY).await.map_err(Unreachable::broken)?;
-            Ok(HttpResponse { status: head.status, headers: head.headers, body })
-        })
-        .await
+        within(RESPONSE_LIMIT, async { self.0.send(request).await.map_err(not_http) }).await
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn not_http(error: hyper::Error) -> Unreachable {
+fn not_http(error: impl fmt::Display) -> Unreachable {
     Unreachable::Broken(format!("not with HTTP: {error}"))
 }
 
@@ -194,37 +173,19 @@ pub(super) fn family_and_ip(address: SocketAddr) -> String {
     format!("{family} ({})", address.ip())
 }
 
-/// Records the chain and accepts it. The only secret that such a connection carries is a short-lived
-/// credential.
+/// Accepts every certificate. The only secret that such a connection carries is a short-lived credential.
 #[derive(Debug)]
-struct ChainRecorder {
-    provider: Arc<CryptoProvider>,
-    chain: Mutex<Vec<CertificateDer<'static>>>,
-}
+struct AcceptAny(CryptoProvider);
 
-impl Default for ChainRecorder {
-    fn default() -> Self {
-        Self { provider: Arc::new(ring::default_provider()), chain: Mutex::default() }
-    }
-}
-
-impl ChainRecorder {
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ServerCertVerifier for ChainRecorder {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
+        _leaf: &CertificateDer<'_>,
+        _rest: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let chain = std::iter::once(leaf).chain(rest).map(|one| one.clone().into_owned()).collect();
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -234,7 +195,7 @@ impl ServerCertVerifier for ChainRecorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -243,10 +204,10 @@ impl ServerCertVerifier for ChainRecorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

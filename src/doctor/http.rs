@@ -99,12 +99,12 @@ pub(super) async fn observe(server: &Server, address: SocketAddr, roots: &System
         let health = http.get(&host, "/healthz").await.ok();
         let test = http.get(&host, "/test.json").await.ok();
         Ok(Page {
-            status: page.status.as_u16(),
-            health: health.and_then(|response| serde_json::from_slice(&response.body).ok()),
+            status: page.status().as_u16(),
+            health: health.and_then(|response| serde_json::from_slice(response.body()).ok()),
             chain: roots.verify(&tls.chain, &server.name),
             took,
-            connection_test: test.and_then(|response| serde_json::from_slice(&response.body).ok()),
-            date: date(&page.headers),
+            connection_test: test.and_then(|response| serde_json::from_slice(response.body()).ok()),
+            date: date(page.headers()),
         })
     };
     Visit { address, outcome: within(VISIT_LIMIT, visit).await }
@@ -114,8 +114,8 @@ pub(super) async fn observe_redirect(address: SocketAddr, name: &str) -> Redirec
     let visit = async {
         let mut http = HttpConnection::open(connection::tcp(address, &[]).await?).await?;
         let response = http.get(name, "/").await?;
-        let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        Ok((response.status.as_u16(), location.unwrap_or_default().to_owned()))
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        Ok((response.status().as_u16(), location.unwrap_or_default().to_owned()))
     };
     Redirect { port: address.port(), outcome: visit.await }
 }

@@ -39,7 +39,7 @@ use service::FilePermissions;
 use crate::clock;
 use crate::config::{Identity, Settings, SettingsError};
 use crate::net::interfaces::interfaces;
-use crate::store::State;
+use crate::store::StateDir;
 
 pub use report::{Finding, Level, Report, Subject};
 
@@ -148,7 +148,7 @@ fn mint_credential(settings: &Settings) -> Result<Credential, String> {
     let secrets = match settings.static_auth_secret.split_first() {
         Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
         None => {
-            let keys = State::existing(&settings.state_dir).and_then(|state| state.keys());
+            let keys = StateDir::open_existing(&settings.state_dir).and_then(|state| state.load_keys());
             keys.map_err(|error| error.to_string())?.secrets(&[])
         }
     };

@@ -1,39 +1,21 @@
 //! The systemd service on this host: the user that runs the server, the files it may read, and the ports
 //! that systemd opens for it.
-//!
-//! Permissions are computed from owner, group and mode: the check usually runs as root, which may read every
-//! file. `tls::permissions` finds out why the running server itself cannot read a file.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User as Account, getgrouplist};
-use rustix::fs::getxattr;
 
 use super::report::{Finding, Subject};
+use crate::file_permissions::{Step, User, grant_command, steps};
 
 /// The name of the systemd unit and of its user.
 const SERVICE: &str = "webrtc-box";
 /// Folders of units; a later one overrides an earlier one.
 const UNIT_FOLDERS: [&str; 4] =
     ["/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system", "/etc/systemd/system"];
-/// The extended attribute of an access control list.
-const ACL: &str = "system.posix_acl_access";
-/// Permission bits of one class (owner, group, others).
-const READ: u32 = 0o4;
-const ENTER: u32 = 0o1;
-
-/// The user of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) uid: u32,
-    /// All groups, primary and supplementary.
-    pub(super) gids: Vec<u32>,
-}
 
 /// A file that a setting names, with the permissions on the way to it.
 #[derive(Clone, Debug)]
@@ -42,18 +24,6 @@ pub(super) struct FilePermissions {
     file: PathBuf,
     /// `None`: this user cannot observe all of them.
     steps: Option<Vec<Step>>,
-}
-
-/// A folder on the way to a file, or the file at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
-    path: PathBuf,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    is_folder: bool,
-    /// An access control list may allow more than the mode.
-    has_acl: bool,
 }
 
 impl FilePermissions {
@@ -66,10 +36,10 @@ impl FilePermissions {
         let Self { setting, file, steps } = self;
         let step = steps.as_ref()?.iter().find(|step| !step.permits(user))?;
         let (place, file, name) = (step.path.display(), file.display(), &user.name);
-        let (text, letter) = if step.is_folder {
-            (format!("{setting}: the user {name} may not enter {place} on the way to {file}"), "x")
+        let text = if step.is_folder {
+            format!("{setting}: the user {name} may not enter {place} on the way to {file}")
         } else {
-            (format!("{setting}: the user {name} may not read {place}"), "r")
+            format!("{setting}: the user {name} may not read {place}")
         };
         let is_renewed = matches!(*setting, "cert" | "key");
         let subject = if is_renewed { Subject::Certificate } else { Subject::Settings };
@@ -78,12 +48,13 @@ impl FilePermissions {
             return Some(subject.warn(text, format!("check it with getfacl {place}")));
         }
         let later = if is_renewed { ", and do the same in a deploy hook for later renewals" } else { "" };
-        Some(subject.fail(text, format!("chgrp {name} {place} && chmod g+{letter} {place}{later}")))
+        let command = grant_command(name, &step.path, step.is_folder);
+        Some(subject.fail(text, format!("{command}{later}")))
     }
 
     /// A warning if every user of this host may read the file.
     fn world_readable(&self) -> Option<Finding> {
-        let is_open = self.steps.as_ref()?.iter().all(|step| step.mode & step.needed() != 0);
+        let is_open = self.steps.as_ref()?.iter().all(Step::permits_others);
         let (setting, file) = (self.setting, self.file.display());
         let text = format!("{setting}: every user of this host may read {file}");
         is_open.then(|| Subject::Settings.warn(text, format!("chmod o-r {file}")))
@@ -105,48 +76,6 @@ pub(super) fn evaluate_secrets(files: &[FilePermissions], user: Option<&User>) -
         user.and_then(|user| file.unreadable(user)).or_else(|| file.world_readable())
     };
     files.iter().filter_map(evaluate).collect()
-}
-
-impl Step {
-    fn needed(&self) -> u32 {
-        if self.is_folder { ENTER } else { READ }
-    }
-
-    /// Only the first class that applies counts: an owner gets nothing from the bits of others.
-    fn permits(&self, user: &User) -> bool {
-        let shift = match () {
-            () if user.uid == 0 => return true,
-            () if user.uid == self.uid => 6,
-            () if user.gids.contains(&self.gid) => 3,
-            () => 0,
-        };
-        (self.mode >> shift) & self.needed() != 0
-    }
-}
-
-/// Every folder on the way to `file`, by its name and through symbolic links, then the file itself. `None`
-/// if this user cannot observe one of them.
-fn steps(file: &Path) -> Option<Vec<Step>> {
-    let named = std::path::absolute(file).ok()?;
-    let real = fs::canonicalize(file).ok()?;
-    let folders = |path: &Path| path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>();
-    let mut places = [folders(&named), folders(&real)].concat();
-    places.sort_unstable();
-    places.dedup();
-    places.push(real);
-    places.iter().map(|place| step(place)).collect()
-}
-
-fn step(place: &Path) -> Option<Step> {
-    let metadata = fs::metadata(place).ok()?;
-    Some(Step {
-        path: place.to_owned(),
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mode: metadata.mode(),
-        is_folder: metadata.is_dir(),
-        has_acl: getxattr(place, ACL, &mut [0_u8; 0]).is_ok(),
-    })
 }
 
 /// The user that runs the server: that of the process `running`, otherwise that of the unit, if it exists.
@@ -235,8 +164,6 @@ fn read_user(status: &str) -> Option<User> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-
     use super::*;
 
     const KEY: &str = "/etc/ssl/key.pem";
@@ -290,23 +217,6 @@ mod tests {
     fn an_access_control_list_makes_it_a_warning() {
         let listed = Step { has_acl: true, ..step(KEY, 0, 0, 0o600) };
         assert!(unreadable(&[listed]).unwrap().hint.unwrap().contains("getfacl"));
-    }
-
-    #[test]
-    fn every_folder_counts_also_behind_symbolic_links() {
-        let dir = tempfile::tempdir().unwrap();
-        let (live, archive) = (dir.path().join("live"), dir.path().join("archive"));
-        fs::create_dir(&live).unwrap();
-        fs::create_dir(&archive).unwrap();
-        fs::write(archive.join("key1.pem"), "").unwrap();
-        fs::set_permissions(archive.join("key1.pem"), fs::Permissions::from_mode(0o600)).unwrap();
-        symlink("../archive/key1.pem", live.join("key.pem")).unwrap();
-        let steps = steps(&live.join("key.pem")).unwrap();
-        let has = |folder: &Path| steps.iter().any(|step| step.path.ends_with(folder.file_name().unwrap()));
-        assert!(has(&live) && has(&archive), "{steps:?}");
-        let file = steps.last().unwrap();
-        assert!(file.path.ends_with("archive/key1.pem") && !file.is_folder && file.mode & 0o777 == 0o600);
-        assert!(super::steps(&live.join("missing")).is_none());
     }
 
     #[test]

@@ -33,7 +33,8 @@ use super::per_source::SourcePermit;
 use super::protocol_sniff::{self, Protocol};
 use super::request_context::{Arrival, Scheme};
 use super::{HttpServer, stopping};
-use crate::tls::{ActiveCertificate, HelloStream};
+use crate::net::rewound::Rewound;
+use crate::tls::ActiveCertificate;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -210,7 +211,7 @@ impl HttpServer {
         tls: &ActiveCertificate,
         stream: TcpStream,
         source: Option<IpAddr>,
-    ) -> Option<TlsStream<HelloStream<TcpStream>>> {
+    ) -> Option<TlsStream<Rewound<TcpStream>>> {
         if !self.wait_for_handshake_rate(source).await {
             return None;
         }

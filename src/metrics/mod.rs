@@ -199,21 +199,21 @@ impl MetricsSources {
     }
 
     fn write_certificate(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {
-        let summary = self.certificate.summary();
+        let status = self.certificate.status();
         out.gauge(
             "webrtc_box_certificate_expiry_timestamp_seconds",
             "Expiry of the active certificate since the Unix epoch; 0: none",
-            summary.expiry().unwrap_or(0),
+            status.expiry().unwrap_or(0),
         )?;
         out.gauge(
             "webrtc_box_certificate_failing",
             "Whether the last renewal or reload of the certificate failed",
-            u64::from(summary.fault.is_some() || summary.upkeep.is_some()),
+            u64::from(status.renewal_error.is_some() || status.maintenance_error.is_some()),
         )?;
         out.counter(
             "webrtc_box_certificate_renewals",
             "Certificates activated since the start",
-            summary.renewals,
+            status.renewals,
         )
     }
 }

@@ -1,12 +1,12 @@
-//! The certificate in force: one for all listeners, swapped as a whole. A handshake keeps the one it
-//! began with.
+//! The active certificate: one for all listeners, replaced as a whole. A handshake keeps the one it began with.
 //!
-//! While an authority wants to see that a name is ours, it is told from everybody else by what it
-//! speaks, before the handshake, and gets a configuration of its own.
+//! While an ACME challenge is pending, its validation handshakes are recognized by their ALPN protocol and get
+//! a TLS configuration of their own (RFC 8737).
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
@@ -15,166 +15,179 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tracing::{error, warn};
 
 use super::certificate_facts::CertificateFacts;
-use super::hello::HelloStream;
-use super::key_pair::Loaded;
-use crate::clock::UnixSeconds;
+use super::hello::read_hello;
+use super::key_pair::LoadedCertificate;
+use crate::clock::{self, UnixSeconds};
+use crate::net::rewound::Rewound;
+use crate::task::catch_panic;
 
-/// What an authority speaks that policy for a proof (RFC 8737 §4).
+/// The ALPN protocol of a validation handshake (RFC 8737 §4).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// What every TLS listener of a box serves with.
+const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The certificate of every TLS listener.
 pub struct ActiveCertificate {
     config: ArcSwap<ServerConfig>,
-    summary: ArcSwap<Summary>,
-    look: Notify,
-    proof: ArcSwapOption<ServerConfig>,
-    /// Whether there is a certificate and not a stand-in.
-    settled: watch::Sender<bool>,
+    status: watch::Sender<CertificateStatus>,
+    check: Notify,
+    challenge: ArcSwapOption<ServerConfig>,
 }
 
-/// A proof that is up as long as this lives, or until another is put up.
+/// Answers a challenge until it is dropped or replaced by a newer one.
 pub(super) struct ChallengeGuard {
-    shown_by: Arc<ActiveCertificate>,
+    active: Arc<ActiveCertificate>,
     config: Arc<ServerConfig>,
 }
 
-/// What is known of the certificate in force.
+/// The state of the active certificate and of its renewal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Whose it is, and for how long.
+pub struct CertificateStatus {
+    /// Names and validity.
     pub leaf: CertificateFacts,
-    /// How often another has taken its place since the start.
+    /// How often it was replaced since the start.
     pub renewals: u64,
-    /// Why the last that was to take its place did not; one line.
-    pub fault: Option<String>,
-    /// What is wrong with its upkeep itself, whatever it finds: a disk, a bug; one line.
-    pub upkeep: Option<String>,
-    /// It is signed by itself and stands in for one that is being got.
-    pub stand_in: bool,
+    /// Why the last renewal or reload failed; one line.
+    pub renewal_error: Option<String>,
+    /// Why renewal itself does not work: the disk, or a panic; one line.
+    pub maintenance_error: Option<String>,
+    /// It is self-signed, and serves until the authority issues one.
+    pub is_temporary: bool,
 }
 
-impl Summary {
-    /// When it runs out; nothing where it only stands in.
+impl CertificateStatus {
+    /// When it expires; `None` for a temporary one.
     pub fn expiry(&self) -> Option<UnixSeconds> {
-        (!self.stand_in).then_some(self.leaf.not_after)
+        (!self.is_temporary).then_some(self.leaf.not_after)
     }
 }
 
 impl ActiveCertificate {
-    /// `loaded` is served until another takes its place.
-    pub fn new(loaded: Loaded) -> Arc<Self> {
-        Self::make(loaded, false)
+    /// Serves `loaded` until it is replaced.
+    pub fn new(loaded: LoadedCertificate) -> Arc<Self> {
+        Self::with_status(loaded, false)
     }
 
-    /// `loaded` is served until there is something better.
-    pub(super) fn stand_in(loaded: Loaded) -> Arc<Self> {
-        Self::make(loaded, true)
+    /// Serves `loaded`, which is self-signed, until the authority issues one.
+    pub(super) fn temporary(loaded: LoadedCertificate) -> Arc<Self> {
+        Self::with_status(loaded, true)
     }
 
-    fn make(loaded: Loaded, stand_in: bool) -> Arc<Self> {
-        let summary = Summary { leaf: loaded.leaf, stand_in, ..Summary::default() };
+    fn with_status(loaded: LoadedCertificate, is_temporary: bool) -> Arc<Self> {
+        let status = CertificateStatus { leaf: loaded.leaf, is_temporary, ..CertificateStatus::default() };
         Arc::new(Self {
             config: ArcSwap::new(loaded.config),
-            summary: ArcSwap::from_pointee(summary),
-            look: Notify::new(),
-            proof: ArcSwapOption::empty(),
-            settled: watch::Sender::new(!stand_in),
+            status: watch::Sender::new(status),
+            check: Notify::new(),
+            challenge: ArcSwapOption::empty(),
         })
     }
 
-    /// Resolves once it is no stand-in any more.
-    pub async fn settled(&self) {
-        // The sender is ours, so it cannot be gone.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    /// Resolves once the certificate is not a temporary one.
+    pub async fn until_issued(&self) {
+        // Fails only without a sender, and `self` is the sender.
+        let _ = self.status.subscribe().wait_for(|status| !status.is_temporary).await;
     }
 
-    /// What is known of it now; its expiry for whoever counts.
-    pub fn summary(&self) -> Arc<Summary> {
-        self.summary.load_full()
+    /// The current status.
+    pub fn status(&self) -> CertificateStatus {
+        self.status.borrow().clone()
     }
 
-    /// Has the files looked at at once, and what is wrong with them said again.
-    pub fn look_now(&self) {
-        self.look.notify_one();
+    /// Has the certificate checked or renewed now, and a lasting error logged again.
+    pub fn check_now(&self) {
+        self.check.notify_one();
     }
 
-    /// Through TLS with a client; nothing is left of one who only came for a proof.
+    /// Completes a TLS handshake; `None` for a validation handshake, which ends with it.
     ///
     /// # Errors
-    /// The client goes away, or wants what we do not have.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<HelloStream<S>>>>
+    /// The connection ends, or the client has no protocol in common with the server.
+    pub async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<Rewound<S>>>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = HelloStream::new(stream);
-        let Some(proof) = self.proof.load_full() else {
+        let stream = read_hello(stream).await?;
+        let Some(challenge) = self.challenge.load_full() else {
             return TlsAcceptor::from(self.config.load_full()).accept(stream).await.map(Some);
         };
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         if is_acme_challenge(&hello.client_hello()) {
-            hello.into_stream(proof).await?.shutdown().await?;
+            hello.into_stream(challenge).await?.shutdown().await?;
             return Ok(None);
         }
         hello.into_stream(self.config.load_full()).await.map(Some)
     }
 
-    /// Puts up what an authority is shown.
-    pub(super) fn prove(self: &Arc<Self>, config: Arc<ServerConfig>) -> ChallengeGuard {
-        self.proof.store(Some(Arc::clone(&config)));
-        ChallengeGuard { shown_by: Arc::clone(self), config }
+    /// Answers validation handshakes with `config`.
+    pub(super) fn answer_challenge(self: &Arc<Self>, config: Arc<ServerConfig>) -> ChallengeGuard {
+        self.challenge.store(Some(Arc::clone(&config)));
+        ChallengeGuard { active: Arc::clone(self), config }
     }
 
-    /// Somebody asked for a look.
-    pub(super) async fn asked(&self) {
-        self.look.notified().await;
+    /// Resolves after [`Self::check_now`].
+    pub(super) async fn check_requested(&self) {
+        self.check.notified().await;
     }
 
-    /// From here on `loaded` is served.
-    pub(super) fn take(&self, loaded: Loaded) {
-        let Loaded { config, leaf } = loaded;
-        self.config.store(config);
-        self.know(|before| Summary {
-            leaf: leaf.clone(),
-            renewals: before.renewals + 1,
-            fault: None,
-            upkeep: before.upkeep.clone(),
-            stand_in: false,
+    /// Serves `loaded` from now on.
+    pub(super) fn replace(&self, loaded: LoadedCertificate) {
+        self.config.store(loaded.config);
+        self.status.send_modify(|status| {
+            status.leaf = loaded.leaf;
+            status.renewals += 1;
+            status.renewal_error = None;
+            status.is_temporary = false;
         });
-        self.settled.send_replace(true);
     }
 
-    /// What was to take its place did not, or (`None`) that is mended.
-    pub(super) fn note(&self, fault: Option<String>) {
-        self.know(|before| Summary { fault: fault.clone(), ..before.clone() });
+    /// `None` clears the error.
+    pub(super) fn set_renewal_error(&self, error: Option<String>) {
+        self.status.send_modify(|status| status.renewal_error = error);
     }
 
-    /// Its upkeep has a fault of its own, or (`None`) that is mended.
-    pub(super) fn note_upkeep(&self, fault: Option<String>) {
-        self.know(|before| Summary { upkeep: fault.clone(), ..before.clone() });
+    /// Whether the error has changed; `None` clears it.
+    pub(super) fn set_maintenance_error(&self, error: Option<String>) -> bool {
+        self.status.send_if_modified(|status| {
+            let before = std::mem::replace(&mut status.maintenance_error, error);
+            before != status.maintenance_error
+        })
     }
 
-    /// Who policy and who watches over the policy know different things, perhaps at the same moment.
-    fn know(&self, more: impl Fn(&Summary) -> Summary) {
-        self.summary.rcu(|before| Arc::new(more(before)));
+    /// Logs the warnings about the certificate now and once a day, forever. `subject` names it, `domain` is the
+    /// name that it should cover.
+    pub(super) async fn warn_daily(self: Arc<Self>, subject: String, domain: String) {
+        loop {
+            let warn = async {
+                for warning in self.status().leaf.warnings(&domain, clock::now().unix) {
+                    warn!("{subject} {warning}");
+                }
+            };
+            if let Err(panic) = catch_panic(warn).await {
+                error!("{panic}");
+            }
+            tokio::time::sleep(WARNING_INTERVAL).await;
+        }
     }
 }
 
-/// It speaks that and nothing else (RFC 8737 §4).
+/// A validation handshake offers that protocol alone (RFC 8737 §4).
 fn is_acme_challenge(hello: &ClientHello<'_>) -> bool {
     hello.alpn().is_some_and(|mut names| names.next() == Some(ACME_TLS) && names.next().is_none())
 }
 
 impl Drop for ChallengeGuard {
     fn drop(&mut self) {
-        self.shown_by.proof.compare_and_swap(&self.config, None);
+        self.active.challenge.compare_and_swap(&self.config, None);
     }
 }
 
 impl fmt::Debug for ActiveCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ActiveCertificate").field("summary", &self.summary.load()).finish_non_exhaustive()
+        f.debug_struct("ActiveCertificate").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -183,22 +196,21 @@ mod tests {
     use rcgen::generate_simple_self_signed;
 
     use super::*;
-    use crate::tls::key_pair::Texts;
+    use crate::tls::key_pair::PemPair;
 
-    fn loaded() -> Loaded {
+    fn loaded() -> LoadedCertificate {
         let made = generate_simple_self_signed(["box.test".to_owned()]).unwrap();
-        let texts = Texts::new(&made.cert.pem(), &made.signing_key.serialize_pem());
-        texts.load("cert".as_ref(), "key".as_ref()).unwrap()
+        PemPair::new("test", &made.cert.pem(), &made.signing_key.serialize_pem()).load().unwrap()
     }
 
     #[test]
-    fn a_proof_that_comes_down_leaves_a_newer_one_up() {
-        let in_force = ActiveCertificate::new(loaded());
-        let older = in_force.prove(loaded().config);
-        let newer = in_force.prove(loaded().config);
+    fn the_end_of_one_challenge_does_not_end_a_newer_one() {
+        let active = ActiveCertificate::new(loaded());
+        let older = active.answer_challenge(loaded().config);
+        let newer = active.answer_challenge(loaded().config);
         drop(older);
-        assert!(in_force.proof.load().is_some());
+        assert!(active.challenge.load().is_some());
         drop(newer);
-        assert!(in_force.proof.load().is_none());
+        assert!(active.challenge.load().is_none());
     }
 }

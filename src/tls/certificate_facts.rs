@@ -2,9 +2,13 @@
 //!
 //! Pure: the caller gives the time.
 
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::error::CertificateWarning as Warning;
 use crate::clock::UnixSeconds;
 
 const DAY: u64 = 24 * 3600;
@@ -18,6 +22,8 @@ pub struct CertificateFacts {
     pub not_after: UnixSeconds,
     /// DNS names in lower case; some begin with `*.`.
     pub names: Vec<String>,
+    /// IP addresses among the subject's alternative names.
+    pub addresses: Vec<IpAddr>,
     /// Distinguished name of the subject.
     pub subject: String,
     /// Distinguished name of the issuer; equal to `subject` if the certificate is self-signed.
@@ -29,24 +35,27 @@ pub struct CertificateFacts {
 impl CertificateFacts {
     /// Reads a certificate in DER; `None` if it cannot be parsed.
     pub fn read(der: &[u8]) -> Option<Self> {
-        X509Certificate::from_der(der).ok().map(|(_, certificate)| Self::of(&certificate))
-    }
-
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
         let unix = |time: i64| UnixSeconds::try_from(time).unwrap_or(0);
-        let named = certificate.subject_alternative_name().ok().flatten();
-        let names = named.iter().flat_map(|named| &named.value.general_names).filter_map(|name| {
-            if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
-        });
-        Self {
+        let (mut names, mut addresses) = (Vec::new(), Vec::new());
+        let extension = certificate.subject_alternative_name().ok().flatten();
+        for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
+            if let GeneralName::DNSName(name) = name {
+                names.push(name.to_ascii_lowercase());
+            } else if let GeneralName::IPAddress(bytes) = name {
+                addresses.extend(ip_address(bytes));
+            }
+        }
+        Some(Self {
             not_before: unix(validity.not_before.timestamp()),
             not_after: unix(validity.not_after.timestamp()),
-            names: names.collect(),
+            names,
+            addresses,
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
             serial: certificate.raw_serial_as_string(),
-        }
+        })
     }
 
     /// Whether the subject issued the certificate.
@@ -54,16 +63,16 @@ impl CertificateFacts {
         self.subject == self.issuer
     }
 
-    /// Whether browsers take it for `domain`, which is in lower case. A star stands for one label
+    /// Whether browsers accept it for `domain`, which is in lower case. A star stands for one label
     /// (RFC 6125 §6.4.3).
     pub fn covers(&self, domain: &str) -> bool {
-        let above = domain.split_once('.').map(|(_, above)| above);
-        let star = |name: &str| name.strip_prefix("*.").is_some_and(|rest| above == Some(rest));
-        self.names.iter().any(|name| name == domain || star(name))
+        let parent = domain.split_once('.').map(|(_, parent)| parent);
+        let matches_star = |name: &str| name.strip_prefix("*.").is_some_and(|rest| parent == Some(rest));
+        self.names.iter().any(|name| name == domain || matches_star(name))
     }
 
     /// Whether the validity has ended.
-    pub fn is_over(&self, unix: UnixSeconds) -> bool {
+    pub fn is_expired(&self, unix: UnixSeconds) -> bool {
         unix > self.not_after
     }
 
@@ -77,30 +86,57 @@ impl CertificateFacts {
         self.not_after.saturating_sub(self.not_before)
     }
 
-    /// What works but needs attention; the warnings begin with `subject`, such as `cert FILE`.
-    pub fn warnings(&self, subject: &str, domain: &str, unix: UnixSeconds) -> Vec<Warning> {
-        let subject = || subject.to_owned();
+    /// What works but needs attention, with what to do; each line follows the name of the certificate.
+    pub fn warnings(&self, domain: &str, unix: UnixSeconds) -> Vec<String> {
+        let mut warnings = Vec::new();
         let left = self.not_after.saturating_sub(unix);
-        let mut found = Vec::new();
-        if self.is_over(unix) {
-            found.push(Warning::Expired { subject: subject(), days: (unix - self.not_after) / DAY });
+        if self.is_expired(unix) {
+            let days = (unix - self.not_after) / DAY;
+            warnings.push(format!("expired {days} days ago; renew it, browsers refuse it"));
         } else if unix < self.not_before {
-            found.push(Warning::NotYetValid { subject: subject() });
+            warnings.push("is not valid yet; check this host's clock".to_owned());
         } else if left < self.life() / 4 {
-            found.push(Warning::Expires { subject: subject(), seconds: left });
+            let hours = left / 3600;
+            let left = if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
+            warnings.push(format!("expires in {left}; check its renewal"));
         }
-        if !self.covers(domain) {
-            let (domain, names) = (domain.to_owned(), self.names.clone());
-            found.push(Warning::OtherName { subject: subject(), domain, names });
+        if self.names.is_empty() {
+            warnings.push(format!("names no host, so browsers refuse it; have one issued for {domain}"));
+        } else if !self.covers(domain) {
+            let names = self.names.join(", ");
+            warnings.push(format!(
+                "is for {names}, so browsers refuse it at {domain}; have one issued for {domain}, or correct domain"
+            ));
         }
-        found
+        warnings
+    }
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// The calendar of the `time` crate ends with the year 9999, and a conversion beyond it panics.
+const YEAR_10000: UnixSeconds = 253_402_300_800;
+
+/// A time for logs: prints as `2027-02-01 13:05 UTC`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UtcTime(pub(super) UnixSeconds);
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= YEAR_10000 {
+            return f.write_str("after the year 9999");
+        }
+        let time = OffsetDateTime::from(SystemTime::UNIX_EPOCH + Duration::from_secs(self.0));
+        write!(f, "{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Hint;
 
     fn leaf(names: &[&str]) -> CertificateFacts {
         let names = names.iter().map(|&name| name.to_owned()).collect();
@@ -108,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_one_label_and_no_more() {
+    fn a_star_stands_for_exactly_one_label() {
         let leaf = leaf(&["a.example", "*.b.example"]);
         for name in ["a.example", "x.b.example"] {
             assert!(leaf.covers(name), "{name}");
@@ -119,34 +155,44 @@ mod tests {
     }
 
     #[test]
-    fn less_than_a_quarter_of_its_life_is_a_warning_and_so_is_any_time_but_its_own() {
+    fn warns_in_the_last_quarter_and_outside_the_validity() {
         let leaf = CertificateFacts { not_before: DAY, ..leaf(&["a.example"]) };
-        let said = |day: u64| {
-            let warnings = leaf.warnings("cert c.pem", "a.example", day * DAY);
+        let warning = |day: u64| {
+            let warnings = leaf.warnings("a.example", day * DAY);
             assert!(warnings.len() < 2);
-            warnings.first().map(Hint::with_hint).unwrap_or_default()
+            warnings.first().cloned().unwrap_or_default()
         };
-        assert_eq!(said(1), "");
-        assert_eq!(said(74), "");
-        assert_eq!(said(76), "cert c.pem expires in 24 days; check its renewal");
-        assert!(said(100).contains("expires in 0 hours"), "{}", said(100));
-        assert!(said(103).contains("expired 3 days ago"), "{}", said(103));
-        assert!(said(0).contains("not valid yet"), "{}", said(0));
+        assert_eq!(warning(1), "");
+        assert_eq!(warning(74), "");
+        assert_eq!(warning(76), "expires in 24 days; check its renewal");
+        assert!(warning(100).contains("expires in 0 hours"), "{}", warning(100));
+        assert!(warning(103).contains("expired 3 days ago"), "{}", warning(103));
+        assert!(warning(0).contains("not valid yet"), "{}", warning(0));
     }
 
     #[test]
     fn facts_are_read_from_a_certificate_in_der() {
-        let made = rcgen::generate_simple_self_signed(["Box.example".to_owned()]).unwrap();
+        let names = ["Box.example".to_owned(), "192.0.2.1".to_owned(), "2001:db8::1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
         let facts = CertificateFacts::read(made.cert.der()).unwrap();
         assert_eq!(facts.names, ["box.example"]);
+        assert_eq!(facts.addresses, ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         assert!(facts.is_self_signed() && facts.not_before < facts.not_after);
         assert_eq!(CertificateFacts::read(b"not DER"), None);
     }
 
     #[test]
-    fn a_certificate_for_another_name_is_told_with_the_names_it_has() {
-        let warnings = leaf(&["a.example", "b.example"]).warnings("cert c.pem", "c.example", DAY);
-        let said = warnings[0].with_hint();
-        assert!(said.contains("c.example") && said.contains("a.example, b.example"), "{said}");
+    fn a_warning_about_another_name_lists_the_names_it_has() {
+        let warnings = leaf(&["a.example", "b.example"]).warnings("c.example", DAY);
+        assert!(warnings[0].contains("c.example") && warnings[0].contains("a.example, b.example"));
+        assert!(leaf(&[]).warnings("c.example", DAY)[0].starts_with("names no host"));
+    }
+
+    #[test]
+    fn a_time_prints_as_date_hour_and_minute() {
+        assert_eq!(UtcTime(1_801_487_100).to_string(), "2027-02-01 13:05 UTC");
+        assert_eq!(UtcTime(0).to_string(), "1970-01-01 00:00 UTC");
+        assert_eq!(UtcTime(YEAR_10000 - 1).to_string(), "9999-12-31 23:59 UTC");
+        assert_eq!(UtcTime(u64::MAX).to_string(), "after the year 9999");
     }
 }

@@ -1,27 +1,26 @@
-//! What can be wrong with a certificate and its key.
+//! Why a certificate and its key cannot be used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::pem::PemError;
-use super::permissions;
 use crate::error::{Hint, io_hint, io_reason};
+use crate::file_permissions;
 use crate::store::StateError;
 
 /// The certificate or the key cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{setting} {}: {}", .path.display(), read_text(.path, .source).0)]
+    #[error("{setting} {}: {}", .path.display(), unreadable_text(.path, .source).0)]
     Unreadable {
         /// `cert` or `key`.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: io::Error,
     },
-    /// A file holds broken PEM, or something else under the label of a certificate or key.
+    /// A file contains broken PEM, or something else under the label of a certificate or key.
     #[error("{setting} {} is damaged ({reason})", .path.display())]
     Damaged {
         /// `cert` or `key`.
@@ -31,29 +30,29 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: PemError,
     },
-    /// There is no certificate in the `cert` file.
+    /// The `cert` file contains no certificate.
     #[error("cert {} holds {}", .path.display(), if *.holds_key { "a private key and no certificate" } else { "no PEM certificate" })]
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// It holds a private key instead.
+        /// It contains a private key instead.
         holds_key: bool,
     },
-    /// There is no private key in the `key` file.
+    /// The `key` file contains no private key.
     #[error("key {} holds {}", .path.display(), if *.holds_certificate { "a certificate and no private key" } else { "no PEM private key" })]
     NoKey {
         /// The file.
         path: PathBuf,
-        /// It holds a certificate instead.
+        /// It contains a certificate instead.
         holds_certificate: bool,
     },
-    /// The key is protected by a passphrase.
+    /// A passphrase protects the key.
     #[error("key {} is protected by a passphrase", .path.display())]
     EncryptedKey {
         /// The file.
         path: PathBuf,
     },
-    /// The key is intact, but TLS here cannot use its kind.
+    /// The key is intact, but TLS here does not support its kind.
     #[error("key {} is {kind}, which cannot serve TLS here", .path.display())]
     UnusableKey {
         /// The file.
@@ -77,7 +76,7 @@ pub enum TlsError {
         /// Position of the leaf, from 1.
         position: usize,
     },
-    /// The crypto library refuses the pair, which it never should.
+    /// The crypto library refuses the pair for a reason that was not checked before.
     #[error("cert cannot be served: {0}")]
     Library(rustls::Error),
     /// The state directory cannot be used.
@@ -86,9 +85,9 @@ pub enum TlsError {
 }
 
 /// The reason and the hint.
-fn read_text(path: &Path, source: &io::Error) -> (String, String) {
+fn unreadable_text(path: &Path, source: &io::Error) -> (String, String) {
     match source.kind() == io::ErrorKind::PermissionDenied {
-        true => permissions::denied(path),
+        true => file_permissions::explain_denial(path),
         false => (io_reason(source), io_hint(source)),
     }
 }
@@ -96,8 +95,8 @@ fn read_text(path: &Path, source: &io::Error) -> (String, String) {
 impl Hint for TlsError {
     fn hint(&self) -> String {
         match self {
-            Self::Unreadable { path, source, .. } => read_text(path, source).1,
-            Self::Damaged { reason, .. } => reason.hint(),
+            Self::Unreadable { path, source, .. } => unreadable_text(path, source).1,
+            Self::Damaged { reason, .. } => reason.hint().to_owned(),
             Self::NoCertificate { holds_key: true, .. } => "swap cert and key".to_owned(),
             Self::NoCertificate { holds_key: false, .. } => "name the fullchain.pem".to_owned(),
             Self::NoKey { .. } => "name the privkey.pem".to_owned(),
@@ -119,66 +118,43 @@ impl Hint for TlsError {
     }
 }
 
-/// A certificate that works but that browsers will reject, now or soon. `Display` is one line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateWarning {
-    /// The certificate has expired.
-    #[error("{subject} expired {days} days ago")]
-    Expired {
-        /// What to call it, such as `cert FILE`.
-        subject: String,
-        /// Whole days since then.
-        days: u64,
-    },
-    /// The certificate is not valid yet: most often the clock here is wrong.
-    #[error("{subject} is not valid yet")]
-    NotYetValid {
-        /// What to call it.
-        subject: String,
-    },
-    /// Most of its life is over, so its renewal is late.
-    #[error("{subject} expires in {}", time_left(*.seconds))]
-    Expires {
-        /// What to call it.
-        subject: String,
-        /// What is left.
-        seconds: u64,
-    },
-    /// It is for another name than this server's.
-    #[error("{subject} {}, so browsers refuse it{}", names_text(.names), at_domain(.names, .domain))]
-    OtherName {
-        /// What to call it.
-        subject: String,
-        /// The name it lacks.
-        domain: String,
-        /// The names it has.
-        names: Vec<String>,
-    },
+/// Why a text is no usable PEM. All texts are fixed, so none of them contains a part of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// BEGIN, base64 and END are on one line.
+    #[error("its line breaks are lost")]
+    LineBreaksLost,
+    /// The two characters `\n` are in the place of line breaks.
+    #[error("its line breaks are lost, \\n is written in their place")]
+    LineBreaksEscaped,
+    /// The END line is missing.
+    #[error("its END line is missing")]
+    CutOff,
+    /// Characters between BEGIN and END that are not base64.
+    #[error("it has characters that are not base64")]
+    NotBase64,
+    /// UTF-16, as PowerShell writes it.
+    #[error("it is UTF-16")]
+    Utf16,
+    /// DER or PKCS#12.
+    #[error("it is binary and not PEM")]
+    Binary,
+    /// Intact PEM whose contents are not what the label says.
+    #[error("its contents are not what its label says")]
+    Contents,
 }
 
-fn time_left(seconds: u64) -> String {
-    let hours = seconds / 3600;
-    if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) }
-}
-
-fn names_text(names: &[String]) -> String {
-    if names.is_empty() { "names no host".to_owned() } else { format!("is for {}", names.join(", ")) }
-}
-
-fn at_domain(names: &[String], domain: &str) -> String {
-    if names.is_empty() { String::new() } else { format!(" at {domain}") }
-}
-
-impl Hint for CertificateWarning {
-    fn hint(&self) -> String {
+impl PemError {
+    fn hint(self) -> &'static str {
         match self {
-            Self::Expired { .. } => "renew it, browsers refuse it".to_owned(),
-            Self::NotYetValid { .. } => "check this host's clock".to_owned(),
-            Self::Expires { .. } => "check its renewal".to_owned(),
-            Self::OtherName { domain, names, .. } => match names.is_empty() {
-                true => format!("have one issued for {domain}"),
-                false => format!("have one issued for {domain}, or correct domain"),
-            },
+            Self::LineBreaksLost | Self::CutOff | Self::NotBase64 | Self::Contents => {
+                "copy the file again, whole and unchanged"
+            }
+            Self::LineBreaksEscaped => "put line breaks back: printf %b \"$(cat FILE)\" > FILE.pem",
+            Self::Utf16 => "save it as ASCII or UTF-8",
+            Self::Binary => {
+                "convert it: openssl x509 or openssl pkey with -inform DER, or openssl pkcs12 -nodes"
+            }
         }
     }
 }

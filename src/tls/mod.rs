@@ -1,39 +1,110 @@
-//! TLS as the box speaks it: where its certificate comes from, which one is in force, and how another
-//! takes its place without a handshake that notices.
-//!
-//! `pair` reads a certificate and its key; `watch` keeps an eye on their files, and `policy` decides
-//! what to do about what it sees. All listeners share one [`ActiveCertificate`].
+//! The TLS certificate of all listeners: from files, by ACME, or self-signed in try-out mode; replaced without a
+//! failed handshake.
 
 mod acme;
 mod active_certificate;
 mod certificate_facts;
 mod error;
-mod expiry_warning;
 mod file_watch;
 mod hello;
-mod key_kind;
 mod key_pair;
-mod pem;
-mod permissions;
 mod reload_policy;
 mod self_signed;
-mod source;
-mod validity;
 
-pub use acme::{Renewal, acme_certificate_path};
-pub use active_certificate::{ActiveCertificate, Summary};
-pub use certificate_facts::CertificateFacts;
-pub use error::{CertificateWarning, TlsError};
-pub use file_watch::{Files, Watch};
-pub use hello::HelloStream;
-pub use key_pair::{Loaded, certificates, load};
-pub use pem::PemError;
-pub use source::{PendingWrites, Upkeep, open};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The protocols offered in ALPN: HTTP and TURN share a port, and rustls ends a handshake in which
-/// nothing fits (RFC 7301 §3.2, RFC 7443). The first that the client also has is taken, and
-/// coturn's clients have all three.
+use tokio::time::timeout;
+use tracing::warn;
+
+use self::acme::{AcmeRenewal, CertStore};
+use self::file_watch::{CertificateFiles, FileWatcher};
+use self::self_signed::SelfSignedRenewal;
+use crate::clock;
+use crate::config::{CertificateSource, Identity, Settings};
+
+pub use self::acme::acme_certificate_path;
+pub use self::active_certificate::{ActiveCertificate, CertificateStatus};
+pub use self::certificate_facts::CertificateFacts;
+pub use self::error::{PemError, TlsError};
+pub use self::key_pair::{LoadedCertificate, certificates, load};
+
+/// The protocols offered in ALPN: HTTP and TURN share a port (RFC 7443). rustls takes the first that the client also
+/// offers, and ends a handshake without one in common (RFC 7301 §3.2). coturn's clients offer all three.
 pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"http/1.1", b"http/1.0"];
 
-#[cfg(test)]
-mod tests;
+/// How long the shutdown waits for the disk.
+const SHUTDOWN_WRITE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Keeps the active certificate valid while the server runs.
+#[derive(Debug)]
+pub struct CertificateRenewal(Task);
+
+#[derive(Debug)]
+enum Task {
+    SelfSigned(SelfSignedRenewal),
+    Acme(Box<AcmeRenewal>),
+    Files(Box<FileWatcher>),
+}
+
+/// Certificate and ACME account that may be in memory alone.
+#[derive(Clone, Debug, Default)]
+pub struct PendingWrites(Option<CertStore>);
+
+/// Opens the certificate that `settings` name; a self-signed one covers the addresses `lan`.
+///
+/// # Errors
+/// The certificate, its key or the state directory cannot be used.
+pub fn open(
+    settings: &Settings,
+    lan: &[IpAddr],
+) -> Result<(Arc<ActiveCertificate>, CertificateRenewal), TlsError> {
+    let (active, task) = match &settings.identity {
+        Identity::TryOut => {
+            let renewal = SelfSignedRenewal::open(&settings.state_dir, lan)?;
+            (renewal.active(), Task::SelfSigned(renewal))
+        }
+        Identity::Domain { name, source: CertificateSource::Files { cert, key } } => {
+            let files = CertificateFiles { cert: cert.clone(), key: key.clone(), domain: name.clone() };
+            let watcher = FileWatcher::open(files)?;
+            (watcher.active(), Task::Files(Box::new(watcher)))
+        }
+        Identity::Domain { name, source: CertificateSource::Acme { email, directory } } => {
+            let renewal = AcmeRenewal::open(name, email, directory, &settings.state_dir, clock::now())?;
+            (renewal.active(), Task::Acme(Box::new(renewal)))
+        }
+    };
+    Ok((active, CertificateRenewal(task)))
+}
+
+impl CertificateRenewal {
+    /// What the shutdown has to write.
+    pub fn pending_writes(&self) -> PendingWrites {
+        match &self.0 {
+            Task::Acme(renewal) => PendingWrites(Some(renewal.store())),
+            Task::SelfSigned(_) | Task::Files(_) => PendingWrites::default(),
+        }
+    }
+
+    /// Runs forever. Panics are caught and logged. It has no heartbeat: the watchdog would end the calls, and no call
+    /// needs a renewal.
+    pub async fn run(self) {
+        match self.0 {
+            Task::SelfSigned(renewal) => renewal.run().await,
+            Task::Acme(renewal) => renewal.run().await,
+            Task::Files(watcher) => watcher.run().await,
+        }
+    }
+}
+
+impl PendingWrites {
+    /// Writes them if the disk responds within a second.
+    pub async fn save(&self) {
+        if let Some(store) = &self.0
+            && !matches!(timeout(SHUTDOWN_WRITE_LIMIT, store.flush()).await, Ok(Ok(())))
+        {
+            warn!("certificate and account could not be written; the next start requests new ones");
+        }
+    }
+}

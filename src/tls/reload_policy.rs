@@ -1,100 +1,104 @@
-//! What to do about what a look at the certificate's files has shown: take it, wait, or complain.
+//! Decides what to do after each check of the certificate files: load them, wait, or report an error.
 //!
-//! Pure. A renewal is many small steps (two files, written or replaced one after the other), so a
-//! change is not acted on before two policy in a row have shown the same, and a fault not told before
-//! it has lasted. Each fault is told once.
+//! Pure. A renewal writes or replaces two files one after the other. So a change is loaded only when two checks
+//! in a row see the same, an error is reported only when it lasts, and each error is reported once.
 
 use std::time::{Duration, Instant};
 
 use super::key_pair::Fingerprint;
 
-/// A fault is told when it has lasted this long: a renewal that is under way mends itself.
-const LASTING: Duration = Duration::from_secs(4);
+/// An error that lasts this long is reported; one of a renewal in progress ends earlier.
+const REPORT_AFTER: Duration = Duration::from_secs(4);
 
-/// Faults that are told until all is well again; a script that writes nonsense for ever stops here.
-const TOLD_LIMIT: usize = 8;
+/// Errors that are reported until the files are good again; limits the log if a script writes garbage forever.
+const MAX_REPORTS: usize = 8;
 
-/// What the policy so far have come to.
+/// What the checks so far have seen.
 #[derive(Debug)]
 pub(super) struct ReloadPolicy {
-    /// What the certificate in force was read from.
-    in_force: Fingerprint,
-    /// What the last look showed.
+    /// The contents that the active certificate was loaded from.
+    active: Fingerprint,
+    /// The contents that the last check saw.
     candidate: Option<Fingerprint>,
-    /// What was tried, and why it was not taken.
-    refused: Option<(Fingerprint, String)>,
-    faulty_since: Option<Instant>,
-    told: Vec<String>,
+    /// Contents that could not be loaded, and why.
+    rejected: Option<(Fingerprint, String)>,
+    failing_since: Option<Instant>,
+    reported: Vec<String>,
 }
 
-/// What is to be done.
+/// What to do after a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing.
-    Rest,
-    /// Try to load what was seen, and say how that went: [`ReloadPolicy::taken`] or [`ReloadPolicy::refused`].
-    Try(Fingerprint),
-    /// Say that it cannot be used.
-    Complain(String),
-    /// Say that the files are as they should be: somebody asked, or was told of a fault.
-    Reassure,
+    Wait,
+    /// Load what the check saw, then call [`ReloadPolicy::loaded`] or [`ReloadPolicy::failed`].
+    Load,
+    /// Report that it cannot be used.
+    ReportError(String),
+    /// Report that the files are good: a check was requested, or an error was reported before.
+    ReportGood,
 }
 
 impl ReloadPolicy {
-    /// `in_force` was loaded at the start.
-    pub(super) fn new(in_force: Fingerprint) -> Self {
-        Self { in_force, candidate: None, refused: None, faulty_since: None, told: Vec::new() }
+    /// `active` was loaded at the start.
+    pub(super) fn new(active: Fingerprint) -> Self {
+        Self { active, candidate: None, rejected: None, failing_since: None, reported: Vec::new() }
     }
 
-    /// The files hold something with this fingerprint, or cannot be read. `asked`: somebody wants to
-    /// know at once.
-    pub(super) fn see(&mut self, seen: Result<Fingerprint, String>, asked: bool, now: Instant) -> Step {
+    /// A check saw these contents, or could not read the files. A `requested` check acts and reports
+    /// immediately.
+    pub(super) fn checked(
+        &mut self,
+        seen: Result<Fingerprint, String>,
+        requested: bool,
+        now: Instant,
+    ) -> Step {
         let seen = match seen {
             Ok(seen) => seen,
-            Err(fault) => {
+            Err(error) => {
                 self.candidate = None;
-                return self.fault(fault, asked, now);
+                return self.error(error, requested, now);
             }
         };
-        let steady = self.candidate.replace(seen) == Some(seen);
-        if seen == self.in_force {
-            return self.well(asked);
+        let is_steady = self.candidate.replace(seen) == Some(seen);
+        if seen == self.active {
+            return self.good(requested);
         }
-        // Whether it can be used may hang on the clock, so who asks has it tried again.
-        let known = |(refused, _): &&(Fingerprint, String)| *refused == seen && !asked;
-        if let Some((_, fault)) = self.refused.as_ref().filter(known) {
-            return self.fault(fault.clone(), asked, now);
+        // Whether contents can be used may depend on the clock, so a requested check tries them again.
+        let is_known = |(rejected, _): &&(Fingerprint, String)| *rejected == seen && !requested;
+        if let Some((_, error)) = self.rejected.as_ref().filter(is_known) {
+            return self.error(error.clone(), requested, now);
         }
-        if steady || asked { Step::Try(seen) } else { Step::Rest }
+        if is_steady || requested { Step::Load } else { Step::Wait }
     }
 
-    /// What was tried is in force now.
-    pub(super) fn taken(&mut self, taken: Fingerprint) {
-        *self = Self::new(taken);
+    /// What the last check saw is active now.
+    pub(super) fn loaded(&mut self) {
+        *self = Self::new(self.candidate.unwrap_or(self.active));
     }
 
-    /// What was tried cannot be used.
-    pub(super) fn refused(&mut self, tried: Fingerprint, fault: String, asked: bool, now: Instant) -> Step {
-        self.refused = Some((tried, fault.clone()));
-        self.fault(fault, asked, now)
+    /// What the last check saw cannot be used.
+    pub(super) fn failed(&mut self, error: String, requested: bool, now: Instant) -> Step {
+        self.rejected = self.candidate.map(|candidate| (candidate, error.clone()));
+        self.error(error, requested, now)
     }
 
-    fn well(&mut self, asked: bool) -> Step {
-        let mended = !self.told.is_empty();
-        (self.refused, self.faulty_since) = (None, None);
-        self.told.clear();
-        if mended || asked { Step::Reassure } else { Step::Rest }
+    fn good(&mut self, requested: bool) -> Step {
+        let was_reported = !self.reported.is_empty();
+        (self.rejected, self.failing_since) = (None, None);
+        self.reported.clear();
+        if was_reported || requested { Step::ReportGood } else { Step::Wait }
     }
 
-    fn fault(&mut self, fault: String, asked: bool, now: Instant) -> Step {
-        let since = *self.faulty_since.get_or_insert(now);
-        let lasting = now.saturating_duration_since(since) >= LASTING;
-        let news = !self.told.contains(&fault) && self.told.len() < TOLD_LIMIT;
-        if news && (asked || lasting) {
-            self.told.push(fault.clone());
-            return Step::Complain(fault);
+    fn error(&mut self, error: String, requested: bool, now: Instant) -> Step {
+        let since = *self.failing_since.get_or_insert(now);
+        let lasts = now.saturating_duration_since(since) >= REPORT_AFTER;
+        let is_new = !self.reported.contains(&error) && self.reported.len() < MAX_REPORTS;
+        if is_new && (requested || lasts) {
+            self.reported.push(error.clone());
+            return Step::ReportError(error);
         }
-        if asked { Step::Complain(fault) } else { Step::Rest }
+        if requested { Step::ReportError(error) } else { Step::Wait }
     }
 }
 
@@ -104,109 +108,109 @@ mod tests {
 
     const OLD: Fingerprint = [0; 32];
     const NEW: Fingerprint = [1; 32];
-    const HALF: Fingerprint = [2; 32];
+    const PARTIAL: Fingerprint = [2; 32];
 
-    struct Stage {
+    struct Scenario {
         policy: ReloadPolicy,
         now: Instant,
     }
 
-    impl Stage {
+    impl Scenario {
         fn new() -> Self {
             Self { policy: ReloadPolicy::new(OLD), now: Instant::now() }
         }
 
-        /// A second later the files hold `seen`, of which only [`NEW`] loads.
-        fn look(&mut self, seen: Fingerprint) -> Step {
+        /// A second later the files contain `seen`, of which only [`NEW`] loads.
+        fn check(&mut self, seen: Fingerprint) -> Step {
             self.now += Duration::from_secs(1);
-            self.see(Ok(seen), false)
+            self.checked(Ok(seen), false)
         }
 
-        fn unreadable(&mut self) -> Step {
+        fn check_unreadable(&mut self) -> Step {
             self.now += Duration::from_secs(1);
-            self.see(Err("key k: gone".to_owned()), false)
+            self.checked(Err("key k: gone".to_owned()), false)
         }
 
-        fn ask(&mut self, seen: Fingerprint) -> Step {
-            self.see(Ok(seen), true)
+        fn request(&mut self, seen: Fingerprint) -> Step {
+            self.checked(Ok(seen), true)
         }
 
-        fn see(&mut self, seen: Result<Fingerprint, String>, asked: bool) -> Step {
-            match self.policy.see(seen, asked, self.now) {
-                Step::Try(NEW) => {
-                    self.policy.taken(NEW);
-                    Step::Try(NEW)
+        fn checked(&mut self, seen: Result<Fingerprint, String>, requested: bool) -> Step {
+            match (self.policy.checked(seen.clone(), requested, self.now), seen) {
+                (Step::Load, Ok(NEW)) => {
+                    self.policy.loaded();
+                    Step::Load
                 }
-                Step::Try(seen) => self.policy.refused(seen, format!("bad {}", seen[0]), asked, self.now),
-                step @ (Step::Rest | Step::Complain(_) | Step::Reassure) => step,
+                (Step::Load, Ok(seen)) => self.policy.failed(format!("bad {}", seen[0]), requested, self.now),
+                (step, _) => step,
             }
         }
 
-        fn complaints(&mut self, policy: usize, seen: Fingerprint) -> Vec<String> {
-            let steps: Vec<_> = (0..policy).map(|_| self.look(seen)).collect();
-            let line = |step| if let Step::Complain(line) = step { Some(line) } else { None };
+        fn errors(&mut self, checks: usize, seen: Fingerprint) -> Vec<String> {
+            let steps: Vec<_> = (0..checks).map(|_| self.check(seen)).collect();
+            let line = |step| if let Step::ReportError(line) = step { Some(line) } else { None };
             steps.into_iter().filter_map(line).collect()
         }
     }
 
     #[test]
-    fn a_new_pair_is_taken_when_two_looks_have_shown_the_same() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.look(OLD), Step::Rest);
-        assert_eq!(stage.look(NEW), Step::Rest);
-        assert_eq!(stage.look(NEW), Step::Try(NEW));
-        assert_eq!(stage.look(NEW), Step::Rest);
+    fn a_new_pair_is_loaded_when_two_checks_agree() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.check(OLD), Step::Wait);
+        assert_eq!(scenario.check(NEW), Step::Wait);
+        assert_eq!(scenario.check(NEW), Step::Load);
+        assert_eq!(scenario.check(NEW), Step::Wait);
     }
 
     #[test]
-    fn who_asks_has_it_taken_at_once() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.ask(NEW), Step::Try(NEW));
-        assert_eq!(stage.ask(NEW), Step::Reassure);
+    fn a_requested_check_loads_immediately() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.request(NEW), Step::Load);
+        assert_eq!(scenario.request(NEW), Step::ReportGood);
     }
 
     #[test]
-    fn a_renewal_under_way_is_no_fault() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.complaints(2, HALF), Vec::<String>::new());
-        assert_eq!(stage.unreadable(), Step::Rest);
-        assert_eq!(stage.look(NEW), Step::Rest);
-        assert_eq!(stage.look(NEW), Step::Try(NEW));
+    fn a_renewal_in_progress_is_not_an_error() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.errors(2, PARTIAL), Vec::<String>::new());
+        assert_eq!(scenario.check_unreadable(), Step::Wait);
+        assert_eq!(scenario.check(NEW), Step::Wait);
+        assert_eq!(scenario.check(NEW), Step::Load);
     }
 
     #[test]
-    fn a_fault_that_lasts_is_told_once_and_another_once_more() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.complaints(600, HALF), ["bad 2"]);
-        assert_eq!(stage.complaints(600, [3; 32]), ["bad 3"]);
-        assert_eq!(stage.complaints(600, HALF), Vec::<String>::new());
-        assert_eq!(stage.unreadable(), Step::Complain("key k: gone".to_owned()));
-        assert_eq!(stage.unreadable(), Step::Rest);
+    fn each_lasting_error_is_reported_once() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.errors(600, PARTIAL), ["bad 2"]);
+        assert_eq!(scenario.errors(600, [3; 32]), ["bad 3"]);
+        assert_eq!(scenario.errors(600, PARTIAL), Vec::<String>::new());
+        assert_eq!(scenario.check_unreadable(), Step::ReportError("key k: gone".to_owned()));
+        assert_eq!(scenario.check_unreadable(), Step::Wait);
     }
 
     #[test]
-    fn who_asks_is_told_again() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.ask(HALF), Step::Complain("bad 2".to_owned()));
-        assert_eq!(stage.ask(HALF), Step::Complain("bad 2".to_owned()));
-        assert_eq!(stage.complaints(60, HALF), Vec::<String>::new());
+    fn a_requested_check_reports_again() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.request(PARTIAL), Step::ReportError("bad 2".to_owned()));
+        assert_eq!(scenario.request(PARTIAL), Step::ReportError("bad 2".to_owned()));
+        assert_eq!(scenario.errors(60, PARTIAL), Vec::<String>::new());
     }
 
     #[test]
-    fn what_was_told_and_is_mended_is_told_too() {
-        let mut stage = Stage::new();
-        assert_eq!(stage.complaints(60, HALF), ["bad 2"]);
-        assert_eq!(stage.look(OLD), Step::Reassure);
-        assert_eq!(stage.look(OLD), Step::Rest);
-        assert_eq!(stage.complaints(60, HALF), ["bad 2"]);
-        assert_eq!(stage.look(NEW), Step::Rest);
-        assert_eq!(stage.look(NEW), Step::Try(NEW));
+    fn the_end_of_a_reported_error_is_reported() {
+        let mut scenario = Scenario::new();
+        assert_eq!(scenario.errors(60, PARTIAL), ["bad 2"]);
+        assert_eq!(scenario.check(OLD), Step::ReportGood);
+        assert_eq!(scenario.check(OLD), Step::Wait);
+        assert_eq!(scenario.errors(60, PARTIAL), ["bad 2"]);
+        assert_eq!(scenario.check(NEW), Step::Wait);
+        assert_eq!(scenario.check(NEW), Step::Load);
     }
 
     #[test]
-    fn nonsense_without_end_ends_in_the_log() {
-        let mut stage = Stage::new();
-        let told: usize = (3..60).map(|byte| stage.complaints(3, [byte; 32]).len()).sum();
-        assert_eq!(told, TOLD_LIMIT);
+    fn endless_garbage_does_not_fill_the_log() {
+        let mut scenario = Scenario::new();
+        let reported: usize = (3..60).map(|byte| scenario.errors(3, [byte; 32]).len()).sum();
+        assert_eq!(reported, MAX_REPORTS);
     }
 }

@@ -1,120 +1,135 @@
-//! The certificate of the try-out mode: signed by itself, kept in the state directory, made anew
-//! when it runs out or when this host has got an address it does not name.
+//! The certificate of the try-out mode: self-signed, stored in the state directory, and created again when it
+//! expires or does not cover an address of this host.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use tokio::time::sleep;
+use tracing::{error, warn};
 
-use crate::store::{State, StateError};
-use crate::tls;
+use super::active_certificate::ActiveCertificate;
+use super::error::TlsError;
+use super::key_pair::{LoadedCertificate, load};
+use crate::clock::UnixSeconds;
+use crate::error::Hint as _;
+use crate::net::interfaces::lan_addresses;
+use crate::store::{StateDir, StateError};
+use crate::task::{catch_panic, run_blocking};
 
-/// Safari trusts no certificate that is valid for longer than 398 days; an hour lies before today.
-const VALID: Duration = Duration::from_secs(396 * 24 * 3600);
+/// Safari trusts no certificate that is valid for more than 398 days; an hour of them is before today.
+const VALIDITY: Duration = Duration::from_secs(396 * 24 * 3600);
 
-/// For clocks that are a little behind ours.
+/// For clients whose clock is a little slow.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
-/// A certificate with less left is made anew.
-const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// At the start a certificate with less validity left is created again.
+const MIN_VALIDITY_LEFT: u64 = 30 * 24 * 3600;
+
+/// Between two checks whether the certificate is valid.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 const CERT_FILE: &str = "self-signed.pem";
 const KEY_FILE: &str = "self-signed-key.pem";
 
-/// Where the self-signed certificate and its key are, both PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SelfSigned {
-    /// The certificate.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+/// Replaces the certificate if its year ends while the server runs, or if the clock was wrong when it was created.
+#[derive(Debug)]
+pub(super) struct SelfSignedRenewal {
+    active: Arc<ActiveCertificate>,
+    state_dir: PathBuf,
 }
 
-/// A self-signed certificate for localhost and the addresses `lan`, good for 30 days and more;
-/// the kept one where that will do.
-///
-/// # Errors
-/// The files cannot be read or written, or no key can be made.
-pub(super) fn load_or_create(
-    state: &State,
-    lan: &[IpAddr],
-    now: SystemTime,
-) -> Result<SelfSigned, StateError> {
-    let files = SelfSigned { cert: state.path(CERT_FILE), key: state.path(KEY_FILE) };
-    let kept = state.read(CERT_FILE)?.is_some_and(|pem| will_do(&pem, lan, now));
-    if !kept || tls::load(&files.cert, &files.key).is_err() {
-        let (cert, key) = make(names_here(lan), now)?;
-        // The certificate comes last: one without its key would not load, and be made anew.
-        state.write(KEY_FILE, &key)?;
-        state.write(CERT_FILE, &cert)?;
+impl SelfSignedRenewal {
+    /// # Errors
+    /// The state directory cannot be used, or no key can be created.
+    pub(super) fn open(state_dir: &Path, lan: &[IpAddr]) -> Result<Self, TlsError> {
+        let loaded = load_or_create(&StateDir::open(state_dir)?, lan, SystemTime::now())?;
+        Ok(Self { active: ActiveCertificate::new(loaded), state_dir: state_dir.to_owned() })
     }
-    Ok(files)
+
+    pub(super) fn active(&self) -> Arc<ActiveCertificate> {
+        Arc::clone(&self.active)
+    }
+
+    pub(super) async fn run(self) {
+        let renewal = Arc::new(self);
+        let mut reported = None;
+        loop {
+            sleep(CHECK_INTERVAL).await;
+            let renewal = Arc::clone(&renewal);
+            let check = move || renewal.check(&lan_addresses(), SystemTime::now());
+            let error = match catch_panic(run_blocking(check)).await {
+                Ok(outcome) => outcome.err().map(|error| error.with_hint()),
+                Err(panic) => Some(panic.to_string()),
+            };
+            if let Some(error) = error.as_ref().filter(|_| reported != error) {
+                error!("cannot create a new self-signed certificate: {error}");
+            }
+            reported = error;
+        }
+    }
+
+    fn check(&self, lan: &[IpAddr], now: SystemTime) -> Result<(), TlsError> {
+        if !self.active.status().leaf.is_valid(unix(now)) {
+            self.active.replace(load_or_create(&StateDir::open(&self.state_dir)?, lan, now)?);
+            warn!("self-signed certificate replaced because it was not valid; browsers ask again");
+        }
+        Ok(())
+    }
 }
 
-/// Whether the certificate in `pem` is valid, lasts and names every one of `lan`.
-fn will_do(pem: &str, lan: &[IpAddr], now: SystemTime) -> bool {
-    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else {
-        return false;
+/// The stored certificate, if it is valid for 30 more days and covers localhost and `lan`; otherwise a new one.
+fn load_or_create(state: &StateDir, lan: &[IpAddr], now: SystemTime) -> Result<LoadedCertificate, TlsError> {
+    let (cert, key) = (state.path(CERT_FILE), state.path(KEY_FILE));
+    let is_usable = |loaded: &LoadedCertificate| {
+        let (leaf, now) = (&loaded.leaf, unix(now));
+        leaf.is_valid(now)
+            && leaf.is_valid(now + MIN_VALIDITY_LEFT)
+            && lan.iter().all(|ip| leaf.addresses.contains(ip))
     };
-    let Ok((_, certificate)) = X509Certificate::from_der(&der) else {
-        return false;
-    };
-    let named = addresses(&certificate);
-    let (from, until) = validity(&certificate);
-    from <= now && until > now + RENEW_BEFORE && lan.iter().all(|ip| named.contains(ip))
+    // A file that cannot be read is an error and is not replaced.
+    if state.read(CERT_FILE)?.is_some()
+        && let Ok(loaded) = load(&cert, &key)
+        && is_usable(&loaded)
+    {
+        return Ok(loaded);
+    }
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let names = names.into_iter().chain(lan.iter().map(IpAddr::to_string)).collect();
+    let (cert_pem, key_pem) = create(names, now)?;
+    // The certificate comes last: one without its key does not load, and is created again.
+    state.write(KEY_FILE, &key_pem)?;
+    state.write(CERT_FILE, &cert_pem)?;
+    load(&cert, &key)
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
-    let validity = certificate.validity();
-    let moment = |time: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap_or(0));
-    (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()))
+fn unix(time: SystemTime) -> UnixSeconds {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return vec![];
-    };
-    let address =
-        |name: &GeneralName<'_>| if let GeneralName::IPAddress(bytes) = name { octets(bytes) } else { None };
-    names.value.general_names.iter().filter_map(address).collect()
-}
-
-fn octets(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
-}
-
-fn names_here(lan: &[IpAddr]) -> Vec<String> {
-    let ours = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    ours.into_iter().chain(lan.iter().map(IpAddr::to_string)).collect()
-}
-
-/// PEM of a fresh certificate for `names` and of its key (ECDSA P-256).
+/// PEM of a new certificate for `names`, and of its key (ECDSA P-256).
 ///
 /// # Errors
-/// There is no randomness, or a name is none.
-pub(crate) fn make(names: Vec<String>, now: SystemTime) -> Result<(String, String), StateError> {
-    signed(names, now).map_err(|error| StateError::KeyGeneration { reason: error.to_string() })
-}
-
-fn signed(names: Vec<String>, now: SystemTime) -> Result<(String, String), rcgen::Error> {
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "webrtc-box on this host");
-    params.not_before = OffsetDateTime::from(now - BACKDATED);
-    params.not_after = OffsetDateTime::from(now + VALID);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    Ok((certificate.pem(), key.serialize_pem()))
+/// There is no randomness, or a name is invalid.
+pub(super) fn create(names: Vec<String>, now: SystemTime) -> Result<(String, String), StateError> {
+    let create = || -> Result<_, rcgen::Error> {
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "webrtc-box on this host");
+        params.not_before = OffsetDateTime::from(now - BACKDATED);
+        params.not_after = OffsetDateTime::from(now + VALIDITY);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    };
+    create().map_err(|error| StateError::KeyGeneration { reason: error.to_string() })
 }
 
 #[cfg(test)]
@@ -122,67 +137,79 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::tls::certificate_facts::CertificateFacts;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    struct Stage {
-        _place: tempfile::TempDir,
-        state: State,
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        state: StateDir,
         now: SystemTime,
     }
 
-    impl Stage {
+    impl Fixture {
         fn new() -> Self {
-            let place = tempfile::tempdir().unwrap();
-            let state = State::open(place.path()).unwrap();
-            Self { _place: place, state, now: SystemTime::now() }
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateDir::open(dir.path()).unwrap();
+            Self { _dir: dir, state, now: SystemTime::now() }
         }
 
-        fn cert(&self, lan: &[&str]) -> String {
+        fn leaf(&self, lan: &[&str]) -> CertificateFacts {
             let lan: Vec<_> = lan.iter().map(|ip| ip.parse().unwrap()).collect();
-            let files = load_or_create(&self.state, &lan, self.now).unwrap();
-            fs::read_to_string(files.cert).unwrap()
+            load_or_create(&self.state, &lan, self.now).unwrap().leaf
         }
     }
 
     #[test]
-    fn the_certificate_is_kept_while_it_will_do() {
-        let mut stage = Stage::new();
-        let first = stage.cert(&["192.168.1.2", "fd00::2"]);
-        assert_eq!(stage.cert(&["192.168.1.2", "fd00::2"]), first);
-        stage.now += 365 * DAY;
-        assert_eq!(stage.cert(&["192.168.1.2"]), first);
+    fn the_stored_certificate_is_used_while_it_is_valid() {
+        let mut fixture = Fixture::new();
+        let first = fixture.leaf(&["192.168.1.2", "fd00::2"]);
+        assert_eq!(fixture.leaf(&["192.168.1.2", "fd00::2"]), first);
+        fixture.now += 365 * DAY;
+        assert_eq!(fixture.leaf(&["192.168.1.2"]), first);
     }
 
     #[test]
-    fn a_new_address_or_a_near_end_makes_a_new_one() {
-        let mut stage = Stage::new();
-        let first = stage.cert(&["192.168.1.2"]);
-        let second = stage.cert(&["192.168.1.3"]);
+    fn a_new_address_or_a_near_expiry_leads_to_a_new_certificate() {
+        let mut fixture = Fixture::new();
+        let first = fixture.leaf(&["192.168.1.2"]);
+        let second = fixture.leaf(&["192.168.1.3"]);
         assert_ne!(first, second);
-        stage.now += 367 * DAY;
-        assert_ne!(stage.cert(&["192.168.1.3"]), second);
+        fixture.now += 367 * DAY;
+        assert_ne!(fixture.leaf(&["192.168.1.3"]), second);
     }
 
     #[test]
-    fn a_damaged_pair_is_made_anew() {
-        let stage = Stage::new();
-        let first = stage.cert(&[]);
-        fs::write(stage.state.path(KEY_FILE), "gone").unwrap();
-        let second = stage.cert(&[]);
+    fn a_damaged_pair_is_replaced() {
+        let fixture = Fixture::new();
+        let first = fixture.leaf(&[]);
+        fs::write(fixture.state.path(KEY_FILE), "gone").unwrap();
+        let second = fixture.leaf(&[]);
         assert_ne!(first, second);
-        fs::write(stage.state.path(CERT_FILE), "gone").unwrap();
-        assert!(stage.cert(&[]).contains("BEGIN CERTIFICATE"));
+        fs::write(fixture.state.path(CERT_FILE), "gone").unwrap();
+        assert_ne!(fixture.leaf(&[]), second);
     }
 
     #[test]
-    fn safari_accepts_how_long_it_is_valid() {
-        let now = SystemTime::now();
-        let (pem, _) = make(names_here(&[]), now).unwrap();
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        let (_, certificate) = X509Certificate::from_der(&der).unwrap();
-        let validity = certificate.validity();
-        let length = validity.not_after.timestamp() - validity.not_before.timestamp();
-        assert!(length <= 397 * 24 * 3600, "{length}");
+    fn safari_accepts_the_length_of_the_validity() {
+        let life = Fixture::new().leaf(&[]).life();
+        assert!(life <= 397 * 24 * 3600, "{life}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_now_is_replaced_while_the_server_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = SystemTime::now();
+        let renewal = SelfSignedRenewal::open(dir.path(), &[]).unwrap();
+        let renewals_at = |now| {
+            renewal.check(&[], now).unwrap();
+            renewal.active.status().renewals
+        };
+        assert_eq!(renewals_at(start), 0);
+        assert_eq!(renewals_at(start + 395 * DAY), 0, "browsers remember the certificate");
+        assert_eq!(renewals_at(start + 397 * DAY), 1, "a year has passed");
+        assert_eq!(renewals_at(start + 398 * DAY), 1);
+        assert_eq!(renewals_at(start), 2, "the clock was ahead when it was created");
+        assert_eq!(renewals_at(start), 2);
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::config::{RawSettings, StateDirDefaults};
 use webrtc_box::http::{ConnectionTest, HttpConfig, HttpServer, Keys, ListenerKind};
-use webrtc_box::tls::{ActiveCertificate, CertificateFacts, Loaded};
+use webrtc_box::tls::{ActiveCertificate, CertificateFacts, LoadedCertificate};
 use webrtc_box_signaling::{IceUrls, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -61,7 +61,10 @@ pub async fn start_web_server(configure: impl FnOnce(&mut HttpConfig)) -> WebSer
     configure(&mut config);
     let server = HttpServer::new(config).unwrap();
     let tls = ListenerKind::Https(
-        ActiveCertificate::new(Loaded { config: Arc::new(tls), leaf: CertificateFacts::default() }),
+        ActiveCertificate::new(LoadedCertificate {
+            config: Arc::new(tls),
+            leaf: CertificateFacts::default(),
+        }),
         None,
     );
     for (listener, kind) in [(https, tls), (http, ListenerKind::Http)] {

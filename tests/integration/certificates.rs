@@ -97,8 +97,8 @@ async fn renewed_certificate_is_served_on_every_listener() {
     let third = server.authority.issue(NAME, 3);
     server.live.overwrite(&third.cert, &third.key);
     server.wait_until_served(3).await;
-    let summary = server.running.certificate.summary();
-    assert_eq!((summary.renewals, summary.fault.clone()), (2, None));
+    let summary = server.running.certificate.status();
+    assert_eq!((summary.renewals, summary.renewal_error.clone()), (2, None));
     assert_eq!(summary.leaf.names, [NAME]);
 }
 
@@ -107,20 +107,20 @@ async fn check_now_reads_the_files_and_keeps_the_old_pair_if_bad() {
     let server = server().await;
     let (good, other) = (server.authority.issue(NAME, 2), server.authority.issue(NAME, 3));
     server.live.overwrite(&good.cert, &other.key);
-    server.running.certificate.look_now();
+    server.running.certificate.check_now();
     let fault_reported = async {
-        while server.running.certificate.summary().fault.is_none() {
+        while server.running.certificate.status().renewal_error.is_none() {
             sleep(Duration::from_millis(10)).await;
         }
     };
     timeout(TEST_TIMEOUT, fault_reported).await.unwrap();
-    let fault = server.running.certificate.summary().fault.clone().unwrap();
+    let fault = server.running.certificate.status().renewal_error.clone().unwrap();
     assert!(fault.contains("does not belong to cert"), "{fault}");
     assert_eq!(server.serial(server.running.https[0]).await, 1);
     server.live.overwrite(&good.cert, &good.key);
-    server.running.certificate.look_now();
+    server.running.certificate.check_now();
     server.wait_until_served(2).await;
-    assert_eq!(server.running.certificate.summary().fault, None);
+    assert_eq!(server.running.certificate.status().renewal_error, None);
 }
 
 /// Changes the contents of the files; whether the new pair is valid.
@@ -167,12 +167,12 @@ async fn no_handshake_fails_while_files_change_every_two_seconds() {
     let finished = async {
         let all = (ROUNDS * 2 * RATE) as usize;
         // The last pair is valid and is served in the end.
-        while count().0 + count().1 < all || running.certificate.summary().renewals == 0 {
+        while count().0 + count().1 < all || running.certificate.status().renewals == 0 {
             sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(TEST_TIMEOUT, finished).await.unwrap();
-    let ((done, failed), renewals) = (count(), running.certificate.summary().renewals);
+    let ((done, failed), renewals) = (count(), running.certificate.status().renewals);
     println!(
         "{done} handshakes in {:.1} s while the files changed {ROUNDS} times, {failed} failed; \
          {renewals} of {good} valid pairs served",
@@ -203,12 +203,12 @@ fn bad_pair_and_its_correction_log_one_line_each() {
 
     live.renew(&Pair { cert: first.cert.clone(), key: "garbage".to_owned() });
     let lines = program.wait_for_line("holds no PEM private key; name the privkey.pem");
-    assert!(lines.last().unwrap().contains("the certificate before stays in force, until "), "{lines:?}");
+    assert!(lines.last().unwrap().contains("the previous certificate stays active until="), "{lines:?}");
     live.renew(&first);
-    let lines = program.wait_for_line("cert and key hold the certificate that is in force");
+    let lines = program.wait_for_line("cert and key contain the active certificate");
     assert_eq!(lines.len(), 1, "{lines:?}");
     live.renew(&authority.issue(NAME, 2));
-    let lines = program.wait_for_line("a new certificate is in force");
+    let lines = program.wait_for_line("new certificate active");
     assert_eq!(lines.len(), 1, "{lines:?}");
 }
 

@@ -1,15 +1,11 @@
-//! A certificate that the box gets and renews by itself (ACME, RFC 8555), proven over TLS on
-//! `https-port` (RFC 8737), so that no other port is needed.
+//! A certificate that the server gets and renews itself by ACME (RFC 8555). The authority validates the domain over
+//! TLS on `https-port` (RFC 8737), so no other port is needed.
 //!
-//! `schedule` says when, `client` asks and `order` is one asking, `proof` is what the authority is
-//! shown, `https` carries it and `kept` keeps what comes of it. The box serves all the while: with
-//! what it has, or a stand-in.
+//! `schedule` decides when, `client` makes the requests, `store` keeps the results. Meanwhile the server uses the
+//! certificate it has, or a temporary one.
 
-mod challenge;
 mod client;
-mod https;
-mod order;
-mod problem;
+mod error;
 mod schedule;
 mod store;
 
@@ -20,166 +16,154 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-pub use self::store::acme_certificate_path;
-
 use self::client::AcmeClient;
-pub(super) use self::store::CertStore;
-
-use self::problem::AcmeError;
-use self::schedule::Schedule;
+use self::error::AcmeError;
+use self::schedule::{Random, Schedule};
 use self::store::StoreFiles;
 use super::active_certificate::ActiveCertificate;
+use super::certificate_facts::UtcTime;
 use super::error::TlsError;
-use super::key_pair::{Loaded, Texts};
-use super::validity::When;
-use crate::clock::Now;
+use super::key_pair::{LoadedCertificate, PemPair};
+use super::self_signed;
+use crate::clock::{self, Now};
 use crate::error::Hint as _;
 use crate::task::catch_panic;
-use crate::tls::self_signed;
 
-/// How long one attempt may take in all; its steps have limits of their own.
+pub(super) use self::store::CertStore;
+pub use self::store::acme_certificate_path;
+
+/// For one attempt; its steps have limits of their own.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(8 * 60);
 
-/// The wall clock is asked at least this often: it may be set, and a machine may sleep.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
+/// The wall clock is read at least this often: it may be set, and a machine may sleep.
+const MAX_SLEEP: Duration = Duration::from_secs(10 * 60);
 
-/// The same where the disk or the clock may mend what is missing.
+/// The same while the disk or the clock may recover.
 const SHORT_SLEEP: Duration = Duration::from_secs(60);
 
-/// The least time between two attempts over a restart. A box that ends and starts again without end
-/// runs into the authority's limit, but not within a minute.
+/// Seconds between two attempts, also over a restart: a server that keeps crashing reaches the rate limit of the
+/// authority later.
 const RESTART_PAUSE: u64 = 60;
 
-/// A certificate by ACME, and what it takes to get the next.
+/// Gets the certificate and renews it.
 #[derive(Debug)]
-pub struct Renewal {
+pub(super) struct AcmeRenewal {
     client: AcmeClient,
-    in_force: Arc<ActiveCertificate>,
     schedule: Schedule,
-    /// Why what was got is not on the disk, as it was told.
-    unsaved: Option<String>,
-    /// Somebody wants to hear of it again.
-    asked: bool,
+    /// Why something is not written to disk; logged once.
+    unwritten: Option<String>,
+    /// [`ActiveCertificate::check_now`] was called, so log that again.
+    check_requested: bool,
 }
 
-impl Renewal {
-    /// Takes up what is kept in `state_dir`, or a stand-in until there is something.
+impl AcmeRenewal {
+    /// Uses the certificate stored in `state_dir`, or a temporary one.
     ///
     /// # Errors
     /// The state directory cannot be used.
-    pub fn open(domain: &str, email: &str, directory: &str, state_dir: &Path) -> Result<Self, TlsError> {
-        Self::open_at(domain, email, directory, state_dir, crate::clock::now())
-    }
-
-    fn open_at(
+    pub(super) fn open(
         domain: &str,
         email: &str,
         directory: &str,
         state_dir: &Path,
         now: Now,
     ) -> Result<Self, TlsError> {
-        let shelf = StoreFiles::open(state_dir, directory)?;
-        let in_force = match shelf.certificate(domain) {
-            Some(loaded) if !loaded.leaf.is_over(now.unix) => ActiveCertificate::new(loaded),
-            _ => ActiveCertificate::stand_in(stand_in(domain)?),
+        let files = StoreFiles::open(state_dir, directory)?;
+        let active = match files.certificate(domain) {
+            Some(loaded) if !loaded.leaf.is_expired(now.unix) => ActiveCertificate::new(loaded),
+            _ => ActiveCertificate::temporary(temporary_certificate(domain)?),
         };
-        let schedule = Schedule::new(shelf.next_attempt(), now, chance());
+        let schedule = Schedule::new(files.next_attempt(), now, random());
         let client = AcmeClient {
             domain: domain.to_owned(),
             email: email.to_owned(),
             directory: directory.to_owned(),
-            kept: CertStore::new(shelf),
-            in_force: Arc::clone(&in_force),
+            store: CertStore::new(files),
+            active,
         };
-        Ok(Self { client, in_force, schedule, unsaved: None, asked: false })
+        Ok(Self { client, schedule, unwritten: None, check_requested: false })
     }
 
-    /// What the listeners serve with.
-    pub fn in_force(&self) -> Arc<ActiveCertificate> {
-        Arc::clone(&self.in_force)
+    pub(super) fn active(&self) -> Arc<ActiveCertificate> {
+        Arc::clone(&self.client.active)
     }
 
-    /// What is kept of it.
-    pub(super) fn kept(&self) -> CertStore {
-        self.client.kept.clone()
+    pub(super) fn store(&self) -> CertStore {
+        self.client.store.clone()
     }
 
-    /// What a daily warning needs to know.
-    pub(super) fn expiry_subject(&self) -> (Arc<ActiveCertificate>, String, String) {
-        (self.in_force(), format!("the certificate of {}", self.domain()), self.domain().to_owned())
-    }
-
-    /// Gets a certificate where there is none and renews the one there is, for ever. Whoever asks for
-    /// a look gets an attempt if one is due or has failed.
-    pub async fn run(mut self) {
-        if self.in_force.summary().stand_in {
-            self.answer();
-        }
-        loop {
-            match catch_panic(self.turn()).await {
-                Ok(()) => self.in_force.note_upkeep(self.unsaved.clone()),
-                Err(bug) => {
-                    error!("{bug}");
-                    self.in_force.note_upkeep(Some(bug.to_string()));
-                    sleep(SHORT_SLEEP).await;
+    /// Gets a certificate if there is none and renews it in time, forever. [`ActiveCertificate::check_now`] starts an
+    /// attempt if one is due or has failed.
+    pub(super) async fn run(mut self) {
+        let subject = format!("the certificate of {}", self.domain());
+        let warnings = self.active().warn_daily(subject, self.domain().to_owned());
+        let renewal = async {
+            if self.client.active.status().is_temporary {
+                self.log_next_attempt();
+            }
+            loop {
+                match catch_panic(self.step()).await {
+                    Ok(()) => _ = self.client.active.set_maintenance_error(self.unwritten.clone()),
+                    Err(panic) => {
+                        error!("{panic}");
+                        self.client.active.set_maintenance_error(Some(panic.to_string()));
+                        sleep(SHORT_SLEEP).await;
+                    }
                 }
             }
-        }
+        };
+        tokio::join!(renewal, warnings);
     }
 
-    /// Until the next moment at which there is something to do, or somebody asks.
-    async fn turn(&mut self) {
-        self.save().await;
-        self.look_again(crate::clock::now()).await;
+    /// Makes an attempt if one is due; otherwise waits until then, or until a check is requested.
+    async fn step(&mut self) {
+        self.flush().await;
+        self.use_stored_certificate(clock::now()).await;
         let wait = self.wait();
         if wait.is_zero() {
             return self.attempt().await;
         }
-        let makeshift = self.unsaved.is_some() || self.in_force.summary().stand_in;
-        let longest = if makeshift { SHORT_SLEEP } else { LONGEST_SLEEP };
-        if timeout(wait.min(longest), self.in_force.asked()).await.is_ok() {
+        let active = self.active();
+        let is_degraded = self.unwritten.is_some() || active.status().is_temporary;
+        let max_sleep = if is_degraded { SHORT_SLEEP } else { MAX_SLEEP };
+        if timeout(wait.min(max_sleep), active.check_requested()).await.is_ok() {
             self.schedule.retry_now();
-            self.answer();
-            self.asked = true;
+            self.log_next_attempt();
+            self.check_requested = true;
         }
     }
 
-    /// Writes what the disk has refused so far; until it takes it, it is served from memory.
-    async fn save(&mut self) {
-        let asked = std::mem::take(&mut self.asked);
-        match (self.client.kept.save().await, self.unsaved.take()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => {
-                info!("what the authority has given us is written now");
-                self.in_force.note_upkeep(None);
-            }
-            (Err(_), Some(told)) => {
-                if asked {
-                    warn!("{told}");
+    /// Writes what the disk has refused so far; until it succeeds, memory is used.
+    async fn flush(&mut self) {
+        let log_again = std::mem::take(&mut self.check_requested);
+        match (self.client.store.flush().await, self.unwritten.take()) {
+            (Ok(()), None) => return,
+            (Ok(()), Some(_)) => info!("account and certificate are written now"),
+            (Err(error), logged) => {
+                let is_new = logged.is_none();
+                let error = logged.unwrap_or_else(|| {
+                    let error = error.with_hint();
+                    format!("{error}; until then account and certificate are in memory alone, and a restart requests new ones")
+                });
+                if is_new || log_again {
+                    warn!("{error}");
                 }
-                self.unsaved = Some(told);
-            }
-            (Err(error), None) => {
-                let fault = format!(
-                    "{}; until then account and certificate are in memory alone, and a start asks for others",
-                    error.with_hint()
-                );
-                warn!("{fault}");
-                self.in_force.note_upkeep(Some(fault.clone()));
-                self.unsaved = Some(fault);
+                self.unwritten = Some(error);
             }
         }
+        self.client.active.set_maintenance_error(self.unwritten.clone());
     }
 
-    /// What is kept looked as if it had run out when the clock was wrong; by now the clock may be right.
-    async fn look_again(&mut self, now: Now) {
-        if !self.in_force.summary().stand_in {
+    /// The stored certificate seemed to be expired if the clock was wrong at the start; by now the clock may be right.
+    async fn use_stored_certificate(&mut self, now: Now) {
+        if !self.client.active.status().is_temporary {
             return;
         }
-        let kept = self.client.kept.certificate(self.domain()).await;
-        if let Some(loaded) = kept.filter(|loaded| !loaded.leaf.is_over(now.unix)) {
-            info!(until = %When(loaded.leaf.not_after), "the certificate that is kept is good by this host's clock now");
-            self.in_force.take(loaded);
+        let stored = self.client.store.certificate(self.domain()).await;
+        if let Some(loaded) = stored.filter(|loaded| !loaded.leaf.is_expired(now.unix)) {
+            let until = UtcTime(loaded.leaf.not_after);
+            info!(%until, "the stored certificate is valid now that the clock has changed");
+            self.client.active.replace(loaded);
         }
     }
 
@@ -189,103 +173,96 @@ impl Renewal {
 
     /// How long until the next attempt.
     fn wait(&self) -> Duration {
-        let summary = self.in_force.summary();
-        let leaf = (!summary.stand_in).then_some(&summary.leaf);
-        self.schedule.wait(leaf, crate::clock::now())
+        let status = self.client.active.status();
+        self.schedule.wait((!status.is_temporary).then_some(&status.leaf), clock::now())
     }
 
-    /// Says what happens next to who asked; where an attempt follows, that says it.
-    fn answer(&self) {
-        let wait = self.wait();
+    /// Logs the state and the next attempt; an attempt that is due now logs for itself.
+    fn log_next_attempt(&self) {
+        let (domain, wait) = (self.domain(), self.wait());
         if wait.is_zero() {
             return;
         }
-        let next = When(crate::clock::now().unix.saturating_add(wait.as_secs()));
-        let summary = self.in_force.summary();
-        match &summary.fault {
-            Some(fault) => {
-                warn!("{fault}; the next attempt is at {next}, no sooner, for the authority counts")
+        let next_attempt = UtcTime(clock::now().unix.saturating_add(wait.as_secs()));
+        let status = self.client.active.status();
+        match &status.renewal_error {
+            Some(error) => {
+                warn!(%next_attempt, "{error}; no earlier attempt, because the authority counts them");
             }
-            None if summary.stand_in => {
-                warn!("no certificate for {} yet; the next attempt is at {next}", self.domain());
-            }
-            None => info!(%next, "the certificate of {} is good until its renewal", self.domain()),
+            None if status.is_temporary => warn!(%next_attempt, "no certificate for {domain} yet"),
+            None => info!(%next_attempt, "the certificate of {domain} is valid until its renewal"),
         }
     }
 
     async fn attempt(&mut self) {
-        let now = crate::clock::now();
-        self.client.kept.keep_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
-        // A bug in it counts as a failure: without a rest it would be met again at once.
+        let now = clock::now();
+        self.client.store.save_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
+        // A panic counts as a failure: without a pause it would happen again immediately.
         match catch_panic(timeout(ATTEMPT_LIMIT, self.client.obtain())).await {
-            // Served first: a disk may take its time.
+            // Used before it is written: the disk may be slow.
             Ok(Ok(Ok((loaded, issued)))) => {
-                self.take(loaded);
-                self.client.kept.keep_certificate(&issued).await;
+                self.obtained(loaded);
+                self.client.store.save_certificate(&issued).await;
             }
-            Ok(Ok(Err((error, asked)))) => self.failed(&error, asked).await,
+            Ok(Ok(Err((error, retry_after)))) => self.failed(&error, retry_after).await,
             Ok(Err(_)) => self.failed(&AcmeError::TooSlow, None).await,
-            Err(bug) => self.failed(&AcmeError::Panic(bug), None).await,
+            Err(panic) => self.failed(&AcmeError::Panic(panic), None).await,
         }
     }
 
-    fn take(&mut self, loaded: Loaded) {
-        self.schedule.obtained(&loaded.leaf, crate::clock::now(), chance());
-        let (until, renewal) = (When(loaded.leaf.not_after), When(self.schedule.renewal(&loaded.leaf)));
-        info!(%until, %renewal, "a new certificate for {} is in force", self.domain());
-        self.in_force.take(loaded);
+    fn obtained(&mut self, loaded: LoadedCertificate) {
+        self.schedule.obtained(&loaded.leaf, clock::now(), random());
+        let (until, renewal) = (UtcTime(loaded.leaf.not_after), UtcTime(self.schedule.renewal(&loaded.leaf)));
+        info!(%until, %renewal, "new certificate for {} active", self.domain());
+        self.client.active.replace(loaded);
     }
 
-    async fn failed(&mut self, error: &AcmeError, asked: Option<Duration>) {
-        let now = crate::clock::now();
-        self.schedule.failed(error.has_cost(), asked, now, chance());
+    async fn failed(&mut self, error: &AcmeError, retry_after: Option<Duration>) {
+        let now = clock::now();
+        self.schedule.failed(error.may_be_counted(), retry_after, now, random());
         let next = now.unix.saturating_add(self.wait().as_secs());
-        if asked.is_some() {
-            self.client.kept.keep_next_attempt(next).await;
+        if retry_after.is_some() {
+            self.client.store.save_next_attempt(next).await;
         }
-        let summary = self.in_force.summary();
-        let next = When(next);
-        if summary.stand_in {
-            warn!("no certificate for {} yet: {error}; the next attempt is at {next}", self.domain());
+        let (domain, error, next_attempt) = (self.domain(), error.with_hint(), UtcTime(next));
+        let status = self.client.active.status();
+        if status.is_temporary {
+            warn!(%next_attempt, "no certificate for {domain} yet: {error}");
         } else {
-            let until = When(summary.leaf.not_after);
-            warn!(
-                "the certificate of {}, good until {until}, was not renewed: {error}; \
-                 the next attempt is at {next}",
-                self.domain()
-            );
+            let until = UtcTime(status.leaf.not_after);
+            warn!(%until, %next_attempt, "the certificate of {domain} was not renewed: {error}");
         }
-        self.in_force.note(Some(error.to_string()));
+        self.client.active.set_renewal_error(Some(error));
     }
 }
 
-/// Signed by itself: what a visitor is served while there is nothing better.
-fn stand_in(domain: &str) -> Result<Loaded, TlsError> {
-    let (cert, key) = self_signed::make(vec![domain.to_owned()], SystemTime::now())?;
-    Texts::new(&cert, &key).load(Path::new("(stand-in)"), Path::new("(stand-in)"))
+/// A self-signed certificate, used until the authority issues one.
+fn temporary_certificate(domain: &str) -> Result<LoadedCertificate, TlsError> {
+    let (cert, key) = self_signed::create(vec![domain.to_owned()], SystemTime::now())?;
+    PemPair::new("(temporary)", &cert, &key).load()
 }
 
-fn chance() -> schedule::Chance {
+fn random() -> Random {
     let mut bytes = [0; 4];
-    // Without randomness there are worse troubles than renewals at the same time.
-    let drawn = getrandom::fill(&mut bytes).map(|()| u32::from_ne_bytes(bytes));
-    drawn.map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
+    // Without randomness, renewals at the same time are the smallest problem.
+    let number = getrandom::fill(&mut bytes).map(|()| u32::from_ne_bytes(bytes));
+    number.map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
+    use super::client::Issued;
     use super::*;
-    use crate::tls::acme::order::Issued;
 
     const DIRECTORY: &str = "https://acme.example/dir";
     /// Within 2031, and long before.
     const YEARS: [u64; 2] = [1_940_000_000, 1_600_000_000];
 
-    fn open(place: &Path, unix: u64) -> Renewal {
-        let now = Now { unix, ..crate::clock::now() };
-        Renewal::open_at("box.test", "me@box.test", DIRECTORY, place, now).unwrap()
+    fn open(dir: &Path, unix: u64) -> AcmeRenewal {
+        let now = Now { unix, ..clock::now() };
+        AcmeRenewal::open("box.test", "me@box.test", DIRECTORY, dir, now).unwrap()
     }
 
     fn issued() -> Issued {
@@ -296,37 +273,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_certificate_that_a_wrong_clock_took_for_over_is_served_when_the_clock_is_right() {
-        let place = tempfile::tempdir().unwrap();
+    async fn a_stored_certificate_is_used_once_the_clock_is_right() {
+        let dir = tempfile::tempdir().unwrap();
         let [wrong, right] = YEARS;
-        open(place.path(), right).client.kept.keep_certificate(&issued()).await;
-        let mut renewal = open(place.path(), wrong);
-        renewal.look_again(Now { unix: wrong, ..crate::clock::now() }).await;
-        assert!(renewal.in_force.summary().stand_in);
-        renewal.look_again(Now { unix: right, ..crate::clock::now() }).await;
-        assert!(!renewal.in_force.summary().stand_in);
+        open(dir.path(), right).client.store.save_certificate(&issued()).await;
+        let mut renewal = open(dir.path(), wrong);
+        renewal.use_stored_certificate(Now { unix: wrong, ..clock::now() }).await;
+        assert!(renewal.active().status().is_temporary);
+        renewal.use_stored_certificate(Now { unix: right, ..clock::now() }).await;
+        assert!(!renewal.active().status().is_temporary);
     }
 
     #[tokio::test]
-    async fn what_cannot_be_written_is_a_fault_for_who_watches_until_it_is_written() {
-        let place = tempfile::tempdir().unwrap();
-        let mut renewal = open(place.path(), YEARS[1]);
-        let file = acme_certificate_path(place.path(), DIRECTORY);
+    async fn an_unwritten_certificate_is_a_maintenance_error_until_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut renewal = open(dir.path(), YEARS[1]);
+        let active = renewal.active();
+        let file = acme_certificate_path(dir.path(), DIRECTORY);
         std::fs::create_dir(&file).unwrap();
-        renewal.client.kept.keep_certificate(&issued()).await;
-        renewal.save().await;
-        let fault = renewal.in_force.summary().upkeep.clone().unwrap();
-        assert!(fault.contains("cannot be written") && fault.contains("in memory alone"), "{fault}");
-        // Neither the next that comes nor a failure of another kind takes that back.
+        renewal.client.store.save_certificate(&issued()).await;
+        renewal.flush().await;
+        let error = active.status().maintenance_error.clone().unwrap();
+        assert!(error.contains("cannot be written") && error.contains("in memory alone"), "{error}");
+        // Neither another certificate nor another failure clears it.
         renewal.failed(&AcmeError::TooSlow, None).await;
-        renewal.save().await;
-        renewal.take(renewal.client.kept.certificate("box.test").await.unwrap());
-        assert_eq!(renewal.in_force.summary().upkeep.as_ref(), Some(&fault));
+        renewal.flush().await;
+        renewal.obtained(renewal.client.store.certificate("box.test").await.unwrap());
+        assert_eq!(active.status().maintenance_error.as_ref(), Some(&error));
         renewal.failed(&AcmeError::TooSlow, None).await;
         std::fs::remove_dir(&file).unwrap();
-        renewal.save().await;
-        assert_eq!(renewal.in_force.summary().upkeep, None);
-        assert!(renewal.in_force.summary().fault.is_some());
+        renewal.flush().await;
+        assert_eq!(active.status().maintenance_error, None);
+        assert!(active.status().renewal_error.is_some());
         assert!(file.is_file());
     }
 }

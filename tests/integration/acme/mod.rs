@@ -88,7 +88,7 @@ async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
     let program = fixture.start();
     // Without an authority the server logs the time of the next attempt, and serves.
     let lines = program.wait_for_line("no certificate for box.test yet: acme-directory cannot be reached");
-    assert!(lines.last().unwrap().contains("the next attempt is at "), "{lines:?}");
+    assert!(lines.last().unwrap().contains("next_attempt="), "{lines:?}");
     let mut participant = fixture.any_client().join("kitchen").await;
     let urls = participant.ice_servers().await;
     assert!(urls.contains("turn:box.test") && !urls.contains("turns:"), "{urls}");
@@ -97,7 +97,7 @@ async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
     let authority = fixture.start_authority(LONG);
     let start = Instant::now();
     program.reload();
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new certificate for box.test active");
     println!("first certificate {:.1} s after the request", start.elapsed().as_secs_f64());
     // Participants get the new list of ICE servers, and so do new ones.
     let urls = participant.ice_servers().await;
@@ -121,7 +121,7 @@ async fn renews_in_the_last_third_without_a_failed_handshake() {
     let Some(fixture) = Fixture::new() else { return };
     let authority = fixture.start_authority(SHORT);
     let program = fixture.start();
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new certificate for box.test active");
     let strict = fixture.strict_client().await;
     let first = strict.serial().await;
     let start = Instant::now();
@@ -132,7 +132,7 @@ async fn renews_in_the_last_third_without_a_failed_handshake() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(start.elapsed() < SHORT, "the certificate has expired");
     }
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new certificate for box.test active");
     println!(
         "renewed after {:.1} of {} s, {handshakes} handshakes meanwhile",
         start.elapsed().as_secs_f64(),
@@ -148,14 +148,15 @@ async fn wrong_dns_is_logged_with_a_hint_and_retries_are_limited() {
     // Nothing listens at this address.
     let _authority = fixture.plan.start(LONG, Ipv4Addr::new(127, 0, 0, 9));
     let program = fixture.start();
-    let lines = program
-        .wait_for_line("no certificate for box.test yet: the authority does not find this box on port 443");
+    let lines = program.wait_for_line(
+        "no certificate for box.test yet: the authority does not find this server on port 443",
+    );
     let line = lines.last().unwrap();
     assert!(line.contains("let every A and AAAA record of it lead to this host"), "{line}");
     assert!(line.contains("unauthorized: "), "the error of the authority is logged: {line}");
     program.reload();
-    let lines = program.wait_for_line("no sooner, for the authority counts");
-    assert!(!lines.iter().any(|line| line.contains("asking for a certificate")), "{lines:?}");
+    let lines = program.wait_for_line("no earlier attempt, because the authority counts them");
+    assert!(!lines.iter().any(|line| line.contains("requesting a certificate")), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,23 +168,23 @@ async fn lost_account_is_replaced_and_unwritten_certificate_is_served() {
     let file = folder.join("certificate.pem");
     std::fs::create_dir_all(&file).unwrap();
     let program = fixture.start();
-    program.wait_for_line("a new account with the authority");
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new ACME account created");
+    program.wait_for_line("new certificate for box.test active");
     let lines = program.wait_for_line("until then account and certificate are in memory alone");
     assert!(lines.last().unwrap().contains("certificate.pem cannot be written"), "{lines:?}");
     fixture.strict_client().await.serial().await;
     std::fs::remove_dir(&file).unwrap();
     program.reload();
-    let lines = program.wait_for_line("what the authority has given us is written now");
-    assert!(!lines.iter().any(|line| line.contains("asking for a certificate")), "{lines:?}");
+    let lines = program.wait_for_line("account and certificate are written now");
+    assert!(!lines.iter().any(|line| line.contains("requesting a certificate")), "{lines:?}");
     assert!(file.is_file());
     // A restarted Pebble does not know the account that the server uses for the renewal.
     drop(authority);
     let _authority = fixture.start_authority(SHORT);
     // If an attempt failed between the two authorities, the reload starts another one.
     program.reload();
-    program.wait_for_line("a new account with the authority");
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new ACME account created");
+    program.wait_for_line("new certificate for box.test active");
     drop(program);
 
     // The same with a changed account, before the first order.
@@ -192,8 +193,8 @@ async fn lost_account_is_replaced_and_unwritten_certificate_is_served() {
     std::fs::remove_file(&file).unwrap();
     std::fs::remove_file(folder.join("next-attempt")).unwrap();
     let program = fixture.start_with_email("other@box.test");
-    program.wait_for_line("a new account with the authority");
-    program.wait_for_line("a new certificate for box.test is in force");
+    program.wait_for_line("new ACME account created");
+    program.wait_for_line("new certificate for box.test active");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,11 +218,11 @@ async fn retry_after_is_respected_over_a_restart() {
     program
         .wait_for_line("no certificate for box.test yet: acme-directory cannot be reached (it answers 429");
     program.reload();
-    program.wait_for_line("no sooner, for the authority counts");
+    program.wait_for_line("no earlier attempt, because the authority counts them");
     drop(program);
     let program = fixture.start();
-    program.wait_for_line("no certificate for box.test yet; the next attempt is at ");
+    program.wait_for_line("no certificate for box.test yet next_attempt=");
     program.reload();
-    program.wait_for_line("no certificate for box.test yet; the next attempt is at ");
+    program.wait_for_line("no certificate for box.test yet next_attempt=");
     assert_eq!(requests.load(Ordering::Relaxed), 1);
 }

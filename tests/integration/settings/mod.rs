@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use webrtc_box::store::State;
+use webrtc_box::store::StateDir;
 use webrtc_box_turn::credential::Secret;
 
 /// The goal for a start error is one second; a busy machine gets three.
@@ -32,7 +32,7 @@ impl Fixture {
 
     /// Creates the state directory `dir` as a first start does; returns its TURN secret.
     fn create_state(&self, dir: &str) -> Secret {
-        State::open(&self.folder.path().join(dir)).unwrap().kept().unwrap().secret
+        StateDir::open(&self.folder.path().join(dir)).unwrap().load_or_create_keys().unwrap().secret
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
