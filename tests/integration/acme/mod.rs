@@ -107,6 +107,11 @@ async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
     assert!(strict.join("hall").await.ice_servers().await.contains("turns:"));
     for name in ["account.json", "certificate.pem"] {
         let file = fixture.acme_folder().join(name);
+        // The certificate is active before it is written.
+        while !file.is_file() {
+            assert!(start.elapsed() < SHORT, "{name} is not written");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
