@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 /// An error with a hint how to fix it. `Display` is one line without the hint.
 pub trait Hint: std::error::Error {
-    /// What to do, as one line; empty if the error already says it.
+    /// What to do, as one line; empty if the error already states it.
     fn hint(&self) -> String;
 
     /// The error and the hint as one line, for stderr and the log.

@@ -58,9 +58,9 @@ export class Lobby {
     element('#btnNew').hidden = invited && error !== 'room-full';
     const { occupancy } = session;
     element('#inside').dataset.seats = String(occupancy ?? '');
-    setText(element('#inside'), occupancy === null || error === 'room-full' ? '' : translate(`door.inside.${occupancy}`));
-    setText(element('#doorTitle'), translate(invited ? 'door.invited' : 'door.title'));
-    setText(element('#joinWord'), translate(`door.${joinLabel(media)}`));
+    setText(element('#inside'), occupancy === null || error === 'room-full' ? '' : translate(`lobby.inside.${occupancy}`));
+    setText(element('#doorTitle'), translate(invited ? 'lobby.invited' : 'lobby.title'));
+    setText(element('#joinWord'), translate(`lobby.${joinLabel(media)}`));
     if (error === 'bad-room') this.#room.setAttribute('aria-invalid', 'true');
     else this.#room.removeAttribute('aria-invalid');
   }

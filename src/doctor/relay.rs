@@ -30,7 +30,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// For all routes that are tried again because of a quota, and the pause before each.
 const RETRY_LIMIT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// ALPN that tells TURN from HTTP on one port (RFC 7443).
+/// ALPN that distinguishes TURN from HTTP on one port (RFC 7443).
 const ALPN: &[u8] = b"stun.turn";
 
 /// A transport and an address of the relay.

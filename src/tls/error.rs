@@ -139,8 +139,8 @@ pub enum PemError {
     /// DER or PKCS#12.
     #[error("it is binary and not PEM")]
     Binary,
-    /// Intact PEM whose contents are not what the label says.
-    #[error("its contents are not what its label says")]
+    /// Intact PEM whose contents do not match its label.
+    #[error("its contents do not match its label")]
     Contents,
 }
 

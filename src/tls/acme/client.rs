@@ -100,8 +100,8 @@ impl AcmeClient {
         Ok(Issued { chain, key })
     }
 
-    /// The stored account, or a new one. Setting `acme-email` accepts the terms of the authority, as
-    /// docs/operations.md says.
+    /// The stored account, or a new one. Setting `acme-email` accepts the terms of the authority
+    /// (docs/operations.md).
     async fn account(&self, http: &AcmeHttp) -> Result<Account, AcmeError> {
         let builder = Account::builder_with_http(Box::new(http.clone()));
         let contact = format!("mailto:{}", self.email);

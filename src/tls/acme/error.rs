@@ -20,7 +20,7 @@ const NAMESPACE: &str = "urn:ietf:params:acme:error:";
 /// There is no certificate. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AcmeError {
-    /// This host trusts nobody.
+    /// This host has no trusted roots.
     #[error("this host has no root certificates to verify the authority with")]
     NoRoots,
     /// A request got no usable response. The authority may count one that was sent.
