@@ -21,7 +21,7 @@ use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
 use crate::signals::{SignalRequest, Signals};
-use crate::store::StateDir;
+use crate::state_dir::StateDir;
 use crate::systemd::notify::{Notification, Notifier};
 use crate::systemd::socket_activation::ActivatedSockets;
 use crate::tls::{self, ActiveCertificate, PendingWrites};

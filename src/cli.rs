@@ -17,7 +17,7 @@ use crate::config::{
 use crate::doctor::Target;
 use crate::error::Hint as _;
 use crate::principals::isolation_group;
-use crate::store::StateDir;
+use crate::state_dir::StateDir;
 use webrtc_box_turn::credential::{Credential, Principal};
 use webrtc_box_turn::principal::PrincipalId;
 

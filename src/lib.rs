@@ -24,7 +24,7 @@ pub mod metrics;
 pub mod net;
 pub mod principals;
 pub mod signals;
-pub mod store;
+pub mod state_dir;
 pub mod systemd;
 mod task;
 pub mod tls;

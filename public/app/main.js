@@ -14,7 +14,7 @@ import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeWakeLock } from '../lib/wake-lock.js';
 import { makeTranslate } from '../locales/index.js';
-import { language, words } from '../locales/language.js';
+import { language, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
 import { pickSpeaker } from '../media/device-selection.js';
 import { makeLevelMeter } from '../media/level-meter.js';

@@ -5,7 +5,7 @@ import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeTranslate } from '../locales/index.js';
-import { language, words } from '../locales/language.js';
+import { language, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
 import { makeLevelMeter } from '../media/level-meter.js';
 import { Media } from '../media/media.js';

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::config::{Reload, Settings};
 use crate::error::Hint as _;
 use crate::http::HttpServer;
-use crate::store::StateDir;
+use crate::state_dir::StateDir;
 use crate::task::run_blocking;
 use webrtc_box_relay::Relay;
 use webrtc_box_signaling::HostKeys;

@@ -9,7 +9,7 @@ use crate::config::{ExternalIp, SettingsError};
 use crate::error::{Hint, system_text};
 use crate::http::PageError;
 use crate::net::addresses::NoPublicAddress;
-use crate::store::StateError;
+use crate::state_dir::StateError;
 use crate::systemd::socket_activation::ActivationError;
 use crate::tls::TlsError;
 

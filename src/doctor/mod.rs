@@ -39,7 +39,7 @@ use service::FilePermissions;
 use crate::clock;
 use crate::config::{Identity, Settings, SettingsError};
 use crate::net::interfaces::interfaces;
-use crate::store::StateDir;
+use crate::state_dir::StateDir;
 
 pub use report::{Finding, Level, Report, Subject};
 

@@ -21,7 +21,7 @@ use webrtc_box_relay::queue_budget::{Charge, QueueBudget, QueueShare, SourceBudg
 use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms, SeatEvent};
 use webrtc_box_turn::credential::Secrets;
 
-use super::metrics::CallLog;
+use super::counters::CallLog;
 use crate::clock;
 use crate::principals::SeatCredentials;
 

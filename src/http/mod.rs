@@ -5,9 +5,9 @@
 
 mod accept;
 mod connection_test;
+mod counters;
 mod forwarded;
 mod hub;
-mod metrics;
 mod per_source;
 mod protocol_sniff;
 mod proxy_protocol;
@@ -35,8 +35,8 @@ use webrtc_box_relay::random;
 use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent, TagKey};
 use webrtc_box_turn::credential::Secrets;
 
+use self::counters::{CallLog, HttpMetrics};
 use self::hub::Hub;
-use self::metrics::{CallLog, HttpMetrics};
 use self::per_source::SourceConnections;
 use self::request_context::{AllowedOrigins, ServedHosts};
 use self::static_files::StaticFiles;

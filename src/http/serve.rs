@@ -28,7 +28,7 @@ use tracing::debug;
 
 use webrtc_box_relay::socket::{HasTcpStream, SocketBuffers};
 
-use super::metrics::Handshake;
+use super::counters::Handshake;
 use super::per_source::SourcePermit;
 use super::protocol_sniff::{self, Protocol};
 use super::request_context::{Arrival, Scheme};

@@ -406,7 +406,7 @@ mod tests {
     use webrtc_box_turn::credential::{Secret, Secrets};
 
     use super::*;
-    use crate::http::metrics::{CallLog, HttpMetrics};
+    use crate::http::counters::{CallLog, HttpMetrics};
     use crate::principals::SeatCredentials;
 
     fn hub() -> Arc<Hub> {

@@ -1,7 +1,7 @@
 //! The metrics listener: `/metrics`, the counters of the process in Prometheus' text format (version 0.0.4), and
 //! `/healthz` in detail.
 //!
-//! The HTTP server's counters are `prometheus-client` types, defined in `http/metrics.rs`. All others are read at scrape
+//! The HTTP server's counters are `prometheus-client` types, defined in `http/counters.rs`. All others are read at scrape
 //! time. Names follow Prometheus' conventions: base units, `_total` for counters. Labels come from closed sets, so clients
 //! cannot create series.
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Hint, io_hint, io_reason};
 use crate::file_permissions;
-use crate::store::StateError;
+use crate::state_dir::StateError;
 
 /// The certificate or the key cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]

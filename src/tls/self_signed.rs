@@ -19,7 +19,7 @@ use super::key_pair::{LoadedCertificate, load};
 use crate::clock::UnixSeconds;
 use crate::error::Hint as _;
 use crate::net::interfaces::lan_addresses;
-use crate::store::{StateDir, StateError};
+use crate::state_dir::{StateDir, StateError};
 use crate::task::{catch_panic, run_blocking};
 
 /// Safari trusts no certificate that is valid for more than 398 days; an hour of them is before today.

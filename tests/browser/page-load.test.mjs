@@ -48,7 +48,7 @@ harness.scenario(`the page of a whole call transfers less than ${MAX_TRANSFER_KI
   const linked = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
   assert.equal(linked.length, 3);
   // build.rs joins the other modules into these.
-  const scripts = ['app/main.js', 'locales/language.js', 'lib/qr-code.js'];
+  const scripts = ['app/main.js', 'locales/current-language.js', 'lib/qr-code.js'];
   // A page loads one language: the larger one counts.
   const locale = Math.max(...await Promise.all(LOCALES.map(transferSize)));
   const sizes = await Promise.all(['', ...linked, ...scripts].map(transferSize));

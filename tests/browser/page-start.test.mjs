@@ -35,7 +35,7 @@ for (const path of ['/', '/test']) {
     harness.scenario(`${path} with a missing file shows a message after a while (${kind})`, async () => {
       const participant = await harness.participant(kind, { size: { width: 390, height: 844 } });
       await participant.open('about:blank');
-      await participant.blockPath(path === '/' ? '/locales/language.js' : '/connection-test/main.js');
+      await participant.blockPath(path === '/' ? '/locales/current-language.js' : '/connection-test/main.js');
       await participant.open(`${harness.server.origin}${path}`);
       assert.equal(await participant.evaluate(visibleMessages), '', 'not at once');
       await waitForMessages(participant);

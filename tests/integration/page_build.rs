@@ -84,7 +84,7 @@ fn page_preloads_exactly_what_its_scripts_import() {
         lines.map(|line| line.trim_end_matches("\">").to_owned()).collect()
     };
     assert_eq!(preloads("/index.html"), [""; 0], "its two scripts import no other file");
-    assert_eq!(preloads("/test.html"), ["/locales/language.js"]);
+    assert_eq!(preloads("/test.html"), ["/locales/current-language.js"]);
     for page in ["/index.html", "/test.html"] {
         assert!(!text(&built, page).contains("<!-- modulepreload"));
     }

@@ -60,12 +60,12 @@ mod call_report;
 mod connection;
 mod error;
 mod ice_servers;
-mod membership;
 mod outputs;
 mod protocol;
 mod resume_token;
 mod room;
 mod room_name;
+mod room_table;
 mod rooms;
 mod seat;
 #[cfg(test)]

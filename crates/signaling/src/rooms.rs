@@ -13,11 +13,11 @@ use crate::admission::{Admission, HostKeys};
 use crate::connection::{Connection, Verdict};
 use crate::error::{Malformed, Refusal};
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
-use crate::membership::{ClosedPage, Membership};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room_name::RoomName;
+use crate::room_table::{ClosedPage, RoomTable};
 use crate::seat::{SeatId, SeatKey, TagKey};
 use crate::{Now, UnixSeconds};
 
@@ -48,7 +48,7 @@ pub struct RoomsConfig {
 /// The state of all rooms.
 pub struct Rooms {
     connections: BTreeMap<ConnectionId, Connection>,
-    membership: Membership,
+    table: RoomTable,
     admission: Admission,
     credential_issuer: Arc<dyn CredentialIssuer>,
     credential_ttl: Duration,
@@ -63,7 +63,7 @@ impl Rooms {
         let RoomsConfig { tag_key, resume_key, host_keys, seeds, .. } = config;
         Self {
             connections: BTreeMap::new(),
-            membership: Membership::new(config.room_grace),
+            table: RoomTable::new(config.room_grace),
             admission: Admission::new(tag_key, resume_key, host_keys, seeds, now),
             credential_issuer: config.credential_issuer,
             credential_ttl: config.credential_ttl,
@@ -117,7 +117,7 @@ impl Rooms {
     pub fn handle_disconnect(&mut self, conn: ConnectionId, closing: bool, now: Now) {
         let Some(connection) = self.forget(conn) else { return };
         if let Some(seat) = connection.seat {
-            self.membership.disconnect(seat, closing, connection.source, now, &mut self.out);
+            self.table.disconnect(seat, closing, connection.source, now, &mut self.out);
         }
     }
 
@@ -127,7 +127,7 @@ impl Rooms {
     /// [`Refusal::BadResume`], and [`Refusal::TooManyAttempts`] after too many of them.
     pub fn handle_page_closed(&mut self, token: &str, source: IpAddr, now: Now) -> Result<(), Refusal> {
         let (room, claims) = self.admission.verify_any_token(source, token, now)?;
-        match self.membership.page_closed(room, claims, now, &mut self.out) {
+        match self.table.page_closed(room, claims, now, &mut self.out) {
             ClosedPage::Nothing => {}
             ClosedPage::Connected(conn) => {
                 self.out.push(Action::Close { conn, reason: CloseReason::PageClosed });
@@ -143,7 +143,7 @@ impl Rooms {
             match timer {
                 Timer::Idle(conn) => self.close(conn, CloseReason::Idle, now),
                 Timer::Credentials(conn) => self.send_ice_servers(conn, now),
-                Timer::Grace(seat) => self.membership.expire(seat, now, &mut self.out),
+                Timer::Grace(seat) => self.table.expire(seat, now, &mut self.out),
             }
         }
     }
@@ -167,7 +167,7 @@ impl Rooms {
 
     /// The server stops: every call ends and is reported.
     pub fn end_calls(&mut self, now: Now) {
-        self.membership.end_calls(now.instant, &mut self.out);
+        self.table.end_calls(now.instant, &mut self.out);
     }
 
     /// Replaces the issuer of credentials; every participant gets new credentials at once.
@@ -190,7 +190,7 @@ impl Rooms {
     /// Rooms with at least one seat taken, and seats taken.
     pub fn count(&self) -> (usize, usize) {
         let connected = self.connections.values().filter(|connection| connection.seat.is_some()).count();
-        (self.membership.rooms(), connected + self.membership.disconnected())
+        (self.table.rooms(), connected + self.table.disconnected())
     }
 
     /// Counts one frame and returns whether it is to be processed.
@@ -225,7 +225,7 @@ impl Rooms {
             ClientMessage::Peek(peek) => self.peek(conn, &peek, now),
             ClientMessage::Relay { target, relay } => {
                 let (seat, source) = (self.seat(conn)?, self.source(conn)?);
-                self.membership.relay((conn, source), seat, target, relay, &mut self.out)
+                self.table.relay((conn, source), seat, target, relay, &mut self.out)
             }
             ClientMessage::IceServers => {
                 self.seat(conn)?;
@@ -234,7 +234,7 @@ impl Rooms {
             }
             ClientMessage::Report(report) => {
                 let seat = self.seat(conn)?;
-                self.membership.report(seat, report, &mut self.out);
+                self.table.report(seat, report, &mut self.out);
                 Ok(())
             }
             ClientMessage::Ping => {
@@ -259,11 +259,11 @@ impl Rooms {
             None => None,
         };
         let seat = SeatKey { room, seat: claims.map_or(SeatId::new(random), |claims| claims.seat) };
-        if claims.is_some() && self.membership.is_taken(seat) {
+        if claims.is_some() && self.table.is_taken(seat) {
             self.resume(conn, seat, &name, now);
             return Ok(true);
         }
-        let is_open = self.membership.is_open(room);
+        let is_open = self.table.is_open(room);
         // The holder of a token guesses no name. Joining an open room is no failed attempt, but is refused like
         // the rest after too many: the refusal must not reveal which rooms are open.
         if claims.is_none() {
@@ -276,7 +276,7 @@ impl Rooms {
             true => None,
             false => self.admission.check_opening(source, claims, join.key.as_deref(), now)?,
         };
-        self.membership.join(conn, seat, &name, now, &mut self.out)?;
+        self.table.join(conn, seat, &name, now, &mut self.out)?;
         self.set_seat(conn, Some(seat), now);
         let joined_at = opened_by.map_or(now.unix, |claims| claims.joined_at);
         self.send_join_reply(conn, seat, &name, (joined_at, false), now);
@@ -284,7 +284,7 @@ impl Rooms {
     }
 
     fn resume(&mut self, conn: ConnectionId, seat: SeatKey, name: &RoomName, now: Now) {
-        let (pending, replaced) = self.membership.resume(conn, seat, &mut self.out);
+        let (pending, replaced) = self.table.resume(conn, seat, &mut self.out);
         self.set_seat(conn, Some(seat), now);
         if let Some(old) = replaced {
             self.forget(old);
@@ -297,7 +297,7 @@ impl Rooms {
     fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
         let seat = self.seat(conn)?;
         self.set_seat(conn, None, now);
-        self.membership.leave(seat, now, &mut self.out);
+        self.table.leave(seat, now, &mut self.out);
         Ok(())
     }
 
@@ -319,7 +319,7 @@ impl Rooms {
         if own.is_none() {
             self.admission.check_room_name(source, room, true, now)?;
         }
-        let seats = self.membership.seats(room, own.map(|claims| claims.seat));
+        let seats = self.table.seats(room, own.map(|claims| claims.seat));
         self.out.send(conn, ServerMessage::RoomStatus { room: name.as_str().to_owned(), seats });
         Ok(())
     }
@@ -333,9 +333,9 @@ impl Rooms {
         (joined_at, resumed): (UnixSeconds, bool),
         now: Now,
     ) {
-        self.membership.set_token_time(seat, joined_at, now);
+        self.table.set_token_time(seat, joined_at, now);
         let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
-        let peer = self.membership.peers(seat).next();
+        let peer = self.table.peers(seat).next();
         let claims = ResumeClaims { seat: seat.seat, joined_at };
         let message = ServerMessage::RespJoin {
             id: seat.seat,
@@ -426,8 +426,8 @@ impl Rooms {
     }
 
     #[cfg(test)]
-    pub(crate) fn parts(&self) -> (&Admission, &Membership, &Outputs, usize) {
-        (&self.admission, &self.membership, &self.out, self.connections.len())
+    pub(crate) fn parts(&self) -> (&Admission, &RoomTable, &Outputs, usize) {
+        (&self.admission, &self.table, &self.out, self.connections.len())
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::addr::{ClientAddr, Families, Family, PeerAddr, RelayedAddr};
-use crate::allocate::{PendingAllocate, PendingAllocates, allocate_reply, granted_lifetime};
 use crate::allocation::{Activity, Allocation, AllocationTable};
 use crate::auth::{Identity, IntegrityKey};
 use crate::credential::Principal;
 use crate::peer_policy::Reachability;
+use crate::pending_allocates::{PendingAllocate, PendingAllocates, allocate_reply, granted_lifetime};
 use crate::principal::{Admissions, IsolationGroup, PrincipalEvent, PrincipalId};
 use crate::registry::{AllocationEntry, PortLease, Quota, Requester};
 use crate::request::{AddressRequest, Method, Request};

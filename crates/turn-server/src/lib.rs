@@ -81,7 +81,6 @@
 //! * [`bandwidth`] limits authenticated clients, [`stats`] counts.
 
 pub mod addr;
-mod allocate;
 pub mod allocation;
 mod allocations;
 pub mod auth;
@@ -90,6 +89,7 @@ pub mod channel_data;
 pub mod credential;
 mod forward;
 pub mod peer_policy;
+mod pending_allocates;
 pub mod port_pool;
 pub mod principal;
 pub mod registry;

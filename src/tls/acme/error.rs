@@ -5,7 +5,7 @@
 use instant_acme::Problem;
 
 use crate::error::Hint;
-use crate::store::StateError;
+use crate::state_dir::StateError;
 use crate::task::Panic;
 
 /// Characters of an error text of the authority.

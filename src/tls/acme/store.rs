@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::client::Issued;
 use super::error::AcmeError;
 use crate::clock::UnixSeconds;
-use crate::store::{StateDir, StateError};
+use crate::state_dir::{StateDir, StateError};
 use crate::task::run_blocking;
 use crate::tls::key_pair::{LoadedCertificate, PemPair};
 

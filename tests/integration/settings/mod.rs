@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use webrtc_box::store::StateDir;
+use webrtc_box::state_dir::StateDir;
 use webrtc_box_turn::credential::Secret;
 
 /// The goal for a start error is one second; a busy machine gets three.

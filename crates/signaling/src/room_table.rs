@@ -1,4 +1,4 @@
-//! Membership of rooms: seats are joined, resumed, left, disconnected and expired.
+//! The table of rooms: seats are joined, resumed, left, disconnected and expired.
 //!
 //! Who may join is decided in `admission.rs`. Disconnected seats and pending messages are bounded in total
 //! and by source.
@@ -36,7 +36,7 @@ const SOURCES_PER_QUOTA: usize = 8;
 
 /// All rooms with at least one seat taken.
 #[derive(Debug)]
-pub(crate) struct Membership {
+pub(crate) struct RoomTable {
     rooms: BTreeMap<RoomTag, Room>,
     room_grace: Duration,
     disconnected: SourceQuota,
@@ -51,7 +51,7 @@ pub(crate) enum ClosedPage {
     Connected(ConnectionId),
 }
 
-impl Membership {
+impl RoomTable {
     pub(crate) fn new(room_grace: Duration) -> Self {
         Self {
             rooms: BTreeMap::new(),
