@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
@@ -102,7 +103,8 @@ impl SystemRoots {
             return Trust::Other("there is no certificate".to_owned());
         };
         let Ok(name) = ServerName::try_from(name.to_owned()) else { return Trust::WrongName };
-        let result = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(clock::now().unix));
+        let result = verifier.verify_server_cert(leaf, rest, &name, &[], now);
         result.map_or_else(|error| Trust::from_error(&error), |_| Trust::Trusted)
     }
 }

@@ -29,6 +29,8 @@ use crate::net::https_client;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// For a request and its response on an open connection.
 pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(3);
+/// Bytes of a response body; pages have a tenth of it.
+const MAX_RESPONSE: usize = 1 << 20;
 /// A PROXY header, version 2, of a proxy's own connection: LOCAL, without addresses.
 const LOCAL_PROXY_HEADER: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
@@ -101,7 +103,7 @@ impl HttpConnection {
     pub(super) async fn get(&mut self, host: &str, path: &str) -> Result<Response<Bytes>, Unreachable> {
         let request = Request::get(format!("https://{host}{path}")).body(Empty::new());
         let request = request.map_err(Unreachable::broken)?;
-        within(RESPONSE_LIMIT, async { self.0.send(request).await.map_err(not_http) }).await
+        within(RESPONSE_LIMIT, async { self.0.send(request, MAX_RESPONSE).await.map_err(not_http) }).await
     }
 }
 

@@ -26,9 +26,6 @@ use tokio_rustls::client::TlsStream;
 /// How long one address of a host may take to accept a connection before the next is tried.
 const CONNECT_LIMIT: Duration = Duration::from_secs(8);
 
-/// The longest response body in bytes; pages and certificate chains have a tenth of it.
-const MAX_BODY: usize = 1 << 20;
-
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// TLS 1.2 and 1.3; the caller adds what verifies the server.
@@ -109,11 +106,15 @@ where
         Ok(Self(sender))
     }
 
-    /// Sends `request`, whose URI is absolute; the Host header comes from it.
+    /// Sends `request`, whose URI is absolute; the Host header comes from it. The response body may have `max_body` bytes.
     ///
     /// # Errors
     /// The connection ends, or the response is not HTTP or too long.
-    pub(crate) async fn send(&mut self, mut request: Request<B>) -> Result<Response<Bytes>, BoxError> {
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<B>,
+        max_body: usize,
+    ) -> Result<Response<Bytes>, BoxError> {
         if let Some(authority) = request.uri().authority() {
             let host = HeaderValue::from_str(authority.as_str())?;
             request.headers_mut().insert(header::HOST, host);
@@ -121,7 +122,7 @@ where
         *request.uri_mut() = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).parse()?;
         self.0.ready().await?;
         let (head, body) = self.0.send_request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+        let body = Limited::new(body, max_body).collect().await?.to_bytes();
         Ok(Response::from_parts(head, body))
     }
 }

@@ -1,4 +1,5 @@
-//! The active certificate: one for all listeners, replaced as a whole. A handshake keeps the one it began with.
+//! The active certificate: one for all listeners, replaced as a whole. A handshake uses the one that is
+//! active when its ClientHello arrives.
 //!
 //! While an ACME challenge is pending, its validation handshakes are recognized by their ALPN protocol and get
 //! a TLS configuration of their own (RFC 8737).

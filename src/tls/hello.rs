@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use rustls::crypto::hash::{self, Hash, HashAlgorithm, Output};
 use rustls::crypto::{CipherSuiteCommon, CryptoProvider, ring};
 use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
@@ -29,6 +29,9 @@ const CLIENT_HELLO: u8 = 1;
 const RECORD_HEADER: usize = 5;
 const MAX_RECORD: usize = 1 << 14;
 
+/// Bytes of one read; a usual hello fits.
+const READ_SIZE: usize = 2048;
+
 /// One of the numbers for private use that no client uses.
 fn hidden_number(random: u64) -> u16 {
     let free = (0xff00..=0xffff).filter(|number| !IN_USE.contains(number));
@@ -40,8 +43,8 @@ fn hidden_number(random: u64) -> u16 {
 /// # Errors
 /// The stream cannot be read.
 pub(super) async fn read_hello<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Rewound<S>> {
-    let mut hello = BytesMut::with_capacity(2048);
-    while is_incomplete(&hello) && stream.read_buf(&mut hello).await? > 0 {}
+    let mut hello = BytesMut::new();
+    while is_incomplete(&hello) && stream.read_buf(&mut (&mut hello).limit(READ_SIZE)).await? > 0 {}
     hide_invalid_name(&mut hello);
     Ok(Rewound::new(hello.freeze(), stream))
 }

@@ -33,6 +33,8 @@ use crate::tls::key_pair::{LoadedCertificate, PemPair, server_config};
 
 /// For one request, its connection included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(45);
+/// Bytes of a response body; certificate chains have a tenth of it.
+const MAX_RESPONSE: usize = 256 << 10;
 
 /// How long the authority may take for one step; `Retry-After` counts within it.
 const STEP_LIMIT: RetryPolicy = RetryPolicy::new()
@@ -229,7 +231,8 @@ impl AcmeHttp {
             .map_err(|error| AcmeError::Unreachable { reason: error.to_string(), is_sent: false })?;
         let lost = |reason: String| AcmeError::Unreachable { reason, is_sent: true };
         let mut connection = HttpConnection::open(stream).await.map_err(|error| lost(error.to_string()))?;
-        let response = connection.send(request).await.map_err(|error| lost(error.to_string()))?;
+        let response =
+            connection.send(request, MAX_RESPONSE).await.map_err(|error| lost(error.to_string()))?;
         let (parts, body) = response.into_parts();
         if parts.status.is_client_error() || parts.status.is_server_error() {
             let retry_after = retry_after(&parts.headers, SystemTime::now());
