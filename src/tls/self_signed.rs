@@ -32,7 +32,7 @@ const BACKDATED: Duration = Duration::from_secs(3600);
 const MIN_VALIDITY_LEFT: u64 = 30 * 24 * 3600;
 
 /// Between two checks whether the certificate is valid.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 const CERT_FILE: &str = "self-signed.pem";
 const KEY_FILE: &str = "self-signed-key.pem";
@@ -60,7 +60,7 @@ impl SelfSignedRenewal {
         let renewal = Arc::new(self);
         let mut reported = None;
         loop {
-            sleep(CHECK_INTERVAL).await;
+            sleep(RENEWAL_CHECK_INTERVAL).await;
             let renewal = Arc::clone(&renewal);
             let check = move || renewal.check(&lan_addresses(), SystemTime::now());
             let error = match catch_panic(run_blocking(check)).await {
