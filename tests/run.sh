@@ -30,13 +30,14 @@ stage_rust() { FUZZ_SECONDS=${FUZZ_SECONDS:-15} timeout 1500 cargo test --locked
 stage_page() { npm_packages && npm run --silent test:page; }
 stage_types() { npm_packages && npm run --silent typecheck; }
 
-# Only proves that the benches run: no measurement can fail.
+# Only proves that the benches run: no measurement can fail, so the build of the tests is good enough.
 stage_bench() {
-  npm_packages && release_binary && bench_signaling && bench_relay
+  npm_packages || return
+  local bench
+  for bench in signaling relay; do
+    timeout 600 cargo bench --locked --profile dev --bench "$bench" -- --short || return
+  done
 }
-
-bench_relay() { timeout 600 cargo bench --locked --bench relay -- --short; }
-bench_signaling() { timeout 600 cargo bench --locked --bench signaling -- --short; }
 
 stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
