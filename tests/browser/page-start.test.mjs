@@ -19,7 +19,8 @@ for (const path of ['/', '/test']) {
     const participant = await harness.participant('chromium', { size: { width: 320, height: 568 } });
     await participant.setJavaScriptEnabled(false);
     await participant.open(`${harness.server.origin}${path}`);
-    assert.equal(await participant.evaluate(visibleMessages), 'en,zh-CN');
+    // Until the style sheet has loaded, the browser shows nothing, but the page has a layout with all messages.
+    await waitForMessages(participant);
     // The message about a page that does not start must not cover it when its delay is over.
     await waitFor('the delayed message', () => participant.evaluate(`() => {
       const { display, visibility } = getComputedStyle(document.getElementById('startFailure'));
