@@ -18,7 +18,7 @@ const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-background-networking', '--di
 
 /** Access to camera and microphone: granted with fake devices, refused, or no device attached. */
 const CHROMIUM_DEVICES = {
-  fake: ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'],
+  fake: ['--use-fake-device-for-media-stream=fps=10', '--use-fake-ui-for-media-stream'],
   refused: ['--use-fake-device-for-media-stream', '--deny-permission-prompts'],
   none: ['--use-fake-ui-for-media-stream'],
 };
@@ -30,6 +30,11 @@ const FIREFOX_DEVICES = {
 };
 
 const FIREFOX_PREFS = {
+  // Few and small frames: browsers encode and render in software here, and a call would take all of two processors.
+  'layout.frame_rate': 10,
+  'media.navigator.video.default_fps': 10,
+  'media.navigator.video.default_width': 320,
+  'media.navigator.video.default_height': 240,
   // Firefox's own button over videos intercepts clicks, at a position that depends on the window size.
   'media.videocontrols.picture-in-picture.video-toggle.enabled': false,
   'app.update.enabled': false,
