@@ -44,21 +44,28 @@ stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.s
 # --- end-to-end tests -----------------------------------------------------------------------------------
 
 # Each file of tests/browser, of tests/nat (in a small internet of network namespaces) and of tests/vps (hosts with their own
-# systemd, in such networks) runs by itself, two files at a time, because most of them wait most of the time. Files whose
-# measurements need a quiet machine run alone. Files that fail run once more, alone, unless many fail; the summary counts
-# them.
+# systemd, in such networks) runs by itself. Two run at a time, usually one of tests/browser, which uses the processor, and
+# another, which mostly waits. Files whose measurements need a quiet machine run alone. Files that fail run once more, alone,
+# unless many fail; the summary counts them.
 E2E_GROUPS=(browser nat vps)
 E2E_JOBS=${E2E_JOBS:-2}
-E2E_ALONE='/(join-time|page-load|udp-flood|bandwidth-adaptation)\.test'
+E2E_ALONE='/(join-time|page-load|udp-flood)\.test'
 E2E_FILE_TIMEOUT=900
 E2E_RETRIES=8
 
+# The files of these groups, those of tests/browser in turn with the others; what takes longest first.
 e2e_files() {
-  local group files=()
+  local group browser=() network=()
   for group in "$@"; do
-    [[ $group == browser || $EUID == 0 ]] && files+=(tests/"$group"/*.test.mjs)
+    if [[ $group == browser ]]; then browser=(tests/browser/*.test.mjs); elif ((EUID == 0)); then network+=(tests/"$group"/*.test.mjs); fi
   done
-  ls -S "${files[@]}"
+  paste -d '\n' <(longest_first "${browser[@]}") <(longest_first "${network[@]}") | grep '^tests/'
+}
+
+longest_first() {
+  (($#)) || return
+  printf '%s\n' "$@" | grep page-states
+  ls -S "$@" | grep -v page-states
 }
 
 # Runs one file and prints its output in one piece.
