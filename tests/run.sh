@@ -44,11 +44,11 @@ stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.s
 # --- end-to-end tests -----------------------------------------------------------------------------------
 
 # Each file of tests/browser, of tests/nat (in a small internet of network namespaces) and of tests/vps (hosts with their own
-# systemd, in such networks) runs by itself. Two run at a time, usually one of tests/browser, which uses the processor, and
-# another, which mostly waits. Files whose measurements need a quiet machine run alone. Files that fail run once more, alone,
-# unless many fail; the summary counts them.
+# systemd, in such networks) runs by itself, one for every two processors at a time. Files whose measurements need a quiet
+# machine run alone. Files that fail run once more, alone, unless many fail; the summary counts them. E2E_MATRIX=full repeats
+# more scenarios with other browsers.
 E2E_GROUPS=(browser nat vps)
-E2E_JOBS=${E2E_JOBS:-2}
+E2E_JOBS=${E2E_JOBS:-$((($(nproc) + 1) / 2))}
 E2E_ALONE='/(join-time|page-load|udp-flood)\.test'
 E2E_FILE_TIMEOUT=900
 E2E_RETRIES=8

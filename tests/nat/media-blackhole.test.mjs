@@ -2,6 +2,7 @@
 // pages show the reason.
 
 import assert from 'node:assert/strict';
+import { matrix } from '../browser/lib/harness.mjs';
 import { reportMeasurement } from '../browser/lib/measurements.mjs';
 import { waitFor } from '../browser/lib/wait.mjs';
 import { createNetworkHarness, runOn } from './network.mjs';
@@ -38,7 +39,7 @@ async function expectDirectPath(pair) {
   for (const participant of pair) await participant.waitForPath('direct');
 }
 
-for (const kinds of [['chromium', 'chromium'], ['firefox', 'chromium']]) {
+for (const kinds of matrix([['firefox', 'chromium']], [['chromium', 'chromium']])) {
   const browsers = kinds.join(' and ');
   harness.scenario(`${browsers} move to the relay when only STUN passes`, async () => {
     try {

@@ -2,6 +2,7 @@
 // all ports but 443 are blocked, or there is no network for half a minute. Audio and video must return without user action.
 
 import assert from 'node:assert/strict';
+import { matrix } from '../browser/lib/harness.mjs';
 import { reportMeasurement } from '../browser/lib/measurements.mjs';
 import { waitFor } from '../browser/lib/wait.mjs';
 import { createNetworkHarness, namespaceOf, runOn } from './network.mjs';
@@ -48,7 +49,7 @@ async function joinRelayedPair(kinds, hosts) {
 const block = (rules) => runOn('ra', 'nft', `table inet blocked { chain forward { type filter hook forward priority -1; ${rules} }; }`);
 const unblock = () => runOn('ra', 'nft', 'delete', 'table', 'inet', 'blocked');
 
-for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
+for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])) {
   harness.scenario(`${kinds[0]}'s relayed call continues when its address changes`, async () => {
     const pair = await joinRelayedPair(kinds, ['a1', 'b1']);
     const changeAddress = (from, to) => runOn('a1', 'sh', '-c',
@@ -106,7 +107,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   });
 }
 
-for (const kind of ['chromium', 'firefox']) {
+for (const kind of matrix(['firefox'], ['chromium'])) {
   harness.scenario(`${kind}'s relayed call continues when its NAT loses its mappings`, async () => {
     const pair = await joinRelayedPair([kind, 'chromium'], ['a1', 'b1']);
     const changeAddress = (from, to) => runOn('ra', 'sh', '-c', `ip address del ${from}/24 dev wan; ip address add ${to}/24 dev wan; ip route replace default via 45.0.1.1`);
@@ -119,7 +120,7 @@ for (const kind of ['chromium', 'firefox']) {
   });
 }
 
-for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
+for (const kinds of matrix([['firefox', 'chromium']], [['chromium', 'firefox']])) {
   harness.scenario(`a call recovers after ${kinds[0]} had no network for half a minute`, async () => {
     const pair = await joinRelayedPair(kinds, ['a1', 'b1']);
     await block('ip saddr 10.1.0.2 drop; ip daddr 10.1.0.2 drop;');

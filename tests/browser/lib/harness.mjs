@@ -15,6 +15,9 @@ const LOOPBACK_ICE = { 'media.peerconnection.ice.loopback': true };
 /** The page's states after a call: call-ended screen, lobby, or waiting for another participant. */
 export const ENDED_STATES = ['idle', 'preview', 'waiting'];
 
+/** What a scenario is repeated with: `essential`, such as one browser in each role; with E2E_MATRIX=full also `others`. */
+export const matrix = (essential, others) => (process.env.E2E_MATRIX === 'full' ? [...essential, ...others] : essential);
+
 /**
  * Creates the harness of one test file; it lives until the file ends.
  * `server`: options of `startServer`; `start(dir, authority)` replaces `startServer`.
