@@ -159,7 +159,7 @@ const remoteVideoNote = (participant) => participant.evaluate(`() => document.ge
 
 const isScreenShown = `document.getElementById('remoteFrame').classList.contains('whole')`;
 
-for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])) {
+for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
   harness.scenario(`${kinds[0]}'s video pauses at 70 kbit/s, sound continues, video returns`, () => withEmulatedLink(kinds, async (link, first, second) => {
     await link.limit({ rate: 70_000 }, {});
     const limitedAt = performance.now();
