@@ -37,7 +37,12 @@ export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMe
 /** What the page sends to the server. */
 export type ClientMessage =
   | OutboxMessage
-  | { type: 'join'; room: string; resume?: string; key?: string }
+  /** `wait`: in front of a full room, or one that only a host key opens, wait instead of an error. */
+  | { type: 'join'; room: string; resume?: string; key?: string; name?: string; wait?: true }
+  /** Answers to a knock. */
+  | { type: 'admit' | 'decline'; id: string }
+  /** Asks for a one-time token with which another device takes our seat. */
+  | { type: 'transfer' }
   | { type: 'leave' }
   | { type: 'look'; room: string; resume?: string }
   | { type: 'ice-servers' }
@@ -50,9 +55,15 @@ export type PeerMessage = NegotiationMessage & { from: string };
 /** What the server sends. Only `type` is checked when a message is parsed. */
 export type ServerMessage =
   | PeerMessage
-  | { type: 'resp-join'; id: string; room: string; peer: string | null; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
-  | { type: 'room'; room: string; seats: number }
-  | { type: 'new-peer'; id: string }
+  | { type: 'resp-join'; id: string; room: string; peer: string | null; peerName?: string | null; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
+  /** `name`: of the other participant, only for who has a seat there. */
+  | { type: 'room'; room: string; seats: number; name?: string | null }
+  /** We wait to be let in; sent again when the position (from 1 on) changes. */
+  | { type: 'waiting'; position: number }
+  /** Somebody waits to be let in; `gone`: no longer. */
+  | { type: 'knock'; id: string; name?: string | null; gone?: boolean }
+  | { type: 'transfer'; token: string; ttl: number }
+  | { type: 'new-peer'; id: string; name?: string | null }
   | { type: 'peer-leave'; id: string }
   | { type: 'peer-away'; id: string; closing?: boolean }
   | { type: 'peer-back'; id: string }
@@ -65,7 +76,9 @@ export type ServerMessage =
 export type SignalingEvent =
   | Exclude<ServerMessage, { type: 'ping' | 'pong' }>
   /** Nothing is known of a new room name yet. */
-  | { type: 'room'; room: string; seats: null }
+  | { type: 'room'; room: string; seats: null; name?: undefined }
+  /** Whether another tab of this browser has a seat in the room named in the lobby. */
+  | { type: 'elsewhere'; room: string; elsewhere: boolean }
   | { type: 'socket'; open: boolean }
   /** The join failed for good. */
   | { type: 'refused'; code: string }

@@ -3,6 +3,7 @@
 // `webrtcBox.call` is for the console: `webrtcBox.call.connection()` is the running RTCPeerConnection, for getStats.
 
 import { makeCallReport } from './call-report.js';
+import { displayName } from './display-name.js';
 import { watchErrors } from './page-errors.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from './room-name.js';
 import { Session } from './session.js';
@@ -26,6 +27,7 @@ import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
 const LEFT_AT_KEY = 'webrtc-box.left-at';
+const NAME_KEY = 'webrtc-box.name';
 
 const now = () => performance.now();
 const relayOnly = new URLSearchParams(location.search).get('relay') === '1';
@@ -42,6 +44,7 @@ const missing = missingFeature(globalThis);
 
 const tabStorage = makeStore(() => sessionStorage);
 const browserStorage = makeStore(() => localStorage);
+let ownName = displayName(browserStorage.getItem(NAME_KEY));
 const resumeTokens = new ResumeTokens({
   storage: tabStorage,
   shared: browserStorage,
@@ -154,8 +157,9 @@ function navigationType() {
   }
 }
 
-/** @param {string} typed @param {string} key */
-async function join(typed, key) {
+/** Without a name, the one given before is used. @param {string} typed @param {string} key @param {string} [typedName] */
+async function join(typed, key, typedName = ownName) {
+  rememberName(typedName);
   if (missing) return session.setError(missing);
   // A second click while the microphone is requested joins without it.
   if (requestingMic && joinLabel(media.state) === 'joinSoundOnly') return;
@@ -169,7 +173,14 @@ async function join(typed, key) {
   // Joining with the devices there are dismisses the error about the others.
   dismissedMediaError = media.state.error;
   requestingMic = false;
-  session.join(name, key || undefined);
+  session.join(name, { key: key || undefined, name: ownName });
+}
+
+/** @param {string} typed */
+function rememberName(typed) {
+  ownName = displayName(typed);
+  if (ownName) browserStorage.setItem(NAME_KEY, ownName);
+  else browserStorage.removeItem(NAME_KEY);
 }
 
 /** Some browsers refuse it in a frame, or too often in a row. @param {string} path */
@@ -256,7 +267,7 @@ function draw() {
   const { error, retry: retries } = currentError();
   view.show({
     session: state, status, statusKey: statusKey(state, status), media: media.state,
-    error, canRetry: retries !== null, invited,
+    error, canRetry: retries !== null, invited, ownName, inviterName: state.inviterName,
     chat: session.chat, link: location.origin + pathOfRoom(room),
     path: stats.path(), udpBlocked: stats.isUdpBlocked(), quality: stats.quality(), samples: stats.samples,
     reason: stats.qualityReason(),

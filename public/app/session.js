@@ -5,6 +5,7 @@
 
 import { Chat } from '../call/chat.js';
 import { NO_REPORT } from './call-report.js';
+import { displayName } from './display-name.js';
 import { initialRemote, initialState, resetConnection, setRemoteMuteState } from './status.js';
 
 /**
@@ -95,14 +96,14 @@ export class Session {
     this.#signaling.peek(room);
   }
 
-  /** @param {string} room @param {string} [key] */
-  join(room, key) {
+  /** @param {string} room @param {{key?: string, name?: string}} [options] */
+  join(room, { key, name } = {}) {
     const { state } = this;
     if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
-    Object.assign(state, { room, joining: true, occupancy: null, error: null, ended: null, triedKey: Boolean(key) });
+    Object.assign(state, { room, joining: true, occupancy: null, inviterName: '', error: null, ended: null, triedKey: Boolean(key) });
     if (state.screen === 'ended') state.screen = 'lobby';
     this.#report.start();
-    this.#signaling.join(room, { key });
+    this.#signaling.join(room, { key, name });
     this.#changed();
   }
 
@@ -147,11 +148,11 @@ export class Session {
     const { state, call } = this;
     switch (event.type) {
       case 'room':
-        state.occupancy = event.seats;
+        Object.assign(state, { occupancy: event.seats, inviterName: displayName(event.name) });
         if (event.seats !== null && event.seats < 2 && state.error === 'room-full') state.error = null;
         break;
       case 'resp-join': return this.#joined(event);
-      case 'new-peer': return this.#peerJoined(String(event.id));
+      case 'new-peer': return this.#peerJoined(String(event.id), displayName(event.name));
       case 'peer-leave': return event.id === this.#peerId ? this.#peerLeft() : undefined;
       case 'peer-away': return event.id === this.#peerId ? this.#peerAway(event.closing === true) : undefined;
       case 'peer-back':
@@ -209,14 +210,14 @@ export class Session {
   }
 
   /** @param {Extract<SignalingEvent, {type: 'resp-join'}>} message */
-  #joined({ id, peer, iceServers }) {
+  #joined({ id, peer, peerName, iceServers }) {
     const { state, call } = this;
     Object.assign(state, { joining: false, error: null, needsKey: false });
     call.setIceServers(iceServers);
     const peerId = typeof peer === 'string' ? peer : null;
     this.#ownId = id;
     if (peerId === null && (call.isConnected() || (state.connectedAt !== null && call.connection()))) return this.#keepWithoutPeer();
-    this.#setPeer(peerId);
+    this.#setPeer(peerId, displayName(peerName));
     if (peerId !== null && state.connectedAt === null) this.#report.peerPresent();
     call.setPeer(id, peerId, true);
     this.#showRoom();
@@ -235,9 +236,9 @@ export class Session {
     this.#showRoom();
   }
 
-  /** @param {string} id */
-  #peerJoined(id) {
-    this.#setPeer(id);
+  /** @param {string} id @param {string} name */
+  #peerJoined(id, name) {
+    this.#setPeer(id, name);
     if (this.state.connectedAt === null) {
       this.#report.start();
       this.#report.peerPresent();
@@ -246,10 +247,10 @@ export class Session {
     this.#showRoom();
   }
 
-  /** @param {string | null} id */
-  #setPeer(id) {
+  /** @param {string | null} id @param {string} [name] */
+  #setPeer(id, name = '') {
     this.#peerId = id;
-    Object.assign(this.state, { peer: id === null ? 'none' : 'present', peerClosing: false });
+    Object.assign(this.state, { peer: id === null ? 'none' : 'present', peerName: name, peerClosing: false });
     this.#peerForgotten = false;
   }
 

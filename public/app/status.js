@@ -26,7 +26,9 @@ import { mayRetry } from '../media/media-errors.js';
  * @property {boolean} needsKey
  * @property {boolean} triedKey
  * @property {boolean} joining
- * @property {number | null} occupancy taken seats of the room named in the lobby; null until the server answers
+ * @property {number | null} occupancy taken seats of the room named in the lobby, or in front of which we wait; null until the server answers
+ * @property {string} inviterName of the participant in the room named in the lobby; '' where unknown
+ * @property {string} peerName of the other participant; '' where unknown
  * @property {boolean} socketOpen
  * @property {'none' | 'present' | 'away' | 'gone'} peer `gone`: the seat is free, but media still flows
  * @property {boolean} peerClosing the peer closed its page and may come back for a moment
@@ -49,7 +51,7 @@ export const initialRemote = () => ({ stream: null, mic: true, cam: true, screen
 
 /** @returns {SessionState} */
 export const initialState = () => ({
-  screen: 'lobby', room: '', error: null, needsKey: false, triedKey: false, joining: false, occupancy: null, socketOpen: false,
+  screen: 'lobby', room: '', error: null, needsKey: false, triedKey: false, joining: false, occupancy: null, inviterName: '', peerName: '', socketOpen: false,
   peer: 'none', peerClosing: false, connectionState: 'none', silent: false, noCandidates: false, missingCodec: null, timedOut: false,
   detached: false, pathAvoided: false, connectedAt: null, ended: null, remote: initialRemote(), verification: null, outgoingVideo: 'full',
 });

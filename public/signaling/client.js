@@ -10,7 +10,7 @@
  * @import { ResumeTokens } from './resume-token.js'
  *
  * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose' | 'onerror'>} Socket
- * @typedef {{room: string, key?: string, id?: string, resume?: string}} Seat
+ * @typedef {{room: string, key?: string, name?: string, id?: string, resume?: string}} Seat
  */
 
 const PING_INTERVAL_MS = 5000;
@@ -85,14 +85,14 @@ export class SignalingClient {
     };
   }
 
-  /** @param {string} room @param {{key?: string}} [options] */
-  join(room, { key } = {}) {
+  /** @param {string} room @param {{key?: string, name?: string}} [options] `name`: ours, for the other participant */
+  join(room, { key, name } = {}) {
     const reuse = !this.#seat && this.#socket?.readyState === 1;
     if (!reuse) this.#stop();
     this.#clear('peek');
     this.#peeked = null;
     this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
-    this.#seat = { room, key };
+    this.#seat = { room, key, name };
     if (!reuse) return this.#connect();
     this.#set('timeout', RECONNECT_TIMEOUT_MS, () => this.#drop());
     this.#sendJoin();
@@ -175,9 +175,9 @@ export class SignalingClient {
     const saved = await this.#parts.resumeTokens.take(this.#seat.room);
     if (!this.#seat || socket !== this.#socket) return;
     const resume = this.#seat.resume = saved?.token;
-    const { room, key = saved?.key } = this.#seat;
+    const { room, name, key = saved?.key } = this.#seat;
     this.#seat.key = key;
-    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }) });
+    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }), ...(name && { name }) });
     this.#schedulePing();
   }
 

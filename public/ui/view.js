@@ -36,6 +36,8 @@ import { Videos } from './videos.js';
  * @property {string | null} error code from the server, the call or the devices
  * @property {boolean} canRetry
  * @property {boolean} invited opened with a link to a room
+ * @property {string} ownName as remembered by this browser; '' without one
+ * @property {string} inviterName of the participant in the room of the lobby; '' where unknown
  * @property {Chat} chat
  * @property {string} link to the room
  * @property {Path | null} path
@@ -46,7 +48,7 @@ import { Videos } from './videos.js';
  * @property {number} seconds of this call
  *
  * @typedef {object} Actions
- * @property {(room: string, key: string) => void} join
+ * @property {(room: string, key: string, name?: string) => void} join `name`: ours, which may be ''; the remembered one without it
  * @property {() => string} newRoomName
  * @property {() => void} roomTyped the text of the room field has changed
  * @property {() => void} leave

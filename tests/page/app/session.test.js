@@ -129,7 +129,7 @@ test('a required key can be entered', () => {
   harness.session.join('den');
   harness.fromServer({ type: 'refused', code: 'key-required' });
   assert.ok(harness.state.needsKey);
-  harness.session.join('den', 'sesame');
+  harness.session.join('den', { key: 'sesame' });
   assert.deepEqual(harness.sent.at(-1), ['join', 'den', 'sesame']);
 });
 
