@@ -3,7 +3,7 @@
 // The buttons in the bar and in the settings, the shortcuts and the list of shortcuts come from this table. A new button is
 // a row here, a shape in `icons` where none fits, and its texts in locales/*.js.
 
-import { createElement, createSvg, find, setFlag, setLabel } from './elements.js';
+import { createElement, createSvg, find, setFlag, setLabel, setText } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -24,7 +24,7 @@ import { createElement, createSvg, find, setFlag, setLabel } from './elements.js
  *
  * @typedef {object} Control
  * @property {string} id `data-act` of its button
- * @property {'bar' | 'menu'} place in the bar, or in the settings of a call
+ * @property {'bar' | 'menu' | 'picture'} place in the bar, or in the settings of a call: about the call, or about the picture
  * @property {boolean} [inCall] whether the button is there only in a call, or only outside of one
  * @property {string} icon key in `icons`
  * @property {Text | ((context: Context) => Text)} text name of the button
@@ -93,26 +93,26 @@ export const controls = [
     act: ({ panels }) => panels.toggleStats(),
   },
   {
-    id: 'full', place: 'menu', icon: 'full', text: 'settings.full', key: 'F', keyOutsideCall: true, listedAs: 'settings.full',
+    id: 'full', place: 'picture', icon: 'full', text: 'settings.full', key: 'F', keyOutsideCall: true, listedAs: 'settings.full',
     visible: ({ panels }) => panels.canFullscreen,
     act: ({ panels }) => panels.toggleFullscreen(),
   },
   {
-    id: 'pip', place: 'menu', icon: 'pip', text: 'settings.pip',
+    id: 'pip', place: 'picture', icon: 'pip', text: 'settings.pip',
     visible: ({ panels }) => panels.canPictureInPicture,
     act: ({ panels }) => panels.togglePictureInPicture(),
   },
   {
     id: 'keys', place: 'menu', icon: 'keys', text: 'keys.title', key: '?', keyOutsideCall: true,
     act: ({ panels }) => panels.openShortcuts(),
-    attributes: { class: 'plain wide with-keyboard' },
+    attributes: { class: 'item with-keyboard' },
   },
 ];
 
 /** The buttons of the table. */
 export class ControlButtons {
   #translate;
-  /** @type {{control: Control, button: HTMLElement}[]} */
+  /** @type {{control: Control, button: HTMLElement, words: HTMLElement | null}[]} */
   #buttons;
 
   /**
@@ -123,33 +123,34 @@ export class ControlButtons {
    */
   constructor({ document, translate, press }) {
     this.#translate = translate;
-    const places = { bar: find(document, '.bar'), menu: find(document, '#settings .column') };
+    const places = { bar: find(document, '.bar'), menu: find(document, '#menuCall'), picture: find(document, '#menuPicture') };
     this.#buttons = controls.map((control) => {
       const button = this.#create(document, control);
+      const words = control.place === 'bar' ? null : createElement(document, 'span');
+      if (words) button.append(words);
       button.addEventListener('click', () => press(control));
       places[control.place].append(button);
-      return { control, button };
+      return { control, button, words };
     });
   }
 
   /** @param {Document} document @param {Control} control */
-  #create(document, { id, place, icon, inCall, text, attributes }) {
+  #create(document, { id, place, icon, inCall, attributes }) {
     const where = inCall === undefined ? '' : inCall ? ' in-call' : ' outside-call';
-    const style = (place === 'bar' ? 'round' : 'plain wide') + where;
-    const button = createElement(document, 'button', { type: 'button', class: style, 'data-act': id, 'data-icon': icon, ...attributes });
-    if (place === 'menu') button.append(createElement(document, 'span', { 'data-word': String(text) }));
-    return button;
+    const style = (place === 'bar' ? 'round' : 'item') + where;
+    return createElement(document, 'button', { type: 'button', class: style, 'data-act': id, 'data-icon': icon, ...attributes });
   }
 
   /** @param {Context} context */
   show(context) {
-    for (const { control, button } of this.#buttons) {
+    for (const { control, button, words } of this.#buttons) {
       button.hidden = control.visible ? !control.visible(context) : false;
       setFlag(button, 'data-off', control.off?.(context) ?? false);
       setFlag(button, 'data-on', control.on?.(context) ?? false);
-      if (control.place === 'menu') continue;
-      const text = typeof control.text === 'function' ? control.text(context) : control.text;
-      setLabel(button, typeof text === 'string' ? this.#translate(text) : this.#translate(...text), control.key);
+      const key = typeof control.text === 'function' ? control.text(context) : control.text;
+      const text = typeof key === 'string' ? this.#translate(key) : this.#translate(...key);
+      if (words) setText(words, text);
+      else setLabel(button, text, control.key);
     }
   }
 }

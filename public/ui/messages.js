@@ -2,7 +2,7 @@
 
 import { browserNames } from '../lib/browser.js';
 import { errorKey, joinSentences } from '../locales/index.js';
-import { find, setText } from './elements.js';
+import { announce, find, setText } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -17,6 +17,8 @@ export class Messages {
   #browser;
   #status;
   #screenNote;
+  #announcer;
+  #wasStill = false;
   #error;
   #errorText;
   #retry;
@@ -28,6 +30,7 @@ export class Messages {
     this.#browser = browserNames(navigator);
     this.#status = find(document, '#status');
     this.#screenNote = find(document, '#theirScreen');
+    this.#announcer = find(document, '#announcer');
     this.#error = find(document, '#error');
     this.#errorText = find(document, '#errorText');
     this.#retry = find(document, '#btnRetry');
@@ -55,6 +58,9 @@ export class Messages {
     const bothStill = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
     const keys = bothStill ? ['remote.both'] : [...(isDetailed ? [statusKey] : []), 'remote.still'];
     setText(this.#screenNote, isStill ? joinSentences(this.#translate, keys) : '');
+    // The status, a live region too, announces the other part of the note.
+    if (isStill && !this.#wasStill) announce(this.#announcer, this.#translate('remote.still'));
+    this.#wasStill = isStill;
   }
 
   /** @param {Model} model */
