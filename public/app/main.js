@@ -64,6 +64,8 @@ const toggles = makeMuteToggles({
   },
 });
 const level = makeLevelMeter(() => new AudioContext());
+/** @type {import('../media/muted-speech.js').MutedSpeech | null} */
+let mutedSpeech = null;
 const session = new Session({
   openSignaling: (emit) => new SignalingClient({
     url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, emit, resumeTokens, clock,
@@ -255,6 +257,21 @@ function mediaChanged() {
 /** During a call the level is shown only in the device settings. */
 function watchLevel() {
   level.watch(session.state.screen === 'call' && !settingsOpen ? null : media.micTrack());
+  watchMutedSpeech().catch((error) => console.debug('muted speech', error));
+}
+
+/** Only a microphone that the person has muted in a call: its device is open. */
+async function watchMutedSpeech() {
+  const isMuted = session.state.screen === 'call' && !media.wanted().mic && !media.state.interrupted.mic && media.micTrack() !== null;
+  if (isMuted && !mutedSpeech) {
+    const { MutedSpeech } = await import('../media/muted-speech.js');
+    mutedSpeech ??= new MutedSpeech({
+      meter: makeLevelMeter(() => new AudioContext()), clock, now,
+      changed: () => { media.setSpeakingWhileMuted(mutedSpeech?.detected ?? false); },
+    });
+    return watchMutedSpeech();
+  }
+  mutedSpeech?.watch(isMuted ? media.micTrack() : null);
 }
 
 function draw() {

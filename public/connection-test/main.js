@@ -7,13 +7,13 @@ import { makeStore } from '../lib/storage.js';
 import { makeTranslate } from '../locales/index.js';
 import { language, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
+import { Chime } from '../media/chime.js';
 import { makeLevelMeter } from '../media/level-meter.js';
 import { Media } from '../media/media.js';
 import { measure } from './loopback-call.js';
 import { gathersCandidates, runProbe } from './probes.js';
 import { reportOf } from './report.js';
 import { Run } from './run.js';
-import { playTone } from './tone.js';
 import { TestView } from './view.js';
 
 const LEVEL_INTERVAL_MS = 80;
@@ -45,6 +45,7 @@ const media = new Media({
   newStream: () => new MediaStream(), clock, now: parts.now, hidden: () => document.hidden, changed: mediaChanged,
 });
 const level = makeLevelMeter(() => new AudioContext());
+const chime = new Chime({ newContext: () => new AudioContext(), newAudio: () => new Audio(), mayPlay: () => true });
 /** @type {{active: boolean, camera: string, mic: '' | 'none' | 'quiet' | 'heard'}} */
 const devices = { active: false, camera: '', mic: '' };
 /** @type {{playing: boolean, asking: boolean, result: '' | 'heard' | 'unheard' | 'failed'}} */
@@ -97,7 +98,7 @@ function readLevel() {
 async function testSpeaker() {
   Object.assign(tone, { playing: true, asking: false, result: '' });
   draw();
-  const played = await playTone(() => new AudioContext());
+  const played = await chime.play('test');
   Object.assign(tone, { playing: false, asking: played, result: played ? '' : 'failed' });
   draw();
 }

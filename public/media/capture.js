@@ -40,11 +40,11 @@ export class Capture {
    */
   async both(wanted, selected) {
     // The microphone is requested even if it starts muted: unmuting must not ask again.
-    const both = await this.#request({ audio: microphone(selected), video: wanted.cam && camera(selected) });
+    const both = await this.#request({ audio: constraintsOf('mic', selected), video: wanted.cam && constraintsOf('cam', selected) });
     if (!both.error || !wanted.cam) return both;
     const denied = both.error.startsWith('camera-denied');
     if (!denied && !mayRequestOne(both.error)) return both;
-    for (const [name, constraints] of /** @type {const} */ ([['microphone', { audio: microphone(selected) }], ['camera', { video: camera(selected) }]])) {
+    for (const [name, constraints] of /** @type {const} */ ([['microphone', { audio: constraintsOf('mic', selected) }], ['camera', { video: constraintsOf('cam', selected) }]])) {
       if (denied && (await this.#permission(name))?.state !== 'granted') continue;
       const { stream } = await this.#request(constraints);
       if (stream) return { stream, error: both.error };
@@ -54,7 +54,7 @@ export class Capture {
 
   /** @param {'mic' | 'cam'} kind @param {Selection} selected @returns {Promise<CaptureResult>} */
   one(kind, selected) {
-    return this.#request(kind === 'mic' ? { audio: microphone(selected) } : { video: camera(selected) });
+    return this.#request({ [kind === 'mic' ? 'audio' : 'video']: constraintsOf(kind, selected) });
   }
 
   /** With audio where the browser supports it. Neither stream nor error if cancelled. @returns {Promise<CaptureResult>} */
@@ -163,15 +163,14 @@ function withoutDevice(constraints) {
   return selected ? Object.fromEntries(open) : null;
 }
 
-// With `exact`, since Chromium may open another camera for an `ideal` one that is present.
-
-/** @param {Selection} selected */
-function microphone({ audioinput }) {
-  return { echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...(audioinput && { deviceId: { exact: audioinput } }) };
-}
-
-/** @param {Selection} selected */
-function camera({ videoinput, facing }) {
-  return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 },
+/**
+ * The device is `exact`, since Chromium may open another camera for an `ideal` one that is present.
+ * @param {'mic' | 'cam'} kind
+ * @param {Selection} selected
+ * @returns {MediaTrackConstraints}
+ */
+export function constraintsOf(kind, { audioinput, videoinput, facing, echoCancellation, noiseSuppression, autoGainControl, backgroundBlur }) {
+  if (kind === 'mic') return { echoCancellation, noiseSuppression, autoGainControl, ...(audioinput && { deviceId: { exact: audioinput } }) };
+  return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 }, ...(backgroundBlur !== undefined && { backgroundBlur }),
     ...(videoinput ? { deviceId: { exact: videoinput } } : { facingMode: facing }) };
 }

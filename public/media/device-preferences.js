@@ -1,4 +1,5 @@
-// Device preferences: the camera, microphone and speaker the person selected last, stored in this browser.
+// Device preferences: the camera, microphone and speaker the person selected last, and how the browser processes their sound
+// and picture, stored in this browser.
 //
 // A browser may give a device another id at the next visit; then its label identifies it.
 
@@ -7,8 +8,11 @@ const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput'])
 
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
- * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment'}} Selection
- *   ids; empty where nothing is selected
+ * @typedef {'echoCancellation' | 'noiseSuppression' | 'autoGainControl'} SoundProcessing constraints of a microphone; all are on until they are switched off
+ * @typedef {SoundProcessing | 'backgroundBlur'} Processing
+ * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment', backgroundBlur?: boolean}
+ *   & Record<SoundProcessing, boolean>} Selection ids, empty where nothing is selected; the blur is left to the system until it
+ *   was switched here
  * @typedef {Pick<Storage, 'getItem' | 'setItem'>} PreferenceStorage
  *
  * @typedef {object} DevicePreferences
@@ -29,6 +33,9 @@ export function makeDevicePreferences(storage) {
   const selected = {
     audioinput: text(stored.audioinput), videoinput: text(stored.videoinput), audiooutput: text(stored.audiooutput),
     facing: stored.facing === 'environment' ? 'environment' : 'user',
+    echoCancellation: stored.echoCancellation !== false, noiseSuppression: stored.noiseSuppression !== false,
+    autoGainControl: stored.autoGainControl !== false,
+    ...(typeof stored.backgroundBlur === 'boolean' && { backgroundBlur: stored.backgroundBlur }),
   };
   const labels = { audioinput: text(stored.labels?.audioinput), videoinput: text(stored.labels?.videoinput), audiooutput: text(stored.labels?.audiooutput) };
 

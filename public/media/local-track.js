@@ -179,6 +179,8 @@ export class LocalTrack {
     this.#track?.stop();
     this.#track = track;
     if (this.#parts.kind === 'cam') track.contentHint = 'motion';
+    // The system's own switch for the blur of the background, where the browser reports it.
+    /** @type {any} */ (track).onconfigurationchange = () => this.#parts.changed();
     this.#recovery.stop();
     track.onended = () => { if (this.#track === track) this.#lost(); };
     this.#monitor.watch(track);

@@ -1,7 +1,7 @@
 // Media: microphone, camera and screen together: requested with one question, shown in one preview, sent as one audio and
 // one video track, with one error at a time.
 
-import { Capture } from './capture.js';
+import { Capture, constraintsOf } from './capture.js';
 import { makeDevicePreferences } from './device-preferences.js';
 import { DeviceSelection } from './device-selection.js';
 import { LocalTrack } from './local-track.js';
@@ -12,7 +12,7 @@ import { makeSerialQueue } from '../lib/serial-queue.js';
  * @import { Clock, Timer } from '../lib/clock.js'
  * @import { SerialQueue } from '../lib/serial-queue.js'
  * @import { CaptureParts } from './capture.js'
- * @import { DeviceKind, PreferenceStorage } from './device-preferences.js'
+ * @import { DeviceKind, PreferenceStorage, Processing } from './device-preferences.js'
  * @import { SelectionState } from './device-selection.js'
  * @import { Kind } from './local-track.js'
  * @import { MediaErrorCode } from './media-errors.js'
@@ -26,6 +26,7 @@ import { makeSerialQueue } from '../lib/serial-queue.js';
  * @property {boolean} screen
  * @property {{mic: boolean, cam: boolean}} interrupted muted by the system, e.g. during a phone call
  * @property {boolean} hasMic
+ * @property {boolean} speakingWhileMuted true for a few seconds, to be shown to the person; see muted-speech.js
  * @property {boolean} canShare
  * @property {MediaErrorCode | null} error
  * @property {string} label of the device of the error
@@ -84,7 +85,7 @@ export class Media {
     };
     this.#selection = new DeviceSelection({ devices, preferences: this.#preferences, tracks: this.#tracks, changed: (error) => this.#update(error) });
     this.state = {
-      requesting: false, mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false }, hasMic: false,
+      requesting: false, mic: true, cam: true, screen: false, interrupted: { mic: false, cam: false }, hasMic: false, speakingWhileMuted: false,
       canShare: typeof devices?.getDisplayMedia === 'function', error: null, label: '', stream: null, ...this.#selection.state,
     };
     devices?.addEventListener?.('devicechange', () => this.#devicesChanged());
@@ -170,6 +171,33 @@ export class Media {
   /** Switches between front and back camera. */
   flip() {
     return this.#selection.flip();
+  }
+
+  /** The track that is processed, and what the person has set. @param {Processing} name */
+  processing(name) {
+    return { track: this.#tracks[processedKind(name)].track(), preferred: this.#preferences.selected[name] };
+  }
+
+  /** Switches the processing of sound or picture, now and for the next visits. @param {Processing} name @param {boolean} on */
+  async setProcessing(name, on) {
+    const { selected } = this.#preferences;
+    selected[name] = on;
+    this.#preferences.save(this.state.devices);
+    const kind = processedKind(name);
+    const track = this.#tracks[kind].track();
+    if (track) {
+      const { reconfigure } = await import('./processing.js');
+      const isSet = await reconfigure(track, constraintsOf(kind, selected), name);
+      // Requesting the camera again would interrupt the picture, and gains nothing where it offers no blur.
+      if (!isSet && kind === 'mic' && this.micTrack() === track) await this.#tracks.mic.fetch(true);
+    }
+    this.#update();
+  }
+
+  /** @param {boolean} speaking */
+  setSpeakingWhileMuted(speaking) {
+    this.state.speakingWhileMuted = speaking;
+    this.#parts.changed();
   }
 
   pageVisible() {
@@ -284,3 +312,6 @@ export class Media {
     if (!this.state.requesting && this.state.error?.startsWith('camera-denied')) this.retry();
   }
 }
+
+/** @param {Processing} name @returns {Kind} */
+const processedKind = (name) => (name === 'backgroundBlur' ? 'cam' : 'mic');

@@ -1,4 +1,4 @@
-// Device menu: the settings dialog, with the choice of camera, microphone and speaker.
+// Device menu: the settings dialog, with the choice of camera, microphone and speaker. Its switches load when it is opened.
 
 import { find } from './elements.js';
 
@@ -6,6 +6,8 @@ import { find } from './elements.js';
  * @import { DeviceKind } from '../media/device-preferences.js'
  * @import { MediaState } from '../media/media.js'
  * @import { Translate } from '../locales/index.js'
+ * @import { Attention } from './attention.js'
+ * @import { SettingsSwitches } from './settings-switches.js'
  * @import { Actions } from './view.js'
  */
 
@@ -13,6 +15,9 @@ export class DeviceMenu {
   #translate;
   #remote;
   #settingsToggled;
+  #loadSwitches;
+  /** @type {SettingsSwitches | null} */
+  #switches = null;
   /** @type {HTMLDialogElement} */
   #dialog;
   #speakerField;
@@ -29,11 +34,16 @@ export class DeviceMenu {
    * @param {Translate} parts.translate
    * @param {Pick<Actions, 'media' | 'chooseSpeaker' | 'settingsToggled'>} parts.actions
    * @param {HTMLVideoElement} parts.remote plays through the selected speaker
+   * @param {() => Promise<Attention>} parts.loadAttention
    */
-  constructor({ document, navigator, translate, actions, remote }) {
+  constructor({ document, navigator, translate, actions, remote, loadAttention }) {
     this.#translate = translate;
     this.#remote = remote;
     this.#settingsToggled = actions.settingsToggled;
+    this.#loadSwitches = async () => {
+      const [attention, { SettingsSwitches }] = await Promise.all([loadAttention(), import('./settings-switches.js')]);
+      this.#switches ??= new SettingsSwitches({ document, translate, attention, media: actions.media, devices: navigator.mediaDevices });
+    };
     const dialog = this.#dialog = find(document, '#settings');
     this.#speakerField = find(document, '#speakerField');
     this.#selects = {
@@ -62,6 +72,8 @@ export class DeviceMenu {
   open() {
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#settingsToggled(true);
+    // Where they cannot be loaded, the next opening tries again.
+    if (!this.#switches) this.#loadSwitches().catch((error) => console.debug('settings', error));
   }
 
   close() {
@@ -77,6 +89,7 @@ export class DeviceMenu {
     this.#speakerField.hidden = !speakers.length || !this.#canSelectSpeaker;
     const isPresent = speakers.some(({ deviceId }) => deviceId === state.selected.audiooutput);
     this.#setSpeaker(isPresent ? state.selected.audiooutput : '');
+    this.#switches?.show();
   }
 
   /** @param {MediaState} state @param {DeviceKind} kind */

@@ -26,6 +26,7 @@ import { Videos } from './videos.js';
  * @import { Translate } from '../locales/index.js'
  * @import { Language } from '../locales/languages.js'
  * @import { Media, MediaState } from '../media/media.js'
+ * @import { Attention } from './attention.js'
  * @import { Control, Panels } from './controls.js'
  *
  * @typedef {object} Model
@@ -90,6 +91,12 @@ export class View {
   #chat;
   #shortcuts;
   #autoHide;
+  /** @type {() => Promise<Attention>} */
+  #createAttention;
+  /** @type {Promise<Attention> | null} */
+  #loadingAttention = null;
+  /** @type {Attention | null} */
+  #attention = null;
   /** @type {Panels} */
   #panels;
   /** @type {Model | null} */
@@ -113,7 +120,13 @@ export class View {
     this.#selfView = new SelfView({
       stage, self: find(document, '#selfFrame'), remote: find(document, '#remoteFrame'), handle: find(document, '#swap'),
     });
-    this.#settings = new DeviceMenu({ document, navigator, translate, actions, remote: this.#videos.remote });
+    this.#settings = new DeviceMenu({
+      document, navigator, translate, actions, remote: this.#videos.remote, loadAttention: () => this.#loadAttention(),
+    });
+    this.#createAttention = async () => {
+      const { Attention } = await import('./attention.js');
+      return new Attention({ document, translate, clock, storage, notifications: globalThis.Notification });
+    };
     this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
     this.#stats = new StatsPanel({ document, translate });
     this.#verification = new VerificationPanel({ document, translate });
@@ -148,6 +161,7 @@ export class View {
     this.#selfView.show(session.screen === 'call' && inCall);
     this.#settings.show(media);
     this.#chat.show(model.chat);
+    this.#attention?.show(model);
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
     removeStartFailure(this.#document);
@@ -167,6 +181,28 @@ export class View {
 
   set room(name) {
     this.#lobby.room = name;
+  }
+
+  /** Calls the person back to the page. @param {import('./attention.js').AttentionKind} kind @param {string} text */
+  raise(kind, text) {
+    this.#loadAttention().then((attention) => attention.raise(kind, text), (error) => console.debug('attention', error));
+  }
+
+  async #loadAttention() {
+    // The session changes its state in place.
+    const before = this.#model && { ...this.#model, session: { ...this.#model.session } };
+    this.#loadingAttention ??= this.#createAttention();
+    try {
+      const attention = await this.#loadingAttention;
+      if (this.#attention) return attention;
+      this.#attention = attention;
+      // What has happened while it was loading.
+      for (const model of [before, this.#model]) if (model) attention.show(model);
+      return attention;
+    } catch (error) {
+      this.#loadingAttention = null;
+      throw error;
+    }
   }
 
   #listen() {
@@ -241,6 +277,7 @@ export class View {
     this.#autoHide.show();
     if (this.#settings.isOpen) this.#settings.close();
     if (screen !== 'call') this.#closePanels();
+    if (screen !== 'lobby') this.#loadAttention().catch((error) => console.debug('attention', error));
     // Screen readers read what has the focus, and so announce the new screen.
     const focused = { waiting: '#btnCopy', ended: '#afterTitle', lobby: '#doorTitle', call: '#stage' }[screen];
     find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });

@@ -52,6 +52,7 @@ const COMPOSED_KEYS = {
   'path.shut.*': ['relay-tcp', 'relay-tls'],
   'quality.*': ['good', 'fair', 'poor'],
   'quality.why.*': ['loss', 'delay'],
+  'settings.*': ['backgroundBlur', 'noiseSuppression', 'echoCancellation', 'autoGainControl'],
   'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'reconnecting', 'failed'],
 };
 

@@ -1,0 +1,53 @@
+// Processing: what the browser does to the sound of a microphone and to the picture of a camera, as switches: echo
+// cancellation, noise suppression, automatic gain, and the blur of the background. The page itself processes nothing.
+
+/**
+ * @import { Processing } from './device-preferences.js'
+ */
+
+/** Names and values that are not in the type library yet. @typedef {Record<string, unknown>} Values */
+
+/**
+ * Whether a switch makes sense, and its position.
+ * @param {Processing} name
+ * @param {object} parts
+ * @param {MediaStreamTrack | null} parts.track that is processed
+ * @param {boolean | undefined} parts.preferred
+ * @param {Values} parts.supported constraints that the browser knows
+ * @returns {boolean | null} on or off; null where it cannot be switched
+ */
+export function processingState(name, { track, preferred, supported }) {
+  if (supported[name] !== true) return null;
+  const offered = capabilities(track)[name];
+  const isSwitchable = Array.isArray(offered) && offered.includes(true) && offered.includes(false);
+  // Only the camera knows whether the system can blur its picture.
+  if (name === 'backgroundBlur' ? !isSwitchable : offered !== undefined && !isSwitchable) return null;
+  const actual = /** @type {Values | undefined} */ (track?.getSettings())?.[name];
+  return typeof actual === 'boolean' ? actual : preferred ?? false;
+}
+
+/**
+ * Applies constraints to a running track. Chromium resolves without an effect on a microphone, so the settings are read.
+ * @param {MediaStreamTrack} track
+ * @param {MediaTrackConstraints} constraints
+ * @param {Processing} name of the one that has changed
+ * @returns {Promise<boolean>} whether the track now does what the constraints ask
+ */
+export async function reconfigure(track, constraints, name) {
+  try {
+    await track.applyConstraints(constraints);
+  } catch {
+    return false;
+  }
+  const actual = /** @type {Values} */ (track.getSettings())[name];
+  return actual === undefined || actual === /** @type {Values} */ (constraints)[name];
+}
+
+/** @param {MediaStreamTrack | null} track @returns {Values} empty where the browser tells none */
+function capabilities(track) {
+  try {
+    return /** @type {Values} */ (track?.getCapabilities?.() ?? {});
+  } catch {
+    return {};
+  }
+}

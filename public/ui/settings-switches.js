@@ -1,0 +1,97 @@
+// Settings switches: the parts of the device dialog that load when it is opened: the test of the speaker, the processing of
+// sound and picture, sounds and notifications.
+
+import { processingState } from '../media/processing.js';
+import { createSwitch } from './attention.js';
+
+/**
+ * @import { Translate } from '../locales/index.js'
+ * @import { Processing } from '../media/device-preferences.js'
+ * @import { Media } from '../media/media.js'
+ * @import { Attention } from './attention.js'
+ */
+
+/** @type {readonly Processing[]} */
+const SOUND = ['noiseSuppression', 'echoCancellation', 'autoGainControl'];
+
+export class SettingsSwitches {
+  #document;
+  #translate;
+  #media;
+  #supported;
+  #attention;
+  #soundPart;
+  /** @type {Map<Processing, ReturnType<typeof createSwitch>>} */
+  #switches = new Map();
+
+  /**
+   * @param {object} parts
+   * @param {Document} parts.document
+   * @param {Translate} parts.translate
+   * @param {Pick<Media, 'processing' | 'setProcessing'>} parts.media
+   * @param {MediaDevices | undefined} parts.devices
+   * @param {Attention} parts.attention
+   */
+  constructor({ document, translate, media, devices, attention }) {
+    this.#document = document;
+    this.#translate = translate;
+    this.#media = media;
+    this.#supported = /** @type {Record<string, unknown>} */ (devices?.getSupportedConstraints?.() ?? {});
+    this.#attention = attention;
+    for (const name of /** @type {Processing[]} */ (['backgroundBlur', ...SOUND])) {
+      this.#switches.set(name, createSwitch(document, translate(`settings.${name}`), name, (on) => { media.setProcessing(name, on); }));
+    }
+    const done = document.querySelector('#settings .big');
+    const elementOf = (/** @type {Processing} */ name) => this.#switches.get(name)?.element ?? '';
+    this.#soundPart = this.#createPart('settings.sound', SOUND.map(elementOf));
+    done?.before(this.#soundPart, this.#createPart('settings.attention', attention.createSwitches()));
+    document.querySelector('#pickCam')?.after(elementOf('backgroundBlur'));
+    document.querySelector('#btnSpeaker')?.after(...this.#createSpeakerTest());
+    this.show();
+  }
+
+  /** Devices and settings of the system may have changed. */
+  show() {
+    for (const [name, { element, setOn }] of this.#switches) {
+      const on = processingState(name, { ...this.#media.processing(name), supported: this.#supported });
+      element.hidden = on === null;
+      setOn(on === true);
+    }
+    this.#soundPart.hidden = SOUND.every((name) => this.#switches.get(name)?.element.hidden);
+  }
+
+  /** @param {string} title @param {(Element | string)[]} children */
+  #createPart(title, children) {
+    const part = this.#document.createElement('section');
+    const heading = this.#document.createElement('h3');
+    const list = this.#document.createElement('div');
+    part.className = 'part';
+    heading.textContent = this.#translate(title);
+    list.append(...children);
+    part.append(heading, list);
+    return part;
+  }
+
+  #createSpeakerTest() {
+    const button = this.#document.createElement('button');
+    const words = this.#document.createElement('span');
+    const failure = this.#document.createElement('p');
+    const icon = this.#document.querySelector('#btnSpeaker svg')?.cloneNode(true);
+    Object.assign(button, { type: 'button', id: 'btnSpeakerTest', className: 'plain wide' });
+    Object.assign(failure, { id: 'speakerFailure', className: 'small' });
+    failure.setAttribute('role', 'status');
+    words.textContent = this.#translate('settings.speakerTest');
+    button.append(...(icon ? [icon] : []), words);
+    button.addEventListener('click', async () => {
+      if (button.dataset.playing) return;
+      button.dataset.playing = 'true';
+      failure.textContent = '';
+      words.textContent = this.#translate('settings.speakerPlaying');
+      const played = await this.#attention.chime.play('test', this.#attention.speaker);
+      delete button.dataset.playing;
+      words.textContent = this.#translate('settings.speakerTest');
+      if (!played) failure.textContent = this.#translate('settings.speakerFailed');
+    });
+    return [button, failure];
+  }
+}
