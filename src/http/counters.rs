@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use tracing::info;
 
 use webrtc_box_rate_limit::LogLimit;
-use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal};
+use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal, WaitOutcome};
 
 /// Upper bounds of the buckets of `webrtc_box_call_setup_seconds`.
 const SETUP_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
@@ -23,6 +23,7 @@ const SETUP_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0
 pub(super) struct HttpMetrics {
     joins: Family<Outcome, Counter>,
     join_refusals: Family<Code, Counter>,
+    waits: Family<Outcome, Counter>,
     call_setup: Family<Path, Histogram>,
     calls_ended: Family<Path, Counter>,
     tls_handshakes: Family<Outcome, Counter>,
@@ -65,6 +66,7 @@ impl Default for HttpMetrics {
         let metrics = Self {
             joins: Family::default(),
             join_refusals: Family::default(),
+            waits: Family::default(),
             call_setup: Family::new_with_constructor(setup_histogram),
             calls_ended: Family::default(),
             tls_handshakes: Family::default(),
@@ -76,6 +78,9 @@ impl Default for HttpMetrics {
         }
         for code in Refusal::CODES {
             drop(metrics.join_refusals.get_or_create(&Code { code }));
+        }
+        for outcome in WaitOutcome::ALL.map(WaitOutcome::name) {
+            drop(metrics.waits.get_or_create(&Outcome { outcome }));
         }
         for path in MediaPath::ALL.map(MediaPath::name) {
             drop(metrics.call_setup.get_or_create(&Path { path }));
@@ -98,6 +103,11 @@ impl HttpMetrics {
             "webrtc_box_join_refusals",
             "Joins refused, by the code of the error frame",
             self.join_refusals.clone(),
+        );
+        registry.register(
+            "webrtc_box_waits",
+            "People who have stopped waiting for a seat, by outcome: seated, declined or gone",
+            self.waits.clone(),
         );
         registry.register(
             "webrtc_box_call_setup_seconds",
@@ -135,6 +145,9 @@ impl HttpMetrics {
             }
             Event::JoinRefused(refusal) => {
                 self.join_refusals.get_or_create(&Code { code: refusal.code() }).inc();
+            }
+            Event::WaitEnded(outcome) => {
+                self.waits.get_or_create(&Outcome { outcome: outcome.name() }).inc();
             }
             Event::CallConnected { path, setup } => self.observe_setup(*path, *setup),
             Event::CallEnded(summary) => {
@@ -258,11 +271,13 @@ mod tests {
         let before = text(&metrics).lines().count();
         metrics.count(&Event::JoinRefused(Refusal::ShuttingDown));
         metrics.count(&Event::Joined { resumed: true });
+        metrics.count(&Event::WaitEnded(WaitOutcome::Declined));
         metrics.count_handshake(Handshake::TimedOut);
         let text = text(&metrics);
         assert_eq!(text.lines().count(), before);
         assert!(text.contains("webrtc_box_join_refusals_total{code=\"shutting-down\"} 1\n"), "{text}");
         assert!(text.contains("webrtc_box_joins_total{outcome=\"resumed\"} 1\n"), "{text}");
+        assert!(text.contains("webrtc_box_waits_total{outcome=\"declined\"} 1\n"), "{text}");
         assert!(text.contains("webrtc_box_tls_handshakes_total{outcome=\"timeout\"} 1\n"), "{text}");
     }
 }

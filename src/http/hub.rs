@@ -163,7 +163,7 @@ impl Hub {
     }
 
     pub(super) fn set_host_keys(&self, host_keys: HostKeys) {
-        self.update(|state| state.rooms.set_host_keys(host_keys));
+        self.update(|state| state.rooms.set_host_keys(host_keys, clock::now()));
     }
 
     /// Open WebSockets.

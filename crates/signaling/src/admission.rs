@@ -7,24 +7,32 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::Now;
 use crate::attempt_limiter::{Attempt, AttemptLimiter};
 use crate::error::Refusal;
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room_name::RoomName;
-use crate::seat::{RoomTag, TagKey};
-use crate::{Now, UnixSeconds};
+use crate::seat::{RoomTag, SeatKey, TagKey};
+use crate::transfer::TransferNonce;
 
 /// For this long after the start, a resume token opens a room without a host key: the restart has lost the
 /// rooms, and participants return in any order. Pages retry every 15 s, so later ones are not returning.
 const REOPENING_PERIOD: Duration = Duration::from_secs(120);
 
-/// An older token opens no room without a host key. Few calls are longer, and a participant who left with the
-/// host hours ago must present the key like a new one.
-const MAX_REOPENING_AGE: UnixSeconds = 12 * 60 * 60;
-
 /// The host keys, as digests that are compared in constant time. Without any, every client may open a room.
 #[derive(Clone)]
 pub struct HostKeys(Vec<[u8; 32]>);
+
+/// What a client may take a seat in a room by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// The room is open, or opens for everybody.
+    Free,
+    /// A host key.
+    HostKey,
+    /// Only a resume token, after a restart. The new token keeps its time, or each restart would renew it.
+    ResumeToken(ResumeClaims),
+}
 
 /// Checks joins; counts failed attempts by source.
 #[derive(Debug)]
@@ -60,6 +68,16 @@ impl Admission {
         self.resume_key.sign(room, claims)
     }
 
+    /// The transfer token of a seat.
+    pub(crate) fn sign_transfer(&self, key: SeatKey, nonce: TransferNonce) -> String {
+        self.resume_key.sign_transfer(key, nonce)
+    }
+
+    /// The seat and nonce of `token`, if it is a transfer token of `room`.
+    pub(crate) fn verify_transfer(&self, room: RoomTag, token: &str) -> Option<(SeatKey, TransferNonce)> {
+        self.resume_key.verify_transfer(token).filter(|(key, _)| key.room == room)
+    }
+
     /// The claims of `token` in `room`, whose name the client wrote as `typed`. A valid token is always
     /// accepted, whatever its source tried before.
     ///
@@ -74,9 +92,8 @@ impl Admission {
     ) -> Result<ResumeClaims, Refusal> {
         if let Some((tag, claims)) = self.resume_key.verify(token) {
             // Tokens issued before room names were normalized carry the tag of the name as typed.
-            let recent = now.unix.abs_diff(claims.joined_at) < MAX_REOPENING_AGE;
             let legacy = || tag == self.tag_key.tag(&RoomName::legacy_spelling(typed));
-            if tag == room || (recent && legacy()) {
+            if tag == room || (claims.is_recent(now.unix) && legacy()) {
                 return Ok(claims);
             }
         }
@@ -124,8 +141,12 @@ impl Admission {
         Ok(())
     }
 
-    /// Checks whether a client may open an empty room. Returns the claims if only they open it: the new token
-    /// then keeps their time, or it would be renewed by each restart.
+    /// Whether an empty room opens with a host key only.
+    pub(crate) fn requires_key(&self) -> bool {
+        !self.host_keys.is_empty()
+    }
+
+    /// Checks whether a client may open an empty room, and by what.
     ///
     /// # Errors
     /// [`Refusal::KeyRequired`], or [`Refusal::TooManyAttempts`] after too many wrong keys.
@@ -135,16 +156,16 @@ impl Admission {
         claims: Option<ResumeClaims>,
         key: Option<&str>,
         now: Now,
-    ) -> Result<Option<ResumeClaims>, Refusal> {
-        if self.host_keys.is_empty() {
-            return Ok(None);
+    ) -> Result<Opening, Refusal> {
+        if !self.requires_key() {
+            return Ok(Opening::Free);
         }
         let key = self.check_key(source, key, now);
         let claims = claims.filter(|claims| self.may_reopen(*claims, now));
-        if key.is_err() && claims.is_some() {
-            return Ok(claims);
+        match claims {
+            Some(claims) if key.is_err() => Ok(Opening::ResumeToken(claims)),
+            Some(_) | None => key.map(|()| Opening::HostKey),
         }
-        key.map(|()| None)
     }
 
     fn check_key(&mut self, source: IpAddr, key: Option<&str>, now: Now) -> Result<(), Refusal> {
@@ -157,10 +178,11 @@ impl Admission {
         Err(Refusal::KeyRequired)
     }
 
+    /// An older token opens no room without a host key: few calls are longer, and a participant who left with the host
+    /// hours ago must present the key like a new one.
     fn may_reopen(&self, claims: ResumeClaims, now: Now) -> bool {
         let restarted = now.instant.saturating_duration_since(self.started) < REOPENING_PERIOD;
-        // A token from the future comes from a clock that was ahead.
-        restarted && now.unix.abs_diff(claims.joined_at) < MAX_REOPENING_AGE
+        restarted && claims.is_recent(now.unix)
     }
 
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One WebSocket: its seat, its source and its frame rate limit.
+//! One WebSocket: its place in a room, its source and its frame rate limit.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use webrtc_box_rate_limit::next_arrival;
 
 use crate::UnixSeconds;
-use crate::seat::SeatKey;
+use crate::seat::{RoomTag, SeatKey};
 
 /// The number of malformed frames that closes a connection.
 const MAX_BAD_MESSAGES: u32 = 10;
@@ -22,7 +22,7 @@ const REFUSED_BEFORE_CLOSE: u32 = 100;
 
 /// A connected WebSocket.
 pub(crate) struct Connection {
-    pub(crate) seat: Option<SeatKey>,
+    pub(crate) place: Place,
     /// When the credentials it received last expire.
     pub(crate) credential_expiry: UnixSeconds,
     /// The host name by which the client reached the server.
@@ -31,6 +31,17 @@ pub(crate) struct Connection {
     pub(crate) source: IpAddr,
     pub(crate) frames: FrameLimiter,
     bad_messages: u32,
+}
+
+/// Where the client of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In no room.
+    Outside,
+    /// Waiting for a seat in a room.
+    Waiting(RoomTag),
+    /// In a seat.
+    Seated(SeatKey),
 }
 
 /// The frame rate limit of one connection (GCRA). Refused frames count too, so that a client that continues is closed.
@@ -55,12 +66,20 @@ pub(crate) enum Verdict {
 impl Connection {
     pub(crate) fn new(host: String, source: IpAddr, now: Instant) -> Self {
         Self {
-            seat: None,
+            place: Place::Outside,
             credential_expiry: 0,
             host,
             source,
             frames: FrameLimiter::new(now),
             bad_messages: 0,
+        }
+    }
+
+    /// The seat, if the client has one.
+    pub(crate) fn seat(&self) -> Option<SeatKey> {
+        match self.place {
+            Place::Seated(seat) => Some(seat),
+            Place::Outside | Place::Waiting(_) => None,
         }
     }
 

@@ -53,6 +53,15 @@ pub enum Refusal {
     /// Too many room names, host keys or tokens tried from one source.
     #[error("Too many rooms or keys were tried from this address; try again in a minute.")]
     TooManyAttempts,
+    /// Too many requests to be let in, or too many transfer tokens.
+    #[error("Too many requests; try again in a minute.")]
+    TooManyRequests,
+    /// Somebody in the room refused to let this client in.
+    #[error("Somebody in this room declined.")]
+    Declined,
+    /// Too many people wait for this room.
+    #[error("Too many people are waiting for this room; try again later.")]
+    TryLater,
     /// The server will stop soon.
     #[error("The server is about to stop; try again soon.")]
     ShuttingDown,
@@ -60,7 +69,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every value of [`Self::code`].
-    pub const CODES: [&str; 10] = [
+    pub const CODES: [&str; 12] = [
         "bad-message",
         "bad-room",
         "room-full",
@@ -70,6 +79,8 @@ impl Refusal {
         "bad-resume",
         "key-required",
         "rate-limited",
+        "declined",
+        "try-later",
         "shutting-down",
     ];
 
@@ -84,7 +95,9 @@ impl Refusal {
             Self::NoSuchPeer => "no-such-peer",
             Self::BadResume => "bad-resume",
             Self::KeyRequired => "key-required",
-            Self::RateLimited | Self::TooManyAttempts => "rate-limited",
+            Self::RateLimited | Self::TooManyAttempts | Self::TooManyRequests => "rate-limited",
+            Self::Declined => "declined",
+            Self::TryLater => "try-later",
             Self::ShuttingDown => "shutting-down",
         }
     }

@@ -58,6 +58,7 @@ mod admission;
 mod attempt_limiter;
 mod call_report;
 mod connection;
+mod display_name;
 mod error;
 mod ice_servers;
 mod outputs;
@@ -70,12 +71,15 @@ mod rooms;
 mod seat;
 #[cfg(test)]
 mod tests;
+mod transfer;
+mod waiting;
 
 pub use admission::HostKeys;
 pub use call_report::{CallReport, CallSummary, MediaPath};
+pub use display_name::DisplayName;
 pub use error::{Malformed, Refusal};
 pub use ice_servers::{CredentialIssuer, IceCredential, IceServer, IceUrls};
-pub use outputs::{Action, CloseReason, ConnectionId, Event};
+pub use outputs::{Action, CloseReason, ConnectionId, Event, WaitOutcome};
 pub use protocol::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind, Sdp, ServerMessage};
 pub use resume_token::ResumeTokenKey;
 pub use room_name::RoomName;

@@ -63,6 +63,8 @@ pub enum Event {
     },
     /// A join was refused.
     JoinRefused(Refusal),
+    /// A participant waits no longer.
+    WaitEnded(WaitOutcome),
     /// A page reported that its call is connected.
     CallConnected {
         /// The path of the media.
@@ -72,6 +74,17 @@ pub enum Event {
     },
     /// One of the participants of a call left.
     CallEnded(CallSummary),
+}
+
+/// How waiting for a seat ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOutcome {
+    /// With a seat.
+    Seated,
+    /// Somebody in the room refused.
+    Declined,
+    /// The participant left or disconnected.
+    Gone,
 }
 
 /// Something that becomes due.
@@ -97,6 +110,20 @@ pub(crate) struct Timers {
 pub(crate) struct Outputs {
     actions: VecDeque<Action>,
     pub(crate) timers: Timers,
+}
+
+impl WaitOutcome {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Seated, Self::Declined, Self::Gone];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seated => "seated",
+            Self::Declined => "declined",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 impl CloseReason {
@@ -134,6 +161,10 @@ impl Outputs {
 
     pub(crate) fn push(&mut self, action: Action) {
         self.actions.push_back(action);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.push(Action::Event(event));
     }
 
     pub(crate) fn pop(&mut self) -> Option<Action> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::call_report::CallReport;
+use crate::display_name::DisplayName;
 use crate::error::{Malformed, Refusal};
 use crate::ice_servers::IceServer;
 use crate::seat::SeatId;
@@ -44,6 +45,18 @@ pub enum ClientMessage {
         /// The message.
         relay: Relay,
     },
+    /// Let a waiting participant in.
+    Admit {
+        /// The `id` of the knock; `None` if the text is no ID.
+        id: Option<SeatId>,
+    },
+    /// Refuse to let a waiting participant in.
+    Decline {
+        /// The `id` of the knock; `None` if the text is no ID.
+        id: Option<SeatId>,
+    },
+    /// Request a token that moves the seat to another device.
+    Transfer,
     /// Request new relay credentials.
     IceServers,
     /// Statistics of the call, for the operator.
@@ -59,10 +72,14 @@ pub enum ClientMessage {
 pub struct Join {
     /// The room name as typed; not validated.
     pub room: String,
-    /// The token of a seat to resume; not validated.
+    /// The resume or transfer token of a seat to take; not validated.
     pub resume: Option<String>,
     /// A host key, to open an empty room.
     pub key: Option<String>,
+    /// The display name as typed; not cleaned.
+    pub name: Option<String>,
+    /// Wait if the room is full, or if only a host key opens it.
+    pub wait: Option<bool>,
 }
 
 /// A question for the status of a room.
@@ -110,6 +127,9 @@ pub enum ServerMessage {
         /// The other seat, if it is taken.
         #[serde(serialize_with = "id_or_null")]
         peer: Option<SeatId>,
+        /// The name of the other participant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer_name: Option<DisplayName>,
         /// For `new RTCPeerConnection`.
         ice_servers: Vec<IceServer>,
         /// Seconds for which the credentials open allocations.
@@ -126,12 +146,18 @@ pub enum ServerMessage {
         room: String,
         /// Seats taken, including disconnected ones: 0 to [`crate::SEATS_PER_ROOM`].
         seats: usize,
+        /// The name of the other participant, for the holder of a token of this room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<DisplayName>,
     },
     /// The other participant joined.
     NewPeer {
         /// The other seat.
         #[serde(serialize_with = "id_text")]
         id: SeatId,
+        /// The name of the other participant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<DisplayName>,
     },
     /// The other participant left or did not return in time.
     PeerLeave {
@@ -153,6 +179,33 @@ pub enum ServerMessage {
         /// The other seat.
         #[serde(serialize_with = "id_text")]
         id: SeatId,
+        /// The name of the other participant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<DisplayName>,
+    },
+    /// The receiver waits for a seat.
+    Waiting {
+        /// From 1; the first is seated first.
+        position: usize,
+    },
+    /// A participant waits for a seat in this room, or no longer.
+    Knock {
+        /// For `admit` and `decline`; later the ID of the seat.
+        #[serde(serialize_with = "id_text")]
+        id: SeatId,
+        /// The name of the waiting participant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<DisplayName>,
+        /// The participant has left, was declined or has a seat.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        gone: bool,
+    },
+    /// The answer to [`ClientMessage::Transfer`].
+    Transfer {
+        /// Takes the seat over once, as `resume` of a join.
+        token: String,
+        /// Seconds for which the token is valid.
+        ttl: u64,
     },
     /// An offer from the other seat.
     Offer(Sdp),
@@ -225,6 +278,9 @@ impl ClientMessage {
             "offer" => session_description(RelayKind::Offer, text),
             "answer" => session_description(RelayKind::Answer, text),
             "candidate" => candidate(&fields(text)?),
+            "admit" => Ok(Self::Admit { id: knock_id(text)? }),
+            "decline" => Ok(Self::Decline { id: knock_id(text)? }),
+            "transfer" => Ok(Self::Transfer),
             "ice-servers" => Ok(Self::IceServers),
             "report" => CallReport::parse(text).map(Self::Report),
             "ping" => Ok(Self::Ping),
@@ -238,6 +294,12 @@ impl ClientMessage {
 struct TypedFrame<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct KnockFrame<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -260,6 +322,10 @@ struct CandidateFrame<'a> {
     candidate: &'a RawValue,
     #[serde(borrow)]
     call: Option<&'a RawValue>,
+}
+
+fn knock_id(text: &str) -> Result<Option<SeatId>, Malformed> {
+    fields(text).map(|frame: KnockFrame<'_>| SeatId::parse(&frame.id))
 }
 
 fn session_description(kind: RelayKind, text: &str) -> Result<ClientMessage, Malformed> {
@@ -430,6 +496,12 @@ mod tests {
             r#"{"type":"join","room":7}"#,
             r#"{"type":"join","room":"a","room":"b"}"#,
             r#"{"type":"join","room":"a","resume":1}"#,
+            r#"{"type":"join","room":"a","name":7}"#,
+            r#"{"type":"join","room":"a","name":["Ada"]}"#,
+            r#"{"type":"join","room":"a","wait":"true"}"#,
+            r#"{"type":"admit"}"#,
+            r#"{"type":"admit","id":7}"#,
+            r#"{"type":"decline","id":null}"#,
             r#"{"type":"offer","target":"x"}"#,
             r#"{"type":"offer","target":"x","sdp":"text"}"#,
             r#"{"type":"offer","target":7,"sdp":{}}"#,

@@ -1,7 +1,9 @@
-//! The resume token: proof that its holder had a seat in a room, and when. Only the signing key is needed to check it.
+//! The tokens of a seat. The resume token proves that its holder had a seat in a room, and when. The transfer token
+//! proves that its holder got it from the participant of a seat.
 //!
-//! base64url of seat ID (16 bytes), room tag (16 bytes), Unix time in seconds (8 bytes) and their HMAC-SHA256
-//! (32 bytes). The server stores no tokens, so they stay valid after a restart.
+//! base64url of seat ID (16 bytes), room tag (16 bytes), 8 bytes and their HMAC-SHA256 (32 bytes). The 8 bytes are the
+//! Unix time in seconds, or the nonce of a transfer. The server stores no resume tokens, so they stay valid after a
+//! restart; `transfer.rs` knows which transfer token was not used yet.
 
 use std::fmt;
 
@@ -11,13 +13,20 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::UnixSeconds;
-use crate::seat::{RoomTag, SeatId, hmac_sha256};
+use crate::seat::{RoomTag, SeatId, SeatKey, hmac_sha256};
+use crate::transfer::TransferNonce;
 
-/// Separates these digests from others under the same key.
-const PURPOSE: &[u8] = b"webrtc-box resume 2\0";
+/// Separates the digests of resume tokens from others under the same key.
+const RESUME: &[u8] = b"webrtc-box resume 2\0";
+
+/// Separates the digests of transfer tokens from others under the same key.
+const TRANSFER: &[u8] = b"webrtc-box transfer 1\0";
 
 /// Length of the signed part in bytes.
 const SIGNED_LEN: usize = 16 + 16 + 8;
+
+/// A token is not older than this where its holder must have been in the room lately.
+const RECENT: UnixSeconds = 12 * 60 * 60;
 
 /// The content of a valid token, besides its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,36 +46,61 @@ impl ResumeTokenKey {
         Self(key)
     }
 
-    /// The token of `claims` in `room`: 96 characters.
+    /// The resume token of `claims` in `room`: 96 characters.
     pub(crate) fn sign(&self, room: RoomTag, claims: ResumeClaims) -> String {
+        let key = SeatKey { room, seat: claims.seat };
+        self.sign_for(RESUME, key, claims.joined_at.to_be_bytes())
+    }
+
+    /// The room and claims of the resume token `token`; `None` if it is not valid under this key.
+    pub(crate) fn verify(&self, token: &str) -> Option<(RoomTag, ResumeClaims)> {
+        let (key, time) = self.verify_for(RESUME, token)?;
+        Some((key.room, ResumeClaims { seat: key.seat, joined_at: UnixSeconds::from_be_bytes(time) }))
+    }
+
+    /// The transfer token of a seat: 96 characters.
+    pub(crate) fn sign_transfer(&self, key: SeatKey, nonce: TransferNonce) -> String {
+        self.sign_for(TRANSFER, key, nonce)
+    }
+
+    /// The seat and nonce of the transfer token `token`; `None` if it is not valid under this key.
+    pub(crate) fn verify_transfer(&self, token: &str) -> Option<(SeatKey, TransferNonce)> {
+        self.verify_for(TRANSFER, token)
+    }
+
+    fn sign_for(&self, purpose: &[u8], key: SeatKey, last: [u8; 8]) -> String {
         let mut bytes = [0; SIGNED_LEN + 32];
-        bytes[..16].copy_from_slice(claims.seat.as_bytes());
-        bytes[16..32].copy_from_slice(room.as_bytes());
-        bytes[32..SIGNED_LEN].copy_from_slice(&claims.joined_at.to_be_bytes());
-        let digest = self.digest(&bytes[..SIGNED_LEN]).finalize().into_bytes();
+        bytes[..16].copy_from_slice(key.seat.as_bytes());
+        bytes[16..32].copy_from_slice(key.room.as_bytes());
+        bytes[32..SIGNED_LEN].copy_from_slice(&last);
+        let digest = self.digest(purpose, &bytes[..SIGNED_LEN]).finalize().into_bytes();
         bytes[SIGNED_LEN..].copy_from_slice(&digest);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The room and claims of `token`; `None` if it is not valid under this key.
-    pub(crate) fn verify(&self, token: &str) -> Option<(RoomTag, ResumeClaims)> {
+    fn verify_for(&self, purpose: &[u8], token: &str) -> Option<(SeatKey, [u8; 8])> {
         let bytes: [u8; SIGNED_LEN + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         // Constant-time comparison.
-        self.digest(&bytes[..SIGNED_LEN]).verify_slice(&bytes[SIGNED_LEN..]).ok()?;
+        self.digest(purpose, &bytes[..SIGNED_LEN]).verify_slice(&bytes[SIGNED_LEN..]).ok()?;
         let (seat, rest) = bytes[..SIGNED_LEN].split_at(16);
-        let (room, time) = rest.split_at(16);
-        let claims = ResumeClaims {
-            seat: SeatId::new(seat.try_into().ok()?),
-            joined_at: UnixSeconds::from_be_bytes(time.try_into().ok()?),
-        };
-        Some((RoomTag::new(room.try_into().ok()?), claims))
+        let (room, last) = rest.split_at(16);
+        let key =
+            SeatKey { room: RoomTag::new(room.try_into().ok()?), seat: SeatId::new(seat.try_into().ok()?) };
+        Some((key, last.try_into().ok()?))
     }
 
-    fn digest(&self, signed: &[u8]) -> Hmac<Sha256> {
+    fn digest(&self, purpose: &[u8], signed: &[u8]) -> Hmac<Sha256> {
         let mut mac = hmac_sha256(&self.0);
-        mac.update(PURPOSE);
+        mac.update(purpose);
         mac.update(signed);
         mac
+    }
+}
+
+impl ResumeClaims {
+    /// Whether the holder joined within the last twelve hours. A time in the future comes from a clock that was ahead.
+    pub(crate) fn is_recent(self, now: UnixSeconds) -> bool {
+        now.abs_diff(self.joined_at) < RECENT
     }
 }
 
@@ -99,6 +133,16 @@ mod tests {
     fn a_token_is_invalid_under_another_key() {
         let token = ResumeTokenKey::new([3; 32]).sign(room(), claims());
         assert_eq!(ResumeTokenKey::new([4; 32]).verify(&token), None);
+    }
+
+    #[test]
+    fn a_token_is_valid_for_its_own_purpose_only() {
+        let key = ResumeTokenKey::new([3; 32]);
+        let seat = SeatKey { room: room(), seat: claims().seat };
+        let transfer = key.sign_transfer(seat, [9; 8]);
+        assert_eq!(key.verify_transfer(&transfer), Some((seat, [9; 8])));
+        assert_eq!(key.verify(&transfer), None);
+        assert_eq!(key.verify_transfer(&key.sign(room(), claims())), None);
     }
 
     #[test]

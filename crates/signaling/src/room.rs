@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use crate::UnixSeconds;
 use crate::call_report::Call;
+use crate::display_name::DisplayName;
 use crate::outputs::ConnectionId;
 use crate::protocol::{Relay, ServerMessage};
 use crate::seat::{SEATS_PER_ROOM, SeatId};
+use crate::transfer::Transfers;
 
 /// Participants that make a call.
 const CALL_PARTICIPANTS: usize = 2;
@@ -23,6 +25,8 @@ const MAX_PENDING_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct Room {
     name: Box<str>,
+    /// A host key opened it.
+    opened_by_host: bool,
     call: Option<Call>,
     seats: Vec<Seat>,
 }
@@ -35,6 +39,8 @@ pub(crate) struct Seat {
     pub(crate) token_time: UnixSeconds,
     /// When a resume token reopened the room without a host key, if the newest token repeats the time of that one.
     pub(crate) reopened: Option<Instant>,
+    pub(crate) name: Option<DisplayName>,
+    pub(crate) transfers: Transfers,
     pub(crate) state: SeatState,
 }
 
@@ -74,8 +80,13 @@ pub(crate) struct PendingMessage {
 
 impl Room {
     /// An empty room.
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.into(), call: None, seats: Vec::new() }
+    pub(crate) fn new(name: &str, opened_by_host: bool) -> Self {
+        Self { name: name.into(), opened_by_host, call: None, seats: Vec::new() }
+    }
+
+    /// Whether a host key opened the room.
+    pub(crate) fn opened_by_host(&self) -> bool {
+        self.opened_by_host
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -83,11 +94,18 @@ impl Room {
     }
 
     /// Adds a connected seat; `false` if all seats are taken. The second seat starts a call.
-    pub(crate) fn add(&mut self, id: SeatId, conn: ConnectionId, now: Instant) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        id: SeatId,
+        conn: ConnectionId,
+        name: Option<DisplayName>,
+        now: Instant,
+    ) -> bool {
         if self.seats.len() == SEATS_PER_ROOM {
             return false;
         }
-        self.seats.push(Seat { id, token_time: 0, reopened: None, state: SeatState::Connected(conn) });
+        let (state, transfers) = (SeatState::Connected(conn), Transfers::default());
+        self.seats.push(Seat { id, token_time: 0, reopened: None, name, transfers, state });
         if self.seats.len() >= CALL_PARTICIPANTS {
             self.call.get_or_insert_with(|| Call::new(now));
         }
@@ -106,6 +124,11 @@ impl Room {
 
     pub(crate) fn seat_mut(&mut self, id: SeatId) -> Option<&mut Seat> {
         self.seats.iter_mut().find(|seat| seat.id == id)
+    }
+
+    /// All seats.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter()
     }
 
     /// The seats except `id`.
@@ -149,6 +172,14 @@ impl Seat {
         match &self.state {
             SeatState::Connected(conn) => Some(*conn),
             SeatState::Disconnected(_) => None,
+        }
+    }
+
+    /// The state of a participant who is disconnected.
+    pub(crate) fn disconnected(&self) -> Option<&Disconnected> {
+        match &self.state {
+            SeatState::Connected(_) => None,
+            SeatState::Disconnected(state) => Some(state),
         }
     }
 

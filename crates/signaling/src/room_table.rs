@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use webrtc_box_rate_limit::SourcePrefix;
 
 use crate::call_report::{CallReport, CallSummary};
+use crate::display_name::DisplayName;
 use crate::error::Refusal;
 use crate::outputs::{Action, ConnectionId, Event, Outputs, Timer};
 use crate::protocol::{Relay, ServerMessage};
 use crate::resume_token::ResumeClaims;
 use crate::room::{Disconnected, PendingMessages, Room, Seat, SeatState};
 use crate::room_name::RoomName;
-use crate::seat::{RoomTag, SeatEvent, SeatId, SeatKey};
+use crate::seat::{RoomTag, SEATS_PER_ROOM, SeatEvent, SeatId, SeatKey};
+use crate::transfer::Transfers;
 use crate::{Now, UnixSeconds};
 
 /// How long the seat of a closed page is kept: a reload resumes it.
@@ -41,6 +43,15 @@ pub(crate) struct RoomTable {
     room_grace: Duration,
     disconnected: SourceQuota,
     pending_bytes: SourceQuota,
+}
+
+/// A participant who joins a room.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) conn: ConnectionId,
+    pub(crate) room_name: RoomName,
+    /// What others see.
+    pub(crate) name: Option<DisplayName>,
 }
 
 /// Why `handle_page_closed` has nothing to do, or which connection it must drop.
@@ -89,13 +100,24 @@ impl RoomTable {
         self.disconnected.used()
     }
 
-    /// The participants besides `key`, and whether each is disconnected with a closed page.
-    pub(crate) fn peers(&self, key: SeatKey) -> impl Iterator<Item = (SeatId, Option<bool>)> {
-        let others = self.rooms.get(&key.room).into_iter().flat_map(move |room| room.others(key.seat));
-        others.map(|other| match &other.state {
-            SeatState::Connected(_) => (other.id, None),
-            SeatState::Disconnected(state) => (other.id, Some(state.closing)),
-        })
+    /// Whether all seats of `room` are taken.
+    pub(crate) fn is_full(&self, room: RoomTag) -> bool {
+        self.seats(room, None) >= SEATS_PER_ROOM
+    }
+
+    /// Whether a host key opened `room`; `None` if it is empty.
+    pub(crate) fn opened_by_host(&self, room: RoomTag) -> Option<bool> {
+        self.rooms.get(&room).map(Room::opened_by_host)
+    }
+
+    /// The seats besides `key`.
+    pub(crate) fn peers(&self, key: SeatKey) -> impl Iterator<Item = &Seat> {
+        self.rooms.get(&key.room).into_iter().flat_map(move |room| room.others(key.seat))
+    }
+
+    /// The connections of everybody in `room` who is connected.
+    pub(crate) fn connections(&self, room: RoomTag) -> impl Iterator<Item = ConnectionId> {
+        self.rooms.get(&room).into_iter().flat_map(Room::seats).filter_map(Seat::connection)
     }
 
     /// Adds a seat: a new one, or an expired one that returns under its ID.
@@ -104,18 +126,20 @@ impl RoomTable {
     /// [`Refusal::RoomFull`]
     pub(crate) fn join(
         &mut self,
-        conn: ConnectionId,
         key: SeatKey,
-        name: &RoomName,
+        newcomer: &Newcomer,
+        opened_by_host: bool,
         now: Now,
         out: &mut Outputs,
     ) -> Result<(), Refusal> {
-        let room = self.rooms.entry(key.room).or_insert_with(|| Room::new(name.as_str()));
-        if !room.add(key.seat, conn, now.instant) {
+        let Newcomer { conn, room_name, name } = newcomer;
+        let open = || Room::new(room_name.as_str(), opened_by_host);
+        let room = self.rooms.entry(key.room).or_insert_with(open);
+        if !room.add(key.seat, *conn, name.clone(), now.instant) {
             return Err(Refusal::RoomFull);
         }
         out.push(Action::Seat(SeatEvent::Joined(key.room, key.seat)));
-        self.notify_others(key, &ServerMessage::NewPeer { id: key.seat }, out);
+        self.notify_others(key, &ServerMessage::NewPeer { id: key.seat, name: name.clone() }, out);
         Ok(())
     }
 
@@ -129,7 +153,8 @@ impl RoomTable {
         let seat = self.seat_mut(key);
         let before = seat.map(|seat| std::mem::replace(&mut seat.state, SeatState::Connected(conn)));
         // Also if the old connection was half open and looked alive: what was sent to it is lost.
-        self.notify_others(key, &ServerMessage::PeerBack { id: key.seat }, out);
+        let name = self.seat_mut(key).and_then(|seat| seat.name.clone());
+        self.notify_others(key, &ServerMessage::PeerBack { id: key.seat, name }, out);
         match before {
             Some(SeatState::Connected(old)) => (PendingMessages::default(), Some(old)),
             Some(SeatState::Disconnected(state)) => {
@@ -138,6 +163,18 @@ impl RoomTable {
             }
             None => (PendingMessages::default(), None),
         }
+    }
+
+    /// Replaces the name of a participant.
+    pub(crate) fn set_name(&mut self, key: SeatKey, name: Option<DisplayName>) {
+        if let Some(seat) = self.seat_mut(key) {
+            seat.name = name;
+        }
+    }
+
+    /// The transfer tokens of a seat.
+    pub(crate) fn transfers_mut(&mut self, key: SeatKey) -> Option<&mut Transfers> {
+        self.seat_mut(key).map(|seat| &mut seat.transfers)
     }
 
     /// Notes the time in the newest token of a seat.

@@ -9,16 +9,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::admission::{Admission, HostKeys};
-use crate::connection::{Connection, Verdict};
+use crate::admission::{Admission, HostKeys, Opening};
+use crate::connection::{Connection, Place, Verdict};
+use crate::display_name::DisplayName;
 use crate::error::{Malformed, Refusal};
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
-use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer};
+use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
+use crate::room::Seat;
 use crate::room_name::RoomName;
-use crate::room_table::{ClosedPage, RoomTable};
-use crate::seat::{SeatId, SeatKey, TagKey};
+use crate::room_table::{ClosedPage, Newcomer, RoomTable};
+use crate::seat::{RoomTag, SeatId, SeatKey, TagKey};
+use crate::transfer::TRANSFER_TTL;
+use crate::waiting::{WaitingLists, WaitingParticipant};
 use crate::{Now, UnixSeconds};
 
 /// How long a connection without a seat may be silent. A `ping` counts as activity.
@@ -49,12 +53,21 @@ pub struct RoomsConfig {
 pub struct Rooms {
     connections: BTreeMap<ConnectionId, Connection>,
     table: RoomTable,
+    waiting: WaitingLists,
     admission: Admission,
     credential_issuer: Arc<dyn CredentialIssuer>,
     credential_ttl: Duration,
     ice_urls: IceUrls,
     draining: bool,
     out: Outputs,
+}
+
+/// How a join that was not refused ends.
+enum JoinOutcome {
+    /// With a seat; whether it existed before.
+    Seated { resumed: bool },
+    /// The participant waits for a seat.
+    Waiting,
 }
 
 impl Rooms {
@@ -64,6 +77,7 @@ impl Rooms {
         Self {
             connections: BTreeMap::new(),
             table: RoomTable::new(config.room_grace),
+            waiting: WaitingLists::new(seeds, now),
             admission: Admission::new(tag_key, resume_key, host_keys, seeds, now),
             credential_issuer: config.credential_issuer,
             credential_ttl: config.credential_ttl,
@@ -79,20 +93,20 @@ impl Rooms {
         self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
     }
 
-    /// A text frame arrived. `random` is 16 unpredictable bytes, the ID of a seat that it may join. Returns whether
-    /// they may be in use now: then the caller must not pass them again.
+    /// A text frame arrived. `random` is 16 unpredictable bytes, the ID of a seat that it may join or part of a token.
+    /// Returns whether they may be in use now: then the caller must not pass them again.
     pub fn handle_text(&mut self, conn: ConnectionId, text: &str, now: Now, random: [u8; 16]) -> bool {
         if !self.count_frame(conn, now) {
             return false;
         }
         let message = ClientMessage::parse(text).map_err(Refusal::BadMessage);
-        let is_join = matches!(message, Ok(ClientMessage::Join(_)));
+        let uses_random = matches!(message, Ok(ClientMessage::Join(_) | ClientMessage::Transfer));
         match message.and_then(|message| self.handle_message(conn, message, now, random)) {
             Ok(()) => {}
             Err(Refusal::BadMessage(malformed)) => self.reject_malformed(conn, malformed, now),
             Err(refusal) => self.out.send(conn, refusal.into()),
         }
-        is_join
+        uses_random
     }
 
     /// A frame without a message arrived, such as a WebSocket ping; it counts towards the rate limit.
@@ -116,8 +130,13 @@ impl Rooms {
     /// closed or left.
     pub fn handle_disconnect(&mut self, conn: ConnectionId, closing: bool, now: Now) {
         let Some(connection) = self.forget(conn) else { return };
-        if let Some(seat) = connection.seat {
-            self.table.disconnect(seat, closing, connection.source, now, &mut self.out);
+        match connection.place {
+            Place::Outside => {}
+            Place::Waiting(room) => self.end_wait(room, conn, WaitOutcome::Gone, &[]),
+            Place::Seated(seat) => {
+                self.table.disconnect(seat, closing, connection.source, now, &mut self.out);
+                self.seat_waiting(seat.room, Vec::new(), now);
+            }
         }
     }
 
@@ -143,7 +162,10 @@ impl Rooms {
             match timer {
                 Timer::Idle(conn) => self.close(conn, CloseReason::Idle, now),
                 Timer::Credentials(conn) => self.send_ice_servers(conn, now),
-                Timer::Grace(seat) => self.table.expire(seat, now, &mut self.out),
+                Timer::Grace(seat) => {
+                    self.table.expire(seat, now, &mut self.out);
+                    self.seat_waiting(seat.room, Vec::new(), now);
+                }
             }
         }
     }
@@ -158,8 +180,8 @@ impl Rooms {
         self.out.pop()
     }
 
-    /// The server will stop soon: all clients are notified and new seats are refused. Calls continue, and disconnected
-    /// participants may resume.
+    /// The server will stop soon: all clients are notified and new seats are refused. Calls continue, disconnected
+    /// participants may resume, and those who wait keep their places.
     pub fn drain(&mut self) {
         self.draining = true;
         self.connections.keys().for_each(|conn| self.out.send(*conn, Refusal::ShuttingDown.into()));
@@ -182,21 +204,23 @@ impl Rooms {
         self.send_all_ice_servers(now);
     }
 
-    /// Replaces the keys that open an empty room.
-    pub fn set_host_keys(&mut self, host_keys: HostKeys) {
+    /// Replaces the keys that open an empty room. Without any, nobody waits for a host any longer.
+    pub fn set_host_keys(&mut self, host_keys: HostKeys, now: Now) {
         self.admission.set_host_keys(host_keys);
+        let rooms: Vec<_> = self.waiting.rooms().collect();
+        rooms.into_iter().for_each(|room| self.seat_waiting(room, Vec::new(), now));
     }
 
-    /// Rooms with at least one seat taken, and seats taken.
+    /// Rooms with at least one seat taken, and seats taken. Those who wait do not count.
     pub fn count(&self) -> (usize, usize) {
-        let connected = self.connections.values().filter(|connection| connection.seat.is_some()).count();
+        let connected = self.connections.values().filter(|connection| connection.seat().is_some()).count();
         (self.table.rooms(), connected + self.table.disconnected())
     }
 
     /// Counts one frame and returns whether it is to be processed.
     fn count_frame(&mut self, conn: ConnectionId, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(&conn) else { return false };
-        if connection.seat.is_none() {
+        if connection.seat().is_none() {
             self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
         match connection.frames.count(now.instant) {
@@ -217,10 +241,18 @@ impl Rooms {
         match message {
             ClientMessage::Join(join) => {
                 let outcome = self.join(conn, &join, now, random);
-                let event = outcome.map_or_else(Event::JoinRefused, |resumed| Event::Joined { resumed });
-                self.out.push(Action::Event(event));
+                match &outcome {
+                    Ok(JoinOutcome::Seated { resumed }) => {
+                        self.out.event(Event::Joined { resumed: *resumed })
+                    }
+                    Ok(JoinOutcome::Waiting) => {}
+                    Err(refusal) => self.out.event(Event::JoinRefused(*refusal)),
+                }
                 outcome.map(|_| ())
             }
+            ClientMessage::Admit { id } => self.admit(conn, id, now),
+            ClientMessage::Decline { id } => self.decline(conn, id, now),
+            ClientMessage::Transfer => self.issue_transfer(conn, now, random),
             ClientMessage::Leave => self.leave(conn, now),
             ClientMessage::Peek(peek) => self.peek(conn, &peek, now),
             ClientMessage::Relay { target, relay } => {
@@ -246,22 +278,28 @@ impl Rooms {
         }
     }
 
-    /// Takes a new seat or resumes one; returns whether one was resumed.
-    fn join(&mut self, conn: ConnectionId, join: &Join, now: Now, random: [u8; 16]) -> Result<bool, Refusal> {
+    /// Takes a new seat, resumes one, or waits for one.
+    fn join(
+        &mut self,
+        conn: ConnectionId,
+        join: &Join,
+        now: Now,
+        random: [u8; 16],
+    ) -> Result<JoinOutcome, Refusal> {
         if self.seat(conn).is_ok() {
             return Err(Refusal::AlreadyJoined);
         }
-        let name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
+        let room_name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
         let source = self.source(conn)?;
-        let room = self.admission.tag(&name);
+        let room = self.admission.tag(&room_name);
         let claims = match &join.resume {
-            Some(token) => Some(self.admission.verify_token(source, (room, &join.room), token, now)?),
+            Some(token) => Some(self.verify_token(source, (room, &join.room), token, now)?),
             None => None,
         };
         let seat = SeatKey { room, seat: claims.map_or(SeatId::new(random), |claims| claims.seat) };
         if claims.is_some() && self.table.is_taken(seat) {
-            self.resume(conn, seat, &name, now);
-            return Ok(true);
+            self.resume(conn, seat, join, &room_name, now);
+            return Ok(JoinOutcome::Seated { resumed: true });
         }
         let is_open = self.table.is_open(room);
         // The holder of a token guesses no name. Joining an open room is no failed attempt, but is refused like
@@ -272,45 +310,236 @@ impl Rooms {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
-        let opened_by = match is_open {
-            true => None,
-            false => self.admission.check_opening(source, claims, join.key.as_deref(), now)?,
+        let opening = match is_open {
+            true if self.table.is_full(room) => Err(Refusal::RoomFull),
+            true => Ok(Opening::Free),
+            false => self.admission.check_opening(source, claims, join.key.as_deref(), now),
         };
-        self.table.join(conn, seat, &name, now, &mut self.out)?;
-        self.set_seat(conn, Some(seat), now);
-        let joined_at = opened_by.map_or(now.unix, |claims| claims.joined_at);
-        self.send_join_reply(conn, seat, &name, (joined_at, false), now);
-        Ok(false)
+        let name = join.name.as_deref().and_then(DisplayName::parse);
+        let newcomer = Newcomer { conn, room_name, name };
+        // A wrong key is an error, so that the host learns of it.
+        let may_wait = join.wait == Some(true) && join.key.is_none();
+        match opening {
+            Ok(opening) => {
+                self.take_seat(seat, &newcomer, opening, &[conn], now)?;
+                self.seat_waiting(room, vec![conn], now);
+                Ok(JoinOutcome::Seated { resumed: false })
+            }
+            Err(Refusal::RoomFull) if join.wait == Some(true) => self.wait(room, newcomer, now, random),
+            Err(Refusal::KeyRequired) if may_wait => self.wait(room, newcomer, now, random),
+            Err(refusal) => Err(refusal),
+        }
     }
 
-    fn resume(&mut self, conn: ConnectionId, seat: SeatKey, name: &RoomName, now: Now) {
+    /// The claims of a resume or transfer token of `room`, whose name the client wrote as `typed`.
+    fn verify_token(
+        &mut self,
+        source: IpAddr,
+        (room, typed): (RoomTag, &str),
+        token: &str,
+        now: Now,
+    ) -> Result<ResumeClaims, Refusal> {
+        if let Some((seat, nonce)) = self.admission.verify_transfer(room, token)
+            && let Some(transfers) = self.table.transfers_mut(seat)
+            && transfers.is_valid(nonce, now.instant)
+        {
+            return Ok(ResumeClaims { seat: seat.seat, joined_at: now.unix });
+        }
+        self.admission.verify_token(source, (room, typed), token, now)
+    }
+
+    fn resume(&mut self, conn: ConnectionId, seat: SeatKey, join: &Join, room_name: &RoomName, now: Now) {
+        self.stop_waiting(conn, Some(seat.room), &[]);
+        if let Some(name) = &join.name {
+            self.table.set_name(seat, DisplayName::parse(name));
+        }
+        if let (Some(token), Some(transfers)) = (&join.resume, self.table.transfers_mut(seat))
+            && self.admission.verify_transfer(seat.room, token).is_some()
+        {
+            transfers.consume();
+        }
         let (pending, replaced) = self.table.resume(conn, seat, &mut self.out);
-        self.set_seat(conn, Some(seat), now);
+        self.set_place(conn, Place::Seated(seat), now);
         if let Some(old) = replaced {
             self.forget(old);
             self.out.push(Action::Close { conn: old, reason: CloseReason::Replaced });
         }
-        self.send_join_reply(conn, seat, name, (now.unix, true), now);
+        self.send_join_reply(conn, seat, room_name, (now.unix, true), now);
         pending.into_messages().for_each(|message| self.out.send(conn, message));
+        self.send_knocks(conn, seat.room);
+    }
+
+    /// Gives `newcomer` the new seat `seat`. The connections `unaware` have not received the knock of the newcomer.
+    fn take_seat(
+        &mut self,
+        seat: SeatKey,
+        newcomer: &Newcomer,
+        opening: Opening,
+        unaware: &[ConnectionId],
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Newcomer { conn, room_name, .. } = newcomer;
+        self.stop_waiting(*conn, Some(seat.room), unaware);
+        self.table.join(seat, newcomer, opening == Opening::HostKey, now, &mut self.out)?;
+        self.set_place(*conn, Place::Seated(seat), now);
+        let joined_at = match opening {
+            Opening::ResumeToken(claims) => claims.joined_at,
+            Opening::Free | Opening::HostKey => now.unix,
+        };
+        self.send_join_reply(*conn, seat, room_name, (joined_at, false), now);
+        Ok(())
     }
 
     fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
+        match self.place(conn) {
+            Place::Outside => return Err(Refusal::NotJoined),
+            Place::Waiting(_) => self.stop_waiting(conn, None, &[]),
+            Place::Seated(seat) => {
+                self.set_place(conn, Place::Outside, now);
+                self.table.leave(seat, now, &mut self.out);
+                self.seat_waiting(seat.room, Vec::new(), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `newcomer` wait for a seat in `room`. Who waits there already keeps the place.
+    fn wait(
+        &mut self,
+        room: RoomTag,
+        newcomer: Newcomer,
+        now: Now,
+        random: [u8; 16],
+    ) -> Result<JoinOutcome, Refusal> {
+        let conn = newcomer.conn;
+        if self.place(conn) == Place::Waiting(room) {
+            self.waiting.send_position(room, conn, &mut self.out);
+            return Ok(JoinOutcome::Waiting);
+        }
+        // Not the ID of a token: several connections may wait with the same one.
+        let participant =
+            WaitingParticipant { id: SeatId::new(random), newcomer, source: self.source(conn)? };
+        let knock = participant.knock();
+        self.waiting.add(room, participant, now.instant, &mut self.out)?;
+        self.stop_waiting(conn, None, &[]);
+        self.set_place(conn, Place::Waiting(room), now);
+        self.table.connections(room).for_each(|to| self.out.send(to, knock.clone()));
+        Ok(JoinOutcome::Waiting)
+    }
+
+    /// Lets the waiting participant `id` in.
+    fn admit(&mut self, conn: ConnectionId, id: Option<SeatId>, now: Now) -> Result<(), Refusal> {
+        let room = self.seat(conn)?.room;
+        let waiting = self.knocking(room, id)?;
+        if self.draining {
+            return Err(Refusal::ShuttingDown);
+        }
+        if self.table.is_full(room) {
+            return Err(Refusal::RoomFull);
+        }
+        self.seat_from_list(room, waiting, &[], now);
+        self.seat_waiting(room, vec![waiting], now);
+        Ok(())
+    }
+
+    fn decline(&mut self, conn: ConnectionId, id: Option<SeatId>, now: Now) -> Result<(), Refusal> {
+        let room = self.seat(conn)?.room;
+        let waiting = self.knocking(room, id)?;
+        self.end_wait(room, waiting, WaitOutcome::Declined, &[]);
+        self.set_place(waiting, Place::Outside, now);
+        self.out.send(waiting, Refusal::Declined.into());
+        Ok(())
+    }
+
+    /// The connection that waits for `room` under `id`.
+    fn knocking(&self, room: RoomTag, id: Option<SeatId>) -> Result<ConnectionId, Refusal> {
+        let mut list = self.waiting.iter(room);
+        let waiting = list.find(|waiting| Some(waiting.id) == id).ok_or(Refusal::NoSuchPeer)?;
+        Ok(waiting.newcomer.conn)
+    }
+
+    /// Seats those who wait for `room` and need nobody's permission. Then `newcomers`, who took their seats before,
+    /// and the new ones receive the knocks of those who still wait.
+    fn seat_waiting(&mut self, room: RoomTag, mut newcomers: Vec<ConnectionId>, now: Now) {
+        while self.seats_next(room) {
+            let Some(next) = self.waiting.iter(room).next() else { break };
+            let conn = next.newcomer.conn;
+            self.seat_from_list(room, conn, &newcomers, now);
+            newcomers.push(conn);
+        }
+        newcomers.into_iter().for_each(|conn| self.send_knocks(conn, room));
+    }
+
+    /// Whether the first who waits for `room` gets a seat at once: a host opened it, or it is empty and needs no host.
+    fn seats_next(&self, room: RoomTag) -> bool {
+        let entitled = match self.table.opened_by_host(room) {
+            Some(opened_by_host) => opened_by_host && !self.table.is_full(room),
+            None => !self.admission.requires_key(),
+        };
+        entitled && !self.draining
+    }
+
+    /// Seats a participant from the list of `room`, which has a free seat.
+    fn seat_from_list(&mut self, room: RoomTag, conn: ConnectionId, unaware: &[ConnectionId], now: Now) {
+        let Some(waiting) = self.waiting.iter(room).find(|waiting| waiting.newcomer.conn == conn) else {
+            return;
+        };
+        let (seat, newcomer) = (SeatKey { room, seat: waiting.id }, waiting.newcomer.clone());
+        let outcome = self.take_seat(seat, &newcomer, Opening::Free, unaware, now);
+        self.out.event(outcome.map_or_else(Event::JoinRefused, |()| Event::Joined { resumed: false }));
+    }
+
+    /// Sends the knocks of all who wait for `room`.
+    fn send_knocks(&mut self, conn: ConnectionId, room: RoomTag) {
+        self.waiting.iter(room).for_each(|waiting| self.out.send(conn, waiting.knock()));
+    }
+
+    /// Ends the wait of `conn`, if it waits; it gets a seat in the room `seated`, or none.
+    fn stop_waiting(&mut self, conn: ConnectionId, seated: Option<RoomTag>, unaware: &[ConnectionId]) {
+        let Place::Waiting(room) = self.place(conn) else { return };
+        let outcome = if seated == Some(room) { WaitOutcome::Seated } else { WaitOutcome::Gone };
+        self.end_wait(room, conn, outcome, unaware);
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.place = Place::Outside;
+        }
+    }
+
+    /// Removes `conn` from the list of `room` and notifies everybody in the room except `unaware`.
+    fn end_wait(
+        &mut self,
+        room: RoomTag,
+        conn: ConnectionId,
+        outcome: WaitOutcome,
+        unaware: &[ConnectionId],
+    ) {
+        let Some(removed) = self.waiting.remove(room, conn, &mut self.out) else { return };
+        let gone = ServerMessage::Knock { id: removed.id, name: None, gone: true };
+        let aware = self.table.connections(room).filter(|to| !unaware.contains(to));
+        aware.for_each(|to| self.out.send(to, gone.clone()));
+        self.out.event(Event::WaitEnded(outcome));
+    }
+
+    /// Sends a token that moves the seat to another device.
+    fn issue_transfer(&mut self, conn: ConnectionId, now: Now, random: [u8; 16]) -> Result<(), Refusal> {
         let seat = self.seat(conn)?;
-        self.set_seat(conn, None, now);
-        self.table.leave(seat, now, &mut self.out);
+        let [a, b, c, d, e, f, g, h, ..] = random;
+        let nonce = [a, b, c, d, e, f, g, h];
+        self.table.transfers_mut(seat).ok_or(Refusal::NotJoined)?.issue(nonce, now.instant)?;
+        let token = self.admission.sign_transfer(seat, nonce);
+        self.out.send(conn, ServerMessage::Transfer { token, ttl: TRANSFER_TTL.as_secs() });
         Ok(())
     }
 
     /// Sends how many seats of a room are taken, without the seat of the client itself. Every name counts as an
     /// attempt, whether the room is open or not.
     fn peek(&mut self, conn: ConnectionId, peek: &Peek, now: Now) -> Result<(), Refusal> {
-        let name = RoomName::parse(&peek.room).ok_or(Refusal::BadRoom)?;
+        let room_name = RoomName::parse(&peek.room).ok_or(Refusal::BadRoom)?;
         let source = self.source(conn)?;
-        let room = self.admission.tag(&name);
+        let room = self.admission.tag(&room_name);
         let own = match &peek.resume {
             // A join would refuse a wrong token; here it is ignored, but counted because the answer reveals
             // whether it is valid.
-            Some(token) => match self.admission.verify_token(source, (room, &peek.room), token, now) {
+            Some(token) => match self.verify_token(source, (room, &peek.room), token, now) {
                 Err(Refusal::BadResume) => None,
                 claims => Some(claims?),
             },
@@ -320,7 +549,12 @@ impl Rooms {
             self.admission.check_room_name(source, room, true, now)?;
         }
         let seats = self.table.seats(room, own.map(|claims| claims.seat));
-        self.out.send(conn, ServerMessage::RoomStatus { room: name.as_str().to_owned(), seats });
+        // Who waits for a seat learns no name, and neither does somebody who was in the room long ago.
+        let is_waiting = matches!(self.place(conn), Place::Waiting(_));
+        let entitled = own.filter(|claims| claims.is_recent(now.unix) && !is_waiting);
+        let peer = entitled.and_then(|claims| self.table.peers(SeatKey { room, seat: claims.seat }).next());
+        let name = peer.and_then(|peer| peer.name.clone());
+        self.out.send(conn, ServerMessage::RoomStatus { room: room_name.as_str().to_owned(), seats, name });
         Ok(())
     }
 
@@ -329,25 +563,27 @@ impl Rooms {
         &mut self,
         conn: ConnectionId,
         seat: SeatKey,
-        name: &RoomName,
+        room_name: &RoomName,
         (joined_at, resumed): (UnixSeconds, bool),
         now: Now,
     ) {
         self.table.set_token_time(seat, joined_at, now);
         let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
         let peer = self.table.peers(seat).next();
+        let away = peer.and_then(Seat::disconnected).map(|state| state.closing);
         let claims = ResumeClaims { seat: seat.seat, joined_at };
         let message = ServerMessage::RespJoin {
             id: seat.seat,
-            room: name.as_str().to_owned(),
-            peer: peer.map(|(id, _)| id),
+            room: room_name.as_str().to_owned(),
+            peer: peer.map(|peer| peer.id),
+            peer_name: peer.and_then(|peer| peer.name.clone()),
             ice_servers,
             ttl,
             resume: self.admission.sign_token(seat.room, claims),
             resumed,
         };
         self.out.send(conn, message);
-        if let Some((id, Some(closing))) = peer {
+        if let (Some(id), Some(closing)) = (peer.map(|peer| peer.id), away) {
             self.out.send(conn, ServerMessage::PeerAway { id, closing });
         }
     }
@@ -373,18 +609,22 @@ impl Rooms {
         self.connections.remove(&conn)
     }
 
-    fn set_seat(&mut self, conn: ConnectionId, seat: Option<SeatKey>, now: Now) {
+    fn set_place(&mut self, conn: ConnectionId, place: Place, now: Now) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.seat = seat;
+        connection.place = place;
         self.out.timers.cancel(Timer::Idle(conn));
         self.out.timers.cancel(Timer::Credentials(conn));
-        if seat.is_none() {
+        if connection.seat().is_none() {
             self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
     }
 
+    fn place(&self, conn: ConnectionId) -> Place {
+        self.connections.get(&conn).map_or(Place::Outside, |connection| connection.place)
+    }
+
     fn seat(&self, conn: ConnectionId) -> Result<SeatKey, Refusal> {
-        self.connections.get(&conn).and_then(|connection| connection.seat).ok_or(Refusal::NotJoined)
+        self.connections.get(&conn).and_then(Connection::seat).ok_or(Refusal::NotJoined)
     }
 
     fn source(&self, conn: ConnectionId) -> Result<IpAddr, Refusal> {

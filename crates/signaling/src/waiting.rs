@@ -1,0 +1,133 @@
+//! The people who wait for a seat: one list for each room, in the order of their arrival.
+//!
+//! `rooms.rs` decides when the first of a list is seated. Nobody here has a seat, a token or relay credentials.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use webrtc_box_rate_limit::{Rate, SourcePrefix, SourceRateLimiter, source_key};
+
+use crate::error::Refusal;
+use crate::outputs::{ConnectionId, Outputs};
+use crate::protocol::ServerMessage;
+use crate::room_table::Newcomer;
+use crate::seat::{RoomTag, SeatId};
+
+/// People who may wait for one room.
+const MAX_WAITING: usize = 20;
+
+/// People of one source who may wait for one room. An IPv6 /56 and a /48 also count as one source.
+const MAX_WAITING_PER_SOURCE: usize = 5;
+
+/// Knocks of one source at one room: a page that loses its connection knocks again.
+const SOURCE_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 12 };
+
+/// Knocks at one room.
+const ROOM_RATE: Rate = Rate { interval: Duration::from_secs(1), burst: 60 };
+
+/// All lists; a room that nobody waits for has none.
+#[derive(Debug)]
+pub(crate) struct WaitingLists {
+    lists: BTreeMap<RoomTag, Vec<WaitingParticipant>>,
+    by_source: SourceRateLimiter,
+    by_room: SourceRateLimiter,
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+pub(crate) struct WaitingParticipant {
+    /// The seat that the participant gets.
+    pub(crate) id: SeatId,
+    pub(crate) newcomer: Newcomer,
+    /// Whose quota of places it uses.
+    pub(crate) source: IpAddr,
+}
+
+impl WaitingLists {
+    /// `seeds` are random and secret.
+    pub(crate) fn new(seeds: [u64; 2], now: Instant) -> Self {
+        Self {
+            lists: BTreeMap::new(),
+            by_source: SourceRateLimiter::new(SOURCE_RATE, seeds, now),
+            by_room: SourceRateLimiter::new(ROOM_RATE, seeds, now),
+        }
+    }
+
+    /// Appends `participant` to the list of `room` and sends the position.
+    ///
+    /// # Errors
+    /// [`Refusal::TryLater`] if too many wait, [`Refusal::TooManyRequests`] if the source knocked too often.
+    pub(crate) fn add(
+        &mut self,
+        room: RoomTag,
+        participant: WaitingParticipant,
+        now: Instant,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        let source = participant.source;
+        let others = self.iter(room).filter(|other| share_prefix(other.source, source)).count();
+        if self.iter(room).count() >= MAX_WAITING || others >= MAX_WAITING_PER_SOURCE {
+            return Err(Refusal::TryLater);
+        }
+        if !self.by_source.allows_key((source_key(source), room), now) {
+            return Err(Refusal::TooManyRequests);
+        }
+        if !self.by_room.allows_key(room, now) {
+            return Err(Refusal::TryLater);
+        }
+        let conn = participant.newcomer.conn;
+        self.lists.entry(room).or_default().push(participant);
+        self.send_position(room, conn, out);
+        Ok(())
+    }
+
+    /// Removes the participant at `conn` and sends the new positions of those behind.
+    pub(crate) fn remove(
+        &mut self,
+        room: RoomTag,
+        conn: ConnectionId,
+        out: &mut Outputs,
+    ) -> Option<WaitingParticipant> {
+        let list = self.lists.get_mut(&room)?;
+        let at = list.iter().position(|waiting| waiting.newcomer.conn == conn)?;
+        let removed = list.remove(at);
+        for (position, behind) in (1..).zip(list.iter()).skip(at) {
+            out.send(behind.newcomer.conn, ServerMessage::Waiting { position });
+        }
+        if list.is_empty() {
+            self.lists.remove(&room);
+        }
+        Some(removed)
+    }
+
+    /// Sends the position of the participant at `conn`.
+    pub(crate) fn send_position(&self, room: RoomTag, conn: ConnectionId, out: &mut Outputs) {
+        if let Some(at) = self.iter(room).position(|waiting| waiting.newcomer.conn == conn) {
+            out.send(conn, ServerMessage::Waiting { position: at + 1 });
+        }
+    }
+
+    /// Those who wait for `room`, in order.
+    pub(crate) fn iter(&self, room: RoomTag) -> impl Iterator<Item = &WaitingParticipant> {
+        self.lists.get(&room).into_iter().flatten()
+    }
+
+    /// The rooms that somebody waits for.
+    pub(crate) fn rooms(&self) -> impl Iterator<Item = RoomTag> {
+        self.lists.keys().copied()
+    }
+}
+
+impl WaitingParticipant {
+    /// What people in the room receive.
+    pub(crate) fn knock(&self) -> ServerMessage {
+        ServerMessage::Knock { id: self.id, name: self.newcomer.name.clone(), gone: false }
+    }
+}
+
+/// Whether two addresses count as one source.
+fn share_prefix(one: IpAddr, other: IpAddr) -> bool {
+    let prefixes = SourcePrefix::of(other);
+    SourcePrefix::of(one).into_iter().flatten().any(|prefix| prefixes.contains(&Some(prefix)))
+}
