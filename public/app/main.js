@@ -15,7 +15,7 @@ import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeWakeLock } from '../lib/wake-lock.js';
 import { makeTranslate } from '../locales/index.js';
-import { language, words } from '../locales/current-language.js';
+import { addDetails, language, languageChoices, useLanguage, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
 import { pickSpeaker } from '../media/device-selection.js';
 import { makeLevelMeter } from '../media/level-meter.js';
@@ -40,6 +40,7 @@ let invited = room !== '';
 let dismissedMediaError = null;
 let requestingMic = false;
 let settingsOpen = false;
+let currentLanguage = language;
 const missing = missingFeature(globalThis);
 
 const tabStorage = makeStore(() => sessionStorage);
@@ -77,10 +78,9 @@ const session = new Session({
 const { call } = session;
 const stats = makeStatsSampler({ connection: () => call.connection(), clock, now, changed: draw });
 const view = new View({
-  document, navigator, language, clock, storage: browserStorage, translate: makeTranslate(words),
+  document, navigator, language, languages: languageChoices, clock, storage: browserStorage, translate: makeTranslate(words),
   actions: {
     join,
-    newRoomName,
     roomTyped: draw,
     leave: () => session.leave(),
     joinAgain: () => join(room, ''),
@@ -89,6 +89,7 @@ const view = new View({
     dismissError,
     toggle: toggles.toggle,
     media,
+    chooseLanguage,
     chooseSpeaker,
     settingsToggled(open) {
       settingsOpen = open;
@@ -111,6 +112,7 @@ function start() {
   draw();
   if (isBadLink) session.setError('bad-link');
   performance.mark?.('lobby');
+  loadDetails();
   if (missing) session.setError(missing);
   else media.start(toggles.saved());
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
@@ -241,6 +243,21 @@ function dismissError() {
   session.setError(null);
 }
 
+/** The words of a call come after the lobby is drawn. A failed load is repeated with the next screen. */
+function loadDetails() {
+  addDetails().then((added) => { if (added) view.setLanguage(currentLanguage); }, (error) => console.debug('words', error));
+}
+
+/** @param {import('../locales/languages.js').Language} chosen */
+async function chooseLanguage(chosen) {
+  try {
+    if (await useLanguage(chosen)) view.setLanguage(currentLanguage = chosen);
+  } catch (error) {
+    view.setLanguage(currentLanguage);
+    console.debug('words', error);
+  }
+}
+
 async function chooseSpeaker() {
   const speaker = await pickSpeaker(navigator.mediaDevices);
   if (speaker !== null) media.select('audiooutput', speaker);
@@ -294,6 +311,7 @@ function draw() {
 
 function screenChanged() {
   previousScreen = session.state.screen;
+  loadDetails();
   if (previousScreen === 'ended') media.stop();
   wakeLock.set(previousScreen === 'call');
   watchLevel();

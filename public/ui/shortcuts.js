@@ -6,7 +6,6 @@ import { controls } from './controls.js';
 import { createElement, find } from './elements.js';
 
 /**
- * @import { Translate } from '../locales/index.js'
  * @import { Control } from './controls.js'
  */
 
@@ -39,19 +38,18 @@ export class Shortcuts {
   /**
    * @param {object} parts
    * @param {Document} parts.document
-   * @param {Translate} parts.translate
    * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
    * @param {(control: Control) => void} parts.press
    * @param {() => void} parts.escape
    * @param {() => void} parts.changed letters were switched on or off
    */
-  constructor({ document, translate, storage, press, escape, changed }) {
+  constructor({ document, storage, press, escape, changed }) {
     this.#document = document;
     this.#press = press;
     this.#escape = escape;
     const dialog = this.#dialog = find(document, '#keys');
     const enabled = this.#enabled = find(document, '#letters');
-    for (const row of shortcutRows(document, translate)) find(dialog, 'dl').append(row);
+    for (const row of shortcutRows(document)) find(dialog, 'dl').append(row);
     enabled.checked = storage.getItem(STORAGE_KEY) !== 'off';
     this.#update();
     enabled.addEventListener('change', () => {
@@ -94,12 +92,12 @@ export class Shortcuts {
   }
 }
 
-/** @param {Document} document @param {Translate} translate */
-function shortcutRows(document, translate) {
+/** @param {Document} document */
+function shortcutRows(document) {
   return controls.filter(({ listedAs }) => listedAs).map(({ key, listedAs }) => {
     const [row, term] = [createElement(document, 'div'), createElement(document, 'dt')];
     term.append(createElement(document, 'kbd', {}, key));
-    row.append(term, createElement(document, 'dd', {}, translate(listedAs ?? '')));
+    row.append(term, createElement(document, 'dd', { 'data-word': listedAs ?? '' }));
     return row;
   });
 }

@@ -52,13 +52,12 @@ export class StatsPanel {
     this.#panel = find(document, '#numbers');
     this.#badge = find(document, '#path');
     const list = find(document, '#figures');
-    const name = (/** @type {string} */ key) => translate(`numbers.${key}`);
     const graphs = GRAPHS.map((graph) => {
       const canvas = /** @type {HTMLCanvasElement} */ (createElement(document, 'canvas', { role: 'img' }));
-      return { ...graph, name: name(graph.key), canvas, value: addRow(document, list, name(graph.key), canvas) };
+      return { ...graph, canvas, value: addRow(document, list, graph.key, canvas) };
     });
-    const facts = FACTS.map((fact) => ({ ...fact, value: addRow(document, list, name(fact.key)) }));
-    this.#rows = { graphs, facts, duration: addRow(document, list, translate('numbers.time')) };
+    const facts = FACTS.map((fact) => ({ ...fact, value: addRow(document, list, fact.key) }));
+    this.#rows = { graphs, facts, duration: addRow(document, list, 'time') };
   }
 
   get isOpen() {
@@ -103,7 +102,8 @@ export class StatsPanel {
   /** @param {Model} model */
   #draw({ samples, seconds }) {
     const last = samples.at(-1);
-    for (const { of, atLeast, format, name, canvas, value } of this.#rows.graphs) {
+    for (const { key, of, atLeast, format, canvas, value } of this.#rows.graphs) {
+      const name = this.#translate(`numbers.${key}`);
       const values = samples.map(of);
       const now = values.at(-1) ?? null;
       const range = rangeOf(values);
@@ -150,13 +150,13 @@ function drawLine(canvas, values, top) {
 /**
  * @param {Document} document
  * @param {HTMLElement} list
- * @param {string} name
+ * @param {string} key of its name
  * @param {HTMLElement} [graph]
  * @returns {HTMLElement} the element of the value
  */
-function addRow(document, list, name, graph) {
+function addRow(document, list, key, graph) {
   const row = createElement(document, 'div');
-  row.append(createElement(document, 'dt', {}, name));
+  row.append(createElement(document, 'dt', { 'data-word': `numbers.${key}` }));
   if (graph) {
     const cell = createElement(document, 'dd', { class: 'drawn' });
     cell.append(graph);

@@ -8,8 +8,9 @@ import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { find, preventDrops, removeStartFailure, setText, translatePage } from './elements.js';
+import { find, preventDrops, removeStartFailure, setAttribute, setText, translatePage } from './elements.js';
 import { InviteLink } from './invite-link.js';
+import { LanguageMenu } from './language-menu.js';
 import { Lobby } from './lobby.js';
 import { Messages } from './messages.js';
 import { SelfView } from './self-view.js';
@@ -50,7 +51,6 @@ import { Videos } from './videos.js';
  *
  * @typedef {object} Actions
  * @property {(room: string, key: string, name?: string) => void} join `name`: ours, which may be ''; the remembered one without it
- * @property {() => string} newRoomName
  * @property {() => void} roomTyped the text of the room field has changed
  * @property {() => void} leave
  * @property {() => void} joinAgain
@@ -59,6 +59,7 @@ import { Videos } from './videos.js';
  * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
  * @property {Media} media
+ * @property {(language: Language) => void} chooseLanguage
  * @property {() => void} chooseSpeaker in the browser's own dialog
  * @property {(open: boolean) => void} settingsToggled
  *
@@ -66,7 +67,8 @@ import { Videos } from './videos.js';
  * @property {Document} document
  * @property {Navigator} navigator
  * @property {Translate} translate
- * @property {Language} language
+ * @property {Language} language in use
+ * @property {readonly Language[]} languages to choose from
  * @property {Clock} clock
  * @property {Pick<Storage, 'getItem' | 'setItem'>} storage of this browser
  * @property {Actions} actions
@@ -86,6 +88,7 @@ export class View {
   #selfView;
   #settings;
   #inviteLink;
+  #languageMenu;
   #stats;
   #verification;
   #chat;
@@ -103,16 +106,20 @@ export class View {
   #model = null;
 
   /** @param {ViewParts} parts */
-  constructor({ document, navigator, translate, language, clock, storage, actions }) {
+  constructor({ document, navigator, translate, language, languages, clock, storage, actions }) {
     this.#document = document;
     this.#translate = translate;
     this.#actions = actions;
     const press = (/** @type {Control} */ control) => this.#press(control);
     this.#controls = new ControlButtons({ document, translate, press });
     this.#shortcuts = new Shortcuts({
-      document, translate, storage, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
+      document, storage, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
     });
-    setUpPage(document, translate, language);
+    this.#stats = new StatsPanel({ document, translate });
+    this.#languageMenu = new LanguageMenu({ document, languages, choose: actions.chooseLanguage });
+    preventDrops(document);
+    drawIcons(document);
+    this.setLanguage(language);
     this.#lobby = new Lobby({ document, translate, actions });
     this.#messages = new Messages({ document, navigator, translate, actions });
     this.#videos = new Videos({ document, translate });
@@ -128,7 +135,6 @@ export class View {
       return new Attention({ document, translate, clock, storage, notifications: globalThis.Notification });
     };
     this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
-    this.#stats = new StatsPanel({ document, translate });
     this.#verification = new VerificationPanel({ document, translate });
     this.#chat = new ChatPanel({
       document, translate, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
@@ -165,6 +171,18 @@ export class View {
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
     removeStartFailure(this.#document);
+  }
+
+  /** Shows the words that `translate` has now, which are of this language. @param {Language} language */
+  setLanguage(language) {
+    this.#document.documentElement.lang = language.tag;
+    translatePage(this.#document, this.#translate);
+    this.#languageMenu.show(language);
+    const manifest = find(this.#document, '#manifest');
+    // A page served from a folder has only the manifests that are listed in its HTML.
+    const suffix = manifest.dataset.manifests?.split(' ').includes(language.code) ? `.${language.code}` : '';
+    setAttribute(manifest, 'href', `/manifest${suffix}.webmanifest`);
+    if (this.#model) this.show(this.#model);
   }
 
   /** The level of the microphone. @param {number} level 0 to 1 */
@@ -296,15 +314,4 @@ export class View {
     setText(find(this.#document, '#afterTitle'), title);
     setText(find(this.#document, '#afterWhy'), this.#translate(`after.${ended.reason}`));
   }
-}
-
-/** @param {Document} document @param {Translate} translate @param {Language} language */
-function setUpPage(document, translate, language) {
-  document.documentElement.lang = language.tag;
-  translatePage(document, translate);
-  preventDrops(document);
-  drawIcons(document);
-  const manifest = find(document, '#manifest');
-  // A page served from a folder has only the manifests that are listed in its HTML.
-  if (manifest.dataset.manifests?.split(' ').includes(language.code)) manifest.setAttribute('href', `/manifest.${language.code}.webmanifest`);
 }

@@ -153,7 +153,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     }
     for (const participant of [offering, answering]) {
       await participant.waitForState('connected');
-      await participant.waitForStatusText('cannot play video from yours');
+      await participant.waitForStatusText('cannot play your video');
       await waitFor('sound', async () => (await participant.stats()).audioEnergy > 0);
     }
   });

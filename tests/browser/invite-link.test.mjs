@@ -60,6 +60,7 @@ harness.scenario('the page\'s own link pasted into the room field opens its room
   const participant = await harness.participant('chromium');
   await participant.open(harness.server.origin);
   await participant.waitForState('preview');
+  await participant.click('#roomField summary');
   await participant.click('#room');
   await participant.type(`Come here: ${harness.server.origin}/r/${'den-'.repeat(12)}den.`);
   await participant.waitForOccupancy(0);
@@ -72,7 +73,7 @@ harness.scenario('a damaged link shows an error and opens no room', async () => 
   const participant = await harness.participant('chromium');
   for (const name of ['%E0%A4', '%F0%9F%98%80']) {
     await participant.open(`${harness.server.origin}/r/${name}`);
-    assert.match(await participant.waitForError('bad-link'), /^\s*This link is damaged/);
+    assert.match(await participant.waitForError('bad-link'), /^\s*This link does not work/);
     await participant.waitForState('preview');
     assert.equal(await participant.evaluate(`() => document.getElementById('room').value`), '');
   }

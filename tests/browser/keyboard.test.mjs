@@ -57,7 +57,7 @@ harness.scenario('a whole call works by keyboard alone', async () => {
   await first.waitForCondition('the device dialog', `document.getElementById('settings').open`);
   await first.press('Escape');
   await waitForFocus(first, 'settings');
-  await tabTo(first, 'room');
+  await tabTo(first, 'ownName');
   await tabTo(first, 'btnJoin');
   await first.press('Enter');
   await first.waitForState('waiting');
@@ -67,7 +67,7 @@ harness.scenario('a whole call works by keyboard alone', async () => {
   await second.open(url);
   // Before this state the page handles no input.
   await second.waitForState('preview');
-  await tabTo(second, 'room');
+  await tabTo(second, 'ownName');
   await second.press('Enter');
   await harness.expectMedia([first, second]);
   await waitForFocus(first, 'stage');

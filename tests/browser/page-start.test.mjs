@@ -154,7 +154,7 @@ for (const kind of ['chromium', 'firefox']) {
     await participant.waitForState('preview');
     await participant.evaluate(`() => { HTMLDialogElement.prototype.showModal = () => { throw new TypeError('made to fail'); }; }`);
     await participant.click('.outside-call[data-act=settings]');
-    assert.match(await participant.waitForError('page-error'), /^\s*Something in this page went wrong/);
+    assert.match(await participant.waitForError('page-error'), /^\s*Something went wrong on this page/);
     await participant.click('#btnDismiss');
     await participant.click('.outside-call[data-act=settings]');
     assert.ok(await participant.evaluate(`() => document.getElementById('error').hidden`), 'shown once');

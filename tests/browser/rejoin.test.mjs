@@ -85,7 +85,7 @@ harness.scenario('a call whose room others have taken goes on until its connecti
   await waitFor('the first seat to expire', () => seatTaker.evaluate(takeSeat(url, HOST_KEY)).catch(() => false));
   await waitFor('the second seat to expire', () => seatTaker.evaluate(takeSeat(url)).catch(() => false));
   proxy.rejectNew(false);
-  await Promise.all(pair.map((participant) => participant.waitForStatusText('cannot return to this room')));
+  await Promise.all(pair.map((participant) => participant.waitForStatusText('cannot reconnect')));
   for (const participant of pair) {
     assert.equal(await participant.evaluate(`() => document.getElementById('error').hidden`), true, 'no error to act on');
     await participant.expectMedia();

@@ -225,7 +225,7 @@ async function visitWeakConnection(first, second, visit) {
   await visit(first, 'call-screen');
   await Promise.all([first, second].map((participant) => reportLoss(participant, true)));
   await first.waitForCondition('the paused screen and the paused own video',
-    `document.getElementById('theirScreen').textContent.includes(document.documentElement.lang === 'en' ? 'your picture' : '您的画面')`);
+    `document.getElementById('theirScreen').textContent.includes(document.documentElement.lang === 'en' ? 'your video' : '您的视频')`);
   await visit(first, 'call-screen-paused');
   await reportDisconnected(first, true);
   await first.waitForState('reconnecting');
@@ -255,7 +255,7 @@ async function visitCallProblems(first, second, visit) {
   await first.click('#btnHear');
   await first.waitForCondition('the sound', `!document.getElementById('remote').muted`);
   await first.evaluate('() => __signaling.disconnect()');
-  await first.waitForStatusText(await first.evaluate(`() => document.documentElement.lang === 'en' ? 'go on talking' : '通话照常'`));
+  await first.waitForStatusText(await first.evaluate(`() => document.documentElement.lang === 'en' ? 'go on talking' : '可以继续通话'`));
   await visit(first, 'call-signaling-lost');
   await first.evaluate('() => __signaling.reconnect()');
   await first.waitForCondition('the server again', `!document.getElementById('status').classList.contains('detailed')`);

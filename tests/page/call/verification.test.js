@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { words as chinese } from '../../../public/locales/zh.js';
-import { words as english } from '../../../public/locales/en.js';
+import { words as chinese } from '../../../public/locales/zh-details.js';
+import { words as english } from '../../../public/locales/en-details.js';
 import { pictures } from '../../../public/ui/verification-panel.js';
 import { VerificationExchange } from '../../../public/call/verification.js';
 import { codeOf, commitment, fingerprintsIn } from '../../../public/call/verification-code.js';

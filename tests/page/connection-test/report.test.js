@@ -51,7 +51,7 @@ const ERRORS = ['camera-denied', 'camera-denied-system', 'device-not-found', 'de
 const BROWSERS = [['chrome', 'windows'], ['firefox', 'mac'], ['safari', 'mac'], ['safari-ios', 'ios', 'phone'], ['ios', 'ios', 'phone'],
   ['chrome-android', 'android', 'phone'], ['firefox-android', 'android', 'phone'], ['in-app', 'android', 'phone']];
 /** Names of buttons and people that only the call page has. */
-const OF_THE_CALL_PAGE = { en: /\bjoin|the link|under Devices|button here|[Nn]obody|[Tt]he other person/, zh: /加入|链接|“设备”|按钮|对方/ };
+const OF_THE_CALL_PAGE = { en: /\bjoin|the link|in Settings|its button|[Nn]obody|[Tt]he other person/, zh: /加入|链接|请在“设置”里|按钮|对方/ };
 
 test('device errors of the test name no button or person of the call page', () => {
   for (const { code: language, words } of locales) {

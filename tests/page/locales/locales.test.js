@@ -5,7 +5,10 @@ import { errorKey, formatDuration, formatTime, joinSentences, makeTranslate } fr
 import { languageFor, languages } from '../../../public/locales/languages.js';
 
 const root = new URL('../../../public/', import.meta.url);
-const locales = await Promise.all(languages.map(async ({ code, call }) => ({ code, words: (await call()).words })));
+const locales = await Promise.all(languages.map(async ({ code, call, details }) => {
+  const [first, later] = [(await call()).words, (await details()).words];
+  return { code, first, later, words: { ...first, ...later } };
+}));
 const [{ words: english }] = locales;
 const { zh: chinese } = Object.fromEntries(locales.map(({ code, words }) => [code, words]));
 
@@ -42,10 +45,10 @@ const COMPOSED_KEYS = {
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
     ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac',
     'device-busy.phone', 'timeout.phone', 'timeout.firefox'],
-  'lobby.*': ['join', 'joinSoundOnly', 'joinBare'],
+  'lobby.*': ['title', 'invited', 'here', 'waits', 'start', 'startSoundOnly', 'startBare', 'join', 'joinSoundOnly', 'joinBare', 'ask'],
   'status.connected.no-*': ['audio', 'video'],
   'error.or.*': ['camera-denied', 'camera-denied-again', 'device-not-found', 'device-busy', 'unsupported'],
-  'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio'],
+  'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio', 'time'],
   'path.*': PATHS,
   'picture.*': ['reduced', 'paused'],
   'path.why.*': PATHS,

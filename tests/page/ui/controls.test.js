@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { words } from '../../../public/locales/en.js';
+import { words as first } from '../../../public/locales/en.js';
+import { words as later } from '../../../public/locales/en-details.js';
 import { ControlButtons, controls, icons } from '../../../public/ui/controls.js';
 
 /** An element with attributes and children. */
+const words = { ...first, ...later };
+
 class FakeElement extends EventTarget {
   hidden = false;
   children = [];

@@ -6,7 +6,7 @@ import { letterOf, Shortcuts, watchComposition } from '../../../public/ui/shortc
 /** The elements that the shortcuts use. */
 function makePage({ stored } = {}) {
   const element = (more = {}) => Object.assign(new EventTarget(), {
-    hidden: true, rows: [], matches: () => false, contains: () => false, setAttribute() {}, append(...rows) { this.rows.push(...rows); }, ...more,
+    hidden: true, rows: [], matches: () => false, contains: () => false, setAttribute(name, value) { this[name] = value; }, append(...rows) { this.rows.push(...rows); }, ...more,
   });
   const chat = element();
   const list = element();
@@ -18,7 +18,6 @@ function makePage({ stored } = {}) {
   const page = { document, chat, list, dialog, letters: parts['#letters'], pressed: [], stored: new Map(stored), changes: 0, other: element() };
   const shortcuts = new Shortcuts({
     document,
-    translate: (key) => key,
     storage: { getItem: (key) => page.stored.get(key) ?? null, setItem: (key, value) => page.stored.set(key, value) },
     press: (control) => {
       page.pressed.push(control.key);
@@ -60,7 +59,7 @@ test('outside a call only M, V, F and ? act', () => {
 
 test('the list has a row for each letter that acts', () => {
   const page = makePage();
-  const rows = page.list.rows.map(({ rows: [term, text] }) => `${term.rows[0].textContent} ${text.textContent}`);
+  const rows = page.list.rows.map(({ rows: [term, text] }) => `${term.rows[0].textContent} ${text['data-word']}`);
   assert.deepEqual(rows, controls.filter(({ listedAs }) => listedAs).map(({ key, listedAs }) => `${key} ${listedAs}`));
   for (const row of ['M settings.mic', 'V settings.cam', 'S bar.share', 'C chat.title', 'P settings.numbers', 'F settings.full']) assert.ok(rows.includes(row), row);
 });
