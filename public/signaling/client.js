@@ -1,8 +1,8 @@
 // Signaling client: one seat's conversation with the server over one WebSocket at a time.
 //
 // Only this file uses WebSocket. A lost socket is replaced and the seat resumed with the token; messages wait in an
-// outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby it asks how many seats of a room are
-// taken (our own not counted), and the same socket is used to join.
+// outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby, and while we wait to be let in, it asks
+// how many seats of a room are taken (our own not counted), and the same socket is used to join.
 
 /**
  * @import { ClientMessage, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
@@ -10,7 +10,14 @@
  * @import { ResumeTokens } from './resume-token.js'
  *
  * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose' | 'onerror'>} Socket
- * @typedef {{room: string, key?: string, name?: string, id?: string, resume?: string}} Seat
+ *
+ * @typedef {object} JoinOptions
+ * @property {string} [key] the host key
+ * @property {string} [name] ours, for the other participant
+ * @property {string} [transfer] one-time token with which another device gives us its seat
+ * @property {boolean} [takeOver] takes the seat of another tab of this browser
+ *
+ * @typedef {JoinOptions & {room: string, id?: string, resume?: string, waited?: boolean}} Seat `waited`: we were waiting for it
  */
 
 const PING_INTERVAL_MS = 5000;
@@ -40,7 +47,7 @@ const CLOSE_REJECTED = new Set([1008, 1013]);
 const KEY_ATTEMPTS = 8;
 const TOKEN_ATTEMPTS = 3;
 /** Errors that the same join would meet again. */
-const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited']);
+const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited', 'declined', 'try-later']);
 
 /**
  * @typedef {object} SignalingParts
@@ -67,6 +74,10 @@ export class SignalingClient {
   /** @type {Socket | null} */
   #socket = null;
   #joined = false;
+  /** Whether this socket waits to be let in. */
+  #waiting = false;
+  /** Whether another tab has a seat in the room named in the lobby. */
+  #elsewhere = false;
   /** Peeks count against the rate limit of this socket. */
   #hasPeeked = false;
   #failures = 0;
@@ -85,14 +96,14 @@ export class SignalingClient {
     };
   }
 
-  /** @param {string} room @param {{key?: string, name?: string}} [options] `name`: ours, for the other participant */
-  join(room, { key, name } = {}) {
+  /** @param {string} room @param {JoinOptions} [options] */
+  join(room, options = {}) {
     const reuse = !this.#seat && this.#socket?.readyState === 1;
     if (!reuse) this.#stop();
     this.#clear('peek');
     this.#peeked = null;
     this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
-    this.#seat = { room, key, name };
+    this.#seat = { room, ...options };
     if (!reuse) return this.#connect();
     this.#set('timeout', RECONNECT_TIMEOUT_MS, () => this.#drop());
     this.#sendJoin();
@@ -108,7 +119,9 @@ export class SignalingClient {
     if (room === null) return this.#stop();
     this.#set('peek', this.#peeked === null ? PEEK_FIRST_MS : PEEK_CHANGED_MS, () => this.#sendPeek());
     this.#peeked = room;
+    this.#elsewhere = false;
     this.#parts.emit({ type: 'room', room, seats: null });
+    this.#checkElsewhere();
   }
 
   /** Waits in the outbox while the socket is down. @param {OutboxMessage} message */
@@ -119,6 +132,16 @@ export class SignalingClient {
 
   requestIceServers() {
     this.#write({ type: 'ice-servers' });
+  }
+
+  /** Asks for a token with which another device takes our seat; the answer is a `transfer` event. */
+  requestTransfer() {
+    if (this.#joined) this.#write({ type: 'transfer' });
+  }
+
+  /** @param {'admit' | 'decline'} answer @param {string} id of the knock */
+  answerKnock(answer, id) {
+    if (this.#joined) this.#write({ type: answer, id });
   }
 
   leave() {
@@ -136,12 +159,12 @@ export class SignalingClient {
   checkConnection() {
     if (!this.#seat) return;
     if (!this.#socket) return this.#connect();
-    if (this.#joined) this.#ping(PONG_TIMEOUT_IN_DOUBT_MS);
+    if (this.#joined || this.#waiting) this.#ping(PONG_TIMEOUT_IN_DOUBT_MS);
   }
 
   /** The page is being closed or left. The server notices that an open socket closes; without one it gets a beacon. */
   pageClosing() {
-    if (this.#seat?.resume && !this.#joined) this.#parts.beacon('/leave', this.#seat.resume);
+    if (this.#seat?.resume && !this.#joined && !this.#waiting) this.#parts.beacon('/leave', this.#seat.resume);
   }
 
   /** @param {'reconnect' | 'timeout' | 'ping' | 'peek'} name @param {number} ms @param {() => void} run */
@@ -170,28 +193,53 @@ export class SignalingClient {
   }
 
   async #sendJoin() {
-    const socket = this.#socket;
-    if (!this.#seat) return;
-    const saved = await this.#parts.resumeTokens.take(this.#seat.room);
-    if (!this.#seat || socket !== this.#socket) return;
-    const resume = this.#seat.resume = saved?.token;
-    const { room, name, key = saved?.key } = this.#seat;
-    this.#seat.key = key;
-    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }), ...(name && { name }) });
+    const [socket, seat] = [this.#socket, this.#seat];
+    if (!seat) return;
+    const saved = await this.#savedToken(seat);
+    if (seat !== this.#seat || socket !== this.#socket) return;
+    const resume = seat.resume = saved?.token;
+    const { room, name, key = saved?.key } = seat;
+    seat.key = key;
+    // A call whose seat is lost goes on without one: it must not wait for another.
+    const wait = !seat.id;
+    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
     this.#schedulePing();
   }
 
-  /** Repeats, since participants may join or leave while the lobby is open. */
+  /** The token to join with. @param {Seat} seat @returns {Promise<{token: string, key?: string} | undefined>} */
+  async #savedToken({ room, transfer, takeOver }) {
+    if (transfer) return { token: transfer };
+    return takeOver ? this.#parts.resumeTokens.takeOver(room) : this.#parts.resumeTokens.take(room);
+  }
+
+  /** The room that is looked at. */
+  #lookedAt() {
+    if (this.#seat) return this.#waiting ? this.#seat.room : null;
+    return this.#peeked;
+  }
+
+  /** Repeats, since participants may join or leave meanwhile. */
   async #sendPeek() {
-    if (this.#seat || !this.#peeked) return;
+    const room = this.#lookedAt();
+    if (room === null) return;
     if (!this.#socket) return this.#connect();
-    const [socket, room] = [this.#socket, this.#peeked];
-    const resume = await this.#parts.resumeTokens.peek(room);
-    if (this.#seat || socket !== this.#socket || room !== this.#peeked || socket.readyState !== 1) return;
+    const socket = this.#socket;
+    this.#checkElsewhere();
+    const resume = this.#seat ? undefined : await this.#parts.resumeTokens.peek(room);
+    if (room !== this.#lookedAt() || socket !== this.#socket || socket.readyState !== 1) return;
     this.#hasPeeked = true;
     this.#write({ type: 'look', room, ...(resume && { resume }) });
     this.#set('timeout', PONG_TIMEOUT_MS, () => this.#drop());
     this.#set('peek', PEEK_INTERVAL_MS, () => this.#sendPeek());
+  }
+
+  async #checkElsewhere() {
+    const room = this.#peeked;
+    if (room === null) return;
+    const elsewhere = await this.#parts.resumeTokens.isElsewhere(room);
+    if (room !== this.#peeked || elsewhere === this.#elsewhere) return;
+    this.#elsewhere = elsewhere;
+    this.#parts.emit({ type: 'elsewhere', room, elsewhere });
   }
 
   /** @param {ClientMessage} message */
@@ -217,6 +265,7 @@ export class SignalingClient {
     if (message.type === 'ping') return this.#write({ type: 'pong' });
     if (!this.#seat) return this.#handleInLobby(message);
     if (message.type === 'resp-join') return this.#handleJoined(message);
+    if (message.type === 'waiting') return this.#handleWaiting(message);
     if (message.type === 'error') return this.#handleError(message);
     this.#parts.emit(message);
   }
@@ -235,7 +284,11 @@ export class SignalingClient {
     if (seat.id !== message.id) this.#outbox = [];
     seat.id = message.id;
     this.#joined = true;
+    this.#waiting = seat.waited = seat.takeOver = false;
     this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
+    // A transfer token is used up; the lobby's and the waiting room's questions end.
+    delete seat.transfer;
+    this.#clear('peek');
     seat.resume = message.resume;
     if (typeof message.resume === 'string') this.#parts.resumeTokens.save(seat.room, message.resume, seat.key);
     this.#parts.emit({ type: 'socket', open: true });
@@ -245,24 +298,40 @@ export class SignalingClient {
     for (const each of waiting) this.#write(each);
   }
 
+  /** @param {Extract<ServerMessage, {type: 'waiting'}>} message */
+  #handleWaiting({ position }) {
+    const seat = this.#seat;
+    if (!seat || seat.id) return;
+    const isNew = !this.#waiting;
+    this.#waiting = seat.waited = true;
+    this.#failures = 0;
+    if (isNew) this.#parts.emit({ type: 'socket', open: true });
+    this.#parts.emit({ type: 'waiting', position: Number.isSafeInteger(position) && position > 0 ? position : 1 });
+    if (isNew) this.#sendPeek();
+  }
+
   /** @param {Extract<ServerMessage, {type: 'error'}>} message */
   #handleError(message) {
     const { resumeTokens, emit } = this.#parts;
     const seat = this.#seat;
     const code = String(message.code);
+    // A question about the room was refused, not the place in front of it.
+    if (this.#waiting && code === 'rate-limited') return this.#set('peek', PEEK_LIMITED_MS, () => this.#sendPeek());
     if (code === 'bad-resume' && seat) {
+      if (seat.transfer) return this.#stop({ type: 'refused', code: 'transfer-expired' });
+      seat.takeOver = false;
       resumeTokens.forget(seat.room);
       emit(message);
       return void this.#sendJoin();
     }
-    const resuming = seat?.id || this.#hasPeeked;
+    const resuming = seat?.id || seat?.waited || this.#hasPeeked;
     // A server with a new key counts our token as a guess; it never counts a valid one.
-    if (code === 'rate-limited' && !this.#joined && seat?.resume && (this.#limitRefusals += 1) >= (resuming ? TOKEN_ATTEMPTS : 1)) {
+    if (code === 'rate-limited' && !this.#joined && seat?.resume && !seat.transfer && (this.#limitRefusals += 1) >= (resuming ? TOKEN_ATTEMPTS : 1)) {
       this.#limitRefusals = 0;
       resumeTokens.forget(seat.room);
       return void this.#sendJoin();
     }
-    const tryAgain = code === 'shutting-down' || (code === 'rate-limited' && resuming)
+    const tryAgain = code === 'shutting-down' || (code === 'rate-limited' && resuming) || (code === 'try-later' && seat?.waited)
       || (code === 'key-required' && seat?.id && (this.#keyRefusals += 1) < KEY_ATTEMPTS);
     if (!this.#joined && tryAgain) {
       emit(message);
@@ -285,17 +354,17 @@ export class SignalingClient {
       return this.#stop({ type: 'replaced' });
     }
     this.#parts.emit({ type: 'socket', open: false });
-    const max = seat.id && !rejected && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+    const max = (seat.id || seat.waited) && !rejected && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
     const ceiling = Math.min(max, BACKOFF_MIN_MS * 2 ** this.#failures++);
     this.#set('reconnect', ceiling * (0.5 + this.#parts.random() / 2), () => this.#connect());
   }
 
   /** No answer to a ping. A dead socket may look open for minutes. */
   #timedOut() {
-    const wasJoined = this.#joined;
+    const wasAnswered = this.#joined || this.#waiting;
     this.#drop();
     // The network was at fault and not the server: there is no reason to back off.
-    if (wasJoined) this.#connect();
+    if (wasAnswered) this.#connect();
   }
 
   #drop(rejected = false) {
@@ -306,7 +375,7 @@ export class SignalingClient {
 
   #resetSocket() {
     this.#socket = null;
-    this.#joined = false;
+    this.#joined = this.#waiting = false;
     this.#clear('timeout');
     this.#clear('ping');
   }

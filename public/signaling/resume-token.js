@@ -2,7 +2,8 @@
 //
 // A reload resumes the same seat, and so does a new tab after the previous one was closed or killed: the browser keeps a
 // copy of the token, not of the key. A token is used only while holding the Web Lock named after it: neither by a
-// duplicated tab, which gets a copy of the tab's storage, nor by a second tab next to a live one.
+// duplicated tab, which gets a copy of the tab's storage, nor by a second tab next to a live one, unless the person wants
+// to take the call over from there.
 
 const LOCK_TIMEOUT_MS = 800;
 /** For the token of another tab, which either is gone or keeps the lock. */
@@ -72,6 +73,20 @@ export class ResumeTokens {
     const saved = read(this.#storage, room) ?? this.#otherTab(room);
     if (!saved) return undefined;
     return !this.#locks || this.#held.has(saved.lock) || await this.#tryLock(saved.lock, false) ? saved.token : undefined;
+  }
+
+  /** Whether another tab of this browser has a seat in the room; without locks that is unknown. @param {string} room */
+  async isElsewhere(room) {
+    const saved = this.#otherTab(room);
+    return saved !== undefined && !this.#held.has(saved.lock) && !(await this.#tryLock(saved.lock, false));
+  }
+
+  /** The seat of another tab, which the server then closes; the lock stays with that tab. @param {string} room */
+  async takeOver(room) {
+    const saved = this.#otherTab(room);
+    if (!saved) return this.take(room);
+    this.#storage.removeItem(PREFIX + room);
+    return { token: saved.token };
   }
 
   /** Whether this tab was in the room until its page was reloaded. @param {string} room */

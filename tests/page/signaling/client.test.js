@@ -10,10 +10,13 @@ function makeHarness({ token } = {}) {
   /** The seats of this tab by room: `{token, key, left}`. */
   const saved = new Map(token ? [['den', { token }]] : []);
   const beacons = [];
+  /** Whether another tab of the browser has a seat in the room. */
+  const elsewhere = { now: false };
   const signaling = new SignalingClient({
     beacon: (path, body) => beacons.push([path, body]), url: 'wss://box/ws', clock, random: () => 1, emit: (event) => events.push(event),
     resumeTokens: {
       take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token,
+      isElsewhere: async () => elsewhere.now, takeOver: async () => ({ token: 'theirs' }),
       save: (room, token, key) => saved.set(room, { token, key }),
       release: (room) => { if (saved.has(room)) saved.get(room).left = true; },
       forget: (room) => saved.delete(room),
@@ -26,7 +29,7 @@ function makeHarness({ token } = {}) {
   });
   const joined = { type: 'resp-join', id: 'me', room: 'den', peer: null, iceServers: [], ttl: 60, resume: 't1', resumed: false };
   return {
-    clock, sockets, events, saved, beacons, signaling, joined,
+    clock, sockets, events, saved, elsewhere, beacons, signaling, joined,
     last: () => sockets.at(-1),
     async joins(frame = joined) {
       sockets.at(-1).opens();
@@ -41,7 +44,7 @@ test('a join sends the room and saves the token of the answer', async () => {
   const harness = makeHarness();
   harness.signaling.join('den', { key: 'k' });
   await harness.joins();
-  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', key: 'k' });
+  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', key: 'k', wait: true });
   assert.equal(harness.saved.get('den').token, 't1');
   assert.deepEqual(harness.types(), ['socket', 'resp-join']);
 });
@@ -65,7 +68,7 @@ test('the lobby peeks repeatedly, and the same socket joins', async () => {
   harness.signaling.join('den');
   await settle();
   assert.equal(harness.sockets.length, 1);
-  assert.deepEqual(harness.last().sent.at(-1), { type: 'join', room: 'den' });
+  assert.deepEqual(harness.last().sent.at(-1), { type: 'join', room: 'den', wait: true });
   harness.last().receives(harness.joined);
   await harness.clock.advance(5000);
   assert.equal(looks().length, 2, 'no peek after the join');
@@ -240,7 +243,7 @@ test('an unknown token is forgotten and the join repeated without it', async () 
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'bad-resume', message: '' });
   await settle();
-  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
+  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old', wait: true }, { type: 'join', room: 'den', wait: true }]);
 });
 
 test('a join with a token refused by the rate limit is repeated without it', async () => {
@@ -248,7 +251,7 @@ test('a join with a token refused by the rate limit is repeated without it', asy
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'rate-limited', message: '' });
   await settle();
-  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old' }, { type: 'join', room: 'den' }]);
+  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old', wait: true }, { type: 'join', room: 'den', wait: true }]);
   harness.last().receives({ type: 'error', code: 'rate-limited', message: '' });
   assert.deepEqual(harness.events.at(-1), { type: 'refused', code: 'rate-limited' });
 });
@@ -267,7 +270,7 @@ test('a refused peek is not repeated for a minute', async () => {
   assert.equal(harness.sockets.flatMap((socket) => socket.ofType('look')).length, 2);
 });
 
-for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited']) {
+for (const code of ['room-full', 'bad-room', 'key-required', 'rate-limited', 'declined', 'try-later']) {
   test(`${code} ends the attempts`, async () => {
     const harness = makeHarness();
     harness.signaling.join('den');
@@ -350,7 +353,7 @@ test('the host key is sent again when resuming, also after a reload', async () =
   reloaded.saved.get('den').key = 'sesame';
   reloaded.signaling.join('den');
   await reloaded.joins();
-  assert.deepEqual(reloaded.last().sent[0], again);
+  assert.deepEqual(reloaded.last().sent[0], { ...again, wait: true });
   assert.equal(reloaded.saved.get('den').key, 'sesame');
 });
 

@@ -182,3 +182,39 @@ test('a reload or an early Back resumes; a late or restored one does not', () =>
     ['back_forward', String(20 * HOUR - 120_000), false], ['back_forward', String(21 * HOUR), false]];
   for (const [type, leftAt, joins] of rows) assert.equal(isReloadOrBack(type, leftAt, 20 * HOUR + 1000), joins, `${type} ${leftAt}`);
 });
+
+test('a seat in another live tab is known, and taken over only on demand', async () => {
+  const [locks, shared] = [makeLocks(), new Storage()];
+  const storage = new Storage();
+  const first = tabOf(storage, locks, 'one', { shared });
+  first.save('den', 't1');
+  await settle();
+  const [second, copy] = [tabOf(new Storage(), locks, 'two', { shared }), tabOf(storage.copy(), locks, 'three', { shared })];
+  assert.deepEqual(await Promise.all([first, second, copy].map((each) => each.isElsewhere('den'))), [false, true, true]);
+  assert.equal(await second.isElsewhere('attic'), false);
+  assert.equal(await tokenOf(second), undefined);
+  assert.equal((await second.takeOver('den')).token, 't1');
+  second.save('den', 't2');
+  await settle();
+  first.forget('den');
+  assert.deepEqual(await Promise.all([first, second].map((each) => each.isElsewhere('den'))), [true, false]);
+  assert.equal((await first.takeOver('den')).token, 't2', 'and back');
+});
+
+test('without locks no other tab is known', async () => {
+  const shared = new Storage();
+  tabOf(new Storage(), undefined, 'one', { shared }).save('den', 't1');
+  const second = tabOf(new Storage(), undefined, 'two', { shared });
+  assert.equal(await second.isElsewhere('den'), false);
+  assert.equal(await second.takeOver('den'), undefined);
+});
+
+test('a tab that left or was closed is not elsewhere', async () => {
+  const [locks, shared] = [makeLocks(), new Storage()];
+  const first = tabOf(new Storage(), locks, 'one', { shared });
+  first.save('den', 't1');
+  await settle();
+  first.release('den');
+  await settle();
+  assert.equal(await tabOf(new Storage(), locks, 'two', { shared }).isElsewhere('den'), false);
+});
