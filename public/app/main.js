@@ -7,7 +7,8 @@ import { displayName } from './display-name.js';
 import { watchErrors } from './page-errors.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from './room-name.js';
 import { Session } from './session.js';
-import { joinLabel, statusKey, statusOf, visibleError } from './status.js';
+import { joinLabel, presentationOf, statusOf, visibleError } from './status.js';
+import { tokenInFragment } from './transfer.js';
 import { Call } from '../call/call.js';
 import { makeStatsSampler } from '../call/stats-sampler.js';
 import { missingFeature } from '../lib/browser.js';
@@ -36,6 +37,8 @@ let room = roomInPath(location.pathname);
 const isBadLink = location.pathname.startsWith('/r/') && roomName(room) === null;
 if (isBadLink) room = '';
 let invited = room !== '';
+/** The one-time token of a link that moves a call to this device, and its room; it is kept nowhere else. */
+let moved = takeTransfer();
 /** @type {string | null} */
 let dismissedMediaError = null;
 let requestingMic = false;
@@ -85,6 +88,13 @@ const view = new View({
     leave: () => session.leave(),
     joinAgain: () => join(room, ''),
     newRoom,
+    openRoom: (key) => session.join(room, { key, name: ownName }),
+    answerKnock: (id, admit) => session.answerKnock(id, admit),
+    requestTransfer: () => session.requestTransfer(),
+    closeTransfer() {
+      session.transfer.close();
+      draw();
+    },
     retry,
     dismissError,
     toggle: toggles.toggle,
@@ -120,6 +130,11 @@ function start() {
     level.resume();
     media.resumeAudio();
   });
+  addEventListener('hashchange', () => {
+    const found = takeTransfer();
+    if (found && session.state.screen === 'lobby') moved = found;
+    draw();
+  });
   addEventListener('online', () => session.checkConnection(true));
   addEventListener('pagehide', () => {
     tabStorage.setItem(LEFT_AT_KEY, String(Date.now()));
@@ -129,12 +144,12 @@ function start() {
   document.addEventListener('visibilitychange', visibilityChanged);
   // A reload during a call, and Back or Forward to it, rejoins at once.
   const name = roomName(room);
-  if (resumesCall(navigationType()) && name !== null) resumeTokens.wasInterrupted(name).then((yes) => { if (yes) join(name, ''); });
+  if (resumesCall(navigationType()) && name !== null && moved === null) resumeTokens.wasInterrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
 /** A page from the back/forward cache has lost its connections. @param {boolean} persisted */
 function pageShown(persisted) {
-  if (persisted && ['waiting', 'call'].includes(session.state.screen) && !resumesCall('back_forward')) return session.leave();
+  if (persisted && ['knocking', 'waiting', 'call'].includes(session.state.screen) && !resumesCall('back_forward')) return session.leave();
   session.checkConnection(persisted);
   if (persisted) media.pageVisible();
 }
@@ -177,7 +192,21 @@ async function join(typed, key, typedName = ownName) {
   // Joining with the devices there are dismisses the error about the others.
   dismissedMediaError = media.state.error;
   requestingMic = false;
-  session.join(name, { key: key || undefined, name: ownName });
+  const { state } = session;
+  const transfer = moved?.room === name ? moved.token : undefined;
+  moved = null;
+  session.join(name, {
+    key: key || undefined, name: ownName, transfer, takeOver: state.elsewhere || state.ended?.reason === 'replaced',
+  });
+}
+
+/** The token in the address and its room; it is removed from the address at once. */
+function takeTransfer() {
+  const token = tokenInFragment(location.hash);
+  const name = roomName(roomInPath(location.pathname));
+  if (token === null || name === null) return null;
+  setUrlPath(location.pathname);
+  return { room: name, token };
 }
 
 /** @param {string} typed */
@@ -296,17 +325,28 @@ function draw() {
   if (state.screen !== previousScreen) screenChanged();
   if (state.connectionState === 'connected') stats.start();
   else stats.stop();
+  // Only during a call: with such a listener some browsers keep no page for Back and Forward.
+  const inCall = state.screen === 'call' && state.connectedAt !== null;
+  if (inCall) addEventListener('beforeunload', askBeforeUnload);
+  else removeEventListener('beforeunload', askBeforeUnload);
   session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room, location)) : null);
-  const status = statusOf(state, !media.state.requesting);
+  const { late, ...presentation } = presentationOf(state, !media.state.requesting);
   const { error, retry: retries } = currentError();
   view.show({
-    session: state, status, statusKey: statusKey(state, status), media: media.state,
+    session: state, ...presentation, media: media.state,
     error, canRetry: retries !== null, invited, ownName, inviterName: state.inviterName,
-    chat: session.chat, link: location.origin + pathOfRoom(room),
-    path: stats.path(), udpBlocked: stats.isUdpBlocked(), quality: stats.quality(), samples: stats.samples,
+    continues: moved !== null,
+    chat: session.chat, link: location.origin + pathOfRoom(room), transfer: session.transfer.code,
+    path: stats.path(), udpBlocked: stats.isUdpBlocked(), quality: late ? 'poor' : stats.quality(), samples: stats.samples,
     reason: stats.qualityReason(),
     seconds: state.connectedAt === null ? 0 : (now() - state.connectedAt) / 1000,
   });
+}
+
+/** A question before a call is closed by mistake. @param {BeforeUnloadEvent} event */
+function askBeforeUnload(event) {
+  event.preventDefault();
+  event.returnValue = '';
 }
 
 function screenChanged() {

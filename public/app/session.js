@@ -6,20 +6,21 @@
 import { Chat } from '../call/chat.js';
 import { NO_REPORT } from './call-report.js';
 import { displayName } from './display-name.js';
+import { withAnswer, withKnock, withoutAnswers } from './knocks.js';
+import { PeerPresence } from './peer-presence.js';
 import { initialRemote, initialState, resetConnection, setRemoteMuteState } from './status.js';
+import { Transfer } from './transfer.js';
 
 /**
  * @import { CallEvent, OutboxMessage, SignalingEvent } from '../types.js'
  * @import { SignalingClient } from '../signaling/client.js'
- * @import { Call } from '../call/call.js'
+ * @import { Call, CallParts } from '../call/call.js'
  * @import { CallReport } from './call-report.js'
  * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { JoinOptions } from '../signaling/client.js'
  * @import { ConnectionState, EndReason } from './status.js'
  *
- * @typedef {object} CallEdge
- * @property {(message: OutboxMessage) => void} send
- * @property {(event: CallEvent) => void} emit
- * @property {() => boolean} reachable whether the peer would receive an offer now
+ * @typedef {Required<Pick<CallParts, 'send' | 'emit' | 'reachable'>>} CallEdge
  *
  * @typedef {object} SessionParts
  * @property {(emit: (event: SignalingEvent) => void) => SignalingClient} openSignaling
@@ -31,14 +32,10 @@ import { initialRemote, initialState, resetConnection, setRemoteMuteState } from
  * @property {(event: string, detail: unknown) => void} [log]
  */
 
-/** Silence is detected after two seconds and shown after one more. */
-const SHOW_SILENCE_MS = 1000;
 const CONNECT_TIMEOUT_MS = 30_000;
 /** After a connection is lost the peer's network may be down, which the server notices after 45 s. */
 const RECONNECT_TIMEOUT_MS = 50_000;
 const LAST_CHANCE_MS = 8000;
-/** Packets this long after a page was closed mean that it is still open; a page in the background notices silence late. */
-const CLOSING_TIMEOUT_MS = 10_000;
 /** Errors during a call that the person should see; the others are only logged. */
 const VISIBLE_ERRORS = new Set(['bad-message', 'not-joined', 'shutting-down']);
 
@@ -48,20 +45,17 @@ export class Session {
   chat;
   /** @type {Call} */
   call;
-  /** @type {SignalingClient} */
+  /** The code that moves the call to another device. @type {Transfer} */
+  transfer;
   #signaling;
-  /** @type {CallReport} */
   #report;
-  /** @type {Clock} */
   #clock;
-  /** @type {() => number} */
   #now;
-  /** @type {() => void} */
   #changed;
-  /** @type {(event: string, detail: unknown) => void} */
   #log;
-  /** @type {{connect?: Timer, closing?: Timer, silence?: Timer}} */
-  #timers = {};
+  #presence;
+  /** Of the connection that is awaited. @type {Timer | undefined} */
+  #timer;
   #ownId = '';
   /** @type {string | null} */
   #peerId = null;
@@ -75,6 +69,8 @@ export class Session {
     this.#changed = changed;
     this.#log = log;
     this.chat = new Chat({ changed });
+    this.transfer = new Transfer({ clock, now, changed });
+    this.#presence = new PeerPresence({ state: this.state, isConnected: () => this.call.isConnected(), clock, changed });
     this.#signaling = openSignaling((event) => {
       this.#handleSignaling(event);
       changed();
@@ -96,21 +92,39 @@ export class Session {
     this.#signaling.peek(room);
   }
 
-  /** @param {string} room @param {{key?: string, name?: string}} [options] */
-  join(room, { key, name } = {}) {
+  /** @param {string} room @param {JoinOptions} [options] */
+  join(room, options = {}) {
     const { state } = this;
-    if (state.joining || state.screen === 'waiting' || state.screen === 'call') return;
-    Object.assign(state, { room, joining: true, occupancy: null, inviterName: '', error: null, ended: null, triedKey: Boolean(key) });
+    // Who waits in front of the room may still open it with the host key.
+    const mayJoin = ['lobby', 'ended'].includes(state.screen) || (state.screen === 'knocking' && options.key);
+    if (state.joining || !mayJoin) return;
+    Object.assign(state, { room, joining: true, occupancy: null, inviterName: '', elsewhere: false, error: null, ended: null, triedKey: Boolean(options.key) });
     if (state.screen === 'ended') state.screen = 'lobby';
     this.#report.start();
-    this.#signaling.join(room, { key, name });
+    this.#signaling.join(room, options);
     this.#changed();
   }
 
   leave() {
-    const wasAlone = this.state.screen === 'waiting';
+    const wasAlone = ['waiting', 'knocking'].includes(this.state.screen);
     this.#end('youLeft');
     if (wasAlone) this.#showLobby();
+    this.#changed();
+  }
+
+  /** Lets somebody in who waits, where a seat is free, or does not. @param {string} id of the knock @param {boolean} admit */
+  answerKnock(id, admit) {
+    const knock = this.state.knocks.find((each) => each.id === id);
+    if (!knock || knock.answered || !this.state.socketOpen || (admit && this.state.peer !== 'none')) return;
+    this.state.knocks = withAnswer(this.state.knocks, id);
+    this.#signaling.answerKnock(admit ? 'admit' : 'decline', id);
+    this.#changed();
+  }
+
+  /** Asks for a code with which another device takes our seat. */
+  requestTransfer() {
+    this.transfer.request(this.state.socketOpen);
+    this.#signaling.requestTransfer();
     this.#changed();
   }
 
@@ -149,15 +163,20 @@ export class Session {
     switch (event.type) {
       case 'room':
         Object.assign(state, { occupancy: event.seats, inviterName: displayName(event.name) });
+        if (event.seats === null) state.elsewhere = false;
         if (event.seats !== null && event.seats < 2 && state.error === 'room-full') state.error = null;
         break;
+      case 'elsewhere': return void (state.elsewhere = event.elsewhere);
+      case 'waiting': return this.#waits(event.position);
+      case 'knock': return void (state.knocks = withKnock(state.knocks, event));
+      case 'transfer': return this.transfer.received(event);
       case 'resp-join': return this.#joined(event);
       case 'new-peer': return this.#peerJoined(String(event.id), displayName(event.name));
       case 'peer-leave': return event.id === this.#peerId ? this.#peerLeft() : undefined;
-      case 'peer-away': return event.id === this.#peerId ? this.#peerAway(event.closing === true) : undefined;
+      case 'peer-away': return event.id === this.#peerId ? this.#presence.away(event.closing === true) : undefined;
       case 'peer-back':
         if (event.id !== this.#peerId) return;
-        Object.assign(state, { peer: 'present', peerClosing: false });
+        this.#presence.back();
         this.#awaitConnection();
         return call.recoverSoon();
       case 'ice-servers': return call.setIceServers(event.iceServers);
@@ -167,10 +186,12 @@ export class Session {
       case 'socket': return this.#socketChanged(event.open);
       case 'error':
         this.#log(`server: ${event.code}`, event.message);
+        state.knocks = withoutAnswers(state.knocks, event.code);
+        this.transfer.refused();
         if (VISIBLE_ERRORS.has(event.code)) state.error = event.code;
         break;
       case 'refused': return this.#refused(event.code);
-      case 'replaced': return this.#end('replaced');
+      case 'replaced': return this.#end(this.transfer.isUsable() ? 'moved' : 'replaced');
     }
   }
 
@@ -186,7 +207,7 @@ export class Session {
       case 'liveness':
         // The socket may be dead together with the path, and recovery needs it.
         if (event.state === 'delayed') this.#signaling.checkConnection();
-        return this.#setSilent(event.state === 'silent');
+        return this.#presence.heard(event.state);
       case 'no-common-codec': return void (state.missingCodec = event.kind);
       case 'no-candidates': return void (state.noCandidates = true);
       case 'unsupported':
@@ -196,7 +217,7 @@ export class Session {
         return this.#refused('no-webrtc');
       case 'chat-channel': return this.chat.setChannel(event.channel, event.peer);
       case 'path-avoided': return void (state.pathAvoided = true);
-      case 'hang-up': return this.#end('theyLeft');
+      case 'hang-up': return this.#endOrWait('theyLeft');
       case 'error': return this.#log('call', event.error);
     }
   }
@@ -212,7 +233,10 @@ export class Session {
   /** @param {Extract<SignalingEvent, {type: 'resp-join'}>} message */
   #joined({ id, peer, peerName, iceServers }) {
     const { state, call } = this;
-    Object.assign(state, { joining: false, error: null, needsKey: false });
+    // The time in front of the room is none of the call's.
+    if (state.screen === 'knocking') this.#report.start();
+    // The server tells again who waits.
+    Object.assign(state, { joining: false, error: null, needsKey: false, knocks: [] });
     call.setIceServers(iceServers);
     const peerId = typeof peer === 'string' ? peer : null;
     this.#ownId = id;
@@ -221,6 +245,12 @@ export class Session {
     if (peerId !== null && state.connectedAt === null) this.#report.peerPresent();
     call.setPeer(id, peerId, true);
     this.#showRoom();
+  }
+
+  /** @param {number} position */
+  #waits(position) {
+    this.#report.stop();
+    Object.assign(this.state, { screen: 'knocking', joining: false, error: null, needsKey: false, position });
   }
 
   /** A restarted server reports an empty room: the peer gets time to rejoin as well. */
@@ -263,27 +293,13 @@ export class Session {
 
   /** Sets `timedOut` unless the call connects in time. */
   #awaitConnection() {
-    this.#clock.cancel(this.#timers.connect);
+    this.#clock.cancel(this.#timer);
     this.state.timedOut = false;
     if (this.call.isConnected()) return;
-    this.#timers.connect = this.#clock.after(() => {
+    this.#timer = this.#clock.after(() => {
       this.state.timedOut = true;
       this.#changed();
     }, this.state.connectedAt === null ? CONNECT_TIMEOUT_MS : RECONNECT_TIMEOUT_MS);
-  }
-
-  /** @param {boolean} closing */
-  #peerAway(closing) {
-    this.state.peer = 'away';
-    if (!closing) return;
-    this.state.peerClosing = true;
-    this.#clock.cancel(this.#timers.closing);
-    this.#timers.closing = this.#clock.after(() => {
-      // A peer with everything muted sends no packets that could prove its page open.
-      const { silent, remote: { mic, cam, screen } } = this.state;
-      if (this.call.isConnected() && !silent && (mic || cam || screen)) this.state.peerClosing = false;
-      this.#changed();
-    }, CLOSING_TIMEOUT_MS);
   }
 
   /** The peer left, or its seat expired while media may still flow. */
@@ -291,19 +307,14 @@ export class Session {
     const { state } = this;
     const expired = state.peer === 'away' && !state.peerClosing;
     if (expired && this.call.isConnected()) state.peer = 'gone';
-    else if (state.connectedAt !== null) this.#end(expired ? 'theyDropped' : state.peerClosing ? 'theyClosed' : 'theyLeft');
+    else if (state.connectedAt !== null) this.#endOrWait(expired ? 'theyDropped' : state.peerClosing ? 'theyClosed' : 'theyLeft');
     else this.#waitForPeer();
   }
 
-  /** @param {boolean} silent */
-  #setSilent(silent) {
-    this.#clock.cancel(this.#timers.silence);
-    this.state.silent = false;
-    if (!silent) return;
-    this.#timers.silence = this.#clock.after(() => {
-      this.state.silent = true;
-      this.#changed();
-    }, SHOW_SILENCE_MS);
+  /** The call ends; where somebody waits in front of the room, we stay and can let them in. @param {EndReason} reason */
+  #endOrWait(reason) {
+    if (this.state.knocks.length) this.#waitForPeer();
+    else this.#end(reason);
   }
 
   /** @param {ConnectionState} connectionState */
@@ -313,10 +324,10 @@ export class Session {
     state.connectionState = connectionState;
     if (connectionState === 'new' || connectionState === 'none') {
       resetConnection(state, before);
-      this.#setSilent(false);
+      this.#presence.heard('alive');
     }
     if (connectionState === 'connected') {
-      this.#clock.cancel(this.#timers.connect);
+      this.#clock.cancel(this.#timer);
       Object.assign(state, { timedOut: false, noCandidates: false });
       state.connectedAt ??= this.#now();
       this.#report.connected();
@@ -337,8 +348,8 @@ export class Session {
 
   /** Without signaling only the connection itself can recover. @param {() => void} giveUp */
   #giveLastChance(giveUp) {
-    this.#clock.cancel(this.#timers.connect);
-    this.#timers.connect = this.#clock.after(() => {
+    this.#clock.cancel(this.#timer);
+    this.#timer = this.#clock.after(() => {
       giveUp();
       this.#changed();
     }, LAST_CHANCE_MS);
@@ -355,20 +366,20 @@ export class Session {
     state.needsKey = code === 'key-required';
     call.hangUp();
     this.#setPeer(null);
-    state.screen = 'lobby';
+    Object.assign(state, { screen: 'lobby', knocks: [] });
   }
 
   /** @param {EndReason} reason */
   #end(reason) {
-    const { connectedAt } = this.state;
+    const { connectedAt, peerName: name } = this.state;
     const seconds = connectedAt === null ? null : (this.#now() - connectedAt) / 1000;
     // The last report needs the statistics and the socket.
     this.#report.stop();
     this.call.hangUp(reason === 'youLeft');
-    if (reason !== 'replaced') this.#signaling.leave();
+    if (reason !== 'replaced' && reason !== 'moved') this.#signaling.leave();
     this.#setPeer(null);
     this.#resetCall();
-    Object.assign(this.state, { screen: 'ended', joining: false, socketOpen: false, ended: { reason, seconds }, error: null });
+    Object.assign(this.state, { screen: 'ended', joining: false, socketOpen: false, ended: { reason, seconds, name }, error: null, knocks: [] });
   }
 
   #showLobby() {
@@ -376,8 +387,9 @@ export class Session {
   }
 
   #resetCall() {
-    this.#clock.cancel(this.#timers.connect);
-    this.#clock.cancel(this.#timers.closing);
+    this.#clock.cancel(this.#timer);
+    this.#presence.reset();
+    this.transfer.close();
     this.#report.stop();
     this.chat.clear();
     Object.assign(this.state, { connectedAt: null, timedOut: false, detached: false, pathAvoided: false, outgoingVideo: 'full', remote: initialRemote() });

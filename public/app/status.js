@@ -1,4 +1,4 @@
-// Status: the state of a session, the status and the sentence that describe it, and which retry would help.
+// Status: the state of a session, what the page shows of it (status, sentence, badge, picture), and which retry would help.
 
 import { mayRetry } from '../media/media-errors.js';
 
@@ -6,10 +6,11 @@ import { mayRetry } from '../media/media-errors.js';
  * @import { Verification } from '../call/verification.js'
  * @import { OutgoingVideo } from '../call/sender-control.js'
  * @import { CallEvent } from '../types.js'
+ * @import { Knock } from './knocks.js'
  *
- * @typedef {'lobby' | 'waiting' | 'call' | 'ended'} Screen
+ * @typedef {'lobby' | 'knocking' | 'waiting' | 'call' | 'ended'} Screen `knocking`: waiting to be let in
  * @typedef {'idle' | 'preview' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'failed'} Status
- * @typedef {'youLeft' | 'theyLeft' | 'theyClosed' | 'theyDropped' | 'weDropped' | 'replaced'} EndReason
+ * @typedef {'youLeft' | 'theyLeft' | 'theyClosed' | 'theyDropped' | 'weDropped' | 'replaced' | 'moved'} EndReason `moved`: to another device
  * @typedef {RTCPeerConnectionState | 'none'} ConnectionState
  *
  * @typedef {object} RemoteState what the peer sends
@@ -29,10 +30,14 @@ import { mayRetry } from '../media/media-errors.js';
  * @property {number | null} occupancy taken seats of the room named in the lobby, or in front of which we wait; null until the server answers
  * @property {string} inviterName of the participant in the room named in the lobby; '' where unknown
  * @property {string} peerName of the other participant; '' where unknown
+ * @property {boolean} elsewhere another tab of this browser is in the room named in the lobby
+ * @property {number} position in front of the room, from 1 on
+ * @property {Knock[]} knocks in order
  * @property {boolean} socketOpen
  * @property {'none' | 'present' | 'away' | 'gone'} peer `gone`: the seat is free, but media still flows
  * @property {boolean} peerClosing the peer closed its page and may come back for a moment
  * @property {ConnectionState} connectionState
+ * @property {boolean} late no packets have arrived for a second
  * @property {boolean} silent no packets arrive, whatever the connection state is
  * @property {boolean} noCandidates our browser found no ICE candidate
  * @property {'audio' | 'video' | null} missingCodec the kind for which the browsers have no codec in common
@@ -40,7 +45,7 @@ import { mayRetry } from '../media/media-errors.js';
  * @property {boolean} detached a rejoin was refused: the call lasts as long as its peer connection
  * @property {boolean} pathAvoided a path that carried no media is avoided
  * @property {number | null} connectedAt when the call first connected, in ms
- * @property {{reason: EndReason, seconds: number | null} | null} ended
+ * @property {{reason: EndReason, seconds: number | null, name: string} | null} ended `name`: of the other participant
  * @property {Verification | null} verification
  * @property {RemoteState} remote
  * @property {OutgoingVideo} outgoingVideo
@@ -51,8 +56,9 @@ export const initialRemote = () => ({ stream: null, mic: true, cam: true, screen
 
 /** @returns {SessionState} */
 export const initialState = () => ({
-  screen: 'lobby', room: '', error: null, needsKey: false, triedKey: false, joining: false, occupancy: null, inviterName: '', peerName: '', socketOpen: false,
-  peer: 'none', peerClosing: false, connectionState: 'none', silent: false, noCandidates: false, missingCodec: null, timedOut: false,
+  screen: 'lobby', room: '', error: null, needsKey: false, triedKey: false, joining: false, occupancy: null, inviterName: '', peerName: '',
+  elsewhere: false, position: 1, knocks: [], socketOpen: false,
+  peer: 'none', peerClosing: false, connectionState: 'none', late: false, silent: false, noCandidates: false, missingCodec: null, timedOut: false,
   detached: false, pathAvoided: false, connectedAt: null, ended: null, remote: initialRemote(), verification: null, outgoingVideo: 'full',
 });
 
@@ -70,6 +76,29 @@ export function setRemoteMuteState({ remote }, { mic, cam, screen, weak, still }
 }
 
 /**
+ * What the page shows, from one state: sentence, badge and picture cannot contradict each other.
+ *
+ * @typedef {object} Presentation
+ * @property {Status} status
+ * @property {string} statusKey
+ * @property {boolean} showsPath whether the badge with path and quality is true now
+ * @property {boolean} late the quality is weak whatever the statistics of the last seconds say
+ * @property {boolean} dimmed the picture of the other participant stands still
+ *
+ * @param {SessionState} state
+ * @param {boolean} previewSettled
+ * @returns {Presentation}
+ */
+export function presentationOf(state, previewSettled) {
+  const status = statusOf(state, previewSettled);
+  const isConnected = status === 'connected';
+  return {
+    status, statusKey: statusKey(state, status), showsPath: isConnected, late: isConnected && state.late,
+    dimmed: state.screen === 'call' && state.connectedAt !== null && !isConnected,
+  };
+}
+
+/**
  * The value of `#status`.
  * @param {SessionState} state
  * @param {boolean} previewSettled whether the browser's question about camera and microphone is answered
@@ -77,16 +106,17 @@ export function setRemoteMuteState({ remote }, { mic, cam, screen, weak, still }
  */
 export function statusOf(state, previewSettled) {
   if (state.screen === 'ended') return 'idle';
+  if (state.joining && state.screen === 'knocking') return 'joining';
   if (state.screen === 'lobby') return state.joining ? 'joining' : previewSettled ? 'preview' : 'idle';
-  if (state.connectionState === 'connected' && !state.silent && !state.peerClosing) return 'connected';
-  if (state.screen === 'waiting') return state.socketOpen ? 'waiting' : 'reconnecting';
+  if (state.screen === 'call' && state.connectionState === 'connected' && !state.silent && !state.peerClosing) return 'connected';
+  if (state.screen === 'waiting' || state.screen === 'knocking') return state.socketOpen ? 'waiting' : 'reconnecting';
   // Whether there is a path is unknown while either side is disconnected from the server.
   if (state.timedOut && state.socketOpen && state.peer === 'present') return 'failed';
   return state.connectedAt === null ? 'connecting' : 'reconnecting';
 }
 
 /**
- * The key of the sentence for a status.
+ * The key of the sentence for a status; `named.*` has a name in it.
  * @param {SessionState} state
  * @param {Status} status
  */
@@ -95,10 +125,25 @@ export function statusKey(state, status) {
   if (status === 'connected' && !state.socketOpen) return 'status.connected.alone';
   if (status === 'connected' && state.missingCodec) return `status.connected.no-${state.missingCodec}`;
   if (status === 'connected' && state.outgoingVideo === 'paused') return 'status.connected.weak';
+  if (status === 'waiting' && state.screen === 'knocking') return 'status.knocking';
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
   if (!state.socketOpen && !state.detached) return 'status.reconnecting.ours';
-  if (state.peerClosing) return 'status.reconnecting.closed';
-  return state.peer === 'away' ? 'status.reconnecting.theirs' : `status.${status}`;
+  if (state.peerClosing) return state.peerName ? 'named.closed' : 'status.reconnecting.closed';
+  // Our socket is alive, so the silence is on their side.
+  const areTheyLost = state.peer === 'away' || (state.silent && state.connectionState === 'connected' && !state.detached);
+  if (areTheyLost) return state.peerName ? 'named.theirs' : 'status.reconnecting.theirs';
+  return `status.${status}`;
+}
+
+/** The key of the sentence that says how the call ended. @param {NonNullable<SessionState['ended']>} ended */
+export function endKey({ reason, name }) {
+  return name && ['theyLeft', 'theyClosed', 'theyDropped'].includes(reason) ? `named.${reason}` : `after.${reason}`;
+}
+
+/** The key of the sentence that says what we wait for in front of a room. @param {SessionState} state */
+export function knockingKey({ occupancy }) {
+  if (occupancy === 0) return 'knocking.host';
+  return occupancy === 2 ? 'knocking.full' : 'knocking.other';
 }
 
 /**

@@ -33,6 +33,9 @@ export const words = {
   'lobby.inside.1': '已有一人在等，您加入后通话就开始。',
   'lobby.starts': '您加入后通话就开始。',
   'lobby.inside.2': '房间里已经有两个人了，您可以申请加入。',
+  'lobby.elsewhere': '您正在另一个标签页里进行此通话。',
+  'lobby.takeOver': '改用本页',
+  'lobby.continue': '在这里继续通话',
   'lobby.test': '测试网络连接',
   'lobby.level': '麦克风音量',
 

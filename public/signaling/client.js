@@ -4,6 +4,8 @@
 // outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby, and while we wait to be let in, it asks
 // how many seats of a room are taken (our own not counted), and the same socket is used to join.
 
+import { BACKOFF_MAX_MS, connectTimeout, RECONNECT_TIMEOUT_MS, reconnectDelay } from './backoff.js';
+
 /**
  * @import { ClientMessage, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
  * @import { Clock, Timer } from '../lib/clock.js'
@@ -25,14 +27,6 @@ const PING_INTERVAL_MS = 5000;
 const PONG_TIMEOUT_MS = 2500;
 /** When there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
 const PONG_TIMEOUT_IN_DOUBT_MS = 1000;
-const CONNECT_TIMEOUT_MS = 10_000;
-/** When resuming; the first attempt may have used the network that was just going down. */
-const RECONNECT_TIMEOUT_MS = 3000;
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 15_000;
-/** When resuming: for about one minute, or two to three where each attempt times out. */
-const RESUME_BACKOFF_MAX_MS = 4000;
-const RESUME_ATTEMPTS = 16;
 const OUTBOX_LIMIT = 256;
 /** The first room name is looked up soon, a changed one when typing has stopped: the server limits these requests. */
 const PEEK_FIRST_MS = 300;
@@ -134,7 +128,7 @@ export class SignalingClient {
     this.#write({ type: 'ice-servers' });
   }
 
-  /** Asks for a token with which another device takes our seat; the answer is a `transfer` event. */
+  /** Asks for a token for another device; the answer is a `transfer` event. */
   requestTransfer() {
     if (this.#joined) this.#write({ type: 'transfer' });
   }
@@ -187,9 +181,7 @@ export class SignalingClient {
     socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
     socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
     socket.onerror = () => {};
-    // Each attempt gets more time, for slow networks.
-    const ms = this.#seat?.id ? Math.min(CONNECT_TIMEOUT_MS, RECONNECT_TIMEOUT_MS * 2 ** (this.#failures - 1)) : CONNECT_TIMEOUT_MS;
-    this.#set('timeout', ms, () => this.#drop());
+    this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#drop());
   }
 
   async #sendJoin() {
@@ -312,8 +304,7 @@ export class SignalingClient {
 
   /** @param {Extract<ServerMessage, {type: 'error'}>} message */
   #handleError(message) {
-    const { resumeTokens, emit } = this.#parts;
-    const seat = this.#seat;
+    const [{ resumeTokens, emit }, seat] = [this.#parts, this.#seat];
     const code = String(message.code);
     // A question about the room was refused, not the place in front of it.
     if (this.#waiting && code === 'rate-limited') return this.#set('peek', PEEK_LIMITED_MS, () => this.#sendPeek());
@@ -354,9 +345,9 @@ export class SignalingClient {
       return this.#stop({ type: 'replaced' });
     }
     this.#parts.emit({ type: 'socket', open: false });
-    const max = (seat.id || seat.waited) && !rejected && this.#failures < RESUME_ATTEMPTS ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
-    const ceiling = Math.min(max, BACKOFF_MIN_MS * 2 ** this.#failures++);
-    this.#set('reconnect', ceiling * (0.5 + this.#parts.random() / 2), () => this.#connect());
+    const resuming = Boolean(seat.id || seat.waited) && !rejected;
+    this.#set('reconnect', reconnectDelay(resuming, this.#failures, this.#parts.random()), () => this.#connect());
+    this.#failures += 1;
   }
 
   /** No answer to a ping. A dead socket may look open for minutes. */

@@ -34,6 +34,7 @@ export class ChatPanel {
   #shown = new Map();
   /** @type {Chat | null} */
   #chat = null;
+  #peerName = '';
   #unread = 0;
   /** What had the focus when the panel was opened. @type {Element | null} */
   #opener = null;
@@ -71,7 +72,7 @@ export class ChatPanel {
     this.#opener = activeElement === body ? this.#button : activeElement;
     this.#panel.hidden = false;
     this.#button.setAttribute('aria-expanded', 'true');
-    if (this.#chat) this.show(this.#chat);
+    if (this.#chat) this.show(this.#chat, this.#peerName);
     this.#scrollToEnd();
     // On a touch screen the focus would open the keyboard, over the messages.
     const isTouch = this.#document.defaultView?.matchMedia('(pointer: coarse)').matches;
@@ -86,9 +87,10 @@ export class ChatPanel {
     if (hadFocus) /** @type {HTMLElement | null} */ (this.#opener)?.focus();
   }
 
-  /** @param {Chat} chat */
-  show(chat) {
+  /** @param {Chat} chat @param {string} peerName '' where unknown */
+  show(chat, peerName) {
     this.#chat = chat;
+    this.#peerName = peerName;
     if (this.isOpen && this.#document.visibilityState === 'visible') chat.markRead();
     this.#update(chat.messages);
     if (!chat.messages.length) this.#announcements.replaceChildren();
@@ -177,9 +179,10 @@ export class ChatPanel {
     const { mine, text } = message;
     const create = (/** @type {string} */ name, /** @type {Record<string, string>} */ attributes) => createElement(this.#document, name, attributes);
     const element = create('div', { class: mine ? 'mine' : 'theirs' });
-    const author = create('span', { class: 'visually-hidden' });
+    const isNamed = !mine && this.#peerName !== '';
+    const author = create('span', { class: isNamed ? 'author' : 'visually-hidden', dir: 'auto' });
     const body = create('p', { dir: 'auto' });
-    author.textContent = this.#translate(mine ? 'chat.you' : 'chat.they');
+    author.textContent = isNamed ? this.#peerName : this.#translate(mine ? 'chat.you' : 'chat.they');
     body.append(...splitLinks(text).map((part) => {
       if (!part.href) return part.text;
       return Object.assign(create('a', { href: part.href, target: '_blank', rel: 'noopener noreferrer' }), { textContent: part.text });
@@ -187,7 +190,8 @@ export class ChatPanel {
     element.append(author, body, create('small', {}));
     this.#log.append(element);
     this.#shown.set(message, element);
-    if (!mine) announce(this.#announcements, this.#translate('chat.heard', { text: text.slice(0, MAX_ANNOUNCED) }));
+    const heard = { name: this.#peerName, text: text.slice(0, MAX_ANNOUNCED) };
+    if (!mine) announce(this.#announcements, this.#translate(isNamed ? 'named.heard' : 'chat.heard', heard));
     return element;
   }
 

@@ -16,6 +16,7 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
  * @property {() => void} toggleStats
  * @property {() => void} toggleFullscreen
  * @property {() => void} togglePictureInPicture
+ * @property {() => void} openTransfer
  * @property {boolean} canFullscreen
  * @property {boolean} canPictureInPicture
  *
@@ -103,6 +104,13 @@ export const controls = [
     act: ({ panels }) => panels.togglePictureInPicture(),
   },
   {
+    id: 'transfer', place: 'menu', icon: 'phone', text: 'transfer.title',
+    // The code must not be seen by whoever sees the screen.
+    visible: ({ model: { media } }) => !media.screen,
+    act: ({ panels }) => panels.openTransfer(),
+    attributes: { 'aria-haspopup': 'dialog' },
+  },
+  {
     id: 'keys', place: 'menu', icon: 'keys', text: 'keys.title', key: '?', keyOutsideCall: true,
     act: ({ panels }) => panels.openShortcuts(),
     attributes: { class: 'item with-keyboard' },
@@ -180,6 +188,7 @@ export const icons = {
   full: { lines: 'M4.500 9V4.500H9M15 4.500h4.500V9M19.500 15v4.500H15M9 19.500H4.500V15' },
   pip: { fill: 'M12.500 12h6.500v5h-6.500z', lines: 'M3 5h18v14.500H3z' },
   numbers: { lines: 'M3.500 18.500l5-6.500 4 3.500 8-9.500' },
+  phone: { lines: 'M7 2.500h10v19H7zM10.500 18.300h3' },
   person: { fill: 'M12 4a4.200 4.200 0 1 1 0 8.400A4.200 4.200 0 0 1 12 4zM4 20c.4-3.900 3.600-6.200 8-6.200s7.600 2.300 8 6.200z' },
   close: { lines: 'M6 6l12 12M18 6L6 18' },
 };

@@ -64,14 +64,19 @@ export class InviteLink {
     }
   }
 
-  /** Loads the encoder only here: the lobby does not need it. @param {string} url */
+  /** @param {string} url */
   async #draw(url) {
-    const { qr } = await import('../lib/qr-code.js');
-    const rows = qr(url);
-    const size = rows.length + 2 * QUIET_ZONE;
-    const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : ''))).join('');
-    this.#code.setAttribute('viewBox', `0 0 ${size} ${size}`);
-    this.#code.replaceChildren(createSvg(this.#document, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
+    await drawCode(this.#code, url);
     this.#figure.classList.add('drawn');
   }
+}
+
+/** Draws a text as a QR code. Loads the encoder only here: the lobby does not need it. @param {Element} code @param {string} text */
+export async function drawCode(code, text) {
+  const { qr } = await import('../lib/qr-code.js');
+  const rows = qr(text);
+  const size = rows.length + 2 * QUIET_ZONE;
+  const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : ''))).join('');
+  code.setAttribute('viewBox', `0 0 ${size} ${size}`);
+  code.replaceChildren(createSvg(code.ownerDocument, 'path', { d, fill: '#000', 'shape-rendering': 'crispEdges' }));
 }

@@ -14,6 +14,8 @@ import { find, setText } from './elements.js';
  * @property {boolean} named there is a room to join; without one, the button makes one
  * @property {number | null} occupancy taken seats of that room; null while unknown
  * @property {string} inviterName of the person in the room; '' while unknown
+ * @property {boolean} [continues] the link moves a call to this device
+ * @property {boolean} [elsewhere] another tab of this browser is in the call
  */
 
 /** Errors that are about the name of the room, and so show its field. */
@@ -24,7 +26,9 @@ const ROOM_ERRORS = ['bad-room', 'bad-link'];
  * @param {Door} door
  * @returns {string} after `lobby.`
  */
-export function lobbyTitle({ invited, occupancy, inviterName }) {
+export function lobbyTitle({ invited, occupancy, inviterName, continues, elsewhere }) {
+  if (continues) return 'continue';
+  if (elsewhere) return 'elsewhere';
   if (!invited) return 'title';
   if (occupancy !== 1) return 'invited';
   return inviterName ? 'waits' : 'here';
@@ -35,7 +39,9 @@ export function lobbyTitle({ invited, occupancy, inviterName }) {
  * @param {Door} door
  * @returns {string | null}
  */
-export function lobbyHint({ invited, named, occupancy }) {
+export function lobbyHint({ invited, named, occupancy, continues, elsewhere }) {
+  // Whoever continues a call is in it already: who is there is no news.
+  if (continues || elsewhere) return null;
   if (!named) return 'lobby.startHow';
   // The headline has said who is there.
   if (invited && occupancy === 1) return 'lobby.starts';
@@ -48,8 +54,10 @@ export function lobbyHint({ invited, named, occupancy }) {
  * @param {import('../media/media.js').MediaState} media
  * @returns {string} after `lobby.`
  */
-export function lobbyButton({ named, occupancy }, media) {
+export function lobbyButton({ named, occupancy, continues, elsewhere }, media) {
   const label = joinLabel(media);
+  if (continues) return label;
+  if (elsewhere) return 'takeOver';
   if (!named) return ({ join: 'start', joinSoundOnly: 'startSoundOnly', joinBare: 'startBare' })[label];
   return occupancy === 2 ? 'ask' : label;
 }
@@ -104,11 +112,11 @@ export class Lobby {
   }
 
   /** @param {Model} model */
-  show({ session, media, invited, error, ownName, inviterName }) {
+  show({ session, media, invited, continues, error, ownName, inviterName }) {
     const element = (/** @type {string} */ id) => find(this.#document, id);
     const translate = this.#translate;
     const { occupancy } = session;
-    const door = { invited, named: invited || (this.#room.value.trim() !== '' && !this.#isPrivateRoom), occupancy, inviterName };
+    const door = { invited, named: invited || (this.#room.value.trim() !== '' && !this.#isPrivateRoom), occupancy, inviterName, continues, elsewhere: session.elsewhere };
     this.#join.disabled = session.joining;
     this.#showName(ownName);
     const keyRequested = this.#keyField.hidden && session.needsKey;

@@ -54,7 +54,7 @@ export class Messages {
     const isDetailed = status === 'connected' && statusKey !== 'status.connected';
     // Over a still screen both are shown in one place: a second line would cover the screen.
     this.#status.classList.toggle('detailed', isDetailed && !isStill);
-    setText(this.#status, this.#translate(statusKey));
+    setText(this.#status, this.#translate(statusKey, { name: session.peerName }));
     const bothStill = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
     const keys = bothStill ? ['remote.both'] : [...(isDetailed ? [statusKey] : []), 'remote.still'];
     setText(this.#screenNote, isStill ? joinSentences(this.#translate, keys) : '');

@@ -80,10 +80,10 @@ export class StatsPanel {
   }
 
   /** @param {Model} model */
-  #showPath({ status, path, udpBlocked, quality, reason, session }) {
+  #showPath({ showsPath, path, udpBlocked, quality, reason, session }) {
     const badge = this.#badge;
     const translate = this.#translate;
-    badge.hidden = status !== 'connected' || path === null;
+    badge.hidden = !showsPath || path === null;
     if (!path) return void delete badge.dataset.path;
     badge.dataset.path = path;
     badge.dataset.quality = qualityWith(quality ?? 'good', session.outgoingVideo);

@@ -2,14 +2,16 @@
 //
 // It has no state of its own except what is only on the screen: which panel is open, which picture is small, what has faded.
 
+import { endKey } from '../app/status.js';
 import { browserNames } from '../lib/browser.js';
 import { formatDuration } from '../locales/index.js';
 import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { find, preventDrops, removeStartFailure, setAttribute, setText, translatePage } from './elements.js';
-import { InviteLink } from './invite-link.js';
+import { announce, createElement, find, preventDrops, removeStartFailure, setAttribute, setText, translatePage } from './elements.js';
+import { drawCode, InviteLink } from './invite-link.js';
+import { KnockingScreen } from './knocking-screen.js';
 import { LanguageMenu } from './language-menu.js';
 import { Lobby } from './lobby.js';
 import { Messages } from './messages.js';
@@ -21,6 +23,7 @@ import { Videos } from './videos.js';
 
 /**
  * @import { SessionState, Status } from '../app/status.js'
+ * @import { TransferCode } from '../app/transfer.js'
  * @import { Chat } from '../call/chat.js'
  * @import { Path, Quality, Sample } from '../call/selected-path.js'
  * @import { Clock } from '../lib/clock.js'
@@ -33,15 +36,19 @@ import { Videos } from './videos.js';
  * @typedef {object} Model
  * @property {SessionState} session
  * @property {Status} status
- * @property {string} statusKey of its sentence
+ * @property {string} statusKey of its sentence, which may have the name of the other participant in it
+ * @property {boolean} showsPath whether path and quality are true now
+ * @property {boolean} dimmed the picture of the other participant stands still
  * @property {MediaState} media
  * @property {string | null} error code from the server, the call or the devices
  * @property {boolean} canRetry
  * @property {boolean} invited opened with a link to a room
  * @property {string} ownName as remembered by this browser; '' without one
  * @property {string} inviterName of the participant in the room of the lobby; '' where unknown
+ * @property {boolean} continues the link moves a call to this device
  * @property {Chat} chat
  * @property {string} link to the room
+ * @property {TransferCode | null} transfer the code that moves the call to another device, while it is shown
  * @property {Path | null} path
  * @property {boolean} udpBlocked
  * @property {Quality | null} quality
@@ -55,6 +62,10 @@ import { Videos } from './videos.js';
  * @property {() => void} leave
  * @property {() => void} joinAgain
  * @property {() => void} newRoom
+ * @property {(key: string) => void} openRoom with the host key, while waiting in front of the room
+ * @property {(knock: string, admit: boolean) => void} answerKnock
+ * @property {() => void} requestTransfer asks for a code with which another device takes our place in the call
+ * @property {() => void} closeTransfer
  * @property {() => void} retry
  * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
@@ -83,6 +94,7 @@ export class View {
   #actions;
   #controls;
   #lobby;
+  #knockingScreen;
   #messages;
   #videos;
   #selfView;
@@ -102,6 +114,8 @@ export class View {
   #attention = null;
   /** @type {Panels} */
   #panels;
+  /** Parts that are loaded when they are needed; null while one loads. @type {Map<string, {show: (model: Model) => void} | null>} */
+  #lateParts = new Map();
   /** @type {Model | null} */
   #model = null;
 
@@ -121,6 +135,7 @@ export class View {
     drawIcons(document);
     this.setLanguage(language);
     this.#lobby = new Lobby({ document, translate, actions });
+    this.#knockingScreen = new KnockingScreen({ document, translate, actions });
     this.#messages = new Messages({ document, navigator, translate, actions });
     this.#videos = new Videos({ document, translate });
     const stage = find(document, '#stage');
@@ -156,8 +171,11 @@ export class View {
     body.dataset.screen = session.screen;
     const decoded = model.samples.at(-1)?.frames ?? 0;
     const seesScreen = this.#videos.showRemote(session.remote, decoded, inCall && session.connectionState !== 'none');
+    find(this.#document, '#remoteFrame').classList.toggle('dimmed', model.dimmed);
     this.#messages.show(model, seesScreen);
     this.#lobby.show(model);
+    this.#knockingScreen.show(session);
+    this.#showLate(model);
     this.#showEnded(model);
     this.#stats.show(model);
     this.#verification.show(model.status === 'connected' ? session.verification : null);
@@ -166,7 +184,7 @@ export class View {
     this.#videos.showLocal(media);
     this.#selfView.show(session.screen === 'call' && inCall);
     this.#settings.show(media);
-    this.#chat.show(model.chat);
+    this.#chat.show(model.chat, session.peerName);
     this.#attention?.show(model);
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
@@ -248,6 +266,7 @@ export class View {
       toggleChat: () => this.#toggleChat(),
       toggleStats: fromSettings(() => this.#toggleStats()),
       toggleFullscreen: fromSettings(() => this.#videos.toggleFullscreen()),
+      openTransfer: fromSettings(() => this.#actions.requestTransfer()),
       togglePictureInPicture: fromSettings(() => this.#videos.togglePictureInPicture()),
       canFullscreen: this.#videos.canFullscreen,
       canPictureInPicture: this.#videos.canPictureInPicture,
@@ -263,6 +282,29 @@ export class View {
 
   #showControls() {
     if (this.#model) this.#controls.show({ model: this.#model, actions: this.#actions, panels: this.#panels });
+  }
+
+  /** Loads what few calls need when they need it. @param {Model} model */
+  #showLate(model) {
+    const { session: { knocks }, transfer } = model;
+    const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText };
+    const announcer = find(this.#document, '#announcer');
+    if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text) }));
+    if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }));
+    for (const part of this.#lateParts.values()) part?.show(model);
+  }
+
+  /**
+   * @param {string} name
+   * @param {() => Promise<{show: (model: Model) => void}>} load
+   */
+  #late(name, load) {
+    if (this.#lateParts.has(name)) return;
+    this.#lateParts.set(name, null);
+    load().then((part) => {
+      this.#lateParts.set(name, part);
+      if (this.#model) part.show(this.#model);
+    }, () => this.#lateParts.delete(name));
   }
 
   #mayHideControls() {
@@ -297,7 +339,7 @@ export class View {
     if (screen !== 'call') this.#closePanels();
     if (screen !== 'lobby') this.#loadAttention().catch((error) => console.debug('attention', error));
     // Screen readers read what has the focus, and so announce the new screen.
-    const focused = { waiting: '#btnCopy', ended: '#afterTitle', lobby: '#doorTitle', call: '#stage' }[screen];
+    const focused = { waiting: '#btnCopy', knocking: '#knockingTitle', ended: '#afterTitle', lobby: '#doorTitle', call: '#stage' }[screen];
     find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });
     for (const meta of this.#document.querySelectorAll('meta[name=theme-color]')) {
       const scheme = meta.getAttribute('media')?.includes('dark') ? THEME.dark : THEME.light;
@@ -312,6 +354,10 @@ export class View {
     const title = ended.seconds === null ? this.#translate('after.title')
       : this.#translate('after.titleAndTime', { time: formatDuration(ended.seconds) });
     setText(find(this.#document, '#afterTitle'), title);
-    setText(find(this.#document, '#afterWhy'), this.#translate(`after.${ended.reason}`));
+    setText(find(this.#document, '#afterWhy'), this.#translate(endKey(ended), { name: ended.name }));
+    // The device that has the call can give it back; another tab has no say.
+    const again = find(this.#document, '#btnAgain');
+    again.hidden = ended.reason === 'moved';
+    setText(find(again, 'span'), this.#translate(ended.reason === 'replaced' ? 'after.takeBack' : 'after.again'));
   }
 }

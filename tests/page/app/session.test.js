@@ -40,7 +40,7 @@ test('leaving ends with the duration of the call', async () => {
   harness.connects();
   await harness.clock.advance(763_000);
   harness.session.leave();
-  assert.deepEqual(harness.state.ended, { reason: 'youLeft', seconds: 763 });
+  assert.deepEqual(harness.state.ended, { reason: 'youLeft', seconds: 763, name: '' });
   assert.equal(harness.status(), 'idle');
   assert.deepEqual(harness.sent.at(-1), ['leave']);
 });

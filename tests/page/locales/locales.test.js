@@ -34,18 +34,20 @@ const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-jo
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-again', 'camera-denied-system', 'device-not-found',
   'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched',
   'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error',
-  'no-webrtc', 'no-websocket', 'no-candidates'];
+  'no-webrtc', 'no-websocket', 'no-candidates', 'declined', 'try-later', 'transfer-expired'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 /** The values of the placeholder in each key that the code puts together. */
 const COMPOSED_KEYS = {
-  'after.*': ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced'],
+  'after.*': ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced', 'moved'],
+  'named.*': ['theyLeft', 'theyClosed', 'theyDropped'],
+  'transfer.*': ['requested', 'expired', 'failed'],
   'chat.*': ['waiting', 'lost', 'too-long', 'too-many'],
   'lobby.inside.*': ['0', '1', '2'],
   'error.*': [...CODES, 'unknown'],
   'error.*.*': [...['firefox', 'safari', 'safari-ios', 'ios', 'chrome-android', 'firefox-android', 'in-app'].map((each) => `camera-denied.${each}`),
     ...['mac', 'windows', 'android'].map((each) => `camera-denied-system.${each}`), 'unsupported.in-app', 'screen-denied-system.mac',
     'device-busy.phone', 'timeout.phone', 'timeout.firefox'],
-  'lobby.*': ['title', 'invited', 'here', 'waits', 'start', 'startSoundOnly', 'startBare', 'join', 'joinSoundOnly', 'joinBare', 'ask'],
+  'lobby.*': ['title', 'continue', 'elsewhere', 'takeOver', 'invited', 'here', 'waits', 'start', 'startSoundOnly', 'startBare', 'join', 'joinSoundOnly', 'joinBare', 'ask'],
   'status.connected.no-*': ['audio', 'video'],
   'error.or.*': ['camera-denied', 'camera-denied-again', 'device-not-found', 'device-busy', 'unsupported'],
   'numbers.*': ['in', 'out', 'fps', 'rtt', 'loss', 'video', 'audio', 'time'],

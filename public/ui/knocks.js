@@ -1,0 +1,88 @@
+// Knocks: who waits to be let in, for the people inside. Loaded when somebody knocks for the first time.
+//
+// What it uses of the page comes in as arguments: a module of the lobby must not be loaded a second time.
+
+/**
+ * @import { Knock } from '../app/knocks.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { Actions, Model } from './view.js'
+ *
+ * @typedef {object} KnocksParts
+ * @property {Document} document
+ * @property {Translate} translate
+ * @property {Actions} actions
+ * @property {(document: Document, name: string, attributes?: Record<string, string>, text?: string) => HTMLElement} createElement
+ * @property {(element: Element, text: string) => void} setText
+ * @property {(text: string) => void} announce to screen readers
+ *
+ * @typedef {{row: HTMLElement, name: HTMLElement, admit: HTMLButtonElement, decline: HTMLButtonElement}} Row
+ */
+
+export class Knocks {
+  #parts;
+  #panel;
+  #list;
+  #reason;
+  /** By the id of the knock. @type {Map<string, Row>} */
+  #rows = new Map();
+
+  /** @param {KnocksParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    const { document, translate, createElement } = parts;
+    this.#panel = /** @type {HTMLElement} */ (document.querySelector('#knocks'));
+    this.#list = createElement(document, 'ul');
+    this.#reason = createElement(document, 'p', { id: 'knocksReason', class: 'small' }, translate('knocks.full'));
+    this.#panel.append(this.#list, this.#reason);
+  }
+
+  /** @param {Model} model */
+  show({ session: { knocks, peer, socketOpen } }) {
+    for (const [id, { row }] of this.#rows) {
+      if (knocks.some((knock) => knock.id === id)) continue;
+      this.#keepFocus(row);
+      row.remove();
+      this.#rows.delete(id);
+    }
+    const isFull = peer !== 'none';
+    for (const knock of knocks) {
+      const { name, admit, decline } = this.#rows.get(knock.id) ?? this.#add(knock);
+      this.#parts.setText(name, this.#sentence(knock));
+      admit.disabled = isFull || knock.answered || !socketOpen;
+      decline.disabled = knock.answered || !socketOpen;
+      if (isFull) admit.setAttribute('aria-describedby', 'knocksReason');
+      else admit.removeAttribute('aria-describedby');
+    }
+    this.#reason.hidden = !isFull;
+    this.#panel.hidden = knocks.length === 0;
+  }
+
+  /** @param {Knock} knock */
+  #sentence({ name }) {
+    return name ? this.#parts.translate('named.knocks', { name }) : this.#parts.translate('knocks.somebody');
+  }
+
+  /** @param {Knock} knock @returns {Row} */
+  #add(knock) {
+    const { document, translate, actions, createElement, announce } = this.#parts;
+    const button = (/** @type {string} */ word, /** @type {string} */ style, /** @type {boolean} */ admit) => {
+      const created = /** @type {HTMLButtonElement} */ (createElement(document, 'button', { type: 'button', class: style }, translate(word)));
+      created.addEventListener('click', () => actions.answerKnock(knock.id, admit));
+      return created;
+    };
+    const row = {
+      row: createElement(document, 'li', { 'data-knock': '' }), name: createElement(document, 'span', { dir: 'auto' }),
+      admit: button('knocks.admit', 'big', true), decline: button('knocks.decline', 'plain', false),
+    };
+    row.row.append(row.name, row.admit, row.decline);
+    this.#list.append(row.row);
+    this.#rows.set(knock.id, row);
+    announce(this.#sentence(knock));
+    return row;
+  }
+
+  /** A focus that would be lost with its row moves to the page, where shortcuts work. @param {HTMLElement} row */
+  #keepFocus(row) {
+    if (row.contains(this.#parts.document.activeElement)) /** @type {HTMLElement | null} */ (this.#parts.document.querySelector('#stage'))?.focus();
+  }
+}

@@ -1,0 +1,95 @@
+// Transfer dialog: the code with which another device takes our place in the call. Loaded when it is opened.
+//
+// The code is drawn only while the dialog is open and the code is valid. What it uses of the page comes in as arguments: a
+// module of the lobby must not be loaded a second time.
+
+/**
+ * @import { Translate } from '../locales/index.js'
+ * @import { Actions, Model } from './view.js'
+ *
+ * @typedef {object} TransferDialogParts
+ * @property {Document} document
+ * @property {Translate} translate
+ * @property {Actions} actions
+ * @property {(document: Document, name: string, attributes?: Record<string, string>, text?: string) => HTMLElement} createElement
+ * @property {(element: Element, text: string) => void} setText
+ * @property {(code: Element, text: string) => Promise<void>} drawCode
+ */
+
+const TICK_MS = 500;
+
+export class TransferDialog {
+  #parts;
+  /** @type {HTMLDialogElement} */
+  #dialog;
+  #code;
+  #status;
+  #time;
+  /** @type {HTMLButtonElement} */
+  #again;
+  /** What the code shows. @type {string | null} */
+  #drawn = null;
+  /** When the code expires, in ms of the monotonic clock. */
+  #until = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  /** @param {TransferDialogParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    const { document, translate, actions, createElement } = parts;
+    const create = (/** @type {string} */ name, /** @type {Record<string, string>} */ attributes, /** @type {string} */ word) =>
+      createElement(document, name, attributes, word && translate(word));
+    this.#dialog = /** @type {HTMLDialogElement} */ (create('dialog', { id: 'transfer', 'aria-labelledby': 'transferTitle' }, ''));
+    this.#code = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    for (const [name, value] of [['id', 'transferCode'], ['role', 'img'], ['aria-label', translate('transfer.code')]]) this.#code.setAttribute(name, value);
+    this.#status = create('p', { id: 'transferStatus', role: 'status' }, '');
+    this.#time = create('p', { id: 'transferTime', class: 'small' }, '');
+    this.#again = /** @type {HTMLButtonElement} */ (create('button', { type: 'button', class: 'plain wide', id: 'btnTransferAgain' }, 'transfer.again'));
+    const close = create('button', { type: 'button', class: 'big', id: 'btnTransferClose' }, 'transfer.close');
+    this.#dialog.append(create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'), this.#code, this.#status, this.#time,
+      this.#again, close);
+    document.body.append(this.#dialog);
+    this.#again.addEventListener('click', actions.requestTransfer);
+    close.addEventListener('click', () => this.#dialog.close());
+    this.#dialog.addEventListener('close', () => {
+      clearInterval(this.#timer);
+      actions.closeTransfer();
+    });
+  }
+
+  /** @param {Model} model */
+  show({ session: { screen }, transfer, media, link }) {
+    const isWanted = transfer !== null && screen === 'call' && !media.screen;
+    this.#draw(isWanted && transfer.token ? `${link}#t=${transfer.token}` : null);
+    if (!isWanted) {
+      if (this.#dialog.open) this.#dialog.close();
+      return;
+    }
+    this.#until = transfer.until;
+    this.#again.disabled = transfer.phase === 'requested';
+    this.#parts.setText(this.#status, transfer.phase === 'valid' ? '' : this.#parts.translate(`transfer.${transfer.phase}`));
+    this.#showTime();
+    if (this.#dialog.open) return;
+    this.#dialog.showModal();
+    this.#timer = setInterval(() => this.#showTime(), TICK_MS);
+  }
+
+  #showTime() {
+    const seconds = Math.max(0, Math.ceil((this.#until - performance.now()) / 1000));
+    this.#parts.setText(this.#time, this.#drawn ? this.#parts.translate('transfer.time', { n: seconds }) : '');
+  }
+
+  /** @param {string | null} text */
+  #draw(text) {
+    if (text === this.#drawn) return;
+    this.#drawn = text;
+    this.#code.replaceChildren();
+    this.#code.toggleAttribute('data-drawn', text !== null);
+    if (text === null) return;
+    this.#parts.drawCode(this.#code, text).catch(() => {}).then(() => {
+      // Another code, or none, is wanted meanwhile.
+      if (this.#drawn !== text) this.#code.replaceChildren();
+    });
+  }
+}
