@@ -11,7 +11,7 @@ import { Chime } from '../media/chime.js';
  * @import { Model } from './view.js'
  *
  * @typedef {'joined' | 'left' | 'knock' | 'message'} AttentionKind
- * @typedef {{screen: Model['session']['screen'], name: string, unread: number}} Seen
+ * @typedef {{screen: Model['session']['screen'], name: string, unread: number, knocks: string[]}} Seen
  *
  * @typedef {object} AttentionParts
  * @property {Document} document
@@ -64,8 +64,11 @@ export class Attention {
     this.speaker = speakers.some(({ deviceId }) => deviceId === media.selected.audiooutput) ? media.selected.audiooutput : '';
     const before = this.#seen;
     const { screen, ended } = session;
-    const seen = this.#seen = { screen, name: session.peerName || translate('presence.other'), unread: chat.unread() };
+    const seen = this.#seen = { screen, name: session.peerName || translate('presence.other'), unread: chat.unread(), knocks: session.knocks.map(({ id }) => id) };
     if (!before) return;
+    for (const { id, name } of session.knocks) {
+      if (!before.knocks.includes(id)) this.raise('knock', translate(name ? 'named.knocks' : 'knocks.somebody', { name }));
+    }
     if (screen === 'call' && before.screen === 'waiting') this.raise('joined', translate('presence.joined', { name: seen.name }));
     if (before.screen === 'call') {
       const { name } = before;
