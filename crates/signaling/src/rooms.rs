@@ -666,8 +666,8 @@ impl Rooms {
     }
 
     #[cfg(test)]
-    pub(crate) fn parts(&self) -> (&Admission, &RoomTable, &Outputs, usize) {
-        (&self.admission, &self.table, &self.out, self.connections.len())
+    pub(crate) fn parts(&self) -> (&Admission, &RoomTable, &Outputs, usize, &WaitingLists) {
+        (&self.admission, &self.table, &self.out, self.connections.len(), &self.waiting)
     }
 }
 

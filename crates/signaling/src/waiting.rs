@@ -113,6 +113,13 @@ impl WaitingLists {
         self.lists.get(&room).into_iter().flatten()
     }
 
+    /// How many wait in all.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        assert!(self.lists.values().all(|list| !list.is_empty()));
+        self.lists.values().map(Vec::len).sum()
+    }
+
     /// The rooms that somebody waits for.
     pub(crate) fn rooms(&self) -> impl Iterator<Item = RoomTag> {
         self.lists.keys().copied()

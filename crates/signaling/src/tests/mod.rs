@@ -3,8 +3,11 @@
 mod calls;
 mod joining;
 mod limits;
+mod names;
 mod random_scripts;
 mod resuming;
+mod transfer;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

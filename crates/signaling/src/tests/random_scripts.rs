@@ -11,6 +11,9 @@ enum Step {
     Connect,
     Join { who: usize, room: usize },
     Resume { who: usize, room: usize, token: usize },
+    Wait { who: usize, room: usize, key: bool },
+    Answer { who: usize, admit: bool, knock: usize },
+    Transfer { who: usize },
     Leave { who: usize },
     Offer { who: usize, target: usize },
     IceServers { who: usize },
@@ -20,13 +23,18 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (who, room, any) = (0..6_usize, 0..3_usize, 0..40_usize);
+    let (who, room, token) = (0..6_usize, 0..3_usize, 0..40_usize);
     prop_oneof![
         3 => Just(Step::Connect),
         4 => (who.clone(), room.clone()).prop_map(|(who, room)| Step::Join { who, room }),
-        3 => (who.clone(), room, any.clone()).prop_map(|(who, room, token)| Step::Resume { who, room, token }),
+        3 => (who.clone(), room.clone(), token.clone()).prop_map(|(who, room, token)| Step::Resume { who, room, token }),
+        4 => (who.clone(), room, any::<bool>())
+            .prop_map(|(who, room, key)| Step::Wait { who, room, key }),
+        3 => (who.clone(), prop::bool::weighted(0.8), 0..40_usize)
+            .prop_map(|(who, admit, knock)| Step::Answer { who, admit, knock }),
+        1 => who.clone().prop_map(|who| Step::Transfer { who }),
         1 => who.clone().prop_map(|who| Step::Leave { who }),
-        4 => (who.clone(), any).prop_map(|(who, target)| Step::Offer { who, target }),
+        4 => (who.clone(), token).prop_map(|(who, target)| Step::Offer { who, target }),
         1 => who.clone().prop_map(|who| Step::IceServers { who }),
         1 => who.clone().prop_map(|who| Step::Malformed { who }),
         2 => who.prop_map(|who| Step::Disconnect { who }),
@@ -43,6 +51,9 @@ struct Observer {
     /// Every seat ever issued: room, ID, token.
     seats: Vec<(String, String, String)>,
     open: BTreeSet<(RoomTag, SeatId)>,
+    /// Those who wait, and the IDs of all knocks.
+    waiting: BTreeSet<ConnectionId>,
+    knocks: Vec<String>,
     next: u64,
     draws: u32,
 }
@@ -66,10 +77,22 @@ impl Observer {
                 let frame = json!({"type": "join", "room": ROOMS[*room], "resume": token});
                 self.send(rooms, *now, *who, frame);
             }
+            Step::Wait { who, room, key } => {
+                let key = key.then_some("sesame");
+                let frame = json!({"type": "join", "room": ROOMS[*room], "key": key, "wait": true});
+                self.send(rooms, *now, *who, frame);
+            }
+            Step::Answer { who, admit, knock } => {
+                let kind = if *admit { "admit" } else { "decline" };
+                let id = self.knocks.iter().rev().nth(*knock % self.knocks.len().max(1)).cloned();
+                self.send(rooms, *now, *who, json!({"type": kind, "id": id.unwrap_or_default()}));
+            }
+            Step::Transfer { who } => self.send(rooms, *now, *who, json!({"type": "transfer"})),
             Step::Leave { who } => {
                 if let Some(conn) = self.live.get(*who).copied() {
                     self.send(rooms, *now, *who, json!({"type": "leave"}));
                     self.places.remove(&conn);
+                    self.waiting.remove(&conn);
                 }
             }
             Step::Offer { who, target } => {
@@ -81,6 +104,7 @@ impl Observer {
             Step::Disconnect { who } if *who < self.live.len() => {
                 let conn = self.live.remove(*who);
                 self.places.remove(&conn);
+                self.waiting.remove(&conn);
                 rooms.handle_disconnect(conn, false, *now);
             }
             Step::Disconnect { .. } => {}
@@ -114,6 +138,7 @@ impl Observer {
             Action::Close { conn, .. } => {
                 self.live.retain(|live| *live != conn);
                 self.places.remove(&conn);
+                self.waiting.remove(&conn);
             }
             Action::Seat(SeatEvent::Joined(room, seat)) => assert!(self.open.insert((room, seat))),
             Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Expired(room, seat)) => {
@@ -135,9 +160,24 @@ impl Observer {
                 let id = SeatId::parse(&text("id")).unwrap();
                 assert!(self.open.iter().any(|(_, seat)| *seat == id), "the relay did not learn of it first");
                 self.places.insert(to, (text("room"), text("id")));
+                self.waiting.remove(&to);
                 self.seats.push((text("room"), text("id"), text("resume")));
             }
             "offer" => self.assert_peer(to, &text("from")),
+            "transfer" => {
+                let (room, id) = self.places[&to].clone();
+                self.seats.push((room, id, text("token")));
+            }
+            "waiting" => {
+                assert!(!self.places.contains_key(&to), "a participant with a seat waits");
+                self.waiting.insert(to);
+            }
+            "knock" => {
+                assert!(self.places.contains_key(&to), "a knock for a client without a seat");
+                self.knocks.push(text("id"));
+            }
+            "error" if frame["code"] == "declined" => assert!(self.waiting.remove(&to)),
+            "ice-servers" => assert!(!self.waiting.contains(&to), "credentials for a client that waits"),
             "new-peer" | "peer-away" | "peer-back" | "peer-leave" => self.assert_peer(to, &text("id")),
             _ => {}
         }
@@ -153,8 +193,11 @@ impl Observer {
     }
 }
 
-const FRAMES: [&str; 6] = [
-    r#"{"type":"join","room":"kitchen","resume":"AAAA","key":"k"}"#,
+const FRAMES: [&str; 9] = [
+    r#"{"type":"join","room":"kitchen","resume":"AAAA","key":"k","name":"Ada","wait":true}"#,
+    r#"{"type":"admit","id":"BOB"}"#,
+    r#"{"type":"decline","id":"BOB"}"#,
+    r#"{"type":"transfer"}"#,
     r#"{"type":"offer","target":"BOB","sdp":{"type":"offer","sdp":"v=0\r\n"},"call":"a/1"}"#,
     r#"{"type":"candidate","target":"BOB","candidate":{"candidate":"","sdpMLineIndex":0},"call":"c"}"#,
     r#"{"type":"answer","target":"BOB","sdp":{"a":[1,2.5e3,null,true,"\u00e9"]}}"#,
@@ -166,9 +209,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_breaks_an_invariant(script in prop::collection::vec(step(), 1..120)) {
+    fn no_script_breaks_an_invariant(script in prop::collection::vec(step(), 1..120), by_host: bool) {
         let mut now = Now { instant: Instant::now(), unix: 1 };
-        let mut rooms = Rooms::new(config(), now.instant);
+        let host_keys = if by_host { HostKeys::new(&["sesame"]) } else { HostKeys::new::<&str>(&[]) };
+        let mut rooms = Rooms::new(RoomsConfig { host_keys, ..config() }, now.instant);
         let mut observer = Observer::default();
         let all_leave = (0..6).map(|_| Step::Disconnect { who: 0 }).chain([Step::Advance { seconds: 30 }]);
         for step in script.into_iter().chain(all_leave) {
@@ -176,6 +220,7 @@ proptest! {
             while let Some(action) = rooms.poll_action() {
                 observer.check(action);
             }
+            prop_assert_eq!(rooms.parts().4.len(), observer.waiting.len());
         }
         prop_assert!(observer.open.is_empty(), "a seat never ended");
         prop_assert_eq!(rooms.count(), (0, 0));
