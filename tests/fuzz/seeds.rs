@@ -33,7 +33,7 @@ const RFC_5769: [(&str, &str); 4] = [
 ];
 
 /// Every frame of docs/protocol.md, and texts that are no valid frame.
-const FRAMES: [&str; 17] = [
+const FRAMES: [&str; 23] = [
     r#"{"type":"join","room":"kitchen"}"#,
     r#"{"type":"join","room":"kitchen","resume":"TOKEN","key":"k"}"#,
     r#"{"type":"resp-join","id":"A","room":"kitchen","peer":null,"iceServers":[{"urls":["stun:h:3478"]}],"ttl":3600,"resume":"T","resumed":false}"#,
@@ -50,6 +50,12 @@ const FRAMES: [&str; 17] = [
     r#"{"type":"report","path":"relay-udp","setup":412,"rtt":31,"lost":0.02,"bytes":123456}"#,
     r#"{"type":"pong"}"#,
     r#"{"type":"error","code":"bad-message","message":"no"}"#,
+    r#"{"type":"join","room":"kitchen","name":"Ada\u202e ","wait":true}"#,
+    r#"{"type":"admit","id":"PEER"}"#,
+    r#"{"type":"decline","id":"PEER"}"#,
+    r#"{"type":"transfer"}"#,
+    r#"{"type":"waiting","position":1}"#,
+    r#"{"type":"knock","id":"PEER","gone":true}"#,
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
 ];
 
@@ -85,6 +91,12 @@ pub fn write(corpus: &Path) {
     let join = FRAMES[0];
     let call: Vec<String> = FRAMES.iter().map(|frame| format!("1{frame}\n2{frame}")).collect();
     write_seed("signaling_json", "call", format!("1{join}\n2{join}\n{}", call[6..13].join("\n")).as_bytes());
+    let [wait, admit, decline, transfer] = [16, 17, 18, 19].map(|at| FRAMES[at]);
+    let knocks = [
+        format!("1{join}\n2{join}\n3{wait}\n1{decline}\n3{wait}\n2{}\n1{admit}", FRAMES[3]),
+        format!("3{transfer}\n2{}", FRAMES[1]),
+    ];
+    write_seed("signaling_json", "knocks", knocks.join("\n").as_bytes());
     write_seed("signaling_json", "resumed", format!("1{join}\n1{}\n2{}", FRAMES[3], FRAMES[1]).as_bytes());
 }
 

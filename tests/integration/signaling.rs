@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
-use webrtc_box_signaling::{SeatEvent, SeatId, TagKey};
+use webrtc_box_signaling::{HostKeys, SeatEvent, SeatId, TagKey};
 
 /// A WebSocket client with the headers of a browser.
 struct Browser(WebSocketStream<TlsStream<TcpStream>>);
@@ -43,6 +43,10 @@ impl Browser {
 
     async fn join(&mut self, frame: Value) -> Value {
         self.send(&frame.to_string()).await;
+        self.receive_json().await
+    }
+
+    async fn receive_json(&mut self) -> Value {
         serde_json::from_str(&self.receive().await).unwrap()
     }
 
@@ -344,6 +348,76 @@ async fn join_two(server: &WebServer) -> (Browser, Browser, Value) {
     let seat = bob.join(json!({"type": "join", "room": "kitchen"})).await;
     assert_eq!(type_of(&alice.receive().await), "new-peer");
     (alice, bob, seat)
+}
+
+#[tokio::test]
+async fn third_client_waits_is_declined_and_then_admitted() {
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, mut bob, _) = join_two(&server).await;
+    let mut carol = Browser::open(&server).await;
+    let wait = json!({"type": "join", "room": "kitchen", "name": "Carol", "wait": true});
+    assert_eq!(carol.join(wait.clone()).await, json!({"type": "waiting", "position": 1}));
+    let knock = alice.receive_json().await;
+    assert_eq!((&knock["type"], &knock["name"]), (&json!("knock"), &json!("Carol")));
+    assert_eq!(bob.receive_json().await, knock);
+    assert_eq!(server.server.count(), (1, 2));
+
+    bob.send(&json!({"type": "decline", "id": knock["id"]}).to_string()).await;
+    assert_eq!(carol.receive_json().await["code"], "declined");
+    assert_eq!(alice.receive_json().await, json!({"type": "knock", "id": knock["id"], "gone": true}));
+    assert_eq!(bob.receive_json().await["gone"], true);
+    assert_eq!(carol.join(wait).await["type"], "waiting", "over the same WebSocket");
+    let knock = alice.receive_json().await;
+    let admit = json!({"type": "admit", "id": knock["id"]}).to_string();
+    alice.send(&admit).await;
+    assert_eq!(alice.receive_json().await["code"], "room-full");
+    bob.send(r#"{"type":"leave"}"#).await;
+    assert_eq!(type_of(&alice.receive().await), "peer-leave");
+    alice.send(&admit).await;
+    let seat = carol.receive_json().await;
+    assert_eq!((&seat["type"], &seat["id"]), (&json!("resp-join"), &knock["id"]));
+    assert_eq!(alice.receive_json().await["gone"], true);
+    let expected = json!({"type": "new-peer", "id": knock["id"], "name": "Carol"});
+    assert_eq!(alice.receive_json().await, expected);
+    let waits = |outcome| server.metric(&format!(r#"webrtc_box_waits_total{{outcome="{outcome}"}}"#));
+    assert_eq!(["seated", "declined", "gone"].map(waits), [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn guest_waits_for_the_host_and_is_let_in() {
+    let host_keys = HostKeys::new(&["sesame"]);
+    let server = start_web_server(|config| config.rooms.host_keys = host_keys).await;
+    let (mut closed, mut guest) = (Browser::open(&server).await, Browser::open(&server).await);
+    let wait = json!({"type": "join", "room": "kitchen", "wait": true});
+    assert_eq!(closed.join(wait.clone()).await["position"], 1);
+    assert_eq!(guest.join(wait).await["position"], 2);
+    assert_eq!(server.server.count(), (0, 0), "nobody has a seat");
+    closed.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await.unwrap();
+    assert_eq!(guest.receive_json().await["position"], 1, "a closed page waits no longer");
+    let mut host = Browser::open(&server).await;
+    let seat = host.join(json!({"type": "join", "room": "kitchen", "key": "sesame", "name": "Hanna"})).await;
+    assert_eq!((&seat["type"], &seat["peer"]), (&json!("resp-join"), &Value::Null));
+    let admitted = guest.receive_json().await;
+    assert_eq!((&admitted["peer"], &admitted["peerName"]), (&seat["id"], &json!("Hanna")));
+    assert_eq!(type_of(&host.receive().await), "new-peer");
+}
+
+#[tokio::test]
+async fn transfer_token_moves_a_seat_to_another_connection_once() {
+    let server = start_web_server(|_| {}).await;
+    let (mut alice, mut bob, seat) = join_two(&server).await;
+    let transfer = bob.join(json!({"type": "transfer"})).await;
+    assert_eq!(transfer["ttl"], 60);
+    let join = json!({"type": "join", "room": "kitchen", "resume": transfer["token"]});
+    let mut phone = Browser::open(&server).await;
+    let moved = phone.join(join.clone()).await;
+    assert_eq!((&moved["id"], &moved["resumed"]), (&seat["id"], &json!(true)));
+    assert_eq!(bob.close_code().await, 4001);
+    assert_eq!(type_of(&alice.receive().await), "peer-back");
+    let mut again = Browser::open(&server).await;
+    assert_eq!(again.join(join).await["code"], "bad-resume");
+    let beacon = server.post("/leave", &[], transfer["token"].as_str().unwrap()).await;
+    assert_eq!(beacon.status, 400, "a transfer token closes no page");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Frames of two browsers against the rooms without a network: replies are JSON, relayed bodies keep every byte,
+//! Frames of three browsers against the rooms without a network: replies are JSON, relayed bodies keep every byte,
 //! and every seat ends.
 
 use std::collections::BTreeSet;
@@ -14,8 +14,8 @@ use webrtc_box_signaling::{
 };
 use webrtc_box_turn::credential::{Secret, Secrets};
 
-/// Lines of frames: `1` or `2` before a frame is the sender (default 1); PEER and TOKEN stand for the id of the
-/// other seat and for the last resume token of the sender.
+/// Lines of frames: `1`, `2` or `3` before a frame is the sender (default 1). PEER stands for the last id of another
+/// seat or knock, TOKEN for the last resume token of the sender, or for a transfer token that anybody got later.
 pub fn signaling_json(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut scenario = Scenario::new();
@@ -39,8 +39,8 @@ struct Scenario {
     rooms: Rooms,
     now: Now,
     frames: u8,
-    /// Id and resume token that each of the two received last.
-    received: [(String, String); 2],
+    /// The id of another participant and the token that each of the three received last.
+    received: [(String, String); 3],
     seats: BTreeSet<SeatId>,
     closed: BTreeSet<ConnectionId>,
 }
@@ -59,7 +59,7 @@ impl Scenario {
         };
         let now = Now { instant: Instant::now(), unix: 1_000_000 };
         let mut rooms = Rooms::new(config, now.instant);
-        [1, 2].into_iter().for_each(|id| {
+        (1..=3).for_each(|id| {
             rooms.handle_connect(ConnectionId(id), "box.local".into(), [45, 0, 0, 1].into(), now)
         });
         let (received, seats, closed) = Default::default();
@@ -69,11 +69,12 @@ impl Scenario {
     fn handle_line(&mut self, line: &str) {
         let (sender, frame) = match line.split_at_checked(1) {
             Some(("2", frame)) => (1, frame),
+            Some(("3", frame)) => (2, frame),
             Some(("1", frame)) => (0, frame),
             _ => (0, line),
         };
-        let frame =
-            frame.replace("PEER", &self.received[1 - sender].0).replace("TOKEN", &self.received[sender].1);
+        let (peer, token) = &self.received[sender];
+        let frame = frame.replace("PEER", peer).replace("TOKEN", token);
         let conn = ConnectionId(sender as u64 + 1);
         if self.closed.contains(&conn) {
             return;
@@ -107,15 +108,19 @@ impl Scenario {
         assert!(text.len() <= request_length + 2048, "amplification");
         let frame: Value = serde_json::from_str(text).expect("JSON");
         assert!(frame["type"].is_string());
-        if frame["type"] == "resp-join" {
-            let text_of = |field: &str| frame[field].as_str().unwrap().to_owned();
-            self.received[to.0 as usize - 1] = (text_of("id"), text_of("resume"));
+        let text_of = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
+        let received = &mut self.received[to.0 as usize - 1];
+        match frame["type"].as_str() {
+            Some("resp-join") => *received = (text_of("peer"), text_of("resume")),
+            Some("new-peer" | "knock") => received.0 = text_of("id"),
+            Some("transfer") => self.received.iter_mut().for_each(|(_, token)| *token = text_of("token")),
+            Some(_) | None => {}
         }
     }
 
-    /// Both disconnect; after the grace period no state is left.
+    /// All disconnect; after the grace period no state is left.
     fn finish(mut self) {
-        [1, 2].into_iter().for_each(|id| self.rooms.handle_disconnect(ConnectionId(id), false, self.now));
+        (1..=3).for_each(|id| self.rooms.handle_disconnect(ConnectionId(id), false, self.now));
         self.now.instant += Duration::from_secs(31);
         self.rooms.handle_timeout(self.now);
         self.drain(0);
