@@ -6,6 +6,8 @@
 /** @import { Clock, Timer } from '../lib/clock.js' */
 
 const HIDE_AFTER_MS = 3000;
+/** A tap hides the controls only when no second one follows, which belongs to a double tap. */
+const DOUBLE_TAP_MS = 350;
 
 export class AutoHide {
   #body;
@@ -13,6 +15,10 @@ export class AutoHide {
   #mayHide;
   /** @type {Timer | undefined} */
   #timer;
+  /** Runs for a moment after a tap. @type {Timer | undefined} */
+  #tapTimer;
+  /** Whether the current press is the second one of a double tap. */
+  #isSecond = false;
   /** Whether the controls were shown before the last press. */
   #wasShown = true;
   /** Whether the current press began on the video and has shown the controls. */
@@ -41,7 +47,7 @@ export class AutoHide {
     body.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') this.show(); }, true);
     stage.addEventListener('click', (event) => {
       const onVideo = event.target instanceof Element && !event.target.closest('button');
-      if (onVideo && this.#wasShown && mayHide()) body.dataset.chrome = 'away';
+      if (onVideo && !this.#isSecond) this.#awaitSecondTap(this.#wasShown);
     });
   }
 
@@ -52,6 +58,14 @@ export class AutoHide {
     this.#timer = this.#clock.after(() => this.#hide(), HIDE_AFTER_MS);
   }
 
+  /** @param {boolean} hides whether the tap hides the controls if no second one follows */
+  #awaitSecondTap(hides) {
+    this.#tapTimer = this.#clock.after(() => {
+      this.#tapTimer = undefined;
+      if (hides && this.#mayHide()) this.#body.dataset.chrome = 'away';
+    }, DOUBLE_TAP_MS);
+  }
+
   #hide() {
     if (!this.#mayHide() || this.#body.querySelector('.chrome :focus-visible')) return this.show();
     this.#body.dataset.chrome = 'away';
@@ -59,6 +73,9 @@ export class AutoHide {
 
   /** @param {EventTarget | null} target */
   #pressed(target) {
+    this.#isSecond = this.#tapTimer !== undefined;
+    this.#clock.cancel(this.#tapTimer);
+    this.#tapTimer = undefined;
     this.#wasShown = this.#body.dataset.chrome === 'shown';
     this.#reveals = !this.#wasShown && !isControl(target);
     this.show();

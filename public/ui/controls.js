@@ -7,6 +7,7 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
 
 /**
  * @import { Translate } from '../locales/index.js'
+ * @import { Chord } from './shortcuts.js'
  * @import { Actions, Model } from './view.js'
  *
  * @typedef {object} Panels what the page itself opens and closes
@@ -17,6 +18,10 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
  * @property {() => void} toggleFullscreen
  * @property {() => void} togglePictureInPicture
  * @property {() => void} openTransfer
+ * @property {() => void} toggleFit
+ * @property {() => void} toggleSelf
+ * @property {boolean} isWhole the remote picture is shown whole
+ * @property {boolean} isSelfHidden the own picture is hidden
  * @property {boolean} canFullscreen
  * @property {boolean} canPictureInPicture
  *
@@ -30,6 +35,7 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
  * @property {string} icon key in `icons`
  * @property {Text | ((context: Context) => Text)} text name of the button
  * @property {string} [key] its shortcut, while single letters are on
+ * @property {string} [chord] a letter that acts with Ctrl, or Command on a Mac, until the call has ended: also in text and dialogs
  * @property {boolean} [keyOutsideCall] whether the shortcut also acts outside of a call
  * @property {string} [listedAs] text in the list of shortcuts, which has no row without it
  * @property {(context: Context) => boolean} [visible] always where it is missing
@@ -42,13 +48,13 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
 /** @type {readonly Control[]} */
 export const controls = [
   {
-    id: 'mic', place: 'bar', icon: 'mic', key: 'M', keyOutsideCall: true, listedAs: 'settings.mic',
+    id: 'mic', place: 'bar', icon: 'mic', key: 'M', chord: 'D', keyOutsideCall: true, listedAs: 'settings.mic',
     text: ({ model: { media } }) => (media.mic ? 'bar.micOff' : 'bar.micOn'),
     off: ({ model: { media } }) => !media.mic || media.interrupted.mic,
     act: ({ actions }) => actions.toggle('mic'),
   },
   {
-    id: 'cam', place: 'bar', icon: 'cam', key: 'V', keyOutsideCall: true, listedAs: 'settings.cam',
+    id: 'cam', place: 'bar', icon: 'cam', key: 'V', chord: 'E', keyOutsideCall: true, listedAs: 'settings.cam',
     text: ({ model: { media } }) => (media.cam ? 'bar.camOff' : 'bar.camOn'),
     off: ({ model: { media } }) => !media.cam || media.interrupted.cam,
     act: ({ actions }) => actions.toggle('cam'),
@@ -94,6 +100,16 @@ export const controls = [
     act: ({ panels }) => panels.toggleStats(),
   },
   {
+    id: 'fit', place: 'picture', icon: 'fit',
+    text: ({ panels }) => (panels.isWhole ? 'settings.fill' : 'settings.whole'),
+    act: ({ panels }) => panels.toggleFit(),
+  },
+  {
+    id: 'self', place: 'picture', icon: 'person',
+    text: ({ panels }) => (panels.isSelfHidden ? 'self.show' : 'self.hide'),
+    act: ({ panels }) => panels.toggleSelf(),
+  },
+  {
     id: 'full', place: 'picture', icon: 'full', text: 'settings.full', key: 'F', keyOutsideCall: true, listedAs: 'settings.full',
     visible: ({ panels }) => panels.canFullscreen,
     act: ({ panels }) => panels.toggleFullscreen(),
@@ -120,6 +136,7 @@ export const controls = [
 /** The buttons of the table. */
 export class ControlButtons {
   #translate;
+  #chordOf;
   /** @type {{control: Control, button: HTMLElement, words: HTMLElement | null}[]} */
   #buttons;
 
@@ -127,10 +144,12 @@ export class ControlButtons {
    * @param {object} parts
    * @param {Document} parts.document
    * @param {Translate} parts.translate
+   * @param {(letter: string | undefined) => Chord | undefined} parts.chordOf
    * @param {(control: Control) => void} parts.press
    */
-  constructor({ document, translate, press }) {
+  constructor({ document, translate, chordOf, press }) {
     this.#translate = translate;
+    this.#chordOf = chordOf;
     const places = { bar: find(document, '.bar'), menu: find(document, '#menuCall'), picture: find(document, '#menuPicture') };
     this.#buttons = controls.map((control) => {
       const button = this.#create(document, control);
@@ -158,7 +177,7 @@ export class ControlButtons {
       const key = typeof control.text === 'function' ? control.text(context) : control.text;
       const text = typeof key === 'string' ? this.#translate(key) : this.#translate(...key);
       if (words) setText(words, text);
-      else setLabel(button, text, control.key);
+      else setLabel(button, text, control.key, this.#chordOf(control.chord));
     }
   }
 }
@@ -186,6 +205,7 @@ export const icons = {
   plus: { lines: 'M12 5v14M5 12h14' },
   sound: { fill: 'M3.500 9.500v5h3.700l4.800 4V5.500l-4.800 4z', lines: 'M15.500 9a4.200 4.200 0 0 1 0 6M18 6.300a8 8 0 0 1 0 11.400' },
   full: { lines: 'M4.500 9V4.500H9M15 4.500h4.500V9M19.500 15v4.500H15M9 19.500H4.500V15' },
+  fit: { lines: 'M3 6h18v12H3zM9 12H6M7.5 10.200L5.700 12l1.800 1.800M15 12h3M16.500 10.200l1.800 1.800-1.800 1.800' },
   pip: { fill: 'M12.500 12h6.500v5h-6.500z', lines: 'M3 5h18v14.500H3z' },
   numbers: { lines: 'M3.500 18.500l5-6.500 4 3.500 8-9.500' },
   phone: { lines: 'M7 2.500h10v19H7zM10.500 18.300h3' },

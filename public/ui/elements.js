@@ -82,17 +82,19 @@ export function translatePage(document, translate) {
 }
 
 /**
- * Names an element for screen readers; a button also gets a tooltip with its shortcut.
+ * Names an element for screen readers; a button also gets a tooltip with its shortcuts.
  * @param {Element} element
  * @param {string} text
  * @param {string} [key] a single letter, unless single letters are switched off
+ * @param {import('./shortcuts.js').Chord} [chord]
  */
-export function setLabel(element, text, key) {
+export function setLabel(element, text, key, chord) {
   setAttribute(element, 'aria-label', text);
   if (element.tagName !== 'BUTTON' || element.classList.contains('swap')) return;
-  const shortcut = key && element.ownerDocument.body.dataset.letters !== 'off' ? key : null;
-  setAttribute(element, 'title', shortcut ? `${text} (${shortcut})` : text);
-  setAttribute(element, 'aria-keyshortcuts', shortcut);
+  const letter = element.ownerDocument.body.dataset.letters !== 'off' ? key : undefined;
+  const shown = [chord?.shown, letter].filter(Boolean).join(', ');
+  setAttribute(element, 'title', shown ? `${text} (${shown})` : text);
+  setAttribute(element, 'aria-keyshortcuts', [chord?.name, letter].filter(Boolean).join(' ') || null);
 }
 
 /**

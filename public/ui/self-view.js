@@ -1,4 +1,5 @@
-// Self view: the small picture in a corner of the call. Drag it to another corner, tap it to swap the pictures.
+// Self view: the small picture in a corner of the call. Drag it to another corner, tap it to swap the pictures, or hide it:
+// then a round button in its place shows whether the microphone is off, and brings it back.
 
 const CORNERS = /** @type {const} */ (['tl', 'tr', 'bl', 'br']);
 /** A press that moves less than this is a tap. */
@@ -9,8 +10,11 @@ export class SelfView {
   #self;
   #remote;
   #handle;
+  #changed;
   /** Whether the own picture is the large one. */
   #swapped = false;
+  /** Whether the own picture is hidden from its owner. */
+  #hidden = false;
   /** Whether there are two pictures. */
   #inCall = false;
   /** @type {{x: number, y: number, moved: boolean} | null} */
@@ -24,12 +28,14 @@ export class SelfView {
    * @param {HTMLElement} parts.self
    * @param {HTMLElement} parts.remote
    * @param {HTMLElement} parts.handle the button over the small picture
+   * @param {() => void} parts.changed
    */
-  constructor({ stage, self, remote, handle }) {
+  constructor({ stage, self, remote, handle, changed }) {
     this.#stage = stage;
     this.#self = self;
     this.#remote = remote;
     this.#handle = handle;
+    this.#changed = changed;
     stage.dataset.corner = 'br';
     handle.addEventListener('pointerdown', (event) => {
       this.#drag = { x: event.clientX, y: event.clientY, moved: false };
@@ -45,6 +51,7 @@ export class SelfView {
     handle.addEventListener('click', (event) => {
       // A click follows a drag too. A key press has no detail.
       if (this.#dragged && event.detail > 0) return;
+      if (this.#hidden) return this.setHidden(false);
       this.#swapped = !this.#swapped;
       this.#update();
     });
@@ -56,11 +63,24 @@ export class SelfView {
   show(inCall) {
     if (inCall === this.#inCall) return;
     this.#inCall = inCall;
-    this.#swapped = false;
+    this.#swapped = this.#hidden = false;
     this.#update();
   }
 
+  get isHidden() {
+    return this.#hidden;
+  }
+
+  /** Hides the own picture here, not for the other participant. @param {boolean} hidden */
+  setHidden(hidden) {
+    this.#hidden = hidden;
+    if (hidden) this.#swapped = false;
+    this.#update();
+    this.#changed();
+  }
+
   #update() {
+    this.#stage.toggleAttribute('data-self-hidden', this.#hidden);
     this.#stage.dataset.view = this.#inCall ? (this.#swapped ? 'self' : 'remote') : 'alone';
     this.#self.classList.toggle('tile', this.#inCall && !this.#swapped);
     this.#remote.classList.toggle('tile', this.#inCall && this.#swapped);

@@ -1,17 +1,28 @@
-// Shortcuts: single letters for the controls, the list of them, and the switch that turns them off.
+// Shortcuts: single letters and chords for the controls, the list of them, and the switch that turns letters off.
 //
-// A letter acts only where it cannot be text: no field has the focus, no dialog is open, and the chat is closed.
+// A letter acts only where it cannot be text: no field has the focus, no dialog is open, and the chat is closed. A chord, such
+// as Ctrl+D, is never text and acts everywhere until the call has ended; it replaces what the browser does with it.
 
 import { controls } from './controls.js';
 import { createElement, find } from './elements.js';
 
 /**
  * @import { Control } from './controls.js'
+ *
+ * @typedef {{shown: string, name: string}} Chord as people write it, and as `aria-keyshortcuts` does
  */
 
 const STORAGE_KEY = 'webrtc-box.letters';
 /** Longer than from the end of a composition to the key press that ended it, shorter than between two key presses. */
 const COMPOSITION_END_MS = 40;
+
+/**
+ * On a Mac it is Command: with Control the letters move the cursor in text.
+ * @param {boolean} isMac
+ * @returns {(letter: string | undefined) => Chord | undefined}
+ */
+export const makeChordOf = (isMac) => (letter) => letter && (isMac
+  ? { shown: `⌘${letter}`, name: `Meta+${letter}` } : { shown: `Ctrl+${letter}`, name: `Control+${letter}` }) || undefined;
 
 /** The ways in which browsers mark a key press as part of a composition. @param {Pick<KeyboardEvent, 'isComposing' | 'keyCode'>} event */
 const isComposing = (event) => event.isComposing || event.keyCode === 229;
@@ -28,6 +39,7 @@ export function letterOf({ key, code }) {
 
 export class Shortcuts {
   #document;
+  #isMac;
   #press;
   #escape;
   /** @type {HTMLDialogElement} */
@@ -39,17 +51,19 @@ export class Shortcuts {
    * @param {object} parts
    * @param {Document} parts.document
    * @param {Pick<Storage, 'getItem' | 'setItem'>} parts.storage
+   * @param {boolean} parts.isMac
    * @param {(control: Control) => void} parts.press
    * @param {() => void} parts.escape
    * @param {() => void} parts.changed letters were switched on or off
    */
-  constructor({ document, storage, press, escape, changed }) {
+  constructor({ document, storage, isMac, press, escape, changed }) {
     this.#document = document;
+    this.#isMac = isMac;
     this.#press = press;
     this.#escape = escape;
     const dialog = this.#dialog = find(document, '#keys');
     const enabled = this.#enabled = find(document, '#letters');
-    for (const row of shortcutRows(document)) find(dialog, 'dl').append(row);
+    for (const row of shortcutRows(document, makeChordOf(isMac))) find(dialog, 'dl').append(row);
     enabled.checked = storage.getItem(STORAGE_KEY) !== 'off';
     this.#update();
     enabled.addEventListener('change', () => {
@@ -73,7 +87,8 @@ export class Shortcuts {
   #keydown(event) {
     // The key press of an autofill has no key.
     if (typeof event.key !== 'string') return;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.getModifierState?.('AltGraph')) return;
+    if (event.altKey || event.getModifierState?.('AltGraph')) return;
+    if (event.ctrlKey || event.metaKey) return this.#chordPressed(event);
     if (event.repeat || event.defaultPrevented || isComposing(event) || this.#document.querySelector('dialog[open]')) return;
     if (event.key === 'Escape') return this.#escape();
     const letter = letterOf(event);
@@ -85,6 +100,18 @@ export class Shortcuts {
     this.#press(control);
   }
 
+  /** @param {KeyboardEvent} event */
+  #chordPressed(event) {
+    const isOther = event.shiftKey || (this.#isMac ? event.ctrlKey : event.metaKey);
+    if (isOther || isComposing(event) || this.#document.body.dataset.screen === 'ended') return;
+    const letter = letterOf(event);
+    const control = controls.find(({ chord }) => chord === letter);
+    if (!control) return;
+    // The browser would set a bookmark, or go to the address bar.
+    event.preventDefault();
+    if (!event.repeat) this.#press(control);
+  }
+
   /** @param {HTMLElement} target */
   #isText(target) {
     const chat = find(this.#document, '#chat');
@@ -92,11 +119,11 @@ export class Shortcuts {
   }
 }
 
-/** @param {Document} document */
-function shortcutRows(document) {
-  return controls.filter(({ listedAs }) => listedAs).map(({ key, listedAs }) => {
+/** @param {Document} document @param {ReturnType<typeof makeChordOf>} chordOf */
+function shortcutRows(document, chordOf) {
+  return controls.filter(({ listedAs }) => listedAs).map(({ key, chord, listedAs }) => {
     const [row, term] = [createElement(document, 'div'), createElement(document, 'dt')];
-    term.append(createElement(document, 'kbd', {}, key));
+    for (const each of [key, chordOf(chord)?.shown]) if (each) term.append(createElement(document, 'kbd', {}, each));
     row.append(term, createElement(document, 'dd', { 'data-word': listedAs ?? '' }));
     return row;
   });

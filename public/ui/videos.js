@@ -14,6 +14,7 @@ const MAX_CROPPED = 0.45;
 /** On a phone, which is held close, more may be cropped: a face stays in the middle. */
 const MAX_CROPPED_NARROW = 0.8;
 const NARROW_PX = 760;
+const FIT_MS = 180;
 /** The third pause of the remote video within this time is respected. */
 const REPEATED_PAUSE_MS = 5000;
 
@@ -30,6 +31,8 @@ export class Videos {
   #awaitsScreen = makeScreenArrival();
   /** Whether the other participant shares a screen. */
   #isScreen = false;
+  /** Whether the person wants to see the other's camera or screen whole; null: as fits best. @type {{cam: boolean | null, screen: boolean | null}} */
+  #wantsWhole = { cam: null, screen: null };
   /** When the remote video was paused from outside, in ms of a monotonic clock. */
   #pauses = [-Infinity, -Infinity];
   /** Whether the remote video plays muted because the browser refused sound. */
@@ -85,6 +88,19 @@ export class Videos {
     return seesScreen;
   }
 
+  /** Whether the remote picture is shown whole, not filling its frame. */
+  get isWhole() {
+    return this.#remoteFrame.classList.contains('whole');
+  }
+
+  /** Holds for the kind of picture there is now, camera or screen, until the call ends. @param {boolean} whole */
+  setWhole(whole) {
+    this.#wantsWhole[this.#isScreen ? 'screen' : 'cam'] = whole;
+    const before = this.isWhole;
+    this.#fit();
+    if (this.isWhole !== before) this.#animateFit();
+  }
+
   get canFullscreen() {
     // An iPhone shows a video in full screen, but no page.
     return Boolean(this.#document.documentElement.requestFullscreen ?? this.remote.webkitEnterFullscreen);
@@ -102,14 +118,23 @@ export class Videos {
   }
 
   togglePictureInPicture() {
-    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
-    else this.remote.requestPictureInPicture?.().catch(() => {});
+    if (this.#document.pictureInPictureElement) this.exitPictureInPicture();
+    else this.enterPictureInPicture();
   }
 
-  /** Leaves full screen and picture-in-picture. */
+  enterPictureInPicture() {
+    this.remote.requestPictureInPicture?.().catch(() => {});
+  }
+
+  exitPictureInPicture() {
+    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
+  }
+
+  /** Leaves full screen and picture-in-picture, and forgets how the picture was to be fitted. */
   restore() {
     this.#exitFullscreen();
-    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
+    this.exitPictureInPicture();
+    this.#wantsWhole = { cam: null, screen: null };
   }
 
   #exitFullscreen() {
@@ -175,16 +200,34 @@ export class Videos {
     remote.poster = canvas.toDataURL('image/jpeg', 0.8);
   }
 
-  /** Faces fill the frame; a screen, or a video of a very different shape, is shown whole. */
+  /** Faces fill the frame; a screen, or a video of a very different shape, is shown whole, unless the person wants otherwise. */
   #fit() {
     const frame = this.#remoteFrame;
-    const [width, height] = [this.remote.videoWidth, this.remote.videoHeight];
     // The last frame stays as it was shown.
-    if (!width && this.remote.poster) return;
-    const cropped = width && height && frame.clientWidth && frame.clientHeight
-      ? 1 - Math.min((width * frame.clientHeight) / (height * frame.clientWidth), (height * frame.clientWidth) / (width * frame.clientHeight)) : 0;
+    if (!this.remote.videoWidth && this.remote.poster) return;
+    const isTile = frame.classList.contains('tile');
     const most = frame.clientWidth < NARROW_PX ? MAX_CROPPED_NARROW : MAX_CROPPED;
-    frame.classList.toggle('whole', this.#isScreen || (!frame.classList.contains('tile') && cropped > most));
+    const fitsBest = this.#isScreen || (!isTile && this.#croppedShare() > most);
+    const wanted = isTile ? null : this.#wantsWhole[this.#isScreen ? 'screen' : 'cam'];
+    frame.classList.toggle('whole', wanted ?? fitsBest);
+  }
+
+  /** The share of the remote video that is lost where it fills its frame. */
+  #croppedShare() {
+    const { remote: { videoWidth: width, videoHeight: height } } = this;
+    const { clientWidth, clientHeight } = this.#remoteFrame;
+    if (!width || !height || !clientWidth || !clientHeight) return 0;
+    const ratio = (width * clientHeight) / (height * clientWidth);
+    return 1 - Math.min(ratio, 1 / ratio);
+  }
+
+  /** Grows or shrinks the picture from its fit before to the one now: `object-fit` itself changes at once. */
+  #animateFit() {
+    const isReduced = this.#document.defaultView?.matchMedia('(prefers-reduced-motion: reduce)').matches;
+    const filling = String(1 / (1 - this.#croppedShare()));
+    if (isReduced || !this.remote.animate) return;
+    const scales = this.isWhole ? [filling, '1'] : ['1', filling];
+    this.remote.animate(scales.map((scale) => ({ objectFit: 'contain', scale })), { duration: FIT_MS, easing: 'ease-out' });
   }
 }
 

@@ -9,14 +9,14 @@ import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { announce, createElement, find, preventDrops, removeStartFailure, setAttribute, setText, translatePage } from './elements.js';
+import { announce, createElement, find, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
 import { drawCode, InviteLink } from './invite-link.js';
 import { KnockingScreen } from './knocking-screen.js';
 import { LanguageMenu } from './language-menu.js';
 import { Lobby } from './lobby.js';
 import { Messages } from './messages.js';
 import { SelfView } from './self-view.js';
-import { Shortcuts } from './shortcuts.js';
+import { makeChordOf, Shortcuts } from './shortcuts.js';
 import { StatsPanel } from './stats-panel.js';
 import { VerificationPanel } from './verification-panel.js';
 import { Videos } from './videos.js';
@@ -31,6 +31,7 @@ import { Videos } from './videos.js';
  * @import { Language } from '../locales/languages.js'
  * @import { Media, MediaState } from '../media/media.js'
  * @import { Attention } from './attention.js'
+ * @import { CallSigns } from './call-signs.js'
  * @import { Control, Panels } from './controls.js'
  *
  * @typedef {object} Model
@@ -92,6 +93,9 @@ export class View {
   #document;
   #translate;
   #actions;
+  /** @type {Pick<ViewParts, 'document' | 'navigator' | 'translate' | 'clock' | 'actions'>} */
+  #parts;
+  #isMac;
   #controls;
   #lobby;
   #knockingScreen;
@@ -112,6 +116,8 @@ export class View {
   #loadingAttention = null;
   /** @type {Attention | null} */
   #attention = null;
+  /** What only a call shows, once it has loaded. @type {CallSigns | null} */
+  #callSigns = null;
   /** @type {Panels} */
   #panels;
   /** Parts that are loaded when they are needed; null while one loads. @type {Map<string, {show: (model: Model) => void} | null>} */
@@ -125,9 +131,11 @@ export class View {
     this.#translate = translate;
     this.#actions = actions;
     const press = (/** @type {Control} */ control) => this.#press(control);
-    this.#controls = new ControlButtons({ document, translate, press });
+    this.#parts = { document, navigator, translate, clock, actions };
+    const isMac = this.#isMac = browserNames(navigator).includes('mac');
+    this.#controls = new ControlButtons({ document, translate, press, chordOf: makeChordOf(isMac) });
     this.#shortcuts = new Shortcuts({
-      document, storage, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
+      document, storage, isMac, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
     });
     this.#stats = new StatsPanel({ document, translate });
     this.#languageMenu = new LanguageMenu({ document, languages, choose: actions.chooseLanguage });
@@ -141,6 +149,7 @@ export class View {
     const stage = find(document, '#stage');
     this.#selfView = new SelfView({
       stage, self: find(document, '#selfFrame'), remote: find(document, '#remoteFrame'), handle: find(document, '#swap'),
+      changed: () => { if (this.#model) this.show(this.#model); },
     });
     this.#settings = new DeviceMenu({
       document, navigator, translate, actions, remote: this.#videos.remote, loadAttention: () => this.#loadAttention(),
@@ -186,6 +195,9 @@ export class View {
     this.#settings.show(media);
     this.#chat.show(model.chat, session.peerName);
     this.#attention?.show(model);
+    setLabel(find(this.#document, '#swap'), this.#translate(this.#selfView.isHidden ? 'self.show' : 'self.swap'));
+    setFlag(body, 'data-muted', !media.mic || media.interrupted.mic);
+    this.#callSigns?.show(model);
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
     removeStartFailure(this.#document);
@@ -201,6 +213,16 @@ export class View {
     const suffix = manifest.dataset.manifests?.split(' ').includes(language.code) ? `.${language.code}` : '';
     setAttribute(manifest, 'href', `/manifest${suffix}.webmanifest`);
     if (this.#model) this.show(this.#model);
+  }
+
+  async #loadCallSigns() {
+    if (this.#callSigns) return;
+    const { CallSigns } = await import('./call-signs.js');
+    this.#callSigns ??= new CallSigns({
+      ...this.#parts, videos: this.#videos, micKeys: makeChordOf(this.#isMac)('D')?.shown ?? '', reveal: () => this.#autoHide.show(),
+      page: { announce, find, formatDuration, setAttribute, setText },
+    });
+    if (this.#model) this.#callSigns.show(this.#model);
   }
 
   /** The level of the microphone. @param {number} level 0 to 1 */
@@ -260,16 +282,21 @@ export class View {
       if (this.#settings.isOpen) this.#settings.close();
       action();
     };
+    const [videos, selfView] = [this.#videos, this.#selfView];
     return {
+      get isWhole() { return videos.isWhole; },
+      get isSelfHidden() { return selfView.isHidden; },
+      toggleFit: fromSettings(() => videos.setWhole(!videos.isWhole)),
+      toggleSelf: fromSettings(() => selfView.setHidden(!selfView.isHidden)),
       openSettings: () => this.#settings.open(),
       openShortcuts: fromSettings(() => this.#shortcuts.open()),
       toggleChat: () => this.#toggleChat(),
       toggleStats: fromSettings(() => this.#toggleStats()),
-      toggleFullscreen: fromSettings(() => this.#videos.toggleFullscreen()),
+      toggleFullscreen: fromSettings(() => videos.toggleFullscreen()),
       openTransfer: fromSettings(() => this.#actions.requestTransfer()),
-      togglePictureInPicture: fromSettings(() => this.#videos.togglePictureInPicture()),
-      canFullscreen: this.#videos.canFullscreen,
-      canPictureInPicture: this.#videos.canPictureInPicture,
+      togglePictureInPicture: fromSettings(() => videos.togglePictureInPicture()),
+      canFullscreen: videos.canFullscreen,
+      canPictureInPicture: videos.canPictureInPicture,
     };
   }
 
@@ -346,6 +373,7 @@ export class View {
       meta.setAttribute('content', screen === 'call' ? THEME.call : scheme);
     }
     if (screen !== 'call') this.#videos.restore();
+    if (screen === 'waiting' || screen === 'call') this.#loadCallSigns().catch((error) => console.debug('call signs', error));
   }
 
   /** @param {Model} model */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { words as first } from '../../../public/locales/en.js';
 import { words as later } from '../../../public/locales/en-details.js';
+import { makeChordOf } from '../../../public/ui/shortcuts.js';
 import { ControlButtons, controls, icons } from '../../../public/ui/controls.js';
 
 /** An element with attributes and children. */
@@ -32,9 +33,9 @@ function makeButtons() {
   const document = { body: { dataset: {} }, createElement: (name) => new FakeElement(name, document), querySelector: (name) => places[name] };
   const places = { '.bar': new FakeElement('div', document), '#menuCall': new FakeElement('div', document), '#menuPicture': new FakeElement('div', document) };
   const pressed = [];
-  const buttons = new ControlButtons({ document, translate: (key, values) => key + JSON.stringify(values ?? ''), press: ({ id }) => pressed.push(id) });
+  const buttons = new ControlButtons({ document, translate: (key, values) => key + JSON.stringify(values ?? ''), press: ({ id }) => pressed.push(id), chordOf: makeChordOf(false) });
   const [bar, menu, picture] = Object.values(places).map(({ children }) => children);
-  const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { canFullscreen: true } });
+  const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { canFullscreen: true, isWhole: false, isSelfHidden: false, ...change.panels } });
   const button = (id) => [...bar, ...menu, ...picture].find((each) => each.attributes.get('data-act') === id);
   return { bar, menu, picture, pressed, show, button };
 }
@@ -62,9 +63,9 @@ test('buttons are in the order of the table, and a click acts', () => {
 test('the name of a button is its next action, with its letter', () => {
   const { show, button } = makeButtons();
   show();
-  assert.equal(button('mic').attributes.get('title'), 'bar.micOff"" (M)');
+  assert.equal(button('mic').attributes.get('title'), 'bar.micOff"" (Ctrl+D, M)');
   show({ media: { mic: false }, chat: { unread: () => 2 } });
-  assert.equal(button('mic').attributes.get('title'), 'bar.micOn"" (M)');
+  assert.equal(button('mic').attributes.get('title'), 'bar.micOn"" (Ctrl+D, M)');
   assert.equal(button('chat').attributes.get('aria-label'), 'chat.new{"n":2}');
 });
 

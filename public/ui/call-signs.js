@@ -1,0 +1,158 @@
+// Call signs: what only a call shows beside the pictures: with whom and for how long, whose microphone is off, and a hint for
+// somebody who speaks while muted. It also gives the pictures their names, and follows gestures and media keys.
+//
+// This file loads when the first call or the waiting for it begins. What it shares with the page is passed in.
+
+import { CallMediaSession } from '../media/media-session.js';
+import { listenToGestures } from './picture-gestures.js';
+
+/**
+ * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { formatDuration } from '../locales/index.js'
+ * @import { Translate } from '../locales/index.js'
+ * @import { announce, find, setAttribute, setText } from './elements.js'
+ * @import { Actions, Model } from './view.js'
+ * @import { Videos } from './videos.js'
+ *
+ * @typedef {object} PagePart what the page passes in
+ * @property {typeof announce} announce
+ * @property {typeof find} find
+ * @property {typeof formatDuration} formatDuration
+ * @property {typeof setAttribute} setAttribute
+ * @property {typeof setText} setText
+ *
+ * @typedef {object} CallSignsParts
+ * @property {Document} document
+ * @property {Navigator} navigator
+ * @property {Translate} translate
+ * @property {Clock} clock
+ * @property {Actions} actions
+ * @property {Videos} videos
+ * @property {string} micKeys the shortcut of the microphone
+ * @property {() => void} reveal shows the controls
+ * @property {PagePart} page
+ */
+
+const HINT_MS = 6000;
+/** A hint that was shown is not repeated before this. */
+const HINT_PAUSE_MS = 20_000;
+
+export class CallSigns {
+  #parts;
+  #elements;
+  #mediaSession;
+  /** Whether the browser opened the small window by itself. */
+  #autoPictureInPicture = false;
+  /** Microphones as last announced; null outside of a connected call. @type {{own: boolean, theirs: boolean} | null} */
+  #announced = null;
+  #wasSpeaking = false;
+  #hintedAt = -Infinity;
+  /** @type {Timer | undefined} */
+  #hintTimer;
+
+  /** @param {CallSignsParts} parts */
+  constructor(parts) {
+    const { document, navigator, actions, videos, page: { find } } = this.#parts = parts;
+    const element = (/** @type {string} */ id) => find(document, id);
+    this.#elements = {
+      who: element('#who'), name: element('#theirName'), time: element('#callTime'), hint: element('#mutedHint'),
+      hintText: element('#mutedHintText'), announcer: element('#announcer'), micButton: element('[data-act=mic]'),
+    };
+    this.#mediaSession = new CallMediaSession({
+      session: navigator.mediaSession,
+      newMetadata: (init) => new MediaMetadata(init),
+      actions: {
+        toggleMic: () => actions.toggle('mic'),
+        toggleCam: () => actions.toggle('cam'),
+        hangUp: actions.leave,
+        enterPictureInPicture: () => this.#enterPictureInPicture(),
+      },
+    });
+    // Safari opens the small window by itself for a video with this attribute.
+    if ('autoPictureInPicture' in videos.remote) Object.assign(videos.remote, { autoPictureInPicture: true });
+    document.addEventListener('visibilitychange', () => this.#pageShown());
+    this.#elements.hint.addEventListener('click', () => actions.toggle('mic'));
+    listenToGestures({
+      picture: element('#remoteFrame'),
+      isLarge: () => element('#stage').dataset.view === 'remote',
+      toggle: () => videos.setWhole(!videos.isWhole),
+      setWhole: (whole) => videos.setWhole(whole),
+    });
+  }
+
+  /** @param {Model} model */
+  show(model) {
+    const { session, media, seconds } = model;
+    const { translate, page } = this.#parts;
+    const { who, name, time } = this.#elements;
+    const inCall = session.screen === 'call';
+    const { peerName } = session;
+    page.setText(name, peerName);
+    page.setText(time, session.connectedAt === null ? '' : page.formatDuration(seconds));
+    who.hidden = peerName === '' && session.connectedAt === null;
+    this.#namePictures(model);
+    this.#mediaSession.show(inCall ? { title: peerName || translate('title'), mic: isMicOn(model), cam: media.cam && !media.interrupted.cam } : null);
+    this.#announceMicrophones(model);
+    this.#showHint(model);
+  }
+
+  /** @param {Model} model */
+  #namePictures(model) {
+    const { document, translate, videos, page: { setAttribute } } = this.#parts;
+    const { peerName } = model.session;
+    const isMuted = document.body.dataset.screen === 'call' && !isMicOn(model);
+    setAttribute(videos.remote, 'aria-label', peerName ? translate('remote.labelNamed', { name: peerName }) : translate('remote.label'));
+    setAttribute(videos.local, 'aria-label', translate(isMuted ? 'self.labelMuted' : 'self.label'));
+  }
+
+  /** Announces a microphone that was switched. The name of the own button says it where that has the focus. @param {Model} model */
+  #announceMicrophones(model) {
+    const { document, translate, page } = this.#parts;
+    const before = this.#announced;
+    if (model.status !== 'connected') {
+      // An interruption is no change of the microphones.
+      if (model.session.connectedAt === null) this.#announced = null;
+      return;
+    }
+    const now = this.#announced = { own: isMicOn(model), theirs: model.session.remote.mic };
+    if (!before) return;
+    const say = (/** @type {string} */ key) => page.announce(this.#elements.announcer, translate(key));
+    if (now.own !== before.own && document.activeElement !== this.#elements.micButton) say(now.own ? 'self.micOn' : 'self.micOff');
+    if (now.theirs !== before.theirs) say(now.theirs ? 'remote.micOn' : 'remote.micOff');
+  }
+
+  /** @param {Model} model */
+  #showHint(model) {
+    const { document, translate, clock, micKeys, reveal, page } = this.#parts;
+    const { hint, hintText, announcer } = this.#elements;
+    const isSpeaking = model.session.screen === 'call' && !model.media.mic && model.media.speakingWhileMuted === true;
+    const isNew = isSpeaking && !this.#wasSpeaking && performance.now() - this.#hintedAt >= HINT_PAUSE_MS;
+    this.#wasSpeaking = isSpeaking;
+    if (model.media.mic || model.session.screen !== 'call') hint.hidden = true;
+    if (!isNew) return;
+    this.#hintedAt = performance.now();
+    const isTouch = document.defaultView?.matchMedia('(pointer: coarse)').matches;
+    page.setText(hintText, isTouch ? translate('self.muted') : translate('self.mutedKeys', { keys: micKeys }));
+    hint.hidden = false;
+    reveal();
+    page.announce(announcer, hintText.textContent ?? '');
+    clock.cancel(this.#hintTimer);
+    this.#hintTimer = clock.after(() => { hint.hidden = true; }, HINT_MS);
+  }
+
+  #enterPictureInPicture() {
+    this.#autoPictureInPicture = true;
+    this.#parts.videos.enterPictureInPicture();
+  }
+
+  #pageShown() {
+    if (!this.#autoPictureInPicture || this.#parts.document.visibilityState !== 'visible') return;
+    this.#autoPictureInPicture = false;
+    this.#parts.videos.exitPictureInPicture();
+  }
+}
+
+/** Whether the peer can hear the own microphone. @param {Model} model */
+function isMicOn({ media }) {
+  return media.mic && !media.interrupted.mic;
+}
