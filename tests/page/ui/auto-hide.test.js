@@ -14,7 +14,8 @@ globalThis.HTMLTextAreaElement = class {};
 function make() {
   const clock = makeClock();
   const body = new FakeElement();
-  new AutoHide({ body, stage: new FakeElement(), clock, mayHide: () => true }).show();
+  const stage = new FakeElement();
+  new AutoHide({ body, stage, clock, mayHide: () => true }).show();
   /** Dispatches an event to an element. @returns whether it was not prevented */
   const dispatch = (name, target, more = {}) => {
     const event = Object.assign(new Event(name, { cancelable: true }), more);
@@ -23,7 +24,13 @@ function make() {
   };
   const button = Object.assign(new FakeElement(), { closest: () => button });
   const video = Object.assign(new FakeElement(), { closest: () => null });
-  return { clock, body, dispatch, button, video };
+  /** A press and its click on the video. */
+  const tap = () => {
+    dispatch('pointerdown', video);
+    dispatch('click', video, { detail: 1 });
+    stage.dispatchEvent(Object.defineProperty(new Event('click'), 'target', { value: video }));
+  };
+  return { clock, body, dispatch, button, video, tap };
 }
 
 test('controls do not fade while one of them has the keyboard focus', async () => {
@@ -57,5 +64,21 @@ test('the press after the touch that showed the controls counts', async () => {
     dispatch('pointerdown', video);
     dispatch(last, video, { detail: 1 });
     assert.equal(dispatch('click', button, { detail: 1 }), true, last);
+  }
+});
+
+test('one tap on the video hides the controls, two neither hide nor show them', async () => {
+  const { clock, body, tap } = make();
+  tap();
+  assert.equal(body.dataset.chrome, 'shown', 'a second tap may follow');
+  await clock.advance(400);
+  assert.equal(body.dataset.chrome, 'away');
+  for (const start of ['hidden', 'shown']) {
+    tap();
+    assert.equal(body.dataset.chrome, 'shown', start);
+    await clock.advance(200);
+    tap();
+    await clock.advance(1000);
+    assert.equal(body.dataset.chrome, 'shown', start);
   }
 });

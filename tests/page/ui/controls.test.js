@@ -76,6 +76,15 @@ test('a muted device is crossed out, a shared screen highlighted', () => {
   assert.equal(button('share').hasAttribute('data-on'), true);
 });
 
+test('the buttons of the pictures name what they would do', () => {
+  const { show, picture } = makeButtons();
+  const names = () => picture.map(({ children: [words] }) => words.textContent);
+  show();
+  assert.deepEqual(names().slice(0, 2), ['settings.whole""', 'self.hide""']);
+  show({ panels: { isWhole: true, isSelfHidden: true } });
+  assert.deepEqual(names().slice(0, 2), ['settings.fill""', 'self.show""']);
+});
+
 test('what the browser cannot do has no button', () => {
   const { show, button } = makeButtons();
   show({ media: { canShare: false, canFlip: false } });

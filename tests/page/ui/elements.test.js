@@ -37,6 +37,12 @@ test('names and tooltips are set only when they change', () => {
   button.ownerDocument.body.dataset.letters = 'off';
   setLabel(button, 'Turn off microphone', 'M');
   assert.deepEqual([button.getAttribute('title'), button.getAttribute('aria-keyshortcuts')], ['Turn off microphone', null]);
+  const chord = { shown: 'Ctrl+D', name: 'Control+D' };
+  setLabel(button, 'Turn off microphone', 'M', chord);
+  assert.deepEqual([button.getAttribute('title'), button.getAttribute('aria-keyshortcuts')], ['Turn off microphone (Ctrl+D)', 'Control+D']);
+  button.ownerDocument.body.dataset.letters = 'on';
+  setLabel(button, 'Turn off microphone', 'M', chord);
+  assert.deepEqual([button.getAttribute('title'), button.getAttribute('aria-keyshortcuts')], ['Turn off microphone (Ctrl+D, M)', 'Control+D M']);
   setAttribute(button, 'title', null);
   assert.equal(button.getAttribute('title'), null);
 });

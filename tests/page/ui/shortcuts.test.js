@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { controls } from '../../../public/ui/controls.js';
-import { letterOf, Shortcuts, watchComposition } from '../../../public/ui/shortcuts.js';
+import { letterOf, makeChordOf, Shortcuts, watchComposition } from '../../../public/ui/shortcuts.js';
 
 /** The elements that the shortcuts use. */
-function makePage({ stored } = {}) {
+function makePage({ stored, isMac = false } = {}) {
   const element = (more = {}) => Object.assign(new EventTarget(), {
     hidden: true, rows: [], matches: () => false, contains: () => false, setAttribute(name, value) { this[name] = value; }, append(...rows) { this.rows.push(...rows); }, ...more,
   });
@@ -18,6 +18,7 @@ function makePage({ stored } = {}) {
   const page = { document, chat, list, dialog, letters: parts['#letters'], pressed: [], stored: new Map(stored), changes: 0, other: element() };
   const shortcuts = new Shortcuts({
     document,
+    isMac,
     storage: { getItem: (key) => page.stored.get(key) ?? null, setItem: (key, value) => page.stored.set(key, value) },
     press: (control) => {
       page.pressed.push(control.key);
@@ -34,6 +35,7 @@ function makePage({ stored } = {}) {
     Object.defineProperty(event, 'target', { value: target });
     if (prevented) event.preventDefault();
     page.pressed.length = 0;
+    page.lastEvent = event;
     document.dispatchEvent(event);
     return page.pressed.join();
   };
@@ -59,9 +61,9 @@ test('outside a call only M, V, F and ? act', () => {
 
 test('the list has a row for each letter that acts', () => {
   const page = makePage();
-  const rows = page.list.rows.map(({ rows: [term, text] }) => `${term.rows[0].textContent} ${text['data-word']}`);
-  assert.deepEqual(rows, controls.filter(({ listedAs }) => listedAs).map(({ key, listedAs }) => `${key} ${listedAs}`));
-  for (const row of ['M settings.mic', 'V settings.cam', 'S bar.share', 'C chat.title', 'P settings.numbers', 'F settings.full']) assert.ok(rows.includes(row), row);
+  const rows = page.list.rows.map(({ rows: [term, text] }) => `${term.rows.map(({ textContent }) => textContent).join(' ')} ${text['data-word']}`);
+  assert.equal(rows.length, controls.filter(({ listedAs }) => listedAs).length);
+  for (const row of ['M Ctrl+D settings.mic', 'V Ctrl+E settings.cam', 'S bar.share', 'C chat.title', 'P settings.numbers', 'F settings.full']) assert.ok(rows.includes(row), row);
 });
 
 test('a letter is text while the chat is open or a field has the focus', () => {
@@ -84,6 +86,34 @@ test('letters with Ctrl, Alt, Meta or AltGr, repeated or composed never act', ()
     { repeat: true }, { isComposing: true }, { keyCode: 229 }];
   for (const variant of variants) assert.equal(page.press('m', variant), '', JSON.stringify(variant));
   assert.equal(page.press('M', { shiftKey: true }), 'M');
+});
+
+test('Ctrl+D and Ctrl+E act in text, in dialogs and without letters, until the call has ended', () => {
+  const page = makePage({ stored: new Map([['webrtc-box.letters', 'off']]) });
+  page.chat.hidden = false;
+  const field = { matches: () => true };
+  for (const screen of ['lobby', 'waiting', 'call']) {
+    page.document.body.dataset.screen = screen;
+    assert.deepEqual([page.press('d', { ctrlKey: true, target: field }), page.press('e', { ctrlKey: true })], ['M', 'V'], screen);
+    assert.equal(page.lastEvent.defaultPrevented, true, 'no bookmark');
+  }
+  assert.equal(page.press('d', { ctrlKey: true, repeat: true }), '');
+  assert.equal(page.lastEvent.defaultPrevented, true, 'nor by a held key');
+  for (const more of [{ metaKey: true }, { shiftKey: true }, { altKey: true }, { isComposing: true }, { getModifierState: () => true }]) {
+    assert.equal(page.press('d', { ctrlKey: true, ...more }), '', JSON.stringify(more));
+    assert.equal(page.lastEvent.defaultPrevented, false);
+  }
+  assert.deepEqual([page.press('в', { ctrlKey: true, code: 'KeyD' }), page.press('m', { ctrlKey: true })], ['M', '']);
+  page.document.body.dataset.screen = 'ended';
+  assert.equal(page.press('d', { ctrlKey: true }), '');
+  assert.equal(page.lastEvent.defaultPrevented, false, 'the browser may set its bookmark');
+});
+
+test('on a Mac it is Command, and Control stays with the text', () => {
+  const page = makePage({ isMac: true });
+  assert.deepEqual([page.press('d', { metaKey: true }), page.press('d', { ctrlKey: true })], ['M', '']);
+  assert.deepEqual([makeChordOf(true)('D'), makeChordOf(false)('D'), makeChordOf(true)(undefined)],
+    [{ shown: '⌘D', name: 'Meta+D' }, { shown: 'Ctrl+D', name: 'Control+D' }, undefined]);
 });
 
 test('a key press without a key, as by autofill, does nothing', () => {
