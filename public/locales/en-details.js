@@ -61,6 +61,7 @@ export const words = {
   'chat.too-many': 'Too many messages are waiting to be sent. Try again when the connection is back.',
   'presence.other': 'The other person',
   'presence.joined': '{name} joined',
+  'presence.admitted': 'You were let in',
   'presence.left': '{name} left',
   'presence.dropped': '{name} lost the connection',
   'presence.messages': 'New messages: {n}',

@@ -61,6 +61,7 @@ export const words = {
   'chat.too-many': '等待发送的消息太多。请等网络恢复后再试。',
   'presence.other': '对方',
   'presence.joined': '{name}加入了通话',
+  'presence.admitted': '您已获准加入通话',
   'presence.left': '{name}离开了',
   'presence.dropped': '{name}的连接断开了',
   'presence.messages': '新消息：{n} 条',

@@ -57,6 +57,24 @@ export class Capture {
     return this.#request({ [kind === 'mic' ? 'audio' : 'video']: constraintsOf(kind, selected) });
   }
 
+  /**
+   * The microphone with processing that was switched just now. Chromium prefers the settings of a track that is still open,
+   * unless others are required.
+   * @param {Selection} selected
+   * @returns {Promise<CaptureResult>}
+   */
+  async switchedMicrophone(selected) {
+    const { echoCancellation, noiseSuppression, autoGainControl } = selected;
+    const required = { echoCancellation: { exact: echoCancellation }, noiseSuppression: { exact: noiseSuppression }, autoGainControl: { exact: autoGainControl } };
+    try {
+      const stream = await this.#parts.devices?.getUserMedia({ audio: { ...constraintsOf('mic', selected), ...required } });
+      if (stream) return { stream, error: null };
+    } catch {
+      // The device cannot do all of it.
+    }
+    return this.one('mic', selected);
+  }
+
   /** With audio where the browser supports it. Neither stream nor error if cancelled. @returns {Promise<CaptureResult>} */
   async screen() {
     const first = await this.#pickScreen(SCREEN);

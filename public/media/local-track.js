@@ -120,15 +120,16 @@ export class LocalTrack {
   /**
    * Acquires a track in place of the one before.
    * @param {boolean} [quietly] without reporting an error
+   * @param {() => Promise<CaptureResult>} [request] in place of the usual one
    * @returns {Promise<FetchResult>} neither if it was released, switched off or requested again meanwhile
    */
-  async fetch(quietly = false) {
+  async fetch(quietly = false, request = this.#parts.request) {
     /** @type {{done: boolean}} */
     const current = this.#request = { done: false };
     const isCurrent = () => this.#request === current;
     const result = await this.#parts.queue(async () => {
       if (!isCurrent()) return NOTHING;
-      const { stream, error } = await this.#parts.request();
+      const { stream, error } = await request();
       const track = stream?.getTracks()[0];
       if (!isCurrent()) {
         track?.stop();

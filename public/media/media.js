@@ -189,7 +189,7 @@ export class Media {
       const { reconfigure } = await import('./processing.js');
       const isSet = await reconfigure(track, constraintsOf(kind, selected), name);
       // Requesting the camera again would interrupt the picture, and gains nothing where it offers no blur.
-      if (!isSet && kind === 'mic' && this.micTrack() === track) await this.#tracks.mic.fetch(true);
+      if (!isSet && kind === 'mic' && this.micTrack() === track) await this.#tracks.mic.fetch(true, () => this.#capture.switchedMicrophone(selected));
     }
     this.#update();
   }

@@ -70,6 +70,7 @@ export class Attention {
       if (!before.knocks.includes(id)) this.raise('knock', translate(name ? 'named.knocks' : 'knocks.somebody', { name }));
     }
     if (screen === 'call' && before.screen === 'waiting') this.raise('joined', translate('presence.joined', { name: seen.name }));
+    if (before.screen === 'knocking' && (screen === 'call' || screen === 'waiting')) this.raise('joined', translate('presence.admitted'));
     if (before.screen === 'call') {
       const { name } = before;
       if (screen === 'waiting' || ended?.reason === 'theyLeft' || ended?.reason === 'theyClosed') this.raise('left', translate('presence.left', { name }));
@@ -93,7 +94,7 @@ export class Attention {
   /** The switches of sounds and notifications, for the device dialog. @returns {HTMLElement[]} */
   createSwitches() {
     const { document, translate, storage } = this.#parts;
-    const sounds = createSwitch(document, translate('settings.sounds'), 'sounds', (on) => { storage.setItem(SOUNDS_KEY, on ? 'on' : 'off'); });
+    const sounds = createSwitch({ document, translate, key: 'settings.sounds', toggled: (on) => storage.setItem(SOUNDS_KEY, on ? 'on' : 'off') });
     sounds.setOn(this.sounds);
     return [sounds.element, ...(this.#mayNotify ? [this.#notifySwitch()] : [])];
   }
@@ -110,10 +111,9 @@ export class Attention {
   #notifySwitch() {
     const { document, translate } = this.#parts;
     const box = document.createElement('div');
-    const { element, input, setOn } = createSwitch(document, translate('settings.notify'), 'notify', (on) => { this.#setNotify(on); });
-    const blocked = document.createElement('p');
+    const { element, input, setOn } = createSwitch({ document, translate, key: 'settings.notify', toggled: (on) => { this.#setNotify(on); } });
+    const blocked = createText(document, translate, 'p', 'settings.notifyBlocked');
     blocked.className = 'small';
-    blocked.textContent = translate('settings.notifyBlocked');
     box.append(element, blocked);
     const redraw = () => {
       const isDenied = this.#parts.notifications?.permission === 'denied';
@@ -193,22 +193,36 @@ export class Attention {
 
 /**
  * A labelled check box.
- * @param {Document} document
- * @param {string} text
- * @param {string} name for tests and styles
- * @param {(on: boolean) => void} toggled by the person
+ * @param {object} parts
+ * @param {Document} parts.document
+ * @param {Translate} parts.translate
+ * @param {string} parts.key of its text
+ * @param {(on: boolean) => void} parts.toggled by the person
  */
-export function createSwitch(document, text, name, toggled) {
+export function createSwitch({ document, translate, key, toggled }) {
   const element = document.createElement('label');
   const input = document.createElement('input');
-  const words = document.createElement('span');
   element.className = 'switch';
   input.type = 'checkbox';
-  input.dataset.switch = name;
-  words.textContent = text;
+  input.dataset.switch = key.replace('settings.', '');
   input.addEventListener('change', () => toggled(input.checked));
-  element.append(input, words);
+  element.append(input, createText(document, translate, 'span', key));
   return { element, input, setOn: (/** @type {boolean} */ on) => { input.checked = on; } };
+}
+
+/**
+ * An element with a text that follows the language of the page.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {Document} document
+ * @param {Translate} translate
+ * @param {T} name
+ * @param {string} key
+ */
+export function createText(document, translate, name, key) {
+  const element = document.createElement(name);
+  element.dataset.word = key;
+  element.textContent = translate(key);
+  return element;
 }
 
 function browserChime() {

@@ -2,7 +2,7 @@
 // sound and picture, sounds and notifications.
 
 import { processingState } from '../media/processing.js';
-import { createSwitch } from './attention.js';
+import { createSwitch, createText } from './attention.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -39,7 +39,7 @@ export class SettingsSwitches {
     this.#supported = /** @type {Record<string, unknown>} */ (devices?.getSupportedConstraints?.() ?? {});
     this.#attention = attention;
     for (const name of /** @type {Processing[]} */ (['backgroundBlur', ...SOUND])) {
-      this.#switches.set(name, createSwitch(document, translate(`settings.${name}`), name, (on) => { media.setProcessing(name, on); }));
+      this.#switches.set(name, createSwitch({ document, translate, key: `settings.${name}`, toggled: (on) => { media.setProcessing(name, on); } }));
     }
     const done = document.querySelector('#settings .big');
     const elementOf = (/** @type {Processing} */ name) => this.#switches.get(name)?.element ?? '';
@@ -63,33 +63,34 @@ export class SettingsSwitches {
   /** @param {string} title @param {(Element | string)[]} children */
   #createPart(title, children) {
     const part = this.#document.createElement('section');
-    const heading = this.#document.createElement('h3');
     const list = this.#document.createElement('div');
     part.className = 'part';
-    heading.textContent = this.#translate(title);
     list.append(...children);
-    part.append(heading, list);
+    part.append(createText(this.#document, this.#translate, 'h3', title), list);
     return part;
   }
 
   #createSpeakerTest() {
     const button = this.#document.createElement('button');
-    const words = this.#document.createElement('span');
+    const words = createText(this.#document, this.#translate, 'span', 'settings.speakerTest');
     const failure = this.#document.createElement('p');
     const icon = this.#document.querySelector('#btnSpeaker svg')?.cloneNode(true);
     Object.assign(button, { type: 'button', id: 'btnSpeakerTest', className: 'plain wide' });
     Object.assign(failure, { id: 'speakerFailure', className: 'small' });
     failure.setAttribute('role', 'status');
-    words.textContent = this.#translate('settings.speakerTest');
+    const say = (/** @type {string} */ key) => {
+      words.dataset.word = key;
+      words.textContent = this.#translate(key);
+    };
     button.append(...(icon ? [icon] : []), words);
     button.addEventListener('click', async () => {
       if (button.dataset.playing) return;
       button.dataset.playing = 'true';
       failure.textContent = '';
-      words.textContent = this.#translate('settings.speakerPlaying');
+      say('settings.speakerPlaying');
       const played = await this.#attention.chime.play('test', this.#attention.speaker);
       delete button.dataset.playing;
-      words.textContent = this.#translate('settings.speakerTest');
+      say('settings.speakerTest');
       if (!played) failure.textContent = this.#translate('settings.speakerFailed');
     });
     return [button, failure];

@@ -97,6 +97,8 @@ export async function createParticipant(browser, options) {
     },
     /** Whether pages may run scripts, from the next load on. */
     setJavaScriptEnabled: (enabled) => page.setJavaScriptEnabled(enabled),
+    /** Allows notifications without a question. Chromium only. */
+    allowNotifications: (origin) => context.overridePermissions(origin, ['notifications']),
     setViewport: (width, height) => setViewport(page, { width, height }),
     /** The preferred color scheme: `light` or `dark`. */
     setColorScheme: (value) => page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }]),
