@@ -1,7 +1,7 @@
 //! Adds to the page what depends on its languages and must be there before any script runs: the sentences for a page
 //! that does not start, and a manifest in each language. `locales/languages.js` lists the languages.
 //!
-//! `public/` holds the English and Chinese ones, so that it can be served as it is; these replace them.
+//! `public/` holds them too, so that it can be served as it is; these replace them.
 
 use super::page::Files;
 

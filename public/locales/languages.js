@@ -22,6 +22,7 @@
 export const languages = [
   { code: 'en', tag: 'en', name: 'English', fallback: true, call: () => import('./en.js'), details: () => import('./en-details.js'), test: () => import('./en-test.js') },
   { code: 'zh', tag: 'zh-CN', name: '简体中文', call: () => import('./zh.js'), details: () => import('./zh-details.js'), test: () => import('./zh-test.js') },
+  { code: 'zh-Hant', tag: 'zh-Hant', name: '繁體中文', also: ['zh-tw', 'zh-hk', 'zh-mo'], call: () => import('./zh-Hant.js'), details: () => import('./zh-Hant-details.js'), test: () => import('./zh-Hant-test.js') },
 ];
 
 /**

@@ -57,7 +57,7 @@ test('the page has no inline script, style or handler and no other host', () => 
 });
 
 test('each language has a manifest with icons', () => {
-  const manifests = ['manifest.webmanifest', 'manifest.zh.webmanifest'].map((name) => JSON.parse(source(name)));
+  const manifests = ['manifest.webmanifest', 'manifest.zh.webmanifest', 'manifest.zh-Hant.webmanifest'].map((name) => JSON.parse(source(name)));
   for (const { name, short_name: short, start_url: start, display, icons } of manifests) {
     assert.ok(name && short && short.length <= 12 && start === '/' && display === 'standalone');
     for (const { src, sizes, type } of icons) {
@@ -68,8 +68,8 @@ test('each language has a manifest with icons', () => {
     assert.ok(sizes.includes('192x192') && sizes.includes('512x512'));
     assert.ok(icons.some(({ purpose }) => purpose === 'maskable'));
   }
-  assert.notEqual(manifests[0].name, manifests[1].name);
-  assert.equal(manifests[0].id, manifests[1].id);
+  assert.equal(new Set(manifests.map(({ name }) => name)).size, manifests.length);
+  assert.equal(new Set(manifests.map(({ id }) => id)).size, 1);
 });
 
 test('the lobby form is disabled until the page is ready', () => {
@@ -104,11 +104,11 @@ test('every element used by the code is in the page', () => {
   for (const id of ['room', 'btnJoin', 'btnLeave', 'local', 'remote', 'status', 'path', 'error']) assert.ok(ids.has(id), id);
 });
 
-test('start failures are worded in the HTML of each page in both languages', () => {
+test('start failures are worded in the HTML of each page in every language', () => {
   for (const page of pages) {
     const [, noscript] = /<noscript>([^]*?)<\/noscript>/.exec(source(page));
     const [, late] = /<div class="start-failure" id="startFailure"[^>]*>([^]*?)<\/div>/.exec(source(page));
-    for (const words of [noscript, late]) assert.match(words, /lang="en">[A-Z][^]*lang="zh-CN">\p{Script=Han}/u, page);
+    for (const words of [noscript, late]) assert.match(words, /lang="en">[A-Z][^]*lang="zh-CN">\p{Script=Han}[^]*lang="zh-Hant">\p{Script=Han}/u, page);
     assert.ok(source(page).indexOf('id="startFailure"') < source(page).indexOf('data-word'), 'first of all');
   }
   // Reduced motion must not hide the text.

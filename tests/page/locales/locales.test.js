@@ -10,19 +10,22 @@ const locales = await Promise.all(languages.map(async ({ code, call, details }) 
   return { code, first, later, words: { ...first, ...later } };
 }));
 const [{ words: english }] = locales;
-const { zh: chinese } = Object.fromEntries(locales.map(({ code, words }) => [code, words]));
+const { zh: chinese, 'zh-Hant': traditional } = Object.fromEntries(locales.map(({ code, words }) => [code, words]));
 
 const MAY_BE_EMPTY = new Set(['status.idle', 'status.preview', 'sentence.gap']);
 
 test('every language has the same keys, and none is empty', () => {
-  for (const { code, words } of locales) {
-    assert.deepEqual(Object.keys(words).sort(), Object.keys(english).sort(), code);
+  const keys = (words) => Object.keys(words).sort();
+  for (const { code, first, later, words } of locales) {
+    assert.deepEqual(keys(first), keys(locales[0].first), code);
+    assert.deepEqual(keys(later), keys(locales[0].later), `${code}-details`);
+    assert.deepEqual(keys(first).filter((key) => key in later), [], `${code}: in both files`);
     for (const [key, text] of Object.entries(words)) assert.ok(text.trim() !== '' || MAY_BE_EMPTY.has(key), `${code}: ${key}`);
   }
 });
 
 test('Chinese is Chinese and English is not', () => {
-  for (const [key, text] of Object.entries(chinese)) assert.ok(text === '' || /\p{Script=Han}/u.test(text), key);
+  for (const [key, text] of [chinese, traditional].flatMap(Object.entries)) assert.ok(text === '' || /\p{Script=Han}/u.test(text), key);
   for (const [key, text] of Object.entries(english)) assert.ok(!/\p{Script=Han}/u.test(text), key);
 });
 
@@ -104,10 +107,28 @@ const codeFor = (wanted) => languageFor(wanted).code;
 const UNKNOWN = 'qaa';
 
 test('the first language that the page has is chosen', () => {
-  assert.equal(codeFor([`${UNKNOWN}-FR`, 'zh-TW', 'en']), 'zh');
+  assert.equal(codeFor([`${UNKNOWN}-FR`, 'zh-SG', 'en']), 'zh');
   assert.equal(codeFor(['en-GB', 'zh']), 'en');
   assert.equal(codeFor([UNKNOWN]), 'en');
   assert.equal(codeFor([]), 'en');
+});
+
+test('Traditional Chinese is for the regions and scripts that read it', () => {
+  for (const tag of ['zh-TW', 'zh-HK', 'zh_MO', 'zh-Hant', 'zh-hant-SG', 'ZH-TW']) assert.equal(codeFor([tag, 'en']), 'zh-Hant', tag);
+  for (const tag of ['zh', 'zh-CN', 'zh-Hans', 'zh-Hans-HK', 'zh-SG', 'zh-TWO']) assert.equal(codeFor([tag, 'en']), 'zh', tag);
+});
+
+/** Frequent characters that only Simplified Chinese has. */
+const SIMPLIFIED = /[们这发开关闭连络频话对说请换还点击权设备输钟时间应录检测试听页览选择贴复码扫为从实现给边头两进让会]/u;
+
+test('Traditional Chinese has no simplified character and no word of the mainland', async () => {
+  const { words: ofTest } = await languages.find(({ code }) => code === 'zh-Hant').test();
+  const texts = Object.entries({ ...traditional, ...ofTest });
+  for (const [key, text] of texts) {
+    assert.doesNotMatch(text, SIMPLIFIED, key);
+    assert.doesNotMatch(text, /網絡|屏幕|服務器|視頻|鏈接|打印|信息|默認|軟件|攝像頭|揚聲器|刷新/, key);
+  }
+  assert.ok(texts.length > 150);
 });
 
 test('placeholders are filled in, and a missing sentence shows its key', () => {
@@ -130,7 +151,7 @@ test('any language tag is accepted, and spellings of systems are understood', ()
   assert.equal(codeFor(['zh_CN', 'en_US']), 'zh');
   assert.equal(codeFor(['zho']), 'en', 'another language that begins alike');
   for (const odd of [[], [undefined], [null, 7, '', '*']]) assert.equal(codeFor(odd), 'en');
-  assert.equal(codeFor([`${UNKNOWN}_FR`, 'zh-Hant_TW']), 'zh');
+  assert.equal(codeFor([`${UNKNOWN}_FR`, 'zh_Hant_TW']), 'zh-Hant');
   const at = new Date(2026, 0, 5, 9, 7).getTime();
   for (const odd of ['en-US@posix', '', '*', 'de-DE']) assert.match(formatTime(at, odd), /9.07/, `${odd}`);
   const real = Date.prototype.toLocaleTimeString;
