@@ -210,15 +210,22 @@ harness.scenario('simultaneous ICE restarts leave no video frozen', async () => 
 });
 
 for (const kind of ['chromium', 'firefox']) {
-  harness.scenario(`a duplicated tab in ${kind} does not take the seat`, async () => {
+  harness.scenario(`a duplicated tab in ${kind} takes the call only when asked, and gives it back`, async () => {
     const pair = await harness.joinPair([kind, 'chromium'], harness.roomUrl());
     await harness.expectMedia(pair);
     const copy = await pair[0].duplicate();
-    await copy.join();
-    assert.equal(await waitFor('an error', () => copy.errorCode()), 'room-full');
-    await copy.close();
+    await copy.waitForCondition('the call in the other tab', `document.getElementById('doorTitle').textContent === 'You are in this call in another tab.'
+      && document.getElementById('joinWord').textContent === 'Use this one instead'`);
     await harness.expectMedia(pair);
     assert.equal(await connectionCount(pair[1]), 1, 'the peer noticed nothing');
+    await copy.join();
+    await copy.waitForCondition('the call in this tab', `document.getElementById('status').dataset.state === 'connected'`, 45_000);
+    await pair[0].waitForCondition('the end of the call here', `document.body.dataset.screen === 'ended'
+      && document.getElementById('btnAgain').textContent.includes('Use it here instead')`);
+    await pair[0].evaluate(`() => document.getElementById('btnAgain').click()`);
+    await copy.waitForCondition('the end of the call there', `document.body.dataset.screen === 'ended'`);
+    await copy.close();
+    await harness.expectMedia(pair);
   });
 }
 

@@ -16,12 +16,16 @@ const harness = await createHarness('rejoin', { server: { flags: ['--allowed-ori
 proxy.setTarget(Number(new URL(harness.server.origin).port));
 const throughProxy = (url) => url.replace(harness.server.origin, PROXY_ORIGIN);
 
-/** Joins a new room, which asks for the host key. */
+/** Waits in front of a room that only the host opens. */
+const waitForHost = (participant) => participant.waitForCondition('the field of the host key', `document.body.dataset.screen === 'knocking'
+  && document.getElementById('hostKey').checkVisibility() && document.getElementById('knockingWhy').textContent.startsWith('The host is not here yet')`);
+
+/** Joins a new room, which waits for the host key. */
 async function joinAsHost(host, url) {
   await host.open(url);
   await host.join();
-  await host.waitForError('key-required');
-  await host.waitForCondition('the key field', `document.activeElement?.id === 'key'`);
+  await waitForHost(host);
+  await host.click('#hostKey');
   await host.type(HOST_KEY);
   await host.press('Enter');
   await host.waitForState('waiting');
@@ -126,7 +130,31 @@ harness.scenario('"Call again" after leaving on a silent network resumes the old
   await participant.waitForState('connecting');
 });
 
-harness.scenario('the lobby of a full room shows a freed seat; joining needs no reload', async () => {
+harness.scenario('an early guest waits for the host, also over a restart, and is let in', async () => {
+  const url = harness.roomUrl();
+  const guest = await harness.participant('firefox');
+  await guest.open(url);
+  await guest.join();
+  await waitForHost(guest);
+  await harness.server.crash();
+  await harness.server.start();
+  await guest.waitForState('waiting');
+  await waitForHost(guest);
+  const host = await harness.participant('chromium');
+  await host.open(url);
+  await host.join();
+  await waitForHost(host);
+  await host.click('#hostKey');
+  await host.type('a wrong key');
+  await host.press('Enter');
+  await host.waitForError('key-required');
+  await host.waitForCondition('the key field', `document.activeElement?.id === 'key'`);
+  await host.type(HOST_KEY);
+  await host.press('Enter');
+  await harness.expectMedia([host, guest]);
+});
+
+harness.scenario('who waits in front of a full room of a host gets the freed seat', async () => {
   const url = harness.roomUrl();
   const third = await harness.participant('chromium');
   const seatTaker = await launchSeatTaker();
@@ -134,11 +162,9 @@ harness.scenario('the lobby of a full room shows a freed seat; joining needs no 
   await seatTaker.evaluate(takeSeat(url));
   await third.open(url);
   await third.join();
-  await third.waitForError('room-full');
+  await third.waitForCondition('the waiting screen', `document.body.dataset.screen === 'knocking'
+    && document.getElementById('knockingWhy').textContent.startsWith('Two people are already in this call')`);
   await seatTaker.evaluate(`() => globalThis.__sockets[0].send('{"type":"leave"}')`);
-  await third.waitForOccupancy(1);
-  assert.equal(await third.evaluate(`() => document.getElementById('error').hidden`), true);
-  await third.join();
   await third.waitForState('connecting');
 });
 

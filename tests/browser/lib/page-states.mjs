@@ -159,8 +159,12 @@ export async function visitPageStates(harness, language, visit) {
   const third = await launch({});
   await third.open(url);
   await third.join();
-  await third.waitForError('room-full');
-  await visit(third, 'lobby-room-full');
+  await third.waitForCondition('the third person waiting', `document.body.dataset.screen === 'knocking' && document.getElementById('knockingWhy').textContent`);
+  await visit(third, 'knocking');
+  await first.waitForCondition('the knock', `!document.getElementById('knocks').hidden`);
+  await visit(first, 'call-knocks');
+  await third.click('#btnCancel');
+  await first.waitForCondition('no knock', `document.getElementById('knocks').hidden`);
 
   await first.leave();
   await Promise.all([first, second].map((participant) => participant.waitForState(ENDED_STATES)));
@@ -213,6 +217,11 @@ async function visitPanels(first, second, language, visit) {
   await first.press('?');
   await first.waitForCondition('the list of shortcuts', isDialogOpen('keys'));
   await visit(first, 'call-shortcuts');
+  await first.press('Escape');
+  await first.click('.in-call[data-act=settings]');
+  await first.click('[data-act=transfer]');
+  await first.waitForCondition('the code', `document.getElementById('transferCode')?.childElementCount > 0`);
+  await visit(first, 'call-transfer');
   await first.press('Escape');
 }
 

@@ -27,6 +27,8 @@ export async function createParticipant(browser, options) {
     if (options.size) await setViewport(tab, options.size);
     tab.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`));
     tab.on('request', (request) => requested.push(request.url()));
+    // The question before a call is closed, at a reload or another page.
+    tab.on('dialog', (dialog) => dialog.accept().catch(() => {}));
     tab.on('pageerror', (error) => messages.push(`uncaught: ${error.message}`));
     return tab;
   }
@@ -118,7 +120,8 @@ export async function createParticipant(browser, options) {
           const button = await copy.waitForSelector('#btnJoin:not([disabled])', { visible: true });
           await button.evaluate((element) => element.click());
         },
-        errorCode: () => copy.evaluate(() => document.getElementById('error').dataset.code),
+        /** Waits until this JavaScript expression is true in the copy. */
+        waitForCondition: (description, expression, timeoutMs) => waitFor(description, () => copy.evaluate(expression), timeoutMs),
         close: () => copy.close(),
       };
     },

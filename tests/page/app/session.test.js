@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { statusOf } from '../../../public/app/status.js';
+import { knockingKey, statusOf } from '../../../public/app/status.js';
 import { makeSessionHarness } from '../harness/session.js';
 
 test('the lobby knows the occupancy, and a join resets it', () => {
@@ -346,4 +346,146 @@ test('a missing common codec is shown during the call', () => {
   assert.equal(harness.statusKey(), 'status.connected.alone', 'what may end the call has priority');
   harness.connectionState('new');
   assert.equal(harness.state.missingCodec, null);
+});
+
+test('names come with the peer, are cleaned, and are told at the end', () => {
+  const harness = makeSessionHarness();
+  harness.fromServer({ type: 'room', room: 'den', seats: 1, name: ' Bo\u202e ' });
+  assert.equal(harness.state.inviterName, 'Bo');
+  harness.session.join('den', { name: 'Ada' });
+  assert.equal(harness.state.inviterName, '');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: 'you', peerName: 'Bo\u0000', iceServers: [] });
+  assert.equal(harness.state.peerName, 'Bo');
+  harness.connectionState('connected');
+  harness.fromServer({ type: 'new-peer', id: 'you', name: 'Bob' });
+  harness.connectionState('connected');
+  assert.equal(harness.state.peerName, 'Bob');
+  harness.fromServer({ type: 'peer-leave', id: 'you' });
+  assert.deepEqual([harness.state.ended.reason, harness.state.ended.name, harness.state.peerName], ['theyLeft', 'Bob', '']);
+  for (const odd of [undefined, null, 7, {}]) {
+    const other = makeSessionHarness();
+    other.joins(null);
+    other.fromServer({ type: 'new-peer', id: 'you', name: odd });
+    assert.equal(other.state.peerName, '');
+  }
+});
+
+test('a name survives a restart of the server during a call', () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: 'you', peerName: 'Bo', iceServers: [] });
+  harness.connectionState('connected');
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
+  assert.equal(harness.state.peerName, 'Bo');
+});
+
+/** A session that waits in front of the room. */
+function waitingHarness() {
+  const harness = makeSessionHarness();
+  harness.session.join('den', { name: 'Cleo' });
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'waiting', position: 2 });
+  return harness;
+}
+
+test('somebody waits in front of the room until they are let in', async () => {
+  const harness = waitingHarness();
+  assert.deepEqual([harness.state.screen, harness.status(), harness.statusKey(), harness.state.position], ['knocking', 'waiting', 'status.knocking', 2]);
+  harness.fromServer({ type: 'room', room: 'den', seats: 2 });
+  assert.equal(knockingKey(harness.state), 'knocking.full');
+  harness.fromServer({ type: 'room', room: 'den', seats: 0 });
+  assert.equal(knockingKey(harness.state), 'knocking.host');
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.statusKey(), 'status.reconnecting.ours');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'waiting', position: 1 });
+  await harness.clock.advance(60_000);
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: 'you', peerName: 'Ada', iceServers: [] });
+  assert.deepEqual([harness.state.screen, harness.status(), harness.state.peerName], ['call', 'connecting', 'Ada']);
+  assert.equal(harness.reports.at(-1), 'start 60000', 'the time in front of the room is not the time to connect');
+});
+
+test('whoever waits can cancel, is declined, or opens the room as the host', () => {
+  const cancelled = waitingHarness();
+  cancelled.session.leave();
+  assert.deepEqual([cancelled.state.screen, cancelled.sent.at(-1)], ['lobby', ['leave']]);
+  const declined = waitingHarness();
+  declined.fromServer({ type: 'refused', code: 'declined' });
+  assert.deepEqual([declined.state.screen, declined.state.error], ['lobby', 'declined']);
+  const host = waitingHarness();
+  host.session.join('den');
+  assert.equal(host.sent.length, 1, 'without the key that would be the same place again');
+  host.session.join('den', { key: 'sesame' });
+  assert.deepEqual([host.sent.at(-1), host.status()], [['join', 'den', 'sesame'], 'joining']);
+  host.fromServer({ type: 'refused', code: 'key-required' });
+  assert.deepEqual([host.state.screen, host.state.needsKey, host.state.triedKey], ['lobby', true, true]);
+});
+
+test('a knock can be answered once, and admitted only into a free seat', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'knock', id: 'k1', name: 'Cleo' });
+  harness.session.answerKnock('k1', true);
+  harness.session.answerKnock('nobody', false);
+  assert.ok(!harness.sent.some(([what]) => what === 'admit'), 'two are in the call');
+  harness.session.answerKnock('k1', false);
+  harness.session.answerKnock('k1', false);
+  assert.deepEqual(harness.sent.filter(([what]) => what === 'decline'), [['decline', 'k1']]);
+  harness.fromServer({ type: 'error', code: 'shutting-down', message: '' });
+  harness.session.answerKnock('k1', false);
+  assert.equal(harness.sent.filter(([what]) => what === 'decline').length, 2, 'the server did not take the first answer');
+  harness.fromServer({ type: 'knock', id: 'k1', gone: true });
+  assert.deepEqual(harness.state.knocks, []);
+});
+
+test('a call that ends while somebody knocks leaves us in the room to let them in', () => {
+  for (const event of ['peer-leave', 'hang-up']) {
+    const harness = makeSessionHarness();
+    harness.connects();
+    harness.fromServer({ type: 'knock', id: 'k1', name: 'Cleo' });
+    if (event === 'hang-up') harness.fromCall({ type: 'hang-up' });
+    harness.fromServer({ type: 'peer-leave', id: 'you' });
+    assert.deepEqual([harness.state.screen, harness.state.ended, harness.state.knocks.length], ['waiting', null, 1]);
+    harness.session.answerKnock('k1', true);
+    assert.deepEqual(harness.sent.at(-1), ['admit', 'k1']);
+    harness.fromServer({ type: 'knock', id: 'k1', gone: true });
+    harness.fromServer({ type: 'new-peer', id: 'cleo', name: 'Cleo' });
+    assert.deepEqual([harness.state.screen, harness.state.peerName], ['call', 'Cleo']);
+  }
+});
+
+test('the server tells again who knocks after a rejoin, and nobody does after the end', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'knock', id: 'k1' });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: 'you', iceServers: [] });
+  assert.deepEqual(harness.state.knocks, []);
+  harness.fromServer({ type: 'knock', id: 'k2' });
+  harness.session.leave();
+  assert.deepEqual(harness.state.knocks, []);
+});
+
+test('another device that came with our code is named as the reason', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.session.requestTransfer();
+  assert.deepEqual([harness.sent.at(-1), harness.session.transfer.code.phase], [['transfer'], 'requested']);
+  harness.fromServer({ type: 'transfer', token: 'one-time', ttl: 60 });
+  await harness.clock.advance(59_000);
+  harness.fromServer({ type: 'replaced' });
+  assert.deepEqual([harness.state.ended.reason, harness.session.transfer.code], ['moved', null]);
+  assert.ok(!harness.sent.some((sent) => sent[0] === 'leave'), 'the seat is not ours any more');
+});
+
+test('the lobby knows another tab with the call until the room changes', () => {
+  const harness = makeSessionHarness();
+  harness.fromServer({ type: 'room', room: 'den', seats: null });
+  harness.fromServer({ type: 'elsewhere', room: 'den', elsewhere: true });
+  assert.equal(harness.state.elsewhere, true);
+  harness.fromServer({ type: 'room', room: 'den', seats: 2 });
+  assert.equal(harness.state.elsewhere, true);
+  harness.fromServer({ type: 'room', room: 'attic', seats: null });
+  assert.equal(harness.state.elsewhere, false);
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { endKey, initialState, presentationOf } from '../../../public/app/status.js';
 import { makeSessionHarness } from '../harness/session.js';
 
 test('a disconnected peer has a sentence of its own', () => {
@@ -115,4 +116,61 @@ test('paused video is shown in one line, reduced video is not', () => {
   assert.equal(harness.statusKey(), 'status.connected.weak');
   harness.fromCall({ type: 'outgoing-video', state: 'reduced' });
   assert.equal(harness.statusKey(), 'status.connected');
+});
+
+test('whoever is lost is named, and their silence is theirs while our socket answers', async () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'resp-join', id: 'me', peer: 'you', peerName: 'Bo', iceServers: [] });
+  harness.connectionState('connected');
+  harness.fromCall({ type: 'liveness', state: 'delayed' });
+  assert.deepEqual(presentationOf(harness.state, true), { status: 'connected', statusKey: 'status.connected', showsPath: true, late: true, dimmed: false });
+  harness.fromCall({ type: 'liveness', state: 'silent' });
+  await harness.clock.advance(1000);
+  assert.deepEqual(presentationOf(harness.state, true), { status: 'reconnecting', statusKey: 'named.theirs', showsPath: false, late: false, dimmed: true });
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.statusKey(), 'status.reconnecting.ours');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.fromServer({ type: 'peer-away', id: 'you', closing: true });
+  assert.equal(harness.statusKey(), 'named.closed');
+});
+
+/** Every combination of these values of the state. */
+function* combinations(values, chosen = {}) {
+  const [name, ...rest] = Object.keys(values);
+  if (name === undefined) return yield chosen;
+  const { [name]: options, ...others } = values;
+  for (const option of options) yield* combinations(rest.length ? others : {}, { ...chosen, [name]: option });
+}
+
+test('sentence, badge and picture agree in every state of a call', () => {
+  let checked = 0;
+  for (const change of combinations({
+    screen: ['lobby', 'knocking', 'waiting', 'call', 'ended'], joining: [false, true], socketOpen: [true, false], peer: ['none', 'present', 'away', 'gone'],
+    peerClosing: [false, true], connectionState: ['none', 'new', 'connecting', 'connected', 'disconnected', 'failed', 'closed'], late: [false, true],
+    silent: [false, true], timedOut: [false, true], detached: [false, true], connectedAt: [null, 1], peerName: ['', 'Bo'], missingCodec: [null, 'video'],
+    outgoingVideo: ['full', 'paused'],
+  })) {
+    const state = { ...initialState(), ...change };
+    const { status, statusKey, showsPath, late, dimmed } = presentationOf(state, true);
+    const saysConnected = /^status\.connected/.test(statusKey);
+    const isStill = state.screen === 'call' && (state.connectionState !== 'connected' || state.silent || state.peerClosing);
+    const facts = JSON.stringify(change);
+    checked += 1;
+    if (saysConnected !== (status === 'connected') || showsPath !== saysConnected) assert.fail(`sentence and badge: ${facts}`);
+    if (isStill && (saysConnected || showsPath)) assert.fail(`connected beside a picture that stands still: ${facts}`);
+    if (isStill && state.connectedAt !== null && !dimmed) assert.fail(`a picture that looks live: ${facts}`);
+    if (dimmed && (saysConnected || state.screen !== 'call')) assert.fail(`dimmed while live: ${facts}`);
+    if (state.late && showsPath && !late) assert.fail(`good quality while packets are late: ${facts}`);
+    if (/^named\./.test(statusKey) && !state.peerName) assert.fail(`a sentence without its name: ${facts}`);
+    if (state.peerClosing && statusKey === 'named.theirs') assert.fail(`a closed page called a lost connection: ${facts}`);
+  }
+  assert.ok(checked > 50_000, `${checked}`);
+});
+
+test('the end is told with a name where there is one', () => {
+  const keys = (name) => ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced', 'moved'].map((reason) => endKey({ reason, name, seconds: 1 }));
+  assert.deepEqual(keys(''), ['after.youLeft', 'after.theyLeft', 'after.theyClosed', 'after.theyDropped', 'after.weDropped', 'after.replaced', 'after.moved']);
+  assert.deepEqual(keys('Bo'), ['after.youLeft', 'named.theyLeft', 'named.theyClosed', 'named.theyDropped', 'after.weDropped', 'after.replaced', 'after.moved']);
 });

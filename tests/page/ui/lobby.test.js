@@ -31,6 +31,14 @@ test('the sentence above the button says what comes next', () => {
   assert.deepEqual([0, 1, 2].map((occupancy) => lobbyHint(door({ named: true, occupancy }))), ['lobby.inside.0', 'lobby.inside.1', 'lobby.inside.2']);
 });
 
+test('whoever continues a call reads that, and not who is there', () => {
+  const here = door({ invited: true, named: true, occupancy: 2 });
+  assert.deepEqual([lobbyTitle({ ...here, elsewhere: true }), lobbyButton({ ...here, elsewhere: true }, READY)], ['elsewhere', 'takeOver']);
+  assert.deepEqual([lobbyTitle({ ...here, continues: true }), lobbyButton({ ...here, continues: true }, READY)], ['continue', 'join']);
+  assert.equal(lobbyTitle({ ...here, continues: true, elsewhere: true }), 'continue', 'the link says what it is for');
+  for (const why of ['continues', 'elsewhere']) assert.equal(lobbyHint({ ...here, [why]: true }), null);
+});
+
 class FakeElement extends EventTarget {
   value = '';
   hidden = false;
