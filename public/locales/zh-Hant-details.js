@@ -57,6 +57,7 @@ export const words = {
   'chat.too-long': '一則訊息最多 {most} 個字，這則有 {n} 個。請分成兩則傳送。',
   'chat.too-many': '等待傳送的訊息太多。請等網路恢復後再試。',
   'presence.other': '對方',
+  'presence.admitted': '您已獲准加入通話',
   'presence.joined': '{name}加入了通話',
   'presence.left': '{name}離開了',
   'presence.dropped': '{name}的連線中斷了',
