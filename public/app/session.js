@@ -117,14 +117,14 @@ export class Session {
     const knock = this.state.knocks.find((each) => each.id === id);
     if (!knock || knock.answered || !this.state.socketOpen || (admit && this.state.peer !== 'none')) return;
     this.state.knocks = withAnswer(this.state.knocks, id);
-    this.#signaling.answerKnock(admit ? 'admit' : 'decline', id);
+    this.#signaling.request({ type: admit ? 'admit' : 'decline', id });
     this.#changed();
   }
 
   /** Asks for a code with which another device takes our seat. */
   requestTransfer() {
     this.transfer.request(this.state.socketOpen);
-    this.#signaling.requestTransfer();
+    this.#signaling.request({ type: 'transfer' });
     this.#changed();
   }
 
@@ -340,7 +340,7 @@ export class Session {
     // The socket may be lost together with the path, and recovery needs it.
     this.#signaling.checkConnection();
     // An ICE restart allocates relay addresses again, and the credentials may have expired.
-    this.#signaling.requestIceServers();
+    this.#signaling.request({ type: 'ice-servers' });
     const reason = this.state.detached ? 'weDropped' : this.state.peer === 'gone' ? 'theyDropped' : null;
     if (reason === null) return this.#awaitConnection();
     this.#giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : () => this.#end(reason));

@@ -4,7 +4,7 @@
 // outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby, and while we wait to be let in, it asks
 // how many seats of a room are taken (our own not counted), and the same socket is used to join.
 
-import { BACKOFF_MAX_MS, connectTimeout, RECONNECT_TIMEOUT_MS, reconnectDelay } from './backoff.js';
+import { BACKOFF_MAX_MS, connectTimeout, RECONNECT_TIMEOUT_MS, reconnectDelay, WAITED_REJOIN_MS } from './backoff.js';
 
 /**
  * @import { ClientMessage, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
@@ -124,18 +124,9 @@ export class SignalingClient {
     if (this.#seat && this.#outbox.length < OUTBOX_LIMIT) this.#outbox.push(message);
   }
 
-  requestIceServers() {
-    this.#write({ type: 'ice-servers' });
-  }
-
-  /** Asks for a token for another device; the answer is a `transfer` event. */
-  requestTransfer() {
-    if (this.#joined) this.#write({ type: 'transfer' });
-  }
-
-  /** @param {'admit' | 'decline'} answer @param {string} id of the knock */
-  answerKnock(answer, id) {
-    if (this.#joined) this.#write({ type: answer, id });
+  /** What only a seat may ask for; lost while the socket is down. @param {Extract<ClientMessage, {type: 'admit' | 'decline' | 'transfer' | 'ice-servers'}>} message */
+  request(message) {
+    if (this.#joined) this.#write(message);
   }
 
   leave() {
@@ -177,11 +168,19 @@ export class SignalingClient {
     this.#hasPeeked = false;
     const socket = this.#socket = this.#parts.open(this.#parts.url);
     const isCurrent = () => socket === this.#socket;
-    socket.onopen = () => { if (isCurrent()) this.#seat ? this.#sendJoin() : this.#sendPeek(); };
+    socket.onopen = () => { if (isCurrent()) this.#opened(); };
     socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
     socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
     socket.onerror = () => {};
     this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#drop());
+  }
+
+  #opened() {
+    if (!this.#seat) return this.#sendPeek();
+    if (!this.#seat.waited) return this.#sendJoin();
+    // A restarted server has empty rooms: whoever waits must not take the seats of those who were in the call.
+    this.#clear('timeout');
+    this.#set('reconnect', WAITED_REJOIN_MS, () => this.#sendJoin());
   }
 
   async #sendJoin() {
@@ -206,8 +205,7 @@ export class SignalingClient {
 
   /** The room that is looked at. */
   #lookedAt() {
-    if (this.#seat) return this.#waiting ? this.#seat.room : null;
-    return this.#peeked;
+    return this.#seat && !this.#waiting ? null : this.#seat?.room ?? this.#peeked;
   }
 
   /** Repeats, since participants may join or leave meanwhile. */

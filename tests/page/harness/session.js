@@ -27,7 +27,7 @@ export function makeSessionHarness() {
     openSignaling: (emit) => {
       emitSignaling = emit;
       return { join: (name, options) => sent.push(['join', name, options.key]), peek() {}, leave: () => sent.push(['leave']),
-        send: (message) => sent.push(message), answerKnock: (answer, id) => sent.push([answer, id]), requestTransfer: () => sent.push(['transfer']), requestIceServers() {}, checkConnection() { checks.push(clock.now()); } };
+        send: (message) => sent.push(message), request: ({ type, ...rest }) => sent.push([type, ...Object.values(rest)]), checkConnection() { checks.push(clock.now()); } };
     },
     openCall: ({ emit }) => {
       emitCall = emit;

@@ -70,10 +70,15 @@ test('a client that waits joins again by itself after its socket is lost', async
   harness.last().drops(1012);
   await harness.clock.advance(500);
   assert.equal(harness.sockets.length, 2);
-  await harness.answers({ type: 'error', code: 'try-later', message: '' });
+  await harness.answers();
+  assert.deepEqual(harness.last().sent, [], 'those of the call return first');
+  await harness.clock.advance(5000);
+  harness.last().receives({ type: 'error', code: 'try-later', message: '' });
   assert.ok(!harness.events.some(({ type }) => type === 'refused'), 'others may have been faster');
   await harness.clock.advance(1000);
-  await harness.answers({ type: 'waiting', position: 1 });
+  await harness.answers();
+  await harness.clock.advance(5000);
+  harness.last().receives({ type: 'waiting', position: 1 });
   assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', name: 'Ada', wait: true });
   assert.equal(harness.events.at(-1).position, 1);
 });
@@ -117,14 +122,12 @@ test('a seat that is lost is not waited for', async () => {
 test('a knock is answered only from a seat', async () => {
   const harness = makeHarness();
   await harness.waits();
-  harness.signaling.answerKnock('admit', 'k1');
-  harness.signaling.requestTransfer();
+  const requests = [{ type: 'admit', id: 'k1' }, { type: 'decline', id: 'k2' }, { type: 'transfer' }];
+  for (const request of requests) harness.signaling.request(request);
   assert.deepEqual([...harness.last().ofType('admit'), ...harness.last().ofType('transfer')], []);
   harness.last().receives(harness.joined);
-  harness.signaling.answerKnock('admit', 'k1');
-  harness.signaling.answerKnock('decline', 'k2');
-  harness.signaling.requestTransfer();
-  assert.deepEqual(harness.last().sent.slice(-3), [{ type: 'admit', id: 'k1' }, { type: 'decline', id: 'k2' }, { type: 'transfer' }]);
+  for (const request of requests) harness.signaling.request(request);
+  assert.deepEqual(harness.last().sent.slice(-3), requests);
 });
 
 test('a transfer token is sent until it is used, and never replaced by a place to wait', async () => {
