@@ -10,7 +10,7 @@ const harness = await createHarness('attention');
 // Firefox asks in a window of its own, which nobody can press here.
 const ALLOWED = { prefs: { 'media.peerconnection.ice.loopback': true, 'permissions.default.desktop-notification': 1 } };
 
-/** Init script: counts the notes that are played, and keeps the notifications. */
+/** Init script: counts the notes that are played, and keeps the notifications and the texts of short messages. */
 const RECORD = `() => {
   globalThis.__notes = 0;
   const { start } = OscillatorNode.prototype;
@@ -18,6 +18,11 @@ const RECORD = `() => {
     globalThis.__notes += 1;
     return start.apply(this, args);
   };
+  globalThis.__notices = [];
+  addEventListener('DOMContentLoaded', () => {
+    const notice = document.getElementById('notice');
+    new MutationObserver(() => __notices.push(notice.textContent)).observe(notice, { childList: true });
+  });
   globalThis.__notifications = [];
   const { close } = Notification.prototype;
   Notification.prototype.close = function () {
@@ -32,7 +37,6 @@ const RECORD = `() => {
   };
 }`;
 const named = (name) => `() => { localStorage.setItem('webrtc-box.name', '${name}'); }`;
-const text = (participant, id) => participant.evaluate(`() => document.getElementById('${id}')?.textContent ?? null`);
 const setVisible = (participant, visible) => participant.evaluate(`() => {
   Object.defineProperty(document, 'hidden', { value: ${!visible}, configurable: true });
   Object.defineProperty(document, 'visibilityState', { value: '${visible ? 'visible' : 'hidden'}', configurable: true });
@@ -74,8 +78,8 @@ for (const kind of ['chromium', 'firefox']) {
     await setVisible(host, true);
     assert.deepEqual(await tab(host), ['Video call', '/icon.svg']);
     await waitFor('closed notifications', () => host.evaluate('() => __notifications.length === 2 && __notifications.every(({ __closed }) => __closed)'));
-    // Its time runs from the joining on.
     await host.waitForCondition('the end of the message', `document.getElementById('notice').textContent === ''`);
+    assert.deepEqual(await host.evaluate('() => __notices'), ['Bo <b> joined', '']);
     await setVisible(host, false);
     await guest.leave();
     await waitForTitle(host, '● Bo <b> left — Video call');
@@ -134,7 +138,7 @@ harness.scenario('speech into a muted microphone is noticed, the processing of s
   await speaker.click('[data-act=mic]');
   await speaker.waitForCondition('a copy of the muted track', `__clones.length === 1`);
   await speaker.evaluate('() => { __voice.gain.value = 0.5; }');
-  // HINT
+  await speaker.waitForCondition('the hint', `!document.getElementById('mutedHint').hidden`);
   await speaker.click('[data-act=mic]');
   await speaker.waitForCondition('the end of the copy', `__clones.every(({ readyState }) => readyState === 'ended')`);
 
