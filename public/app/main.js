@@ -272,8 +272,9 @@ function dismissError() {
   session.setError(null);
 }
 
-/** The words of a call come after the lobby is drawn. A failed load is repeated with the next screen. */
+/** The words and the style of a call come after the lobby is drawn. A failed load is repeated with the next screen. */
 function loadDetails() {
+  view.loadCallStyle();
   addDetails().then((added) => { if (added) view.setLanguage(currentLanguage); }, (error) => console.debug('words', error));
 }
 

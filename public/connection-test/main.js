@@ -5,7 +5,7 @@ import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeTranslate } from '../locales/index.js';
-import { language, words } from '../locales/current-language.js';
+import { language, languageChoices, useLanguage, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
 import { Chime } from '../media/chime.js';
 import { makeLevelMeter } from '../media/level-meter.js';
@@ -20,11 +20,13 @@ const LEVEL_INTERVAL_MS = 80;
 /** The level of a voice, above that of a quiet room. */
 const VOICE_LEVEL = 0.35;
 
-const translate = makeTranslate({ ...words, ...(await language.test()).words });
+const allWords = { ...words, ...(await language.test()).words };
+const translate = makeTranslate(allWords);
 /** @type {import('./probes.js').ProbeParts} */
 const parts = { newPeerConnection: (configuration) => new RTCPeerConnection(configuration), clock, now: () => performance.now() };
 const storage = makeStore(() => localStorage);
 let pageFailed = false;
+let currentLanguage = language;
 watchErrors({
   target: globalThis, origin: location.origin, storage,
   show() {
@@ -51,8 +53,8 @@ const devices = { active: false, camera: '', mic: '' };
 /** @type {{playing: boolean, asking: boolean, result: '' | 'heard' | 'unheard' | 'failed'}} */
 const tone = { playing: false, asking: false, result: '' };
 const view = new TestView({
-  document, navigator, translate, language, clock,
-  actions: { restart: () => run.start(), toggleDevices, retryDevices: () => { media.retry(); }, playTone: testSpeaker, answerTone },
+  document, navigator, translate, language, languages: languageChoices, clock,
+  actions: { restart: () => run.start(), toggleDevices, retryDevices: () => { media.retry(); }, playTone: testSpeaker, answerTone, chooseLanguage },
 });
 
 setInterval(readLevel, LEVEL_INTERVAL_MS);
@@ -106,6 +108,20 @@ async function testSpeaker() {
 /** @param {boolean} heard */
 function answerTone(heard) {
   Object.assign(tone, { asking: false, result: heard ? 'heard' : 'unheard' });
+  draw();
+}
+
+/** @param {import('../locales/languages.js').Language} chosen */
+async function chooseLanguage(chosen) {
+  try {
+    const [own, inUse] = await Promise.all([chosen.test(), useLanguage(chosen)]);
+    if (!inUse) return;
+    Object.assign(allWords, words, own.words);
+    currentLanguage = chosen;
+  } catch (error) {
+    console.debug('words', error);
+  }
+  view.setLanguage(currentLanguage);
   draw();
 }
 

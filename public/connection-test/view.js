@@ -4,6 +4,7 @@ import { browserNames } from '../lib/browser.js';
 import { errorKey } from '../locales/index.js';
 import { mayRetry } from '../media/media-errors.js';
 import { createElement, find, preventDrops, removeStartFailure, setChildren, setText, translatePage } from '../ui/elements.js';
+import { LanguageMenu } from '../ui/language-menu.js';
 import { resultTexts, probeName, probeResult, verdictSentences } from './report.js';
 
 /**
@@ -30,12 +31,14 @@ import { resultTexts, probeName, probeResult, verdictSentences } from './report.
  * @property {() => void} retryDevices
  * @property {() => void} playTone
  * @property {(heard: boolean) => void} answerTone
+ * @property {(language: Language) => void} chooseLanguage
  *
  * @typedef {object} ViewParts
  * @property {Document} document
  * @property {Navigator} navigator
  * @property {Translate} translate
- * @property {Language} language
+ * @property {Language} language in use
+ * @property {readonly Language[]} languages to choose from
  * @property {Clock} clock
  * @property {Actions} actions
  */
@@ -46,6 +49,7 @@ export class TestView {
   #document;
   #translate;
   #browser;
+  #languageMenu;
   /** @type {HTMLVideoElement} */
   #video;
   /** @type {HTMLTextAreaElement} */
@@ -56,13 +60,13 @@ export class TestView {
   #tone;
 
   /** @param {ViewParts} parts */
-  constructor({ document, navigator, translate, language, clock, actions }) {
+  constructor({ document, navigator, translate, language, languages, clock, actions }) {
     this.#document = document;
     this.#translate = translate;
     this.#browser = browserNames(navigator);
-    document.documentElement.lang = language.tag;
-    translatePage(document, translate);
     preventDrops(document);
+    this.#languageMenu = new LanguageMenu({ document, languages, choose: actions.chooseLanguage });
+    this.setLanguage(language);
     this.#video = find(document, '#picture');
     const report = this.#report = find(document, '#report');
     this.#restart = find(document, '#btnAgain');
@@ -89,6 +93,13 @@ export class TestView {
     this.#showDevices(model);
     if (this.#report.value !== model.report) this.#report.value = model.report;
     removeStartFailure(this.#document);
+  }
+
+  /** Shows the words that `translate` has now, which are of this language. @param {Language} language */
+  setLanguage(language) {
+    this.#document.documentElement.lang = language.tag;
+    translatePage(this.#document, this.#translate);
+    this.#languageMenu.show(language);
   }
 
   /** The level of the microphone. @param {number} level 0 to 1 */

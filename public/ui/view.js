@@ -88,6 +88,7 @@ import { Videos } from './videos.js';
 
 /** Colors of the browser around the page, as `--background` in style.css. */
 const THEME = { call: '#000', dark: '#14181a', light: '#f3f4f1' };
+const CALL_STYLE = '/assets/call.css';
 
 export class View {
   #document;
@@ -201,6 +202,14 @@ export class View {
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
     removeStartFailure(this.#document);
+  }
+
+  /** Loads the style of a call, which the lobby does not need. After a failure the next call of this tries again. */
+  loadCallStyle() {
+    if (this.#document.querySelector(`link[href="${CALL_STYLE}"]`)) return;
+    const link = createElement(this.#document, 'link', { rel: 'stylesheet', href: CALL_STYLE });
+    link.addEventListener('error', () => link.remove());
+    this.#document.head.append(link);
   }
 
   /** Shows the words that `translate` has now, which are of this language. @param {Language} language */

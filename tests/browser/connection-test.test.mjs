@@ -47,7 +47,7 @@ for (const kind of ['chromium', 'firefox']) {
       return context.state === 'running';
     }`);
     if (!hasWebAudio) console.log(`${kind} has no Web Audio on this machine`);
-    const microphoneText = hasWebAudio ? 'We can hear you.' : 'Say something: the bar should move.';
+    const microphoneText = hasWebAudio ? 'Your microphone works.' : 'Say something. The bar should move.';
     await waitFor('the result of the microphone', async () => (await participant.evaluate(textOf('devicesSaid'))) === microphoneText);
     await participant.screenshot(path.join(harness.dir, `devices-${kind}.png`));
     await participant.evaluate('() => { globalThis.__track = document.getElementById("picture").srcObject.getVideoTracks()[0]; }');
@@ -61,11 +61,11 @@ for (const kind of ['chromium', 'firefox']) {
       assert.match(await participant.evaluate(textOf('toneSaid')), /Turn up the volume/);
     } else {
       console.log(`${kind} has no speaker on this machine: ${speakerResult}`);
-      assert.match(speakerResult, /found no speaker/);
+      assert.match(speakerResult, /No speaker was found/);
     }
     const report = await participant.evaluate('() => document.getElementById("report").value');
     assert.match(report, /^Camera: works, \d+×\d+$/m);
-    assert.ok(report.includes(`\nMicrophone: ${hasWebAudio ? microphoneText : 'works, but nothing was heard'}\nSpeaker: ${speakerResult === 'asked' ? 'Not heard.' : 'This browser found no speaker'}`), report);
+    assert.ok(report.includes(`\nMicrophone: ${hasWebAudio ? microphoneText : 'works, but nothing was heard'}\nSpeaker: ${speakerResult === 'asked' ? 'Not heard.' : 'No speaker was found'}`), report);
   });
 }
 

@@ -1,8 +1,9 @@
-// The page starts in restricted browsers; where it cannot, a message in both languages is shown. Uncaught errors later are
+// The page starts in restricted browsers; where it cannot, a message in every language is shown. Uncaught errors later are
 // shown as well.
 
 import assert from 'node:assert/strict';
 import { createHarness } from './lib/harness.mjs';
+import { finishAnimations, layoutFaults } from './lib/page-checks.mjs';
 import { waitFor } from './lib/wait.mjs';
 
 const harness = await createHarness('page-start');
@@ -12,10 +13,10 @@ const visibleMessages = `() => [...document.querySelectorAll('.start-failure p')
   const { top, bottom, height } = message.getBoundingClientRect();
   return height > 0 && top >= 0 && bottom <= innerHeight && message.checkVisibility({ visibilityProperty: true });
 }).map((message) => message.lang).join()`;
-const waitForMessages = (participant) => waitFor('the messages', async () => (await participant.evaluate(visibleMessages)) === 'en,zh-CN', 15_000);
+const waitForMessages = (participant) => waitFor('the messages', async () => (await participant.evaluate(visibleMessages)) === 'en,zh-CN,zh-Hant', 15_000);
 
 for (const path of ['/', '/test']) {
-  harness.scenario(`${path} without JavaScript shows a message in both languages`, async () => {
+  harness.scenario(`${path} without JavaScript shows a message in every language`, async () => {
     const participant = await harness.participant('chromium', { size: { width: 320, height: 568 } });
     await participant.setJavaScriptEnabled(false);
     await participant.open(`${harness.server.origin}${path}`);
@@ -77,7 +78,7 @@ const RESTRICTIONS = {
   sessionStorage: `Object.defineProperty(globalThis, 'sessionStorage', { get() { throw new DOMException('denied', 'SecurityError'); } })`,
   'full storage': `Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }`,
   'no storage': `for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(globalThis, name, { value: null })`,
-  'invalid data in storage': `for (const store of [localStorage, sessionStorage]) for (const key of ['webrtc-box.switches', 'webrtc-box.seat', 'webrtc-box.devices', 'webrtc-box.letters', 'webrtc-box.errors']) store.setItem(key, '[null, 7, "x"')`,
+  'invalid data in storage': `for (const store of [localStorage, sessionStorage]) for (const key of ['webrtc-box.switches', 'webrtc-box.seat', 'webrtc-box.devices', 'webrtc-box.letters', 'webrtc-box.errors', 'webrtc-box.language', 'webrtc-box.name']) store.setItem(key, '[null, 7, "x"')`,
   'no languages': `Object.defineProperties(navigator, { languages: { value: undefined }, language: { value: undefined } })`,
   'empty languages': `Object.defineProperties(navigator, { languages: { value: [] }, language: { value: '' } })`,
   'invalid languages': `Object.defineProperties(navigator, { languages: { value: [null, 'x-klingon', '*', '_'] }, language: { value: '*' } })`,
@@ -186,4 +187,74 @@ harness.scenario('a translated page is not rewritten until its texts change', as
   await waitFor('three updates of the duration', async () => durations.add(await duration()).size > 3);
   assert.ok(!durations.has(''));
   assert.equal(await first.evaluate('() => globalThis.__writes'), 0);
+});
+
+for (const kind of ['chromium', 'firefox']) {
+  harness.scenario(`a call starts in one press, and a chosen language is remembered (${kind})`, async () => {
+    const [first, guest] = [await harness.participant(kind), await harness.participant('chromium')];
+    const choose = (participant, code) => participant.evaluate(`() => {
+      const select = document.getElementById('language');
+      select.value = '${code}';
+      select.dispatchEvent(new Event('change', { bubbles: true }));
+    }`);
+    const hasButton = (text) => first.waitForCondition(`the button ${text}`, `document.getElementById('joinWord').textContent === '${text}'`);
+    await first.open(harness.server.origin);
+    await first.waitForState('preview');
+    await hasButton('Start a call');
+    await choose(first, 'zh-Hant');
+    await hasButton('發起通話');
+    await first.reload();
+    await first.waitForState('preview');
+    await hasButton('發起通話');
+    assert.equal(await first.evaluate('() => document.documentElement.lang'), 'zh-Hant');
+    await choose(first, 'en');
+    await hasButton('Start a call');
+    await first.evaluate(`() => { document.getElementById('ownName').value = 'Ann'; }`);
+    await first.click('#btnJoin');
+    await first.waitForState('waiting');
+    const link = await first.evaluate(`() => document.getElementById('link').value`);
+
+    await guest.open(link);
+    await guest.waitForOccupancy(1);
+    const visible = await guest.evaluate(`() => [...document.querySelectorAll('#door :is(input, button)')].filter((each) => each.checkVisibility()).map(({ id }) => id)`);
+    assert.deepEqual(visible, ['ownName', 'btnJoin'], 'one button, and the optional name');
+    assert.equal(await guest.evaluate(`() => document.getElementById('doorTitle').textContent`), 'The other person is already here');
+    await guest.join();
+    await harness.expectMedia([first, guest]);
+    // The language changes during the call, which goes on.
+    await choose(first, 'zh');
+    await first.waitForCondition('the words of the call', `document.querySelector('[data-act=chat]').ariaLabel === '聊天' && document.querySelector('#path').ariaLabel.startsWith('连接方式')`);
+    await harness.expectMedia([first, guest]);
+  });
+}
+
+harness.scenario('the lobby fits in every language, with a long name too', async () => {
+  const participant = await harness.participant('chromium');
+  await participant.addInitScript(`() => {
+    const Native = globalThis.WebSocket;
+    globalThis.WebSocket = class extends Native {
+      set onmessage(handle) {
+        // The server tells the name of who waits only to somebody who was in the room.
+        super.onmessage = ({ data }) => handle.call(this, { data: location.hash && data.includes('"room"') ? JSON.stringify({ ...JSON.parse(data), seats: 1, name: 'Maximiliane Wilhelmina von Hohenstein-Langenberg' }) : data });
+      }
+    };
+  }`);
+  const faults = [];
+  for (const path of ['/', '/r/den', '/r/baba-dodo-kiki-luzu-pena-vero#named']) {
+    await participant.open('about:blank');
+    await participant.open(`${harness.server.origin}${path}`);
+    await participant.waitForState('preview');
+    if (path !== '/') await participant.waitForOccupancy(path.includes('#') ? 1 : 0);
+    for (const code of ['en', 'zh', 'zh-Hant']) {
+      await participant.evaluate(`() => { const select = document.getElementById('language'); select.value = '${code}'; select.dispatchEvent(new Event('change')); }`);
+      await participant.waitForCondition(code, `document.documentElement.lang.startsWith('${code}')`);
+      if (path.includes('#')) assert.match(await participant.evaluate(`() => document.getElementById('doorTitle').textContent`), /^Maximiliane .* (is waiting for you|正在等您)$/);
+      for (const [width, height] of [[360, 640], [390, 844], [667, 375], [844, 390], [1440, 900]]) {
+        await participant.setViewport(width, height);
+        await participant.evaluate(finishAnimations);
+        faults.push(...(await participant.evaluate(`${layoutFaults}`)).map((fault) => `${path} ${code} ${width}x${height}: ${fault}`));
+      }
+    }
+  }
+  assert.deepEqual(faults, []);
 });
