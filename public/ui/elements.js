@@ -38,6 +38,14 @@ export function preventDrops(document) {
   }
 }
 
+/** Loads a style sheet, unless it has been or is being loaded. @param {Document} document @param {string} href */
+export function loadStyle(document, href) {
+  if (document.querySelector(`link[href="${href}"]`)) return;
+  const link = createElement(document, 'link', { rel: 'stylesheet', href });
+  link.addEventListener('error', () => link.remove());
+  document.head.append(link);
+}
+
 /**
  * @param {Document} document
  * @param {string} name

@@ -9,7 +9,7 @@ import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { announce, createElement, find, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
+import { announce, find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
 import { drawCode, InviteLink } from './invite-link.js';
 import { KnockingScreen } from './knocking-screen.js';
 import { LanguageMenu } from './language-menu.js';
@@ -88,7 +88,6 @@ import { Videos } from './videos.js';
 
 /** Colors of the browser around the page, as `--background` in style.css. */
 const THEME = { call: '#000', dark: '#14181a', light: '#f3f4f1' };
-const CALL_STYLE = '/assets/call.css';
 
 export class View {
   #document;
@@ -204,12 +203,9 @@ export class View {
     removeStartFailure(this.#document);
   }
 
-  /** Loads the style of a call, which the lobby does not need. After a failure the next call of this tries again. */
+  /** The lobby does without the style of a call. After a failure the next call of this tries again. */
   loadCallStyle() {
-    if (this.#document.querySelector(`link[href="${CALL_STYLE}"]`)) return;
-    const link = createElement(this.#document, 'link', { rel: 'stylesheet', href: CALL_STYLE });
-    link.addEventListener('error', () => link.remove());
-    this.#document.head.append(link);
+    loadStyle(this.#document, '/assets/call.css');
   }
 
   /** Shows the words that `translate` has now, which are of this language. @param {Language} language */
