@@ -9,7 +9,7 @@ import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { announce, find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
+import { announce, createElement, find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
 import { drawCode, InviteLink } from './invite-link.js';
 import { KnockingScreen } from './knocking-screen.js';
 import { LanguageMenu } from './language-menu.js';
