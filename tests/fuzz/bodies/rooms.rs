@@ -9,8 +9,8 @@ use serde_json::Value;
 use webrtc_box::clock::Now;
 use webrtc_box::principals::SeatCredentials;
 use webrtc_box_signaling::{
-    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent,
-    SeatId, ServerMessage, TagKey,
+    Action, ClientMessage, ConnectionId, HostKeys, IceUrls, ResumeTokenKey, RoomTag, Rooms, RoomsConfig,
+    SEATS_PER_ROOM, SeatEvent, SeatId, ServerMessage, TagKey,
 };
 use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -41,7 +41,7 @@ struct Scenario {
     frames: u8,
     /// The id of another participant and the token that each of the three received last.
     received: [(String, String); 3],
-    seats: BTreeSet<SeatId>,
+    seats: BTreeSet<(RoomTag, SeatId)>,
     closed: BTreeSet<ConnectionId>,
 }
 
@@ -94,13 +94,14 @@ impl Scenario {
                 }
                 Action::Event(_) => {}
                 Action::Close { conn, .. } => assert!(self.closed.insert(conn), "closed twice"),
-                Action::Seat(SeatEvent::Joined(_, seat)) => assert!(self.seats.insert(seat)),
-                Action::Seat(SeatEvent::Left(_, seat) | SeatEvent::Expired(_, seat)) => {
-                    assert!(self.seats.remove(&seat));
+                Action::Seat(SeatEvent::Joined(room, seat)) => assert!(self.seats.insert((room, seat))),
+                Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Expired(room, seat)) => {
+                    assert!(self.seats.remove(&(room, seat)));
                 }
             }
         }
-        assert!(self.seats.len() <= 2);
+        let taken = |room: RoomTag| self.seats.iter().filter(|(other, _)| *other == room).count();
+        assert!(self.seats.iter().all(|(room, _)| taken(*room) <= SEATS_PER_ROOM));
     }
 
     fn check_message(&mut self, to: ConnectionId, text: &str, request_length: usize) {
