@@ -54,7 +54,8 @@ export class Attention {
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.#clear(); });
     document.defaultView?.addEventListener('pagehide', () => this.#notification?.close());
     const place = document.querySelector('#notifyPlace');
-    if (place && this.#mayNotify) place.append(this.#notifySwitch());
+    // Of blocked notifications only the settings tell: nothing is wrong with waiting.
+    if (place && this.#mayNotify && parts.notifications?.permission !== 'denied') place.append(this.#notifySwitch());
   }
 
   /** Raises what has changed since the last model. @param {Model} model */

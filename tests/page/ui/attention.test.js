@@ -184,6 +184,13 @@ test('a switch that was refused is off and explains it', async () => {
   assert.deepEqual([box.checked, box.disabled, blocked.hidden], [false, true, false]);
 });
 
+test('where notifications were blocked before, only the settings say so', () => {
+  const { attention, waiting, boxes } = makePage({ permission: 'denied', stored: NOTIFIES });
+  assert.equal(waiting.children.length, 0);
+  const [, row] = attention.createSwitches();
+  assert.deepEqual([boxes(row)[0].disabled, boxes(row)[0].checked, row.children[1].hidden], [true, false, false]);
+});
+
 test('without notifications there is no switch, and a browser that refuses to show one loses it', () => {
   const missing = makePage({ permission: 'missing', stored: NOTIFIES });
   assert.equal(missing.waiting.children.length, 0);
