@@ -151,7 +151,9 @@ harness.scenario('speech into a muted microphone is noticed, the processing of s
   assert.deepEqual([(await sent()).echoCancellation, await peer.evaluate(`() => ${noise}.checked`)], [true, false]);
   await peer.press('Escape');
   await harness.expectMedia([peer]);
-  await peer.reload();
-  await peer.waitForState('connected');
-  assert.equal((await sent()).noiseSuppression, false, 'remembered');
+  await peer.leave();
+  await peer.open(harness.roomUrl());
+  await peer.waitForState('preview');
+  const preview = `document.getElementById('local').srcObject.getAudioTracks()[0].getSettings()`;
+  assert.deepEqual(await peer.evaluate(`() => [${preview}.noiseSuppression, ${preview}.echoCancellation]`), [false, true], 'remembered');
 });
