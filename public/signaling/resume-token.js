@@ -179,7 +179,8 @@ export class ResumeTokens {
    */
   #tryLock(lock, keep) {
     return new Promise((resolve) => {
-      this.#locks?.request(`webrtc-box.${lock}`, { ifAvailable: true }, (granted) => {
+      // Looking must not keep others, or ourselves, from looking at the same time.
+      this.#locks?.request(`webrtc-box.${lock}`, { ifAvailable: true, mode: keep ? 'exclusive' : 'shared' }, (granted) => {
         resolve(granted !== null);
         if (!granted || !keep) return undefined;
         return new Promise((/** @type {(value?: unknown) => void} */ release) => { this.#held.set(lock, release); });

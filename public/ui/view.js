@@ -371,7 +371,7 @@ export class View {
     if (screen !== 'call') this.#closePanels();
     if (screen !== 'lobby') this.#loadAttention().catch((error) => console.debug('attention', error));
     // Screen readers read what has the focus, and so announce the new screen.
-    const focused = { waiting: '#btnCopy', knocking: '#knockingTitle', ended: '#afterTitle', lobby: '#doorTitle', call: '#stage' }[screen];
+    const focused = { waiting: '#btnCopy', knocking: '#knockingTitle', ended: '#afterTitle', lobby: this.#model?.session.needsKey ? '#key' : '#doorTitle', call: '#stage' }[screen];
     find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });
     for (const meta of this.#document.querySelectorAll('meta[name=theme-color]')) {
       const scheme = meta.getAttribute('media')?.includes('dark') ? THEME.dark : THEME.light;

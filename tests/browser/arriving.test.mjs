@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { createHarness, ENDED_STATES } from './lib/harness.mjs';
 import { waitFor } from './lib/wait.mjs';
 
-const harness = await createHarness('arriving');
+const harness = await createHarness('arriving', { server: { flags: ['--room-grace', '4'] } });
 const jsqr = createRequire(import.meta.url)('jsqr');
 
 const textOf = (participant, id) => participant.evaluate(`() => document.getElementById('${id}').textContent`);

@@ -17,8 +17,10 @@ function makeLocks() {
   const held = new Set();
   return {
     held,
-    async request(name, _options, body) {
+    async request(name, { mode }, body) {
       if (held.has(name)) return body(null);
+      // A shared lock is only looked at: it is released at once.
+      if (mode === 'shared') return body({ name });
       held.add(name);
       return Promise.resolve(body({ name })).finally(() => held.delete(name));
     },
@@ -217,4 +219,23 @@ test('a tab that left or was closed is not elsewhere', async () => {
   first.release('den');
   await settle();
   assert.equal(await tabOf(new Storage(), locks, 'two', { shared }).isElsewhere('den'), false);
+});
+
+test('looking for the token and for another tab at once finds a free lock free', async () => {
+  const shared = new Storage();
+  tabOf(new Storage(), makeLocks(), 'one', { shared }).save('den', 't1');
+  /** As in a browser: exclusive by default, granted a moment later and held until the body has run. */
+  const holders = [];
+  const locks = {
+    async request(name, { mode = 'exclusive' }, body) {
+      await Promise.resolve();
+      if (holders.some((each) => mode === 'exclusive' || each === 'exclusive')) return body(null);
+      holders.push(mode);
+      await body({ name });
+      await Promise.resolve();
+      holders.splice(holders.indexOf(mode), 1);
+    },
+  };
+  const tab = tabOf(new Storage(), locks, 'two', { shared });
+  assert.deepEqual(await Promise.all([tab.isElsewhere('den'), tab.peek('den'), tab.isElsewhere('den')]), [false, 't1', false]);
 });
