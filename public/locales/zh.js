@@ -36,7 +36,7 @@ export const words = {
   'lobby.elsewhere': '您正在另一个标签页里进行此通话。',
   'lobby.takeOver': '改用本页',
   'lobby.continue': '在这里继续通话',
-  'lobby.test': '测试网络连接',
+  'lobby.test': '测试通话',
   'lobby.level': '麦克风音量',
 
   'waiting.title': '等待对方加入',
