@@ -31,7 +31,6 @@ import { Videos } from './videos.js';
  * @import { Language } from '../locales/languages.js'
  * @import { Media, MediaState } from '../media/media.js'
  * @import { Attention } from './attention.js'
- * @import { CallSigns } from './call-signs.js'
  * @import { Control, Panels } from './controls.js'
  *
  * @typedef {object} Model
@@ -93,9 +92,8 @@ export class View {
   #document;
   #translate;
   #actions;
-  /** @type {Pick<ViewParts, 'document' | 'navigator' | 'translate' | 'clock' | 'actions'>} */
-  #parts;
-  #isMac;
+  /** Creates the signs of a call. @type {() => Promise<{show: (model: Model) => void}>} */
+  #createSigns;
   #controls;
   #lobby;
   #knockingScreen;
@@ -116,8 +114,6 @@ export class View {
   #loadingAttention = null;
   /** @type {Attention | null} */
   #attention = null;
-  /** What only a call shows, once it has loaded. @type {CallSigns | null} */
-  #callSigns = null;
   /** @type {Panels} */
   #panels;
   /** Parts that are loaded when they are needed; null while one loads. @type {Map<string, {show: (model: Model) => void} | null>} */
@@ -131,8 +127,7 @@ export class View {
     this.#translate = translate;
     this.#actions = actions;
     const press = (/** @type {Control} */ control) => this.#press(control);
-    this.#parts = { document, navigator, translate, clock, actions };
-    const isMac = this.#isMac = browserNames(navigator).includes('mac');
+    const isMac = browserNames(navigator).includes('mac');
     this.#controls = new ControlButtons({ document, translate, press, chordOf: makeChordOf(isMac) });
     this.#shortcuts = new Shortcuts({
       document, storage, isMac, press, escape: () => this.#closePanels(), changed: () => { if (this.#model) this.show(this.#model); },
@@ -166,6 +161,10 @@ export class View {
       locale: language.fallback ? navigator.language : language.tag,
     });
     this.#autoHide = new AutoHide({ body: document.body, stage, clock, mayHide: () => this.#mayHideControls() });
+    this.#createSigns = async () => new (await import('./call-signs.js')).CallSigns({
+      document, navigator, translate, clock, actions, videos: this.#videos, micKeys: makeChordOf(isMac)('D')?.shown ?? '',
+      reveal: () => this.#autoHide.show(), page: { announce, find, formatDuration, setAttribute, setText },
+    });
     this.#panels = this.#createPanels();
     this.#listen();
   }
@@ -197,7 +196,6 @@ export class View {
     this.#attention?.show(model);
     setLabel(find(this.#document, '#swap'), this.#translate(this.#selfView.isHidden ? 'self.show' : 'self.swap'));
     setFlag(body, 'data-muted', !media.mic || media.interrupted.mic);
-    this.#callSigns?.show(model);
     this.#showControls();
     if (isNewScreen) this.#enter(session.screen);
     removeStartFailure(this.#document);
@@ -218,16 +216,6 @@ export class View {
     const suffix = manifest.dataset.manifests?.split(' ').includes(language.code) ? `.${language.code}` : '';
     setAttribute(manifest, 'href', `/manifest${suffix}.webmanifest`);
     if (this.#model) this.show(this.#model);
-  }
-
-  async #loadCallSigns() {
-    if (this.#callSigns) return;
-    const { CallSigns } = await import('./call-signs.js');
-    this.#callSigns ??= new CallSigns({
-      ...this.#parts, videos: this.#videos, micKeys: makeChordOf(this.#isMac)('D')?.shown ?? '', reveal: () => this.#autoHide.show(),
-      page: { announce, find, formatDuration, setAttribute, setText },
-    });
-    if (this.#model) this.#callSigns.show(this.#model);
   }
 
   /** The level of the microphone. @param {number} level 0 to 1 */
@@ -316,11 +304,12 @@ export class View {
     if (this.#model) this.#controls.show({ model: this.#model, actions: this.#actions, panels: this.#panels });
   }
 
-  /** Loads what few calls need when they need it. @param {Model} model */
+  /** Loads what only a call needs, or few calls, when they need it. @param {Model} model */
   #showLate(model) {
-    const { session: { knocks }, transfer } = model;
+    const { session: { knocks, screen }, transfer } = model;
     const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText };
     const announcer = find(this.#document, '#announcer');
+    if (screen === 'waiting' || screen === 'call') this.#late('signs', this.#createSigns);
     if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text) }));
     if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }));
     for (const part of this.#lateParts.values()) part?.show(model);
@@ -378,7 +367,6 @@ export class View {
       meta.setAttribute('content', screen === 'call' ? THEME.call : scheme);
     }
     if (screen !== 'call') this.#videos.restore();
-    if (screen === 'waiting' || screen === 'call') this.#loadCallSigns().catch((error) => console.debug('call signs', error));
   }
 
   /** @param {Model} model */
