@@ -138,6 +138,12 @@ export async function createParticipant(browser, options) {
     // --- input ------------------------------------------------------------------------------------------------
 
     press: (key) => page.keyboard.press(key),
+    /** Presses a key while another one, such as `Control`, is held. */
+    async pressWith(modifier, key) {
+      await page.keyboard.down(modifier);
+      await page.keyboard.press(key);
+      await page.keyboard.up(modifier);
+    },
     type: (text) => page.keyboard.type(text),
     /** Moves the pointer a little, which shows controls that were hidden. */
     async movePointer() {
@@ -149,6 +155,7 @@ export async function createParticipant(browser, options) {
       await page.waitForSelector(selector, { visible: true, timeout: 15_000 });
       await page.click(selector);
     },
+    doubleClick: (x, y) => page.mouse.click(x, y, { count: 2 }),
     /** A touch at this position. */
     tap: (x, y) => page.touchscreen.tap(x, y),
     /** A click at this position without moving the pointer there first. Chromium only. */
