@@ -102,7 +102,7 @@ harness.scenario('a code moves the call to another device, once', async () => {
   await first.click('[data-act=transfer]');
   const link = await decodeCode(first, 'transferCode');
   assert.match(link, /\/r\/room-\d+#t=[\w.~-]+$/);
-  assert.match(await textOf(first, 'transferTime'), /^Valid for \d+ s$/);
+  assert.match(await textOf(first, 'transferTime'), /^Valid for \d+ seconds$/);
   const device = await harness.participant('chromium');
   await device.open(link);
   await device.waitForState('preview');
