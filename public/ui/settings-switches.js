@@ -41,10 +41,10 @@ export class SettingsSwitches {
     for (const name of /** @type {Processing[]} */ (['backgroundBlur', ...SOUND])) {
       this.#switches.set(name, createSwitch({ document, translate, key: `settings.${name}`, toggled: (on) => { media.setProcessing(name, on); } }));
     }
-    const done = document.querySelector('#settings .big');
+    const devicePart = document.querySelector('#pickCam')?.closest('.part');
     const elementOf = (/** @type {Processing} */ name) => this.#switches.get(name)?.element ?? '';
     this.#soundPart = this.#createPart('settings.sound', SOUND.map(elementOf));
-    done?.before(this.#soundPart, this.#createPart('settings.attention', attention.createSwitches()));
+    devicePart?.after(this.#soundPart, this.#createPart('settings.attention', attention.createSwitches()));
     document.querySelector('#pickCam')?.after(elementOf('backgroundBlur'));
     document.querySelector('#btnSpeaker')?.after(...this.#createSpeakerTest());
     this.show();

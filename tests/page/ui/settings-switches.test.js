@@ -11,7 +11,6 @@ class FakeElement extends EventTarget {
   checked = false;
   textContent = '';
   append(...children) { this.children.push(...children); }
-  before(...parts) { this.placed = parts; }
   after(...parts) { this.placed = parts; }
   setAttribute() {}
 }
@@ -19,7 +18,9 @@ class FakeElement extends EventTarget {
 const ALL = { noiseSuppression: true, echoCancellation: true, autoGainControl: true, backgroundBlur: true };
 
 function makeDialog({ supported = ALL, blur = [true, false], played = true } = {}) {
-  const places = { '#settings .big': new FakeElement(), '#pickCam': new FakeElement(), '#btnSpeaker': new FakeElement() };
+  const places = { '#pickCam': new FakeElement(), '#btnSpeaker': new FakeElement() };
+  const devicePart = new FakeElement();
+  places['#pickCam'].closest = () => devicePart;
   const document = { querySelector: (name) => places[name] ?? null, createElement: () => new FakeElement() };
   const page = { switched: [], chimes: [], preferred: { ...ALL, backgroundBlur: undefined } };
   const camera = { getSettings: () => ({ backgroundBlur: page.systemBlur ?? false }), getCapabilities: () => ({ backgroundBlur: blur }) };
@@ -34,7 +35,7 @@ function makeDialog({ supported = ALL, blur = [true, false], played = true } = {
       chime: { play: (...args) => new Promise((resolve) => { page.chimes.push(args); page.end = () => resolve(played); }) },
     },
   });
-  const [sound] = places['#settings .big'].placed;
+  const [sound] = devicePart.placed;
   const [button, failure] = places['#btnSpeaker'].placed;
   const [blurSwitch] = places['#pickCam'].placed;
   const rows = sound.children[1].children;
