@@ -28,7 +28,10 @@ export async function createParticipant(browser, options) {
     tab.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`));
     tab.on('request', (request) => requested.push(request.url()));
     // The question before a call is closed, at a reload or another page.
-    tab.on('dialog', (dialog) => dialog.accept().catch(() => {}));
+    tab.on('dialog', (dialog) => {
+      messages.push(`dialog: ${dialog.type()}`);
+      dialog.accept().catch(() => {});
+    });
     tab.on('pageerror', (error) => messages.push(`uncaught: ${error.message}`));
     return tab;
   }
@@ -50,6 +53,9 @@ export async function createParticipant(browser, options) {
     },
     async reload() {
       await page.reload(LOAD);
+    },
+    async goBack() {
+      await page.goBack(LOAD);
     },
     /** Closes the tab after opening an empty one in the same browser, which the other methods drive from then on. */
     async replaceTab() {
@@ -173,7 +179,7 @@ export async function createParticipant(browser, options) {
 
     state,
     screenshot: (file) => page.screenshot({ path: file }).then(() => file),
-    /** Console messages as `type: text`, uncaught errors as `uncaught: message`. */
+    /** Console messages as `type: text`, uncaught errors as `uncaught: message`, questions of the browser as `dialog: type`. */
     consoleMessages: async () => messages,
     /** Every address that the page has requested. */
     requestedUrls: async () => requested,
