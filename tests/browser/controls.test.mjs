@@ -106,7 +106,7 @@ harness.scenario('media keys act on the call and cannot stop it', async () => {
   assert.equal(await isWhole(), before);
   await chromium.click('.in-call[data-act=settings]');
   await chromium.click('[data-act=self]');
-  await chromium.waitForCondition('the round button', `document.getElementById('selfFrame').clientWidth === 56 && document.getElementById('swap').getAttribute('aria-label') === 'Show own picture'`);
+  await chromium.waitForCondition('the round button', `document.getElementById('selfFrame').clientWidth === 56 && document.getElementById('swap').getAttribute('aria-label') === 'Show self view'`);
   assert.equal(await firefox.evaluate(`() => document.getElementById('remoteFrame').classList.contains('empty')`), false);
   await chromium.click('#swap');
   await chromium.waitForCondition('the own picture', `document.getElementById('selfFrame').clientWidth > 100`);
