@@ -121,7 +121,7 @@ export const words = {
   'numbers.graph': '{name}, last minute: {low} to {high}',
   'numbers.fps': 'Frame rate',
   'numbers.audio': 'Their sound',
-  'numbers.rtt': 'Round-trip time',
+  'numbers.rtt': 'Round trip',
   'numbers.loss': 'Packet loss',
   'numbers.in': 'Receiving',
   'numbers.out': 'Sending',
