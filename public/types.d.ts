@@ -66,7 +66,8 @@ export type ServerMessage =
   | { type: 'new-peer'; id: string; name?: string | null }
   | { type: 'peer-leave'; id: string }
   | { type: 'peer-away'; id: string; closing?: boolean }
-  | { type: 'peer-back'; id: string }
+  /** `name`: which it has now. */
+  | { type: 'peer-back'; id: string; name?: string | null }
   | { type: 'ice-servers'; iceServers: RTCIceServer[]; ttl: number }
   | { type: 'ping' }
   | { type: 'pong' }

@@ -177,6 +177,7 @@ export class Session {
       case 'peer-back':
         if (event.id !== this.#peerId) return;
         this.#presence.back();
+        state.peerName = displayName(event.name);
         this.#awaitConnection();
         return call.recoverSoon();
       case 'ice-servers': return call.setIceServers(event.iceServers);
@@ -343,7 +344,8 @@ export class Session {
     this.#signaling.request({ type: 'ice-servers' });
     const reason = this.state.detached ? 'weDropped' : this.state.peer === 'gone' ? 'theyDropped' : null;
     if (reason === null) return this.#awaitConnection();
-    this.#giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : () => this.#end(reason));
+    const giveUp = () => (reason === 'weDropped' ? this.#end(reason) : this.#endOrWait(reason));
+    this.#giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : giveUp);
   }
 
   /** Without signaling only the connection itself can recover. @param {() => void} giveUp */
@@ -358,7 +360,7 @@ export class Session {
   /** @param {string} code */
   #refused(code) {
     const { state, call } = this;
-    Object.assign(state, { joining: false, error: null, socketOpen: false });
+    Object.assign(state, { joining: false, error: null, socketOpen: false, knocks: [] });
     // A refused rejoin does not end a call whose media still flows.
     if (call.isConnected()) return void (state.detached = true);
     if (state.connectedAt !== null) return this.#end('weDropped');
@@ -366,7 +368,7 @@ export class Session {
     state.needsKey = code === 'key-required';
     call.hangUp();
     this.#setPeer(null);
-    Object.assign(state, { screen: 'lobby', knocks: [] });
+    state.screen = 'lobby';
   }
 
   /** @param {EndReason} reason */

@@ -456,6 +456,37 @@ test('a call that ends while somebody knocks leaves us in the room to let them i
   }
 });
 
+test('a call that fails beside a free seat leaves us with whoever knocks', async () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'knock', id: 'k1' });
+  for (const type of ['peer-away', 'peer-leave']) harness.fromServer({ type, id: 'you' });
+  harness.connectionState('failed');
+  await harness.clock.advance(8000);
+  assert.deepEqual([harness.state.screen, harness.state.knocks.length], ['waiting', 1]);
+});
+
+test('without a seat nobody can be let in, and the call ends', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  harness.fromServer({ type: 'knock', id: 'k1' });
+  harness.fromServer({ type: 'refused', code: 'room-full' });
+  assert.deepEqual([harness.status(), harness.state.knocks], ['connected', []]);
+  harness.fromCall({ type: 'hang-up' });
+  assert.equal(harness.state.ended.reason, 'theyLeft');
+});
+
+test('a peer that returns from another device may have another name', () => {
+  const harness = makeSessionHarness();
+  harness.connects();
+  for (const [name, shown] of [['Ada', 'Ada'], ['Ada\u202e', 'Ada'], [undefined, ''], [7, '']]) {
+    harness.fromServer({ type: 'peer-back', id: 'you', name });
+    assert.equal(harness.state.peerName, shown);
+  }
+  harness.fromServer({ type: 'peer-back', id: 'nobody', name: 'Eve' });
+  assert.equal(harness.state.peerName, '');
+});
+
 test('the server tells again who knocks after a rejoin, and nobody does after the end', () => {
   const harness = makeSessionHarness();
   harness.connects();
