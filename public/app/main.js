@@ -95,6 +95,10 @@ const view = new View({
       session.transfer.close();
       draw();
     },
+    transferFailed() {
+      session.transfer.close();
+      session.setError('page-error');
+    },
     retry,
     dismissError,
     toggle: toggles.toggle,

@@ -71,7 +71,8 @@ export class Attention {
       if (!before.knocks.includes(id)) this.raise('knock', translate(name ? 'named.knocks' : 'knocks.somebody', { name }));
     }
     if (screen === 'call' && before.screen === 'waiting') this.raise('joined', translate('presence.joined', { name: seen.name }));
-    if (before.screen === 'knocking' && (screen === 'call' || screen === 'waiting')) this.raise('joined', translate('presence.admitted'));
+    // Whoever opened the room with the host key was not let in by somebody.
+    if (before.screen === 'knocking' && !session.triedKey && (screen === 'call' || screen === 'waiting')) this.raise('joined', translate('presence.admitted'));
     if (before.screen === 'call') {
       const { name } = before;
       if (screen === 'waiting' || ended?.reason === 'theyLeft' || ended?.reason === 'theyClosed') this.raise('left', translate('presence.left', { name }));

@@ -128,7 +128,7 @@ export class CallSigns {
     const isSpeaking = model.session.screen === 'call' && !model.media.mic && model.media.speakingWhileMuted === true;
     const isNew = isSpeaking && !this.#wasSpeaking && performance.now() - this.#hintedAt >= HINT_PAUSE_MS;
     this.#wasSpeaking = isSpeaking;
-    if (model.media.mic || model.session.screen !== 'call') hint.hidden = true;
+    if (model.media.mic || model.session.screen !== 'call') this.#hideHint();
     if (!isNew) return;
     this.#hintedAt = performance.now();
     const isTouch = document.defaultView?.matchMedia('(pointer: coarse)').matches;
@@ -137,7 +137,14 @@ export class CallSigns {
     reveal();
     page.announce(announcer, hintText.textContent ?? '');
     clock.cancel(this.#hintTimer);
-    this.#hintTimer = clock.after(() => { hint.hidden = true; }, HINT_MS);
+    this.#hintTimer = clock.after(() => this.#hideHint(), HINT_MS);
+  }
+
+  /** A focus that would be lost with the hint moves to the button that does the same. */
+  #hideHint() {
+    const { hint, micButton } = this.#elements;
+    if (this.#parts.document.activeElement === hint) micButton.focus();
+    hint.hidden = true;
   }
 
   #enterPictureInPicture() {

@@ -31,7 +31,8 @@ export class KnockingScreen {
   show(session) {
     if (session.screen !== 'knocking') return;
     const element = (/** @type {string} */ id) => find(this.#document, id);
-    setText(element('#knockingWhy'), this.#translate(knockingKey(session)));
+    const why = knockingKey(session);
+    setText(element('#knockingWhy'), why ? this.#translate(why) : '');
     setText(element('#knockingPlace'), session.position > 1 ? this.#translate('knocking.place', { n: session.position }) : '');
     // A room with somebody in it is open.
     element('#hostForm').hidden = session.occupancy !== 0;

@@ -32,7 +32,7 @@ export class Knocks {
     const { document, translate, createElement } = parts;
     this.#panel = /** @type {HTMLElement} */ (document.querySelector('#knocks'));
     this.#list = createElement(document, 'ul');
-    this.#reason = createElement(document, 'p', { id: 'knocksReason', class: 'small' }, translate('knocks.full'));
+    this.#reason = createElement(document, 'p', { id: 'knocksReason', class: 'small', 'data-word': 'knocks.full' }, translate('knocks.full'));
     this.#panel.append(this.#list, this.#reason);
   }
 
@@ -66,7 +66,7 @@ export class Knocks {
   #add(knock) {
     const { document, translate, actions, createElement, announce } = this.#parts;
     const button = (/** @type {string} */ word, /** @type {string} */ style, /** @type {boolean} */ admit) => {
-      const created = /** @type {HTMLButtonElement} */ (createElement(document, 'button', { type: 'button', class: style }, translate(word)));
+      const created = /** @type {HTMLButtonElement} */ (createElement(document, 'button', { type: 'button', class: style, 'data-word': word }, translate(word)));
       created.addEventListener('click', () => actions.answerKnock(knock.id, admit));
       return created;
     };

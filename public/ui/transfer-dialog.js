@@ -39,10 +39,10 @@ export class TransferDialog {
     this.#parts = parts;
     const { document, translate, actions, createElement } = parts;
     const create = (/** @type {string} */ name, /** @type {Record<string, string>} */ attributes, /** @type {string} */ word) =>
-      createElement(document, name, attributes, word && translate(word));
+      createElement(document, name, { ...attributes, ...(word && { 'data-word': word }) }, word && translate(word));
     this.#dialog = /** @type {HTMLDialogElement} */ (create('dialog', { id: 'transfer', 'aria-labelledby': 'transferTitle' }, ''));
     this.#code = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-    for (const [name, value] of [['id', 'transferCode'], ['role', 'img'], ['aria-label', translate('transfer.code')]]) this.#code.setAttribute(name, value);
+    for (const [name, value] of [['id', 'transferCode'], ['role', 'img'], ['data-label', 'transfer.code'], ['aria-label', translate('transfer.code')]]) this.#code.setAttribute(name, value);
     this.#status = create('p', { id: 'transferStatus', role: 'status' }, '');
     this.#time = create('p', { id: 'transferTime', class: 'small' }, '');
     this.#again = /** @type {HTMLButtonElement} */ (create('button', { type: 'button', class: 'plain wide', id: 'btnTransferAgain' }, 'transfer.again'));
@@ -87,9 +87,9 @@ export class TransferDialog {
     this.#code.replaceChildren();
     this.#code.toggleAttribute('data-drawn', text !== null);
     if (text === null) return;
-    this.#parts.drawCode(this.#code, text).catch(() => {}).then(() => {
+    this.#parts.drawCode(this.#code, text).then(() => {
       // Another code, or none, is wanted meanwhile.
       if (this.#drawn !== text) this.#code.replaceChildren();
-    });
+    }, () => { if (this.#drawn === text) this.#parts.actions.transferFailed(); });
   }
 }

@@ -66,6 +66,7 @@ import { Videos } from './videos.js';
  * @property {(knock: string, admit: boolean) => void} answerKnock
  * @property {() => void} requestTransfer asks for a code with which another device takes our place in the call
  * @property {() => void} closeTransfer
+ * @property {() => void} transferFailed the dialog with the code could not be loaded
  * @property {() => void} retry
  * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
@@ -85,12 +86,15 @@ import { Videos } from './videos.js';
  * @property {Actions} actions
  */
 
+/** A part that could not be loaded is not requested again before this. */
+const LATE_RETRY_MS = 5000;
 /** Colors of the browser around the page, as `--background` in style.css. */
 const THEME = { call: '#000', dark: '#14181a', light: '#f3f4f1' };
 
 export class View {
   #document;
   #translate;
+  #clock;
   #actions;
   /** Creates the signs of a call. @type {() => Promise<{show: (model: Model) => void}>} */
   #createSigns;
@@ -125,6 +129,7 @@ export class View {
   constructor({ document, navigator, translate, language, languages, clock, storage, actions }) {
     this.#document = document;
     this.#translate = translate;
+    this.#clock = clock;
     this.#actions = actions;
     const press = (/** @type {Control} */ control) => this.#press(control);
     const isMac = browserNames(navigator).includes('mac');
@@ -311,21 +316,25 @@ export class View {
     const announcer = find(this.#document, '#announcer');
     if (screen === 'waiting' || screen === 'call') this.#late('signs', this.#createSigns);
     if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text) }));
-    if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }));
+    if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }), this.#actions.transferFailed);
     for (const part of this.#lateParts.values()) part?.show(model);
   }
 
   /**
    * @param {string} name
    * @param {() => Promise<{show: (model: Model) => void}>} load
+   * @param {() => void} [failed]
    */
-  #late(name, load) {
+  #late(name, load, failed) {
     if (this.#lateParts.has(name)) return;
     this.#lateParts.set(name, null);
     load().then((part) => {
       this.#lateParts.set(name, part);
       if (this.#model) part.show(this.#model);
-    }, () => this.#lateParts.delete(name));
+    }, () => {
+      this.#clock.after(() => this.#lateParts.delete(name), LATE_RETRY_MS);
+      failed?.();
+    });
   }
 
   #mayHideControls() {

@@ -393,8 +393,11 @@ function waitingHarness() {
 test('somebody waits in front of the room until they are let in', async () => {
   const harness = waitingHarness();
   assert.deepEqual([harness.state.screen, harness.status(), harness.statusKey(), harness.state.position], ['knocking', 'waiting', 'status.knocking', 2]);
+  assert.equal(knockingKey(harness.state), null, 'nothing is said of a room that is not known yet');
   harness.fromServer({ type: 'room', room: 'den', seats: 2 });
   assert.equal(knockingKey(harness.state), 'knocking.full');
+  harness.fromServer({ type: 'room', room: 'den', seats: 1 });
+  assert.equal(knockingKey(harness.state), 'knocking.other');
   harness.fromServer({ type: 'room', room: 'den', seats: 0 });
   assert.equal(knockingKey(harness.state), 'knocking.host');
   harness.fromServer({ type: 'socket', open: false });

@@ -106,6 +106,13 @@ test('whoever is let in is told so', () => {
   assert.deepEqual([notice.textContent, played.length], ['You were let in', 1]);
 });
 
+test('a host who opened the room with the key was let in by nobody', () => {
+  const { show, notice, played } = makePage();
+  show({ screen: 'knocking' });
+  show({ screen: 'waiting', triedKey: true });
+  assert.deepEqual([notice.textContent, played], ['', []]);
+});
+
 test('leaving is told once, with the name from before', () => {
   for (const [after, sound, text] of [
     [{ screen: 'waiting' }, 'left', 'Ann left'],

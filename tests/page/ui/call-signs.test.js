@@ -8,6 +8,8 @@ class FakeElement extends EventTarget {
   textContent = '';
   dataset = { view: 'remote' };
   attributes = new Map();
+  focused = 0;
+  focus() { this.focused += 1; }
 }
 
 const SESSION = { screen: 'call', peerName: 'Ada', connectedAt: 5, remote: { mic: true } };
@@ -87,10 +89,12 @@ test('who speaks while muted is told for a while, and not again within 20 s', as
     speak(true);
     assert.equal(page.said.length, said);
   }
+  page.document.activeElement = hint;
   hint.dispatchEvent(new Event('click'));
   assert.equal(page.done.at(-1), 'mic');
   page.show();
   assert.equal(hint.hidden, true, 'once the microphone is on');
+  assert.equal(page.find('[data-act=mic]').focused, 1, 'the focus is not lost');
 });
 
 test('the small window that the browser opened closes when the page is seen again', (context) => {

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Knocks } from '../../../public/ui/knocks.js';
+import { TransferDialog } from '../../../public/ui/transfer-dialog.js';
+
+/** What these parts use of an element. */
+class FakeElement extends EventTarget {
+  attributes = new Map();
+  children = [];
+  hidden = false;
+  disabled = false;
+  open = false;
+  textContent = '';
+  append(...children) { this.children.push(...children); }
+  replaceChildren(...children) { this.children = children; }
+  remove() {}
+  contains() { return false; }
+  setAttribute(name, value) { this.attributes.set(name, value); }
+  removeAttribute(name) { this.attributes.delete(name); }
+  toggleAttribute() {}
+  showModal() { this.open = true; }
+  close() {
+    this.open = false;
+    this.dispatchEvent(new Event('close'));
+  }
+}
+
+function makePage() {
+  const page = { created: [], done: [], said: [], panel: new FakeElement() };
+  const track = (element) => { page.created.push(element); return element; };
+  const document = { body: new FakeElement(), activeElement: null, querySelector: () => page.panel, createElementNS: () => track(new FakeElement()) };
+  const createElement = (_, name, attributes = {}, text = '') => {
+    const element = track(new FakeElement());
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.textContent = text;
+    return element;
+  };
+  const action = (name) => (...args) => page.done.push([name, ...args]);
+  page.parts = {
+    document, createElement, translate: (key) => `(${key})`, setText: (element, text) => { element.textContent = text; },
+    announce: (text) => page.said.push(text),
+    actions: { answerKnock: action('answer'), requestTransfer: action('request'), closeTransfer: action('close'), transferFailed: action('failed') },
+  };
+  return page;
+}
+
+const knocking = (knocks, peer = 'none') => ({ session: { knocks, peer, socketOpen: true } });
+const CODE = { session: { screen: 'call' }, transfer: { token: 'one-time', until: 60_000, phase: 'valid' }, media: { screen: false }, link: 'https://h/r/den' };
+
+test('a knock is announced once, and nobody is let in while both seats are taken', () => {
+  const { parts, created, said, done, panel } = makePage();
+  const knocks = new Knocks(parts);
+  const [cleo] = [{ id: 'k1', name: '', answered: false }];
+  knocks.show(knocking([cleo], 'present'));
+  knocks.show(knocking([cleo], 'present'));
+  const [admit, decline] = ['knocks.admit', 'knocks.decline'].map((word) => created.find(({ attributes }) => attributes.get('data-word') === word));
+  assert.deepEqual([said, admit.disabled, decline.disabled, panel.hidden], [['(knocks.somebody)'], true, false, false]);
+  knocks.show(knocking([cleo]));
+  assert.equal(admit.disabled, false);
+  admit.dispatchEvent(new Event('click'));
+  assert.deepEqual(done, [['answer', 'k1', true]]);
+  knocks.show(knocking([]));
+  assert.equal(panel.hidden, true);
+});
+
+test('the words of late parts follow the language of the page', () => {
+  const { parts, created } = makePage();
+  new Knocks(parts).show(knocking([{ id: 'k1', name: 'Cleo', answered: false }], 'present'));
+  new TransferDialog({ ...parts, drawCode: async () => {} });
+  const worded = created.filter(({ textContent, attributes }) => textContent || attributes.has('aria-label'));
+  assert.ok(worded.length > 6);
+  for (const { textContent, attributes } of worded) {
+    const key = attributes.get('data-word') ?? attributes.get('data-label');
+    // A sentence with a name in it is set with each update.
+    if (textContent !== '(named.knocks)') assert.equal(textContent || attributes.get('aria-label'), `(${key})`);
+  }
+});
+
+test('a code that cannot be drawn is given up, and one that is drawn too late is removed', async () => {
+  const failing = makePage();
+  new TransferDialog({ ...failing.parts, drawCode: async () => { throw new TypeError('not loaded'); } }).show(CODE);
+  await new Promise(setImmediate);
+  assert.deepEqual(failing.done, [['failed']]);
+  failing.parts.document.body.children[0].close();
+
+  const late = makePage();
+  let drawn;
+  const dialog = new TransferDialog({ ...late.parts, drawCode: (code) => new Promise((resolve) => { drawn = () => { code.append('code'); resolve(); }; }) });
+  dialog.show(CODE);
+  dialog.show({ ...CODE, transfer: null });
+  drawn();
+  await new Promise(setImmediate);
+  const code = late.created.find(({ attributes }) => attributes.get('id') === 'transferCode');
+  assert.deepEqual([code.children, late.done], [[], [['close']]]);
+});
