@@ -79,7 +79,7 @@ export const words = {
   'self.hide': 'Hide self view',
   'self.show': 'Show self view',
   'remote.label': 'Video of the other person',
-  'remote.labelNamed': '{name}’s video',
+  'remote.labelNamed': '{name}\'s video',
   'remote.camOff': 'Their camera is off',
   'remote.weak': 'Weak connection: their video is paused, sound continues.',
   'remote.still': 'Weak connection: their screen is paused, sound continues.',

@@ -33,7 +33,7 @@ export const words = {
   'lobby.inside.1': 'One person is here. The call starts when you join.',
   'lobby.starts': 'The call starts when you join.',
   'lobby.inside.2': 'Two people are already in this room. You can ask to join.',
-  'lobby.elsewhere': 'You are in this call in another tab.',
+  'lobby.elsewhere': 'You are in this call in another tab',
   'lobby.takeOver': 'Use this one instead',
   'lobby.continue': 'Continue the call here',
   'lobby.test': 'Test your connection',

@@ -214,7 +214,7 @@ for (const kind of ['chromium', 'firefox']) {
     const pair = await harness.joinPair([kind, 'chromium'], harness.roomUrl());
     await harness.expectMedia(pair);
     const copy = await pair[0].duplicate();
-    await copy.waitForCondition('the call in the other tab', `document.getElementById('doorTitle').textContent === 'You are in this call in another tab.'
+    await copy.waitForCondition('the call in the other tab', `document.getElementById('doorTitle').textContent === 'You are in this call in another tab'
       && document.getElementById('joinWord').textContent === 'Use this one instead'`);
     await harness.expectMedia(pair);
     assert.equal(await connectionCount(pair[1]), 1, 'the peer noticed nothing');
