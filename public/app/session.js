@@ -13,11 +13,10 @@ import { Transfer } from './transfer.js';
 
 /**
  * @import { CallEvent, OutboxMessage, SignalingEvent } from '../types.js'
- * @import { SignalingClient } from '../signaling/client.js'
+ * @import { JoinOptions, SignalingClient } from '../signaling/client.js'
  * @import { Call, CallParts } from '../call/call.js'
  * @import { CallReport } from './call-report.js'
  * @import { Clock, Timer } from '../lib/clock.js'
- * @import { JoinOptions } from '../signaling/client.js'
  * @import { ConnectionState, EndReason } from './status.js'
  *
  * @typedef {Required<Pick<CallParts, 'send' | 'emit' | 'reachable'>>} CallEdge
@@ -227,6 +226,7 @@ export class Session {
   #socketChanged(open) {
     const { state } = this;
     state.socketOpen = open;
+    if (!open) this.transfer.refused();
     if (open && ['shutting-down', 'unreachable'].includes(String(state.error))) state.error = null;
     if (!open && state.joining && state.error === null) state.error = 'unreachable';
   }

@@ -239,11 +239,6 @@ export class View {
     this.#lobby.room = name;
   }
 
-  /** Calls the person back to the page. @param {import('./attention.js').AttentionKind} kind @param {string} text */
-  raise(kind, text) {
-    this.#loadAttention().then((attention) => attention.raise(kind, text), (error) => console.debug('attention', error));
-  }
-
   async #loadAttention() {
     // The session changes its state in place.
     const before = this.#model && { ...this.#model, session: { ...this.#model.session } };

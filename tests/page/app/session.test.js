@@ -506,6 +506,10 @@ test('another device that came with our code is named as the reason', async () =
   harness.connects();
   harness.session.requestTransfer();
   assert.deepEqual([harness.sent.at(-1), harness.session.transfer.code.phase], [['transfer'], 'requested']);
+  harness.fromServer({ type: 'socket', open: false });
+  assert.equal(harness.session.transfer.code.phase, 'failed', 'the answer is lost with the socket');
+  harness.fromServer({ type: 'socket', open: true });
+  harness.session.requestTransfer();
   harness.fromServer({ type: 'transfer', token: 'one-time', ttl: 60 });
   await harness.clock.advance(59_000);
   harness.fromServer({ type: 'replaced' });
