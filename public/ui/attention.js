@@ -11,7 +11,7 @@ import { Chime } from '../media/chime.js';
  * @import { Model } from './view.js'
  *
  * @typedef {'joined' | 'left' | 'knock' | 'message'} AttentionKind
- * @typedef {{screen: Model['session']['screen'], name: string, unread: number, knocks: string[]}} Seen
+ * @typedef {{screen: Model['session']['screen'], name: string, unread: number, knocks: string[]}} Seen `knocks`: also earlier ones
  *
  * @typedef {object} AttentionParts
  * @property {Document} document
@@ -25,6 +25,8 @@ import { Chime } from '../media/chime.js';
 const SOUNDS_KEY = 'webrtc-box.sounds';
 const NOTIFY_KEY = 'webrtc-box.notify';
 const NOTICE_MS = 4000;
+/** More than may wait at a time. The server names the same ones again after each reconnection. */
+const MAX_TOLD_KNOCKS = 40;
 const ICON = '/icon.svg';
 const ICON_WITH_DOT = '/icon-dot.svg';
 
@@ -65,7 +67,8 @@ export class Attention {
     this.speaker = speakers.some(({ deviceId }) => deviceId === media.selected.audiooutput) ? media.selected.audiooutput : '';
     const before = this.#seen;
     const { screen, ended } = session;
-    const seen = this.#seen = { screen, name: session.peerName || translate('presence.other'), unread: chat.unread(), knocks: session.knocks.map(({ id }) => id) };
+    const knocks = [...new Set([...before?.knocks ?? [], ...session.knocks.map(({ id }) => id)])].slice(-MAX_TOLD_KNOCKS);
+    const seen = this.#seen = { screen, name: session.peerName || translate('presence.other'), unread: chat.unread(), knocks };
     if (!before) return;
     for (const { id, name } of session.knocks) {
       if (!before.knocks.includes(id)) this.raise('knock', translate(name ? 'named.knocks' : 'knocks.somebody', { name }));

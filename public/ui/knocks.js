@@ -18,6 +18,9 @@
  * @typedef {{row: HTMLElement, name: HTMLElement, admit: HTMLButtonElement, decline: HTMLButtonElement}} Row
  */
 
+/** More than may wait at a time. The server names the same ones again after each reconnection. */
+const MAX_ANNOUNCED = 40;
+
 export class Knocks {
   #parts;
   #panel;
@@ -25,6 +28,8 @@ export class Knocks {
   #reason;
   /** By the id of the knock. @type {Map<string, Row>} */
   #rows = new Map();
+  /** Ids of the latest that were announced. @type {string[]} */
+  #announced = [];
 
   /** @param {KnocksParts} parts */
   constructor(parts) {
@@ -77,7 +82,8 @@ export class Knocks {
     row.row.append(row.name, row.admit, row.decline);
     this.#list.append(row.row);
     this.#rows.set(knock.id, row);
-    announce(this.#sentence(knock));
+    if (!this.#announced.includes(knock.id)) announce(this.#sentence(knock));
+    this.#announced = [...this.#announced, knock.id].slice(-MAX_ANNOUNCED);
     return row;
   }
 

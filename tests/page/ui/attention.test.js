@@ -96,7 +96,9 @@ test('each knock is told once, with the name where there is one', () => {
   show({ screen: 'waiting', knocks: [{ ...ann, answered: true }, nameless] });
   assert.equal(document.title, '● Somebody wants to join — Video call');
   show({ screen: 'waiting', knocks: [nameless] });
-  assert.deepEqual(played.map(([kind]) => kind), ['knock', 'knock']);
+  show({ screen: 'waiting' });
+  show({ screen: 'waiting', knocks: [nameless] });
+  assert.deepEqual(played.map(([kind]) => kind), ['knock', 'knock'], 'the server names them again after a reconnection');
 });
 
 test('whoever is let in is told so', () => {

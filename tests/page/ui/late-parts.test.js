@@ -61,6 +61,8 @@ test('a knock is announced once, and nobody is let in while both seats are taken
   assert.deepEqual(done, [['answer', 'k1', true]]);
   knocks.show(knocking([]));
   assert.equal(panel.hidden, true);
+  knocks.show(knocking([cleo]));
+  assert.deepEqual([panel.hidden, said.length], [false, 1], 'named again after a reconnection');
 });
 
 test('the words of late parts follow the language of the page', () => {
