@@ -68,6 +68,7 @@ const toggles = makeMuteToggles({
   },
 });
 const level = makeLevelMeter(() => new AudioContext());
+const mutedLevel = makeLevelMeter(() => new AudioContext());
 /** @type {import('../media/muted-speech.js').MutedSpeech | null} */
 let mutedSpeech = null;
 const session = new Session({
@@ -132,6 +133,7 @@ function start() {
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
+    mutedLevel.resume();
     media.resumeAudio();
   });
   addEventListener('hashchange', () => {
@@ -317,7 +319,7 @@ async function watchMutedSpeech() {
   if (isMuted && !mutedSpeech) {
     const { MutedSpeech } = await import('../media/muted-speech.js');
     mutedSpeech ??= new MutedSpeech({
-      meter: makeLevelMeter(() => new AudioContext()), clock, now,
+      meter: mutedLevel, clock, now,
       changed: () => { media.setSpeakingWhileMuted(mutedSpeech?.detected ?? false); },
     });
     return watchMutedSpeech();
