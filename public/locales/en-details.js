@@ -3,12 +3,13 @@
 /** @type {Record<string, string>} */
 export const words = {
   'after.title': 'Call ended',
+  'after.titleMoved': 'Call moved',
   'after.titleAndTime': 'Call ended, {time}',
   'after.youLeft': 'You left the call.',
   'after.theyLeft': 'The other person left the call.',
   'after.theyClosed': 'The other person closed the page.',
   'after.theyDropped': 'The other person lost the connection and did not come back.',
-  'after.weDropped': 'The connection was lost and could not be restored.',
+  'after.weDropped': 'The connection was lost and could not be restored. Check your network, then join again.',
   'after.replaced': 'This call continues in another tab or window.',
   'after.moved': 'This call continues on your other device.',
   'after.takeBack': 'Use it here instead',
@@ -16,7 +17,7 @@ export const words = {
   'after.new': 'Start a new call',
 
   'knocking.title': 'Waiting to be let in',
-  'knocking.full': 'Two people are already in this call. You can be let in when one of them leaves.',
+  'knocking.full': 'Two people are already in this call. They can see that you are waiting. You can be let in when one of them leaves.',
   'knocking.host': 'The host is not here yet. You will be let in when they come.',
   'knocking.other': 'Somebody is in this call. You will be let in when they agree.',
   'knocking.place': 'Your place in the queue: {n}',
@@ -26,7 +27,7 @@ export const words = {
   'knocks.somebody': 'Somebody wants to join',
   'knocks.admit': 'Let in',
   'knocks.decline': 'Decline',
-  'knocks.full': 'A call has room for two people. Somebody has to leave first.',
+  'knocks.full': 'A call has room for two people. One of you has to leave first.',
 
   'named.theyLeft': '{name} left.',
   'named.theyClosed': '{name} closed the page.',
@@ -131,7 +132,7 @@ export const words = {
 
   'status.connected.alone': 'You can go on talking. Reconnecting to the server…',
   'status.connected.outside': 'This call cannot reconnect if the connection drops.',
-  'status.connected.weak': 'Weak connection: video is paused, sound continues.',
+  'status.connected.weak': 'Weak connection: your video is paused, sound continues.',
   'status.connected.no-video': 'The other browser cannot play your video, so only sound is sent.',
   'status.connected.no-audio': 'The other browser cannot play your sound, so they cannot hear you.',
   'status.reconnecting.theirs': 'They lost their connection. Waiting for them to come back…',

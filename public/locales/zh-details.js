@@ -3,12 +3,13 @@
 /** @type {Record<string, string>} */
 export const words = {
   'after.title': '通话已结束',
+  'after.titleMoved': '通话已转移',
   'after.titleAndTime': '通话已结束，时长 {time}',
   'after.youLeft': '您离开了通话。',
   'after.theyLeft': '对方离开了通话。',
   'after.theyClosed': '对方关闭了页面。',
   'after.theyDropped': '对方的网络断开了，没有恢复。',
-  'after.weDropped': '连接中断，没能恢复。',
+  'after.weDropped': '连接中断，没能恢复。请检查网络，再重新加入。',
   'after.replaced': '通话已转到另一个标签页或窗口。',
   'after.moved': '通话已转到您的另一台设备。',
   'after.takeBack': '改在这里通话',
@@ -16,9 +17,9 @@ export const words = {
   'after.new': '发起新通话',
 
   'knocking.title': '等待获准加入',
-  'knocking.full': '通话中已有两个人。其中一人离开后，另一人可以让您加入。',
+  'knocking.full': '通话中已有两个人，他们能看到您在等待。有人离开后，您才能获准加入。',
   'knocking.host': '主持人还没有到。主持人到了，您会自动加入。',
-  'knocking.other': '有人正在通话中。对方同意后，您就能加入。',
+  'knocking.other': '已有一人在通话里。对方同意后，您就能加入。',
   'knocking.place': '您的排队位置：第 {n} 位',
   'knocking.open': '以主持人身份开始通话',
   'knocking.cancel': '取消',
@@ -26,7 +27,7 @@ export const words = {
   'knocks.somebody': '有人申请加入通话',
   'knocks.admit': '允许加入',
   'knocks.decline': '拒绝',
-  'knocks.full': '通话最多两个人，需要先有人离开。',
+  'knocks.full': '通话最多两个人，你们其中一人离开后，对方才能加入。',
 
   'named.theyLeft': '{name} 已离开。',
   'named.theyClosed': '{name} 关闭了页面。',
@@ -131,7 +132,7 @@ export const words = {
 
   'status.connected.alone': '可以继续通话，正在重新连接服务器…',
   'status.connected.outside': '可以继续通话，但连接断开后无法恢复。',
-  'status.connected.weak': '网络不佳：视频已暂停，声音继续。',
+  'status.connected.weak': '网络不佳：您的视频已暂停，声音继续。',
   'status.connected.no-video': '对方的浏览器无法播放您的视频，现在只发送声音。',
   'status.connected.no-audio': '对方的浏览器无法播放您的声音，对方听不到您。',
   'status.reconnecting.theirs': '对方的网络断开了，正在等待重新连接…',

@@ -13,6 +13,7 @@ const QUIET_ZONE = 2;
 
 export class InviteLink {
   #document;
+  #translate;
   /** @type {HTMLInputElement} */
   #field;
   #code;
@@ -27,6 +28,7 @@ export class InviteLink {
    */
   constructor({ document, translate, clock, navigator }) {
     this.#document = document;
+    this.#translate = translate;
     const field = this.#field = find(document, '#link');
     this.#code = find(document, '#qr');
     this.#figure = find(document, '.qr');
@@ -44,8 +46,11 @@ export class InviteLink {
     });
   }
 
-  /** @param {string} url */
-  show(url) {
+  /** @param {string} url @param {boolean} invited whether somebody else may have sent the link */
+  show(url, invited) {
+    const how = find(this.#document, '#waitingHow');
+    how.dataset.word = invited ? 'waiting.howInvited' : 'waiting.how';
+    setText(how, this.#translate(how.dataset.word));
     if (this.#field.value === url) return;
     this.#field.value = url;
     this.#figure.classList.remove('drawn');

@@ -193,7 +193,7 @@ export class View {
     this.#stats.show(model);
     this.#verification.show(model.status === 'connected' ? session.verification : null);
     find(this.#document, '#theirMic').hidden = model.status !== 'connected' || session.remote.mic;
-    if (session.screen === 'waiting') this.#inviteLink.show(model.link);
+    if (session.screen === 'waiting') this.#inviteLink.show(model.link, model.invited);
     this.#videos.showLocal(media);
     this.#selfView.show(session.screen === 'call' && inCall);
     this.#settings.show(media);
@@ -376,7 +376,8 @@ export class View {
   /** @param {Model} model */
   #showEnded({ session: { ended } }) {
     if (!ended) return;
-    const title = ended.seconds === null ? this.#translate('after.title')
+    const isElsewhere = ended.reason === 'moved' || ended.reason === 'replaced';
+    const title = isElsewhere ? this.#translate('after.titleMoved') : ended.seconds === null ? this.#translate('after.title')
       : this.#translate('after.titleAndTime', { time: formatDuration(ended.seconds) });
     setText(find(this.#document, '#afterTitle'), title);
     setText(find(this.#document, '#afterWhy'), this.#translate(endKey(ended), { name: ended.name }));

@@ -334,7 +334,7 @@ for (const kind of ['chromium', 'firefox']) {
     assert.equal(await joinLabel(), 'Join with sound only');
     await refused.click('#btnJoin');
     await refused.waitForError('camera-denied-again');
-    assert.equal(await joinLabel(), 'Join without devices');
+    assert.equal(await joinLabel(), 'Join without camera and microphone');
     assert.equal(await peer.state(), 'waiting');
     await refused.reload();
     await refused.waitForError('camera-denied');

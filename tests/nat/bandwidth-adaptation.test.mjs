@@ -12,7 +12,7 @@ import { delay, waitFor } from '../browser/lib/wait.mjs';
 import { createNetworkHarness, namespaceOf, on, runOn } from './network.mjs';
 
 const harness = await createNetworkHarness('nat-bandwidth-adaptation');
-const VIDEO_PAUSED = 'Weak connection: video is paused';
+const VIDEO_PAUSED = 'Weak connection: your video is paused';
 const LINK_EMULATOR = fileURLToPath(new URL('./link-emulator.py', import.meta.url));
 const UNLIMITED = { rate: 0, queue: 0.3, delay: 0, loss: 0 };
 
