@@ -129,8 +129,8 @@ export function statusKey(state, status) {
   if (status !== 'reconnecting' && status !== 'connecting') return `status.${status}`;
   if (!state.socketOpen && !state.detached) return 'status.reconnecting.ours';
   if (state.peerClosing) return state.peerName ? 'named.closed' : 'status.reconnecting.closed';
-  // Our socket is alive, so the silence is on their side.
-  const areTheyLost = state.peer === 'away' || (state.silent && state.connectionState === 'connected' && !state.detached);
+  // Our socket is alive, so the silence is on their side, also once the browser notices it.
+  const areTheyLost = state.peer === 'away' || (state.silent && !state.detached);
   if (areTheyLost) return state.peerName ? 'named.theirs' : 'status.reconnecting.theirs';
   return `status.${status}`;
 }

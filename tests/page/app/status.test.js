@@ -129,6 +129,8 @@ test('whoever is lost is named, and their silence is theirs while our socket ans
   harness.fromCall({ type: 'liveness', state: 'silent' });
   await harness.clock.advance(1000);
   assert.deepEqual(presentationOf(harness.state, true), { status: 'reconnecting', statusKey: 'named.theirs', showsPath: false, late: false, dimmed: true });
+  harness.connectionState('disconnected');
+  assert.equal(harness.statusKey(), 'named.theirs', 'the browser has noticed it too: that is no other event');
   harness.fromServer({ type: 'socket', open: false });
   assert.equal(harness.statusKey(), 'status.reconnecting.ours');
   harness.fromServer({ type: 'socket', open: true });
