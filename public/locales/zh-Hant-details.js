@@ -26,7 +26,7 @@ export const words = {
   'knocks.somebody': '有人要求加入通話',
   'knocks.admit': '允許加入',
   'knocks.decline': '拒絕',
-  'knocks.full': '通話最多兩個人，你們其中一人離開後，對方才能加入。',
+  'knocks.full': '通話最多兩個人，其中一人離開後，等待的人才能加入。',
   'named.theyLeft': '{name} 離開了通話。',
   'named.theyClosed': '{name} 關閉了頁面。',
   'named.theyDropped': '{name} 的網路中斷了，沒有恢復。',

@@ -19,7 +19,7 @@ export const words = {
   'knocking.title': '等待获准加入',
   'knocking.full': '通话中已有两个人，他们能看到您在等待。有人离开后，您才能获准加入。',
   'knocking.host': '主持人还没有到。主持人到了，您会自动加入。',
-  'knocking.other': '已有一人在通话里。对方同意后，您就能加入。',
+  'knocking.other': '已有一人在通话中。对方同意后，您就能加入。',
   'knocking.place': '您的排队位置：第 {n} 位',
   'knocking.open': '以主持人身份开始通话',
   'knocking.cancel': '取消',
@@ -27,7 +27,7 @@ export const words = {
   'knocks.somebody': '有人申请加入通话',
   'knocks.admit': '允许加入',
   'knocks.decline': '拒绝',
-  'knocks.full': '通话最多两个人，你们其中一人离开后，对方才能加入。',
+  'knocks.full': '通话最多两个人，其中一人离开后，等待的人才能加入。',
 
   'named.theyLeft': '{name} 已离开。',
   'named.theyClosed': '{name} 关闭了页面。',
