@@ -1,7 +1,7 @@
 // Auto-hide: the controls fade after three seconds without a touch, a key or a pointer, and any of these shows them again.
 //
 // It sets `data-chrome` on the body; the style sheet fades. Faded controls stay reachable by keyboard and screen reader, and
-// a control with the keyboard focus never fades.
+// none fades while one of them has the keyboard focus or the mouse over it.
 
 /** @import { Clock, Timer } from '../lib/clock.js' */
 
@@ -23,6 +23,8 @@ export class AutoHide {
   #wasShown = true;
   /** Whether the current press began on the video and has shown the controls. */
   #reveals = false;
+  /** Whether the last pointer was a mouse: a finger leaves `:hover` behind. */
+  #hasMouse = false;
 
   /**
    * @param {object} parts
@@ -35,7 +37,7 @@ export class AutoHide {
     this.#body = body;
     this.#clock = clock;
     this.#mayHide = mayHide;
-    body.addEventListener('pointerdown', (event) => this.#pressed(event.target), true);
+    body.addEventListener('pointerdown', (event) => this.#pressed(event), true);
     body.addEventListener('click', (event) => this.#clicked(event), true);
     body.addEventListener('pointercancel', () => { this.#reveals = false; }, true);
     for (const name of ['keydown', 'focusin']) {
@@ -44,7 +46,10 @@ export class AutoHide {
         if (!(target instanceof HTMLTextAreaElement)) this.show();
       }, true);
     }
-    body.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') this.show(); }, true);
+    body.addEventListener('pointermove', (event) => {
+      this.#hasMouse = event.pointerType === 'mouse';
+      if (this.#hasMouse) this.show();
+    }, true);
     stage.addEventListener('click', (event) => {
       const onVideo = event.target instanceof Element && !event.target.closest('button');
       if (onVideo && !this.#isSecond) this.#awaitSecondTap(this.#wasShown);
@@ -67,12 +72,14 @@ export class AutoHide {
   }
 
   #hide() {
-    if (!this.#mayHide() || this.#body.querySelector('.chrome :focus-visible')) return this.show();
+    const inUse = `.chrome :focus-visible${this.#hasMouse ? ', .chrome > :hover, #knocks:hover' : ''}`;
+    if (!this.#mayHide() || this.#body.querySelector(inUse)) return this.show();
     this.#body.dataset.chrome = 'away';
   }
 
-  /** @param {EventTarget | null} target */
-  #pressed(target) {
+  /** @param {PointerEvent} event */
+  #pressed({ target, pointerType }) {
+    this.#hasMouse = pointerType === 'mouse';
     this.#isSecond = this.#tapTimer !== undefined;
     this.#clock.cancel(this.#tapTimer);
     this.#tapTimer = undefined;

@@ -6,7 +6,8 @@ import { makeClock } from '../harness/fakes.js';
 class FakeElement extends EventTarget {
   dataset = {};
   focused = null;
-  querySelector() { return this.focused; }
+  hovered = false;
+  querySelector(selector) { return this.focused ?? (this.hovered && selector.includes(':hover') ? this : null); }
 }
 globalThis.Element = FakeElement;
 globalThis.HTMLTextAreaElement = class {};
@@ -39,6 +40,21 @@ test('controls do not fade while one of them has the keyboard focus', async () =
   await clock.advance(10_000);
   assert.equal(body.dataset.chrome, 'shown');
   body.focused = null;
+  await clock.advance(3000);
+  assert.equal(body.dataset.chrome, 'away');
+});
+
+test('controls do not fade under a resting mouse, but after a touch', async () => {
+  const { clock, body, dispatch, button } = make();
+  body.hovered = true;
+  dispatch('pointermove', button, { pointerType: 'mouse' });
+  await clock.advance(10_000);
+  assert.equal(body.dataset.chrome, 'shown');
+  dispatch('pointerdown', button, { pointerType: 'touch' });
+  await clock.advance(3000);
+  assert.equal(body.dataset.chrome, 'away');
+  dispatch('pointermove', button, { pointerType: 'mouse' });
+  body.hovered = false;
   await clock.advance(3000);
   assert.equal(body.dataset.chrome, 'away');
 });
