@@ -105,7 +105,7 @@ export class LocalTrack {
   /** @param {boolean} on @returns {Promise<MediaErrorCode | null>} */
   async set(on) {
     this.#wanted = on;
-    // During the browser's first question only the wish is noted. Off and on again reacquires a muted or lost device.
+    // During the browser's first question only the wish is noted. Switching on reacquires a muted or lost device.
     const works = this.#track !== null && this.#track !== this.#suspect && this.#recovery.error() === null && !this.#monitor.isLongMuted();
     if (on && !this.#starting && !works) return (await this.fetch()).error;
     // A camera that is off is released, so that its light goes out.

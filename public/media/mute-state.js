@@ -1,7 +1,7 @@
 // Mute state: microphone, camera and screen as the person set them: toggled, kept over a reload, and sent to the peer.
 
 /**
- * @import { Media, Wanted } from './media.js'
+ * @import { Media, MediaState, Wanted } from './media.js'
  *
  * @typedef {{mic: boolean, cam: boolean, screen: boolean}} MuteState true: sent
  *
@@ -11,6 +11,9 @@
  */
 
 const KEY = 'webrtc-box.switches';
+
+/** Whether a device is on and not taken by the system. @param {MediaState} state @param {'mic' | 'cam'} what */
+export const isOn = (state, what) => state[what] && !state.interrupted[what];
 
 /**
  * @param {object} parts
@@ -22,7 +25,8 @@ const KEY = 'webrtc-box.switches';
 export function makeMuteToggles({ media, storage, failed }) {
   return {
     async toggle(what) {
-      const on = !media.state[what];
+      // A device that the system has taken is requested again.
+      const on = what === 'screen' ? !media.state.screen : !isOn(media.state, what);
       const result = what === 'mic' ? media.setMic(on) : what === 'cam' ? media.setCam(on) : media.setScreen(on);
       storage.setItem(KEY, JSON.stringify(media.wanted()));
       if (await result) failed();
@@ -44,8 +48,8 @@ export function makeMuteToggles({ media, storage, failed }) {
  * @returns {MuteState}
  */
 export function muteStateOf(media) {
-  const { mic, cam, screen, interrupted } = media.state;
+  const { state } = media;
   return {
-    mic: mic && !interrupted.mic && media.micTrack() !== null, cam: cam && !interrupted.cam && media.outgoingTracks().video !== null, screen,
+    mic: isOn(state, 'mic') && media.micTrack() !== null, cam: isOn(state, 'cam') && media.outgoingTracks().video !== null, screen: state.screen,
   };
 }

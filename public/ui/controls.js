@@ -3,6 +3,7 @@
 // The buttons in the bar and in the settings, the shortcuts and the list of shortcuts come from this table. A new button is
 // a row here, a shape in `icons` where none fits, and its texts in locales/*.js.
 
+import { isOn } from '../media/mute-state.js';
 import { createElement, createSvg, find, setFlag, setLabel, setText } from './elements.js';
 
 /**
@@ -49,14 +50,14 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
 export const controls = [
   {
     id: 'mic', place: 'bar', icon: 'mic', key: 'M', chord: 'D', keyOutsideCall: true, listedAs: 'settings.mic',
-    text: ({ model: { media } }) => (media.mic ? 'bar.micOff' : 'bar.micOn'),
-    off: ({ model: { media } }) => !media.mic || media.interrupted.mic,
+    text: ({ model: { media } }) => (isOn(media, 'mic') ? 'bar.micOff' : 'bar.micOn'),
+    off: ({ model: { media } }) => !isOn(media, 'mic'),
     act: ({ actions }) => actions.toggle('mic'),
   },
   {
     id: 'cam', place: 'bar', icon: 'cam', key: 'V', chord: 'E', keyOutsideCall: true, listedAs: 'settings.cam',
-    text: ({ model: { media } }) => (media.cam ? 'bar.camOff' : 'bar.camOn'),
-    off: ({ model: { media } }) => !media.cam || media.interrupted.cam,
+    text: ({ model: { media } }) => (isOn(media, 'cam') ? 'bar.camOff' : 'bar.camOn'),
+    off: ({ model: { media } }) => !isOn(media, 'cam'),
     act: ({ actions }) => actions.toggle('cam'),
   },
   {

@@ -6,7 +6,7 @@ import { settle } from '../harness/fakes.js';
 /** Toggles of devices that answer as given; `failures` counts the reports. */
 function makeHarness(answers) {
   const stored = new Map();
-  const state = { mic: true, cam: false, screen: false };
+  const state = { mic: true, cam: false, screen: false, interrupted: { mic: false, cam: false } };
   const want = { mic: true, cam: false };
   const set = (what) => async (on) => {
     if (what !== 'screen') want[what] = on;
@@ -36,6 +36,16 @@ test('a successful or cancelled toggle reports nothing', async () => {
   const harness = makeHarness({});
   for (const what of ['cam', 'cam', 'mic', 'mic', 'screen', 'screen']) await harness.toggles.toggle(what);
   assert.equal(harness.failures, 0);
+});
+
+test('one toggle switches on what the system has taken', async () => {
+  const harness = makeHarness({});
+  harness.state.interrupted.mic = true;
+  await harness.toggles.toggle('mic');
+  assert.equal(harness.state.mic, true);
+  harness.state.interrupted.mic = false;
+  await harness.toggles.toggle('mic');
+  assert.equal(harness.state.mic, false);
 });
 
 test('the last setting of each toggle survives a reload', async () => {

@@ -74,6 +74,7 @@ test('a muted device is crossed out, a shared screen highlighted', () => {
   show({ media: { mic: false, screen: true, interrupted: { mic: false, cam: true } } });
   assert.deepEqual(['mic', 'cam', 'share'].map((id) => button(id).hasAttribute('data-off')), [true, true, false]);
   assert.equal(button('share').hasAttribute('data-on'), true);
+  assert.equal(button('cam').attributes.get('aria-label'), 'bar.camOn""', 'taken by the system, it is not on');
 });
 
 test('the buttons of the pictures name what they would do', () => {
