@@ -124,9 +124,12 @@ function isNew(element, what, value) {
  * Sets the text where it changes: screen readers do not repeat it, and a browser's translation stays.
  * @param {Element} element
  * @param {string} text
+ * @returns {boolean} whether it has changed
  */
 export function setText(element, text) {
-  if (isNew(element, '', text)) element.textContent = text;
+  const changes = isNew(element, '', text);
+  if (changes) element.textContent = text;
+  return changes;
 }
 
 /** Sets an attribute where it changes; null removes it. @param {Element} element @param {string} name @param {string | null} value */
@@ -157,13 +160,24 @@ export function setFlag(element, name, on) {
 }
 
 /**
- * Makes screen readers read a text out, even the same text again: a live region announces what is added to it.
- * @param {Element} region
+ * Makes screen readers read a text out, even the same text again: a live region announces what is added to it. An open
+ * dialog makes the live regions outside of it inert: then its own is used.
+ * @param {Element} outside live region of the page
  * @param {string} text
  */
-export function announce(region, text) {
+export function announce(outside, text) {
+  const region = dialogRegion(outside.ownerDocument) ?? outside;
   const message = region.ownerDocument.createElement('span');
   message.textContent = text;
   region.append(message);
   while (region.childElementCount > MAX_ANNOUNCEMENTS) region.firstElementChild?.remove();
 }
+
+/** Announces in the open dialog, if there is one, what a live region outside of it says. @param {Document} document @param {string} text */
+export function announceInDialog(document, text) {
+  const region = dialogRegion(document);
+  if (region && text) announce(region, text);
+}
+
+/** @param {Document} document */
+const dialogRegion = (document) => document.querySelector('dialog[open] .announcer');

@@ -2,31 +2,43 @@
 
 import { browserNames } from '../lib/browser.js';
 import { errorKey, joinSentences } from '../locales/index.js';
-import { announce, find, setText } from './elements.js';
+import { announce, announceInDialog, find, setText } from './elements.js';
 
 /**
+ * @import { Clock, Timer } from '../lib/clock.js'
  * @import { Translate } from '../locales/index.js'
  * @import { Actions, Model } from './view.js'
  */
 
 /** Errors that stay true until they are solved, and so have no button to close them. */
 const PERMANENT = ['no-path', 'unreachable'];
+/** A status that lasts less is not announced: on a weak network there are many short interruptions. */
+const STATUS_ANNOUNCED_MS = 1000;
 
 export class Messages {
+  #document;
   #translate;
+  #clock;
   #browser;
   #status;
   #screenNote;
   #announcer;
   #wasStill = false;
+  /** The status to announce next, and the one announced last. */
+  #nextStatus = '';
+  #announcedStatus = '';
+  /** @type {Timer | undefined} */
+  #statusTimer;
   #error;
   #errorText;
   #retry;
   #dismiss;
 
-  /** @param {{document: Document, navigator: Navigator, translate: Translate, actions: Actions}} parts */
-  constructor({ document, navigator, translate, actions }) {
+  /** @param {{document: Document, navigator: Navigator, translate: Translate, clock: Clock, actions: Actions}} parts */
+  constructor({ document, navigator, translate, clock, actions }) {
+    this.#document = document;
     this.#translate = translate;
+    this.#clock = clock;
     this.#browser = browserNames(navigator);
     this.#status = find(document, '#status');
     this.#screenNote = find(document, '#theirScreen');
@@ -54,13 +66,27 @@ export class Messages {
     const isDetailed = status === 'connected' && statusKey !== 'status.connected';
     // Over a still screen both are shown in one place: a second line would cover the screen.
     this.#status.classList.toggle('detailed', isDetailed && !isStill);
-    setText(this.#status, this.#translate(statusKey, { name: session.peerName }));
+    const text = this.#translate(statusKey, { name: session.peerName });
+    setText(this.#status, text);
+    // The headline, which has the focus, says the same.
+    this.#announceStatus(statusKey === 'status.knocking' ? '' : text);
     const bothStill = statusKey === 'status.connected.weak' || (status === 'reconnecting' && session.outgoingVideo === 'paused');
     const keys = bothStill ? ['remote.both'] : [...(isDetailed ? [statusKey] : []), 'remote.still'];
     setText(this.#screenNote, isStill ? joinSentences(this.#translate, keys) : '');
-    // The status, a live region too, announces the other part of the note.
+    // The other part of the note is the status, which is announced.
     if (isStill && !this.#wasStill) announce(this.#announcer, this.#translate('remote.still'));
     this.#wasStill = isStill;
+  }
+
+  /** @param {string} text '' for none */
+  #announceStatus(text) {
+    if (text === this.#nextStatus) return;
+    this.#nextStatus = text;
+    this.#clock.cancel(this.#statusTimer);
+    this.#statusTimer = this.#clock.after(() => {
+      if (text && text !== this.#announcedStatus) announce(this.#announcer, text);
+      this.#announcedStatus = text;
+    }, STATUS_ANNOUNCED_MS);
   }
 
   /** @param {Model} model */
@@ -73,6 +99,7 @@ export class Messages {
     const key = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error, this.#translate, this.#browser);
     const alternative = `error.or.${error}`;
     const hasAlternative = session.screen === 'lobby' && this.#translate(alternative) !== alternative;
-    setText(this.#errorText, joinSentences(this.#translate, hasAlternative ? [key, alternative] : [key], { device: media.label }));
+    const text = joinSentences(this.#translate, hasAlternative ? [key, alternative] : [key], { device: media.label });
+    if (setText(this.#errorText, text)) announceInDialog(this.#document, text);
   }
 }

@@ -47,7 +47,7 @@ export class TransferDialog {
     this.#time = create('p', { id: 'transferTime', class: 'small' }, '');
     this.#again = /** @type {HTMLButtonElement} */ (create('button', { type: 'button', class: 'plain wide', id: 'btnTransferAgain' }, 'transfer.again'));
     const close = create('button', { type: 'button', class: 'big', id: 'btnTransferClose' }, 'transfer.close');
-    this.#dialog.append(create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'), this.#code, this.#status, this.#time,
+    this.#dialog.append(create('p', { class: 'visually-hidden announcer', 'aria-live': 'polite' }, ''), create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'), this.#code, this.#status, this.#time,
       this.#again, close);
     document.body.append(this.#dialog);
     this.#again.addEventListener('click', actions.requestTransfer);

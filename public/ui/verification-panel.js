@@ -1,6 +1,6 @@
 // Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel.
 
-import { createElement, find, setLabel, setText } from './elements.js';
+import { announceInDialog, createElement, find, setLabel, setText } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -47,7 +47,8 @@ export class VerificationPanel {
     const text = (/** @type {string} */ id) => find(this.#document, id);
     this.#badge.hidden = this.#section.hidden = verification === null;
     // An alert: screen readers announce a mismatch at once, whatever has the focus.
-    setText(text('#trustSaid'), verification?.state === 'mismatch' ? `${translate('trust.failed')}: ${translate('trust.mismatch')}` : '');
+    const alert = verification?.state === 'mismatch' ? `${translate('trust.failed')}: ${translate('trust.mismatch')}` : '';
+    if (setText(text('#trustSaid'), alert)) announceInDialog(this.#document, alert);
     if (!verification) return void delete this.#badge.dataset.state;
     this.#badge.dataset.state = verification.state;
     const words = translate('trust.pictures').split(', ');

@@ -144,7 +144,7 @@ export class View {
     this.setLanguage(language);
     this.#lobby = new Lobby({ document, translate, actions });
     this.#knockingScreen = new KnockingScreen({ document, translate, actions });
-    this.#messages = new Messages({ document, navigator, translate, actions });
+    this.#messages = new Messages({ document, navigator, translate, clock, actions });
     this.#videos = new Videos({ document, translate });
     const stage = find(document, '#stage');
     this.#selfView = new SelfView({
@@ -182,6 +182,8 @@ export class View {
     const inCall = session.connectedAt !== null;
     this.#model = model;
     body.dataset.screen = session.screen;
+    // What was announced on one screen is not found on the next one.
+    if (isNewScreen) for (const region of this.#document.querySelectorAll('.announcer')) region.replaceChildren();
     const decoded = model.samples.at(-1)?.frames ?? 0;
     const seesScreen = this.#videos.showRemote(session.remote, decoded, inCall && session.connectionState !== 'none');
     find(this.#document, '#remoteFrame').classList.toggle('dimmed', model.dimmed);
@@ -360,7 +362,7 @@ export class View {
   /** @param {SessionState['screen']} screen */
   #enter(screen) {
     this.#autoHide.show();
-    if (this.#settings.isOpen) this.#settings.close();
+    for (const dialog of this.#document.querySelectorAll('dialog')) dialog.close();
     if (screen !== 'call') this.#closePanels();
     if (screen !== 'lobby') this.#loadAttention().catch((error) => console.debug('attention', error));
     // Screen readers read what has the focus, and so announce the new screen.

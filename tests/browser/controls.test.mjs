@@ -66,7 +66,7 @@ harness.scenario('names, states and signs stay at 0, 5 and 30 s, also with the b
   await waitForMuted(second);
   await first.waitForCondition('the sign of the other microphone', isShown('theirMic'));
   assert.equal(await first.evaluate(`() => document.body.dataset.chrome`), 'away');
-  assert.equal(await first.evaluate(`() => document.getElementById('announcer').textContent`), 'Their microphone is off');
+  assert.equal(await first.evaluate(`() => document.getElementById('announcer').lastChild.textContent`), 'Their microphone is off');
   await second.waitForCondition('hidden controls', `document.body.dataset.chrome === 'away'`, 15_000);
   await second.waitForCondition('the sign of the own microphone', `${isShown('ownMicOff')} && document.querySelector('.tile .sign').checkVisibility()`);
   await second.pressWith('Control', 'd');

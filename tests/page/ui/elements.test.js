@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announce, setAttribute, setChildren, setLabel, setText } from '../../../public/ui/elements.js';
+import { announce, announceInDialog, setAttribute, setChildren, setLabel, setText } from '../../../public/ui/elements.js';
 
 /** An element that counts what is written into it. */
 function makeElement(more = {}) {
@@ -23,7 +23,7 @@ test('a translated text stays until the page changes it', () => {
   const element = makeElement();
   setText(element, 'Connected');
   element.translate('Verbunden');
-  for (let second = 0; second < 5; second += 1) setText(element, 'Connected');
+  for (let second = 0; second < 5; second += 1) assert.equal(setText(element, 'Connected'), false);
   assert.deepEqual([element.textContent, element.writes], ['Verbunden', 1]);
   setText(element, 'Reconnecting…');
   assert.equal(element.textContent, 'Reconnecting…');
@@ -59,13 +59,33 @@ test('translated rows stay until the page changes them', () => {
   assert.equal(table.shown[0].text, 'Open');
 });
 
-test('the same message twice is announced twice, many in their order', () => {
+/** A live region of a document; `document.dialogRegion` is that of the open dialog. */
+function makeRegion(document = { dialogRegion: null, querySelector: () => document.dialogRegion }) {
   const region = {
-    messages: [], ownerDocument: { createElement: () => ({ remove() { region.messages.shift(); } }) },
+    messages: [], ownerDocument: document,
     append(one) { this.messages.push(one); },
     get childElementCount() { return this.messages.length; },
     get firstElementChild() { return this.messages[0]; },
   };
+  document.createElement = () => ({ remove() { region.messages.shift(); } });
+  return region;
+}
+
+test('an open dialog announces what the page would', () => {
+  const outside = makeRegion();
+  const document = outside.ownerDocument;
+  announceInDialog(document, 'Connected');
+  document.dialogRegion = makeRegion(document);
+  announce(outside, 'hello');
+  for (const text of ['Reconnecting…', '']) announceInDialog(document, text);
+  assert.deepEqual(document.dialogRegion.messages.map(({ textContent }) => textContent), ['hello', 'Reconnecting…']);
+  document.dialogRegion = null;
+  announce(outside, 'hello again');
+  assert.deepEqual(outside.messages.map(({ textContent }) => textContent), ['hello again']);
+});
+
+test('the same message twice is announced twice, many in their order', () => {
+  const region = makeRegion();
   announce(region, 'hello');
   const [first] = region.messages;
   announce(region, 'hello');
