@@ -61,7 +61,7 @@ export const words = {
   'bar.leave': 'Leave',
 
   'self.label': 'Your video',
-  'self.off': 'Your camera is off',
+  'self.camOff': 'Your camera is off',
   'self.asking': 'Choose Allow so that the other person can see and hear you.',
 
   'settings.title': 'Settings',

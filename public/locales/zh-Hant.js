@@ -61,7 +61,7 @@ export const words = {
   'bar.leave': '離開',
 
   'self.label': '您的畫面',
-  'self.off': '您的攝影機已關閉',
+  'self.camOff': '您的攝影機已關閉',
   'self.asking': '請選擇「允許」，對方才能看到和聽到您。',
 
   'settings.title': '設定',

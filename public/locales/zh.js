@@ -61,7 +61,7 @@ export const words = {
   'bar.leave': '离开',
 
   'self.label': '您的画面',
-  'self.off': '您的摄像头已关闭',
+  'self.camOff': '您的摄像头已关闭',
   'self.asking': '请选择“允许”，对方才能看到和听到您。',
 
   'settings.title': '设置',

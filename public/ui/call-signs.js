@@ -1,7 +1,7 @@
-// Call signs: what only a call shows beside the pictures: with whom and for how long, whose microphone is off, and a hint for
-// somebody who speaks while muted. It also gives the pictures their names, and follows gestures and media keys.
+// Call signs: what only a call shows beside the pictures: with whom and for how long, and a hint for somebody who speaks while
+// muted. It also announces devices that are switched, gives the pictures their names, and follows gestures and media keys.
 //
-// This file loads when the first call or the waiting for it begins. What it shares with the page is passed in.
+// This file loads when a device is first switched, or the waiting for a call begins. What it shares with the page is passed in.
 
 import { CallMediaSession } from '../media/media-session.js';
 import { listenToGestures } from './picture-gestures.js';
@@ -13,6 +13,8 @@ import { listenToGestures } from './picture-gestures.js';
  * @import { announce, find, setAttribute, setText } from './elements.js'
  * @import { Actions, Model } from './view.js'
  * @import { Videos } from './videos.js'
+ *
+ * @typedef {{mic: boolean, cam: boolean, screen: boolean}} Devices true: on
  *
  * @typedef {object} PagePart what the page passes in
  * @property {typeof announce} announce
@@ -36,6 +38,8 @@ import { listenToGestures } from './picture-gestures.js';
 const HINT_MS = 6000;
 /** A hint that was shown is not repeated before this. */
 const HINT_PAUSE_MS = 20_000;
+/** Without announcements people expect this when a call begins. */
+const EXPECTED = { mic: true, cam: true, screen: false };
 
 export class CallSigns {
   #parts;
@@ -43,8 +47,10 @@ export class CallSigns {
   #mediaSession;
   /** Whether the browser opened the small window by itself. */
   #autoPictureInPicture = false;
-  /** Microphones as last announced; null outside of a connected call. @type {{own: boolean, theirs: boolean} | null} */
-  #announced = null;
+  /** Own devices as last announced; null while unknown. @type {Devices | null} */
+  #own = null;
+  /** Their devices as last announced; null outside of a call. @type {Devices | null} */
+  #theirs = null;
   #wasSpeaking = false;
   #hintedAt = -Infinity;
   /** @type {Timer | undefined} */
@@ -82,7 +88,7 @@ export class CallSigns {
 
   /** @param {Model} model */
   show(model) {
-    const { session, media, seconds } = model;
+    const { session, seconds } = model;
     const { translate, page } = this.#parts;
     const { who, name, time } = this.#elements;
     const inCall = session.screen === 'call';
@@ -91,8 +97,8 @@ export class CallSigns {
     page.setText(time, session.connectedAt === null ? '' : page.formatDuration(seconds));
     who.hidden = peerName === '' && session.connectedAt === null;
     this.#namePictures(model);
-    this.#mediaSession.show(inCall ? { title: peerName || translate('title'), mic: isMicOn(model), cam: media.cam && !media.interrupted.cam } : null);
-    this.#announceMicrophones(model);
+    this.#mediaSession.show(inCall ? { title: peerName || translate('title'), mic: isMicOn(model), cam: isCamOn(model) } : null);
+    this.#announceDevices(model);
     this.#showHint(model);
   }
 
@@ -105,20 +111,29 @@ export class CallSigns {
     setAttribute(videos.local, 'aria-label', translate(isMuted ? 'self.labelMuted' : 'self.label'));
   }
 
-  /** Announces a microphone that was switched. The name of the own button says it where that has the focus. @param {Model} model */
-  #announceMicrophones(model) {
-    const { document, translate, page } = this.#parts;
-    const before = this.#announced;
-    if (model.status !== 'connected') {
-      // An interruption is no change of the microphones.
-      if (model.session.connectedAt === null) this.#announced = null;
-      return;
+  /** Announces own devices that are switched on any screen, theirs in a call, and what is off when it begins. @param {Model} model */
+  #announceDevices(model) {
+    const { status, media, session: { screen, connectedAt, remote } } = model;
+    const { translate } = this.#parts;
+    if (connectedAt === null) this.#theirs = null;
+    if (status === 'connected') {
+      if (!this.#theirs) this.#own = this.#theirs = EXPECTED;
+      // Without their video because of the network, nothing is known of their camera.
+      const cam = remote.weak ? this.#theirs.cam : remote.cam;
+      this.#theirs = this.#announceChanges(this.#theirs, { mic: remote.mic, cam, screen: remote.screen }, (change) => translate(`remote.${change}`));
     }
-    const now = this.#announced = { own: isMicOn(model), theirs: model.session.remote.mic };
-    if (!before) return;
-    const say = (/** @type {string} */ key) => page.announce(this.#elements.announcer, translate(key));
-    if (now.own !== before.own && document.activeElement !== this.#elements.micButton) say(now.own ? 'self.micOn' : 'self.micOff');
-    if (now.theirs !== before.theirs) say(now.theirs ? 'remote.micOn' : 'remote.micOff');
+    // The end of a call stops everything, and an error says what was not granted.
+    if (screen === 'ended' || media.requesting) return;
+    const own = { mic: isMicOn(model), cam: isCamOn(model), screen: media.screen };
+    this.#own = this.#announceChanges(this.#own ?? own, own, (change) => translate(`self.${change}`));
+  }
+
+  /** @param {Devices} before @param {Devices} now @param {(change: string) => string} sentence */
+  #announceChanges(before, now, sentence) {
+    for (const what of /** @type {const} */ (['mic', 'cam', 'screen'])) {
+      if (now[what] !== before[what]) this.#parts.page.announce(this.#elements.announcer, sentence(`${what}${now[what] ? 'On' : 'Off'}`));
+    }
+    return now;
   }
 
   /** @param {Model} model */
@@ -137,7 +152,16 @@ export class CallSigns {
     reveal();
     page.announce(announcer, hintText.textContent ?? '');
     clock.cancel(this.#hintTimer);
-    this.#hintTimer = clock.after(() => this.#hideHint(), HINT_MS);
+    this.#endHintLater();
+  }
+
+  /** A hint with the focus stays. */
+  #endHintLater() {
+    const { document, clock } = this.#parts;
+    this.#hintTimer = clock.after(() => {
+      if (document.activeElement === this.#elements.hint) this.#endHintLater();
+      else this.#hideHint();
+    }, HINT_MS);
   }
 
   /** A focus that would be lost with the hint moves to the button that does the same. */
@@ -162,4 +186,9 @@ export class CallSigns {
 /** Whether the peer can hear the own microphone. @param {Model} model */
 function isMicOn({ media }) {
   return media.mic && !media.interrupted.mic;
+}
+
+/** @param {Model} model */
+function isCamOn({ media }) {
+  return media.cam && !media.interrupted.cam;
 }

@@ -1,6 +1,6 @@
 // Invite link: the link on the waiting screen, to copy, to share and as a QR code.
 
-import { createSvg, find, setText } from './elements.js';
+import { announce, createSvg, find, setText } from './elements.js';
 
 /**
  * @import { Clock } from '../lib/clock.js'
@@ -42,6 +42,7 @@ export class InviteLink {
     find(document, '#btnCopy').addEventListener('click', async () => {
       if (!(await this.#copy(navigator))) return field.select();
       setText(copyText, translate('waiting.copied'));
+      announce(find(document, '#announcer'), translate('waiting.copied'));
       clock.after(() => setText(copyText, translate('waiting.copy')), COPIED_MS);
     });
   }

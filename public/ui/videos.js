@@ -66,7 +66,7 @@ export class Videos {
     this.#localFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
     this.#localFrame.classList.toggle('whole', media.screen);
     this.#localFrame.classList.toggle('empty', !hasVideo || media.stream === null);
-    setText(find(this.#document, '#selfNote'), this.#translate(media.requesting ? 'self.asking' : 'self.off'));
+    setText(find(this.#document, '#selfNote'), this.#translate(media.requesting ? 'self.asking' : 'self.camOff'));
   }
 
   /**

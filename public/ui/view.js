@@ -299,6 +299,8 @@ export class View {
   #press(control) {
     if (!this.#model) return;
     const context = { model: this.#model, actions: this.#actions, panels: this.#panels };
+    // They announce it.
+    if (control.chord) this.#late('signs', this.#createSigns);
     if (control.visible?.(context) ?? true) control.act(context);
   }
 
@@ -325,9 +327,12 @@ export class View {
   #late(name, load, failed) {
     if (this.#lateParts.has(name)) return;
     this.#lateParts.set(name, null);
+    // Devices change their state in place.
+    const before = this.#model && { ...this.#model, media: { ...this.#model.media } };
     load().then((part) => {
       this.#lateParts.set(name, part);
-      if (this.#model) part.show(this.#model);
+      // What has happened while it was loading.
+      for (const model of [before, this.#model]) if (model) part.show(model);
     }, () => {
       this.#clock.after(() => this.#lateParts.delete(name), LATE_RETRY_MS);
       failed?.();

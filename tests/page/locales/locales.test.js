@@ -39,6 +39,7 @@ const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-jo
   'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error',
   'no-webrtc', 'no-websocket', 'no-candidates', 'declined', 'try-later', 'transfer-expired'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
+const SWITCHED = ['micOn', 'micOff', 'camOn', 'camOff', 'screenOn', 'screenOff'];
 /** The values of the placeholder in each key that the code puts together. */
 const COMPOSED_KEYS = {
   'after.*': ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced', 'moved'],
@@ -60,6 +61,8 @@ const COMPOSED_KEYS = {
   'path.shut.*': ['relay-tcp', 'relay-tls'],
   'quality.*': ['good', 'fair', 'poor'],
   'quality.why.*': ['loss', 'delay'],
+  'remote.*': SWITCHED,
+  'self.*': SWITCHED,
   'settings.*': ['backgroundBlur', 'noiseSuppression', 'echoCancellation', 'autoGainControl'],
   'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'reconnecting', 'failed'],
 };

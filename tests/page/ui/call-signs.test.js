@@ -12,8 +12,8 @@ class FakeElement extends EventTarget {
   focus() { this.focused += 1; }
 }
 
-const SESSION = { screen: 'call', peerName: 'Ada', connectedAt: 5, remote: { mic: true } };
-const MEDIA = { mic: true, cam: true, interrupted: { mic: false, cam: false }, speakingWhileMuted: false };
+const SESSION = { screen: 'call', peerName: 'Ada', connectedAt: 5, remote: { mic: true, cam: true, screen: false, weak: false } };
+const MEDIA = { mic: true, cam: true, screen: false, requesting: false, interrupted: { mic: false, cam: false }, speakingWhileMuted: false };
 
 function make(context) {
   let now = 100_000;
@@ -43,7 +43,9 @@ function make(context) {
   });
   page.videos = videos;
   page.show = ({ status = 'connected', session = {}, media = {} } = {}) =>
-    signs.show({ status, seconds: 12, session: { ...SESSION, ...session }, media: { ...MEDIA, ...media } });
+    signs.show({
+      status, seconds: 12, session: { ...SESSION, ...session, remote: { ...SESSION.remote, ...session.remote } }, media: { ...MEDIA, ...media },
+    });
   return page;
 }
 
@@ -58,18 +60,49 @@ test('the top shows the name and the time, the pictures have names', (context) =
   assert.deepEqual([page.videos.remote, page.videos.local].map(({ attributes }) => attributes.get('aria-label')), ['remote.label', 'self.labelMuted']);
 });
 
-test('a microphone that is switched is announced once, and not where its button has the focus', (context) => {
+test('what is switched in a call is announced once, also where its button has the focus', (context) => {
   const page = make(context);
   page.show();
-  page.show({ session: { remote: { mic: false } } });
-  page.show({ session: { remote: { mic: false } } });
-  page.show({ session: { remote: { mic: false } }, media: { mic: false } });
-  assert.deepEqual(page.said, ['remote.micOff', 'self.micOff']);
   page.document.activeElement = page.find('[data-act=mic]');
-  page.show({ session: { remote: { mic: false } } });
-  page.show({ status: 'reconnecting', session: { remote: { mic: true } } });
-  page.show({ session: { remote: { mic: false } } });
-  assert.equal(page.said.length, 2, 'an interruption switches no microphone');
+  for (const [media, remote, said] of [
+    [{}, { mic: false }, ['remote.micOff']], [{ mic: false }, { mic: false }, ['self.micOff']], [{ screen: true }, {}, ['remote.micOn', 'self.micOn', 'self.screenOn']],
+    [{}, { cam: false }, ['remote.camOff', 'self.screenOff']], [{}, {}, ['remote.camOn']],
+  ]) {
+    page.said.length = 0;
+    for (let drawn = 0; drawn < 2; drawn += 1) page.show({ media, session: { remote } });
+    assert.deepEqual(page.said, said);
+  }
+  page.said.length = 0;
+  page.show({ media: { interrupted: { mic: true, cam: true } }, session: { remote: { screen: true } } });
+  assert.deepEqual(page.said, ['remote.screenOn', 'self.micOff', 'self.camOff']);
+  page.said.length = 0;
+  page.show({ media: { interrupted: { mic: true, cam: true } }, session: { remote: { screen: true, cam: false, weak: true } } });
+  page.show({ status: 'reconnecting', media: { interrupted: { mic: true, cam: true } }, session: { remote: { mic: false } } });
+  page.show({ media: { interrupted: { mic: true, cam: true } }, session: { remote: { screen: true } } });
+  assert.deepEqual(page.said, [], 'neither a weak network nor an interruption switches anything of theirs');
+});
+
+test('what is off when a call begins is announced', (context) => {
+  const page = make(context);
+  page.show({ status: 'connecting', session: { connectedAt: null }, media: { mic: false } });
+  assert.deepEqual(page.said, []);
+  for (let call = 0; call < 2; call += 1) {
+    page.said.length = 0;
+    page.show({ session: { remote: { screen: true } }, media: { mic: false } });
+    assert.deepEqual(page.said, ['remote.screenOn', 'self.micOff']);
+    page.show({ status: 'idle', session: { screen: 'ended', connectedAt: null }, media: { cam: false } });
+  }
+});
+
+test('own devices are announced outside of a call, once the browser has asked', (context) => {
+  const page = make(context);
+  const show = (media) => page.show({ status: 'preview', session: { screen: 'lobby', connectedAt: null }, media });
+  show({ requesting: true });
+  show({ cam: false });
+  assert.deepEqual(page.said, []);
+  show({});
+  show({ mic: false });
+  assert.deepEqual(page.said, ['self.camOn', 'self.micOff']);
 });
 
 test('who speaks while muted is told for a while, and not again within 20 s', async (context) => {
@@ -81,6 +114,10 @@ test('who speaks while muted is told for a while, and not again within 20 s', as
   speak(true);
   const hint = page.find('#mutedHint');
   assert.deepEqual([hint.hidden, page.said, page.done], [false, ['self.mutedKeys Ctrl+D'], ['reveal']]);
+  page.document.activeElement = hint;
+  await page.clock.advance(6000);
+  assert.equal(hint.hidden, false, 'it has the focus');
+  page.document.activeElement = null;
   await page.clock.advance(6000);
   assert.equal(hint.hidden, true);
   for (const [after, said] of [[10_000, 1], [10_000, 2]]) {

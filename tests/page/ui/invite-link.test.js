@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { InviteLink } from '../../../public/ui/invite-link.js';
+import { makeClock, settle } from '../harness/fakes.js';
+
+class FakeElement extends EventTarget {
+  ownerDocument;
+  hidden = false;
+  value = '';
+  children = [];
+  selected = 0;
+  constructor(document) {
+    super();
+    this.ownerDocument = document;
+  }
+  get childElementCount() { return this.children.length; }
+  append(...children) { this.children.push(...children); }
+  select() { this.selected += 1; }
+}
+
+function make({ refuses = false } = {}) {
+  const elements = new Map();
+  const clock = makeClock();
+  const document = { execCommand: () => false, createElement: () => new FakeElement(document), querySelector: (id) => elements.get(id) ?? elements.set(id, new FakeElement(document)).get(id) };
+  const copied = [];
+  const clipboard = { writeText: async (text) => { if (refuses) throw new Error('refused'); copied.push(text); } };
+  new InviteLink({ document, translate: (key) => key, clock, navigator: { clipboard } });
+  const find = document.querySelector;
+  find('#link').value = 'https://h/r/den';
+  const copy = async () => {
+    find('#btnCopy').dispatchEvent(new Event('click'));
+    await settle();
+  };
+  const said = () => find('#announcer').children.map(({ textContent }) => textContent);
+  return { clock, copied, copy, find, said };
+}
+
+test('a copied link is announced each time, and the button says it for a while', async () => {
+  const { clock, copied, copy, find, said } = make();
+  await copy();
+  assert.deepEqual([copied, find('#copyWord').textContent], [['https://h/r/den'], 'waiting.copied']);
+  await clock.advance(2000);
+  assert.equal(find('#copyWord').textContent, 'waiting.copy');
+  await copy();
+  assert.deepEqual(said(), ['waiting.copied', 'waiting.copied']);
+});
+
+test('a link that cannot be copied is selected, and nothing is announced', async () => {
+  const { copy, find, said } = make({ refuses: true });
+  await copy();
+  assert.ok(find('#link').selected > 0);
+  assert.deepEqual(said(), []);
+});
