@@ -21,7 +21,10 @@ class FakeElement extends EventTarget {
 function make({ refuses = false } = {}) {
   const elements = new Map();
   const clock = makeClock();
-  const document = { execCommand: () => false, createElement: () => new FakeElement(document), querySelector: (id) => elements.get(id) ?? elements.set(id, new FakeElement(document)).get(id) };
+  const document = {
+    execCommand: () => false, createElement: () => new FakeElement(document),
+    querySelector: (name) => (name.startsWith('dialog[open]') ? null : elements.get(name) ?? elements.set(name, new FakeElement(document)).get(name)),
+  };
   const copied = [];
   const clipboard = { writeText: async (text) => { if (refuses) throw new Error('refused'); copied.push(text); } };
   new InviteLink({ document, translate: (key) => key, clock, navigator: { clipboard } });
