@@ -14,6 +14,7 @@
  * @property {(document: Document, name: string, attributes?: Record<string, string>, text?: string) => HTMLElement} createElement
  * @property {(element: Element, text: string) => void} setText
  * @property {(text: string) => void} announce to screen readers
+ * @property {() => void} reveal shows the controls
  *
  * @typedef {{row: HTMLElement, name: HTMLElement, admit: HTMLButtonElement, decline: HTMLButtonElement}} Row
  */
@@ -30,6 +31,8 @@ export class Knocks {
   #rows = new Map();
   /** Ids of the latest that were announced. @type {string[]} */
   #announced = [];
+  /** Rows so far: an id of the page must not come from the server. */
+  #created = 0;
 
   /** @param {KnocksParts} parts */
   constructor(parts) {
@@ -51,12 +54,13 @@ export class Knocks {
     }
     const isFull = peer !== 'none';
     for (const knock of knocks) {
-      const { name, admit, decline } = this.#rows.get(knock.id) ?? this.#add(knock);
+      const { name, admit, decline } = this.#rows.get(knock.id) ?? this.#add(knock, isFull);
       this.#parts.setText(name, this.#sentence(knock));
-      admit.disabled = isFull || knock.answered || !socketOpen;
-      decline.disabled = knock.answered || !socketOpen;
-      if (isFull) admit.setAttribute('aria-describedby', 'knocksReason');
-      else admit.removeAttribute('aria-describedby');
+      const isInactive = knock.answered || !socketOpen;
+      // They keep the focus, and say why they cannot be pressed.
+      admit.setAttribute('aria-disabled', String(isFull || isInactive));
+      decline.setAttribute('aria-disabled', String(isInactive));
+      admit.setAttribute('aria-describedby', isFull ? `${name.id} knocksReason` : name.id);
     }
     this.#reason.hidden = !isFull;
     this.#panel.hidden = knocks.length === 0;
@@ -67,22 +71,27 @@ export class Knocks {
     return name ? this.#parts.translate('named.knocks', { name }) : this.#parts.translate('knocks.somebody');
   }
 
-  /** @param {Knock} knock @returns {Row} */
-  #add(knock) {
-    const { document, translate, actions, createElement, announce } = this.#parts;
+  /** @param {Knock} knock @param {boolean} isFull @returns {Row} */
+  #add(knock, isFull) {
+    const { document, translate, actions, createElement, announce, reveal } = this.#parts;
+    const id = `knock${this.#created += 1}`;
     const button = (/** @type {string} */ word, /** @type {string} */ style, /** @type {boolean} */ admit) => {
-      const created = /** @type {HTMLButtonElement} */ (createElement(document, 'button', { type: 'button', class: style, 'data-word': word }, translate(word)));
-      created.addEventListener('click', () => actions.answerKnock(knock.id, admit));
+      const created = /** @type {HTMLButtonElement} */ (createElement(document, 'button', { type: 'button', class: style, 'data-word': word, 'aria-describedby': id }, translate(word)));
+      created.addEventListener('click', () => { if (created.getAttribute('aria-disabled') !== 'true') actions.answerKnock(knock.id, admit); });
       return created;
     };
     const row = {
-      row: createElement(document, 'li', { 'data-knock': '' }), name: createElement(document, 'span', { dir: 'auto' }),
+      row: createElement(document, 'li', { 'data-knock': '' }), name: createElement(document, 'span', { id, dir: 'auto' }),
       admit: button('knocks.admit', 'big', true), decline: button('knocks.decline', 'plain', false),
     };
     row.row.append(row.name, row.admit, row.decline);
     this.#list.append(row.row);
     this.#rows.set(knock.id, row);
-    if (!this.#announced.includes(knock.id)) announce(this.#sentence(knock));
+    if (!this.#announced.includes(knock.id)) {
+      announce(this.#sentence(knock));
+      if (isFull) announce(translate('knocks.full'));
+      reveal();
+    }
     this.#announced = [...this.#announced, knock.id].slice(-MAX_ANNOUNCED);
     return row;
   }

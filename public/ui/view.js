@@ -314,7 +314,7 @@ export class View {
     const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText };
     const announcer = find(this.#document, '#announcer');
     if (screen === 'waiting' || screen === 'call') this.#late('signs', this.#createSigns);
-    if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text) }));
+    if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text), reveal: () => this.#autoHide.show() }));
     if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }), this.#actions.transferFailed);
     for (const part of this.#lateParts.values()) part?.show(model);
   }

@@ -16,6 +16,8 @@ class FakeElement extends EventTarget {
   remove() {}
   contains() { return false; }
   setAttribute(name, value) { this.attributes.set(name, value); }
+  getAttribute(name) { return this.attributes.get(name) ?? null; }
+  get id() { return this.attributes.get('id') ?? ''; }
   removeAttribute(name) { this.attributes.delete(name); }
   toggleAttribute() {}
   showModal() { this.open = true; }
@@ -26,7 +28,7 @@ class FakeElement extends EventTarget {
 }
 
 function makePage() {
-  const page = { created: [], done: [], said: [], panel: new FakeElement() };
+  const page = { created: [], done: [], said: [], revealed: 0, panel: new FakeElement() };
   const track = (element) => { page.created.push(element); return element; };
   const document = { body: new FakeElement(), activeElement: null, querySelector: () => page.panel, createElementNS: () => track(new FakeElement()) };
   const createElement = (_, name, attributes = {}, text = '') => {
@@ -38,7 +40,7 @@ function makePage() {
   const action = (name) => (...args) => page.done.push([name, ...args]);
   page.parts = {
     document, createElement, translate: (key) => `(${key})`, setText: (element, text) => { element.textContent = text; },
-    announce: (text) => page.said.push(text),
+    announce: (text) => page.said.push(text), reveal: () => { page.revealed += 1; },
     actions: { answerKnock: action('answer'), requestTransfer: action('request'), closeTransfer: action('close'), transferFailed: action('failed') },
   };
   return page;
@@ -47,22 +49,32 @@ function makePage() {
 const knocking = (knocks, peer = 'none') => ({ session: { knocks, peer, socketOpen: true } });
 const CODE = { session: { screen: 'call' }, transfer: { token: 'one-time', until: 60_000, phase: 'valid' }, media: { screen: false }, link: 'https://h/r/den' };
 
-test('a knock is announced once, and nobody is let in while both seats are taken', () => {
-  const { parts, created, said, done, panel } = makePage();
+test('a knock is announced and shown once, and nobody is let in while both seats are taken', () => {
+  const page = makePage();
+  const { parts, created, said, done, panel } = page;
   const knocks = new Knocks(parts);
   const [cleo] = [{ id: 'k1', name: '', answered: false }];
   knocks.show(knocking([cleo], 'present'));
   knocks.show(knocking([cleo], 'present'));
   const [admit, decline] = ['knocks.admit', 'knocks.decline'].map((word) => created.find(({ attributes }) => attributes.get('data-word') === word));
-  assert.deepEqual([said, admit.disabled, decline.disabled, panel.hidden], [['(knocks.somebody)'], true, false, false]);
+  const isDisabled = () => [admit, decline].map((button) => button.getAttribute('aria-disabled'));
+  assert.deepEqual([said, page.revealed, isDisabled(), panel.hidden], [['(knocks.somebody)', '(knocks.full)'], 1, ['true', 'false'], false]);
+  const { id } = created.find(({ attributes }) => attributes.has('dir'));
+  assert.deepEqual([admit, decline].map((button) => button.getAttribute('aria-describedby')), [`${id} knocksReason`, id]);
+  admit.dispatchEvent(new Event('click'));
+  assert.deepEqual(done, []);
   knocks.show(knocking([cleo]));
-  assert.equal(admit.disabled, false);
+  assert.deepEqual(isDisabled(), ['false', 'false']);
+  assert.equal(admit.getAttribute('aria-describedby'), id);
   admit.dispatchEvent(new Event('click'));
   assert.deepEqual(done, [['answer', 'k1', true]]);
+  knocks.show(knocking([{ ...cleo, answered: true }]));
+  decline.dispatchEvent(new Event('click'));
+  assert.deepEqual([isDisabled(), done.length], [['true', 'true'], 1], 'an answer is given once');
   knocks.show(knocking([]));
   assert.equal(panel.hidden, true);
   knocks.show(knocking([cleo]));
-  assert.deepEqual([panel.hidden, said.length], [false, 1], 'named again after a reconnection');
+  assert.deepEqual([panel.hidden, said.length, page.revealed], [false, 2, 1], 'named again after a reconnection');
 });
 
 test('the words of late parts follow the language of the page', () => {
