@@ -1,4 +1,4 @@
-// The words of a call in English, loaded once the lobby is drawn: what only a call and its end show.
+// The words of a call in English, loaded once the lobby is drawn: what only a call, its end and late parts show.
 
 /** @type {Record<string, string>} */
 export const words = {
@@ -68,8 +68,27 @@ export const words = {
   'presence.messages': 'New messages: {n}',
   'keys.title': 'Keyboard shortcuts',
   'keys.letters': 'Use single letters as shortcuts',
+  'keys.escape': 'Close chat or connection details',
+  'keys.arrows': 'Move your video, when it has the focus',
+  'settings.speakerTest': 'Test speaker',
+  'settings.speakerPlaying': 'Playing…',
+  'settings.speakerFailed': 'No sound could be played. Connect a speaker or headphones, then test again.',
+  'settings.sound': 'Sound processing',
+  'settings.noiseSuppression': 'Suppress background noise',
+  'settings.echoCancellation': 'Cancel echo',
+  'settings.autoGainControl': 'Adjust the volume of your voice',
+  'settings.backgroundBlur': 'Blur your background',
+  'settings.attention': 'Sounds and notifications',
+  'settings.sounds': 'Sounds when somebody joins, leaves or knocks',
+  'settings.notify': 'Notify me when somebody joins',
+  'settings.notifyBlocked': 'Your browser blocks notifications from this page. You can allow them in its settings for this page.',
+  'settings.full': 'Full screen',
+  'settings.pip': 'Picture in picture',
+  'settings.numbers': 'Connection details',
   'settings.fill': 'Fill the screen',
   'settings.whole': 'Show the whole picture',
+  'settings.fullExit': 'Exit full screen',
+  'settings.pipExit': 'Exit picture in picture',
 
   'self.swap': 'Swap the two videos. The arrow keys move your video.',
   'self.labelMuted': 'Your video. Your microphone is off.',
@@ -82,6 +101,7 @@ export const words = {
   'self.mutedKeys': 'You are muted. Press {keys} or click here to unmute.',
   'self.hide': 'Hide self view',
   'self.show': 'Show self view',
+  'self.move': 'Move self view',
   'remote.label': 'Video of the other person',
   'remote.labelNamed': '{name}\'s video',
   'remote.camOff': 'Their camera is off',

@@ -1,4 +1,4 @@
-// 通話中和結束後的中文（正體），大廳顯示之後才載入。
+// 通話中、結束後和較晚載入的部分的中文（正體），大廳顯示之後才載入。
 
 /** @type {Record<string, string>} */
 export const words = {
@@ -65,8 +65,27 @@ export const words = {
   'presence.messages': '新訊息：{n} 則',
   'keys.title': '快速鍵',
   'keys.letters': '使用單一字母快速鍵',
+  'keys.escape': '關閉聊天或網路狀態',
+  'keys.arrows': '選取自己的畫面後，移動畫面',
+  'settings.speakerTest': '測試喇叭',
+  'settings.speakerPlaying': '正在播放…',
+  'settings.speakerFailed': '無法播放聲音。請接上喇叭或耳機，再測試一次。',
+  'settings.sound': '聲音處理',
+  'settings.noiseSuppression': '降低背景雜音',
+  'settings.echoCancellation': '消除回音',
+  'settings.autoGainControl': '自動調整麥克風音量',
+  'settings.backgroundBlur': '背景模糊',
+  'settings.attention': '提示音和通知',
+  'settings.sounds': '有人加入、離開或要求加入時播放提示音',
+  'settings.notify': '有人加入時通知我',
+  'settings.notifyBlocked': '瀏覽器封鎖了本頁的通知。您可以在瀏覽器的網站設定中允許通知。',
+  'settings.full': '全螢幕',
+  'settings.pip': '子母畫面',
+  'settings.numbers': '網路狀態',
   'settings.fill': '填滿畫面',
   'settings.whole': '顯示完整畫面',
+  'settings.fullExit': '結束全螢幕',
+  'settings.pipExit': '結束子母畫面',
 
   'self.swap': '交換兩個畫面；用方向鍵移動自己的畫面。',
   'self.labelMuted': '您的畫面，麥克風已關閉',
@@ -79,6 +98,7 @@ export const words = {
   'self.mutedKeys': '您已靜音。按 {keys} 或點這裡取消靜音。',
   'self.hide': '隱藏自己的畫面',
   'self.show': '顯示自己的畫面',
+  'self.move': '移動自己的畫面',
   'remote.label': '對方的畫面',
   'remote.labelNamed': '{name} 的畫面',
   'remote.camOff': '對方關閉了攝影機',

@@ -1,4 +1,4 @@
-// 通话中和结束后的中文（简体），大厅显示之后才加载。
+// 通话中、结束后和较晚载入的部分的中文（简体），大厅显示之后才加载。
 
 /** @type {Record<string, string>} */
 export const words = {
@@ -68,8 +68,27 @@ export const words = {
   'presence.messages': '新消息：{n} 条',
   'keys.title': '快捷键',
   'keys.letters': '使用单字母快捷键',
+  'keys.escape': '关闭聊天或网络状态',
+  'keys.arrows': '选中自己的画面后，移动画面',
+  'settings.speakerTest': '测试扬声器',
+  'settings.speakerPlaying': '正在播放…',
+  'settings.speakerFailed': '无法播放声音。请连接扬声器或耳机，然后再测试。',
+  'settings.sound': '声音处理',
+  'settings.noiseSuppression': '降噪',
+  'settings.echoCancellation': '回声消除',
+  'settings.autoGainControl': '自动调节麦克风音量',
+  'settings.backgroundBlur': '背景模糊',
+  'settings.attention': '提示音和通知',
+  'settings.sounds': '有人加入、离开或请求加入时播放提示音',
+  'settings.notify': '有人加入时通知我',
+  'settings.notifyBlocked': '浏览器阻止了本页的通知。您可以在浏览器的网站设置中允许通知。',
+  'settings.full': '全屏',
+  'settings.pip': '画中画',
+  'settings.numbers': '网络状态',
   'settings.fill': '铺满屏幕',
   'settings.whole': '显示完整画面',
+  'settings.fullExit': '退出全屏',
+  'settings.pipExit': '退出画中画',
 
   'self.swap': '交换两个画面；用方向键移动自己的画面。',
   'self.labelMuted': '您的画面，麦克风已关闭',
@@ -82,6 +101,7 @@ export const words = {
   'self.mutedKeys': '您已静音。按 {keys} 或点这里取消静音。',
   'self.hide': '隐藏自己的画面',
   'self.show': '显示自己的画面',
+  'self.move': '移动自己的画面',
   'remote.label': '对方的画面',
   'remote.labelNamed': '{name} 的画面',
   'remote.camOff': '对方关闭了摄像头',

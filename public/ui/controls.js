@@ -8,7 +8,9 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
 
 /**
  * @import { Translate } from '../locales/index.js'
+ * @import { SelfView } from './self-view.js'
  * @import { Chord } from './shortcuts.js'
+ * @import { Videos } from './videos.js'
  * @import { Actions, Model } from './view.js'
  *
  * @typedef {object} Panels what the page itself opens and closes
@@ -21,10 +23,9 @@ import { createElement, createSvg, find, setFlag, setLabel, setText } from './el
  * @property {() => void} openTransfer
  * @property {() => void} toggleFit
  * @property {() => void} toggleSelf
- * @property {boolean} isWhole the remote picture is shown whole
- * @property {boolean} isSelfHidden the own picture is hidden
- * @property {boolean} canFullscreen
- * @property {boolean} canPictureInPicture
+ * @property {() => void} moveSelf to the next corner
+ * @property {Pick<Videos, 'isWhole' | 'isFullscreen' | 'isPictureInPicture' | 'canFullscreen' | 'canPictureInPicture'>} videos
+ * @property {Pick<SelfView, 'isHidden'>} selfView
  *
  * @typedef {{model: Model, actions: Actions, panels: Panels}} Context
  * @typedef {string | [key: string, values: Record<string, string | number>]} Text of the locale, by key
@@ -102,22 +103,28 @@ export const controls = [
   },
   {
     id: 'fit', place: 'picture', icon: 'fit',
-    text: ({ panels }) => (panels.isWhole ? 'settings.fill' : 'settings.whole'),
+    text: ({ panels }) => (panels.videos.isWhole ? 'settings.fill' : 'settings.whole'),
     act: ({ panels }) => panels.toggleFit(),
   },
   {
     id: 'self', place: 'picture', icon: 'person',
-    text: ({ panels }) => (panels.isSelfHidden ? 'self.show' : 'self.hide'),
+    text: ({ panels }) => (panels.selfView.isHidden ? 'self.show' : 'self.hide'),
     act: ({ panels }) => panels.toggleSelf(),
   },
   {
-    id: 'full', place: 'picture', icon: 'full', text: 'settings.full', key: 'F', keyOutsideCall: true, listedAs: 'settings.full',
-    visible: ({ panels }) => panels.canFullscreen,
+    id: 'move', place: 'picture', icon: 'corner', text: 'self.move',
+    act: ({ panels }) => panels.moveSelf(),
+  },
+  {
+    id: 'full', place: 'picture', icon: 'full', key: 'F', keyOutsideCall: true, listedAs: 'settings.full',
+    text: ({ panels }) => (panels.videos.isFullscreen ? 'settings.fullExit' : 'settings.full'),
+    visible: ({ panels }) => panels.videos.canFullscreen,
     act: ({ panels }) => panels.toggleFullscreen(),
   },
   {
-    id: 'pip', place: 'picture', icon: 'pip', text: 'settings.pip',
-    visible: ({ panels }) => panels.canPictureInPicture,
+    id: 'pip', place: 'picture', icon: 'pip',
+    text: ({ panels }) => (panels.videos.isPictureInPicture ? 'settings.pipExit' : 'settings.pip'),
+    visible: ({ panels }) => panels.videos.canPictureInPicture,
     act: ({ panels }) => panels.togglePictureInPicture(),
   },
   {
@@ -128,7 +135,7 @@ export const controls = [
     attributes: { 'aria-haspopup': 'dialog' },
   },
   {
-    id: 'keys', place: 'menu', icon: 'keys', text: 'keys.title', key: '?', keyOutsideCall: true,
+    id: 'keys', place: 'menu', icon: 'keys', text: 'keys.title', key: '?', keyOutsideCall: true, listedAs: 'keys.title',
     act: ({ panels }) => panels.openShortcuts(),
     attributes: { class: 'item with-keyboard' },
   },
@@ -207,6 +214,7 @@ export const icons = {
   sound: { fill: 'M3.500 9.500v5h3.700l4.800 4V5.500l-4.800 4z', lines: 'M15.500 9a4.200 4.200 0 0 1 0 6M18 6.300a8 8 0 0 1 0 11.400' },
   full: { lines: 'M4.500 9V4.500H9M15 4.500h4.500V9M19.500 15v4.500H15M9 19.500H4.500V15' },
   fit: { lines: 'M3 6h18v12H3zM9 12H6M7.5 10.200L5.700 12l1.800 1.800M15 12h3M16.500 10.200l1.800 1.800-1.800 1.800' },
+  corner: { lines: 'M3 5h18v14.500H3zM6.500 11.500v-3h4M13.500 16h4v-3' },
   pip: { fill: 'M12.500 12h6.500v5h-6.500z', lines: 'M3 5h18v14.500H3z' },
   numbers: { lines: 'M3.500 18.500l5-6.500 4 3.500 8-9.500' },
   phone: { lines: 'M7 2.500h10v19H7zM10.500 18.300h3' },

@@ -79,6 +79,11 @@ export class SelfView {
     this.#changed();
   }
 
+  /** What a drag does, without one: to the next corner, counterclockwise. */
+  moveOn() {
+    this.#stage.dataset.corner = { br: 'tr', tr: 'tl', tl: 'bl', bl: 'br' }[this.#stage.dataset.corner ?? 'br'];
+  }
+
   #update() {
     this.#stage.toggleAttribute('data-self-hidden', this.#hidden);
     this.#stage.dataset.view = this.#inCall ? (this.#swapped ? 'self' : 'remote') : 'alone';

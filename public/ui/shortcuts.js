@@ -1,7 +1,8 @@
 // Shortcuts: single letters and chords for the controls, the list of them, and the switch that turns letters off.
 //
-// A letter acts only where it cannot be text: no field has the focus, no dialog is open, and the chat is closed. A chord, such
-// as Ctrl+D, is never text and acts everywhere until the call has ended; it replaces what the browser does with it.
+// A letter acts only where it cannot be text: no field has the focus, no dialog is open, and the focus is neither in the open
+// chat nor lost from it. A chord, such as Ctrl+D, is never text and acts everywhere until the call has ended; it replaces what
+// the browser does with it.
 
 import { controls } from './controls.js';
 import { createElement, find } from './elements.js';
@@ -115,16 +116,18 @@ export class Shortcuts {
   /** @param {HTMLElement} target */
   #isText(target) {
     const chat = find(this.#document, '#chat');
-    return !chat.hidden || chat.contains(target) || target.isContentEditable || target.matches?.('input, select, textarea');
+    // Some browsers move the focus from the chat to nowhere.
+    return chat.contains(target) || (!chat.hidden && target === this.#document.body) || target.isContentEditable || target.matches?.('input, select, textarea');
   }
 }
 
 /** @param {Document} document @param {ReturnType<typeof makeChordOf>} chordOf */
 function shortcutRows(document, chordOf) {
-  return controls.filter(({ listedAs }) => listedAs).map(({ key, chord, listedAs }) => {
+  const listed = controls.map(({ key, chord, listedAs = '' }) => ({ keys: [key, chordOf(chord)?.shown], word: listedAs }));
+  return [...listed, { keys: ['Esc'], word: 'keys.escape' }, { keys: ['← →', '↑ ↓'], word: 'keys.arrows' }].filter(({ word }) => word).map(({ keys, word }) => {
     const [row, term] = [createElement(document, 'div'), createElement(document, 'dt')];
-    for (const each of [key, chordOf(chord)?.shown]) if (each) term.append(createElement(document, 'kbd', {}, each));
-    row.append(term, createElement(document, 'dd', { 'data-word': listedAs ?? '' }));
+    for (const each of keys) if (each) term.append(createElement(document, 'kbd', {}, each));
+    row.append(term, createElement(document, 'dd', { 'data-word': word }));
     return row;
   });
 }

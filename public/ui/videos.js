@@ -106,19 +106,28 @@ export class Videos {
     return Boolean(this.#document.documentElement.requestFullscreen ?? this.remote.webkitEnterFullscreen);
   }
 
+  /** Browsers refuse a window without a picture. */
   get canPictureInPicture() {
-    return this.#document.pictureInPictureEnabled && Boolean(this.remote.requestPictureInPicture);
+    return this.isPictureInPicture || (this.#document.pictureInPictureEnabled && Boolean(this.remote.requestPictureInPicture) && this.remote.videoWidth > 0);
+  }
+
+  get isFullscreen() {
+    return Boolean(this.#document.fullscreenElement);
+  }
+
+  get isPictureInPicture() {
+    return Boolean(this.#document.pictureInPictureElement);
   }
 
   toggleFullscreen() {
     const page = this.#document.documentElement;
-    if (this.#document.fullscreenElement) this.#exitFullscreen();
+    if (this.isFullscreen) this.#exitFullscreen();
     else if (page.requestFullscreen) page.requestFullscreen().catch(() => {});
     else this.remote.webkitEnterFullscreen?.();
   }
 
   togglePictureInPicture() {
-    if (this.#document.pictureInPictureElement) this.exitPictureInPicture();
+    if (this.isPictureInPicture) this.exitPictureInPicture();
     else this.enterPictureInPicture();
   }
 
@@ -127,7 +136,7 @@ export class Videos {
   }
 
   exitPictureInPicture() {
-    if (this.#document.pictureInPictureElement) this.#document.exitPictureInPicture().catch(() => {});
+    if (this.isPictureInPicture) this.#document.exitPictureInPicture().catch(() => {});
   }
 
   /** Leaves full screen and picture-in-picture, and forgets how the picture was to be fitted. */
@@ -138,7 +147,7 @@ export class Videos {
   }
 
   #exitFullscreen() {
-    if (this.#document.fullscreenElement) this.#document.exitFullscreen().catch(() => {});
+    if (this.isFullscreen) this.#document.exitFullscreen().catch(() => {});
   }
 
   /** @param {HTMLVideoElement} video @param {MediaStream | null} stream */

@@ -279,19 +279,20 @@ export class View {
     };
     const [videos, selfView] = [this.#videos, this.#selfView];
     return {
-      get isWhole() { return videos.isWhole; },
-      get isSelfHidden() { return selfView.isHidden; },
+      videos, selfView,
       toggleFit: fromSettings(() => videos.setWhole(!videos.isWhole)),
       toggleSelf: fromSettings(() => selfView.setHidden(!selfView.isHidden)),
-      openSettings: () => this.#settings.open(),
+      moveSelf: fromSettings(() => selfView.moveOn()),
+      openSettings: () => {
+        this.#showControls();
+        this.#settings.open();
+      },
       openShortcuts: fromSettings(() => this.#shortcuts.open()),
       toggleChat: () => this.#toggleChat(),
       toggleStats: fromSettings(() => this.#toggleStats()),
       toggleFullscreen: fromSettings(() => videos.toggleFullscreen()),
       openTransfer: fromSettings(() => this.#actions.requestTransfer()),
       togglePictureInPicture: fromSettings(() => videos.togglePictureInPicture()),
-      canFullscreen: videos.canFullscreen,
-      canPictureInPicture: videos.canPictureInPicture,
     };
   }
 

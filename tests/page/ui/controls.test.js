@@ -35,7 +35,7 @@ function makeButtons() {
   const pressed = [];
   const buttons = new ControlButtons({ document, translate: (key, values) => key + JSON.stringify(values ?? ''), press: ({ id }) => pressed.push(id), chordOf: makeChordOf(false) });
   const [bar, menu, picture] = Object.values(places).map(({ children }) => children);
-  const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { canFullscreen: true, isWhole: false, isSelfHidden: false, ...change.panels } });
+  const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { videos: { canFullscreen: true, isWhole: false, ...change.videos }, selfView: { isHidden: false, ...change.selfView } } });
   const button = (id) => [...bar, ...menu, ...picture].find((each) => each.attributes.get('data-act') === id);
   return { bar, menu, picture, pressed, show, button };
 }
@@ -82,8 +82,11 @@ test('the buttons of the pictures name what they would do', () => {
   const names = () => picture.map(({ children: [words] }) => words.textContent);
   show();
   assert.deepEqual(names().slice(0, 2), ['settings.whole""', 'self.hide""']);
-  show({ panels: { isWhole: true, isSelfHidden: true } });
+  show({ videos: { isWhole: true }, selfView: { isHidden: true } });
   assert.deepEqual(names().slice(0, 2), ['settings.fill""', 'self.show""']);
+  assert.deepEqual(names().slice(-2), ['settings.full""', 'settings.pip""']);
+  show({ videos: { isFullscreen: true, isPictureInPicture: true } });
+  assert.deepEqual(names().slice(-2), ['settings.fullExit""', 'settings.pipExit""']);
 });
 
 test('what the browser cannot do has no button', () => {

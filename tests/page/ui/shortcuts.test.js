@@ -62,20 +62,23 @@ test('outside a call only M, V, F and ? act', () => {
 test('the list has a row for each letter that acts', () => {
   const page = makePage();
   const rows = page.list.rows.map(({ rows: [term, text] }) => `${term.rows.map(({ textContent }) => textContent).join(' ')} ${text['data-word']}`);
-  assert.equal(rows.length, controls.filter(({ listedAs }) => listedAs).length);
-  for (const row of ['M Ctrl+D settings.mic', 'V Ctrl+E settings.cam', 'S bar.share', 'C chat.title', 'P settings.numbers', 'F settings.full']) assert.ok(rows.includes(row), row);
+  assert.equal(rows.length, controls.filter(({ listedAs }) => listedAs).length + 2);
+  assert.equal(controls.every(({ key, listedAs }) => !key || listedAs), true);
+  for (const row of ['M Ctrl+D settings.mic', 'V Ctrl+E settings.cam', 'S bar.share', 'C chat.title', 'P settings.numbers', 'F settings.full', '? keys.title', 'Esc keys.escape', '← → ↑ ↓ keys.arrows']) assert.ok(rows.includes(row), row);
 });
 
-test('a letter is text while the chat is open or a field has the focus', () => {
+test('a letter is text while the focus is in the chat, lost from it or in a field', () => {
   const page = makePage();
   page.chat.hidden = false;
-  for (const key of 'hello mvscpf?') assert.equal(page.press(key), '', key);
+  page.chat.contains = (one) => one === page.chat;
+  for (const target of [page.chat, page.document.body]) {
+    for (const key of 'hello mvscpf?') assert.equal(page.press(key, { target }), '', key);
+  }
   assert.equal(page.dialog.shown, 0);
+  assert.equal(page.press('m'), 'M', 'beside the open chat');
   assert.equal(page.press('Escape'), 'escape', 'closes the chat');
   page.chat.hidden = true;
-  page.chat.contains = (one) => one === page.other;
-  assert.equal(page.press('m'), '');
-  page.chat.contains = () => false;
+  assert.equal(page.press('m', { target: page.document.body }), 'M');
   assert.equal(page.press('m'), 'M');
   for (const field of [{ matches: () => true }, { matches: () => false, isContentEditable: true }]) assert.equal(page.press('m', { target: field }), '');
 });
