@@ -159,6 +159,16 @@ export function setFlag(element, name, on) {
   if (element.hasAttribute(name) !== on) element.toggleAttribute(name, on);
 }
 
+/** Shows or hides an element. A focus that would be lost moves to the headline, or to the video. @param {HTMLElement} element @param {boolean} hidden */
+export function setHidden(element, hidden) {
+  const { ownerDocument: document } = element;
+  if (hidden && !element.hidden && element.contains(document.activeElement)) {
+    const headline = /** @type {HTMLElement | null} */ (document.querySelector(`[data-for=${document.body.dataset.screen}] h1`));
+    (headline ?? find(document, '#stage')).focus({ preventScroll: true });
+  }
+  element.hidden = hidden;
+}
+
 /**
  * Makes screen readers read a text out, even the same text again: a live region announces what is added to it. An open
  * dialog makes the live regions outside of it inert: then its own is used.

@@ -3,7 +3,7 @@
 // Somebody with a link meets one button. On the start page the same button makes a private room, unless a room is named.
 
 import { joinLabel } from '../app/status.js';
-import { find, setText } from './elements.js';
+import { find, setAttribute, setText } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -76,6 +76,7 @@ export class Lobby {
   #roomField;
   /** @type {HTMLButtonElement} */
   #join;
+  #isJoining = false;
   #nameIsFilled = false;
   /** The room in the field was made by the button, not typed. */
   #isPrivateRoom = false;
@@ -92,6 +93,7 @@ export class Lobby {
     this.#join = find(document, '#btnJoin');
     find(document, '#door').addEventListener('submit', (event) => {
       event.preventDefault();
+      if (this.#isJoining) return;
       this.#isPrivateRoom ||= room.value.trim() === '';
       actions.join(room.value, key.value, name.value);
     });
@@ -117,7 +119,10 @@ export class Lobby {
     const translate = this.#translate;
     const { occupancy } = session;
     const door = { invited, named: invited || (this.#room.value.trim() !== '' && !this.#isPrivateRoom), occupancy, inviterName, continues, elsewhere: session.elsewhere };
-    this.#join.disabled = session.joining;
+    this.#isJoining = session.joining;
+    this.#join.disabled = false;
+    // Not disabled, which would take the focus away.
+    setAttribute(this.#join, 'aria-disabled', String(session.joining));
     this.#showName(ownName);
     const keyRequested = this.#keyField.hidden && session.needsKey;
     this.#keyField.hidden = !session.needsKey;

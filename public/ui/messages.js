@@ -2,7 +2,7 @@
 
 import { browserNames } from '../lib/browser.js';
 import { errorKey, joinSentences } from '../locales/index.js';
-import { announce, announceInDialog, find, setText } from './elements.js';
+import { announce, announceInDialog, find, setHidden, setText } from './elements.js';
 
 /**
  * @import { Clock, Timer } from '../lib/clock.js'
@@ -91,10 +91,10 @@ export class Messages {
 
   /** @param {Model} model */
   #showError({ error, session, media, canRetry }) {
-    this.#error.hidden = error === null;
+    setHidden(this.#error, error === null);
     this.#error.dataset.code = error ?? '';
-    this.#retry.hidden = !canRetry;
-    this.#dismiss.hidden = error !== null && PERMANENT.includes(error);
+    setHidden(this.#retry, !canRetry);
+    setHidden(this.#dismiss, error !== null && PERMANENT.includes(error));
     if (error === null) return setText(this.#errorText, '');
     const key = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error, this.#translate, this.#browser);
     const alternative = `error.or.${error}`;

@@ -4,7 +4,7 @@
 
 import { qualityWith } from '../call/selected-path.js';
 import { formatDuration, joinSentences } from '../locales/index.js';
-import { createElement, find, setAttribute, setLabel, setText } from './elements.js';
+import { createElement, find, setAttribute, setHidden, setLabel, setText } from './elements.js';
 import { pointsOf, rangeOf, topOf } from './graph.js';
 
 /**
@@ -83,7 +83,7 @@ export class StatsPanel {
   #showPath({ showsPath, path, udpBlocked, quality, reason, session }) {
     const badge = this.#badge;
     const translate = this.#translate;
-    badge.hidden = !showsPath || path === null;
+    setHidden(badge, !showsPath || path === null);
     if (!path) return void delete badge.dataset.path;
     badge.dataset.path = path;
     badge.dataset.quality = qualityWith(quality ?? 'good', session.outgoingVideo);

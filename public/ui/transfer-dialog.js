@@ -50,7 +50,7 @@ export class TransferDialog {
     this.#dialog.append(create('p', { class: 'visually-hidden announcer', 'aria-live': 'polite' }, ''), create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'), this.#code, this.#status, this.#time,
       this.#again, close);
     document.body.append(this.#dialog);
-    this.#again.addEventListener('click', actions.requestTransfer);
+    this.#again.addEventListener('click', () => { if (this.#again.getAttribute('aria-disabled') !== 'true') actions.requestTransfer(); });
     close.addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('close', () => {
       clearInterval(this.#timer);
@@ -67,7 +67,8 @@ export class TransferDialog {
       return;
     }
     this.#until = transfer.until;
-    this.#again.disabled = transfer.phase === 'requested';
+    // Not disabled, which would take the focus away.
+    this.#again.setAttribute('aria-disabled', String(transfer.phase === 'requested'));
     this.#parts.setText(this.#status, transfer.phase === 'valid' ? '' : this.#parts.translate(`transfer.${transfer.phase}`));
     this.#showTime();
     if (this.#dialog.open) return;

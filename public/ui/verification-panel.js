@@ -1,6 +1,6 @@
 // Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel.
 
-import { announceInDialog, createElement, find, setLabel, setText } from './elements.js';
+import { announceInDialog, createElement, find, setHidden, setLabel, setText } from './elements.js';
 
 /**
  * @import { Translate } from '../locales/index.js'
@@ -45,7 +45,8 @@ export class VerificationPanel {
     this.#shown = verification;
     const translate = this.#translate;
     const text = (/** @type {string} */ id) => find(this.#document, id);
-    this.#badge.hidden = this.#section.hidden = verification === null;
+    this.#section.hidden = verification === null;
+    setHidden(this.#badge, verification === null);
     // An alert: screen readers announce a mismatch at once, whatever has the focus.
     const alert = verification?.state === 'mismatch' ? `${translate('trust.failed')}: ${translate('trust.mismatch')}` : '';
     if (setText(text('#trustSaid'), alert)) announceInDialog(this.#document, alert);

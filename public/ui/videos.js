@@ -1,7 +1,7 @@
 // Videos: the own picture and that of the other participant, what is shown where there is none, and full screen.
 
 import { makeScreenArrival } from '../media/screen-arrival.js';
-import { find, setText } from './elements.js';
+import { find, setHidden, setText } from './elements.js';
 
 /**
  * @import { RemoteState } from '../app/status.js'
@@ -79,7 +79,7 @@ export class Videos {
     if (!inCall) this.remote.removeAttribute('poster');
     else if (!state.stream) this.#keepLastFrame();
     this.#setStream(this.remote, state.stream);
-    if (!state.stream) this.#playButton.hidden = true;
+    if (!state.stream) setHidden(this.#playButton, true);
     const seesScreen = !this.#awaitsScreen(state, decoded) && state.screen;
     this.#remoteFrame.classList.toggle('empty', (state.stream !== null || inCall) && (state.screen ? !seesScreen : !state.cam));
     setText(find(this.#document, '#theirNote'), this.#translate(state.weak || state.screen ? 'remote.weak' : 'remote.camOff'));
@@ -165,7 +165,7 @@ export class Videos {
     const refused = await start().then(() => false, (error) => error.name === 'NotAllowedError');
     if (video !== this.remote) return;
     this.#soundRefused = refused;
-    this.#playButton.hidden = !refused;
+    setHidden(this.#playButton, !refused);
     if (!refused) return;
     video.muted = true;
     start().catch(() => {});
@@ -178,14 +178,14 @@ export class Videos {
     const now = performance.now();
     const isRepeated = now - this.#pauses[0] < REPEATED_PAUSE_MS;
     this.#pauses = [this.#pauses[1], now];
-    if (isRepeated) this.#playButton.hidden = false;
+    if (isRepeated) setHidden(this.#playButton, false);
     else this.#play(this.remote);
   }
 
   /** A browser's picture-in-picture window and extensions may mute the video. */
   #offerSound() {
     const { remote } = this;
-    if (remote.srcObject) this.#playButton.hidden = !remote.muted && remote.volume > 0 && !remote.paused;
+    if (remote.srcObject) setHidden(this.#playButton, !remote.muted && remote.volume > 0 && !remote.paused);
   }
 
   /** Browsers pause videos of a frozen page or during a phone call, and do not resume them, or not their sound. */

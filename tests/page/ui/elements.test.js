@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { announce, announceInDialog, setAttribute, setChildren, setLabel, setText } from '../../../public/ui/elements.js';
+import { announce, announceInDialog, setAttribute, setChildren, setHidden, setLabel, setText } from '../../../public/ui/elements.js';
 
 /** An element that counts what is written into it. */
 function makeElement(more = {}) {
@@ -27,6 +27,24 @@ test('a translated text stays until the page changes it', () => {
   assert.deepEqual([element.textContent, element.writes], ['Verbunden', 1]);
   setText(element, 'Reconnecting…');
   assert.equal(element.textContent, 'Reconnecting…');
+});
+
+test('a focus on what is hidden moves to the headline, or to the video', () => {
+  const focused = [];
+  const target = (name) => ({ focus: () => focused.push(name) });
+  const document = { activeElement: 'inside', body: { dataset: {} }, querySelector: (name) => ({ '[data-for=lobby] h1': target('headline'), '#stage': target('stage') })[name] ?? null };
+  const element = { ownerDocument: document, hidden: false, contains: (other) => other === 'inside' };
+  for (const screen of ['lobby', 'call']) {
+    document.body.dataset.screen = screen;
+    setHidden(element, false);
+    setHidden(element, true);
+    setHidden(element, true);
+    assert.equal(element.hidden, true);
+  }
+  document.activeElement = 'elsewhere';
+  setHidden(element, false);
+  setHidden(element, true);
+  assert.deepEqual(focused, ['headline', 'stage']);
 });
 
 test('names and tooltips are set only when they change', () => {

@@ -90,6 +90,18 @@ test('the words of late parts follow the language of the page', () => {
   }
 });
 
+test('while a code is made, its button keeps the focus and asks for no second one', () => {
+  const { parts, created, done } = makePage();
+  const dialog = new TransferDialog({ ...parts, drawCode: async () => {} });
+  const again = created.find(({ attributes }) => attributes.get('id') === 'btnTransferAgain');
+  for (const phase of ['requested', 'expired']) {
+    dialog.show({ ...CODE, transfer: { token: null, until: 0, phase } });
+    again.dispatchEvent(new Event('click'));
+  }
+  assert.deepEqual([done, again.disabled], [[['request']], false]);
+  parts.document.body.children[0].close();
+});
+
 test('a code that cannot be drawn is given up, and one that is drawn too late is removed', async () => {
   const failing = makePage();
   new TransferDialog({ ...failing.parts, drawCode: async () => { throw new TypeError('not loaded'); } }).show(CODE);

@@ -99,6 +99,17 @@ test('one press on the start page asks for a private room, and the button stays 
   assert.equal(element('#joinWord').textContent, 'lobby.join');
 });
 
+test('while joining the button keeps the focus, and another press does nothing', () => {
+  const { element, joined, show, submit } = makeLobby();
+  element('#btnJoin').disabled = true;
+  show({ session: { joining: true } });
+  submit();
+  assert.deepEqual([joined, element('#btnJoin').disabled, element('#btnJoin').attributes.get('aria-disabled')], [[], false, 'true']);
+  show();
+  submit();
+  assert.deepEqual([joined.length, element('#btnJoin').attributes.get('aria-disabled')], [1, 'false']);
+});
+
 test('the remembered name is filled in once and never over a typed one', () => {
   const { element, show, type } = makeLobby();
   show({ ownName: 'Ann' });

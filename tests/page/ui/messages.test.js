@@ -16,6 +16,7 @@ class FakeElement extends EventTarget {
     super();
     this.ownerDocument = document;
   }
+  contains(other) { return this === other; }
   append(child) { this.children.push(child); }
   get childElementCount() { return this.children.length; }
 }

@@ -4,6 +4,8 @@ import { Videos } from '../../../public/ui/videos.js';
 import { settle } from '../harness/fakes.js';
 
 class FakeVideo extends EventTarget {
+  ownerDocument = {};
+  contains() { return false; }
   srcObject = null;
   paused = true;
   muted = false;
