@@ -1,4 +1,5 @@
-// Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel.
+// Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel. That opens by
+// itself where the check has failed.
 
 import { announceInDialog, createElement, find, setHidden, setLabel, setText } from './elements.js';
 
@@ -24,16 +25,20 @@ export const pictures = `
 export class VerificationPanel {
   #document;
   #translate;
+  #open;
   #badge;
   #section;
   #list;
   /** @type {Verification | null} */
   #shown = null;
+  /** The failed check for which the panel was opened. @type {Verification | null} */
+  #opened = null;
 
-  /** @param {{document: Document, translate: Translate}} parts */
-  constructor({ document, translate }) {
+  /** @param {{document: Document, translate: Translate, open: () => void}} parts `open` opens the stats panel */
+  constructor({ document, translate, open }) {
     this.#document = document;
     this.#translate = translate;
+    this.#open = open;
     this.#badge = find(document, '#trust');
     this.#section = find(document, '#trustPart');
     this.#list = find(document, '#trustCode');
@@ -41,7 +46,17 @@ export class VerificationPanel {
 
   /** @param {Verification | null} verification */
   show(verification) {
-    if (verification === this.#shown) return;
+    if (verification !== this.#shown) this.#draw(verification);
+    if (verification?.state !== 'mismatch' || verification === this.#opened) return;
+    // Neither a text field nor a dialog loses the focus.
+    if (this.#document.querySelector('dialog[open], :is(input, textarea):focus')) return;
+    this.#opened = verification;
+    this.#open();
+    this.#section.scrollIntoView({ block: 'nearest' });
+  }
+
+  /** @param {Verification | null} verification */
+  #draw(verification) {
     this.#shown = verification;
     const translate = this.#translate;
     const text = (/** @type {string} */ id) => find(this.#document, id);

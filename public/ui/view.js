@@ -159,7 +159,7 @@ export class View {
       return new Attention({ document, translate, clock, storage, notifications: globalThis.Notification });
     };
     this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
-    this.#verification = new VerificationPanel({ document, translate });
+    this.#verification = new VerificationPanel({ document, translate, open: () => { if (!this.#stats.isOpen) this.#toggleStats(); } });
     this.#chat = new ChatPanel({
       document, translate, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
       // Readers of other languages get the fallback language, with times as their browser writes them.

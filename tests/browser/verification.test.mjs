@@ -47,7 +47,7 @@ for (const kinds of [['chromium', 'chromium'], ['chromium', 'firefox'], ['firefo
   });
 }
 
-harness.scenario('an invalid reveal shows and announces a warning instead of a code', async () => {
+harness.scenario('an invalid reveal shows, opens and announces a warning instead of a code', async () => {
   const [honest, attacker] = [await harness.participant('chromium', { size: { width: 390, height: 844 } }), await harness.participant('firefox')];
   const url = harness.roomUrl();
   await honest.open(url);
@@ -63,13 +63,15 @@ harness.scenario('an invalid reveal shows and announces a warning instead of a c
   assert.equal(await honest.evaluate(`() => document.getElementById('trustWord').textContent`), 'Not secure');
   assert.equal(await honest.evaluate(`() => document.getElementById('trustCode').children.length`), 0);
   assert.match(await honest.evaluate(`() => document.querySelector('#trustSaid[role=alert]').textContent`), /^Not secure: .*somebody may intercept it/);
+  assert.match(await honest.evaluate(`() => document.getElementById('trustHow').innerText`), /somebody may intercept it/);
+  await honest.screenshot(path.join(harness.dir, 'warning-panel-390x844.png'));
+  await honest.click('#btnNumbersClose');
   await honest.waitForCondition('the other controls hidden', `document.body.dataset.chrome === 'away' && !document.getElementById('path').checkVisibility({ opacityProperty: true })`);
   assert.ok(await honest.evaluate(`() => document.getElementById('trust').checkVisibility({ visibilityProperty: true, opacityProperty: true })
     && Number(getComputedStyle(document.querySelector('.top')).opacity) === 1`), 'the warning stays visible');
   await honest.screenshot(path.join(harness.dir, 'warning-only-390x844.png'));
   await honest.click('#trust');
-  assert.match(await honest.evaluate(`() => document.getElementById('trustHow').innerText`), /somebody may intercept it/);
-  await honest.screenshot(path.join(harness.dir, 'warning-panel-390x844.png'));
+  await honest.waitForCondition('the warning again', `document.getElementById('trustHow').checkVisibility()`);
 });
 
 harness.scenario('the statistics panel draws labelled graphs only while it is open', async () => {

@@ -278,6 +278,7 @@ async function visitCallProblems(first, second, visit) {
   await second.reload();
   await first.waitForCondition('the warning', `document.getElementById('trust').dataset.state === 'mismatch'`);
   await visit(first, 'call-verification-failed');
+  await first.click('#btnNumbersClose');
 }
 
 /** No path between the participants, and the ways in which a call ends. */
