@@ -25,7 +25,8 @@ use crate::transfer::TRANSFER_TTL;
 use crate::waiting::{WaitingLists, WaitingParticipant};
 use crate::{Now, UnixSeconds};
 
-/// How long a connection without a seat may be silent. A `ping` counts as activity.
+/// How long a connection may be silent that has no seat and waits for none. A `ping` counts as activity. Pages that wait in
+/// the background send next to nothing, since browsers delay their timers.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The settings of [`Rooms`].
@@ -220,7 +221,7 @@ impl Rooms {
     /// Counts one frame and returns whether it is to be processed.
     fn count_frame(&mut self, conn: ConnectionId, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(&conn) else { return false };
-        if connection.seat().is_none() {
+        if connection.place == Place::Outside {
             self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
         match connection.frames.count(now.instant) {
@@ -393,7 +394,10 @@ impl Rooms {
     fn leave(&mut self, conn: ConnectionId, now: Now) -> Result<(), Refusal> {
         match self.place(conn) {
             Place::Outside => return Err(Refusal::NotJoined),
-            Place::Waiting(_) => self.stop_waiting(conn, None, &[]),
+            Place::Waiting(_) => {
+                self.stop_waiting(conn, None, &[]);
+                self.set_place(conn, Place::Outside, now);
+            }
             Place::Seated(seat) => {
                 self.set_place(conn, Place::Outside, now);
                 self.table.leave(seat, now, &mut self.out);
@@ -614,7 +618,7 @@ impl Rooms {
         connection.place = place;
         self.out.timers.cancel(Timer::Idle(conn));
         self.out.timers.cancel(Timer::Credentials(conn));
-        if connection.seat().is_none() {
+        if place == Place::Outside {
             self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
     }

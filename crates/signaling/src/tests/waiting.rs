@@ -260,24 +260,30 @@ fn a_client_that_waits_gets_and_sends_nothing_of_a_call() {
 fn who_stops_waiting_is_gone_at_once() {
     let mut harness = Harness::new();
     let [alice, _] = harness.pair();
-    let stops: [fn(&mut Harness, ConnectionId); 3] = [
+    let stops: [fn(&mut Harness, ConnectionId); 2] = [
         |harness, conn| harness.send(conn, json!({"type": "leave"})),
         |harness, conn| harness.disconnect(conn),
-        |harness, _| harness.advance(seconds(61)),
     ];
     for (n, stop) in (1..).zip(stops) {
         let (conn, id) = harness.knock(n, alice.conn);
         stop(&mut harness, conn);
         assert_eq!(harness.next(alice.conn), gone(&id));
     }
+    assert_eq!(harness.waits_ended(), [WaitOutcome::Gone; 2]);
+    harness.advance(seconds(61));
     assert_eq!(harness.closed.last().map(|(_, reason)| *reason), Some(CloseReason::Idle));
-    assert_eq!(harness.waits_ended(), [WaitOutcome::Gone; 3]);
-    let (conn, _) = harness.knock(4, alice.conn);
-    for _ in 0..10 {
-        harness.advance(seconds(30));
-        harness.send(conn, json!({"type": "ping"}));
-    }
-    assert!(harness.unread(conn).iter().all(|kind| kind == "pong"), "pings keep the place");
+}
+
+#[test]
+fn a_page_in_the_background_may_wait_in_silence() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.pair();
+    let (conn, id) = harness.knock(1, alice.conn);
+    harness.advance(seconds(600));
+    assert_eq!(harness.closed, []);
+    harness.send(bob.conn, json!({"type": "leave"}));
+    harness.send(alice.conn, json!({"type": "admit", "id": id}));
+    assert_eq!(harness.unread(conn), ["resp-join"]);
 }
 
 #[test]
