@@ -38,8 +38,9 @@ export const words = {
   'named.heard': 'New message from {name}: {text}',
 
   'transfer.title': 'Move to another device',
-  'transfer.how': 'Scan this code with the other device. The call continues there and ends here.',
+  'transfer.how': 'Scan this code with the other device, or open the link there. The call continues there and ends here.',
   'transfer.code': 'QR code that moves the call to the device that scans it',
+  'transfer.link': 'Link that moves the call to another device',
   'transfer.time': 'Valid for {n} seconds',
   'transfer.requested': 'Making a code…',
   'transfer.expired': 'The code has expired.',

@@ -38,8 +38,9 @@ export const words = {
   'named.heard': '{name} 发来新消息：{text}',
 
   'transfer.title': '转到其他设备',
-  'transfer.how': '请用另一台设备扫描二维码。通话会在那里继续，在这里结束。',
+  'transfer.how': '请用另一台设备扫描二维码，或在那台设备上打开链接。通话会在那里继续，在这里结束。',
   'transfer.code': '二维码，扫描后通话转到该设备',
+  'transfer.link': '把通话转到其他设备的链接',
   'transfer.time': '{n} 秒内有效',
   'transfer.requested': '正在生成二维码…',
   'transfer.expired': '二维码已过期。',

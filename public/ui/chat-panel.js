@@ -9,11 +9,14 @@ import { watchComposition } from './shortcuts.js';
 
 /**
  * @import { Chat, Message } from '../call/chat.js'
+ * @import { Clock } from '../lib/clock.js'
  * @import { Translate } from '../locales/index.js'
  */
 
 /** Characters of a message that are announced; the rest can be read in the panel. */
 const MAX_ANNOUNCED = 200;
+/** A message that has not been sent by then is announced. */
+const WAITING_ANNOUNCED_MS = 2000;
 /** Closer to the end than this, the log follows new messages. */
 const FOLLOW_PX = 40;
 
@@ -21,6 +24,7 @@ export class ChatPanel {
   #document;
   #translate;
   #locale;
+  #clock;
   #unreadAdded;
   #composes;
   #panel;
@@ -35,6 +39,8 @@ export class ChatPanel {
   /** @type {Chat | null} */
   #chat = null;
   #peerName = '';
+  /** @type {'too-long' | 'too-many' | null} */
+  #error = null;
   #unread = 0;
   /** What had the focus when the panel was opened. @type {Element | null} */
   #opener = null;
@@ -44,13 +50,15 @@ export class ChatPanel {
    * @param {Document} parts.document
    * @param {Translate} parts.translate
    * @param {string} parts.locale for times
+   * @param {Clock} parts.clock
    * @param {boolean} parts.isAndroid
    * @param {() => void} parts.unreadAdded
    */
-  constructor({ document, translate, locale, isAndroid, unreadAdded }) {
+  constructor({ document, translate, locale, clock, isAndroid, unreadAdded }) {
     this.#document = document;
     this.#translate = translate;
     this.#locale = locale;
+    this.#clock = clock;
     this.#unreadAdded = unreadAdded;
     this.#panel = find(document, '#chat');
     this.#log = find(document, '#chatLog');
@@ -137,7 +145,7 @@ export class ChatPanel {
 
   #send() {
     const error = this.#chat?.send(this.#field.value) ?? null;
-    // Hidden first, so that the same error is announced again.
+    // Removed first, so that the same error is announced again.
     this.#showError(null);
     this.#showError(error);
     // Some browsers move the focus to the button or nowhere; the next letters would act as shortcuts.
@@ -151,7 +159,11 @@ export class ChatPanel {
   #showError(error) {
     this.#note.hidden = error === null;
     const n = this.#field.value.trim().length;
-    setText(this.#note, error ? this.#translate(`chat.${error}`, { most: MAX_LENGTH, n }) : '');
+    const text = error ? this.#translate(`chat.${error}`, { most: MAX_LENGTH, n }) : '';
+    setText(this.#note, text);
+    // Not again with each letter.
+    if (error && error !== this.#error) announce(this.#announcements, text);
+    this.#error = error;
   }
 
   /** @param {Message[]} messages */
@@ -165,13 +177,24 @@ export class ChatPanel {
     }
     for (const message of messages) {
       const element = this.#shown.get(message) ?? this.#add(message);
-      if (element.dataset.state === message.state) continue;
-      element.dataset.state = message.state;
+      const { state } = message;
+      if (element.dataset.state === state) continue;
+      element.dataset.state = state;
       const time = formatTime(message.at, this.#locale);
-      setText(find(element, 'small'), message.state === 'sent' ? time : `${time} · ${this.#translate(`chat.${message.state}`)}`);
+      const problem = state === 'sent' ? '' : ` · ${this.#translate(`chat.${state}`)}`;
+      setText(find(element, 'small'), time + problem);
+      if (problem) this.#announceProblem(message, this.#translate('chat.you') + shorten(message.text) + problem);
     }
     find(this.#document, '#chatEmpty').hidden = messages.length > 0;
     if (atEnd) this.#scrollToEnd();
+  }
+
+  /** Announces that a message is not sent. Most wait only for a moment. @param {Message} message @param {string} text */
+  #announceProblem(message, text) {
+    const { state } = message;
+    this.#clock.after(() => {
+      if (this.#shown.has(message) && message.state === state) announce(this.#announcements, text);
+    }, state === 'waiting' ? WAITING_ANNOUNCED_MS : 0);
   }
 
   /** @param {Message} message */
@@ -190,7 +213,7 @@ export class ChatPanel {
     element.append(author, body, create('small', {}));
     this.#log.append(element);
     this.#shown.set(message, element);
-    const heard = { name: this.#peerName, text: text.slice(0, MAX_ANNOUNCED) };
+    const heard = { name: this.#peerName, text: shorten(text) };
     if (!mine) announce(this.#announcements, this.#translate(isNamed ? 'named.heard' : 'chat.heard', heard));
     return element;
   }
@@ -199,3 +222,6 @@ export class ChatPanel {
     this.#log.scrollTop = this.#log.scrollHeight;
   }
 }
+
+/** @param {string} text */
+const shorten = (text) => (text.length > MAX_ANNOUNCED ? `${text.slice(0, MAX_ANNOUNCED)}…` : text);

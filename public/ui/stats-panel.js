@@ -42,6 +42,8 @@ export class StatsPanel {
   #panel;
   #badge;
   #rows;
+  /** What had the focus when the panel was opened. @type {Element | null} */
+  #opener = null;
   /** @type {Model | null} */
   #model = null;
 
@@ -66,10 +68,23 @@ export class StatsPanel {
 
   /** @param {boolean} open */
   setOpen(open) {
-    if (!open && this.#panel.contains(this.#document.activeElement)) this.#badge.focus();
+    if (open === this.isOpen) return;
+    const { activeElement, body } = this.#document;
+    const hadFocus = this.#panel.contains(activeElement);
     this.#panel.hidden = !open;
     for (const id of ['#path', '#trust']) find(this.#document, id).setAttribute('aria-expanded', String(open));
-    if (open && this.#model) this.#draw(this.#model);
+    if (open) {
+      this.#opener = activeElement === body ? this.#badge : activeElement;
+      if (this.#model) this.#draw(this.#model);
+      find(this.#document, '#numbersTitle').focus();
+    } else if (hadFocus) this.#returnFocus();
+  }
+
+  /** To the opener or, where that is hidden now, to the page. */
+  #returnFocus() {
+    const opener = /** @type {HTMLElement | null} */ (this.#opener);
+    opener?.focus();
+    if (this.#document.activeElement !== opener) find(this.#document, '#stage').focus();
   }
 
   /** @param {Model} model */

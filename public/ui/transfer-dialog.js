@@ -13,10 +13,13 @@
  * @property {Actions} actions
  * @property {(document: Document, name: string, attributes?: Record<string, string>, text?: string) => HTMLElement} createElement
  * @property {(element: Element, text: string) => void} setText
+ * @property {(text: string) => void} announce to screen readers
  * @property {(code: Element, text: string) => Promise<void>} drawCode
+ * @property {Pick<Clipboard, 'writeText'>} [clipboard]
  */
 
 const TICK_MS = 500;
+const COPIED_MS = 2000;
 
 export class TransferDialog {
   #parts;
@@ -25,6 +28,9 @@ export class TransferDialog {
   #code;
   #status;
   #time;
+  #copy;
+  /** The link itself, where the browser does not let the page copy it. @type {HTMLInputElement} */
+  #link;
   /** @type {HTMLButtonElement} */
   #again;
   /** What the code shows. @type {string | null} */
@@ -46,10 +52,14 @@ export class TransferDialog {
     this.#status = create('p', { id: 'transferStatus', role: 'status' }, '');
     this.#time = create('p', { id: 'transferTime', class: 'small' }, '');
     this.#again = /** @type {HTMLButtonElement} */ (create('button', { type: 'button', class: 'plain wide', id: 'btnTransferAgain' }, 'transfer.again'));
-    const close = create('button', { type: 'button', class: 'big', id: 'btnTransferClose' }, 'transfer.close');
-    this.#dialog.append(create('p', { class: 'visually-hidden announcer', 'aria-live': 'polite' }, ''), create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'), this.#code, this.#status, this.#time,
-      this.#again, close);
+    this.#copy = create('button', { type: 'button', class: 'plain wide', id: 'btnTransferCopy' }, 'waiting.copy');
+    this.#link = /** @type {HTMLInputElement} */ (create('input', { id: 'transferLink', readonly: '', 'data-label': 'transfer.link', 'aria-label': translate('transfer.link') }, ''));
+    const close = create('button', { type: 'button', class: 'plain wide', id: 'btnTransferClose' }, 'transfer.close');
+    this.#dialog.append(create('p', { class: 'visually-hidden announcer', 'aria-live': 'polite' }, ''), create('h2', { id: 'transferTitle' }, 'transfer.title'), create('p', {}, 'transfer.how'),
+      this.#code, this.#status, this.#time, this.#link, this.#copy, this.#again, close);
+    this.#link.hidden = true;
     document.body.append(this.#dialog);
+    this.#copy.addEventListener('click', () => this.#copyLink());
     this.#again.addEventListener('click', () => { if (this.#again.getAttribute('aria-disabled') !== 'true') actions.requestTransfer(); });
     close.addEventListener('click', () => this.#dialog.close());
     this.#dialog.addEventListener('close', () => {
@@ -68,6 +78,7 @@ export class TransferDialog {
     }
     this.#until = transfer.until;
     // Not disabled, which would take the focus away.
+    this.#copy.setAttribute('aria-disabled', String(this.#drawn === null));
     this.#again.setAttribute('aria-disabled', String(transfer.phase === 'requested'));
     this.#parts.setText(this.#status, transfer.phase === 'valid' ? '' : this.#parts.translate(`transfer.${transfer.phase}`));
     this.#showTime();
@@ -81,10 +92,27 @@ export class TransferDialog {
     this.#parts.setText(this.#time, this.#drawn ? this.#parts.translate('transfer.time', { n: seconds }) : '');
   }
 
+  async #copyLink() {
+    const { translate, setText, announce, clipboard = navigator.clipboard } = this.#parts;
+    const text = this.#drawn;
+    if (text === null) return;
+    try {
+      await clipboard.writeText(text);
+      setText(this.#copy, translate('waiting.copied'));
+      announce(translate('waiting.copied'));
+      setTimeout(() => setText(this.#copy, translate('waiting.copy')), COPIED_MS);
+    } catch {
+      if (this.#drawn !== text) return;
+      Object.assign(this.#link, { hidden: false, value: text });
+      this.#link.select();
+    }
+  }
+
   /** @param {string | null} text */
   #draw(text) {
     if (text === this.#drawn) return;
     this.#drawn = text;
+    Object.assign(this.#link, { hidden: true, value: '' });
     this.#code.replaceChildren();
     this.#code.toggleAttribute('data-drawn', text !== null);
     if (text === null) return;

@@ -161,7 +161,7 @@ export class View {
     this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
     this.#verification = new VerificationPanel({ document, translate, open: () => { if (!this.#stats.isOpen) this.#toggleStats(); } });
     this.#chat = new ChatPanel({
-      document, translate, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
+      document, translate, clock, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
       // Readers of other languages get the fallback language, with times as their browser writes them.
       locale: language.fallback ? navigator.language : language.tag,
     });
@@ -227,8 +227,9 @@ export class View {
 
   /** The level of the microphone. @param {number} level 0 to 1 */
   showLevel(level) {
-    for (const bar of this.#document.querySelectorAll('.level i')) {
-      /** @type {HTMLElement} */ (bar).style.transform = `scaleX(${level.toFixed(2)})`;
+    for (const meter of this.#document.querySelectorAll('.level')) {
+      find(meter, 'i').style.transform = `scaleX(${level.toFixed(2)})`;
+      setAttribute(meter, 'aria-valuenow', String(Math.round(level * 4) * 25));
     }
   }
 
@@ -312,10 +313,10 @@ export class View {
   /** Loads what only a call needs, or few calls, when they need it. @param {Model} model */
   #showLate(model) {
     const { session: { knocks, screen }, transfer } = model;
-    const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText };
     const announcer = find(this.#document, '#announcer');
+    const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText, announce: (/** @type {string} */ text) => announce(announcer, text) };
     if (screen === 'waiting' || screen === 'call') this.#late('signs', this.#createSigns);
-    if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, announce: (text) => announce(announcer, text), reveal: () => this.#autoHide.show() }));
+    if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, reveal: () => this.#autoHide.show() }));
     if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }), this.#actions.transferFailed);
     for (const part of this.#lateParts.values()) part?.show(model);
   }

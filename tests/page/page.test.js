@@ -77,6 +77,12 @@ test('the lobby form is disabled until the page is ready', () => {
   assert.deepEqual(buttons.map((button) => /\sdisabled[\s>]/.test(button)), [true]);
 });
 
+test('each dialog has a live region of its own: an open one makes the others inert', () => {
+  const dialogs = html.match(/<dialog [^]*?<\/dialog>/g);
+  assert.ok(dialogs.length > 1);
+  for (const dialog of dialogs) assert.match(dialog, /class="[^"]*\bannouncer\b[^"]*" aria-live="polite"><\/p>/);
+});
+
 test('only ui/ uses the DOM, and each browser interface has one module', () => {
   for (const name of modules) {
     const code = source(name).replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, '');

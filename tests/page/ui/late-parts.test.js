@@ -20,6 +20,7 @@ class FakeElement extends EventTarget {
   get id() { return this.attributes.get('id') ?? ''; }
   removeAttribute(name) { this.attributes.delete(name); }
   toggleAttribute() {}
+  select() { this.selected = true; }
   showModal() { this.open = true; }
   close() {
     this.open = false;
@@ -75,6 +76,33 @@ test('a knock is announced and shown once, and nobody is let in while both seats
   assert.equal(panel.hidden, true);
   knocks.show(knocking([cleo]));
   assert.deepEqual([panel.hidden, said.length, page.revealed], [false, 2, 1], 'named again after a reconnection');
+});
+
+test('the link of a code is copied, or shown where it cannot be copied', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const { parts, created, said } = makePage();
+  const clipboard = { texts: [], async writeText(text) { this.texts.push(text); } };
+  const dialog = new TransferDialog({ ...parts, clipboard, drawCode: async () => {} });
+  const find = (id) => created.find((element) => element.id === id);
+  const [copy, link] = [find('btnTransferCopy'), find('transferLink')];
+  const press = async () => {
+    copy.dispatchEvent(new Event('click'));
+    await Promise.resolve();
+    await Promise.resolve();
+  };
+  dialog.show({ ...CODE, transfer: { ...CODE.transfer, token: null, phase: 'requested' } });
+  await press();
+  assert.deepEqual([clipboard.texts, copy.getAttribute('aria-disabled')], [[], 'true'], 'nothing to copy yet');
+  dialog.show(CODE);
+  await press();
+  assert.deepEqual([clipboard.texts, said, copy.textContent, copy.getAttribute('aria-disabled')], [['https://h/r/den#t=one-time'], ['(waiting.copied)'], '(waiting.copied)', 'false']);
+  context.mock.timers.tick(2000);
+  assert.deepEqual([copy.textContent, link.hidden], ['(waiting.copy)', true]);
+  clipboard.writeText = async () => { throw new DOMException('refused', 'NotAllowedError'); };
+  await press();
+  assert.deepEqual([link.hidden, link.value, link.selected], [false, 'https://h/r/den#t=one-time', true]);
+  dialog.show({ ...CODE, transfer: { ...CODE.transfer, token: null, phase: 'expired' } });
+  assert.deepEqual([link.hidden, link.value], [true, ''], 'gone with its code');
 });
 
 test('the words of late parts follow the language of the page', () => {
