@@ -24,8 +24,12 @@ const BUTTONS = ['Turn off microphone', 'Turn off camera', 'Chat', 'More', 'Leav
 const isMuted = `document.querySelector('[data-act=mic]').hasAttribute('data-off')`;
 const waitForMuted = (participant) => participant.waitForCondition('the muted microphone', isMuted);
 const waitForUnmuted = (participant) => participant.waitForCondition('the microphone', `!(${isMuted})`);
-const waitForHiddenControls = (participant) => participant.waitForCondition('hidden controls', `document.body.dataset.chrome === 'away'
-  && getComputedStyle(document.getElementById('btnLeave')).opacity === '0'`, 15_000);
+async function waitForHiddenControls(participant) {
+  // Under a resting mouse they stay.
+  await participant.movePointer();
+  await participant.waitForCondition('hidden controls', `document.body.dataset.chrome === 'away'
+    && getComputedStyle(document.getElementById('btnLeave')).opacity === '0'`, 15_000);
+}
 const isShown = (id) => `(() => {
   const element = document.getElementById('${id}');
   return element.checkVisibility() && getComputedStyle(element).opacity === '1' && element.clientWidth > 1;
@@ -67,7 +71,7 @@ harness.scenario('names, states and signs stay at 0, 5 and 30 s, also with the b
   await first.waitForCondition('the sign of the other microphone', isShown('theirMic'));
   assert.equal(await first.evaluate(`() => document.body.dataset.chrome`), 'away');
   assert.equal(await first.evaluate(`() => document.getElementById('announcer').lastChild.textContent`), 'Their microphone is off');
-  await second.waitForCondition('hidden controls', `document.body.dataset.chrome === 'away'`, 15_000);
+  await waitForHiddenControls(second);
   await second.waitForCondition('the sign of the own microphone', `${isShown('ownMicOff')} && document.querySelector('.tile .sign').checkVisibility()`);
   await second.pressWith('Control', 'd');
   await waitForUnmuted(second);

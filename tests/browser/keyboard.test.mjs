@@ -57,6 +57,10 @@ harness.scenario('a whole call works by keyboard alone', async () => {
   await first.waitForCondition('the device dialog', `document.getElementById('settings').open`);
   await first.press('Escape');
   await waitForFocus(first, 'settings');
+  for (const state of ['off', 'on']) {
+    await first.press('m');
+    await first.waitForCondition('the announcement', `document.getElementById('announcer').lastChild?.textContent === 'Your microphone is ${state}'`);
+  }
   await tabTo(first, 'ownName');
   await tabTo(first, 'btnJoin');
   await first.press('Enter');
