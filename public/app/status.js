@@ -140,13 +140,6 @@ export function endKey({ reason, name }) {
   return name && ['theyLeft', 'theyClosed', 'theyDropped'].includes(reason) ? `named.${reason}` : `after.${reason}`;
 }
 
-/** The key of the sentence that says what we wait for in front of a room; null until the server has told. @param {SessionState} state */
-export function knockingKey({ occupancy }) {
-  if (occupancy === null) return null;
-  if (occupancy === 0) return 'knocking.host';
-  return occupancy === 2 ? 'knocking.full' : 'knocking.other';
-}
-
 /**
  * The error to show, of the call before that of the devices, and what a retry would apply to.
  * @param {SessionState} state

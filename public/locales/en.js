@@ -55,9 +55,6 @@ export const words = {
   'bar.camOff': 'Turn off camera',
   'bar.camOn': 'Turn on camera',
   'bar.flip': 'Switch between front and back camera',
-  'bar.share': 'Share screen',
-  'bar.shareStop': 'Stop sharing',
-  'bar.more': 'More',
   'bar.leave': 'Leave',
 
   'self.label': 'Your video',
@@ -81,7 +78,6 @@ export const words = {
   'status.connected': 'Connected',
   'status.reconnecting': 'Reconnecting…',
   'status.reconnecting.ours': 'Your connection was lost. Reconnecting…',
-  'status.failed': 'Could not connect',
 
   'error.or.camera-denied': 'You can also join with sound only.',
   'error.or.camera-denied-again': 'You can also join without it.',
@@ -127,15 +123,10 @@ export const words = {
   'error.shutting-down': 'The server is restarting. This page reconnects automatically.',
   'error.bad-resume': 'You were away too long. Join again.',
   'error.bad-message': 'The server did not understand this page. Reload the page, then join again.',
-  'error.already-joined': 'You are already in this room.',
-  'error.not-joined': 'You are no longer in this room. Leave, then join again.',
-  'error.no-such-peer': 'The other person is no longer in this room.',
   'error.unreachable': 'The server cannot be reached. Check your network. Trying again…',
-  'error.no-path': 'Your two networks could not be connected. Try again. If that does not help, one of you should switch between Wi-Fi and mobile data.',
   'error.bad-link': 'This link does not work: the room name is missing or not allowed. Ask for the link again, or enter the room name below.',
   'error.page-error': 'Something went wrong on this page. If it does not work as it should, reload it. Your call continues after that.',
   'error.no-webrtc': 'This browser cannot make calls: WebRTC is missing, or turned off by a setting or an extension. Turn it on and reload the page, or use another browser.',
   'error.no-websocket': 'This browser cannot reach the server: WebSocket is turned off by a setting or an extension. Turn it on and reload the page, or use another browser.',
-  'error.no-candidates': 'Your browser does not try to reach the other person: a setting, an extension or a proxy prevents it. Allow WebRTC there, then Try again, or use another browser.',
   'error.unknown': 'Something went wrong. Reload the page, then join again.',
 };

@@ -55,9 +55,6 @@ export const words = {
   'bar.camOff': '關閉攝影機',
   'bar.camOn': '開啟攝影機',
   'bar.flip': '切換前後鏡頭',
-  'bar.share': '分享螢幕',
-  'bar.shareStop': '停止分享',
-  'bar.more': '更多',
   'bar.leave': '離開',
 
   'self.label': '您的畫面',
@@ -81,7 +78,6 @@ export const words = {
   'status.connected': '通話中',
   'status.reconnecting': '正在重新連線…',
   'status.reconnecting.ours': '您的網路中斷了，正在重新連線…',
-  'status.failed': '連線失敗',
 
   'error.or.camera-denied': '您也可以僅以語音加入。',
   'error.or.camera-denied-again': '您也可以不開麥克風加入。',
@@ -127,15 +123,10 @@ export const words = {
   'error.shutting-down': '伺服器正在重新啟動，本頁稍後會自動恢復。',
   'error.bad-resume': '您離開的時間太久了，請重新加入。',
   'error.bad-message': '伺服器無法辨識本頁的訊息。請重新整理頁面，再重新加入。',
-  'error.already-joined': '您已經在這個會議室裡了。',
-  'error.not-joined': '您已經不在這個會議室裡了。請先離開，再重新加入。',
-  'error.no-such-peer': '對方已經不在會議室裡了。',
   'error.unreachable': '連不上伺服器，請檢查網路。正在重試…',
-  'error.no-path': '雙方的網路無法連通。請重試；如果還是不行，請其中一方在 Wi-Fi 和行動數據之間切換。',
   'error.bad-link': '這個連結無法使用：缺少會議室名稱，或名稱不符規定。請對方重新傳一次，或在下方輸入會議室名稱。',
   'error.page-error': '本頁出了點問題。如果有不正常的地方，請重新整理頁面，之後會自動回到通話。',
   'error.no-webrtc': '這個瀏覽器無法通話：沒有 WebRTC，或已被設定、擴充功能關閉。請開啟後重新整理本頁，或換個瀏覽器。',
   'error.no-websocket': '這個瀏覽器連不上伺服器：WebSocket 已被設定或擴充功能關閉。請開啟後重新整理本頁，或換個瀏覽器。',
-  'error.no-candidates': '瀏覽器沒有嘗試與對方連線：可能被設定、擴充功能或 Proxy 阻擋。請在那裡允許 WebRTC，再按「重試」，或換個瀏覽器。',
   'error.unknown': '出了點問題。請重新整理頁面，再重新加入。',
 };

@@ -55,9 +55,6 @@ export const words = {
   'bar.camOff': '关闭摄像头',
   'bar.camOn': '打开摄像头',
   'bar.flip': '切换前后摄像头',
-  'bar.share': '共享屏幕',
-  'bar.shareStop': '停止共享',
-  'bar.more': '更多',
   'bar.leave': '离开',
 
   'self.label': '您的画面',
@@ -81,7 +78,6 @@ export const words = {
   'status.connected': '通话中',
   'status.reconnecting': '正在重新连接…',
   'status.reconnecting.ours': '您的网络断开了，正在重新连接…',
-  'status.failed': '连接失败',
 
   'error.or.camera-denied': '您也可以仅语音加入。',
   'error.or.camera-denied-again': '您也可以不开麦克风加入。',
@@ -127,15 +123,10 @@ export const words = {
   'error.shutting-down': '服务器正在重启，本页稍后会自动恢复。',
   'error.bad-resume': '您离开的时间太长了，请重新加入。',
   'error.bad-message': '服务器无法识别本页的消息。请刷新页面，再重新加入。',
-  'error.already-joined': '您已经在这个房间里了。',
-  'error.not-joined': '您已经不在这个房间里了。请先离开，再重新加入。',
-  'error.no-such-peer': '对方已经不在房间里了。',
   'error.unreachable': '连不上服务器，请检查网络。正在重试…',
-  'error.no-path': '两边的网络没有连通。请重试；如果还是不行，请其中一方在 Wi-Fi 和移动数据之间切换。',
   'error.bad-link': '这个链接无法使用：房间名缺失或不符合要求。请让对方重新发一次，或在下面输入房间名。',
   'error.page-error': '本页出了点问题。如果有什么不正常，请刷新页面，刷新后会自动回到通话。',
   'error.no-webrtc': '这个浏览器无法通话：没有 WebRTC，或被设置、扩展程序关闭。请打开后刷新本页，或换个浏览器。',
   'error.no-websocket': '这个浏览器连不上服务器：WebSocket 被设置或扩展程序关闭。请打开后刷新本页，或换个浏览器。',
-  'error.no-candidates': '浏览器没有尝试连接对方：可能被设置、扩展程序或代理阻止。请在那里允许 WebRTC，再点“重试”，或换个浏览器。',
   'error.unknown': '出了点问题。请刷新页面，再重新加入。',
 };

@@ -1,11 +1,21 @@
 // Verification panel: the verification code as four pictures in a badge, and with their words in the stats panel. That opens by
-// itself where the check has failed.
-
-import { announceInDialog, createElement, find, setHidden, setLabel, setText } from './elements.js';
+// itself where the check has failed. Loaded with the first call.
+//
+// What it shares with the page is passed in: a module of the lobby must not be loaded a second time.
 
 /**
  * @import { Translate } from '../locales/index.js'
  * @import { Verification } from '../call/verification.js'
+ * @import { announceInDialog, createElement, find, setHidden, setLabel, setText } from './elements.js'
+ * @import { Model } from './view.js'
+ *
+ * @typedef {object} PagePart what the page passes in
+ * @property {typeof announceInDialog} announceInDialog
+ * @property {typeof createElement} createElement
+ * @property {typeof find} find
+ * @property {typeof setHidden} setHidden
+ * @property {typeof setLabel} setLabel
+ * @property {typeof setText} setText
  */
 
 /**
@@ -26,6 +36,7 @@ export class VerificationPanel {
   #document;
   #translate;
   #open;
+  #page;
   #badge;
   #section;
   #list;
@@ -34,18 +45,20 @@ export class VerificationPanel {
   /** The failed check for which the panel was opened. @type {Verification | null} */
   #opened = null;
 
-  /** @param {{document: Document, translate: Translate, open: () => void}} parts `open` opens the stats panel */
-  constructor({ document, translate, open }) {
+  /** @param {{document: Document, translate: Translate, open: () => void, page: PagePart}} parts `open` opens the stats panel */
+  constructor({ document, translate, open, page }) {
     this.#document = document;
     this.#translate = translate;
     this.#open = open;
-    this.#badge = find(document, '#trust');
-    this.#section = find(document, '#trustPart');
-    this.#list = find(document, '#trustCode');
+    this.#page = page;
+    this.#badge = page.find(document, '#trust');
+    this.#section = page.find(document, '#trustPart');
+    this.#list = page.find(document, '#trustCode');
   }
 
-  /** @param {Verification | null} verification */
-  show(verification) {
+  /** @param {Model} model */
+  show({ status, session }) {
+    const verification = status === 'connected' ? session.verification : null;
     if (verification !== this.#shown) this.#draw(verification);
     if (verification?.state !== 'mismatch' || verification === this.#opened) return;
     // Neither a text field nor a dialog loses the focus.
@@ -59,6 +72,7 @@ export class VerificationPanel {
   #draw(verification) {
     this.#shown = verification;
     const translate = this.#translate;
+    const { announceInDialog, find, setHidden, setLabel, setText } = this.#page;
     const text = (/** @type {string} */ id) => find(this.#document, id);
     this.#section.hidden = verification === null;
     setHidden(this.#badge, verification === null);
@@ -83,6 +97,7 @@ export class VerificationPanel {
 
   /** @param {{picture: string, word: string}} of */
   #item({ picture, word }) {
+    const { createElement } = this.#page;
     const item = createElement(this.#document, 'li');
     item.append(createElement(this.#document, 'span', { 'aria-hidden': 'true' }, picture), createElement(this.#document, 'span', {}, word));
     return item;

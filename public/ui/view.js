@@ -9,16 +9,14 @@ import { AutoHide } from './auto-hide.js';
 import { ChatPanel } from './chat-panel.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { DeviceMenu } from './device-menu.js';
-import { announce, createElement, find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, setLabel, setText, translatePage } from './elements.js';
+import { announce, announceInDialog, createElement, find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, setHidden, setLabel, setText, translatePage } from './elements.js';
 import { drawCode, InviteLink } from './invite-link.js';
-import { KnockingScreen } from './knocking-screen.js';
 import { LanguageMenu } from './language-menu.js';
 import { Lobby } from './lobby.js';
 import { Messages } from './messages.js';
 import { SelfView } from './self-view.js';
 import { makeChordOf, Shortcuts } from './shortcuts.js';
 import { StatsPanel } from './stats-panel.js';
-import { VerificationPanel } from './verification-panel.js';
 import { Videos } from './videos.js';
 
 /**
@@ -100,7 +98,6 @@ export class View {
   #createSigns;
   #controls;
   #lobby;
-  #knockingScreen;
   #messages;
   #videos;
   #selfView;
@@ -108,7 +105,6 @@ export class View {
   #inviteLink;
   #languageMenu;
   #stats;
-  #verification;
   #chat;
   #shortcuts;
   #autoHide;
@@ -143,7 +139,6 @@ export class View {
     drawIcons(document);
     this.setLanguage(language);
     this.#lobby = new Lobby({ document, translate, actions });
-    this.#knockingScreen = new KnockingScreen({ document, translate, actions });
     this.#messages = new Messages({ document, navigator, translate, clock, actions });
     this.#videos = new Videos({ document, translate });
     const stage = find(document, '#stage');
@@ -159,7 +154,6 @@ export class View {
       return new Attention({ document, translate, clock, storage, notifications: globalThis.Notification });
     };
     this.#inviteLink = new InviteLink({ document, translate, clock, navigator });
-    this.#verification = new VerificationPanel({ document, translate, open: () => { if (!this.#stats.isOpen) this.#toggleStats(); } });
     this.#chat = new ChatPanel({
       document, translate, clock, unreadAdded: () => this.#autoHide.show(), isAndroid: browserNames(navigator).includes('android'),
       // Readers of other languages get the fallback language, with times as their browser writes them.
@@ -189,11 +183,9 @@ export class View {
     find(this.#document, '#remoteFrame').classList.toggle('dimmed', model.dimmed);
     this.#messages.show(model, seesScreen);
     this.#lobby.show(model);
-    this.#knockingScreen.show(session);
     this.#showLate(model);
     this.#showEnded(model);
     this.#stats.show(model);
-    this.#verification.show(model.status === 'connected' ? session.verification : null);
     find(this.#document, '#theirMic').hidden = model.status !== 'connected' || session.remote.mic;
     if (session.screen === 'waiting') this.#inviteLink.show(model.link, model.invited);
     this.#videos.showLocal(media);
@@ -263,6 +255,7 @@ export class View {
     const listen = (/** @type {string} */ id, /** @type {() => void} */ action) => find(this.#document, id).addEventListener('click', action);
     listen('#btnAgain', this.#actions.joinAgain);
     listen('#btnAfterNew', this.#actions.newRoom);
+    listen('#btnCancel', this.#actions.leave);
     listen('#path', this.#panels.toggleStats);
     listen('#btnNumbersClose', this.#panels.toggleStats);
     listen('#trust', () => {
@@ -316,6 +309,10 @@ export class View {
     const announcer = find(this.#document, '#announcer');
     const parts = { document: this.#document, translate: this.#translate, actions: this.#actions, createElement, setText, announce: (/** @type {string} */ text) => announce(announcer, text) };
     if (screen === 'waiting' || screen === 'call') this.#late('signs', this.#createSigns);
+    if (screen === 'call') this.#late('verification', async () => new (await import('./verification-panel.js')).VerificationPanel({
+      ...parts, page: { announceInDialog, createElement, find, setHidden, setLabel, setText }, open: () => { if (!this.#stats.isOpen) this.#toggleStats(); },
+    }));
+    if (screen === 'knocking') this.#late('knocking', async () => new (await import('./knocking-screen.js')).KnockingScreen(parts));
     if (knocks.length) this.#late('knocks', async () => new (await import('./knocks.js')).Knocks({ ...parts, reveal: () => this.#autoHide.show() }));
     if (transfer) this.#late('transfer', async () => new (await import('./transfer-dialog.js')).TransferDialog({ ...parts, drawCode }), this.#actions.transferFailed);
     for (const part of this.#lateParts.values()) part?.show(model);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { knockingKey, statusOf } from '../../../public/app/status.js';
+import { statusOf } from '../../../public/app/status.js';
+import { knockingKey } from '../../../public/ui/knocking-screen.js';
 import { makeSessionHarness } from '../harness/session.js';
 
 test('the lobby knows the occupancy, and a join resets it', () => {
