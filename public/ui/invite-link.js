@@ -38,6 +38,9 @@ export class InviteLink {
       navigator.share({ title: translate('title'), url: field.value }).catch(() => {});
     });
     field.addEventListener('focus', () => field.select());
+    // Where ui/attention.js, which loads late, will put its switch.
+    const permission = document.defaultView?.Notification?.permission ?? 'denied';
+    find(document, '#notifyPlace').hidden = permission === 'denied';
     const copyText = find(document, '#copyWord');
     find(document, '#btnCopy').addEventListener('click', async () => {
       if (!(await this.#copy(navigator))) return field.select();

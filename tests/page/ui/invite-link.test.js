@@ -18,11 +18,11 @@ class FakeElement extends EventTarget {
   select() { this.selected += 1; }
 }
 
-function make({ refuses = false } = {}) {
+function make({ refuses = false, permission } = {}) {
   const elements = new Map();
   const clock = makeClock();
   const document = {
-    execCommand: () => false, createElement: () => new FakeElement(document),
+    defaultView: permission && { Notification: { permission } }, execCommand: () => false, createElement: () => new FakeElement(document),
     querySelector: (name) => (name.startsWith('dialog[open]') ? null : elements.get(name) ?? elements.set(name, new FakeElement(document)).get(name)),
   };
   const copied = [];
@@ -53,4 +53,9 @@ test('a link that cannot be copied is selected, and nothing is announced', async
   await copy();
   assert.ok(find('#link').selected > 0);
   assert.deepEqual(said(), []);
+});
+
+test('space is kept for the switch of notifications where they may be shown', () => {
+  const isHidden = (permission) => make({ permission }).find('#notifyPlace').hidden;
+  assert.deepEqual(['default', 'granted', 'denied', undefined].map(isHidden), [false, false, true, true]);
 });
