@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use webrtc_box_rate_limit::{Rate, SourcePrefix, SourceRateLimiter, source_key};
+use webrtc_box_rate_limit::{Rate, SourcePrefix, SourceRateLimiter};
 
 use crate::error::Refusal;
 use crate::outputs::{ConnectionId, Outputs};
@@ -17,11 +17,11 @@ use crate::seat::{RoomTag, SeatId};
 /// People who may wait for one room.
 const MAX_WAITING: usize = 20;
 
-/// People of one source who may wait for one room. An IPv6 /56 and a /48 also count as one source.
-const MAX_WAITING_PER_SOURCE: usize = 5;
+/// People of one [`site`] who may wait for one room.
+const MAX_WAITING_PER_SITE: usize = 5;
 
-/// Knocks of one source at one room: a page that loses its connection knocks again.
-const SOURCE_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 12 };
+/// Knocks of one [`site`] at one room: a page that loses its connection knocks again.
+const SITE_RATE: Rate = Rate { interval: Duration::from_secs(30), burst: 12 };
 
 /// Knocks at one room.
 const ROOM_RATE: Rate = Rate { interval: Duration::from_secs(1), burst: 60 };
@@ -30,7 +30,7 @@ const ROOM_RATE: Rate = Rate { interval: Duration::from_secs(1), burst: 60 };
 #[derive(Debug)]
 pub(crate) struct WaitingLists {
     lists: BTreeMap<RoomTag, Vec<WaitingParticipant>>,
-    by_source: SourceRateLimiter,
+    by_site: SourceRateLimiter,
     by_room: SourceRateLimiter,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct WaitingParticipant {
     /// The seat that the participant gets.
     pub(crate) id: SeatId,
     pub(crate) newcomer: Newcomer,
-    /// Whose quota of places it uses.
+    /// Places are counted by its [`site`].
     pub(crate) source: IpAddr,
 }
 
@@ -49,7 +49,7 @@ impl WaitingLists {
     pub(crate) fn new(seeds: [u64; 2], now: Instant) -> Self {
         Self {
             lists: BTreeMap::new(),
-            by_source: SourceRateLimiter::new(SOURCE_RATE, seeds, now),
+            by_site: SourceRateLimiter::new(SITE_RATE, seeds, now),
             by_room: SourceRateLimiter::new(ROOM_RATE, seeds, now),
         }
     }
@@ -57,7 +57,7 @@ impl WaitingLists {
     /// Appends `participant` to the list of `room` and sends the position.
     ///
     /// # Errors
-    /// [`Refusal::TryLater`] if too many wait, [`Refusal::TooManyRequests`] if the source knocked too often.
+    /// [`Refusal::TryLater`] if too many wait, [`Refusal::TooManyRequests`] if its site knocked too often.
     pub(crate) fn add(
         &mut self,
         room: RoomTag,
@@ -65,12 +65,12 @@ impl WaitingLists {
         now: Instant,
         out: &mut Outputs,
     ) -> Result<(), Refusal> {
-        let source = participant.source;
-        let others = self.iter(room).filter(|other| share_prefix(other.source, source)).count();
-        if self.iter(room).count() >= MAX_WAITING || others >= MAX_WAITING_PER_SOURCE {
+        let own_site = site(participant.source);
+        let neighbours = self.iter(room).filter(|other| site(other.source) == own_site).count();
+        if self.iter(room).count() >= MAX_WAITING || neighbours >= MAX_WAITING_PER_SITE {
             return Err(Refusal::TryLater);
         }
-        if !self.by_source.allows_key((source_key(source), room), now) {
+        if !self.by_site.allows_key((own_site, room), now) {
             return Err(Refusal::TooManyRequests);
         }
         if !self.by_room.allows_key(room, now) {
@@ -133,8 +133,8 @@ impl WaitingParticipant {
     }
 }
 
-/// Whether two addresses count as one source.
-fn share_prefix(one: IpAddr, other: IpAddr) -> bool {
-    let prefixes = SourcePrefix::of(other);
-    SourcePrefix::of(one).into_iter().flatten().any(|prefix| prefixes.contains(&Some(prefix)))
+/// What counts as one source here: an IPv4 address or an IPv6 /48. Knocks ring at the participants, and whoever has a /48
+/// has 65,536 networks to knock from.
+fn site(source: IpAddr) -> Option<SourcePrefix> {
+    SourcePrefix::of(source).into_iter().flatten().next_back()
 }

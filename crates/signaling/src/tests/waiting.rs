@@ -320,6 +320,8 @@ fn knocks_are_limited_per_source_and_per_room() {
     let codes: Vec<_> = (0..13).map(|_| knock(&mut harness, "45.0.1.1")).collect();
     assert!(codes[..12].iter().all(|code| code == "waiting"), "{codes:?}");
     assert_eq!(codes[12], "rate-limited");
+    let site: Vec<_> = (0..20).map(|n| knock(&mut harness, &format!("2a00:0:0:{n:x}00::1"))).collect();
+    assert_eq!(site.iter().filter(|code| *code == "waiting").count(), 12, "a /48 is one source");
     harness.advance(seconds(30));
     assert_eq!(["45.0.1.1"; 2].map(|source| knock(&mut harness, source)), ["waiting", "rate-limited"]);
 
