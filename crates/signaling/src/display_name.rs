@@ -10,6 +10,9 @@ use unicode_normalization::UnicodeNormalization as _;
 /// Characters of a name at most.
 const MAX_CHARS: usize = 64;
 
+/// Characters of the typed text that are read: NFC of a whole frame takes milliseconds.
+const MAX_TYPED_CHARS: usize = 1024;
+
 /// The two format characters that some scripts and emoji need.
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
@@ -19,9 +22,10 @@ pub struct DisplayName(String);
 
 impl DisplayName {
     /// Cleans `typed`: each run of white space becomes one space, control and format characters except the joiners are
-    /// removed, NFC, no space or joiner at either end, cut to 64 characters. `None` if nothing is left.
+    /// removed, NFC, no space or joiner at either end, cut to 64 characters. `None` if nothing is left. Text after the
+    /// first 1,024 characters is ignored.
     pub fn parse(typed: &str) -> Option<Self> {
-        let spaced = typed.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+        let spaced = typed.chars().take(MAX_TYPED_CHARS).map(|c| if c.is_whitespace() { ' ' } else { c });
         let visible: String = spaced.filter(|c| !c.is_control() && !is_format(*c)).nfc().collect();
         let words = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         let cut: String = words.trim_matches(is_trimmed).chars().take(MAX_CHARS).collect();
@@ -86,5 +90,7 @@ mod tests {
     fn a_whole_frame_of_text_is_cut_to_a_name() {
         assert_eq!(name(&"e\u{301}".repeat(20_000)), "\u{e9}".repeat(64));
         assert_eq!(name(&" \u{202e}".repeat(20_000)), "");
+        assert_eq!(name(&format!("{}Ada", " ".repeat(1021))), "Ada");
+        assert_eq!(name(&format!("{}Ada", " ".repeat(1024))), "");
     }
 }
