@@ -23,7 +23,7 @@ const REOPENING_PERIOD: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct HostKeys(Vec<[u8; 32]>);
 
-/// What a client may take a seat in a room by.
+/// What entitles a client to a seat in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// The room is open, or opens for everybody.

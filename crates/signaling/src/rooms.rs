@@ -322,7 +322,7 @@ impl Rooms {
         let may_wait = join.wait == Some(true) && join.key.is_none();
         match opening {
             Ok(opening) => {
-                self.take_seat(seat, &newcomer, opening, &[conn], now)?;
+                self.take_seat(seat, &newcomer, opening, &[], now)?;
                 self.seat_waiting(room, vec![conn], now);
                 Ok(JoinOutcome::Seated { resumed: false })
             }
