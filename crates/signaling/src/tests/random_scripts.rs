@@ -18,7 +18,9 @@ enum Step {
     Offer { who: usize, target: usize },
     IceServers { who: usize },
     Malformed { who: usize },
-    Disconnect { who: usize },
+    Disconnect { who: usize, closing: bool },
+    PageClosed { token: usize },
+    SetHostKeys { required: bool },
     Advance { seconds: u64 },
 }
 
@@ -34,10 +36,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(who, admit, knock)| Step::Answer { who, admit, knock }),
         1 => who.clone().prop_map(|who| Step::Transfer { who }),
         1 => who.clone().prop_map(|who| Step::Leave { who }),
-        4 => (who.clone(), token).prop_map(|(who, target)| Step::Offer { who, target }),
+        4 => (who.clone(), token.clone()).prop_map(|(who, target)| Step::Offer { who, target }),
         1 => who.clone().prop_map(|who| Step::IceServers { who }),
         1 => who.clone().prop_map(|who| Step::Malformed { who }),
-        2 => who.prop_map(|who| Step::Disconnect { who }),
+        2 => (who, any::<bool>()).prop_map(|(who, closing)| Step::Disconnect { who, closing }),
+        1 => token.prop_map(|token| Step::PageClosed { token }),
+        1 => any::<bool>().prop_map(|required| Step::SetHostKeys { required }),
         1 => (0..40_u64).prop_map(|seconds| Step::Advance { seconds }),
     ]
 }
@@ -101,13 +105,19 @@ impl Observer {
             }
             Step::IceServers { who } => self.send(rooms, *now, *who, json!({"type": "ice-servers"})),
             Step::Malformed { who } => self.send(rooms, *now, *who, json!([])),
-            Step::Disconnect { who } if *who < self.live.len() => {
+            Step::Disconnect { who, closing } if *who < self.live.len() => {
                 let conn = self.live.remove(*who);
                 self.places.remove(&conn);
                 self.waiting.remove(&conn);
-                rooms.handle_disconnect(conn, false, *now);
+                rooms.handle_disconnect(conn, *closing, *now);
             }
             Step::Disconnect { .. } => {}
+            Step::PageClosed { token } => {
+                let token = self.pick(*token).map_or("", |seat| &seat.2);
+                let _an_older_token_closes_nothing =
+                    rooms.handle_page_closed(token, [45, 0, 0, 1].into(), *now);
+            }
+            Step::SetHostKeys { required } => rooms.set_host_keys(host_keys(*required), *now),
             Step::Advance { seconds } => {
                 now.instant += Duration::from_secs(*seconds);
                 rooms.handle_timeout(*now);
@@ -193,6 +203,19 @@ impl Observer {
     }
 }
 
+fn host_keys(required: bool) -> HostKeys {
+    if required { HostKeys::new(&["sesame"]) } else { HostKeys::new::<&str>(&[]) }
+}
+
+/// Whether all who wait must wait: their room is full, somebody in it has to admit them, or a host has to open it.
+fn nobody_waits_in_vain(rooms: &Rooms) -> bool {
+    let (admission, table, _, _, waiting) = rooms.parts();
+    waiting.rooms().all(|room| match table.opened_by_host(room) {
+        Some(by_host) => !by_host || table.is_full(room),
+        None => admission.requires_key(),
+    })
+}
+
 const FRAMES: [&str; 9] = [
     r#"{"type":"join","room":"kitchen","resume":"AAAA","key":"k","name":"Ada","wait":true}"#,
     r#"{"type":"admit","id":"BOB"}"#,
@@ -209,18 +232,26 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_breaks_an_invariant(script in prop::collection::vec(step(), 1..120), by_host: bool) {
+    fn no_script_breaks_an_invariant(
+        script in prop::collection::vec(step(), 1..120),
+        by_host: bool,
+        drained_at in 0..300_usize,
+    ) {
         let mut now = Now { instant: Instant::now(), unix: 1 };
-        let host_keys = if by_host { HostKeys::new(&["sesame"]) } else { HostKeys::new::<&str>(&[]) };
-        let mut rooms = Rooms::new(RoomsConfig { host_keys, ..config() }, now.instant);
+        let mut rooms = Rooms::new(RoomsConfig { host_keys: host_keys(by_host), ..config() }, now.instant);
         let mut observer = Observer::default();
-        let all_leave = (0..6).map(|_| Step::Disconnect { who: 0 }).chain([Step::Advance { seconds: 30 }]);
-        for step in script.into_iter().chain(all_leave) {
+        let disconnect = |_| Step::Disconnect { who: 0, closing: false };
+        let all_leave = (0..6).map(disconnect).chain([Step::Advance { seconds: 30 }]);
+        for (at, step) in script.into_iter().chain(all_leave).enumerate() {
             observer.perform(&mut rooms, &mut now, &step);
+            if at == drained_at {
+                rooms.drain();
+            }
             while let Some(action) = rooms.poll_action() {
                 observer.check(action);
             }
             prop_assert_eq!(rooms.parts().4.len(), observer.waiting.len());
+            prop_assert!(at >= drained_at || nobody_waits_in_vain(&rooms));
         }
         prop_assert!(observer.open.is_empty(), "a seat never ended");
         prop_assert_eq!(rooms.count(), (0, 0));
