@@ -313,6 +313,8 @@ export class SignalingClient {
       emit(message);
       return void this.#sendJoin();
     }
+    // A server that drains keeps the places of those who wait.
+    if (this.#waiting && code === 'shutting-down') return emit(message);
     const resuming = seat?.id || seat?.waited || this.#hasPeeked;
     // A server with a new key counts our token as a guess; it never counts a valid one.
     if (code === 'rate-limited' && !this.#joined && seat?.resume && !seat.transfer && (this.#limitRefusals += 1) >= (resuming ? TOKEN_ATTEMPTS : 1)) {

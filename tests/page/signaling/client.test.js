@@ -289,6 +289,15 @@ test('a server that is shutting down is retried later', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
+test('who waits keeps the place while the server drains', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  await harness.joins({ type: 'waiting', position: 1 });
+  harness.last().receives({ type: 'error', code: 'shutting-down', message: '' });
+  await harness.clock.advance(3000);
+  assert.equal(harness.sockets.length, 1);
+});
+
 test('a clean leave forgets the token and stays disconnected', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
