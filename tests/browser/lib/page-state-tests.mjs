@@ -1,6 +1,6 @@
-// Defines the tests of every page state in one language: layout at three sizes and both color schemes, reachable controls
-// on small and zoomed windows, axe-core, and contrast over the video. All checks share one walk through the states. The
-// screenshots are in tests/.work/page-states-LANGUAGE.
+// Defines the tests of every page state in one language: layout at three sizes (six with E2E_MATRIX=full) and both color
+// schemes, reachable controls on small and zoomed windows, axe-core, and contrast over the video. All checks share one
+// walk through the states. The screenshots are in tests/.work/page-states-LANGUAGE.
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { createHarness, matrix } from './harness.mjs';
 import { finishAnimations, layoutFaults, lowContrastControls, SMALL_VIEWPORTS, unreachableControls } from './page-checks.mjs';
 import { colorSchemes, visitPageStates } from './page-states.mjs';
 
-const SCREENSHOT_SIZES = [[390, 844], [844, 390], [1440, 900]];
+const SCREENSHOT_SIZES = matrix([[390, 844], [844, 390], [1440, 900]], [[360, 640], [667, 375], [1920, 1080]]);
 
 export async function testPageStates(language) {
   // The checks of one state may take longer than the default grace period of a lost peer.
