@@ -166,7 +166,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     const initialInbound = measureInbound(second, 6000);
     await first.waitForStatusText(VIDEO_PAUSED);
     reportMeasurement(`${kinds[0]}: slow link, video paused`, performance.now() - limitedAt, 3000);
-    await waitFor('the reason at the peer', async () => /connection is weak/.test(await remoteVideoNote(second)));
+    await waitFor('the reason at the peer', async () => /Weak connection/.test(await remoteVideoNote(second)));
     reportMeasurement(`${kinds[0]}: slow link, the peer shows why`, performance.now() - limitedAt, 5000);
     console.log(`measurement: ${kinds[0]}: audio concealed in the first 6 s: ${((await initialInbound).concealment * 100).toFixed(1)} %`);
     const inbound = await measureInbound(second, 6000);
