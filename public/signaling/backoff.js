@@ -8,7 +8,7 @@ export const BACKOFF_MAX_MS = 15_000;
 /** When resuming: for about one minute, or two to three where each attempt times out. */
 const RESUME_BACKOFF_MAX_MS = 4000;
 const RESUME_ATTEMPTS = 16;
-/** By then whoever resumes a seat has tried, as often as the server can be reached. */
+/** By then everybody who resumes a seat has tried, as often as the server can be reached. */
 export const WAITED_REJOIN_MS = 5000;
 
 /** Each attempt to resume gets more time, for slow networks. @param {boolean} resuming @param {number} failures so far */

@@ -178,7 +178,7 @@ export class SignalingClient {
   #opened() {
     if (!this.#seat) return this.#sendPeek();
     if (!this.#seat.waited) return this.#sendJoin();
-    // A restarted server has empty rooms: whoever waits must not take the seats of those who were in the call.
+    // A restarted server has empty rooms: a client that waits must not take the seats of those who were in the call.
     this.#clear('timeout');
     this.#set('reconnect', WAITED_REJOIN_MS, () => this.#sendJoin());
   }

@@ -74,7 +74,7 @@ export class Attention {
       if (!before.knocks.includes(id)) this.raise('knock', translate(name ? 'named.knocks' : 'knocks.somebody', { name }));
     }
     if (screen === 'call' && before.screen === 'waiting') this.raise('joined', translate('presence.joined', { name: seen.name }));
-    // Whoever opened the room with the host key was not let in by somebody.
+    // The host, who opened the room with the key, was not let in by anybody.
     if (before.screen === 'knocking' && !session.triedKey && (screen === 'call' || screen === 'waiting')) this.raise('joined', translate('presence.admitted'));
     if (before.screen === 'call') {
       const { name } = before;

@@ -129,7 +129,7 @@ export const controls = [
   },
   {
     id: 'transfer', place: 'menu', icon: 'phone', text: 'transfer.title',
-    // The code must not be seen by whoever sees the screen.
+    // The code must not be seen by those who see the screen.
     visible: ({ model: { media } }) => !media.screen,
     act: ({ panels }) => panels.openTransfer(),
     attributes: { 'aria-haspopup': 'dialog' },

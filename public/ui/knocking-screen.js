@@ -1,4 +1,4 @@
-// Knocking screen: what somebody sees who waits to be let in, and the host key for whoever may open the room. Loaded with the
+// Knocking screen: what somebody sees who waits to be let in, and the field for the host key. Loaded with the
 // first such wait.
 //
 // What it uses of the page comes in as arguments: a module of the lobby must not be loaded a second time.

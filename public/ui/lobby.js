@@ -40,7 +40,7 @@ export function lobbyTitle({ invited, occupancy, inviterName, continues, elsewhe
  * @returns {string | null}
  */
 export function lobbyHint({ invited, named, occupancy, continues, elsewhere }) {
-  // Whoever continues a call is in it already: who is there is no news.
+  // Somebody who continues a call is in it already: who is there is no news.
   if (continues || elsewhere) return null;
   if (!named) return 'lobby.startHow';
   // The headline has said who is there.

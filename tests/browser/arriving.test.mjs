@@ -1,12 +1,10 @@
 // Who is there: names, waiting to be let in, leaving truthfully, and moving the call to another device.
 
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { createHarness, ENDED_STATES } from './lib/harness.mjs';
-import { waitFor } from './lib/wait.mjs';
+import { decodeCode } from './lib/qr-decoder.mjs';
 
 const harness = await createHarness('arriving');
-const jsqr = createRequire(import.meta.url)('jsqr');
 
 const textOf = (participant, id) => participant.evaluate(`() => document.getElementById('${id}').textContent`);
 
@@ -27,27 +25,6 @@ async function joinNamedPair(kinds, url) {
   await joinAs(pair[1], 'Bo <b>', url);
   await harness.expectMedia(pair);
   return pair;
-}
-
-/** The text of the QR code in this element. */
-async function decodeCode(participant, id) {
-  const { size, pixels } = await waitFor('the QR code', () => participant.evaluate(`async () => {
-    const svg = document.getElementById('${id}').cloneNode(true);
-    if (!svg.childElementCount) return null;
-    const size = 400;
-    svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
-    svg.setAttribute('width', size);
-    svg.setAttribute('height', size);
-    const image = new Image();
-    image.src = 'data:image/svg+xml,' + encodeURIComponent(new XMLSerializer().serializeToString(svg));
-    await image.decode();
-    const context = Object.assign(document.createElement('canvas'), { width: size, height: size }).getContext('2d');
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, size, size);
-    context.drawImage(image, 0, 0, size, size);
-    return { size, pixels: [...context.getImageData(0, 0, size, size).data] };
-  }`));
-  return (jsqr.default ?? jsqr)(Uint8ClampedArray.from(pixels), size, size)?.data;
 }
 
 for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {

@@ -1,12 +1,10 @@
 // The invite link: shared, scanned as a QR code, copied, pasted into the room field, and damaged.
 
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { createHarness } from './lib/harness.mjs';
-import { waitFor } from './lib/wait.mjs';
+import { decodeCode } from './lib/qr-decoder.mjs';
 
 const harness = await createHarness('invite-link');
-const jsqr = createRequire(import.meta.url)('jsqr');
 
 harness.scenario('the share dialog and the QR code have the same link', async () => {
   const participant = await harness.participant('chromium', { size: { width: 390, height: 844 } });
@@ -19,22 +17,7 @@ harness.scenario('the share dialog and the QR code have the same link', async ()
   assert.equal(link, await participant.evaluate('() => location.href'));
   await participant.click('#btnShare');
   assert.equal((await participant.evaluate('() => globalThis.shared')).url, link);
-  const { size, pixels } = await waitFor('the QR code', () => participant.evaluate(`async () => {
-    const svg = document.getElementById('qr').cloneNode(true);
-    if (!svg.childElementCount) return null;
-    const size = 400;
-    svg.setAttribute('width', size);
-    svg.setAttribute('height', size);
-    const image = new Image();
-    image.src = 'data:image/svg+xml,' + encodeURIComponent(new XMLSerializer().serializeToString(svg));
-    await image.decode();
-    const context = Object.assign(document.createElement('canvas'), { width: size, height: size }).getContext('2d');
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, size, size);
-    context.drawImage(image, 0, 0, size, size);
-    return { size, pixels: [...context.getImageData(0, 0, size, size).data] };
-  }`));
-  assert.equal((jsqr.default ?? jsqr)(Uint8ClampedArray.from(pixels), size, size)?.data, link);
+  assert.equal(await decodeCode(participant, 'qr'), link);
 });
 
 harness.scenario('the copy button does not move when the QR code appears', async () => {

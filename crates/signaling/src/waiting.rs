@@ -133,7 +133,7 @@ impl WaitingParticipant {
     }
 }
 
-/// What counts as one source here: an IPv4 address or an IPv6 /48. Knocks ring at the participants, and whoever has a /48
+/// What counts as one source here: an IPv4 address or an IPv6 /48. Each knock makes a sound at the participants, and a /48
 /// has 65,536 networks to knock from.
 fn site(source: IpAddr) -> Option<SourcePrefix> {
     SourcePrefix::of(source).into_iter().flatten().next_back()

@@ -411,7 +411,7 @@ test('somebody waits in front of the room until they are let in', async () => {
   assert.equal(harness.reports.at(-1), 'start 60000', 'the time in front of the room is not the time to connect');
 });
 
-test('whoever waits can cancel, is declined, or opens the room as the host', () => {
+test('the person who waits can cancel, is declined, or opens the room as the host', () => {
   const cancelled = waitingHarness();
   cancelled.session.leave();
   assert.deepEqual([cancelled.state.screen, cancelled.sent.at(-1)], ['lobby', ['leave']]);
@@ -460,7 +460,7 @@ test('a call that ends while somebody knocks leaves us in the room to let them i
   }
 });
 
-test('a call that fails beside a free seat leaves us with whoever knocks', async () => {
+test('a call that fails beside a free seat leaves us with the person who knocks', async () => {
   const harness = makeSessionHarness();
   harness.connects();
   harness.fromServer({ type: 'knock', id: 'k1' });

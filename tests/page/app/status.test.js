@@ -118,7 +118,7 @@ test('paused video is shown in one line, reduced video is not', () => {
   assert.equal(harness.statusKey(), 'status.connected');
 });
 
-test('whoever is lost is named, and their silence is theirs while our socket answers', async () => {
+test('a lost participant is named, and the silence is theirs while our socket answers', async () => {
   const harness = makeSessionHarness();
   harness.session.join('den');
   harness.fromServer({ type: 'socket', open: true });

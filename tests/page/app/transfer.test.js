@@ -40,7 +40,7 @@ test('a closed dialog forgets the code and takes no late one', async () => {
   transfer.close();
   transfer.received({ token: 'late', ttl: 60 });
   assert.equal(transfer.code, null);
-  assert.equal(transfer.isUsable(), true, 'whoever saw it may still come');
+  assert.equal(transfer.isUsable(), true, 'the person who saw it may still come');
   await clock.advance(70_000);
   assert.deepEqual([transfer.isUsable(), changes], [false, []]);
 });

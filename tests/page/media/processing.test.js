@@ -41,7 +41,7 @@ test('a browser that changes a running microphone is not asked for another one',
 /** The constraints without `exact`. */
 const plain = (constraints) => Object.fromEntries(Object.entries(constraints).map(([name, value]) => [name, value?.exact ?? value]));
 
-test('where that has no effect the microphone is requested anew', async () => {
+test('where that has no effect the microphone is requested again', async () => {
   for (const applies of [false, 'rejects']) {
     const { media, requests } = makeProcessed({ applies });
     await media.start();

@@ -101,7 +101,7 @@ test('each knock is told once, with the name where there is one', () => {
   assert.deepEqual(played.map(([kind]) => kind), ['knock', 'knock'], 'the server names them again after a reconnection');
 });
 
-test('whoever is let in is told so', () => {
+test('the person who is let in is told so', () => {
   const { show, notice, played } = makePage();
   show({ screen: 'knocking' });
   show({ screen: 'call', peerName: 'Ann' });

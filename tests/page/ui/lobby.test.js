@@ -31,7 +31,7 @@ test('the sentence above the button says what comes next', () => {
   assert.deepEqual([0, 1, 2].map((occupancy) => lobbyHint(door({ named: true, occupancy }))), ['lobby.inside.0', 'lobby.inside.1', 'lobby.inside.2']);
 });
 
-test('whoever continues a call reads that, and not who is there', () => {
+test('the person who continues a call reads that, and not who is there', () => {
   const here = door({ invited: true, named: true, occupancy: 2 });
   assert.deepEqual([lobbyTitle({ ...here, elsewhere: true }), lobbyButton({ ...here, elsewhere: true }, READY)], ['elsewhere', 'takeOver']);
   assert.deepEqual([lobbyTitle({ ...here, continues: true }), lobbyButton({ ...here, continues: true }, READY)], ['continue', 'join']);

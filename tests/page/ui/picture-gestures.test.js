@@ -19,7 +19,7 @@ test('two quick taps in one place are one double tap', () => {
   page.tap(1250, 110);
   assert.deepEqual(page.done, ['toggle']);
   page.tap(1400);
-  assert.deepEqual(page.done, ['toggle'], 'a third tap begins anew');
+  assert.deepEqual(page.done, ['toggle'], 'a third tap starts again');
   page.tap(1600);
   assert.deepEqual(page.done, ['toggle', 'toggle']);
 });

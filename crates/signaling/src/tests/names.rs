@@ -65,16 +65,16 @@ fn a_peek_tells_a_name_only_to_a_recent_participant() {
     let (_, alice) = harness.join_as("Ada");
     let (bob, seat) = harness.join_as("Bob");
     harness.received.clear();
-    let stranger = harness.connect();
-    assert_eq!(harness.look(stranger, &Value::Null), json!({"type": "room", "room": "kitchen", "seats": 2}));
-    assert_eq!(harness.look(stranger, &json!("forged")).get("name"), None);
-    assert_eq!(harness.look(stranger, &seat["resume"])["name"], "Ada");
-    assert_eq!(harness.look(stranger, &alice["resume"])["name"], "Bob");
+    let outsider = harness.connect();
+    assert_eq!(harness.look(outsider, &Value::Null), json!({"type": "room", "room": "kitchen", "seats": 2}));
+    assert_eq!(harness.look(outsider, &json!("forged")).get("name"), None);
+    assert_eq!(harness.look(outsider, &seat["resume"])["name"], "Ada");
+    assert_eq!(harness.look(outsider, &alice["resume"])["name"], "Bob");
     harness.send(bob, json!({"type": "leave"}));
     harness.advance(seconds(43_199));
-    let stranger = harness.connect();
-    let status = harness.look(stranger, &seat["resume"]);
+    let outsider = harness.connect();
+    let status = harness.look(outsider, &seat["resume"]);
     assert_eq!((&status["seats"], &status["name"]), (&json!(1), &json!("Ada")), "after leaving, too");
     harness.advance(seconds(1));
-    assert_eq!(harness.look(stranger, &seat["resume"]).get("name"), None, "twelve hours later");
+    assert_eq!(harness.look(outsider, &seat["resume"]).get("name"), None, "twelve hours later");
 }
