@@ -2,44 +2,14 @@
 // video returns by itself. A shared screen keeps its size and loses frame rate.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { matrix } from '../browser/lib/harness.mjs';
 import { reportMeasurement } from '../browser/lib/measurements.mjs';
 import { delay, waitFor } from '../browser/lib/wait.mjs';
-import { createNetworkHarness, namespaceOf, on, runOn } from './network.mjs';
+import { createLinkEmulator } from './link-emulator.mjs';
+import { createNetworkHarness } from './network.mjs';
 
 const harness = await createNetworkHarness('nat-bandwidth-adaptation');
 const VIDEO_PAUSED = 'Weak connection: your video is paused';
-const LINK_EMULATOR = fileURLToPath(new URL('./link-emulator.py', import.meta.url));
-const UNLIMITED = { rate: 0, queue: 0.3, delay: 0, loss: 0 };
-
-/** Inserts link-emulator.py between host a1 and its router; unlimited at first. */
-async function createLinkEmulator() {
-  await runOn('ra', 'nft', 'insert', 'rule', 'inet', 'nat', 'forward', 'iifname', 'emulator', 'accept');
-  const [program, ...args] = [...on('ra'), 'python3', LINK_EMULATOR, namespaceOf('a1'), '10.1.0.2', '10.1.0.1'];
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const nextLine = async () => (await lines.next()).value ?? Promise.reject(new Error('the link emulator has exited'));
-  await nextLine();
-
-  /** Limits both directions, or each one on its own; returns the traffic since the previous change. */
-  async function limit(up, down = up) {
-    child.stdin.write(`${JSON.stringify({ up: { ...UNLIMITED, ...up }, down: { ...UNLIMITED, ...down } })}\n`);
-    return JSON.parse(await nextLine());
-  }
-
-  return {
-    limit,
-    unlimit: () => limit({}),
-    async close() {
-      child.stdin.end();
-      if (child.exitCode === null) await once(child, 'exit');
-    },
-  };
-}
 
 // Chromium's fake camera hardly changes, and its fake microphone has silent gaps: adaptation cannot be measured with them.
 // Chromium needs these flags for the synthetic tone.
