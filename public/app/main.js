@@ -7,10 +7,8 @@ import { displayName } from './display-name.js';
 import { watchErrors } from './page-errors.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from './room-name.js';
 import { Session } from './session.js';
-import { joinLabel, presentationOf, statusOf, visibleError } from './status.js';
+import { joinLabel, presentationOf, qualityWith, statusOf, visibleError } from './status.js';
 import { tokenInFragment } from './transfer.js';
-import { Call } from '../call/call.js';
-import { makeStatsSampler } from '../call/stats-sampler.js';
 import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
@@ -75,12 +73,13 @@ const session = new Session({
   openSignaling: (emit) => new SignalingClient({
     url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, emit, resumeTokens, clock,
   }),
-  openCall: (edge) => new Call({ ...edge, clock, relayOnly, newId: randomId }),
-  openReport: (send) => makeCallReport({ send, sample: () => stats.samples.at(-1), clock, now }),
+  openReport: (send) => makeCallReport({ send, sample: () => stats?.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });
-const { call } = session;
-const stats = makeStatsSampler({ connection: () => call.connection(), clock, now, changed: draw });
+/** @type {import('../call/stats-sampler.js').StatsSampler | null} */
+let stats = null;
+/** @type {Promise<void> | null} */
+let loadingCall = null;
 const view = new View({
   document, navigator, language, languages: languageChoices, clock, storage: browserStorage, translate: makeTranslate(words),
   actions: {
@@ -115,7 +114,6 @@ const view = new View({
 const wakeLock = makeWakeLock(navigator.wakeLock);
 let previousScreen = session.state.screen;
 
-Object.assign(globalThis, { webrtcBox: { call } });
 watchErrors({
   target: globalThis, origin: location.origin, storage: browserStorage,
   show() { if (session.state.error === null) session.setError('page-error'); },
@@ -128,6 +126,7 @@ function start() {
   if (isBadLink) session.setError('bad-link');
   performance.mark?.('lobby');
   loadDetails();
+  loadCall().catch((error) => console.debug('call', error));
   if (missing) session.setError(missing);
   else media.start(toggles.saved());
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
@@ -195,6 +194,11 @@ async function join(typed, key, typedName = ownName) {
   setUrlPath(pathOfRoom(name));
   if (session.state.screen === 'ended') media.start(toggles.saved());
   else if (joinLabel(media.state) === 'joinSoundOnly' && !media.state.hasMic && !(await requestMic())) return;
+  try {
+    await loadCall();
+  } catch {
+    return session.setError('page-error');
+  }
   // Joining with the devices there are dismisses the error about the others.
   dismissedMediaError = media.state.error;
   requestingMic = false;
@@ -284,6 +288,24 @@ function loadDetails() {
   addDetails().then((added) => { if (added) view.setLanguage(currentLanguage); }, (error) => console.debug('words', error));
 }
 
+/** The modules of a call come after the lobby is drawn, and a join waits for them. */
+function loadCall() {
+  loadingCall ??= openCall().catch((error) => {
+    loadingCall = null;
+    throw error;
+  });
+  return loadingCall;
+}
+
+async function openCall() {
+  const { callModules: { Call, makeStatsSampler } } = await import('./call-modules.js');
+  session.openCall((edge) => new Call({ ...edge, clock, relayOnly, newId: randomId }));
+  const { call } = session;
+  stats = makeStatsSampler({ connection: () => call?.connection() ?? null, clock, now, changed: draw });
+  Object.assign(globalThis, { webrtcBox: { call } });
+  mediaChanged();
+}
+
 /** @param {import('../locales/languages.js').Language} chosen */
 async function chooseLanguage(chosen) {
   try {
@@ -301,8 +323,8 @@ async function chooseSpeaker() {
 
 function mediaChanged() {
   if (media.state.error !== dismissedMediaError) dismissedMediaError = null;
-  call.setTracks(media.outgoingTracks()).catch((error) => console.debug('call', error));
-  call.setMuteState(muteStateOf(media));
+  session.call?.setTracks(media.outgoingTracks()).catch((error) => console.debug('call', error));
+  session.call?.setMuteState(muteStateOf(media));
   watchLevel();
   draw();
 }
@@ -330,8 +352,8 @@ async function watchMutedSpeech() {
 function draw() {
   const { state } = session;
   if (state.screen !== previousScreen) screenChanged();
-  if (state.connectionState === 'connected') stats.start();
-  else stats.stop();
+  if (state.connectionState === 'connected') stats?.start();
+  else stats?.stop();
   // Only during a call: with such a listener some browsers keep no page for Back and Forward.
   const inCall = state.screen === 'call' && state.connectedAt !== null;
   if (inCall) addEventListener('beforeunload', askBeforeUnload);
@@ -344,8 +366,9 @@ function draw() {
     error, canRetry: retries !== null, invited, ownName, inviterName: state.inviterName,
     continues: moved !== null,
     chat: session.chat, link: location.origin + pathOfRoom(room), transfer: session.transfer.code,
-    path: stats.path(), udpBlocked: stats.isUdpBlocked(), quality: late ? 'poor' : stats.quality(), samples: stats.samples,
-    reason: stats.qualityReason(),
+    path: stats?.path() ?? null, udpBlocked: stats?.isUdpBlocked() ?? false,
+    quality: late ? 'poor' : qualityWith(stats?.quality() ?? 'good', state.outgoingVideo), samples: stats?.samples ?? [],
+    reason: stats?.qualityReason() ?? null,
     seconds: state.connectedAt === null ? 0 : (now() - state.connectedAt) / 1000,
   });
 }

@@ -23,7 +23,6 @@ import { Transfer } from './transfer.js';
  *
  * @typedef {object} SessionParts
  * @property {(emit: (event: SignalingEvent) => void) => SignalingClient} openSignaling
- * @property {(edge: CallEdge) => Call} openCall
  * @property {(send: (message: OutboxMessage) => void) => CallReport} [openReport]
  * @property {Clock} clock
  * @property {() => number} now milliseconds
@@ -42,8 +41,8 @@ export class Session {
   state = initialState();
   /** The chat of this call; the next call begins with an empty one. @type {Chat} */
   chat;
-  /** @type {Call} */
-  call;
+  /** Null until `openCall`. @type {Call | null} */
+  call = null;
   /** The code that moves the call to another device. @type {Transfer} */
   transfer;
   #signaling;
@@ -62,26 +61,27 @@ export class Session {
   #peerForgotten = false;
 
   /** @param {SessionParts} parts */
-  constructor({ openSignaling, openCall, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
+  constructor({ openSignaling, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
     this.#clock = clock;
     this.#now = now;
     this.#changed = changed;
     this.#log = log;
     this.chat = new Chat({ changed });
     this.transfer = new Transfer({ clock, now, changed });
-    this.#presence = new PeerPresence({ state: this.state, isConnected: () => this.call.isConnected(), clock, changed });
+    this.#presence = new PeerPresence({ state: this.state, isConnected: () => this.call?.isConnected() ?? false, clock, changed });
     this.#signaling = openSignaling((event) => {
       this.#handleSignaling(event);
       changed();
     });
     this.#report = openReport((message) => this.#signaling.send(message));
-    this.call = openCall({
+  }
+
+  /** Before the first join: the lobby does without a call. @param {(edge: CallEdge) => Call} createCall */
+  openCall(createCall) {
+    this.call = createCall({
       // A peer without a seat cannot receive messages, though its media may still flow.
       send: (message) => { if (this.state.peer !== 'gone') this.#signaling.send(message); },
-      emit: (event) => {
-        this.#handleCall(event);
-        changed();
-      },
+      emit: (event) => void (this.#handleCall(event), this.#changed()),
       reachable: () => this.state.peer === 'present' && this.state.socketOpen,
     });
   }
@@ -148,7 +148,7 @@ export class Session {
   /** Checks socket and peer connection at once. @param {boolean} [networkChanged] */
   checkConnection(networkChanged = false) {
     this.#signaling.checkConnection();
-    this.call.recoverSoon(networkChanged);
+    this.call?.recoverSoon(networkChanged);
   }
 
   /** The page is being closed or left. */
@@ -178,11 +178,11 @@ export class Session {
         this.#presence.back();
         state.peerName = displayName(event.name);
         this.#awaitConnection();
-        return call.recoverSoon();
-      case 'ice-servers': return call.setIceServers(event.iceServers);
+        return call?.recoverSoon();
+      case 'ice-servers': return call?.setIceServers(event.iceServers);
       case 'offer':
       case 'answer':
-      case 'candidate': return void call.handle(event);
+      case 'candidate': return void call?.handle(event);
       case 'socket': return this.#socketChanged(event.open);
       case 'error':
         this.#log(`server: ${event.code}`, event.message);
@@ -212,7 +212,7 @@ export class Session {
       case 'no-candidates': return void (state.noCandidates = true);
       case 'unsupported':
         // Failing to create a second connection does not end a call whose first one still works.
-        if (this.call.isConnected()) return;
+        if (this.call?.isConnected()) return;
         this.#signaling.leave();
         return this.#refused('no-webrtc');
       case 'chat-channel': return this.chat.setChannel(event.channel, event.peer);
@@ -238,13 +238,13 @@ export class Session {
     if (state.screen === 'knocking') this.#report.start();
     // The server tells again who waits.
     Object.assign(state, { joining: false, error: null, needsKey: false, knocks: [] });
-    call.setIceServers(iceServers);
+    call?.setIceServers(iceServers);
     const peerId = typeof peer === 'string' ? peer : null;
     this.#ownId = id;
-    if (peerId === null && (call.isConnected() || (state.connectedAt !== null && call.connection()))) return this.#keepWithoutPeer();
+    if (peerId === null && (call?.isConnected() || (state.connectedAt !== null && call?.connection()))) return this.#keepWithoutPeer();
     this.#setPeer(peerId, displayName(peerName));
     if (peerId !== null && state.connectedAt === null) this.#report.peerPresent();
-    call.setPeer(id, peerId, true);
+    call?.setPeer(id, peerId, true);
     this.#showRoom();
   }
 
@@ -258,11 +258,11 @@ export class Session {
   #keepWithoutPeer() {
     this.state.peer = 'gone';
     this.#peerForgotten = true;
-    if (!this.call.isConnected()) this.#giveLastChance(() => this.#waitForPeer());
+    if (!this.call?.isConnected()) this.#giveLastChance(() => this.#waitForPeer());
   }
 
   #waitForPeer() {
-    this.call.hangUp();
+    this.call?.hangUp();
     this.#setPeer(null);
     this.#showRoom();
   }
@@ -274,7 +274,7 @@ export class Session {
       this.#report.start();
       this.#report.peerPresent();
     }
-    this.call.setPeer(this.#ownId, id, false);
+    this.call?.setPeer(this.#ownId, id, false);
     this.#showRoom();
   }
 
@@ -296,7 +296,7 @@ export class Session {
   #awaitConnection() {
     this.#clock.cancel(this.#timer);
     this.state.timedOut = false;
-    if (this.call.isConnected()) return;
+    if (this.call?.isConnected()) return;
     this.#timer = this.#clock.after(() => {
       this.state.timedOut = true;
       this.#changed();
@@ -307,7 +307,7 @@ export class Session {
   #peerLeft() {
     const { state } = this;
     const expired = state.peer === 'away' && !state.peerClosing;
-    if (expired && this.call.isConnected()) state.peer = 'gone';
+    if (expired && this.call?.isConnected()) state.peer = 'gone';
     else if (state.connectedAt !== null) this.#endOrWait(expired ? 'theyDropped' : state.peerClosing ? 'theyClosed' : 'theyLeft');
     else this.#waitForPeer();
   }
@@ -362,11 +362,11 @@ export class Session {
     const { state, call } = this;
     Object.assign(state, { joining: false, error: null, socketOpen: false, knocks: [] });
     // A refused rejoin does not end a call whose media still flows.
-    if (call.isConnected()) return void (state.detached = true);
+    if (call?.isConnected()) return void (state.detached = true);
     if (state.connectedAt !== null) return this.#end('weDropped');
     state.error = code;
     state.needsKey = code === 'key-required';
-    call.hangUp();
+    call?.hangUp();
     this.#setPeer(null);
     state.screen = 'lobby';
   }
@@ -377,7 +377,7 @@ export class Session {
     const seconds = connectedAt === null ? null : (this.#now() - connectedAt) / 1000;
     // The last report needs the statistics and the socket.
     this.#report.stop();
-    this.call.hangUp(reason === 'youLeft');
+    this.call?.hangUp(reason === 'youLeft');
     if (reason !== 'replaced' && reason !== 'moved') this.#signaling.leave();
     this.#setPeer(null);
     this.#resetCall();

@@ -4,6 +4,7 @@ import { mayRetry } from '../media/media-errors.js';
 
 /**
  * @import { Verification } from '../call/verification.js'
+ * @import { Quality } from '../call/selected-path.js'
  * @import { OutgoingVideo } from '../call/sender-control.js'
  * @import { CallEvent } from '../types.js'
  * @import { Knock } from './knocks.js'
@@ -133,6 +134,17 @@ export function statusKey(state, status) {
   const areTheyLost = state.peer === 'away' || (state.silent && !state.detached);
   if (areTheyLost) return state.peerName ? 'named.theirs' : 'status.reconnecting.theirs';
   return `status.${status}`;
+}
+
+/**
+ * The quality of both directions: a network that does not carry our video is not good.
+ * @param {Quality} quality of what arrives
+ * @param {OutgoingVideo} outgoingVideo
+ * @returns {Quality}
+ */
+export function qualityWith(quality, outgoingVideo) {
+  if (outgoingVideo === 'paused') return 'poor';
+  return outgoingVideo === 'reduced' && quality === 'good' ? 'fair' : quality;
 }
 
 /** The key of the sentence that says how the call ended. @param {NonNullable<SessionState['ended']>} ended */

@@ -169,17 +169,6 @@ export function qualityOf({ rtt, lossRate }) {
 }
 
 /**
- * The quality of both directions: a network that does not carry our video is not good.
- * @param {Quality} quality
- * @param {import('./sender-control.js').OutgoingVideo} outgoingVideo
- * @returns {Quality}
- */
-export function qualityWith(quality, outgoingVideo) {
-  if (outgoingVideo === 'paused') return 'poor';
-  return outgoingVideo === 'reduced' && quality === 'good' ? 'fair' : quality;
-}
-
-/**
  * The cause where the quality is not good.
  * @param {Pick<Sample, 'rtt' | 'lossRate'>} sample
  * @returns {'loss' | 'delay' | null}

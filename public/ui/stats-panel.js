@@ -2,7 +2,6 @@
 //
 // The graphs are drawn only while the panel is open.
 
-import { qualityWith } from '../call/selected-path.js';
 import { formatDuration, joinSentences } from '../locales/index.js';
 import { createElement, find, setAttribute, setHidden, setLabel, setText } from './elements.js';
 import { pointsOf, rangeOf, topOf } from './graph.js';
@@ -101,7 +100,7 @@ export class StatsPanel {
     setHidden(badge, !showsPath || path === null);
     if (!path) return void delete badge.dataset.path;
     badge.dataset.path = path;
-    badge.dataset.quality = qualityWith(quality ?? 'good', session.outgoingVideo);
+    badge.dataset.quality = quality;
     const way = `${translate(`path.${path}`)} · ${translate(`quality.${badge.dataset.quality}`)}`;
     setText(find(this.#document, '#pathWord'), way);
     setLabel(badge, translate('path.label', { way }), 'P');

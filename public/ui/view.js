@@ -49,7 +49,7 @@ import { Videos } from './videos.js';
  * @property {TransferCode | null} transfer the code that moves the call to another device, while it is shown
  * @property {Path | null} path
  * @property {boolean} udpBlocked
- * @property {Quality | null} quality
+ * @property {Quality} quality of both directions
  * @property {Sample[]} samples
  * @property {'loss' | 'delay' | null} reason why the quality is not good
  * @property {number} seconds of this call

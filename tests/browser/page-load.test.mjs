@@ -14,7 +14,7 @@ const harness = await createHarness('page-load');
 const MAX_TRANSFER_KIB = 60;
 const LOCALES = ['locales/en.js', 'locales/zh.js', 'locales/zh-Hant.js'];
 /** What the lobby loads after it is drawn. */
-const LATE = ['assets/call.css', 'locales/en-details.js'];
+const LATE = ['app/call-modules.js', 'assets/call.css', 'locales/en-details.js'];
 
 harness.scenario('a whole call requests nothing from other hosts, and one language', async () => {
   const url = harness.roomUrl();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endKey, initialState, presentationOf } from '../../../public/app/status.js';
+import { endKey, initialState, presentationOf, qualityWith } from '../../../public/app/status.js';
 import { makeSessionHarness } from '../harness/session.js';
 
 test('a disconnected peer has a sentence of its own', () => {
@@ -175,4 +175,9 @@ test('the end is told with a name where there is one', () => {
   const keys = (name) => ['youLeft', 'theyLeft', 'theyClosed', 'theyDropped', 'weDropped', 'replaced', 'moved'].map((reason) => endKey({ reason, name, seconds: 1 }));
   assert.deepEqual(keys(''), ['after.youLeft', 'after.theyLeft', 'after.theyClosed', 'after.theyDropped', 'after.weDropped', 'after.replaced', 'after.moved']);
   assert.deepEqual(keys('Bo'), ['after.youLeft', 'named.theyLeft', 'named.theyClosed', 'named.theyDropped', 'after.weDropped', 'after.replaced', 'after.moved']);
+});
+
+test('a network that does not carry our video is not good', () => {
+  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('good', picture)), ['good', 'fair', 'poor']);
+  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('poor', picture)), ['poor', 'poor', 'poor']);
 });

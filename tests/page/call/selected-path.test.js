@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pathOf, qualityOf, qualityWith, qualityReason, sampleOf, isUdpBlocked } from '../../../public/call/selected-path.js';
+import { pathOf, qualityOf, qualityReason, sampleOf, isUdpBlocked } from '../../../public/call/selected-path.js';
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
 
@@ -119,11 +119,6 @@ test('the frame rate is computed if the browser omits it, absent without video',
   const at = (frames) => report([{ id: 'I', type: 'inbound-rtp', kind: 'video', frameWidth: 640, frameHeight: 480, framesDecoded: frames }]);
   assert.equal(sampleOf(at(75), 3000, sampleOf(at(15), 1000)).fps, 30);
   assert.equal(sampleOf(report([]), 0).fps, null);
-});
-
-test('a network that does not carry our video is not good', () => {
-  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('good', picture)), ['good', 'fair', 'poor']);
-  assert.deepEqual(['full', 'reduced', 'paused'].map((picture) => qualityWith('poor', picture)), ['poor', 'poor', 'poor']);
 });
 
 test('the reason is loss before delay, and none on a good network', () => {

@@ -29,12 +29,12 @@ export function makeSessionHarness() {
       return { join: (name, options) => sent.push(['join', name, options.key]), peek() {}, leave: () => sent.push(['leave']),
         send: (message) => sent.push(message), request: ({ type, ...rest }) => sent.push([type, ...Object.values(rest)]), checkConnection() { checks.push(clock.now()); } };
     },
-    openCall: ({ emit }) => {
-      emitCall = emit;
-      return { setPeer: (...ids) => peers.push(ids), handle: async () => {}, setIceServers() {}, setTracks: async () => {}, setMuteState() {},
-        recoverSoon: () => recoveries.push(clock.now()), isConnected: () => connected, hangUp() { connectionState('none'); },
-        connection: () => (session.state.connectionState === 'none' ? null : {}) };
-    },
+  });
+  session.openCall(({ emit }) => {
+    emitCall = emit;
+    return { setPeer: (...ids) => peers.push(ids), handle: async () => {}, setIceServers() {}, setTracks: async () => {}, setMuteState() {},
+      recoverSoon: () => recoveries.push(clock.now()), isConnected: () => connected, hangUp() { connectionState('none'); },
+      connection: () => (session.state.connectionState === 'none' ? null : {}) };
   });
   function connectionState(state) {
     connected = state === 'connected';
