@@ -55,19 +55,20 @@ const FIREFOX_PREFS = {
 
 /**
  * Starts one browser. `devices`: `fake`, `refused` or `none`; `cameraVideo`: an MJPEG file that Chromium plays as its
- * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox. Its profile is deleted when it exits.
+ * camera; `flags`: more flags for Chromium; `prefs`: more preferences for Firefox; `home`: a folder whose profile is used and
+ * kept. Another profile is deleted when the browser exits.
  */
-export async function launch(kind, { dir, ca, devices = 'fake', cameraVideo, flags = [], prefs = {} }) {
+export async function launch(kind, { dir, ca, devices = 'fake', cameraVideo, flags = [], prefs = {}, home: kept }) {
   await mkdir(dir, { recursive: true });
-  const home = await mkdtemp(path.join(dir, `${kind}-`));
+  const home = kept ?? (await mkdtemp(path.join(dir, `${kind}-`)));
   const profile = path.join(home, 'profile');
-  await mkdir(profile);
+  await mkdir(profile, { recursive: true });
   const common = {
     userDataDir: profile, headless: true, protocolTimeout: 60_000,
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/.config`, XDG_CACHE_HOME: `${home}/.cache`, LANGUAGE: 'en', LANG: 'C.UTF-8' },
   };
   const browser = await (kind === 'firefox' ? firefox() : chromium());
-  browser.process().once('exit', () => rm(home, { recursive: true, force: true, maxRetries: 9 }).catch(() => {}));
+  if (!kept) browser.process().once('exit', () => rm(home, { recursive: true, force: true, maxRetries: 9 }).catch(() => {}));
   return browser;
 
   async function firefox() {

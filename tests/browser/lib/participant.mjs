@@ -16,9 +16,10 @@ export async function launchParticipant(kind, options) {
   return createParticipant(await launch(kind, options), options);
 }
 
-/** Opens one empty page of `options.size` in this browser, without cookies or storage of earlier pages. */
+/** Opens one empty page of `options.size` in this browser, without cookies, storage and cache of earlier pages unless
+ *  `options.home` keeps them. */
 export async function createParticipant(browser, options) {
-  const context = await browser.createBrowserContext();
+  const context = options.home ? browser.defaultBrowserContext() : await browser.createBrowserContext();
   const [messages, requested] = [[], []];
   let page = await instrument(await context.newPage());
 
@@ -90,9 +91,11 @@ export async function createParticipant(browser, options) {
     },
     /** Sets the browser offline or online. Chromium only. */
     setOffline: (offline) => page.setOfflineMode(offline),
-    /** Emulates a slower device and network: CPU slowdown factor, round trip in ms, rate in kbit/s. Chromium only. */
+    /** Emulates a slower device, and a slower network where `rttMs` is given: CPU slowdown factor, round trip in ms, rate
+     *  in kbit/s. Chromium only. */
     async throttle({ cpuFactor, rttMs, kbps }) {
       await send('Emulation.setCPUThrottlingRate', { rate: cpuFactor });
+      if (rttMs === undefined) return;
       await send('Network.enable');
       const throughput = (kbps * 1000) / 8;
       await send('Network.emulateNetworkConditions', { offline: false, latency: rttMs, downloadThroughput: throughput, uploadThroughput: throughput });
