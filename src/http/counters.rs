@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::Version;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,6 +19,9 @@ use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal, WaitOutcome};
 /// Upper bounds of the buckets of `webrtc_box_call_setup_seconds`.
 const SETUP_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
 
+/// The versions of HTTP, as labels.
+const HTTP_VERSIONS: [&str; 3] = ["1.0", "1.1", "2"];
+
 /// The counters of the HTTP server. Cheap to clone: all clones share their values.
 #[derive(Clone, Debug)]
 pub(super) struct HttpMetrics {
@@ -27,6 +31,8 @@ pub(super) struct HttpMetrics {
     call_setup: Family<Path, Histogram>,
     calls_ended: Family<Path, Counter>,
     tls_handshakes: Family<Outcome, Counter>,
+    requests: Family<HttpVersion, Counter>,
+    http2_ends: Family<Reason, Counter>,
     pub(super) connections_refused: Counter,
     pub(super) websockets_given_up: Counter,
 }
@@ -44,6 +50,29 @@ struct Code {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Path {
     path: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpVersion {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// Why an HTTP/2 connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Http2End {
+    /// The client closed it, or the server stops.
+    Closed,
+    /// No request for a while.
+    Idle,
+    /// The client does not read a reply.
+    Stalled,
+    /// It broke off, or the client violated the protocol or a limit.
+    Failed,
 }
 
 /// How a TLS handshake ends.
@@ -70,6 +99,8 @@ impl Default for HttpMetrics {
             call_setup: Family::new_with_constructor(setup_histogram),
             calls_ended: Family::default(),
             tls_handshakes: Family::default(),
+            requests: Family::default(),
+            http2_ends: Family::default(),
             connections_refused: Counter::default(),
             websockets_given_up: Counter::default(),
         };
@@ -87,6 +118,12 @@ impl Default for HttpMetrics {
         }
         for path in MediaPath::ALL.into_iter().map(MediaPath::name).chain(["none", "unreported"]) {
             drop(metrics.calls_ended.get_or_create(&Path { path }));
+        }
+        for version in HTTP_VERSIONS {
+            drop(metrics.requests.get_or_create(&HttpVersion { version }));
+        }
+        for end in Http2End::ALL {
+            drop(metrics.http2_ends.get_or_create(&Reason { reason: end.label() }));
         }
         for handshake in Handshake::ALL {
             drop(metrics.tls_handshakes.get_or_create(&Outcome { outcome: handshake.label() }));
@@ -125,6 +162,16 @@ impl HttpMetrics {
             self.tls_handshakes.clone(),
         );
         registry.register(
+            "webrtc_box_http_requests",
+            "Requests to the public listeners by version of HTTP",
+            self.requests.clone(),
+        );
+        registry.register(
+            "webrtc_box_http2_connections_ended",
+            "HTTP/2 connections that have ended, by reason",
+            self.http2_ends.clone(),
+        );
+        registry.register(
             "webrtc_box_connections_refused",
             "Connections refused because their source had reached its limit",
             self.connections_refused.clone(),
@@ -160,6 +207,20 @@ impl HttpMetrics {
         self.tls_handshakes.get_or_create(&Outcome { outcome: handshake.label() }).inc();
     }
 
+    pub(super) fn count_request(&self, version: Version) {
+        let [http10, http11, http2] = HTTP_VERSIONS;
+        let version = match version {
+            Version::HTTP_2 => http2,
+            Version::HTTP_11 => http11,
+            _ => http10,
+        };
+        self.requests.get_or_create(&HttpVersion { version }).inc();
+    }
+
+    pub(super) fn count_http2_end(&self, end: Http2End) {
+        self.http2_ends.get_or_create(&Reason { reason: end.label() }).inc();
+    }
+
     fn observe_setup(&self, path: MediaPath, setup: Duration) {
         self.call_setup.get_or_create(&Path { path: path.name() }).observe(setup.as_secs_f64());
     }
@@ -169,6 +230,19 @@ impl HttpMetrics {
 fn path_label(summary: &CallSummary) -> &'static str {
     let unconnected = if summary.reported { "none" } else { "unreported" };
     summary.report.path.map_or(unconnected, MediaPath::name)
+}
+
+impl Http2End {
+    const ALL: [Self; 4] = [Self::Closed, Self::Idle, Self::Stalled, Self::Failed];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Handshake {

@@ -7,6 +7,7 @@ mod accept;
 mod connection_test;
 mod counters;
 mod forwarded;
+mod http2;
 mod hub;
 mod per_source;
 mod protocol_sniff;
@@ -202,6 +203,7 @@ impl HttpServer {
             health: config.health,
             connection_test: Arc::clone(&connection_test),
             test_limiter: limiter(routes::TEST_RATE),
+            metrics: metrics.clone(),
             phase: phase.clone(),
         });
         let state = AppState {

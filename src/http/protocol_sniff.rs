@@ -12,7 +12,7 @@ use crate::net::rewound::Rewound;
 /// The protocol of a stream, and the stream from its first byte on.
 #[derive(Debug)]
 pub(super) enum Protocol {
-    /// HTTP, or anything that the HTTP server answers with 400.
+    /// HTTP/1.1, or anything that the HTTP server answers with 400.
     Http(Rewound<TlsStream<Rewound<TcpStream>>>),
     /// STUN or TURN.
     Stun(Rewound<TlsStream<Rewound<TcpStream>>>),
@@ -33,7 +33,12 @@ pub(super) async fn is_plain_http(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1)) && begins_http(first[0])
 }
 
-/// Detects the protocol; waits for the first byte if ALPN does not decide.
+/// Whether the client chose HTTP/2. Only ALPN can (RFC 9113 §3.2): without it the stream is HTTP/1.1 or TURN.
+pub(super) fn is_http2(stream: &TlsStream<Rewound<TcpStream>>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+/// Detects the protocol of a stream that is not HTTP/2; waits for the first byte if ALPN does not decide.
 pub(super) async fn sniff(mut stream: TlsStream<Rewound<TcpStream>>) -> io::Result<Protocol> {
     match stream.get_ref().1.alpn_protocol() {
         Some(b"stun.turn" | b"stun.nat-discovery") => {

@@ -22,6 +22,7 @@ use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_signaling::Refusal;
 
 use super::connection_test::ConnectionTest;
+use super::counters::HttpMetrics;
 use super::hub::Hub;
 use super::per_source::SourceConnections;
 use super::request_context::{
@@ -90,6 +91,7 @@ pub(super) struct RouteState {
     pub(super) health: Arc<dyn Fn() -> Health + Send + Sync>,
     pub(super) connection_test: Arc<ArcSwap<ConnectionTest>>,
     pub(super) test_limiter: SourceRateLimiter,
+    pub(super) metrics: HttpMetrics,
     pub(super) phase: watch::Sender<Phase>,
 }
 
@@ -219,9 +221,11 @@ async fn check_request(
     mut request: Request,
     next: Next,
 ) -> Response {
+    state.metrics.count_request(request.version());
+    let has_one_host = set_host(&mut request);
     let context = RequestContext::new(arrival, request.headers(), &state.trusted_proxy);
     let secure = context.secure;
-    let mut reply = if !has_one_host(&request) {
+    let mut reply = if !has_one_host {
         (StatusCode::BAD_REQUEST, "Exactly one Host header is required.\n").into_response()
     } else if arrival.scheme == Scheme::HttpOnHttpsPort
         || (arrival.scheme == Scheme::Http && !context.proxied)
@@ -246,11 +250,21 @@ async fn check_request(
     reply
 }
 
-/// RFC 9112 §3.2 requires one `Host`; HTTP/1.0 may omit it. With two, a proxy and this server might use different ones.
-fn has_one_host(request: &Request<Body>) -> bool {
-    match request.headers().get_all(header::HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        count => count == 1,
+/// Puts the host of an HTTP/2 request into `Host`, where HTTP/1.1 has it; whether there is exactly one host. With two, a
+/// proxy and this server might use different ones (RFC 9112 §3.2, RFC 9113 §8.3.1). HTTP/1.0 may omit it.
+fn set_host(request: &mut Request<Body>) -> bool {
+    let target = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    let target = target.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let mut given = request.headers().get_all(header::HOST).iter();
+    match (target, given.next(), given.next()) {
+        (_, Some(_), Some(_)) => false,
+        (Some(target), Some(host), None) => host.as_bytes().eq_ignore_ascii_case(target.as_bytes()),
+        (None, Some(_), _) => true,
+        (None, None, _) => request.version() < Version::HTTP_11,
+        (Some(target), None, _) => {
+            request.headers_mut().insert(header::HOST, target);
+            true
+        }
     }
 }
 

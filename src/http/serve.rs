@@ -1,4 +1,5 @@
-//! One connection after its admission: TLS handshake, protocol sniffing, then HTTP/1.1 or the TURN handler.
+//! One connection after its admission: TLS handshake, protocol sniffing, then HTTP/1.1, HTTP/2 (`http2.rs`) or the TURN
+//! handler.
 //!
 //! hyper limits how long a request may take to arrive, but not how long a reply may take to send: [`GracefulIo`] does.
 
@@ -52,19 +53,19 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same for connections of proxies, which keep them for 60 to 75 seconds and assume that they stay open.
-const PROXY_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const PROXY_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Bytes of the headers of a request at most; beyond it the reply is 431.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// How long a handshake or a first request may take while the server stops.
 const STOPPING_GRACE: Duration = Duration::from_secs(1);
 
 /// How long requests in progress may take while the server stops.
-const STOPPING_REQUESTS: Duration = Duration::from_secs(5);
+pub(super) const STOPPING_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How long a write to an HTTP client may block.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -115,15 +116,21 @@ impl<S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send> Duplex for S {}
 
 /// The connection of an HTTP stream.
 #[derive(Debug)]
-struct ConnInfo {
+pub(super) struct ConnInfo {
     client: SocketAddr,
     /// The address that the client connected to.
     local: SocketAddr,
     scheme: Scheme,
     /// The connection in the count of its source; kept as long as the stream.
-    permit: Option<SourcePermit>,
+    pub(super) permit: Option<SourcePermit>,
     /// A proxy may keep it idle for later requests.
-    pooled: bool,
+    pub(super) pooled: bool,
+}
+
+impl ConnInfo {
+    pub(super) fn arrival(&self) -> Arrival {
+        Arrival { client: self.client, local: self.local.ip(), scheme: self.scheme }
+    }
 }
 
 impl ListenerKind {
@@ -172,6 +179,9 @@ impl HttpServer {
                     None => return self.state.metrics.count_handshake(Handshake::TimedOut),
                 }
                 let Some(stream) = self.tls_handshake(&tls, stream, source).await else { return };
+                if protocol_sniff::is_http2(&stream) {
+                    return self.serve_http2(stream, info(Scheme::Https, permit)).await;
+                }
                 let Some(handler) = handler else {
                     return self.serve_connection(stream, info(Scheme::Https, permit)).await;
                 };
@@ -264,11 +274,10 @@ impl HttpServer {
     where
         S: AsyncRead + AsyncWrite + HasTcpStream + Unpin + Send + 'static,
     {
-        let ConnInfo { client, local, scheme, permit, pooled } = info;
-        let arrival = Arrival { client, local: local.ip(), scheme };
-        let idle_timeout = if pooled { PROXY_IDLE_TIMEOUT } else { HEADER_TIMEOUT };
+        let arrival = info.arrival();
+        let idle_timeout = if info.pooled { PROXY_IDLE_TIMEOUT } else { HEADER_TIMEOUT };
         SocketBuffers::HTTP.set(stream.tcp());
-        let stream = GracefulIo::new(stream, permit);
+        let stream = GracefulIo::new(stream, info.permit);
         let (requested, gate) = (AtomicBool::new(false), stream.gate());
         let service = service_fn(|request| {
             requested.store(true, Ordering::Relaxed);
@@ -307,7 +316,7 @@ impl HttpServer {
     }
 }
 
-async fn respond(
+pub(super) async fn respond(
     router: Router,
     arrival: Arrival,
     request: Request<Incoming>,
@@ -319,7 +328,7 @@ async fn respond(
 
 /// A stream with a write timeout, and its count in the connections of its source. Both end together, also after the
 /// stream became a WebSocket.
-struct GracefulIo<S> {
+pub(super) struct GracefulIo<S> {
     stream: S,
     timeout: Option<Pin<Box<Sleep>>>,
     gate: Arc<WriteGate>,
@@ -349,7 +358,7 @@ impl WriteGate {
 }
 
 impl<S> GracefulIo<S> {
-    fn new(stream: S, permit: Option<SourcePermit>) -> Self {
+    pub(super) fn new(stream: S, permit: Option<SourcePermit>) -> Self {
         Self { stream, timeout: None, gate: Arc::default(), _permit: permit }
     }
 

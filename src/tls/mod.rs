@@ -31,8 +31,8 @@ pub use self::error::{PemError, TlsError};
 pub use self::key_pair::{LoadedCertificate, certificates, load};
 
 /// The protocols offered in ALPN: HTTP and TURN share a port (RFC 7443). rustls takes the first that the client also
-/// offers, and ends a handshake without one in common (RFC 7301 §3.2). coturn's clients offer all three.
-pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"http/1.1", b"http/1.0"];
+/// offers, and ends a handshake without one in common (RFC 7301 §3.2). coturn's clients offer the first two and `http/1.1`.
+pub const ALPN: &[&[u8]] = &[b"stun.turn", b"stun.nat-discovery", b"h2", b"http/1.1", b"http/1.0"];
 
 /// How long the shutdown waits for the disk.
 const SHUTDOWN_WRITE_LIMIT: Duration = Duration::from_secs(1);

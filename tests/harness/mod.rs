@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub mod environment;
+pub mod http2_client;
 pub mod http_client;
 pub mod mutator;
 pub mod participant;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::config::{RawSettings, StateDirDefaults};
 use webrtc_box::http::{ConnectionTest, HttpConfig, HttpServer, Keys, ListenerKind};
-use webrtc_box::tls::{ActiveCertificate, CertificateFacts, LoadedCertificate};
+use webrtc_box::tls::{ALPN, ActiveCertificate, CertificateFacts, LoadedCertificate};
 use webrtc_box_signaling::{IceUrls, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
@@ -78,12 +78,13 @@ fn certificate() -> (ServerConfig, TlsConnector) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
-    let server = ServerConfig::builder_with_provider(provider)
+    let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![pair.cert.der().clone()], key.into())
         .unwrap();
+    server.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
     (server, TlsConnector::from(Arc::new(client_config(pair.cert.der().clone()))))
 }
 
@@ -114,6 +115,20 @@ impl WebServer {
     /// A TLS connection over an open TCP connection.
     pub async fn connect_over(&self, tcp: TcpStream) -> TlsStream<TcpStream> {
         self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
+    }
+
+    /// A new TLS connection of a client that offers the ALPN protocols `alpn`.
+    pub async fn connect_with(&self, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.https).await.unwrap();
+        let mut config = self.connector.config().as_ref().clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
+    }
+
+    /// A new TLS connection of a client that offers what browsers do, and so gets HTTP/2.
+    pub async fn connect_http2(&self) -> TlsStream<TcpStream> {
+        self.connect_with(&[b"h2", b"http/1.1"]).await
     }
 
     /// The value of `Host` that a browser would send.

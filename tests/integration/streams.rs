@@ -65,7 +65,7 @@ async fn time_until_closed(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
 #[tokio::test]
 async fn http_is_recognized_by_method_and_leading_empty_lines() {
     let server = server().await;
-    for alpn in [&[][..], &[&b"http/1.0"[..]], &[b"h2", b"http/1.1"], &[b"unknown", b"http/1.0"]] {
+    for alpn in [&[][..], &[&b"http/1.0"[..]], &[b"h3", b"http/1.1"], &[b"unknown", b"http/1.0"]] {
         let page = get_page(&mut https(&server, alpn).await).await;
         assert!(page.starts_with("HTTP/1.1 200"), "{alpn:?}: {page}");
     }
@@ -75,7 +75,7 @@ async fn http_is_recognized_by_method_and_leading_empty_lines() {
         assert!(get_page(&mut stream).await.starts_with("HTTP/1.1 200"), "{empty:?}");
     }
     let tcp = TcpStream::connect(server.running.https[0]).await.unwrap();
-    assert!(server.tls_over(tcp, &[b"h2"]).await.is_err(), "an unsupported protocol is refused");
+    assert!(server.tls_over(tcp, &[b"h3"]).await.is_err(), "an unsupported protocol is refused");
 }
 
 #[tokio::test]

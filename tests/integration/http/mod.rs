@@ -2,6 +2,7 @@
 
 mod connections;
 mod hosts;
+mod http2;
 mod static_files;
 
 use std::sync::Arc;
