@@ -1,7 +1,7 @@
 // The language in use and its words: the one that was chosen on this page before, or the one of the browser.
 //
-// A separate script in the HTML, so that the words are fetched while the rest of the page still loads. `words` stays the
-// same object and gets other texts when another language is chosen.
+// A separate script in the HTML, so that words which are not in the HTML are fetched while the rest of the page still loads.
+// `words` stays the same object and gets other texts when another language is chosen.
 
 import { languageFor, languages } from './languages.js';
 
@@ -18,7 +18,7 @@ let current = language;
 let chosen = language;
 /** @type {Language | null} whose words of a call are in `words` */
 let detailed = null;
-export const words = { ...(await language.call()).words };
+export const words = inlinedWords() ?? { ...(await language.call()).words };
 
 /** Adds the words of a call; returns whether there are new ones. */
 export async function addDetails() {
@@ -47,6 +47,12 @@ export async function useLanguage(choice) {
     // The choice then lasts until the page is closed.
   }
   return true;
+}
+
+/** The words that build.rs has put into the HTML for the language of the request. @returns {Record<string, string> | null} */
+function inlinedWords() {
+  const block = document.getElementById('words');
+  return block?.dataset.language === language.code ? JSON.parse(block.textContent) : null;
 }
 
 function savedCode() {

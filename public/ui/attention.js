@@ -27,8 +27,8 @@ const NOTIFY_KEY = 'webrtc-box.notify';
 const NOTICE_MS = 4000;
 /** More than may wait at a time. The server names the same ones again after each reconnection. */
 const MAX_TOLD_KNOCKS = 40;
-const ICON = '/icon.svg';
-const ICON_WITH_DOT = '/icon-dot.svg';
+const ICON = 'icon.svg';
+const ICON_WITH_DOT = 'icon-dot.svg';
 
 export class Attention {
   chime;
@@ -189,10 +189,12 @@ export class Attention {
     for (const redraw of this.#redraws) redraw();
   }
 
-  /** @param {string} file */
+  /** @param {string} file beside the icon in the HTML */
   #setIcon(file) {
     const link = this.#parts.document.querySelector('link[rel=icon]');
-    if (link?.getAttribute('href') !== file) link?.setAttribute('href', file);
+    const before = link?.getAttribute('href') ?? '';
+    const href = before.replace(/[^/]*$/, file);
+    if (href !== before) link?.setAttribute('href', href);
   }
 }
 

@@ -202,7 +202,7 @@ export class View {
 
   /** The lobby does without the style of a call. After a failure the next call of this tries again. */
   loadCallStyle() {
-    loadStyle(this.#document, '/assets/call.css');
+    loadStyle(this.#document, new URL('../assets/call.css', import.meta.url).href);
   }
 
   /** Shows the words that `translate` has now, which are of this language. @param {Language} language */
@@ -213,7 +213,7 @@ export class View {
     const manifest = find(this.#document, '#manifest');
     // A page served from a folder has only the manifests that are listed in its HTML.
     const suffix = manifest.dataset.manifests?.split(' ').includes(language.code) ? `.${language.code}` : '';
-    setAttribute(manifest, 'href', `/manifest${suffix}.webmanifest`);
+    setAttribute(manifest, 'href', (manifest.getAttribute('href') ?? '').replace(/[^/]*$/, `manifest${suffix}.webmanifest`));
     if (this.#model) this.show(this.#model);
   }
 

@@ -42,7 +42,7 @@ const setVisible = (participant, visible) => participant.evaluate(`() => {
   Object.defineProperty(document, 'visibilityState', { value: '${visible ? 'visible' : 'hidden'}', configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));
 }`);
-const tab = (participant) => participant.evaluate(`() => [document.title, document.querySelector('link[rel=icon]').getAttribute('href')]`);
+const tab = (participant) => participant.evaluate(`() => [document.title, document.querySelector('link[rel=icon]').getAttribute('href').split('/').at(-1)]`);
 const waitForTitle = (participant, title) => waitFor(`the title ${title}`, async () => {
   const [now] = await tab(participant);
   return now === title || Promise.reject(new Error(now));
@@ -66,7 +66,7 @@ for (const kind of ['chromium', 'firefox']) {
     await guest.open(url);
     await guest.join();
     await waitForTitle(host, '● Bo <b> joined — Video call');
-    assert.equal((await tab(host))[1], '/icon-dot.svg');
+    assert.equal((await tab(host))[1], 'icon-dot.svg');
     assert.deepEqual(await host.evaluate('() => __notifications.map(({ title }) => title)'), ['Bo <b> joined']);
     await host.waitForState('connected');
     if (playsSound) await host.waitForCondition('two notes', `__notes === ${notes + 2}`);
@@ -76,7 +76,7 @@ for (const kind of ['chromium', 'firefox']) {
     }`);
     await waitForTitle(host, '● New messages: 1 — Video call');
     await setVisible(host, true);
-    assert.deepEqual(await tab(host), ['Video call', '/icon.svg']);
+    assert.deepEqual(await tab(host), ['Video call', 'icon.svg']);
     await waitFor('closed notifications', () => host.evaluate('() => __notifications.length === 2 && __notifications.every(({ __closed }) => __closed)'));
     await host.waitForCondition('the end of the message', `document.getElementById('notice').textContent === ''`);
     assert.deepEqual(await host.evaluate('() => __notices'), ['Bo <b> joined', '']);

@@ -60,6 +60,7 @@ function makePage({ permission = 'granted', answer = 'granted', stored = [], ill
     box.dispatchEvent(new Event('change'));
     return settle();
   };
+  elements['link[rel=icon]'].setAttribute('href', '/v/icon.svg');
   const icon = () => elements['link[rel=icon]'].getAttribute('href');
   return { ...page, page, attention, document, show, setHidden, boxes, press, icon, notice: elements['#notice'], waiting: elements['#notifyPlace'] };
 }
@@ -139,14 +140,14 @@ test('in the background the title and the icon change until the page is visible'
   setHidden(true);
   show({ screen: 'call' });
   assert.equal(document.title, '● The other person joined — Video call');
-  assert.equal(icon(), '/icon-dot.svg');
+  assert.equal(icon(), '/v/icon-dot.svg');
   show({ screen: 'call' }, { unread: 1 });
   show({ screen: 'call' }, { unread: 3 });
   assert.equal(document.title, '● New messages: 3 — Video call');
   show({ screen: 'ended', ended: { reason: 'theyDropped' } });
   assert.match(document.title, /lost the connection/);
   setHidden(false);
-  assert.deepEqual([document.title, icon()], ['Video call', '/icon.svg']);
+  assert.deepEqual([document.title, icon()], ['Video call', '/v/icon.svg']);
 });
 
 test('a notification is shown only in the background, one at a time, and closed when the page is visible', () => {
