@@ -6,7 +6,7 @@
  * @import { SessionState } from './status.js'
  */
 
-/** Silence is detected after two seconds and shown after one more. */
+/** Silence is detected after one to two seconds and shown after one more. */
 const SHOW_SILENCE_MS = 1000;
 /** Packets this long after a page was closed mean that it is still open; a page in the background notices silence late. */
 const CLOSING_TIMEOUT_MS = 10_000;

@@ -38,7 +38,7 @@ import { mayRetry } from '../media/media-errors.js';
  * @property {'none' | 'present' | 'away' | 'gone'} peer `gone`: the seat is free, but media still flows
  * @property {boolean} peerClosing the peer closed its page and may come back for a moment
  * @property {ConnectionState} connectionState
- * @property {boolean} late no packets have arrived for a second
+ * @property {boolean} late no packets have arrived for a moment
  * @property {boolean} silent no packets arrive, whatever the connection state is
  * @property {boolean} noCandidates our browser found no ICE candidate
  * @property {'audio' | 'video' | null} missingCodec the kind for which the browsers have no codec in common

@@ -1,7 +1,7 @@
 // Liveness: whether packets still arrive over a connection, by its statistics four times a second.
 //
-// A broken path is detected within two seconds; the browser reports `disconnected` later, and ICE consent expires after
-// half a minute (RFC 7675). Time is counted in readings: a machine that slept has seen no silence.
+// A broken path is detected within one to two seconds; the browser reports `disconnected` later, and ICE consent expires
+// after half a minute (RFC 7675). Time is counted in readings: a machine that slept has seen no silence.
 
 /**
  * @import { Report } from './selected-path.js'
@@ -14,8 +14,11 @@
  */
 
 const INTERVAL_MS = 250;
-const DELAYED_MS = 1000;
-const SILENT_MS = 2000;
+/** Where packets arrive in each reading. Every gap of the last seconds extends it by twice its length. */
+const SILENT_MIN_MS = 1000;
+/** In silence a microphone sends every 400 ms, and a weak link has gaps of its own. */
+const SILENT_MAX_MS = 2000;
+const GAPS_REMEMBERED_MS = 5000;
 
 /**
  * @param {object} parts
@@ -30,6 +33,8 @@ export function makeLiveness({ read, expected, emit, clock }) {
   let state = 'alive';
   let last = 0;
   let silentMs = 0;
+  /** The gaps before the recent readings, newest last. @type {number[]} */
+  let gaps = [];
   let received = false;
   let running = false;
   /** @type {import('../lib/clock.js').Timer | undefined} */
@@ -48,8 +53,10 @@ export function makeLiveness({ read, expected, emit, clock }) {
     const moved = count !== last;
     if (moved) received = true;
     last = count;
+    if (moved) gaps = [...gaps, silentMs].slice(-GAPS_REMEMBERED_MS / INTERVAL_MS);
     silentMs = moved || !received || !expected() ? 0 : silentMs + INTERVAL_MS;
-    const now = silentMs >= SILENT_MS ? 'silent' : silentMs >= DELAYED_MS ? 'delayed' : 'alive';
+    const silentAfter = silenceLimit(gaps);
+    const now = silentMs >= silentAfter ? 'silent' : silentMs >= silentAfter / 2 ? 'delayed' : 'alive';
     if (now === state) return;
     state = now;
     emit(now);
@@ -67,6 +74,15 @@ export function makeLiveness({ read, expected, emit, clock }) {
     },
     state: () => state,
   };
+}
+
+/**
+ * How long no packet may arrive. It is shorter where packets have been regular for a while.
+ * @param {number[]} gaps before the last readings with packets
+ */
+function silenceLimit(gaps) {
+  if (gaps.length < GAPS_REMEMBERED_MS / INTERVAL_MS) return SILENT_MAX_MS;
+  return Math.min(SILENT_MAX_MS, SILENT_MIN_MS + 2 * Math.max(...gaps));
 }
 
 /** Media packets received over a connection, of all kinds. @param {Report} report */

@@ -17,11 +17,30 @@ function makeHarness() {
   return harness;
 }
 
-test('missing packets are `delayed` after one second and `silent` after two', async () => {
+/** What is emitted of a break after these readings; each is the number of readings without packets before the next packets. */
+async function eventsOfBreak(gaps) {
   const harness = makeHarness();
-  await harness.readings(4);
+  for (const gap of gaps) {
+    await harness.clock.advance(gap * 250);
+    await harness.readings(1);
+  }
+  const brokenAt = harness.clock.now();
   await harness.clock.advance(10_000);
-  assert.deepEqual(harness.events, [['delayed', 2000], ['silent', 3000]]);
+  return harness.events.map(([state, at]) => [state, at - brokenAt]);
+}
+
+test('missing packets are `delayed` after one second and `silent` after two', async () => {
+  assert.deepEqual(await eventsOfBreak(Array(4).fill(0)), [['delayed', 1000], ['silent', 2000]]);
+});
+
+test('after five seconds of regular packets half of that is enough', async () => {
+  assert.deepEqual(await eventsOfBreak(Array(20).fill(0)), [['delayed', 500], ['silent', 1000]]);
+  assert.deepEqual(await eventsOfBreak(Array(19).fill(0)), [['delayed', 1000], ['silent', 2000]]);
+});
+
+test('each gap before extends the time; packets every 400 ms are no break', async () => {
+  assert.deepEqual(await eventsOfBreak([...Array(10).fill(0), 1, ...Array(10).fill(0)]), [['delayed', 750], ['silent', 1500]]);
+  assert.deepEqual(await eventsOfBreak([...Array(10).fill(0), 2, ...Array(10).fill(0)]), [['delayed', 1000], ['silent', 2000]]);
 });
 
 test('arriving packets are noticed at the next reading', async () => {
