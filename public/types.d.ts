@@ -31,6 +31,17 @@ export interface ReportMessage {
   bytes?: number;
 }
 
+export interface JoinOptions {
+  /** The host key. */
+  key?: string;
+  /** Ours, for the other participant. */
+  name?: string;
+  /** One-time token with which another device gives us its seat. */
+  transfer?: string;
+  /** Takes the seat of another tab of this browser. */
+  takeOver?: boolean;
+}
+
 /** Messages that wait in the outbox while the socket is down. */
 export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMessage;
 

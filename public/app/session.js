@@ -12,8 +12,8 @@ import { initialRemote, initialState, resetConnection, setRemoteMuteState } from
 import { Transfer } from './transfer.js';
 
 /**
- * @import { CallEvent, OutboxMessage, SignalingEvent } from '../types.js'
- * @import { JoinOptions, SignalingClient } from '../signaling/client.js'
+ * @import { CallEvent, JoinOptions, OutboxMessage, SignalingEvent } from '../types.js'
+ * @import { SignalingClient } from '../signaling/client.js'
  * @import { Call, CallParts } from '../call/call.js'
  * @import { CallReport } from './call-report.js'
  * @import { Clock, Timer } from '../lib/clock.js'

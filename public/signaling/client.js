@@ -1,47 +1,27 @@
 // Signaling client: one seat's conversation with the server over one WebSocket at a time.
 //
 // Only this file uses WebSocket. A lost socket is replaced and the seat resumed with the token; messages wait in an
-// outbox meanwhile. Offers, answers and candidates are not inspected. In the lobby, and while we wait to be let in, it asks
-// how many seats of a room are taken (our own not counted), and the same socket is used to join.
+// outbox meanwhile. Beside a socket that is late another one is opened, and the first that works is used. Offers, answers
+// and candidates are not inspected. In the lobby, and while we wait to be let in, it asks how many seats of a room are
+// taken (our own not counted), and the same socket is used to join.
 
-import { BACKOFF_MAX_MS, connectTimeout, RECONNECT_TIMEOUT_MS, reconnectDelay, WAITED_REJOIN_MS } from './backoff.js';
+import {
+  BACKOFF_MAX_MS, connectTimeout, FRESH_SOCKET_MS, KEY_ATTEMPTS, PEEK, RECONNECT_TIMEOUT_MS, reconnectDelay, TOKEN_ATTEMPTS, triesFresh, WAITED_REJOIN_MS,
+} from './backoff.js';
+import { Heartbeat } from './heartbeat.js';
+import { CLOSE_REJECTED, CLOSE_REPLACED, FINAL_ERRORS, parseMessage } from './protocol.js';
 
 /**
- * @import { ClientMessage, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
+ * @import { ClientMessage, JoinOptions, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
  * @import { Clock, Timer } from '../lib/clock.js'
  * @import { ResumeTokens } from './resume-token.js'
  *
- * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose' | 'onerror'>} Socket
- *
- * @typedef {object} JoinOptions
- * @property {string} [key] the host key
- * @property {string} [name] ours, for the other participant
- * @property {string} [transfer] one-time token with which another device gives us its seat
- * @property {boolean} [takeOver] takes the seat of another tab of this browser
+ * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose'>} Socket
  *
  * @typedef {JoinOptions & {room: string, id?: string, resume?: string, waited?: boolean}} Seat `waited`: we were waiting for it
  */
 
-const PING_INTERVAL_MS = 5000;
-/** Shorter than the interval between pings, or each ping would postpone the timeout. */
-const PONG_TIMEOUT_MS = 2500;
-/** When there is a reason to doubt the socket: packets have stopped, or the machine woke up. */
-const PONG_TIMEOUT_IN_DOUBT_MS = 1000;
 const OUTBOX_LIMIT = 256;
-/** The first room name is looked up soon, a changed one when typing has stopped: the server limits these requests. */
-const PEEK_FIRST_MS = 300;
-const PEEK_CHANGED_MS = 1000;
-const PEEK_INTERVAL_MS = 5000;
-/** After the server's rate limit, which counts all clients behind one address. */
-const PEEK_LIMITED_MS = 60_000;
-const CLOSE_REPLACED = 4001;
-/** Close codes 1008 (policy violation) and 1013 (try again later). */
-const CLOSE_REJECTED = new Set([1008, 1013]);
-/** When resuming into a room that is gone and needs a host key, the host may reopen it; these attempts take about a minute. */
-const KEY_ATTEMPTS = 8;
-const TOKEN_ATTEMPTS = 3;
-/** Errors that the same join would meet again. */
-const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited', 'declined', 'try-later']);
 
 /**
  * @typedef {object} SignalingParts
@@ -67,6 +47,9 @@ export class SignalingClient {
   #peeked = null;
   /** @type {Socket | null} */
   #socket = null;
+  /** Opened beside a socket that is late to answer. @type {Socket | null} */
+  #spare = null;
+  #heartbeat;
   #joined = false;
   /** Whether this socket waits to be let in. */
   #waiting = false;
@@ -77,17 +60,15 @@ export class SignalingClient {
   #failures = 0;
   /** @type {OutboxMessage[]} */
   #outbox = [];
-  /** @type {{reconnect?: Timer, timeout?: Timer, ping?: Timer, peek?: Timer}} */
+  /** @type {{reconnect?: Timer, timeout?: Timer, spare?: Timer, peek?: Timer}} */
   #timers = {};
 
   /** @param {SignalingParts} parts */
   constructor(parts) {
-    this.#parts = {
-      random: Math.random,
-      open: (url) => new WebSocket(url),
-      beacon: (path, body) => navigator.sendBeacon?.(path, body),
-      ...parts,
-    };
+    const open = (/** @type {string} */ url) => new WebSocket(url);
+    this.#parts = { random: Math.random, open, beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
+    const ping = () => this.#write({ type: 'ping' });
+    this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => this.#openSpare(), lost: () => this.#lost() });
   }
 
   /** @param {string} room @param {JoinOptions} [options] */
@@ -111,7 +92,7 @@ export class SignalingClient {
   peek(room) {
     if (this.#seat || this.#peeked === room) return;
     if (room === null) return this.#stop();
-    this.#set('peek', this.#peeked === null ? PEEK_FIRST_MS : PEEK_CHANGED_MS, () => this.#sendPeek());
+    this.#set('peek', this.#peeked === null ? PEEK.firstMs : PEEK.changedMs, () => this.#sendPeek());
     this.#peeked = room;
     this.#elsewhere = false;
     this.#parts.emit({ type: 'room', room, seats: null });
@@ -120,7 +101,7 @@ export class SignalingClient {
 
   /** Waits in the outbox while the socket is down. @param {OutboxMessage} message */
   send(message) {
-    if (this.#joined) return this.#write(message);
+    if (this.#joined && !this.#spare) return this.#write(message);
     if (this.#seat && this.#outbox.length < OUTBOX_LIMIT) this.#outbox.push(message);
   }
 
@@ -144,7 +125,7 @@ export class SignalingClient {
   checkConnection() {
     if (!this.#seat) return;
     if (!this.#socket) return this.#connect();
-    if (this.#joined || this.#waiting) this.#ping(PONG_TIMEOUT_IN_DOUBT_MS);
+    if (this.#joined || this.#waiting) this.#heartbeat.check();
   }
 
   /** The page is being closed or left. The server notices that an open socket closes; without one it gets a beacon. */
@@ -152,30 +133,32 @@ export class SignalingClient {
     if (this.#seat?.resume && !this.#joined && !this.#waiting) this.#parts.beacon('/leave', this.#seat.resume);
   }
 
-  /** @param {'reconnect' | 'timeout' | 'ping' | 'peek'} name @param {number} ms @param {() => void} run */
+  /** @param {'reconnect' | 'timeout' | 'spare' | 'peek'} name @param {number} ms @param {() => void} run */
   #set(name, ms, run) {
     this.#clear(name);
     this.#timers[name] = this.#parts.clock.after(run, ms);
   }
 
-  /** @param {'reconnect' | 'timeout' | 'ping' | 'peek'} name */
+  /** @param {'reconnect' | 'timeout' | 'spare' | 'peek'} name */
   #clear(name) {
     this.#parts.clock.cancel(this.#timers[name]);
   }
 
-  #connect() {
+  /** @param {Socket} [socket] */
+  #connect(socket = this.#parts.open(this.#parts.url)) {
     this.#clear('reconnect');
     this.#hasPeeked = false;
-    const socket = this.#socket = this.#parts.open(this.#parts.url);
+    this.#socket = socket;
     const isCurrent = () => socket === this.#socket;
     socket.onopen = () => { if (isCurrent()) this.#opened(); };
     socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
     socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
-    socket.onerror = () => {};
-    this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#drop());
+    this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#lost());
+    this.#scheduleSpare();
   }
 
   #opened() {
+    this.#discardSpare();
     if (!this.#seat) return this.#sendPeek();
     if (!this.#seat.waited) return this.#sendJoin();
     // A restarted server has empty rooms: a client that waits must not take the seats of those who were in the call.
@@ -194,7 +177,7 @@ export class SignalingClient {
     // A call whose seat is lost goes on without one: it must not wait for another.
     const wait = !seat.id;
     this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
-    this.#schedulePing();
+    this.#heartbeat.start();
   }
 
   /** The token to join with. @param {Seat} seat @returns {Promise<{token: string, key?: string} | undefined>} */
@@ -219,8 +202,8 @@ export class SignalingClient {
     if (room !== this.#lookedAt() || socket !== this.#socket || socket.readyState !== 1) return;
     this.#hasPeeked = true;
     this.#write({ type: 'look', room, ...(resume && { resume }) });
-    this.#set('timeout', PONG_TIMEOUT_MS, () => this.#drop());
-    this.#set('peek', PEEK_INTERVAL_MS, () => this.#sendPeek());
+    this.#set('timeout', PEEK.timeoutMs, () => this.#drop());
+    this.#set('peek', PEEK.intervalMs, () => this.#sendPeek());
   }
 
   async #checkElsewhere() {
@@ -237,32 +220,25 @@ export class SignalingClient {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
   }
 
-  #schedulePing() {
-    this.#set('ping', PING_INTERVAL_MS, () => this.#ping());
-  }
-
-  #ping(timeout = PONG_TIMEOUT_MS) {
-    this.#write({ type: 'ping' });
-    this.#set('timeout', timeout, () => this.#timedOut());
-    this.#schedulePing();
-  }
-
   /** @param {unknown} data */
   #handle(data) {
     this.#clear('timeout');
-    const message = parse(data);
+    this.#heartbeat.heard();
+    this.#discardSpare();
+    const message = parseMessage(data);
     if (!message || message.type === 'pong') return;
     if (message.type === 'ping') return this.#write({ type: 'pong' });
     if (!this.#seat) return this.#handleInLobby(message);
     if (message.type === 'resp-join') return this.#handleJoined(message);
     if (message.type === 'waiting') return this.#handleWaiting(message);
     if (message.type === 'error') return this.#handleError(message);
+    if (message.type === 'new-peer' || message.type === 'peer-leave') this.#heartbeat.setInCall(message.type === 'new-peer');
     this.#parts.emit(message);
   }
 
   /** @param {Exclude<ServerMessage, {type: 'ping' | 'pong'}>} message */
   #handleInLobby(message) {
-    if (message.type === 'error' && message.code === 'rate-limited') this.#set('peek', PEEK_LIMITED_MS, () => this.#sendPeek());
+    if (message.type === 'error' && message.code === 'rate-limited') this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
     if (message.type === 'room' && message.room === this.#peeked) this.#parts.emit(message);
   }
 
@@ -281,8 +257,13 @@ export class SignalingClient {
     this.#clear('peek');
     seat.resume = message.resume;
     if (typeof message.resume === 'string') this.#parts.resumeTokens.save(seat.room, message.resume, seat.key);
+    this.#heartbeat.setInCall(typeof message.peer === 'string');
     this.#parts.emit({ type: 'socket', open: true });
     this.#parts.emit(message);
+    this.#flushOutbox();
+  }
+
+  #flushOutbox() {
     const waiting = this.#outbox;
     this.#outbox = [];
     for (const each of waiting) this.#write(each);
@@ -305,7 +286,7 @@ export class SignalingClient {
     const [{ resumeTokens, emit }, seat] = [this.#parts, this.#seat];
     const code = String(message.code);
     // A question about the room was refused, not the place in front of it.
-    if (this.#waiting && code === 'rate-limited') return this.#set('peek', PEEK_LIMITED_MS, () => this.#sendPeek());
+    if (this.#waiting && code === 'rate-limited') return this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
     if (code === 'bad-resume' && seat) {
       if (seat.transfer) return this.#stop({ type: 'refused', code: 'transfer-expired' });
       seat.takeOver = false;
@@ -350,12 +331,42 @@ export class SignalingClient {
     this.#failures += 1;
   }
 
-  /** No answer to a ping. A dead socket may look open for minutes. */
-  #timedOut() {
+  /** A socket that was opened while the network was down opens late, or never. */
+  #scheduleSpare() {
+    if (triesFresh(Boolean(this.#seat?.id), this.#failures)) this.#set('spare', FRESH_SOCKET_MS, () => this.#openSpare());
+  }
+
+  /** The socket is late to answer or to open. Where we have no seat another one would lose the place in front of the room. */
+  #openSpare() {
+    if (this.#waiting || !this.#seat?.id) return;
+    this.#discardSpare();
+    const spare = this.#spare = this.#parts.open(this.#parts.url);
+    spare.onopen = () => {
+      this.#lost();
+      if (this.#socket === spare) this.#opened();
+    };
+    spare.onclose = () => { if (this.#spare === spare) this.#spare = null; };
+    if (!this.#joined) this.#scheduleSpare();
+  }
+
+  /** The socket has answered after all, or is not needed. */
+  #discardSpare() {
+    this.#clear('spare');
+    if (!this.#spare) return;
+    this.#spare.onopen = null;
+    this.#spare.close();
+    this.#spare = null;
+    if (this.#joined) this.#flushOutbox();
+  }
+
+  /** The socket does not answer, or another one beside it is open. */
+  #lost() {
     const wasAnswered = this.#joined || this.#waiting;
+    const spare = this.#spare ?? undefined;
+    this.#spare = null;
     this.#drop();
-    // The network was at fault and not the server: there is no reason to back off.
-    if (wasAnswered) this.#connect();
+    // The network is at fault and not the server: there is no reason to back off.
+    if (wasAnswered || spare) this.#connect(spare);
   }
 
   #drop(rejected = false) {
@@ -368,7 +379,8 @@ export class SignalingClient {
     this.#socket = null;
     this.#joined = this.#waiting = false;
     this.#clear('timeout');
-    this.#clear('ping');
+    this.#heartbeat.stop();
+    this.#discardSpare();
   }
 
   /** @param {SignalingEvent} [lastEvent] */
@@ -381,19 +393,5 @@ export class SignalingClient {
     this.#clear('peek');
     socket?.close(1000);
     if (lastEvent) this.#parts.emit(lastEvent);
-  }
-}
-
-/**
- * @param {unknown} data
- * @returns {ServerMessage | null} null for anything that is not a message; only `type` is checked
- */
-function parse(data) {
-  if (typeof data !== 'string') return null;
-  try {
-    const message = JSON.parse(data);
-    return message && typeof message.type === 'string' ? message : null;
-  } catch {
-    return null;
   }
 }

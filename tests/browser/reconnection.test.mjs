@@ -70,7 +70,7 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     await Promise.all(pair.map((participant) => participant.startFrameTiming()));
     const silentAt = Date.now();
     proxy.silence();
-    reportMeasurement(`${kinds[0]}: seat resumed after silence`, await pair[0].waitForStatusSequence(...LOST_AND_RECOVERED, silentAt), 8000);
+    reportMeasurement(`${kinds[0]}: seat resumed after silence`, await pair[0].waitForStatusSequence(...LOST_AND_RECOVERED, silentAt), 4000);
     await reportFrameGaps(`${kinds[0]}: silence`, pair, baseline);
     assert.equal(await pair[0].evaluate(connectionId), before, 'neither another connection nor an ICE restart');
   });

@@ -195,18 +195,63 @@ test('a replaced seat is not taken back', async () => {
   assert.equal(harness.types().at(-1), 'replaced');
 });
 
-test('a ping is sent every five seconds, and silence ends the socket', async () => {
+test('a silent socket is replaced, also where the next one does not open', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
   await harness.clock.advance(5000);
-  harness.last().receives({ type: 'pong' });
-  await harness.clock.advance(5000);
-  assert.equal(harness.last().ofType('ping').length, 2);
-  await harness.clock.advance(2500);
-  assert.equal(harness.sockets[0].closedWith !== null, true);
+  assert.equal(harness.last().ofType('ping').length, 1);
+  await harness.clock.advance(2400);
+  assert.equal(harness.sockets.length, 2, 'another is opened beside it');
+  assert.equal(harness.sockets[0].closedWith, null);
+  await harness.clock.advance(100);
+  assert.notEqual(harness.sockets[0].closedWith, null);
   assert.equal(harness.events.at(-1).open, false);
-  assert.equal(harness.sockets.length, 2, 'another is opened at once');
+  await harness.joins({ ...harness.joined, resumed: true });
+  assert.equal(harness.sockets.length, 2);
+  assert.equal(harness.events.at(-1).type, 'resp-join');
+});
+
+test('in a call a silent socket is replaced in less than four seconds', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  await harness.joins({ ...harness.joined, peer: 'you' });
+  await harness.clock.advance(3900);
+  assert.equal(harness.sockets.length, 2);
+  harness.signaling.send({ type: 'offer', target: 'you' });
+  assert.equal(harness.sockets[0].ofType('offer').length, 0, 'it would be lost');
+  await harness.joins({ ...harness.joined, peer: 'you', resumed: true });
+  assert.deepEqual(harness.sockets[1].sent.map(({ type }) => type), ['join', 'offer']);
+  assert.notEqual(harness.sockets[0].closedWith, null);
+  assert.deepEqual(harness.types().slice(-3), ['socket', 'socket', 'resp-join']);
+});
+
+test('a socket that answers late is kept', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  await harness.joins({ ...harness.joined, peer: 'you' });
+  await harness.clock.advance(2500 + 1250);
+  assert.equal(harness.sockets.length, 2);
+  harness.signaling.send({ type: 'offer', target: 'you' });
+  harness.sockets[0].receives({ type: 'pong' });
+  assert.equal(harness.sockets[0].ofType('offer').length, 1);
+  assert.notEqual(harness.sockets[1].closedWith, null);
+  harness.sockets[1].opens();
+  await harness.clock.advance(2500 + 2400);
+  assert.equal(harness.sockets.length, 2, 'a slow network gets no more sockets');
+  assert.deepEqual(harness.types(), ['socket', 'resp-join']);
+});
+
+test('a socket beside a late one that fails is not the end of the late one', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  await harness.joins({ ...harness.joined, peer: 'you' });
+  await harness.clock.advance(2500 + 1250);
+  harness.sockets[1].drops();
+  harness.signaling.send({ type: 'offer', target: 'you' });
+  assert.equal(harness.sockets[0].ofType('offer').length, 1);
+  await harness.clock.advance(1250);
+  assert.equal(harness.sockets.length, 3, 'it has not answered');
 });
 
 test('a socket that never opens is dropped', async () => {
@@ -397,17 +442,17 @@ test('malformed messages are ignored, and a ping is answered', async () => {
   assert.deepEqual(harness.last().sent.at(-1), { type: 'pong' });
 });
 
-test('in doubt a socket has one second to answer', async () => {
+test('in doubt a socket has half a second to answer', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
   harness.signaling.checkConnection();
-  await harness.clock.advance(900);
+  await harness.clock.advance(400);
   harness.last().receives({ type: 'pong' });
   await harness.clock.advance(1000);
   assert.equal(harness.sockets.length, 1);
   harness.signaling.checkConnection();
-  await harness.clock.advance(1000);
+  await harness.clock.advance(500);
   assert.equal(harness.sockets.length, 2);
 });
 
@@ -428,21 +473,28 @@ test('checkConnection connects at once instead of waiting', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
-test('while resuming, sockets get less time to open, then more each try', async () => {
+test('while resuming, another socket is opened beside one that does not open', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
   await harness.joins();
   harness.last().drops();
   await harness.clock.advance(500);
-  assert.equal(harness.sockets.length, 2);
-  await harness.clock.advance(3000);
-  await harness.clock.advance(999);
-  assert.equal(harness.sockets.length, 2, 'three seconds to open, and one until the next');
-  await harness.clock.advance(1);
-  assert.equal(harness.sockets.length, 3);
-  await harness.clock.advance(6000);
-  await harness.clock.advance(2000);
-  assert.equal(harness.sockets.length, 4);
+  const opened = [];
+  const closed = new Map();
+  for (let ms = 0; ms < 20_000; ms += 250) {
+    while (opened.length < harness.sockets.length) opened.push(ms);
+    harness.sockets.forEach((socket, index) => { if (socket.readyState === 3 && !closed.has(index)) closed.set(index, ms); });
+    assert.ok(harness.sockets.filter(({ readyState }) => readyState !== 3).length <= 2);
+    await harness.clock.advance(250);
+  }
+  assert.ok(opened.every((ms, index) => index === 0 || ms - opened[index - 1] <= 3500), `${opened}`);
+  const longest = Math.max(...[...closed].map(([index, ms]) => ms - opened[index]));
+  assert.ok(longest >= 6000, `a slow network gets ${longest} ms`);
+  harness.last().opens();
+  await settle();
+  harness.last().receives({ ...harness.joined, resumed: true });
+  assert.equal(harness.sockets.filter(({ readyState }) => readyState !== 3).length, 1);
+  assert.equal(harness.types().at(-1), 'resp-join');
 });
 
 test('a closing page sends its token only without an open socket', async () => {

@@ -83,12 +83,14 @@ test('a client that waits joins again by itself after its socket is lost', async
   assert.equal(harness.events.at(-1).position, 1);
 });
 
-test('a silent socket is noticed while waiting', async () => {
+test('a silent socket is noticed while waiting, and not given up for a late answer', async () => {
   const harness = makeHarness();
   await harness.waits();
   harness.last().receives({ type: 'room', room: 'den', seats: 2 });
   harness.signaling.checkConnection();
-  await harness.clock.advance(1000);
+  await harness.clock.advance(2400);
+  assert.equal(harness.sockets.length, 1, 'another socket would lose the place');
+  await harness.clock.advance(100);
   assert.equal(harness.sockets.length, 2);
 });
 

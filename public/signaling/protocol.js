@@ -1,0 +1,23 @@
+// Protocol: what the signaling client must know of the server's messages, error codes and close codes (docs/protocol.md).
+
+/** @import { ServerMessage } from '../types.js' */
+
+export const CLOSE_REPLACED = 4001;
+/** Close codes 1008 (policy violation) and 1013 (try again later). */
+export const CLOSE_REJECTED = new Set([1008, 1013]);
+/** Errors that the same join would meet again. */
+export const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited', 'declined', 'try-later']);
+
+/**
+ * @param {unknown} data
+ * @returns {ServerMessage | null} null for anything that is not a message; only `type` is checked
+ */
+export function parseMessage(data) {
+  if (typeof data !== 'string') return null;
+  try {
+    const message = JSON.parse(data);
+    return message && typeof message.type === 'string' ? message : null;
+  } catch {
+    return null;
+  }
+}
