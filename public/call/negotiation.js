@@ -17,6 +17,7 @@ import { withOpusParameters } from './opus-sdp.js';
  * @property {() => Promise<void>} beforeAnswer adds our tracks to the transceivers of the first offer
  * @property {() => void} [offerReceived] called with each later offer that is accepted
  * @property {() => void} [collided] called on the polite side when two offers collide
+ * @property {(candidate: RTCIceCandidate | null, send: () => void) => void} [gathered] sends each candidate of ours, now or later
  * @property {() => void} [noCandidates] called if the browser has gathered no candidate
  * @property {(error: unknown) => void} onError
  */
@@ -52,7 +53,7 @@ export class Negotiation {
 
   /** @param {NegotiationParts} parts */
   constructor(parts) {
-    this.#parts = { offerReceived: () => {}, collided: () => {}, noCandidates: () => {}, ...parts };
+    this.#parts = { offerReceived: () => {}, collided: () => {}, gathered: (_, send) => send(), noCandidates: () => {}, ...parts };
     parts.pc.onnegotiationneeded = () => this.offer();
     parts.pc.onicecandidate = ({ candidate }) => this.#candidateGathered(candidate);
   }
@@ -102,7 +103,9 @@ export class Negotiation {
   #candidateGathered(candidate) {
     this.#gathered ||= Boolean(candidate?.candidate);
     if (!candidate && !this.#gathered) this.#parts.noCandidates();
-    this.#parts.send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call: `${this.#parts.id}/${Math.max(this.#round, 0)}` });
+    const { id, send, gathered } = this.#parts;
+    const call = `${id}/${Math.max(this.#round, 0)}`;
+    gathered(candidate, () => send({ type: 'candidate', candidate: candidate ? candidate.toJSON() : null, call }));
   }
 
   #sendOffer() {

@@ -76,6 +76,7 @@ export class PeerConnection {
       beforeAnswer: () => this.#addTracks(),
       offerReceived: () => this.#iceRestart.offerReceived(),
       collided: giveUp,
+      gathered: (candidate, send) => this.#iceRestart.candidateGathered(candidate, send),
       noCandidates: () => this.#reportNoCandidates(),
       send: (message) => { if (!this.#isClosed) this.#send(message); },
       onError: (error) => this.#emit({ type: 'error', error }),

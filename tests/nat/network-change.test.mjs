@@ -4,13 +4,15 @@
 import assert from 'node:assert/strict';
 import { matrix } from '../browser/lib/harness.mjs';
 import { reportMeasurement } from '../browser/lib/measurements.mjs';
-import { waitFor } from '../browser/lib/wait.mjs';
+import { delay, waitFor } from '../browser/lib/wait.mjs';
 import { createNetworkHarness, namespaceOf, runOn } from './network.mjs';
 
 const harness = await createNetworkHarness('nat-network-change');
 
 /** Without a frame for this long the video has stopped. */
 const STOPPED_MS = 700;
+/** By then both pages know how regularly packets arrive. */
+const MID_CALL_MS = 6000;
 /** With a frame this recent the video runs. */
 const RUNNING_MS = 300;
 
@@ -42,6 +44,7 @@ async function recoveryTime(pair, restore) {
 async function joinRelayedPair(kinds, hosts) {
   const pair = await harness.joinPair(kinds.map((kind, index) => [kind, { host: hosts[index] }]), harness.roomUrl());
   await harness.expectMedia(pair);
+  await delay(MID_CALL_MS);
   return pair;
 }
 
@@ -55,7 +58,7 @@ for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])
     const changeAddress = (from, to) => runOn('a1', 'sh', '-c',
       `ip address del ${from}/24 dev eth0; ip address add ${to}/24 dev eth0; ip route replace default via 10.1.0.1`);
     try {
-      reportMeasurement(`${kinds[0]}: address changed, media back`, await interruptionOf(pair, () => changeAddress('10.1.0.2', '10.1.0.50')), 4000);
+      reportMeasurement(`${kinds[0]}: address changed, media back`, await interruptionOf(pair, () => changeAddress('10.1.0.2', '10.1.0.50')), 2000);
       await harness.expectMedia(pair);
     } finally {
       await changeAddress('10.1.0.50', '10.1.0.2');
@@ -70,7 +73,7 @@ for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])
     try {
       const pair = await joinRelayedPair(kinds, ['a1', 'b1']);
       const interruption = await interruptionOf(pair, () => runOn('a1', 'ip', 'link', 'set', 'eth0', 'down'), { mayContinue: true });
-      reportMeasurement(`${kinds[0]}: Wi-Fi to mobile, media back`, interruption, 4000);
+      reportMeasurement(`${kinds[0]}: Wi-Fi to mobile, media back`, interruption, 2000);
       await harness.expectMedia(pair);
     } finally {
       await runOn('a1', 'sh', '-c', 'ip link del eth1; ip link set eth0 up; ip route replace default via 10.1.0.1');
@@ -83,7 +86,7 @@ for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])
       // Firefox sometimes uses TCP from the start and then loses nothing.
       const path = await pair[0].waitForRelayPath();
       const interruption = await interruptionOf(pair, () => block('ip saddr 10.1.0.3 meta l4proto udp drop;'), { mayContinue: path !== 'relay-udp' });
-      reportMeasurement(`${kinds[0]}: UDP blocked during ${path}, media back`, interruption, 10_000);
+      reportMeasurement(`${kinds[0]}: UDP blocked during ${path}, media back`, interruption, 3000);
       await harness.expectMedia(pair);
       const newPath = await waitFor('a path over TCP or TLS', async () => /relay-t/.test(await pair[0].displayedPath()) && pair[0].displayedPath());
       assert.match(newPath, /^relay-(tcp|tls)$/);
@@ -96,7 +99,7 @@ for (const kinds of matrix([['chromium', 'firefox']], [['firefox', 'chromium']])
     const pair = await joinRelayedPair(kinds, ['a2', 'b1']);
     try {
       const interruption = await interruptionOf(pair, () => block('ip saddr 10.1.0.3 meta l4proto udp drop; ip saddr 10.1.0.3 tcp dport != 443 drop;'));
-      reportMeasurement(`${kinds[0]}: all ports but 443 blocked, media back`, interruption, 10_000);
+      reportMeasurement(`${kinds[0]}: all ports but 443 blocked, media back`, interruption, 3000);
       await harness.expectMedia(pair);
       await pair[0].waitForPath('relay-tls');
       assert.equal((await pair[0].stats()).local.relayProtocol, 'tls');
@@ -112,7 +115,7 @@ for (const kind of matrix(['firefox'], ['chromium'])) {
     const pair = await joinRelayedPair([kind, 'chromium'], ['a1', 'b1']);
     const changeAddress = (from, to) => runOn('ra', 'sh', '-c', `ip address del ${from}/24 dev wan; ip address add ${to}/24 dev wan; ip route replace default via 45.0.1.1`);
     try {
-      reportMeasurement(`${kind}: NAT address changed, media back`, await interruptionOf(pair, () => changeAddress('45.0.1.2', '45.0.1.3')), 4000);
+      reportMeasurement(`${kind}: NAT address changed, media back`, await interruptionOf(pair, () => changeAddress('45.0.1.2', '45.0.1.3')), 2000);
       await harness.expectMedia(pair);
     } finally {
       await changeAddress('45.0.1.3', '45.0.1.2');
@@ -127,7 +130,7 @@ for (const kinds of matrix([['firefox', 'chromium']], [['chromium', 'firefox']])
     try {
       // A failed connection loses its keys in Firefox: an ICE restart does not recover it.
       await pair[kinds.indexOf('firefox')].waitForCondition('Firefox\'s connection to fail', `['failed', 'closed'].includes(__observed.connections[0].connectionState)`, 60_000);
-      reportMeasurement(`${kinds[0]}: no network for half a minute, media back`, await recoveryTime(pair, unblock), 10_000);
+      reportMeasurement(`${kinds[0]}: no network for half a minute, media back`, await recoveryTime(pair, unblock), 5000);
       await harness.expectMedia(pair);
     } finally {
       // Already unblocked, unless the scenario has failed before.

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connected, makeTwoPages } from '../harness/call.js';
+
+/** Type preferences of RFC 8445 as the browsers set them. */
+const CANDIDATES = {
+  host: { type: 'host', priority: 126 << 24 }, srflx: { type: 'srflx', priority: 100 << 24 }, udp: { type: 'relay', priority: 3 << 24 },
+  tcp: { type: 'relay', priority: 1 << 24 }, tls: { type: 'relay', priority: 0 },
+};
+
+function gather(page, ...names) {
+  for (const name of names) {
+    const candidate = name === 'end' ? null : { candidate: name, ...CANDIDATES[name], toJSON: () => ({ candidate: name }) };
+    page.pc().onicecandidate({ candidate });
+  }
+}
+
+/** A call in which `ann` has answered a restart of `bob`; `first` is what she gathered at its beginning. */
+async function restarted(first = ['host', 'srflx', 'udp', 'tcp', 'tls', 'end'], origins = {}) {
+  const harness = await connected(makeTwoPages(['ann', 'bob'], origins));
+  gather(harness.ann, ...first);
+  await harness.deliver();
+  await harness.flow(1000);
+  harness.bob.call.recoverSoon(true);
+  await harness.deliver();
+  assert.equal(harness.bob.pc().restarts, 1);
+  harness.sent = () => harness.messages.filter(({ type }) => type === 'candidate').map(({ candidate }) => candidate?.candidate ?? 'end');
+  return harness;
+}
+
+test('the first candidates of a call are sent at once', async () => {
+  const harness = await connected();
+  gather(harness.ann, 'tcp', 'host', 'tls', 'udp', 'end');
+  assert.deepEqual(harness.messages.map(({ candidate }) => candidate?.candidate), ['tcp', 'host', 'tls', 'udp', undefined]);
+});
+
+test('candidates of a restart over TCP and TLS come after those over UDP', async () => {
+  const harness = await restarted();
+  gather(harness.ann, 'tcp', 'host', 'tls', 'udp', 'srflx', 'end');
+  assert.deepEqual(harness.sent(), ['host', 'udp', 'srflx']);
+  await harness.flow(600);
+  assert.deepEqual(harness.sent(), ['host', 'udp', 'srflx', 'tcp', 'tls', 'end']);
+  assert.equal(harness.ann.connections.length, 1);
+});
+
+for (const [who, origins, connections] of [['Chromium', {}, 2], ['Firefox with Chromium', { ann: 'mozilla' }, 2], ['Firefox with Firefox', { ann: 'mozilla', bob: 'mozilla' }, 1]]) {
+  test(`a restart that no longer reaches the server over UDP: ${who}`, async () => {
+    const harness = await connected(makeTwoPages(['ann', 'bob'], origins));
+    const [page, other] = origins.ann && !origins.bob ? [harness.ann, harness.bob] : [harness.bob, harness.ann];
+    gather(page, 'srflx', 'tcp');
+    await harness.deliver();
+    await harness.flow(1000);
+    other.call.recoverSoon(true);
+    await harness.deliver();
+    assert.equal(page.pc().restarts, 1);
+    await harness.flow(100);
+    gather(page, 'host', 'tcp', 'tls');
+    await harness.flow(400);
+    assert.equal(page.connections.length, 1);
+    await harness.flow(200);
+    assert.equal(page.connections.length, connections);
+  });
+}
+
+test('a call that never reached the server over UDP goes on as it is', async () => {
+  const harness = await restarted(['host', 'tcp', 'tls']);
+  gather(harness.ann, 'tcp', 'tls');
+  assert.deepEqual(harness.sent(), ['tcp', 'tls']);
+  await harness.flow(5000);
+  assert.equal(harness.ann.connections.length, 1);
+});
+
+test('candidates that wait are not sent for a later restart', async () => {
+  const harness = await restarted();
+  gather(harness.ann, 'tcp');
+  harness.bob.pc().restartIce();
+  await harness.deliver();
+  assert.equal(harness.ann.pc().appliedOffers + harness.bob.pc().appliedOffers, 3);
+  gather(harness.ann, 'udp');
+  await harness.flow(600);
+  assert.deepEqual(harness.sent(), ['udp']);
+});
