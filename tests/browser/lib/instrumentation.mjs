@@ -24,15 +24,19 @@ export function installInstrumentation() {
   addEventListener('click', (event) => {
     if (!event.target.closest?.('#btnJoin') || observed.joinClickedAt !== null) return;
     observed.joinClickedAt = performance.now();
+    let reading = null;
+    // Statistics cost time: they are read only once media can flow, and not before the last answer.
     const timer = setInterval(async () => {
       const connection = observed.connections.at(-1);
-      if (!connection) return;
+      if (connection?.connectionState !== 'connected' || reading === connection) return;
+      reading = connection;
       for (const stat of (await connection.getStats()).values()) {
         if (stat.type === 'inbound-rtp' && stat.kind === 'video' && stat.framesDecoded > 0 && observed.firstFrameAt === null) {
           observed.firstFrameAt = performance.now();
           clearInterval(timer);
         }
       }
+      reading = null;
     }, 10);
   }, true);
 }
