@@ -14,7 +14,7 @@ import { withOpusParameters } from './opus-sdp.js';
  * @property {string} id of the connection
  * @property {boolean} polite
  * @property {(message: NegotiationMessage) => void} send
- * @property {() => Promise<void>} beforeAnswer adds our tracks to the transceivers of the first offer
+ * @property {() => void} beforeAnswer adds our tracks to the transceivers of the first offer
  * @property {() => void} [offerReceived] called with each later offer that is accepted
  * @property {() => void} [collided] called on the polite side when two offers collide
  * @property {(candidate: RTCIceCandidate | null, send: () => void) => void} [gathered] sends each candidate of ours, now or later
@@ -140,7 +140,7 @@ export class Negotiation {
     this.#round = Math.max(this.#round, 0);
     await pc.setRemoteDescription(withCurrentDtlsRole(received(sdp), pc));
     await this.#addEarlyCandidates();
-    if (isFirst) await beforeAnswer();
+    if (isFirst) beforeAnswer();
     await pc.setLocalDescription();
     this.#remoteSdp = sdp.sdp;
     this.#sendAnswer(call);

@@ -130,7 +130,7 @@ export class PeerConnection {
     return this.#path.silentPath();
   }
 
-  /** Adds our tracks, which makes the first offer. */
+  /** Adds our tracks and makes the first offer, without waiting for the browser to ask for it. */
   open() {
     this.#openChannels();
     // Both kinds in both directions even without tracks: a device or a screen can then be added by replaceTrack,
@@ -138,6 +138,7 @@ export class PeerConnection {
     for (const kind of KINDS) {
       this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: this.#outgoingStreams() });
     }
+    this.negotiation.offer();
   }
 
   /** @param {Tracks} tracks to send in place of the previous ones */
@@ -253,8 +254,8 @@ export class PeerConnection {
     return this.pc.getTransceivers().find((each) => each.receiver.track.kind === kind && each.currentDirection !== 'stopped');
   }
 
-  /** Before the first answer: uses the transceivers that the peer's offer created. */
-  async #addTracks() {
+  /** Before the first answer: uses the transceivers that the peer's offer created. The browser answers after `replaceTrack`. */
+  #addTracks() {
     if (/^m=application /m.test(this.pc.remoteDescription?.sdp ?? '')) this.#openChannels();
     for (const kind of KINDS) {
       const transceiver = this.#transceiver(kind);
@@ -262,7 +263,7 @@ export class PeerConnection {
       transceiver.direction = 'sendrecv';
       const streams = this.#outgoingStreams();
       if (streams.length) transceiver.sender.setStreams?.(...streams);
-      await transceiver.sender.replaceTrack(this.#parts.tracks[kind]);
+      transceiver.sender.replaceTrack(this.#parts.tracks[kind]).catch((error) => this.#emit({ type: 'error', error }));
     }
   }
 
