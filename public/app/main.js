@@ -301,6 +301,7 @@ async function openCall() {
   const { callModules: { Call, makeStatsSampler } } = await import('./call-modules.js');
   session.openCall((edge) => new Call({ ...edge, clock, relayOnly, newId: randomId }));
   const { call } = session;
+  call?.prepare();
   stats = makeStatsSampler({ connection: () => call?.connection() ?? null, clock, now, changed: draw });
   Object.assign(globalThis, { webrtcBox: { call } });
   mediaChanged();

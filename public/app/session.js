@@ -34,6 +34,7 @@ const CONNECT_TIMEOUT_MS = 30_000;
 /** After a connection is lost the peer's network may be down, which the server notices after 45 s. */
 const RECONNECT_TIMEOUT_MS = 50_000;
 const LAST_CHANCE_MS = 8000;
+const HANDLED_BY_CALL = new Set(['offer', 'answer', 'candidate']);
 /** Errors during a call that the person should see; the others are only logged. */
 const VISIBLE_ERRORS = new Set(['bad-message', 'not-joined', 'shutting-down']);
 
@@ -52,11 +53,9 @@ export class Session {
   #changed;
   #log;
   #presence;
-  /** Of the connection that is awaited. @type {Timer | undefined} */
-  #timer;
+  #timer = /** @type {Timer | undefined} of the connection that is awaited */ (undefined);
   #ownId = '';
-  /** @type {string | null} */
-  #peerId = null;
+  #peerId = /** @type {string | null} */ (null);
   /** A restarted server does not know the peer, which may be about to rejoin. */
   #peerForgotten = false;
 
@@ -71,7 +70,7 @@ export class Session {
     this.#presence = new PeerPresence({ state: this.state, isConnected: () => this.call?.isConnected() ?? false, clock, changed });
     this.#signaling = openSignaling((event) => {
       this.#handleSignaling(event);
-      changed();
+      if (!HANDLED_BY_CALL.has(event.type)) changed();
     });
     this.#report = openReport((message) => this.#signaling.send(message));
   }
@@ -101,6 +100,7 @@ export class Session {
     if (state.screen === 'ended') state.screen = 'lobby';
     this.#report.start();
     this.#signaling.join(room, options);
+    this.call?.prepare();
     this.#changed();
   }
 

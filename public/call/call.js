@@ -10,7 +10,7 @@ import { fingerprintsIn } from './verification-code.js';
 
 /**
  * @import { CallEvent, OutboxMessage, PeerMessage } from '../types.js'
- * @import { Clock } from '../lib/clock.js'
+ * @import { Clock, Timer } from '../lib/clock.js'
  * @import { MuteState } from '../media/mute-state.js'
  * @import { Tracks } from './peer-connection.js'
  *
@@ -24,6 +24,9 @@ import { fingerprintsIn } from './verification-code.js';
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => MediaStream} [newStream]
  */
+
+/** Relay allocations of a connection that waits for a peer cost the server; then the next join only takes a little longer. */
+const PREPARED_LIFETIME_MS = 600_000;
 
 export class Call {
   /** @type {Required<CallParts>} */
@@ -39,6 +42,10 @@ export class Call {
   #tracks = { audio: null, video: null };
   /** @type {MuteState} */
   #muteState = { mic: true, cam: true, screen: false };
+  /** A connection created ahead, for the next peer. @type {RTCPeerConnection | null} */
+  #prepared = null;
+  /** @type {Timer | undefined} */
+  #preparedTimer;
   /** Messages are handled one after the other, since each may take several steps. */
   #queue = Promise.resolve();
   #fallback = makePathFallback();
@@ -61,6 +68,16 @@ export class Call {
     return this.#current?.isConnected() ?? false;
   }
 
+  /**
+   * Creates the connection to the next peer ahead, so that nobody waits for its creation. Chromium also gathers its
+   * candidates.
+   */
+  prepare() {
+    if (this.#current || this.#prepared) return;
+    this.#prepared = this.#create();
+    this.#preparedTimer = this.#parts.clock.after(() => this.#discardPrepared(), PREPARED_LIFETIME_MS);
+  }
+
   /** @param {string} ownId @param {string | null} peerId as the server reports it @param {boolean} weOffer */
   setPeer(ownId, peerId, weOffer) {
     const current = this.#current;
@@ -72,7 +89,8 @@ export class Call {
     this.#peerId = peerId;
     if (same) return current?.recoverSoon();
     if (current) this.#drop();
-    if (peerId !== null && weOffer) this.#open(peerId);
+    if (peerId === null) this.prepare();
+    else if (weOffer) this.#open(peerId);
   }
 
   /** @param {PeerMessage} message */
@@ -86,7 +104,7 @@ export class Call {
     if (!Array.isArray(servers)) return;
     this.#iceServers = servers;
     try {
-      this.#current?.pc.setConfiguration(this.#config());
+      (this.#current?.pc ?? this.#prepared)?.setConfiguration(this.#config());
     } catch (error) {
       this.#parts.emit({ type: 'error', error });
     }
@@ -106,6 +124,11 @@ export class Call {
 
   /** @param {boolean} [force] also restarts a connection that only may be broken */
   recoverSoon(force) {
+    // The network may have changed, or the machine slept: the candidates gathered before may be gone.
+    if (this.#prepared) {
+      this.#discardPrepared();
+      return this.prepare();
+    }
     // The browser closes the connections of a page in its back/forward cache.
     if (this.#current?.pc.signalingState === 'closed') this.#open(this.#current.peerId);
     else this.#current?.recoverSoon(force);
@@ -115,13 +138,14 @@ export class Call {
   hangUp(notifyPeer = false) {
     this.#peerId = null;
     this.#fallback.reset();
+    this.#discardPrepared();
     if (this.#current) this.#drop(notifyPeer);
   }
 
   /** @returns {RTCConfiguration} */
   #config() {
     const { iceServers, iceTransportPolicy } = this.#fallback.config(this.#iceServers);
-    return { iceServers, bundlePolicy: 'max-bundle', iceTransportPolicy: this.#parts.relayOnly ? 'relay' : iceTransportPolicy };
+    return { iceServers, iceCandidatePoolSize: 1, bundlePolicy: 'max-bundle', iceTransportPolicy: this.#parts.relayOnly ? 'relay' : iceTransportPolicy };
   }
 
   /** @param {string} peerId */
@@ -138,8 +162,11 @@ export class Call {
     const { send, emit, clock, reachable, newStream } = this.#parts;
     const old = this.#current;
     this.#recordPath(old);
-    const pc = this.#connect();
-    if (!pc) return null;
+    const pc = this.#takePrepared() ?? this.#create();
+    if (!pc) {
+      emit({ type: 'unsupported' });
+      return null;
+    }
     /** @type {PeerConnection} */
     const created = this.#current = new PeerConnection({
       pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(),
@@ -163,8 +190,33 @@ export class Call {
     if (this.#fallback.recordSilent(silent, this.#iceServers, old?.hasLasted())) this.#parts.emit({ type: 'path-avoided' });
   }
 
+  /** With its candidates, unless the servers or the policy have changed since. */
+  #takePrepared() {
+    const pc = this.#prepared;
+    if (!pc) return null;
+    this.#forgetPrepared();
+    try {
+      pc.setConfiguration(this.#config());
+      return pc;
+    } catch (error) {
+      this.#parts.emit({ type: 'error', error });
+      pc.close();
+      return null;
+    }
+  }
+
+  #discardPrepared() {
+    this.#prepared?.close();
+    this.#forgetPrepared();
+  }
+
+  #forgetPrepared() {
+    this.#prepared = null;
+    this.#parts.clock.cancel(this.#preparedTimer);
+  }
+
   /** Null where the browser creates none for any servers, as a setting or an extension may demand. */
-  #connect() {
+  #create() {
     const config = this.#config();
     /** @type {RTCConfiguration} */
     const withoutServers = { ...config, iceServers: [], iceTransportPolicy: this.#parts.relayOnly ? 'relay' : 'all' };
@@ -175,7 +227,6 @@ export class Call {
         this.#parts.emit({ type: 'error', error });
       }
     }
-    this.#parts.emit({ type: 'unsupported' });
     return null;
   }
 

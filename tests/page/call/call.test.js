@@ -167,3 +167,47 @@ test('an offer without `call` and with other keys is a new connection', async ()
   await harness.ann.call.handle(await again.offer());
   assert.deepEqual([harness.ann.connections.length, harness.ann.connections[0].closed], [2, true]);
 });
+
+test('a prepared connection is used once, with the servers of the join', async () => {
+  const harness = makeTwoPages();
+  const { ann, bob } = harness;
+  for (const page of [ann, bob]) page.call.prepare();
+  const prepared = [ann.pc(), bob.pc()];
+  bob.call.setIceServers([{ urls: ['stun:box:3478'] }]);
+  bob.call.setPeer('bob', null, true);
+  ann.call.setIceServers([{ urls: ['stun:box:3478'] }]);
+  await connected(harness);
+  assert.deepEqual([ann.pc(), bob.pc()], prepared);
+  assert.deepEqual(prepared.map(({ config }) => config.iceServers), Array(2).fill([{ urls: ['stun:box:3478'] }]));
+  ann.call.setPeer('ann', 'cat', true);
+  assert.notEqual(ann.pc(), prepared[0]);
+});
+
+test('a participant who waits has a connection prepared, for ten minutes', async () => {
+  const { ann, clock } = makeTwoPages();
+  ann.call.setPeer('ann', null, true);
+  const waiting = ann.pc();
+  await clock.advance(599_999);
+  assert.ok(!waiting.closed);
+  await clock.advance(1);
+  assert.ok(waiting.closed);
+  ann.call.setPeer('ann', 'bob', true);
+  assert.equal(ann.connections.length, 2);
+});
+
+test('a prepared connection is replaced when the network may have changed, and closed with the call', () => {
+  const { ann } = makeTwoPages();
+  ann.call.prepare();
+  ann.call.recoverSoon();
+  assert.deepEqual(ann.connections.map(({ closed }) => closed), [true, false]);
+  ann.call.hangUp();
+  assert.ok(ann.pc().closed);
+});
+
+test('a prepared connection that refuses its configuration is replaced', () => {
+  const { ann } = makeTwoPages();
+  ann.call.prepare();
+  ann.pc().setConfiguration = () => { throw new Error('refused'); };
+  ann.call.setPeer('ann', 'bob', true);
+  assert.deepEqual(ann.connections.map(({ closed }) => closed), [true, false]);
+});

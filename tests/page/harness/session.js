@@ -32,7 +32,7 @@ export function makeSessionHarness() {
   });
   session.openCall(({ emit }) => {
     emitCall = emit;
-    return { setPeer: (...ids) => peers.push(ids), handle: async () => {}, setIceServers() {}, setTracks: async () => {}, setMuteState() {},
+    return { prepare() {}, setPeer: (...ids) => peers.push(ids), handle: async () => {}, setIceServers() {}, setTracks: async () => {}, setMuteState() {},
       recoverSoon: () => recoveries.push(clock.now()), isConnected: () => connected, hangUp() { connectionState('none'); },
       connection: () => (session.state.connectionState === 'none' ? null : {}) };
   });
