@@ -10,7 +10,7 @@ import { startServer } from './server.mjs';
 import { createWorkDir } from './workspace.mjs';
 
 // The relay listens on 127.0.0.1; without this preference Firefox reaches it over TCP only.
-const LOOPBACK_ICE = { 'media.peerconnection.ice.loopback': true };
+export const LOOPBACK_ICE = { 'media.peerconnection.ice.loopback': true };
 
 /** The page's states after a call: call-ended screen, lobby, or waiting for another participant. */
 export const ENDED_STATES = ['idle', 'preview', 'waiting'];

@@ -6,12 +6,13 @@
 export function installInstrumentation() {
   const Native = globalThis.RTCPeerConnection;
   if (!Native || globalThis.__observed) return;
-  const observed = { connections: [], joinClickedAt: null, firstFrameAt: null, statusTexts: [] };
+  const observed = { connections: [], joinClickedAt: null, connectedAt: null, firstFrameAt: null, statusTexts: [] };
   Object.defineProperty(globalThis, '__observed', { value: observed });
   globalThis.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
       super(...args);
       observed.connections.push(this);
+      this.addEventListener('connectionstatechange', () => { if (this.connectionState === 'connected') observed.connectedAt ??= performance.now(); });
     }
   };
 

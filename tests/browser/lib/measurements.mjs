@@ -9,8 +9,13 @@ const BASELINE_MS = 2000;
 /** Frame gaps that other work on the machine causes at any time, also in calls without a fault; no goal is below it. */
 const MACHINE_NOISE_MS = 500;
 
-const JOIN_TIME_GOAL_MS = 800;
-const JOIN_REPETITIONS = 3;
+const JOIN_TIME_GOAL_MS = 250;
+const JOIN_REPETITIONS = 5;
+/** As cameras send; with the ten frames a second of other tests, the first frame alone takes up to 100 ms. */
+export const JOIN_TIME_CAMERA = {
+  flags: ['--use-fake-device-for-media-stream=fps=30'],
+  prefs: { 'media.navigator.video.default_fps': 30, 'layout.frame_rate': 30 },
+};
 
 /** Prints a duration in milliseconds, and fails beyond three times the goal. */
 export function reportMeasurement(name, measuredMs, goalMs) {
@@ -56,15 +61,17 @@ export async function measureJoinTime(name, [first, second], url, selectedPath) 
     await first.join();
     await first.waitForState('waiting');
     await second.open(url);
+    await second.waitForCallModules();
     await second.join();
-    times.push(await second.timeToFirstFrame());
+    times.push(await second.joinTime());
     await second.waitForState('connected');
     // The first working candidate pair may be another one; the better one replaces it shortly after.
     if (selectedPath) await second.waitForPath(selectedPath);
     await second.leave();
     for (const participant of [first, second]) await participant.waitForState(ENDED_STATES);
   }
-  times.sort((a, b) => a - b);
-  console.log(`click on join to first remote frame, ${name}: ${times.map(Math.round).join(', ')} ms`);
-  reportMeasurement(`click on join to first remote frame, ${name}`, times[JOIN_REPETITIONS >> 1], JOIN_TIME_GOAL_MS);
+  const sorted = (key) => times.map((time) => Math.round(time[key])).sort((a, b) => a - b);
+  const firstFrames = sorted('firstFrame');
+  console.log(`click on join to first remote frame, ${name}: ${firstFrames.join(', ')} ms; to the connection: ${sorted('connected').join(', ')} ms`);
+  reportMeasurement(`click on join to first remote frame, ${name}`, firstFrames[JOIN_REPETITIONS >> 1], JOIN_TIME_GOAL_MS);
 }

@@ -262,10 +262,12 @@ export async function createParticipant(browser, options) {
       return { longest: Math.max(longest, sinceLast), sinceLast, count };
     }),
 
-    /** Milliseconds from the click on join to the first decoded remote frame. */
-    timeToFirstFrame: (timeoutMs = 30_000) => waitFor('the first remote frame', () => page.evaluate(() => {
-      const { joinClickedAt, firstFrameAt } = globalThis.__observed;
-      return firstFrameAt === null ? null : Math.max(1, firstFrameAt - joinClickedAt);
+    /** Waits until the modules of a call are loaded, as they are before a person clicks on join. */
+    waitForCallModules: () => waitFor('the modules of a call', () => page.evaluate(() => 'webrtcBox' in globalThis)),
+    /** Milliseconds from the click on join to the connection, and to the first decoded remote frame. */
+    joinTime: (timeoutMs = 30_000) => waitFor('the first remote frame', () => page.evaluate(() => {
+      const { joinClickedAt, connectedAt, firstFrameAt } = globalThis.__observed;
+      return firstFrameAt === null ? null : { connected: connectedAt - joinClickedAt, firstFrame: firstFrameAt - joinClickedAt };
     }), timeoutMs),
 
     /** Waits until video and audio keep arriving; returns the statistics at that time. */
