@@ -124,8 +124,8 @@ export class Call {
 
   /** @param {boolean} [force] also restarts a connection that only may be broken */
   recoverSoon(force) {
-    // The network may have changed, or the machine slept: the candidates gathered before may be gone.
-    if (this.#prepared) {
+    // The network may have changed, or the machine slept: relay candidates gathered before may be gone.
+    if (this.#prepared && this.#iceServers.length) {
       this.#discardPrepared();
       return this.prepare();
     }

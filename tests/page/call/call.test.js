@@ -199,6 +199,9 @@ test('a prepared connection is replaced when the network may have changed, and c
   const { ann } = makeTwoPages();
   ann.call.prepare();
   ann.call.recoverSoon();
+  assert.equal(ann.connections.length, 1, 'without servers nothing is lost');
+  ann.call.setIceServers([{ urls: ['stun:box:3478'] }]);
+  ann.call.recoverSoon();
   assert.deepEqual(ann.connections.map(({ closed }) => closed), [true, false]);
   ann.call.hangUp();
   assert.ok(ann.pc().closed);
