@@ -262,7 +262,7 @@ export class Session {
   }
 
   #waitForPeer() {
-    this.call?.hangUp();
+    this.call?.waitForPeer();
     this.#setPeer(null);
     this.#showRoom();
   }

@@ -136,6 +136,18 @@ export class Call {
 
   /** @param {boolean} [notifyPeer] */
   hangUp(notifyPeer = false) {
+    this.#reset(notifyPeer);
+    // Their credentials end with the seat.
+    this.#iceServers = [];
+  }
+
+  /** The peer is gone, and the room waits for the next one. */
+  waitForPeer() {
+    this.#reset();
+    this.prepare();
+  }
+
+  #reset(notifyPeer = false) {
     this.#peerId = null;
     this.#fallback.reset();
     this.#discardPrepared();

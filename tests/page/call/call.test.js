@@ -203,8 +203,12 @@ test('a prepared connection is replaced when the network may have changed, and c
   ann.call.setIceServers([{ urls: ['stun:box:3478'] }]);
   ann.call.recoverSoon();
   assert.deepEqual(ann.connections.map(({ closed }) => closed), [true, false]);
+  ann.call.waitForPeer();
+  assert.deepEqual(ann.pc().config.iceServers, [{ urls: ['stun:box:3478'] }]);
   ann.call.hangUp();
-  assert.ok(ann.pc().closed);
+  assert.ok(ann.connections.every(({ closed }) => closed));
+  ann.call.prepare();
+  assert.deepEqual(ann.pc().config.iceServers, [], 'the credentials ended with the seat');
 });
 
 test('a prepared connection that refuses its configuration is replaced', () => {

@@ -33,7 +33,7 @@ export function makeSessionHarness() {
   session.openCall(({ emit }) => {
     emitCall = emit;
     return { prepare() {}, setPeer: (...ids) => peers.push(ids), handle: async () => {}, setIceServers() {}, setTracks: async () => {}, setMuteState() {},
-      recoverSoon: () => recoveries.push(clock.now()), isConnected: () => connected, hangUp() { connectionState('none'); },
+      recoverSoon: () => recoveries.push(clock.now()), isConnected: () => connected, hangUp() { connectionState('none'); }, waitForPeer() { connectionState('none'); },
       connection: () => (session.state.connectionState === 'none' ? null : {}) };
   });
   function connectionState(state) {
