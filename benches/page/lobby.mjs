@@ -11,13 +11,11 @@ import { createNetworkHarness, on } from '../../tests/nat/network.mjs';
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 const PHONE = { width: 390, height: 844 };
 
-/** What a page with a call needs at least. */
-const BARE_PAGE = `<!doctype html>
-<meta charset="utf-8">
-<title>Bare page</title>
-<button>Join</button>
-<script>new RTCPeerConnection(); performance.mark('lobby');</script>
-`;
+/** What a page with a call needs at least; the server's content security policy refuses inline scripts. */
+const BARE_PAGE = {
+  'index.html': '<!doctype html><meta charset="utf-8"><title>Bare page</title><button>Join</button><script src="/bare.js"></script>',
+  'bare.js': "new RTCPeerConnection(); performance.mark('lobby');",
+};
 
 const NETWORKS = {
   '4G (150 ms, 1.6 Mbit/s)': { link: { rate: 1_600_000, queue: 0.3, delay: 0.075 }, goalsMs: [1500, 700] },
@@ -47,7 +45,7 @@ const READ = `() => {
 const harness = await createNetworkHarness('page-lobby');
 const barePage = path.join(harness.dir, 'bare');
 await mkdir(barePage, { recursive: true });
-await writeFile(path.join(barePage, 'index.html'), BARE_PAGE);
+await Promise.all(Object.entries(BARE_PAGE).map(([name, text]) => writeFile(path.join(barePage, name), text)));
 const bare = await startServer({
   dir: path.join(harness.dir, 'bare-server'), authority: harness.authority, domain: 'box.test',
   ports: { https: 8443, turn: 3479, turns: 0 }, inNamespace: on('server'), flags: ['--public', barePage],

@@ -56,6 +56,7 @@ export async function spawnOn(host, module, factory, ...args) {
 
   function call(method, ...parameters) {
     return new Promise((resolve, reject) => {
+      if (child.exitCode !== null) return reject(new Error(`the process on ${host} has exited`));
       pending.set((lastId += 1), { resolve, reject });
       child.stdin.write(`${JSON.stringify({ id: lastId, method, args: parameters })}\n`);
     });
