@@ -15,6 +15,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use sha2::{Digest as _, Sha256};
+
 /// Formats that are compressed already.
 const COMPRESSED: [&str; 6] = ["png", "jpg", "webp", "woff2", "ogg", "mp3"];
 
@@ -37,13 +39,26 @@ fn main() -> io::Result<()> {
         println!("cargo::warning=public/index.html is missing; a placeholder takes its place");
         files.insert("/index.html".to_owned(), PLACEHOLDER.as_bytes().to_vec());
     }
-    let files = page::build(files).map_err(io::Error::other)?;
-    let mut table = String::from("&[\n");
-    for (number, (path, bytes)) in files.iter().enumerate() {
-        write_entry(&mut table, &out, number, path, bytes)?;
+    let page = page::build(files, digest).map_err(io::Error::other)?;
+    let mut files = String::new();
+    for (number, (path, bytes)) in page.files.iter().enumerate() {
+        write_entry(&mut files, &out, number, path, bytes)?;
     }
-    table.push(']');
-    fs::write(out.join("page.rs"), table)
+    let mut languages = String::new();
+    for language in &page.languages {
+        let (code, also) = (&language.code, &language.also);
+        writeln!(languages, "PageLanguage {{ code: {code:?}, also: &{also:?} }},")
+            .map_err(io::Error::other)?;
+    }
+    let version = page.version;
+    let page = format!(
+        "EmbeddedPage {{ version: {version:?}, languages: &[\n{languages}], files: &[\n{files}] }}\n"
+    );
+    fs::write(out.join("page.rs"), page)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads every file below `folder` that is not hidden, by URL path.

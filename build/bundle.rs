@@ -178,7 +178,7 @@ impl Bundle {
             let next = numbers.len();
             if !numbers.contains_key(&*import.from) {
                 numbers.insert(&import.from, next);
-                _ = writeln!(joined, "import * as ${next} from '{}';", import.from);
+                _ = writeln!(joined, "import * as ${next} from '{}';", relative(entry, &import.from));
             }
         }
         for (number, &part) in parts.iter().enumerate() {
@@ -189,11 +189,11 @@ impl Bundle {
                     "{}",
                     if parts.len() > 1 { format!("// {part}") } else { String::new() }
                 );
-                module.write(&mut joined, &numbers, true);
+                joined += &module.joined(entry, entry, &numbers);
                 continue;
             }
             _ = writeln!(joined, "const ${number} = (() => {{ // {part}");
-            module.write(&mut joined, &numbers, false);
+            joined += &module.joined(part, entry, &numbers);
             _ = writeln!(joined, "return {{ {} }}; }})();", self.used(part, &parts).join(", "));
         }
         Ok(joined)
@@ -253,21 +253,32 @@ impl Module {
         Ok(module)
     }
 
-    /// Writes the lines from the second on; the first is a comment, whose place the name of the module takes.
-    fn write(&self, joined: &mut String, numbers: &BTreeMap<&str, usize>, is_entry: bool) {
+    /// The lines from the second on, in the file of `entry`; the first is a comment, whose place the name of the module
+    /// takes. Addresses stay relative, so the page works below any path.
+    fn joined(&self, path: &str, entry: &str, numbers: &BTreeMap<&str, usize>) -> String {
         let imports: BTreeMap<usize, &Import> =
             self.imports.iter().map(|import| (import.line, import)).collect();
+        let mut joined = String::new();
         for (line, text) in self.lines.iter().enumerate().skip(1) {
             if let Some(import) = imports.get(&line) {
                 let number = numbers.get(&*import.from).copied().unwrap_or_default();
                 let names = import.names.replace(" as ", ": ");
                 _ = writeln!(joined, "const {{ {names} }} = ${number};");
-            } else if self.exports.contains_key(&line) && !is_entry {
+            } else if self.exports.contains_key(&line) && path != entry {
                 _ = writeln!(joined, "{}", text.trim_start_matches("export "));
             } else {
                 _ = writeln!(joined, "{text}");
             }
         }
+        for late in &self.late {
+            joined =
+                joined.replace(&format!("import('{late}'"), &format!("import('{}'", relative(entry, late)));
+        }
+        let own = relative(entry, path);
+        if own.rsplit_once('/').map(|(folder, _)| folder) != Some(".") {
+            joined = joined.replace("import.meta.url", &format!("new URL('{own}', import.meta.url)"));
+        }
+        joined
     }
 }
 
@@ -306,6 +317,16 @@ fn declared(declaration: &str) -> Option<&str> {
     let rest = kinds.iter().find_map(|kind| declaration.strip_prefix(kind))?;
     let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '$').next()?;
     Some(name).filter(|name| !name.is_empty())
+}
+
+/// The path `to` as `from` would import it.
+fn relative(from: &str, to: &str) -> String {
+    let folders = |path: &str| path.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);
+    let (from_folder, to_folder) = (&from[..folders(from)], &to[..folders(to)]);
+    let shared = from_folder.split_inclusive('/').zip(to_folder.split_inclusive('/'));
+    let shared: usize = shared.take_while(|(one, other)| one == other).map(|(one, _)| one.len()).sum();
+    let up = from_folder[shared..].matches('/').count();
+    format!("{}{}", if up == 0 { "./".to_owned() } else { "../".repeat(up) }, &to[shared..])
 }
 
 /// The absolute path of `relative` as `/app/main.js` would import it.

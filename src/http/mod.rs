@@ -9,6 +9,7 @@ mod counters;
 mod forwarded;
 mod http2;
 mod hub;
+mod page_language;
 mod per_source;
 mod protocol_sniff;
 mod proxy_protocol;

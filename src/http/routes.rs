@@ -116,11 +116,11 @@ pub(super) fn routes(state: RouteState) -> Router {
 }
 
 async fn index(State(state): State<Shared>, headers: HeaderMap) -> Response {
-    static_file(&state, "/index.html", &headers)
+    state.files.page_reply("/index", &headers).unwrap_or_else(not_found)
 }
 
 async fn test(State(state): State<Shared>, headers: HeaderMap) -> Response {
-    static_file(&state, "/test.html", &headers)
+    state.files.page_reply("/test", &headers).unwrap_or_else(not_found)
 }
 
 /// The probes of the connection test, with a credential that reaches no other client.
@@ -145,7 +145,7 @@ async fn connection_test(
 }
 
 async fn file(State(state): State<Shared>, request: Request) -> Response {
-    static_file(&state, request.uri().path(), request.headers())
+    state.files.reply(request.uri().path(), request.headers()).unwrap_or_else(not_found)
 }
 
 async fn health(State(state): State<Shared>) -> Health {
@@ -204,14 +204,9 @@ fn forbidden_origin() -> Response {
     (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
 }
 
-fn static_file(state: &RouteState, path: &str, headers: &HeaderMap) -> Response {
-    match state.files.file(path) {
-        Some(file) => file.reply(headers),
-        None => {
-            let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-            (StatusCode::NOT_FOUND, content_type, NOT_FOUND).into_response()
-        }
-    }
+fn not_found() -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    (StatusCode::NOT_FOUND, content_type, NOT_FOUND).into_response()
 }
 
 /// Middleware: determines the request context, redirects plain HTTP to HTTPS, rejects foreign hosts, and adds the headers.

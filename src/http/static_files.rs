@@ -1,6 +1,9 @@
 //! The static files of the page, in memory: replies with the encoding that the browser accepts, or 304 if it has the file.
 //!
 //! A request only looks up a path in a map and opens no file, so no path can leave the folder.
+//!
+//! The HTML of the built-in page names its other files with their version, as `/v-VERSION/app/main.js`. Browsers keep those
+//! for good and ask for the HTML alone. A page that was opened before an upgrade gets the current files under its version.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
+use super::page_language::PageLanguage;
 use crate::error::Hint;
 
 /// Bytes in the folder of the `public` setting at most.
@@ -22,6 +26,8 @@ const MAX_FOLDER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Files in the folder of the `public` setting at most.
 const MAX_FOLDER_FILES: usize = 2000;
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// Replaces the old worker, deletes its caches, unregisters it and reloads its pages from this server.
 const REMOVAL_SCRIPT: &str = "\
@@ -39,16 +45,30 @@ const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// Lets the script control paths above its own.
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 
+/// The begin of a path with a version, and the digits of a version (`build/page.rs`).
+const VERSION_PREFIX: &str = "/v-";
+const VERSION_DIGITS: usize = 12;
+
 /// The files of the page, by path.
 #[derive(Debug)]
 pub(super) struct StaticFiles {
     files: BTreeMap<String, File>,
-    built_in: bool,
+    /// The version and the languages of the built-in page.
+    built_in: Option<&'static EmbeddedPage>,
+}
+
+/// How long a browser may keep a file without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caching {
+    /// It asks each time whether the file has changed.
+    Revalidate,
+    /// For good: other content has another path.
+    Immutable,
 }
 
 /// One file in each available encoding.
 #[derive(Debug)]
-pub(super) struct File {
+struct File {
     content_type: &'static str,
     plain: Variant,
     brotli: Option<Variant>,
@@ -62,7 +82,15 @@ struct Variant {
     etag: String,
 }
 
-/// A file that `build.rs` embedded.
+/// The page that `build.rs` embedded.
+#[derive(Debug)]
+struct EmbeddedPage {
+    version: &'static str,
+    languages: &'static [PageLanguage],
+    files: &'static [Embedded],
+}
+
+#[derive(Debug)]
 struct Embedded {
     path: &'static str,
     plain: &'static [u8],
@@ -78,14 +106,15 @@ pub struct PageError {
     reason: String,
 }
 
-static BUILT_IN: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+static BUILT_IN: EmbeddedPage = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 impl StaticFiles {
     /// The built-in page.
     pub(super) fn built_in() -> Self {
         let bytes = Bytes::from_static;
         let file = |e: &Embedded| File::new(e.path, bytes(e.plain), e.brotli.map(bytes), e.gzip.map(bytes));
-        Self { files: BUILT_IN.iter().map(|e| (e.path.to_owned(), file(e))).collect(), built_in: true }
+        let files = BUILT_IN.files.iter().map(|e| (e.path.to_owned(), file(e))).collect();
+        Self { files, built_in: Some(&BUILT_IN) }
     }
 
     /// The files of `folder`, read once.
@@ -105,20 +134,53 @@ impl StaticFiles {
         if !files.contains_key("/index.html") {
             return Err(PageError::new(folder, "it has no index.html"));
         }
-        Ok(Self { files, built_in: false })
+        Ok(Self { files, built_in: None })
     }
 
     /// Whether the folder of the `public` setting has a file at `path`, which may be its service worker. The built-in page
     /// has no service worker.
     pub(super) fn has_custom(&self, path: &str) -> bool {
-        !self.built_in && self.file(path).is_some()
+        self.built_in.is_none() && self.file(path).is_some()
     }
 
-    /// The file at `path`, the path of a URL.
-    pub(super) fn file(&self, path: &str) -> Option<&File> {
+    /// The reply with the file at `path`, the path of a URL.
+    pub(super) fn reply(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
+        let versioned = self.built_in.and_then(|page| split_version(path).map(|parts| (page, parts)));
+        let Some((page, (version, path))) = versioned else {
+            return Some(self.file(path)?.reply(headers, Caching::Revalidate));
+        };
+        // A page has one address.
+        let file = self.file(path).filter(|file| !file.is_page())?;
+        let caching = if version == page.version { Caching::Immutable } else { Caching::Revalidate };
+        Some(file.reply(headers, caching))
+    }
+
+    /// The reply with the page `name`, such as `/index`, in a language that the browser accepts.
+    pub(super) fn page_reply(&self, name: &str, headers: &HeaderMap) -> Option<Response> {
+        let languages = self.built_in.map_or(&[][..], |page| page.languages);
+        let language = PageLanguage::accepted(languages, headers);
+        let translated =
+            language.and_then(|language| self.files.get(&format!("{name}.{}.html", language.code)));
+        let file = translated.or_else(|| self.files.get(&format!("{name}.html")))?;
+        let mut reply = file.reply(headers, Caching::Revalidate);
+        if !languages.is_empty() {
+            reply.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Language"));
+        }
+        Some(reply)
+    }
+
+    /// The file at `path`, without a version.
+    fn file(&self, path: &str) -> Option<&File> {
         let decoded = || percent_decode_str(path).decode_utf8().ok();
         self.files.get(path).or_else(|| self.files.get(decoded()?.as_ref()))
     }
+}
+
+/// The version and the path of a file in a path with a version.
+fn split_version(path: &str) -> Option<(&str, &str)> {
+    let (version, file) = path.strip_prefix(VERSION_PREFIX)?.split_at_checked(VERSION_DIGITS)?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (version.bytes().all(is_digit) && file.starts_with('/')).then_some((version, file))
 }
 
 fn collect_files(folder: &Path, prefix: String, found: &mut Vec<(String, PathBuf)>) -> Result<(), PageError> {
@@ -161,7 +223,7 @@ impl File {
     }
 
     /// The reply to a request with these `headers`: the smallest accepted encoding, or 304.
-    pub(super) fn reply(&self, headers: &HeaderMap) -> Response {
+    fn reply(&self, headers: &HeaderMap, caching: Caching) -> Response {
         let variant = self.variant_for(headers);
         let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|given| lists(given, &variant.etag));
         let (status, body) = match is_known {
@@ -171,7 +233,7 @@ impl File {
         let mut reply = (status, body).into_response();
         let out = reply.headers_mut();
         out.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        out.insert(header::CACHE_CONTROL, caching.header());
         out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         if let Ok(etag) = HeaderValue::from_str(&variant.etag) {
             out.insert(header::ETAG, etag);
@@ -182,6 +244,10 @@ impl File {
         reply
     }
 
+    fn is_page(&self) -> bool {
+        self.content_type == HTML
+    }
+
     fn variant_for(&self, headers: &HeaderMap) -> &Variant {
         let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
         let accepted: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
@@ -190,6 +256,15 @@ impl File {
         let compressed =
             self.brotli.as_ref().filter(accepted_by_client).or(self.gzip.as_ref().filter(accepted_by_client));
         compressed.unwrap_or(&self.plain)
+    }
+}
+
+impl Caching {
+    fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Revalidate => "no-cache",
+            Self::Immutable => "public, max-age=31536000, immutable",
+        })
     }
 }
 
@@ -216,7 +291,7 @@ fn lists(line: &HeaderValue, etag: &str) -> bool {
 
 fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
-        "html" => "text/html; charset=utf-8",
+        "html" => HTML,
         "css" => "text/css; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "json" | "map" => "application/json",
@@ -288,6 +363,23 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(accepts(&[lines], "br"), accepted, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_twelve_hexadecimal_digits_before_a_path() {
+        assert_eq!(split_version("/v-0123456789ab/app/main.js"), Some(("0123456789ab", "/app/main.js")));
+        assert_eq!(split_version("/v-0123456789ab/"), Some(("0123456789ab", "/")));
+        for path in [
+            "/v-0123456789a/app/main.js",
+            "/v-0123456789abc/main.js",
+            "/v-0123456789AB/main.js",
+            "/v-0123456789ab",
+            "/v-0123456789aé/a",
+            "/v-/main.js",
+            "/w-0123456789ab/a",
+        ] {
+            assert_eq!(split_version(path), None, "{path}");
         }
     }
 

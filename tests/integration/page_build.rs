@@ -1,4 +1,4 @@
-//! The page build: joined modules, preload lines, languages.
+//! The page build: joined modules, preload lines, languages, versions.
 
 #[path = "../../build/bundle.rs"]
 mod bundle;
@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
-use page::Files;
+use page::{BuiltPage, Files};
+use sha2::{Digest as _, Sha256};
 
 fn public() -> Files {
     fn read(folder: &Path, prefix: &str, files: &mut Files) -> io::Result<()> {
@@ -30,24 +31,28 @@ fn public() -> Files {
     files
 }
 
+fn build(files: Files) -> Result<BuiltPage, String> {
+    page::build(files, |bytes| format!("{:x}", Sha256::digest(bytes)))
+}
+
 fn text(files: &Files, path: &str) -> String {
     String::from_utf8(files.get(path).unwrap_or_else(|| panic!("no {path}")).clone()).unwrap()
 }
 
-/// The built form of a page with these scripts, which loads `/a.js`.
+/// The built files of a page with these scripts, which loads `/a.js`.
 fn built(scripts: &[(&str, &str)]) -> Result<Files, String> {
     let html = "<!-- modulepreload -->\n<script type=\"module\" src=\"/a.js\"></script>";
     let page = [("/index.html".to_owned(), html.as_bytes().to_vec())];
     let scripts = scripts
         .iter()
         .map(|(path, script)| (format!("/{path}.js"), format!("// {path}\n{script}").into_bytes()));
-    page::build(page.into_iter().chain(scripts).collect())
+    Ok(build(page.into_iter().chain(scripts).collect())?.files)
 }
 
 #[test]
 fn each_page_module_is_in_one_file_and_keeps_its_lines() {
     let source = public();
-    let built = page::build(source.clone()).unwrap();
+    let built = build(source.clone()).unwrap().files;
     let mut found = BTreeSet::new();
     for (path, _) in built.iter().filter(|(path, _)| path.ends_with(".js")) {
         let joined = text(&built, path);
@@ -62,7 +67,7 @@ fn each_page_module_is_in_one_file_and_keeps_its_lines() {
             for (n, line) in page::strip(&text(&source, module)).lines().enumerate().skip(1) {
                 let sent = lines[first + n];
                 in_import |= line.starts_with("import ");
-                let changed = in_import || line.contains("import(");
+                let changed = in_import || line.contains("import(") || line.contains("import.meta.url");
                 in_import &= !line.ends_with(';');
                 assert!(
                     changed || line.trim_start_matches("export ") == sent.trim_start_matches("export "),
@@ -77,11 +82,12 @@ fn each_page_module_is_in_one_file_and_keeps_its_lines() {
 
 #[test]
 fn page_preloads_exactly_what_its_scripts_import() {
-    let built = page::build(public()).unwrap();
+    let BuiltPage { files: built, version, .. } = build(public()).unwrap();
     let preloads = |page: &str| -> Vec<String> {
         let html = text(&built, page);
-        let lines = html.lines().filter_map(|line| line.strip_prefix("<link rel=\"modulepreload\" href=\""));
-        lines.map(|line| line.trim_end_matches("\">").to_owned()).collect()
+        let lines =
+            html.lines().filter_map(|line| line.strip_prefix("<link rel=\"modulepreload\" href=\"/v-"));
+        lines.map(|line| line.trim_end_matches("\">").trim_start_matches(&version).to_owned()).collect()
     };
     assert_eq!(preloads("/index.html"), [""; 0], "its two scripts import no other file");
     assert_eq!(preloads("/test.html"), ["/locales/current-language.js"]);
@@ -99,7 +105,7 @@ fn joined_module_is_a_function_that_returns_its_exports() {
     ];
     let built = built(&scripts).unwrap();
     let joined = "const $0 = (() => { // /b.js\nfunction one() {}\nconst two = 2; // unused\nreturn { one }; })();\n\
-        // /a.js\nconst { one: uno } = $0;\n\n\nuno(await import('/late.js'));\n";
+        // /a.js\nconst { one: uno } = $0;\n\n\nuno(await import('./late.js'));\n";
     assert_eq!(text(&built, "/a.js"), joined);
     assert_eq!(text(&built, "/late.js"), "\nexport const x = 1;\n");
     assert!(!built.contains_key("/b.js"));
@@ -110,10 +116,11 @@ fn script_imported_by_a_script_stays_a_module_and_is_preloaded() {
     let scripts =
         [("a", "import { x } from './late.js';\nimport('./late.js');\n"), ("late", "export const x = 1;\n")];
     let built = built(&scripts).unwrap();
-    assert!(text(&built, "/a.js").starts_with("import * as $1 from '/late.js';\n"));
-    assert!(
-        text(&built, "/index.html").starts_with("<link rel=\"modulepreload\" href=\"/late.js\">\n<script")
-    );
+    assert!(text(&built, "/a.js").starts_with("import * as $1 from './late.js';\n"));
+    let html = text(&built, "/index.html");
+    let (first, second) = html.split_once('\n').unwrap();
+    assert!(first.starts_with("<link rel=\"modulepreload\" href=\"/v-") && first.ends_with("/late.js\">"));
+    assert!(second.starts_with("<script"));
 }
 
 #[test]
@@ -158,7 +165,7 @@ fn new_language_is_in_the_html_and_has_a_manifest() {
         let words = text(&files, &format!("/locales/en{name}.js")).replace("'Video call'", "'Appel vidéo'");
         files.insert(format!("/locales/qaa{name}.js"), words.into_bytes());
     }
-    let built = page::build(files).unwrap();
+    let built = build(files).unwrap().files;
     let manifest = text(&built, "/manifest.qaa.webmanifest");
     assert!(
         manifest.contains("\"lang\": \"qaa-FR\"") && manifest.contains("\"name\": \"Appel vidéo\""),
@@ -173,14 +180,117 @@ fn new_language_is_in_the_html_and_has_a_manifest() {
 #[test]
 fn public_html_holds_the_text_of_the_build_in_every_language() {
     let source = public();
-    let built = page::build(source.clone()).unwrap();
+    let BuiltPage { files: built, version, .. } = build(source.clone()).unwrap();
     for manifest in ["/manifest.zh.webmanifest", "/manifest.zh-Hant.webmanifest"] {
         assert_eq!(text(&built, manifest), text(&source, manifest));
     }
     for page in ["/index.html", "/test.html"] {
         let without = |html: String| {
-            html.lines().filter(|line| !line.contains("modulepreload")).collect::<Vec<_>>().join("\n")
+            let lines = html
+                .lines()
+                .filter(|line| !["modulepreload", "words"].iter().any(|word| line.contains(word)));
+            lines.map(|line| line.replace(&format!("/v-{version}"), "")).collect::<Vec<_>>().join("\n")
         };
         assert_eq!(without(text(&built, page)), without(text(&source, page)), "{page}");
+    }
+}
+
+#[test]
+fn every_file_that_a_page_links_has_the_version_of_all_files() {
+    let BuiltPage { files, version, .. } = build(public()).unwrap();
+    assert!(version.len() == 12 && version.bytes().all(|digit| digit.is_ascii_hexdigit()), "{version}");
+    let html = text(&files, "/index.zh.html");
+    for linked in ["icon.svg", "icon-180.png", "manifest.zh.webmanifest", "assets/style.css", "app/main.js"] {
+        assert!(html.contains(&format!("=\"/v-{version}/{linked}\"")), "{linked}");
+    }
+    assert!(html.contains(" href=\"/test\""), "a page keeps its address");
+    let with_space = |path: &str| {
+        let mut files = public();
+        files.get_mut(path).unwrap().push(b'\n');
+        build(files).unwrap().version
+    };
+    let versions = ["/icon.svg", "/index.html", "/app/main.js", "/locales/zh.js"].map(with_space);
+    assert_eq!(versions.iter().chain([&version]).collect::<BTreeSet<_>>().len(), 5);
+    assert_eq!(build(public()).unwrap().version, version);
+}
+
+#[test]
+fn scripts_find_each_other_and_their_files_below_any_path() {
+    let html = b"<!-- modulepreload -->\n<script type=\"module\" src=\"/app/a.js\"></script>".to_vec();
+    let script = |path: &str, text: &str| (path.to_owned(), format!("// {path}\n{text}").into_bytes());
+    let files = [
+        ("/index.html".to_owned(), html),
+        script(
+            "/app/a.js",
+            "import { icon } from '../ui/deep/b.js';\nimport('../late.js');\nicon();\nimport.meta.url;\n",
+        ),
+        script(
+            "/ui/deep/b.js",
+            "export const icon = () => new URL('../../icon.svg', import.meta.url);\nimport('../c.js');\n",
+        ),
+        script("/ui/c.js", "export const c = 1;\n"),
+        script("/late.js", "import { c } from './ui/c.js';\n"),
+    ];
+    let built = build(files.into_iter().collect()).unwrap().files;
+    let joined = text(&built, "/app/a.js");
+    assert!(
+        joined.contains("new URL('../../icon.svg', new URL('../ui/deep/b.js', import.meta.url));"),
+        "{joined}"
+    );
+    assert!(joined.contains("import('../late.js');") && joined.contains("import('../ui/c.js');"), "{joined}");
+    assert!(joined.ends_with("icon();\nimport.meta.url;\n"), "{joined}");
+    assert!(text(&built, "/late.js").starts_with("import * as $1 from './ui/c.js';\n"));
+}
+
+#[test]
+fn each_page_is_built_in_each_language_with_its_words() {
+    let mut source = public();
+    let words = text(&source, "/locales/zh.js").replace("'重试'", "'</script> \"\\\\\" \\'重试\\''");
+    assert_ne!(words, text(&source, "/locales/zh.js"));
+    source.insert("/locales/zh.js".to_owned(), words.into_bytes());
+    let BuiltPage { files, languages, .. } = build(source).unwrap();
+    let codes: Vec<&str> = languages.iter().map(|language| &*language.code).collect();
+    assert_eq!(codes, ["en", "zh", "zh-Hant"]);
+    assert_eq!(languages[2].also, ["zh-tw", "zh-hk", "zh-mo"]);
+    for (page, tag, title) in [
+        ("/index.html", "en", "Video call"),
+        ("/index.zh.html", "zh-CN", "视频通话"),
+        ("/index.zh-Hant.html", "zh-Hant", "視訊通話"),
+        ("/test.html", "en", "Connection test"),
+        ("/test.zh.html", "zh-CN", "测试通话"),
+    ] {
+        let html = text(&files, page);
+        assert!(html.starts_with(&format!("<!doctype html>\n<html lang=\"{tag}\">")), "{page}");
+        assert!(html.contains(&format!("<title>{title}</title>")), "{page}");
+        let (_, block) =
+            html.split_once("<script type=\"application/json\" id=\"words\" data-language=\"").unwrap();
+        let (code, block) = block.split_once("\">").unwrap();
+        let (json, rest) = block.split_once("</script>\n").unwrap();
+        assert!(rest.contains("<script type=\"module\""), "the words come before the scripts");
+        let words: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap();
+        let module = text(&files, &format!("/locales/{code}.js"));
+        assert_eq!(words.len(), module.lines().filter(|line| line.starts_with('\'')).count(), "{page}");
+        let expected =
+            if code == "zh" { "</script> \"\\\" '重试'" } else { words["error.retry"].as_str().unwrap() };
+        assert_eq!(words["error.retry"], expected, "{page}");
+    }
+}
+
+#[test]
+fn words_that_are_not_one_sentence_per_line_fail_the_build() {
+    let source = public();
+    for (from, to) in [
+        ("'Try again',", "'Try ' +\n    'again',"),
+        ("'Try again',", "\"Try again\","),
+        ("'Try again',", "'Try again' + more,"),
+        ("'Try again',", "'Try \\u0061gain',"),
+        ("'Try again',", "'Try' again',"),
+        ("\n};", ""),
+    ] {
+        let words = text(&source, "/locales/en.js").replace(from, to);
+        let mut files = source.clone();
+        files.insert("/locales/en.js".to_owned(), words.into_bytes());
+        let error = build(files).unwrap_err();
+        assert!(error.starts_with("public/locales/en.js"), "{to}: {error}");
     }
 }

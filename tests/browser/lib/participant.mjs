@@ -100,11 +100,11 @@ export async function createParticipant(browser, options) {
       const throughput = (kbps * 1000) / 8;
       await send('Network.emulateNetworkConditions', { offline: false, latency: rttMs, downloadThroughput: throughput, uploadThroughput: throughput });
     },
-    /** Fails every request for this path from now on. */
+    /** Fails every request for this file of the page from now on, whatever its version. */
     async blockPath(path) {
       await page.setRequestInterception(true);
       page.removeAllListeners('request');
-      page.on('request', (request) => (new URL(request.url()).pathname === path ? request.abort() : request.continue()));
+      page.on('request', (request) => (new URL(request.url()).pathname.replace(/^\/v-[\da-f]{12}/, '') === path ? request.abort() : request.continue()));
     },
     /** Whether pages may run scripts, from the next load on. */
     setJavaScriptEnabled: (enabled) => page.setJavaScriptEnabled(enabled),

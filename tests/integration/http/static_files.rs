@@ -1,9 +1,10 @@
 //! The page: headers, caching, compression, and the `public` folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 
-use crate::harness::web_server::start_web_server;
+use crate::harness::web_server::{WebServer, start_web_server};
 
 #[tokio::test]
 async fn page_has_its_security_headers() {
@@ -115,7 +116,7 @@ async fn page_is_compressed_by_accept_encoding() {
     let plain = server.get("/", &[]).await;
     assert_eq!(plain.header("content-encoding"), "");
     let brotli = server.get("/", &["Accept-Encoding: gzip, deflate, br, zstd"]).await;
-    assert_eq!((brotli.header("content-encoding"), brotli.header("vary")), ("br", "Accept-Encoding"));
+    assert_eq!(brotli.header("content-encoding"), "br");
     let mut decompressed = Vec::new();
     brotli::Decompressor::new(&*brotli.body, 4096).read_to_end(&mut decompressed).unwrap();
     assert_eq!(decompressed, plain.body);
@@ -169,4 +170,75 @@ async fn service_worker_of_an_earlier_app_is_unregistered() {
     }
     assert_eq!(folder.get("/sw.js", &headers).await.text(), "// custom");
     assert_eq!(embedded.get("/sw.js", &[]).await.status, 404);
+}
+
+/// The path of the main script, as the page of `server` names it.
+async fn script_path(server: &WebServer) -> String {
+    let html = server.get("/", &[]).await.text().to_owned();
+    let (_, script) = html.split_once("src=\"/v-").unwrap();
+    format!("/v-{}", script.split('"').next().unwrap())
+}
+
+#[tokio::test]
+async fn files_with_the_version_are_kept_for_good() {
+    let server = start_web_server(|_| {}).await;
+    let script = script_path(&server).await;
+    let (version, name) = script[3..].split_once('/').unwrap();
+    let current = server.get(&script, &["Accept-Encoding: br"]).await;
+    assert_eq!((current.status, current.header("content-encoding")), (200, "br"));
+    assert_eq!(current.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(current.header("vary"), "Accept-Encoding");
+    let plain = server.get(&format!("/{name}"), &["Accept-Encoding: br"]).await;
+    assert_eq!((plain.header("cache-control"), &plain.body), ("no-cache", &current.body));
+    let earlier = server.get(&format!("/v-0123456789ab/{name}"), &["Accept-Encoding: br"]).await;
+    assert_eq!((earlier.header("cache-control"), &earlier.body), ("no-cache", &current.body));
+    for path in [
+        format!("/v-{version}/"),
+        format!("/v-{version}/index.html"),
+        format!("/v-{version}/index.zh.html"),
+        format!("/v-{version}/r/kitchen"),
+        format!("/v-{version}/nothing.js"),
+        format!("/v-{version}/v-{version}/{name}"),
+        format!("/v-0123/{name}"),
+    ] {
+        let reply = server.get(&path, &[]).await;
+        assert_eq!((reply.status, reply.header("cache-control")), (404, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn page_comes_in_the_language_of_the_browser() {
+    let server = start_web_server(|_| {}).await;
+    let mut etags = Vec::new();
+    for (accepted, tag) in
+        [("en-GB,en;q=0.9", "en"), ("fr, zh-CN;q=0.5", "zh-CN"), ("zh-TW, en", "zh-Hant"), ("fr", "en")]
+    {
+        for path in ["/", "/r/kitchen", "/test"] {
+            let reply = server.get(path, &[&format!("Accept-Language: {accepted}")]).await;
+            assert!(reply.text().contains(&format!("<html lang=\"{tag}\">")), "{path} {accepted}");
+            assert!(reply.text().contains("<script type=\"application/json\" id=\"words\""), "{path}");
+            let vary: Vec<&str> =
+                reply.headers.iter().filter(|(name, _)| name == "vary").map(|(_, value)| &**value).collect();
+            assert_eq!(vary, ["Accept-Encoding", "Accept-Language"]);
+            etags.push((path, tag, reply.header("etag").to_owned()));
+        }
+    }
+    let distinct: BTreeSet<_> =
+        etags.iter().filter(|(path, ..)| *path == "/").map(|(.., etag)| etag).collect();
+    assert_eq!(distinct.len(), 3, "each language has its own ETag");
+    let known = format!("If-None-Match: {}", etags[0].2);
+    assert_eq!(server.get("/", &[&known, "Accept-Language: en"]).await.status, 304);
+    assert_eq!(server.get("/", &[&known, "Accept-Language: zh"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn folder_is_served_as_it_is() {
+    let public = tempfile::tempdir().unwrap();
+    fs::write(public.path().join("index.html"), "<!doctype html>mine").unwrap();
+    fs::write(public.path().join("index.zh.html"), "<!doctype html>a file").unwrap();
+    let server = start_web_server(|config| config.public = Some(public.path().to_owned())).await;
+    let reply = server.get("/", &["Accept-Language: zh"]).await;
+    assert_eq!((reply.text(), reply.header("vary")), ("<!doctype html>mine", "Accept-Encoding"));
+    assert_eq!(server.get("/index.zh.html", &[]).await.text(), "<!doctype html>a file");
+    assert_eq!(server.get("/v-0123456789ab/index.zh.html", &[]).await.status, 404);
 }

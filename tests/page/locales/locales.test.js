@@ -105,20 +105,9 @@ test('every error of the server and of the devices has a sentence of its own', (
   assert.equal(keyFor('timeout', ['safari', 'mac']), 'error.timeout');
 });
 
-const codeFor = (wanted) => languageFor(wanted).code;
-/** A code that no language has (ISO 639-2: local use). */
-const UNKNOWN = 'qaa';
-
-test('the first language that the page has is chosen', () => {
-  assert.equal(codeFor([`${UNKNOWN}-FR`, 'zh-SG', 'en']), 'zh');
-  assert.equal(codeFor(['en-GB', 'zh']), 'en');
-  assert.equal(codeFor([UNKNOWN]), 'en');
-  assert.equal(codeFor([]), 'en');
-});
-
-test('Traditional Chinese is for the regions and scripts that read it', () => {
-  for (const tag of ['zh-TW', 'zh-HK', 'zh_MO', 'zh-Hant', 'zh-hant-SG', 'ZH-TW']) assert.equal(codeFor([tag, 'en']), 'zh-Hant', tag);
-  for (const tag of ['zh', 'zh-CN', 'zh-Hans', 'zh-Hans-HK', 'zh-SG', 'zh-TWO']) assert.equal(codeFor([tag, 'en']), 'zh', tag);
+test('page and server choose the same language', () => {
+  const vectors = JSON.parse(readFileSync(new URL('../../languages.json', import.meta.url), 'utf8'));
+  for (const [wanted, code] of vectors) assert.equal(languageFor(wanted).code, code, String(wanted));
 });
 
 /** Frequent characters that only Simplified Chinese has. */
@@ -150,11 +139,7 @@ test('durations are readable', () => {
 });
 
 test('any language tag is accepted, and spellings of systems are understood', () => {
-  assert.equal(codeFor(['en-US@posix']), 'en');
-  assert.equal(codeFor(['zh_CN', 'en_US']), 'zh');
-  assert.equal(codeFor(['zho']), 'en', 'another language that begins alike');
-  for (const odd of [[], [undefined], [null, 7, '', '*']]) assert.equal(codeFor(odd), 'en');
-  assert.equal(codeFor([`${UNKNOWN}_FR`, 'zh_Hant_TW']), 'zh-Hant');
+  for (const odd of [[], [undefined], [null, 7, '', '*']]) assert.equal(languageFor(odd).code, 'en');
   const at = new Date(2026, 0, 5, 9, 7).getTime();
   for (const odd of ['en-US@posix', '', '*', 'de-DE']) assert.match(formatTime(at, odd), /9.07/, `${odd}`);
   const real = Date.prototype.toLocaleTimeString;
