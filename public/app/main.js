@@ -10,7 +10,7 @@ import { Session } from './session.js';
 import { joinLabel, presentationOf, qualityWith, statusOf, visibleError } from './status.js';
 import { tokenInFragment } from './transfer.js';
 import { missingFeature } from '../lib/browser.js';
-import { browserClock as clock } from '../lib/clock.js';
+import { browserClock as clock, nextTask } from '../lib/clock.js';
 import { makeStore } from '../lib/storage.js';
 import { makeWakeLock } from '../lib/wake-lock.js';
 import { makeTranslate } from '../locales/index.js';
@@ -80,6 +80,14 @@ const session = new Session({
 let stats = null;
 /** @type {Promise<void> | null} */
 let loadingCall = null;
+let started = false;
+watchErrors({
+  target: globalThis, origin: location.origin, storage: browserStorage,
+  show() { if (session.state.error === null) session.setError('page-error'); },
+});
+// First of all: the person answers the browser's question while the page is drawn.
+if (!missing) media.start(toggles.saved());
+await nextTask();
 const view = new View({
   document, navigator, language, languages: languageChoices, clock, storage: browserStorage, translate: makeTranslate(words),
   actions: {
@@ -113,22 +121,18 @@ const view = new View({
 });
 const wakeLock = makeWakeLock(navigator.wakeLock);
 let previousScreen = session.state.screen;
-
-watchErrors({
-  target: globalThis, origin: location.origin, storage: browserStorage,
-  show() { if (session.state.error === null) session.setError('page-error'); },
-});
 view.room = room;
+await nextTask();
 start();
 
 function start() {
+  started = true;
   draw();
   if (isBadLink) session.setError('bad-link');
+  if (missing) session.setError(missing);
   performance.mark?.('lobby');
   loadDetails();
   loadCall().catch((error) => console.debug('call', error));
-  if (missing) session.setError(missing);
-  else media.start(toggles.saved());
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
@@ -351,6 +355,7 @@ async function watchMutedSpeech() {
 }
 
 function draw() {
+  if (!started) return;
   const { state } = session;
   if (state.screen !== previousScreen) screenChanged();
   if (state.connectionState === 'connected') stats?.start();

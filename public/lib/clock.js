@@ -9,3 +9,6 @@
 
 /** @type {Clock} */
 export const browserClock = { after: (run, ms) => setTimeout(run, ms), cancel: (timer) => clearTimeout(timer ?? undefined) };
+
+/** The rest of a long piece of work: the browser handles input and draws first. @returns {Promise<void>} */
+export const nextTask = () => new Promise((resolve) => { setTimeout(resolve); });

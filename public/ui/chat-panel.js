@@ -168,6 +168,8 @@ export class ChatPanel {
 
   /** @param {Message[]} messages */
   #update(messages) {
+    // Each call of this would cost a layout.
+    if (messages.length === this.#shown.size && messages.every((each) => this.#shown.get(each)?.dataset.state === each.state)) return;
     const log = this.#log;
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - FOLLOW_PX;
     for (const [message, element] of this.#shown) {

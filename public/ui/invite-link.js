@@ -1,5 +1,6 @@
 // Invite link: the link on the waiting screen, to copy, to share and as a QR code.
 
+import { nextTask } from '../lib/clock.js';
 import { announce, createSvg, find, setText } from './elements.js';
 
 /**
@@ -83,7 +84,9 @@ export class InviteLink {
 /** Draws a text as a QR code. Loads the encoder only here: the lobby does not need it. @param {Element} code @param {string} text */
 export async function drawCode(code, text) {
   const { qr } = await import('../lib/qr-code.js');
+  await nextTask();
   const rows = qr(text);
+  await nextTask();
   const size = rows.length + 2 * QUIET_ZONE;
   const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : ''))).join('');
   code.setAttribute('viewBox', `0 0 ${size} ${size}`);

@@ -215,8 +215,8 @@ export class Videos {
     // The last frame stays as it was shown.
     if (!this.remote.videoWidth && this.remote.poster) return;
     const isTile = frame.classList.contains('tile');
-    const most = frame.clientWidth < NARROW_PX ? MAX_CROPPED_NARROW : MAX_CROPPED;
-    const fitsBest = this.#isScreen || (!isTile && this.#croppedShare() > most);
+    const cropped = isTile || this.#isScreen ? 0 : this.#croppedShare();
+    const fitsBest = this.#isScreen || (cropped > 0 && cropped > (frame.clientWidth < NARROW_PX ? MAX_CROPPED_NARROW : MAX_CROPPED));
     const wanted = isTile ? null : this.#wantsWhole[this.#isScreen ? 'screen' : 'cam'];
     frame.classList.toggle('whole', wanted ?? fitsBest);
   }
@@ -224,8 +224,10 @@ export class Videos {
   /** The share of the remote video that is lost where it fills its frame. */
   #croppedShare() {
     const { remote: { videoWidth: width, videoHeight: height } } = this;
+    // Before a layout that a frame without a picture does not need.
+    if (!width || !height) return 0;
     const { clientWidth, clientHeight } = this.#remoteFrame;
-    if (!width || !height || !clientWidth || !clientHeight) return 0;
+    if (!clientWidth || !clientHeight) return 0;
     const ratio = (width * clientHeight) / (height * clientWidth);
     return 1 - Math.min(ratio, 1 / ratio);
   }
