@@ -97,7 +97,8 @@ export class CallSigns {
     page.setText(time, session.connectedAt === null ? '' : page.formatDuration(seconds));
     who.hidden = peerName === '' && session.connectedAt === null;
     this.#namePictures(model);
-    this.#mediaSession.show(inCall ? { title: peerName || translate('title'), mic: isMicOn(model), cam: isCamOn(model) } : null);
+    // Setting its handlers takes a while: after the first picture is on its way.
+    this.#mediaSession.show(inCall && session.connectedAt !== null ? { title: peerName || translate('title'), mic: isMicOn(model), cam: isCamOn(model) } : null);
     this.#announceDevices(model);
     this.#showHint(model);
   }
