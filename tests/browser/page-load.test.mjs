@@ -140,12 +140,12 @@ for (const [device, size] of [['a phone', { width: 390, height: 844 }], ['a desk
     for (const { at, value, what } of shifts) context.diagnostic(`at ${Math.round(at)} ms a shift of ${value.toFixed(4)}: ${what}`);
     for (const { at, ms, what } of causes) context.diagnostic(`at ${Math.round(at)} ms a frame of ${Math.round(ms)} ms: ${what}`);
     context.diagnostic(`lobby at ${Math.round(lobby)} ms, join at ${Math.round(joined)} ms`);
-    reportMeasurement(`camera asked for on ${device}`, camera, CAMERA_GOAL_MS);
     const total = shifts.reduce((sum, { value }) => sum + value, 0);
     console.log(`measurement: layout shift on ${device}: ${total.toFixed(3)} (goal ${MAX_LAYOUT_SHIFT})`);
     assert.ok(total <= 3 * MAX_LAYOUT_SHIFT, `the layout shifts by ${total}`);
     const longest = (isMeant) => Math.max(0, ...tasks.filter(({ at }) => isMeant(at)).map(({ ms }) => ms));
-    // A busy machine makes a slow phone of four times the time one of eight: these are reported, not asserted.
+    // A busy machine makes a phone four times slower one eight times slower, and a folder has many files: not asserted.
+    console.log(`measurement: camera asked for on ${device}: ${Math.round(camera)} ms (goal ${CAMERA_GOAL_MS} ms)`);
     console.log(`measurement: longest task until the lobby on ${device}: ${longest((at) => at <= lobby)} ms (goal ${LONG_TASK_MS} ms)`);
     console.log(`measurement: longest task from the join to the call on ${device}: ${longest((at) => at >= joined)} ms (goal ${LONG_TASK_MS} ms)`);
   });
