@@ -1,6 +1,7 @@
 //! HTTP/2 on the HTTPS port: requests, hosts, limits, timeouts and shutdown.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::harness::http_client::exchange;
@@ -8,10 +9,14 @@ use crate::harness::http2_client::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GET_ROOT, HEADERS, Http2Client,
     Http2Frames, NO_ERROR, PING, REFUSED_STREAM, RST_STREAM, SETTINGS, field, frame, get_root,
 };
+use crate::harness::test_ca::client_config;
 use crate::harness::web_server::{TEST_TIMEOUT, WebServer, start_web_server};
 use crate::in_process::InProcessServer;
+use rustls::HandshakeKind;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// The setting of the window of new streams (RFC 9113 §6.5.2).
@@ -126,6 +131,25 @@ async fn http2_websocket_and_turn_share_one_port() {
     assert_eq!(http2.get("/healthz", &[]).await.status, 200, "the first connection is still open");
     let coturn: [&[u8]; 3] = [b"stun.turn", b"stun.nat-discovery", b"http/1.1"];
     assert_eq!(connect(&coturn).await.get_ref().1.alpn_protocol(), Some(&b"stun.turn"[..]));
+}
+
+#[tokio::test]
+async fn second_connection_resumes_the_tls_session() {
+    let server = InProcessServer::start(|_| {}).await;
+    let mut config = client_config(server.root.clone());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let tcp = TcpStream::connect(server.running.https[0]).await.unwrap();
+        let stream = connector.connect(ServerName::try_from("box.test").unwrap(), tcp).await.unwrap();
+        kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        // The tickets arrive before the reply.
+        let mut frames = Http2Frames::connect(stream, &[]).await;
+        frames.send(&request(0, "box.test")).await.unwrap();
+        frames.wait_for(HEADERS).await.expect("a reply");
+    }
+    assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
 }
 
 #[tokio::test]
