@@ -302,8 +302,8 @@ function loadCall() {
 }
 
 async function openCall() {
-  const { callModules: { Call, makeStatsSampler } } = await import('./call-modules.js');
-  session.openCall((edge) => new Call({ ...edge, clock, relayOnly, newId: randomId }));
+  const { callModules: { Call, makeStartBitrate, makeStatsSampler } } = await import('./call-modules.js');
+  session.openCall((edge) => new Call({ ...edge, clock, relayOnly, newId: randomId, startBitrate: makeStartBitrate({ storage: browserStorage, network: /** @type {any} */ (navigator).connection }) }));
   const { call } = session;
   call?.prepare();
   stats = makeStatsSampler({ connection: () => call?.connection() ?? null, clock, now, changed: draw });

@@ -14,7 +14,7 @@ const PAUSED = 4;
 const REQUIRED_BITRATE = [350_000, 180_000, 100_000, 60_000];
 const ENCODINGS = {
   motion: [
-    { maxBitrate: 1_500_000, maxFramerate: 30, side: 0 },
+    { maxBitrate: 2_500_000, maxFramerate: 30, side: 0 },
     { maxBitrate: 600_000, maxFramerate: 30, side: 480 },
     { maxBitrate: 200_000, maxFramerate: 20, side: 270 },
     { maxBitrate: 60_000, maxFramerate: 10, side: 180 },
@@ -54,6 +54,13 @@ const TRIAL_FAILED = 10 * SECOND;
 const TRIAL_SUCCEEDED = 30 * SECOND;
 /** A trial is announced as a resumed screen share only after it has lasted. */
 const ANNOUNCE_AFTER = 10 * SECOND;
+/** Browsers make the picture of a new camera small for many seconds, because its first frame is large and the next ones
+ *  must wait. So it begins with a small first frame, has its full size once the path was seen to carry it, and keeps
+ *  that size until the encoder is steady. */
+const STARTING = 5 * SECOND;
+const SMALL_START = 1.5 * SECOND;
+const START = { maxBitrate: 400_000, maxFramerate: 30, side: 270 };
+const START_REQUIRED_BITRATE = 900_000;
 
 /**
  * @typedef {Pick<import('./rtcp-feedback.js').Feedback, 'loss' | 'audioLoss' | 'rtt' | 'reported' | 'available' | 'sending'>} Reading
@@ -74,13 +81,14 @@ const ANNOUNCE_AFTER = 10 * SECOND;
  * @property {number} sinceStepUp
  * @property {number} stepUpAfter stable readings until the next trial
  * @property {number} trial readings for which a screen still counts as paused although a trial is under way
+ * @property {number} starting readings with video until its start is over
  */
 
 /** @returns {BitrateAdaptation} */
 export function initialBitrate() {
   return {
     level: 0, loss: 0, baselineLoss: 0, audioReports: 0, rtt: null, minRtt: null, congested: 0, stable: 0, unreported: 0, severe: 0,
-    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0,
+    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING,
   };
 }
 
@@ -91,8 +99,8 @@ export function initialBitrate() {
  * @returns {BitrateAdaptation}
  */
 export function afterInterruption(state) {
-  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial } = state;
-  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, ignored: IGNORE };
+  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting } = state;
+  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, ignored: IGNORE };
 }
 
 /**
@@ -112,6 +120,11 @@ export function outgoingVideoOf({ level }) {
   return level === PAUSED ? 'paused' : level === 0 ? 'full' : 'reduced';
 }
 
+/** Whether the browser's estimate can be used. @param {BitrateAdaptation} state */
+export function isSettled({ settling, ignored }) {
+  return settling === 0 && ignored === 0;
+}
+
 /** Whether the page announces to the peer that video is paused. @param {BitrateAdaptation} state */
 export function isAnnouncedPaused({ level, trial }) {
   return level === PAUSED || trial > 0;
@@ -124,7 +137,7 @@ export function isAnnouncedPaused({ level, trial }) {
  * @returns {BitrateAdaptation}
  */
 export function adapt(before, reading, content = 'motion') {
-  const state = evaluate(before, { ...reading, loss: reading.loss === null ? null : Math.max(0, reading.loss - before.baselineLoss) });
+  const state = evaluate(content === 'text' ? { ...before, starting: 0 } : before, { ...reading, loss: reading.loss === null ? null : Math.max(0, reading.loss - before.baselineLoss) });
   if (content !== 'text') return { ...state, trial: 0 };
   // A paused screen is out of date, and each trial may update it: failed trials do not delay the next.
   const trial = state.level === PAUSED ? ANNOUNCE_AFTER : Math.max(0, state.trial - 1);
@@ -133,7 +146,7 @@ export function adapt(before, reading, content = 'motion') {
 
 /** @param {BitrateAdaptation} before @param {Reading} reading @returns {BitrateAdaptation} */
 function evaluate(before, reading) {
-  const state = withReading(before, reading);
+  const state = afterStart(withReading(before, reading), reading);
   if (before.ignored) return state;
   const loss = reading.loss ?? 0;
   // Share of what the level above needs that is available; null where the browser does not estimate.
@@ -141,7 +154,7 @@ function evaluate(before, reading) {
   if (state.level === PAUSED) return onPaused(state, reading.audioLoss, headroom);
   const available = state.settling || !reading.sending ? null : reading.available;
   const delay = (state.rtt ?? 0) - (state.minRtt ?? 0);
-  const fittingLevel = available === null ? 0 : REQUIRED_BITRATE.filter((bitrate) => bitrate > available).length;
+  const fittingLevel = available === null ? 0 : levelFor(available);
   if ((loss >= EXTREME_LOSS || fittingLevel === PAUSED) && delay >= HIGH_DELAY_MS / 2) return stepDown(state, PAUSED);
   const unreportedLimit = delay >= HIGH_DELAY_MS / 2 ? UNREPORTED_WHEN_DELAYED : UNREPORTED;
   if (loss >= SEVERE_LOSS || state.unreported >= unreportedLimit) return onSevereLoss(state);
@@ -149,6 +162,24 @@ function evaluate(before, reading) {
   const lossy = state.loss >= HIGH_LOSS;
   if (lossy || fittingLevel > state.level || delay >= HIGH_DELAY_MS) return onCongestion(state, lossy);
   return onStable(state, headroom, state.loss < SOME_LOSS && delay < HIGH_DELAY_MS / 2);
+}
+
+/**
+ * Ends the start of video where the path does not carry it: a low estimate is used at once, for the queue that the start has
+ * filled delays audio.
+ * @param {BitrateAdaptation} state
+ * @param {Reading} reading
+ */
+function afterStart(state, { loss, available, sending }) {
+  if (!state.starting || !sending) return state;
+  const level = available === null || available >= START_REQUIRED_BITRATE ? state.level : Math.min(LOWEST, Math.max(state.level, 1, levelFor(available)));
+  const isOver = level > 0 || (loss ?? 0) >= SOME_LOSS;
+  return { ...(level > state.level ? stepDown(state, level) : state), starting: isOver ? 0 : state.starting - 1 };
+}
+
+/** @param {number} available */
+function levelFor(available) {
+  return REQUIRED_BITRATE.filter((bitrate) => bitrate > available).length;
 }
 
 /** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */
@@ -240,11 +271,12 @@ function stepUp(state) {
  * @param {BitrateAdaptation} state
  * @param {{content: Content, width?: number, height?: number}} video
  */
-export function videoParameters({ level }, { content, width = 0, height = 0 }) {
-  const { side, maxBitrate, maxFramerate } = ENCODINGS[content][Math.min(level, LOWEST)];
+export function videoParameters({ level, starting }, { content, width = 0, height = 0 }) {
+  const isStarting = content === 'motion' && level === 0 && starting > 0;
+  const { side, maxBitrate, maxFramerate } = isStarting && starting > STARTING - SMALL_START ? START : ENCODINGS[content][Math.min(level, LOWEST)];
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
-    degradationPreference: content === 'text' ? 'maintain-resolution' : 'maintain-framerate',
+    degradationPreference: content === 'text' || isStarting ? 'maintain-resolution' : 'maintain-framerate',
     encoding: { active: level !== PAUSED, maxBitrate, maxFramerate, scaleResolutionDownBy },
   };
 }

@@ -6,6 +6,7 @@
 import { parseCallId } from './negotiation.js';
 import { makePathFallback } from './path-fallback.js';
 import { PeerConnection } from './peer-connection.js';
+import { makeStartBitrate } from './start-bitrate.js';
 import { fingerprintsIn } from './verification-code.js';
 
 /**
@@ -20,6 +21,7 @@ import { fingerprintsIn } from './verification-code.js';
  * @property {Clock} clock
  * @property {() => boolean} [reachable] whether the peer would receive an offer now
  * @property {boolean} [relayOnly]
+ * @property {import('./start-bitrate.js').StartBitrate} [startBitrate]
  * @property {() => string} [newId]
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => MediaStream} [newStream]
@@ -53,7 +55,7 @@ export class Call {
   /** @param {CallParts} parts */
   constructor(parts) {
     this.#parts = {
-      reachable: () => true, relayOnly: false,
+      reachable: () => true, relayOnly: false, startBitrate: makeStartBitrate(),
       newId: () => crypto.randomUUID(), connect: (config) => new RTCPeerConnection(config), newStream: () => new MediaStream(),
       ...parts,
     };
@@ -171,7 +173,7 @@ export class Call {
    * @param {boolean} isOfferer
    */
   #replace(peerId, id, isOfferer) {
-    const { send, emit, clock, reachable, newStream } = this.#parts;
+    const { send, emit, clock, reachable, newStream, startBitrate } = this.#parts;
     const old = this.#current;
     this.#recordPath(old);
     const pc = this.#takePrepared() ?? this.#create();
@@ -182,7 +184,7 @@ export class Call {
     /** @type {PeerConnection} */
     const created = this.#current = new PeerConnection({
       pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(),
-      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable,
+      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable, startBitrate,
       emit: (event) => { if (created === this.#current) emit(event); },
       giveUp: () => { if (created === this.#current) this.#open(peerId); },
       stalled: () => {

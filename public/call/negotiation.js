@@ -5,6 +5,7 @@
 // not count its offers there is a rollback. Malformed messages are dropped and the connection continues.
 
 import { withOpusParameters } from './opus-sdp.js';
+import { withStartBitrate } from './start-bitrate.js';
 
 /**
  * @import { Description, NegotiationMessage, PeerMessage } from '../types.js'
@@ -13,6 +14,7 @@ import { withOpusParameters } from './opus-sdp.js';
  * @property {RTCPeerConnection} pc
  * @property {string} id of the connection
  * @property {boolean} polite
+ * @property {number} startBitrate of our video, in bits per second
  * @property {(message: NegotiationMessage) => void} send
  * @property {() => void} beforeAnswer adds our tracks to the transceivers of the first offer
  * @property {() => void} [offerReceived] called with each later offer that is accepted
@@ -138,7 +140,7 @@ export class Negotiation {
     if (!isFirst) offerReceived();
     // Round 0 is the offer that opened this connection, made by either side.
     this.#round = Math.max(this.#round, 0);
-    await pc.setRemoteDescription(withCurrentDtlsRole(received(sdp), pc));
+    await pc.setRemoteDescription(withCurrentDtlsRole(this.#received(sdp), pc));
     await this.#addEarlyCandidates();
     if (isFirst) beforeAnswer();
     await pc.setLocalDescription();
@@ -154,7 +156,7 @@ export class Negotiation {
     this.#remoteSdp = sdp.sdp;
     this.#settingAnswer = true;
     try {
-      await pc.setRemoteDescription(received(sdp));
+      await pc.setRemoteDescription(this.#received(sdp));
       this.#answeredRound = this.#round;
     } finally {
       this.#settingAnswer = false;
@@ -168,6 +170,11 @@ export class Negotiation {
     const { pc } = this.#parts;
     if (pc.remoteDescription) await pc.addIceCandidate(candidate);
     else if (this.#earlyCandidates.length < EARLY_CANDIDATES_LIMIT) this.#earlyCandidates.push(candidate);
+  }
+
+  /** @param {Description} description @returns {RTCSessionDescriptionInit} */
+  #received({ type, sdp }) {
+    return { type, sdp: withStartBitrate(withOpusParameters(sdp), this.#parts.startBitrate) };
   }
 
   async #addEarlyCandidates() {
@@ -205,11 +212,6 @@ export function withCurrentDtlsRole(offer, { currentLocalDescription: local, cur
 /** @param {any} sdp @param {'offer' | 'answer'} type */
 function isDescription(sdp, type) {
   return typeof sdp === 'object' && sdp !== null && sdp.type === type && typeof sdp.sdp === 'string';
-}
-
-/** @param {Description} description @returns {RTCSessionDescriptionInit} */
-function received({ type, sdp }) {
-  return { type, sdp: withOpusParameters(sdp) };
 }
 
 /**

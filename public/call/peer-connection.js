@@ -8,6 +8,7 @@ import { IceRestart } from './ice-restart.js';
 import { makeLiveness, packetsReceived } from './liveness.js';
 import { Negotiation } from './negotiation.js';
 import { PathMonitor } from './path-monitor.js';
+import { pathOf } from './selected-path.js';
 import { makeSenderControl } from './sender-control.js';
 import { startVerification } from './verification.js';
 
@@ -15,6 +16,7 @@ import { startVerification } from './verification.js';
  * @import { CallEvent, OutboxMessage } from '../types.js'
  * @import { Clock } from '../lib/clock.js'
  * @import { MuteState } from '../media/mute-state.js'
+ * @import { StartBitrate } from './start-bitrate.js'
  *
  * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks
  *
@@ -32,6 +34,7 @@ import { startVerification } from './verification.js';
  * @property {(event: CallEvent) => void} emit
  * @property {() => boolean} reachable whether the peer would receive an offer now
  * @property {() => void} giveUp called after several failed restarts, or where two offers collided
+ * @property {StartBitrate} startBitrate
  * @property {() => void} [stalled] called while the path is up and DTLS, or any large packet, does not get through
  * @property {Clock} clock
  */
@@ -67,12 +70,12 @@ export class PeerConnection {
   /** @param {PeerConnectionParts} parts */
   constructor(parts) {
     this.#parts = { pathAvoided: false, stalled: () => {}, ...parts };
-    const { pc, id, ownId, peerId, reachable, giveUp, clock } = this.#parts;
+    const { pc, id, ownId, peerId, reachable, giveUp, clock, startBitrate } = this.#parts;
     const polite = ownId < peerId;
     this.pc = pc;
     this.closed = new Promise((resolve) => { this.#resolveClosed = resolve; });
     this.negotiation = new Negotiation({
-      pc, id, polite,
+      pc, id, polite, startBitrate: startBitrate.next(),
       beforeAnswer: () => this.#addTracks(),
       offerReceived: () => this.#iceRestart.offerReceived(),
       collided: giveUp,
@@ -138,6 +141,7 @@ export class PeerConnection {
     for (const kind of KINDS) {
       this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: this.#outgoingStreams() });
     }
+    this.#senders.apply().catch(() => {});
     this.negotiation.offer();
   }
 
@@ -246,6 +250,7 @@ export class PeerConnection {
     if (this.#pendingVideo && hasVideoFrames(report)) this.#addToStream(this.#pendingVideo);
     this.#path.update(report, this.#control?.peer ?? { video: false, mayPause: false });
     if (!this.#isClosed) this.#senders.update(report);
+    this.#parts.startBitrate.record(pathOf(report), this.#senders.carriedBitrate());
     return packetsReceived(report);
   }
 
@@ -265,6 +270,7 @@ export class PeerConnection {
       if (streams.length) transceiver.sender.setStreams?.(...streams);
       transceiver.sender.replaceTrack(this.#parts.tracks[kind]).catch((error) => this.#emit({ type: 'error', error }));
     }
+    this.#senders.apply().catch(() => {});
   }
 
   #outgoingStreams() {

@@ -3,7 +3,7 @@
 // It sets only parameters that differ, so that a new track or another negotiation gets them again. If a browser rejects
 // the full set, only the limits are tried; if it rejects these too, it is left alone until the parameters change.
 
-import { adapt, afterInterruption, afterPathChange, audioParameters, initialBitrate, isAnnouncedPaused, outgoingVideoOf, videoParameters } from './bitrate-adaptation.js';
+import { adapt, afterInterruption, afterPathChange, audioParameters, initialBitrate, isSettled, isAnnouncedPaused, outgoingVideoOf, videoParameters } from './bitrate-adaptation.js';
 import { feedbackOf } from './rtcp-feedback.js';
 
 /**
@@ -13,6 +13,7 @@ import { feedbackOf } from './rtcp-feedback.js';
  * @property {() => void} interrupted the path was down or has changed
  * @property {() => Promise<void>} apply sets parameters that differ
  * @property {() => OutgoingVideo} outgoingVideo
+ * @property {() => number | null} carriedBitrate what the path can carry, in bits per second; null while it is not known
  * @property {() => boolean} isAnnouncedPaused whether video is paused, or is a screen and was paused until a moment ago
  */
 
@@ -79,6 +80,7 @@ export function makeSenderControl({ sender, changed }) {
     interrupted: () => { state = afterInterruption(state); },
     apply,
     outgoingVideo: () => outgoingVideoOf(state),
+    carriedBitrate: () => (last?.sending && isSettled(state) ? last.available : null),
     isAnnouncedPaused: () => isAnnouncedPaused(state),
   };
 }
