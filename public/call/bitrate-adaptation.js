@@ -54,12 +54,10 @@ const TRIAL_FAILED = 10 * SECOND;
 const TRIAL_SUCCEEDED = 30 * SECOND;
 /** A trial is announced as a resumed screen share only after it has lasted. */
 const ANNOUNCE_AFTER = 10 * SECOND;
-/** Browsers make the picture of a new camera small for many seconds, because its first frame is large and the next ones
- *  must wait. So it begins with a small first frame, has its full size once the path was seen to carry it, and keeps
- *  that size until the encoder is steady. */
+/** Chromium makes the picture of a new camera small, because its first frame is large, and keeps it small for many seconds.
+ *  Once the estimate is high enough the picture gets a size that it keeps until the encoder is steady. */
 const STARTING = 5 * SECOND;
-const SMALL_START = 1.5 * SECOND;
-const START = { maxBitrate: 400_000, maxFramerate: 30, side: 270 };
+const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
 const START_REQUIRED_BITRATE = 900_000;
 
 /**
@@ -82,13 +80,14 @@ const START_REQUIRED_BITRATE = 900_000;
  * @property {number} stepUpAfter stable readings until the next trial
  * @property {number} trial readings for which a screen still counts as paused although a trial is under way
  * @property {number} starting readings with video until its start is over
+ * @property {boolean} carriesStart whether the estimate was high enough for `START`
  */
 
 /** @returns {BitrateAdaptation} */
 export function initialBitrate() {
   return {
     level: 0, loss: 0, baselineLoss: 0, audioReports: 0, rtt: null, minRtt: null, congested: 0, stable: 0, unreported: 0, severe: 0,
-    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING,
+    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING, carriesStart: false,
   };
 }
 
@@ -99,8 +98,8 @@ export function initialBitrate() {
  * @returns {BitrateAdaptation}
  */
 export function afterInterruption(state) {
-  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting } = state;
-  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, ignored: IGNORE };
+  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart } = state;
+  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, ignored: IGNORE };
 }
 
 /**
@@ -154,7 +153,7 @@ function evaluate(before, reading) {
   if (state.level === PAUSED) return onPaused(state, reading.audioLoss, headroom);
   const available = state.settling || !reading.sending ? null : reading.available;
   const delay = (state.rtt ?? 0) - (state.minRtt ?? 0);
-  const fittingLevel = available === null ? 0 : levelFor(available);
+  const fittingLevel = available === null ? 0 : REQUIRED_BITRATE.filter((bitrate) => bitrate > available).length;
   if ((loss >= EXTREME_LOSS || fittingLevel === PAUSED) && delay >= HIGH_DELAY_MS / 2) return stepDown(state, PAUSED);
   const unreportedLimit = delay >= HIGH_DELAY_MS / 2 ? UNREPORTED_WHEN_DELAYED : UNREPORTED;
   if (loss >= SEVERE_LOSS || state.unreported >= unreportedLimit) return onSevereLoss(state);
@@ -164,22 +163,11 @@ function evaluate(before, reading) {
   return onStable(state, headroom, state.loss < SOME_LOSS && delay < HIGH_DELAY_MS / 2);
 }
 
-/**
- * Ends the start of video where the path does not carry it: a low estimate is used at once, for the queue that the start has
- * filled delays audio.
- * @param {BitrateAdaptation} state
- * @param {Reading} reading
- */
+/** Loss ends the start at once. @param {BitrateAdaptation} state @param {Reading} reading */
 function afterStart(state, { loss, available, sending }) {
   if (!state.starting || !sending) return state;
-  const level = available === null || available >= START_REQUIRED_BITRATE ? state.level : Math.min(LOWEST, Math.max(state.level, 1, levelFor(available)));
-  const isOver = level > 0 || (loss ?? 0) >= SOME_LOSS;
-  return { ...(level > state.level ? stepDown(state, level) : state), starting: isOver ? 0 : state.starting - 1 };
-}
-
-/** @param {number} available */
-function levelFor(available) {
-  return REQUIRED_BITRATE.filter((bitrate) => bitrate > available).length;
+  const carriesStart = state.carriesStart || (available ?? 0) >= START_REQUIRED_BITRATE;
+  return { ...state, carriesStart, starting: state.level > 0 || (loss ?? 0) >= SOME_LOSS ? 0 : state.starting - 1 };
 }
 
 /** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */
@@ -271,12 +259,12 @@ function stepUp(state) {
  * @param {BitrateAdaptation} state
  * @param {{content: Content, width?: number, height?: number}} video
  */
-export function videoParameters({ level, starting }, { content, width = 0, height = 0 }) {
-  const isStarting = content === 'motion' && level === 0 && starting > 0;
-  const { side, maxBitrate, maxFramerate } = isStarting && starting > STARTING - SMALL_START ? START : ENCODINGS[content][Math.min(level, LOWEST)];
+export function videoParameters({ level, starting, carriesStart }, { content, width = 0, height = 0 }) {
+  const isStart = content === 'motion' && level === 0 && starting > 0 && carriesStart;
+  const { side, maxBitrate, maxFramerate } = isStart ? START : ENCODINGS[content][Math.min(level, LOWEST)];
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
-    degradationPreference: content === 'text' || isStarting ? 'maintain-resolution' : 'maintain-framerate',
+    degradationPreference: content === 'text' || isStart ? 'maintain-resolution' : 'maintain-framerate',
     encoding: { active: level !== PAUSED, maxBitrate, maxFramerate, scaleResolutionDownBy },
   };
 }

@@ -14,7 +14,7 @@ import { withStartBitrate } from './start-bitrate.js';
  * @property {RTCPeerConnection} pc
  * @property {string} id of the connection
  * @property {boolean} polite
- * @property {number} startBitrate of our video, in bits per second
+ * @property {number | null} startBitrate of our video, in bits per second
  * @property {(message: NegotiationMessage) => void} send
  * @property {() => void} beforeAnswer adds our tracks to the transceivers of the first offer
  * @property {() => void} [offerReceived] called with each later offer that is accepted

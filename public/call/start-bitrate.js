@@ -1,15 +1,14 @@
-// Start bitrate: with how much video a connection begins. Without a hint Chromium begins with 300 kbit/s and keeps the
-// picture small for many seconds. Firefox ignores the hint.
+// Start bitrate: with how much video a connection begins. Chromium begins with 300 kbit/s unless a parameter in the
+// description that it receives says otherwise. Firefox ignores the parameter.
 //
-// The hint is a parameter in the description that the browser receives. A path that did not carry the usual start is
-// remembered for a day. The path of a new connection is not known yet, so the lowest of all paths counts: a picture that
-// is small at first costs less than sound that is lost.
+// More is asked for only where the last calls have carried it: the first video of a faster start fills the queue of a slow
+// link, and delays audio by seconds. The path of a new connection is not known yet, so every path must have carried it.
 
 /**
  * @import { Path } from './selected-path.js'
  *
  * @typedef {object} StartBitrate
- * @property {() => number} next for a new connection, in bits per second
+ * @property {() => number | null} next for a new connection, in bits per second; null for what the browser begins with
  * @property {(path: Path | null, carried: number | null) => void} record what a path carries now; null if unknown
  *
  * @typedef {{downlink?: number, saveData?: boolean}} NetworkInformation `downlink` in Mbit/s; Chromium only
@@ -19,11 +18,9 @@
 const KEY = 'webrtc-box.start-bitrate';
 const PATHS = /** @type {const} */ (['direct', 'relay-udp', 'relay-tcp', 'relay-tls']);
 const START = 1_500_000;
-const LOWEST = 100_000;
-/** What Chromium begins with itself. */
-const DEFAULT = 300_000;
 const STEP = 100_000;
 const LIFETIME_MS = 24 * 3600 * 1000;
+const REWRITTEN_AFTER_MS = 3600 * 1000;
 const VIDEO_CODEC = /^a=rtpmap:(\d+) (?:VP8|VP9|H264|H265|AV1)\/90000\b/gim;
 
 /**
@@ -38,16 +35,17 @@ export function makeStartBitrate({ storage, network = {}, now = Date.now } = {})
 
   return {
     next() {
-      if (network.saveData) return DEFAULT;
       const current = [...remembered.values()].filter(({ at }) => now() - at < LIFETIME_MS);
-      return Math.min(START, Math.max(DEFAULT, (network.downlink ?? Infinity) * 1_000_000), ...current.map(({ bitrate }) => bitrate));
+      const carried = current.length > 0 && current.every(({ bitrate }) => bitrate >= START);
+      return carried && !network.saveData && (network.downlink ?? Infinity) * 1_000_000 >= START ? START : null;
     },
     record(path, carried) {
       if (path === null || carried === null) return;
-      const bitrate = Math.max(LOWEST, Math.floor(carried / STEP) * STEP);
       // Rounding keeps the storage from being written with every reading.
-      if (bitrate >= START ? !remembered.delete(path) : remembered.get(path)?.bitrate === bitrate) return;
-      if (bitrate < START) remembered.set(path, { bitrate, at: now() });
+      const bitrate = Math.min(START, Math.floor(carried / STEP) * STEP);
+      const before = remembered.get(path);
+      if (before?.bitrate === bitrate && now() - before.at < REWRITTEN_AFTER_MS) return;
+      remembered.set(path, { bitrate, at: now() });
       storage?.setItem(KEY, JSON.stringify(Object.fromEntries(remembered)));
     },
   };
@@ -65,7 +63,7 @@ function read(storage, now) {
     const stored = JSON.parse(storage?.getItem(KEY) ?? '{}');
     for (const path of PATHS) {
       const { bitrate, at } = stored?.[path] ?? {};
-      if (bitrate >= LOWEST && bitrate < START && at <= now) remembered.set(path, { bitrate: Number(bitrate), at: Number(at) });
+      if (bitrate >= 0 && bitrate <= START && at <= now) remembered.set(path, { bitrate: Number(bitrate), at: Number(at) });
     }
   } catch {
     // Not JSON: nothing is remembered.
@@ -75,10 +73,11 @@ function read(storage, now) {
 
 /**
  * @param {string | undefined} sdp as received
- * @param {number} bitrate in bits per second
+ * @param {number | null} bitrate in bits per second; null for no hint
  * @returns {string | undefined} the same with the hint for every video codec
  */
 export function withStartBitrate(sdp, bitrate) {
+  if (bitrate === null) return sdp;
   const hint = `x-google-start-bitrate=${Math.round(bitrate / 1000)}`;
   return sdp?.split(/^(?=m=)/m).map((section) => (section.startsWith('m=video ') ? inSection(section, hint) : section)).join('');
 }

@@ -53,32 +53,32 @@ test('without any reports video is reduced and then paused', () => {
 });
 
 test('the bitrate estimate is used only after it had time to settle', () => {
-  assert.deepEqual(path({ ...initialBitrate(), starting: 0 }).is(3, estimate(300_000)).is(20, estimate(3_000_000)).levels, [0]);
+  assert.deepEqual(path().is(3, estimate(300_000)).is(20, estimate(3_000_000)).levels, [0]);
   assert.deepEqual(path().is(20, estimate(3_000_000)).is(5, estimate(250_000)).levels, [0, 1]);
   assert.deepEqual(path().is(20, estimate(3_000_000)).is(1, estimate(80_000)).levels, [0, 3]);
 });
 
-test('a camera begins small, and keeps its full size until it is steady', () => {
+test('a camera gets a steady size for five seconds once the estimate allows it', () => {
   const parameters = ({ state }, content = 'motion') => {
     const { encoding: { maxBitrate, scaleResolutionDownBy }, degradationPreference } = videoParameters(state, { content, width: 1280, height: 720 });
     return [maxBitrate, scaleResolutionDownBy, degradationPreference];
   };
+  const [whole, steady] = [[2_500_000, 1, 'maintain-framerate'], [2_500_000, 720 / 540, 'maintain-resolution']];
   const harness = path();
-  assert.deepEqual(parameters(harness), [400_000, 720 / 270, 'maintain-resolution']);
-  assert.deepEqual(parameters(harness, 'text'), [2_500_000, 1, 'maintain-resolution']);
-  assert.deepEqual(parameters(harness.is(1.5, estimate(1_500_000))), [2_500_000, 1, 'maintain-resolution']);
-  assert.deepEqual(parameters(harness.is(3.5, estimate(1_500_000))), [2_500_000, 1, 'maintain-framerate']);
-  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false })), [400_000, 720 / 270, 'maintain-resolution'], 'a camera that is off has not begun');
+  assert.deepEqual(parameters(harness), whole);
+  assert.deepEqual(parameters(harness.is(0.5, estimate(600_000))), whole);
+  assert.deepEqual(parameters(harness.is(0.25, estimate(900_000))), steady);
+  assert.deepEqual(parameters(harness, 'text'), [2_500_000, 1, 'maintain-resolution'], 'a screen keeps its size anyway');
+  assert.deepEqual(parameters(harness.is(4, estimate(800_000))), steady);
+  assert.deepEqual(parameters(harness.is(0.25, estimate(800_000))), whole);
+  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(900_000))), steady, 'a camera that was off has not begun');
 });
 
-test('a path that does not carry the start gets less at once', () => {
-  const isStarting = ({ state }) => state.starting > 0;
-  for (const [available, level] of [[800_000, 1], [150_000, 2], [20_000, 3]]) {
-    const harness = path().is(0.25, estimate(available));
-    assert.deepEqual([harness.levels, isStarting(harness)], [[0, level], false]);
-  }
-  const lossy = path().is(0.25, { ...CALM, loss: 0.2 });
-  assert.deepEqual([lossy.levels, isStarting(lossy)], [[0], false]);
+test('loss or a lower level ends the start of a camera', () => {
+  const isStart = ({ state }) => state.starting > 0;
+  assert.equal(isStart(path().is(1, estimate(900_000))), true);
+  assert.equal(isStart(path().is(1, estimate(900_000)).is(0.25, { ...CALM, loss: 0.2 })), false);
+  assert.equal(isStart(path({ ...initialBitrate(), level: 1 }).is(1, estimate(900_000))), false);
 });
 
 test('a low estimate reduces video, and with a queue pauses it', () => {
@@ -194,7 +194,7 @@ test('one low estimate changes nothing, two do', () => {
 });
 
 test('a camera loses size, a screen loses frame rate, audio hardly anything', () => {
-  const at = (level, content) => videoParameters({ ...initialBitrate(), starting: 0, level }, { content, width: 1280, height: 720 });
+  const at = (level, content) => videoParameters({ ...initialBitrate(), level }, { content, width: 1280, height: 720 });
   assert.deepEqual(at(0, 'motion').encoding, { active: true, maxBitrate: 2_500_000, maxFramerate: 30, scaleResolutionDownBy: 1 });
   assert.equal(at(3, 'motion').encoding.scaleResolutionDownBy, 4);
   assert.equal(at(3, 'motion').degradationPreference, 'maintain-framerate');

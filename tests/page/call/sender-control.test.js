@@ -56,8 +56,8 @@ test('audio has priority and video its limits from the start', async () => {
   const { control, audio, video } = makeHarness();
   await control.apply();
   assert.deepEqual([audio.encoding.priority, audio.encoding.networkPriority], ['high', 'high']);
-  assert.equal(video.encoding.maxBitrate, 400_000);
-  assert.deepEqual(video.set, ['maintain-resolution']);
+  assert.equal(video.encoding.maxBitrate, 2_500_000);
+  assert.deepEqual(video.set, ['maintain-framerate']);
 });
 
 test('parameters in effect are not set again', async () => {

@@ -10,53 +10,55 @@ function makeStorage(value = null) {
   return { value, writes: 0, getItem() { return this.value; }, setItem(key, text) { Object.assign(this, { value: text, writes: this.writes + 1 }); } };
 }
 
-test('a path that carried less is remembered until it carries more', () => {
+const carried = (bitrate) => JSON.stringify({ direct: { bitrate, at: 1 } });
+
+test('more than the browser begins with is for paths that have all carried it', () => {
   const storage = makeStorage();
   const make = () => makeStartBitrate({ storage, now: () => HOUR });
-  const first = make();
-  assert.equal(first.next(), 1_500_000);
-  first.record('relay-udp', 456_000);
-  first.record('direct', 950_000);
-  assert.equal(make().next(), 400_000, 'the lowest of all paths');
-  const second = make();
-  second.record('relay-udp', 2_000_000);
-  assert.equal(make().next(), 900_000);
-  second.record('direct', 1_500_000);
+  assert.equal(make().next(), null, 'nothing is known');
+  make().record('direct', 2_000_000);
+  assert.equal(make().next(), 1_500_000);
+  make().record('relay-udp', 456_000);
+  assert.equal(make().next(), null);
+  make().record('relay-udp', 1_500_000);
   assert.equal(make().next(), 1_500_000);
 });
 
-test('storage is written for a change only', () => {
+test('storage is written for a change, or when it is an hour old', () => {
+  let now = HOUR;
   const storage = makeStorage();
-  const start = makeStartBitrate({ storage, now: () => HOUR });
-  for (const carried of [3_000_000, 401_000, 480_000, null, 499_000]) start.record('direct', carried);
+  const start = makeStartBitrate({ storage, now: () => now });
+  for (const bitrate of [401_000, 480_000, null, 499_000]) start.record('direct', bitrate);
   start.record(null, 100_000);
-  assert.deepEqual([storage.writes, start.next()], [1, 400_000]);
+  assert.equal(storage.writes, 1);
   start.record('direct', 5000);
-  assert.equal(start.next(), 100_000, 'the least that a browser accepts');
+  assert.equal(storage.writes, 2);
+  now += HOUR;
+  start.record('direct', 5000);
+  assert.equal(storage.writes, 3);
 });
 
 test('what is remembered expires after a day', () => {
   let now = HOUR;
   const storage = makeStorage();
   const start = makeStartBitrate({ storage, now: () => now });
-  start.record('direct', 400_000);
+  start.record('direct', 1_500_000);
   now += 23 * HOUR;
-  assert.equal(start.next(), 400_000);
+  assert.equal(start.next(), 1_500_000);
   now += 2 * HOUR;
-  assert.deepEqual([start.next(), makeStartBitrate({ storage, now: () => now }).next()], [1_500_000, 1_500_000]);
+  assert.deepEqual([start.next(), makeStartBitrate({ storage, now: () => now }).next()], [null, null]);
 });
 
 test('stored values that this page cannot have written are ignored', () => {
-  for (const value of ['', '{', 'null', '7', '[]', '{"direct":null}', '{"direct":{"bitrate":"x","at":1}}', '{"direct":{"bitrate":5,"at":1}}',
-    '{"direct":{"bitrate":9e9,"at":1}}', '{"direct":{"bitrate":400000}}', `{"direct":{"bitrate":400000,"at":${2 * HOUR}}}`, '{"other":{"bitrate":400000,"at":1}}']) {
-    assert.equal(makeStartBitrate({ storage: makeStorage(value), now: () => HOUR }).next(), 1_500_000, value);
+  for (const value of ['', '{', 'null', '7', '[]', '{"direct":null}', '{"direct":{"bitrate":"x","at":1}}', '{"direct":{"bitrate":-5,"at":1}}',
+    '{"direct":{"bitrate":9e9,"at":1}}', '{"direct":{"bitrate":1500000}}', `{"direct":{"bitrate":1500000,"at":${2 * HOUR}}}`, '{"other":{"bitrate":1500000,"at":1}}']) {
+    assert.equal(makeStartBitrate({ storage: makeStorage(value), now: () => HOUR }).next(), null, value);
   }
 });
 
-test('the browser\'s own knowledge of the network lowers the start', () => {
-  const next = (network) => makeStartBitrate({ network }).next();
-  assert.deepEqual([next({ downlink: 10 }), next({ downlink: 0.6 }), next({ downlink: 0.05 }), next({ downlink: 10, saveData: true })],
-    [1_500_000, 600_000, 300_000, 300_000]);
+test('a network that the browser knows to be slow begins as the browser does', () => {
+  const next = (network) => makeStartBitrate({ network, storage: makeStorage(carried(1_500_000)), now: () => HOUR }).next();
+  assert.deepEqual([next(undefined), next({ downlink: 10 }), next({ downlink: 0.6 }), next({ downlink: 10, saveData: true })], [1_500_000, 1_500_000, null, null]);
 });
 
 test('every video codec of the description gets the hint', () => {
@@ -69,6 +71,7 @@ test('every video codec of the description gets the hint', () => {
 
 test('a description of another shape is unchanged', () => {
   for (const sdp of [undefined, '', 'broken', 'm=video ', lines('m=audio 9 X 96', 'a=rtpmap:96 VP8/90000'), lines('m=video 9 X 96', 'a=rtpmap:x VP8/90000')]) {
-    assert.equal(withStartBitrate(sdp, 300_000), sdp);
+    assert.equal(withStartBitrate(sdp, 1_500_000), sdp);
   }
+  assert.equal(withStartBitrate(lines('m=video 9 X 96', 'a=rtpmap:96 VP8/90000'), null), lines('m=video 9 X 96', 'a=rtpmap:96 VP8/90000'));
 });
