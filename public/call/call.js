@@ -3,6 +3,7 @@
 // Only this file creates an RTCPeerConnection. It knows who is in the room and decides when a connection is kept,
 // restarted or replaced; it uses neither the socket nor the page.
 
+import { makeCodecSelection } from './codec-selection.js';
 import { parseCallId } from './negotiation.js';
 import { makePathFallback } from './path-fallback.js';
 import { PeerConnection } from './peer-connection.js';
@@ -22,6 +23,7 @@ import { fingerprintsIn } from './verification-code.js';
  * @property {() => boolean} [reachable] whether the peer would receive an offer now
  * @property {boolean} [relayOnly]
  * @property {import('./start-bitrate.js').StartBitrate} [startBitrate]
+ * @property {import('./codec-selection.js').CodecSelection} [codecSelection]
  * @property {() => string} [newId]
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => MediaStream} [newStream]
@@ -55,7 +57,7 @@ export class Call {
   /** @param {CallParts} parts */
   constructor(parts) {
     this.#parts = {
-      reachable: () => true, relayOnly: false, startBitrate: makeStartBitrate(),
+      reachable: () => true, relayOnly: false, startBitrate: makeStartBitrate(), codecSelection: makeCodecSelection(),
       newId: () => crypto.randomUUID(), connect: (config) => new RTCPeerConnection(config), newStream: () => new MediaStream(),
       ...parts,
     };
@@ -173,7 +175,7 @@ export class Call {
    * @param {boolean} isOfferer
    */
   #replace(peerId, id, isOfferer) {
-    const { send, emit, clock, reachable, newStream, startBitrate } = this.#parts;
+    const { send, emit, clock, reachable, newStream, startBitrate, codecSelection } = this.#parts;
     const old = this.#current;
     this.#recordPath(old);
     const pc = this.#takePrepared() ?? this.#create();
@@ -184,7 +186,7 @@ export class Call {
     /** @type {PeerConnection} */
     const created = this.#current = new PeerConnection({
       pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(),
-      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable, startBitrate,
+      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable, startBitrate, codecSelection,
       emit: (event) => { if (created === this.#current) emit(event); },
       giveUp: () => { if (created === this.#current) this.#open(peerId); },
       stalled: () => {

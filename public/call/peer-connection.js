@@ -16,6 +16,7 @@ import { startVerification } from './verification.js';
  * @import { CallEvent, OutboxMessage } from '../types.js'
  * @import { Clock } from '../lib/clock.js'
  * @import { MuteState } from '../media/mute-state.js'
+ * @import { CodecSelection } from './codec-selection.js'
  * @import { StartBitrate } from './start-bitrate.js'
  *
  * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} Tracks
@@ -35,6 +36,7 @@ import { startVerification } from './verification.js';
  * @property {() => boolean} reachable whether the peer would receive an offer now
  * @property {() => void} giveUp called after several failed restarts, or where two offers collided
  * @property {StartBitrate} startBitrate
+ * @property {CodecSelection} codecSelection
  * @property {() => void} [stalled] called while the path is up and DTLS, or any large packet, does not get through
  * @property {Clock} clock
  */
@@ -139,7 +141,8 @@ export class PeerConnection {
     // Both kinds in both directions even without tracks: a device or a screen can then be added by replaceTrack,
     // without another negotiation.
     for (const kind of KINDS) {
-      this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: this.#outgoingStreams() });
+      const transceiver = this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: this.#outgoingStreams() });
+      if (kind === 'video') this.#parts.codecSelection.apply(transceiver);
     }
     this.#senders.apply().catch(() => {});
     this.negotiation.offer();
@@ -266,6 +269,7 @@ export class PeerConnection {
       const transceiver = this.#transceiver(kind);
       if (!transceiver) continue;
       transceiver.direction = 'sendrecv';
+      if (kind === 'video') this.#parts.codecSelection.apply(transceiver);
       const streams = this.#outgoingStreams();
       if (streams.length) transceiver.sender.setStreams?.(...streams);
       transceiver.sender.replaceTrack(this.#parts.tracks[kind]).catch((error) => this.#emit({ type: 'error', error }));

@@ -110,6 +110,15 @@ test('tracks are replaced without another offer', async () => {
   assert.deepEqual(harness.messages, []);
 });
 
+test('codecs are ordered for video alone, before the offer and before the answer', async () => {
+  const { ann, bob, ...rest } = makeTwoPages();
+  bob.call.prepare();
+  for (const kind of ['audio', 'video']) bob.pc().addTransceiver(kind, {});
+  await settle();
+  await connected({ ann, bob, ...rest });
+  assert.deepEqual([ann.ordered, bob.ordered], [[['video', null]], [['video', null]]]);
+});
+
 /** A client that knows the eight messages of the protocol and never sends `call`. */
 function plainClient(harness, name) {
   const pc = new FakeConnection({});

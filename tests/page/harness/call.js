@@ -11,12 +11,13 @@ export function makeTwoPages(names = ['ann', 'bob'], origins = {}) {
   const pages = Object.fromEntries(names.map((name) => [name, makePage(name)]));
 
   function makePage(name) {
-    const page = { name, connections: [], events: [], reachable: true };
+    const page = { name, connections: [], events: [], reachable: true, ordered: [] };
     page.load = () => {
       page.call = new Call({
         clock, reachable: () => page.reachable, newId: () => `${name}${(ids += 1)}`, newStream: () => new FakeStream(),
         send: (message) => messages.push({ ...message, from: name }),
         emit: (event) => page.events.push(event),
+        codecSelection: { apply: (transceiver) => page.ordered.push([transceiver.receiver.track.kind, page.pc().localDescription]) },
         connect: (config) => {
           const pc = new FakeConnection(config, origins[name]);
           page.connections.push(pc);
