@@ -59,6 +59,8 @@ const ANNOUNCE_AFTER = 10 * SECOND;
 const STARTING = 5 * SECOND;
 const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
 const START_REQUIRED_BITRATE = 900_000;
+/** At level 0, of a camera with 1080p. */
+const HIGH_RESOLUTION_BITRATE = 4_000_000;
 
 /**
  * @typedef {Pick<import('./rtcp-feedback.js').Feedback, 'loss' | 'audioLoss' | 'rtt' | 'reported' | 'available' | 'sending'>} Reading
@@ -261,7 +263,9 @@ function stepUp(state) {
  */
 export function videoParameters({ level, starting, carriesStart }, { content, width = 0, height = 0 }) {
   const isStart = content === 'motion' && level === 0 && starting > 0 && carriesStart;
-  const { side, maxBitrate, maxFramerate } = isStart ? START : ENCODINGS[content][Math.min(level, LOWEST)];
+  const { side, maxFramerate, ...limit } = isStart ? START : ENCODINGS[content][Math.min(level, LOWEST)];
+  const isHighResolution = content === 'motion' && level === 0 && !isStart && Math.min(width, height) > 720;
+  const maxBitrate = isHighResolution ? HIGH_RESOLUTION_BITRATE : limit.maxBitrate;
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
     degradationPreference: content === 'text' || isStart ? 'maintain-resolution' : 'maintain-framerate',

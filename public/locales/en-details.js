@@ -82,6 +82,7 @@ export const words = {
   'settings.echoCancellation': 'Cancel echo',
   'settings.autoGainControl': 'Adjust the volume of your voice',
   'settings.backgroundBlur': 'Blur your background',
+  'settings.highResolution': 'High resolution (1080p)',
   'settings.attention': 'Sounds and notifications',
   'settings.sounds': 'Sounds when somebody joins, leaves or knocks',
   'settings.notify': 'Notify me when somebody joins',

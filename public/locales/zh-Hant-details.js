@@ -79,6 +79,7 @@ export const words = {
   'settings.echoCancellation': '消除回音',
   'settings.autoGainControl': '自動調整麥克風音量',
   'settings.backgroundBlur': '背景模糊',
+  'settings.highResolution': '高解析度（1080p）',
   'settings.attention': '提示音和通知',
   'settings.sounds': '有人加入、離開或要求加入時播放提示音',
   'settings.notify': '有人加入時通知我',

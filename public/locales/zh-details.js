@@ -82,6 +82,7 @@ export const words = {
   'settings.echoCancellation': '回声消除',
   'settings.autoGainControl': '自动调节麦克风音量',
   'settings.backgroundBlur': '背景模糊',
+  'settings.highResolution': '高分辨率（1080p）',
   'settings.attention': '提示音和通知',
   'settings.sounds': '有人加入、离开或请求加入时播放提示音',
   'settings.notify': '有人加入时通知我',

@@ -187,8 +187,9 @@ function withoutDevice(constraints) {
  * @param {Selection} selected
  * @returns {MediaTrackConstraints}
  */
-export function constraintsOf(kind, { audioinput, videoinput, facing, echoCancellation, noiseSuppression, autoGainControl, backgroundBlur }) {
+export function constraintsOf(kind, { audioinput, videoinput, facing, echoCancellation, noiseSuppression, autoGainControl, backgroundBlur, highResolution }) {
   if (kind === 'mic') return { echoCancellation, noiseSuppression, autoGainControl, ...(audioinput && { deviceId: { exact: audioinput } }) };
-  return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 }, ...(backgroundBlur !== undefined && { backgroundBlur }),
+  const height = highResolution ? 1080 : 720;
+  return { width: { ideal: height * 16 / 9 }, height: { ideal: height }, frameRate: { ideal: 30 }, ...(backgroundBlur !== undefined && { backgroundBlur }),
     ...(videoinput ? { deviceId: { exact: videoinput } } : { facingMode: facing }) };
 }

@@ -9,10 +9,10 @@ const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput'])
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
  * @typedef {'echoCancellation' | 'noiseSuppression' | 'autoGainControl'} SoundProcessing constraints of a microphone; all are on until they are switched off
- * @typedef {SoundProcessing | 'backgroundBlur'} Processing
- * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment', backgroundBlur?: boolean}
+ * @typedef {SoundProcessing | 'backgroundBlur' | 'highResolution'} Processing
+ * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment', backgroundBlur?: boolean, highResolution: boolean}
  *   & Record<SoundProcessing, boolean>} Selection ids, empty where nothing is selected; the blur is left to the system until it
- *   was switched here
+ *   was switched here; `highResolution`: 1080p in place of 720p
  * @typedef {Pick<Storage, 'getItem' | 'setItem'>} PreferenceStorage
  *
  * @typedef {object} DevicePreferences
@@ -34,7 +34,7 @@ export function makeDevicePreferences(storage) {
     audioinput: text(stored.audioinput), videoinput: text(stored.videoinput), audiooutput: text(stored.audiooutput),
     facing: stored.facing === 'environment' ? 'environment' : 'user',
     echoCancellation: stored.echoCancellation !== false, noiseSuppression: stored.noiseSuppression !== false,
-    autoGainControl: stored.autoGainControl !== false,
+    autoGainControl: stored.autoGainControl !== false, highResolution: stored.highResolution === true,
     ...(typeof stored.backgroundBlur === 'boolean' && { backgroundBlur: stored.backgroundBlur }),
   };
   const labels = { audioinput: text(stored.labels?.audioinput), videoinput: text(stored.labels?.videoinput), audiooutput: text(stored.labels?.audiooutput) };

@@ -314,4 +314,4 @@ export class Media {
 }
 
 /** @param {Processing} name @returns {Kind} */
-const processedKind = (name) => (name === 'backgroundBlur' ? 'cam' : 'mic');
+const processedKind = (name) => (name === 'backgroundBlur' || name === 'highResolution' ? 'cam' : 'mic');

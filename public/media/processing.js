@@ -1,5 +1,5 @@
 // Processing: what the browser does to the sound of a microphone and to the picture of a camera, as switches: echo
-// cancellation, noise suppression, automatic gain, and the blur of the background. The page itself processes nothing.
+// cancellation, noise suppression, automatic gain, the blur of the background, and 1080p. The page itself processes nothing.
 
 /**
  * @import { Processing } from './device-preferences.js'
@@ -17,6 +17,7 @@
  * @returns {boolean | null} on or off; null where it cannot be switched
  */
 export function processingState(name, { track, preferred, supported }) {
+  if (name === 'highResolution') return hasHighResolution(track) ? preferred ?? false : null;
   if (supported[name] !== true) return null;
   const offered = capabilities(track)[name];
   const isSwitchable = Array.isArray(offered) && offered.includes(true) && offered.includes(false);
@@ -41,6 +42,12 @@ export async function reconfigure(track, constraints, name) {
   }
   const actual = /** @type {Values} */ (track.getSettings())[name];
   return actual === undefined || actual === /** @type {Values} */ (constraints)[name];
+}
+
+/** Whether the camera may have it; a browser may not tell. @param {MediaStreamTrack | null} track */
+function hasHighResolution(track) {
+  const { width, height } = /** @type {MediaTrackCapabilities} */ (capabilities(track));
+  return Math.min(width?.max ?? Infinity, height?.max ?? Infinity) >= 1080;
 }
 
 /** @param {MediaStreamTrack | null} track @returns {Values} empty where the browser tells none */

@@ -12,6 +12,8 @@ import { createSwitch, createText } from './attention.js';
  */
 
 /** @type {readonly Processing[]} */
+const PICTURE = ['backgroundBlur', 'highResolution'];
+/** @type {readonly Processing[]} */
 const SOUND = ['noiseSuppression', 'echoCancellation', 'autoGainControl'];
 
 export class SettingsSwitches {
@@ -38,14 +40,14 @@ export class SettingsSwitches {
     this.#media = media;
     this.#supported = /** @type {Record<string, unknown>} */ (devices?.getSupportedConstraints?.() ?? {});
     this.#attention = attention;
-    for (const name of /** @type {Processing[]} */ (['backgroundBlur', ...SOUND])) {
+    for (const name of [...PICTURE, ...SOUND]) {
       this.#switches.set(name, createSwitch({ document, translate, key: `settings.${name}`, toggled: (on) => { media.setProcessing(name, on); } }));
     }
     const devicePart = document.querySelector('#pickCam')?.closest('.part');
     const elementOf = (/** @type {Processing} */ name) => this.#switches.get(name)?.element ?? '';
     this.#soundPart = this.#createPart('settings.sound', SOUND.map(elementOf));
     devicePart?.after(this.#soundPart, this.#createPart('settings.attention', attention.createSwitches()));
-    document.querySelector('#pickCam')?.after(elementOf('backgroundBlur'));
+    document.querySelector('#pickCam')?.after(...PICTURE.map(elementOf));
     document.querySelector('#btnSpeaker')?.after(...this.#createSpeakerTest());
     this.show();
   }

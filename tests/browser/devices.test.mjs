@@ -153,6 +153,27 @@ harness.scenario('of two cameras selected at once the last is sent, opened one b
   assert.deepEqual(await first.evaluate(`() => __tracks.filter((track) => track.kind === 'video').map((track) => track.readyState)`), ['ended', 'ended', 'live']);
 });
 
+harness.scenario('1080p is switched in the call and remembered', async () => {
+  const url = harness.roomUrl();
+  const pair = [await harness.participant('chromium'), await harness.participant('chromium')];
+  for (const each of pair) {
+    await each.open(url);
+    await each.join();
+  }
+  const [person] = pair;
+  await harness.expectMedia(pair);
+  const sentWidth = () => person.evaluate(`() => webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === 'video').track.getSettings().width`);
+  assert.equal(await sentWidth(), 1280);
+  await person.click('.in-call[data-act=settings]');
+  await person.click('[data-switch=highResolution]');
+  await waitFor('a picture of 1080p', async () => await sentWidth() === 1920);
+  await person.press('Escape');
+  await harness.expectMedia(pair);
+  await person.open(harness.roomUrl());
+  await person.waitForState('preview');
+  assert.equal(await person.evaluate(`() => document.getElementById('local').srcObject.getVideoTracks()[0].getSettings().width`), 1920);
+});
+
 harness.scenario('a selected speaker is remembered', async (context) => {
   const [first] = await joinControlledPair(['chromium', 'chromium']);
   await first.click('.in-call[data-act=settings]');

@@ -202,6 +202,12 @@ test('a camera loses size, a screen loses frame rate, audio hardly anything', ()
   assert.equal(at(3, 'text').degradationPreference, 'maintain-resolution');
   assert.equal(at(4, 'motion').encoding.active, false);
   assert.equal(videoParameters({ ...initialBitrate(), level: 3 }, { content: 'motion' }).encoding.scaleResolutionDownBy, 1);
+});
+
+test('a camera with 1080p may use more, only at the best level and after its start', () => {
+  const bitrate = (state, content = 'motion', height = 1080) => videoParameters({ ...initialBitrate(), ...state }, { content, width: 1920, height }).encoding.maxBitrate;
+  assert.deepEqual([bitrate({}), bitrate({}, 'motion', 720), bitrate({}, 'text')], [4_000_000, 2_500_000, 2_500_000]);
+  assert.deepEqual([bitrate({ starting: 1, carriesStart: true }), bitrate({ level: 1 }), bitrate({ level: 4 })], [2_500_000, 600_000, 60_000]);
   for (const level of [0, 1, 2, 3, 4]) {
     const { encoding } = audioParameters({ ...initialBitrate(), level });
     assert.ok(encoding.active && encoding.priority === 'high' && encoding.maxBitrate >= 16_000);

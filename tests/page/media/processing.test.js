@@ -117,6 +117,30 @@ test('the blur is applied to the running camera and never opens another one', as
   }
 });
 
+test('1080p is requested from the running camera, and remembered', async () => {
+  const storage = storageOf();
+  const first = makeProcessed({ applies: true }, { storage });
+  await first.media.start();
+  assert.deepEqual([first.requests[0].video.width, first.requests[0].video.height], [{ ideal: 1280 }, { ideal: 720 }]);
+  const camera = first.media.outgoingTracks().video;
+  await first.media.setProcessing('highResolution', true);
+  assert.deepEqual([first.requests.length, first.media.outgoingTracks().video === camera], [1, true]);
+  assert.deepEqual([camera.applied[0].width, camera.applied[0].height], [{ ideal: 1920 }, { ideal: 1080 }]);
+  const { media, requests } = makeProcessed({}, { storage });
+  await media.start();
+  assert.deepEqual(requests[0].video.height, { ideal: 1080 });
+  const odd = makeProcessed({}, { storage: storageOf({ highResolution: 'yes' }) });
+  await odd.media.start();
+  assert.deepEqual(odd.requests[0].video.height, { ideal: 720 });
+});
+
+test('1080p is offered unless the camera tells that it has less', () => {
+  const state = (capabilities, preferred) => processingState('highResolution', { track: capabilities && new ProcessedTrack('video', { capabilities }), preferred, supported: {} });
+  assert.deepEqual([state(null, undefined), state({}, true), state({ width: { max: 1920 }, height: { max: 1080 } }, true)], [false, true, true]);
+  assert.equal(state({ width: { max: 1080 }, height: { max: 1920 } }, false), false, 'an upright phone');
+  assert.equal(state({ width: { max: 1280 }, height: { max: 720 } }, true), null);
+});
+
 test('a blur that is switched in the system redraws the page', async () => {
   const { media, seen } = makeProcessed({ capabilities: { backgroundBlur: [false, true] } });
   await media.start();

@@ -37,9 +37,9 @@ function makeDialog({ supported = ALL, blur = [true, false], played = true } = {
   });
   const [sound] = devicePart.placed;
   const [button, failure] = places['#btnSpeaker'].placed;
-  const [blurSwitch] = places['#pickCam'].placed;
+  const [blurSwitch, highResolution] = places['#pickCam'].placed;
   const rows = sound.children[1].children;
-  return { page, switches, sound, rows, blurSwitch, button, failure, box: (row) => row.children[0], words: button.children.at(-1) };
+  return { page, switches, sound, rows, blurSwitch, highResolution, button, failure, box: (row) => row.children[0], words: button.children.at(-1) };
 }
 
 test('the switches show what is on, and set it', () => {
@@ -53,6 +53,14 @@ test('the switches show what is on, and set it', () => {
   assert.equal(box(blurSwitch).checked, false);
   switches.show();
   assert.deepEqual([box(rows[1]).checked, box(blurSwitch).checked], [false, true], 'also what the system has switched');
+});
+
+test('1080p is switched beside the blur', () => {
+  const { page, highResolution, box } = makeDialog();
+  assert.deepEqual([highResolution.hidden, box(highResolution).checked], [false, false]);
+  box(highResolution).checked = true;
+  box(highResolution).dispatchEvent(new Event('change'));
+  assert.deepEqual(page.switched, [['highResolution', true]]);
 });
 
 test('what the browser cannot switch is hidden, and its heading with the last of it', () => {
