@@ -61,6 +61,8 @@ const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
 const START_REQUIRED_BITRATE = 900_000;
 /** At level 0, of a camera with 1080p. */
 const HIGH_RESOLUTION_BITRATE = 4_000_000;
+/** Of music, in stereo. */
+export const MUSIC_BITRATE = 128_000;
 
 /**
  * @typedef {Pick<import('./rtcp-feedback.js').Feedback, 'loss' | 'audioLoss' | 'rtt' | 'reported' | 'available' | 'sending'>} Reading
@@ -276,8 +278,9 @@ export function videoParameters({ level, starting, carriesStart }, { content, wi
 /**
  * Parameters for the audio sender: reduced last, and only on the lowest levels.
  * @param {BitrateAdaptation} state
+ * @param {boolean} [music]
  */
-export function audioParameters({ level }) {
-  const maxBitrate = level < LOWEST ? 32_000 : level === LOWEST ? 20_000 : 16_000;
+export function audioParameters({ level }, music = false) {
+  const maxBitrate = music && level < 2 ? MUSIC_BITRATE : level < LOWEST ? 32_000 : level === LOWEST ? 20_000 : 16_000;
   return { encoding: { active: true, maxBitrate, priority: 'high', networkPriority: 'high' } };
 }

@@ -4,7 +4,7 @@
 // another connection: a rollback leaves Chromium with video that is decoded and never shown. Only for a client that does
 // not count its offers there is a rollback. Malformed messages are dropped and the connection continues.
 
-import { withOpusParameters } from './opus-sdp.js';
+import { withOpusParameters, withStereoPlayback } from './opus-sdp.js';
 import { withStartBitrate } from './start-bitrate.js';
 
 /**
@@ -15,6 +15,7 @@ import { withStartBitrate } from './start-bitrate.js';
  * @property {string} id of the connection
  * @property {boolean} polite
  * @property {number | null} startBitrate of our video, in bits per second
+ * @property {() => boolean} [sendsMusic]
  * @property {(message: NegotiationMessage) => void} send
  * @property {() => void} beforeAnswer adds our tracks to the transceivers of the first offer
  * @property {() => void} [offerReceived] called with each later offer that is accepted
@@ -52,10 +53,12 @@ export class Negotiation {
   /** Candidates from before the first description. @type {(RTCIceCandidateInit | null)[]} */
   #earlyCandidates = [];
   #gathered = false;
+  /** Whether our encoder was set for music. */
+  #music = false;
 
   /** @param {NegotiationParts} parts */
   constructor(parts) {
-    this.#parts = { offerReceived: () => {}, collided: () => {}, gathered: (_, send) => send(), noCandidates: () => {}, ...parts };
+    this.#parts = { sendsMusic: () => false, offerReceived: () => {}, collided: () => {}, gathered: (_, send) => send(), noCandidates: () => {}, ...parts };
     parts.pc.onnegotiationneeded = () => this.offer();
     parts.pc.onicecandidate = ({ candidate }) => this.#candidateGathered(candidate);
   }
@@ -75,7 +78,7 @@ export class Negotiation {
     if (this.#makingOffer || pc.signalingState !== 'stable') return;
     this.#makingOffer = true;
     try {
-      await pc.setLocalDescription();
+      await this.#describe('offer');
       this.#round += 1;
       this.#sendOffer();
     } catch (error) {
@@ -83,6 +86,11 @@ export class Negotiation {
     } finally {
       this.#makingOffer = false;
     }
+  }
+
+  /** Our audio has changed; the encoder follows the peer's next description. */
+  tracksChanged() {
+    if (this.isAnswered() && this.#parts.sendsMusic() !== this.#music) this.offer();
   }
 
   /** Sends an unanswered offer again. */
@@ -143,7 +151,7 @@ export class Negotiation {
     await pc.setRemoteDescription(withCurrentDtlsRole(this.#received(sdp), pc));
     await this.#addEarlyCandidates();
     if (isFirst) beforeAnswer();
-    await pc.setLocalDescription();
+    await this.#describe('answer');
     this.#remoteSdp = sdp.sdp;
     this.#sendAnswer(call);
   }
@@ -174,7 +182,15 @@ export class Negotiation {
 
   /** @param {Description} description @returns {RTCSessionDescriptionInit} */
   #received({ type, sdp }) {
-    return { type, sdp: withStartBitrate(withOpusParameters(sdp), this.#parts.startBitrate) };
+    this.#music = this.#parts.sendsMusic();
+    return { type, sdp: withStartBitrate(withOpusParameters(sdp, this.#music), this.#parts.startBitrate) };
+  }
+
+  /** A browser that refuses the change describes itself. @param {'offer' | 'answer'} type */
+  async #describe(type) {
+    const { pc } = this.#parts;
+    const own = await (type === 'offer' ? pc.createOffer() : pc.createAnswer());
+    await pc.setLocalDescription({ type, sdp: withStereoPlayback(own.sdp) }).catch(() => pc.setLocalDescription());
   }
 
   async #addEarlyCandidates() {

@@ -78,6 +78,7 @@ export class PeerConnection {
     this.closed = new Promise((resolve) => { this.#resolveClosed = resolve; });
     this.negotiation = new Negotiation({
       pc, id, polite, startBitrate: startBitrate.next(),
+      sendsMusic: () => this.#parts.tracks.audio?.contentHint === 'music',
       beforeAnswer: () => this.#addTracks(),
       offerReceived: () => this.#iceRestart.offerReceived(),
       collided: giveUp,
@@ -152,6 +153,7 @@ export class PeerConnection {
   async setTracks(tracks) {
     this.#parts.tracks = tracks;
     await Promise.all(KINDS.map((kind) => this.#transceiver(kind)?.sender.replaceTrack(tracks[kind])));
+    this.negotiation.tracksChanged();
     await this.#senders.apply();
     this.#outgoingVideoChanged();
   }

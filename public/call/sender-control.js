@@ -36,9 +36,10 @@ export function makeSenderControl({ sender, changed }) {
 
   async function apply() {
     const video = sender('video');
+    const audio = sender('audio');
     const { width, height } = video?.track?.getSettings?.() ?? {};
     await Promise.all([
-      applyTo(sender('audio'), audioParameters(state)),
+      applyTo(audio, audioParameters(state, audio?.track?.contentHint === 'music')),
       applyTo(video, videoParameters(state, { content: contentOf(video), width, height })),
     ]);
   }

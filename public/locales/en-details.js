@@ -81,6 +81,7 @@ export const words = {
   'settings.noiseSuppression': 'Suppress background noise',
   'settings.echoCancellation': 'Cancel echo',
   'settings.autoGainControl': 'Adjust the volume of your voice',
+  'settings.music': 'Music: stereo, without processing. Use headphones.',
   'settings.backgroundBlur': 'Blur your background',
   'settings.highResolution': 'High resolution (1080p)',
   'settings.attention': 'Sounds and notifications',

@@ -78,6 +78,7 @@ export const words = {
   'settings.noiseSuppression': '降低背景雜音',
   'settings.echoCancellation': '消除回音',
   'settings.autoGainControl': '自動調整麥克風音量',
+  'settings.music': '音樂模式：立體聲，不處理聲音。請使用耳機。',
   'settings.backgroundBlur': '背景模糊',
   'settings.highResolution': '高解析度（1080p）',
   'settings.attention': '提示音和通知',

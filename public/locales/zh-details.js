@@ -81,6 +81,7 @@ export const words = {
   'settings.noiseSuppression': '降噪',
   'settings.echoCancellation': '回声消除',
   'settings.autoGainControl': '自动调节麦克风音量',
+  'settings.music': '音乐模式：立体声，不处理声音。请使用耳机。',
   'settings.backgroundBlur': '背景模糊',
   'settings.highResolution': '高分辨率（1080p）',
   'settings.attention': '提示音和通知',

@@ -64,10 +64,10 @@ export class Capture {
    * @returns {Promise<CaptureResult>}
    */
   async switchedMicrophone(selected) {
-    const { echoCancellation, noiseSuppression, autoGainControl } = selected;
+    const { echoCancellation, noiseSuppression, autoGainControl, ...wanted } = /** @type {Record<string, any>} */ (constraintsOf('mic', selected));
     const required = { echoCancellation: { exact: echoCancellation }, noiseSuppression: { exact: noiseSuppression }, autoGainControl: { exact: autoGainControl } };
     try {
-      const stream = await this.#parts.devices?.getUserMedia({ audio: { ...constraintsOf('mic', selected), ...required } });
+      const stream = await this.#parts.devices?.getUserMedia({ audio: { ...wanted, ...required } });
       if (stream) return { stream, error: null };
     } catch {
       // The device cannot do all of it.
@@ -187,8 +187,11 @@ function withoutDevice(constraints) {
  * @param {Selection} selected
  * @returns {MediaTrackConstraints}
  */
-export function constraintsOf(kind, { audioinput, videoinput, facing, echoCancellation, noiseSuppression, autoGainControl, backgroundBlur, highResolution }) {
-  if (kind === 'mic') return { echoCancellation, noiseSuppression, autoGainControl, ...(audioinput && { deviceId: { exact: audioinput } }) };
+export function constraintsOf(kind, { audioinput, videoinput, facing, echoCancellation, noiseSuppression, autoGainControl, backgroundBlur, highResolution, music }) {
+  if (kind === 'mic') {
+    return { echoCancellation: echoCancellation && !music, noiseSuppression: noiseSuppression && !music, autoGainControl: autoGainControl && !music,
+      ...(music && { channelCount: 2 }), ...(audioinput && { deviceId: { exact: audioinput } }) };
+  }
   const height = highResolution ? 1080 : 720;
   return { width: { ideal: height * 16 / 9 }, height: { ideal: height }, frameRate: { ideal: 30 }, ...(backgroundBlur !== undefined && { backgroundBlur }),
     ...(videoinput ? { deviceId: { exact: videoinput } } : { facingMode: facing }) };

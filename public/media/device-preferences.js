@@ -9,10 +9,11 @@ const KINDS = /** @type {const} */ (['audioinput', 'videoinput', 'audiooutput'])
 /**
  * @typedef {'audioinput' | 'videoinput' | 'audiooutput'} DeviceKind
  * @typedef {'echoCancellation' | 'noiseSuppression' | 'autoGainControl'} SoundProcessing constraints of a microphone; all are on until they are switched off
- * @typedef {SoundProcessing | 'backgroundBlur' | 'highResolution'} Processing
- * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment', backgroundBlur?: boolean, highResolution: boolean}
+ * @typedef {SoundProcessing | 'backgroundBlur' | 'highResolution' | 'music'} Processing
+ * @typedef {{audioinput: string, videoinput: string, audiooutput: string, facing: 'user' | 'environment', backgroundBlur?: boolean, highResolution: boolean, music: boolean}
  *   & Record<SoundProcessing, boolean>} Selection ids, empty where nothing is selected; the blur is left to the system until it
- *   was switched here; `highResolution`: 1080p in place of 720p
+ *   was switched here; `highResolution`: 1080p in place of 720p; `music`: stereo without any
+ *   processing of sound
  * @typedef {Pick<Storage, 'getItem' | 'setItem'>} PreferenceStorage
  *
  * @typedef {object} DevicePreferences
@@ -35,6 +36,7 @@ export function makeDevicePreferences(storage) {
     facing: stored.facing === 'environment' ? 'environment' : 'user',
     echoCancellation: stored.echoCancellation !== false, noiseSuppression: stored.noiseSuppression !== false,
     autoGainControl: stored.autoGainControl !== false, highResolution: stored.highResolution === true,
+    music: stored.music === true,
     ...(typeof stored.backgroundBlur === 'boolean' && { backgroundBlur: stored.backgroundBlur }),
   };
   const labels = { audioinput: text(stored.labels?.audioinput), videoinput: text(stored.labels?.videoinput), audiooutput: text(stored.labels?.audiooutput) };

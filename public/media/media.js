@@ -220,7 +220,9 @@ export class Media {
   }
 
   outgoingTracks() {
-    return { audio: this.#mixer.mix(this.micTrack(), this.#screen.audio()), video: this.#screen.video() ?? this.#tracks.cam.track() };
+    const audio = this.#mixer.mix(this.micTrack(), this.#screen.audio());
+    if (audio) audio.contentHint = this.#preferences.selected.music ? 'music' : '';
+    return { audio, video: this.#screen.video() ?? this.#tracks.cam.track() };
   }
 
   /**

@@ -1,9 +1,13 @@
 // Processing: what the browser does to the sound of a microphone and to the picture of a camera, as switches: echo
-// cancellation, noise suppression, automatic gain, the blur of the background, and 1080p. The page itself processes nothing.
+// cancellation, noise suppression, automatic gain, the blur of the background, 1080p, and music: stereo without
+// the other three. The page itself processes nothing.
 
 /**
- * @import { Processing } from './device-preferences.js'
+ * @import { Processing, SoundProcessing } from './device-preferences.js'
  */
+
+/** What can be switched of a microphone. @type {readonly SoundProcessing[]} */
+export const SOUND = ['noiseSuppression', 'echoCancellation', 'autoGainControl'];
 
 /** Names and values that are not in the type library yet. @typedef {Record<string, unknown>} Values */
 
@@ -18,6 +22,7 @@
  */
 export function processingState(name, { track, preferred, supported }) {
   if (name === 'highResolution') return hasHighResolution(track) ? preferred ?? false : null;
+  if (name === 'music') return supported.channelCount === true ? preferred ?? false : null;
   if (supported[name] !== true) return null;
   const offered = capabilities(track)[name];
   const isSwitchable = Array.isArray(offered) && offered.includes(true) && offered.includes(false);
@@ -40,8 +45,8 @@ export async function reconfigure(track, constraints, name) {
   } catch {
     return false;
   }
-  const actual = /** @type {Values} */ (track.getSettings())[name];
-  return actual === undefined || actual === /** @type {Values} */ (constraints)[name];
+  const [actual, wanted] = [/** @type {Values} */ (track.getSettings()), /** @type {Values} */ (constraints)];
+  return (name === 'music' ? SOUND : [name]).every((each) => actual[each] === undefined || actual[each] === wanted[each]);
 }
 
 /** Whether the camera may have it; a browser may not tell. @param {MediaStreamTrack | null} track */

@@ -1,7 +1,7 @@
 // Settings switches: the parts of the device dialog that load when it is opened: the test of the speaker, the processing of
 // sound and picture, sounds and notifications.
 
-import { processingState } from '../media/processing.js';
+import { processingState, SOUND } from '../media/processing.js';
 import { createSwitch, createText } from './attention.js';
 
 /**
@@ -14,7 +14,7 @@ import { createSwitch, createText } from './attention.js';
 /** @type {readonly Processing[]} */
 const PICTURE = ['backgroundBlur', 'highResolution'];
 /** @type {readonly Processing[]} */
-const SOUND = ['noiseSuppression', 'echoCancellation', 'autoGainControl'];
+const SOUND_SWITCHES = [...SOUND, 'music'];
 
 export class SettingsSwitches {
   #document;
@@ -40,12 +40,12 @@ export class SettingsSwitches {
     this.#media = media;
     this.#supported = /** @type {Record<string, unknown>} */ (devices?.getSupportedConstraints?.() ?? {});
     this.#attention = attention;
-    for (const name of [...PICTURE, ...SOUND]) {
+    for (const name of [...PICTURE, ...SOUND_SWITCHES]) {
       this.#switches.set(name, createSwitch({ document, translate, key: `settings.${name}`, toggled: (on) => { media.setProcessing(name, on); } }));
     }
     const devicePart = document.querySelector('#pickCam')?.closest('.part');
     const elementOf = (/** @type {Processing} */ name) => this.#switches.get(name)?.element ?? '';
-    this.#soundPart = this.#createPart('settings.sound', SOUND.map(elementOf));
+    this.#soundPart = this.#createPart('settings.sound', SOUND_SWITCHES.map(elementOf));
     devicePart?.after(this.#soundPart, this.#createPart('settings.attention', attention.createSwitches()));
     document.querySelector('#pickCam')?.after(...PICTURE.map(elementOf));
     document.querySelector('#btnSpeaker')?.after(...this.#createSpeakerTest());
@@ -54,12 +54,13 @@ export class SettingsSwitches {
 
   /** Devices and settings of the system may have changed. */
   show() {
+    const { preferred: music } = this.#media.processing('music');
     for (const [name, { element, setOn }] of this.#switches) {
       const on = processingState(name, { ...this.#media.processing(name), supported: this.#supported });
-      element.hidden = on === null;
+      element.hidden = on === null || (music === true && SOUND.some((each) => each === name));
       setOn(on === true);
     }
-    this.#soundPart.hidden = SOUND.every((name) => this.#switches.get(name)?.element.hidden);
+    this.#soundPart.hidden = SOUND_SWITCHES.every((name) => this.#switches.get(name)?.element.hidden);
   }
 
   /** @param {string} title @param {(Element | string)[]} children */

@@ -153,25 +153,36 @@ harness.scenario('of two cameras selected at once the last is sent, opened one b
   assert.deepEqual(await first.evaluate(`() => __tracks.filter((track) => track.kind === 'video').map((track) => track.readyState)`), ['ended', 'ended', 'live']);
 });
 
-harness.scenario('1080p is switched in the call and remembered', async () => {
+harness.scenario('1080p and music are switched in the call and remembered', async () => {
   const url = harness.roomUrl();
   const pair = [await harness.participant('chromium'), await harness.participant('chromium')];
   for (const each of pair) {
     await each.open(url);
     await each.join();
   }
-  const [person] = pair;
+  const [person, peer] = pair;
   await harness.expectMedia(pair);
-  const sentWidth = () => person.evaluate(`() => webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === 'video').track.getSettings().width`);
-  assert.equal(await sentWidth(), 1280);
+  const sent = (kind) => person.evaluate(`() => webrtcBox.call.connection().getSenders().find(({ track }) => track?.kind === '${kind}').track.getSettings()`);
+  const opus = (side) => person.evaluate(`() => /^a=fmtp:.*useinbandfec=1.*/m.exec(webrtcBox.call.connection().${side}Description.sdp)[0]`);
+  const playedChannels = () => peer.evaluate(`() => webrtcBox.call.connection().getReceivers().find(({ track }) => track.kind === 'audio').track.getSettings().channelCount`);
+  assert.equal((await sent('video')).width, 1280);
+  assert.match(await opus('local'), /\bstereo=1/);
+  assert.doesNotMatch(await opus('remote'), /\bstereo=1/);
   await person.click('.in-call[data-act=settings]');
   await person.click('[data-switch=highResolution]');
-  await waitFor('a picture of 1080p', async () => await sentWidth() === 1920);
+  await waitFor('a picture of 1080p', async () => (await sent('video')).width === 1920);
+  await person.click('[data-switch=music]');
+  await waitFor('a microphone with two channels', async () => (await sent('audio')).channelCount === 2);
+  assert.equal((await sent('audio')).echoCancellation, false);
+  await waitFor('stereo asked of our encoder', async () => /\bmaxaveragebitrate=128000;.*\bstereo=1\b/.test(await opus('remote')));
+  await waitFor('stereo at the other side', async () => await playedChannels() === 2);
   await person.press('Escape');
   await harness.expectMedia(pair);
   await person.open(harness.roomUrl());
   await person.waitForState('preview');
-  assert.equal(await person.evaluate(`() => document.getElementById('local').srcObject.getVideoTracks()[0].getSettings().width`), 1920);
+  const preview = await person.evaluate(`() => document.getElementById('local').srcObject.getTracks().map((track) => track.getSettings())`);
+  assert.ok(preview.some(({ width }) => width === 1920), JSON.stringify(preview));
+  assert.ok(preview.some(({ channelCount, echoCancellation }) => channelCount === 2 && echoCancellation === false), JSON.stringify(preview));
 });
 
 harness.scenario('a selected speaker is remembered', async (context) => {

@@ -202,16 +202,22 @@ test('a camera loses size, a screen loses frame rate, audio hardly anything', ()
   assert.equal(at(3, 'text').degradationPreference, 'maintain-resolution');
   assert.equal(at(4, 'motion').encoding.active, false);
   assert.equal(videoParameters({ ...initialBitrate(), level: 3 }, { content: 'motion' }).encoding.scaleResolutionDownBy, 1);
+  for (const level of [0, 1, 2, 3, 4]) {
+    const { encoding } = audioParameters({ ...initialBitrate(), level });
+    assert.ok(encoding.active && encoding.priority === 'high' && encoding.maxBitrate >= 16_000);
+  }
+});
+
+test('music has its bitrate at the best two levels', () => {
+  const bitrates = (music) => [0, 1, 2, 3, 4].map((level) => audioParameters({ ...initialBitrate(), level }, music).encoding.maxBitrate);
+  assert.deepEqual(bitrates(true), [128_000, 128_000, 32_000, 20_000, 16_000]);
+  assert.deepEqual(bitrates(false), [32_000, 32_000, 32_000, 20_000, 16_000]);
 });
 
 test('a camera with 1080p may use more, only at the best level and after its start', () => {
   const bitrate = (state, content = 'motion', height = 1080) => videoParameters({ ...initialBitrate(), ...state }, { content, width: 1920, height }).encoding.maxBitrate;
   assert.deepEqual([bitrate({}), bitrate({}, 'motion', 720), bitrate({}, 'text')], [4_000_000, 2_500_000, 2_500_000]);
   assert.deepEqual([bitrate({ starting: 1, carriesStart: true }), bitrate({ level: 1 }), bitrate({ level: 4 })], [2_500_000, 600_000, 60_000]);
-  for (const level of [0, 1, 2, 3, 4]) {
-    const { encoding } = audioParameters({ ...initialBitrate(), level });
-    assert.ok(encoding.active && encoding.priority === 'high' && encoding.maxBitrate >= 16_000);
-  }
 });
 
 /** Sender statistics as each browser reports them: `[sent, lost, fraction, round trip, time, retransmitted]` of each kind. */

@@ -15,6 +15,53 @@ test('colliding restarts end in a new connection without a rollback', async () =
   assert.deepEqual(harness.ann.events.filter(({ type }) => type === 'error'), []);
 });
 
+const OPUS = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n';
+const fmtpOf = ({ sdp }) => /^a=fmtp:111 (.*\w)/m.exec(sdp)[1];
+
+/** Two pages whose connections are prepared and describe Opus. */
+function makeOpusPages(refusesChanges = false) {
+  const harness = makeTwoPages();
+  for (const page of [harness.ann, harness.bob]) {
+    page.call.prepare();
+    Object.assign(page.pc(), { audioLines: OPUS, refusesChanges });
+  }
+  return harness;
+}
+
+test('both descriptions ask for stereo, and speech is sent in mono', async () => {
+  const { ann, bob } = await connected(makeOpusPages());
+  for (const { pc } of [ann, bob]) {
+    assert.equal(fmtpOf(pc().localDescription), 'useinbandfec=1;stereo=1');
+    assert.equal(fmtpOf(pc().remoteDescription), 'useinbandfec=1;usedtx=1');
+  }
+});
+
+test('a browser that refuses a changed description describes itself', async () => {
+  const { ann, bob } = await connected(makeOpusPages(true));
+  for (const each of [ann, bob]) {
+    assert.ok(stable(each.pc()));
+    assert.equal(fmtpOf(each.pc().localDescription), 'useinbandfec=1');
+    assert.deepEqual(each.events.filter(({ type }) => type === 'error'), []);
+  }
+});
+
+test('music switched in a call gets one more negotiation, other tracks none', async () => {
+  const harness = await connected(makeOpusPages());
+  const [audio, video] = [{ kind: 'audio', contentHint: 'music' }, { kind: 'video' }];
+  await harness.ann.call.setTracks({ audio, video });
+  await harness.deliver();
+  assert.equal(fmtpOf(harness.ann.pc().remoteDescription), 'useinbandfec=1;stereo=1;maxaveragebitrate=128000');
+  assert.equal(fmtpOf(harness.bob.pc().remoteDescription), 'useinbandfec=1;usedtx=1', 'the other side sends speech');
+  assert.deepEqual([harness.ann.connections.length, harness.bob.connections.length, harness.bob.pc().appliedOffers + harness.ann.pc().appliedOffers], [1, 1, 2]);
+  await harness.ann.call.setTracks({ audio, video: null });
+  await settle();
+  assert.deepEqual(harness.messages, []);
+  audio.contentHint = '';
+  await harness.ann.call.setTracks({ audio, video });
+  await harness.deliver();
+  assert.equal(fmtpOf(harness.ann.pc().remoteDescription), 'useinbandfec=1;usedtx=1');
+});
+
 test('a restart yields to a client that does not count its offers', async () => {
   const harness = await connected();
   const { id } = parseCallId('ann1/0');

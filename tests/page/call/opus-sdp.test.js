@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withOpusParameters } from '../../../public/call/opus-sdp.js';
+import { withOpusParameters, withStereoPlayback } from '../../../public/call/opus-sdp.js';
 
 const lines = (...all) => all.map((line) => `${line}\r\n`).join('');
 
@@ -13,8 +13,22 @@ test('FEC and DTX are added to the description', () => {
 
 test('FEC and DTX are added to the parameters of Firefox', () => {
   const read = (fmtp) => withOpusParameters(lines('m=audio 9 X 109', 'a=rtpmap:109 opus/48000/2', `a=fmtp:109 ${fmtp}`)).split('\r\n')[2].slice('a=fmtp:109 '.length);
-  assert.equal(read('maxplaybackrate=48000;stereo=1;useinbandfec=1'), 'maxplaybackrate=48000;stereo=1;useinbandfec=1;usedtx=1');
-  assert.equal(read('stereo=1'), 'stereo=1;useinbandfec=1;usedtx=1');
+  assert.equal(read('maxplaybackrate=48000;stereo=1;useinbandfec=1'), 'maxplaybackrate=48000;useinbandfec=1;usedtx=1', 'speech is mono');
+  assert.equal(read('stereo=1'), 'useinbandfec=1;usedtx=1');
+});
+
+test('music is asked for in stereo, with a high bitrate and without DTX', () => {
+  const read = (fmtp) => withOpusParameters(lines('m=audio 9 X 111', 'a=rtpmap:111 opus/48000/2', `a=fmtp:111 ${fmtp}`), true).split('\r\n')[2].slice('a=fmtp:111 '.length);
+  assert.equal(read('minptime=10;useinbandfec=1'), 'minptime=10;useinbandfec=1;stereo=1;maxaveragebitrate=128000');
+  assert.equal(read('usedtx=1'), 'useinbandfec=1;stereo=1;maxaveragebitrate=128000');
+  assert.equal(read('stereo=0;maxaveragebitrate=20000'), 'stereo=0;maxaveragebitrate=20000;useinbandfec=1', 'what the peer has set stays');
+});
+
+test('our own description asks for stereo once, and for nothing else', () => {
+  const own = (fmtp) => lines('v=0', 'm=audio 9 X 111 63', 'a=rtpmap:111 opus/48000/2', `a=fmtp:111 ${fmtp}`, 'a=rtpmap:63 red/48000/2', 'a=fmtp:63 111/111');
+  assert.equal(withStereoPlayback(own('minptime=10;useinbandfec=1')), own('minptime=10;useinbandfec=1;stereo=1'));
+  assert.equal(withStereoPlayback(own('stereo=1;useinbandfec=1')), own('stereo=1;useinbandfec=1'), 'Firefox');
+  assert.equal(withStereoPlayback(undefined), undefined);
 });
 
 test('parameters that are already set stay', () => {
@@ -36,5 +50,5 @@ test('a description of another shape is unchanged', () => {
     assert.equal(withOpusParameters(sdp), sdp);
   }
   assert.equal(withOpusParameters(undefined), undefined);
-  assert.equal(withOpusParameters('m=audio 9 X 5\na=rtpmap:5 opus/48000/2\na=fmtp:5 stereo=1\n'), 'm=audio 9 X 5\na=rtpmap:5 opus/48000/2\na=fmtp:5 stereo=1;useinbandfec=1;usedtx=1\n');
+  assert.equal(withOpusParameters('m=audio 9 X 5\na=rtpmap:5 opus/48000/2\na=fmtp:5 stereo=1\n'), 'm=audio 9 X 5\na=rtpmap:5 opus/48000/2\na=fmtp:5 useinbandfec=1;usedtx=1\n');
 });

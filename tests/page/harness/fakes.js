@@ -82,6 +82,10 @@ export class FakeConnection {
   restarts = 0;
   /** Whether the test expects a rollback of the local offer. */
   allowsRollback = false;
+  /** The audio section of its own descriptions. */
+  audioLines = '';
+  /** Whether it sets only a description that it has created itself. */
+  refusesChanges = false;
   /** Remote offers applied. */
   appliedOffers = 0;
   packets = 0;
@@ -123,11 +127,29 @@ export class FakeConnection {
     return channel;
   }
 
-  async setLocalDescription() {
+  /** Counts the offers, as the version in the `o=` line. */
+  #offers = 0;
+
+  #created(type) {
+    const setup = type === 'offer' ? 'actpass' : 'active';
+    return { type, sdp: `v=0\r\no=${this.origin} ${this.#offers}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n${this.audioLines}` };
+  }
+
+  async createOffer() {
+    this.#offers += 1;
+    return this.#created('offer');
+  }
+
+  async createAnswer() {
+    return this.#created('answer');
+  }
+
+  async setLocalDescription(given) {
     await Promise.resolve();
     const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
-    const setup = type === 'offer' ? 'actpass' : 'active';
-    this.localDescription = { type, sdp: `v=0\r\no=${this.origin} ${this.restarts}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n` };
+    if (given && given.type !== type) throw new Error(`no ${given.type} in ${this.signalingState}`);
+    if (given && this.refusesChanges && given.sdp !== this.#created(type).sdp) throw new Error('changed description');
+    this.localDescription = given ?? this.#created(type);
     this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
     if (type === 'answer') this.#applyDescriptions();
   }

@@ -63,7 +63,7 @@ const COMPOSED_KEYS = {
   'quality.why.*': ['loss', 'delay'],
   'remote.*': SWITCHED,
   'self.*': SWITCHED,
-  'settings.*': ['backgroundBlur', 'highResolution', 'noiseSuppression', 'echoCancellation', 'autoGainControl'],
+  'settings.*': ['backgroundBlur', 'highResolution', 'noiseSuppression', 'echoCancellation', 'autoGainControl', 'music'],
   'status.*': ['idle', 'preview', 'joining', 'waiting', 'connecting', 'connected', 'reconnecting', 'failed'],
 };
 

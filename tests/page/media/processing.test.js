@@ -117,6 +117,24 @@ test('the blur is applied to the running camera and never opens another one', as
   }
 });
 
+test('music is stereo without processing, remembered and told to the call', async () => {
+  const processing = ({ echoCancellation, noiseSuppression, autoGainControl, channelCount }) => [echoCancellation, noiseSuppression, autoGainControl, channelCount];
+  const storage = storageOf();
+  const exact = (value) => ({ exact: value });
+  const first = makeProcessed({}, { storage });
+  await first.media.start();
+  assert.deepEqual(processing(first.requests[0].audio), [true, true, true, undefined]);
+  assert.equal(first.media.outgoingTracks().audio.contentHint, '');
+  await first.media.setProcessing('music', true);
+  assert.deepEqual(processing(first.requests[1].audio), [exact(false), exact(false), exact(false), 2]);
+  assert.equal(first.media.outgoingTracks().audio.contentHint, 'music');
+  const { media, requests } = makeProcessed({ applies: true }, { storage });
+  await media.start();
+  assert.deepEqual(processing(requests[0].audio), [false, false, false, 2]);
+  await media.setProcessing('music', false);
+  assert.deepEqual([requests.length, processing(media.micTrack().getSettings()), media.outgoingTracks().audio.contentHint], [1, [true, true, true, undefined], '']);
+});
+
 test('1080p is requested from the running camera, and remembered', async () => {
   const storage = storageOf();
   const first = makeProcessed({ applies: true }, { storage });
@@ -132,6 +150,11 @@ test('1080p is requested from the running camera, and remembered', async () => {
   const odd = makeProcessed({}, { storage: storageOf({ highResolution: 'yes' }) });
   await odd.media.start();
   assert.deepEqual(odd.requests[0].video.height, { ideal: 720 });
+});
+
+test('music is offered where a browser captures two channels', () => {
+  const state = (supported, preferred) => processingState('music', { track: null, preferred, supported });
+  assert.deepEqual([state({ channelCount: true }, true), state({ channelCount: true }, undefined), state({}, true)], [true, false, null]);
 });
 
 test('1080p is offered unless the camera tells that it has less', () => {

@@ -15,7 +15,7 @@ class FakeElement extends EventTarget {
   setAttribute() {}
 }
 
-const ALL = { noiseSuppression: true, echoCancellation: true, autoGainControl: true, backgroundBlur: true };
+const ALL = { noiseSuppression: true, echoCancellation: true, autoGainControl: true, backgroundBlur: true, channelCount: true };
 
 function makeDialog({ supported = ALL, blur = [true, false], played = true } = {}) {
   const places = { '#pickCam': new FakeElement(), '#btnSpeaker': new FakeElement() };
@@ -44,7 +44,7 @@ function makeDialog({ supported = ALL, blur = [true, false], played = true } = {
 
 test('the switches show what is on, and set it', () => {
   const { page, switches, rows, box, blurSwitch } = makeDialog();
-  assert.deepEqual(rows.map((row) => [box(row).checked, row.hidden]), [[true, false], [true, false], [true, false]]);
+  assert.deepEqual(rows.map((row) => [box(row).checked, row.hidden]), [[true, false], [true, false], [true, false], [false, false]]);
   box(rows[0]).checked = false;
   box(rows[0]).dispatchEvent(new Event('change'));
   assert.deepEqual(page.switched, [['noiseSuppression', false]]);
@@ -53,6 +53,16 @@ test('the switches show what is on, and set it', () => {
   assert.equal(box(blurSwitch).checked, false);
   switches.show();
   assert.deepEqual([box(rows[1]).checked, box(blurSwitch).checked], [false, true], 'also what the system has switched');
+});
+
+test('music hides the switches of the processing that it turns off', () => {
+  const { page, switches, rows, box } = makeDialog();
+  page.preferred.music = true;
+  switches.show();
+  assert.deepEqual([rows.map(({ hidden }) => hidden), box(rows[3]).checked], [[true, true, true, false], true]);
+  box(rows[3]).checked = false;
+  box(rows[3]).dispatchEvent(new Event('change'));
+  assert.deepEqual(page.switched, [['music', false]]);
 });
 
 test('1080p is switched beside the blur', () => {
@@ -65,7 +75,7 @@ test('1080p is switched beside the blur', () => {
 
 test('what the browser cannot switch is hidden, and its heading with the last of it', () => {
   const some = makeDialog({ supported: { echoCancellation: true }, blur: undefined });
-  assert.deepEqual([some.rows.map(({ hidden }) => hidden), some.sound.hidden, some.blurSwitch.hidden], [[true, false, true], false, true]);
+  assert.deepEqual([some.rows.map(({ hidden }) => hidden), some.sound.hidden, some.blurSwitch.hidden], [[true, false, true, true], false, true]);
   const none = makeDialog({ supported: {} });
   assert.deepEqual([none.sound.hidden, none.blurSwitch.hidden], [true, true]);
 });
