@@ -148,19 +148,19 @@ fn with_sentences(html: &str, languages: &[Language]) -> Result<String, String> 
 }
 
 impl Language {
-    /// The sentence of `key`, which stands on a line of its own, in single quotes and without `\`.
-    fn text(&self, key: &str) -> Result<&str, String> {
-        let start = format!("'{key}': '");
-        let found =
-            self.words.lines().find_map(|line| line.trim_start().strip_prefix(&*start)?.strip_suffix("',"));
-        let plain = found.filter(|sentence| !sentence.contains(['\\', '<', '&', '"']));
-        plain.ok_or_else(|| {
-            format!("public/locales/{}.js needs a plain sentence for '{key}' on one line", self.code)
-        })
+    /// The sentence of `key` in the words of the lobby.
+    fn text(&self, key: &str) -> Result<String, String> {
+        self.plain(&self.words, key)
     }
-}
 
-impl Language {
+    /// The sentence of `key` in `words`, which may stand in HTML and in JSON.
+    fn plain(&self, words: &str, key: &str) -> Result<String, String> {
+        let file = format!("public/locales/{}.js", self.code);
+        let found = sentences(words, &file)?.into_iter().find(|(name, _)| name == key);
+        let plain = found.map(|(_, sentence)| sentence).filter(|text| !text.contains(['\\', '<', '&', '"']));
+        plain.ok_or_else(|| format!("{file} needs a plain sentence for '{key}' on one line"))
+    }
+
     /// The words of the lobby as JSON, in a script that no browser runs.
     fn data_block(&self) -> Result<String, String> {
         let file = format!("public/locales/{}.js", self.code);
@@ -177,11 +177,7 @@ impl Language {
 
     /// The sentence of `key` for a title: that of the connection test, if it is its own.
     fn title(&self, (key, of_test): &(String, bool)) -> Result<String, String> {
-        let words = if *of_test { &self.test_words } else { &self.words };
-        let sentences = sentences(words, &format!("public/locales/{}.js", self.code))?;
-        let found = sentences.into_iter().find_map(|(name, sentence)| (name == *key).then_some(sentence));
-        let plain = found.filter(|sentence| !sentence.contains(['<', '&']));
-        plain.ok_or_else(|| format!("public/locales/{}.js needs a plain sentence for '{key}'", self.code))
+        self.plain(if *of_test { &self.test_words } else { &self.words }, key)
     }
 
     /// The key of `sentence`, and whether it is in the words of the connection test.

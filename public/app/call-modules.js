@@ -4,4 +4,10 @@ import { Call } from '../call/call.js';
 import { makeStartBitrate } from '../call/start-bitrate.js';
 import { makeStatsSampler } from '../call/stats-sampler.js';
 
-export const callModules = { Call, makeStartBitrate, makeStatsSampler };
+/** @param {Omit<import('../call/call.js').CallParts, 'startBitrate'> & {storage: Pick<Storage, 'getItem' | 'setItem'>}} parts */
+function createCall({ storage, ...parts }) {
+  const { connection: network } = /** @type {any} */ (navigator);
+  return new Call({ ...parts, startBitrate: makeStartBitrate({ storage, network }) });
+}
+
+export const callModules = { createCall, makeStatsSampler };

@@ -302,8 +302,8 @@ function loadCall() {
 }
 
 async function openCall() {
-  const { callModules: { Call, makeStartBitrate, makeStatsSampler } } = await import('./call-modules.js');
-  session.openCall((edge) => new Call({ ...edge, clock, relayOnly, newId: randomId, startBitrate: makeStartBitrate({ storage: browserStorage, network: /** @type {any} */ (navigator).connection }) }));
+  const { callModules: { createCall, makeStatsSampler } } = await import('./call-modules.js');
+  session.openCall((edge) => createCall({ ...edge, clock, relayOnly, newId: randomId, storage: browserStorage }));
   const { call } = session;
   call?.prepare();
   stats = makeStatsSampler({ connection: () => call?.connection() ?? null, clock, now, changed: draw });

@@ -140,7 +140,8 @@ export function isAnnouncedPaused({ level, trial }) {
  * @returns {BitrateAdaptation}
  */
 export function adapt(before, reading, content = 'motion') {
-  const state = evaluate(content === 'text' ? { ...before, starting: 0 } : before, { ...reading, loss: reading.loss === null ? null : Math.max(0, reading.loss - before.baselineLoss) });
+  const loss = reading.loss === null ? null : Math.max(0, reading.loss - before.baselineLoss);
+  const state = evaluate(content === 'text' ? { ...before, starting: 0 } : before, { ...reading, loss });
   if (content !== 'text') return { ...state, trial: 0 };
   // A paused screen is out of date, and each trial may update it: failed trials do not delay the next.
   const trial = state.level === PAUSED ? ANNOUNCE_AFTER : Math.max(0, state.trial - 1);

@@ -186,11 +186,14 @@ export class Negotiation {
     return { type, sdp: withStartBitrate(withOpusParameters(sdp, this.#music), this.#parts.startBitrate) };
   }
 
-  /** A browser that refuses the change describes itself. @param {'offer' | 'answer'} type */
+  /** A browser that refuses the change describes itself, unless the peer's offer has come first. @param {'offer' | 'answer'} type */
   async #describe(type) {
     const { pc } = this.#parts;
     const own = await (type === 'offer' ? pc.createOffer() : pc.createAnswer());
-    await pc.setLocalDescription({ type, sdp: withStereoPlayback(own.sdp) }).catch(() => pc.setLocalDescription());
+    await pc.setLocalDescription({ type, sdp: withStereoPlayback(own.sdp) }).catch((error) => {
+      if (type === 'offer' && pc.signalingState === 'have-remote-offer') throw error;
+      return pc.setLocalDescription();
+    });
   }
 
   async #addEarlyCandidates() {

@@ -3,7 +3,9 @@
 // It sets only parameters that differ, so that a new track or another negotiation gets them again. If a browser rejects
 // the full set, only the limits are tried; if it rejects these too, it is left alone until the parameters change.
 
-import { adapt, afterInterruption, afterPathChange, audioParameters, initialBitrate, isSettled, isAnnouncedPaused, outgoingVideoOf, videoParameters } from './bitrate-adaptation.js';
+import {
+  adapt, afterInterruption, afterPathChange, audioParameters, initialBitrate, isAnnouncedPaused, isSettled, outgoingVideoOf, videoParameters,
+} from './bitrate-adaptation.js';
 import { feedbackOf } from './rtcp-feedback.js';
 
 /**

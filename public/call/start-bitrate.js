@@ -12,13 +12,12 @@
  * @property {(path: Path | null, carried: number | null) => void} record what a path carries now; null if unknown
  *
  * @typedef {{downlink?: number, saveData?: boolean}} NetworkInformation `downlink` in Mbit/s; Chromium only
- * @typedef {{bitrate: number, at: number}} Remembered
+ * @typedef {{enough: boolean, at: number}} Remembered whether the path carried `START`, and when
  */
 
 const KEY = 'webrtc-box.start-bitrate';
 const PATHS = /** @type {const} */ (['direct', 'relay-udp', 'relay-tcp', 'relay-tls']);
 const START = 1_500_000;
-const STEP = 100_000;
 const LIFETIME_MS = 24 * 3600 * 1000;
 const REWRITTEN_AFTER_MS = 3600 * 1000;
 const VIDEO_CODEC = /^a=rtpmap:(\d+) (?:VP8|VP9|H264|H265|AV1)\/90000\b/gim;
@@ -36,16 +35,16 @@ export function makeStartBitrate({ storage, network = {}, now = Date.now } = {})
   return {
     next() {
       const current = [...remembered.values()].filter(({ at }) => now() - at < LIFETIME_MS);
-      const carried = current.length > 0 && current.every(({ bitrate }) => bitrate >= START);
+      const carried = current.length > 0 && current.every(({ enough }) => enough);
       return carried && !network.saveData && (network.downlink ?? Infinity) * 1_000_000 >= START ? START : null;
     },
     record(path, carried) {
       if (path === null || carried === null) return;
-      // Rounding keeps the storage from being written with every reading.
-      const bitrate = Math.min(START, Math.floor(carried / STEP) * STEP);
+      const enough = carried >= START;
       const before = remembered.get(path);
-      if (before?.bitrate === bitrate && now() - before.at < REWRITTEN_AFTER_MS) return;
-      remembered.set(path, { bitrate, at: now() });
+      // Not with every reading.
+      if (before?.enough === enough && now() - before.at < REWRITTEN_AFTER_MS) return;
+      remembered.set(path, { enough, at: now() });
       storage?.setItem(KEY, JSON.stringify(Object.fromEntries(remembered)));
     },
   };
@@ -62,8 +61,8 @@ function read(storage, now) {
   try {
     const stored = JSON.parse(storage?.getItem(KEY) ?? '{}');
     for (const path of PATHS) {
-      const { bitrate, at } = stored?.[path] ?? {};
-      if (bitrate >= 0 && bitrate <= START && at <= now) remembered.set(path, { bitrate: Number(bitrate), at: Number(at) });
+      const { enough, at } = stored?.[path] ?? {};
+      if (typeof enough === 'boolean' && at <= now) remembered.set(path, { enough, at: Number(at) });
     }
   } catch {
     // Not JSON: nothing is remembered.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withCurrentDtlsRole, parseCallId } from '../../../public/call/negotiation.js';
+import { Negotiation, withCurrentDtlsRole, parseCallId } from '../../../public/call/negotiation.js';
 import { connected, stable, makeTwoPages } from '../harness/call.js';
 import { settle } from '../harness/fakes.js';
 
@@ -43,6 +43,23 @@ test('a browser that refuses a changed description describes itself', async () =
     assert.equal(fmtpOf(each.pc().localDescription), 'useinbandfec=1');
     assert.deepEqual(each.events.filter(({ type }) => type === 'error'), []);
   }
+});
+
+test('an offer that came second is dropped, and the peer\'s is not answered by it', async () => {
+  const descriptions = [];
+  const errors = [];
+  const pc = {
+    signalingState: 'stable',
+    createOffer: async () => ({ type: 'offer', sdp: OPUS }),
+    async setLocalDescription(description) {
+      descriptions.push(description?.type);
+      pc.signalingState = 'have-remote-offer';
+      throw new DOMException('wrong state', 'InvalidStateError');
+    },
+  };
+  const negotiation = new Negotiation({ pc, id: 'x', polite: true, startBitrate: null, send() {}, beforeAnswer() {}, onError: ({ name }) => errors.push(name) });
+  await negotiation.offer();
+  assert.deepEqual([descriptions, errors], [['offer'], ['InvalidStateError']]);
 });
 
 test('music switched in a call gets one more negotiation, other tracks none', async () => {

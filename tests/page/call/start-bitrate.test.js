@@ -10,7 +10,7 @@ function makeStorage(value = null) {
   return { value, writes: 0, getItem() { return this.value; }, setItem(key, text) { Object.assign(this, { value: text, writes: this.writes + 1 }); } };
 }
 
-const carried = (bitrate) => JSON.stringify({ direct: { bitrate, at: 1 } });
+const CARRIED = JSON.stringify({ direct: { enough: true, at: 1 } });
 
 test('more than the browser begins with is for paths that have all carried it', () => {
   const storage = makeStorage();
@@ -31,10 +31,10 @@ test('storage is written for a change, or when it is an hour old', () => {
   for (const bitrate of [401_000, 480_000, null, 499_000]) start.record('direct', bitrate);
   start.record(null, 100_000);
   assert.equal(storage.writes, 1);
-  start.record('direct', 5000);
+  start.record('direct', 1_500_000);
   assert.equal(storage.writes, 2);
   now += HOUR;
-  start.record('direct', 5000);
+  start.record('direct', 1_600_000);
   assert.equal(storage.writes, 3);
 });
 
@@ -50,14 +50,14 @@ test('what is remembered expires after a day', () => {
 });
 
 test('stored values that this page cannot have written are ignored', () => {
-  for (const value of ['', '{', 'null', '7', '[]', '{"direct":null}', '{"direct":{"bitrate":"x","at":1}}', '{"direct":{"bitrate":-5,"at":1}}',
-    '{"direct":{"bitrate":9e9,"at":1}}', '{"direct":{"bitrate":1500000}}', `{"direct":{"bitrate":1500000,"at":${2 * HOUR}}}`, '{"other":{"bitrate":1500000,"at":1}}']) {
+  for (const value of ['', '{', 'null', '7', '[]', '{"direct":null}', '{"direct":{"enough":"x","at":1}}', '{"direct":{"enough":true}}',
+    `{"direct":{"enough":true,"at":${2 * HOUR}}}`, '{"other":{"enough":true,"at":1}}']) {
     assert.equal(makeStartBitrate({ storage: makeStorage(value), now: () => HOUR }).next(), null, value);
   }
 });
 
 test('a network that the browser knows to be slow begins as the browser does', () => {
-  const next = (network) => makeStartBitrate({ network, storage: makeStorage(carried(1_500_000)), now: () => HOUR }).next();
+  const next = (network) => makeStartBitrate({ network, storage: makeStorage(CARRIED), now: () => HOUR }).next();
   assert.deepEqual([next(undefined), next({ downlink: 10 }), next({ downlink: 0.6 }), next({ downlink: 10, saveData: true })], [1_500_000, 1_500_000, null, null]);
 });
 
