@@ -123,13 +123,13 @@ export class IceRestart {
 
   /**
    * Chromium tries no path of lower priority before the previous one has been silent for 2.5 s. So where a restart finds that
-   * UDP no longer reaches the server, a new connection is faster, unless both browsers are Firefox or the path has recovered.
+   * UDP no longer reaches the server, a new connection is faster, unless both browsers are Firefox.
    */
   #releaseCandidates() {
     const { pc, negotiation, reachable, giveUp } = this.#parts;
     if (pc.signalingState === 'closed') return;
     const { local, remote } = negotiation.firefox();
-    if (this.#isBroken() && !this.#udp.now && !(local && remote) && reachable()) return giveUp();
+    if (!this.#udp.now && !(local && remote) && reachable()) return giveUp();
     const held = this.#held;
     this.#held = [];
     for (const send of held) send();
