@@ -1,4 +1,4 @@
-//! One WebSocket: its place in a room, its source and its frame rate limit.
+//! One connection: its place in a room, its source and its frame rate limit.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -20,16 +20,22 @@ const BURST: u32 = 400;
 /// Frames beyond the burst that are refused before the connection is closed.
 const REFUSED_BEFORE_CLOSE: u32 = 100;
 
-/// A connected WebSocket.
+/// How long a client that answers a ping every 5 s may be silent before its seat counts as abandoned: an answer is missing.
+const OVERDUE_AFTER: Duration = Duration::from_secs(7);
+
+/// A connected client.
 pub(crate) struct Connection {
     pub(crate) place: Place,
+    /// The client stores no resume token, and answers a ping every 5 s.
+    pub(crate) without_token: bool,
+    last_frame: Instant,
     /// When the credentials it received last expire.
     pub(crate) credential_expiry: UnixSeconds,
     /// The host name by which the client reached the server.
     pub(crate) host: String,
     /// Attempts and quotas are counted by it.
     pub(crate) source: IpAddr,
-    pub(crate) frames: FrameLimiter,
+    frames: FrameLimiter,
     bad_messages: u32,
 }
 
@@ -67,6 +73,8 @@ impl Connection {
     pub(crate) fn new(host: String, source: IpAddr, now: Instant) -> Self {
         Self {
             place: Place::Outside,
+            without_token: false,
+            last_frame: now,
             credential_expiry: 0,
             host,
             source,
@@ -83,6 +91,17 @@ impl Connection {
         }
     }
 
+    /// Counts one frame.
+    pub(crate) fn count_frame(&mut self, now: Instant) -> Verdict {
+        self.last_frame = now;
+        self.frames.count(now)
+    }
+
+    /// Whether the answer to its last ping is missing.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_frame) >= OVERDUE_AFTER
+    }
+
     /// Counts a malformed frame and returns whether it was the last one tolerated.
     pub(crate) fn count_bad_message(&mut self) -> bool {
         self.bad_messages += 1;
@@ -96,7 +115,7 @@ impl FrameLimiter {
     }
 
     /// Counts one frame.
-    pub(crate) fn count(&mut self, now: Instant) -> Verdict {
+    fn count(&mut self, now: Instant) -> Verdict {
         let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
         let interval = FRAME_INTERVAL.as_nanos() as u64;
         let (burst, refused) = (u64::from(BURST), u64::from(REFUSED_BEFORE_CLOSE));

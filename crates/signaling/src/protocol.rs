@@ -330,14 +330,14 @@ fn knock_id(text: &str) -> Result<Option<SeatId>, Malformed> {
 
 fn session_description(kind: RelayKind, text: &str) -> Result<ClientMessage, Malformed> {
     let frame: SessionFrame = fields(text)?;
-    if !is_object(frame.sdp) {
+    if !is_object_or_text(frame.sdp) {
         return Err(Malformed::WrongShape);
     }
     relay(kind, &frame.target, frame.sdp, frame.call)
 }
 
 fn candidate(frame: &CandidateFrame) -> Result<ClientMessage, Malformed> {
-    if !is_object(frame.candidate) && frame.candidate.get() != "null" {
+    if !is_object_or_text(frame.candidate) && frame.candidate.get() != "null" {
         return Err(Malformed::WrongShape);
     }
     relay(RelayKind::Candidate, &frame.target, frame.candidate, frame.call)
@@ -360,8 +360,9 @@ fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Malformed> {
     serde_json::from_str(text).map_err(|_| Malformed::WrongShape)
 }
 
-fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
+/// Browsers send objects; other Socket.IO clients may send the bare SDP.
+fn is_object_or_text(value: &RawValue) -> bool {
+    value.get().starts_with(['{', '"'])
 }
 
 /// Checked before parsing, so that neither serde nor the peer's parser recurses deeply.
@@ -458,6 +459,13 @@ mod tests {
     }
 
     #[test]
+    fn a_session_description_may_be_text() {
+        let target = SeatId::new([7; 16]);
+        let relay = relay_of(&format!(r#"{{"type":"offer","target":"{target}","sdp":"v=0\r\n"}}"#));
+        assert_eq!(relay.body.get(), r#""v=0\r\n""#);
+    }
+
+    #[test]
     fn a_candidate_may_be_null_but_not_absent() {
         let relay = relay_of(r#"{"type":"candidate","target":"x","candidate":null}"#);
         let text = ServerMessage::relayed(SeatId::new([0; 16]), relay).to_json();
@@ -503,7 +511,7 @@ mod tests {
             r#"{"type":"admit","id":7}"#,
             r#"{"type":"decline","id":null}"#,
             r#"{"type":"offer","target":"x"}"#,
-            r#"{"type":"offer","target":"x","sdp":"text"}"#,
+            r#"{"type":"offer","target":"x","sdp":7}"#,
             r#"{"type":"offer","target":7,"sdp":{}}"#,
             r#"{"type":"answer","target":"x","sdp":[]}"#,
             r#"{"type":"candidate","target":"x","candidate":"c"}"#,

@@ -41,6 +41,8 @@ pub(crate) struct Seat {
     pub(crate) reopened: Option<Instant>,
     pub(crate) name: Option<DisplayName>,
     pub(crate) transfers: Transfers,
+    /// The client stores no resume token, so that it cannot return to this seat.
+    pub(crate) without_token: bool,
     pub(crate) state: SeatState,
 }
 
@@ -105,7 +107,8 @@ impl Room {
             return false;
         }
         let (state, transfers) = (SeatState::Connected(conn), Transfers::default());
-        self.seats.push(Seat { id, token_time: 0, reopened: None, name, transfers, state });
+        let seat = Seat { id, token_time: 0, reopened: None, name, transfers, without_token: false, state };
+        self.seats.push(seat);
         if self.seats.len() >= CALL_PARTICIPANTS {
             self.call.get_or_insert_with(|| Call::new(now));
         }

@@ -177,6 +177,33 @@ impl RoomTable {
         self.seat_mut(key).map(|seat| &mut seat.transfers)
     }
 
+    /// Notes whether the client of a seat stores no resume token.
+    pub(crate) fn set_without_token(&mut self, key: SeatKey, without_token: bool) {
+        if let Some(seat) = self.seat_mut(key) {
+            seat.without_token = without_token;
+        }
+    }
+
+    /// The first seat of `room` without a token that `source` has abandoned; `is_abandoned` decides for a connected one.
+    pub(crate) fn abandoned(
+        &self,
+        room: RoomTag,
+        source: IpAddr,
+        is_abandoned: impl Fn(ConnectionId) -> bool,
+    ) -> Option<SeatKey> {
+        let mut seats = self.rooms.get(&room)?.seats().filter(|seat| seat.without_token);
+        let seat = seats.find(|seat| match &seat.state {
+            SeatState::Connected(conn) => is_abandoned(*conn),
+            SeatState::Disconnected(state) => state.source == source,
+        })?;
+        Some(SeatKey { room, seat: seat.id })
+    }
+
+    /// The connection in a seat.
+    pub(crate) fn connection(&self, key: SeatKey) -> Option<ConnectionId> {
+        self.rooms.get(&key.room)?.seat(key.seat)?.connection()
+    }
+
     /// Notes the time in the newest token of a seat.
     pub(crate) fn set_token_time(&mut self, key: SeatKey, token_time: UnixSeconds, now: Now) {
         if let Some(seat) = self.seat_mut(key) {

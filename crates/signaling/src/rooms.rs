@@ -94,6 +94,14 @@ impl Rooms {
         self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
     }
 
+    /// The client of `conn` stores no resume token and answers a ping every 5 s, as Socket.IO clients do. Its join replaces
+    /// a seat that the same source abandoned, so that a client that reconnects does not find itself in the room.
+    pub fn expect_no_token(&mut self, conn: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.without_token = true;
+        }
+    }
+
     /// A text frame arrived. `random` is 16 unpredictable bytes, the ID of a seat that it may join or part of a token.
     /// Returns whether they may be in use now: then the caller must not pass them again.
     pub fn handle_text(&mut self, conn: ConnectionId, text: &str, now: Now, random: [u8; 16]) -> bool {
@@ -224,7 +232,7 @@ impl Rooms {
         if connection.place == Place::Outside {
             self.out.timers.set(Timer::Idle(conn), now.instant + IDLE_LIMIT);
         }
-        match connection.frames.count(now.instant) {
+        match connection.count_frame(now.instant) {
             Verdict::Accept => return true,
             Verdict::Refuse => self.out.send(conn, Refusal::RateLimited.into()),
             Verdict::Close => self.close(conn, CloseReason::RateLimitExceeded, now),
@@ -311,8 +319,12 @@ impl Rooms {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
+        let opened_by_host = self.table.opened_by_host(room);
+        let replaced = claims.is_none() && self.replace_abandoned(conn, room, source, now);
         let opening = match is_open {
             true if self.table.is_full(room) => Err(Refusal::RoomFull),
+            // The replaced seat was the only one: the room stays open.
+            true if replaced && opened_by_host == Some(true) => Ok(Opening::HostKey),
             true => Ok(Opening::Free),
             false => self.admission.check_opening(source, claims, join.key.as_deref(), now),
         };
@@ -360,6 +372,7 @@ impl Rooms {
             transfers.consume();
         }
         let (pending, replaced) = self.table.resume(conn, seat, &mut self.out);
+        self.table.set_without_token(seat, false);
         self.set_place(conn, Place::Seated(seat), now);
         if let Some(old) = replaced {
             self.forget(old);
@@ -368,6 +381,25 @@ impl Rooms {
         self.send_join_reply(conn, seat, room_name, (now.unix, true), now);
         pending.into_messages().for_each(|message| self.out.send(conn, message));
         self.send_knocks(conn, seat.room);
+    }
+
+    /// Frees the seat that the client of `conn`, which stores no token, abandoned in `room`; whether there was one.
+    fn replace_abandoned(&mut self, conn: ConnectionId, room: RoomTag, source: IpAddr, now: Now) -> bool {
+        let stores_none = |connection: &Connection| connection.without_token;
+        if !self.connections.get(&conn).is_some_and(stores_none) {
+            return false;
+        }
+        let is_abandoned = |other: ConnectionId| {
+            let connection = self.connections.get(&other);
+            connection.is_some_and(|other| other.source == source && other.is_overdue(now.instant))
+        };
+        let Some(seat) = self.table.abandoned(room, source, is_abandoned) else { return false };
+        if let Some(old) = self.table.connection(seat) {
+            self.forget(old);
+            self.out.push(Action::Close { conn: old, reason: CloseReason::Replaced });
+        }
+        self.table.leave(seat, now, &mut self.out);
+        true
     }
 
     /// Gives `newcomer` the new seat `seat`. The connections `unaware` have not received the knock of the newcomer.
@@ -382,6 +414,8 @@ impl Rooms {
         let Newcomer { conn, room_name, .. } = newcomer;
         self.stop_waiting(*conn, Some(seat.room), unaware);
         self.table.join(seat, newcomer, opening == Opening::HostKey, now, &mut self.out)?;
+        let without_token = self.connections.get(conn).is_some_and(|connection| connection.without_token);
+        self.table.set_without_token(seat, without_token);
         self.set_place(*conn, Place::Seated(seat), now);
         let joined_at = match opening {
             Opening::ResumeToken(claims) => claims.joined_at,

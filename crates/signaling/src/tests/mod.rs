@@ -1,5 +1,6 @@
 //! Scenarios with a clock that the test holds: clients connect, join, send, disconnect and return.
 
+mod abandoned_seats;
 mod calls;
 mod joining;
 mod limits;
