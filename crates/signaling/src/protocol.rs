@@ -514,7 +514,7 @@ mod tests {
             r#"{"type":"offer","target":"x","sdp":7}"#,
             r#"{"type":"offer","target":7,"sdp":{}}"#,
             r#"{"type":"answer","target":"x","sdp":[]}"#,
-            r#"{"type":"candidate","target":"x","candidate":"c"}"#,
+            r#"{"type":"candidate","target":"x","candidate":7}"#,
         ] {
             assert_eq!(malformed(text), Malformed::WrongShape, "{text}");
         }
