@@ -22,6 +22,7 @@ import { Media } from '../media/media.js';
 import { makeMuteToggles, muteStateOf } from '../media/mute-state.js';
 import { SignalingClient } from '../signaling/client.js';
 import { isReloadOrBack, ResumeTokens } from '../signaling/resume-token.js';
+import { Transport } from '../signaling/transport.js';
 import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
@@ -69,10 +70,9 @@ const level = makeLevelMeter(() => new AudioContext());
 const mutedLevel = makeLevelMeter(() => new AudioContext());
 /** @type {import('../media/muted-speech.js').MutedSpeech | null} */
 let mutedSpeech = null;
+const transport = new Transport({ url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, clock, now });
 const session = new Session({
-  openSignaling: (emit) => new SignalingClient({
-    url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, emit, resumeTokens, clock,
-  }),
+  openSignaling: (emit) => new SignalingClient({ open: () => transport.open(), emit, resumeTokens, clock }),
   openReport: (send) => makeCallReport({ send, sample: () => stats?.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });

@@ -12,12 +12,11 @@ const IN_APP = /MicroMessenger|\bQQ\/|DingTalk|Weibo|AlipayClient|FBAN|FBAV|Inst
 /**
  * The error code of a feature without which no call works; a setting, an extension or an app may disable one.
  * @param {any} scope
- * @returns {'no-webrtc' | 'no-websocket' | null}
+ * @returns {'no-webrtc' | null}
  */
-export function missingFeature({ RTCPeerConnection, MediaStream, WebSocket }) {
+export function missingFeature({ RTCPeerConnection, MediaStream }) {
   const has = ['addTransceiver', 'createDataChannel', 'getStats', 'getTransceivers'].every((method) => typeof RTCPeerConnection?.prototype?.[method] === 'function');
-  if (!has || typeof MediaStream !== 'function') return 'no-webrtc';
-  return typeof WebSocket === 'function' ? null : 'no-websocket';
+  return has && typeof MediaStream === 'function' ? null : 'no-webrtc';
 }
 
 /**

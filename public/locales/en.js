@@ -127,6 +127,5 @@ export const words = {
   'error.bad-link': 'This link does not work: the room name is missing or not allowed. Ask for the link again, or enter the room name below.',
   'error.page-error': 'Something went wrong on this page. If it does not work as it should, reload it. Your call continues after that.',
   'error.no-webrtc': 'This browser cannot make calls: WebRTC is missing, or turned off by a setting or an extension. Turn it on and reload the page, or use another browser.',
-  'error.no-websocket': 'This browser cannot reach the server: WebSocket is turned off by a setting or an extension. Turn it on and reload the page, or use another browser.',
   'error.unknown': 'Something went wrong. Reload the page, then join again.',
 };

@@ -1,6 +1,6 @@
-// Signaling client: one seat's conversation with the server over one WebSocket at a time.
+// Signaling client: one seat's conversation with the server over one socket at a time; transport.js opens it.
 //
-// Only this file uses WebSocket. A lost socket is replaced and the seat resumed with the token; messages wait in an
+// A lost socket is replaced and the seat resumed with the token; messages wait in an
 // outbox meanwhile. Beside a socket that is late another one is opened, and the first that works is used. Offers, answers
 // and candidates are not inspected. In the lobby, and while we wait to be let in, it asks how many seats of a room are
 // taken (our own not counted), and the same socket is used to join.
@@ -15,8 +15,7 @@ import { CLOSE_REJECTED, CLOSE_REPLACED, FINAL_ERRORS, parseMessage } from './pr
  * @import { ClientMessage, JoinOptions, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
  * @import { Clock, Timer } from '../lib/clock.js'
  * @import { ResumeTokens } from './resume-token.js'
- *
- * @typedef {Pick<WebSocket, 'send' | 'close' | 'readyState' | 'onopen' | 'onmessage' | 'onclose'>} Socket
+ * @import { Socket } from './transport.js'
  *
  * @typedef {JoinOptions & {room: string, id?: string, resume?: string, waited?: boolean}} Seat `waited`: we were waiting for it
  */
@@ -25,12 +24,11 @@ const OUTBOX_LIMIT = 256;
 
 /**
  * @typedef {object} SignalingParts
- * @property {string} url
+ * @property {() => Socket} open
  * @property {(event: SignalingEvent) => void} emit
  * @property {ResumeTokens} resumeTokens
  * @property {Clock} clock
  * @property {() => number} [random]
- * @property {(url: string) => Socket} [open]
  * @property {(path: string, body: string) => void} [beacon]
  */
 
@@ -65,8 +63,7 @@ export class SignalingClient {
 
   /** @param {SignalingParts} parts */
   constructor(parts) {
-    const open = (/** @type {string} */ url) => new WebSocket(url);
-    this.#parts = { random: Math.random, open, beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
+    this.#parts = { random: Math.random, beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
     const ping = () => this.#write({ type: 'ping' });
     this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => this.#openSpare(), lost: () => this.#lost() });
   }
@@ -128,8 +125,9 @@ export class SignalingClient {
     if (this.#joined || this.#waiting) this.#heartbeat.check();
   }
 
-  /** The page is being closed or left. The server notices that an open socket closes; without one it gets a beacon. */
+  /** The page is being closed or left. The server notices that an open WebSocket closes; otherwise it gets a beacon. */
   pageClosing() {
+    this.#socket?.pageClosing?.();
     if (this.#seat?.resume && !this.#joined && !this.#waiting) this.#parts.beacon('/leave', this.#seat.resume);
   }
 
@@ -145,7 +143,7 @@ export class SignalingClient {
   }
 
   /** @param {Socket} [socket] */
-  #connect(socket = this.#parts.open(this.#parts.url)) {
+  #connect(socket = this.#parts.open()) {
     this.#clear('reconnect');
     this.#hasPeeked = false;
     this.#socket = socket;
@@ -340,7 +338,7 @@ export class SignalingClient {
   #openSpare() {
     if (this.#waiting || !this.#seat?.id) return;
     this.#discardSpare();
-    const spare = this.#spare = this.#parts.open(this.#parts.url);
+    const spare = this.#spare = this.#parts.open();
     spare.onopen = () => {
       this.#lost();
       if (this.#socket === spare) this.#opened();

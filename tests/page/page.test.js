@@ -88,7 +88,7 @@ test('only ui/ uses the DOM, and each browser interface has one module', () => {
     const code = source(name).replace(/^\s*(\/\/|\*|\/\*\*).*$/gm, '');
     const isView = name.startsWith('ui/') || name === 'connection-test/view.js';
     if (!isView) assert.doesNotMatch(code, /querySelector|createElement|classList/, name);
-    if (name !== 'signaling/client.js') assert.doesNotMatch(code, /new WebSocket/, name);
+    if (name !== 'signaling/transport.js') assert.doesNotMatch(code, /new WebSocket/, name);
     if (name !== 'call/call.js' && name !== 'connection-test/main.js') assert.doesNotMatch(code, /new RTCPeerConnection/, name);
     if (name !== 'media/capture.js') assert.doesNotMatch(code, /getUserMedia\(/, name);
     assert.doesNotMatch(code, /innerHTML|outerHTML|insertAdjacentHTML|\beval\(|new Function/, name);

@@ -13,7 +13,7 @@ function makeHarness({ token } = {}) {
   /** Whether another tab of the browser has a seat in the room. */
   const elsewhere = { now: false };
   const signaling = new SignalingClient({
-    beacon: (path, body) => beacons.push([path, body]), url: 'wss://box/ws', clock, random: () => 1, emit: (event) => events.push(event),
+    beacon: (path, body) => beacons.push([path, body]), clock, random: () => 1, emit: (event) => events.push(event),
     resumeTokens: {
       take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token,
       isElsewhere: async () => elsewhere.now, takeOver: async () => ({ token: 'theirs' }),

@@ -9,7 +9,7 @@ function makeHarness() {
   const [sockets, events, forgotten, beacons] = [[], [], [], []];
   const tab = { elsewhere: false };
   const signaling = new SignalingClient({
-    url: 'wss://box/ws', clock, random: () => 1, emit: (event) => events.push(event), beacon: (...sent) => beacons.push(sent),
+    clock, random: () => 1, emit: (event) => events.push(event), beacon: (...sent) => beacons.push(sent),
     resumeTokens: {
       take: async () => undefined, peek: async () => undefined, isElsewhere: async () => tab.elsewhere,
       takeOver: async () => ({ token: 'of-the-other-tab' }), save() {}, release() {}, forget: (room) => forgotten.push(room),

@@ -1,0 +1,228 @@
+// Transport: opens a socket to the server, which is a WebSocket or, where none opens, HTTP requests (polling-socket.js).
+//
+// Some networks, proxies and browsers open no WebSocket although the server can be reached. Once two have failed, or none
+// has opened in time, both ways are tried at once, until a WebSocket opens again. Only this file uses WebSocket.
+
+/**
+ * @import { Clock, Timer } from '../lib/clock.js'
+ *
+ * @typedef {object} Socket what the signaling client uses of a WebSocket
+ * @property {number} readyState
+ * @property {(text: string) => void} send
+ * @property {(code?: number) => void} close
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ * @property {() => void} [pageClosing] tells the server, which does not notice by itself
+ *
+ * @typedef {object} TransportParts
+ * @property {string} url of the WebSocket
+ * @property {Clock} clock
+ * @property {() => number} now milliseconds
+ * @property {(url: string) => Socket} [newWebSocket]
+ * @property {() => Promise<() => Socket>} [loadPolling] loads what opens a socket over HTTP requests
+ */
+
+/** From the first WebSocket that does not open. */
+const OPEN_WITHIN_MS = 3000;
+const FAILURES = 2;
+/** A WebSocket needs a connection of its own and gets more time than the first HTTP request took: it is preferred. */
+const HEAD_START_MS = { min: 250, max: 1000 };
+
+export class Transport {
+  /** @type {Required<TransportParts>} */
+  #parts;
+  /** Consecutive WebSockets that have failed. */
+  #failures = 0;
+  /** Whether HTTP requests are tried too. */
+  #usesPolling = false;
+  /** @type {Set<EitherSocket>} */
+  #opening = new Set();
+  /** Runs on while one socket takes the place of another that has not opened. @type {Timer | undefined} */
+  #timer;
+
+  /** @param {TransportParts} parts */
+  constructor(parts) {
+    const { clock } = parts;
+    this.#parts = {
+      newWebSocket: (url) => new WebSocket(url),
+      loadPolling: async () => {
+        const { PollingSocket } = await import('./polling-socket.js');
+        return () => new PollingSocket({ clock });
+      },
+      ...parts,
+    };
+  }
+
+  /** @returns {Socket} */
+  open() {
+    const { url, clock, now, newWebSocket, loadPolling } = this.#parts;
+    const socket = new EitherSocket({
+      clock, now, loadPolling,
+      newWebSocket: () => newWebSocket(url),
+      webSocketOpened: () => this.#webSocketOpened(),
+      webSocketFailed: (isMissing) => this.#webSocketFailed(isMissing),
+      settled: () => this.#opening.delete(socket),
+    });
+    this.#opening.add(socket);
+    if (this.#usesPolling) socket.tryPolling();
+    else this.#timer ??= clock.after(() => this.#usePolling(), OPEN_WITHIN_MS);
+    return socket;
+  }
+
+  #webSocketOpened() {
+    this.#failures = 0;
+    this.#usesPolling = false;
+    this.#stopTimer();
+  }
+
+  /** @param {boolean} isMissing whether the browser has none */
+  #webSocketFailed(isMissing) {
+    this.#failures += 1;
+    if (isMissing || this.#failures >= FAILURES) this.#usePolling();
+  }
+
+  #usePolling() {
+    this.#stopTimer();
+    this.#usesPolling = true;
+    for (const socket of this.#opening) socket.tryPolling();
+  }
+
+  #stopTimer() {
+    this.#parts.clock.cancel(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/**
+ * @typedef {Omit<Required<TransportParts>, 'url' | 'newWebSocket'> & {
+ *   newWebSocket: () => Socket, webSocketOpened: () => void, webSocketFailed: (isMissing: boolean) => void, settled: () => void,
+ * }} EitherParts `settled`: it is open, or closed
+ */
+
+/** A socket whose way to the server is chosen when it opens. */
+class EitherSocket {
+  /** @type {Socket['onopen']} */
+  onopen = null;
+  /** @type {Socket['onmessage']} */
+  onmessage = null;
+  /** @type {Socket['onclose']} */
+  onclose = null;
+  #parts;
+  /** @type {Socket | null} */
+  #webSocket = null;
+  /** @type {Socket | null} */
+  #polling = null;
+  /** @type {Socket | null} */
+  #chosen = null;
+  /** @type {'no' | 'trying' | 'failed'} */
+  #pollingState = 'no';
+  #isClosed = false;
+  /** @type {Timer | undefined} */
+  #headStart;
+
+  /** @param {EitherParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    try {
+      const socket = this.#webSocket = parts.newWebSocket();
+      socket.onopen = () => {
+        parts.webSocketOpened();
+        this.#choose(socket);
+      };
+      socket.onclose = (event) => this.#webSocketFailed(event);
+    } catch {
+      // The caller sets its handlers first.
+      Promise.resolve().then(() => { if (!this.#isClosed) this.#webSocketFailed({ code: 1006 }, true); });
+    }
+  }
+
+  get readyState() {
+    return this.#chosen?.readyState ?? (this.#isClosed ? 3 : 0);
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this.#chosen?.send(text);
+  }
+
+  /** @param {number} [code] */
+  close(code) {
+    this.#isClosed = true;
+    if (this.#chosen) return this.#chosen.close(code);
+    this.#discard(this.#webSocket);
+    this.#discard(this.#polling);
+    this.#settle();
+  }
+
+  pageClosing() {
+    this.#chosen?.pageClosing?.();
+  }
+
+  /** Tries HTTP requests too. */
+  async tryPolling() {
+    if (this.#pollingState !== 'no') return;
+    this.#pollingState = 'trying';
+    try {
+      const openPolling = await this.#parts.loadPolling();
+      if (this.#chosen || this.#isClosed) return;
+      const startedAt = this.#parts.now();
+      const socket = this.#polling = openPolling();
+      socket.onopen = () => this.#pollingOpened(socket, this.#parts.now() - startedAt);
+      socket.onclose = (event) => this.#pollingFailed(event);
+    } catch {
+      if (!this.#chosen && !this.#isClosed) this.#pollingFailed({ code: 1006 });
+    }
+  }
+
+  /** @param {Socket} socket @param {number} ms it took to open */
+  #pollingOpened(socket, ms) {
+    if (!this.#webSocket) return this.#choose(socket);
+    this.#headStart = this.#parts.clock.after(() => this.#choose(socket), Math.min(HEAD_START_MS.max, HEAD_START_MS.min + 2 * ms));
+  }
+
+  /** @param {Socket} socket */
+  #choose(socket) {
+    this.#chosen = socket;
+    this.#discard(socket === this.#polling ? this.#webSocket : this.#polling);
+    this.#settle();
+    socket.onmessage = (event) => this.onmessage?.(event);
+    socket.onclose = (event) => this.onclose?.(event);
+    this.onopen?.({});
+  }
+
+  /** @param {object} event @param {boolean} [isMissing] */
+  #webSocketFailed(event, isMissing = false) {
+    this.#webSocket = null;
+    this.#parts.webSocketFailed(isMissing);
+    if (this.#polling?.readyState === 1) this.#choose(this.#polling);
+    else if (this.#pollingState !== 'trying') this.#failed(event);
+  }
+
+  /** @param {object} event */
+  #pollingFailed(event) {
+    this.#polling = null;
+    this.#pollingState = 'failed';
+    this.#parts.clock.cancel(this.#headStart);
+    if (!this.#webSocket) this.#failed(event);
+  }
+
+  /** @param {object} event */
+  #failed(event) {
+    this.#isClosed = true;
+    this.#settle();
+    this.onclose?.(event);
+  }
+
+  #settle() {
+    this.#parts.clock.cancel(this.#headStart);
+    this.#parts.settled();
+  }
+
+  /** @param {Socket | null} socket */
+  #discard(socket) {
+    if (!socket) return;
+    socket.onopen = socket.onclose = null;
+    socket.close();
+  }
+}
