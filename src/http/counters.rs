@@ -16,6 +16,8 @@ use tracing::info;
 use webrtc_box_rate_limit::LogLimit;
 use webrtc_box_signaling::{CallSummary, Event, MediaPath, Refusal, WaitOutcome};
 
+use super::hub::Transport;
+
 /// Upper bounds of the buckets of `webrtc_box_call_setup_seconds`.
 const SETUP_BUCKETS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
 
@@ -33,8 +35,10 @@ pub(super) struct HttpMetrics {
     tls_handshakes: Family<Outcome, Counter>,
     requests: Family<HttpVersion, Counter>,
     http2_ends: Family<Reason, Counter>,
+    sessions_opened: Family<TransportLabel, Counter>,
     pub(super) connections_refused: Counter,
-    pub(super) websockets_given_up: Counter,
+    /// The metric is older than the other transports and keeps its name.
+    pub(super) sessions_given_up: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +64,11 @@ struct HttpVersion {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransportLabel {
+    transport: &'static str,
 }
 
 /// Why an HTTP/2 connection ends.
@@ -101,8 +110,9 @@ impl Default for HttpMetrics {
             tls_handshakes: Family::default(),
             requests: Family::default(),
             http2_ends: Family::default(),
+            sessions_opened: Family::default(),
             connections_refused: Counter::default(),
-            websockets_given_up: Counter::default(),
+            sessions_given_up: Counter::default(),
         };
         for outcome in ["fresh", "resumed"] {
             drop(metrics.joins.get_or_create(&Outcome { outcome }));
@@ -124,6 +134,9 @@ impl Default for HttpMetrics {
         }
         for end in Http2End::ALL {
             drop(metrics.http2_ends.get_or_create(&Reason { reason: end.label() }));
+        }
+        for transport in Transport::ALL.map(Transport::label) {
+            drop(metrics.sessions_opened.get_or_create(&TransportLabel { transport }));
         }
         for handshake in Handshake::ALL {
             drop(metrics.tls_handshakes.get_or_create(&Outcome { outcome: handshake.label() }));
@@ -172,14 +185,19 @@ impl HttpMetrics {
             self.http2_ends.clone(),
         );
         registry.register(
+            "webrtc_box_sessions_opened",
+            "Sessions opened, by transport",
+            self.sessions_opened.clone(),
+        );
+        registry.register(
             "webrtc_box_connections_refused",
             "Connections refused because their source had reached its limit",
             self.connections_refused.clone(),
         );
         registry.register(
             "webrtc_box_websockets_given_up",
-            "WebSockets closed because their client did not read",
-            self.websockets_given_up.clone(),
+            "Sessions of any transport closed because their client did not read",
+            self.sessions_given_up.clone(),
         );
     }
 
@@ -219,6 +237,10 @@ impl HttpMetrics {
 
     pub(super) fn count_http2_end(&self, end: Http2End) {
         self.http2_ends.get_or_create(&Reason { reason: end.label() }).inc();
+    }
+
+    pub(super) fn count_session(&self, transport: Transport) {
+        self.sessions_opened.get_or_create(&TransportLabel { transport: transport.label() }).inc();
     }
 
     fn observe_setup(&self, path: MediaPath, setup: Duration) {

@@ -1,9 +1,9 @@
-//! Connects the WebSockets with [`Rooms`]: passes frames in and carries out the actions.
+//! Connects the sessions of all transports with [`Rooms`]: passes frames in and carries out the actions.
 //!
 //! The lock is held while an input is processed and its actions are put into send queues, which never blocks. Frames
 //! therefore arrive in the order of the decisions. No socket is written under the lock.
 //!
-//! The send queue of a WebSocket is limited in bytes: per WebSocket, per source and in total. A client that does not read
+//! The send queue of a session is limited in bytes: per session, per source and in total. A client that does not read
 //! therefore costs little memory before it is disconnected.
 
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ const QUEUE_RESERVE_BYTES: usize = 32 * 1024;
 /// The overhead of each frame, so that small frames are limited too.
 const FRAME_OVERHEAD_BYTES: usize = 128;
 
-/// The rooms and the send queues of their WebSockets.
+/// The rooms and the send queues of their sessions.
 pub(super) struct Hub {
     state: Mutex<HubState>,
     /// Notified if a timer moves before the one that the timer task waits for.
@@ -50,6 +50,27 @@ pub(super) struct Hub {
     /// Secrets of the relay credentials.
     secrets: ArcSwap<Secrets>,
     queues: QueueBudget,
+}
+
+/// How a session exchanges frames with its client; the label `transport` of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    WebSocket,
+    /// HTTP long polling.
+    Polling,
+    SocketIo,
+}
+
+impl Transport {
+    pub(super) const ALL: [Self; 3] = [Self::WebSocket, Self::Polling, Self::SocketIo];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+            Self::SocketIo => "socket-io",
+        }
+    }
 }
 
 struct HubState {
@@ -85,9 +106,15 @@ impl Hub {
         hub
     }
 
-    /// A WebSocket opened from `source`; `host` is the host name by which the client reached the server.
-    pub(super) fn connect(&self, host: String, source: IpAddr) -> (ConnectionId, SendReceiver) {
-        let (sender, receiver) = send_queue(&self.queues.enter(Some(source)));
+    /// A session opened from `source`; `host` is the host name by which the client reached the server.
+    pub(super) fn connect(
+        &self,
+        transport: Transport,
+        host: String,
+        source: IpAddr,
+    ) -> (ConnectionId, SendReceiver) {
+        self.call_log.metrics.count_session(transport);
+        let (sender, receiver) = send_queue(transport, &self.queues.enter(Some(source)));
         let conn = self.update(|state| {
             state.last_id += 1;
             let conn = ConnectionId(state.last_id);
@@ -120,12 +147,12 @@ impl Hub {
         self.update(|state| state.rooms.handle_binary(conn, clock::now()));
     }
 
-    /// A ping or pong of the WebSocket itself arrived.
+    /// Something of the transport itself arrived, such as a ping or pong.
     pub(super) fn handle_control_frame(&self, conn: ConnectionId) {
         self.update(|state| state.rooms.handle_control_frame(conn, clock::now()));
     }
 
-    /// A WebSocket ended; `closing`: its page was closed or left.
+    /// A session ended; `closing`: its page was closed or left.
     pub(super) fn disconnect(&self, conn: ConnectionId, closing: bool) {
         self.update(|state| {
             state.send_queues.remove(&conn);
@@ -166,9 +193,13 @@ impl Hub {
         self.update(|state| state.rooms.set_host_keys(host_keys, clock::now()));
     }
 
-    /// Open WebSockets.
-    pub(super) fn websockets(&self) -> usize {
-        self.lock().send_queues.len()
+    /// Open sessions of each transport.
+    pub(super) fn sessions(&self) -> [(Transport, usize); 3] {
+        let state = self.lock();
+        Transport::ALL.map(|transport| {
+            let is_of_transport = |queue: &&SendQueue| queue.transport == transport;
+            (transport, state.send_queues.values().filter(is_of_transport).count())
+        })
     }
 
     /// Rooms with at least one seat taken, and seats taken.
@@ -209,7 +240,7 @@ impl HubState {
             match action {
                 Action::Send { to, from, message } => self.send(to, from, message.to_json(), call_log),
                 Action::Close { conn, reason } => {
-                    debug!(connection = conn.0, ?reason, "WebSocket closed by the server");
+                    debug!(connection = conn.0, ?reason, "session closed by the server");
                     if let Some(queue) = self.send_queues.remove(&conn) {
                         queue.push(Outgoing::Close(reason.code(), reason.text()));
                     }
@@ -228,8 +259,8 @@ impl HubState {
                 self.rooms.relay_failed(from);
             }
         } else if !queue.push(Outgoing::Frame(text)) {
-            debug!(connection = to.0, "WebSocket closed: the client does not read");
-            call_log.metrics.websockets_given_up.inc();
+            debug!(connection = to.0, "session closed: the client does not read");
+            call_log.metrics.sessions_given_up.inc();
             self.send_queues.remove(&to);
             self.rooms.handle_disconnect(to, false, clock::now());
         }
@@ -268,6 +299,7 @@ impl fmt::Debug for Hub {
 /// The sending end of a send queue.
 #[derive(Debug)]
 struct SendQueue {
+    transport: Transport,
     queue: mpsc::UnboundedSender<(Outgoing, Charge)>,
     share: Arc<QueueShare>,
 }
@@ -278,20 +310,20 @@ pub(super) struct SendReceiver {
     queue: mpsc::UnboundedReceiver<(Outgoing, Charge)>,
 }
 
-/// What a WebSocket sends.
+/// What a session sends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// A text frame.
     Frame(String),
-    /// A close frame with code and reason; the last item.
+    /// The end of the session, with the code and reason of a close frame; the last item.
     Close(u16, &'static str),
 }
 
-/// Both ends of the send queue of a connection from `source`.
-fn send_queue(source: &Arc<SourceBudget>) -> (SendQueue, SendReceiver) {
+/// Both ends of the send queue of a session from `source`.
+fn send_queue(transport: Transport, source: &Arc<SourceBudget>) -> (SendQueue, SendReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let share = source.queue(MAX_QUEUE_BYTES, QUEUE_RESERVE_BYTES);
-    (SendQueue { queue: sender, share }, SendReceiver { queue: receiver })
+    (SendQueue { transport, queue: sender, share }, SendReceiver { queue: receiver })
 }
 
 impl SendQueue {
@@ -315,7 +347,12 @@ impl SendQueue {
 impl SendReceiver {
     /// The next item; `None` once the sending end is gone and the queue is empty.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        self.queue.recv().await.map(|(outgoing, _)| outgoing)
+        self.next_charged().await.map(|(outgoing, _)| outgoing)
+    }
+
+    /// The next item, which counts towards the limits of the queue until its charge is dropped.
+    pub(super) async fn next_charged(&mut self) -> Option<(Outgoing, Charge)> {
+        self.queue.recv().await
     }
 
     /// The next item, if there is one.
@@ -340,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_limited_in_bytes() {
         let source = QueueBudget::new(1 << 20).enter(None);
-        let (queue, mut receiver) = send_queue(&source);
+        let (queue, mut receiver) = send_queue(Transport::WebSocket, &source);
         let frame = || Outgoing::Frame("x".repeat(64 * 1024));
         assert!((0..3).all(|_| queue.push(frame())));
         assert_eq!(receiver.next().await, Some(frame()));
@@ -351,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn relayed_frames_leave_room_for_frames_of_the_server() {
         let source = QueueBudget::new(1 << 20).enter(None);
-        let (queue, mut receiver) = send_queue(&source);
+        let (queue, mut receiver) = send_queue(Transport::WebSocket, &source);
         let frame = |size| Outgoing::Frame("x".repeat(size));
         let accepted = (0..10).filter(|_| queue.push_relayed(frame(60 * 1024))).count();
         assert_eq!(accepted, 3);

@@ -272,9 +272,9 @@ impl HttpServer {
         self.state.hub.count()
     }
 
-    /// Open WebSockets.
-    pub fn websockets(&self) -> usize {
-        self.state.hub.websockets()
+    /// Open sessions, by the label of their transport.
+    pub fn sessions(&self) -> [(&'static str, usize); 3] {
+        self.state.hub.sessions().map(|(transport, count)| (transport.label(), count))
     }
 }
 

@@ -26,7 +26,7 @@ use tracing::{debug, error};
 
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-use super::hub::{Hub, Outgoing, SendReceiver};
+use super::hub::{Hub, Outgoing, SendReceiver, Transport};
 use super::per_source::{SourceConnections, SourcePermit};
 use super::request_context::RequestContext;
 use super::{Phase, stopping};
@@ -162,7 +162,7 @@ async fn run<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (conn, mut queue) = hub.connect(host, source);
+    let (conn, mut queue) = hub.connect(Transport::WebSocket, host, source);
     let end = exchange(&mut socket, hub, conn, &mut queue, &mut phase).await;
     hub.disconnect(conn, matches!(end, End::Closed { away: true }));
     debug!(connection = conn.0, ?end, "WebSocket ended");

@@ -178,7 +178,12 @@ impl MetricsSources {
         let (rooms, seats) = self.http.count();
         out.gauge("webrtc_box_rooms", "Rooms with at least one seat taken", rooms as u64)?;
         out.gauge("webrtc_box_seats", "Seats taken, including disconnected ones", seats as u64)?;
-        out.gauge("webrtc_box_websockets", "Open WebSockets", self.http.websockets() as u64)
+        let sessions = self.http.sessions();
+        let mut open = out.gauges("webrtc_box_sessions", "Open sessions, by transport", ["transport"])?;
+        sessions.iter().try_for_each(|(transport, count)| open.gauge([*transport], *count as u64))?;
+        let websockets: usize =
+            sessions.iter().filter(|(label, _)| *label == "websocket").map(|(_, n)| n).sum();
+        out.gauge("webrtc_box_websockets", "Open WebSockets", websockets as u64)
     }
 
     fn write_heartbeats(&self, out: &mut ScrapeWriter<'_>) -> fmt::Result {

@@ -78,6 +78,8 @@ impl MonitoredServer {
 
 const FRESH: &str = r#"webrtc_box_joins_total{outcome="fresh"}"#;
 const RESUMED: &str = r#"webrtc_box_joins_total{outcome="resumed"}"#;
+const SESSIONS: &str = r#"webrtc_box_sessions{transport="websocket"}"#;
+const OPENED: &str = r#"webrtc_box_sessions_opened_total{transport="websocket"}"#;
 const HANDSHAKES: &str = r#"webrtc_box_tls_handshakes_total{outcome="ok"}"#;
 const REQUESTS: &str = r#"webrtc_box_http_requests_total{version="1.1"}"#;
 const CHALLENGES: &str = r#"webrtc_box_stun_refusals_total{code="401"}"#;
@@ -93,20 +95,37 @@ fn each_join_is_counted() {
     let before = monitored.scrape();
     let one = Participant::join_room(&monitored.server, "kitchen");
     let (rooms, seats, sockets) = ("webrtc_box_rooms", "webrtc_box_seats", "webrtc_box_websockets");
-    let first =
-        [(rooms, 1.0), (seats, 1.0), (sockets, 1.0), (FRESH, 1.0), (HANDSHAKES, 1.0), (REQUESTS, 1.0)];
+    let first = [
+        (rooms, 1.0),
+        (seats, 1.0),
+        (sockets, 1.0),
+        (SESSIONS, 1.0),
+        (OPENED, 1.0),
+        (FRESH, 1.0),
+        (HANDSHAKES, 1.0),
+        (REQUESTS, 1.0),
+    ];
     let after = monitored.wait_for_changes(&before, &first);
 
     let _other = Participant::join_room(&monitored.server, "kitchen");
     let third = Participant::try_join(&monitored.server, &json!({ "type": "join", "room": "kitchen" }));
     assert_eq!(third.err().as_deref(), Some("room-full"));
     let full = r#"webrtc_box_join_refusals_total{code="room-full"}"#;
-    let second =
-        [(seats, 1.0), (sockets, 1.0), (FRESH, 1.0), (full, 1.0), (HANDSHAKES, 2.0), (REQUESTS, 2.0)];
+    let second = [
+        (seats, 1.0),
+        (sockets, 1.0),
+        (SESSIONS, 1.0),
+        (OPENED, 2.0),
+        (FRESH, 1.0),
+        (full, 1.0),
+        (HANDSHAKES, 2.0),
+        (REQUESTS, 2.0),
+    ];
     let after = monitored.wait_for_changes(&after, &second);
 
     let _again = Participant::resume(&monitored.server, "kitchen", &one.token);
-    let after = monitored.wait_for_changes(&after, &[(RESUMED, 1.0), (HANDSHAKES, 1.0), (REQUESTS, 1.0)]);
+    let resumed = [(RESUMED, 1.0), (OPENED, 1.0), (HANDSHAKES, 1.0), (REQUESTS, 1.0)];
+    let after = monitored.wait_for_changes(&after, &resumed);
     let mut garbage = TcpStream::connect(monitored.server.https).unwrap();
     garbage.write_all(b"this is not a TLS handshake at all").unwrap();
     drop(garbage);
