@@ -339,7 +339,7 @@ export class Session {
 
   #connectionLost() {
     // The socket may be lost together with the path, and recovery needs it.
-    this.#signaling.checkConnection();
+    this.#signaling.checkConnection(true);
     // An ICE restart allocates relay addresses again, and the credentials may have expired.
     this.#signaling.request({ type: 'ice-servers' });
     const reason = this.state.detached ? 'weDropped' : this.state.peer === 'gone' ? 'theyDropped' : null;

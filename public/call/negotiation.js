@@ -50,6 +50,9 @@ export class Negotiation {
   #answeredRound = -1;
   /** The SDP of the peer's last accepted description. */
   #remoteSdp = '';
+  /** How often the peer has restarted ICE, which changes its user name. */
+  #peerRestarts = -1;
+  #peerUfrag = '';
   /** Candidates from before the first description. @type {(RTCIceCandidateInit | null)[]} */
   #earlyCandidates = [];
   #gathered = false;
@@ -176,14 +179,17 @@ export class Negotiation {
   async #handleCandidate(candidate) {
     if (candidate !== null && typeof candidate !== 'object') return;
     const { pc } = this.#parts;
-    if (pc.remoteDescription) await pc.addIceCandidate(candidate);
+    if (pc.remoteDescription) await pc.addIceCandidate(this.#preferred(/** @type {RTCIceCandidateInit | null} */ (candidate)));
     else if (this.#earlyCandidates.length < EARLY_CANDIDATES_LIMIT) this.#earlyCandidates.push(candidate);
   }
 
   /** @param {Description} description @returns {RTCSessionDescriptionInit} */
   #received({ type, sdp }) {
     this.#music = this.#parts.sendsMusic();
-    return { type, sdp: withStartBitrate(withOpusParameters(sdp, this.#music), this.#parts.startBitrate) };
+    const ufrag = /^a=ice-ufrag:(.+)/m.exec(sdp)?.[1] ?? '';
+    if (ufrag !== this.#peerUfrag) this.#peerRestarts += 1;
+    this.#peerUfrag = ufrag;
+    return { type, sdp: withRestartPriority(withStartBitrate(withOpusParameters(sdp, this.#music), this.#parts.startBitrate), this.#peerRestarts) };
   }
 
   /** A browser that refuses the change describes itself, unless the peer's offer has come first. @param {'offer' | 'answer'} type */
@@ -199,7 +205,12 @@ export class Negotiation {
   async #addEarlyCandidates() {
     const candidates = this.#earlyCandidates;
     this.#earlyCandidates = [];
-    for (const candidate of candidates) await this.#parts.pc.addIceCandidate(candidate).catch(this.#parts.onError);
+    for (const candidate of candidates) await this.#parts.pc.addIceCandidate(this.#preferred(candidate)).catch(this.#parts.onError);
+  }
+
+  /** @param {RTCIceCandidateInit | null} init @returns {RTCIceCandidateInit | null} */
+  #preferred(init) {
+    return init && typeof init.candidate === 'string' ? { ...init, candidate: withRestartPriority(init.candidate, this.#peerRestarts) } : init;
   }
 }
 
@@ -226,6 +237,28 @@ export function withCurrentDtlsRole(offer, { currentLocalDescription: local, cur
   if (!role) return offer;
   const opposite = role === 'active' ? 'passive' : 'active';
   return { type: 'offer', sdp: offer.sdp?.replace(/^a=setup:actpass/gm, `a=setup:${answer === remote ? role : opposite}`) };
+}
+
+/**
+ * The peer's candidates after an ICE restart, ahead of those of the same type before it. A new interface often has a lower
+ * preference, and Chromium would send over a dead pair of higher priority until it has been silent for 2.5 s.
+ * @param {string | undefined} text a candidate, or a description with candidates
+ * @param {number} restarts so far
+ * @returns {string | undefined} the same with other priorities
+ */
+export function withRestartPriority(text, restarts) {
+  if (restarts < 1) return text;
+  return text?.replace(/^((?:a=)?candidate:\S+ \d+ \S+) (\d{1,10}) /gm, (_, before, priority) => `${before} ${restartPriority(Number(priority), restarts)} `);
+}
+
+/**
+ * Of the local preference (RFC 8445 section 5.1.2.1) browsers use the lower half; its first byte says more than the second.
+ * @param {number} priority
+ * @param {number} restarts
+ */
+function restartPriority(priority, restarts) {
+  const [type, local, component] = [priority >>> 24, (priority >>> 8) & 0xffff, priority & 0xff];
+  return type * 2 ** 24 + (0x80 + Math.min(restarts, 0x7f)) * 2 ** 16 + (local >>> 8) * 2 ** 8 + component;
 }
 
 /** @param {any} sdp @param {'offer' | 'answer'} type */

@@ -65,7 +65,7 @@ export class SignalingClient {
   constructor(parts) {
     this.#parts = { random: Math.random, beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
     const ping = () => this.#write({ type: 'ping' });
-    this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => this.#openSpare(), lost: () => this.#lost() });
+    this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => { if (!this.#spare) this.#openSpare(); }, lost: () => this.#lost() });
   }
 
   /** @param {string} room @param {JoinOptions} [options] */
@@ -118,11 +118,15 @@ export class SignalingClient {
     socket.onclose = ({ wasClean }) => { if (wasClean && this.#seat?.room !== room) this.#parts.resumeTokens.forget(room); };
   }
 
-  /** The network or the machine came back: connects or pings at once. */
-  checkConnection() {
+  /**
+   * The network or the machine came back: connects or pings at once.
+   * @param {boolean} [isSuspect] media has lost its path, with which the socket often is dead: another one is opened beside it at once
+   */
+  checkConnection(isSuspect = false) {
     if (!this.#seat) return;
     if (!this.#socket) return this.#connect();
     if (this.#joined || this.#waiting) this.#heartbeat.check();
+    if (isSuspect && this.#joined && !this.#spare) this.#openSpare();
   }
 
   /** The page is being closed or left. The server notices that an open WebSocket closes; otherwise it gets a beacon. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Negotiation, withCurrentDtlsRole, parseCallId } from '../../../public/call/negotiation.js';
+import { Negotiation, withCurrentDtlsRole, withRestartPriority, parseCallId } from '../../../public/call/negotiation.js';
 import { connected, stable, makeTwoPages } from '../harness/call.js';
 import { settle } from '../harness/fakes.js';
 
@@ -173,6 +173,35 @@ test('early candidates wait for the description, including the last', async () =
   assert.deepEqual(harness.ann.pc().candidates, []);
   await harness.ann.call.handle({ type: 'answer', from: 'bob', call, sdp: { type: 'answer', sdp: 'ok' } });
   assert.deepEqual(harness.ann.pc().candidates, [{ candidate: 'early' }, null]);
+});
+
+const CANDIDATE = 'candidate:2 1 UDP 92151295 45.0.0.10 53262 typ relay raddr 0.0.0.0 rport 0';
+const priorityOf = (text) => Number(/ UDP (\d+) /.exec(text)[1]);
+
+test('the peer\'s candidates after an ICE restart come before the earlier ones', async () => {
+  const { bob } = await connected();
+  const receive = async (round, ufrag) => {
+    await bob.call.handle({ type: 'offer', from: 'ann', call: `ann1/${round}`, sdp: { type: 'offer', sdp: `a=ice-ufrag:${ufrag}\r\na=${CANDIDATE}\r\n` } });
+    await bob.call.handle({ type: 'candidate', from: 'ann', call: `ann1/${round}`, candidate: { candidate: CANDIDATE, sdpMid: '0' } });
+    return [bob.pc().remoteDescription.sdp, bob.pc().candidates.at(-1).candidate].map(priorityOf);
+  };
+  const priorities = [await receive(1, 'a'), await receive(2, 'b'), await receive(3, 'b'), await receive(4, 'c')];
+  for (const [inDescription, alone] of priorities) assert.equal(inDescription, alone);
+  const [first, second, same, third] = priorities.map(([priority]) => priority);
+  assert.ok(first < second && second === same && second < third, `${priorities}`);
+  assert.equal(bob.pc().candidates.at(-1).sdpMid, '0');
+});
+
+test('restarts change neither the types of candidates nor the order among their interfaces', () => {
+  const at = (priority, restarts) => priorityOf(withRestartPriority(`candidate:2 1 UDP ${priority} 45.0.0.10 53262 typ relay`, restarts));
+  const [relayed, otherInterface, host] = [92_216_831, 92_151_295, 2_122_252_543];
+  for (const restarts of [1, 2, 200, 100_000]) {
+    assert.ok(at(otherInterface, restarts) < at(relayed, restarts) && at(relayed, restarts) < 1_686_052_863);
+    assert.ok(at(host, restarts) > host && at(host, restarts) < 2 ** 31);
+  }
+  assert.equal(withRestartPriority(CANDIDATE, 0), CANDIDATE);
+  for (const text of ['', 'candidate:', 'candidate:1 1 udp x 1.2.3.4 5 typ host']) assert.equal(withRestartPriority(text, 1), text);
+  assert.equal(withRestartPriority(undefined, 1), undefined);
 });
 
 test('our own last candidate is sent as null', async () => {

@@ -456,6 +456,24 @@ test('in doubt a socket has half a second to answer', async () => {
   assert.equal(harness.sockets.length, 2);
 });
 
+test('after a lost path another socket is opened at once, and the first that works is used', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  await harness.joins({ ...harness.joined, peer: 'you' });
+  harness.signaling.checkConnection(true);
+  assert.equal(harness.sockets.length, 2);
+  harness.signaling.send({ type: 'offer', target: 'you' });
+  harness.sockets[0].receives({ type: 'pong' });
+  assert.deepEqual(harness.sockets[0].sent.map(({ type }) => type), ['join', 'ping', 'offer']);
+  assert.notEqual(harness.sockets[1].closedWith, null);
+  harness.signaling.checkConnection(true);
+  harness.signaling.checkConnection(true);
+  await harness.clock.advance(600);
+  assert.equal(harness.sockets.length, 3, 'one at a time');
+  await harness.joins({ ...harness.joined, peer: 'you', resumed: true });
+  assert.notEqual(harness.sockets[0].closedWith, null);
+});
+
 test('a server that accepts sockets without joins is not retried sooner', async () => {
   const harness = makeHarness();
   harness.signaling.join('den');
