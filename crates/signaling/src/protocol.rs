@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::call_report::CallReport;
 use crate::display_name::DisplayName;
 use crate::error::{Malformed, Refusal};
+use crate::features::Features;
 use crate::ice_servers::IceServer;
 use crate::seat::SeatId;
 
@@ -78,6 +79,8 @@ pub struct Join {
     pub key: Option<String>,
     /// The display name as typed; not cleaned.
     pub name: Option<String>,
+    /// What the client can do; not cleaned.
+    pub features: Option<Vec<String>>,
     /// Wait if the room is full, or if only a host key opens it.
     pub wait: Option<bool>,
 }
@@ -130,6 +133,9 @@ pub enum ServerMessage {
         /// The name of the other participant.
         #[serde(skip_serializing_if = "Option::is_none")]
         peer_name: Option<DisplayName>,
+        /// The features of the other client.
+        #[serde(skip_serializing_if = "Features::is_empty")]
+        peer_features: Features,
         /// For `new RTCPeerConnection`.
         ice_servers: Vec<IceServer>,
         /// Seconds for which the credentials open allocations.
@@ -158,6 +164,9 @@ pub enum ServerMessage {
         /// The name of the other participant.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<DisplayName>,
+        /// The features of the other client.
+        #[serde(skip_serializing_if = "Features::is_empty")]
+        features: Features,
     },
     /// The other participant left or did not return in time.
     PeerLeave {
@@ -182,6 +191,9 @@ pub enum ServerMessage {
         /// The name of the other participant.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<DisplayName>,
+        /// The features of the other client.
+        #[serde(skip_serializing_if = "Features::is_empty")]
+        features: Features,
     },
     /// The receiver waits for a seat.
     Waiting {
@@ -507,6 +519,8 @@ mod tests {
             r#"{"type":"join","room":"a","name":7}"#,
             r#"{"type":"join","room":"a","name":["Ada"]}"#,
             r#"{"type":"join","room":"a","wait":"true"}"#,
+            r#"{"type":"join","room":"a","features":"chat"}"#,
+            r#"{"type":"join","room":"a","features":[1]}"#,
             r#"{"type":"admit"}"#,
             r#"{"type":"admit","id":7}"#,
             r#"{"type":"decline","id":null}"#,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::UnixSeconds;
 use crate::call_report::Call;
 use crate::display_name::DisplayName;
+use crate::features::Features;
 use crate::outputs::ConnectionId;
 use crate::protocol::{Relay, ServerMessage};
 use crate::seat::{SEATS_PER_ROOM, SeatId};
@@ -40,6 +41,7 @@ pub(crate) struct Seat {
     /// When a resume token reopened the room without a host key, if the newest token repeats the time of that one.
     pub(crate) reopened: Option<Instant>,
     pub(crate) name: Option<DisplayName>,
+    pub(crate) features: Features,
     pub(crate) transfers: Transfers,
     /// The client stores no resume token, so that it cannot return to this seat.
     pub(crate) without_token: bool,
@@ -100,14 +102,23 @@ impl Room {
         &mut self,
         id: SeatId,
         conn: ConnectionId,
-        name: Option<DisplayName>,
+        (name, features): (Option<DisplayName>, Features),
         now: Instant,
     ) -> bool {
         if self.seats.len() == SEATS_PER_ROOM {
             return false;
         }
         let (state, transfers) = (SeatState::Connected(conn), Transfers::default());
-        let seat = Seat { id, token_time: 0, reopened: None, name, transfers, without_token: false, state };
+        let seat = Seat {
+            id,
+            token_time: 0,
+            reopened: None,
+            name,
+            features,
+            transfers,
+            without_token: false,
+            state,
+        };
         self.seats.push(seat);
         if self.seats.len() >= CALL_PARTICIPANTS {
             self.call.get_or_insert_with(|| Call::new(now));

@@ -12,6 +12,7 @@ use webrtc_box_rate_limit::SourcePrefix;
 use crate::call_report::{CallReport, CallSummary};
 use crate::display_name::DisplayName;
 use crate::error::Refusal;
+use crate::features::Features;
 use crate::outputs::{Action, ConnectionId, Event, Outputs, Timer};
 use crate::protocol::{Relay, ServerMessage};
 use crate::resume_token::ResumeClaims;
@@ -52,6 +53,7 @@ pub(crate) struct Newcomer {
     pub(crate) room_name: RoomName,
     /// What others see.
     pub(crate) name: Option<DisplayName>,
+    pub(crate) features: Features,
 }
 
 /// Why `handle_page_closed` has nothing to do, or which connection it must drop.
@@ -132,14 +134,15 @@ impl RoomTable {
         now: Now,
         out: &mut Outputs,
     ) -> Result<(), Refusal> {
-        let Newcomer { conn, room_name, name } = newcomer;
+        let Newcomer { conn, room_name, name, features } = newcomer;
         let open = || Room::new(room_name.as_str(), opened_by_host);
         let room = self.rooms.entry(key.room).or_insert_with(open);
-        if !room.add(key.seat, *conn, name.clone(), now.instant) {
+        if !room.add(key.seat, *conn, (name.clone(), features.clone()), now.instant) {
             return Err(Refusal::RoomFull);
         }
         out.push(Action::Seat(SeatEvent::Joined(key.room, key.seat)));
-        self.notify_others(key, &ServerMessage::NewPeer { id: key.seat, name: name.clone() }, out);
+        let message = ServerMessage::NewPeer { id: key.seat, name: name.clone(), features: features.clone() };
+        self.notify_others(key, &message, out);
         Ok(())
     }
 
@@ -153,8 +156,9 @@ impl RoomTable {
         let seat = self.seat_mut(key);
         let before = seat.map(|seat| std::mem::replace(&mut seat.state, SeatState::Connected(conn)));
         // Also if the old connection was half open and looked alive: what was sent to it is lost.
-        let name = self.seat_mut(key).and_then(|seat| seat.name.clone());
-        self.notify_others(key, &ServerMessage::PeerBack { id: key.seat, name }, out);
+        let (name, features) =
+            self.seat_mut(key).map(|seat| (seat.name.clone(), seat.features.clone())).unwrap_or_default();
+        self.notify_others(key, &ServerMessage::PeerBack { id: key.seat, name, features }, out);
         match before {
             Some(SeatState::Connected(old)) => (PendingMessages::default(), Some(old)),
             Some(SeatState::Disconnected(state)) => {
@@ -169,6 +173,13 @@ impl RoomTable {
     pub(crate) fn set_name(&mut self, key: SeatKey, name: Option<DisplayName>) {
         if let Some(seat) = self.seat_mut(key) {
             seat.name = name;
+        }
+    }
+
+    /// Replaces the features of the client of a seat.
+    pub(crate) fn set_features(&mut self, key: SeatKey, features: Features) {
+        if let Some(seat) = self.seat_mut(key) {
+            seat.features = features;
         }
     }
 

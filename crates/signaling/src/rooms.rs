@@ -13,6 +13,7 @@ use crate::admission::{Admission, HostKeys, Opening};
 use crate::connection::{Connection, Place, Verdict};
 use crate::display_name::DisplayName;
 use crate::error::{Malformed, Refusal};
+use crate::features::Features;
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
@@ -329,7 +330,8 @@ impl Rooms {
             false => self.admission.check_opening(source, claims, join.key.as_deref(), now),
         };
         let name = join.name.as_deref().and_then(DisplayName::parse);
-        let newcomer = Newcomer { conn, room_name, name };
+        let features = join.features.as_deref().map(Features::parse).unwrap_or_default();
+        let newcomer = Newcomer { conn, room_name, name, features };
         // A wrong key is an error, so that the host learns of it.
         let may_wait = join.wait == Some(true) && join.key.is_none();
         match opening {
@@ -365,6 +367,9 @@ impl Rooms {
         self.stop_waiting(conn, Some(seat.room), &[]);
         if let Some(name) = &join.name {
             self.table.set_name(seat, DisplayName::parse(name));
+        }
+        if let Some(features) = &join.features {
+            self.table.set_features(seat, Features::parse(features));
         }
         if let (Some(token), Some(transfers)) = (&join.resume, self.table.transfers_mut(seat))
             && self.admission.verify_transfer(seat.room, token).is_some()
@@ -615,6 +620,7 @@ impl Rooms {
             room: room_name.as_str().to_owned(),
             peer: peer.map(|peer| peer.id),
             peer_name: peer.and_then(|peer| peer.name.clone()),
+            peer_features: peer.map(|peer| peer.features.clone()).unwrap_or_default(),
             ice_servers,
             ttl,
             resume: self.admission.sign_token(seat.room, claims),

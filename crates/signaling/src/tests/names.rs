@@ -1,4 +1,4 @@
-//! Display names: who learns which, and when.
+//! Display names and features: who learns which, and when.
 
 use super::*;
 
@@ -77,4 +77,29 @@ fn a_peek_tells_a_name_only_to_a_recent_participant() {
     assert_eq!((&status["seats"], &status["name"]), (&json!(1), &json!("Ada")), "after leaving, too");
     harness.advance(seconds(1));
     assert_eq!(harness.look(outsider, &seat["resume"]).get("name"), None, "twelve hours later");
+}
+
+#[test]
+fn each_client_learns_the_features_of_the_other_and_a_resume_keeps_them() {
+    let mut harness = Harness::new();
+    let alice = harness.connect();
+    harness.send(alice, json!({"type": "join", "room": "kitchen", "features": ["data-channels", "No", ""]}));
+    assert!(harness.next(alice).get("peerFeatures").is_none());
+    let (_, second) = harness.join_as("Bob");
+    assert_eq!(second["peerFeatures"], json!(["data-channels"]));
+    assert!(harness.next(alice).get("features").is_none());
+    for (given, expected) in [
+        (json!({"features": ["x"]}), json!(["x"])),
+        (json!({}), json!(["x"])),
+        (json!({"features": []}), Value::Null),
+    ] {
+        harness.received.clear();
+        let mut join = json!({"type": "join", "room": "kitchen", "resume": second["resume"]});
+        join.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+        let again = harness.connect();
+        harness.send(again, join);
+        assert_eq!(harness.next(again)["peerFeatures"], json!(["data-channels"]));
+        let back = harness.next(alice);
+        assert_eq!((&back["type"], &back["features"]), (&json!("peer-back"), &expected), "{back}");
+    }
 }
