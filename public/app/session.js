@@ -5,6 +5,7 @@
 
 import { Chat } from '../call/chat.js';
 import { NO_REPORT } from './call-report.js';
+import { ConnectionDeadline } from './connection-deadline.js';
 import { displayName } from './display-name.js';
 import { withAnswer, withKnock, withoutAnswers } from './knocks.js';
 import { PeerPresence } from './peer-presence.js';
@@ -16,7 +17,7 @@ import { Transfer } from './transfer.js';
  * @import { SignalingClient } from '../signaling/client.js'
  * @import { Call, CallParts } from '../call/call.js'
  * @import { CallReport } from './call-report.js'
- * @import { Clock, Timer } from '../lib/clock.js'
+ * @import { Clock } from '../lib/clock.js'
  * @import { ConnectionState, EndReason } from './status.js'
  *
  * @typedef {Required<Pick<CallParts, 'send' | 'emit' | 'reachable'>>} CallEdge
@@ -30,10 +31,6 @@ import { Transfer } from './transfer.js';
  * @property {(event: string, detail: unknown) => void} [log]
  */
 
-const CONNECT_TIMEOUT_MS = 30_000;
-/** After a connection is lost the peer's network may be down, which the server notices after 45 s. */
-const RECONNECT_TIMEOUT_MS = 50_000;
-const LAST_CHANCE_MS = 8000;
 const HANDLED_BY_CALL = new Set(['offer', 'answer', 'candidate']);
 /** Errors during a call that the person should see; the others are only logged. */
 const VISIBLE_ERRORS = new Set(['bad-message', 'not-joined', 'shutting-down']);
@@ -48,12 +45,11 @@ export class Session {
   transfer;
   #signaling;
   #report;
-  #clock;
   #now;
   #changed;
   #log;
   #presence;
-  #timer = /** @type {Timer | undefined} of the connection that is awaited */ (undefined);
+  #deadline;
   #ownId = '';
   #peerId = /** @type {string | null} */ (null);
   /** A restarted server does not know the peer, which may be about to rejoin. */
@@ -61,12 +57,12 @@ export class Session {
 
   /** @param {SessionParts} parts */
   constructor({ openSignaling, openReport = () => NO_REPORT, clock, now, changed, log = () => {} }) {
-    this.#clock = clock;
     this.#now = now;
     this.#changed = changed;
     this.#log = log;
     this.chat = new Chat({ changed });
     this.transfer = new Transfer({ clock, now, changed });
+    this.#deadline = new ConnectionDeadline({ clock, changed });
     this.#presence = new PeerPresence({ state: this.state, isConnected: () => this.call?.isConnected() ?? false, clock, changed });
     this.#signaling = openSignaling((event) => {
       this.#handleSignaling(event);
@@ -80,7 +76,10 @@ export class Session {
     this.call = createCall({
       // A peer without a seat cannot receive messages, though its media may still flow.
       send: (message) => { if (this.state.peer !== 'gone') this.#signaling.send(message); },
-      emit: (event) => void (this.#handleCall(event), this.#changed()),
+      emit: (event) => {
+        this.#handleCall(event);
+        this.#changed();
+      },
       reachable: () => this.state.peer === 'present' && this.state.socketOpen,
     });
   }
@@ -258,7 +257,7 @@ export class Session {
   #keepWithoutPeer() {
     this.state.peer = 'gone';
     this.#peerForgotten = true;
-    if (!this.call?.isConnected()) this.#giveLastChance(() => this.#waitForPeer());
+    if (!this.call?.isConnected()) this.#deadline.giveLastChance(() => this.#waitForPeer());
   }
 
   #waitForPeer() {
@@ -294,13 +293,9 @@ export class Session {
 
   /** Sets `timedOut` unless the call connects in time. */
   #awaitConnection() {
-    this.#clock.cancel(this.#timer);
+    this.#deadline.cancel();
     this.state.timedOut = false;
-    if (this.call?.isConnected()) return;
-    this.#timer = this.#clock.after(() => {
-      this.state.timedOut = true;
-      this.#changed();
-    }, this.state.connectedAt === null ? CONNECT_TIMEOUT_MS : RECONNECT_TIMEOUT_MS);
+    if (!this.call?.isConnected()) this.#deadline.await(this.state.connectedAt !== null, () => { this.state.timedOut = true; });
   }
 
   /** The peer left, or its seat expired while media may still flow. */
@@ -328,7 +323,7 @@ export class Session {
       this.#presence.heard('alive');
     }
     if (connectionState === 'connected') {
-      this.#clock.cancel(this.#timer);
+      this.#deadline.cancel();
       Object.assign(state, { timedOut: false, noCandidates: false });
       state.connectedAt ??= this.#now();
       this.#report.connected();
@@ -345,16 +340,7 @@ export class Session {
     const reason = this.state.detached ? 'weDropped' : this.state.peer === 'gone' ? 'theyDropped' : null;
     if (reason === null) return this.#awaitConnection();
     const giveUp = () => (reason === 'weDropped' ? this.#end(reason) : this.#endOrWait(reason));
-    this.#giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : giveUp);
-  }
-
-  /** Without signaling only the connection itself can recover. @param {() => void} giveUp */
-  #giveLastChance(giveUp) {
-    this.#clock.cancel(this.#timer);
-    this.#timer = this.#clock.after(() => {
-      giveUp();
-      this.#changed();
-    }, LAST_CHANCE_MS);
+    this.#deadline.giveLastChance(this.#peerForgotten && reason === 'theyDropped' ? () => this.#waitForPeer() : giveUp);
   }
 
   /** @param {string} code */
@@ -389,7 +375,7 @@ export class Session {
   }
 
   #resetCall() {
-    this.#clock.cancel(this.#timer);
+    this.#deadline.cancel();
     this.#presence.reset();
     this.transfer.close();
     this.#report.stop();
