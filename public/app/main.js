@@ -4,7 +4,9 @@
 
 import { makeCallReport } from './call-report.js';
 import { displayName } from './display-name.js';
+import { MicLevel } from './mic-level.js';
 import { watchErrors } from './page-errors.js';
+import { PageLifecycle } from './page-lifecycle.js';
 import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from './room-name.js';
 import { Session } from './session.js';
 import { joinLabel, presentationOf, qualityWith, statusOf, visibleError } from './status.js';
@@ -17,16 +19,14 @@ import { makeTranslate } from '../locales/index.js';
 import { addDetails, language, languageChoices, useLanguage, words } from '../locales/current-language.js';
 import { policyOf } from '../media/capture.js';
 import { pickSpeaker } from '../media/device-selection.js';
-import { makeLevelMeter } from '../media/level-meter.js';
 import { Media } from '../media/media.js';
 import { makeMuteToggles, muteStateOf } from '../media/mute-state.js';
 import { SignalingClient } from '../signaling/client.js';
-import { isReloadOrBack, ResumeTokens } from '../signaling/resume-token.js';
+import { ResumeTokens } from '../signaling/resume-token.js';
 import { Transport } from '../signaling/transport.js';
 import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
-const LEFT_AT_KEY = 'webrtc-box.left-at';
 const NAME_KEY = 'webrtc-box.name';
 
 const now = () => performance.now();
@@ -45,16 +45,15 @@ let settingsOpen = false;
 let currentLanguage = language;
 const missing = missingFeature(globalThis);
 
+let started = false;
+let isDrawAwaited = false;
+/** @type {import('../call/stats-sampler.js').StatsSampler | null} */
+let stats = null;
+/** @type {Promise<void> | null} */
+let loadingCall = null;
+
 const tabStorage = makeStore(() => sessionStorage);
 const browserStorage = makeStore(() => localStorage);
-let ownName = displayName(browserStorage.getItem(NAME_KEY));
-const resumeTokens = new ResumeTokens({
-  storage: tabStorage,
-  shared: browserStorage,
-  locks: navigator.locks,
-  pause: (ms) => new Promise((resolve) => { clock.after(() => resolve(), ms); }),
-  tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
-});
 const media = new Media({
   devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: policyOf(document),
   storage: browserStorage, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
@@ -66,27 +65,29 @@ const toggles = makeMuteToggles({
     draw();
   },
 });
-const level = makeLevelMeter(() => new AudioContext());
-const mutedLevel = makeLevelMeter(() => new AudioContext());
-/** @type {import('../media/muted-speech.js').MutedSpeech | null} */
-let mutedSpeech = null;
+// First of all: the person answers the browser's question while the page is drawn.
+if (!missing) media.start(toggles.saved());
+// Each `nextTask` lets the browser handle input and draw: together these steps would block a slow phone.
+await nextTask();
+let ownName = displayName(browserStorage.getItem(NAME_KEY));
+const level = new MicLevel({ media, newContext: () => new AudioContext(), clock, now });
+const resumeTokens = new ResumeTokens({
+  storage: tabStorage,
+  shared: browserStorage,
+  locks: navigator.locks,
+  pause: (ms) => new Promise((resolve) => { clock.after(() => resolve(), ms); }),
+  tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
+});
 const transport = new Transport({ url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, clock, now });
 const session = new Session({
   openSignaling: (emit) => new SignalingClient({ open: () => transport.open(), emit, resumeTokens, clock }),
   openReport: (send) => makeCallReport({ send, sample: () => stats?.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });
-/** @type {import('../call/stats-sampler.js').StatsSampler | null} */
-let stats = null;
-/** @type {Promise<void> | null} */
-let loadingCall = null;
-let started = false;
 watchErrors({
   target: globalThis, origin: location.origin, storage: browserStorage,
   show() { if (session.state.error === null) session.setError('page-error'); },
 });
-// First of all: the person answers the browser's question while the page is drawn.
-if (!missing) media.start(toggles.saved());
 await nextTask();
 const view = new View({
   document, navigator, language, languages: languageChoices, clock, storage: browserStorage, translate: makeTranslate(words),
@@ -119,6 +120,7 @@ const view = new View({
     },
   },
 });
+const lifecycle = new PageLifecycle({ session, media, storage: tabStorage, visibilityChanged });
 const wakeLock = makeWakeLock(navigator.wakeLock);
 let previousScreen = session.state.screen;
 view.room = room;
@@ -127,16 +129,17 @@ start();
 
 function start() {
   started = true;
-  draw();
   if (isBadLink) session.setError('bad-link');
   if (missing) session.setError(missing);
+  drawNow();
   performance.mark?.('lobby');
   loadDetails();
   loadCall().catch((error) => console.debug('call', error));
+  view.prepareCall();
+  watchLevel();
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
-    mutedLevel.resume();
     media.resumeAudio();
   });
   addEventListener('hashchange', () => {
@@ -144,45 +147,15 @@ function start() {
     if (found && session.state.screen === 'lobby') moved = found;
     draw();
   });
-  addEventListener('online', () => session.checkConnection(true));
-  addEventListener('pagehide', () => {
-    tabStorage.setItem(LEFT_AT_KEY, String(Date.now()));
-    session.pageClosing();
-  });
-  addEventListener('pageshow', ({ persisted }) => pageShown(persisted));
-  document.addEventListener('visibilitychange', visibilityChanged);
+  lifecycle.watch();
   // A reload during a call, and Back or Forward to it, rejoins at once.
   const name = roomName(room);
-  if (resumesCall(navigationType()) && name !== null && moved === null) resumeTokens.wasInterrupted(name).then((yes) => { if (yes) join(name, ''); });
-}
-
-/** A page from the back/forward cache has lost its connections. @param {boolean} persisted */
-function pageShown(persisted) {
-  if (persisted && ['knocking', 'waiting', 'call'].includes(session.state.screen) && !resumesCall('back_forward')) return session.leave();
-  session.checkConnection(persisted);
-  if (persisted) media.pageVisible();
+  if (lifecycle.isResumed() && name !== null && moved === null) resumeTokens.wasInterrupted(name).then((yes) => { if (yes) join(name, ''); });
 }
 
 function visibilityChanged() {
   draw();
-  if (document.visibilityState !== 'visible') return;
-  session.checkConnection();
-  media.pageVisible();
-  wakeLock.set(session.state.screen === 'call');
-}
-
-/** @param {string | undefined} type of the navigation */
-function resumesCall(type) {
-  return isReloadOrBack(type, tabStorage.getItem(LEFT_AT_KEY), Date.now());
-}
-
-/** Undefined where the browser does not support it. */
-function navigationType() {
-  try {
-    return /** @type {PerformanceNavigationTiming} */ (performance.getEntriesByType('navigation')[0]).type;
-  } catch {
-    return undefined;
-  }
+  if (document.visibilityState === 'visible') wakeLock.set(session.state.screen === 'call');
 }
 
 /** Without a name, the one given before is used. @param {string} typed @param {string} key @param {string} [typedName] */
@@ -327,6 +300,7 @@ async function chooseSpeaker() {
 }
 
 function mediaChanged() {
+  if (!started) return;
   if (media.state.error !== dismissedMediaError) dismissedMediaError = null;
   session.call?.setTracks(media.outgoingTracks()).catch((error) => console.debug('call', error));
   session.call?.setMuteState(muteStateOf(media));
@@ -336,34 +310,26 @@ function mediaChanged() {
 
 /** During a call the level is shown only in the device settings. */
 function watchLevel() {
-  level.watch(session.state.screen === 'call' && !settingsOpen ? null : media.micTrack());
-  watchMutedSpeech().catch((error) => console.debug('muted speech', error));
+  const inCall = session.state.screen === 'call';
+  level.watch(inCall, !inCall || settingsOpen);
 }
 
-/** Only a microphone that the person has muted in a call: its device is open. */
-async function watchMutedSpeech() {
-  const isMuted = session.state.screen === 'call' && !media.wanted().mic && !media.state.interrupted.mic && media.micTrack() !== null;
-  if (isMuted && !mutedSpeech) {
-    const { MutedSpeech } = await import('../media/muted-speech.js');
-    mutedSpeech ??= new MutedSpeech({
-      meter: mutedLevel, clock, now,
-      changed: () => { media.setSpeakingWhileMuted(mutedSpeech?.detected ?? false); },
-    });
-    return watchMutedSpeech();
-  }
-  mutedSpeech?.watch(isMuted ? media.micTrack() : null);
-}
-
+/** Draws once for all changes of this moment, and after what else follows from them: a message goes to the call first. */
 function draw() {
-  if (!started) return;
+  if (!started || isDrawAwaited) return;
+  isDrawAwaited = true;
+  nextTask().then(() => {
+    isDrawAwaited = false;
+    drawNow();
+  });
+}
+
+function drawNow() {
   const { state } = session;
   if (state.screen !== previousScreen) screenChanged();
   if (state.connectionState === 'connected') stats?.start();
   else stats?.stop();
-  // Only during a call: with such a listener some browsers keep no page for Back and Forward.
-  const inCall = state.screen === 'call' && state.connectedAt !== null;
-  if (inCall) addEventListener('beforeunload', askBeforeUnload);
-  else removeEventListener('beforeunload', askBeforeUnload);
+  lifecycle.askBeforeUnload(state.screen === 'call' && state.connectedAt !== null);
   session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room, location)) : null);
   const { late, ...presentation } = presentationOf(state, !media.state.requesting);
   const { error, retry: retries } = currentError();
@@ -377,12 +343,6 @@ function draw() {
     reason: stats?.qualityReason() ?? null,
     seconds: state.connectedAt === null ? 0 : (now() - state.connectedAt) / 1000,
   });
-}
-
-/** A question before a call is closed by mistake. @param {BeforeUnloadEvent} event */
-function askBeforeUnload(event) {
-  event.preventDefault();
-  event.returnValue = '';
 }
 
 function screenChanged() {

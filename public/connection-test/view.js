@@ -3,7 +3,7 @@
 import { browserNames } from '../lib/browser.js';
 import { errorKey } from '../locales/index.js';
 import { mayRetry } from '../media/media-errors.js';
-import { createElement, find, preventDrops, removeStartFailure, setChildren, setText, translatePage } from '../ui/elements.js';
+import { createElement, find, preventDrops, removeStartFailure, setChildren, setText, translateElements } from '../ui/elements.js';
 import { LanguageMenu } from '../ui/language-menu.js';
 import { resultTexts, probeName, probeResult, verdictSentences } from './report.js';
 
@@ -98,7 +98,8 @@ export class TestView {
   /** Shows the words that `translate` has now, which are of this language. @param {Language} language */
   setLanguage(language) {
     this.#document.documentElement.lang = language.tag;
-    translatePage(this.#document, this.#translate);
+    this.#document.title = this.#translate('title');
+    translateElements(this.#document, this.#translate);
     this.#languageMenu.show(language);
   }
 

@@ -143,10 +143,12 @@ export const controls = [
 
 /** The buttons of the table. */
 export class ControlButtons {
+  #document;
   #translate;
   #chordOf;
+  #press;
   /** @type {{control: Control, button: HTMLElement, words: HTMLElement | null}[]} */
-  #buttons;
+  #buttons = [];
 
   /**
    * @param {object} parts
@@ -156,17 +158,24 @@ export class ControlButtons {
    * @param {(control: Control) => void} parts.press
    */
   constructor({ document, translate, chordOf, press }) {
+    this.#document = document;
     this.#translate = translate;
     this.#chordOf = chordOf;
-    const places = { bar: find(document, '.bar'), menu: find(document, '#menuCall'), picture: find(document, '#menuPicture') };
-    this.#buttons = controls.map((control) => {
-      const button = this.#create(document, control);
-      const words = control.place === 'bar' ? null : createElement(document, 'span');
+    this.#press = press;
+    this.create('bar');
+  }
+
+  /** Creates the buttons of this place. @param {Control['place']} place */
+  create(place) {
+    const parent = find(this.#document, { bar: '.bar', menu: '#menuCall', picture: '#menuPicture' }[place]);
+    for (const control of controls.filter((each) => each.place === place)) {
+      const button = this.#create(this.#document, control);
+      const words = place === 'bar' ? null : createElement(this.#document, 'span');
       if (words) button.append(words);
-      button.addEventListener('click', () => press(control));
-      places[control.place].append(button);
-      return { control, button, words };
-    });
+      button.addEventListener('click', () => this.#press(control));
+      parent.append(button);
+      this.#buttons.push({ control, button, words });
+    }
   }
 
   /** @param {Document} document @param {Control} control */
@@ -225,9 +234,11 @@ export const icons = {
 /** Drawn over the icon of something that is off: a gap in the color of the background, and a line in it. */
 const SLASH = 'M4 3.500L20.500 20';
 
-/** Draws the icon that `data-icon` names into each element that has one. @param {Document} document */
-export function drawIcons(document) {
-  for (const element of document.querySelectorAll('[data-icon]')) {
+/** Draws the icon that `data-icon` names into each element in `root` that has none yet. @param {ParentNode} root */
+export function drawIcons(root) {
+  for (const element of root.querySelectorAll('[data-icon]')) {
+    if (element.firstElementChild?.matches('.icon')) continue;
+    const { ownerDocument: document } = element;
     const { fill, lines } = icons[element.getAttribute('data-icon') ?? ''] ?? {};
     const icon = createSvg(document, 'svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true' });
     if (fill) icon.append(createSvg(document, 'path', { class: 'fill', d: fill }));

@@ -72,19 +72,18 @@ export function createElement(document, name, attributes = {}, text = '') {
 }
 
 /**
- * Sets the text, placeholder and name of each element that has `data-word`, `data-hint` or `data-label`.
- * @param {Document} document
+ * Sets the text, placeholder and name of each element in `root` that has `data-word`, `data-hint` or `data-label`.
+ * @param {ParentNode} root
  * @param {Translate} translate
  */
-export function translatePage(document, translate) {
-  document.title = translate('title');
-  for (const element of document.querySelectorAll('[data-word]')) {
+export function translateElements(root, translate) {
+  for (const element of root.querySelectorAll('[data-word]')) {
     setText(element, translate(element.getAttribute('data-word') ?? ''));
   }
-  for (const element of document.querySelectorAll('[data-hint]')) {
+  for (const element of root.querySelectorAll('[data-hint]')) {
     setAttribute(element, 'placeholder', translate(element.getAttribute('data-hint') ?? ''));
   }
-  for (const element of document.querySelectorAll('[data-label]')) {
+  for (const element of root.querySelectorAll('[data-label]')) {
     setLabel(element, translate(element.getAttribute('data-label') ?? ''));
   }
 }
