@@ -41,8 +41,8 @@ const MAX_PENDING_RESETS: usize = 20;
 /// Streams that the server has reset for an error of the client.
 const MAX_LOCAL_RESETS: usize = 100;
 
-/// Bytes of request bodies that may be on their way, of one stream and in all. The largest body is a resume token.
-const STREAM_WINDOW: u32 = 4 * 1024;
+/// Bytes of request bodies that may be on their way, of one stream and in all. Most frames of long polling fit.
+const STREAM_WINDOW: u32 = 16 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * 1024;
 
 /// Bytes of the reply of one stream that wait for the socket.
@@ -64,10 +64,13 @@ impl HttpServer {
         let (router, progress) = (self.state.router.clone(), Progress::new());
         let requests = progress.clone();
         let service = service_fn(move |request| {
-            let (router, open) = (router.clone(), requests.open());
+            let (router, requests) = (router.clone(), requests.clone());
+            requests.request();
             async move {
                 let reply = respond(router, arrival, request).await?;
-                Ok::<Response<ReplyBody>, Infallible>(reply.map(|body| ReplyBody::new(body, open)))
+                Ok::<Response<ReplyBody>, Infallible>(
+                    reply.map(|body| ReplyBody::new(body, requests.reply())),
+                )
             }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -109,38 +112,44 @@ fn ended(outcome: hyper::Result<()>) -> Http2End {
     }
 }
 
-/// The open requests of a connection, and when one of them last made progress. Pings and window updates are none.
+/// The unread replies of a connection, and when a request last made progress. Pings and window updates are none.
 #[derive(Clone, Debug)]
 struct Progress(Arc<Mutex<Requests>>);
 
 #[derive(Debug)]
 struct Requests {
-    open: usize,
+    /// Replies that are not handed over. A request without a reply yet may wait, for example for frames.
+    replies: usize,
     /// When a request last began, handed over a part of its reply, or ended.
     last: Instant,
     /// Whether there was a request yet.
     any: bool,
 }
 
-/// Counts one request as open.
+/// Counts one reply as unread.
 #[derive(Debug)]
-struct OpenRequest(Progress);
+struct UnreadReply(Progress);
 
 impl Progress {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Requests { open: 0, last: Instant::now(), any: false })))
+        Self(Arc::new(Mutex::new(Requests { replies: 0, last: Instant::now(), any: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Requests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self) -> OpenRequest {
+    fn request(&self) {
         let mut requests = self.lock();
-        requests.open += 1;
         requests.any = true;
         requests.last = Instant::now();
-        OpenRequest(self.clone())
+    }
+
+    fn reply(&self) -> UnreadReply {
+        let mut requests = self.lock();
+        requests.replies += 1;
+        requests.last = Instant::now();
+        UnreadReply(self.clone())
     }
 
     /// Resolves when the client has sent no request for `idle`, or has read nothing of a reply for too long.
@@ -149,7 +158,7 @@ impl Progress {
             let (limit, last, end) = {
                 let requests = self.lock();
                 match *requests {
-                    Requests { open: 1.., last, .. } => (WRITE_TIMEOUT, last, Http2End::Stalled),
+                    Requests { replies: 1.., last, .. } => (WRITE_TIMEOUT, last, Http2End::Stalled),
                     Requests { any: false, last, .. } => (HEADER_TIMEOUT, last, Http2End::Idle),
                     Requests { last, .. } => (idle, last, Http2End::Idle),
                 }
@@ -164,32 +173,32 @@ impl Progress {
     }
 }
 
-impl OpenRequest {
+impl UnreadReply {
     fn advance(&self) {
         self.0.lock().last = Instant::now();
     }
 }
 
-impl Drop for OpenRequest {
+impl Drop for UnreadReply {
     fn drop(&mut self) {
         let mut requests = self.0.lock();
-        requests.open -= 1;
+        requests.replies -= 1;
         requests.last = Instant::now();
     }
 }
 
-/// The body of a reply in parts of [`CHUNK_BYTES`]. Its request is open until hyper has taken the last part.
+/// The body of a reply in parts of [`CHUNK_BYTES`]. It counts as unread until hyper has taken the last part.
 #[derive(Debug)]
 struct ReplyBody {
     body: Body,
     /// The rest of the frame that `body` returned last.
     rest: Bytes,
-    open: OpenRequest,
+    unread: UnreadReply,
 }
 
 impl ReplyBody {
-    fn new(body: Body, open: OpenRequest) -> Self {
-        Self { body, rest: Bytes::new(), open }
+    fn new(body: Body, unread: UnreadReply) -> Self {
+        Self { body, rest: Bytes::new(), unread }
     }
 }
 
@@ -210,7 +219,7 @@ impl hyper::body::Body for ReplyBody {
                 end => return Poll::Ready(end),
             }
         }
-        self.open.advance();
+        self.unread.advance();
         let length = self.rest.len().min(CHUNK_BYTES);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
@@ -241,20 +250,20 @@ mod tests {
     async fn connection_without_a_request_ends_sooner_than_an_idle_one() {
         let progress = Progress::new();
         assert_eq!(ends_after(&progress, IDLE_TIMEOUT).await, (Http2End::Idle, HEADER_TIMEOUT.as_secs()));
-        drop(progress.open());
+        progress.request();
         assert_eq!(ends_after(&progress, IDLE_TIMEOUT).await, (Http2End::Idle, IDLE_TIMEOUT.as_secs()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn reply_that_nobody_reads_ends_the_connection() {
         let progress = Progress::new();
-        drop(progress.open());
+        progress.request();
         let waiting = tokio::spawn({
             let progress = progress.clone();
             async move { ends_after(&progress, IDLE_TIMEOUT).await }
         });
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let body = ReplyBody::new(Body::from("a reply"), progress.open());
+        let body = ReplyBody::new(Body::from("a reply"), progress.reply());
         let (end, seconds) = waiting.await.unwrap();
         assert_eq!(end, Http2End::Stalled);
         assert!((15..=25).contains(&seconds), "{seconds}");
@@ -265,7 +274,7 @@ mod tests {
     async fn reply_keeps_its_length_and_its_bytes_in_parts() {
         let bytes: Vec<u8> = (0..40_000_u32).map(|n| n as u8).collect();
         let progress = Progress::new();
-        let mut body = ReplyBody::new(Body::from(bytes.clone()), progress.open());
+        let mut body = ReplyBody::new(Body::from(bytes.clone()), progress.reply());
         assert_eq!(body.size_hint().exact(), Some(40_000));
         let mut parts = Vec::new();
         while !body.is_end_stream() {
@@ -274,8 +283,8 @@ mod tests {
         }
         assert_eq!(parts.iter().map(Bytes::len).collect::<Vec<_>>(), [16384, 16384, 7232]);
         assert_eq!(parts.concat(), bytes);
-        assert_eq!(progress.lock().open, 1);
+        assert_eq!(progress.lock().replies, 1);
         drop(body);
-        assert_eq!(progress.lock().open, 0);
+        assert_eq!(progress.lock().replies, 0);
     }
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -173,6 +174,11 @@ impl Hub {
     pub(super) fn end_calls(&self) {
         self.update(|state| state.rooms.end_calls(clock::now()));
         self.call_log.close();
+    }
+
+    /// Counts the `bytes` of a request of `source` towards the limits of the send queues.
+    pub(super) fn charge_request(&self, source: IpAddr, bytes: usize) -> Option<Charge> {
+        self.queues.enter(Some(source)).queue(bytes, 0).charge(bytes)
     }
 
     pub(super) fn secrets(&self) -> Secrets {
@@ -347,12 +353,12 @@ impl SendQueue {
 impl SendReceiver {
     /// The next item; `None` once the sending end is gone and the queue is empty.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        self.next_charged().await.map(|(outgoing, _)| outgoing)
+        std::future::poll_fn(|cx| self.poll_charged(cx)).await.map(|(outgoing, _)| outgoing)
     }
 
-    /// The next item, which counts towards the limits of the queue until its charge is dropped.
-    pub(super) async fn next_charged(&mut self) -> Option<(Outgoing, Charge)> {
-        self.queue.recv().await
+    /// Like [`SendReceiver::next`]; the item counts towards the limits of the queue until its charge is dropped.
+    pub(super) fn poll_charged(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Outgoing, Charge)>> {
+        self.queue.poll_recv(cx)
     }
 
     /// The next item, if there is one.

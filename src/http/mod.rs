@@ -11,6 +11,7 @@ mod http2;
 mod hub;
 mod page_language;
 mod per_source;
+mod polling;
 mod protocol_sniff;
 mod proxy_protocol;
 mod request_context;
@@ -40,6 +41,7 @@ use webrtc_box_turn::credential::Secrets;
 use self::counters::{CallLog, HttpMetrics};
 use self::hub::Hub;
 use self::per_source::SourceConnections;
+use self::polling::PollingSessions;
 use self::request_context::{AllowedOrigins, ServedHosts};
 use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
@@ -194,6 +196,7 @@ impl HttpServer {
         let router = routes::routes(routes::RouteState {
             files,
             hub: Arc::clone(&hub),
+            polling: PollingSessions::start(Arc::clone(&hub), sources.clone(), phase.clone()),
             sources: sources.clone(),
             hosts: ServedHosts::new(config.domain.as_deref(), &config.allowed_origin),
             own_addresses: config.own_addresses,

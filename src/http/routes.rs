@@ -1,4 +1,4 @@
-//! The routes: page, WebSocket, health, connection test; the security headers, and redirects from HTTP to HTTPS.
+//! The routes: page, WebSocket, HTTP long polling, health, connection test; the security headers, and redirects from HTTP to HTTPS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use super::connection_test::ConnectionTest;
 use super::counters::HttpMetrics;
 use super::hub::Hub;
 use super::per_source::SourceConnections;
+use super::polling::PollingSessions;
 use super::request_context::{
     AllowedOrigins, Arrival, Authority, RequestContext, Scheme, ServedHosts, default_port,
 };
@@ -81,6 +82,7 @@ pub enum Health {
 pub(super) struct RouteState {
     pub(super) files: StaticFiles,
     pub(super) hub: Arc<Hub>,
+    pub(super) polling: Arc<PollingSessions>,
     pub(super) sources: SourceConnections,
     pub(super) origins: AllowedOrigins,
     pub(super) domain: Option<String>,
@@ -107,6 +109,7 @@ pub(super) fn routes(state: RouteState) -> Router {
         .route("/test", get(test))
         .route("/test.json", get(connection_test))
         .route("/ws", get(open_websocket))
+        .route("/poll", post(poll))
         .route("/leave", post(leave))
         .route("/healthz", get(health))
         .route("/health", get(health))
@@ -174,6 +177,17 @@ async fn open_websocket(
         return forbidden_origin();
     }
     websocket::upgrade(&state.hub, &state.sources, state.phase.subscribe(), &context, request)
+}
+
+async fn poll(
+    State(state): State<Shared>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    if !state.origins.allow(&context, request.headers()) {
+        return forbidden_origin();
+    }
+    state.polling.respond(&context, request.into_body()).await
 }
 
 /// A page without an open WebSocket reports that it was closed; the body is its resume token.
