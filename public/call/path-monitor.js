@@ -2,6 +2,7 @@
 // silent, or lasts.
 
 import { makeVideoStallDetector } from './liveness.js';
+import { makeUnreportedVideoDetector } from './rtcp-feedback.js';
 import { pathOf } from './selected-path.js';
 
 /**
@@ -39,6 +40,7 @@ export class PathMonitor {
   /** @type {Timer | undefined} */
   #lastedTimer;
   #isVideoStalled = makeVideoStallDetector();
+  #isVideoUnreported = makeUnreportedVideoDetector();
 
   /** @param {PathMonitorParts} parts */
   constructor(parts) {
@@ -74,8 +76,9 @@ export class PathMonitor {
   /** @param {Report} report @param {{video: boolean, mayPause: boolean}} peer what it sends */
   update(report, peer) {
     this.#path = pathOf(report) ?? this.#path;
+    const losesVideo = [this.#isVideoStalled(report, peer), this.#isVideoUnreported(report)].includes(true);
     // Only for direct paths: the fallback of a relay is TCP, which makes a slow link slower.
-    this.#losesLargePackets = this.#isConnected() && this.#isVideoStalled(report, peer) && this.#path === 'direct';
+    this.#losesLargePackets = this.#isConnected() && losesVideo && this.#path === 'direct';
     if (this.#losesLargePackets) this.#parts.stalled();
   }
 

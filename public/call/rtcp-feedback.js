@@ -83,6 +83,39 @@ function lossOf(reading, entry, report, last) {
     share(retransmitted - last.retransmitted, sent - last.sent));
 }
 
+/** So many packets of video without a sign that any arrives, and then so many reports of complete audio. */
+const UNREPORTED_PACKETS = 60;
+const UNREPORTED_AUDIO_REPORTS = 2;
+const NEARLY_ALL = 0.9;
+const AUDIO_LOSS = 0.02;
+
+/**
+ * Detects, at the sender, a path that carries small packets only: the peer reports audio as complete, and of video nothing or
+ * that nearly all is lost. The receiver cannot tell this from video that is paused.
+ * @returns {(report: Report) => boolean}
+ */
+export function makeUnreportedVideoDetector() {
+  /** @type {Map<string, number>} */
+  const times = new Map();
+  let sentBefore = 0;
+  let audioReports = 0;
+
+  return (report) => {
+    const entries = [...report.values()];
+    const sent = entries.reduce((sum, { type, kind, packetsSent = 0 }) => sum + (type === 'outbound-rtp' && kind === 'video' ? packetsSent : 0), 0);
+    for (const { type, kind, id, timestamp, fractionLost = 0 } of entries) {
+      if (type !== 'remote-inbound-rtp' || times.get(id) === timestamp) continue;
+      times.set(id, timestamp);
+      if (kind === 'audio' && fractionLost <= AUDIO_LOSS) audioReports += 1;
+      else if (kind === 'audio' || fractionLost < NEARLY_ALL) sentBefore = sent;
+    }
+    // Another stream counts from zero.
+    sentBefore = Math.min(sentBefore, sent);
+    if (sent - sentBefore < UNREPORTED_PACKETS) audioReports = 0;
+    return audioReports >= UNREPORTED_AUDIO_REPORTS;
+  };
+}
+
 /** @param {number[]} numbers */
 function mean(numbers) {
   return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
