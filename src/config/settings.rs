@@ -129,6 +129,8 @@ settings! {
     "The page" {
         /// Another origin that may open the WebSocket, as https://host; repeatable
         allowed_origin: Option<Vec<String>> = "ORIGIN", "none" => Restart, Vec<String>, each(network::origin);
+        /// Serve Socket.IO clients at /socket.io/
+        socket_io: Option<String> = "on|off", "on" => Restart, bool, one(values::switch);
         /// Reverse proxy whose X-Forwarded and Forwarded headers are trusted; repeatable
         trusted_proxy: Option<Vec<String>> = "CIDR", "none" => Restart, Vec<IpNet>, each(network::network);
         /// Proxy that begins each connection to a TLS or TURN port with a PROXY header; repeatable

@@ -121,6 +121,9 @@ impl Hub {
             let conn = ConnectionId(state.last_id);
             state.send_queues.insert(conn, sender);
             state.rooms.handle_connect(conn, host, source, clock::now());
+            if transport == Transport::SocketIo {
+                state.rooms.expect_no_token(conn);
+            }
             conn
         });
         (conn, receiver)
@@ -353,17 +356,27 @@ impl SendQueue {
 impl SendReceiver {
     /// The next item; `None` once the sending end is gone and the queue is empty.
     pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        std::future::poll_fn(|cx| self.poll_charged(cx)).await.map(|(outgoing, _)| outgoing)
+        self.next_charged().await.map(|(outgoing, _)| outgoing)
     }
 
     /// Like [`SendReceiver::next`]; the item counts towards the limits of the queue until its charge is dropped.
+    pub(super) async fn next_charged(&mut self) -> Option<(Outgoing, Charge)> {
+        std::future::poll_fn(|cx| self.poll_charged(cx)).await
+    }
+
+    /// Like [`SendReceiver::next_charged`], for a caller that polls.
     pub(super) fn poll_charged(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Outgoing, Charge)>> {
         self.queue.poll_recv(cx)
     }
 
+    /// The next item with its charge, if there is one.
+    pub(super) fn try_next_charged(&mut self) -> Option<(Outgoing, Charge)> {
+        self.queue.try_recv().ok()
+    }
+
     /// The next item, if there is one.
     pub(super) fn try_next(&mut self) -> Option<Outgoing> {
-        self.queue.try_recv().ok().map(|(outgoing, _)| outgoing)
+        self.try_next_charged().map(|(outgoing, _)| outgoing)
     }
 }
 

@@ -17,6 +17,7 @@ mod proxy_protocol;
 mod request_context;
 mod routes;
 mod serve;
+mod socket_io;
 mod static_files;
 mod websocket;
 
@@ -43,6 +44,7 @@ use self::hub::Hub;
 use self::per_source::SourceConnections;
 use self::polling::PollingSessions;
 use self::request_context::{AllowedOrigins, ServedHosts};
+use self::socket_io::SocketIo;
 use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
 use crate::net::addresses::HostAddresses;
@@ -74,6 +76,8 @@ pub struct HttpConfig {
     pub own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     /// The folder of the page; `None` is the built-in page.
     pub public: Option<PathBuf>,
+    /// Whether Socket.IO clients are served.
+    pub socket_io: bool,
     /// Connections of one source; 0: no limit.
     pub source_connections: u32,
     /// What `/test.json` offers.
@@ -157,6 +161,7 @@ impl HttpConfig {
             proxy_protocol: settings.proxy_protocol.clone(),
             own_addresses: own_addresses(settings.external_ip.clone()),
             public: settings.public.clone(),
+            socket_io: settings.socket_io,
             source_connections: settings.source_connections,
             connection_test: ConnectionTest::of(settings),
             rooms,
@@ -197,6 +202,7 @@ impl HttpServer {
             files,
             hub: Arc::clone(&hub),
             polling: PollingSessions::start(Arc::clone(&hub), sources.clone(), phase.clone()),
+            socket_io: config.socket_io.then(|| Arc::new(SocketIo::default())),
             sources: sources.clone(),
             hosts: ServedHosts::new(config.domain.as_deref(), &config.allowed_origin),
             own_addresses: config.own_addresses,

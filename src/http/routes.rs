@@ -12,7 +12,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use ipnet::IpNet;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ use super::polling::PollingSessions;
 use super::request_context::{
     AllowedOrigins, Arrival, Authority, RequestContext, Scheme, ServedHosts, default_port,
 };
+use super::socket_io::{self, SocketIo};
 use super::static_files::{self, StaticFiles};
 use super::{Phase, websocket};
 
@@ -83,6 +84,8 @@ pub(super) struct RouteState {
     pub(super) files: StaticFiles,
     pub(super) hub: Arc<Hub>,
     pub(super) polling: Arc<PollingSessions>,
+    /// `None` if Socket.IO clients are not served.
+    pub(super) socket_io: Option<Arc<SocketIo>>,
     pub(super) sources: SourceConnections,
     pub(super) origins: AllowedOrigins,
     pub(super) domain: Option<String>,
@@ -111,6 +114,8 @@ pub(super) fn routes(state: RouteState) -> Router {
         .route("/ws", get(open_websocket))
         .route("/poll", post(poll))
         .route("/leave", post(leave))
+        .route("/socket.io/", any(socket_io::serve))
+        .route("/socket.io/socket.io.js", get(socket_io::client_script))
         .route("/healthz", get(health))
         .route("/health", get(health))
         .fallback(get(file))
@@ -218,7 +223,7 @@ fn forbidden_origin() -> Response {
     (StatusCode::FORBIDDEN, "This origin is not allowed here.\n").into_response()
 }
 
-fn not_found() -> Response {
+pub(super) fn not_found() -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
     (StatusCode::NOT_FOUND, content_type, NOT_FOUND).into_response()
 }
@@ -251,7 +256,7 @@ async fn check_request(
         next.run(request).await
     };
     for (name, value) in HEADERS {
-        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+        reply.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     if secure && state.domain.is_some() {
         reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);

@@ -45,6 +45,9 @@ const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// Lets the script control paths above its own.
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 
+/// Whether pages of other origins may load a file (Fetch §3.6).
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// The begin of a path with a version, and the digits of a version (`build/page.rs`).
 const VERSION_PREFIX: &str = "/v-";
 const VERSION_DIGITS: usize = 12;
@@ -55,6 +58,8 @@ pub(super) struct StaticFiles {
     files: BTreeMap<String, File>,
     /// The version and the languages of the built-in page.
     built_in: Option<&'static EmbeddedPage>,
+    /// The client script of Socket.IO, if this build has it.
+    socket_io_client: Option<File>,
 }
 
 /// How long a browser may keep a file without asking.
@@ -108,13 +113,17 @@ pub struct PageError {
 
 static BUILT_IN: EmbeddedPage = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
+static SOCKET_IO_CLIENT: Option<Embedded> = include!(concat!(env!("OUT_DIR"), "/socket-io-client.rs"));
+
 impl StaticFiles {
     /// The built-in page.
     pub(super) fn built_in() -> Self {
-        let bytes = Bytes::from_static;
-        let file = |e: &Embedded| File::new(e.path, bytes(e.plain), e.brotli.map(bytes), e.gzip.map(bytes));
-        let files = BUILT_IN.files.iter().map(|e| (e.path.to_owned(), file(e))).collect();
-        Self { files, built_in: Some(&BUILT_IN) }
+        let files = BUILT_IN.files.iter().map(|e| (e.path.to_owned(), e.file())).collect();
+        Self {
+            files,
+            built_in: Some(&BUILT_IN),
+            socket_io_client: SOCKET_IO_CLIENT.as_ref().map(Embedded::file),
+        }
     }
 
     /// The files of `folder`, read once.
@@ -134,7 +143,8 @@ impl StaticFiles {
         if !files.contains_key("/index.html") {
             return Err(PageError::new(folder, "it has no index.html"));
         }
-        Ok(Self { files, built_in: None })
+        let socket_io_client = SOCKET_IO_CLIENT.as_ref().map(Embedded::file);
+        Ok(Self { files, built_in: None, socket_io_client })
     }
 
     /// Whether the folder of the `public` setting has a file at `path`, which may be its service worker. The built-in page
@@ -166,6 +176,13 @@ impl StaticFiles {
         if !languages.is_empty() {
             reply.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Language"));
         }
+        Some(reply)
+    }
+
+    /// The reply with the client script of Socket.IO, for pages of any origin; `None` if this build has none.
+    pub(super) fn socket_io_client(&self, headers: &HeaderMap) -> Option<Response> {
+        let mut reply = self.socket_io_client.as_ref()?.reply(headers, Caching::Revalidate);
+        reply.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         Some(reply)
     }
 
@@ -203,6 +220,13 @@ fn collect_files(folder: &Path, prefix: String, found: &mut Vec<(String, PathBuf
         }
     }
     Ok(())
+}
+
+impl Embedded {
+    fn file(&self) -> File {
+        let bytes = Bytes::from_static;
+        File::new(self.path, bytes(self.plain), self.brotli.map(bytes), self.gzip.map(bytes))
+    }
 }
 
 impl File {

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ use tracing::{debug, error};
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
 use super::hub::{Hub, Outgoing, SendReceiver, Transport};
-use super::per_source::{SourceConnections, SourcePermit};
+use super::per_source::SourceConnections;
 use super::request_context::RequestContext;
 use super::{Phase, stopping};
 
@@ -48,7 +48,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// How long the write of one frame may take.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,16 +60,16 @@ const MAX_DISCARDED_BYTES: u64 = 1024 * 1024;
 const MAX_FRAGMENT_BYTES: usize = 4 * MAX_FRAME_BYTES;
 
 /// Bytes that are taken from the send queue before a flush.
-const BATCH_BYTES: usize = 16 * 1024;
+pub(super) const BATCH_BYTES: usize = 16 * 1024;
 
 /// Bytes of the header of a short masked frame (RFC 6455 §5.2).
 const SHORT_HEADER_BYTES: usize = 6;
 
-type Socket<S> = WebSocketStream<FragmentLimit<S>>;
+pub(super) type Socket<S> = WebSocketStream<FragmentLimit<S>>;
 
-/// Why a WebSocket ends.
+/// Why a session ends.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The connection is lost.
     Lost,
     /// The client closes it; `away`: its page was closed or left (RFC 6455 §7.4.1).
@@ -80,15 +80,31 @@ enum End {
     Close(u16, &'static str),
 }
 
-/// Upgrades `request`, whose origin is allowed, to a WebSocket, or refuses it. `sources` counts the WebSockets behind a
-/// proxy, where all clients share one connection address.
+/// Upgrades `request`, whose origin is allowed, to a WebSocket of the protocol of docs/protocol.md, or refuses it.
 pub(super) fn upgrade(
     hub: &Arc<Hub>,
     sources: &SourceConnections,
     phase: watch::Receiver<Phase>,
     context: &RequestContext,
-    mut request: Request<Body>,
+    request: Request<Body>,
 ) -> Response {
+    let host = context.authority.as_ref().map_or("localhost", |authority| &authority.host);
+    let client = (host.to_owned(), context.source);
+    let hub = Arc::clone(hub);
+    accept(sources, context, request, |socket| async move { run(socket, &hub, client, phase).await })
+}
+
+/// Upgrades `request` to a WebSocket, which `serve` then uses, or refuses it. `sources` counts the WebSockets behind a proxy,
+/// where all clients share one connection address.
+pub(super) fn accept<F>(
+    sources: &SourceConnections,
+    context: &RequestContext,
+    mut request: Request<Body>,
+    serve: impl FnOnce(Socket<TokioIo<Upgraded>>) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send,
+{
     let Some(key) = handshake_key(&request) else { return upgrade_required() };
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else { return upgrade_required() };
     let permit = match context.proxied.then(|| sources.enter(context.source)) {
@@ -96,9 +112,13 @@ pub(super) fn upgrade(
         Some(Some(permit)) => Some(permit),
         None => None,
     };
-    let host = context.authority.as_ref().map_or("localhost", |authority| &authority.host);
-    let client = (host.to_owned(), context.source);
-    tokio::spawn(serve_upgraded(Arc::clone(hub), on_upgrade, client, phase, permit));
+    tokio::spawn(async move {
+        match on_upgrade.await {
+            Ok(upgraded) => serve(open(upgraded).await).await,
+            Err(error) => debug!(%error, "the connection ended before it became a WebSocket"),
+        }
+        drop(permit);
+    });
     let accept = [
         (header::CONNECTION, "upgrade".to_owned()),
         (header::UPGRADE, "websocket".to_owned()),
@@ -107,17 +127,7 @@ pub(super) fn upgrade(
     (StatusCode::SWITCHING_PROTOCOLS, accept).into_response()
 }
 
-async fn serve_upgraded(
-    hub: Arc<Hub>,
-    on_upgrade: OnUpgrade,
-    client: (String, IpAddr),
-    phase: watch::Receiver<Phase>,
-    permit: Option<SourcePermit>,
-) {
-    let upgraded = match on_upgrade.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return debug!(%error, "the connection ended before it became a WebSocket"),
-    };
+async fn open(upgraded: Upgraded) -> Socket<TokioIo<Upgraded>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -125,9 +135,7 @@ async fn serve_upgraded(
         .max_message_size(Some(MAX_FRAME_BYTES))
         .max_frame_size(Some(MAX_FRAME_BYTES));
     let stream = FragmentLimit::new(TokioIo::new(upgraded));
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    run(socket, &hub, client, phase).await;
-    drop(permit);
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
 }
 
 /// The key of a valid handshake.
@@ -265,7 +273,7 @@ fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>)
 }
 
 /// The close code for an error (RFC 6455 §7.4.1).
-fn end_of_error(error: Error) -> End {
+pub(super) fn end_of_error(error: Error) -> End {
     debug!(%error, "WebSocket failed");
     if let Error::Io(io) = &error {
         let too_many_fragments = io.kind() == io::ErrorKind::QuotaExceeded;
@@ -318,7 +326,7 @@ where
 
 /// The closing handshake (RFC 6455 §7.1), limited in time: sends a close frame or, if the client closed first, flushes the
 /// queued answer.
-async fn close<S>(mut socket: Socket<S>, close: Option<CloseFrame>)
+pub(super) async fn close<S>(mut socket: Socket<S>, close: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -348,7 +356,7 @@ async fn shut_down(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Resul
 }
 
 /// A stream that fails when many bytes arrive without completing a message: endless fragments.
-struct FragmentLimit<S> {
+pub(super) struct FragmentLimit<S> {
     stream: S,
     bytes: usize,
 }
@@ -359,7 +367,7 @@ impl<S> FragmentLimit<S> {
     }
 
     /// Counts a complete message. A ping or pong accounts only for itself, because it may arrive between fragments.
-    fn count(&mut self, frame: &Option<Result<Message, Error>>) {
+    pub(super) fn count(&mut self, frame: &Option<Result<Message, Error>>) {
         match frame {
             Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
                 self.bytes = self.bytes.saturating_sub(payload.len() + SHORT_HEADER_BYTES);
