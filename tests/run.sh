@@ -39,7 +39,7 @@ stage_bench() {
   done
 }
 
-stage_interop() { release_binary && timeout --foreground 600 tests/interop/run.sh; }
+stage_interop() { npm_packages && release_binary && timeout --foreground 600 tests/interop/run.sh; }
 
 # --- end-to-end tests -----------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ debian_packages() {
       rust) wanted+=(pebble systemd haproxy nginx-light coturn) ;;
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
-      interop) wanted+=(python3 python3-venv openssl) ;;
+      interop) wanted+=(node npm python3 python3-venv openssl) ;;
       browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;

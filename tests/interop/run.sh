@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Interoperability: starts the server (BOX_BIN, else the release build) on free ports of this host, and relays data between
-# two third-party clients, so far Python's aioice, installed from PyPI into tests/.work. INTEROP_CALL_SECONDS=900 extends the
-# last call to a quarter of an hour, beyond the refresh intervals of channels and permissions.
+# Interoperability: starts the server (BOX_BIN, else the release build) on free ports of this host. Third-party clients use it:
+# Socket.IO clients from npm, Python's aioice, which relays data, and python-socketio, both installed from PyPI into
+# tests/.work. INTEROP_CALL_SECONDS=900 extends the last call of aioice to a quarter of an hour, beyond the refresh intervals of
+# channels and permissions.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BOX_BIN=$(realpath "${BOX_BIN:-target/release/webrtc-box}")
 INTEROP=$PWD/tests/interop
 VENV=$PWD/tests/.work/interop-venv
+code=0
+
+node --test --test-reporter=spec tests/interop/*.test.mjs || code=$?
 
 # aioice needs Python 3.11.
 if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
   echo "no Python 3.11 with venv here: skipped" >&2
-  exit 77
+  exit $((code ? code : 77))
 fi
 
 # Packages are installed once per version of requirements.txt.
@@ -49,11 +53,13 @@ done
 
 credentials=$("$BOX_BIN" credentials "${flags[@]}")
 read -r username password < <(python3 -c 'import json, sys; c = json.loads(sys.argv[1]); print(c["username"], c["credential"])' "$credentials")
-code=0
 timeout_seconds=$((120 + ${INTEROP_CALL_SECONDS:-3}))
 # In the background, because bash handles a signal only after a foreground command has ended.
 SSL_CERT_FILE="$WORK/cert.pem" timeout "$timeout_seconds" "$VENV/bin/python" "$INTEROP/aioice_call.py" "$username" "$password" \
   "udp:$turn" "tcp:$turn" "tls:$turns" "https:$https" &
+clients=$!
+wait "$clients" || code=$?
+SSL_CERT_FILE="$WORK/cert.pem" timeout 120 "$VENV/bin/python" "$INTEROP/socketio_calls.py" "$https" &
 clients=$!
 wait "$clients" || code=$?
 kill -0 "$server" 2>/dev/null || { echo "the server has exited"; code=1; }
