@@ -277,11 +277,14 @@ export function videoParameters({ level, starting, carriesStart }, { content, wi
 }
 
 /**
- * Parameters for the audio sender: reduced last, and only on the lowest levels.
+ * Parameters for the audio sender: reduced last, and only on the lowest levels. Where loss and not capacity is the cause of a low
+ * level, audio keeps its bitrate: below about 26 kbit/s Opus sends no repair data (FEC).
  * @param {BitrateAdaptation} state
  * @param {boolean} [music]
+ * @param {number | null} [available] estimated bits per second
  */
-export function audioParameters({ level }, music = false) {
-  const maxBitrate = music && level < 2 ? MUSIC_BITRATE : level < LOWEST ? 32_000 : level === LOWEST ? 20_000 : 16_000;
+export function audioParameters({ level }, music = false, available = null) {
+  const isSlow = level === PAUSED || (level === LOWEST && (available ?? 0) < REQUIRED_BITRATE[1]);
+  const maxBitrate = music && level < 2 ? MUSIC_BITRATE : !isSlow ? 32_000 : level === LOWEST ? 20_000 : 16_000;
   return { encoding: { active: true, maxBitrate, priority: 'high', networkPriority: 'high' } };
 }

@@ -41,7 +41,7 @@ export function makeSenderControl({ sender, changed }) {
     const audio = sender('audio');
     const { width, height } = video?.track?.getSettings?.() ?? {};
     await Promise.all([
-      applyTo(audio, audioParameters(state, audio?.track?.contentHint === 'music')),
+      applyTo(audio, audioParameters(state, audio?.track?.contentHint === 'music', last?.available)),
       applyTo(video, videoParameters(state, { content: contentOf(video), width, height })),
     ]);
   }

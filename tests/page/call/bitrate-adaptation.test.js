@@ -214,6 +214,11 @@ test('music has its bitrate at the best two levels', () => {
   assert.deepEqual(bitrates(false), [32_000, 32_000, 32_000, 20_000, 16_000]);
 });
 
+test('audio keeps its bitrate on a lossy path with enough capacity', () => {
+  const bitrate = (level, available) => audioParameters({ ...initialBitrate(), level }, false, available).encoding.maxBitrate;
+  assert.deepEqual([bitrate(3, 180_000), bitrate(3, 179_000), bitrate(4, 400_000)], [32_000, 20_000, 16_000]);
+});
+
 test('a camera with 1080p may use more, only at the best level and after its start', () => {
   const bitrate = (state, content = 'motion', height = 1080) => videoParameters({ ...initialBitrate(), ...state }, { content, width: 1920, height }).encoding.maxBitrate;
   assert.deepEqual([bitrate({}), bitrate({}, 'motion', 720), bitrate({}, 'text')], [4_000_000, 2_500_000, 2_500_000]);
