@@ -65,9 +65,11 @@ const toggles = makeMuteToggles({
     draw();
   },
 });
-// First of all: the person answers the browser's question while the page is drawn.
-if (!missing) media.start(toggles.saved());
+const savedToggles = toggles.saved();
 // Each `nextTask` lets the browser handle input and draw: together these steps would block a slow phone.
+await nextTask();
+// First of all: the person answers the browser's question while the page is drawn.
+if (!missing) media.start(savedToggles);
 await nextTask();
 let ownName = displayName(browserStorage.getItem(NAME_KEY));
 const level = new MicLevel({ media, newContext: () => new AudioContext(), clock, now });
@@ -125,18 +127,19 @@ const wakeLock = makeWakeLock(navigator.wakeLock);
 let previousScreen = session.state.screen;
 view.room = room;
 await nextTask();
+started = true;
+if (isBadLink) session.setError('bad-link');
+if (missing) session.setError(missing);
+show();
+performance.mark?.('lobby');
+await nextTask();
 start();
 
 function start() {
-  started = true;
-  if (isBadLink) session.setError('bad-link');
-  if (missing) session.setError(missing);
-  drawNow();
-  performance.mark?.('lobby');
   loadDetails();
   loadCall().catch((error) => console.debug('call', error));
-  view.prepareCall();
-  watchLevel();
+  draw();
+  view.prepareCall().then(watchLevel);
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
@@ -331,6 +334,11 @@ function drawNow() {
   else stats?.stop();
   lifecycle.askBeforeUnload(state.screen === 'call' && state.connectedAt !== null);
   session.peek(state.screen === 'lobby' && !document.hidden ? roomName(roomInText(view.room, location)) : null);
+  show();
+}
+
+function show() {
+  const { state } = session;
   const { late, ...presentation } = presentationOf(state, !media.state.requesting);
   const { error, retry: retries } = currentError();
   view.show({
