@@ -80,7 +80,7 @@ const resumeTokens = new ResumeTokens({
   pause: (ms) => new Promise((resolve) => { clock.after(() => resolve(), ms); }),
   tab: crypto.getRandomValues(new Uint32Array(2)).join('-'),
 });
-const transport = new Transport({ url: `${location.protocol === 'http:' ? 'ws:' : 'wss:'}//${location.host}/ws`, clock, now });
+const transport = new Transport({ location, clock, now });
 const session = new Session({
   openSignaling: (emit) => new SignalingClient({ open: () => transport.open(), emit, resumeTokens, clock }),
   openReport: (send) => makeCallReport({ send, sample: () => stats?.samples.at(-1), clock, now }),

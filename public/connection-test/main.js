@@ -11,10 +11,11 @@ import { Chime } from '../media/chime.js';
 import { makeLevelMeter } from '../media/level-meter.js';
 import { Media } from '../media/media.js';
 import { measure } from './loopback-call.js';
-import { gathersCandidates, runProbe } from './probes.js';
+import { gathersCandidates, runProbe, signalingWay } from './probes.js';
 import { reportOf } from './report.js';
 import { Run } from './run.js';
 import { TestView } from './view.js';
+import { Transport } from '../signaling/transport.js';
 
 const LEVEL_INTERVAL_MS = 80;
 /** The level of a voice, above that of a quiet room. */
@@ -38,6 +39,7 @@ const run = new Run({
   fetchPlan,
   runProbe: (probe, credential) => runProbe(probe, credential, parts),
   measure: (probe, credential) => measure(probe, credential, parts),
+  signalingWay: () => signalingWay(new Transport({ location, clock, now: parts.now }), clock),
   lacksWebRtc: () => missingFeature(globalThis) === 'no-webrtc',
   gathersCandidates: () => gathersCandidates(parts),
   changed: draw,

@@ -1,4 +1,4 @@
-// Probes: whether a path to the relay works, by an allocation over it.
+// Probes: whether a path to the relay works, by an allocation over it, and how the page reaches the server's signaling.
 //
 // The browser sends the request: a peer connection with one URL and `relay` as its only policy gathers candidates.
 
@@ -8,6 +8,7 @@ const FIRST_BROWSER_CODE = 700;
 
 /**
  * @import { Clock } from '../lib/clock.js'
+ * @import { Transport, Way } from '../signaling/transport.js'
  *
  * @typedef {object} Probe a row of /test.json
  * @property {'turn-udp' | 'turn-tcp' | 'turn-tls'} name
@@ -94,6 +95,34 @@ async function gather(configuration, { newPeerConnection, clock }, { isFound, on
   clock.cancel(timer);
   pc?.close();
   return { found, tried };
+}
+
+/**
+ * How a call would be set up. Null: not at all.
+ * @param {Pick<Transport, 'open'>} transport
+ * @param {Clock} clock
+ * @returns {Promise<Way | null>}
+ */
+export async function signalingWay(transport, clock) {
+  const first = await openOnce(transport, clock);
+  // HTTP requests are tried once two WebSockets have failed.
+  return first === 'closed' ? openOnce(transport, clock).then((way) => (way === 'closed' ? null : way)) : first;
+}
+
+/** @param {Pick<Transport, 'open'>} transport @param {Clock} clock @returns {Promise<Way | 'closed' | null>} null at the time limit */
+function openOnce(transport, clock) {
+  return new Promise((resolve) => {
+    const socket = transport.open();
+    const end = (/** @type {Way | 'closed' | null} */ result) => {
+      clock.cancel(timer);
+      socket.onopen = socket.onclose = null;
+      socket.close();
+      resolve(result);
+    };
+    const timer = clock.after(() => end(null), TIMEOUT_MS);
+    socket.onopen = () => end(socket.way);
+    socket.onclose = () => end('closed');
+  });
 }
 
 /**

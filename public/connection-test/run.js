@@ -9,6 +9,7 @@ import { browserVerdict, verdictOf } from './verdict.js';
  * @import { Figures } from './loopback-call.js'
  * @import { Credential, Probe, ProbeResult } from './probes.js'
  * @import { Verdict } from './verdict.js'
+ * @import { Way } from '../signaling/transport.js'
  *
  * @typedef {Credential & {probes: Probe[]}} TestPlan `/test.json`
  *
@@ -23,6 +24,7 @@ import { browserVerdict, verdictOf } from './verdict.js';
  * @property {() => Promise<TestPlan | 'limited'>} fetchPlan throws where the server cannot be reached
  * @property {(probe: Probe, credential: Credential) => Promise<ProbeResult>} runProbe
  * @property {(probe: Probe, credential: Credential) => Promise<Figures | null>} measure
+ * @property {() => Promise<Way | null>} [signalingWay] how a call would be set up
  * @property {() => boolean} [lacksWebRtc]
  * @property {() => Promise<boolean>} [gathersCandidates]
  * @property {() => void} changed
@@ -41,7 +43,7 @@ export class Run {
   }
 
   async start() {
-    const { fetchPlan, runProbe, measure, lacksWebRtc = () => false, changed } = this.#parts;
+    const { fetchPlan, runProbe, measure, signalingWay = async () => 'websocket', lacksWebRtc = () => false, changed } = this.#parts;
     if (['asking', 'probing', 'calling'].includes(this.state.phase)) return;
     this.#set({ ...initialState(), phase: 'asking' });
     if (lacksWebRtc()) return this.#set({ phase: 'done', verdict: browserVerdict('no-webrtc') });
@@ -49,6 +51,7 @@ export class Run {
     if (typeof plan === 'string') return this.#set({ phase: plan });
 
     this.#set({ phase: 'probing', rows: plan.probes.map((probe) => ({ probe, result: null })) });
+    const signaling = signalingWay();
     const results = await Promise.all(this.state.rows.map(async (row) => {
       row.result = await runProbe(row.probe, plan);
       changed();
@@ -61,7 +64,7 @@ export class Run {
     const path = bestOf(results);
     this.#set({ phase: 'calling', path });
     const figures = path && await measure(path.probe, plan);
-    this.#set({ phase: 'done', figures, verdict: verdictOf(results, figures) });
+    this.#set({ phase: 'done', figures, verdict: verdictOf(results, figures, await signaling) });
   }
 
   /** What keeps this browser from trying. @param {ProbeResult[]} results @returns {Promise<'no-webrtc' | 'no-candidates' | null>} */

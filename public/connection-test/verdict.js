@@ -12,9 +12,11 @@ const VERY_LOW_RATE = 500_000;
 /**
  * @import { Figures } from './loopback-call.js'
  * @import { Probe, ProbeResult } from './probes.js'
+ * @import { Way } from '../signaling/transport.js'
  *
- * @typedef {'off' | 'no-webrtc' | 'no-candidates' | 'nothing' | 'refused' | 'no-call' | 'lossy' | 'far' | 'slow' | 'tls-only' | 'no-udp' | 'good'} Code
- * @typedef {'no-udp' | 'tls-only' | 'no-ipv6' | 'no-ipv4' | 'shut'} Note
+ * @typedef {'off' | 'no-webrtc' | 'no-signaling' | 'no-candidates' | 'nothing' | 'refused' | 'no-call' | 'lossy' | 'far' | 'slow' | 'tls-only' | 'no-udp'
+ *   | 'good'} Code
+ * @typedef {'no-udp' | 'tls-only' | 'no-ipv6' | 'no-ipv4' | 'shut' | 'no-websocket'} Note
  * @typedef {'good' | 'fair' | 'poor'} Tone
  *
  * @typedef {object} Verdict
@@ -27,9 +29,21 @@ const VERY_LOW_RATE = 500_000;
 /**
  * @param {readonly ProbeResult[]} results
  * @param {Figures | null} figures
+ * @param {Way | null} signaling how a call would be set up
  * @returns {Verdict}
  */
-export function verdictOf(results, figures) {
+export function verdictOf(results, figures, signaling) {
+  const verdict = mediaVerdict(results, figures);
+  if (signaling === null) return { ...verdict, code: 'no-signaling', tone: 'poor' };
+  return signaling === 'polling' ? { ...verdict, notes: [...verdict.notes, 'no-websocket'] } : verdict;
+}
+
+/**
+ * @param {readonly ProbeResult[]} results
+ * @param {Figures | null} figures
+ * @returns {Verdict}
+ */
+function mediaVerdict(results, figures) {
   const ports = silentListeners(results);
   const verdict = (/** @type {Code} */ code, /** @type {Tone} */ tone, /** @type {Note[]} */ notes = []) => ({ code, tone, notes, ports });
   if (results.length === 0) return verdict('off', 'poor');

@@ -15,8 +15,10 @@
  * @property {((event: any) => void) | null} onclose
  * @property {() => void} [pageClosing] tells the server, which does not notice by itself
  *
+ * @typedef {'websocket' | 'polling'} Way as the server's metrics name it
+ *
  * @typedef {object} TransportParts
- * @property {string} url of the WebSocket
+ * @property {Pick<Location, 'protocol' | 'host'>} location of the page
  * @property {Clock} clock
  * @property {() => number} now milliseconds
  * @property {(url: string) => Socket} [newWebSocket]
@@ -54,12 +56,11 @@ export class Transport {
     };
   }
 
-  /** @returns {Socket} */
   open() {
-    const { url, clock, now, newWebSocket, loadPolling } = this.#parts;
+    const { location: { protocol, host }, clock, now, newWebSocket, loadPolling } = this.#parts;
     const socket = new EitherSocket({
       clock, now, loadPolling,
-      newWebSocket: () => newWebSocket(url),
+      newWebSocket: () => newWebSocket(`${protocol === 'http:' ? 'ws:' : 'wss:'}//${host}/ws`),
       webSocketOpened: () => this.#webSocketOpened(),
       webSocketFailed: (isMissing) => this.#webSocketFailed(isMissing),
       settled: () => this.#opening.delete(socket),
@@ -95,12 +96,12 @@ export class Transport {
 }
 
 /**
- * @typedef {Omit<Required<TransportParts>, 'url' | 'newWebSocket'> & {
+ * @typedef {Omit<Required<TransportParts>, 'location' | 'newWebSocket'> & {
  *   newWebSocket: () => Socket, webSocketOpened: () => void, webSocketFailed: (isMissing: boolean) => void, settled: () => void,
  * }} EitherParts `settled`: it is open, or closed
  */
 
-/** A socket whose way to the server is chosen when it opens. */
+/** A socket whose way to the server is chosen when it opens. @implements {Socket} */
 class EitherSocket {
   /** @type {Socket['onopen']} */
   onopen = null;
@@ -135,6 +136,12 @@ class EitherSocket {
       // The caller sets its handlers first.
       Promise.resolve().then(() => { if (!this.#isClosed) this.#webSocketFailed({ code: 1006 }, true); });
     }
+  }
+
+  /** How it reaches the server, once it is open. @returns {Way | null} */
+  get way() {
+    if (!this.#chosen) return null;
+    return this.#chosen === this.#polling ? 'polling' : 'websocket';
   }
 
   get readyState() {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { summarize } from '../../../public/connection-test/loopback-call.js';
-import { gathersCandidates, runProbe } from '../../../public/connection-test/probes.js';
-import { makeClock } from '../harness/fakes.js';
+import { gathersCandidates, runProbe, signalingWay } from '../../../public/connection-test/probes.js';
+import { FakeSocket, makeClock, settle } from '../harness/fakes.js';
 
 test('the figures are the median delay, the mean jitter and the share lost', () => {
   const delays = new Map([[3, 30], [0, 20], [1, 40], [4, 20]]);
@@ -56,4 +56,33 @@ test('a browser that gathers nothing or throws differs from one that gathers', a
   assert.equal(await gathersCandidates({ newPeerConnection: pcWith([{ candidate: 'candidate:1 1 udp 1 x.local 9 typ host' }]), clock }), true);
   assert.equal(await gathersCandidates({ newPeerConnection: pcWith([{ candidate: '' }, null]), clock }), false);
   assert.equal(await gathersCandidates({ newPeerConnection() { throw new Error('forbidden'); }, clock }), false);
+});
+
+test('how calls are set up is what opens first, after a failure at the second attempt', async () => {
+  for (const [play, expected, opened] of [
+    [async ([socket]) => socket.opens(), 'websocket', 1],
+    [async (sockets) => {
+      sockets[0].drops();
+      await settle();
+      sockets[1].way = 'polling';
+      sockets[1].opens();
+    }, 'polling', 2],
+    [async (sockets) => {
+      sockets[0].drops();
+      await settle();
+      sockets[1].drops();
+    }, null, 2],
+    [(_, clock) => clock.advance(10_000), null, 1],
+  ]) {
+    const clock = makeClock();
+    const sockets = [];
+    const open = () => {
+      sockets.push(Object.assign(new FakeSocket(), { way: 'websocket' }));
+      return sockets.at(-1);
+    };
+    const found = signalingWay({ open }, clock);
+    await play(sockets, clock);
+    assert.deepEqual([await found, sockets.length], [expected, opened]);
+    assert.equal(sockets.at(-1).readyState, 3);
+  }
 });

@@ -22,7 +22,7 @@ test('the report has every result in each language, and no secret', () => {
     const translate = makeTranslate(words);
     const found = probeResults('udp4! udp6! tcp4 tls?').map((each) => ({ ...each, probe: { ...each.probe, urls: ['turn:45.0.0.10:3478'] } }));
     const rows = found.map((each) => ({ probe: each.probe, result: each }));
-    const run = { phase: 'done', rows, path: found[2], figures: GOOD, verdict: verdictOf(found, GOOD) };
+    const run = { phase: 'done', rows, path: found[2], figures: GOOD, verdict: verdictOf(found, GOOD, 'websocket') };
     const devices = { camera: 'fine', microphone: 'fine', speaker: 'fine' };
     const text = reportOf({ run, devices, browser: 'Browser/1', host: 'box.test', time: '2026-11-24T00:00:00Z' }, translate);
     for (const part of [translate('verdict.no-udp'), translate('note.no-ipv6'), `UDP 3478 IPv4: ${translate('test.silent')}`, 'TCP 3478 IPv4', '486', '40 ms', '9.8 Mbit/s', 'Browser/1', 'box.test']) {

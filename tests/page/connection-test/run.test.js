@@ -43,6 +43,16 @@ test('a run ends when limited or offline; without a path there is no call', asyn
   assert.equal(blocked.run.state.verdict.code, 'nothing');
 });
 
+test('a run finds out how a call would be set up', async () => {
+  const probes = probeResults('udp4').map(({ probe }) => probe);
+  const parts = { fetchPlan: async () => ({ probes }), runProbe: async () => probeResults('udp4')[0], measure: async () => GOOD, changed() {} };
+  for (const [way, code, notes] of [['websocket', 'good', []], ['polling', 'good', ['no-websocket']], [null, 'no-signaling', []]]) {
+    const run = new Run({ ...parts, signalingWay: async () => way });
+    await run.start();
+    assert.deepEqual([run.state.verdict.code, run.state.verdict.notes], [code, notes]);
+  }
+});
+
 test('no port is named where the browser did not try', async () => {
   const probes = probeResults('udp4 tcp4 tls').map(({ probe }) => probe);
   for (const [parts, code] of [

@@ -26,9 +26,16 @@ for (const [tried, figures, code, tone, notes, ports] of [
   ['udp4! tcp4 tls', { ...GOOD, rate: 200_000 }, 'slow', 'poor', ['no-udp'], ['UDP 3478']],
 ]) {
   test(`"${tried}"${figures === GOOD ? '' : ` with ${JSON.stringify(figures)}`} has the verdict ${code}, ${tone}`, () => {
-    assert.deepEqual(verdictOf(probeResults(tried), figures), { code, tone, notes, ports });
+    assert.deepEqual(verdictOf(probeResults(tried), figures, 'websocket'), { code, tone, notes, ports });
   });
 }
+
+test('a network without WebSocket is a note, one without any way to set up calls is the verdict', () => {
+  const results = probeResults('udp4! tcp4 tls');
+  assert.deepEqual(verdictOf(results, GOOD, 'polling').notes, ['no-websocket']);
+  assert.equal(verdictOf(results, GOOD, 'polling').code, 'no-udp');
+  assert.deepEqual(verdictOf(results, GOOD, null), { code: 'no-signaling', tone: 'poor', notes: [], ports: ['UDP 3478'] });
+});
 
 test('a call takes UDP before TCP before TLS, and the faster address family', () => {
   const best = (text) => { const { name, family } = bestOf(probeResults(text)).probe; return `${name} ${family}`; };

@@ -7,16 +7,18 @@ function makeHarness({ hasWebSocket = true, loads = true } = {}) {
   const clock = makeClock();
   const webSockets = [];
   const pollings = [];
-  const openInto = (list) => () => {
+  const addresses = [];
+  const openInto = (list) => (address) => {
+    if (address) addresses.push(address);
     const socket = new FakeSocket();
     list.push(socket);
     return socket;
   };
   const newWebSocket = hasWebSocket ? openInto(webSockets) : () => { throw new Error('turned off'); };
   const loadPolling = loads ? async () => openInto(pollings) : async () => { throw new Error('not loaded'); };
-  const transport = new Transport({ url: 'wss://box/ws', clock, now: clock.now, newWebSocket, loadPolling });
+  const transport = new Transport({ location: { protocol: 'https:', host: 'box' }, clock, now: clock.now, newWebSocket, loadPolling });
   return {
-    clock, webSockets, pollings,
+    clock, webSockets, pollings, addresses,
     open() {
       const socket = transport.open();
       const seen = [];
@@ -38,10 +40,11 @@ function makeHarness({ hasWebSocket = true, loads = true } = {}) {
 }
 
 test('a WebSocket that opens is used, and nothing else is loaded', async () => {
-  const { open, webSockets, pollings, clock } = makeHarness();
+  const { open, webSockets, pollings, clock, addresses } = makeHarness();
   const { socket, seen } = open();
-  assert.equal(socket.readyState, 0);
+  assert.deepEqual([socket.readyState, socket.way], [0, null]);
   webSockets[0].opens();
+  assert.deepEqual([addresses, socket.way], [['wss://box/ws'], 'websocket']);
   socket.send('{"type":"ping"}');
   webSockets[0].receives('hello');
   webSockets[0].drops(1012);
@@ -60,7 +63,7 @@ test('a WebSocket that has not opened for 3 s gets company', async () => {
   pollings[0].opens();
   assert.deepEqual(seen, []);
   await clock.advance(250);
-  assert.deepEqual(seen, ['open']);
+  assert.deepEqual([seen, socket.way], [['open'], 'polling']);
   assert.equal(webSockets[0].closedWith, 1005);
   socket.close(1000);
   assert.equal(pollings[0].closedWith, 1000);
