@@ -155,6 +155,7 @@ export class SignalingClient {
     socket.onopen = () => { if (isCurrent()) this.#opened(); };
     socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
     socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
+    socket.onupgrade = () => { if (isCurrent() && this.#joined) this.#openSpare(); };
     this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#lost());
     this.#scheduleSpare();
   }
@@ -266,9 +267,7 @@ export class SignalingClient {
   }
 
   #flushOutbox() {
-    const waiting = this.#outbox;
-    this.#outbox = [];
-    for (const each of waiting) this.#write(each);
+    for (const each of this.#outbox.splice(0)) this.#write(each);
   }
 
   /** @param {Extract<ServerMessage, {type: 'waiting'}>} message */

@@ -12,7 +12,6 @@
  * @typedef {object} PollingParts
  * @property {Clock} clock
  * @property {typeof fetch} [fetch]
- * @property {(path: string, body: string) => void} [beacon]
  */
 
 const PATH = '/poll';
@@ -21,9 +20,10 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** Repeating takes about 12 s; after 15 s of silence the server has given up the session. */
 const RETRIES = 8;
 const RETRY_MS = { min: 250, max: 2000 };
+/** The request arrived too slowly, or there were too many. */
+const REPEATED = new Set([408, 429]);
 /** Of one request; the server takes 128 KiB, and a character has up to three bytes. */
 const BATCH = { characters: 32 * 1024, messages: 64 };
-/** Browsers refuse larger bodies for requests that outlive the page. */
 const KEEPALIVE_CHARACTERS = 16 * 1024;
 /** 1006: the socket was lost; 1009: a message was too big; 1013: the server takes no more for now. */
 const CLOSE_CODES = new Map([[413, 1009], [429, 1013]]);
@@ -55,7 +55,7 @@ export class PollingSocket {
 
   /** @param {PollingParts} parts */
   constructor(parts) {
-    this.#parts = { fetch: (input, init) => fetch(input, init), beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
+    this.#parts = { fetch: (input, init) => fetch(input, init), ...parts };
     this.#open();
   }
 
@@ -76,15 +76,18 @@ export class PollingSocket {
     else this.#ended({ code: 1006 });
   }
 
-  /** The page is being closed or left. If it is shown again, the next request learns that the session has ended. */
+  /**
+   * The page is being closed or left. If it is shown again, the next request learns that the session has ended. No beacon:
+   * without a referrer Firefox sends it with the origin `null`, which the server refuses.
+   */
   pageClosing() {
-    if (this.readyState === 1) this.#parts.beacon(PATH, JSON.stringify({ session: this.#session, close: 1001 }));
+    if (this.readyState === 1) this.#request(JSON.stringify({ session: this.#session, close: 1001 }), { keepalive: true });
   }
 
   async #open() {
     const { status, value } = await this.#request('{}');
     const session = typeof value?.session === 'string' ? value.session : '';
-    if (session && this.readyState !== 0) return void this.#request(JSON.stringify({ session, close: 1000 }));
+    if (session && this.readyState !== 0) return void this.#request(JSON.stringify({ session, close: 1000 }), { keepalive: true });
     if (this.readyState !== 0) return;
     if (!session) return this.#ended({ code: closeCode(status) });
     this.#session = session;
@@ -131,7 +134,7 @@ export class PollingSocket {
   async #close(code) {
     if (this.#isSending) await new Promise((/** @type {(value?: any) => void} */ resolve) => { this.#allSent = resolve; });
     if (this.readyState === 3) return;
-    const { status } = await this.#request(JSON.stringify({ session: this.#session, close: code }));
+    const { status } = await this.#request(JSON.stringify({ session: this.#session, close: code }), { keepalive: true });
     // The server may have ended the session after the last message.
     const wasClean = status === 204 || status === 404;
     this.#ended({ code: wasClean ? code : 1006, wasClean });
@@ -145,10 +148,12 @@ export class PollingSocket {
    */
   async #repeat(body, signal) {
     for (let failures = 0; ; failures += 1) {
-      const reply = await this.#request(body(), signal);
+      // The last messages must outlive the page; browsers refuse that for large requests.
+      const text = body();
+      const reply = await this.#request(text, { signal, keepalive: this.readyState === 2 && text.length < KEEPALIVE_CHARACTERS });
       if (this.readyState === 3 || signal?.aborted) return null;
       if (reply.status === 200 || reply.status === 204) return reply;
-      const isFinal = reply.status >= 400 && reply.status < 500 && reply.status !== 429;
+      const isFinal = reply.status >= 400 && reply.status < 500 && !REPEATED.has(reply.status);
       if (isFinal || failures === RETRIES) {
         this.#ended({ code: closeCode(isFinal ? reply.status : 0) });
         return null;
@@ -157,15 +162,13 @@ export class PollingSocket {
     }
   }
 
-  /** @param {string} body @param {AbortSignal} [signal] @returns {Promise<Reply>} */
-  async #request(body, signal) {
+  /** @param {string} body @param {{signal?: AbortSignal, keepalive?: boolean}} [options] @returns {Promise<Reply>} */
+  async #request(body, { signal, keepalive = false } = {}) {
     const { clock, fetch: send } = this.#parts;
     const abort = new AbortController();
     const stop = () => abort.abort();
     signal?.addEventListener('abort', stop);
     const timer = clock.after(stop, REQUEST_TIMEOUT_MS);
-    // The last requests must outlive the page.
-    const keepalive = this.readyState === 2 && body.length < KEEPALIVE_CHARACTERS;
     try {
       const headers = { 'Content-Type': 'application/json' };
       const reply = await send(PATH, { method: 'POST', body, headers, cache: 'no-store', signal: abort.signal, keepalive });

@@ -13,6 +13,7 @@
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
  * @property {((event: any) => void) | null} onclose
+ * @property {(() => void) | null} [onupgrade] a WebSocket has opened beside the HTTP requests: the next socket will be one
  * @property {() => void} [pageClosing] tells the server, which does not notice by itself
  *
  * @typedef {'websocket' | 'polling'} Way as the server's metrics name it
@@ -109,6 +110,8 @@ class EitherSocket {
   onmessage = null;
   /** @type {Socket['onclose']} */
   onclose = null;
+  /** @type {(() => void) | null} */
+  onupgrade = null;
   #parts;
   /** @type {Socket | null} */
   #webSocket = null;
@@ -127,10 +130,7 @@ class EitherSocket {
     this.#parts = parts;
     try {
       const socket = this.#webSocket = parts.newWebSocket();
-      socket.onopen = () => {
-        parts.webSocketOpened();
-        this.#choose(socket);
-      };
+      socket.onopen = () => this.#webSocketOpened(socket);
       socket.onclose = (event) => this.#webSocketFailed(event);
     } catch {
       // The caller sets its handlers first.
@@ -156,10 +156,9 @@ class EitherSocket {
   /** @param {number} [code] */
   close(code) {
     this.#isClosed = true;
-    if (this.#chosen) return this.#chosen.close(code);
-    this.#discard(this.#webSocket);
-    this.#discard(this.#polling);
+    for (const socket of [this.#webSocket, this.#polling]) if (socket !== this.#chosen) this.#discard(socket);
     this.#settle();
+    this.#chosen?.close(code);
   }
 
   pageClosing() {
@@ -191,17 +190,30 @@ class EitherSocket {
   /** @param {Socket} socket */
   #choose(socket) {
     this.#chosen = socket;
-    this.#discard(socket === this.#polling ? this.#webSocket : this.#polling);
+    if (socket === this.#webSocket) this.#discard(this.#polling);
     this.#settle();
     socket.onmessage = (event) => this.onmessage?.(event);
-    socket.onclose = (event) => this.onclose?.(event);
+    socket.onclose = (event) => {
+      if (socket === this.#polling) this.#discard(this.#webSocket);
+      this.onclose?.(event);
+    };
     this.onopen?.({});
+  }
+
+  /** Perhaps late: Firefox waits longer and longer before it connects, where others have failed. @param {Socket} socket */
+  #webSocketOpened(socket) {
+    this.#parts.webSocketOpened();
+    if (!this.#chosen) return this.#choose(socket);
+    this.#webSocket = null;
+    this.#discard(socket);
+    this.onupgrade?.();
   }
 
   /** @param {object} event @param {boolean} [isMissing] */
   #webSocketFailed(event, isMissing = false) {
     this.#webSocket = null;
     this.#parts.webSocketFailed(isMissing);
+    if (this.#chosen) return;
     if (this.#polling?.readyState === 1) this.#choose(this.#polling);
     else if (this.#pollingState !== 'trying') this.#failed(event);
   }

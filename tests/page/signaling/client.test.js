@@ -527,3 +527,16 @@ test('a closing page sends its token only without an open socket', async () => {
   harness.signaling.pageClosing();
   assert.deepEqual(harness.beacons, [['/leave', 't1']]);
 });
+
+test('a seat moves to a WebSocket that opens after all; before the join nothing moves', async () => {
+  const harness = makeHarness();
+  harness.signaling.join('den');
+  harness.last().onupgrade();
+  assert.equal(harness.sockets.length, 1);
+  await harness.joins();
+  harness.last().onupgrade();
+  assert.equal(harness.sockets.length, 2);
+  await harness.joins({ ...harness.joined, resumed: true });
+  assert.equal(harness.last().sent[0].resume, 't1');
+  assert.equal(harness.sockets[0].readyState, 3);
+});

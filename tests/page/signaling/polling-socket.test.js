@@ -7,9 +7,8 @@ import { makeClock, settle } from '../harness/fakes.js';
 async function makeHarness({ opens = true } = {}) {
   const clock = makeClock();
   const requests = [];
-  const beacons = [];
   const socket = new PollingSocket({
-    clock, beacon: (path, body) => beacons.push([path, JSON.parse(body)]),
+    clock,
     fetch: (path, { body, signal, keepalive }) => new Promise((resolve, reject) => {
       const request = {
         body: JSON.parse(body), keepalive, aborted: false,
@@ -29,7 +28,7 @@ async function makeHarness({ opens = true } = {}) {
   socket.onclose = ({ code, wasClean, reason }) => seen.push({ code, wasClean, reason });
   if (opens) await requests[0].answers(200, { session: 'S' });
   const last = (key) => requests.filter(({ body }) => key in body).at(-1);
-  return { clock, socket, requests, beacons, seen, last, sent: () => requests.filter(({ body }) => body.frames).map(({ body }) => [body.seq, body.frames]) };
+  return { clock, socket, requests, seen, last, sent: () => requests.filter(({ body }) => body.frames).map(({ body }) => [body.seq, body.frames]) };
 }
 
 test('it opens a session and waits for messages', async () => {
@@ -67,7 +66,9 @@ test('a request without a reply is repeated with its number', async () => {
   await clock.advance(250);
   await last('frames').answers(502);
   await clock.advance(500);
-  assert.deepEqual(sent(), Array(3).fill([1, [{ n: 1 }]]));
+  await last('frames').answers(408);
+  await clock.advance(1000);
+  assert.deepEqual(sent(), Array(4).fill([1, [{ n: 1 }]]));
   await last('frames').answers(204);
   assert.deepEqual(sent().at(-1), [2, [{ n: 2 }]]);
 });
@@ -169,10 +170,10 @@ test('a socket closed before it has opened ends its session', async () => {
   assert.deepEqual(seen.map((each) => each.code), [1006]);
 });
 
-test('a page that is closed tells the server by a beacon', async () => {
-  const { socket, beacons, last, seen, clock } = await makeHarness();
+test('a page that is closed tells the server by a request that outlives it', async () => {
+  const { socket, last, seen, clock } = await makeHarness();
   socket.pageClosing();
-  assert.deepEqual(beacons, [['/poll', { session: 'S', close: 1001 }]]);
+  assert.deepEqual([last('close').body, last('close').keepalive], [{ session: 'S', close: 1001 }, true]);
   // The page is shown again.
   await last('after').fails();
   await clock.advance(250);

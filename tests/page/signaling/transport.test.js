@@ -64,9 +64,41 @@ test('a WebSocket that has not opened for 3 s gets company', async () => {
   assert.deepEqual(seen, []);
   await clock.advance(250);
   assert.deepEqual([seen, socket.way], [['open'], 'polling']);
-  assert.equal(webSockets[0].closedWith, 1005);
   socket.close(1000);
-  assert.equal(pollings[0].closedWith, 1000);
+  assert.deepEqual([pollings[0].closedWith, webSockets[0].closedWith], [1000, 1005]);
+});
+
+test('a WebSocket that opens after the requests were chosen is announced, and the next socket is one', async () => {
+  for (const opens of [true, false]) {
+    const harness = makeHarness();
+    await harness.learnsPolling();
+    const { socket, seen } = harness.open();
+    socket.onupgrade = () => seen.push('upgrade');
+    await settle();
+    harness.pollings.at(-1).opens();
+    await harness.clock.advance(5000);
+    const late = harness.webSockets.at(-1);
+    if (opens) late.opens();
+    else late.drops();
+    assert.deepEqual([seen, socket.way, socket.readyState], [opens ? ['open', 'upgrade'] : ['open'], 'polling', 1]);
+    assert.equal(late.readyState, 3);
+    const before = harness.pollings.length;
+    const next = harness.open();
+    await settle();
+    harness.webSockets.at(-1).opens();
+    assert.deepEqual([harness.pollings.length - before, next.socket.way], [opens ? 0 : 1, 'websocket']);
+  }
+});
+
+test('the end of the requests ends the WebSocket that is still opening', async () => {
+  const harness = makeHarness();
+  await harness.learnsPolling();
+  const { seen } = harness.open();
+  await settle();
+  harness.pollings.at(-1).opens();
+  await harness.clock.advance(250);
+  harness.pollings.at(-1).drops(1012);
+  assert.deepEqual([seen, harness.webSockets.at(-1).closedWith], [['open', 1012], 1005]);
 });
 
 test('the 3 s run on while a new socket takes the place of one that is late', async () => {
