@@ -339,7 +339,12 @@ impl Session {
                 Ok(())
             }
             Some(Ok(Message::Close(frame))) => {
-                Err(End::Closed { away: frame.is_some_and(|frame| frame.code == CloseCode::Away) })
+                let code = frame.map(|frame| frame.code);
+                // python-socketio closes before it has sent the packet that disconnects.
+                if code == Some(CloseCode::Normal) {
+                    self.leave()?;
+                }
+                Err(End::Closed { away: code == Some(CloseCode::Away) })
             }
             None => Err(End::Lost),
             Some(Err(error)) => Err(websocket::end_of_error(error)),
@@ -377,8 +382,7 @@ impl Session {
                 self.hub.handle_binary(self.conn);
             }
             Some(SocketPacket::Disconnect) if self.connected => {
-                // The client will not return: the other participant learns it at once.
-                self.handle_frame(r#"{"type":"leave"}"#)?;
+                self.leave()?;
                 return Err(End::Closed { away: false });
             }
             Some(SocketPacket::Event(event)) if self.connected => match events::client_frame(&event) {
@@ -390,6 +394,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The client will not return: the other participant learns it at once.
+    fn leave(&self) -> Result<(), End> {
+        self.handle_frame(r#"{"type":"leave"}"#)
     }
 
     fn handle_frame(&self, frame: &str) -> Result<(), End> {
