@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Bytes;
+use hyper::header::ORIGIN;
 use hyper::{Request, Response};
 use ipnet::IpNet;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -54,7 +55,7 @@ pub(super) struct TlsConnection {
 }
 
 /// An HTTP/1.1 connection.
-pub(super) struct HttpConnection(https_client::HttpConnection<Empty<Bytes>>);
+pub(super) struct HttpConnection(https_client::HttpConnection<Full<Bytes>>);
 
 /// If this host is one of `proxies`, the connection begins with a PROXY header, as the server expects.
 pub(super) async fn tcp(address: SocketAddr, proxies: &[IpNet]) -> Result<TcpStream, Unreachable> {
@@ -101,7 +102,24 @@ impl HttpConnection {
 
     /// `host` goes into the Host header.
     pub(super) async fn get(&mut self, host: &str, path: &str) -> Result<Response<Bytes>, Unreachable> {
-        let request = Request::get(format!("https://{host}{path}")).body(Empty::new());
+        self.send(Request::get(format!("https://{host}{path}")).body(Full::default())).await
+    }
+
+    /// Like a page of `host`: with its origin.
+    pub(super) async fn post(
+        &mut self,
+        host: &str,
+        path: &str,
+        body: String,
+    ) -> Result<Response<Bytes>, Unreachable> {
+        let request = Request::post(format!("https://{host}{path}"));
+        self.send(request.header(ORIGIN, format!("https://{host}")).body(Full::from(body))).await
+    }
+
+    async fn send(
+        &mut self,
+        request: hyper::http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Response<Bytes>, Unreachable> {
         let request = request.map_err(Unreachable::broken)?;
         within(RESPONSE_LIMIT, async { self.0.send(request, MAX_RESPONSE).await.map_err(not_http) }).await
     }

@@ -1,4 +1,4 @@
-//! Signaling: joins an empty room over the WebSocket and leaves it again.
+//! Signaling: joins an empty room over the WebSocket and leaves it again. If no WebSocket opens, HTTP long polling is tried.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,12 +14,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 
-use super::connection::{self, RESPONSE_LIMIT, Unreachable, within};
+use super::connection::{self, HttpConnection, RESPONSE_LIMIT, Unreachable, within};
 use super::http::milliseconds;
 use super::report::{Finding, Subject};
 use super::server::Server;
 
 const SUBJECT: Subject = Subject::Signaling;
+const FORWARD_UPGRADE: &str = "if there is a proxy before the server, let it forward Upgrade and Connection for /ws, \
+    see docs/operations.md";
 /// How many frames may precede the response.
 const MAX_FRAMES: usize = 8;
 
@@ -32,8 +34,10 @@ pub(super) enum Join {
     KeyRequired,
     /// The code of an error frame.
     Rejected(String),
-    /// There was no WebSocket, or no response.
-    NoWebSocket(String),
+    /// No WebSocket, or no response; HTTP long polling works.
+    OnlyPolling(String),
+    /// Neither the WebSocket nor HTTP long polling works.
+    NoSignaling(String),
 }
 
 type WebSocket = WebSocketStream<TlsStream<TcpStream>>;
@@ -53,8 +57,27 @@ pub(super) async fn observe(server: &Server, address: SocketAddr) -> Join {
         let _ = socket.close(None).await;
         Ok(Join::read(&response, start.elapsed()))
     };
-    let joined = within(2 * RESPONSE_LIMIT, join).await;
-    joined.unwrap_or_else(|error| Join::NoWebSocket(error.to_string()))
+    let reason = match within(2 * RESPONSE_LIMIT, join).await {
+        Ok(joined) => return joined,
+        Err(error) => error.to_string(),
+    };
+    match within(RESPONSE_LIMIT, poll(server, address)).await {
+        Ok(()) => Join::OnlyPolling(reason),
+        Err(_) => Join::NoSignaling(reason),
+    }
+}
+
+/// Opens and closes a session of HTTP long polling.
+async fn poll(server: &Server, address: SocketAddr) -> Result<(), Unreachable> {
+    let host = server.host();
+    let tls = connection::tls(address, &server.page_proxies, &server.name, &[b"http/1.1"]).await?;
+    let mut http = HttpConnection::open(tls.stream).await?;
+    let opened = http.post(&host, "/poll", "{}".to_owned()).await?;
+    let reply: Value = serde_json::from_slice(opened.body()).map_err(Unreachable::broken)?;
+    let session = reply["session"].as_str().ok_or_else(|| Unreachable::broken("opens no session"))?;
+    // If this is lost, the session ends by itself.
+    let _ = http.post(&host, "/poll", json!({"session": session, "close": 1000}).to_string()).await;
+    Ok(())
 }
 
 async fn open(stream: TlsStream<TcpStream>, host: &str) -> Result<WebSocket, Unreachable> {
@@ -107,10 +130,13 @@ impl Join {
                 format!("the server rejects a join ({code})"),
                 "look into the log of the server, and try again in a minute",
             ),
-            Self::NoWebSocket(reason) => SUBJECT.fail(
-                format!("the WebSocket /ws does not open ({reason})"),
-                "if there is a proxy before the server, let it forward Upgrade and Connection for /ws, \
-                 see docs/operations.md",
+            Self::OnlyPolling(reason) => SUBJECT.warn(
+                format!("a proxy or firewall blocks WebSockets ({reason}), so calls are set up over HTTP"),
+                FORWARD_UPGRADE,
+            ),
+            Self::NoSignaling(reason) => SUBJECT.fail(
+                format!("the server cannot be reached for signaling, neither at /ws ({reason}) nor at /poll"),
+                FORWARD_UPGRADE,
             ),
         }
     }
@@ -132,7 +158,11 @@ mod tests {
         assert_eq!(joined.evaluate().level, Level::Ok);
         let error = |code: &str| read(&json!({"type": "error", "code": code})).evaluate().level;
         assert_eq!((error("key-required"), error("rate-limited")), (Level::Ok, Level::Fail));
-        let no_websocket = Join::NoWebSocket("HTTP 404".into()).evaluate();
-        assert!(no_websocket.hint.unwrap().contains("Upgrade"));
+        let (blocked, unreachable) = (
+            Join::OnlyPolling("HTTP 400".into()).evaluate(),
+            Join::NoSignaling("no answer".into()).evaluate(),
+        );
+        assert_eq!((blocked.level, unreachable.level), (Level::Warn, Level::Fail));
+        assert!(blocked.hint.unwrap().contains("Upgrade"));
     }
 }

@@ -6,7 +6,7 @@
 //! The send queue of a session is limited in bytes: per session, per source and in total. A client that does not read
 //! therefore costs little memory before it is disconnected.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -76,7 +76,8 @@ impl Transport {
 
 struct HubState {
     rooms: Rooms,
-    send_queues: HashMap<ConnectionId, SendQueue>,
+    /// A `BTreeMap` gives its memory back when many sessions have ended.
+    send_queues: BTreeMap<ConnectionId, SendQueue>,
     last_id: u64,
     /// What the timer task waits for.
     awaited: Option<Instant>,
@@ -94,7 +95,7 @@ impl Hub {
         heartbeat: Heartbeat,
     ) -> Arc<Self> {
         let state =
-            HubState { rooms, send_queues: HashMap::new(), last_id: 0, awaited: None, unused_random: None };
+            HubState { rooms, send_queues: BTreeMap::new(), last_id: 0, awaited: None, unused_random: None };
         let hub = Arc::new(Self {
             state: Mutex::new(state),
             timer_moved: Arc::default(),

@@ -1,6 +1,6 @@
 //! Limits the connections of one source: an IPv4 address or an IPv6 /64, and a subscriber's wider IPv6 prefixes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ pub(super) struct SourceConnections {
 
 #[derive(Debug, Default)]
 struct Counts {
-    by_prefix: HashMap<SourcePrefix, u32>,
+    by_prefix: BTreeMap<SourcePrefix, u32>,
     total: u32,
 }
 

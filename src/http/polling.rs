@@ -1,24 +1,20 @@
 //! HTTP long polling, `POST /poll`: the frames of the WebSocket in numbered batches, for clients whose network or browser
 //! opens no WebSocket.
 //!
-//! A session is bound to no connection. What was sent counts towards the limits of its queue until the client has
-//! acknowledged it and every reply that contains it is written or dropped.
+//! A session is bound to no connection. A request whose reply was lost is repeated (`numbered_frames.rs`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
-use futures_util::stream;
 use hyper::body::Body as _;
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -28,8 +24,10 @@ use tracing::{debug, error};
 use webrtc_box_relay::queue_budget::Charge;
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-use super::hub::{Hub, Outgoing, SendReceiver, Transport};
+use super::hub::{Hub, SendReceiver, Transport};
+use super::numbered_frames::{Batch, Close, Gap, NumberedFrames};
 use super::per_source::{SourceConnections, SourcePermit};
+use super::poll_request::{PollRefusal, PollRequest, SessionId, json_reply, no_content};
 use super::request_context::RequestContext;
 use super::{Phase, stopping};
 
@@ -39,12 +37,6 @@ const MAX_BODY_BYTES: usize = 128 * 1024;
 /// How long a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Frames of one request and of one reply at most.
-const MAX_BATCH_FRAMES: usize = 256;
-
-/// Bytes of frames from which on no further one is added to a reply.
-const BATCH_BYTES: usize = 64 * 1024;
-
 /// How long a request waits for frames. Proxies end requests after 30 to 60 seconds.
 const HOLD: Duration = Duration::from_secs(20);
 
@@ -53,12 +45,6 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sessions in all: no connection is needed to keep one for [`SILENCE_TIMEOUT`].
 const MAX_SESSIONS: usize = 16 * 1024;
-
-/// Random bits, so that nobody finds the session of another client.
-type SessionId = [u8; 16];
-
-/// The code and the reason of a close frame.
-type Close = (u16, &'static str);
 
 /// The polling sessions.
 pub(super) struct PollingSessions {
@@ -87,69 +73,6 @@ struct SessionState {
     silent_since: Instant,
     /// The client closed the session, violated the protocol, or was silent for too long.
     ended: bool,
-}
-
-/// The frames of a session in both directions. Each direction counts from 1.
-#[derive(Debug, Default)]
-struct NumberedFrames {
-    /// The last frame from the client.
-    received: u64,
-    /// The last frame that the client acknowledged.
-    acknowledged: u64,
-    /// The frames for the client after that one.
-    unacknowledged: VecDeque<Bytes>,
-    /// The end of the session, after these frames.
-    close: Option<Close>,
-}
-
-/// Frames for the client. The first one has the number `first`.
-#[derive(Debug, PartialEq, Eq)]
-struct Batch {
-    first: u64,
-    frames: Vec<Bytes>,
-    close: Option<Close>,
-}
-
-/// A number does not follow the frames before it.
-#[derive(Debug, PartialEq, Eq)]
-struct Gap;
-
-/// A frame that counts towards the limits of its queue as long as a reply contains it.
-struct ChargedFrame {
-    text: String,
-    _charge: Charge,
-}
-
-#[derive(Deserialize)]
-struct RawRequest<'b> {
-    session: Option<&'b str>,
-    seq: Option<u64>,
-    #[serde(borrow)]
-    frames: Option<Vec<&'b RawValue>>,
-    after: Option<u64>,
-    close: Option<u16>,
-}
-
-/// A request; `docs/protocol.md` describes each.
-enum PollRequest<'b> {
-    Open,
-    Send { session: Option<SessionId>, first: u64, frames: Vec<&'b RawValue> },
-    Receive { session: Option<SessionId>, after: u64 },
-    Close { session: Option<SessionId>, code: u16 },
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug)]
-enum PollRefusal {
-    BadRequest,
-    NoSession,
-    Timeout,
-    Gap,
-    TooLarge,
-    /// The source has too many sessions, or too many bytes of requests and replies under way.
-    TooMany,
-    /// The server stops, or has too many sessions.
-    Unavailable,
 }
 
 impl PollingSessions {
@@ -277,13 +200,14 @@ impl PollingSessions {
         tokio::select! {
             biased;
             () = std::future::poll_fn(|cx| waiting.poll_ready(cx)) => {}
-            () = stopping(&mut phase) => {
-                let mut state = session.lock()?;
-                self.close_by_server(&session, &mut state, (1001, "the server is stopping"));
-            }
+            () = stopping(&mut phase) => {}
             () = tokio::time::sleep(HOLD) => {}
         }
-        let state = session.lock()?;
+        let mut state = session.lock()?;
+        if *phase.borrow() == Phase::Stopping {
+            // There may be no further request.
+            self.close_by_server(&session, &mut state, (1001, "the server is stopping"));
+        }
         Ok(if waiting.is_newest(&state) { state.frames.batch() } else { Batch::empty(after) })
     }
 
@@ -427,258 +351,6 @@ impl Drop for WaitingRequest<'_> {
         // A closed session lasts only until its client has learned of it.
         if state.frames.close.is_none() {
             state.silent_since = Instant::now();
-        }
-    }
-}
-
-impl NumberedFrames {
-    /// `count` frames arrived, the first of them with the number `first`; returns how many of them had arrived before.
-    fn receive(&mut self, first: u64, count: usize) -> Result<usize, Gap> {
-        let repeated = (self.received + 1).checked_sub(first).filter(|_| first > 0).ok_or(Gap)?;
-        let repeated = usize::try_from(repeated).map_or(count, |repeated| repeated.min(count));
-        self.received += (count - repeated) as u64;
-        Ok(repeated)
-    }
-
-    /// The client has all frames up to `number`; `false` if it acknowledged more before.
-    fn acknowledge(&mut self, number: u64) -> Result<bool, Gap> {
-        let Some(count) = number.checked_sub(self.acknowledged) else { return Ok(false) };
-        let count = usize::try_from(count).map_err(|_| Gap)?;
-        if count > self.unacknowledged.len() {
-            return Err(Gap);
-        }
-        self.unacknowledged.drain(..count);
-        self.acknowledged = number;
-        Ok(true)
-    }
-
-    /// The next item of the send queue; `None`: the client did not read.
-    fn push(&mut self, item: Option<(Outgoing, Charge)>) {
-        match item {
-            Some((Outgoing::Frame(text), charge)) => {
-                self.unacknowledged.push_back(Bytes::from_owner(ChargedFrame { text, _charge: charge }));
-            }
-            Some((Outgoing::Close(code, reason), _)) => self.close = Some((code, reason)),
-            None => self.close = Some((1008, "too slow")),
-        }
-    }
-
-    fn batch_is_empty(&self) -> bool {
-        self.unacknowledged.is_empty() && self.close.is_none()
-    }
-
-    /// The first unacknowledged frames, as many as one reply contains.
-    fn batch(&self) -> Batch {
-        let mut bytes = 0;
-        let fits = |frame: &&Bytes| {
-            let is_first_or_fits = bytes < BATCH_BYTES;
-            bytes += frame.len();
-            is_first_or_fits
-        };
-        let frames: Vec<Bytes> =
-            self.unacknowledged.iter().take(MAX_BATCH_FRAMES).take_while(fits).cloned().collect();
-        let close = self.close.filter(|_| frames.len() == self.unacknowledged.len());
-        Batch { first: self.acknowledged + 1, frames, close }
-    }
-}
-
-impl AsRef<[u8]> for ChargedFrame {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
-impl Batch {
-    fn empty(after: u64) -> Self {
-        Self { first: after.saturating_add(1), frames: Vec::new(), close: None }
-    }
-
-    /// The parts of the reply. The frames are not copied.
-    fn into_parts(self) -> Vec<Bytes> {
-        let mut parts = vec![Bytes::from(format!("{{\"seq\":{},\"frames\":[", self.first))];
-        for (index, frame) in self.frames.into_iter().enumerate() {
-            if index > 0 {
-                parts.push(Bytes::from_static(b","));
-            }
-            parts.push(frame);
-        }
-        parts.push(match self.close {
-            Some((code, reason)) => {
-                Bytes::from(format!("],\"close\":{}}}", json!({ "code": code, "reason": reason })))
-            }
-            None => Bytes::from_static(b"]}"),
-        });
-        parts
-    }
-}
-
-impl IntoResponse for Batch {
-    fn into_response(self) -> Response {
-        let parts = self.into_parts();
-        let length = HeaderValue::from(parts.iter().map(Bytes::len).sum::<usize>());
-        let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, std::convert::Infallible>)));
-        let mut reply = json_reply(body);
-        reply.headers_mut().insert(header::CONTENT_LENGTH, length);
-        reply
-    }
-}
-
-impl<'b> PollRequest<'b> {
-    fn parse(body: &'b [u8]) -> Result<Self, PollRefusal> {
-        let raw: RawRequest<'b> = serde_json::from_slice(body).map_err(|_| PollRefusal::BadRequest)?;
-        let session = raw.session.and_then(session_id);
-        match (raw.session.is_some(), raw.seq, raw.frames, raw.after, raw.close) {
-            (false, None, None, None, None) => Ok(Self::Open),
-            (true, Some(first), Some(frames), None, None) if frames.len() <= MAX_BATCH_FRAMES => {
-                Ok(Self::Send { session, first, frames })
-            }
-            (true, None, None, Some(after), None) => Ok(Self::Receive { session, after }),
-            (true, None, None, None, Some(code)) => Ok(Self::Close { session, code }),
-            _ => Err(PollRefusal::BadRequest),
-        }
-    }
-}
-
-fn session_id(text: &str) -> Option<SessionId> {
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
-}
-
-fn json_reply(body: impl Into<Body>) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, body.into()).into_response()
-}
-
-fn no_content() -> Response {
-    (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
-}
-
-impl IntoResponse for PollRefusal {
-    fn into_response(self) -> Response {
-        let (status, code, retry_after) = match self {
-            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", None),
-            Self::NoSession => (StatusCode::NOT_FOUND, "no-session", None),
-            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", None),
-            Self::Gap => (StatusCode::CONFLICT, "gap", None),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", None),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", Some(5)),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(5)),
-        };
-        let mut reply = json_reply(json!({ "error": code }).to_string());
-        *reply.status_mut() = status;
-        if let Some(seconds) = retry_after {
-            reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        reply
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use webrtc_box_relay::queue_budget::QueueBudget;
-
-    use super::*;
-
-    /// The frames "1", "2" and so on, up to `count`.
-    fn with_frames(count: usize, length: usize) -> NumberedFrames {
-        let share = QueueBudget::new(1 << 30).enter(None).queue(1 << 30, 0);
-        let mut frames = NumberedFrames::default();
-        for number in 1..=count {
-            let text = format!("{number:>length$}");
-            frames.push(Some((Outgoing::Frame(text), share.charge(length).unwrap())));
-        }
-        frames
-    }
-
-    fn texts(batch: &Batch) -> Vec<&str> {
-        batch.frames.iter().map(|frame| std::str::from_utf8(frame).unwrap().trim()).collect()
-    }
-
-    #[test]
-    fn repeated_frames_are_skipped_and_a_gap_is_an_error() {
-        let mut frames = NumberedFrames::default();
-        assert_eq!(frames.receive(1, 3), Ok(0));
-        assert_eq!(frames.receive(1, 3), Ok(3), "a repeated request");
-        assert_eq!(frames.receive(2, 4), Ok(2), "with two new frames");
-        assert_eq!(frames.received, 5);
-        assert_eq!(
-            (frames.receive(7, 1), frames.receive(0, 1), frames.receive(u64::MAX, 1)),
-            (Err(Gap), Err(Gap), Err(Gap))
-        );
-        assert_eq!(frames.receive(6, 0), Ok(0));
-        assert_eq!(frames.receive(6, 1), Ok(0));
-    }
-
-    #[test]
-    fn frames_are_sent_again_until_they_are_acknowledged() {
-        let mut frames = with_frames(3, 1);
-        for _ in 0..2 {
-            assert_eq!(texts(&frames.batch()), ["1", "2", "3"]);
-        }
-        assert_eq!(frames.acknowledge(2), Ok(true));
-        let batch = frames.batch();
-        assert_eq!((batch.first, texts(&batch)), (3, vec!["3"]));
-        assert_eq!(frames.acknowledge(1), Ok(false), "an overtaken request");
-        assert_eq!((frames.acknowledge(4), frames.acknowledge(u64::MAX)), (Err(Gap), Err(Gap)));
-        assert_eq!(frames.acknowledge(3), Ok(true));
-        assert!(frames.batch_is_empty());
-    }
-
-    #[test]
-    fn a_batch_is_limited_and_the_close_follows_the_last_frame() {
-        let mut frames = with_frames(4, BATCH_BYTES - 1);
-        frames.push(None);
-        assert_eq!((frames.batch().frames.len(), frames.batch().close), (2, None));
-        frames.acknowledge(2).unwrap();
-        assert_eq!((frames.batch().frames.len(), frames.batch().close), (2, Some((1008, "too slow"))));
-        frames.acknowledge(4).unwrap();
-        let reply = frames.batch().into_parts().concat();
-        assert_eq!(reply, br#"{"seq":5,"frames":[],"close":{"code":1008,"reason":"too slow"}}"#);
-        assert_eq!(with_frames(MAX_BATCH_FRAMES + 1, 3).batch().frames.len(), MAX_BATCH_FRAMES);
-    }
-
-    #[test]
-    fn acknowledged_frames_count_until_their_reply_is_written() {
-        let share = QueueBudget::new(1 << 20).enter(None).queue(1 << 20, 0);
-        let mut frames = NumberedFrames::default();
-        frames.push(Some((Outgoing::Frame("frame".into()), share.charge(5).unwrap())));
-        let reply = frames.batch().into_parts();
-        frames.acknowledge(1).unwrap();
-        assert_eq!((reply.concat().as_slice(), share.queued()), (&br#"{"seq":1,"frames":[frame]}"#[..], 5));
-        drop(reply);
-        assert_eq!(share.queued(), 0);
-    }
-
-    #[test]
-    fn a_request_has_the_fields_of_exactly_one_kind() {
-        let parse = |body: &'static str| PollRequest::parse(body.as_bytes());
-        assert!(matches!(parse("{}"), Ok(PollRequest::Open)));
-        let id = URL_SAFE_NO_PAD.encode([7; 16]);
-        let send = format!(r#"{{"session":"{id}","seq":3,"frames":[{{"a" : "\u00e9"}},1]}}"#);
-        let Ok(PollRequest::Send { session: Some([7, ..]), first: 3, frames }) =
-            PollRequest::parse(send.as_bytes())
-        else {
-            panic!("frames")
-        };
-        assert_eq!(frames[0].get(), r#"{"a" : "\u00e9"}"#, "byte for byte");
-        assert!(matches!(
-            parse(r#"{"session":"x","after":0}"#),
-            Ok(PollRequest::Receive { session: None, after: 0 })
-        ));
-        assert!(matches!(
-            parse(r#"{"session":"x","close":1001}"#),
-            Ok(PollRequest::Close { code: 1001, .. })
-        ));
-        for body in [
-            "",
-            "{",
-            "null",
-            r#"{"session":"x"}"#,
-            r#"{"after":1}"#,
-            r#"{"session":"x","after":-1}"#,
-            r#"{"session":"x","after":0,"close":1000}"#,
-            r#"{"session":"x","seq":1}"#,
-        ] {
-            assert!(matches!(parse(body), Err(PollRefusal::BadRequest)), "{body}");
         }
     }
 }

@@ -106,10 +106,18 @@ impl WebServer {
 
     /// A TLS connection from the loopback address `from`.
     pub async fn try_connect(&self, from: Ipv4Addr) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = self.connect_tcp(from).await?;
+        self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await
+    }
+
+    /// A TCP connection from the loopback address `from`.
+    pub async fn connect_tcp(&self, from: Ipv4Addr) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
         let tcp = socket.connect(self.https).await?;
-        self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await
+        // As browsers do.
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
     }
 
     /// A TLS connection over an open TCP connection.
@@ -119,7 +127,11 @@ impl WebServer {
 
     /// A new TLS connection of a client that offers the ALPN protocols `alpn`.
     pub async fn connect_with(&self, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.https).await.unwrap();
+        self.connect_over_with(TcpStream::connect(self.https).await.unwrap(), alpn).await
+    }
+
+    /// Like [`Self::connect_with`] over an open TCP connection.
+    pub async fn connect_over_with(&self, tcp: TcpStream, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
         let mut config = self.connector.config().as_ref().clone();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let connector = TlsConnector::from(Arc::new(config));

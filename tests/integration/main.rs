@@ -18,6 +18,7 @@ mod in_process;
 mod logs;
 mod metrics;
 mod page_build;
+mod polling;
 mod proxies;
 mod relay;
 mod service;

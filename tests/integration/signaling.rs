@@ -17,21 +17,25 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use webrtc_box_signaling::{HostKeys, SeatEvent, SeatId, TagKey};
 
 /// A WebSocket client with the headers of a browser.
-struct Browser(WebSocketStream<TlsStream<TcpStream>>);
+pub(super) struct Browser(WebSocketStream<TlsStream<TcpStream>>);
 
 impl Browser {
-    async fn open(server: &WebServer) -> Self {
-        let mut request = format!("wss://{}/ws", server.host()).into_client_request().unwrap();
-        request.headers_mut().insert("origin", format!("https://{}", server.host()).parse().unwrap());
-        Self(client_async(request, server.connect().await).await.unwrap().0)
+    pub(super) async fn open(server: &WebServer) -> Self {
+        Self::open_over(server, server.connect().await).await
     }
 
-    async fn send(&mut self, text: &str) {
+    pub(super) async fn open_over(server: &WebServer, stream: TlsStream<TcpStream>) -> Self {
+        let mut request = format!("wss://{}/ws", server.host()).into_client_request().unwrap();
+        request.headers_mut().insert("origin", format!("https://{}", server.host()).parse().unwrap());
+        Self(client_async(request, stream).await.unwrap().0)
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
     /// The next text frame.
-    async fn receive(&mut self) -> String {
+    pub(super) async fn receive(&mut self) -> String {
         loop {
             match self.next().await {
                 Some(Message::Text(text)) => return text.to_string(),
@@ -41,12 +45,12 @@ impl Browser {
         }
     }
 
-    async fn join(&mut self, frame: Value) -> Value {
+    pub(super) async fn join(&mut self, frame: Value) -> Value {
         self.send(&frame.to_string()).await;
         self.receive_json().await
     }
 
-    async fn receive_json(&mut self) -> Value {
+    pub(super) async fn receive_json(&mut self) -> Value {
         serde_json::from_str(&self.receive().await).unwrap()
     }
 

@@ -3,7 +3,7 @@
 //! The first [`RESERVE`] bytes of each queue are outside both limits, so a client that reads is served however much waits
 //! for others. A lock is taken when a connection opens and closes, never for a frame.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ struct Totals {
     limit: usize,
     /// Briefly negative when a subtraction overtakes the addition before it.
     total: AtomicIsize,
-    by_source: Mutex<HashMap<SourcePrefix, Arc<AtomicIsize>>>,
+    by_source: Mutex<BTreeMap<SourcePrefix, Arc<AtomicIsize>>>,
 }
 
 /// The budget of one connection within the limits of its source.
@@ -71,7 +71,7 @@ impl QueueBudget {
 }
 
 impl Totals {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SourcePrefix, Arc<AtomicIsize>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SourcePrefix, Arc<AtomicIsize>>> {
         self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,12 @@
 //! `webrtc-box check` against real servers, working and broken: findings, exit code and duration.
 
+mod blocking_proxy;
 mod checked_server;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
+use self::blocking_proxy::BlockingProxy;
 use self::checked_server::{CheckedServer, NAME, contains_secret};
 use crate::harness::test_ca::Authority;
 
@@ -59,6 +61,19 @@ fn server_is_checked_by_domain_alone() {
         checked.report
     );
     assert_eq!((checked.code, checked.report["verdict"].as_str()), (0, Some("ok")), "{}", checked.report);
+}
+
+#[test]
+fn blocked_websocket_is_told_from_an_unreachable_server() {
+    let server = CheckedServer::new().start(&[]);
+    let check = |blocked| {
+        let proxy = BlockingProxy::start(&server, blocked);
+        server.check_with_settings(&["--domain", NAME, "--https-port", &proxy.port.to_string()])
+    };
+    let no_websocket = check(&["upgrade: websocket"]);
+    no_websocket.assert_finding("signaling", "warn", &["blocks WebSockets", "over HTTP", "Upgrade"]);
+    let neither = check(&["upgrade: websocket", "post /poll"]);
+    neither.assert_finding("signaling", "fail", &["cannot be reached", "/ws", "/poll"]);
 }
 
 #[test]

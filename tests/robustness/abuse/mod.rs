@@ -1,5 +1,6 @@
 //! What hostile clients may cost the real program and other clients, on loopback.
 
+mod abandoned_sessions;
 mod authenticated_clients;
 mod closing_streams;
 mod exhaustion;
