@@ -1,7 +1,15 @@
 // The picture of a call over time: a camera with the detail of a real one, a recorder of what each participant sends and
 // receives, and a bare page to compare with: one RTCPeerConnection with the browser's defaults.
 
-import { open } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { waitFor } from './wait.mjs';
+
+/** Two encoders in software share the machine: at 30 frames a second they would measure the processor. */
+export const CAMERA_FPS = 20;
+const MOMENTS_MS = [2000, 3000, 5000];
+/** After three seconds. */
+const MIN_PIXELS = 960 * 540;
 
 /** A head in front of a room, both with texture, and the noise of a sensor: about as hard to encode as a real camera. */
 export async function writeCameraFile(file, { width = 1280, height = 720, fps = 30, frames = 2 * fps } = {}) {
@@ -118,11 +126,43 @@ const BARE_PAGE = `${async function barePage(iceServers) {
 }}`;
 
 /** Connects two participants that are at a page of the server without scripts. */
-export async function connectBarePages([first, second], iceServers) {
+async function connectBarePages([first, second], iceServers) {
   const describe = (participant, remote) => participant.evaluate(`() => __bare.describe(${JSON.stringify(remote)})`);
   for (const each of [first, second]) await each.evaluate(`() => (${BARE_PAGE})(${JSON.stringify(iceServers)})`);
   await describe(first, await describe(second, await describe(first, null)));
 }
 
 /** The first sample at or after `ms` since the connection was connected. */
-export const sampleAt = (samples, ms) => samples.find(({ at }) => at >= ms) ?? samples.at(-1);
+const sampleAt = (samples, ms) => samples.find(({ at }) => at >= ms) ?? samples.at(-1);
+
+/** What each participant receives in the first seconds; the first frames are saved as `file`-1-500.jpg and so on. */
+async function recordPair(pair, file) {
+  return Promise.all(pair.map(async (participant, index) => {
+    const { samples, shots } = await waitFor('the first seconds', async () => {
+      const picture = await participant.evaluate('() => __picture');
+      return picture.samples.at(-1)?.at >= MOMENTS_MS.at(-1) + 200 && picture;
+    });
+    for (const [ms, shot] of Object.entries(shots)) await writeFile(`${file}-${index + 1}-${ms}.jpg`, Buffer.from(shot.split(',')[1], 'base64'));
+    return samples;
+  }));
+}
+
+/**
+ * Records the call of two participants with `RECORD_PICTURE`, then two bare pages over the same path, and prints both. Saves the
+ * first frames in the harness's folder. Returns what each participant had at each moment, with the goal in pixels.
+ */
+export async function comparePictures(harness, pair, name) {
+  const file = path.join(harness.dir, name.replace(/\W+/g, '-'));
+  const ours = await recordPair(pair, `${file}-page`);
+  const { iceServers } = await pair[0].evaluate('() => webrtcBox.call.connection().getConfiguration()');
+  for (const each of pair) await each.open(`${harness.server.origin}/no-such-page`);
+  await connectBarePages(pair, iceServers);
+  const bare = await recordPair(pair, `${file}-bare`);
+  return ours.flatMap((samples, index) => MOMENTS_MS.map((ms) => {
+    const [own, plain] = [sampleAt(samples, ms), sampleAt(bare[index], ms)];
+    const goal = Math.max(2 * plain.width * plain.height, ms === 3000 ? MIN_PIXELS : 0);
+    console.log(`measurement: ${name}: picture at participant ${index + 1} after ${ms} ms: ${own.width}×${own.height}, `
+      + `bare page ${plain.width}×${plain.height} (goal ${goal} pixels: ${own.width * own.height}); freezes ${own.freezes}, bare page ${plain.freezes}`);
+    return { own, goal };
+  }));
+}
