@@ -24,16 +24,22 @@ for (let i = 0, x = 1; i < 255; i += 1, x = (x << 1) ^ (x > 127 ? 0x11d : 0)) {
 
 /**
  * @param {string} text
- * @returns {boolean[][]} rows of modules, true for dark; throws where the text is too long for any
+ * @param {() => Promise<void>} pause between the steps: the whole takes a slow phone a tenth of a second
+ * @returns {Promise<boolean[][]>} rows of modules, true for dark; rejected where the text is too long for any
  */
-export function qr(text) {
+export async function qr(text, pause) {
   const bytes = new TextEncoder().encode(text);
   const version = BLOCKS.findIndex((_, i) => capacityOf(i + 1) >= bytes.length) + 1;
   if (!version) throw new RangeError(`${bytes.length} bytes are too many for a QR code`);
   const stream = withChecks(padded(bytes, version), version);
-  const drawn = MASKS.map((_, mask) => draw(version, stream, mask));
-  const penalties = drawn.map(penalty);
-  return drawn[penalties.indexOf(Math.min(...penalties))];
+  let best = { penalty: Infinity, grid: /** @type {boolean[][]} */ ([]) };
+  for (const mask of MASKS.keys()) {
+    await pause();
+    const grid = draw(version, stream, mask);
+    const penalty = penaltyOf(grid);
+    if (penalty < best.penalty) best = { penalty, grid };
+  }
+  return best.grid;
 }
 
 /** @param {number} version bytes of text that fit */
@@ -191,7 +197,7 @@ function formats(version, mask, size, put) {
 }
 
 /** Penalty score: runs, squares, false finders, imbalance [7.8.3]. @param {boolean[][]} grid */
-function penalty(grid) {
+function penaltyOf(grid) {
   const rows = grid.map((row) => row.map(Number).join(''));
   const columns = grid.map((_, x) => grid.map((row) => Number(row[x])).join(''));
   const dark = rows.join('').replace(/0/g, '').length;

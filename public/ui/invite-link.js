@@ -84,8 +84,7 @@ export class InviteLink {
 /** Draws a text as a QR code. Loads the encoder only here: the lobby does not need it. @param {Element} code @param {string} text */
 export async function drawCode(code, text) {
   const { qr } = await import('../lib/qr-code.js');
-  await nextTask();
-  const rows = qr(text);
+  const rows = await qr(text, nextTask);
   await nextTask();
   const size = rows.length + 2 * QUIET_ZONE;
   const d = rows.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x + QUIET_ZONE} ${y + QUIET_ZONE}h1v1h-1z` : ''))).join('');

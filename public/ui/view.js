@@ -227,12 +227,22 @@ export class View {
   /** @param {SessionState['screen']} screen */
   #enter(screen) {
     this.#call().enter(screen);
-    // Screen readers read what has the focus, and so announce the new screen.
-    const focused = { waiting: '#btnCopy', knocking: '#knockingTitle', ended: '#afterTitle', lobby: this.#model?.session.needsKey ? '#key' : '#doorTitle', call: '#stage' }[screen];
-    find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });
+    this.#focus(screen).catch((error) => console.debug('focus', error));
     for (const meta of this.#document.querySelectorAll('meta[name=theme-color]')) {
       const scheme = meta.getAttribute('media')?.includes('dark') ? THEME.dark : THEME.light;
       meta.setAttribute('content', screen === 'call' ? THEME.call : scheme);
     }
+  }
+
+  /**
+   * Screen readers read what has the focus, and so announce the new screen. In a task of its own: a focus needs the layout.
+   * @param {SessionState['screen']} screen
+   */
+  async #focus(screen) {
+    await nextTask();
+    const { session } = this.#model ?? {};
+    if (session?.screen !== screen) return;
+    const focused = { waiting: '#btnCopy', knocking: '#knockingTitle', ended: '#afterTitle', lobby: session.needsKey ? '#key' : '#doorTitle', call: '#stage' }[screen];
+    find(this.#document, focused).focus({ preventScroll: screen === 'waiting' || screen === 'call' });
   }
 }
