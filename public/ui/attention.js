@@ -168,7 +168,7 @@ export class Attention {
     this.#notification?.close();
     try {
       // The sound is that of the page, or none.
-      const notification = this.#notification = new notifications(text, { body: translate('title'), icon: '/icon-192.png', silent: true });
+      const notification = this.#notification = new notifications(text, { body: translate('title'), icon: new URL('../icon-192.png', import.meta.url).href, silent: true });
       notification.onclick = () => {
         document.defaultView?.focus();
         notification.close();
