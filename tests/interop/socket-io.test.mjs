@@ -35,8 +35,8 @@ const clients = new Set();
 after(() => clients.forEach((client) => client.close()));
 
 /** A client that records the arguments of each event. */
-function connect(io, transports, options = {}) {
-  const socket = io(server.origin, { transports, ca, forceNew: true, reconnection: false, ...options });
+function connect(io, transports, { origin = server.origin, ...options } = {}) {
+  const socket = io(origin, { transports, ca, forceNew: true, reconnection: false, ...options });
   clients.add(socket);
   const events = [];
   for (const name of ['resp-join', 'new-peer', 'peer-leave', 'offer', 'answer', 'candidate', 'ice-servers', 'error', 'disconnect',
@@ -275,6 +275,28 @@ test('the client script is served compressed, with an ETag, for pages of any ori
   assert.equal(reply.headers['cross-origin-resource-policy'], 'cross-origin');
   const again = await request('GET', '/socket.io/socket.io.js', { headers: { 'accept-encoding': 'br', 'if-none-match': reply.headers.etag } });
   assert.equal(again.status, 304);
+});
+
+test('before a stop clients get an error, and reconnect afterwards', async () => {
+  const stopping = await startServer({ dir: path.join(dir, 'stopping'), authority, flags: ['--drain-timeout', '1'] });
+  after(() => stopping.stop());
+  const reconnects = { origin: stopping.origin, reconnection: true, reconnectionDelay: 100, reconnectionDelayMax: 200 };
+  const both = [connect(io4, ['polling'], reconnects), connect(io4, ['websocket'], reconnects)];
+  const room = newRoom();
+  for (const client of both) {
+    await client.next('connect');
+    client.emit('join', room);
+    await client.next(client === both[0] ? 'ice-servers' : 'resp-join');
+  }
+  const terminated = stopping.terminate();
+  for (const client of both) {
+    assert.equal((await client.next('error'))[0].code, 'shutting-down');
+    assert.equal((await client.next('disconnect'))[0], 'transport close');
+  }
+  await terminated;
+  await stopping.start();
+  for (const client of both) await client.next('connect');
+  both.forEach((client) => client.close());
 });
 
 test('with the setting off there is nothing at /socket.io/', async () => {

@@ -70,6 +70,14 @@ export async function startServer({ dir, authority, domain = 'localhost', ports,
     crash: kill,
     start,
     stop: kill,
+    /** Asks it to stop, as systemd does; resolves when it has. */
+    async terminate() {
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+    /** Its resident memory in KiB. */
+    residentKiB: async () => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))[1]),
     /** TURN credentials of this server, by `webrtc-box credentials`. */
     async credentials() {
       const command = [...inNamespace, binary, 'credentials', '--state-dir', state, '--domain', domain, '--cert', cert, '--key', key, ...flags];
