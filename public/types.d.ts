@@ -49,7 +49,7 @@ export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMe
 export type ClientMessage =
   | OutboxMessage
   /** `wait`: in front of a full room, or one that only a host key opens, wait instead of an error. */
-  | { type: 'join'; room: string; resume?: string; key?: string; name?: string; wait?: true }
+  | { type: 'join'; room: string; features: string[]; resume?: string; key?: string; name?: string; wait?: true }
   /** Answers to a knock. */
   | { type: 'admit' | 'decline'; id: string }
   /** Asks for a one-time token with which another device takes our seat. */
@@ -66,7 +66,7 @@ export type PeerMessage = NegotiationMessage & { from: string };
 /** What the server sends. Only `type` is checked when a message is parsed. */
 export type ServerMessage =
   | PeerMessage
-  | { type: 'resp-join'; id: string; room: string; peer: string | null; peerName?: string | null; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
+  | { type: 'resp-join'; id: string; room: string; peer: string | null; peerName?: string | null; peerFeatures?: string[]; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
   /** `name`: of the other participant, only for who has a seat there. */
   | { type: 'room'; room: string; seats: number; name?: string | null }
   /** We wait to be let in; sent again when the position (from 1 on) changes. */
@@ -74,11 +74,11 @@ export type ServerMessage =
   /** Somebody waits to be let in; `gone`: no longer. */
   | { type: 'knock'; id: string; name?: string | null; gone?: boolean }
   | { type: 'transfer'; token: string; ttl: number }
-  | { type: 'new-peer'; id: string; name?: string | null }
+  | { type: 'new-peer'; id: string; name?: string | null; features?: string[] }
   | { type: 'peer-leave'; id: string }
   | { type: 'peer-away'; id: string; closing?: boolean }
   /** `name`: which it has now. */
-  | { type: 'peer-back'; id: string; name?: string | null }
+  | { type: 'peer-back'; id: string; name?: string | null; features?: string[] }
   | { type: 'ice-servers'; iceServers: RTCIceServer[]; ttl: number }
   | { type: 'ping' }
   | { type: 'pong' }
@@ -109,7 +109,8 @@ export type CallEvent =
   | { type: 'outgoing-video'; state: OutgoingVideo }
   /** What the peer sends. `weak`: its network carries no video for now; `still`: what is paused is a shared screen. */
   | ({ type: 'mute-state' } & MuteState & { weak: boolean; still: boolean })
-  | { type: 'chat-channel'; channel: ChatChannel; peer: string }
+  /** Null: the peer has none. */
+  | { type: 'chat-channel'; channel: ChatChannel | null; peer: string }
   /** The peer has hung up. */
   | { type: 'hang-up' }
   /** The browser cannot create a peer connection. */

@@ -11,6 +11,7 @@ import { withAnswer, withKnock, withoutAnswers } from './knocks.js';
 import { PeerPresence } from './peer-presence.js';
 import { initialRemote, initialState, resetConnection, setRemoteMuteState } from './status.js';
 import { Transfer } from './transfer.js';
+import { knowsChannels } from '../signaling/protocol.js';
 
 /**
  * @import { CallEvent, JoinOptions, OutboxMessage, SignalingEvent } from '../types.js'
@@ -169,7 +170,7 @@ export class Session {
       case 'knock': return void (state.knocks = withKnock(state.knocks, event));
       case 'transfer': return this.transfer.received(event);
       case 'resp-join': return this.#joined(event);
-      case 'new-peer': return this.#peerJoined(String(event.id), displayName(event.name));
+      case 'new-peer': return this.#peerJoined(event);
       case 'peer-leave': return event.id === this.#peerId ? this.#peerLeft() : undefined;
       case 'peer-away': return event.id === this.#peerId ? this.#presence.away(event.closing === true) : undefined;
       case 'peer-back':
@@ -231,7 +232,7 @@ export class Session {
   }
 
   /** @param {Extract<SignalingEvent, {type: 'resp-join'}>} message */
-  #joined({ id, peer, peerName, iceServers }) {
+  #joined({ id, peer, peerName, peerFeatures, iceServers }) {
     const { state, call } = this;
     // The time in front of the room is none of the call's.
     if (state.screen === 'knocking') this.#report.start();
@@ -243,7 +244,7 @@ export class Session {
     if (peerId === null && (call?.isConnected() || (state.connectedAt !== null && call?.connection()))) return this.#keepWithoutPeer();
     this.#setPeer(peerId, displayName(peerName));
     if (peerId !== null && state.connectedAt === null) this.#report.peerPresent();
-    call?.setPeer(id, peerId, true);
+    call?.setPeer(id, peerId, true, knowsChannels(peerFeatures));
     this.#showRoom();
   }
 
@@ -266,14 +267,14 @@ export class Session {
     this.#showRoom();
   }
 
-  /** @param {string} id @param {string} name */
-  #peerJoined(id, name) {
-    this.#setPeer(id, name);
+  /** @param {Extract<SignalingEvent, {type: 'new-peer'}>} event */
+  #peerJoined({ id, name, features }) {
+    this.#setPeer(String(id), displayName(name));
     if (this.state.connectedAt === null) {
       this.#report.start();
       this.#report.peerPresent();
     }
-    this.call?.setPeer(this.#ownId, id, false);
+    this.call?.setPeer(this.#ownId, String(id), false, knowsChannels(features));
     this.#showRoom();
   }
 

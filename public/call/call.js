@@ -6,7 +6,7 @@
 import { makeCodecSelection } from './codec-selection.js';
 import { parseCallId } from './negotiation.js';
 import { makePathFallback } from './path-fallback.js';
-import { PeerConnection } from './peer-connection.js';
+import { offersChannels, PeerConnection } from './peer-connection.js';
 import { makeStartBitrate } from './start-bitrate.js';
 import { fingerprintsIn } from './verification-code.js';
 
@@ -40,6 +40,8 @@ export class Call {
   #ownId = '';
   /** @type {string | null} */
   #peerId = null;
+  /** Whether the client of the peer knows our data channels. */
+  #peerHasChannels = false;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** @type {Tracks} */
@@ -82,8 +84,13 @@ export class Call {
     this.#preparedTimer = this.#parts.clock.after(() => this.#discardPrepared(), PREPARED_LIFETIME_MS);
   }
 
-  /** @param {string} ownId @param {string | null} peerId as the server reports it @param {boolean} weOffer */
-  setPeer(ownId, peerId, weOffer) {
+  /**
+   * @param {string} ownId
+   * @param {string | null} peerId as the server reports it
+   * @param {boolean} weOffer
+   * @param {boolean} [hasChannels] whether the client of the peer knows our data channels
+   */
+  setPeer(ownId, peerId, weOffer, hasChannels = false) {
     const current = this.#current;
     const same = current?.ownId === ownId && current.peerId === peerId;
     this.#ownId = ownId;
@@ -91,6 +98,7 @@ export class Call {
     if (peerId === null && current?.isConnected()) return;
     if (this.#peerId !== peerId) this.#fallback.reset();
     this.#peerId = peerId;
+    this.#peerHasChannels = hasChannels;
     if (same) return current?.recoverSoon();
     if (current) this.#drop();
     if (peerId === null) this.prepare();
@@ -185,8 +193,8 @@ export class Call {
     }
     /** @type {PeerConnection} */
     const created = this.#current = new PeerConnection({
-      pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(),
-      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), send, clock, reachable, startBitrate, codecSelection,
+      pc, id, ownId: this.#ownId, peerId, isOfferer, pathAvoided: this.#fallback.isActive(), hasChannels: this.#peerHasChannels,
+      tracks: this.#tracks, muteState: this.#muteState, stream: newStream(), outgoingStream: newStream(), send, clock, reachable, startBitrate, codecSelection,
       emit: (event) => { if (created === this.#current) emit(event); },
       giveUp: () => { if (created === this.#current) this.#open(peerId); },
       stalled: () => {
@@ -250,6 +258,8 @@ export class Call {
   async #handle(message) {
     const peerId = this.#peerId;
     if (peerId === null || message.from !== peerId) return;
+    // A page from before the server was updated announces nothing.
+    if (message.type === 'offer') this.#peerHasChannels ||= offersChannels(message.sdp);
     const { id, round, isRestartRequest } = parseCallId(message.call);
     const isLater = isRestartRequest || (message.type === 'offer' && round > 0);
     const current = this.#current;

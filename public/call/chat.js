@@ -36,6 +36,8 @@ const MAX_FRAME = MAX_LENGTH * 6 + 200;
 export class Chat {
   /** Oldest first. @type {Message[]} */
   messages = [];
+  /** Whether the client of the peer has one, as far as is known. */
+  isAvailable = true;
   #unread = 0;
   /** @type {Required<Omit<ChatParts, 'newId'>>} */
   #parts;
@@ -79,12 +81,14 @@ export class Chat {
     return null;
   }
 
-  /** @param {ChatChannel} channel @param {string} peer at its other end */
+  /** @param {ChatChannel | null} channel null: the client of the peer has no chat @param {string} peer at its other end */
   setChannel(channel, peer) {
     // Messages for one person are not sent to another.
     if (peer !== this.#peer) for (const message of this.#waiting()) message.state = 'lost';
     this.#peer = peer;
     this.#channel = channel;
+    this.isAvailable = channel !== null;
+    if (!channel) return;
     channel.onopen = () => { if (channel === this.#channel) for (const message of this.#waiting()) this.#sendMessage(message); };
     channel.onmessage = ({ data }) => { if (channel === this.#channel) this.#handle(data); };
   }
@@ -93,6 +97,7 @@ export class Chat {
     this.messages.length = 0;
     this.#unread = 0;
     this.#channel = null;
+    this.isAvailable = true;
   }
 
   #waiting() {

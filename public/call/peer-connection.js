@@ -28,9 +28,11 @@ import { startVerification } from './verification.js';
  * @property {string} peerId
  * @property {boolean} isOfferer whether we make the first offer
  * @property {boolean} [pathAvoided] whether it avoids a path that carried no media
+ * @property {boolean} hasChannels whether the peer knows our data channels; an offer with some shows it too
  * @property {Tracks} tracks
  * @property {MuteState} muteState
  * @property {MediaStream} stream for the peer's tracks
+ * @property {MediaStream} outgoingStream empty; both our tracks carry its name, since a client may show the stream that it gets
  * @property {(message: OutboxMessage) => void} send
  * @property {(event: CallEvent) => void} emit
  * @property {() => boolean} reachable whether the peer would receive an offer now
@@ -138,11 +140,12 @@ export class PeerConnection {
 
   /** Adds our tracks and makes the first offer, without waiting for the browser to ask for it. */
   open() {
-    this.#openChannels();
+    if (this.#parts.hasChannels) this.#openChannels();
+    else this.#noChannels();
     // Both kinds in both directions even without tracks: a device or a screen can then be added by replaceTrack,
     // without another negotiation.
     for (const kind of KINDS) {
-      const transceiver = this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: this.#outgoingStreams() });
+      const transceiver = this.pc.addTransceiver(this.#parts.tracks[kind] ?? kind, { direction: 'sendrecv', streams: [this.#parts.outgoingStream] });
       if (kind === 'video') this.#parts.codecSelection.apply(transceiver);
     }
     this.#senders.apply().catch(() => {});
@@ -266,22 +269,17 @@ export class PeerConnection {
 
   /** Before the first answer: uses the transceivers that the peer's offer created. The browser answers after `replaceTrack`. */
   #addTracks() {
-    if (/^m=application /m.test(this.pc.remoteDescription?.sdp ?? '')) this.#openChannels();
+    if (offersChannels(this.pc.remoteDescription)) this.#openChannels();
+    else this.#noChannels();
     for (const kind of KINDS) {
       const transceiver = this.#transceiver(kind);
       if (!transceiver) continue;
       transceiver.direction = 'sendrecv';
       if (kind === 'video') this.#parts.codecSelection.apply(transceiver);
-      const streams = this.#outgoingStreams();
-      if (streams.length) transceiver.sender.setStreams?.(...streams);
+      transceiver.sender.setStreams?.(this.#parts.outgoingStream);
       transceiver.sender.replaceTrack(this.#parts.tracks[kind]).catch((error) => this.#emit({ type: 'error', error }));
     }
     this.#senders.apply().catch(() => {});
-  }
-
-  #outgoingStreams() {
-    const tracks = Object.values(this.#parts.tracks).filter((track) => track !== null);
-    return tracks.length ? [new (Object.getPrototypeOf(this.#parts.stream).constructor)(tracks)] : [];
   }
 
   #openChannels() {
@@ -292,12 +290,21 @@ export class PeerConnection {
     startVerification(pc, (verification) => emit({ type: 'verification', verification }));
   }
 
+  #noChannels() {
+    this.#parts.emit({ type: 'chat-channel', channel: null, peer: this.#parts.peerId });
+  }
+
   #outgoingVideoChanged() {
     if (this.#isClosed) return;
     this.setMuteState(this.#parts.muteState);
     const sent = this.#senders.isAnnouncedPaused() ? 'paused' : this.#senders.outgoingVideo();
     this.#emit({ type: 'outgoing-video', state: this.#parts.tracks.video ? sent : 'full' });
   }
+}
+
+/** @param {{sdp?: string} | null} description */
+export function offersChannels(description) {
+  return /^m=application /m.test(description?.sdp ?? '');
 }
 
 /** The kind that an answer rejected because there is no codec in common. @param {RTCPeerConnection} pc */

@@ -9,7 +9,7 @@ import {
   BACKOFF_MAX_MS, connectTimeout, FRESH_SOCKET_MS, KEY_ATTEMPTS, PEEK, RECONNECT_TIMEOUT_MS, reconnectDelay, TOKEN_ATTEMPTS, triesFresh, WAITED_REJOIN_MS,
 } from './backoff.js';
 import { Heartbeat } from './heartbeat.js';
-import { CLOSE_REJECTED, CLOSE_REPLACED, FINAL_ERRORS, parseMessage } from './protocol.js';
+import { CLOSE_REJECTED, CLOSE_REPLACED, FEATURES, FINAL_ERRORS, parseMessage } from './protocol.js';
 
 /**
  * @import { ClientMessage, JoinOptions, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
@@ -179,7 +179,7 @@ export class SignalingClient {
     seat.key = key;
     // A call whose seat is lost goes on without one: it must not wait for another.
     const wait = !seat.id;
-    this.#write({ type: 'join', room, ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
+    this.#write({ type: 'join', room, features: FEATURES, ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
     this.#heartbeat.start();
   }
 

@@ -8,6 +8,10 @@ export const CLOSE_REJECTED = new Set([1008, 1013]);
 /** Errors that the same join would meet again. */
 export const FINAL_ERRORS = new Set(['room-full', 'bad-room', 'key-required', 'rate-limited', 'declined', 'try-later']);
 
+const DATA_CHANNELS = 'data-channels';
+/** What our client announces. */
+export const FEATURES = [DATA_CHANNELS];
+
 /**
  * @param {unknown} data
  * @returns {ServerMessage | null} null for anything that is not a message; only `type` is checked
@@ -20,4 +24,9 @@ export function parseMessage(data) {
   } catch {
     return null;
   }
+}
+
+/** Whether a client knows our data channels. Others get one audio and one video track. @param {unknown} features of the client */
+export function knowsChannels(features) {
+  return Array.isArray(features) && features.includes(DATA_CHANNELS);
 }

@@ -84,6 +84,7 @@ export const controls = [
       const n = chat.unread();
       return n ? ['chat.new', { n }] : 'chat.title';
     },
+    visible: ({ model: { chat } }) => chat.isAvailable,
     act: ({ panels }) => panels.toggleChat(),
     attributes: { 'aria-expanded': 'false', 'aria-controls': 'chat' },
   },

@@ -29,8 +29,8 @@ test('a session goes from the lobby through waiting into the call', () => {
   harness.fromServer({ type: 'socket', open: true });
   harness.fromServer({ type: 'resp-join', id: 'me', peer: null, iceServers: [] });
   assert.equal(harness.status(), 'waiting');
-  harness.fromServer({ type: 'new-peer', id: 'you' });
-  assert.deepEqual(harness.peers.at(-1), ['me', 'you', false]);
+  harness.fromServer({ type: 'new-peer', id: 'you', features: ['data-channels'] });
+  assert.deepEqual(harness.peers.at(-1), ['me', 'you', false, true]);
   assert.equal(harness.status(), 'connecting');
   harness.connectionState('connected');
   assert.equal(harness.status(), 'connected');

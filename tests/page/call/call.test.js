@@ -14,8 +14,8 @@ test('the later participant offers, and both keep one connection', async () => {
 
 test('of two colliding first offers that of the greater id stands', async () => {
   const harness = makeTwoPages();
-  harness.ann.call.setPeer('ann', 'bob', true);
-  harness.bob.call.setPeer('bob', 'ann', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  harness.bob.call.setPeer('bob', 'ann', true, true);
   await harness.deliver();
   assert.equal(harness.bob.connections.length, 1);
   assert.equal(harness.ann.connections.length, 2);
@@ -26,8 +26,8 @@ test('of two colliding first offers that of the greater id stands', async () => 
 test('a lost first answer leads to a new connection at a restart request', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', null, true);
-  harness.ann.call.setPeer('ann', 'bob', true);
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   await settle();
   await harness.bob.call.handle(harness.messages.shift());
   await settle();
@@ -43,7 +43,7 @@ test('a lost first answer leads to a new connection at a restart request', async
 test('a reloaded page gets a new connection', async () => {
   const harness = await connected();
   harness.ann.load();
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await harness.deliver();
   assert.ok(harness.bob.connections[0].closed);
   assert.equal(harness.bob.connections.length, 2);
@@ -55,7 +55,7 @@ test('a restart for the page before a reload leaves the new connection alone', a
   harness.bob.pc().restartIce();
   await settle();
   harness.ann.load();
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await harness.deliver();
   assert.equal(harness.ann.connections.length, 2);
   assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
@@ -72,14 +72,14 @@ test('a server that has forgotten the peer does not end a running call', async (
   const harness = await connected();
   harness.ann.call.setPeer('ann', null, true);
   assert.ok(!harness.ann.pc().closed);
-  harness.ann.call.setPeer('ann', 'bob', false);
+  harness.ann.call.setPeer('ann', 'bob', false, true);
   assert.equal(harness.ann.connections.length, 1);
 });
 
 test('another participant gets another connection', async () => {
   const harness = await connected(makeTwoPages(['ann', 'bob', 'cat']));
-  harness.bob.call.setPeer('bob', 'cat', false);
-  harness.cat.call.setPeer('cat', 'bob', true);
+  harness.bob.call.setPeer('bob', 'cat', false, true);
+  harness.cat.call.setPeer('cat', 'bob', true, true);
   await harness.deliver();
   assert.ok(harness.bob.connections[0].closed);
   assert.ok(stable(harness.bob.pc()) && stable(harness.cat.pc()));
@@ -97,7 +97,7 @@ test('relay=1 restricts every connection to the relay', () => {
   let config;
   const call = new Call({ clock: makeClock(), send() {}, emit() {}, relayOnly: true, newStream: () => new FakeStream(),
     connect: (given) => new FakeConnection((config = given)) });
-  call.setPeer('ann', 'bob', true);
+  call.setPeer('ann', 'bob', true, true);
   assert.equal(config.iceTransportPolicy, 'relay');
 });
 
@@ -139,7 +139,7 @@ function plainClient(harness, name) {
 test('a client without `call` that answers can negotiate and offer later', async () => {
   const harness = makeTwoPages();
   const bob = plainClient(harness, 'bob');
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await settle();
   await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'early' } });
   await harness.ann.call.handle(await bob.answer(harness.messages.find(({ type }) => type === 'offer')));
@@ -155,7 +155,7 @@ test('a client without `call` that answers can negotiate and offer later', async
 test('a client without `call` that offers can negotiate', async () => {
   const harness = makeTwoPages();
   const bob = plainClient(harness, 'bob');
-  harness.ann.call.setPeer('ann', 'bob', false);
+  harness.ann.call.setPeer('ann', 'bob', false, true);
   await harness.ann.call.handle(await bob.offer());
   await harness.ann.call.handle({ type: 'candidate', from: 'bob', candidate: { candidate: 'late' } });
   assert.deepEqual([harness.messages.find(({ type }) => type === 'answer').sdp.type, harness.ann.pc().candidates.length], ['answer', 1]);
@@ -169,7 +169,7 @@ test('a client without `call` that offers can negotiate', async () => {
 
 test('an offer without `call` and with other keys is a new connection', async () => {
   const harness = makeTwoPages();
-  harness.ann.call.setPeer('ann', 'bob', false);
+  harness.ann.call.setPeer('ann', 'bob', false, true);
   await harness.ann.call.handle(await plainClient(harness, 'bob').offer());
   const again = plainClient(harness, 'bob');
   again.keys = '03:04';
@@ -188,7 +188,7 @@ test('a prepared connection is used once, with the servers of the join', async (
   await connected(harness);
   assert.deepEqual([ann.pc(), bob.pc()], prepared);
   assert.deepEqual(prepared.map(({ config }) => config.iceServers), Array(2).fill([{ urls: ['stun:box:3478'] }]));
-  ann.call.setPeer('ann', 'cat', true);
+  ann.call.setPeer('ann', 'cat', true, true);
   assert.notEqual(ann.pc(), prepared[0]);
 });
 
@@ -200,7 +200,7 @@ test('a participant who waits has a connection prepared, for ten minutes', async
   assert.ok(!waiting.closed);
   await clock.advance(1);
   assert.ok(waiting.closed);
-  ann.call.setPeer('ann', 'bob', true);
+  ann.call.setPeer('ann', 'bob', true, true);
   assert.equal(ann.connections.length, 2);
 });
 
@@ -224,6 +224,47 @@ test('a prepared connection that refuses its configuration is replaced', () => {
   const { ann } = makeTwoPages();
   ann.call.prepare();
   ann.pc().setConfiguration = () => { throw new Error('refused'); };
-  ann.call.setPeer('ann', 'bob', true);
+  ann.call.setPeer('ann', 'bob', true, true);
   assert.deepEqual(ann.connections.map(({ closed }) => closed), [true, false]);
+});
+
+test('a client that announces nothing is offered one audio and one video track and no channel', async () => {
+  const harness = makeTwoPages();
+  for (const [hasChannels, channels] of [[undefined, 0], [false, 0], [true, 3]]) {
+    const { call, events } = harness.ann;
+    call.setPeer('ann', null, true);
+    call.prepare();
+    call.setPeer('ann', 'bob', true, hasChannels);
+    await settle();
+    const { transceivers, ids } = harness.ann.pc();
+    assert.deepEqual(transceivers.map(({ receiver }) => receiver.track.kind), ['audio', 'video']);
+    assert.equal(ids.size, channels);
+    assert.equal(events.findLast(({ type }) => type === 'chat-channel').channel !== null, channels > 0);
+    call.hangUp();
+  }
+});
+
+test('a client that is offered no channel opens none, one whose own offer has some gets them from then on', async () => {
+  const harness = makeTwoPages();
+  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true);
+  await harness.deliver();
+  assert.ok(stable(harness.ann.pc()) && stable(harness.bob.pc()));
+  assert.equal(harness.bob.pc().ids.size, 0);
+  assert.equal(harness.bob.events.findLast(({ type }) => type === 'chat-channel').channel, null);
+  harness.ann.load();
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  await harness.deliver();
+  assert.equal(harness.bob.pc().ids.size, 3);
+  harness.bob.call.recoverSoon(true);
+  harness.bob.pc().signalingState = 'closed';
+  harness.bob.call.recoverSoon();
+  assert.equal(harness.bob.pc().ids.size, 3);
+});
+
+test('both tracks carry the name of one stream', async () => {
+  const harness = await connected();
+  const streams = harness.ann.pc().transceivers.map((each) => each.streams);
+  assert.equal(streams[0].length, 1);
+  assert.equal(streams[0][0], streams[1][0]);
 });

@@ -55,6 +55,18 @@ test('a message arrives, and both sides know it', () => {
   assert.deepEqual([...ann.states(), ...bob.states()], ['sent', 'sent', 'sent', 'sent']);
 });
 
+test('a peer without a chat has none until the call ends or another channel comes', () => {
+  const { ann, channel } = makePair();
+  channel.opens();
+  ann.chat.setChannel(null, 'b');
+  assert.equal(ann.chat.isAvailable, false);
+  ann.chat.setChannel(makeChannel().ends[0], 'b');
+  assert.equal(ann.chat.isAvailable, true);
+  ann.chat.setChannel(null, 'b');
+  ann.chat.clear();
+  assert.equal(ann.chat.isAvailable, true);
+});
+
 test('messages written while disconnected are sent on reconnection', () => {
   const { ann, bob, channel } = makePair();
   ann.chat.send('too early');

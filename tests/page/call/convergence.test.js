@@ -61,13 +61,13 @@ function makeUnreliablePages(random) {
   /** A socket is open again: one page resumes its seat, the other is notified. */
   function reconnect(name) {
     Object.assign(pages[name], { receives: true, sends: true });
-    pages[name].call.setPeer(name, other(name), true);
+    pages[name].call.setPeer(name, other(name), true, true);
     pages[other(name)].call.recoverSoon();
   }
 
   const isConnected = () => {
     const [a, b] = NAMES.map((name) => pages[name].pc());
-    const isConnectedTo = (pc, its) => pc.signalingState === 'stable' && pc.remoteDescription?.sdp.includes(`s=${its.name} `);
+    const isConnectedTo = (pc, its) => pc.signalingState === 'stable' && pc.remoteDescription?.sdp.includes(`s=${its.name}\r`);
     return Boolean(a && b && isConnectedTo(a, b) && isConnectedTo(b, a));
   };
   return { clock, pages, arrive, reconnect, isConnected };
@@ -103,8 +103,8 @@ async function run(seed) {
   const harness = makeUnreliablePages(random);
   const { clock, pages, arrive, reconnect, isConnected } = harness;
   pages.bob.call.setPeer('bob', null, true);
-  pages.ann.call.setPeer('ann', 'bob', true);
-  pages.bob.call.setPeer('bob', 'ann', false);
+  pages.ann.call.setPeer('ann', 'bob', true, true);
+  pages.bob.call.setPeer('bob', 'ann', false, true);
   for (let step = 0; step < STEPS; step += 1) {
     randomEvent(harness, random);
     await arrive(Math.floor(random() * 6));

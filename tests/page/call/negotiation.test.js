@@ -114,8 +114,8 @@ test('a repeated offer is answered twice and applied once', async () => {
 
 test('a repeated first offer does not collide with a restart', async () => {
   const harness = makeTwoPages();
-  harness.bob.call.setPeer('bob', 'ann', true);
-  harness.ann.call.setPeer('ann', 'bob', false);
+  harness.bob.call.setPeer('bob', 'ann', true, true);
+  harness.ann.call.setPeer('ann', 'bob', false, true);
   await settle();
   const [offer] = harness.messages;
   await harness.ann.call.handle(offer);
@@ -165,7 +165,7 @@ test('candidates and answers of another connection are dropped', async () => {
 
 test('early candidates wait for the description, including the last', async () => {
   const harness = makeTwoPages();
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await settle();
   const call = harness.messages[0].call;
   await harness.ann.call.handle({ type: 'candidate', from: 'bob', call, candidate: { candidate: 'early' } });
@@ -232,7 +232,7 @@ for (const [what, frame] of Object.entries({
 
 test('an answer to a withdrawn offer is ignored', async () => {
   const harness = makeTwoPages();
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await settle();
   const { id } = parseCallId(harness.messages[0].call);
   await harness.ann.call.handle({ type: 'answer', from: 'bob', call: `${id}/5`, sdp: { type: 'answer', sdp: 'x' } });
@@ -255,12 +255,12 @@ test('an offer lost with a dead socket is repeated at a restart request', async 
 test('both encoders use FEC and DTX, and our descriptions are unchanged', async () => {
   const harness = makeTwoPages();
   const opus = 'm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n';
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await settle();
   const offer = harness.messages.find(({ type }) => type === 'offer');
   assert.doesNotMatch(offer.sdp.sdp, /usedtx/);
   offer.sdp.sdp += opus;
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   await harness.deliver();
   assert.match(harness.bob.pc().remoteDescription.sdp, /minptime=10;useinbandfec=1;usedtx=1/);
 });

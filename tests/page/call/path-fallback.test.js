@@ -44,8 +44,8 @@ test('a direct path that stalls before DTLS leads to the relay', async () => {
   const harness = makeTwoPages();
   for (const page of [harness.ann, harness.bob]) page.call.setIceServers(SERVERS);
   harness.bob.call.setPeer('bob', null, true);
-  harness.ann.call.setPeer('ann', 'bob', true);
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   await harness.deliver();
   for (let connection = 0; connection < 2; connection += 1) {
     connectIce(harness);

@@ -62,7 +62,7 @@ test('an unanswered request is followed by our own restart', async () => {
 test('a request for a connection the peer no longer has gets a new one', async () => {
   const harness = await connected();
   harness.bob.load();
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   harness.ann.pc().setConnectionState('disconnected');
   await harness.clock.advance(0);
   await harness.deliver();
@@ -129,8 +129,8 @@ test('a restored path does not count as recovered before packets arrive', async 
 
 test('a first offer gets time, and a received restart is not repeated', async () => {
   const harness = makeTwoPages();
-  harness.bob.call.setPeer('bob', 'ann', false);
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await harness.deliver();
   await harness.clock.advance(20_000);
   assert.deepEqual([harness.ann.pc().restarts, harness.bob.pc().restarts], [0, 0]);
@@ -253,8 +253,8 @@ test('a request on a connection that is replaced is not waited for', async () =>
 test('a connection that never succeeded is not replaced for lost keys', async () => {
   const harness = makeTwoPages();
   harness.bob.call.setPeer('bob', null, true);
-  harness.ann.call.setPeer('ann', 'bob', true);
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   await harness.deliver();
   for (const page of [harness.ann, harness.bob]) {
     page.pc().sctp = { transport: { state: 'failed' } };
@@ -286,7 +286,7 @@ test('lost keys stay lost whatever the browser reports later', async () => {
 
 test('an offer to an absent peer is repeated when it returns', async () => {
   const harness = makeTwoPages();
-  harness.ann.call.setPeer('ann', 'bob', true);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
   await settle();
   harness.messages.length = 0;
   harness.ann.call.recoverSoon();
@@ -350,7 +350,7 @@ test('an unreceived offer on a new network is repeated', async () => {
 test('a kind rejected by one side is reported with the connection', async () => {
   for (const [sdp, kinds] of [['m=video 0 UDP', ['video']], ['m=audio 0 UDP', ['audio']], ['m=video 9 UDP', []]]) {
     const harness = makeTwoPages();
-    harness.ann.call.setPeer('ann', 'bob', true);
+    harness.ann.call.setPeer('ann', 'bob', true, true);
     await settle();
     await harness.ann.call.handle({ type: 'answer', from: 'bob', sdp: { type: 'answer', sdp: `v=0\r\n${sdp} x\r\n` } });
     harness.ann.pc().setConnectionState('connected');
@@ -361,7 +361,7 @@ test('a kind rejected by one side is reported with the connection', async () => 
 test('missing candidates are reported, except with the relay alone', async () => {
   for (const [iceTransportPolicy, events] of [['all', 1], ['relay', 0]]) {
     const harness = makeTwoPages();
-    harness.ann.call.setPeer('ann', 'bob', true);
+    harness.ann.call.setPeer('ann', 'bob', true, true);
     harness.ann.pc().getConfiguration = () => ({ iceTransportPolicy });
     harness.ann.pc().onicecandidate({ candidate: null });
     assert.equal(harness.ann.events.filter(({ type }) => type === 'no-candidates').length, events);
@@ -379,7 +379,7 @@ test('a connection closed by the page cache is replaced on return', async () => 
 test('a browser that cannot create a connection is reported', () => {
   const events = [];
   const call = new Call({ clock: makeClock(), send() {}, emit: ({ type }) => events.push(type), connect() { throw new Error('forbidden'); }, newStream: () => null });
-  call.setPeer('ann', 'bob', true);
+  call.setPeer('ann', 'bob', true, true);
   assert.deepEqual(events, ['error', 'error', 'unsupported']);
 });
 
@@ -393,7 +393,7 @@ test('a browser that rejects the servers connects without them', () => {
     },
   });
   call.setIceServers([{ urls: 'stun:box:3478' }]);
-  call.setPeer('ann', 'bob', true);
+  call.setPeer('ann', 'bob', true, true);
   assert.deepEqual([events[0], events.includes('connection-state'), events.includes('unsupported')], ['error', true, false]);
 });
 

@@ -58,8 +58,8 @@ export class FakeStream {
 
 export async function connected(harness = makeTwoPages()) {
   harness.bob.call.setPeer('bob', null, true);
-  harness.ann.call.setPeer('ann', 'bob', true);
-  harness.bob.call.setPeer('bob', 'ann', false);
+  harness.ann.call.setPeer('ann', 'bob', true, true);
+  harness.bob.call.setPeer('bob', 'ann', false, true);
   await harness.deliver();
   harness.ann.pc().setConnectionState('connected');
   harness.bob.pc().setConnectionState('connected');

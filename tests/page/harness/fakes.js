@@ -107,7 +107,7 @@ export class FakeConnection {
 
   addTransceiver(track, init) {
     const kind = typeof track === 'string' ? track : track.kind;
-    const transceiver = { receiver: { track: { kind } }, direction: init.direction, currentDirection: null,
+    const transceiver = { receiver: { track: { kind } }, direction: init.direction, streams: init.streams, currentDirection: null,
       sender: { track: typeof track === 'string' ? null : track, async replaceTrack(next) { this.track = next; }, setStreams() {} } };
     this.transceivers.push(transceiver);
     queueMicrotask(() => this.onnegotiationneeded?.());
@@ -132,7 +132,8 @@ export class FakeConnection {
 
   #created(type) {
     const setup = type === 'offer' ? 'actpass' : 'active';
-    return { type, sdp: `v=0\r\no=${this.origin} ${this.#offers}\r\ns=${this.name} m=application\r\na=setup:${setup}\r\n${this.audioLines}` };
+    const channels = this.ids.size ? 'm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n' : '';
+    return { type, sdp: `v=0\r\no=${this.origin} ${this.#offers}\r\ns=${this.name}\r\na=setup:${setup}\r\n${this.audioLines}${channels}` };
   }
 
   async createOffer() {

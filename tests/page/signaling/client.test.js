@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalingClient } from '../../../public/signaling/client.js';
+import { FEATURES, knowsChannels } from '../../../public/signaling/protocol.js';
 import { FakeSocket, makeClock, settle } from '../harness/fakes.js';
 
 function makeHarness({ token } = {}) {
@@ -44,7 +45,7 @@ test('a join sends the room and saves the token of the answer', async () => {
   const harness = makeHarness();
   harness.signaling.join('den', { key: 'k' });
   await harness.joins();
-  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', key: 'k', wait: true });
+  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', features: ['data-channels'], key: 'k', wait: true });
   assert.equal(harness.saved.get('den').token, 't1');
   assert.deepEqual(harness.types(), ['socket', 'resp-join']);
 });
@@ -68,7 +69,7 @@ test('the lobby peeks repeatedly, and the same socket joins', async () => {
   harness.signaling.join('den');
   await settle();
   assert.equal(harness.sockets.length, 1);
-  assert.deepEqual(harness.last().sent.at(-1), { type: 'join', room: 'den', wait: true });
+  assert.deepEqual(harness.last().sent.at(-1), { type: 'join', room: 'den', features: ['data-channels'], wait: true });
   harness.last().receives(harness.joined);
   await harness.clock.advance(5000);
   assert.equal(looks().length, 2, 'no peek after the join');
@@ -138,7 +139,7 @@ test('a lost socket is replaced and the seat resumed', async () => {
   await harness.clock.advance(500);
   assert.equal(harness.sockets.length, 2);
   await harness.joins({ ...harness.joined, resumed: true, resume: 't2' });
-  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', resume: 't1' });
+  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', features: ['data-channels'], resume: 't1' });
   assert.equal(harness.saved.get('den').token, 't2');
 });
 
@@ -288,7 +289,7 @@ test('an unknown token is forgotten and the join repeated without it', async () 
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'bad-resume', message: '' });
   await settle();
-  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old', wait: true }, { type: 'join', room: 'den', wait: true }]);
+  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', features: ['data-channels'], resume: 'old', wait: true }, { type: 'join', room: 'den', features: ['data-channels'], wait: true }]);
 });
 
 test('a join with a token refused by the rate limit is repeated without it', async () => {
@@ -296,7 +297,7 @@ test('a join with a token refused by the rate limit is repeated without it', asy
   harness.signaling.join('den');
   await harness.joins({ type: 'error', code: 'rate-limited', message: '' });
   await settle();
-  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', resume: 'old', wait: true }, { type: 'join', room: 'den', wait: true }]);
+  assert.deepEqual(harness.last().ofType('join'), [{ type: 'join', room: 'den', features: ['data-channels'], resume: 'old', wait: true }, { type: 'join', room: 'den', features: ['data-channels'], wait: true }]);
   harness.last().receives({ type: 'error', code: 'rate-limited', message: '' });
   assert.deepEqual(harness.events.at(-1), { type: 'refused', code: 'rate-limited' });
 });
@@ -399,7 +400,7 @@ test('the host key is sent again when resuming, also after a reload', async () =
   harness.last().drops();
   await harness.clock.advance(500);
   await harness.joins({ ...harness.joined, resume: 't2' });
-  const again = { type: 'join', room: 'den', resume: 't1', key: 'sesame' };
+  const again = { type: 'join', room: 'den', features: ['data-channels'], resume: 't1', key: 'sesame' };
   assert.deepEqual(harness.last().sent[0], again);
   assert.equal(harness.saved.get('den').key, 'sesame');
 
@@ -539,4 +540,9 @@ test('a seat moves to a WebSocket that opens after all; before the join nothing 
   await harness.joins({ ...harness.joined, resumed: true });
   assert.equal(harness.last().sent[0].resume, 't1');
   assert.equal(harness.sockets[0].readyState, 3);
+});
+
+test('only a client that says so knows our data channels', () => {
+  for (const features of [undefined, null, [], 'data-channels', ['other'], { length: 1 }]) assert.equal(knowsChannels(features), false);
+  assert.ok(knowsChannels(['other', ...FEATURES]));
 });

@@ -79,7 +79,7 @@ test('a client that waits joins again by itself after its socket is lost', async
   await harness.answers();
   await harness.clock.advance(5000);
   harness.last().receives({ type: 'waiting', position: 1 });
-  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', name: 'Ada', wait: true });
+  assert.deepEqual(harness.last().sent[0], { type: 'join', room: 'den', features: ['data-channels'], name: 'Ada', wait: true });
   assert.equal(harness.events.at(-1).position, 1);
 });
 
