@@ -10,6 +10,7 @@ import {
 } from './backoff.js';
 import { Heartbeat } from './heartbeat.js';
 import { CLOSE_REJECTED, CLOSE_REPLACED, FEATURES, FINAL_ERRORS, parseMessage } from './protocol.js';
+import { postAtClose } from './transport.js';
 
 /**
  * @import { ClientMessage, JoinOptions, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
@@ -63,7 +64,7 @@ export class SignalingClient {
 
   /** @param {SignalingParts} parts */
   constructor(parts) {
-    this.#parts = { random: Math.random, beacon: (path, body) => navigator.sendBeacon?.(path, body), ...parts };
+    this.#parts = { random: Math.random, beacon: postAtClose, ...parts };
     const ping = () => this.#write({ type: 'ping' });
     this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => { if (!this.#spare) this.#openSpare(); }, lost: () => this.#lost() });
   }

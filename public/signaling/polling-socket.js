@@ -76,10 +76,7 @@ export class PollingSocket {
     else this.#ended({ code: 1006 });
   }
 
-  /**
-   * The page is being closed or left. If it is shown again, the next request learns that the session has ended. No beacon:
-   * without a referrer Firefox sends it with the origin `null`, which the server refuses.
-   */
+  /** The page is being closed or left. If it is shown again, the next request learns that the session has ended. */
   pageClosing() {
     if (this.readyState === 1) this.#request(JSON.stringify({ session: this.#session, close: 1001 }), { keepalive: true });
   }

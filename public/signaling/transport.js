@@ -32,6 +32,16 @@ const FAILURES = 2;
 /** A WebSocket needs a connection of its own and gets more time than the first HTTP request took: it is preferred. */
 const HEAD_START_MS = { min: 250, max: 1000 };
 
+/**
+ * A request that outlives the page. No beacon: of a page without referrer Firefox sends it with the origin `null`, which the
+ * server refuses.
+ * @param {string} path
+ * @param {string} body
+ */
+export function postAtClose(path, body) {
+  fetch(path, { method: 'POST', body, keepalive: true }).catch(() => {});
+}
+
 export class Transport {
   /** @type {Required<TransportParts>} */
   #parts;

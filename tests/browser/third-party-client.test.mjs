@@ -83,6 +83,8 @@ for (const kind of ['chromium', 'firefox']) {
       }
       await page.expectMedia();
       await waitForClientFrames(browser);
+      assert.deepEqual(await page.evaluate(`() => globalThis.__observed.connections[0].localDescription.sdp.match(/^m=\\w+/gm)`), ['m=audio', 'm=video']);
+      assert.equal(await page.evaluate(`() => document.querySelector('[data-act="chat"]').hidden`), true, 'a client without data channels has no chat');
       await browser.evaluate('() => client.restart()');
       await browser.waitForCondition('another answer', `client.connection.signalingState === 'stable'`);
       await page.evaluate('() => globalThis.webrtcBox.call.connection().restartIce()');
