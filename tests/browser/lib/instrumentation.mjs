@@ -6,13 +6,18 @@
 export function installInstrumentation() {
   const Native = globalThis.RTCPeerConnection;
   if (!Native || globalThis.__observed) return;
-  const observed = { connections: [], joinClickedAt: null, connectedAt: null, firstFrameAt: null, statusTexts: [] };
+  const observed = { connections: [], joinClickedAt: null, connectedAt: null, firstFrameAt: null, statusTexts: [], steps: {} };
+  /** The first time of each step of a join. */
+  const reached = (step) => { observed.steps[step] ??= performance.now(); };
   Object.defineProperty(globalThis, '__observed', { value: observed });
   globalThis.RTCPeerConnection = class RTCPeerConnection extends Native {
     constructor(...args) {
       super(...args);
       observed.connections.push(this);
       this.addEventListener('connectionstatechange', () => { if (this.connectionState === 'connected') observed.connectedAt ??= performance.now(); });
+      this.addEventListener('signalingstatechange', () => reached({ 'have-local-offer': 'offer', stable: 'answer' }[this.signalingState] ?? this.signalingState));
+      this.addEventListener('iceconnectionstatechange', () => { if (['connected', 'completed'].includes(this.iceConnectionState)) reached('ICE connected'); });
+      this.addEventListener('track', ({ track }) => { if (track.kind === 'video') track.addEventListener('unmute', () => reached('first packet')); });
     }
   };
 

@@ -266,8 +266,11 @@ export async function createParticipant(browser, options) {
     waitForCallModules: () => waitFor('the modules of a call', () => page.evaluate(() => 'webrtcBox' in globalThis)),
     /** Milliseconds from the click on join to the connection, and to the first decoded remote frame. */
     joinTime: (timeoutMs = 30_000) => waitFor('the first remote frame', () => page.evaluate(() => {
-      const { joinClickedAt, connectedAt, firstFrameAt } = globalThis.__observed;
-      return firstFrameAt === null ? null : { connected: connectedAt - joinClickedAt, firstFrame: firstFrameAt - joinClickedAt };
+      const { joinClickedAt, connectedAt, firstFrameAt, steps } = globalThis.__observed;
+      if (firstFrameAt === null) return null;
+      const since = (at) => at - joinClickedAt;
+      const named = Object.entries(steps).map(([step, at]) => [step, since(at)]);
+      return { connected: since(connectedAt), firstFrame: since(firstFrameAt), steps: Object.fromEntries(named) };
     }), timeoutMs),
 
     /** Waits until video and audio keep arriving; returns the statistics at that time. */
