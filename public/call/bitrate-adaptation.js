@@ -58,7 +58,9 @@ const ANNOUNCE_AFTER = 10 * SECOND;
  *  Once the estimate is high enough the picture gets a size that it keeps until the encoder is steady. */
 const STARTING = 5 * SECOND;
 const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
-const START_REQUIRED_BITRATE = 600_000;
+const START_REQUIRED_BITRATE = 1_000_000;
+/** The first estimates of a slow path are too high, because its queue takes the probes. */
+const START_MIN_BITRATE = 500_000;
 /** At level 0, of a camera with 1080p. */
 const HIGH_RESOLUTION_BITRATE = 4_000_000;
 /** Of music, in stereo. */
@@ -168,11 +170,12 @@ function evaluate(before, reading) {
   return onStable(state, headroom, state.loss < SOME_LOSS && delay < HIGH_DELAY_MS / 2);
 }
 
-/** A lower level ends the start. @param {BitrateAdaptation} state @param {Reading} reading */
+/** A lower level ends the start, as does an estimate that falls. @param {BitrateAdaptation} state @param {Reading} reading */
 function afterStart(state, { available, sending }) {
   if (!state.starting || !sending) return state;
   const carriesStart = state.carriesStart || (available ?? 0) >= START_REQUIRED_BITRATE;
-  return { ...state, carriesStart, starting: state.level > 0 ? 0 : state.starting - 1 };
+  const isOver = state.level > 0 || (carriesStart && available !== null && available < START_MIN_BITRATE);
+  return { ...state, carriesStart, starting: isOver ? 0 : state.starting - 1 };
 }
 
 /** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */

@@ -67,18 +67,19 @@ test('a camera gets a steady size for five seconds once the estimate allows it',
   const harness = path();
   assert.deepEqual(parameters(harness), whole);
   assert.deepEqual(parameters(harness.is(0.5, estimate(500_000))), whole);
-  assert.deepEqual(parameters(harness.is(0.25, estimate(600_000))), steady);
+  assert.deepEqual(parameters(harness.is(0.25, estimate(1_000_000))), steady);
   assert.deepEqual(parameters(harness, 'text'), [2_500_000, 1, 'maintain-resolution'], 'a screen keeps its size anyway');
   assert.deepEqual(parameters(harness.is(4, estimate(500_000))), steady);
   assert.deepEqual(parameters(harness.is(0.25, estimate(500_000))), whole);
-  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(900_000))), steady, 'a camera that was off has not begun');
+  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(1_200_000))), steady, 'a camera that was off has not begun');
 });
 
 test('a lower level ends the start of a camera, one report with loss does not', () => {
   const isStart = ({ state }) => state.starting > 0;
-  assert.equal(isStart(path().is(1, estimate(900_000))), true);
-  assert.equal(isStart(path().is(1, estimate(900_000)).is(0.25, { ...CALM, loss: 0.2 })), true);
-  assert.equal(isStart(path({ ...initialBitrate(), level: 1 }).is(1, estimate(900_000))), false);
+  assert.equal(isStart(path().is(1, estimate(1_200_000))), true);
+  assert.equal(isStart(path().is(1, estimate(1_200_000)).is(0.25, { ...CALM, loss: 0.2 })), true);
+  assert.equal(isStart(path({ ...initialBitrate(), level: 1 }).is(1, estimate(1_200_000))), false);
+  assert.equal(isStart(path().is(1, estimate(1_200_000)).is(0.25, estimate(400_000)).is(1, estimate(1_200_000))), false);
 });
 
 test('a low estimate reduces video, and with a queue pauses it', () => {
