@@ -95,7 +95,7 @@ for (const pages of PAIRS) {
           await one.isAlone(pair[0]);
           await other.join(pair[1], room, relayed);
           await Promise.all([one.expectMedia(pair[0]), other.expectMedia(pair[1])]);
-          if (relayed) await pair[pages.indexOf('ours')].waitForPath('relay-udp');
+          if (relayed) await pair[pages.indexOf('ours')].waitForRelayPath();
           await (pages[1] === 'ours' ? pair[1].leave() : pair[1].evaluate("() => byId('leave').click()"));
           await one.hasEnded(pair[0]);
           results.push(`ok      ${title}`);
