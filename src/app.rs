@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::config::{RelayScope, Settings};
 use crate::http::{Health, HttpConfig, HttpServer, Keys, ListenerKind, TurnHandler, TurnStream};
+use crate::memory;
 use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
 use crate::principals::principal_event;
@@ -121,6 +122,8 @@ pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result
     }
     let addresses = AddressMonitor::new(&settings, running.relay.as_ref(), &running.http_server);
     running.tasks.push(tokio::spawn(addresses.run()));
+    let count = object_count(running.http_server.clone(), running.relay.as_ref());
+    running.tasks.push(tokio::spawn(memory::release_when_unused(count)));
     info!(https = ?running.https, turn = ?running.turn, "listening");
     running.notifier.notify(Notification::Ready);
     Ok(running)
@@ -343,6 +346,16 @@ fn status(http_server: HttpServer, relay: Option<&Arc<Relay>>) -> impl Fn() -> S
         let relay = relay.as_ref().and_then(Weak::upgrade);
         let allocations = relay.map_or(0, |relay| relay.allocations());
         format!("rooms: {rooms}, seats: {seats}, allocations: {allocations}")
+    }
+}
+
+/// Sessions and allocations, which come in thousands.
+fn object_count(http_server: HttpServer, relay: Option<&Arc<Relay>>) -> impl Fn() -> usize + Send + 'static {
+    let relay = relay.map(Arc::downgrade);
+    move || {
+        let sessions: usize = http_server.sessions().iter().map(|(_, count)| count).sum();
+        let allocations = relay.as_ref().and_then(Weak::upgrade).map_or(0, |relay| relay.allocations());
+        sessions + allocations as usize
     }
 }
 

@@ -20,6 +20,7 @@ pub mod error;
 mod file_permissions;
 pub mod http;
 mod log;
+mod memory;
 pub mod metrics;
 pub mod net;
 pub mod principals;
