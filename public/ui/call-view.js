@@ -91,7 +91,8 @@ export class CallView {
     yield;
     drawIcons(document);
     yield;
-    for (const part of document.querySelectorAll('.screen, .side, dialog')) {
+    // The lobby has its words, some of which say what is going on.
+    for (const part of document.querySelectorAll('.screen:not(#door), .side, dialog')) {
       translateElements(part, translate);
       yield;
     }
