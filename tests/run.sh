@@ -128,7 +128,7 @@ debian_packages() {
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
       interop) wanted+=(node npm python3 python3-venv openssl) ;;
-      browser) wanted+=(node npm chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
+      browser) wanted+=(node npm python3 python3-venv chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
     esac

@@ -1,30 +1,17 @@
 #!/usr/bin/env bash
 # Interoperability: starts the server (BOX_BIN, else the release build) on free ports of this host. Third-party clients use it:
-# Socket.IO clients from npm, Python's aioice, which relays data, and python-socketio, both installed from PyPI into
-# tests/.work. INTEROP_CALL_SECONDS=900 extends the last call of aioice to a quarter of an hour, beyond the refresh intervals of
-# channels and permissions.
+# Socket.IO clients from npm, Python's aioice, which relays data, and python-socketio, both from PyPI. Calls with media of aiortc
+# are in tests/browser/aiortc.test.mjs. INTEROP_CALL_SECONDS=900 extends the last call of aioice to a quarter of an hour, beyond
+# the refresh intervals of channels and permissions.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 BOX_BIN=$(realpath "${BOX_BIN:-target/release/webrtc-box}")
 INTEROP=$PWD/tests/interop
-VENV=$PWD/tests/.work/interop-venv
 code=0
 
 node --test --test-reporter=spec tests/interop/*.test.mjs || code=$?
 
-# aioice needs Python 3.11.
-if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-  echo "no Python 3.11 with venv here: skipped" >&2
-  exit $((code ? code : 77))
-fi
-
-# Packages are installed once per version of requirements.txt.
-if ! cmp -s "$INTEROP/requirements.txt" "$VENV/installed.txt"; then
-  rm -rf "$VENV"
-  python3 -m venv "$VENV"
-  timeout 300 "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$INTEROP/requirements.txt"
-  cp "$INTEROP/requirements.txt" "$VENV/installed.txt"
-fi
+python=$(tests/interop/python-packages.sh) || exit $((code ? code : $?))
 
 WORK=$(mktemp -d)
 trap 'kill "${server:-}" "${clients:-}" 2>/dev/null || true; rm -rf "$WORK"' EXIT
@@ -55,11 +42,11 @@ credentials=$("$BOX_BIN" credentials "${flags[@]}")
 read -r username password < <(python3 -c 'import json, sys; c = json.loads(sys.argv[1]); print(c["username"], c["credential"])' "$credentials")
 timeout_seconds=$((120 + ${INTEROP_CALL_SECONDS:-3}))
 # In the background, because bash handles a signal only after a foreground command has ended.
-SSL_CERT_FILE="$WORK/cert.pem" timeout "$timeout_seconds" "$VENV/bin/python" "$INTEROP/aioice_call.py" "$username" "$password" \
+SSL_CERT_FILE="$WORK/cert.pem" timeout "$timeout_seconds" "$python" "$INTEROP/aioice_call.py" "$username" "$password" \
   "udp:$turn" "tcp:$turn" "tls:$turns" "https:$https" &
 clients=$!
 wait "$clients" || code=$?
-SSL_CERT_FILE="$WORK/cert.pem" timeout 120 "$VENV/bin/python" "$INTEROP/socketio_calls.py" "$https" &
+SSL_CERT_FILE="$WORK/cert.pem" timeout 120 "$python" "$INTEROP/socketio_calls.py" "$https" &
 clients=$!
 wait "$clients" || code=$?
 kill -0 "$server" 2>/dev/null || { echo "the server has exited"; code=1; }
