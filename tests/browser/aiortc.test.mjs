@@ -36,7 +36,7 @@ async function joinWithPage(browser, room, relayed) {
     isAlone: () => page.waitForState('waiting'),
     async expectMedia() {
       await page.expectMedia();
-      if (relayed) await page.waitForRelayPath();
+      await (relayed ? page.waitForRelayPath() : page.waitForPath('direct'));
     },
     leave: () => page.leave(),
     hasEnded: () => page.waitForState(ENDED_STATES),
