@@ -30,8 +30,11 @@ const CONTROL_SIGNALING = `${function controlSignaling() {
       if (error) setTimeout(() => this.onmessage?.({ data: JSON.stringify(error) }), 0);
     }
   };
+  const nativeFetch = globalThis.fetch;
+  globalThis.fetch = (resource, options) => (disconnected && String(resource).endsWith('/poll')
+    ? Promise.reject(new TypeError('disconnected')) : nativeFetch(resource, options));
   globalThis.__signaling = {
-    /** Closes the socket; new ones fail until `reconnect`. */
+    /** Closes the socket; new ones and HTTP long polling fail until `reconnect`. */
     disconnect() {
       disconnected = true;
       newest.close();
