@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, beforeEach } from 'node:test';
 import { createCertificateAuthority } from './lib/certificate-authority.mjs';
+import { runConnectionTest } from './lib/connection-test.mjs';
 import { createHarness } from './lib/harness.mjs';
 import { createHttpProxy } from './lib/http-proxy.mjs';
 import { reportMeasurement } from './lib/measurements.mjs';
@@ -93,5 +94,11 @@ for (const kinds of [['chromium', 'firefox'], ['firefox', 'chromium']]) {
     await first.click('#btnAgain');
     await first.waitForState(['waiting', 'connecting', 'connected']);
     reportMeasurement(`${kinds[0]}: seat taken over HTTP requests`, performance.now() - joinedAt, 1000);
+  });
+
+  harness.scenario(`the connection test in ${kinds[0]} says that no WebSocket opens`, async () => {
+    proxy.setUpgrades('drop');
+    const results = await runConnectionTest(await harness.participant(kinds[0]), proxy);
+    assert.ok(results.notes.includes('This network or browser opens no WebSocket. Calls use HTTP instead.'), JSON.stringify(results));
   });
 }
