@@ -58,11 +58,7 @@ const ANNOUNCE_AFTER = 10 * SECOND;
  *  Once the estimate is high enough the picture gets a size that it keeps until the encoder is steady. */
 const STARTING = 5 * SECOND;
 const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
-const START_REQUIRED_BITRATE = 1_000_000;
-/** The first estimates of a slow path are too high, because its queue takes the probes. */
-const START_MIN_BITRATE = 500_000;
-/** Until then. Chromium probes with as much as video may use, and a slow path drops audio with the probes. */
-const CAUTIOUS_BITRATE = 1_500_000;
+const START_REQUIRED_BITRATE = 600_000;
 /** At level 0, of a camera with 1080p. */
 const HIGH_RESOLUTION_BITRATE = 4_000_000;
 /** Of music, in stereo. */
@@ -89,14 +85,13 @@ export const MUSIC_BITRATE = 128_000;
  * @property {number} trial readings for which a screen still counts as paused although a trial is under way
  * @property {number} starting readings with video until its start is over
  * @property {boolean} carriesStart whether the estimate was high enough for `START`
- * @property {boolean} cautious whether there is an estimate, and it has not been as high yet
  */
 
 /** @returns {BitrateAdaptation} */
 export function initialBitrate() {
   return {
     level: 0, loss: 0, baselineLoss: 0, audioReports: 0, rtt: null, minRtt: null, congested: 0, stable: 0, unreported: 0, severe: 0,
-    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING, carriesStart: false, cautious: true,
+    settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING, carriesStart: false,
   };
 }
 
@@ -107,8 +102,8 @@ export function initialBitrate() {
  * @returns {BitrateAdaptation}
  */
 export function afterInterruption(state) {
-  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, cautious } = state;
-  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, cautious, ignored: IGNORE };
+  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart } = state;
+  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, ignored: IGNORE };
 }
 
 /**
@@ -173,13 +168,11 @@ function evaluate(before, reading) {
   return onStable(state, headroom, state.loss < SOME_LOSS && delay < HIGH_DELAY_MS / 2);
 }
 
-/** A lower level ends the start, as does an estimate that falls. @param {BitrateAdaptation} before @param {Reading} reading */
-function afterStart(before, { available, sending }) {
-  const state = { ...before, cautious: before.cautious && available !== null && available < START_REQUIRED_BITRATE };
+/** A lower level ends the start. @param {BitrateAdaptation} state @param {Reading} reading */
+function afterStart(state, { available, sending }) {
   if (!state.starting || !sending) return state;
   const carriesStart = state.carriesStart || (available ?? 0) >= START_REQUIRED_BITRATE;
-  const isOver = state.level > 0 || (carriesStart && available !== null && available < START_MIN_BITRATE);
-  return { ...state, carriesStart, starting: isOver ? 0 : state.starting - 1 };
+  return { ...state, carriesStart, starting: state.level > 0 ? 0 : state.starting - 1 };
 }
 
 /** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */
@@ -271,12 +264,11 @@ function stepUp(state) {
  * @param {BitrateAdaptation} state
  * @param {{content: Content, width?: number, height?: number}} video
  */
-export function videoParameters({ level, starting, carriesStart, cautious }, { content, width = 0, height = 0 }) {
+export function videoParameters({ level, starting, carriesStart }, { content, width = 0, height = 0 }) {
   const isStart = content === 'motion' && level === 0 && starting > 0 && carriesStart;
   const { side, maxFramerate, ...limit } = isStart ? START : ENCODINGS[content][Math.min(level, LOWEST)];
   const isHighResolution = content === 'motion' && level === 0 && !isStart && Math.min(width, height) > 720;
-  const bitrate = isHighResolution ? HIGH_RESOLUTION_BITRATE : limit.maxBitrate;
-  const maxBitrate = cautious ? Math.min(CAUTIOUS_BITRATE, bitrate) : bitrate;
+  const maxBitrate = isHighResolution ? HIGH_RESOLUTION_BITRATE : limit.maxBitrate;
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
     degradationPreference: content === 'text' || isStart ? 'maintain-resolution' : 'maintain-framerate',

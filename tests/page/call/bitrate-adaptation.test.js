@@ -63,24 +63,22 @@ test('a camera gets a steady size for five seconds once the estimate allows it',
     const { encoding: { maxBitrate, scaleResolutionDownBy }, degradationPreference } = videoParameters(state, { content, width: 1280, height: 720 });
     return [maxBitrate, scaleResolutionDownBy, degradationPreference];
   };
-  const [cautious, whole, steady] = [[1_500_000, 1, 'maintain-framerate'], [2_500_000, 1, 'maintain-framerate'], [2_500_000, 720 / 540, 'maintain-resolution']];
+  const [whole, steady] = [[2_500_000, 1, 'maintain-framerate'], [2_500_000, 720 / 540, 'maintain-resolution']];
   const harness = path();
-  assert.deepEqual(parameters(harness), cautious);
-  assert.deepEqual(parameters(harness.is(0.5, estimate(500_000))), cautious);
-  assert.deepEqual(parameters(path().is(0.25, CALM)), whole, 'a browser without an estimate');
-  assert.deepEqual(parameters(harness.is(0.25, estimate(1_000_000))), steady);
+  assert.deepEqual(parameters(harness), whole);
+  assert.deepEqual(parameters(harness.is(0.5, estimate(500_000))), whole);
+  assert.deepEqual(parameters(harness.is(0.25, estimate(600_000))), steady);
   assert.deepEqual(parameters(harness, 'text'), [2_500_000, 1, 'maintain-resolution'], 'a screen keeps its size anyway');
   assert.deepEqual(parameters(harness.is(4, estimate(500_000))), steady);
   assert.deepEqual(parameters(harness.is(0.25, estimate(500_000))), whole);
-  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(1_200_000))), steady, 'a camera that was off has not begun');
+  assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(900_000))), steady, 'a camera that was off has not begun');
 });
 
 test('a lower level ends the start of a camera, one report with loss does not', () => {
   const isStart = ({ state }) => state.starting > 0;
-  assert.equal(isStart(path().is(1, estimate(1_200_000))), true);
-  assert.equal(isStart(path().is(1, estimate(1_200_000)).is(0.25, { ...CALM, loss: 0.2 })), true);
-  assert.equal(isStart(path({ ...initialBitrate(), level: 1 }).is(1, estimate(1_200_000))), false);
-  assert.equal(isStart(path().is(1, estimate(1_200_000)).is(0.25, estimate(400_000)).is(1, estimate(1_200_000))), false);
+  assert.equal(isStart(path().is(1, estimate(900_000))), true);
+  assert.equal(isStart(path().is(1, estimate(900_000)).is(0.25, { ...CALM, loss: 0.2 })), true);
+  assert.equal(isStart(path({ ...initialBitrate(), level: 1 }).is(1, estimate(900_000))), false);
 });
 
 test('a low estimate reduces video, and with a queue pauses it', () => {
@@ -196,7 +194,7 @@ test('one low estimate changes nothing, two do', () => {
 });
 
 test('a camera loses size, a screen loses frame rate, audio hardly anything', () => {
-  const at = (level, content) => videoParameters({ ...initialBitrate(), level, cautious: false }, { content, width: 1280, height: 720 });
+  const at = (level, content) => videoParameters({ ...initialBitrate(), level }, { content, width: 1280, height: 720 });
   assert.deepEqual(at(0, 'motion').encoding, { active: true, maxBitrate: 2_500_000, maxFramerate: 30, scaleResolutionDownBy: 1 });
   assert.equal(at(3, 'motion').encoding.scaleResolutionDownBy, 4);
   assert.equal(at(3, 'motion').degradationPreference, 'maintain-framerate');
@@ -222,8 +220,7 @@ test('audio keeps its bitrate on a lossy path with enough capacity', () => {
 });
 
 test('a camera with 1080p may use more, only at the best level and after its start', () => {
-  const bitrate = (state, content = 'motion', height = 1080) => videoParameters({ ...initialBitrate(), cautious: false, ...state }, { content, width: 1920, height }).encoding.maxBitrate;
-  assert.equal(bitrate({ cautious: true }), 1_500_000);
+  const bitrate = (state, content = 'motion', height = 1080) => videoParameters({ ...initialBitrate(), ...state }, { content, width: 1920, height }).encoding.maxBitrate;
   assert.deepEqual([bitrate({}), bitrate({}, 'motion', 720), bitrate({}, 'text')], [4_000_000, 2_500_000, 2_500_000]);
   assert.deepEqual([bitrate({ starting: 1, carriesStart: true }), bitrate({ level: 1 }), bitrate({ level: 4 })], [2_500_000, 600_000, 60_000]);
 });

@@ -56,7 +56,7 @@ test('audio has priority and video its limits from the start', async () => {
   const { control, audio, video } = makeHarness();
   await control.apply();
   assert.deepEqual([audio.encoding.priority, audio.encoding.networkPriority], ['high', 'high']);
-  assert.equal(video.encoding.maxBitrate, 1_500_000, 'nothing is known of the path');
+  assert.equal(video.encoding.maxBitrate, 2_500_000);
   assert.deepEqual(video.set, ['maintain-framerate']);
 });
 
