@@ -3,7 +3,6 @@
 //! glibc keeps what many small objects leave behind when they end, unless they were the last ones on its heap: 34 MiB
 //! after 10,000 polling sessions. It uses that memory again, but until then other programs cannot.
 
-use std::future::Future;
 use std::time::Duration;
 
 use crate::task::run_blocking;
@@ -34,14 +33,12 @@ impl ReleasePolicy {
 }
 
 /// Gives memory back whenever most objects have ended; `count` returns how many there are.
-pub(crate) fn release_when_unused(count: impl Fn() -> usize) -> impl Future<Output = ()> {
-    async move {
-        let mut policy = ReleasePolicy::default();
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            if policy.is_due(count()) {
-                run_blocking(release).await;
-            }
+pub(crate) async fn release_when_unused(count: impl Fn() -> usize) {
+    let mut policy = ReleasePolicy::default();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if policy.is_due(count()) {
+            run_blocking(release).await;
         }
     }
 }
