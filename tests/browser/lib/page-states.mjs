@@ -17,17 +17,25 @@ export const colorSchemes = (state) => (state.startsWith('call') ? ['light'] : [
  *  own tests. */
 const CONTROL_SIGNALING = `${function controlSignaling() {
   const Native = globalThis.WebSocket;
-  let [disconnected, error, newest, peer] = [false, null, null, null];
+  let [disconnected, error, peer] = [false, null, null];
+  const sockets = [];
+  // Another socket may have been opened beside it, and closed again.
+  const current = () => sockets.findLast(({ readyState }) => readyState === Native.OPEN);
   globalThis.WebSocket = class extends Native {
     constructor(url) {
       super(disconnected ? url.replace(/ws$/, 'nowhere') : url);
-      newest = this;
+      sockets.push(this);
       this.addEventListener('message', ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === 'resp-join') ({ peer } = message);
         if (message.type === 'new-peer') peer = message.id;
       });
-      if (error) setTimeout(() => this.onmessage?.({ data: JSON.stringify(error) }), 0);
+      if (error) {
+        setTimeout(() => {
+          this.onopen?.({});
+          this.onmessage?.({ data: JSON.stringify(error) });
+        }, 0);
+      }
     }
   };
   const nativeFetch = globalThis.fetch;
@@ -37,13 +45,13 @@ const CONTROL_SIGNALING = `${function controlSignaling() {
     /** Closes the socket; new ones and HTTP long polling fail until `reconnect`. */
     disconnect() {
       disconnected = true;
-      newest.close();
+      for (const socket of sockets) socket.close();
     },
     reconnect() { disconnected = false; },
     /** Delivers the message that the other participant's seat has expired. */
-    expirePeer() { newest.onmessage({ data: JSON.stringify({ type: 'peer-leave', id: peer }) }); },
+    expirePeer() { current().onmessage({ data: JSON.stringify({ type: 'peer-leave', id: peer }) }); },
     /** Closes the socket as if another page had taken the seat. */
-    replaceSeat() { newest.onclose({ code: 4001 }); },
+    replaceSeat() { current().onclose({ code: 4001 }); },
     /** While disconnected, every request is answered with this error. */
     refuse(code) { error = { type: 'error', code, message: '' }; },
   };
