@@ -370,6 +370,11 @@ impl SendReceiver {
         self.queue.poll_recv(cx)
     }
 
+    /// Whether no further item will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// The next item with its charge, if there is one.
     pub(super) fn try_next_charged(&mut self) -> Option<(Outgoing, Charge)> {
         self.queue.try_recv().ok()

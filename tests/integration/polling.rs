@@ -360,6 +360,28 @@ async fn join_by_socket_io(client: &Http2Client, room: &str) {
     while !client.request("GET", &path, &[], "").await.text().contains(r#"42["ice-servers""#) {}
 }
 
+/// Requests packets until `packet` is among them.
+async fn wait_for_packet(client: &Http2Client, path: &str, packet: &str) {
+    while !client.request("GET", path, &[], "").await.text().split('\x1e').any(|each| each == packet) {}
+}
+
+#[tokio::test]
+async fn socket_io_client_that_answers_is_pinged_every_five_seconds() {
+    let server = start_web_server(|_| {}).await;
+    let client = Http2Client::connect(server.connect_http2().await, &server.host()).await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let reply = client.request("GET", path, &[], "").await;
+    let opened: Value = serde_json::from_str(reply.text().strip_prefix('0').unwrap()).unwrap();
+    let path = format!("{path}&sid={}", opened["sid"].as_str().unwrap());
+    client.request("POST", &path, &[], "40").await;
+    wait_for_packet(&client, &path, "2").await;
+    client.request("POST", &path, &[], "3").await;
+    let answered = Instant::now();
+    wait_for_packet(&client, &path, "2").await;
+    // After 7 s without an answer the seat counts as abandoned.
+    assert!(answered.elapsed() < Duration::from_secs(9), "{:?}", answered.elapsed());
+}
+
 #[tokio::test]
 async fn join_over_http_takes_at_most_a_second() {
     let server = start_web_server(|_| {}).await;

@@ -3,6 +3,7 @@
 //!
 //! A task of its own owns the session. The HTTP requests reach it as [`Command`]s.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -98,6 +99,13 @@ impl Liveness {
     fn next(&self) -> Instant {
         let (Ok(ping) | Err(ping)) = self.ping;
         self.connect_by.map_or(ping, |connect| connect.min(ping))
+    }
+
+    /// Moves the timer where a pong has changed what is due next.
+    fn set(&self, timer: Pin<&mut Sleep>) {
+        if timer.deadline() != self.next() {
+            timer.reset(self.next());
+        }
     }
 
     fn pong(&mut self, now: Instant) {
@@ -205,19 +213,18 @@ impl Session {
             tokio::select! {
                 biased;
                 () = stop.as_mut() => return Err(End::Close(GOING_AWAY, "the server is stopping")),
+                () = timer.as_mut() => self.check_liveness()?,
+                // The end of the session is noticed even if no request waits.
+                next = self.queue.next_charged(), if polling.waiting.is_some() || self.queue.is_closed() => {
+                    self.take_queued(next, &mut polling.unconfirmed)?;
+                }
                 command = commands.recv() => {
                     if let Some(socket) = self.handle_command(command.ok_or(End::Lost)?, polling)? {
                         return Ok(socket);
                     }
                 }
-                next = self.queue.next_charged(), if polling.waiting.is_some() => {
-                    self.take_queued(next, &mut polling.unconfirmed)?;
-                }
-                () = timer.as_mut() => {
-                    self.check_liveness()?;
-                    timer.as_mut().reset(self.liveness.next());
-                }
             }
+            self.liveness.set(timer.as_mut());
             polling.answer(&mut self.ready, polling.probing.then_some(packet::NOOP));
         }
     }
@@ -268,16 +275,13 @@ impl Session {
                     socket.get_mut().count(&frame);
                     self.receive_frame(frame)
                 }
-                () = timer.as_mut() => {
-                    let step = self.check_liveness();
-                    timer.as_mut().reset(self.liveness.next());
-                    step
-                }
+                () = timer.as_mut() => self.check_liveness(),
                 () = stop.as_mut() => Err(End::Close(GOING_AWAY, "the server is stopping")),
             };
             if let Err(end) = step {
                 return end;
             }
+            self.liveness.set(timer.as_mut());
         }
     }
 
