@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -214,8 +214,7 @@ impl Session {
                 biased;
                 () = stop.as_mut() => return Err(End::Close(GOING_AWAY, "the server is stopping")),
                 () = timer.as_mut() => self.check_liveness()?,
-                // The end of the session is noticed even if no request waits.
-                next = self.queue.next_charged(), if polling.waiting.is_some() || self.queue.is_closed() => {
+                next = self.queue.next_charged(), if polling.waiting.is_some() => {
                     self.take_queued(next, &mut polling.unconfirmed)?;
                 }
                 command = commands.recv() => {
@@ -241,6 +240,10 @@ impl Session {
                 }
                 polling.waiting = Some(reply);
                 polling.unconfirmed.clear();
+                // A ping that is ready must not hide the end of the session.
+                while let Some(next) = self.queue.next_charged().now_or_never() {
+                    self.take_queued(next, &mut polling.unconfirmed)?;
+                }
             }
             Command::Packets(body, charge, taken) => {
                 let received = body.split(packet::SEPARATOR).try_for_each(|packet| self.receive(packet));
@@ -364,7 +367,10 @@ impl Session {
             Some(EnginePacket::Message(message)) => return self.receive_message(message),
             Some(EnginePacket::Close) => return Err(End::Closed { away: false }),
             Some(EnginePacket::Pong) => {
-                self.liveness.pong(Instant::now());
+                // Answers keep no session that the server has closed.
+                if !self.queue.is_closed() {
+                    self.liveness.pong(Instant::now());
+                }
                 self.hub.handle_control_frame(self.conn);
             }
             Some(EnginePacket::Other) => self.hub.handle_control_frame(self.conn),
