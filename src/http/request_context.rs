@@ -169,11 +169,12 @@ impl AllowedOrigins {
         Self { domain, further }
     }
 
-    /// Whether the origin of a request is allowed. A request without `Origin` is from a program, which could send any.
+    /// Whether the origin of a request is allowed. A request without `Origin` is from a program, which could send any, or is
+    /// one that a browser sends for an element of a page, such as an image, whose site it names.
     pub(super) fn allow(&self, context: &RequestContext, headers: &HeaderMap) -> bool {
         let mut given = headers.get_all(header::ORIGIN).iter();
         match (given.next().map(|origin| origin.to_str()), given.next()) {
-            (None, _) => true,
+            (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site != "cross-site"),
             (Some(Ok(text)), None) => self.is_allowed(context, text),
             (Some(_), _) => false,
         }
@@ -379,6 +380,11 @@ mod tests {
             assert!(!allowed(origin), "{origin}");
         }
         assert!(origins.allow(&context, &HeaderMap::new()));
+        assert!(origins.allow(&context, &headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(
+            !origins.allow(&context, &headers(&[("sec-fetch-site", "cross-site")])),
+            "an image of a foreign page"
+        );
         let twice = headers(&[("origin", "https://box.example"), ("origin", "https://box.example")]);
         assert!(!origins.allow(&context, &twice));
     }
