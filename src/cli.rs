@@ -189,9 +189,12 @@ pub fn reads_files(
 ) -> bool {
     let by_flag = command_line(args).is_ok_and(|line| {
         let raw = line.settings;
-        line.config.is_some() || raw.static_auth_secret_file.is_some() || raw.host_key_file.is_some()
+        line.config.is_some()
+            || raw.static_auth_secret_file.is_some()
+            || raw.host_key_file.is_some()
+            || raw.cluster_key_file.is_some()
     });
-    let names = ["CONFIG", "STATIC_AUTH_SECRET_FILE", "HOST_KEY_FILE"];
+    let names = ["CONFIG", "STATIC_AUTH_SECRET_FILE", "HOST_KEY_FILE", "CLUSTER_KEY_FILE"];
     by_flag
         || set_variables(environment).any(|(name, _)| names.contains(&name.as_str()))
         || Path::new(DEFAULT_FILE).exists()
@@ -267,7 +270,7 @@ fn usage_error(error: &clap::Error, has_secrets: bool) -> CliError {
 
 /// Whether a command line may contain a secret.
 fn has_secrets(args: &[OsString]) -> bool {
-    let secret = ["--static-auth-secret", "--host-key", "--key", "--cert"];
+    let secret = ["--static-auth-secret", "--host-key", "--cluster", "--key", "--cert"];
     args.iter().any(|word| secret.iter().any(|flag| word.as_encoded_bytes().starts_with(flag.as_bytes())))
 }
 

@@ -3,6 +3,7 @@
 //! `settings` is the table of all settings; `sources` reads file and environment; `values`, `network` and `files` parse
 //! single values. This file checks the values that must go together.
 
+mod cluster;
 mod files;
 mod network;
 mod service_links;
@@ -18,6 +19,7 @@ use webrtc_box_signaling::IceUrls;
 use self::values::parse;
 use crate::error::{Hint, io_hint, io_reason};
 
+pub use self::cluster::{ClusterSettings, Fallback, StoreUrl};
 pub use self::network::{ExternalIp, Listen};
 pub use self::settings::{LogFormat, RawSettings, Reload, Settings};
 pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};
@@ -107,10 +109,10 @@ impl RawSettings {
     /// The first setting that cannot be used.
     pub fn remote_server(mut self, defaults: &StateDirDefaults) -> Result<(String, Settings), SettingsError> {
         let name = parse("domain", &self.domain.take().unwrap_or_default(), network::domain)?;
-        Ok((name, self.checked(false, defaults)?))
+        Ok((name, self.without_cluster().checked(false, defaults)?))
     }
 
-    /// Validates everything; reads `static-auth-secret-file` and `host-key-file`, and checks the folder `public`.
+    /// Validates everything; reads `static-auth-secret-file`, `host-key-file` and `cluster-key-file`, and checks the folder `public`.
     ///
     /// # Errors
     /// The first setting that cannot be used.
@@ -128,6 +130,7 @@ impl RawSettings {
         }
         settings.check_ports()?;
         settings.check_external_ip()?;
+        settings.check_cluster()?;
         Ok(settings)
     }
 
@@ -236,11 +239,12 @@ impl Settings {
         IceUrls { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }
     }
 
-    /// The files that secrets and host keys were read from, by their settings.
+    /// The files that secrets and keys were read from, by their settings.
     pub fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let files = [
             ("static-auth-secret-file", &self.static_auth_secret_file),
             ("host-key-file", &self.host_key_file),
+            ("cluster-key-file", &self.cluster_key_file),
         ];
         files.into_iter().filter_map(|(setting, file)| Some((setting, file.as_deref()?)))
     }

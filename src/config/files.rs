@@ -10,6 +10,9 @@ use webrtc_box_turn::credential::Secret;
 /// Characters of a host key.
 const SHORTEST_HOST_KEY: usize = 8;
 
+/// Characters of a cluster key.
+const SHORTEST_CLUSTER_KEY: usize = 16;
+
 /// A command that makes a secret.
 const RANDOM: &str = "(openssl rand -base64 32)";
 
@@ -89,11 +92,23 @@ pub(super) fn auth_secrets(field: &Field<'_>) -> Result<Vec<Secret>, SettingsErr
 /// Keys, or those of the file; long enough not to be guessed.
 pub(super) fn host_keys(field: &Field<'_>) -> Result<Vec<Secret>, SettingsError> {
     let keys = secrets(field, "host-key-file", field.raw.host_key_file.as_ref(), true)?;
-    if keys.iter().any(|key| key.is_shorter_than(SHORTEST_HOST_KEY)) {
-        let reason = format!("a host-key is shorter than {SHORTEST_HOST_KEY} characters");
+    refuse_short("host-key", &keys, SHORTEST_HOST_KEY)?;
+    Ok(keys)
+}
+
+/// The keys that several servers share, or those of the file; long enough not to be guessed.
+pub(super) fn cluster_keys(field: &Field<'_>) -> Result<Vec<Secret>, SettingsError> {
+    let keys = secrets(field, "cluster-key-file", field.raw.cluster_key_file.as_ref(), true)?;
+    refuse_short("cluster-key", &keys, SHORTEST_CLUSTER_KEY)?;
+    Ok(keys)
+}
+
+fn refuse_short(setting: &str, keys: &[Secret], shortest: usize) -> Result<(), SettingsError> {
+    if keys.iter().any(|key| key.is_shorter_than(shortest)) {
+        let reason = format!("a {setting} is shorter than {shortest} characters");
         return Err(SettingsError::invalid(reason, format!("give a longer one {RANDOM}")));
     }
-    Ok(keys)
+    Ok(())
 }
 
 fn secrets(

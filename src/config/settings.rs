@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::values::{self, Field, LONGEST_TTL, LONGEST_WAIT, each, kebab, one, time};
-use super::{ExternalIp, Identity, Listen, RelayScope, SettingsError, files, network};
+use super::{
+    ExternalIp, Fallback, Identity, Listen, RelayScope, SettingsError, StoreUrl, cluster, files, network,
+};
 use webrtc_box_turn::credential::Secret;
 
 /// The name of a field as users write it: `min-port` for `min_port`.
@@ -181,6 +183,20 @@ settings! {
         host_key_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, files::optional_file;
         /// How long the seat of a disconnected participant stays reserved
         room_grace: Option<String> = "TIME", "30" => Restart, Duration, one(time(0..=LONGEST_WAIT));
+    }
+    "Several servers" {
+        /// Store that all servers of one service share: redis://, rediss:// or redis+sentinel://HOST,HOST/MASTER; with
+        /// a password better in the settings file, because flags are visible in the list of processes
+        cluster: Option<String> = "URL", "none" => Restart, Option<StoreUrl>, cluster::store;
+        /// Public name of this server alone, a subdomain of domain
+        node_name: Option<String> = "NAME", "none" => Restart, Option<String>, cluster::node_name;
+        /// Key that all servers share, visible in the list of processes, unlike one in cluster-key-file; repeatable: the
+        /// first signs, all verify, the last names the rooms
+        cluster_key: Option<Vec<String>> = "KEY", "none" => Applied, Vec<Secret>, files::cluster_keys;
+        /// File with such keys instead, one a line, # begins a comment
+        cluster_key_file: Option<String> = "FILE", "none" => Ignored, Option<PathBuf>, files::optional_file;
+        /// What happens to new rooms while the store cannot be reached: open or refuse
+        cluster_fallback: Option<String> = "open|refuse", "open" => Restart, Fallback, one(cluster::fallback);
     }
     "Limits" {
         /// Allocations per seat; 0: no limit

@@ -92,6 +92,45 @@ fn domain_needs_exactly_one_certificate_source() {
 }
 
 #[test]
+fn settings_of_several_servers_need_each_other() {
+    let fixture = Fixture::new();
+    let key = "sixteen letters!";
+    let error = |words: &[&str]| {
+        let domain = ["--domain", "a.example", "--cert", "c", "--key", "k"];
+        fixture.startup_error(&[&domain, words].concat())
+    };
+    let store = ["--cluster", "redis://127.0.0.1"];
+    assert_contains(&fixture.startup_error(&store), &["cluster is set without domain", "add --domain"]);
+    let bad: &[(&[&str], &[&str])] = &[
+        (&[], &["without node-name", "b1.a.example"]),
+        (&["--node-name", "b1.b.example"], &["node-name b1.b.example", "subdomain of domain a.example"]),
+        (&["--node-name", "a.example"], &["node-name a.example", "subdomain", "b1.a.example"]),
+        (&["--node-name", "ba.example"], &["node-name ba.example", "subdomain", "b1.a.example"]),
+        (&["--node-name", "192.0.2.1"], &["node-name", "no host name", "b1.call.example.com"]),
+        (&["--node-name", "https://b1.a.example"], &["node-name", "no host name", "the name alone"]),
+        (&["--node-name", "b1.a.example"], &["without cluster-key", "--cluster-key-file", "openssl rand"]),
+        (&["--cluster-key", "fifteen letters"], &["cluster-key", "16 characters", "openssl rand"]),
+        (&["--cluster-key", ""], &["cluster-key is empty", "openssl rand"]),
+        (&["--cluster-key-file", "nowhere"], &["cluster-key-file: ", "correct the path"]),
+        (&["--cluster-key-file", "f", "--cluster-key", key], &["cluster-key-file are both set", "keep one"]),
+        (&["--cluster-fallback", "close"], &["cluster-fallback", "open or refuse"]),
+    ];
+    for (arguments, words) in bad {
+        assert_contains(&error(&[&store, *arguments].concat()), words);
+    }
+    let alone: &[(&[&str], &[&str])] = &[
+        (&["--node-name", "b1.a.example"], &["node-name is set without cluster", "--cluster redis://"]),
+        (&["--cluster-key", key], &["cluster-key is set without cluster", "leave cluster-key out"]),
+    ];
+    for (arguments, words) in alone {
+        assert_contains(&error(arguments), words);
+    }
+    for url in ["", "http://127.0.0.1", "127.0.0.1:6379", "redis://", "redis+cluster://a"] {
+        assert_contains(&error(&["--cluster", url]), &["cluster", "redis://"]);
+    }
+}
+
+#[test]
 fn bad_settings_file_is_one_line_with_key_or_line_number() {
     let fixture = Fixture::new();
     let bad: &[(&str, &[&str])] = &[

@@ -44,6 +44,13 @@ fn errors_never_repeat_a_secret_of_the_command_line() {
         &["--host-key-file", &format!("{CANARY}\nsecond")],
         &["--host-key-file", CANARY],
         &["--static-auth-secret-file", CANARY],
+        &["--cluster-key", CANARY],
+        &["--cluster-key-file", CANARY],
+        &["--cluster", CANARY],
+        &["--cluster", &format!("redis://user:{CANARY}@127.0.0.1"), "--node-name", "x"],
+        &["--cluster", &format!("redis://user:{CANARY}")],
+        &["--cluster", &format!("http://user:{CANARY}@127.0.0.1")],
+        &["--cluster", "redis://127.0.0.1", CANARY],
     ] {
         assert_no_canary(&fixture.startup_error(words), &words.join(" "));
     }
@@ -205,7 +212,7 @@ fn flags_with_secrets_warn_and_name_the_file_setting() {
     let output = Fixture::new().command(&["--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for flag in ["static-auth-secret", "host-key"] {
+    for flag in ["static-auth-secret", "host-key", "cluster-key"] {
         let about = words.split(&format!("--{flag} <")).nth(1).unwrap();
         let about = &about[..about.find("(default").unwrap()];
         assert!(about.contains("list of processes") && about.contains(&format!("{flag}-file")), "{about}");

@@ -1,0 +1,137 @@
+//! The settings of a service of several servers: the store, the name of this one, and the keys that all share.
+
+use webrtc_box_turn::credential::Secret;
+
+use super::values::{Field, Parsed, invalid, parse};
+use super::{Identity, RawSettings, Settings, SettingsError, network};
+
+/// Where the shared store is: `redis://`, `rediss://` or `redis+sentinel://`. `Debug` does not print it, because it may
+/// contain a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+/// What happens to new rooms while the store cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The server that the room's name leads to opens it.
+    Open,
+    /// They are refused; the page tries again.
+    Refuse,
+}
+
+/// The settings of one of several servers, which are only valid together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// The store that all share.
+    pub store: StoreUrl,
+    /// The name of this server, a subdomain of `domain`.
+    pub node_name: String,
+    /// The keys that all share: the first signs, all verify. Never empty.
+    pub keys: Vec<Secret>,
+    /// What happens to new rooms while the store cannot be reached.
+    pub fallback: Fallback,
+}
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreUrl(…)")
+    }
+}
+
+/// The store, if one is given. The error does not repeat the URL, which may contain a password.
+pub(super) fn store(field: &Field<'_>) -> Result<Option<StoreUrl>, SettingsError> {
+    let Some(text) = field.texts.first() else { return Ok(None) };
+    let schemes = ["redis://", "rediss://", "redis+sentinel://"];
+    if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+        return Ok(Some(StoreUrl(text.clone())));
+    }
+    Err(SettingsError::invalid(
+        "cluster is no URL of a store",
+        "give redis://HOST, rediss://HOST, or redis+sentinel://HOST,HOST/MASTER",
+    ))
+}
+
+/// The name of this server, if one is given.
+pub(super) fn node_name(field: &Field<'_>) -> Result<Option<String>, SettingsError> {
+    let hint = "give the name alone as DNS has it, like b1.call.example.com";
+    let name = |text: &str| network::domain(text).or_else(|_| invalid("no host name", hint));
+    field.texts.first().map(|text| parse(field.name, text, name)).transpose()
+}
+
+/// `open` or `refuse`.
+pub(super) fn fallback(text: &str) -> Parsed<Fallback> {
+    match text {
+        "open" => Ok(Fallback::Open),
+        "refuse" => Ok(Fallback::Refuse),
+        _ => invalid("neither open nor refuse", "give open or refuse"),
+    }
+}
+
+impl RawSettings {
+    /// Without the settings of several servers, for a server that is only reached by its name.
+    pub(super) fn without_cluster(self) -> Self {
+        Self {
+            cluster: None,
+            node_name: None,
+            cluster_key: None,
+            cluster_key_file: None,
+            cluster_fallback: None,
+            ..self
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of this server as one of several; `None` if it is the only one.
+    pub fn cluster_settings(&self) -> Option<ClusterSettings> {
+        Some(ClusterSettings {
+            store: self.cluster.clone()?,
+            node_name: self.node_name.clone()?,
+            keys: self.cluster_key.clone(),
+            fallback: self.cluster_fallback,
+        })
+    }
+
+    /// The settings of several servers need each other. `cluster-fallback` alone has no effect: the example file has it
+    /// with its default.
+    pub(super) fn check_cluster(&self) -> Result<(), SettingsError> {
+        let refuse = |reason: String, hint: String| Err(SettingsError::invalid(reason, hint));
+        if self.cluster.is_none() {
+            let given =
+                [("node-name", self.node_name.is_some()), ("cluster-key", !self.cluster_key.is_empty())];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                None => Ok(()),
+                Some((setting, _)) => refuse(
+                    format!("{setting} is set without cluster"),
+                    format!("add --cluster redis://HOST (setting cluster), or leave {setting} out"),
+                ),
+            };
+        }
+        let Identity::Domain { name: domain, .. } = &self.identity else {
+            return refuse(
+                "cluster is set without domain".to_owned(),
+                "add --domain NAME, the name that all servers share, with its certificate".to_owned(),
+            );
+        };
+        let Some(node_name) = &self.node_name else {
+            return refuse(
+                "cluster is set without node-name".to_owned(),
+                format!("add --node-name b1.{domain}, the name of this server alone (setting node-name)"),
+            );
+        };
+        if !node_name.strip_suffix(domain.as_str()).is_some_and(|label| label.ends_with('.')) {
+            return refuse(
+                format!("node-name {node_name} is not a subdomain of domain {domain}"),
+                format!("give a name like b1.{domain}, which leads to this server alone"),
+            );
+        }
+        if self.cluster_key.is_empty() {
+            return refuse(
+                "cluster is set without cluster-key".to_owned(),
+                "add --cluster-key-file FILE with the same random text on all servers (openssl rand -base64 32)"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
