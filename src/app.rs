@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::config::{RelayScope, Settings};
-use crate::http::{Health, HttpConfig, HttpServer, Keys, ListenerKind, TurnHandler, TurnStream};
+use crate::http::{Health, HttpConfig, HttpServer, ListenerKind, TurnHandler, TurnStream};
+use crate::keys::Keys;
 use crate::memory;
 use crate::metrics::{self, MetricsSources};
 use crate::net::interfaces::{lan_addresses, sockets};
@@ -88,14 +89,13 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 /// As [`start()`], or a socket matches no setting.
 pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result<Running, StartError> {
     let stored = StateDir::open(&settings.state_dir)?.load_or_create_keys()?;
-    let secrets = stored.secrets(&settings.static_auth_secret);
+    let keys = Keys::new(&settings, &stored);
     let (certificate, renewal) = tls::open(&settings, &lan_addresses())?;
-    let running_settings = RunningSettings::new(settings.clone(), secrets.clone());
+    let running_settings = RunningSettings::new(settings.clone(), keys.clone());
     let open = Listeners::open(&settings, activated)?;
     let health_monitor = HealthMonitor::new(Instant::now());
-    let relay = start_relay(&settings, &secrets, &open, &health_monitor).await?.map(Arc::new);
+    let relay = start_relay(&settings, &keys.secrets, &open, &health_monitor).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
-    let keys = Keys { secrets, tag_key: stored.tag_key, token_key: stored.token_key };
     let http_server = start_http(&settings, keys, relay.as_ref(), &health_monitor, &certificate)?;
     let signals = Signals::new().map_err(|source| StartError::System { action: "catch signals", source })?;
     let notifier = Notifier::start(health_monitor.clone(), status(http_server.clone(), relay.as_ref()))

@@ -16,6 +16,7 @@ use crate::config::{
 };
 use crate::doctor::Target;
 use crate::error::Hint as _;
+use crate::keys::Keys;
 use crate::principals::isolation_group;
 use crate::state_dir::StateDir;
 use webrtc_box_turn::credential::{Credential, Principal};
@@ -304,7 +305,7 @@ pub fn mint(
     request: &CredentialRequest,
     now: SystemTime,
 ) -> Result<PrintedCredential, StartError> {
-    let keys = StateDir::keys_for_command(&settings.state_dir)?;
+    let keys = Keys::new(settings, &StateDir::keys_for_command(&settings.state_dir)?);
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| StartError::System {
         action: "draw random bytes",
@@ -312,10 +313,9 @@ pub fn mint(
     })?;
     let principal = Principal::Tool(isolation_group(keys.tag_key.tag(&request.room)), PrincipalId::new(id));
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let secrets = keys.secrets(&settings.static_auth_secret);
     Ok(PrintedCredential {
         urls: settings.ice_urls().turn_urls("localhost"),
-        credential: secrets.mint(&principal, (now + request.ttl).as_secs()),
+        credential: keys.secrets.mint(&principal, (now + request.ttl).as_secs()),
         ttl: request.ttl.as_secs(),
     })
 }

@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod error;
 mod file_permissions;
 pub mod http;
+pub mod keys;
 mod log;
 mod memory;
 pub mod metrics;

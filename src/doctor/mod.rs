@@ -26,7 +26,7 @@ mod turn_client;
 
 use std::time::Duration;
 
-use webrtc_box_turn::credential::{Credential, Principal, Secrets};
+use webrtc_box_turn::credential::{Credential, Principal};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
 use addresses::Addresses;
@@ -38,6 +38,7 @@ use service::FilePermissions;
 
 use crate::clock;
 use crate::config::{Identity, Settings, SettingsError};
+use crate::keys::shared_secrets;
 use crate::net::interfaces::interfaces;
 use crate::state_dir::StateDir;
 
@@ -145,8 +146,8 @@ async fn check_remote(name: &str, settings: &Settings) -> Report {
 
 /// A credential in an isolation group of its own, for a server whose page provides none.
 fn mint_credential(settings: &Settings) -> Result<Credential, String> {
-    let secrets = match settings.static_auth_secret.split_first() {
-        Some((first, older)) => Secrets::new(first.clone(), older.to_vec()),
+    let secrets = match shared_secrets(settings) {
+        Some(secrets) => secrets,
         None => {
             let keys = StateDir::open_existing(&settings.state_dir).and_then(|state| state.load_keys());
             keys.map_err(|error| error.to_string())?.secrets(&[])

@@ -19,7 +19,9 @@ use tracing::debug;
 
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::queue_budget::{Charge, QueueBudget, QueueShare, SourceBudget};
-use webrtc_box_signaling::{Action, ConnectionId, HostKeys, IceUrls, Refusal, Rooms, SeatEvent};
+use webrtc_box_signaling::{
+    Action, ConnectionId, HostKeys, IceUrls, Refusal, ResumeTokenKey, Rooms, SeatEvent,
+};
 use webrtc_box_turn::credential::Secrets;
 
 use super::counters::CallLog;
@@ -197,6 +199,10 @@ impl Hub {
 
     pub(super) fn set_ice_urls(&self, ice_urls: IceUrls) {
         self.update(|state| state.rooms.set_ice_urls(ice_urls, clock::now()));
+    }
+
+    pub(super) fn set_resume_key(&self, key: ResumeTokenKey) {
+        self.update(|state| state.rooms.set_resume_key(key));
     }
 
     pub(super) fn set_host_keys(&self, host_keys: HostKeys) {

@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
-use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent, TagKey};
+use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent};
 use webrtc_box_turn::credential::Secrets;
 
 use self::counters::{CallLog, HttpMetrics};
@@ -49,6 +49,7 @@ use self::request_context::{AllowedOrigins, ServedHosts};
 use self::socket_io::SocketIo;
 use self::static_files::StaticFiles;
 use crate::config::{ExternalIp, Identity, Settings};
+use crate::keys::Keys;
 use crate::net::addresses::HostAddresses;
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
@@ -97,16 +98,6 @@ pub struct HttpConfig {
     pub health_monitor: HealthMonitor,
 }
 
-/// The persistent keys and secrets of the HTTP server.
-pub struct Keys {
-    /// Secrets of the relay credentials.
-    pub secrets: Secrets,
-    /// Turns room names into tags.
-    pub tag_key: TagKey,
-    /// Signs resume tokens.
-    pub token_key: [u8; 32],
-}
-
 /// The HTTP server. Cheap to clone: all clones share their state.
 #[derive(Clone)]
 pub struct HttpServer {
@@ -142,7 +133,7 @@ impl HttpConfig {
     pub fn new(settings: &Settings, keys: Keys, ice_urls: IceUrls) -> Self {
         let rooms = RoomsConfig {
             tag_key: keys.tag_key,
-            resume_key: ResumeTokenKey::new(keys.token_key),
+            resume_key: keys.resume_key,
             credential_issuer: Arc::new(SeatCredentials(keys.secrets.clone())),
             ice_urls,
             credential_ttl: settings.credential_ttl,
@@ -271,6 +262,11 @@ impl HttpServer {
     /// Replaces the keys that open an empty room.
     pub fn set_host_keys(&self, host_keys: HostKeys) {
         self.state.hub.set_host_keys(host_keys);
+    }
+
+    /// Replaces the key of resume tokens; clients keep the tokens that they have.
+    pub fn set_resume_key(&self, key: ResumeTokenKey) {
+        self.state.hub.set_resume_key(key);
     }
 
     /// Registers the counters of rooms, calls and connections.

@@ -12,9 +12,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webrtc_box::config::{RawSettings, StateDirDefaults};
-use webrtc_box::http::{ConnectionTest, HttpConfig, HttpServer, Keys, ListenerKind};
+use webrtc_box::http::{ConnectionTest, HttpConfig, HttpServer, ListenerKind};
+use webrtc_box::keys::Keys;
 use webrtc_box::tls::{ALPN, ActiveCertificate, CertificateFacts, LoadedCertificate};
-use webrtc_box_signaling::{IceUrls, SeatEvent, TagKey};
+use webrtc_box_signaling::{IceUrls, ResumeTokenKey, SeatEvent, TagKey};
 use webrtc_box_turn::credential::{Secret, Secrets};
 
 use super::http_client::{Reply, exchange, exchange_with_body};
@@ -35,7 +36,7 @@ pub fn config() -> HttpConfig {
     let keys = Keys {
         secrets: Secrets::new(Secret::new("secret"), vec![]),
         tag_key: TagKey::new([1; 32]),
-        token_key: [2; 32],
+        resume_key: ResumeTokenKey::new([2; 32]),
     };
     let settings = RawSettings::default().validate(&StateDirDefaults::default()).unwrap();
     let ice_urls = IceUrls { stun: Some(3478), turn_udp: Some(3478), ..IceUrls::default() };

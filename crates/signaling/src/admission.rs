@@ -59,6 +59,10 @@ impl Admission {
         self.host_keys = host_keys;
     }
 
+    pub(crate) fn set_resume_key(&mut self, key: ResumeTokenKey) {
+        self.resume_key = key;
+    }
+
     pub(crate) fn tag(&self, name: &RoomName) -> RoomTag {
         self.tag_key.tag(name.as_str())
     }

@@ -36,14 +36,23 @@ pub(crate) struct ResumeClaims {
     pub(crate) joined_at: UnixSeconds,
 }
 
-/// The signing key of resume tokens; never printed.
-#[derive(Clone)]
-pub struct ResumeTokenKey([u8; 32]);
+/// The signing key of resume tokens, and older ones whose tokens are still valid; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResumeTokenKey {
+    signing: [u8; 32],
+    older: Vec<[u8; 32]>,
+}
 
 impl ResumeTokenKey {
     /// Wraps 32 random bytes that persist over restarts.
     pub fn new(key: [u8; 32]) -> Self {
-        Self(key)
+        Self { signing: key, older: Vec::new() }
+    }
+
+    /// The same with keys whose tokens are valid too.
+    #[must_use]
+    pub fn with_older(self, older: Vec<[u8; 32]>) -> Self {
+        Self { older, ..self }
     }
 
     /// The resume token of `claims` in `room`: 96 characters.
@@ -73,28 +82,32 @@ impl ResumeTokenKey {
         bytes[..16].copy_from_slice(key.seat.as_bytes());
         bytes[16..32].copy_from_slice(key.room.as_bytes());
         bytes[32..SIGNED_LEN].copy_from_slice(&last);
-        let digest = self.digest(purpose, &bytes[..SIGNED_LEN]).finalize().into_bytes();
+        let digest = digest(&self.signing, purpose, &bytes[..SIGNED_LEN]).finalize().into_bytes();
         bytes[SIGNED_LEN..].copy_from_slice(&digest);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn verify_for(&self, purpose: &[u8], token: &str) -> Option<(SeatKey, [u8; 8])> {
         let bytes: [u8; SIGNED_LEN + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let (signed, signature) = bytes.split_at(SIGNED_LEN);
         // Constant-time comparison.
-        self.digest(purpose, &bytes[..SIGNED_LEN]).verify_slice(&bytes[SIGNED_LEN..]).ok()?;
+        let is_signed_by = |key| digest(key, purpose, signed).verify_slice(signature).is_ok();
+        if !std::iter::once(&self.signing).chain(&self.older).any(is_signed_by) {
+            return None;
+        }
         let (seat, rest) = bytes[..SIGNED_LEN].split_at(16);
         let (room, last) = rest.split_at(16);
         let key =
             SeatKey { room: RoomTag::new(room.try_into().ok()?), seat: SeatId::new(seat.try_into().ok()?) };
         Some((key, last.try_into().ok()?))
     }
+}
 
-    fn digest(&self, purpose: &[u8], signed: &[u8]) -> Hmac<Sha256> {
-        let mut mac = hmac_sha256(&self.0);
-        mac.update(purpose);
-        mac.update(signed);
-        mac
-    }
+fn digest(key: &[u8; 32], purpose: &[u8], signed: &[u8]) -> Hmac<Sha256> {
+    let mut mac = hmac_sha256(key);
+    mac.update(purpose);
+    mac.update(signed);
+    mac
 }
 
 impl ResumeClaims {
@@ -133,6 +146,15 @@ mod tests {
     fn a_token_is_invalid_under_another_key() {
         let token = ResumeTokenKey::new([3; 32]).sign(room(), claims());
         assert_eq!(ResumeTokenKey::new([4; 32]).verify(&token), None);
+    }
+
+    #[test]
+    fn a_token_of_an_older_key_is_valid_and_none_is_signed_with_it() {
+        let (old, new) = (ResumeTokenKey::new([3; 32]), ResumeTokenKey::new([4; 32]));
+        let both = new.clone().with_older(vec![[3; 32]]);
+        assert_eq!(both.verify(&old.sign(room(), claims())), Some((room(), claims())));
+        assert_eq!(both.sign(room(), claims()), new.sign(room(), claims()));
+        assert_eq!(old.verify(&both.sign(room(), claims())), None);
     }
 
     #[test]

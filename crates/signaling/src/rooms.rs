@@ -221,6 +221,11 @@ impl Rooms {
         rooms.into_iter().for_each(|room| self.seat_waiting(room, Vec::new(), now));
     }
 
+    /// Replaces the key of resume tokens. Tokens stay valid if the new one verifies those of the old one.
+    pub fn set_resume_key(&mut self, key: ResumeTokenKey) {
+        self.admission.set_resume_key(key);
+    }
+
     /// Rooms with at least one seat taken, and seats taken. Those who wait do not count.
     pub fn count(&self) -> (usize, usize) {
         let connected = self.connections.values().filter(|connection| connection.seat().is_some()).count();
