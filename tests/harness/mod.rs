@@ -10,6 +10,7 @@ pub mod mutator;
 pub mod participant;
 pub mod ports;
 pub mod program;
+pub mod redis_server;
 pub mod server_process;
 pub mod test_ca;
 pub mod turn_client;

@@ -1,0 +1,53 @@
+//! A real `redis-server` on a free port of loopback, without persistence.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::ports::free_port;
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running server; killed when dropped.
+pub struct RedisServer {
+    child: Child,
+    pub port: u16,
+    _folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one with further arguments of its command line; `None` if it is not installed.
+    pub fn start(arguments: &[&str]) -> Option<Self> {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
+        command.arg(port.to_string()).arg("--dir").arg(folder.path()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(child) = command.spawn() else {
+            println!("skipped: redis-server is not installed");
+            return None;
+        };
+        let server = Self { child, port, _folder: folder };
+        let start = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(start.elapsed() < START_LIMIT, "redis-server does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
+    }
+
+    /// The value of the setting `cluster`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have exited already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
