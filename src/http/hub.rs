@@ -263,6 +263,7 @@ impl HubState {
                 }
                 Action::Seat(event) => on_seat_event(event),
                 Action::Event(event) => call_log.record(&event, Instant::now()),
+                Action::Occupancy { .. } => {}
             }
         }
     }

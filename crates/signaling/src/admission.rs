@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 use crate::Now;
 use crate::attempt_limiter::{Attempt, AttemptLimiter};
 use crate::error::Refusal;
+use crate::ownership::Ownership;
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room_name::RoomName;
 use crate::seat::{RoomTag, SeatKey, TagKey};
@@ -30,7 +31,7 @@ pub(crate) enum Opening {
     Free,
     /// A host key.
     HostKey,
-    /// Only a resume token, after a restart. The new token keeps its time, or each restart would renew it.
+    /// Only a resume token, after a restart or the loss of the owner. The new token keeps its time, or each restart would renew it.
     ResumeToken(ResumeClaims),
 }
 
@@ -94,14 +95,21 @@ impl Admission {
         token: &str,
         now: Now,
     ) -> Result<ResumeClaims, Refusal> {
-        if let Some((tag, claims)) = self.resume_key.verify(token) {
-            // Tokens issued before room names were normalized carry the tag of the name as typed.
-            let legacy = || tag == self.tag_key.tag(&RoomName::legacy_spelling(typed));
-            if tag == room || (claims.is_recent(now.unix) && legacy()) {
-                return Ok(claims);
-            }
-        }
-        Err(self.reject_token(source, token, now))
+        let claims = self.claims((room, typed), token, now);
+        claims.ok_or_else(|| self.reject_token(source, token, now))
+    }
+
+    /// The claims of `token`, if it is one of `room`. Counts no attempt: the caller must not reveal the result.
+    pub(crate) fn claims(
+        &self,
+        (room, typed): (RoomTag, &str),
+        token: &str,
+        now: Now,
+    ) -> Option<ResumeClaims> {
+        let (tag, claims) = self.resume_key.verify(token)?;
+        // Tokens issued before room names were normalized carry the tag of the name as typed.
+        let legacy = || tag == self.tag_key.tag(&RoomName::legacy_spelling(typed));
+        (tag == room || (claims.is_recent(now.unix) && legacy())).then_some(claims)
     }
 
     /// The room and claims of `token`, for a request that names no room.
@@ -150,22 +158,28 @@ impl Admission {
         !self.host_keys.is_empty()
     }
 
-    /// Checks whether a client may open an empty room, and by what.
+    /// Checks whether a client may open an empty room, and by what. `ownership`: of this server, in a cluster.
     ///
     /// # Errors
-    /// [`Refusal::KeyRequired`], or [`Refusal::TooManyAttempts`] after too many wrong keys.
+    /// [`Refusal::BadResume`] for a token of an owner before the last; [`Refusal::KeyRequired`], or
+    /// [`Refusal::TooManyAttempts`] after too many wrong keys.
     pub(crate) fn check_opening(
         &mut self,
         source: IpAddr,
-        claims: Option<ResumeClaims>,
+        (claims, ownership): (Option<ResumeClaims>, Option<Ownership>),
         key: Option<&str>,
         now: Now,
     ) -> Result<Opening, Refusal> {
+        if let (Some(claims), Some(ownership)) = (claims, ownership)
+            && !ownership.accepts(claims.fence)
+        {
+            return Err(Refusal::BadResume);
+        }
         if !self.requires_key() {
             return Ok(Opening::Free);
         }
         let key = self.check_key(source, key, now);
-        let claims = claims.filter(|claims| self.may_reopen(*claims, now));
+        let claims = claims.filter(|claims| self.may_reopen(*claims, ownership, now));
         match claims {
             Some(claims) if key.is_err() => Ok(Opening::ResumeToken(claims)),
             Some(_) | None => key.map(|()| Opening::HostKey),
@@ -184,9 +198,11 @@ impl Admission {
 
     /// An older token opens no room without a host key: few calls are longer, and a participant who left with the host
     /// hours ago must present the key like a new one.
-    fn may_reopen(&self, claims: ResumeClaims, now: Now) -> bool {
+    /// In a cluster the owner of the room may have gone, which is like a restart.
+    fn may_reopen(&self, claims: ResumeClaims, ownership: Option<Ownership>, now: Now) -> bool {
         let restarted = now.instant.saturating_duration_since(self.started) < REOPENING_PERIOD;
-        restarted && claims.is_recent(now.unix)
+        let taken_over = ownership.is_some_and(|ownership| ownership.takes_over(claims.fence));
+        (restarted || taken_over) && claims.is_recent(now.unix)
     }
 
     #[cfg(test)]

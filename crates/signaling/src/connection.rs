@@ -97,6 +97,11 @@ impl Connection {
         self.frames.count(now)
     }
 
+    /// Whether a frame at `now` would be accepted.
+    pub(crate) fn accepts_frame(&self, now: Instant) -> bool {
+        self.frames.verdict(now).0 == Verdict::Accept
+    }
+
     /// Whether the answer to its last ping is missing.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_frame) >= OVERDUE_AFTER
@@ -116,14 +121,21 @@ impl FrameLimiter {
 
     /// Counts one frame.
     fn count(&mut self, now: Instant) -> Verdict {
+        let (verdict, arrival) = self.verdict(now);
+        self.arrival = arrival;
+        verdict
+    }
+
+    /// What happens to a frame at `now`, and the arrival time after it.
+    fn verdict(&self, now: Instant) -> (Verdict, u64) {
         let now = now.saturating_duration_since(self.epoch).as_nanos() as u64;
         let interval = FRAME_INTERVAL.as_nanos() as u64;
         let (burst, refused) = (u64::from(BURST), u64::from(REFUSED_BEFORE_CLOSE));
         let Some(arrival) = next_arrival(self.arrival, now, interval, interval * (burst + refused)) else {
-            return Verdict::Close;
+            return (Verdict::Close, self.arrival);
         };
-        self.arrival = arrival;
-        if arrival <= now + interval * burst { Verdict::Accept } else { Verdict::Refuse }
+        let accepted = arrival <= now + interval * burst;
+        (if accepted { Verdict::Accept } else { Verdict::Refuse }, arrival)
     }
 }
 

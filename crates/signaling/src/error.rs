@@ -62,6 +62,9 @@ pub enum Refusal {
     /// Too many people wait for this room.
     #[error("Too many people are waiting for this room; try again later.")]
     TryLater,
+    /// The owner of the room cannot be determined now.
+    #[error("It cannot be determined now which server has this room; try again in a moment.")]
+    OwnerUnknown,
     /// The server will stop soon.
     #[error("The server is about to stop; try again soon.")]
     ShuttingDown,
@@ -97,7 +100,7 @@ impl Refusal {
             Self::KeyRequired => "key-required",
             Self::RateLimited | Self::TooManyAttempts | Self::TooManyRequests => "rate-limited",
             Self::Declined => "declined",
-            Self::TryLater => "try-later",
+            Self::TryLater | Self::OwnerUnknown => "try-later",
             Self::ShuttingDown => "shutting-down",
         }
     }

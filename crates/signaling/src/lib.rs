@@ -51,6 +51,12 @@
 //! assert!(matches!(rooms.poll_action(), Some(Action::Seat(SeatEvent::Joined(..)))));
 //! assert!(matches!(rooms.poll_action(), Some(Action::Send { to, .. }) if to == client));
 //! ```
+//!
+//! # Several servers
+//!
+//! Each room has one owner, which the caller looks up. [`Rooms::room_request`] tells which room a frame is about; with the
+//! owner known, the frame goes to [`Rooms::handle_text_of`] or is answered by [`Rooms::redirect`]. [`Action::Occupancy`] says how
+//! long the room must be kept, and [`Rooms::redirect_room`] sends its participants away when another server has it.
 
 use std::time::Instant;
 
@@ -63,6 +69,7 @@ mod error;
 mod features;
 mod ice_servers;
 mod outputs;
+mod ownership;
 mod protocol;
 mod resume_token;
 mod room;
@@ -82,6 +89,7 @@ pub use error::{Malformed, Refusal};
 pub use features::Features;
 pub use ice_servers::{CredentialIssuer, IceCredential, IceServer, IceUrls};
 pub use outputs::{Action, CloseReason, ConnectionId, Event, WaitOutcome};
+pub use ownership::{Fence, Ownership, RoomOwner, RoomRequest, RoomRequestKind};
 pub use protocol::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind, Sdp, ServerMessage};
 pub use resume_token::ResumeTokenKey;
 pub use room_name::RoomName;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::call_report::{CallSummary, MediaPath};
 use crate::error::Refusal;
 use crate::protocol::ServerMessage;
-use crate::seat::{SeatEvent, SeatKey};
+use crate::seat::{RoomTag, SeatEvent, SeatKey};
 
 /// The caller's number for one WebSocket; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,13 @@ pub enum Action {
     Seat(SeatEvent),
     /// Count or log an event.
     Event(Event),
+    /// The number of people in a room that this server owns has changed. Only in a cluster; the last action of an input.
+    Occupancy {
+        /// The room.
+        room: RoomTag,
+        /// See [`super::Rooms::occupancy`]. 0: the room need not be kept.
+        seats: usize,
+    },
 }
 
 /// Why the server closes a connection.
@@ -51,6 +58,8 @@ pub enum CloseReason {
     Idle,
     /// Its page reported by `POST /leave` that it was closed.
     PageClosed,
+    /// Another server owns the room; a `redirect` was sent.
+    Redirected,
 }
 
 /// Something to count; the end of a call is also worth a log line.
@@ -131,6 +140,7 @@ impl CloseReason {
     pub fn code(self) -> u16 {
         match self {
             Self::Replaced => 4001,
+            Self::Redirected => 4002,
             Self::RateLimitExceeded | Self::TooManyBadMessages => 1008,
             Self::Idle | Self::PageClosed => 1000,
         }
@@ -144,6 +154,7 @@ impl CloseReason {
             Self::TooManyBadMessages => "too many bad messages",
             Self::Idle => "no seat taken",
             Self::PageClosed => "the page was closed",
+            Self::Redirected => "the room is on another box",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::display_name::DisplayName;
 use crate::error::{Malformed, Refusal};
 use crate::features::Features;
 use crate::ice_servers::IceServer;
+use crate::ownership::{Fence, RoomRequestKind};
 use crate::seat::SeatId;
 
 /// Bytes of a frame at most, in either direction.
@@ -83,6 +84,8 @@ pub struct Join {
     pub features: Option<Vec<String>>,
     /// Wait if the room is full, or if only a host key opens it.
     pub wait: Option<bool>,
+    /// The fence of the redirect that the client follows.
+    pub fence: Option<u64>,
 }
 
 /// A question for the status of a room.
@@ -92,6 +95,8 @@ pub struct Peek {
     pub room: String,
     /// The token of the client's own seat, which is not counted; not validated.
     pub resume: Option<String>,
+    /// The fence of the redirect that the client follows.
+    pub fence: Option<u64>,
 }
 
 /// An offer, an answer or a candidate from one seat to the other.
@@ -144,6 +149,18 @@ pub enum ServerMessage {
         resume: String,
         /// Whether an existing seat was resumed.
         resumed: bool,
+        /// The fence of the room, in a cluster.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fence: Option<Fence>,
+    },
+    /// Another server owns the room.
+    Redirect {
+        /// The WebSocket of the owner.
+        url: String,
+        /// The normalized room name.
+        room: String,
+        /// The fence of the owner, for the next join.
+        fence: Fence,
     },
     /// The answer to [`ClientMessage::Peek`].
     #[serde(rename = "room")]
@@ -298,6 +315,24 @@ impl ClientMessage {
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
             _ => Err(Malformed::UnknownType),
+        }
+    }
+
+    /// Parses a frame that is answered by the owner of a room, a `join` or `look`; `None` for all others. A join and a look have the
+    /// same fields in this respect.
+    pub(crate) fn parse_room_request(text: &str) -> Option<(RoomRequestKind, Peek)> {
+        if text.starts_with(CANDIDATE_PREFIX) || text.len() > MAX_FRAME_BYTES || deeper_than(MAX_DEPTH, text)
+        {
+            return None;
+        }
+        let frame: TypedFrame = serde_json::from_str(text).ok()?;
+        match &*frame.kind {
+            "join" => {
+                let Join { room, resume, fence, .. } = fields(text).ok()?;
+                Some((RoomRequestKind::Join, Peek { room, resume, fence }))
+            }
+            "look" => Some((RoomRequestKind::Look, fields(text).ok()?)),
+            _ => None,
         }
     }
 }
@@ -519,6 +554,9 @@ mod tests {
             r#"{"type":"join","room":"a","name":7}"#,
             r#"{"type":"join","room":"a","name":["Ada"]}"#,
             r#"{"type":"join","room":"a","wait":"true"}"#,
+            r#"{"type":"join","room":"a","fence":-1}"#,
+            r#"{"type":"join","room":"a","fence":"1"}"#,
+            r#"{"type":"look","room":"a","fence":1.5}"#,
             r#"{"type":"join","room":"a","features":"chat"}"#,
             r#"{"type":"join","room":"a","features":[1]}"#,
             r#"{"type":"admit"}"#,

@@ -2,7 +2,7 @@
 //! proves that its holder got it from the participant of a seat.
 //!
 //! base64url of seat ID (16 bytes), room tag (16 bytes), 8 bytes and their HMAC-SHA256 (32 bytes). The 8 bytes are the
-//! Unix time in seconds, or the nonce of a transfer. The server stores no resume tokens, so they stay valid after a
+//! Unix time in seconds, or the nonce of a transfer. In a cluster the fence of the room (8 bytes) follows the time. The server stores no resume tokens, so they stay valid after a
 //! restart; `transfer.rs` knows which transfer token was not used yet.
 
 use std::fmt;
@@ -13,17 +13,24 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::UnixSeconds;
+use crate::ownership::Fence;
 use crate::seat::{RoomTag, SeatId, SeatKey, hmac_sha256};
 use crate::transfer::TransferNonce;
 
 /// Separates the digests of resume tokens from others under the same key.
 const RESUME: &[u8] = b"webrtc-box resume 2\0";
 
+/// Separates the digests of resume tokens with a fence from others under the same key.
+const RESUME_WITH_FENCE: &[u8] = b"webrtc-box resume 3\0";
+
 /// Separates the digests of transfer tokens from others under the same key.
 const TRANSFER: &[u8] = b"webrtc-box transfer 1\0";
 
-/// Length of the signed part in bytes.
-const SIGNED_LEN: usize = 16 + 16 + 8;
+/// Bytes of the seat ID and the room tag.
+const SEAT_KEY_LEN: usize = 16 + 16;
+
+/// Bytes of the digest.
+const DIGEST_LEN: usize = 32;
 
 /// A token is not older than this where its holder must have been in the room lately.
 const RECENT: UnixSeconds = 12 * 60 * 60;
@@ -34,6 +41,8 @@ pub(crate) struct ResumeClaims {
     pub(crate) seat: SeatId,
     /// When the holder last joined or resumed the seat.
     pub(crate) joined_at: UnixSeconds,
+    /// The fence of the room then, in a cluster.
+    pub(crate) fence: Option<Fence>,
 }
 
 /// The signing key of resume tokens, and older ones whose tokens are still valid; never printed.
@@ -55,21 +64,35 @@ impl ResumeTokenKey {
         Self { older, ..self }
     }
 
-    /// The resume token of `claims` in `room`: 96 characters.
+    /// The resume token of `claims` in `room`: 96 characters, or 107 with a fence.
     pub(crate) fn sign(&self, room: RoomTag, claims: ResumeClaims) -> String {
         let key = SeatKey { room, seat: claims.seat };
-        self.sign_for(RESUME, key, claims.joined_at.to_be_bytes())
+        let time = claims.joined_at.to_be_bytes();
+        match claims.fence {
+            Some(Fence(fence)) => {
+                self.sign_for(RESUME_WITH_FENCE, key, [time, fence.to_be_bytes()].as_flattened())
+            }
+            None => self.sign_for(RESUME, key, &time),
+        }
     }
 
     /// The room and claims of the resume token `token`; `None` if it is not valid under this key.
     pub(crate) fn verify(&self, token: &str) -> Option<(RoomTag, ResumeClaims)> {
-        let (key, time) = self.verify_for(RESUME, token)?;
-        Some((key.room, ResumeClaims { seat: key.seat, joined_at: UnixSeconds::from_be_bytes(time) }))
+        let (key, time, fence) = match self.verify_for::<8>(RESUME, token) {
+            Some((key, time)) => (key, time, None),
+            None => {
+                let (key, claims) = self.verify_for::<16>(RESUME_WITH_FENCE, token)?;
+                let (time, fence) = claims.split_first_chunk()?;
+                (key, *time, Some(Fence(u64::from_be_bytes(fence.try_into().ok()?))))
+            }
+        };
+        let joined_at = UnixSeconds::from_be_bytes(time);
+        Some((key.room, ResumeClaims { seat: key.seat, joined_at, fence }))
     }
 
     /// The transfer token of a seat: 96 characters.
     pub(crate) fn sign_transfer(&self, key: SeatKey, nonce: TransferNonce) -> String {
-        self.sign_for(TRANSFER, key, nonce)
+        self.sign_for(TRANSFER, key, &nonce)
     }
 
     /// The seat and nonce of the transfer token `token`; `None` if it is not valid under this key.
@@ -77,25 +100,26 @@ impl ResumeTokenKey {
         self.verify_for(TRANSFER, token)
     }
 
-    fn sign_for(&self, purpose: &[u8], key: SeatKey, last: [u8; 8]) -> String {
-        let mut bytes = [0; SIGNED_LEN + 32];
-        bytes[..16].copy_from_slice(key.seat.as_bytes());
-        bytes[16..32].copy_from_slice(key.room.as_bytes());
-        bytes[32..SIGNED_LEN].copy_from_slice(&last);
-        let digest = digest(&self.signing, purpose, &bytes[..SIGNED_LEN]).finalize().into_bytes();
-        bytes[SIGNED_LEN..].copy_from_slice(&digest);
+    fn sign_for(&self, purpose: &[u8], key: SeatKey, last: &[u8]) -> String {
+        let mut bytes = [key.seat.as_bytes(), key.room.as_bytes(), last].concat();
+        let digest = digest(&self.signing, purpose, &bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&digest);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn verify_for(&self, purpose: &[u8], token: &str) -> Option<(SeatKey, [u8; 8])> {
-        let bytes: [u8; SIGNED_LEN + 32] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
-        let (signed, signature) = bytes.split_at(SIGNED_LEN);
+    /// The seat and the last `N` signed bytes of `token`.
+    fn verify_for<const N: usize>(&self, purpose: &[u8], token: &str) -> Option<(SeatKey, [u8; N])> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        if bytes.len() != SEAT_KEY_LEN + N + DIGEST_LEN {
+            return None;
+        }
+        let (signed, signature) = bytes.split_at(SEAT_KEY_LEN + N);
         // Constant-time comparison.
         let is_signed_by = |key| digest(key, purpose, signed).verify_slice(signature).is_ok();
         if !std::iter::once(&self.signing).chain(&self.older).any(is_signed_by) {
             return None;
         }
-        let (seat, rest) = bytes[..SIGNED_LEN].split_at(16);
+        let (seat, rest) = signed.split_at(16);
         let (room, last) = rest.split_at(16);
         let key =
             SeatKey { room: RoomTag::new(room.try_into().ok()?), seat: SeatId::new(seat.try_into().ok()?) };
@@ -132,7 +156,7 @@ mod tests {
     }
 
     fn claims() -> ResumeClaims {
-        ResumeClaims { seat: SeatId::new([2; 16]), joined_at: 1_000_000 }
+        ResumeClaims { seat: SeatId::new([2; 16]), joined_at: 1_000_000, fence: None }
     }
 
     #[test]
@@ -140,6 +164,24 @@ mod tests {
         let token = ResumeTokenKey::new([3; 32]).sign(room(), claims());
         assert_eq!(token.len(), 96);
         assert_eq!(ResumeTokenKey::new([3; 32]).verify(&token), Some((room(), claims())));
+    }
+
+    #[test]
+    fn a_token_of_a_cluster_proves_its_fence() {
+        let key = ResumeTokenKey::new([3; 32]);
+        let claims = ResumeClaims { fence: Some(Fence(7)), ..claims() };
+        let token = key.sign(room(), claims);
+        assert_eq!(token.len(), 107);
+        assert_eq!(key.verify(&token), Some((room(), claims)));
+        let none = key.sign(room(), ResumeClaims { fence: Some(Fence::NONE), ..claims });
+        assert_eq!(key.verify(&none).unwrap().1.fence, Some(Fence::NONE), "of a server without the store");
+    }
+
+    #[test]
+    fn a_token_of_a_server_alone_is_the_same_as_before_clusters() {
+        let expected = "AgICAgICAgICAgICAgICAgEBAQEBAQEBAQEBAQEBAQEAAAAAAA9CQC4eTtGFt0bp76\
+             3drX__-vTco8i75OEem2n9ajGVnA6M";
+        assert_eq!(ResumeTokenKey::new([3; 32]).sign(room(), claims()), expected);
     }
 
     #[test]
@@ -170,14 +212,17 @@ mod tests {
     #[test]
     fn a_token_with_any_changed_character_is_invalid() {
         let key = ResumeTokenKey::new([3; 32]);
-        let token = key.sign(room(), claims());
-        for at in 0..token.len() {
-            let mut forged = token.clone().into_bytes();
-            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(key.verify(std::str::from_utf8(&forged).unwrap()), None, "at {at}");
-        }
-        for forged in ["", "A", &token[1..], &format!("{token}A"), "…"] {
-            assert_eq!(key.verify(forged), None, "{forged}");
+        for fence in [None, Some(Fence(7))] {
+            let token = key.sign(room(), ResumeClaims { fence, ..claims() });
+            for at in 0..token.len() {
+                let mut forged = token.clone().into_bytes();
+                // The last character may have bits that are not used.
+                forged[at] = if forged[at] == b'A' { b'Q' } else { b'A' };
+                assert_eq!(key.verify(std::str::from_utf8(&forged).unwrap()), None, "at {at}");
+            }
+            for forged in ["", "A", &token[1..], &format!("{token}A"), "…"] {
+                assert_eq!(key.verify(forged), None, "{forged}");
+            }
         }
     }
 }

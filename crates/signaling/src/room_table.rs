@@ -117,6 +117,11 @@ impl RoomTable {
         self.rooms.get(&key.room).into_iter().flat_map(move |room| room.others(key.seat))
     }
 
+    /// The normalized name of `room`, if a seat is taken.
+    pub(crate) fn name(&self, room: RoomTag) -> Option<&str> {
+        self.rooms.get(&room).map(Room::name)
+    }
+
     /// The connections of everybody in `room` who is connected.
     pub(crate) fn connections(&self, room: RoomTag) -> impl Iterator<Item = ConnectionId> {
         self.rooms.get(&room).into_iter().flat_map(Room::seats).filter_map(Seat::connection)
@@ -268,17 +273,34 @@ impl RoomTable {
         now: Now,
         out: &mut Outputs,
     ) {
+        if self.keep(key, closing, source, now, out) {
+            self.notify_others(key, &ServerMessage::PeerAway { id: key.seat, closing }, out);
+        }
+    }
+
+    /// Keeps a seat without its connection, of which the others learn nothing. `false` if its source has no quota: then the
+    /// participant has left.
+    pub(crate) fn keep(
+        &mut self,
+        key: SeatKey,
+        closing: bool,
+        source: IpAddr,
+        now: Now,
+        out: &mut Outputs,
+    ) -> bool {
         if !self.disconnected.acquire(source, 1) {
-            return self.expire(key, now, out);
+            self.expire(key, now, out);
+            return false;
         }
         let Some(seat) = self.seat_mut(key) else {
-            return self.disconnected.release(source, 1);
+            self.disconnected.release(source, 1);
+            return false;
         };
         let pending = PendingMessages::default();
         seat.state = SeatState::Disconnected(Disconnected { pending, closing, source });
         let grace = if closing { self.room_grace.min(CLOSED_PAGE_GRACE) } else { self.room_grace };
         out.timers.set(Timer::Grace(key), now.instant + grace);
-        self.notify_others(key, &ServerMessage::PeerAway { id: key.seat, closing }, out);
+        true
     }
 
     /// The page with the token of `claims` reported that it was closed or left.

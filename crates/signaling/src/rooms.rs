@@ -16,6 +16,7 @@ use crate::error::{Malformed, Refusal};
 use crate::features::Features;
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
+use crate::ownership::{Fence, OwnedRooms, RoomOwner, RoomRequest};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room::Seat;
@@ -61,6 +62,8 @@ pub struct Rooms {
     credential_ttl: Duration,
     ice_urls: IceUrls,
     draining: bool,
+    /// Empty without a cluster.
+    owned: OwnedRooms,
     out: Outputs,
 }
 
@@ -85,6 +88,7 @@ impl Rooms {
             credential_ttl: config.credential_ttl,
             ice_urls: config.ice_urls,
             draining: false,
+            owned: OwnedRooms::default(),
             out: Outputs::default(),
         }
     }
@@ -106,17 +110,122 @@ impl Rooms {
     /// A text frame arrived. `random` is 16 unpredictable bytes, the ID of a seat that it may join or part of a token.
     /// Returns whether they may be in use now: then the caller must not pass them again.
     pub fn handle_text(&mut self, conn: ConnectionId, text: &str, now: Now, random: [u8; 16]) -> bool {
+        self.handle_frame(conn, text, None, now, random)
+    }
+
+    /// [`Self::handle_text`] in a cluster: `owner` owns the room of [`Self::room_request`]. It is [`RoomOwner::Unknown`] for a
+    /// frame that is no such request.
+    pub fn handle_text_of(
+        &mut self,
+        conn: ConnectionId,
+        text: &str,
+        owner: RoomOwner,
+        now: Now,
+        random: [u8; 16],
+    ) -> bool {
+        self.handle_frame(conn, text, Some(owner), now, random)
+    }
+
+    fn handle_frame(
+        &mut self,
+        conn: ConnectionId,
+        text: &str,
+        owner: Option<RoomOwner>,
+        now: Now,
+        random: [u8; 16],
+    ) -> bool {
         if !self.count_frame(conn, now) {
             return false;
         }
         let message = ClientMessage::parse(text).map_err(Refusal::BadMessage);
         let uses_random = matches!(message, Ok(ClientMessage::Join(_) | ClientMessage::Transfer));
-        match message.and_then(|message| self.handle_message(conn, message, now, random)) {
+        match message.and_then(|message| self.handle_message(conn, message, owner, now, random)) {
             Ok(()) => {}
             Err(Refusal::BadMessage(malformed)) => self.reject_malformed(conn, malformed, now),
             Err(refusal) => self.out.send(conn, refusal.into()),
         }
         uses_random
+    }
+
+    /// The room of `text`, if that is a request of `conn` whose answer depends on the owner of the room. `None` for everything
+    /// else, also for what would be refused anyway, so that nobody is asked too often.
+    pub fn room_request(&mut self, conn: ConnectionId, text: &str, now: Now) -> Option<RoomRequest> {
+        let connection = self.connections.get(&conn)?;
+        if connection.seat().is_some() || !connection.accepts_frame(now.instant) {
+            return None;
+        }
+        let source = connection.source;
+        let (kind, Peek { room: typed, resume, fence }) = ClientMessage::parse_room_request(text)?;
+        let room_name = RoomName::parse(&typed)?;
+        let room = self.admission.tag(&room_name);
+        let claims = resume.and_then(|token| self.admission.claims((room, &typed), &token, now));
+        if claims.is_none() {
+            self.admission.check_room_name(source, room, false, now).ok()?;
+        }
+        Some(RoomRequest {
+            room,
+            kind,
+            token_fence: claims.and_then(|claims| claims.fence),
+            redirect_fence: fence.map(Fence),
+            room_name,
+            is_guess: claims.is_none(),
+        })
+    }
+
+    /// Answers `request`: another server owns the room, under `fence`, and has its WebSocket at `url`. The connection is closed,
+    /// except that of a client without tokens, which does not follow by itself.
+    pub fn redirect(
+        &mut self,
+        conn: ConnectionId,
+        request: &RoomRequest,
+        url: String,
+        fence: Fence,
+        now: Now,
+    ) {
+        if !self.count_frame(conn, now) {
+            return;
+        }
+        let Ok(source) = self.source(conn) else { return };
+        if request.is_guess
+            && let Err(refusal) = self.admission.check_room_name(source, request.room, true, now)
+        {
+            return self.out.send(conn, refusal.into());
+        }
+        let room = request.room_name.as_str().to_owned();
+        self.out.send(conn, ServerMessage::Redirect { url, room, fence });
+        if !self.connections.get(&conn).is_some_and(|connection| connection.without_token) {
+            self.close(conn, CloseReason::Redirected, now);
+        }
+    }
+
+    /// Another server owns `room` from now on, under `fence`, and has its WebSocket at `url`. Everybody in the room and everybody
+    /// who waits for it is redirected. The seats are kept like those of lost connections, so that their allocations live on.
+    pub fn redirect_room(&mut self, room: RoomTag, url: &str, fence: Fence, now: Now) {
+        self.owned.remove(room);
+        let waiting: Vec<_> = self.waiting.iter(room).map(|waiting| waiting.newcomer.conn).collect();
+        let seated: Vec<_> = self.table.connections(room).collect();
+        let first_waiting = || self.waiting.iter(room).next().map(|first| first.newcomer.room_name.as_str());
+        let Some(name) = self.table.name(room).or_else(first_waiting).map(str::to_owned) else { return };
+        for conn in seated.iter().chain(&waiting) {
+            let (url, room) = (url.to_owned(), name.clone());
+            self.out.send(*conn, ServerMessage::Redirect { url, room, fence });
+        }
+        for conn in &seated {
+            if let Some(connection) = self.forget(*conn)
+                && let Some(seat) = connection.seat()
+            {
+                self.table.keep(seat, false, connection.source, now, &mut self.out);
+            }
+        }
+        seated.into_iter().for_each(|conn| {
+            self.out.push(Action::Close { conn, reason: CloseReason::Redirected });
+        });
+        waiting.into_iter().for_each(|conn| self.close(conn, CloseReason::Redirected, now));
+    }
+
+    /// This server owns `room` under `fence` from now on. Tokens that were issued before keep their fence.
+    pub fn set_fence(&mut self, room: RoomTag, fence: Fence) {
+        self.owned.set_fence(room, fence);
     }
 
     /// A frame without a message arrived, such as a WebSocket ping; it counts towards the rate limit.
@@ -187,7 +296,22 @@ impl Rooms {
 
     /// The next action.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.out.pop()
+        let action = self.out.pop();
+        if let Some(Action::Seat(event)) = &action {
+            self.owned.touch(event.room());
+        }
+        action.or_else(|| self.next_occupancy())
+    }
+
+    /// The next room whose number of seats has changed since it was reported.
+    fn next_occupancy(&mut self) -> Option<Action> {
+        while let Some(room) = self.owned.pop_touched() {
+            let seats = self.occupancy(room);
+            if self.owned.set_seats(room, seats) {
+                return Some(Action::Occupancy { room, seats });
+            }
+        }
+        None
     }
 
     /// The server will stop soon: all clients are notified and new seats are refused. Calls continue, disconnected
@@ -226,6 +350,12 @@ impl Rooms {
         self.admission.set_resume_key(key);
     }
 
+    /// Seats taken in `room`, including disconnected ones; 1 if there are none but somebody waits.
+    pub fn occupancy(&self, room: RoomTag) -> usize {
+        let waits = self.waiting.iter(room).next().is_some();
+        self.table.seats(room, None).max(usize::from(waits))
+    }
+
     /// Rooms with at least one seat taken, and seats taken. Those who wait do not count.
     pub fn count(&self) -> (usize, usize) {
         let connected = self.connections.values().filter(|connection| connection.seat().is_some()).count();
@@ -250,12 +380,13 @@ impl Rooms {
         &mut self,
         conn: ConnectionId,
         message: ClientMessage,
+        owner: Option<RoomOwner>,
         now: Now,
         random: [u8; 16],
     ) -> Result<(), Refusal> {
         match message {
             ClientMessage::Join(join) => {
-                let outcome = self.join(conn, &join, now, random);
+                let outcome = self.join(conn, &join, owner, now, random);
                 match &outcome {
                     Ok(JoinOutcome::Seated { resumed }) => {
                         self.out.event(Event::Joined { resumed: *resumed })
@@ -298,6 +429,7 @@ impl Rooms {
         &mut self,
         conn: ConnectionId,
         join: &Join,
+        owner: Option<RoomOwner>,
         now: Now,
         random: [u8; 16],
     ) -> Result<JoinOutcome, Refusal> {
@@ -307,6 +439,10 @@ impl Rooms {
         let room_name = RoomName::parse(&join.room).ok_or(Refusal::BadRoom)?;
         let source = self.source(conn)?;
         let room = self.admission.tag(&room_name);
+        let ownership = owner.and_then(RoomOwner::ownership);
+        if let Some(ownership) = ownership {
+            self.owned.insert(room, ownership.fence);
+        }
         let claims = match &join.resume {
             Some(token) => Some(self.verify_token(source, (room, &join.room), token, now)?),
             None => None,
@@ -325,6 +461,9 @@ impl Rooms {
         if self.draining {
             return Err(Refusal::ShuttingDown);
         }
+        if owner == Some(RoomOwner::Unknown) {
+            return Err(Refusal::OwnerUnknown);
+        }
         let opened_by_host = self.table.opened_by_host(room);
         let replaced = claims.is_none() && self.replace_abandoned(conn, room, source, now);
         let opening = match is_open {
@@ -332,7 +471,7 @@ impl Rooms {
             // The replaced seat was the only one: the room stays open.
             true if replaced && opened_by_host == Some(true) => Ok(Opening::HostKey),
             true => Ok(Opening::Free),
-            false => self.admission.check_opening(source, claims, join.key.as_deref(), now),
+            false => self.admission.check_opening(source, (claims, ownership), join.key.as_deref(), now),
         };
         let name = join.name.as_deref().and_then(DisplayName::parse);
         let features = join.features.as_deref().map(Features::parse).unwrap_or_default();
@@ -363,7 +502,7 @@ impl Rooms {
             && let Some(transfers) = self.table.transfers_mut(seat)
             && transfers.is_valid(nonce, now.instant)
         {
-            return Ok(ResumeClaims { seat: seat.seat, joined_at: now.unix });
+            return Ok(ResumeClaims { seat: seat.seat, joined_at: now.unix, fence: None });
         }
         self.admission.verify_token(source, (room, typed), token, now)
     }
@@ -471,6 +610,7 @@ impl Rooms {
         self.waiting.add(room, participant, now.instant, &mut self.out)?;
         self.stop_waiting(conn, None, &[]);
         self.set_place(conn, Place::Waiting(room), now);
+        self.owned.touch(room);
         self.table.connections(room).for_each(|to| self.out.send(to, knock.clone()));
         Ok(JoinOutcome::Waiting)
     }
@@ -565,6 +705,7 @@ impl Rooms {
         let aware = self.table.connections(room).filter(|to| !unaware.contains(to));
         aware.for_each(|to| self.out.send(to, gone.clone()));
         self.out.event(Event::WaitEnded(outcome));
+        self.owned.touch(room);
     }
 
     /// Sends a token that moves the seat to another device.
@@ -619,7 +760,8 @@ impl Rooms {
         let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
         let peer = self.table.peers(seat).next();
         let away = peer.and_then(Seat::disconnected).map(|state| state.closing);
-        let claims = ResumeClaims { seat: seat.seat, joined_at };
+        let fence = self.owned.fence(seat.room);
+        let claims = ResumeClaims { seat: seat.seat, joined_at, fence };
         let message = ServerMessage::RespJoin {
             id: seat.seat,
             room: room_name.as_str().to_owned(),
@@ -630,6 +772,7 @@ impl Rooms {
             ttl,
             resume: self.admission.sign_token(seat.room, claims),
             resumed,
+            fence,
         };
         self.out.send(conn, message);
         if let (Some(id), Some(closing)) = (peer.map(|peer| peer.id), away) {
@@ -712,6 +855,11 @@ impl Rooms {
             connection.host.as_str()
         });
         (self.ice_urls.servers(host, credential), ttl.as_secs())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn owned_rooms(&self) -> usize {
+        self.owned.len()
     }
 
     #[cfg(test)]

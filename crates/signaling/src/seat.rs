@@ -48,6 +48,14 @@ pub enum SeatEvent {
     Expired(RoomTag, SeatId),
 }
 
+impl SeatEvent {
+    /// The room of the seat.
+    pub fn room(&self) -> RoomTag {
+        let (Self::Joined(room, _) | Self::Left(room, _) | Self::Expired(room, _)) = self;
+        *room
+    }
+}
+
 impl TagKey {
     /// Wraps 32 random bytes that persist over restarts.
     pub fn new(key: [u8; 32]) -> Self {

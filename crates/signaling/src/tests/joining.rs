@@ -42,7 +42,8 @@ fn expected_reply(id: SeatId, peer: Option<SeatId>) -> String {
     let username = format!("1003600:{}.{id}", kitchen());
     let password = "password";
     let peer = peer.map_or("null".to_owned(), |peer| format!(r#""{peer}""#));
-    let token = ResumeTokenKey::new([2; 32]).sign(kitchen(), ResumeClaims { seat: id, joined_at: 1_000_000 });
+    let token = ResumeTokenKey::new([2; 32])
+        .sign(kitchen(), ResumeClaims { seat: id, joined_at: 1_000_000, fence: None });
     format!(
         concat!(
             r#"{{"type":"resp-join","id":"{id}","room":"kitchen","peer":{peer},"#,

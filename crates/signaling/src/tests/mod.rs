@@ -2,6 +2,7 @@
 
 mod abandoned_seats;
 mod calls;
+mod cluster;
 mod joining;
 mod limits;
 mod names;
@@ -29,6 +30,8 @@ struct Harness {
     closed: Vec<(ConnectionId, CloseReason)>,
     seat_events: Vec<SeatEvent>,
     events: Vec<Event>,
+    /// The last number of seats of each room, in a cluster.
+    occupancy: BTreeMap<RoomTag, usize>,
     config: RoomsConfig,
 }
 
@@ -90,6 +93,7 @@ impl Harness {
             closed: Vec::new(),
             seat_events: Vec::new(),
             events: Vec::new(),
+            occupancy: BTreeMap::new(),
             config,
         }
     }
@@ -189,6 +193,7 @@ impl Harness {
                 Action::Close { conn, reason } => self.closed.push((conn, reason)),
                 Action::Seat(event) => self.seat_events.push(event),
                 Action::Event(event) => self.events.push(event),
+                Action::Occupancy { room, seats } => drop(self.occupancy.insert(room, seats)),
             }
         }
     }

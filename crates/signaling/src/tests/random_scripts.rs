@@ -21,6 +21,7 @@ enum Step {
     Disconnect { who: usize, closing: bool },
     PageClosed { token: usize },
     SetHostKeys { required: bool },
+    RedirectRoom { room: usize },
     Advance { seconds: u64 },
 }
 
@@ -42,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (who, any::<bool>()).prop_map(|(who, closing)| Step::Disconnect { who, closing }),
         1 => token.prop_map(|token| Step::PageClosed { token }),
         1 => any::<bool>().prop_map(|required| Step::SetHostKeys { required }),
+        1 => (0..3_usize).prop_map(|room| Step::RedirectRoom { room }),
         1 => (0..40_u64).prop_map(|seconds| Step::Advance { seconds }),
     ]
 }
@@ -57,6 +59,10 @@ struct Observer {
     open: BTreeSet<(RoomTag, SeatId)>,
     /// Those who wait, and the IDs of all knocks.
     waiting: BTreeSet<ConnectionId>,
+    /// Whether the server is in a cluster; the last number of seats of each room that it owns.
+    clustered: bool,
+    occupancy: BTreeMap<RoomTag, usize>,
+    fence: u64,
     knocks: Vec<String>,
     next: u64,
     draws: u32,
@@ -118,6 +124,7 @@ impl Observer {
                     rooms.handle_page_closed(token, [45, 0, 0, 1].into(), *now);
             }
             Step::SetHostKeys { required } => rooms.set_host_keys(host_keys(*required), *now),
+            Step::RedirectRoom { room } => self.redirect_room(rooms, *now, ROOMS[*room]),
             Step::Advance { seconds } => {
                 now.instant += Duration::from_secs(*seconds);
                 rooms.handle_timeout(*now);
@@ -125,13 +132,45 @@ impl Observer {
         }
     }
 
+    fn redirect_room(&mut self, rooms: &mut Rooms, now: Now, room: &str) {
+        if self.clustered {
+            let room = TagKey::new([1; 32]).tag(room);
+            rooms.redirect_room(room, "wss://b2.call.example/ws", Fence(self.fence + 1), now);
+            self.occupancy.remove(&room);
+        }
+    }
+
     fn send(&mut self, rooms: &mut Rooms, now: Now, who: usize, frame: Value) {
         self.draws += 1;
         let mut random = [0; 16];
         random[..4].copy_from_slice(&self.draws.to_be_bytes());
-        if let Some(conn) = self.live.get(who) {
-            rooms.handle_text(*conn, &frame.to_string(), now, random);
+        if let Some(conn) = self.live.get(who).copied() {
+            let text = frame.to_string();
+            match self.clustered {
+                true => {
+                    let request = rooms.room_request(conn, &text, now);
+                    let owner = request.map_or(RoomOwner::Unknown, |request| self.owner(&request));
+                    rooms.handle_text_of(conn, &text, owner, now, random)
+                }
+                false => rooms.handle_text(conn, &text, now, random),
+            };
         }
+    }
+
+    /// The store answers most requests; each room that opens gets a new fence.
+    fn owner(&mut self, request: &RoomRequest) -> RoomOwner {
+        if self.draws.is_multiple_of(7) {
+            return RoomOwner::Unknown;
+        }
+        self.fence += u64::from(!self.occupancy.contains_key(&request.room));
+        let resumes = request.token_fence.filter(|_| self.draws.is_multiple_of(2)).unwrap_or_default();
+        RoomOwner::ThisServer(Ownership { fence: Fence(self.fence), resumes })
+    }
+
+    /// Whether the rooms that are kept are those with people, as far as this server owns them.
+    fn occupancy_is_right(&self, rooms: &Rooms) -> bool {
+        self.occupancy.iter().all(|(room, seats)| rooms.occupancy(*room) == *seats)
+            && self.occupancy.values().filter(|seats| **seats > 0).count() == rooms.owned_rooms()
     }
 
     fn pick(&self, n: usize) -> Option<&(String, String, String)> {
@@ -145,6 +184,7 @@ impl Observer {
                 self.receive(to, &serde_json::from_str(&message.to_json()).unwrap());
             }
             Action::Event(_) => {}
+            Action::Occupancy { room, seats } => drop(self.occupancy.insert(room, seats)),
             Action::Close { conn, .. } => {
                 self.live.retain(|live| *live != conn);
                 self.places.remove(&conn);
@@ -235,11 +275,12 @@ proptest! {
     fn no_script_breaks_an_invariant(
         script in prop::collection::vec(step(), 1..120),
         by_host: bool,
+        clustered: bool,
         drained_at in 0..300_usize,
     ) {
         let mut now = Now { instant: Instant::now(), unix: 1 };
         let mut rooms = Rooms::new(RoomsConfig { host_keys: host_keys(by_host), ..config() }, now.instant);
-        let mut observer = Observer::default();
+        let mut observer = Observer { clustered, ..Observer::default() };
         let disconnect = |_| Step::Disconnect { who: 0, closing: false };
         let all_leave = (0..6).map(disconnect).chain([Step::Advance { seconds: 30 }]);
         for (at, step) in script.into_iter().chain(all_leave).enumerate() {
@@ -251,6 +292,7 @@ proptest! {
                 observer.check(action);
             }
             prop_assert_eq!(rooms.parts().4.len(), observer.waiting.len());
+            prop_assert!(observer.occupancy_is_right(&rooms));
             prop_assert!(at >= drained_at || nobody_waits_in_vain(&rooms));
         }
         prop_assert!(observer.open.is_empty(), "a seat never ended");

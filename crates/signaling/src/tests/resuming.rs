@@ -363,7 +363,7 @@ fn a_token_of_an_unnormalized_name_is_valid_for_twelve_hours() {
     let mut harness = Harness::with(config_with_a_key());
     let seat = SeatId::new([9; 16]);
     let (tag_key, resume_key) = harness.rooms.parts().0.keys();
-    let claims = ResumeClaims { seat, joined_at: harness.now.unix };
+    let claims = ResumeClaims { seat, joined_at: harness.now.unix, fence: None };
     let token = json!(resume_key.sign(tag_key.tag("Kitchen"), claims));
     let conn = harness.connect();
     assert_eq!(harness.resume(conn, "Cellar", &token)["code"], "bad-resume");

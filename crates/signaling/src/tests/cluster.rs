@@ -1,0 +1,346 @@
+//! One of several servers: ownership of rooms, redirects and tokens with fences.
+
+use super::*;
+
+const URL: &str = "wss://b2.call.example/ws";
+
+fn owner(fence: u64, resumes: u64) -> RoomOwner {
+    RoomOwner::ThisServer(Ownership { fence: Fence(fence), resumes: Fence(resumes) })
+}
+
+impl Harness {
+    /// Sends a frame of a room with this owner.
+    fn send_of(&mut self, conn: ConnectionId, frame: &Value, owner: RoomOwner) {
+        self.draws += 1;
+        let random = self.random();
+        self.rooms.handle_text_of(conn, &frame.to_string(), owner, self.now, random);
+        self.collect_actions();
+    }
+
+    /// Sends a frame of a room with this owner, and returns the next frame that `conn` received.
+    fn ask(&mut self, conn: ConnectionId, frame: &Value, owner: RoomOwner) -> Value {
+        self.send_of(conn, frame, owner);
+        self.next(conn)
+    }
+
+    fn request(&mut self, conn: ConnectionId, frame: &Value) -> Option<RoomRequest> {
+        self.rooms.room_request(conn, &frame.to_string(), self.now)
+    }
+
+    fn redirect(&mut self, conn: ConnectionId, frame: &Value) {
+        let request = self.request(conn, frame).unwrap();
+        self.rooms.redirect(conn, &request, URL.into(), Fence(8), self.now);
+        self.collect_actions();
+    }
+
+    /// Two participants in the kitchen, which this server owns.
+    fn owned_pair(&mut self, owner: RoomOwner) -> [Participant; 2] {
+        [(); 2].map(|()| {
+            let conn = self.connect();
+            let reply = self.ask(conn, &join(), owner);
+            self.received.clear();
+            Participant { conn, id: reply["id"].clone(), token: reply["resume"].clone() }
+        })
+    }
+}
+
+fn join() -> Value {
+    json!({"type": "join", "room": "kitchen"})
+}
+
+fn resume(token: &Value) -> Value {
+    json!({"type": "join", "room": "kitchen", "resume": token})
+}
+
+#[test]
+fn a_join_of_an_owned_room_tells_the_fence_and_signs_it() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let reply = harness.ask(conn, &join(), owner(7, 0));
+    assert_eq!(reply["fence"], 7);
+    let back = harness.connect();
+    let request = harness.request(back, &resume(&reply["resume"])).unwrap();
+    assert_eq!((request.kind, request.token_fence), (RoomRequestKind::Join, Some(Fence(7))));
+    assert_eq!(request.room, kitchen());
+}
+
+#[test]
+fn without_a_cluster_neither_fences_nor_occupancy_appear() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let reply = harness.join(conn, "kitchen");
+    assert_eq!(reply.get("fence"), None);
+    assert_eq!(reply["resume"].as_str().unwrap().len(), 96);
+    harness.send(conn, json!({"type": "leave"}));
+    assert!(harness.occupancy.is_empty());
+}
+
+#[test]
+fn a_room_request_is_a_join_or_look_that_may_be_answered() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let look = harness.request(conn, &json!({"type": "look", "room": " Kitchen ", "fence": 9})).unwrap();
+    assert_eq!((look.kind, look.room), (RoomRequestKind::Look, kitchen()));
+    assert_eq!((look.token_fence, look.redirect_fence), (None, Some(Fence(9))));
+    for frame in [
+        json!({"type": "leave"}),
+        json!({"type": "join", "room": ".."}),
+        json!({"type": "join", "room": "kitchen", "fence": "9"}),
+        json!({"type": "candidate", "target": "x", "candidate": {"type": "join", "room": "kitchen"}}),
+    ] {
+        assert!(harness.request(conn, &frame).is_none(), "{frame}");
+    }
+    harness.send_of(conn, &join(), owner(7, 0));
+    assert!(harness.request(conn, &join()).is_none(), "the connection has a seat");
+}
+
+#[test]
+fn a_forged_token_has_no_fence() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let reply = harness.ask(conn, &join(), owner(7, 0));
+    let other = harness.connect();
+    let forged = format!("z{}", &reply["resume"].as_str().unwrap()[1..]);
+    let request = harness.request(other, &resume(&json!(forged))).unwrap();
+    assert_eq!(request.token_fence, None);
+    let frame = json!({"type": "join", "room": "attic", "resume": reply["resume"]});
+    assert_eq!(harness.request(other, &frame).unwrap().token_fence, None, "of another room");
+}
+
+#[test]
+fn who_tries_too_many_names_causes_no_further_requests() {
+    let mut harness = Harness::new();
+    let mut conn = harness.connect();
+    let name = |n: usize| json!({"type": "look", "room": format!("room-{n}")});
+    let mut redirected = 0;
+    for n in 0..300 {
+        if harness.request(conn, &name(n)).is_some() {
+            harness.redirect(conn, &name(n));
+            redirected += 1;
+            conn = harness.connect();
+        }
+    }
+    assert_eq!(redirected, 200, "a redirect tells that somebody is in the room");
+    harness.send_of(conn, &name(299), RoomOwner::Unknown);
+    assert_eq!(harness.code(conn), "rate-limited");
+    let token = harness.ask(conn, &join(), owner(7, 0));
+    assert_eq!(token["code"], "rate-limited");
+}
+
+#[test]
+fn a_flood_of_joins_causes_no_flood_of_requests() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let accepted = (0..450).filter(|_| {
+        let request = harness.request(conn, &join());
+        harness.send_of(conn, &join(), RoomOwner::Unknown);
+        request.is_some()
+    });
+    assert_eq!(accepted.count(), 400);
+}
+
+#[test]
+fn a_join_of_another_servers_room_is_redirected_and_closed() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    harness.redirect(conn, &json!({"type": "join", "room": " Kitchen "}));
+    let expected = json!({"type": "redirect", "url": URL, "room": "kitchen", "fence": 8});
+    assert_eq!(harness.next(conn), expected);
+    assert_eq!(harness.closed, [(conn, CloseReason::Redirected)]);
+    assert_eq!(CloseReason::Redirected.code(), 4002);
+    let looking = harness.connect();
+    harness.redirect(looking, &json!({"type": "look", "room": "kitchen"}));
+    assert_eq!(harness.unread(looking), ["redirect"]);
+    assert_eq!(harness.rooms.count(), (0, 0));
+}
+
+#[test]
+fn a_client_without_tokens_stays_connected_after_a_redirect() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    harness.rooms.expect_no_token(conn);
+    harness.redirect(conn, &join());
+    assert_eq!(harness.unread(conn), ["redirect"]);
+    assert!(harness.closed.is_empty());
+}
+
+#[test]
+fn a_connection_that_ended_meanwhile_is_not_redirected() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let request = harness.request(conn, &join()).unwrap();
+    harness.disconnect(conn);
+    harness.rooms.redirect(conn, &request, URL.into(), Fence(8), harness.now);
+    harness.send_of(conn, &join(), owner(7, 0));
+    assert!(harness.received.is_empty() && harness.occupancy.is_empty());
+}
+
+#[test]
+fn with_an_unknown_owner_only_own_seats_are_resumed() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    harness.disconnect(bob.conn);
+    let [back, other, looking] = [(); 3].map(|()| harness.connect());
+    let reply = harness.ask(back, &resume(&bob.token), RoomOwner::Unknown);
+    assert_eq!((&reply["id"], &reply["resumed"]), (&bob.id, &json!(true)));
+    assert_eq!(reply["fence"], 7, "the room is still owned");
+    harness.send(alice.conn, json!({"type": "leave"}));
+    harness.send_of(other, &join(), RoomOwner::Unknown);
+    assert_eq!(harness.code(other), "try-later");
+    assert_eq!(harness.events.last(), Some(&Event::JoinRefused(Refusal::OwnerUnknown)));
+    let look = json!({"type": "look", "room": "kitchen"});
+    assert_eq!(harness.ask(looking, &look, RoomOwner::Unknown)["seats"], 1, "what this server knows");
+}
+
+#[test]
+fn the_seats_of_owned_rooms_are_reported() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    assert_eq!(harness.occupancy[&kitchen()], 2);
+    harness.disconnect(bob.conn);
+    assert_eq!(harness.occupancy[&kitchen()], 2, "a disconnected participant keeps the room");
+    harness.advance(seconds(30));
+    assert_eq!(harness.occupancy[&kitchen()], 1);
+    harness.send(alice.conn, json!({"type": "leave"}));
+    assert_eq!(harness.occupancy[&kitchen()], 0);
+}
+
+#[test]
+fn a_refused_join_reports_that_the_room_need_not_be_kept() {
+    let host_keys = HostKeys::new(&["sesame"]);
+    let mut harness = Harness::with(RoomsConfig { host_keys, ..config() });
+    let conn = harness.connect();
+    harness.send_of(conn, &join(), owner(7, 0));
+    assert_eq!(harness.code(conn), "key-required");
+    assert_eq!(harness.occupancy[&kitchen()], 0);
+}
+
+#[test]
+fn a_room_that_somebody_waits_for_is_kept() {
+    let host_keys = HostKeys::new(&["sesame"]);
+    let mut harness = Harness::with(RoomsConfig { host_keys, ..config() });
+    let [guest, host] = [(); 2].map(|()| harness.connect());
+    let waits = json!({"type": "join", "room": "kitchen", "wait": true});
+    assert_eq!(harness.ask(guest, &waits, owner(7, 0))["type"], "waiting");
+    assert_eq!(harness.occupancy[&kitchen()], 1);
+    let opens = json!({"type": "join", "room": "kitchen", "key": "sesame"});
+    harness.send_of(host, &opens, owner(7, 0));
+    assert_eq!(harness.occupancy[&kitchen()], 2);
+    assert_eq!(harness.next(guest)["fence"], 7, "also for who has waited");
+    harness.disconnect(guest);
+    harness.send(host, json!({"type": "leave"}));
+    harness.advance(seconds(30));
+    assert_eq!(harness.occupancy[&kitchen()], 0);
+}
+
+#[test]
+fn after_the_loss_of_the_owner_both_participants_keep_their_ids() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    let mut harness = harness.restarted();
+    harness.advance(seconds(600));
+    let [b, a] = [(); 2].map(|()| harness.connect());
+    let second = harness.ask(b, &resume(&bob.token), owner(8, 7));
+    assert_eq!((&second["id"], &second["fence"]), (&bob.id, &json!(8)));
+    let first = harness.ask(a, &resume(&alice.token), owner(8, 7));
+    assert_eq!((&first["id"], &first["peer"]), (&alice.id, &bob.id));
+}
+
+#[test]
+fn a_token_of_an_owner_before_the_last_reopens_nothing() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(5, 0));
+    let mut harness = harness.restarted();
+    let [a, b] = [(); 2].map(|()| harness.connect());
+    assert_eq!(harness.ask(a, &resume(&alice.token), owner(9, 8))["code"], "bad-resume");
+    assert_eq!(harness.occupancy[&kitchen()], 0);
+    let reply = harness.ask(a, &join(), owner(9, 8));
+    assert_eq!(reply["type"], "resp-join");
+    let reply = harness.ask(b, &resume(&bob.token), owner(9, 8));
+    assert_eq!(reply["id"], bob.id, "the room is open: an ordinary join");
+}
+
+#[test]
+fn without_an_owner_before_old_tokens_keep_their_ids() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.owned_pair(owner(5, 0));
+    let mut harness = harness.restarted();
+    let conn = harness.connect();
+    let reply = harness.ask(conn, &resume(&alice.token), owner(1, 0));
+    assert_eq!((&reply["id"], &reply["resumed"]), (&alice.id, &json!(false)), "the store has lost its data");
+}
+
+#[test]
+fn a_token_of_a_server_that_was_alone_still_opens_its_room() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.pair();
+    let mut harness = harness.restarted();
+    let conn = harness.connect();
+    let reply = harness.ask(conn, &resume(&alice.token), owner(9, 8));
+    assert_eq!((&reply["id"], &reply["fence"]), (&alice.id, &json!(9)));
+}
+
+#[test]
+fn tokens_of_the_last_owner_reopen_a_room_that_required_a_key() {
+    let host_keys = HostKeys::new(&["sesame"]);
+    let mut harness = Harness::with(RoomsConfig { host_keys, ..config() });
+    let conn = harness.connect();
+    let opens = json!({"type": "join", "room": "kitchen", "key": "sesame"});
+    let token = harness.ask(conn, &opens, owner(5, 0))["resume"].clone();
+    let mut harness = harness.restarted();
+    harness.advance(seconds(600));
+    let [a, b, c] = [(); 3].map(|()| harness.connect());
+    assert_eq!(harness.ask(a, &join(), owner(6, 5))["code"], "key-required");
+    assert_eq!(harness.ask(a, &resume(&token), owner(7, 6))["code"], "bad-resume");
+    assert_eq!(harness.ask(a, &resume(&token), owner(7, 0))["code"], "key-required");
+    let reply = harness.ask(b, &resume(&token), owner(6, 5));
+    assert_eq!((&reply["type"], &reply["fence"]), (&json!("resp-join"), &json!(6)));
+    harness.send(b, json!({"type": "leave"}));
+    let late = harness.ask(c, &resume(&reply["resume"]), owner(6, 0));
+    assert_eq!(late["code"], "key-required", "everybody has left the room");
+}
+
+#[test]
+fn a_lost_room_is_redirected_and_its_seats_are_kept() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    let guest = harness.connect();
+    let waits = json!({"type": "join", "room": "kitchen", "wait": true});
+    assert_eq!(harness.ask(guest, &waits, owner(7, 0))["type"], "waiting");
+    harness.received.clear();
+    let events = harness.seat_events.len();
+    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    harness.collect_actions();
+    for conn in [alice.conn, bob.conn, guest] {
+        assert_eq!(harness.unread(conn), ["redirect"]);
+        assert!(harness.closed.contains(&(conn, CloseReason::Redirected)));
+    }
+    assert_eq!(harness.seat_events.len(), events, "the relay keeps the allocations");
+    assert_eq!(harness.rooms.count(), (1, 2));
+    harness.advance(seconds(30));
+    assert!(matches!(harness.seat_events[events..], [SeatEvent::Expired(..), SeatEvent::Expired(..)]));
+    assert_eq!(harness.rooms.count(), (0, 0));
+    assert_eq!(harness.occupancy[&kitchen()], 2, "it is another server's room");
+}
+
+#[test]
+fn a_room_that_comes_back_has_its_seats() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.owned_pair(owner(7, 0));
+    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    harness.collect_actions();
+    let back = harness.connect();
+    let reply = harness.ask(back, &resume(&alice.token), owner(9, 8));
+    assert_eq!((&reply["id"], &reply["resumed"], &reply["fence"]), (&alice.id, &json!(true), &json!(9)));
+    assert_eq!(harness.occupancy[&kitchen()], 2);
+}
+
+#[test]
+fn a_new_fence_is_in_the_next_tokens() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.owned_pair(owner(7, 0));
+    harness.rooms.set_fence(kitchen(), Fence(9));
+    let back = harness.connect();
+    let reply = harness.ask(back, &resume(&alice.token), RoomOwner::Unknown);
+    assert_eq!(reply["fence"], 9);
+}
