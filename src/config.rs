@@ -225,15 +225,12 @@ impl Settings {
     }
 
     /// The STUN and TURN listeners that browsers receive. Without a domain no browser trusts the certificate, so there is
-    /// no TURN over TLS. It uses https-port if browsers accept it, else turns-port.
+    /// no TURN over TLS. It uses https-port if browsers accept it, else turns-port. One of several servers gives its own name:
+    /// both participants must use one relay.
     pub fn ice_urls(&self) -> IceUrls {
-        let (host, turns) = match &self.identity {
-            Identity::TryOut => (None, None),
-            Identity::Domain { name, .. } => {
-                let on_https = self.https_port.filter(|&port| browsers_accept(port));
-                (Some(name.clone()), on_https.or(self.turns_port))
-            }
-        };
+        let host = self.own_name().map(str::to_owned);
+        let on_https = self.https_port.filter(|&port| browsers_accept(port));
+        let turns = host.as_ref().and(on_https.or(self.turns_port));
         let turn = self.turn_port;
         let turns = turns.filter(|_| turn.is_some()).into_iter().collect();
         IceUrls { host, stun: turn, turn_udp: turn, turn_tcp: turn, turns }

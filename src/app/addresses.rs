@@ -38,10 +38,9 @@ fn without_domain(settings: &Settings, interfaces: Vec<InterfaceAddress>) -> Hos
     HostAddresses { external: settings.external_ip.clone(), interfaces, domain: Vec::new() }
 }
 
-/// The addresses of the domain; `None` without a domain or an answer.
+/// The addresses of the name that leads to this server alone; `None` without a domain or an answer.
 async fn resolve_domain(settings: &Settings) -> Option<Vec<IpAddr>> {
-    let Identity::Domain { name, .. } = &settings.identity else { return None };
-    let found = timeout(RESOLVE_LIMIT, lookup_host((name.as_str(), 0))).await;
+    let found = timeout(RESOLVE_LIMIT, lookup_host((settings.own_name()?, 0))).await;
     let mut found: Vec<_> = found.ok()?.ok()?.map(|address| address.ip()).collect();
     // Resolvers rotate the order with each answer, which is no change.
     found.sort_unstable();

@@ -92,6 +92,18 @@ impl Settings {
         })
     }
 
+    /// The name that leads to this server alone: `node-name` if it is one of several, else `domain`. `None` in try-out mode.
+    pub fn own_name(&self) -> Option<&str> {
+        self.names().last().copied()
+    }
+
+    /// The public names of this server: `domain`, then `node-name` if it is one of several.
+    pub fn names(&self) -> Vec<&str> {
+        let Identity::Domain { name, .. } = &self.identity else { return Vec::new() };
+        let node_name = self.cluster.as_ref().and(self.node_name.as_deref());
+        std::iter::once(name.as_str()).chain(node_name).collect()
+    }
+
     /// The settings of several servers need each other. `cluster-fallback` alone has no effect: the example file has it
     /// with its default.
     pub(super) fn check_cluster(&self) -> Result<(), SettingsError> {

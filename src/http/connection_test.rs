@@ -14,7 +14,7 @@ use webrtc_box_signaling::UnixSeconds;
 use webrtc_box_turn::credential::{Credential, Principal, Secrets};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
-use crate::config::{Identity, Settings, browsers_accept};
+use crate::config::{Settings, browsers_accept};
 
 /// How long the credential of a test opens allocations.
 const CREDENTIAL_TTL: Duration = Duration::from_secs(300);
@@ -22,7 +22,7 @@ const CREDENTIAL_TTL: Duration = Duration::from_secs(300);
 /// The listeners that are probed, and their names and addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionTest {
-    /// The name in the certificate; `None` in try-out mode.
+    /// The name that leads to this server alone; `None` in try-out mode.
     pub host: Option<String>,
     /// Port of TURN over UDP and TCP; without it there are no probes.
     pub turn: Option<u16>,
@@ -59,11 +59,10 @@ impl ConnectionTest {
     pub fn of(settings: &Settings) -> Self {
         let turn = settings.turn_port;
         let https = settings.https_port.filter(|&port| browsers_accept(port));
-        let (host, turns) = match &settings.identity {
-            Identity::TryOut => (None, Vec::new()),
-            Identity::Domain { name, .. } => {
-                (Some(name.clone()), https.into_iter().chain(settings.turns_port).collect())
-            }
+        let host = settings.own_name().map(str::to_owned);
+        let turns = match host {
+            Some(_) => https.into_iter().chain(settings.turns_port).collect(),
+            None => Vec::new(),
         };
         Self { host, turn, turns: if turn.is_some() { turns } else { Vec::new() }, addresses: Vec::new() }
     }

@@ -9,6 +9,7 @@ mod counters;
 mod forwarded;
 mod http2;
 mod hub;
+mod node_names;
 mod numbered_frames;
 mod page_language;
 mod per_source;
@@ -43,6 +44,7 @@ use webrtc_box_turn::credential::Secrets;
 
 use self::counters::{CallLog, HttpMetrics};
 use self::hub::Hub;
+use self::node_names::NodeNames;
 use self::per_source::SourceConnections;
 use self::polling::PollingSessions;
 use self::request_context::{AllowedOrigins, ServedHosts};
@@ -67,6 +69,8 @@ pub struct HttpConfig {
     pub secrets: Secrets,
     /// The public host name; `None` in try-out mode.
     pub domain: Option<String>,
+    /// The name of this server alone, if it is one of several of the domain.
+    pub node_name: Option<String>,
     /// The bound port of HTTPS, the target of redirects.
     pub https_port: Option<u16>,
     /// Further WebSocket origins, as `https://HOST[:PORT]`.
@@ -148,6 +152,7 @@ impl HttpConfig {
         Self {
             secrets: keys.secrets,
             domain,
+            node_name: settings.cluster.as_ref().and(settings.node_name.clone()),
             https_port: settings.https_port,
             allowed_origin: settings.allowed_origin.clone(),
             trusted_proxy: settings.trusted_proxy.clone(),
@@ -191,13 +196,25 @@ impl HttpServer {
         let (phase, _) = watch::channel(Phase::Running);
         let domain = config.domain.clone().map(|name| (name, config.https_port));
         let connection_test = Arc::new(ArcSwap::from_pointee(config.connection_test));
+        let names = config.domain.as_deref().zip(config.node_name.as_deref());
+        let names = names.and_then(|(domain, node)| routes::node_names(domain, node, config.https_port));
         let router = routes::routes(routes::RouteState {
             files,
             hub: Arc::clone(&hub),
-            polling: PollingSessions::start(Arc::clone(&hub), sources.clone(), phase.clone()),
+            polling: PollingSessions::start(
+                Arc::clone(&hub),
+                sources.clone(),
+                phase.clone(),
+                names.as_ref().map(NodeNames::node_authority),
+            ),
             socket_io: config.socket_io.then(|| Arc::new(SocketIo::default())),
             sources: sources.clone(),
-            hosts: ServedHosts::new(config.domain.as_deref(), &config.allowed_origin),
+            hosts: ServedHosts::new(
+                config.domain.as_deref(),
+                config.node_name.as_deref(),
+                &config.allowed_origin,
+            ),
+            names,
             own_addresses: config.own_addresses,
             origins: AllowedOrigins::new(domain, config.allowed_origin),
             domain: config.domain,

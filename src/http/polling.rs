@@ -51,6 +51,8 @@ pub(super) struct PollingSessions {
     hub: Arc<Hub>,
     sources: SourceConnections,
     phase: watch::Sender<Phase>,
+    /// The host and port that lead to this server alone, if it is one of several: the session is here only.
+    node: Option<String>,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
 }
 
@@ -77,8 +79,13 @@ struct SessionState {
 
 impl PollingSessions {
     /// Starts the task that ends silent sessions, which runs until the sessions are dropped.
-    pub(super) fn start(hub: Arc<Hub>, sources: SourceConnections, phase: watch::Sender<Phase>) -> Arc<Self> {
-        let sessions = Arc::new(Self { hub, sources, phase, sessions: Mutex::default() });
+    pub(super) fn start(
+        hub: Arc<Hub>,
+        sources: SourceConnections,
+        phase: watch::Sender<Phase>,
+        node: Option<String>,
+    ) -> Arc<Self> {
+        let sessions = Arc::new(Self { hub, sources, phase, node, sessions: Mutex::default() });
         tokio::spawn(end_silent_sessions(Arc::downgrade(&sessions)));
         sessions
     }
@@ -140,7 +147,12 @@ impl PollingSessions {
         let (conn, queue) = self.hub.connect(Transport::Polling, host.to_owned(), context.source);
         let state = Mutex::new(SessionState::new(queue, Instant::now()));
         sessions.insert(id, Arc::new(Session { conn, state, _permit: permit }));
-        Ok(json_reply(json!({ "session": URL_SAFE_NO_PAD.encode(id) }).to_string()))
+        let session = URL_SAFE_NO_PAD.encode(id);
+        let reply = match &self.node {
+            Some(node) => json!({ "session": session, "node": node }),
+            None => json!({ "session": session }),
+        };
+        Ok(json_reply(reply.to_string()))
     }
 
     /// Frames arrived, the first of them with the number `first`.

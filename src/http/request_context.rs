@@ -134,12 +134,12 @@ pub(super) struct ServedHosts {
 }
 
 impl ServedHosts {
-    /// `domain`, and the hosts of the allowed origins.
-    pub(super) fn new(domain: Option<&str>, origins: &[String]) -> Self {
+    /// `domain`, `node` (the name of this server alone), and the hosts of the allowed origins.
+    pub(super) fn new(domain: Option<&str>, node: Option<&str>, origins: &[String]) -> Self {
         let Some(domain) = domain else { return Self { names: Vec::new() } };
         let of_origin = |origin: &String| Some(Authority::parse(origin.split_once("://")?.1)?.host);
         // RFC 6761 §6.3: `localhost` always resolves to this host.
-        let names = [domain.to_owned(), "localhost".to_owned()].into_iter();
+        let names = [domain, "localhost"].into_iter().chain(node).map(str::to_owned);
         Self { names: names.chain(origins.iter().filter_map(of_origin)).collect() }
     }
 
@@ -192,8 +192,10 @@ impl AllowedOrigins {
 
     fn is_domain(&self, context: &RequestContext, origin: &Origin) -> bool {
         let Some((name, port)) = &self.domain else { return false };
+        // A page of the domain that connects to this server's own name uses one port for both.
+        let requested = context.authority.as_ref().map(|host| host.origin(context.secure).port);
         // A proxy may forward neither host nor scheme.
-        let port_matches = Some(origin.port) == *port || context.proxied;
+        let port_matches = [*port, requested].contains(&Some(origin.port)) || context.proxied;
         origin.secure && origin.host == *name && port_matches
     }
 }
@@ -294,10 +296,16 @@ mod tests {
         let own: IpAddr = "192.0.2.1".parse().unwrap();
         let serves =
             |hosts: &ServedHosts, text: &str| hosts.serve(&Authority::parse(text).unwrap(), |ip| ip == own);
-        let named = ServedHosts::new(Some("box.example"), &allowed);
-        for host in
-            ["box.example", "BOX.example.:8443", "www.box.example", "localhost:1", "[::1]", "127.0.0.1:443"]
-        {
+        let named = ServedHosts::new(Some("box.example"), Some("b1.box.example"), &allowed);
+        for host in [
+            "box.example",
+            "BOX.example.:8443",
+            "b1.box.example",
+            "www.box.example",
+            "localhost:1",
+            "[::1]",
+            "127.0.0.1:443",
+        ] {
             assert!(serves(&named, host), "{host}");
         }
         assert!(serves(&named, "192.0.2.1:8443") && serves(&named, "[::ffff:192.0.2.1]"));
@@ -307,7 +315,7 @@ mod tests {
             assert!(!serves(&named, host), "{host}");
         }
         assert!(
-            serves(&ServedHosts::new(None, &[]), "evil.example"),
+            serves(&ServedHosts::new(None, None, &[]), "evil.example"),
             "without a domain every host is served"
         );
     }

@@ -24,6 +24,7 @@ use webrtc_box_signaling::Refusal;
 use super::connection_test::ConnectionTest;
 use super::counters::HttpMetrics;
 use super::hub::Hub;
+use super::node_names::{NodeNames, is_preflight, permit_origin, preflight_reply};
 use super::per_source::SourceConnections;
 use super::polling::PollingSessions;
 use super::request_context::{
@@ -90,6 +91,8 @@ pub(super) struct RouteState {
     pub(super) origins: AllowedOrigins,
     pub(super) domain: Option<String>,
     pub(super) hosts: ServedHosts,
+    /// The names of one of several servers; `None` for a single one.
+    pub(super) names: Option<NodeNames>,
     pub(super) own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     pub(super) https_port: Option<u16>,
     pub(super) trusted_proxy: Vec<IpNet>,
@@ -98,6 +101,11 @@ pub(super) struct RouteState {
     pub(super) test_limiter: SourceRateLimiter,
     pub(super) metrics: HttpMetrics,
     pub(super) phase: watch::Sender<Phase>,
+}
+
+/// The names of one of several servers, with the policy of its page.
+pub(super) fn node_names(domain: &str, node: &str, https_port: Option<u16>) -> Option<NodeNames> {
+    NodeNames::new(domain, node, https_port, CONTENT_SECURITY_POLICY)
 }
 
 type Shared = Arc<RouteState>;
@@ -192,7 +200,9 @@ async fn poll(
     if !state.origins.allow(&context, request.headers()) {
         return forbidden_origin();
     }
-    state.polling.respond(&context, request.into_body()).await
+    let (parts, body) = request.into_parts();
+    let reply = state.polling.respond(&context, body).await;
+    state.permit_origin(reply, &parts.headers)
 }
 
 /// A page without an open WebSocket reports that it was closed; the body is its resume token.
@@ -204,7 +214,13 @@ async fn leave(
     if !state.origins.allow(&context, request.headers()) {
         return forbidden_origin();
     }
-    let body = match timeout(LEAVE_TIMEOUT, to_bytes(request.into_body(), MAX_LEAVE_BYTES)).await {
+    let (parts, body) = request.into_parts();
+    let reply = handle_leave(&state, &context, body).await;
+    state.permit_origin(reply, &parts.headers)
+}
+
+async fn handle_leave(state: &RouteState, context: &RequestContext, body: Body) -> Response {
+    let body = match timeout(LEAVE_TIMEOUT, to_bytes(body, MAX_LEAVE_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return (StatusCode::BAD_REQUEST, "The body must be a resume token.\n").into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
@@ -251,10 +267,18 @@ async fn check_request(
         && !state.files.has_custom(request.uri().path())
     {
         static_files::stale_worker_removal()
+    } else if let Some(reply) = state.node_reply(&context, &request) {
+        reply
     } else {
         request.extensions_mut().insert(context);
         next.run(request).await
     };
+    if let Some(names) = &state.names {
+        reply
+            .headers_mut()
+            .entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert_with(|| names.content_security_policy());
+    }
     for (name, value) in HEADERS {
         reply.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -298,6 +322,21 @@ impl RouteState {
         // The request target may contain a host too (RFC 9112 §3.2.2).
         let target = request.uri().authority().map(|target| Authority::parse(target.as_str()));
         host_matches && target.is_none_or(|target| target.as_ref().is_some_and(is_served))
+    }
+
+    /// What one of several servers answers without a route: the page is under the common name, and browsers ask whether a
+    /// page of that name may send requests to this one.
+    fn node_reply(&self, context: &RequestContext, request: &Request<Body>) -> Option<Response> {
+        let names = self.names.as_ref()?;
+        if is_preflight(request) && self.origins.allow(context, request.headers()) {
+            return Some(preflight_reply(request.headers()));
+        }
+        names.redirect_page(context, request)
+    }
+
+    /// The reply to a request of an allowed origin, which may be a page of the common name.
+    fn permit_origin(&self, reply: Response, request_headers: &HeaderMap) -> Response {
+        if self.names.is_some() { permit_origin(reply, request_headers) } else { reply }
     }
 }
 

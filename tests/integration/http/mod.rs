@@ -3,6 +3,7 @@
 mod connections;
 mod hosts;
 mod http2;
+mod node_names;
 mod static_files;
 
 use std::sync::Arc;
