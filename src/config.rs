@@ -19,7 +19,7 @@ use webrtc_box_signaling::IceUrls;
 use self::values::parse;
 use crate::error::{Hint, io_hint, io_reason};
 
-pub use self::cluster::{ClusterSettings, Fallback, StoreUrl};
+pub use self::cluster::ClusterSettings;
 pub use self::network::{ExternalIp, Listen};
 pub use self::settings::{LogFormat, RawSettings, Reload, Settings};
 pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};

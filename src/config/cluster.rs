@@ -1,23 +1,10 @@
 //! The settings of a service of several servers: the store, the name of this one, and the keys that all share.
 
+use webrtc_box_cluster::{Fallback, NodeName, StoreUrl, StoreUrlError};
 use webrtc_box_turn::credential::Secret;
 
 use super::values::{Field, Parsed, invalid, parse};
 use super::{Identity, RawSettings, Settings, SettingsError, network};
-
-/// Where the shared store is: `redis://`, `rediss://` or `redis+sentinel://`. `Debug` does not print it, because it may
-/// contain a password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoreUrl(String);
-
-/// What happens to new rooms while the store cannot be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// The server that the room's name leads to opens it.
-    Open,
-    /// They are refused; the page tries again.
-    Refuse,
-}
 
 /// The settings of one of several servers, which are only valid together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,36 +12,28 @@ pub struct ClusterSettings {
     /// The store that all share.
     pub store: StoreUrl,
     /// The name of this server, a subdomain of `domain`.
-    pub node_name: String,
+    pub node_name: NodeName,
     /// The keys that all share: the first signs, all verify. Never empty.
     pub keys: Vec<Secret>,
     /// What happens to new rooms while the store cannot be reached.
     pub fallback: Fallback,
 }
 
-impl std::fmt::Debug for StoreUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoreUrl(…)")
-    }
-}
-
 /// The store, if one is given. The error does not repeat the URL, which may contain a password.
 pub(super) fn store(field: &Field<'_>) -> Result<Option<StoreUrl>, SettingsError> {
     let Some(text) = field.texts.first() else { return Ok(None) };
-    let schemes = ["redis://", "rediss://", "redis+sentinel://"];
-    if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
-        return Ok(Some(StoreUrl(text.clone())));
-    }
-    Err(SettingsError::invalid(
-        "cluster is no URL of a store",
-        "give redis://HOST, rediss://HOST, or redis+sentinel://HOST,HOST/MASTER",
-    ))
+    let refuse = |error: StoreUrlError| SettingsError::invalid(format!("cluster: {error}"), error.hint());
+    StoreUrl::parse(text).map(Some).map_err(refuse)
 }
 
 /// The name of this server, if one is given.
-pub(super) fn node_name(field: &Field<'_>) -> Result<Option<String>, SettingsError> {
+pub(super) fn node_name(field: &Field<'_>) -> Result<Option<NodeName>, SettingsError> {
     let hint = "give the name alone as DNS has it, like b1.call.example.com";
-    let name = |text: &str| network::domain(text).or_else(|_| invalid("no host name", hint));
+    let name = |text: &str| match NodeName::parse(text) {
+        // A name that a browser takes for an address is none.
+        Ok(name) if network::domain(text).is_ok() => Ok(name),
+        _ => invalid("no host name", hint),
+    };
     field.texts.first().map(|text| parse(field.name, text, name)).transpose()
 }
 
@@ -100,7 +79,7 @@ impl Settings {
     /// The public names of this server: `domain`, then `node-name` if it is one of several.
     pub fn names(&self) -> Vec<&str> {
         let Identity::Domain { name, .. } = &self.identity else { return Vec::new() };
-        let node_name = self.cluster.as_ref().and(self.node_name.as_deref());
+        let node_name = self.cluster.as_ref().and(self.node_name.as_ref().map(NodeName::as_str));
         std::iter::once(name.as_str()).chain(node_name).collect()
     }
 
@@ -131,7 +110,7 @@ impl Settings {
                 format!("add --node-name b1.{domain}, the name of this server alone (setting node-name)"),
             );
         };
-        if !node_name.strip_suffix(domain.as_str()).is_some_and(|label| label.ends_with('.')) {
+        if !node_name.as_str().strip_suffix(domain.as_str()).is_some_and(|label| label.ends_with('.')) {
             return refuse(
                 format!("node-name {node_name} is not a subdomain of domain {domain}"),
                 format!("give a name like b1.{domain}, which leads to this server alone"),

@@ -10,9 +10,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::values::{self, Field, LONGEST_TTL, LONGEST_WAIT, each, kebab, one, time};
-use super::{
-    ExternalIp, Fallback, Identity, Listen, RelayScope, SettingsError, StoreUrl, cluster, files, network,
-};
+use super::{ExternalIp, Identity, Listen, RelayScope, SettingsError, cluster, files, network};
+use webrtc_box_cluster::{Fallback, NodeName, StoreUrl};
 use webrtc_box_turn::credential::Secret;
 
 /// The name of a field as users write it: `min-port` for `min_port`.
@@ -189,7 +188,7 @@ settings! {
         /// a password better in the settings file, because flags are visible in the list of processes
         cluster: Option<String> = "URL", "none" => Restart, Option<StoreUrl>, cluster::store;
         /// Public name of this server alone, a subdomain of domain
-        node_name: Option<String> = "NAME", "none" => Restart, Option<String>, cluster::node_name;
+        node_name: Option<String> = "NAME", "none" => Restart, Option<NodeName>, cluster::node_name;
         /// Key that all servers share, visible in the list of processes, unlike one in cluster-key-file; repeatable: the
         /// first signs, all verify, the last names the rooms
         cluster_key: Option<Vec<String>> = "KEY", "none" => Applied, Vec<Secret>, files::cluster_keys;

@@ -152,7 +152,7 @@ impl HttpConfig {
         Self {
             secrets: keys.secrets,
             domain,
-            node_name: settings.cluster.as_ref().and(settings.node_name.clone()),
+            node_name: settings.cluster.as_ref().and(settings.node_name.as_ref()).map(ToString::to_string),
             https_port: settings.https_port,
             allowed_origin: settings.allowed_origin.clone(),
             trusted_proxy: settings.trusted_proxy.clone(),

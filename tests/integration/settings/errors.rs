@@ -125,8 +125,18 @@ fn settings_of_several_servers_need_each_other() {
     for (arguments, words) in alone {
         assert_contains(&error(arguments), words);
     }
-    for url in ["", "http://127.0.0.1", "127.0.0.1:6379", "redis://", "redis+cluster://a"] {
-        assert_contains(&error(&["--cluster", url]), &["cluster", "redis://"]);
+    for url in [
+        "",
+        "http://127.0.0.1",
+        "127.0.0.1:6379",
+        "redis://",
+        "redis+cluster://a",
+        "redis://a,b",
+        "redis+sentinel://a,b",
+        "redis://a:0",
+        "redis://name@a",
+    ] {
+        assert_contains(&error(&["--cluster", url]), &["cluster: the URL of the store", "redis"]);
     }
 }
 
