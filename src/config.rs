@@ -224,6 +224,14 @@ impl Settings {
         }
     }
 
+    /// The public name of the service; `None` in try-out mode.
+    pub fn domain(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::TryOut => None,
+            Identity::Domain { name, .. } => Some(name),
+        }
+    }
+
     /// The STUN and TURN listeners that browsers receive. Without a domain no browser trusts the certificate, so there is
     /// no TURN over TLS. It uses https-port if browsers accept it, else turns-port. One of several servers gives its own name:
     /// both participants must use one relay.
