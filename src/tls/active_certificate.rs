@@ -1,15 +1,15 @@
 //! The active certificate: one for all listeners, replaced as a whole. A handshake uses the one that is
 //! active when its ClientHello arrives.
 //!
-//! While an ACME challenge is pending, its validation handshakes are recognized by their ALPN protocol and get
-//! a TLS configuration of their own (RFC 8737).
+//! While a validation handshake of an ACME authority may come, those are recognized by their ALPN protocol and get
+//! a TLS configuration of their own ([`super::challenges`]).
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -19,14 +19,12 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::{error, warn};
 
 use super::certificate_facts::CertificateFacts;
+use super::challenges::{Challenges, is_validation};
 use super::hello::read_hello;
 use super::key_pair::LoadedCertificate;
 use crate::clock::{self, UnixSeconds};
 use crate::net::rewound::Rewound;
 use crate::task::catch_panic;
-
-/// The ALPN protocol of a validation handshake (RFC 8737 §4).
-pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,13 +33,7 @@ pub struct ActiveCertificate {
     config: ArcSwap<ServerConfig>,
     status: watch::Sender<CertificateStatus>,
     check: Notify,
-    challenge: ArcSwapOption<ServerConfig>,
-}
-
-/// Answers a challenge until it is dropped or replaced by a newer one.
-pub(super) struct ChallengeGuard {
-    active: Arc<ActiveCertificate>,
-    config: Arc<ServerConfig>,
+    challenges: Arc<Challenges>,
 }
 
 /// The state of the active certificate and of its renewal.
@@ -83,7 +75,7 @@ impl ActiveCertificate {
             config: ArcSwap::new(loaded.config),
             status: watch::Sender::new(status),
             check: Notify::new(),
-            challenge: ArcSwapOption::empty(),
+            challenges: Arc::default(),
         })
     }
 
@@ -112,21 +104,23 @@ impl ActiveCertificate {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = read_hello(stream).await?;
-        let Some(challenge) = self.challenge.load_full() else {
+        if !self.challenges.are_expected() {
             return TlsAcceptor::from(self.config.load_full()).accept(stream).await.map(Some);
-        };
+        }
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        if is_acme_challenge(&hello.client_hello()) {
+        let name = validated_name(&hello.client_hello());
+        if let Some(name) = name
+            && let Some(challenge) = self.challenges.config(&name).await
+        {
             hello.into_stream(challenge).await?.shutdown().await?;
             return Ok(None);
         }
         hello.into_stream(self.config.load_full()).await.map(Some)
     }
 
-    /// Answers validation handshakes with `config`.
-    pub(super) fn answer_challenge(self: &Arc<Self>, config: Arc<ServerConfig>) -> ChallengeGuard {
-        self.challenge.store(Some(Arc::clone(&config)));
-        ChallengeGuard { active: Arc::clone(self), config }
+    /// What answers validation handshakes.
+    pub(super) fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
     }
 
     /// Resolves after [`Self::check_now`].
@@ -175,43 +169,13 @@ impl ActiveCertificate {
     }
 }
 
-/// A validation handshake offers that protocol alone (RFC 8737 §4).
-fn is_acme_challenge(hello: &ClientHello<'_>) -> bool {
-    hello.alpn().is_some_and(|mut names| names.next() == Some(ACME_TLS) && names.next().is_none())
-}
-
-impl Drop for ChallengeGuard {
-    fn drop(&mut self) {
-        self.active.challenge.compare_and_swap(&self.config, None);
-    }
+/// The name that a validation handshake is for, in lower case; `None` for other handshakes.
+fn validated_name(hello: &ClientHello<'_>) -> Option<String> {
+    is_validation(hello).then(|| hello.server_name().unwrap_or_default().to_ascii_lowercase())
 }
 
 impl fmt::Debug for ActiveCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActiveCertificate").field("status", &self.status()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::generate_simple_self_signed;
-
-    use super::*;
-    use crate::tls::key_pair::PemPair;
-
-    fn loaded() -> LoadedCertificate {
-        let made = generate_simple_self_signed(["box.test".to_owned()]).unwrap();
-        PemPair::new("test", &made.cert.pem(), &made.signing_key.serialize_pem()).load().unwrap()
-    }
-
-    #[test]
-    fn the_end_of_one_challenge_does_not_end_a_newer_one() {
-        let active = ActiveCertificate::new(loaded());
-        let older = active.answer_challenge(loaded().config);
-        let newer = active.answer_challenge(loaded().config);
-        drop(older);
-        assert!(active.challenge.load().is_some());
-        drop(newer);
-        assert!(active.challenge.load().is_none());
     }
 }

@@ -4,6 +4,7 @@
 mod acme;
 mod active_certificate;
 mod certificate_facts;
+mod challenges;
 mod error;
 mod file_watch;
 mod hello;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::warn;
+use webrtc_box_cluster::{ClusterHandle, NodeName};
 
 use self::acme::{AcmeRenewal, CertStore};
 use self::file_watch::{CertificateFiles, FileWatcher};
@@ -71,7 +73,9 @@ pub fn open(
             (watcher.active(), Task::Files(Box::new(watcher)))
         }
         Identity::Domain { name, source: CertificateSource::Acme { email, directory } } => {
-            let renewal = AcmeRenewal::open(name, email, directory, &settings.state_dir, clock::now())?;
+            let node_name = settings.node_name.as_ref().map(NodeName::as_str);
+            let renewal =
+                AcmeRenewal::open(name, node_name, email, directory, &settings.state_dir, clock::now())?;
             (renewal.active(), Task::Acme(Box::new(renewal)))
         }
     };
@@ -84,6 +88,14 @@ impl CertificateRenewal {
         match &self.0 {
             Task::Acme(renewal) => PendingWrites(Some(renewal.store())),
             Task::SelfSigned(_) | Task::Files(_) => PendingWrites::default(),
+        }
+    }
+
+    /// From now on one server of `cluster` orders at a time, and each answers challenges of the others. Call this before
+    /// [`Self::run`].
+    pub fn join_cluster(&mut self, cluster: ClusterHandle) {
+        if let Task::Acme(renewal) = &mut self.0 {
+            renewal.join_cluster(cluster);
         }
     }
 

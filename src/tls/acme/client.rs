@@ -14,13 +14,10 @@ use instant_acme::{
     Account, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, HttpClient, Identifier,
     NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
-use rcgen::{CertificateParams, CustomExtension, KeyPair};
-use rustls::crypto::ring;
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::ClientConfig;
 use tokio::time::timeout;
 use tracing::info;
+use webrtc_box_cluster::ClusterHandle;
 
 use super::error::{AcmeError, AcmeProblem};
 use super::store::{CertStore, StoredAccount};
@@ -28,8 +25,9 @@ use crate::clock;
 use crate::error::Hint as _;
 use crate::net::https_client::{self, HttpConnection};
 use crate::task::run_blocking;
-use crate::tls::active_certificate::{ACME_TLS, ActiveCertificate, ChallengeGuard};
-use crate::tls::key_pair::{LoadedCertificate, PemPair, server_config};
+use crate::tls::active_certificate::ActiveCertificate;
+use crate::tls::challenges::{ChallengeGuard, SHARED_LIFETIME};
+use crate::tls::key_pair::{LoadedCertificate, PemPair};
 
 /// For one request, its connection included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(45);
@@ -42,13 +40,14 @@ const STEP_LIMIT: RetryPolicy = RetryPolicy::new()
     .backoff(1.5)
     .timeout(Duration::from_secs(90));
 
-/// Bytes of a SHA-256 digest.
-const DIGEST: usize = 32;
-
 /// What certificate to get, and from which authority.
 #[derive(Debug)]
 pub(super) struct AcmeClient {
     pub(super) domain: String,
+    /// The name of this server in its cluster, in the certificate too.
+    pub(super) node_name: Option<String>,
+    /// Shares the challenge for `domain` with the other servers.
+    pub(super) cluster: Option<ClusterHandle>,
     pub(super) email: String,
     pub(super) directory: String,
     pub(super) store: CertStore,
@@ -71,7 +70,8 @@ impl AcmeClient {
     }
 
     async fn obtain_over(&self, http: &AcmeHttp) -> Result<(LoadedCertificate, Issued), AcmeError> {
-        info!(domain = self.domain, directory = self.directory, "requesting a certificate");
+        let names = self.names().collect::<Vec<_>>().join(", ");
+        info!(names, directory = self.directory, "requesting a certificate");
         let issued = match self.order(http).await {
             Err(AcmeError::Refused(problem)) if problem.is_unknown_account() => {
                 self.store.delete_account().await;
@@ -82,13 +82,18 @@ impl AcmeClient {
         Ok((self.load(&issued)?, issued))
     }
 
+    /// The names of the certificate; the first one is the domain.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.domain.as_str()).chain(self.node_name.as_deref())
+    }
+
     async fn order(&self, http: &AcmeHttp) -> Result<Issued, AcmeError> {
         let account = self.account(http).await?;
-        let names = [Identifier::Dns(self.domain.clone())];
+        let names: Vec<_> = self.names().map(|name| Identifier::Dns(name.to_owned())).collect();
         let mut order = account.new_order(&NewOrder::new(&names)).await?;
-        let challenge = self.answer_challenges(&mut order).await?;
+        let challenges = self.answer_challenges(&mut order).await?;
         let outcome = order.poll_ready(&STEP_LIMIT).await;
-        drop(challenge);
+        drop(challenges);
         match outcome {
             Ok(OrderStatus::Ready) => {}
             Ok(_) => return Err(failed_challenge(&mut order, None).await),
@@ -125,9 +130,9 @@ impl AcmeClient {
 
     /// Answers the challenges of `order` and asks the authority to validate them. There are none if the authority still
     /// accepts an earlier validation.
-    async fn answer_challenges(&self, order: &mut Order) -> Result<Option<ChallengeGuard>, AcmeError> {
+    async fn answer_challenges(&self, order: &mut Order) -> Result<Vec<ChallengeGuard>, AcmeError> {
         let mut authorizations = order.authorizations();
-        let mut guard = None;
+        let mut guards = Vec::new();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
             if authorization.status == AuthorizationStatus::Valid {
@@ -135,11 +140,26 @@ impl AcmeClient {
             }
             let mut challenge =
                 authorization.challenge(ChallengeType::TlsAlpn01).ok_or(AcmeError::NoTlsAlpn)?;
-            let digest = challenge.key_authorization().digest();
-            guard = Some(self.active.answer_challenge(challenge_config(&self.domain, digest.as_ref())?));
+            let name = challenge.identifier().to_string();
+            guards.push(self.answer_challenge(&name, challenge.key_authorization().as_str()).await?);
             challenge.set_ready().await?;
         }
-        Ok(guard)
+        Ok(guards)
+    }
+
+    /// Answers the challenge for `name`. The domain of a cluster leads to all its servers, so they answer as well.
+    async fn answer_challenge(
+        &self,
+        name: &str,
+        key_authorization: &str,
+    ) -> Result<ChallengeGuard, AcmeError> {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| name == self.domain)
+            && !cluster.put_challenge(name, key_authorization, SHARED_LIFETIME).await
+        {
+            return Err(AcmeError::NotShared);
+        }
+        let guard = self.active.challenges().answer(name, key_authorization);
+        guard.map_err(|error| AcmeError::Library(error.to_string()))
     }
 
     fn load(&self, issued: &Issued) -> Result<LoadedCertificate, AcmeError> {
@@ -150,29 +170,11 @@ impl AcmeClient {
         if loaded.leaf.is_expired(clock::now().unix) {
             return unusable("it has expired already; check this host's clock");
         }
-        if !loaded.leaf.covers(&self.domain) {
+        if !self.names().all(|name| loaded.leaf.covers(name)) {
             return unusable("it is for another name; choose another acme-directory");
         }
         Ok(loaded)
     }
-}
-
-/// The TLS configuration that answers a challenge: a self-signed certificate for `domain` with the digest of the key
-/// authorization (RFC 8737 §3).
-fn challenge_config(domain: &str, digest: &[u8]) -> Result<Arc<ServerConfig>, AcmeError> {
-    if digest.len() != DIGEST {
-        return Err(AcmeError::Library("a digest of another length".to_owned()));
-    }
-    let certificate = || -> Result<_, Box<dyn std::error::Error>> {
-        let mut params = CertificateParams::new([domain.to_owned()])?;
-        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
-        let key = KeyPair::generate()?;
-        let chain = vec![params.self_signed(&key)?.der().clone()];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let pair = CertifiedKey::new(chain, ring::sign::any_supported_type(&key)?);
-        Ok(server_config(pair, &[ACME_TLS])?)
-    };
-    certificate().map(Arc::new).map_err(|error| AcmeError::Library(error.to_string()))
 }
 
 /// Why the authority rejected the challenge. It reports that in the challenge, and sometimes in the order.
@@ -272,12 +274,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_challenge_configuration_offers_the_acme_protocol_alone() {
-        assert_eq!(challenge_config("box.test", &[7; DIGEST]).unwrap().alpn_protocols, [b"acme-tls/1"]);
-        assert!(challenge_config("box.test", &[7; 31]).is_err());
-    }
 
     #[test]
     fn a_problem_is_reported_wherever_the_authority_puts_it() {

@@ -35,6 +35,9 @@ pub(super) enum AcmeError {
     /// The authority rejected the answer to its challenge.
     #[error("{} ({})", challenge_text(.0).0, .0)]
     ChallengeFailed(AcmeProblem),
+    /// The other servers of the cluster do not learn the answer to the challenge, which they may be asked for.
+    #[error("the store of the cluster does not take the answer to the challenge")]
+    NotShared,
     /// The authority offers no TLS-ALPN-01 challenge.
     #[error("the authority offers no validation over TLS (tls-alpn-01)")]
     NoTlsAlpn,
@@ -66,6 +69,7 @@ impl Hint for AcmeError {
             Self::TooSlow => "wait, there is nothing to fix here",
             Self::NoReason => "if that lasts, choose another acme-directory",
             Self::ChallengeFailed(problem) => challenge_text(problem).1,
+            Self::NotShared => "let this server reach the store, and see that the store accepts writes",
             Self::NoTlsAlpn => "choose another acme-directory, or use cert and key",
             Self::Refused(problem) => refusal_text(problem).1,
             Self::DamagedAccount => {

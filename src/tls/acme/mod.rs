@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
+use webrtc_box_cluster::ClusterHandle;
 
 use self::client::AcmeClient;
 use self::error::AcmeError;
@@ -54,6 +55,8 @@ pub(super) struct AcmeRenewal {
     unwritten: Option<String>,
     /// [`ActiveCertificate::check_now`] was called, so log that again.
     check_requested: bool,
+    /// Another server of the cluster orders; logged once.
+    waits_for_turn: bool,
 }
 
 impl AcmeRenewal {
@@ -63,6 +66,7 @@ impl AcmeRenewal {
     /// The state directory cannot be used.
     pub(super) fn open(
         domain: &str,
+        node_name: Option<&str>,
         email: &str,
         directory: &str,
         state_dir: &Path,
@@ -71,17 +75,25 @@ impl AcmeRenewal {
         let files = StoreFiles::open(state_dir, directory)?;
         let active = match files.certificate(domain) {
             Some(loaded) if !loaded.leaf.is_expired(now.unix) => ActiveCertificate::new(loaded),
-            _ => ActiveCertificate::temporary(temporary_certificate(domain)?),
+            _ => ActiveCertificate::temporary(temporary_certificate(domain, node_name)?),
         };
         let schedule = Schedule::new(files.next_attempt(), now, random());
         let client = AcmeClient {
             domain: domain.to_owned(),
+            node_name: node_name.map(str::to_owned),
+            cluster: None,
             email: email.to_owned(),
             directory: directory.to_owned(),
             store: CertStore::new(files),
             active,
         };
-        Ok(Self { client, schedule, unwritten: None, check_requested: false })
+        Ok(Self { client, schedule, unwritten: None, check_requested: false, waits_for_turn: false })
+    }
+
+    /// From now on one server of `cluster` orders at a time, and each answers challenges of the others.
+    pub(super) fn join_cluster(&mut self, cluster: ClusterHandle) {
+        self.client.active.challenges().share(&self.client.domain, cluster.clone());
+        self.client.cluster = Some(cluster);
     }
 
     pub(super) fn active(&self) -> Arc<ActiveCertificate> {
@@ -171,10 +183,12 @@ impl AcmeRenewal {
         &self.client.domain
     }
 
-    /// How long until the next attempt.
+    /// How long until the next attempt. A certificate that lacks a name, such as that of a server which joined a cluster,
+    /// is used and replaced.
     fn wait(&self) -> Duration {
         let status = self.client.active.status();
-        self.schedule.wait((!status.is_temporary).then_some(&status.leaf), clock::now())
+        let is_complete = !status.is_temporary && self.client.names().all(|name| status.leaf.covers(name));
+        self.schedule.wait(is_complete.then_some(&status.leaf), clock::now())
     }
 
     /// Logs the state and the next attempt; an attempt that is due now logs for itself.
@@ -195,6 +209,20 @@ impl AcmeRenewal {
     }
 
     async fn attempt(&mut self) {
+        let Some(cluster) = self.client.cluster.clone() else { return self.order().await };
+        if cluster.lock_order().await {
+            self.waits_for_turn = false;
+            self.order().await;
+            cluster.unlock_order().await;
+            return;
+        }
+        if !std::mem::replace(&mut self.waits_for_turn, true) {
+            info!("another box orders a certificate, or the store is unreachable; waiting");
+        }
+        self.schedule.wait_for_turn(clock::now(), random());
+    }
+
+    async fn order(&mut self) {
         let now = clock::now();
         self.client.store.save_next_attempt(now.unix.saturating_add(RESTART_PAUSE)).await;
         // A panic counts as a failure: without a pause it would happen again immediately.
@@ -237,8 +265,9 @@ impl AcmeRenewal {
 }
 
 /// A self-signed certificate, used until the authority issues one.
-fn temporary_certificate(domain: &str) -> Result<LoadedCertificate, TlsError> {
-    let (cert, key) = self_signed::create(vec![domain.to_owned()], SystemTime::now())?;
+fn temporary_certificate(domain: &str, node_name: Option<&str>) -> Result<LoadedCertificate, TlsError> {
+    let names = std::iter::once(domain).chain(node_name).map(str::to_owned).collect();
+    let (cert, key) = self_signed::create(names, SystemTime::now())?;
     PemPair::new("(temporary)", &cert, &key).load()
 }
 
@@ -262,7 +291,7 @@ mod tests {
 
     fn open(dir: &Path, unix: u64) -> AcmeRenewal {
         let now = Now { unix, ..clock::now() };
-        AcmeRenewal::open("box.test", "me@box.test", DIRECTORY, dir, now).unwrap()
+        AcmeRenewal::open("box.test", None, "me@box.test", DIRECTORY, dir, now).unwrap()
     }
 
     fn issued() -> Issued {
@@ -282,6 +311,19 @@ mod tests {
         assert!(renewal.active().status().is_temporary);
         renewal.use_stored_certificate(Now { unix: right, ..clock::now() }).await;
         assert!(!renewal.active().status().is_temporary);
+    }
+
+    #[tokio::test]
+    async fn a_stored_certificate_without_the_node_name_is_used_and_replaced_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let alone = open(dir.path(), YEARS[1]);
+        alone.client.store.save_certificate(&issued()).await;
+        let now = clock::now();
+        let renewal =
+            AcmeRenewal::open("box.test", Some("b1.box.test"), "me@box.test", DIRECTORY, dir.path(), now)
+                .unwrap();
+        assert!(!renewal.active().status().is_temporary);
+        assert_eq!(renewal.wait(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -22,6 +22,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(4 * 3600);
 /// The longest `Retry-After` that is respected; rate limits count over a week.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How often a server of a cluster asks whether it may order: an order takes some seconds.
+const TURN_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A number from 0 to 1, a new one for each use.
 pub(super) type Random = f64;
 
@@ -69,6 +72,11 @@ impl Schedule {
         self.paused_until = Some(now.instant + pause);
         self.counted_until = is_counted.then(|| now.instant + MIN_PAUSE);
         self.retry_after = retry_after.map(|wait| now.instant + wait.min(MAX_RETRY_AFTER));
+    }
+
+    /// Another server orders. This is no failure.
+    pub(super) fn wait_for_turn(&mut self, now: Now, random: Random) {
+        self.paused_until = Some(now.instant + TURN_INTERVAL.mul_f64(0.5 + random.clamp(0.0, 1.0)));
     }
 
     /// There is a new certificate. If the clock is far ahead, its renewal seems to be due immediately; so none is
@@ -202,6 +210,16 @@ mod tests {
         scenario.schedule.failed(true, None, scenario.now, 0.5);
         scenario.schedule.retry_now();
         assert_eq!(scenario.wait(), MIN_PAUSE);
+    }
+
+    #[test]
+    fn waiting_for_a_turn_is_short_and_no_failure() {
+        let mut scenario = Scenario::new();
+        for _ in 0..20 {
+            scenario.schedule.wait_for_turn(scenario.now, 0.5);
+            assert_eq!(scenario.wait(), TURN_INTERVAL);
+        }
+        assert_eq!(scenario.pause_after_failure(), FIRST_PAUSE);
     }
 
     #[test]
