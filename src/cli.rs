@@ -31,6 +31,13 @@ pub enum Command {
     Credentials(Settings, CredentialRequest),
     /// Check the settings, the host and the running server.
     Check(Check),
+    /// List the boxes of the cluster.
+    Nodes {
+        /// The settings of one of them.
+        settings: Box<Settings>,
+        /// One JSON object instead of a table.
+        json: bool,
+    },
 }
 
 /// What to check and how to print it.
@@ -115,6 +122,15 @@ enum SubcommandArgs {
     /// Exits with 0 if all is well, 1 with warnings, 2 with failures (or for an invalid flag). With --domain NAME alone
     /// it tests that server as this machine sees it.
     Check(CheckArgs),
+    /// List the boxes of a cluster with version, rooms, load and state, as the store knows them
+    Nodes(NodesArgs),
+}
+
+#[derive(Args)]
+struct NodesArgs {
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -158,6 +174,10 @@ pub fn parse(
             let request = credential_request(args, &settings)?;
             Ok(Command::Credentials(settings, request))
         }
+        Some(SubcommandArgs::Nodes(args)) => {
+            let settings = line.settings.or(fallback?).validate(&defaults)?;
+            Ok(Command::Nodes { settings: Box::new(settings), json: args.json })
+        }
         Some(SubcommandArgs::Check(args)) => {
             let remote = line.settings.only_name_a_server();
             let fallback = if remote { fallback.or_else(ignore_denied) } else { fallback };
@@ -177,6 +197,7 @@ pub fn settings(
 ) -> Result<Settings, CliError> {
     match parse(args, environment)? {
         Command::Run(settings) | Command::Credentials(settings, _) => Ok(settings),
+        Command::Nodes { settings, .. } => Ok(*settings),
         Command::Check(check) => match check.subject? {
             Target::Local(settings) | Target::Remote { settings, .. } => Ok(*settings),
         },

@@ -24,6 +24,7 @@ mod log;
 mod memory;
 pub mod metrics;
 pub mod net;
+pub mod nodes;
 pub mod principals;
 pub mod signals;
 pub mod state_dir;

@@ -8,6 +8,7 @@ use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
 use webrtc_box::error::Hint as _;
 use webrtc_box::net::raise_fd_limit;
+use webrtc_box::nodes::Nodes;
 use webrtc_box::systemd::socket_activation::ActivatedSockets;
 use webrtc_box::{StartError, banner, signals, start_logging};
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(settings)) => finish(run(settings)),
         Ok(Command::Credentials(settings, request)) => finish(credentials(&settings, &request)),
         Ok(Command::Check(args)) => check(&args),
+        Ok(Command::Nodes { settings, json }) => nodes(&settings, json),
         Err(CliError::Help(text)) => finish(print(&text)),
         Err(error @ CliError::Usage(_)) => fail(2, &error),
         Err(error @ CliError::Settings(_)) => fail(1, &error),
@@ -89,6 +91,20 @@ fn check(args: &Check) -> ExitCode {
     runtime.shutdown_background();
     let text = if args.json { report.json().unwrap_or_default() } else { report.to_string() };
     print(&text).map_or_else(|error| fail(2, &error.with_hint()), |()| ExitCode::from(report.exit_code()))
+}
+
+/// Does not wait for a resolver that does not respond.
+fn nodes(settings: &Settings, json: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(1, &StartError::System { action: "start threads", source }.with_hint()),
+    };
+    let nodes = runtime.block_on(Nodes::read(settings));
+    runtime.shutdown_background();
+    match nodes {
+        Ok(nodes) => finish(print(&if json { nodes.json().unwrap_or_default() } else { nodes.to_string() })),
+        Err(error) => fail(1, &error.with_hint()),
+    }
 }
 
 /// The one place that writes to stdout. A reader that closed its end is no error.

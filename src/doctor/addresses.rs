@@ -1,4 +1,4 @@
-//! The addresses of the domain, compared with those of this host, with `external-ip` and with the address
+//! The addresses of the domain (in a cluster: of the node name), compared with those of this host, with `external-ip` and with the address
 //! that a STUN server sees.
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,9 +25,9 @@ const STUN_LIMIT: Duration = Duration::from_secs(3);
 /// The addresses of a server on this host.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
-    /// The domain; `None` in try-out mode.
+    /// The name that leads to this server alone; `None` in try-out mode.
     name: Option<String>,
-    /// The addresses of the domain, or why there are none.
+    /// The addresses of that name, or why there are none.
     resolved: Result<Vec<IpAddr>, String>,
     /// `external-ip` and the interfaces.
     known: HostAddresses,
@@ -112,7 +112,7 @@ impl Addresses {
         Self { name: None, resolved: Ok(Vec::new()), known, scope: settings.relay_scope, stun: None }
     }
 
-    /// The addresses of the domain, if it has any.
+    /// The addresses of the name, if it has any.
     pub(super) fn resolved(&self) -> &[IpAddr] {
         self.resolved.as_deref().unwrap_or_default()
     }
@@ -154,7 +154,7 @@ impl Addresses {
         }
     }
 
-    /// One address of the domain.
+    /// One address of the name.
     fn evaluate_named(&self, name: &str, ip: IpAddr) -> Finding {
         let record = if ip.is_ipv4() { "A" } else { "AAAA" };
         let text = format!("{name} leads to {ip}");

@@ -5,6 +5,7 @@
 //! host  service  ports  addresses  certificate   this host
 //! server                                         what to connect to, and the order of requests
 //! http  signaling  relay (turn_client)           the server as its clients use it
+//! cluster                                        the store and the other boxes
 //! report                                         findings, verdict, text and JSON
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod addresses;
 mod certificate;
+mod cluster;
 mod connection;
 mod host;
 mod http;
@@ -31,13 +33,14 @@ use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
 use addresses::Addresses;
 use certificate::{StoredCertificate, SystemRoots};
+use cluster::Cluster;
 use host::{Clock, Limits};
 use ports::PortOwners;
 use server::Server;
 use service::FilePermissions;
 
 use crate::clock;
-use crate::config::{Identity, Settings, SettingsError};
+use crate::config::{Settings, SettingsError};
 use crate::keys::shared_secrets;
 use crate::net::interfaces::interfaces;
 use crate::state_dir::StateDir;
@@ -84,12 +87,9 @@ pub fn at_start(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
-    let domain = match &settings.identity {
-        Identity::TryOut => None,
-        Identity::Domain { name, .. } => Some(name.as_str()),
-    };
+    let domain = settings.domain();
     let (addresses, synchronized) =
-        tokio::join!(Addresses::observe(settings, domain, stun), host::is_synchronized());
+        tokio::join!(Addresses::observe(settings, settings.own_name(), stun), host::is_synchronized());
     let owners = PortOwners::observe();
     let process = owners.running_server(settings);
     let user = service::observe_user(process);
@@ -98,7 +98,10 @@ async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
     let roots = SystemRoots::load();
     let certificate = StoredCertificate::observe(settings, &roots);
     let server = Server::local(settings, domain, &addresses.interfaces(), addresses.resolved());
-    let observed = server.observe(&roots, || mint_credential(settings)).await;
+    let (observed, cluster) = tokio::join!(
+        server.observe(&roots, || mint_credential(settings)),
+        Cluster::observe(settings, addresses.resolved(), &roots),
+    );
     let clock = Clock {
         now: clock::now().unix,
         synchronized,
@@ -121,6 +124,7 @@ async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
     findings.extend(addresses.evaluate());
     findings.extend(limits.evaluate());
     findings.extend(server.evaluate(&observed, certificate.as_ref()));
+    findings.extend(cluster.iter().flat_map(|cluster| cluster.evaluate(observed.is_running())));
     let not_observed = domain.map(|name| {
         format!("Firewalls before this host show only from another machine: webrtc-box check --domain {name}")
     });

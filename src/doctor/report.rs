@@ -45,6 +45,8 @@ pub enum Subject {
     Signaling,
     /// STUN and TURN.
     Relay,
+    /// The store and the other boxes.
+    Cluster,
 }
 
 /// One result of a check.

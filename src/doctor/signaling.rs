@@ -32,6 +32,8 @@ pub(super) enum Join {
     Joined { took: Duration, urls: usize },
     /// This server requires a host key for a new room.
     KeyRequired,
+    /// Another box of the cluster takes the room; it is in this URL.
+    Redirected(String),
     /// The code of an error frame.
     Rejected(String),
     /// No WebSocket, or no response; HTTP long polling works.
@@ -97,7 +99,7 @@ async fn request(socket: &mut WebSocket, room: &str) -> Result<Value, Unreachabl
         let frame = socket.next().await.ok_or_else(closed)?.map_err(Unreachable::broken)?;
         let Message::Text(text) = frame else { continue };
         let value: Value = serde_json::from_str(&text).map_err(Unreachable::broken)?;
-        if value["type"] == "resp-join" || value["type"] == "error" {
+        if ["resp-join", "redirect", "error"].iter().any(|kind| value["type"] == *kind) {
             return Ok(value);
         }
     }
@@ -110,6 +112,9 @@ impl Join {
             let servers = response["iceServers"].as_array().map_or(&[][..], Vec::as_slice);
             let urls = servers.iter().filter_map(|server| server["urls"].as_array()).map(Vec::len).sum();
             return Self::Joined { took, urls };
+        }
+        if response["type"] == "redirect" {
+            return Self::Redirected(response["url"].as_str().unwrap_or("no URL").to_owned());
         }
         match response["code"].as_str() {
             Some("key-required") => Self::KeyRequired,
@@ -126,6 +131,9 @@ impl Join {
             Self::KeyRequired => {
                 SUBJECT.ok("the WebSocket answers; a new room requires a host key here, so none was opened")
             }
+            Self::Redirected(url) => SUBJECT.ok(format!(
+                "the WebSocket answers; this box is full or drains, and sends new rooms to {url}"
+            )),
             Self::Rejected(code) => SUBJECT.fail(
                 format!("the server rejects a join ({code})"),
                 "look into the log of the server, and try again in a minute",
@@ -158,6 +166,10 @@ mod tests {
         assert_eq!(joined.evaluate().level, Level::Ok);
         let error = |code: &str| read(&json!({"type": "error", "code": code})).evaluate().level;
         assert_eq!((error("key-required"), error("rate-limited")), (Level::Ok, Level::Fail));
+        let redirected =
+            read(&json!({"type": "redirect", "url": "wss://b2.a.example/ws", "room": "r", "fence": 3}));
+        assert_eq!(redirected, Join::Redirected("wss://b2.a.example/ws".to_owned()));
+        assert_eq!(redirected.evaluate().level, Level::Ok);
         let (blocked, unreachable) = (
             Join::OnlyPolling("HTTP 400".into()).evaluate(),
             Join::NoSignaling("no answer".into()).evaluate(),
