@@ -4,6 +4,9 @@
 //! `const $3 = (() => { // /ui/graph.js` to `return { pointsOf }; })();`, and an import becomes a destructuring. Only
 //! a script that a page names, or that is imported when needed, stays a module of its own and may use `await`.
 //!
+//! A module that several files need is in one of them: the one that the others import, or that loads them when it needs
+//! them. That file exports it by its number, as in `export { $3 };`.
+//!
 //! Every line of a module stays a line. Line N of `/ui/graph.js` is line N of the part whose first line ends in
 //! `// /ui/graph.js`, so an error that names a line of the joined file can be found again (docs/development.md).
 //!
@@ -119,14 +122,14 @@ impl Bundle {
         Ok(())
     }
 
-    /// A module in two files of one page would run twice, with two states.
+    /// A module in two files of one page would run twice, with two states: one of the files must load the other.
     fn check_once(&self, page: &str, html: &str) -> Result<(), String> {
         let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
         for file in self.files_of(html, true) {
             for part in self.parts(file)? {
                 if let Some(other) = owner.insert(part, file) {
                     return Err(format!(
-                        "public{page}: {part} would be in {other} and in {file}, and run twice; import it from one of them only"
+                        "public{page}: {part} would be in {other} and in {file}, and run twice; let one of them load the other"
                     ));
                 }
             }
@@ -136,9 +139,81 @@ impl Bundle {
 
     /// The modules of the file of `entry`, each after those that it imports, `entry` last.
     fn parts<'a>(&'a self, entry: &'a str) -> Result<Vec<&'a str>, String> {
+        let shared = self.shared(entry)?;
+        Ok(self.reachable(entry)?.into_iter().filter(|part| !shared.contains_key(part)).collect())
+    }
+
+    /// The modules that `entry` imports, directly or not, without other files; each after those that it imports.
+    fn reachable<'a>(&'a self, entry: &'a str) -> Result<Vec<&'a str>, String> {
         let (mut parts, mut under_way) = (Vec::new(), Vec::new());
         self.visit(entry, &mut parts, &mut under_way)?;
         Ok(parts)
+    }
+
+    /// The modules that are there before `entry` runs, by the file that has them: one that it imports, or those that load
+    /// it when they need it.
+    fn shared<'a>(&'a self, entry: &'a str) -> Result<BTreeMap<&'a str, &'a str>, String> {
+        self.shared_beside(entry, &mut Vec::new())
+    }
+
+    /// `under_way`: files whose modules are being asked for, and which are not there before themselves.
+    fn shared_beside<'a>(
+        &'a self,
+        entry: &'a str,
+        under_way: &mut Vec<&'a str>,
+    ) -> Result<BTreeMap<&'a str, &'a str>, String> {
+        under_way.push(entry);
+        let mut shared = BTreeMap::new();
+        for file in self.imported_files(entry)? {
+            if !under_way.contains(&file) {
+                shared.extend(self.there_after(file, under_way)?);
+            }
+        }
+        let mut loaders = Vec::new();
+        for loader in &self.entries {
+            if !under_way.contains(&&**loader) && self.loads_late(loader, entry)? {
+                loaders.push(self.there_after(loader, under_way)?);
+            }
+        }
+        under_way.pop();
+        if let Some((first, others)) = loaders.split_first() {
+            let is_common =
+                |part: &str, owner: &str| others.iter().all(|other| other.get(part) == Some(&owner));
+            shared.extend(
+                first
+                    .iter()
+                    .filter(|(part, owner)| is_common(part, owner))
+                    .map(|(&part, &owner)| (part, owner)),
+            );
+        }
+        Ok(shared)
+    }
+
+    /// The modules that are there once the file of `entry` runs.
+    fn there_after<'a>(
+        &'a self,
+        entry: &'a str,
+        under_way: &mut Vec<&'a str>,
+    ) -> Result<BTreeMap<&'a str, &'a str>, String> {
+        let mut there = self.shared_beside(entry, under_way)?;
+        for part in self.reachable(entry)? {
+            there.entry(part).or_insert(entry);
+        }
+        Ok(there)
+    }
+
+    /// The other files that the modules of `entry` import.
+    fn imported_files<'a>(&'a self, entry: &'a str) -> Result<BTreeSet<&'a str>, String> {
+        let reachable = self.reachable(entry)?;
+        let imports = reachable.iter().filter_map(|&part| self.modules.get(part)).flat_map(|m| &m.imports);
+        Ok(imports.map(|import| &*import.from).filter(|&from| self.entries.contains(from)).collect())
+    }
+
+    /// Whether a module of the file of `loader` imports `entry` when it needs it.
+    fn loads_late(&self, loader: &str, entry: &str) -> Result<bool, String> {
+        let reachable = self.reachable(loader)?;
+        let mut late = reachable.iter().filter_map(|&part| self.modules.get(part)).flat_map(|m| &m.late);
+        Ok(late.any(|path| path == entry))
     }
 
     fn visit<'a>(
@@ -169,17 +244,33 @@ impl Bundle {
 
     fn join(&self, entry: &str) -> Result<String, String> {
         let parts = self.parts(entry)?;
-        let mut numbers: BTreeMap<&str, usize> =
-            parts.iter().enumerate().map(|(number, &part)| (part, number)).collect();
+        let shared = self.shared(entry)?;
+        let mut numbers = numbered(&parts);
         let mut joined = String::new();
         for import in
             parts.iter().filter_map(|&part| self.modules.get(part)).flat_map(|module| &module.imports)
         {
             let next = numbers.len();
-            if !numbers.contains_key(&*import.from) {
-                numbers.insert(&import.from, next);
-                _ = writeln!(joined, "import * as ${next} from '{}';", relative(entry, &import.from));
+            if numbers.contains_key(&*import.from) {
+                continue;
             }
+            numbers.insert(&import.from, next);
+            let owner = shared.get(&*import.from).copied().filter(|&owner| owner != import.from);
+            let path = relative(entry, owner.unwrap_or(&import.from));
+            let name = match owner {
+                None => format!("* as ${next}"),
+                Some(owner) => {
+                    let owned = numbered(&self.parts(owner)?).get(&*import.from).copied().unwrap_or_default();
+                    format!("{{ ${owned} as ${next} }}")
+                }
+            };
+            _ = writeln!(joined, "import {name} from '{path}';");
+        }
+        let exported = self.exported(entry, &parts)?;
+        if !exported.is_empty() {
+            let names: Vec<String> =
+                exported.iter().filter_map(|part| Some(format!("${}", numbers.get(part)?))).collect();
+            _ = writeln!(joined, "export {{ {} }};", names.join(", "));
         }
         for (number, &part) in parts.iter().enumerate() {
             let Some(module) = self.modules.get(part) else { continue };
@@ -194,15 +285,30 @@ impl Bundle {
             }
             _ = writeln!(joined, "const ${number} = (() => {{ // {part}");
             joined += &module.joined(part, entry, &numbers);
-            _ = writeln!(joined, "return {{ {} }}; }})();", self.used(part, &parts).join(", "));
+            _ = writeln!(joined, "return {{ {} }}; }})();", self.used(part).join(", "));
         }
         Ok(joined)
     }
 
-    /// The exports of `part` that another of `parts` imports.
-    fn used<'a>(&'a self, part: &str, parts: &[&str]) -> Vec<&'a str> {
-        let imports =
-            || parts.iter().filter_map(|&other| self.modules.get(other)).flat_map(|module| &module.imports);
+    /// Those of `parts`, the modules of the file of `entry`, that other files use.
+    fn exported<'a>(&self, entry: &str, parts: &[&'a str]) -> Result<BTreeSet<&'a str>, String> {
+        let mut exported = BTreeSet::new();
+        for other in self.entries.iter().filter(|&other| other != entry) {
+            let shared = self.shared(other)?;
+            let others = self.parts(other)?;
+            let imports = others.iter().filter_map(|&part| self.modules.get(part)).flat_map(|m| &m.imports);
+            let from: BTreeSet<&str> = imports.map(|import| &*import.from).collect();
+            let is_used = |part: &&&str| {
+                **part != entry && from.contains(**part) && shared.get(**part).is_some_and(|&o| o == entry)
+            };
+            exported.extend(parts.iter().filter(is_used).copied());
+        }
+        Ok(exported)
+    }
+
+    /// The exports of `part` that another module imports.
+    fn used<'a>(&'a self, part: &str) -> Vec<&'a str> {
+        let imports = || self.modules.values().flat_map(|module| &module.imports);
         let wanted: BTreeSet<&str> =
             imports().filter(|import| import.from == part).flat_map(Import::names).collect();
         let module = self.modules.get(part);
@@ -287,6 +393,11 @@ impl Import {
     fn names(&self) -> impl Iterator<Item = &str> {
         self.names.split(',').filter_map(|each| each.split_whitespace().next())
     }
+}
+
+/// The modules of a file by their number.
+fn numbered<'a>(parts: &[&'a str]) -> BTreeMap<&'a str, usize> {
+    parts.iter().enumerate().map(|(number, &part)| (part, number)).collect()
 }
 
 /// The scripts that a page names.

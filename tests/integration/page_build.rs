@@ -89,7 +89,7 @@ fn page_preloads_exactly_what_its_scripts_import() {
             html.lines().filter_map(|line| line.strip_prefix("<link rel=\"modulepreload\" href=\"/v-"));
         lines.map(|line| line.trim_end_matches("\">").trim_start_matches(&version).to_owned()).collect()
     };
-    assert_eq!(preloads("/index.html"), [""; 0], "its two scripts import no other file");
+    assert_eq!(preloads("/index.html"), [""; 0], "its scripts import no other file");
     assert_eq!(preloads("/test.html"), ["/locales/current-language.js"]);
     for page in ["/index.html", "/test.html"] {
         assert!(!text(&built, page).contains("<!-- modulepreload"));
@@ -124,6 +124,33 @@ fn script_imported_by_a_script_stays_a_module_and_is_preloaded() {
 }
 
 #[test]
+fn module_of_two_files_is_in_the_one_that_the_other_finds_loaded() {
+    let scripts = [
+        (
+            "a",
+            "import { x } from './first.js';\nimport { b } from './b.js';\nimport { c } from './c.js';\nimport('./late.js');\n",
+        ),
+        ("b", "export const b = 1;\n"),
+        ("c", "export const c = 1;\n"),
+        ("first", "import { b } from './b.js';\nexport const x = b;\n"),
+        ("late", "import { b } from './b.js';\nimport { c } from './c.js';\nimport('./later.js');\n"),
+        ("later", "import { c } from './c.js';\n"),
+    ];
+    let html = "<!-- modulepreload -->\n<script type=\"module\" src=\"/first.js\"></script><script type=\"module\" src=\"/a.js\"></script>";
+    let page = [("/index.html".to_owned(), html.as_bytes().to_vec())];
+    let scripts = scripts
+        .iter()
+        .map(|(path, script)| (format!("/{path}.js"), format!("// {path}\n{script}").into_bytes()));
+    let built = build(page.into_iter().chain(scripts).collect()).unwrap().files;
+    assert!(text(&built, "/first.js").starts_with("export { $0 };\nconst $0 = (() => { // /b.js\n"));
+    let imports = "import * as $2 from './first.js';\nimport { $0 as $3 } from './first.js';\nexport { $0 };\nconst $0 = (() => { // /c.js\n";
+    assert!(text(&built, "/a.js").starts_with(imports), "{}", text(&built, "/a.js"));
+    let imports = "import { $0 as $1 } from './first.js';\nimport { $0 as $2 } from './a.js';\n";
+    assert!(text(&built, "/late.js").starts_with(imports), "{}", text(&built, "/late.js"));
+    assert!(text(&built, "/later.js").starts_with("import { $0 as $1 } from './a.js';\n"));
+}
+
+#[test]
 fn unsupported_syntax_fails_the_build_with_file_and_line() {
     let fails = |scripts: &[(&str, &str)], sentence: &str| {
         let error = built(scripts).unwrap_err();
@@ -144,11 +171,12 @@ fn unsupported_syntax_fails_the_build_with_file_and_line() {
     ];
     fails(&circle, "/b.js imports itself");
     let shared = [
-        ("a", "import { b } from './b.js';\nimport('./late.js');\n"),
+        ("a", "import('./late.js');\nimport('./other.js');\n"),
         ("late", "import { b } from './b.js';\n"),
+        ("other", "import { b } from './b.js';\n"),
         ("b", "export const b = 1;\n"),
     ];
-    fails(&shared, "/b.js would be in /a.js and in /late.js");
+    fails(&shared, "/b.js would be in /late.js and in /other.js");
 }
 
 #[test]
