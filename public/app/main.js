@@ -4,6 +4,7 @@
 
 import { makeCallReport } from './call-report.js';
 import { displayName } from './display-name.js';
+import { browserStorage, listeners, media, missing, tabStorage, toggles } from './local-media.js';
 import { MicLevel } from './mic-level.js';
 import { watchErrors } from './page-errors.js';
 import { PageLifecycle } from './page-lifecycle.js';
@@ -11,16 +12,12 @@ import { pathOfRoom, privateRoomName, roomInPath, roomInText, roomName } from '.
 import { Session } from './session.js';
 import { joinLabel, presentationOf, qualityWith, statusOf, visibleError } from './status.js';
 import { tokenInFragment } from './transfer.js';
-import { missingFeature } from '../lib/browser.js';
 import { browserClock as clock, nextTask } from '../lib/clock.js';
-import { makeStore } from '../lib/storage.js';
 import { makeWakeLock } from '../lib/wake-lock.js';
 import { makeTranslate } from '../locales/index.js';
 import { addDetails, language, languageChoices, useLanguage, words } from '../locales/current-language.js';
-import { policyOf } from '../media/capture.js';
 import { pickSpeaker } from '../media/device-selection.js';
-import { Media } from '../media/media.js';
-import { makeMuteToggles, muteStateOf } from '../media/mute-state.js';
+import { muteStateOf } from '../media/mute-state.js';
 import { SignalingClient } from '../signaling/client.js';
 import { ResumeTokens } from '../signaling/resume-token.js';
 import { Transport } from '../signaling/transport.js';
@@ -43,7 +40,6 @@ let dismissedMediaError = null;
 let requestingMic = false;
 let settingsOpen = false;
 let currentLanguage = language;
-const missing = missingFeature(globalThis);
 
 let started = false;
 let isDrawAwaited = false;
@@ -52,24 +48,12 @@ let stats = null;
 /** @type {Promise<void> | null} */
 let loadingCall = null;
 
-const tabStorage = makeStore(() => sessionStorage);
-const browserStorage = makeStore(() => localStorage);
-const media = new Media({
-  devices: navigator.mediaDevices, secure: isSecureContext, permissions: navigator.permissions, allowed: policyOf(document),
-  storage: browserStorage, newStream: () => new MediaStream(), clock, now, hidden: () => document.hidden, changed: mediaChanged,
-});
-const toggles = makeMuteToggles({
-  media, storage: tabStorage,
-  failed() {
-    dismissedMediaError = null;
-    draw();
-  },
-});
-const savedToggles = toggles.saved();
+listeners.changed = mediaChanged;
+listeners.toggleFailed = () => {
+  dismissedMediaError = null;
+  draw();
+};
 // Each `nextTask` lets the browser handle input and draw: together these steps would block a slow phone.
-await nextTask();
-// First of all: the person answers the browser's question while the page is drawn.
-if (!missing) media.start(savedToggles);
 await nextTask();
 let ownName = displayName(browserStorage.getItem(NAME_KEY));
 const level = new MicLevel({ media, newContext: () => new AudioContext(), clock, now });
@@ -110,6 +94,7 @@ const view = new View({
       session.transfer.close();
       session.setError('page-error');
     },
+    partFailed: () => session.setError('page-error'),
     retry,
     dismissError,
     toggle: toggles.toggle,
@@ -122,6 +107,8 @@ const view = new View({
     },
   },
 });
+await nextTask();
+await view.prepareLobby();
 const lifecycle = new PageLifecycle({ session, media, storage: tabStorage, visibilityChanged });
 const wakeLock = makeWakeLock(navigator.wakeLock);
 let previousScreen = session.state.screen;
@@ -139,7 +126,6 @@ function start() {
   loadDetails();
   loadCall().catch((error) => console.debug('call', error));
   draw();
-  view.prepareCall().then(watchLevel);
   setInterval(() => { if (session.state.screen !== 'call' || settingsOpen) view.showLevel(level.read()); }, LEVEL_INTERVAL_MS);
   addEventListener('pointerdown', () => {
     level.resume();
@@ -278,11 +264,14 @@ function loadCall() {
 }
 
 async function openCall() {
-  const { callModules: { createCall, makeStatsSampler } } = await import('./call-modules.js');
+  const [{ callModules: { createCall, makeStatsSampler } }] = await Promise.all([import('./call-modules.js'), view.prepareCall()]);
+  await nextTask();
   session.openCall((edge) => createCall({ ...edge, clock, relayOnly, newId: randomId, storage: browserStorage }));
   const { call } = session;
-  call?.prepare();
   stats = makeStatsSampler({ connection: () => call?.connection() ?? null, clock, now, changed: draw });
+  await nextTask();
+  // A join that has come meanwhile has done it.
+  call?.prepare();
   Object.assign(globalThis, { webrtcBox: { call } });
   mediaChanged();
 }

@@ -4,6 +4,8 @@
 // Each side orders its own description, and a browser sends what the other's description has first. A side without hardware
 // answers in the order of the offer, as does a client that knows nothing of this.
 
+import { nextTask } from '../lib/clock.js';
+
 /**
  * @typedef {{mimeType: string, sdpFmtpLine?: string}} Codec as in `RTCRtpReceiver.getCapabilities`
  *
@@ -30,7 +32,7 @@ export function orderedCodecs(codecs, isEfficient) {
 }
 
 /**
- * Asks the browser at once and uses the answer once it is there.
+ * Asks the browser at once, one question in each task, and uses the answers once they are there.
  * @param {CodecSelectionParts} [parts]
  * @returns {CodecSelection}
  */
@@ -39,7 +41,7 @@ export function makeCodecSelection({
 } = {}) {
   /** @type {Codec[] | null} */
   let preferred = null;
-  efficientOrder(mediaCapabilities, capabilities()?.codecs ?? []).then((order) => { preferred = order; });
+  efficientOrder(mediaCapabilities, capabilities).then((order) => { preferred = order; });
 
   return {
     apply(transceiver) {
@@ -52,13 +54,16 @@ export function makeCodecSelection({
   };
 }
 
-/** @param {CodecSelectionParts['mediaCapabilities']} mediaCapabilities @param {Codec[]} codecs */
-async function efficientOrder(mediaCapabilities, codecs) {
+/** @param {CodecSelectionParts['mediaCapabilities']} mediaCapabilities @param {NonNullable<CodecSelectionParts['capabilities']>} capabilities */
+async function efficientOrder(mediaCapabilities, capabilities) {
+  await nextTask();
+  const codecs = capabilities()?.codecs ?? [];
   /** @type {Set<Codec>} */
   const efficient = new Set();
-  await Promise.all(codecs.map(async (codec) => {
-    if (!NOT_A_CODEC.test(codec.mimeType) && await isEfficient(mediaCapabilities, codec)) efficient.add(codec);
-  }));
+  for (const codec of codecs.filter(({ mimeType }) => !NOT_A_CODEC.test(mimeType))) {
+    await nextTask();
+    if (await isEfficient(mediaCapabilities, codec)) efficient.add(codec);
+  }
   return orderedCodecs(codecs, (codec) => efficient.has(codec));
 }
 

@@ -37,6 +37,11 @@ export function browserNames(navigator) {
   return [family, system, ...(system === 'android' || system === 'ios' ? ['phone'] : [])];
 }
 
+/** @param {{userAgent: string, maxTouchPoints?: number}} navigator */
+export function isMac({ userAgent: agent, maxTouchPoints = 0 }) {
+  return systemOf(agent, maxTouchPoints) === 'mac';
+}
+
 /**
  * @param {string} agent
  * @param {number} touches

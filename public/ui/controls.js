@@ -163,7 +163,6 @@ export class ControlButtons {
     this.#translate = translate;
     this.#chordOf = chordOf;
     this.#press = press;
-    this.create('bar');
   }
 
   /** Creates the buttons of this place. @param {Control['place']} place */

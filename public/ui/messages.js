@@ -19,7 +19,7 @@ export class Messages {
   #document;
   #translate;
   #clock;
-  #browser;
+  #navigator;
   #status;
   #screenNote;
   #announcer;
@@ -39,7 +39,7 @@ export class Messages {
     this.#document = document;
     this.#translate = translate;
     this.#clock = clock;
-    this.#browser = browserNames(navigator);
+    this.#navigator = navigator;
     this.#status = find(document, '#status');
     this.#screenNote = find(document, '#theirScreen');
     this.#announcer = find(document, '#announcer');
@@ -96,7 +96,7 @@ export class Messages {
     setHidden(this.#retry, !canRetry);
     setHidden(this.#dismiss, error !== null && PERMANENT.includes(error));
     if (error === null) return setText(this.#errorText, '');
-    const key = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error, this.#translate, this.#browser);
+    const key = error === 'key-required' && session.triedKey ? 'error.key-wrong' : errorKey(error, this.#translate, browserNames(this.#navigator));
     const alternative = `error.or.${error}`;
     const hasAlternative = session.screen === 'lobby' && this.#translate(alternative) !== alternative;
     const text = joinSentences(this.#translate, hasAlternative ? [key, alternative] : [key], { device: media.label });

@@ -1,11 +1,10 @@
 // View: draws the model of the page and calls the actions of the person. Only ui/ and connection-test/view.js use elements.
 //
 // It has no state of its own except what is only on the screen: which panel is open, which picture is small, what has faded.
-// It creates the lobby; what only a call needs is in call-view.js.
+// It creates the lobby; what only a call needs is in call-view.js, which loads after the lobby is shown.
 
-import { browserNames } from '../lib/browser.js';
+import { isMac } from '../lib/browser.js';
 import { nextTask } from '../lib/clock.js';
-import { CallView } from './call-view.js';
 import { ControlButtons, drawIcons } from './controls.js';
 import { find, loadStyle, preventDrops, removeStartFailure, setAttribute, setFlag, translateElements } from './elements.js';
 import { LanguageMenu } from './language-menu.js';
@@ -21,6 +20,7 @@ import { Videos } from './videos.js';
  * @import { Chat } from '../call/chat.js'
  * @import { Path, Quality, Sample } from '../call/selected-path.js'
  * @import { Clock } from '../lib/clock.js'
+ * @import { CallPage, CallView } from './call-view.js'
  * @import { Translate } from '../locales/index.js'
  * @import { Language } from '../locales/languages.js'
  * @import { Media, MediaState } from '../media/media.js'
@@ -60,6 +60,7 @@ import { Videos } from './videos.js';
  * @property {() => void} requestTransfer asks for a code with which another device takes our place in the call
  * @property {() => void} closeTransfer
  * @property {() => void} transferFailed the dialog with the code could not be loaded
+ * @property {() => void} partFailed what a button needs could not be loaded
  * @property {() => void} retry
  * @property {() => void} dismissError
  * @property {(what: 'mic' | 'cam' | 'screen') => void} toggle
@@ -97,8 +98,10 @@ export class View {
   #model = null;
   /** Null until it is complete. @type {CallView | null} */
   #callView = null;
-  /** @type {ReturnType<typeof CallView.create>} */
-  #creation;
+  /** @type {Promise<CallView> | null} */
+  #preparing = null;
+  /** @type {CallPage} */
+  #page;
 
   /** @param {ViewParts} parts */
   constructor({ document, navigator, translate, language, languages, clock, storage, actions }) {
@@ -107,14 +110,10 @@ export class View {
     this.#actions = actions;
     const press = (/** @type {Control} */ control) => this.#press(control);
     const redraw = () => { if (this.#model) this.show(this.#model); };
-    const controls = this.#controls = new ControlButtons({ document, translate, press, chordOf: makeChordOf(browserNames(navigator).includes('mac')) });
+    const controls = this.#controls = new ControlButtons({ document, translate, press, chordOf: makeChordOf(isMac(navigator)) });
     this.#languageMenu = new LanguageMenu({ document, languages, choose: actions.chooseLanguage });
     preventDrops(document);
     this.#showLanguage(language);
-    for (const part of LOBBY) {
-      drawIcons(find(document, part));
-      translateElements(find(document, part), translate);
-    }
     this.#lobby = new Lobby({ document, translate, actions });
     this.#messages = new Messages({ document, navigator, translate, clock, actions });
     const videos = this.#videos = new Videos({ document, translate });
@@ -122,17 +121,28 @@ export class View {
       stage: find(document, '#stage'), self: find(document, '#selfFrame'), remote: find(document, '#remoteFrame'), handle: find(document, '#swap'),
       changed: redraw,
     });
-    this.#creation = CallView.create({
+    this.#page = {
       document, navigator, translate, language, clock, storage, actions, controls, videos, selfView, press, redraw, model: () => this.#model,
-    });
+    };
   }
 
-  /** Creates what only a call needs, in short tasks; where it is needed before, the rest of it is created at once. */
-  async prepareCall() {
-    while (!this.#callView) {
+  /** Creates what the lobby shows, in short tasks. */
+  async prepareLobby() {
+    this.#controls.create('bar');
+    for (const part of LOBBY) {
       await nextTask();
-      this.#continueCreation();
+      drawIcons(find(this.#document, part));
+      translateElements(find(this.#document, part), this.#translate);
     }
+  }
+
+  /** Loads and creates what only a call needs, in short tasks. After a failure the next call of this tries again. */
+  prepareCall() {
+    this.#preparing ??= this.#createCallView().catch((error) => {
+      this.#preparing = null;
+      throw error;
+    });
+    return this.#preparing;
   }
 
   /** @param {Model} model */
@@ -149,8 +159,7 @@ export class View {
     this.#messages.show(model, seesScreen);
     this.#lobby.show(model);
     this.#videos.showLocal(media);
-    if (session.screen === 'lobby') this.#callView?.show(model);
-    else this.#call().show(model);
+    this.#callView?.show(model);
     setFlag(body, 'data-muted', !media.mic || media.interrupted.mic);
     this.#controls.show(this.#context(model));
     if (isNewScreen) this.#enter(session.screen);
@@ -186,15 +195,14 @@ export class View {
     this.#lobby.room = name;
   }
 
-  #continueCreation() {
-    const { done, value } = this.#creation.next();
-    if (done && value) this.#callView = value;
-  }
-
-  /** @returns {CallView} */
-  #call() {
-    while (!this.#callView) this.#continueCreation();
-    return this.#callView;
+  async #createCallView() {
+    const { CallView } = await import('./call-view.js');
+    const creation = CallView.create(this.#page);
+    for (;;) {
+      await nextTask();
+      const { done, value } = creation.next();
+      if (done && value) return (this.#callView = value);
+    }
   }
 
   /** @param {Language} language */
@@ -211,22 +219,30 @@ export class View {
 
   /** The buttons that the lobby shows do without the panels. @param {Model} model */
   #context(model) {
-    const call = () => this.#call();
-    return { model, actions: this.#actions, get panels() { return call().panels; } };
+    const callView = this.#callView;
+    return {
+      model, actions: this.#actions,
+      get panels() {
+        if (!callView) throw new Error('the panels are not loaded');
+        return callView.panels;
+      },
+    };
   }
 
   /** @param {Control} control */
   #press(control) {
+    // The devices of the lobby do without what is still loading.
+    if (!this.#callView && !control.chord) return void this.prepareCall().then(() => this.#press(control), this.#actions.partFailed);
     if (!this.#model) return;
     const context = this.#context(this.#model);
     // They announce it.
-    if (control.chord) this.#call().loadSigns();
+    if (control.chord) this.#callView?.loadSigns();
     if (control.visible?.(context) ?? true) control.act(context);
   }
 
   /** @param {SessionState['screen']} screen */
   #enter(screen) {
-    this.#call().enter(screen);
+    this.#callView?.enter(screen);
     this.#focus(screen).catch((error) => console.debug('focus', error));
     for (const meta of this.#document.querySelectorAll('meta[name=theme-color]')) {
       const scheme = meta.getAttribute('media')?.includes('dark') ? THEME.dark : THEME.light;

@@ -19,7 +19,7 @@ const LANGUAGES = ['en', 'zh', 'zh-Hant'];
 /** The file of an address, without the version of the page. */
 const fileName = (url) => new URL(url).pathname.replace(/^\/(v-[\da-f]{12}\/)?/, '');
 /** What the lobby loads after it is drawn. */
-const LATE = ['app/call-modules.js', 'assets/call.css', 'locales/en-details.js'];
+const LATE = ['app/call-modules.js', 'assets/call.css', 'locales/en-details.js', 'ui/call-view.js'];
 
 harness.scenario('a whole call requests nothing from other hosts, and one language', async () => {
   const url = harness.roomUrl();
@@ -56,7 +56,7 @@ harness.scenario(`the lobby transfers less than ${MAX_TRANSFER_KIB} KiB`, async 
   const linked = [...html.matchAll(/<link rel="(?:stylesheet|manifest)"[^>]* href="\/([^"]+)"/g)].map(([, name]) => name);
   assert.deepEqual(linked, ['manifest.webmanifest', 'assets/style.css']);
   // build.rs joins the other modules into these.
-  const scripts = ['app/main.js', 'locales/current-language.js'];
+  const scripts = ['app/local-media.js', 'app/main.js', 'locales/current-language.js'];
   // The HTML has the words of one language: the largest one counts.
   const page = Math.max(...await Promise.all(LANGUAGES.map((language) => transferSize('', language))));
   const sizes = await Promise.all([...linked, ...scripts].map((name) => transferSize(name)));
@@ -73,7 +73,7 @@ harness.scenario('the words and the style of a call come after the lobby, and no
   await participant.waitForCondition('the style of a call', `[...document.styleSheets].some((sheet) => sheet.href?.endsWith('/assets/call.css'))`);
   await participant.waitForCondition('the words of a call', `document.getElementById('btnAgain').textContent === 'Join again'`);
   const loaded = (await participant.requestedUrls()).filter((each) => each.startsWith(harness.server.origin)).map(fileName);
-  const first = ['', 'assets/style.css', 'app/main.js', 'locales/current-language.js'];
+  const first = ['', 'assets/style.css', 'app/local-media.js', 'app/main.js', 'locales/current-language.js'];
   const optional = ['manifest.webmanifest', 'icon.svg', 'favicon.ico'];
   assert.deepEqual([...new Set(loaded)].filter((name) => !optional.includes(name)).sort(), [...first, ...LATE].sort());
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeCodecSelection, orderedCodecs } from '../../../public/call/codec-selection.js';
+import { nextTask } from '../../../public/lib/clock.js';
 import { settle } from '../harness/fakes.js';
 
 const codec = (name, sdpFmtpLine) => ({ mimeType: `video/${name}`, ...(sdpFmtpLine && { sdpFmtpLine }) });
@@ -28,6 +29,14 @@ for (const [what, efficient, expected] of /** @type {const} */ ([
 
 test('no codecs are no order', () => assert.equal(orderedCodecs([], () => true), null));
 
+/** Each codec is asked for in a task of its own. */
+async function answers() {
+  for (let codecs = 0; codecs <= ALL.length; codecs += 1) {
+    await nextTask();
+    await settle();
+  }
+}
+
 /** `info`: what the browser tells of a codec for encoding and for decoding. */
 async function applied(info, { codecs = ALL, refuses = false } = {}) {
   const asked = [];
@@ -40,7 +49,7 @@ async function applied(info, { codecs = ALL, refuses = false } = {}) {
   const transceiver = { setCodecPreferences(order) { if (refuses) throw new TypeError('codec'); set.push(order); } };
   selection.apply(transceiver);
   assert.deepEqual(set, [], 'nothing waits for the answer');
-  await settle();
+  await answers();
   selection.apply(transceiver);
   return { asked, first: set[0]?.[0] ?? null };
 }
@@ -67,7 +76,7 @@ test('a browser that does not know the question keeps its own order', async () =
   assert.equal((await applied(() => ({}), { refuses: true })).first, null);
   for (const parts of [{}, { mediaCapabilities: {}, capabilities: () => ({ codecs: ALL }) }, { capabilities: () => null }]) {
     const selection = makeCodecSelection(parts);
-    await settle();
+    await answers();
     selection.apply({ setCodecPreferences: () => assert.fail('no order is known') });
   }
 });
@@ -75,6 +84,6 @@ test('a browser that does not know the question keeps its own order', async () =
 test('a browser without preferences of codecs is left alone', async () => {
   const infos = async () => ({ supported: true, smooth: true, powerEfficient: true });
   const selection = makeCodecSelection({ mediaCapabilities: { encodingInfo: infos, decodingInfo: infos }, capabilities: () => ({ codecs: ALL }) });
-  await settle();
+  await answers();
   selection.apply({});
 });

@@ -34,7 +34,7 @@ function makeButtons() {
   const places = { '.bar': new FakeElement('div', document), '#menuCall': new FakeElement('div', document), '#menuPicture': new FakeElement('div', document) };
   const pressed = [];
   const buttons = new ControlButtons({ document, translate: (key, values) => key + JSON.stringify(values ?? ''), press: ({ id }) => pressed.push(id), chordOf: makeChordOf(false) });
-  for (const place of ['menu', 'picture']) buttons.create(place);
+  for (const place of ['bar', 'menu', 'picture']) buttons.create(place);
   const [bar, menu, picture] = Object.values(places).map(({ children }) => children);
   const show = (change = {}) => buttons.show({ model: { ...MODEL, media: { ...MODEL.media, ...change.media }, chat: change.chat ?? MODEL.chat }, actions: {}, panels: { videos: { canFullscreen: true, isWhole: false, ...change.videos }, selfView: { isHidden: false, ...change.selfView } } });
   const button = (id) => [...bar, ...menu, ...picture].find((each) => each.attributes.get('data-act') === id);
