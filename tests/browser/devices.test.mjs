@@ -222,9 +222,10 @@ for (const kind of ['chromium', 'firefox']) {
     }`);
     await first.waitForError('cam-lost');
     await first.click('#btnDismiss');
+    await first.waitForCondition('the error to be closed', `document.getElementById('error').hidden`);
     const before = await first.evaluate(`() => {
       const error = document.getElementById('error');
-      globalThis.__shown = error.hidden ? [] : ['not dismissed'];
+      globalThis.__shown = [];
       new MutationObserver(() => { if (!error.hidden) __shown.push(error.dataset.code); }).observe(error, { attributes: true });
       return __requests;
     }`);
