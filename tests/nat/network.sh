@@ -11,21 +11,21 @@
 # The server runs on `server`. The routers ra, rb and rc are symmetric NATs (a new random port for every destination) and drop
 # unsolicited packets, so hosts of two LANs cannot reach each other directly. Interfaces are created inside the
 # namespaces; the machine's own network is not changed.
+#
+# network_cluster adds what several servers as one service need. Names come from a name server on `pub` then, which the tests
+# start, because browsers take only the first address of a name from a hosts file.
+#
+#  box1 45.0.11.10, box2 45.0.12.10, box3 45.0.13.10 ─┐
+#  store 45.0.20.10, .11, .12 ────────────────────────┴─ pub (45.0.0.1: the name server)
 
 NETWORK_HOSTS=(pub server ra rb rc a1 a2 b1 b2 b3 c1)
+NETWORK_BOXES=(box1 box2 box3)
 
 network_up() {
   local p=$1 host
   for host in "${NETWORK_HOSTS[@]}"; do
-    ip netns add "$p-$host"
-    # Without duplicate address detection addresses work at once. An address that appears a second later is a network
-    # change for a browser, which then aborts the page load in progress.
-    ip netns exec "$p-$host" sh -c 'for which in all default; do echo 0 >"/proc/sys/net/ipv6/conf/$which/accept_dad"; done'
-    ip -n "$p-$host" link set lo up
-    mkdir -p "/etc/netns/$p-$host"
     # There is no name server: only the server has a name.
-    printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"/etc/netns/$p-$host/resolv.conf"
-    printf '127.0.0.1 localhost\n::1 localhost\n45.0.0.10 box.test box.test.\n' >"/etc/netns/$p-$host/hosts"
+    network_host "$p" "$host" 127.0.0.1 '45.0.0.10 box.test box.test.'
   done
   printf '127.0.0.1 localhost\n::1 localhost\n2a05:d000::10 box.test box.test.\n' >"/etc/netns/$p-c1/hosts"
 
@@ -50,17 +50,50 @@ network_up() {
   network_nft "$p" rb insert rule inet nat forward ip saddr 10.2.0.4 meta l4proto != tcp drop
 }
 
+# Adds the hosts of several boxes and of their store to a network that is up.
+network_cluster() {
+  local p=$1 host number=10
+  for host in "${NETWORK_HOSTS[@]}"; do network_names "$p" "$host" 45.0.0.1; done
+  for host in "${NETWORK_BOXES[@]}"; do
+    number=$((number + 1))
+    network_host "$p" "$host" 45.0.0.1
+    network_link "$p" pub "$host" "45.0.$number.1/24" "45.0.$number.10/24"
+    network_default_route "$p" "$host" "45.0.$number.1"
+  done
+  network_host "$p" store 45.0.0.1
+  network_link "$p" pub store 45.0.20.1/24 45.0.20.10/24
+  network_address "$p" store wan 45.0.20.11/24
+  network_address "$p" store wan 45.0.20.12/24
+  network_default_route "$p" store 45.0.20.1
+}
+
+# A host without interfaces but `lo`, with the address of its name server and lines for its hosts file.
+network_host() {
+  ip netns add "$1-$2"
+  # Without duplicate address detection addresses work at once. An address that appears a second later is a network
+  # change for a browser, which then aborts the page load in progress.
+  ip netns exec "$1-$2" sh -c 'for which in all default; do echo 0 >"/proc/sys/net/ipv6/conf/$which/accept_dad"; done'
+  ip -n "$1-$2" link set lo up
+  mkdir -p "/etc/netns/$1-$2"
+  network_names "$@"
+}
+
+network_names() {
+  printf 'nameserver %s\noptions timeout:1 attempts:1\n' "$3" >"/etc/netns/$1-$2/resolv.conf"
+  printf '127.0.0.1 localhost\n::1 localhost\n%s\n' "${4:-}" >"/etc/netns/$1-$2/hosts"
+}
+
 # Ends the processes that still run inside and removes the network; may be called at any point of network_up.
 network_down() {
   local p=$1 host pids
-  for host in "${NETWORK_HOSTS[@]}"; do
+  for host in "${NETWORK_HOSTS[@]}" "${NETWORK_BOXES[@]}" store; do
     [[ -e /run/netns/$p-$host ]] || continue
     pids=$(ip netns pids "$p-$host")
     # shellcheck disable=SC2086 # several numbers
     [[ -z $pids ]] || kill -KILL $pids 2>/dev/null || true
     ip netns del "$p-$host"
   done
-  for host in "${NETWORK_HOSTS[@]}"; do rm -rf "/etc/netns/$p-$host"; done
+  for host in "${NETWORK_HOSTS[@]}" "${NETWORK_BOXES[@]}" store; do rm -rf "/etc/netns/$p-$host"; done
   rmdir /etc/netns 2>/dev/null || true
 }
 

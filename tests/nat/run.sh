@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Creates a test network in network namespaces (see network.sh), runs the tests in it and removes it, also after a failure.
-# Needs root; exits with 77 without. Arguments: test files, else all of this folder.
+# Needs root; exits with 77 without. Arguments: test files, else all of this folder. Files of a folder `cluster` also get the
+# hosts of several boxes and their store.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,6 +17,7 @@ trap 'kill "${tests:-}" 2>/dev/null || true; network_down "$NETWORK"' EXIT
 trap 'exit 130' INT TERM HUP
 NETWORK=$TEST_NETWORK
 network_up "$NETWORK"
+[[ $* != *cluster/* ]] || network_cluster "$NETWORK"
 
 (($#)) || set -- tests/nat/*.test.mjs
 # In the background, because bash handles a signal only after a foreground command has ended.

@@ -20,28 +20,31 @@ const HEALTH_CHECK = fileURLToPath(new URL('./health-check.mjs', import.meta.url
  * Starts a server and waits until it answers.
  * `ports`: its ports (0: none), and `page`, the port of a reverse proxy in front of it.
  * `inNamespace`: the command prefix that runs a program in another network namespace, e.g. `['ip', 'netns', 'exec', NAME]`.
+ * `nodeName`: its name where it is one of several boxes of the domain.
  */
-export async function startServer({ dir, authority, domain = 'localhost', ports, inNamespace = [], flags = [] }) {
+export async function startServer({ dir, authority, domain = 'localhost', nodeName, ports, inNamespace = [], metricsListen = '', env = {}, flags: moreFlags = [] }) {
   await mkdir(dir, { recursive: true });
-  const { cert, key } = await authority.issue(domain);
+  const { cert, key } = await authority.issue(...(nodeName ? [domain, `*.${domain}`] : [domain]));
+  const flags = nodeName ? ['--node-name', nodeName, ...moreFlags] : moreFlags;
   const { https, http = 0, turn, turns, page = https } = ports ?? { https: await freePort(), turn: await freePort(), turns: 0 };
   const state = path.join(dir, 'state');
   const args = ['--domain', domain, '--cert', cert, '--key', key, '--state-dir', state, '--https-port', `${https}`,
-    '--http-port', `${http}`, '--turn-port', `${turn}`, '--turns-port', `${turns}`, '--metrics-listen', '', ...flags];
+    '--http-port', `${http}`, '--turn-port', `${turn}`, '--turns-port', `${turns}`, '--metrics-listen', metricsListen, ...flags];
   const log = path.join(dir, 'server.log');
-  const origin = `https://${domain}${page === 443 ? '' : `:${page}`}`;
+  const originOf = (name) => `https://${name}${page === 443 ? '' : `:${page}`}`;
+  const origin = originOf(domain);
   let child;
 
   async function start() {
     const out = createWriteStream(log, { flags: 'a' });
     child = spawn(inNamespace[0] ?? binary, inNamespace.length ? [...inNamespace.slice(1), binary, ...args] : args,
-      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, STATE_DIRECTORY: state } });
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, STATE_DIRECTORY: state, ...env } });
     child.stdout.pipe(out, { end: false });
     child.stderr.pipe(out, { end: false });
     const exited = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`the server exited during start-up (${code ?? signal}): ${binary} ${args.join(' ')}\n`);
     });
-    const probe = [...inNamespace, process.execPath, HEALTH_CHECK, `${origin}/healthz`, authority.ca, '15000'];
+    const probe = [...inNamespace, process.execPath, HEALTH_CHECK, `${originOf(nodeName ?? domain)}/healthz`, authority.ca, '15000'];
     try {
       await Promise.race([run(probe[0], probe.slice(1)), exited]);
     } catch (error) {
@@ -70,6 +73,8 @@ export async function startServer({ dir, authority, domain = 'localhost', ports,
     crash: kill,
     start,
     stop: kill,
+    /** Sends a signal, e.g. SIGSTOP; a stopped server can be killed. */
+    signal: (name) => child.kill(name),
     /** Asks it to stop, as systemd does; resolves when it has. */
     async terminate() {
       const exited = once(child, 'exit');
