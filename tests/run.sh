@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|interop|browser|nat|vps …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|interop|browser|nat|vps|cluster …]
 #
 # It first installs what is missing (Debian packages as root or through sudo, npm packages into the project). A stage that
 # fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types bench interop browser nat vps)
+STAGES=(fmt clippy doc deny rust page types bench interop browser nat vps cluster)
 LOGS=tests/.work/logs
 
 stage_fmt() { cargo fmt --all --check; }
@@ -43,11 +43,11 @@ stage_interop() { npm_packages && release_binary && timeout --foreground 600 tes
 
 # --- end-to-end tests -----------------------------------------------------------------------------------
 
-# Each file of tests/browser, of tests/nat (in a small internet of network namespaces) and of tests/vps (hosts with their own
-# systemd, in such networks) runs by itself, one for every two processors at a time. Files whose measurements need a quiet
-# machine run alone. Files that fail run once more, alone, unless many fail; the summary counts them. E2E_MATRIX=full repeats
-# more scenarios with other browsers.
-E2E_GROUPS=(browser nat vps)
+# Each file of tests/browser, of tests/nat (in a small internet of network namespaces), of tests/vps (hosts with their own
+# systemd, in such networks) and of tests/cluster (three boxes and their store, in such networks) runs by itself, one for every
+# two processors at a time. Files whose measurements need a quiet machine run alone. Files that fail run once more, alone,
+# unless many fail; the summary counts them. E2E_MATRIX=full repeats more scenarios with other browsers.
+E2E_GROUPS=(browser nat vps cluster)
 E2E_JOBS=${E2E_JOBS:-$((($(nproc) + 1) / 2))}
 E2E_ALONE='/(join-time|page-load|udp-flood)\.test'
 E2E_FILE_TIMEOUT=900
@@ -130,6 +130,7 @@ debian_packages() {
       interop) wanted+=(node npm python3 python3-venv openssl) ;;
       browser) wanted+=(node npm python3 python3-venv chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
+      cluster) wanted+=(node npm chromium firefox-esr libnss3-tools openssl nftables iproute2 curl redis-server redis-sentinel redis-tools) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
     esac
   done

@@ -1,0 +1,105 @@
+// A store that is slow, full, read-only, too old, refuses the password, or comes back empty: running calls are untouched, the owner answers
+// joins at once, each box logs one sentence, and everything recovers by itself.
+
+import assert from 'node:assert/strict';
+import { reportMeasurement } from '../browser/lib/measurements.mjs';
+import { delay, waitFor } from '../browser/lib/wait.mjs';
+import { spawnOn } from '../nat/network.mjs';
+import { createClusterHarness } from './lib/cluster.mjs';
+
+const FAULT_MS = 5000;
+const JOIN_GOAL_MS = 100;
+const NEW_ROOM_GOAL_MS = 700;
+const BACK_GOAL_MS = 5000;
+const PROXY_PORT = 6390;
+/** At a change; a fault may also make a box log a lease that it lost and has again. */
+const MAX_LINES = 6;
+
+let proxy;
+const harness = await createClusterHarness('cluster-store-faults', {
+  async storeUrl(store) {
+    proxy = await spawnOn('store', '../cluster/lib/store-proxy.mjs', 'createStoreProxy', { address: store.address, port: PROXY_PORT }, { address: store.address, port: store.port });
+    return store.urlAt(PROXY_PORT);
+  },
+});
+const { boxes, store } = harness.cluster;
+const [owner, ...others] = boxes;
+const clients = await harness.signalingClients('a2');
+const version = /redis_version:(\S+)/.exec(await store.cli('INFO', 'server'))[1];
+const oldVersion = version.replace(/^\d/, '5');
+
+/** `hinders`: whether new rooms cannot be claimed in the store meanwhile. */
+const FAULTS = {
+  'answers after a second': { begin: () => proxy.setDelay(1000), end: () => proxy.setDelay(0), hinders: true },
+  'is full': { begin: () => store.config('maxmemory', '1'), end: () => store.config('maxmemory', '0'), hinders: true },
+  'is read-only': { begin: () => store.cli('REPLICAOF', '45.0.20.99', '6379'), end: () => store.cli('REPLICAOF', 'NO', 'ONE'), hinders: true },
+  [`is version ${oldVersion}`]: { begin: () => proxy.replace(version, oldVersion), end: () => proxy.replace('', ''), hinders: true },
+  'refuses the password': {
+    async begin() {
+      await store.changePassword('another-password');
+      await proxy.reset();
+    },
+    end: () => store.changePassword(),
+    hinders: true,
+  },
+  'comes back empty': {
+    async begin() {
+      await store.stop();
+      await store.start({ empty: true });
+    },
+    end: async () => {},
+    hinders: false,
+  },
+};
+
+let rooms = 0;
+for (const [fault, { begin, end, hinders }] of Object.entries(FAULTS)) {
+  harness.scenario(`the store ${fault}`, async () => {
+    const held = `held-${(rooms += 1)}`;
+    const relayed = await harness.relayCalls('b1', { prefix: `fault-${rooms}`, count: 2, host: owner.name });
+    const { fence } = await clients.join(held, { room: held, host: owner.name });
+    await relayed.expectMedia();
+    const logged = await Promise.all(boxes.map(async (box) => (await box.log()).length));
+
+    const begunAt = Date.now();
+    await begin();
+    for (const box of boxes) {
+      const { answer, ms } = await clients.ask(box.name, { type: 'join', room: `new-${rooms}-${box.host}` });
+      assert.ok(['resp-join', 'redirect'].includes(answer?.type), `${box.name}: ${JSON.stringify(answer)}`);
+      reportMeasurement(`store ${fault}: a new room on ${box.name}`, ms, NEW_ROOM_GOAL_MS);
+    }
+    await delay(Math.max(0, FAULT_MS - (Date.now() - begunAt)));
+    const { answer, ms } = await clients.ask(owner.name, { type: 'join', room: held });
+    assert.equal(answer?.type, 'resp-join', JSON.stringify(answer));
+    reportMeasurement(`store ${fault}: join on the owner`, ms, JOIN_GOAL_MS);
+
+    const endedAt = Date.now();
+    await end();
+    await waitFor('a join on another box to lead to the owner', async () => {
+      const { answer: led } = await clients.ask(others[0].name, { type: 'join', room: held });
+      return led?.type === 'redirect' && new URL(led.url).hostname === owner.name && led.fence >= fence;
+    });
+    reportMeasurement(`store ${fault}: joins lead to the owner again`, Date.now() - endedAt, BACK_GOAL_MS);
+    await waitFor('a new room to be known to all boxes', () => isKnownToAll(`after-${rooms}`), 3 * BACK_GOAL_MS);
+    assert.deepEqual((await relayed.eventsSince(begunAt)).flat(), [], 'running calls are untouched');
+    reportMeasurement(`store ${fault}: relayed media, longest gap`, Math.max(...(await relayed.gaps())), 500);
+    await relayed.leave();
+
+    for (const [index, box] of boxes.entries()) {
+      const lines = (await box.log()).slice(logged[index]).split('\n').filter((line) => /WARN|ERROR|store/.test(line));
+      console.log(`${box.name}:\n  ${lines.join('\n  ')}`);
+      assert.ok(lines.length <= MAX_LINES, `${lines.length} lines`);
+      assert.ok(!hinders || lines.length > 0, 'a sentence about the store');
+      assert.ok(!lines.some((line) => line.includes(store.password)), 'no password in the log');
+    }
+  });
+}
+
+/** Opens a room on the last box; whether the others redirect to it. */
+async function isKnownToAll(room) {
+  const [last, ...rest] = boxes.toReversed();
+  await clients.join(room, { room, host: last.name });
+  const answers = await Promise.all(rest.map((box) => clients.ask(box.name, { type: 'look', room })));
+  await clients.leave(room);
+  return answers.every(({ answer }) => answer?.type === 'redirect');
+}

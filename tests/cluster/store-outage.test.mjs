@@ -1,0 +1,75 @@
+// The store stops, and comes back with its data: no call notices, people join on the owner as fast as before, and new rooms open.
+// CLUSTER_OUTAGE_SECONDS: how long it stays away, 600 for the long test.
+
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { measureBaselineGaps, reportFrameGaps, reportMeasurement } from '../browser/lib/measurements.mjs';
+import { waitFor } from '../browser/lib/wait.mjs';
+import { createClusterHarness } from './lib/cluster.mjs';
+import { percentile, reportRatio } from './lib/figures.mjs';
+
+const OUTAGE_MS = Number(process.env.CLUSTER_OUTAGE_SECONDS ?? 20) * 1000;
+const RELAYED_CALLS = 10;
+const JOINS = 60;
+const BACK_GOAL_MS = 5000;
+const NEW_ROOM_GOAL_MS = 1000;
+
+const harness = await createClusterHarness('cluster-store-outage');
+const { boxes, store } = harness.cluster;
+const [owner, ...others] = boxes;
+const clients = await harness.signalingClients('a2');
+
+harness.scenario(`the store is away for ${OUTAGE_MS / 1000} s`, async () => {
+  const relayed = await harness.relayCalls('b1', { prefix: 'running', count: RELAYED_CALLS, host: owner.name });
+  const pages = await harness.joinPair([['chromium', { host: 'a1' }], ['firefox', { host: 'b1' }]], harness.roomUrl());
+  await harness.expectMedia(pages);
+  for (let index = 0; index < JOINS; index += 1) await clients.join(`holder-${index}`, { room: `held-${index}`, host: owner.name });
+  await relayed.expectMedia();
+  const joinsBefore = await clients.joinTimes(owner.name, 'held', JOINS);
+  const baseline = await measureBaselineGaps(pages);
+  await relayed.expectMedia();
+  const texts = '() => globalThis.__observed.statusTexts.length';
+  const statusChanges = await Promise.all(pages.map((page) => page.evaluate(texts)));
+
+  const stoppedAt = Date.now();
+  await store.stop();
+  // The first request of each box after the stop waits for the time-out.
+  for (const box of boxes) await askForNewRoom(box, 3 * NEW_ROOM_GOAL_MS);
+  const joinsDuring = await clients.joinTimes(owner.name, 'held', JOINS);
+  const newRooms = [];
+  for (const box of boxes) newRooms.push(await askForNewRoom(box, NEW_ROOM_GOAL_MS));
+  assert.ok(newRooms.every(({ answer }) => ['resp-join', 'redirect'].includes(answer.type)), JSON.stringify(newRooms));
+  await delay(Math.max(0, OUTAGE_MS - (Date.now() - stoppedAt)));
+  assert.deepEqual(await Promise.all(boxes.map((box) => box.isHealthy())), [true, true, true], '/healthz does not depend on the store');
+
+  const backAt = Date.now();
+  await store.start();
+  await waitFor('a join on another box to lead to the owner', async () => (await clients.ask(others[0].name, { type: 'join', room: 'held-0' })).answer?.type === 'redirect');
+  reportMeasurement('store back: joins lead to the owners again', Date.now() - backAt, BACK_GOAL_MS);
+
+  assert.deepEqual((await relayed.eventsSince(stoppedAt)).flat(), [], 'no running call was touched');
+  assert.deepEqual(await Promise.all(pages.map((page) => page.evaluate(texts))), statusChanges, 'pages did not notice');
+  reportMeasurement('store away: relayed media, longest gap', Math.max(...(await relayed.gaps())), 500);
+  await reportFrameGaps('store away: pages', pages, baseline);
+  reportRatio('store away: join on the owner, median', percentile(joinsDuring, 0.5), percentile(joinsBefore, 0.5), 1);
+  reportRatio('store away: join on the owner, p95', percentile(joinsDuring, 0.95), percentile(joinsBefore, 0.95), 1);
+  await expectOneLineAtEachChange();
+  await relayed.leave();
+}, 120_000 + OUTAGE_MS);
+
+let rooms = 0;
+async function askForNewRoom(box, limitMs) {
+  const asked = await clients.ask(box.name, { type: 'join', room: `new-${(rooms += 1)}` });
+  assert.ok(asked.ms <= limitMs, `a new room on ${box.name} took ${Math.round(asked.ms)} ms`);
+  return asked;
+}
+
+/** Each box says once that the store is away, and once that it is back. */
+async function expectOneLineAtEachChange() {
+  for (const box of boxes) {
+    const lines = (await box.log()).split('\n').filter((line) => /store/i.test(line));
+    console.log(`${box.name}: ${lines.length} lines about the store:\n  ${lines.join('\n  ')}`);
+    assert.ok(lines.length <= 6, 'few lines');
+    assert.ok(!lines.some((line) => line.includes(store.password)), 'no password in the log');
+  }
+}
