@@ -42,6 +42,9 @@ export interface JoinOptions {
   takeOver?: boolean;
 }
 
+/** `waited`: we were waiting for it. */
+export type Seat = JoinOptions & { room: string; id?: string; resume?: string; waited?: boolean };
+
 /** Messages that wait in the outbox while the socket is down. */
 export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMessage;
 
@@ -49,7 +52,8 @@ export type OutboxMessage = (NegotiationMessage & { target: string }) | ReportMe
 export type ClientMessage =
   | OutboxMessage
   /** `wait`: in front of a full room, or one that only a host key opens, wait instead of an error. */
-  | { type: 'join'; room: string; features: string[]; resume?: string; key?: string; name?: string; wait?: true }
+  /** `fence`: that of the redirect that brought us to this server. */
+  | { type: 'join'; room: string; features: string[]; resume?: string; key?: string; name?: string; wait?: true; fence?: number }
   /** Answers to a knock. */
   | { type: 'admit' | 'decline'; id: string }
   /** Asks for a one-time token with which another device takes our seat. */
@@ -82,11 +86,14 @@ export type ServerMessage =
   | { type: 'ice-servers'; iceServers: RTCIceServer[]; ttl: number }
   | { type: 'ping' }
   | { type: 'pong' }
-  | { type: 'error'; code: string; message: string };
+  /** Another server of the same name has the room. */
+  | { type: 'redirect'; url: string; room: string; fence: number }
+  /** `retry`: seconds after which the same request may succeed. */
+  | { type: 'error'; code: string; message: string; retry?: number };
 
 /** What the signaling client emits. */
 export type SignalingEvent =
-  | Exclude<ServerMessage, { type: 'ping' | 'pong' }>
+  | Exclude<ServerMessage, { type: 'ping' | 'pong' | 'redirect' }>
   /** Nothing is known of a new room name yet. */
   | { type: 'room'; room: string; seats: null; name?: undefined }
   /** Whether another tab of this browser has a seat in the room named in the lobby. */

@@ -66,7 +66,7 @@ const resumeTokens = new ResumeTokens({
 });
 const transport = new Transport({ location, clock, now });
 const session = new Session({
-  openSignaling: (emit) => new SignalingClient({ open: () => transport.open(), emit, resumeTokens, clock }),
+  openSignaling: (emit) => new SignalingClient({ open: (host) => transport.open(host), emit, resumeTokens, clock }),
   openReport: (send) => makeCallReport({ send, sample: () => stats?.samples.at(-1), clock, now }),
   clock, now, changed: draw, log: console.debug,
 });

@@ -44,6 +44,8 @@ export class Call {
   #peerHasChannels = false;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
+  /** The room has moved to another server than that of the relayed path. */
+  #relayMoved = false;
   /** @type {Tracks} */
   #tracks = { audio: null, video: null };
   /** @type {MuteState} */
@@ -99,7 +101,7 @@ export class Call {
     if (this.#peerId !== peerId) this.#fallback.reset();
     this.#peerId = peerId;
     this.#peerHasChannels = hasChannels;
-    if (same) return current?.recoverSoon();
+    if (same) return this.recoverSoon();
     if (current) this.#drop();
     if (peerId === null) this.prepare();
     else if (weOffer) this.#open(peerId);
@@ -114,6 +116,7 @@ export class Call {
   /** @param {RTCIceServer[]} servers */
   setIceServers(servers) {
     if (!Array.isArray(servers)) return;
+    this.#relayMoved ||= Boolean(this.#current?.isRelayed()) && relayHosts(servers) !== relayHosts(this.#iceServers);
     this.#iceServers = servers;
     try {
       (this.#current?.pc ?? this.#prepared)?.setConfiguration(this.#config());
@@ -135,7 +138,7 @@ export class Call {
   }
 
   /** @param {boolean} [force] also restarts a connection that only may be broken */
-  recoverSoon(force) {
+  recoverSoon(force = false) {
     // The network may have changed, or the machine slept: relay candidates gathered before may be gone.
     if (this.#prepared && this.#iceServers.length) {
       this.#discardPrepared();
@@ -143,7 +146,14 @@ export class Call {
     }
     // The browser closes the connections of a page in its back/forward cache.
     if (this.#current?.pc.signalingState === 'closed') this.#open(this.#current.peerId);
-    else this.#current?.recoverSoon(force);
+    else this.#current?.recoverSoon(this.#takeRelayMoved() || force);
+  }
+
+  /** Whether relayed media has to follow the room to another server now, while the one before still forwards it. */
+  #takeRelayMoved() {
+    if (!this.#parts.reachable() || !this.#relayMoved) return false;
+    this.#relayMoved = false;
+    return true;
   }
 
   /** @param {boolean} [notifyPeer] */
@@ -201,6 +211,7 @@ export class Call {
         if (created === this.#current && reachable() && this.#fallback.hasFallback(created.silentPath(), this.#iceServers)) this.#open(peerId);
       },
     });
+    this.#relayMoved = false;
     // Emitted before the old connection closes, which ends its stream and with it the last video frame.
     emit({ type: 'connection-state', state: 'new' });
     old?.close();
@@ -286,6 +297,12 @@ export class Call {
     this.#current = null;
     this.#parts.emit({ type: 'connection-state', state: 'none' });
   }
+}
+
+/** The hosts of the relays, as one text. @param {RTCIceServer[]} servers */
+function relayHosts(servers) {
+  const urls = servers.flatMap((server) => server?.urls ?? []);
+  return [...new Set(urls.flatMap((url) => /^turns?:(\[[^\]]*\]|[^:?]*)/.exec(String(url))?.[1] ?? []))].sort().join();
 }
 
 /**

@@ -47,6 +47,10 @@ export class PathMonitor {
     this.#parts = parts;
   }
 
+  isRelayed() {
+    return this.#path !== null && this.#path !== 'direct';
+  }
+
   /** The path if it is up and carries no media. @returns {Path | null} */
   silentPath() {
     return this.#handshakeStalled || this.#losesLargePackets || (this.#isConnected() && this.#pathSilent) ? this.#path : null;

@@ -133,6 +133,10 @@ export class PeerConnection {
     return this.#path.hasLasted();
   }
 
+  isRelayed() {
+    return this.#path.isRelayed();
+  }
+
   /** The path if it is up and carries no media. */
   silentPath() {
     return this.#path.silentPath();

@@ -8,6 +8,8 @@ export const BACKOFF_MAX_MS = 15_000;
 /** When resuming: for about one minute, or two to three where each attempt times out. */
 const RESUME_BACKOFF_MAX_MS = 4000;
 const RESUME_ATTEMPTS = 16;
+const NODE_BACKOFF_MAX_MS = 750;
+const NODE_ATTEMPTS = 8;
 /**
  * When resuming, another socket is opened this long after one that has not opened. Not sooner: browsers slow down a page
  * with many failed sockets, and Firefox connects one at a time.
@@ -32,7 +34,7 @@ export const PEEK = { firstMs: 300, changedMs: 1000, intervalMs: 5000, timeoutMs
  */
 export function connectTimeout(resuming, failures) {
   if (!resuming) return CONNECT_TIMEOUT_MS;
-  return failures % 2 ? RECONNECT_TIMEOUT_MS : Math.min(CONNECT_TIMEOUT_MS, RECONNECT_TIMEOUT_MS * failures);
+  return failures % 2 || !failures ? RECONNECT_TIMEOUT_MS : Math.min(CONNECT_TIMEOUT_MS, RECONNECT_TIMEOUT_MS * failures);
 }
 
 /** Whether another socket is worth it beside one that does not open. @param {boolean} resuming @param {number} failures so far */
@@ -42,8 +44,9 @@ export const triesFresh = (resuming, failures) => resuming && failures < RESUME_
  * @param {boolean} resuming a server that can be reached gets the next attempt soon
  * @param {number} failures so far
  * @param {number} random from 0 to 1: clients of a restarted server must not come all at once
+ * @param {boolean} [wasElsewhere] a server was lost that had the room: another one gets it three seconds later
  */
-export function reconnectDelay(resuming, failures, random) {
-  const max = triesFresh(resuming, failures) ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
+export function reconnectDelay(resuming, failures, random, wasElsewhere = false) {
+  const max = wasElsewhere && failures < NODE_ATTEMPTS ? NODE_BACKOFF_MAX_MS : triesFresh(resuming, failures) ? RESUME_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
   return Math.min(max, BACKOFF_MIN_MS * 2 ** failures) * (0.5 + random / 2);
 }

@@ -6,31 +6,32 @@
 // taken (our own not counted), and the same socket is used to join.
 
 import {
-  BACKOFF_MAX_MS, connectTimeout, FRESH_SOCKET_MS, KEY_ATTEMPTS, PEEK, RECONNECT_TIMEOUT_MS, reconnectDelay, TOKEN_ATTEMPTS, triesFresh, WAITED_REJOIN_MS,
+  BACKOFF_MAX_MS, connectTimeout, FRESH_SOCKET_MS, PEEK, RECONNECT_TIMEOUT_MS, reconnectDelay, triesFresh, WAITED_REJOIN_MS,
 } from './backoff.js';
 import { Heartbeat } from './heartbeat.js';
-import { CLOSE_REJECTED, CLOSE_REPLACED, FEATURES, FINAL_ERRORS, parseMessage } from './protocol.js';
+import { JoinErrors } from './join-errors.js';
+import { CLOSE_REJECTED, CLOSE_REPLACED, FEATURES, parseMessage } from './protocol.js';
+import { Redirects } from './redirect.js';
 import { postAtClose } from './transport.js';
 
 /**
- * @import { ClientMessage, JoinOptions, OutboxMessage, ServerMessage, SignalingEvent } from '../types.js'
+ * @import { ClientMessage, JoinOptions, OutboxMessage, Seat, ServerMessage, SignalingEvent } from '../types.js'
  * @import { Clock, Timer } from '../lib/clock.js'
  * @import { ResumeTokens } from './resume-token.js'
  * @import { Socket } from './transport.js'
- *
- * @typedef {JoinOptions & {room: string, id?: string, resume?: string, waited?: boolean}} Seat `waited`: we were waiting for it
  */
 
 const OUTBOX_LIMIT = 256;
 
 /**
  * @typedef {object} SignalingParts
- * @property {() => Socket} open
+ * @property {(host?: string) => Socket} open connects to the page's own host, or to this one
  * @property {(event: SignalingEvent) => void} emit
  * @property {ResumeTokens} resumeTokens
  * @property {Clock} clock
  * @property {() => number} [random]
- * @property {(path: string, body: string) => void} [beacon]
+ * @property {(url: string, body: string) => void} [beacon]
+ * @property {() => string} [hostname] of the page
  */
 
 export class SignalingClient {
@@ -38,10 +39,8 @@ export class SignalingClient {
   #parts;
   /** The seat we want or have. @type {Seat | null} */
   #seat = null;
-  /** Times the server asked for a host key while we resumed. */
-  #keyRefusals = 0;
-  /** Consecutive joins with a token that the rate limit refused. */
-  #limitRefusals = 0;
+  #joinErrors = new JoinErrors();
+  #redirects;
   /** The room named in the lobby. @type {string | null} */
   #peeked = null;
   /** @type {Socket | null} */
@@ -64,7 +63,8 @@ export class SignalingClient {
 
   /** @param {SignalingParts} parts */
   constructor(parts) {
-    this.#parts = { random: Math.random, beacon: postAtClose, ...parts };
+    this.#parts = { random: Math.random, beacon: postAtClose, hostname: () => location.hostname, ...parts };
+    this.#redirects = new Redirects(this.#parts.hostname);
     const ping = () => this.#write({ type: 'ping' });
     this.#heartbeat = new Heartbeat({ clock: parts.clock, ping, suspected: () => { if (!this.#spare) this.#openSpare(); }, lost: () => this.#lost() });
   }
@@ -75,7 +75,8 @@ export class SignalingClient {
     if (!reuse) this.#stop();
     this.#clear('peek');
     this.#peeked = null;
-    this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
+    this.#failures = 0;
+    this.#joinErrors.reset();
     this.#seat = { room, ...options };
     if (!reuse) return this.#connect();
     this.#set('timeout', RECONNECT_TIMEOUT_MS, () => this.#drop());
@@ -133,7 +134,7 @@ export class SignalingClient {
   /** The page is being closed or left. The server notices that an open WebSocket closes; otherwise it gets a beacon. */
   pageClosing() {
     this.#socket?.pageClosing?.();
-    if (this.#seat?.resume && !this.#joined && !this.#waiting) this.#parts.beacon('/leave', this.#seat.resume);
+    if (this.#seat?.resume && !this.#joined && !this.#waiting) this.#parts.beacon(this.#redirects.host ? `https://${this.#redirects.host}/leave` : '/leave', this.#seat.resume);
   }
 
   /** @param {'reconnect' | 'timeout' | 'spare' | 'peek'} name @param {number} ms @param {() => void} run */
@@ -148,7 +149,7 @@ export class SignalingClient {
   }
 
   /** @param {Socket} [socket] */
-  #connect(socket = this.#parts.open()) {
+  #connect(socket = this.#parts.open(this.#redirects.host)) {
     this.#clear('reconnect');
     this.#hasPeeked = false;
     this.#socket = socket;
@@ -180,7 +181,7 @@ export class SignalingClient {
     seat.key = key;
     // A call whose seat is lost goes on without one: it must not wait for another.
     const wait = !seat.id;
-    this.#write({ type: 'join', room, features: FEATURES, ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
+    this.#write({ type: 'join', room, features: FEATURES, ...this.#redirects.proof(), ...(resume && { resume }), ...(key && { key }), ...(name && { name }), ...(wait && { wait }) });
     this.#heartbeat.start();
   }
 
@@ -232,6 +233,8 @@ export class SignalingClient {
     const message = parseMessage(data);
     if (!message || message.type === 'pong') return;
     if (message.type === 'ping') return this.#write({ type: 'pong' });
+    if (message.type === 'redirect') return this.#redirected(message);
+    if (['resp-join', 'waiting', 'room'].includes(message.type)) this.#redirects.arrived();
     if (!this.#seat) return this.#handleInLobby(message);
     if (message.type === 'resp-join') return this.#handleJoined(message);
     if (message.type === 'waiting') return this.#handleWaiting(message);
@@ -240,7 +243,7 @@ export class SignalingClient {
     this.#parts.emit(message);
   }
 
-  /** @param {Exclude<ServerMessage, {type: 'ping' | 'pong'}>} message */
+  /** @param {Exclude<ServerMessage, {type: 'ping' | 'pong' | 'redirect'}>} message */
   #handleInLobby(message) {
     if (message.type === 'error' && message.code === 'rate-limited') this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
     if (message.type === 'room' && message.room === this.#peeked) this.#parts.emit(message);
@@ -255,7 +258,8 @@ export class SignalingClient {
     seat.id = message.id;
     this.#joined = true;
     this.#waiting = seat.waited = seat.takeOver = false;
-    this.#failures = this.#keyRefusals = this.#limitRefusals = 0;
+    this.#failures = 0;
+    this.#joinErrors.reset();
     // A transfer token is used up; the lobby's and the waiting room's questions end.
     delete seat.transfer;
     this.#clear('peek');
@@ -287,41 +291,36 @@ export class SignalingClient {
   #handleError(message) {
     const [{ resumeTokens, emit }, seat] = [this.#parts, this.#seat];
     const code = String(message.code);
-    // A question about the room was refused, not the place in front of it.
-    if (this.#waiting && code === 'rate-limited') return this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
-    if (code === 'bad-resume' && seat) {
-      if (seat.transfer) return this.#stop({ type: 'refused', code: 'transfer-expired' });
-      seat.takeOver = false;
-      resumeTokens.forget(seat.room);
-      emit(message);
-      return void this.#sendJoin();
-    }
-    // A server that drains keeps the places of those who wait.
-    if (this.#waiting && code === 'shutting-down') return emit(message);
-    const resuming = seat?.id || seat?.waited || this.#hasPeeked;
-    // A server with a new key counts our token as a guess; it never counts a valid one.
-    if (code === 'rate-limited' && !this.#joined && seat?.resume && !seat.transfer && (this.#limitRefusals += 1) >= (resuming ? TOKEN_ATTEMPTS : 1)) {
-      this.#limitRefusals = 0;
-      resumeTokens.forget(seat.room);
-      return void this.#sendJoin();
-    }
-    const tryAgain = code === 'shutting-down' || (code === 'rate-limited' && resuming) || (code === 'try-later' && seat?.waited)
-      || (code === 'key-required' && seat?.id && (this.#keyRefusals += 1) < KEY_ATTEMPTS);
-    if (!this.#joined && tryAgain) {
-      emit(message);
-      return this.#drop(true);
-    }
-    if (!this.#joined && FINAL_ERRORS.has(code)) {
+    const reaction = this.#joinErrors.react({ ...message, code }, { seat, joined: this.#joined, waiting: this.#waiting, hasPeeked: this.#hasPeeked });
+    if (reaction === 'look-later') return this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
+    if (reaction === 'bad-token' && seat?.transfer) return this.#stop({ type: 'refused', code: 'transfer-expired' });
+    if (reaction === 'final') {
       if (seat) resumeTokens.release(seat.room);
       return this.#stop({ type: 'refused', code });
     }
-    emit(message);
+    if (reaction !== 'without-token') emit(message);
+    if (reaction === 'retry') return this.#drop(true);
+    if (reaction === 'show' || !seat) return;
+    if (reaction === 'bad-token') seat.takeOver = false;
+    resumeTokens.forget(seat.room);
+    this.#sendJoin();
+  }
+
+  /** Another server has the room; this one closes the socket. @param {Extract<ServerMessage, {type: 'redirect'}>} message */
+  #redirected(message) {
+    const pause = this.#redirects.follow(message);
+    if (pause === null) return this.#drop(true);
+    const [socket, wasJoined] = [this.#socket, this.#joined];
+    this.#resetSocket();
+    socket?.close();
+    if (wasJoined) this.#parts.emit({ type: 'socket', open: false });
+    this.#set('reconnect', pause, () => this.#connect());
   }
 
   /** @param {number} code @param {boolean} [rejected] the server answered but does not accept connections now */
   #closed(code, rejected = CLOSE_REJECTED.has(code)) {
     this.#resetSocket();
-    const seat = this.#seat;
+    const [seat, wasElsewhere] = [this.#seat, this.#redirects.reset()];
     if (!seat) return void (this.#peeked && this.#set('peek', BACKOFF_MAX_MS, () => this.#sendPeek()));
     if (code === CLOSE_REPLACED) {
       this.#parts.resumeTokens.forget(seat.room);
@@ -329,7 +328,7 @@ export class SignalingClient {
     }
     this.#parts.emit({ type: 'socket', open: false });
     const resuming = Boolean(seat.id || seat.waited) && !rejected;
-    this.#set('reconnect', reconnectDelay(resuming, this.#failures, this.#parts.random()), () => this.#connect());
+    this.#set('reconnect', reconnectDelay(resuming, this.#failures, this.#parts.random(), wasElsewhere), () => this.#connect());
     this.#failures += 1;
   }
 
@@ -391,6 +390,7 @@ export class SignalingClient {
     this.#seat = this.#peeked = null;
     this.#outbox = [];
     this.#resetSocket();
+    this.#redirects.reset();
     this.#clear('reconnect');
     this.#clear('peek');
     socket?.close(1000);

@@ -12,6 +12,8 @@
  * @typedef {object} PollingParts
  * @property {Clock} clock
  * @property {typeof fetch} [fetch]
+ * @property {string} [host] of the server; default: that of the page
+ * @property {(host: unknown) => boolean} [isOwnHost] whether it is of a server of the page's site
  */
 
 const PATH = '/poll';
@@ -41,6 +43,8 @@ export class PollingSocket {
   /** @type {Required<PollingParts>} */
   #parts;
   #session = '';
+  /** One of several servers names itself in its first answer: the session is there only. @type {string | undefined} */
+  #host;
   /** Messages the server has not confirmed. @type {string[]} */
   #unsent = [];
   /** The number of the first one. */
@@ -55,7 +59,8 @@ export class PollingSocket {
 
   /** @param {PollingParts} parts */
   constructor(parts) {
-    this.#parts = { fetch: (input, init) => fetch(input, init), ...parts };
+    this.#parts = { fetch: (input, init) => fetch(input, init), host: '', isOwnHost: () => false, ...parts };
+    this.#host = parts.host;
     this.#open();
   }
 
@@ -87,6 +92,7 @@ export class PollingSocket {
     if (session && this.readyState !== 0) return void this.#request(JSON.stringify({ session, close: 1000 }), { keepalive: true });
     if (this.readyState !== 0) return;
     if (!session) return this.#ended({ code: closeCode(status) });
+    if (this.#parts.isOwnHost(value.node)) this.#host = value.node;
     this.#session = session;
     this.readyState = 1;
     this.#receive();
@@ -167,8 +173,9 @@ export class PollingSocket {
     signal?.addEventListener('abort', stop);
     const timer = clock.after(stop, REQUEST_TIMEOUT_MS);
     try {
-      const headers = { 'Content-Type': 'application/json' };
-      const reply = await send(PATH, { method: 'POST', body, headers, cache: 'no-store', signal: abort.signal, keepalive });
+      // To another host, JSON would need the server's permission first.
+      const headers = { 'Content-Type': this.#host ? 'text/plain' : 'application/json' };
+      const reply = await send(this.#host ? `https://${this.#host}${PATH}` : PATH, { method: 'POST', body, headers, cache: 'no-store', signal: abort.signal, keepalive });
       return { status: reply.status, value: reply.status === 200 ? await reply.json() : null };
     } catch {
       return { status: 0, value: null };

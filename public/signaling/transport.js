@@ -3,6 +3,8 @@
 // Some networks, proxies and browsers open no WebSocket although the server can be reached. Once two have failed, or none
 // has opened in time, both ways are tried at once, until a WebSocket opens again. Only this file uses WebSocket.
 
+import { isOwnHost } from './redirect.js';
+
 /**
  * @import { Clock, Timer } from '../lib/clock.js'
  *
@@ -19,11 +21,11 @@
  * @typedef {'websocket' | 'polling'} Way as the server's metrics name it
  *
  * @typedef {object} TransportParts
- * @property {Pick<Location, 'protocol' | 'host'>} location of the page
+ * @property {Pick<Location, 'protocol' | 'host' | 'hostname'>} location of the page
  * @property {Clock} clock
  * @property {() => number} now milliseconds
  * @property {(url: string) => Socket} [newWebSocket]
- * @property {() => Promise<() => Socket>} [loadPolling] loads what opens a socket over HTTP requests
+ * @property {() => Promise<(host?: string) => Socket>} [loadPolling] loads what opens a socket over HTTP requests
  */
 
 /** From the first WebSocket that does not open. */
@@ -35,11 +37,11 @@ const HEAD_START_MS = { min: 250, max: 1000 };
 /**
  * A request that outlives the page. No beacon: of a page without referrer Firefox sends it with the origin `null`, which the
  * server refuses.
- * @param {string} path
+ * @param {string} url
  * @param {string} body
  */
-export function postAtClose(path, body) {
-  fetch(path, { method: 'POST', body, keepalive: true }).catch(() => {});
+export function postAtClose(url, body) {
+  fetch(url, { method: 'POST', body, keepalive: true }).catch(() => {});
 }
 
 export class Transport {
@@ -56,22 +58,27 @@ export class Transport {
 
   /** @param {TransportParts} parts */
   constructor(parts) {
-    const { clock } = parts;
+    const { clock, location: { hostname } } = parts;
     this.#parts = {
       newWebSocket: (url) => new WebSocket(url),
       loadPolling: async () => {
         const { PollingSocket } = await import('./polling-socket.js');
-        return () => new PollingSocket({ clock });
+        return (host) => new PollingSocket({ clock, host, isOwnHost: (node) => isOwnHost(node, hostname) });
       },
       ...parts,
     };
   }
 
-  open() {
+  /** @param {string} [node] host of the server with the room; the page's own host leads to any of several */
+  open(node) {
     const { location: { protocol, host }, clock, now, newWebSocket, loadPolling } = this.#parts;
     const socket = new EitherSocket({
-      clock, now, loadPolling,
-      newWebSocket: () => newWebSocket(`${protocol === 'http:' ? 'ws:' : 'wss:'}//${host}/ws`),
+      clock, now,
+      loadPolling: async () => {
+        const openPolling = await loadPolling();
+        return () => openPolling(node);
+      },
+      newWebSocket: () => newWebSocket(`${protocol === 'http:' ? 'ws:' : 'wss:'}//${node ?? host}/ws`),
       webSocketOpened: () => this.#webSocketOpened(),
       webSocketFailed: (isMissing) => this.#webSocketFailed(isMissing),
       settled: () => this.#opening.delete(socket),
@@ -107,8 +114,8 @@ export class Transport {
 }
 
 /**
- * @typedef {Omit<Required<TransportParts>, 'location' | 'newWebSocket'> & {
- *   newWebSocket: () => Socket, webSocketOpened: () => void, webSocketFailed: (isMissing: boolean) => void, settled: () => void,
+ * @typedef {Omit<Required<TransportParts>, 'location' | 'newWebSocket' | 'loadPolling'> & {
+ *   newWebSocket: () => Socket, loadPolling: () => Promise<() => Socket>, webSocketOpened: () => void, webSocketFailed: (isMissing: boolean) => void, settled: () => void,
  * }} EitherParts `settled`: it is open, or closed
  */
 

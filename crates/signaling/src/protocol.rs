@@ -266,6 +266,9 @@ pub enum ServerMessage {
         code: &'static str,
         /// The reason, for people.
         message: String,
+        /// Seconds after which the same request may succeed, if that is a matter of seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry: Option<u8>,
     },
 }
 
@@ -465,7 +468,9 @@ impl ServerMessage {
 
 impl From<Refusal> for ServerMessage {
     fn from(refusal: Refusal) -> Self {
-        Self::Error { code: refusal.code(), message: refusal.to_string() }
+        // The other reason for `try-later` are people who wait, which takes minutes.
+        let retry = (refusal == Refusal::OwnerUnknown).then_some(1);
+        Self::Error { code: refusal.code(), message: refusal.to_string(), retry }
     }
 }
 

@@ -80,3 +80,49 @@ test('candidates that wait are not sent for a later restart', async () => {
   await harness.flow(600);
   assert.deepEqual(harness.sent(), ['udp']);
 });
+
+/** Relay servers at a box of several. */
+const serversAt = (box) => [{ urls: [`stun:${box}.call.example:3478`] }, { urls: [`turn:${box}.call.example:3478?transport=udp`, `turns:${box}.call.example:443`] }];
+
+/** A call over this kind of candidates, at the relay of `b1`. */
+async function callAtRelay(type) {
+  const harness = makeTwoPages();
+  for (const page of [harness.ann, harness.bob]) page.call.setIceServers(serversAt('b1'));
+  await connected(harness);
+  for (const page of [harness.ann, harness.bob]) page.pc().pair = [type, type];
+  await harness.flow(2000);
+  await harness.deliver();
+  return { harness, restarts: () => harness.ann.pc().restarts + harness.bob.pc().restarts };
+}
+
+test('relayed media follows the room to another server once both are there', async () => {
+  const { harness: { ann, bob, deliver, flow }, restarts } = await callAtRelay('relay');
+  // The first to arrive finds an empty room.
+  ann.call.setIceServers(serversAt('b2'));
+  ann.reachable = false;
+  ann.call.setPeer('ann', null, true);
+  await flow(500);
+  assert.equal(restarts(), 0);
+  bob.call.setIceServers(serversAt('b2'));
+  bob.call.setPeer('bob', 'ann', true, true);
+  ann.reachable = true;
+  ann.call.setPeer('ann', 'bob', false, true);
+  await deliver();
+  assert.equal(restarts(), 1);
+  assert.equal(ann.connections.length + bob.connections.length, 2, 'the connection goes on');
+  await flow(10_000);
+  await deliver();
+  assert.equal(restarts(), 1, 'once');
+});
+
+test('direct media, and new credentials of the same server, need no restart', async () => {
+  for (const [type, box] of [['host', 'b2'], ['relay', 'b1']]) {
+    const { harness: { ann, bob, deliver, flow }, restarts } = await callAtRelay(type);
+    for (const page of [ann, bob]) page.call.setIceServers(serversAt(box));
+    ann.call.setPeer('ann', 'bob', true, true);
+    bob.call.setPeer('bob', 'ann', false, true);
+    await deliver();
+    await flow(3000);
+    assert.equal(restarts(), 0, `${type} ${box}`);
+  }
+});

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PollingSocket } from '../../../public/signaling/polling-socket.js';
+import { isOwnHost } from '../../../public/signaling/redirect.js';
 import { makeClock, settle } from '../harness/fakes.js';
 
 /** Requests wait until the test answers or loses them. */
-async function makeHarness({ opens = true } = {}) {
+async function makeHarness({ opens = true, host, node } = {}) {
   const clock = makeClock();
   const requests = [];
   const socket = new PollingSocket({
-    clock,
-    fetch: (path, { body, signal, keepalive }) => new Promise((resolve, reject) => {
+    clock, host, isOwnHost: (node) => isOwnHost(node, 'call.example'),
+    fetch: (path, { body, signal, keepalive, headers }) => new Promise((resolve, reject) => {
       const request = {
-        body: JSON.parse(body), keepalive, aborted: false,
+        path, type: headers['Content-Type'], body: JSON.parse(body), keepalive, aborted: false,
         answers: (status, value) => { resolve({ status, json: async () => value }); return settle(); },
         fails: () => { reject(new TypeError('network')); return settle(); },
       };
@@ -26,7 +27,7 @@ async function makeHarness({ opens = true } = {}) {
   socket.onopen = () => seen.push('open');
   socket.onmessage = ({ data }) => seen.push(JSON.parse(data));
   socket.onclose = ({ code, wasClean, reason }) => seen.push({ code, wasClean, reason });
-  if (opens) await requests[0].answers(200, { session: 'S' });
+  if (opens) await requests[0].answers(200, { session: 'S', node });
   const last = (key) => requests.filter(({ body }) => key in body).at(-1);
   return { clock, socket, requests, seen, last, sent: () => requests.filter(({ body }) => body.frames).map(({ body }) => [body.seq, body.frames]) };
 }
@@ -36,6 +37,31 @@ test('it opens a session and waits for messages', async () => {
   assert.deepEqual(requests.map(({ body }) => body), [{}, { session: 'S', after: 0 }]);
   assert.deepEqual(seen, ['open']);
   assert.equal(socket.readyState, 1);
+});
+
+test('a session stays with the server that names itself in the first answer', async () => {
+  const { socket, requests } = await makeHarness({ node: 'b1.call.example:8443' });
+  socket.send('{"n":1}');
+  const json = 'application/json';
+  assert.deepEqual(requests.map(({ path, type }) => [path, type]), [
+    ['/poll', json],
+    ['https://b1.call.example:8443/poll', 'text/plain'],
+    ['https://b1.call.example:8443/poll', 'text/plain'],
+  ], 'no preflight request');
+  const single = await makeHarness();
+  assert.deepEqual(single.requests.map(({ path, type }) => [path, type]), [['/poll', json], ['/poll', json]]);
+});
+
+test('a foreign name in the first answer is ignored', async () => {
+  for (const node of ['evil.example', 'call.example.evil.example', 'b1.call.example/x', 7, null]) {
+    const { requests } = await makeHarness({ node });
+    assert.deepEqual(requests.map(({ path }) => path), ['/poll', '/poll']);
+  }
+});
+
+test('a session may begin at the server that a redirect named', async () => {
+  const { requests } = await makeHarness({ host: 'b2.call.example' });
+  assert.deepEqual(requests.map(({ path }) => path), ['https://b2.call.example/poll', 'https://b2.call.example/poll']);
 });
 
 test('a server that refuses a session closes the socket with a code', async () => {

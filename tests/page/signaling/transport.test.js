@@ -15,12 +15,12 @@ function makeHarness({ hasWebSocket = true, loads = true } = {}) {
     return socket;
   };
   const newWebSocket = hasWebSocket ? openInto(webSockets) : () => { throw new Error('turned off'); };
-  const loadPolling = loads ? async () => openInto(pollings) : async () => { throw new Error('not loaded'); };
-  const transport = new Transport({ location: { protocol: 'https:', host: 'box' }, clock, now: clock.now, newWebSocket, loadPolling });
+  const loadPolling = loads ? async () => (host) => openInto(pollings)(host && `polling ${host}`) : async () => { throw new Error('not loaded'); };
+  const transport = new Transport({ location: { protocol: 'https:', host: 'box', hostname: 'box' }, clock, now: clock.now, newWebSocket, loadPolling });
   return {
     clock, webSockets, pollings, addresses,
-    open() {
-      const socket = transport.open();
+    open(host) {
+      const socket = transport.open(host);
       const seen = [];
       socket.onopen = () => seen.push('open');
       socket.onmessage = ({ data }) => seen.push(data);
@@ -38,6 +38,16 @@ function makeHarness({ hasWebSocket = true, loads = true } = {}) {
     },
   };
 }
+
+test('another host of several servers is reached either way', async () => {
+  const { open, webSockets, addresses } = makeHarness();
+  open('b2.box:8443');
+  webSockets[0].drops();
+  open('b2.box:8443');
+  webSockets[1].drops();
+  await settle();
+  assert.deepEqual(addresses, ['wss://b2.box:8443/ws', 'wss://b2.box:8443/ws', 'polling b2.box:8443']);
+});
 
 test('a WebSocket that opens is used, and nothing else is loaded', async () => {
   const { open, webSockets, pollings, clock, addresses } = makeHarness();

@@ -186,7 +186,8 @@ fn with_an_unknown_owner_only_own_seats_are_resumed() {
     assert_eq!(reply["fence"], 7, "the room is still owned");
     harness.send(alice.conn, json!({"type": "leave"}));
     harness.send_of(other, &join(), RoomOwner::Unknown);
-    assert_eq!(harness.code(other), "try-later");
+    let error = harness.next(other);
+    assert_eq!((&error["code"], &error["retry"]), (&json!("try-later"), &json!(1)));
     assert_eq!(harness.events.last(), Some(&Event::JoinRefused(Refusal::OwnerUnknown)));
     let look = json!({"type": "look", "room": "kitchen"});
     assert_eq!(harness.ask(looking, &look, RoomOwner::Unknown)["seats"], 1, "what this server knows");
