@@ -1,15 +1,27 @@
 //! Which box of several owns a room: pure decisions, and the Redis or Valkey store that the boxes share.
 
+mod breaker;
+mod calls;
+mod cluster;
 mod driver;
+mod error;
 mod event;
+mod lease;
+mod own_box;
+mod owned_rooms;
+mod peers;
 mod redis;
-mod registry;
+pub mod registry;
+mod rendezvous;
 mod types;
 
-pub use driver::{ClusterHandle, read_nodes, start};
+pub use calls::{CallId, Outcome, Ticket};
+pub use cluster::Cluster;
+pub use driver::{ClusterHandle, start, start_with};
+pub use error::StoreError;
 pub use event::{Event, Observer};
-pub use redis::{StoreUrl, StoreUrlError};
-pub use registry::{StoreError, StoreFacts, StoreStatus};
+pub use redis::{RedisRegistry, StoreUrl, StoreUrlError, read_nodes};
+pub use registry::{StoreFacts, StoreStatus};
 pub use types::{
     BoxId, ClusterConfig, Decision, Fallback, Fence, JoinRequest, Load, NodeInfo, NodeName, NodeNameError,
     RoomTag,

@@ -1,77 +1,314 @@
 //! What a store must answer: one request of a box, one reply, nothing in between.
+//!
+//! | value | key | content |
+//! |---|---|---|
+//! | lease | `box:{node}#{boot}` | [`Lease`]; expires after three seconds |
+//! | withdrawn lease | `away:{node}#{boot}` | the same, of a box that most others cannot reach |
+//! | boxes | `boxes` | the set of `{node}#{boot}` that may have a lease |
+//! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day |
+//! | counter | `fence` | the last fence |
+//! | lost rooms | `lost:{node}#{boot}` | rooms that a box lost to a higher fence, until it renews its lease |
+//!
+//! A value that no box of this protocol wrote is defined, too. One that cannot be read (another type, no JSON, fields
+//! missing) counts as absent and is replaced. One with another cluster key or version of the protocol is respected while
+//! the box that it names as owner has a lease, and counts as absent afterwards.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::NodeInfo;
+use serde::{Deserialize, Serialize};
 
-/// Why the store did not answer a request. No text contains a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// No connection.
-    #[error("cannot connect to {address}: {reason}")]
-    Unavailable {
-        /// Host and port, or the Sentinels.
-        address: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// No answer within 300 ms.
-    #[error("the store does not answer within 300 ms")]
-    Timeout,
-    /// The connection ended during a request.
-    #[error("the connection to the store ended")]
-    Disconnected,
-    /// The server is a replica.
-    #[error("the store is read-only: the server is a replica")]
-    ReadOnly,
-    /// The server reached its memory limit.
-    #[error("the store is full: it reached its limit maxmemory")]
-    Full,
-    /// User or password are wrong, or missing.
-    #[error("the store refuses the user or password")]
-    Login,
-    /// The user may not run a command or use a key.
-    #[error("the user of the store lacks a permission: {0}")]
-    Permission(String),
-    /// Redis before 6.2.
-    #[error("the store is Redis {0}, which is too old; 6.2 or later, or Valkey, is needed")]
-    Version(String),
-    /// Redis Cluster mode.
-    #[error("the store runs in Redis Cluster mode, which is not supported")]
-    ClusterMode,
-    /// The server reads its data from disk.
-    #[error("the store is starting")]
-    Loading,
-    /// Something else that the server said.
-    #[error("the store answers with an error: {0}")]
-    Server(String),
-    /// A reply of a shape that the scripts do not return.
-    #[error("the store answers in an unknown form")]
-    Reply,
+use crate::{BoxId, Fence, NodeInfo, NodeName, RoomTag, StoreError};
+
+/// The version of keys and values. Boxes of other versions do not share rooms.
+pub const PROTOCOL: u32 = 1;
+/// How long a lease lasts after a renewal.
+pub const LEASE_DURATION: Duration = Duration::from_secs(3);
+/// How long an ownership lasts after it was written or extended.
+pub const ROOM_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// How long a box may order a certificate while the others wait.
+pub const ORDER_DURATION: Duration = Duration::from_secs(600);
+/// How long a box waits for an answer of the store.
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A store. Each request is atomic.
+pub trait Registry: Send + Sync + 'static {
+    /// Answers within [`CALL_TIMEOUT`].
+    ///
+    /// # Errors
+    /// The store did not answer, or not in time; the request may or may not have been carried out.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Reply, StoreError>> + Send;
+
+    /// Keeps the connection; polled beside the calls.
+    fn run(&self) -> impl Future<Output = Infallible> + Send {
+        std::future::pending()
+    }
 }
 
-impl StoreError {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Unavailable { .. } | Self::Disconnected => {
-                "check that the server runs, that the address in the setting cluster is right, and that a firewall lets it pass"
-            }
-            Self::Timeout => "check the load of the server and the network to it",
-            Self::ReadOnly => "give the address of the primary, or use redis+sentinel://",
-            Self::Full => "raise maxmemory in redis.conf, or remove what else is stored there",
-            Self::Login => {
-                "check user and password in the setting cluster, and requirepass or the ACL of the server"
-            }
-            Self::Permission(_) => {
-                "give the user the rules of config/redis.conf: keys ~webrtc-box:*, scripts, INFO"
-            }
-            Self::Version(_) => "install Redis 6.2 or later, or Valkey",
-            Self::ClusterMode => "use a server with cluster-enabled no",
-            Self::Loading => "wait until the server has read its data",
-            Self::Server(_) | Self::Reply => "check the log of the server",
+/// Who asks: the part of each request that stays the same.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The box.
+    pub id: BoxId,
+    /// See [`ClusterConfig::key_id`](crate::ClusterConfig::key_id).
+    pub key_id: [u8; 8],
+}
+
+/// What a box asks the store. `floor` is the highest fence that the box knows: the counter is raised to it first, since the
+/// store may have lost data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Renew the lease, unless another live box has the same name.
+    Renew {
+        /// What other boxes learn.
+        lease: Lease,
+        /// Most other boxes cannot reach this one: keep no lease, but stay listed.
+        withdrawn: bool,
+        /// The highest known fence.
+        floor: Fence,
+        /// Rooms whose ownership is to last another day.
+        extend: Vec<(RoomTag, Fence)>,
+    },
+    /// Become the owner of a room, unless its owner has a lease. The answer is [`Reply::Owner`].
+    Claim {
+        /// The room.
+        room: RoomTag,
+        /// The number of this claim, which a later [`Request::Release`] must repeat.
+        serial: u64,
+        /// The highest known fence.
+        floor: Fence,
+        /// Whether another box is to become the owner rather than this one.
+        elsewhere: Elsewhere,
+    },
+    /// Who owns a room. The answer is [`Reply::Owner`].
+    Look {
+        /// The room.
+        room: RoomTag,
+    },
+    /// Write ownerships that the store may have lost or that another box may have taken. The higher fence wins, on
+    /// equal fences the one with more seats, then the lesser name.
+    Reassert {
+        /// The highest known fence.
+        floor: Fence,
+        /// The ownerships.
+        rooms: Vec<Assertion>,
+    },
+    /// Delete ownerships, each only if owner, fence and serial match.
+    Release {
+        /// Room, fence and serial.
+        rooms: Vec<(RoomTag, Fence, u64)>,
+    },
+    /// Hand a room of this box to another one.
+    Move {
+        /// The room.
+        room: RoomTag,
+        /// The fence of this box's ownership.
+        fence: Fence,
+        /// The highest known fence.
+        floor: Fence,
+        /// Random numbers that choose two candidates.
+        random: [u32; 2],
+    },
+    /// Delete the lease.
+    Leave,
+    /// List the boxes.
+    Nodes,
+    /// Become the box that may order a certificate.
+    LockOrder,
+    /// Let others order.
+    UnlockOrder,
+    /// Share a key authorization.
+    PutChallenge {
+        /// The domain that it is for.
+        domain: String,
+        /// The key authorization (RFC 8555 §8.1).
+        value: String,
+        /// How long it is kept.
+        ttl: Duration,
+    },
+    /// Read a shared key authorization.
+    Challenge {
+        /// The domain.
+        domain: String,
+    },
+}
+
+/// Whether a claim gives the room to the less loaded of two random other boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// No: this box becomes the owner.
+    No,
+    /// If that one is less loaded than this percentage.
+    IfLess(u8, [u32; 2]),
+    /// If there is one.
+    IfAny([u32; 2]),
+}
+
+/// One ownership to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assertion {
+    /// The room.
+    pub room: RoomTag,
+    /// The fence.
+    pub fence: Fence,
+    /// The fence before.
+    pub resumes: Fence,
+    /// The number of seats.
+    pub seats: u64,
+    /// The serial of the last claim.
+    pub serial: u64,
+}
+
+/// What a box writes about itself with its lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// [`PROTOCOL`].
+    pub v: u32,
+    /// The key id in hexadecimal digits.
+    pub key: String,
+    /// The version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// In percent.
+    #[serde(default)]
+    pub load: u8,
+    /// The number of rooms.
+    #[serde(default)]
+    pub rooms: u64,
+    /// No new rooms go there.
+    #[serde(default)]
+    pub draining: bool,
+    /// The boxes that it cannot reach.
+    #[serde(default)]
+    pub unreachable: Vec<String>,
+    /// Rises with each renewal.
+    #[serde(default)]
+    pub serial: u64,
+}
+
+/// A lease as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedLease {
+    /// The box.
+    pub id: BoxId,
+    /// What it wrote.
+    pub lease: Lease,
+    /// It is withdrawn.
+    pub withdrawn: bool,
+    /// Time since its renewal.
+    pub age: Duration,
+}
+
+/// What the store answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The lease was renewed.
+    Renewed {
+        /// The lease was still there. Otherwise other boxes may have taken rooms.
+        held: bool,
+        /// Differs when the store may have lost data: after a restart or a fail-over.
+        session: u64,
+        /// The other boxes.
+        nodes: Vec<ListedLease>,
+        /// Rooms that another box took, and those of `extend` that are not as this box believes.
+        lost: Vec<RoomTag>,
+    },
+    /// Another box of the same name has a lease.
+    NameTaken {
+        /// The others, that one included.
+        nodes: Vec<ListedLease>,
+    },
+    /// The answer to a claim or a look.
+    Owner(Owner),
+    /// The answer to [`Request::Reassert`], in its order.
+    Asserted(Vec<Asserted>),
+    /// The new owner of a moved room, or the one that already owned it; `None`: there is no other box.
+    Moved(Option<(BoxId, Fence)>),
+    /// The answer to [`Request::Nodes`].
+    Nodes(Vec<ListedLease>),
+    /// Done, or for [`Request::LockOrder`] whether this box may order.
+    Done(bool),
+    /// The answer to [`Request::Challenge`].
+    Challenge(Option<String>),
+}
+
+/// The owner of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// None. Only in answer to a look.
+    Nobody,
+    /// The box that asks.
+    Me {
+        /// The fence.
+        fence: Fence,
+        /// The fence before.
+        resumes: Fence,
+        /// The claim took the room from this box, whose lease was gone.
+        from: Option<BoxId>,
+        /// The claim replaced a value that cannot be read.
+        corrupt: bool,
+    },
+    /// Another one.
+    Other {
+        /// That box.
+        id: BoxId,
+        /// The fence.
+        fence: Fence,
+        /// It has a lease. Always in answer to a claim.
+        alive: bool,
+    },
+    /// A live box of another cluster key or protocol.
+    Foreign,
+}
+
+/// What became of an [`Assertion`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asserted {
+    /// This box owns the room; `against` another live box that had it.
+    Kept {
+        /// That box.
+        against: Option<BoxId>,
+    },
+    /// Another live box owns the room.
+    Lost {
+        /// That box.
+        owner: BoxId,
+        /// The fence.
+        fence: Fence,
+    },
+    /// A live box of another cluster key or protocol owns the room.
+    Foreign,
+}
+
+impl Identity {
+    /// The key id as it stands in values.
+    pub(crate) fn key(&self) -> String {
+        format!("{:016x}", u64::from_be_bytes(self.key_id))
+    }
+}
+
+impl ListedLease {
+    /// For a reader with this key.
+    pub(crate) fn info(&self, key: &str) -> NodeInfo {
+        NodeInfo {
+            id: self.id.clone(),
+            version: self.lease.version.clone(),
+            load: self.lease.load,
+            rooms: self.lease.rooms,
+            draining: self.lease.draining,
+            unreachable: self.withdrawn,
+            foreign: self.is_foreign(key),
+            age: self.age,
         }
+    }
+
+    pub(crate) fn is_foreign(&self, key: &str) -> bool {
+        self.lease.v != PROTOCOL || self.lease.key != key
+    }
+
+    pub(crate) fn cannot_reach(&self, name: &NodeName) -> bool {
+        self.lease.unreachable.iter().any(|other| other == name.as_str())
     }
 }
 

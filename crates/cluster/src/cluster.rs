@@ -1,0 +1,491 @@
+//! Decides what a box does with a join: from what it owns, what the store said, and the moment. Without IO.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::breaker::Breaker;
+use crate::calls::{Call, CallId, Calls, Outcome, Ticket, Waiter};
+use crate::lease::{OwnLease, RENEW_INTERVAL};
+use crate::own_box::OwnBox;
+use crate::owned_rooms::{BATCH, IDLE_TIME, OwnedRoom, OwnedRooms};
+use crate::peers::Peers;
+use crate::registry::{Asserted, Assertion, ListedLease, Owner, Reply, Request};
+use crate::{
+    ClusterConfig, Decision, Event, Fallback, Fence, JoinRequest, Load, NodeInfo, NodeName, RoomTag,
+    StoreError, rendezvous,
+};
+
+/// Requests of the store for one join, before the client must try again.
+const MAX_ROUNDS: u8 = 4;
+/// Requests under way at a time that assert rooms.
+const MAX_ASSERTIONS: usize = 4;
+
+/// One box of the cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    own: OwnBox,
+    fallback: Fallback,
+    rooms: OwnedRooms,
+    peers: Peers,
+    lease: OwnLease,
+    store: Breaker,
+    /// The highest fence that this box has seen.
+    highest: Fence,
+    calls: Calls,
+    /// Wait for the lease to be verified.
+    waiting: Vec<Waiter>,
+    events: VecDeque<Event>,
+}
+
+impl Cluster {
+    /// A box that holds no lease yet.
+    pub fn new(config: &ClusterConfig, now: Instant) -> Self {
+        let own = OwnBox::new(config);
+        Self {
+            fallback: config.fallback,
+            rooms: OwnedRooms::default(),
+            peers: Peers::new(own.key().to_owned()),
+            lease: OwnLease::new(now),
+            store: Breaker::new(now),
+            highest: Fence::FALLBACK,
+            calls: Calls::new(config.boot),
+            waiting: Vec::new(),
+            events: VecDeque::new(),
+            own,
+        }
+    }
+
+    /// The answer from memory to a join or a look; `None` if the store must be asked.
+    pub fn owned(&mut self, request: &JoinRequest, now: Instant) -> Option<Decision> {
+        self.observe(now);
+        if self.lease.is_unverified() {
+            return None;
+        }
+        let asks_store = self.asks_store();
+        let room = self.rooms.get_mut(request.room)?;
+        if asks_store && (!room.confirmed || room.is_older_than(request)) {
+            return None;
+        }
+        room.touch(now);
+        if room.fence == Fence::FALLBACK && room.resumes == Fence::NONE && !room.confirmed {
+            // The room was opened without the store by a client without a token; this one was there before.
+            room.resumes = request.token_fence.unwrap_or(Fence::NONE);
+        }
+        Some(Decision::Serve { fence: room.fence, resumes: room.resumes })
+    }
+
+    /// A client joins a room.
+    pub fn join(&mut self, request: JoinRequest, now: Instant) -> Ticket {
+        self.ask(request, false, now)
+    }
+
+    /// A client asks whether a room is in use.
+    pub fn look(&mut self, room: RoomTag, now: Instant) -> Ticket {
+        self.ask(JoinRequest::new(room), true, now)
+    }
+
+    /// The number of seats of a room that this box serves.
+    pub fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) {
+        self.rooms.set_seats(room, seats, now);
+    }
+
+    /// The load of this box.
+    pub fn set_load(&mut self, load: Load) {
+        self.own.load = load;
+    }
+
+    /// Whether this box reaches another one by its name.
+    pub fn set_reachable(&mut self, node: &NodeName, reachable: bool) {
+        self.peers.set_reachable(node, reachable);
+    }
+
+    /// Gives new rooms to other boxes, or no longer.
+    pub fn drain(&mut self, on: bool) {
+        self.own.draining = on;
+    }
+
+    /// Hands a room to another box.
+    pub fn move_room(&mut self, room: RoomTag, now: Instant) -> Ticket {
+        self.observe(now);
+        let ticket = self.calls.ticket();
+        let asks_store = self.asks_store();
+        match self.rooms.get_mut(room) {
+            Some(owned) if asks_store => {
+                let (fence, floor, random) = (owned.fence, self.highest, self.calls.random());
+                let request = Request::Move { room, fence, floor, random };
+                self.calls.send(Call::Move { ticket, room }, request, now);
+            }
+            Some(_) | None => self.calls.answer(ticket, Outcome::Moved(None)),
+        }
+        ticket
+    }
+
+    /// Sends a request that does not concern rooms, such as those for certificates.
+    pub fn request(&mut self, request: Request, now: Instant) -> Ticket {
+        self.observe(now);
+        let ticket = self.calls.ticket();
+        if self.store.is_open() {
+            self.calls.answer(ticket, Outcome::Reply(Err(self.store.error())));
+        } else {
+            self.calls.send(Call::Other(ticket), request, now);
+        }
+        ticket
+    }
+
+    /// Releases the rooms without seats and the lease, which is not renewed any more.
+    pub fn shut_down(&mut self, now: Instant) -> Ticket {
+        self.observe(now);
+        let ticket = self.calls.ticket();
+        self.release(Duration::ZERO, now);
+        self.own.stopped = true;
+        self.calls.send(Call::Leave(ticket), Request::Leave, now);
+        self.resolve_waiting(now);
+        ticket
+    }
+
+    /// The boxes last known, this one first.
+    pub fn nodes(&self, now: Instant) -> Vec<NodeInfo> {
+        std::iter::once(self.own.info(self.rooms.len())).chain(self.peers.infos(now)).collect()
+    }
+
+    /// The number of rooms of this box.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// The next request for the store, to be answered by [`handle_reply`](Self::handle_reply).
+    pub fn poll_request(&mut self) -> Option<(CallId, Request)> {
+        self.calls.poll_request()
+    }
+
+    /// The next answer for the caller.
+    pub fn poll_outcome(&mut self) -> Option<(Ticket, Outcome)> {
+        self.calls.poll_outcome()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due, at most a second after `now`.
+    pub fn poll_timeout(&self, now: Instant) -> Instant {
+        let latest = now + RENEW_INTERVAL;
+        if self.own.stopped {
+            return latest;
+        }
+        let settled = self.store.timeout().filter(|until| *until > now);
+        settled.unwrap_or(latest).min(self.lease.timeout())
+    }
+
+    /// Does what is due: renews the lease, releases rooms, asserts rooms.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.observe(now);
+        self.events.extend(self.lease.expire(now));
+        if self.asks_store() && !self.lease.is_unverified() {
+            self.release(IDLE_TIME, now);
+        } else {
+            self.rooms.forget_idle(now);
+        }
+        self.advance(now);
+    }
+
+    /// Takes in the answer to a request.
+    pub fn handle_reply(&mut self, id: CallId, reply: Result<Reply, StoreError>, now: Instant) {
+        self.observe(now);
+        let Some((sent, call)) = self.calls.end(id) else { return };
+        let advances = matches!(call, Call::Renew { .. } | Call::Assert { .. });
+        match reply {
+            Ok(reply) => self.handle_answer(sent, call, reply, now),
+            Err(error) => {
+                self.store.fail(error.clone(), now);
+                self.lease.handle_failure(matches!(call, Call::Renew { .. }), now);
+                self.handle_failure(call, error, now);
+                self.resolve_waiting(now);
+            }
+        }
+        self.events.extend(self.store.event(now));
+        if advances {
+            self.advance(now);
+        }
+    }
+
+    /// Notes the moment. Answers to requests that were sent before a long pause of the process say nothing about now.
+    fn observe(&mut self, now: Instant) {
+        if self.lease.observe(now) {
+            for call in self.calls.end_all() {
+                self.handle_failure(call, StoreError::Timeout, now);
+            }
+        }
+    }
+
+    /// What follows from a renewal or an assertion, and from time.
+    fn advance(&mut self, now: Instant) {
+        self.renew(now);
+        while self.asks_store() && !self.lease.is_unverified() && self.calls.assertions() < MAX_ASSERTIONS {
+            let number = self.calls.number();
+            let assertions = self.rooms.next_assertions(number);
+            if assertions.is_empty() {
+                break;
+            }
+            let request = Request::Reassert { floor: self.highest, rooms: assertions.clone() };
+            self.calls.send(Call::Assert { number, assertions, waiter: None }, request, now);
+        }
+        self.store.settle(|| self.rooms.is_confirmed(), now);
+        self.events.extend(self.store.event(now));
+    }
+
+    fn renew(&mut self, now: Instant) {
+        let Some(serial) = self.lease.begin_renewal(now).filter(|_| !self.own.stopped) else { return };
+        let lease = self.own.lease(serial, self.rooms.len(), self.peers.unreachable());
+        let extend = self.rooms.extensions(now);
+        let (withdrawn, floor) = (self.own.withdrawn, self.highest);
+        self.calls.send(Call::Renew { withdrawn }, Request::Renew { lease, withdrawn, floor, extend }, now);
+    }
+
+    fn release(&mut self, idle_time: Duration, now: Instant) {
+        let rooms = self.rooms.remove_idle(idle_time, now);
+        for batch in rooms.chunks(BATCH) {
+            self.calls.send(Call::Release, Request::Release { rooms: batch.to_vec() }, now);
+        }
+    }
+
+    fn ask(&mut self, request: JoinRequest, is_look: bool, now: Instant) -> Ticket {
+        let ticket = self.calls.ticket();
+        self.resolve(Waiter { ticket, request, is_look, rounds: 0 }, now);
+        self.renew(now);
+        ticket
+    }
+
+    fn asks_store(&self) -> bool {
+        !self.store.is_open() && !self.lease.is_name_taken() && !self.own.stopped
+    }
+
+    /// Decides, or sends the request whose answer decides.
+    fn resolve(&mut self, mut waiter: Waiter, now: Instant) {
+        let request = waiter.request;
+        if let Some(decision) = self.owned(&request, now) {
+            return self.decide(&waiter, decision);
+        }
+        if waiter.rounds >= MAX_ROUNDS || self.lease.is_name_taken() || self.own.stopped {
+            return self.decide(&waiter, Decision::TryLater);
+        }
+        if self.lease.is_unverified() {
+            return self.waiting.push(waiter);
+        }
+        if self.store.is_open() {
+            return self.fall_back(&waiter, Fence::NONE, now);
+        }
+        waiter.rounds += 1;
+        let (room, floor) = (request.room, self.highest);
+        let number = self.calls.number();
+        let (call, request) = if let Some(assertion) = self.rooms.assert(room, number) {
+            let assertions = vec![assertion];
+            let request = Request::Reassert { floor, rooms: assertions.clone() };
+            (Call::Assert { number, assertions, waiter: Some(waiter) }, request)
+        } else if waiter.is_look || self.store.is_settling() {
+            (Call::Look(waiter), Request::Look { room })
+        } else {
+            let elsewhere = self.own.elsewhere(self.calls.random());
+            (
+                Call::Claim { waiter, serial: number },
+                Request::Claim { room, serial: number, floor, elsewhere },
+            )
+        };
+        self.calls.send(call, request, now);
+    }
+
+    fn resolve_waiting(&mut self, now: Instant) {
+        for waiter in std::mem::take(&mut self.waiting) {
+            self.resolve(waiter, now);
+        }
+    }
+
+    fn decide(&mut self, waiter: &Waiter, decision: Decision) {
+        self.calls.answer(waiter.ticket, Outcome::Decision(decision));
+    }
+
+    /// Decides without the store. `resumes`: the fence of the last owner, if the store said so before it was lost.
+    fn fall_back(&mut self, waiter: &Waiter, resumes: Fence, now: Instant) {
+        let JoinRequest { room, token_fence, .. } = waiter.request;
+        let others: Vec<&NodeName> = self.peers.candidates().collect();
+        let own = (!self.own.draining || others.is_empty()).then_some(&self.own.id.name);
+        let chosen = rendezvous::choose(room, others.iter().copied().chain(own));
+        let other = chosen.filter(|chosen| **chosen != self.own.id.name).cloned();
+        let decision = match (self.fallback, other) {
+            (Fallback::Refuse, _) => Decision::TryLater,
+            (Fallback::Open, Some(node)) => Decision::Redirect { node, fence: Fence::NONE },
+            (Fallback::Open, None) if waiter.is_look => Decision::Vacant,
+            (Fallback::Open, None) => {
+                let fence = Fence::FALLBACK;
+                let resumes =
+                    Some(resumes).filter(|known| *known != Fence::NONE).or(token_fence).unwrap_or_default();
+                self.rooms.insert(room, OwnedRoom::new(fence, resumes, self.calls.number(), false, now));
+                if resumes != Fence::NONE {
+                    self.events.push_back(Event::TookOver { room, from: None, fence });
+                }
+                Decision::Serve { fence, resumes }
+            }
+        };
+        self.decide(waiter, decision);
+    }
+
+    fn handle_answer(&mut self, sent: Instant, call: Call, reply: Reply, now: Instant) {
+        match (call, reply) {
+            (Call::Renew { withdrawn }, Reply::Renewed { held, session, nodes, lost }) => {
+                self.handle_renewed(sent, (held, session, withdrawn), nodes, now);
+                for room in lost {
+                    self.rooms.unconfirm(room);
+                }
+                self.resolve_waiting(now);
+            }
+            (Call::Renew { .. }, Reply::NameTaken { nodes }) => {
+                let rival = nodes.iter().find(|node| node.id.name == self.own.id.name);
+                self.events.extend(rival.and_then(|rival| self.lease.handle_name_taken(rival, now)));
+                self.store.succeed(false, now);
+                self.peers.update(nodes, false, now, &mut self.events);
+                self.resolve_waiting(now);
+            }
+            (Call::Claim { waiter, serial }, Reply::Owner(owner)) => {
+                self.handle_owner(waiter, owner, Some(serial), now);
+            }
+            (Call::Look(waiter), Reply::Owner(owner)) => self.handle_owner(waiter, owner, None, now),
+            (Call::Assert { number, assertions, waiter }, Reply::Asserted(results)) => {
+                for (assertion, result) in assertions.iter().zip(results) {
+                    self.handle_asserted(number, assertion, result);
+                }
+                waiter.into_iter().for_each(|waiter| self.serve(waiter, now));
+            }
+            (Call::Move { ticket, room }, Reply::Moved(owner)) => {
+                let moved = owner.map(|(id, fence)| (id.name, self.note(fence)));
+                if moved.is_some() {
+                    self.rooms.remove(room);
+                }
+                self.calls.answer(ticket, Outcome::Moved(moved));
+            }
+            (Call::Other(ticket), reply) => self.calls.answer(ticket, Outcome::Reply(Ok(reply))),
+            (Call::Leave(ticket), _) => self.calls.answer(ticket, Outcome::ShutDown),
+            (Call::Release, _) => {}
+            (call, _) => self.handle_failure(call, StoreError::Reply, now),
+        }
+    }
+
+    fn handle_renewed(
+        &mut self,
+        sent: Instant,
+        (held, session, withdrawn): (bool, u64, bool),
+        nodes: Vec<ListedLease>,
+        now: Instant,
+    ) {
+        let interruption = self.lease.handle_renewed(sent, (held, session, withdrawn), &mut self.events);
+        if interruption.rooms_unconfirmed {
+            self.rooms.unconfirm_all();
+        }
+        self.store.succeed(interruption.new_session || (self.store.is_open() && !held && !withdrawn), now);
+        self.peers.update(nodes, self.store.is_settling(), now, &mut self.events);
+        let voters = self.peers.voters_against(&self.own.id.name);
+        if self.own.withdrawn != voters.is_some() {
+            self.own.withdrawn = voters.is_some();
+            self.events.push_back(voters.map_or(Event::Reachable, |by| Event::Unreachable { by }));
+        }
+    }
+
+    /// The store said who owns a room. `serial` of the claim; `None`: it was only asked.
+    fn handle_owner(&mut self, waiter: Waiter, owner: Owner, serial: Option<u64>, now: Instant) {
+        let room = waiter.request.room;
+        if self.lease.is_unverified() || self.store.is_open() {
+            return self.resolve(waiter, now);
+        }
+        match owner {
+            Owner::Me { fence, resumes, .. } if waiter.is_look => {
+                self.decide(&waiter, Decision::Serve { fence, resumes });
+            }
+            Owner::Me { fence, resumes, from, corrupt } => {
+                self.note(fence);
+                self.events.extend(corrupt.then_some(Event::CorruptValue { room }));
+                self.events.extend(from.map(|from| Event::TookOver { room, from: Some(from.name), fence }));
+                // Without a claim the store does not know a serial that a release could match.
+                let owned = OwnedRoom::new(fence, resumes, serial.unwrap_or(0), serial.is_some(), now);
+                self.rooms.add(room, owned);
+                self.serve(waiter, now);
+            }
+            // A room that this box has as well is contested: an assertion decides.
+            Owner::Other { .. } if self.rooms.unconfirm(room) => self.resolve(waiter, now),
+            Owner::Other { id, fence, alive } => {
+                self.note(fence);
+                self.redirect(&waiter, (id.name, alive), fence, now);
+            }
+            Owner::Nobody if waiter.is_look => self.decide(&waiter, Decision::Vacant),
+            Owner::Nobody => self.fall_back(&waiter, Fence::NONE, now),
+            Owner::Foreign => self.decide(&waiter, Decision::TryLater),
+        }
+    }
+
+    /// Another box owns the room, or did until its lease ran out.
+    fn redirect(&mut self, waiter: &Waiter, (node, alive): (NodeName, bool), fence: Fence, now: Instant) {
+        let is_own_name = node == self.own.id.name;
+        // After an outage of the store a box may be alive that has not renewed its lease yet.
+        let is_alive = alive || (self.store.is_settling() && self.peers.is_alive(&node));
+        match is_alive {
+            true if is_own_name => self.decide(waiter, Decision::TryLater),
+            true => self.decide(waiter, Decision::Redirect { node, fence }),
+            false if waiter.is_look => self.decide(waiter, Decision::Vacant),
+            false => self.fall_back(waiter, fence, now),
+        }
+    }
+
+    /// Serves a room that the store has just confirmed, whatever fences the client names.
+    fn serve(&mut self, waiter: Waiter, now: Instant) {
+        match self.rooms.get_mut(waiter.request.room).filter(|room| room.confirmed) {
+            None => self.resolve(waiter, now),
+            Some(room) => {
+                room.touch(now);
+                let decision = Decision::Serve { fence: room.fence, resumes: room.resumes };
+                self.decide(&waiter, decision);
+            }
+        }
+    }
+
+    fn handle_asserted(&mut self, number: u64, assertion: &Assertion, result: Asserted) {
+        let room = assertion.room;
+        let Some(owned) = self.rooms.end_assertion(number, assertion) else { return };
+        owned.confirmed = true;
+        let (other, won) = match result {
+            Asserted::Kept { against: None } | Asserted::Foreign => return,
+            Asserted::Kept { against: Some(other) } => (other.name, true),
+            Asserted::Lost { owner, fence } => {
+                self.rooms.remove(room);
+                self.note(fence);
+                self.events.push_back(Event::RoomLost { room, owner: owner.name.clone(), fence });
+                (owner.name, false)
+            }
+        };
+        self.events.push_back(Event::FenceConflict { room, other, won });
+    }
+
+    /// The store did not answer.
+    fn handle_failure(&mut self, call: Call, error: StoreError, now: Instant) {
+        match call {
+            Call::Renew { .. } | Call::Release => {}
+            Call::Claim { waiter, .. } | Call::Look(waiter) => self.resolve(waiter, now),
+            Call::Assert { number, assertions, waiter } => {
+                for assertion in &assertions {
+                    self.rooms.end_assertion(number, assertion);
+                }
+                waiter.into_iter().for_each(|waiter| self.resolve(waiter, now));
+            }
+            Call::Move { ticket, room } => {
+                // It may have been moved.
+                self.rooms.unconfirm(room);
+                self.calls.answer(ticket, Outcome::Moved(None));
+            }
+            Call::Leave(ticket) => self.calls.answer(ticket, Outcome::ShutDown),
+            Call::Other(ticket) => self.calls.answer(ticket, Outcome::Reply(Err(error))),
+        }
+    }
+
+    fn note(&mut self, fence: Fence) -> Fence {
+        self.highest = self.highest.max(fence.min(Fence::MAX));
+        fence
+    }
+}

@@ -1,0 +1,144 @@
+//! The lease of this box: when to renew it, whether it still holds, and whether the name belongs to another box.
+
+use std::time::{Duration, Instant};
+
+use crate::registry::{LEASE_DURATION, ListedLease};
+use crate::{BoxId, Event};
+
+/// Time between two renewals.
+pub(crate) const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while the store is away, or another box has the name.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// After a longer pause of the process the lease is looked at before anything is answered.
+const PAUSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What this box knows of its lease.
+#[derive(Debug)]
+pub(crate) struct OwnLease {
+    /// The store said at least once that this box has a lease.
+    ever_held: bool,
+    /// The lease holds until then, if the store does not lose it.
+    expires: Option<Instant>,
+    /// Nothing is answered before the renewal that is under way.
+    unverified: bool,
+    next_renewal: Instant,
+    /// The store's session of the last renewal.
+    session: Option<u64>,
+    serial: u64,
+    rival: Option<Rival>,
+    last_seen: Instant,
+}
+
+/// Another box of the same name.
+#[derive(Debug)]
+struct Rival {
+    id: BoxId,
+    /// Of its lease when it was first seen. A later one shows that it is alive and not the process before this one.
+    serial: u64,
+    reported: bool,
+}
+
+/// What a renewal says about rooms.
+pub(crate) struct Interruption {
+    /// Other boxes may have taken them, or the store lost them.
+    pub(crate) rooms_unconfirmed: bool,
+    /// The store may have lost data of all boxes.
+    pub(crate) new_session: bool,
+}
+
+impl OwnLease {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            ever_held: false,
+            expires: None,
+            unverified: true,
+            next_renewal: now,
+            session: None,
+            serial: 0,
+            rival: None,
+            last_seen: now,
+        }
+    }
+
+    /// Notes the moment. After a long pause of the process the lease must be verified: `true`.
+    pub(crate) fn observe(&mut self, now: Instant) -> bool {
+        let paused = now.saturating_duration_since(self.last_seen) > PAUSE_LIMIT;
+        self.last_seen = self.last_seen.max(now);
+        if paused {
+            self.unverified = true;
+            self.next_renewal = now;
+        }
+        paused
+    }
+
+    pub(crate) fn is_unverified(&self) -> bool {
+        self.unverified
+    }
+
+    /// Another box has the name.
+    pub(crate) fn is_name_taken(&self) -> bool {
+        self.rival.is_some()
+    }
+
+    pub(crate) fn timeout(&self) -> Instant {
+        self.expires.map_or(self.next_renewal, |expires| expires.min(self.next_renewal))
+    }
+
+    /// Whether to renew now; if so, the serial of the renewal.
+    pub(crate) fn begin_renewal(&mut self, now: Instant) -> Option<u64> {
+        if now < self.next_renewal {
+            return None;
+        }
+        self.serial += 1;
+        self.next_renewal = now + RENEW_INTERVAL;
+        Some(self.serial)
+    }
+
+    /// The lease ran out.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Event> {
+        let expired = self.expires.is_some_and(|expires| now >= expires);
+        expired.then(|| self.expires = None).map(|()| Event::LeaseLost)
+    }
+
+    /// The store did not answer. Without an answer to a renewal, decisions are made without the store.
+    pub(crate) fn handle_failure(&mut self, was_renewal: bool, now: Instant) {
+        self.unverified &= !was_renewal;
+        self.next_renewal = self.next_renewal.min(now + RETRY_INTERVAL);
+    }
+
+    /// A renewal sent at `sent` succeeded; `held`: the lease was still there before; `withdrawn`: no lease is kept.
+    pub(crate) fn handle_renewed(
+        &mut self,
+        sent: Instant,
+        (held, session, withdrawn): (bool, u64, bool),
+        events: &mut impl Extend<Event>,
+    ) -> Interruption {
+        let new_session = self.session.replace(session).is_some_and(|last| last != session);
+        let rooms_unconfirmed = self.ever_held && !withdrawn && (!held || new_session);
+        self.unverified = false;
+        if self.rival.take().is_some_and(|rival| rival.reported) {
+            events.extend([Event::NameFree]);
+        }
+        if !withdrawn {
+            self.ever_held = true;
+            if self.expires.replace(sent + LEASE_DURATION).is_none() {
+                events.extend([Event::LeaseRenewed]);
+            }
+        }
+        Interruption { rooms_unconfirmed, new_session }
+    }
+
+    /// Another box of the name has a lease. It may be the process before this one, whose lease is not renewed any more.
+    pub(crate) fn handle_name_taken(&mut self, other: &ListedLease, now: Instant) -> Option<Event> {
+        self.unverified = false;
+        self.next_renewal = now + RETRY_INTERVAL;
+        let serial = other.lease.serial;
+        let rival = match &mut self.rival {
+            Some(rival) if rival.id == other.id => rival,
+            rival => rival.insert(Rival { id: other.id.clone(), serial, reported: false }),
+        };
+        let is_new = serial != rival.serial && !rival.reported;
+        rival.reported |= is_new;
+        is_new.then(|| Event::DuplicateName { other: other.id.clone() })
+    }
+}

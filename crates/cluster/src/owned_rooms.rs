@@ -1,0 +1,175 @@
+//! The rooms that this box owns: what it remembers of each, and which of them need a request of the store.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::registry::{Assertion, ROOM_DURATION};
+use crate::{Fence, JoinRequest, RoomTag};
+
+/// How long a room without seats is kept.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(5);
+/// The same while the store is away, which must not let the table grow for hours.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Rooms in one request: it takes the store a few milliseconds.
+pub(crate) const BATCH: usize = 200;
+/// One room more is extended with each renewal for so many.
+const ROOMS_PER_EXTENSION: usize = 20_000;
+
+/// A room of this box.
+#[derive(Debug)]
+pub(crate) struct OwnedRoom {
+    pub(crate) fence: Fence,
+    pub(crate) resumes: Fence,
+    pub(crate) seats: usize,
+    /// Of the last claim.
+    pub(crate) serial: u64,
+    /// The store is known to agree.
+    pub(crate) confirmed: bool,
+    /// The number of the assertion that is under way.
+    asserting: Option<u64>,
+    /// Since when it has no seat.
+    idle_since: Option<Instant>,
+    /// When the store wrote it last, as far as this box knows.
+    written: Instant,
+}
+
+/// The rooms of this box.
+#[derive(Debug, Default)]
+pub(crate) struct OwnedRooms {
+    rooms: HashMap<RoomTag, OwnedRoom>,
+    /// Some room may be unconfirmed.
+    unconfirmed: bool,
+}
+
+impl OwnedRoom {
+    /// A room without seats yet.
+    pub(crate) fn new(fence: Fence, resumes: Fence, serial: u64, confirmed: bool, now: Instant) -> Self {
+        let idle_since = Some(now);
+        Self { fence, resumes, seats: 0, serial, confirmed, asserting: None, idle_since, written: now }
+    }
+
+    /// The request knows of a later ownership than this one.
+    pub(crate) fn is_older_than(&self, request: &JoinRequest) -> bool {
+        request.redirect_fence.max(request.token_fence).is_some_and(|fence| fence > self.fence)
+    }
+
+    /// Keeps it for a join that is under way.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        self.idle_since = self.idle_since.map(|_| now);
+    }
+
+    fn assertion(&mut self, room: RoomTag, number: u64) -> Assertion {
+        self.asserting = Some(number);
+        let Self { fence, resumes, serial, .. } = *self;
+        Assertion { room, fence, resumes, seats: self.seats as u64, serial }
+    }
+
+    fn is_extendable(&self, room: RoomTag, now: Instant) -> bool {
+        // From a quarter to a half of the time, so that rooms that were opened together are not extended together.
+        let spread = u32::from(room.as_bytes()[0]);
+        self.confirmed && now >= self.written + ROOM_DURATION / 4 + ROOM_DURATION / 1024 * spread
+    }
+}
+
+impl OwnedRooms {
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, room: RoomTag) -> Option<&mut OwnedRoom> {
+        self.rooms.get_mut(&room)
+    }
+
+    pub(crate) fn insert(&mut self, tag: RoomTag, room: OwnedRoom) {
+        self.unconfirmed |= !room.confirmed;
+        self.rooms.insert(tag, room);
+    }
+
+    /// Adds a room as the store has it. If this box has it already, its seats hold tokens of the fence that it has.
+    pub(crate) fn add(&mut self, tag: RoomTag, room: OwnedRoom) {
+        match self.rooms.get_mut(&tag) {
+            None => self.insert(tag, room),
+            Some(known) if known.fence == room.fence => known.serial = known.serial.max(room.serial),
+            Some(_) => {
+                self.unconfirm(tag);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, room: RoomTag) -> Option<OwnedRoom> {
+        self.rooms.remove(&room)
+    }
+
+    pub(crate) fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) {
+        let Some(room) = self.rooms.get_mut(&room) else { return };
+        room.seats = seats;
+        room.idle_since = (seats == 0).then(|| room.idle_since.unwrap_or(now));
+    }
+
+    /// Other boxes may have taken any room, or the store lost it.
+    pub(crate) fn unconfirm_all(&mut self) {
+        self.unconfirmed = true;
+        for room in self.rooms.values_mut() {
+            (room.confirmed, room.asserting) = (false, None);
+        }
+    }
+
+    /// The store may not agree on this room; `false`: this box does not have it.
+    pub(crate) fn unconfirm(&mut self, room: RoomTag) -> bool {
+        let Some(room) = self.rooms.get_mut(&room) else { return false };
+        (room.confirmed, room.asserting) = (false, None);
+        self.unconfirmed = true;
+        true
+    }
+
+    /// All rooms with seats are confirmed.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.rooms.values().all(|room| room.confirmed || room.seats == 0)
+    }
+
+    /// The assertion of one room.
+    pub(crate) fn assert(&mut self, room: RoomTag, number: u64) -> Option<Assertion> {
+        self.rooms.get_mut(&room).map(|owned| owned.assertion(room, number))
+    }
+
+    /// Some of the unconfirmed rooms with seats that no assertion is under way for.
+    pub(crate) fn next_assertions(&mut self, number: u64) -> Vec<Assertion> {
+        if !self.unconfirmed {
+            return Vec::new();
+        }
+        self.unconfirmed = self.rooms.values().any(|room| !room.confirmed);
+        let is_due = |room: &OwnedRoom| !room.confirmed && room.asserting.is_none() && room.seats > 0;
+        let due = self.rooms.iter_mut().filter(|(_, room)| is_due(room)).take(BATCH);
+        due.map(|(tag, room)| room.assertion(*tag, number)).collect()
+    }
+
+    /// An assertion ended: the room as it was asserted, unless it has become another one since.
+    pub(crate) fn end_assertion(&mut self, number: u64, assertion: &Assertion) -> Option<&mut OwnedRoom> {
+        let room = self.rooms.get_mut(&assertion.room).filter(|room| room.asserting == Some(number))?;
+        room.asserting = None;
+        (room.fence == assertion.fence).then_some(room)
+    }
+
+    /// Removes rooms that have been without seats for so long: room, fence and serial.
+    pub(crate) fn remove_idle(&mut self, idle_time: Duration, now: Instant) -> Vec<(RoomTag, Fence, u64)> {
+        let is_idle = |room: &OwnedRoom| room.idle_since.is_some_and(|since| now >= since + idle_time);
+        let idle = self.rooms.extract_if(|_, room| is_idle(room));
+        idle.map(|(tag, room)| (tag, room.fence, room.serial)).collect()
+    }
+
+    /// Removes rooms that ended while the store was away; there they expire.
+    pub(crate) fn forget_idle(&mut self, now: Instant) {
+        self.rooms.retain(|_, room| room.idle_since.is_none_or(|since| now < since + IDLE_LIMIT));
+    }
+
+    /// A few rooms whose ownership must be extended in the store.
+    pub(crate) fn extensions(&mut self, now: Instant) -> Vec<(RoomTag, Fence)> {
+        let limit = 1 + self.rooms.len() / ROOMS_PER_EXTENSION;
+        let due = self.rooms.iter_mut().filter(|(tag, room)| room.is_extendable(**tag, now)).take(limit);
+        due.map(|(tag, room)| {
+            room.written = now;
+            (*tag, room.fence)
+        })
+        .collect()
+    }
+}

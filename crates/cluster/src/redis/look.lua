@@ -1,0 +1,6 @@
+-- Says who owns a room. ARGV: room. Returns the same as claim.lua.
+local room = room_of(ARGV[3])
+if not room then return { NOBODY, '', 0, 0, 0 } end
+if room.foreign then return { alive(room.owner) and FOREIGN or NOBODY, '', 0, 0, 0 } end
+if room.owner == ME then return { MINE, '', room.fence, room.resumes, 0 } end
+return { alive(room.owner) and OTHER or GONE, room.owner, room.fence, 0, 0 }

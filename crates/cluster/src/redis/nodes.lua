@@ -1,0 +1,3 @@
+-- Lists the boxes.
+local nodes = list()
+return nodes
