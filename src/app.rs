@@ -1,6 +1,7 @@
 //! Starts all parts of the server from its settings, connects the subsystems, and stops them in order.
 
 mod addresses;
+mod drain;
 mod listeners;
 mod reload;
 mod start_error;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::cluster::Cluster;
 use crate::config::{RelayScope, Settings};
 use crate::http::{Health, HttpConfig, HttpServer, ListenerKind, TurnHandler, TurnStream};
 use crate::keys::Keys;
@@ -62,6 +64,8 @@ pub struct Running {
     /// Dropping the last reference stops the workers.
     relay: Option<Arc<Relay>>,
     tasks: Vec<JoinHandle<()>>,
+    /// `None` if this is the only server.
+    cluster: Option<Arc<Cluster>>,
     signals: Signals,
     settings: RunningSettings,
 }
@@ -72,8 +76,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(6);
 /// The same after a second signal.
 const QUICK_CLOSE_LIMIT: Duration = Duration::from_millis(300);
 
-/// How often a draining server checks whether the last call has ended.
-const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the store may take to note that this server is gone.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Opens the state directory, the certificate and the listeners, and starts both subsystems.
 ///
@@ -90,13 +94,18 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result<Running, StartError> {
     let stored = StateDir::open(&settings.state_dir)?.load_or_create_keys()?;
     let keys = Keys::new(&settings, &stored);
-    let (certificate, renewal) = tls::open(&settings, &lan_addresses())?;
+    let (certificate, mut renewal) = tls::open(&settings, &lan_addresses())?;
     let running_settings = RunningSettings::new(settings.clone(), keys.clone());
     let open = Listeners::open(&settings, activated)?;
     let health_monitor = HealthMonitor::new(Instant::now());
     let relay = start_relay(&settings, &keys.secrets, &open, &health_monitor).await?.map(Arc::new);
     let settings = with_bound_ports(settings, &open, relay.as_deref())?;
-    let http_server = start_http(&settings, keys, relay.as_ref(), &health_monitor, &certificate)?;
+    let (cluster, cluster_tasks) = Cluster::new(&settings).await.unzip();
+    if let Some(cluster) = &cluster {
+        renewal.join_cluster(cluster.handle());
+    }
+    let shared = cluster.clone();
+    let http_server = start_http(&settings, keys, relay.as_ref(), &health_monitor, &certificate, shared)?;
     let signals = Signals::new().map_err(|source| StartError::System { action: "catch signals", source })?;
     let notifier = Notifier::start(health_monitor.clone(), status(http_server.clone(), relay.as_ref()))
         .map_err(|source| StartError::System { action: "start threads", source })?;
@@ -112,6 +121,7 @@ pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result
         http_server,
         relay,
         tasks: Vec::new(),
+        cluster,
         signals,
         settings: running_settings,
     };
@@ -122,6 +132,9 @@ pub async fn start_on(settings: Settings, activated: ActivatedSockets) -> Result
     }
     let addresses = AddressMonitor::new(&settings, running.relay.as_ref(), &running.http_server);
     running.tasks.push(tokio::spawn(addresses.run()));
+    if let (Some(cluster), Some(tasks)) = (&running.cluster, cluster_tasks) {
+        running.tasks.extend(tasks.spawn(cluster, &running.http_server, running.relay.as_ref()));
+    }
     let count = object_count(running.http_server.clone(), running.relay.as_ref());
     running.tasks.push(tokio::spawn(memory::release_when_unused(count)));
     info!(https = ?running.https, turn = ?running.turn, "listening");
@@ -145,7 +158,9 @@ fn with_bound_ports(
 impl Running {
     fn accept_connections(&mut self, open: Listeners, health_monitor: HealthMonitor) {
         let relay = self.relay.as_ref();
-        let sources = MetricsSources::new(&self.http_server, relay, health_monitor, &self.certificate);
+        let cluster = self.cluster.clone();
+        let sources =
+            MetricsSources::new(&self.http_server, relay, health_monitor, &self.certificate, cluster);
         self.accept_all(open.metrics, &ListenerKind::Metrics(metrics::routes(sources)));
         let tls = Arc::clone(&self.certificate);
         let handler = self.relay.as_deref().map(turn_handler);
@@ -186,15 +201,22 @@ impl Running {
         self.notifier.notify(Notification::Stopping);
         self.http_server.drain();
         self.relay.iter().for_each(|relay| relay.drain());
-        let drained = all_calls_ended(&self.http_server, self.relay.as_deref());
+        let drain_timeout = self.settings.drain_timeout();
+        let drained =
+            drain::finished(&self.http_server, self.relay.as_deref(), self.cluster.as_deref(), drain_timeout);
         let limit = tokio::select! {
             biased;
             () = std::future::ready(()), if request == SignalRequest::End => QUICK_CLOSE_LIMIT,
             // Calls that last longer are cut off.
-            _ = timeout(self.settings.drain_timeout(), drained) => CLOSE_LIMIT,
+            _ = timeout(drain_timeout, drained) => CLOSE_LIMIT,
             () = end_requested(&mut self.signals) => QUICK_CLOSE_LIMIT,
         };
         self.notifier.notify(Notification::Ending);
+        if let Some(cluster) = &self.cluster {
+            // Before clients are disconnected, who then return to another server. A store that does not answer delays little: the
+            // lease ends by itself.
+            let _ = timeout(RELEASE_LIMIT, cluster.shutdown()).await;
+        }
         self.http_server.stop(limit).await;
         self.pending_writes.save().await;
     }
@@ -222,13 +244,6 @@ impl Drop for Running {
 /// Resolves with a second signal to stop; a stopping server ignores reloads.
 async fn end_requested(signals: &mut Signals) {
     while signals.next().await != SignalRequest::End {}
-}
-
-/// Resolves once no seat is taken and no allocation is left: a call may outlast its WebSockets.
-async fn all_calls_ended(http_server: &HttpServer, relay: Option<&Relay>) {
-    while http_server.count().1 > 0 || relay.is_some_and(|relay| relay.allocations() > 0) {
-        tokio::time::sleep(DRAIN_CHECK_INTERVAL).await;
-    }
 }
 
 /// Starts the relay, unless turn-port is off.
@@ -293,6 +308,7 @@ fn start_http(
     relay: Option<&Arc<Relay>>,
     health_monitor: &HealthMonitor,
     certificate: &ActiveCertificate,
+    cluster: Option<Arc<Cluster>>,
 ) -> Result<HttpServer, StartError> {
     let mut config = HttpConfig::new(settings, keys, settings.ice_urls());
     config.connection_test = connection_test(settings);
@@ -301,6 +317,7 @@ fn start_http(
         config.connection_test = config.connection_test.without_tls();
     }
     config.health_monitor = health_monitor.clone();
+    config.cluster = cluster;
     config.health = health(health_monitor.clone(), relay);
     if let Some(relay) = relay {
         let feed = relay.principal_feed();

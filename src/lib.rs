@@ -14,6 +14,7 @@ mod app;
 pub mod banner;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod doctor;
 pub mod error;

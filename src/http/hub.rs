@@ -3,45 +3,38 @@
 //! The lock is held while an input is processed and its actions are put into send queues, which never blocks. Frames
 //! therefore arrive in the order of the decisions. No socket is written under the lock.
 //!
-//! The send queue of a session is limited in bytes: per session, per source and in total. A client that does not read
-//! therefore costs little memory before it is disconnected.
+//! In a cluster, a join or look waits for the owner of its room before that (`route`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tracing::debug;
 
+use webrtc_box_cluster::Decision;
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
-use webrtc_box_relay::queue_budget::{Charge, QueueBudget, QueueShare, SourceBudget};
+use webrtc_box_relay::queue_budget::{Charge, QueueBudget};
 use webrtc_box_signaling::{
-    Action, ConnectionId, HostKeys, IceUrls, Refusal, ResumeTokenKey, Rooms, SeatEvent,
+    Action, ConnectionId, Fence, HostKeys, IceUrls, OwnedRoom, Ownership, Refusal, ResumeTokenKey, RoomOwner,
+    RoomRequest, RoomRequestKind, RoomTag, Rooms, SeatEvent,
 };
 use webrtc_box_turn::credential::Secrets;
 
 use super::counters::CallLog;
+use super::send_queue::{Outgoing, SendQueue, SendReceiver, send_queue};
 use crate::clock;
+use crate::cluster::{Cluster, RedirectCause};
 use crate::principals::SeatCredentials;
 
 /// Bytes of frames that may wait in all send queues, besides a reserve for each.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// Bytes in one send queue at most.
-const MAX_QUEUE_BYTES: usize = 256 * 1024;
-
-/// Bytes in one send queue from which on relayed frames are refused; the rest is for frames of the server itself.
-const MAX_RELAYED_BYTES: usize = 192 * 1024;
-
-/// Bytes of one send queue that count towards no shared limit: a client that reads rarely has more in its queue.
-const QUEUE_RESERVE_BYTES: usize = 32 * 1024;
-
-/// The overhead of each frame, so that small frames are limited too.
-const FRAME_OVERHEAD_BYTES: usize = 128;
+/// The close code of a server that restarts (RFC 6455 §7.4.1): clients return at once.
+const CLOSE_RESTART: u16 = 1012;
 
 /// The rooms and the send queues of their sessions.
 pub(super) struct Hub {
@@ -53,6 +46,22 @@ pub(super) struct Hub {
     /// Secrets of the relay credentials.
     secrets: ArcSwap<Secrets>,
     queues: QueueBudget,
+    /// Knows who owns a room; `None`: there is no other server.
+    cluster: Option<Arc<Cluster>>,
+}
+
+/// What [`Hub::handle_routed`] needs to know about the room of a frame. Empty for frames that need no owner, and without a
+/// cluster.
+#[derive(Debug, Default)]
+pub(super) struct Route(Option<Box<DecidedRequest>>);
+
+/// A request for a room, and who owns the room.
+#[derive(Debug)]
+struct DecidedRequest {
+    request: RoomRequest,
+    decision: Decision,
+    /// [`Cluster::losses`] before the decision.
+    losses: u64,
 }
 
 /// How a session exchanges frames with its client; the label `transport` of the metrics.
@@ -95,6 +104,7 @@ impl Hub {
         on_seat_event: Arc<dyn Fn(SeatEvent) + Send + Sync>,
         call_log: CallLog,
         heartbeat: Heartbeat,
+        cluster: Option<Arc<Cluster>>,
     ) -> Arc<Self> {
         let state =
             HubState { rooms, send_queues: BTreeMap::new(), last_id: 0, awaited: None, unused_random: None };
@@ -105,6 +115,7 @@ impl Hub {
             call_log,
             secrets: ArcSwap::from_pointee(secrets),
             queues: QueueBudget::new(MAX_QUEUED_BYTES),
+            cluster,
         });
         tokio::spawn(run_timers(Arc::downgrade(&hub), Arc::clone(&hub.timer_moved), heartbeat));
         hub
@@ -132,20 +143,44 @@ impl Hub {
         (conn, receiver)
     }
 
-    /// A text frame arrived.
+    /// A text frame arrived. In a cluster this may take as long as [`Hub::route`]; the next frame of `conn` must wait.
     ///
     /// # Errors
     /// If the operating system provides no randomness.
-    pub(super) fn handle_text(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
+    pub(super) async fn handle_text(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
+        let route = self.route(conn, text).await;
+        self.handle_routed(conn, text, route)
+    }
+
+    /// Looks up who owns the room of `text`, if its answer depends on that: up to 300 ms in a cluster. Changes nothing, so the
+    /// caller may stop waiting and ask again.
+    pub(super) async fn route(&self, conn: ConnectionId, text: &str) -> Route {
+        let Some(cluster) = &self.cluster else { return Route::default() };
+        let losses = cluster.losses();
+        let Some(request) = self.lock().rooms.room_request(conn, text, clock::now()) else {
+            return Route::default();
+        };
+        // On the heap, so that sessions of a single server do not pay for the state of a request.
+        let decision = Box::pin(cluster.decide(&request)).await;
+        Route(Some(Box::new(DecidedRequest { request, decision, losses })))
+    }
+
+    /// A text frame arrived whose `route` was looked up.
+    ///
+    /// # Errors
+    /// As [`Hub::handle_text`].
+    pub(super) fn handle_routed(
+        &self,
+        conn: ConnectionId,
+        text: &str,
+        route: Route,
+    ) -> Result<(), getrandom::Error> {
         self.update(|state| {
-            let random = match state.unused_random.take() {
-                Some(random) => random,
-                None => draw_random()?,
+            let Some(cluster) = &self.cluster else { return state.handle_text(conn, text, None) };
+            let Some(decided) = route.0 else {
+                return state.handle_text(conn, text, Some(RoomOwner::Unknown));
             };
-            // Most frames join no seat: the same bytes serve the next one.
-            let used = state.rooms.handle_text(conn, text, clock::now(), random);
-            state.unused_random = (!used).then_some(random);
-            Ok(())
+            state.handle_decided(conn, text, *decided, cluster)
         })
     }
 
@@ -172,8 +207,19 @@ impl Hub {
         self.update(|state| state.rooms.handle_page_closed(token, source, clock::now()))
     }
 
+    /// The server stops soon. Clients are told, unless other servers take the rooms over.
     pub(super) fn drain(&self) {
-        self.update(|state| state.rooms.drain());
+        let is_replaced = self.cluster.as_ref().is_some_and(|cluster| cluster.has_others());
+        self.update(|state| if is_replaced { state.rooms.refuse_new_seats() } else { state.rooms.drain() });
+    }
+
+    /// Another server owns `room`: sends everybody there, and returns their number.
+    pub(super) fn redirect_room(&self, room: RoomTag, url: &str, fence: Fence) -> usize {
+        self.update(|state| state.rooms.redirect_room(room, url, fence, clock::now()))
+    }
+
+    pub(super) fn owned_rooms(&self) -> Vec<OwnedRoom> {
+        self.lock().rooms.owned_rooms()
     }
 
     /// Ends and logs every call, because the server stops.
@@ -223,11 +269,16 @@ impl Hub {
         self.lock().rooms.count()
     }
 
+    /// Seats whose participants are connected.
+    pub(super) fn connected_seats(&self) -> usize {
+        self.lock().rooms.connected_seats()
+    }
+
     /// Applies `input`, carries out the resulting actions and adjusts the timer.
     fn update<T>(&self, input: impl FnOnce(&mut HubState) -> T) -> T {
         let mut state = self.lock();
         let outcome = input(&mut state);
-        state.run_actions(&*self.on_seat_event, &self.call_log);
+        state.run_actions(&*self.on_seat_event, &self.call_log, self.cluster.as_deref());
         let next = state.rooms.poll_timeout();
         if next.is_some_and(|next| state.awaited.is_none_or(|awaited| next < awaited)) {
             state.awaited = next;
@@ -251,7 +302,77 @@ impl Hub {
 }
 
 impl HubState {
-    fn run_actions(&mut self, on_seat_event: &(dyn Fn(SeatEvent) + Send + Sync), call_log: &CallLog) {
+    /// `owner`: of the room of the frame, in a cluster.
+    fn handle_text(
+        &mut self,
+        conn: ConnectionId,
+        text: &str,
+        owner: Option<RoomOwner>,
+    ) -> Result<(), getrandom::Error> {
+        let random = match self.unused_random.take() {
+            Some(random) => random,
+            None => draw_random()?,
+        };
+        let used = match owner {
+            None => self.rooms.handle_text(conn, text, clock::now(), random),
+            Some(owner) => self.rooms.handle_text_of(conn, text, owner, clock::now(), random),
+        };
+        // Most frames join no seat: the same bytes serve the next one.
+        self.unused_random = (!used).then_some(random);
+        Ok(())
+    }
+
+    /// Handles `text` as the owner of its room, or redirects its sender to the owner.
+    fn handle_decided(
+        &mut self,
+        conn: ConnectionId,
+        text: &str,
+        decided: DecidedRequest,
+        cluster: &Cluster,
+    ) -> Result<(), getrandom::Error> {
+        let DecidedRequest { request, decision, losses } = decided;
+        match decision {
+            Decision::Serve { .. } if cluster.losses() != losses && !cluster.owns(&request) => {
+                self.close(conn, CLOSE_RESTART, "the room has just moved to another box");
+                Ok(())
+            }
+            Decision::Serve { fence, resumes } => {
+                let (fence, resumes) = (Fence(fence.0), Fence(resumes.0));
+                let owner = RoomOwner::ThisServer(Ownership { fence, resumes });
+                let handled = self.handle_text(conn, text, Some(owner));
+                if self.rooms.occupancy(request.room) == 0 {
+                    // The join was refused before the rooms noted that they own this one.
+                    cluster.set_seats(request.room, 0);
+                }
+                handled
+            }
+            Decision::Redirect { node, fence } => {
+                let cause = match request.kind {
+                    RoomRequestKind::Join => RedirectCause::Join,
+                    RoomRequestKind::Look => RedirectCause::Look,
+                };
+                cluster.count_redirects(cause, 1);
+                self.rooms.redirect(conn, &request, cluster.url(&node), Fence(fence.0), clock::now());
+                Ok(())
+            }
+            Decision::Vacant | Decision::TryLater => self.handle_text(conn, text, Some(RoomOwner::Unknown)),
+        }
+    }
+
+    /// Closes a session whose client is to return at once.
+    fn close(&mut self, conn: ConnectionId, code: u16, reason: &'static str) {
+        if let Some(queue) = self.send_queues.remove(&conn) {
+            queue.push(Outgoing::Close(code, reason));
+            self.rooms.handle_disconnect(conn, false, clock::now());
+        }
+    }
+
+    fn run_actions(
+        &mut self,
+        on_seat_event: &(dyn Fn(SeatEvent) + Send + Sync),
+        call_log: &CallLog,
+        cluster: Option<&Cluster>,
+    ) {
         while let Some(action) = self.rooms.poll_action() {
             match action {
                 Action::Send { to, from, message } => self.send(to, from, message.to_json(), call_log),
@@ -263,7 +384,11 @@ impl HubState {
                 }
                 Action::Seat(event) => on_seat_event(event),
                 Action::Event(event) => call_log.record(&event, Instant::now()),
-                Action::Occupancy { .. } => {}
+                Action::Occupancy { room, seats } => {
+                    if let Some(cluster) = cluster {
+                        cluster.set_seats(room, seats);
+                    }
+                }
             }
         }
     }
@@ -310,122 +435,5 @@ impl Drop for Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
-    }
-}
-
-/// The sending end of a send queue.
-#[derive(Debug)]
-struct SendQueue {
-    transport: Transport,
-    queue: mpsc::UnboundedSender<(Outgoing, Charge)>,
-    share: Arc<QueueShare>,
-}
-
-/// The receiving end of a send queue, from which the connection writes.
-#[derive(Debug)]
-pub(super) struct SendReceiver {
-    queue: mpsc::UnboundedReceiver<(Outgoing, Charge)>,
-}
-
-/// What a session sends.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// A text frame.
-    Frame(String),
-    /// The end of the session, with the code and reason of a close frame; the last item.
-    Close(u16, &'static str),
-}
-
-/// Both ends of the send queue of a session from `source`.
-fn send_queue(transport: Transport, source: &Arc<SourceBudget>) -> (SendQueue, SendReceiver) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let share = source.queue(MAX_QUEUE_BYTES, QUEUE_RESERVE_BYTES);
-    (SendQueue { transport, queue: sender, share }, SendReceiver { queue: receiver })
-}
-
-impl SendQueue {
-    /// Appends an item; `false` if the queue is full or its receiver is gone.
-    fn push(&self, outgoing: Outgoing) -> bool {
-        self.push_within(MAX_QUEUE_BYTES, outgoing)
-    }
-
-    /// Appends a frame of the other participant.
-    fn push_relayed(&self, outgoing: Outgoing) -> bool {
-        self.push_within(MAX_RELAYED_BYTES, outgoing)
-    }
-
-    fn push_within(&self, limit: usize, outgoing: Outgoing) -> bool {
-        let cost = outgoing.cost();
-        let charge = if self.share.queued() + cost <= limit { self.share.charge(cost) } else { None };
-        charge.is_some_and(|charge| self.queue.send((outgoing, charge)).is_ok())
-    }
-}
-
-impl SendReceiver {
-    /// The next item; `None` once the sending end is gone and the queue is empty.
-    pub(super) async fn next(&mut self) -> Option<Outgoing> {
-        self.next_charged().await.map(|(outgoing, _)| outgoing)
-    }
-
-    /// Like [`SendReceiver::next`]; the item counts towards the limits of the queue until its charge is dropped.
-    pub(super) async fn next_charged(&mut self) -> Option<(Outgoing, Charge)> {
-        std::future::poll_fn(|cx| self.poll_charged(cx)).await
-    }
-
-    /// Like [`SendReceiver::next_charged`], for a caller that polls.
-    pub(super) fn poll_charged(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Outgoing, Charge)>> {
-        self.queue.poll_recv(cx)
-    }
-
-    /// Whether no further item will come.
-    pub(super) fn is_closed(&self) -> bool {
-        self.queue.is_closed()
-    }
-
-    /// The next item with its charge, if there is one.
-    pub(super) fn try_next_charged(&mut self) -> Option<(Outgoing, Charge)> {
-        self.queue.try_recv().ok()
-    }
-
-    /// The next item, if there is one.
-    pub(super) fn try_next(&mut self) -> Option<Outgoing> {
-        self.try_next_charged().map(|(outgoing, _)| outgoing)
-    }
-}
-
-impl Outgoing {
-    fn cost(&self) -> usize {
-        match self {
-            Self::Frame(text) => text.len() + FRAME_OVERHEAD_BYTES,
-            Self::Close(..) => FRAME_OVERHEAD_BYTES,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_queue_is_limited_in_bytes() {
-        let source = QueueBudget::new(1 << 20).enter(None);
-        let (queue, mut receiver) = send_queue(Transport::WebSocket, &source);
-        let frame = || Outgoing::Frame("x".repeat(64 * 1024));
-        assert!((0..3).all(|_| queue.push(frame())));
-        assert_eq!(receiver.next().await, Some(frame()));
-        assert!(queue.push(frame()), "a written frame makes room");
-        assert!(!queue.push(frame()));
-    }
-
-    #[tokio::test]
-    async fn relayed_frames_leave_room_for_frames_of_the_server() {
-        let source = QueueBudget::new(1 << 20).enter(None);
-        let (queue, mut receiver) = send_queue(Transport::WebSocket, &source);
-        let frame = |size| Outgoing::Frame("x".repeat(size));
-        let accepted = (0..10).filter(|_| queue.push_relayed(frame(60 * 1024))).count();
-        assert_eq!(accepted, 3);
-        assert!(queue.push(frame(50 * 1024)), "a rejected frame uses no bytes");
-        assert!(receiver.next().await.is_some() && receiver.next().await.is_some());
-        assert!(queue.push_relayed(frame(60 * 1024)), "a written frame makes room");
     }
 }

@@ -19,6 +19,7 @@ mod protocol_sniff;
 mod proxy_protocol;
 mod request_context;
 mod routes;
+mod send_queue;
 mod serve;
 mod socket_io;
 mod static_files;
@@ -39,7 +40,9 @@ use tokio::sync::watch;
 use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
-use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, SeatEvent};
+use webrtc_box_signaling::{
+    Fence, HostKeys, IceUrls, OwnedRoom, ResumeTokenKey, RoomTag, Rooms, RoomsConfig, SeatEvent,
+};
 use webrtc_box_turn::credential::Secrets;
 
 use self::counters::{CallLog, HttpMetrics};
@@ -50,6 +53,7 @@ use self::polling::PollingSessions;
 use self::request_context::{AllowedOrigins, ServedHosts};
 use self::socket_io::SocketIo;
 use self::static_files::StaticFiles;
+use crate::cluster::Cluster;
 use crate::config::{ExternalIp, Identity, Settings};
 use crate::keys::Keys;
 use crate::net::addresses::HostAddresses;
@@ -100,6 +104,8 @@ pub struct HttpConfig {
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
     /// Monitors the heartbeats of the listeners and of the rooms' timer.
     pub health_monitor: HealthMonitor,
+    /// Knows which of several servers owns a room; `None`: there is only this one.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// The HTTP server. Cheap to clone: all clones share their state.
@@ -167,7 +173,12 @@ impl HttpConfig {
             on_seat_event: Arc::new(|_| {}),
             health: Arc::new(|| Health::Up),
             health_monitor: HealthMonitor::new(Instant::now()),
+            cluster: None,
         }
+    }
+
+    fn served_hosts(&self) -> ServedHosts {
+        ServedHosts::new(self.domain.as_deref(), self.node_name.as_deref(), &self.allowed_origin)
     }
 }
 
@@ -182,7 +193,7 @@ impl HttpServer {
             Some(folder) => StaticFiles::from_folder(folder)?,
             None => StaticFiles::built_in(),
         };
-        let now = Instant::now();
+        let (now, hosts) = (Instant::now(), config.served_hosts());
         let metrics = HttpMetrics::default();
         let hub = Hub::start(
             Rooms::new(config.rooms, now),
@@ -190,6 +201,7 @@ impl HttpServer {
             config.on_seat_event,
             CallLog::new(metrics.clone(), config.log_rooms, now),
             config.health_monitor.register("rooms", now),
+            config.cluster,
         );
         let limiter = |rate| SourceRateLimiter::new(rate, random::seeds(), now).with_wide_prefixes();
         let [sources, admin_sources] = [(); 2].map(|()| SourceConnections::new(config.source_connections));
@@ -209,11 +221,7 @@ impl HttpServer {
             ),
             socket_io: config.socket_io.then(|| Arc::new(SocketIo::default())),
             sources: sources.clone(),
-            hosts: ServedHosts::new(
-                config.domain.as_deref(),
-                config.node_name.as_deref(),
-                &config.allowed_origin,
-            ),
+            hosts,
             names,
             own_addresses: config.own_addresses,
             origins: AllowedOrigins::new(domain, config.allowed_origin),
@@ -242,7 +250,8 @@ impl HttpServer {
         Ok(Self { state: Arc::new(state) })
     }
 
-    /// Notifies all clients that the server will stop. Calls continue; new participants are refused.
+    /// New participants are refused. Notifies all clients that the server will stop, unless others take its rooms over. Calls
+    /// continue.
     pub fn drain(&self) {
         self.state.hub.drain();
     }
@@ -294,6 +303,21 @@ impl HttpServer {
     /// Rooms with at least one seat taken, and seats taken.
     pub fn count(&self) -> (usize, usize) {
         self.state.hub.count()
+    }
+
+    /// Seats whose participants are connected.
+    pub fn connected_seats(&self) -> usize {
+        self.state.hub.connected_seats()
+    }
+
+    /// The rooms that this server owns, if it is one of several.
+    pub(crate) fn owned_rooms(&self) -> Vec<OwnedRoom> {
+        self.state.hub.owned_rooms()
+    }
+
+    /// Another server owns `room`, and has its WebSocket at `url`: sends everybody there, and returns their number.
+    pub(crate) fn redirect_room(&self, room: RoomTag, url: &str, fence: Fence) -> usize {
+        self.state.hub.redirect_room(room, url, fence)
     }
 
     /// Open sessions, by the label of their transport.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use webrtc_box_relay::queue_budget::Charge;
 
-use super::hub::Outgoing;
+use super::send_queue::Outgoing;
 
 /// Frames of one request and of one reply at most.
 pub(super) const MAX_BATCH_FRAMES: usize = 256;
@@ -54,12 +54,15 @@ struct ChargedFrame {
 }
 
 impl NumberedFrames {
-    /// `count` frames arrived, the first of them with the number `first`; returns how many of them had arrived before.
-    pub(super) fn receive(&mut self, first: u64, count: usize) -> Result<usize, Gap> {
+    /// `count` frames arrived, the first of them with the number `first`; returns how many of them were received before.
+    pub(super) fn repeated(&self, first: u64, count: usize) -> Result<usize, Gap> {
         let repeated = (self.received + 1).checked_sub(first).filter(|_| first > 0).ok_or(Gap)?;
-        let repeated = usize::try_from(repeated).map_or(count, |repeated| repeated.min(count));
-        self.received += (count - repeated) as u64;
-        Ok(repeated)
+        Ok(usize::try_from(repeated).map_or(count, |repeated| repeated.min(count)))
+    }
+
+    /// The next frame is received: it is skipped when it is repeated.
+    pub(super) fn receive(&mut self) {
+        self.received += 1;
     }
 
     /// The client has all frames up to `number`; `false` if it acknowledged more before.
@@ -158,16 +161,17 @@ mod tests {
     #[test]
     fn repeated_frames_are_skipped_and_a_gap_is_an_error() {
         let mut frames = NumberedFrames::default();
-        assert_eq!(frames.receive(1, 3), Ok(0));
-        assert_eq!(frames.receive(1, 3), Ok(3), "a repeated request");
-        assert_eq!(frames.receive(2, 4), Ok(2), "with two new frames");
-        assert_eq!(frames.received, 5);
+        assert_eq!(frames.repeated(1, 3), Ok(0));
+        (0..3).for_each(|_| frames.receive());
+        assert_eq!(frames.repeated(1, 3), Ok(3), "a repeated request");
+        assert_eq!(frames.repeated(2, 4), Ok(2), "with two new frames");
+        (0..2).for_each(|_| frames.receive());
         assert_eq!(
-            (frames.receive(7, 1), frames.receive(0, 1), frames.receive(u64::MAX, 1)),
+            (frames.repeated(7, 1), frames.repeated(0, 1), frames.repeated(u64::MAX, 1)),
             (Err(Gap), Err(Gap), Err(Gap))
         );
-        assert_eq!(frames.receive(6, 0), Ok(0));
-        assert_eq!(frames.receive(6, 1), Ok(0));
+        assert_eq!(frames.repeated(6, 0), Ok(0));
+        assert_eq!(frames.repeated(6, 1), Ok(0));
     }
 
     #[test]

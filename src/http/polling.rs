@@ -24,11 +24,12 @@ use tracing::{debug, error};
 use webrtc_box_relay::queue_budget::Charge;
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-use super::hub::{Hub, SendReceiver, Transport};
+use super::hub::{Hub, Route, Transport};
 use super::numbered_frames::{Batch, Close, Gap, NumberedFrames};
 use super::per_source::{SourceConnections, SourcePermit};
 use super::poll_request::{PollRefusal, PollRequest, SessionId, json_reply, no_content};
 use super::request_context::RequestContext;
+use super::send_queue::SendReceiver;
 use super::{Phase, stopping};
 
 /// Bytes of a request at most.
@@ -58,6 +59,8 @@ pub(super) struct PollingSessions {
 
 struct Session {
     conn: ConnectionId,
+    /// Held while frames are handled, so that they are handled in order.
+    receiving: tokio::sync::Mutex<()>,
     state: Mutex<SessionState>,
     _permit: SourcePermit,
 }
@@ -102,7 +105,7 @@ impl PollingSessions {
             match PollRequest::parse(&body)? {
                 PollRequest::Open => return self.open(context),
                 PollRequest::Send { session, first, frames } => {
-                    return self.handle_frames(session, first, &frames);
+                    return self.handle_frames(session, first, &frames).await;
                 }
                 PollRequest::Close { session, code } => return self.close(session, code),
                 PollRequest::Receive { session, after } => (session, after),
@@ -146,7 +149,8 @@ impl PollingSessions {
         }
         let (conn, queue) = self.hub.connect(Transport::Polling, host.to_owned(), context.source);
         let state = Mutex::new(SessionState::new(queue, Instant::now()));
-        sessions.insert(id, Arc::new(Session { conn, state, _permit: permit }));
+        let receiving = tokio::sync::Mutex::default();
+        sessions.insert(id, Arc::new(Session { conn, receiving, state, _permit: permit }));
         let session = URL_SAFE_NO_PAD.encode(id);
         let reply = match &self.node {
             Some(node) => json!({ "session": session, "node": node }),
@@ -155,17 +159,18 @@ impl PollingSessions {
         Ok(json_reply(reply.to_string()))
     }
 
-    /// Frames arrived, the first of them with the number `first`.
-    fn handle_frames(
+    /// Frames arrived, the first of them with the number `first`. The client may give the request up at any time and repeat it: a
+    /// frame counts as received once it is handled.
+    async fn handle_frames(
         &self,
         id: Option<SessionId>,
         first: u64,
         frames: &[&RawValue],
     ) -> Result<Response, PollRefusal> {
         let (id, session) = self.find(id)?;
-        let mut state = session.lock()?;
-        let Ok(repeated) = state.frames.receive(first, frames.len()) else {
-            drop(state);
+        let _receiving = session.receiving.lock().await;
+        let received = session.lock()?.frames.repeated(first, frames.len());
+        let Ok(repeated) = received else {
             self.end(id, &session, false);
             return Err(PollRefusal::Gap);
         };
@@ -174,12 +179,18 @@ impl PollingSessions {
             self.hub.handle_control_frame(session.conn);
         }
         for frame in &frames[repeated..] {
+            let route = match frame.get().len() {
+                ..=MAX_FRAME_BYTES => self.hub.route(session.conn, frame.get()).await,
+                _ => Route::default(),
+            };
+            let mut state = session.lock()?;
+            state.frames.receive();
             if state.frames.close.is_some() {
                 break;
             }
             if frame.get().len() > MAX_FRAME_BYTES {
                 self.close_by_server(&session, &mut state, (1009, "a frame has 64 KiB at most"));
-            } else if let Err(error) = self.hub.handle_text(session.conn, frame.get()) {
+            } else if let Err(error) = self.hub.handle_routed(session.conn, frame.get(), route) {
                 error!(%error, "cannot draw random bytes for a seat");
                 self.close_by_server(&session, &mut state, (1011, "internal error"));
             }

@@ -26,9 +26,10 @@ use tracing::{debug, error};
 
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
 
-use super::hub::{Hub, Outgoing, SendReceiver, Transport};
+use super::hub::{Hub, Transport};
 use super::per_source::SourceConnections;
 use super::request_context::RequestContext;
+use super::send_queue::{Outgoing, SendReceiver};
 use super::{Phase, stopping};
 
 /// The read buffer of each connection: half a dozen candidates. The default of 128 KiB would be most of the memory of a
@@ -201,7 +202,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             frame = socket.next() => {
                 liveness.last_frame = Instant::now();
                 socket.get_mut().count(&frame);
-                receive(hub, conn, frame)
+                receive(hub, conn, frame).await
             }
             () = timer.as_mut() => {
                 let step = check_liveness(socket, &mut liveness).await;
@@ -250,9 +251,9 @@ where
     timeout(WRITE_TIMEOUT, ping).await.map_or(Err(End::TimedOut), |sent| sent.map_err(|_| End::Lost))
 }
 
-fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+async fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
     match frame {
-        Some(Ok(Message::Text(text))) => hub.handle_text(conn, &text).map_err(|error| {
+        Some(Ok(Message::Text(text))) => hub.handle_text(conn, &text).await.map_err(|error| {
             error!(%error, "cannot draw random bytes for a seat");
             End::Close(1011, "internal error")
         }),
@@ -432,7 +433,7 @@ mod tests {
         let call_log = CallLog::new(HttpMetrics::default(), false, Instant::now().into());
         let now = std::time::Instant::now();
         let heartbeat = HealthMonitor::new(now).register("rooms", now);
-        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat)
+        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, None)
     }
 
     #[tokio::test(start_paused = true)]

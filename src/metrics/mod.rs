@@ -30,6 +30,7 @@ use webrtc_box_relay::Relay;
 use webrtc_box_relay::health::{HealthMonitor, HeartbeatReport, Status};
 
 use self::scrape::ScrapeWriter;
+use crate::cluster::Cluster;
 use crate::http::{HttpServer, health_response};
 use crate::tls::ActiveCertificate;
 
@@ -40,6 +41,7 @@ pub struct MetricsSources {
     relay: Option<Weak<Relay>>,
     health_monitor: HealthMonitor,
     certificate: Arc<ActiveCertificate>,
+    cluster: Option<Arc<Cluster>>,
     started: SystemTime,
 }
 
@@ -84,6 +86,9 @@ struct ComponentHealth {
 pub fn routes(sources: MetricsSources) -> Router {
     let mut registry = Registry::default();
     sources.http.register_metrics(&mut registry);
+    if let Some(cluster) = &sources.cluster {
+        cluster.register_metrics(&mut registry);
+    }
     registry.register_collector(Box::new(sources.clone()));
     Router::new()
         .route("/metrics", get(metrics))
@@ -132,9 +137,10 @@ impl MetricsSources {
         relay: Option<&Arc<Relay>>,
         health_monitor: HealthMonitor,
         certificate: &Arc<ActiveCertificate>,
+        cluster: Option<Arc<Cluster>>,
     ) -> Self {
         let (http, relay, certificate) = (http.clone(), relay.map(Arc::downgrade), Arc::clone(certificate));
-        Self { http, relay, health_monitor, certificate, started: SystemTime::now() }
+        Self { http, relay, health_monitor, certificate, cluster, started: SystemTime::now() }
     }
 
     fn health_report(&self) -> HealthReport {
@@ -178,6 +184,13 @@ impl MetricsSources {
         let (rooms, seats) = self.http.count();
         out.gauge("webrtc_box_rooms", "Rooms with at least one seat taken", rooms as u64)?;
         out.gauge("webrtc_box_seats", "Seats taken, including disconnected ones", seats as u64)?;
+        if let Some(cluster) = &self.cluster {
+            out.gauge(
+                "webrtc_box_owned_rooms",
+                "Rooms that this box owns among several",
+                cluster.owned_rooms(),
+            )?;
+        }
         let sessions = self.http.sessions();
         let mut open = out.gauges("webrtc_box_sessions", "Open sessions, by transport", ["transport"])?;
         sessions.iter().try_for_each(|(transport, count)| open.gauge([*transport], *count as u64))?;

@@ -143,6 +143,12 @@ impl Call {
         report.path.zip(report.setup).filter(|_| before.setup.is_none())
     }
 
+    /// Whether its media may be relayed: no page has reported a direct path.
+    pub(crate) fn may_relay(&self) -> bool {
+        let reports = self.reports.iter().flatten().map(|(_, report)| *report);
+        reports.reduce(CallReport::worse).and_then(|report| report.path) != Some(MediaPath::Direct)
+    }
+
     /// The summary of a call in `room` that ends at `now`.
     pub(crate) fn summary(&self, room: &str, now: Instant) -> CallSummary {
         let reports = self.reports.iter().flatten().map(|(_, report)| *report);

@@ -96,16 +96,25 @@ impl RoomOwner {
     }
 }
 
+/// A room that this server owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedRoom {
+    /// The room.
+    pub tag: RoomTag,
+    /// A call there may have relayed media, because no participant reported a direct path.
+    pub may_relay: bool,
+}
+
 /// The rooms that this server owns, as long as somebody is in them or waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedRooms {
-    rooms: BTreeMap<RoomTag, OwnedRoom>,
+    rooms: BTreeMap<RoomTag, Kept>,
     /// Rooms whose number of seats may have changed.
     touched: BTreeSet<RoomTag>,
 }
 
 #[derive(Debug)]
-struct OwnedRoom {
+struct Kept {
     fence: Fence,
     /// The seats that were reported last.
     seats: usize,
@@ -114,7 +123,7 @@ struct OwnedRoom {
 impl OwnedRooms {
     /// This server owns `room` under `fence`.
     pub(crate) fn insert(&mut self, room: RoomTag, fence: Fence) {
-        self.rooms.entry(room).or_insert(OwnedRoom { fence, seats: 0 }).fence = fence;
+        self.rooms.entry(room).or_insert(Kept { fence, seats: 0 }).fence = fence;
         self.touched.insert(room);
     }
 
@@ -133,6 +142,11 @@ impl OwnedRooms {
 
     pub(crate) fn fence(&self, room: RoomTag) -> Option<Fence> {
         Some(self.rooms.get(&room)?.fence)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = RoomTag> {
+        self.rooms.keys().copied()
     }
 
     /// The number of seats in `room`, or of those who wait for it, may have changed.
@@ -154,10 +168,5 @@ impl OwnedRooms {
         }
         let Some(owned) = self.rooms.get_mut(&room) else { return false };
         std::mem::replace(&mut owned.seats, seats) != seats
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.rooms.len()
     }
 }

@@ -169,6 +169,11 @@ impl Room {
         self.call.as_mut()
     }
 
+    /// Whether there is a call whose media may be relayed.
+    pub(crate) fn may_relay(&self) -> bool {
+        self.call.as_ref().is_some_and(Call::may_relay)
+    }
+
     /// Ends the call if too few participants are left.
     pub(crate) fn take_ended_call(&mut self) -> Option<Call> {
         (self.seats.len() < CALL_PARTICIPANTS).then(|| self.call.take()).flatten()

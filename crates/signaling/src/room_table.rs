@@ -122,6 +122,11 @@ impl RoomTable {
         self.rooms.get(&room).map(Room::name)
     }
 
+    /// Whether a call in `room` may have relayed media.
+    pub(crate) fn may_relay(&self, room: RoomTag) -> bool {
+        self.rooms.get(&room).is_some_and(Room::may_relay)
+    }
+
     /// The connections of everybody in `room` who is connected.
     pub(crate) fn connections(&self, room: RoomTag) -> impl Iterator<Item = ConnectionId> {
         self.rooms.get(&room).into_iter().flat_map(Room::seats).filter_map(Seat::connection)

@@ -16,7 +16,7 @@ use crate::error::{Malformed, Refusal};
 use crate::features::Features;
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
-use crate::ownership::{Fence, OwnedRooms, RoomOwner, RoomRequest};
+use crate::ownership::{Fence, OwnedRoom, OwnedRooms, RoomOwner, RoomRequest};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room::Seat;
@@ -199,13 +199,14 @@ impl Rooms {
     }
 
     /// Another server owns `room` from now on, under `fence`, and has its WebSocket at `url`. Everybody in the room and everybody
-    /// who waits for it is redirected. The seats are kept like those of lost connections, so that their allocations live on.
-    pub fn redirect_room(&mut self, room: RoomTag, url: &str, fence: Fence, now: Now) {
+    /// who waits for it is redirected; returns their number. The seats are kept like those of lost connections, so that their
+    /// allocations live on.
+    pub fn redirect_room(&mut self, room: RoomTag, url: &str, fence: Fence, now: Now) -> usize {
         self.owned.remove(room);
         let waiting: Vec<_> = self.waiting.iter(room).map(|waiting| waiting.newcomer.conn).collect();
         let seated: Vec<_> = self.table.connections(room).collect();
         let first_waiting = || self.waiting.iter(room).next().map(|first| first.newcomer.room_name.as_str());
-        let Some(name) = self.table.name(room).or_else(first_waiting).map(str::to_owned) else { return };
+        let Some(name) = self.table.name(room).or_else(first_waiting).map(str::to_owned) else { return 0 };
         for conn in seated.iter().chain(&waiting) {
             let (url, room) = (url.to_owned(), name.clone());
             self.out.send(*conn, ServerMessage::Redirect { url, room, fence });
@@ -217,10 +218,12 @@ impl Rooms {
                 self.table.keep(seat, false, connection.source, now, &mut self.out);
             }
         }
+        let redirected = seated.len() + waiting.len();
         seated.into_iter().for_each(|conn| {
             self.out.push(Action::Close { conn, reason: CloseReason::Redirected });
         });
         waiting.into_iter().for_each(|conn| self.close(conn, CloseReason::Redirected, now));
+        redirected
     }
 
     /// This server owns `room` under `fence` from now on. Tokens that were issued before keep their fence.
@@ -314,11 +317,22 @@ impl Rooms {
         None
     }
 
-    /// The server will stop soon: all clients are notified and new seats are refused. Calls continue, disconnected
+    /// The server will stop soon: new seats are refused and all clients are notified. Calls continue, disconnected
     /// participants may resume, and those who wait keep their places.
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.refuse_new_seats();
         self.connections.keys().for_each(|conn| self.out.send(*conn, Refusal::ShuttingDown.into()));
+    }
+
+    /// [`Self::drain`] without telling anybody: other servers take the rooms over.
+    pub fn refuse_new_seats(&mut self) {
+        self.draining = true;
+    }
+
+    /// The rooms that this server owns, as long as somebody is in them or waits for them.
+    pub fn owned_rooms(&self) -> Vec<OwnedRoom> {
+        let room = |tag| OwnedRoom { tag, may_relay: self.table.may_relay(tag) };
+        self.owned.iter().map(room).collect()
     }
 
     /// The server stops: every call ends and is reported.
@@ -358,8 +372,12 @@ impl Rooms {
 
     /// Rooms with at least one seat taken, and seats taken. Those who wait do not count.
     pub fn count(&self) -> (usize, usize) {
-        let connected = self.connections.values().filter(|connection| connection.seat().is_some()).count();
-        (self.table.rooms(), connected + self.table.disconnected())
+        (self.table.rooms(), self.connected_seats() + self.table.disconnected())
+    }
+
+    /// Seats whose participants are connected.
+    pub fn connected_seats(&self) -> usize {
+        self.connections.values().filter(|connection| connection.seat().is_some()).count()
     }
 
     /// Counts one frame and returns whether it is to be processed.
@@ -855,11 +873,6 @@ impl Rooms {
             connection.host.as_str()
         });
         (self.ice_urls.servers(host, credential), ttl.as_secs())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn owned_rooms(&self) -> usize {
-        self.owned.len()
     }
 
     #[cfg(test)]

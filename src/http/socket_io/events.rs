@@ -56,6 +56,8 @@ struct ServerFrame<'a> {
     code: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    url: Option<Cow<'a, str>>,
 }
 
 /// The frame for an event of a client; `None` for an event without meaning here, which is ignored. An event with wrong arguments
@@ -125,8 +127,16 @@ pub(super) fn server_event(frame: &str) -> Option<String> {
             Some(event("candidate", None, &[from, ("candidate", Some(candidate))]))
         }
         "error" => Some(event("error", None, &[("code", frame.code), ("message", frame.message)])),
+        "redirect" => Some(redirected(&frame.url?)),
         _ => None,
     }
+}
+
+/// The packet with the event that tells which server has the room, whose WebSocket is at `url`. The message is what such a client
+/// connects to.
+fn redirected(url: &str) -> String {
+    let origin = url.strip_suffix("/ws").unwrap_or(url).replacen("wss://", "https://", 1);
+    format!(r#"42["error",{{"code":"redirect","message":{}}}]"#, serde_json::Value::from(origin))
 }
 
 /// The packet with the event that tells why the server ends the session.
@@ -241,6 +251,10 @@ mod tests {
             (
                 r#"{"type":"error","code":"room-full","message":"Two."}"#.into(),
                 r#"42["error",{"code":"room-full","message":"Two."}]"#.into(),
+            ),
+            (
+                r#"{"type":"redirect","url":"wss://b2.call.example:8443/ws","room":"k","fence":7}"#.into(),
+                r#"42["error",{"code":"redirect","message":"https://b2.call.example:8443"}]"#.into(),
             ),
         ] {
             assert_eq!(server_event(&frame).as_deref(), Some(&*expected), "{frame}");

@@ -22,7 +22,8 @@ use webrtc_box_signaling::ConnectionId;
 
 use super::events;
 use super::packet::{self, EnginePacket, SocketPacket};
-use crate::http::hub::{Hub, Outgoing, SendReceiver};
+use crate::http::hub::Hub;
+use crate::http::send_queue::{Outgoing, SendReceiver};
 use crate::http::websocket::{self, BATCH_BYTES, End, Socket, WRITE_TIMEOUT};
 use crate::http::{Phase, stopping};
 
@@ -218,7 +219,7 @@ impl Session {
                     self.take_queued(next, &mut polling.unconfirmed)?;
                 }
                 command = commands.recv() => {
-                    if let Some(socket) = self.handle_command(command.ok_or(End::Lost)?, polling)? {
+                    if let Some(socket) = self.handle_command(command.ok_or(End::Lost)?, polling).await? {
                         return Ok(socket);
                     }
                 }
@@ -228,7 +229,7 @@ impl Session {
         }
     }
 
-    fn handle_command(
+    async fn handle_command(
         &mut self,
         command: Command,
         polling: &mut Polling,
@@ -246,7 +247,7 @@ impl Session {
                 }
             }
             Command::Packets(body, charge, taken) => {
-                let received = body.split(packet::SEPARATOR).try_for_each(|packet| self.receive(packet));
+                let received = self.receive_all(&body).await;
                 drop(charge);
                 // The client may have given the request up.
                 let _ = taken.send(());
@@ -276,7 +277,7 @@ impl Session {
                 next = self.queue.next_charged() => self.take_queued(next, &mut charges),
                 frame = socket.next() => {
                     socket.get_mut().count(&frame);
-                    self.receive_frame(frame)
+                    self.receive_frame(frame).await
                 }
                 () = timer.as_mut() => self.check_liveness(),
                 () = stop.as_mut() => Err(End::Close(GOING_AWAY, "the server is stopping")),
@@ -334,9 +335,9 @@ impl Session {
         Ok(())
     }
 
-    fn receive_frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+    async fn receive_frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
         match frame {
-            Some(Ok(Message::Text(text))) => self.receive(&text),
+            Some(Ok(Message::Text(text))) => self.receive(&text).await,
             Some(Ok(Message::Binary(_))) => {
                 self.hub.handle_binary(self.conn);
                 Ok(())
@@ -349,7 +350,7 @@ impl Session {
                 let code = frame.map(|frame| frame.code);
                 // python-socketio closes before it has sent the packet that disconnects.
                 if code == Some(CloseCode::Normal) {
-                    self.leave()?;
+                    self.leave().await?;
                 }
                 Err(End::Closed { away: code == Some(CloseCode::Away) })
             }
@@ -358,13 +359,20 @@ impl Session {
         }
     }
 
+    async fn receive_all(&mut self, packets: &str) -> Result<(), End> {
+        for packet in packets.split(packet::SEPARATOR) {
+            self.receive(packet).await?;
+        }
+        Ok(())
+    }
+
     /// Handles one packet of Engine.IO. Each counts towards the rate limit.
-    fn receive(&mut self, text: &str) -> Result<(), End> {
+    async fn receive(&mut self, text: &str) -> Result<(), End> {
         if self.ready.len() > MAX_CONTROL_PACKETS {
             return Err(End::Close(1008, "too many bad messages"));
         }
         match EnginePacket::parse(text) {
-            Some(EnginePacket::Message(message)) => return self.receive_message(message),
+            Some(EnginePacket::Message(message)) => return self.receive_message(message).await,
             Some(EnginePacket::Close) => return Err(End::Closed { away: false }),
             Some(EnginePacket::Pong) => {
                 // Answers keep no session that the server has closed.
@@ -379,7 +387,7 @@ impl Session {
         Ok(())
     }
 
-    fn receive_message(&mut self, text: &str) -> Result<(), End> {
+    async fn receive_message(&mut self, text: &str) -> Result<(), End> {
         match SocketPacket::parse(text) {
             Some(SocketPacket::Connect) if !self.connected => {
                 self.connected = true;
@@ -392,11 +400,11 @@ impl Session {
                 self.hub.handle_binary(self.conn);
             }
             Some(SocketPacket::Disconnect) if self.connected => {
-                self.leave()?;
+                self.leave().await?;
                 return Err(End::Closed { away: false });
             }
             Some(SocketPacket::Event(event)) if self.connected => match events::client_frame(&event) {
-                Some(frame) => self.handle_frame(&frame)?,
+                Some(frame) => self.handle_frame(&frame).await?,
                 None => self.hub.handle_control_frame(self.conn),
             },
             Some(SocketPacket::Connect | SocketPacket::Disconnect | SocketPacket::Event(_)) | None => {
@@ -407,12 +415,12 @@ impl Session {
     }
 
     /// The client will not return: the other participant learns it at once.
-    fn leave(&self) -> Result<(), End> {
-        self.handle_frame(r#"{"type":"leave"}"#)
+    async fn leave(&self) -> Result<(), End> {
+        self.handle_frame(r#"{"type":"leave"}"#).await
     }
 
-    fn handle_frame(&self, frame: &str) -> Result<(), End> {
-        self.hub.handle_text(self.conn, frame).map_err(|error| {
+    async fn handle_frame(&self, frame: &str) -> Result<(), End> {
+        self.hub.handle_text(self.conn, frame).await.map_err(|error| {
             error!(%error, "cannot draw random bytes for a seat");
             End::Close(1011, "internal error")
         })

@@ -310,7 +310,7 @@ fn a_lost_room_is_redirected_and_its_seats_are_kept() {
     assert_eq!(harness.ask(guest, &waits, owner(7, 0))["type"], "waiting");
     harness.received.clear();
     let events = harness.seat_events.len();
-    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    assert_eq!(harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now), 3);
     harness.collect_actions();
     for conn in [alice.conn, bob.conn, guest] {
         assert_eq!(harness.unread(conn), ["redirect"]);
@@ -344,4 +344,21 @@ fn a_new_fence_is_in_the_next_tokens() {
     let back = harness.connect();
     let reply = harness.ask(back, &resume(&alice.token), RoomOwner::Unknown);
     assert_eq!(reply["fence"], 9);
+}
+
+#[test]
+fn media_may_be_relayed_until_a_page_reports_a_direct_path() {
+    let mut harness = Harness::new();
+    let owned = |harness: &Harness| harness.rooms.owned_rooms();
+    let room = |may_relay| vec![OwnedRoom { tag: kitchen(), may_relay }];
+    let first = harness.connect();
+    harness.send_of(first, &join(), owner(7, 0));
+    assert_eq!(owned(&harness), room(false), "nobody to talk to");
+    let second = harness.connect();
+    harness.send_of(second, &join(), owner(7, 0));
+    assert_eq!(owned(&harness), room(true));
+    harness.send(second, json!({"type": "report", "path": "direct"}));
+    assert_eq!(owned(&harness), room(false));
+    harness.send(second, json!({"type": "report", "path": "relay-udp"}));
+    assert_eq!(owned(&harness), room(true));
 }

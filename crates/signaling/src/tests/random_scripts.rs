@@ -170,7 +170,7 @@ impl Observer {
     /// Whether the rooms that are kept are those with people, as far as this server owns them.
     fn occupancy_is_right(&self, rooms: &Rooms) -> bool {
         self.occupancy.iter().all(|(room, seats)| rooms.occupancy(*room) == *seats)
-            && self.occupancy.values().filter(|seats| **seats > 0).count() == rooms.owned_rooms()
+            && self.occupancy.values().filter(|seats| **seats > 0).count() == rooms.owned_rooms().len()
     }
 
     fn pick(&self, n: usize) -> Option<&(String, String, String)> {

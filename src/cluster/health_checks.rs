@@ -1,0 +1,64 @@
+//! Asks the other servers for `/healthz` by their public names, as clients reach them. A server that most others cannot reach
+//! gives up its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::debug;
+
+use webrtc_box_cluster::NodeName;
+
+use super::Cluster;
+use crate::net::https_client::{HttpConnection, connect, tls_config};
+
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long one check may take, with the handshake.
+const LIMIT: Duration = Duration::from_millis(1500);
+
+/// Bytes of a reply at most.
+const MAX_BODY_BYTES: usize = 4096;
+
+/// Runs as long as the process.
+pub(super) async fn run(cluster: Arc<Cluster>, own_name: NodeName, roots: RootCertStore) {
+    let Ok(config) = tls_config() else { return };
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let nodes = cluster.handle.nodes().into_iter().map(|node| node.id.name);
+        let checks = nodes.filter(|node| *node != own_name).map(|node| check(&cluster, node, &config));
+        futures_util::future::join_all(checks).await;
+    }
+}
+
+async fn check(cluster: &Cluster, node: NodeName, config: &Arc<ClientConfig>) {
+    let url = cluster.health_url(&node);
+    let healthy = match timeout(LIMIT, is_healthy(&url, config)).await {
+        Ok(Ok(healthy)) => healthy,
+        Ok(Err(error)) => {
+            debug!(%node, error, "the health check of a box failed");
+            false
+        }
+        Err(_) => {
+            debug!(%node, "the health check of a box timed out");
+            false
+        }
+    };
+    cluster.handle.set_reachable(&node, healthy);
+}
+
+async fn is_healthy(url: &str, config: &Arc<ClientConfig>) -> Result<bool, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
+    let stream = connect(&uri, config).await.map_err(|error| error.to_string())?;
+    let mut connection = HttpConnection::open(stream).await.map_err(|error| error.to_string())?;
+    let request = Request::get(uri).body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let reply = connection.send(request, MAX_BODY_BYTES).await.map_err(|error| error.to_string())?;
+    Ok(reply.status() == StatusCode::OK)
+}
