@@ -58,8 +58,12 @@ pub(super) struct SystemRoots(Option<Arc<WebPkiServerVerifier>>);
 pub(super) struct StoredCertificate {
     /// The domain that it must cover.
     name: String,
+    /// The name of this server alone, if it is one of several.
+    node_name: Option<String>,
     cert: PathBuf,
     key: PathBuf,
+    /// The server gets it by ACME.
+    is_automatic: bool,
     /// ACME has not got one yet.
     pub(super) is_pending: bool,
     /// Why the server could not use the files.
@@ -149,7 +153,9 @@ impl StoredCertificate {
         };
         let error = tls::load(&cert, &key).err();
         let chain = tls::certificates(&cert).ok().map(|chain| roots.verify(&chain, name));
-        Some(Self { name: name.clone(), cert, key, is_pending, error, chain })
+        let node_name = settings.names().get(1).map(|&name| name.to_owned());
+        let is_automatic = matches!(source, CertificateSource::Acme { .. });
+        Some(Self { name: name.clone(), node_name, cert, key, is_automatic, is_pending, error, chain })
     }
 
     /// The certificate in the file `cert`.
@@ -175,7 +181,24 @@ impl StoredCertificate {
         let what = format!("cert {}", self.cert.display());
         let context = Context { subject: SUBJECT, what: &what, name: &self.name, now: clock::now().unix };
         let chain = self.chain.iter().flat_map(|chain| chain.evaluate(&context));
-        self.error.as_ref().map(unusable).into_iter().chain(chain).collect()
+        let node_name = self.evaluate_node_name(&what);
+        self.error.as_ref().map(unusable).into_iter().chain(chain).chain(node_name).collect()
+    }
+
+    /// Pages of the domain connect to the name of this server.
+    fn evaluate_node_name(&self, what: &str) -> Option<Finding> {
+        let (name, node_name, leaf) = (&self.name, self.node_name.as_ref()?, self.leaf()?);
+        if leaf.covers(node_name) {
+            return Some(SUBJECT.ok(format!("{what} covers {node_name} as well")));
+        }
+        let text =
+            format!("{what} does not cover node-name {node_name}, so no page connects to this server there");
+        Some(match self.is_automatic {
+            true => SUBJECT.warn(text, "the server orders one for both names; its log shows the progress"),
+            false => {
+                SUBJECT.fail(text, format!("get one for {name} and {node_name}, or for {name} and *.{name}"))
+            }
+        })
     }
 }
 
@@ -324,6 +347,38 @@ mod tests {
         let private = [facts("leaf", "R1"), facts("R1", "ours")];
         assert!(lines(&private, Trust::UnknownIssuer)[0].contains("add your authority's root"));
         assert!(lines(&private, Trust::NoRoots)[0].starts_with("warn"));
+    }
+
+    #[test]
+    fn one_of_several_servers_needs_both_names() {
+        let line = |names: &[&str], is_automatic| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            let leaf = CertificateFacts { names, ..facts("leaf", "R1") };
+            let stored = StoredCertificate {
+                name: "box.example".to_owned(),
+                node_name: Some("b1.box.example".to_owned()),
+                cert: "c.pem".into(),
+                key: "k.pem".into(),
+                is_automatic,
+                is_pending: false,
+                error: None,
+                chain: Some(Chain { facts: vec![leaf], trust: Trust::Trusted }),
+            };
+            let finding = stored.evaluate().pop().unwrap();
+            format!("{} {finding}", finding.level)
+        };
+        let missing = line(&["box.example"], false);
+        assert!(missing.starts_with("fail cert c.pem does not cover node-name b1.box.example"), "{missing}");
+        assert!(
+            missing.ends_with(
+                "get one for box.example and b1.box.example, or for box.example and *.box.example"
+            )
+        );
+        assert!(line(&["box.example"], true).starts_with("warn"));
+        assert_eq!(
+            line(&["box.example", "*.box.example"], false),
+            "ok cert c.pem covers b1.box.example as well"
+        );
     }
 
     #[test]

@@ -152,12 +152,12 @@ impl ActiveCertificate {
         })
     }
 
-    /// Logs the warnings about the certificate now and once a day, forever. `subject` names it, `domain` is the
-    /// name that it should cover.
-    pub(super) async fn warn_daily(self: Arc<Self>, subject: String, domain: String) {
+    /// Logs the warnings about the certificate now and once a day, forever. `subject` names it, `names` are those
+    /// that it should cover.
+    pub(super) async fn warn_daily(self: Arc<Self>, subject: String, names: Vec<String>) {
         loop {
             let warn = async {
-                for warning in self.status().leaf.warnings(&domain, clock::now().unix) {
+                for warning in self.status().leaf.warnings(&names, clock::now().unix) {
                     warn!("{subject} {warning}");
                 }
             };

@@ -86,8 +86,9 @@ impl CertificateFacts {
         self.not_after.saturating_sub(self.not_before)
     }
 
-    /// What works but needs attention, with what to do; each line follows the name of the certificate.
-    pub fn warnings(&self, domain: &str, unix: UnixSeconds) -> Vec<String> {
+    /// What works but needs attention, with what to do; each line follows the name of the certificate. `names` are those
+    /// that it should cover, as of [`crate::config::Settings::names`].
+    pub fn warnings(&self, names: &[String], unix: UnixSeconds) -> Vec<String> {
         let mut warnings = Vec::new();
         let left = self.not_after.saturating_sub(unix);
         if self.is_expired(unix) {
@@ -100,14 +101,18 @@ impl CertificateFacts {
             let left = if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) };
             warnings.push(format!("expires in {left}; check its renewal"));
         }
+        let wanted = names.join(" and ");
         if self.names.is_empty() {
-            warnings.push(format!("names no host, so browsers refuse it; have one issued for {domain}"));
-        } else if !self.covers(domain) {
-            let names = self.names.join(", ");
-            warnings.push(format!(
-                "is for {names}, so browsers refuse it at {domain}; have one issued for {domain}, or correct domain"
-            ));
+            warnings.push(format!("names no host, so browsers refuse it; have one issued for {wanted}"));
+            return warnings;
         }
+        let own = self.names.join(", ");
+        let missing = names.iter().zip(["domain", "node-name"]).filter(|(name, _)| !self.covers(name));
+        warnings.extend(missing.map(|(name, setting)| {
+            format!(
+                "is for {own}, so browsers refuse it at {name}; have one issued for {wanted}, or correct {setting}"
+            )
+        }));
         warnings
     }
 }
@@ -158,7 +163,7 @@ mod tests {
     fn warns_in_the_last_quarter_and_outside_the_validity() {
         let leaf = CertificateFacts { not_before: DAY, ..leaf(&["a.example"]) };
         let warning = |day: u64| {
-            let warnings = leaf.warnings("a.example", day * DAY);
+            let warnings = leaf.warnings(&["a.example".to_owned()], day * DAY);
             assert!(warnings.len() < 2);
             warnings.first().cloned().unwrap_or_default()
         };
@@ -183,9 +188,17 @@ mod tests {
 
     #[test]
     fn a_warning_about_another_name_lists_the_names_it_has() {
-        let warnings = leaf(&["a.example", "b.example"]).warnings("c.example", DAY);
+        let wanted = ["c.example".to_owned(), "b1.c.example".to_owned()];
+        let warnings = leaf(&["a.example", "b.example"]).warnings(&wanted[..1], DAY);
         assert!(warnings[0].contains("c.example") && warnings[0].contains("a.example, b.example"));
-        assert!(leaf(&[]).warnings("c.example", DAY)[0].starts_with("names no host"));
+        assert!(leaf(&[]).warnings(&wanted, DAY)[0].starts_with("names no host"));
+        let warnings = leaf(&["c.example"]).warnings(&wanted, DAY);
+        assert_eq!(
+            warnings,
+            ["is for c.example, so browsers refuse it at b1.c.example; have one issued for c.example and \
+              b1.c.example, or correct node-name"]
+        );
+        assert!(leaf(&["c.example", "*.c.example"]).warnings(&wanted, DAY).is_empty());
     }
 
     #[test]

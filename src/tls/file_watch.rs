@@ -42,8 +42,8 @@ pub(super) struct CertificateFiles {
     pub(super) cert: PathBuf,
     /// PEM private key.
     pub(super) key: PathBuf,
-    /// The name that the certificate should cover, in lower case.
-    pub(super) domain: String,
+    /// The names that the certificate should cover, in lower case.
+    pub(super) names: Vec<String>,
 }
 
 /// Keeps the active certificate equal to the files.
@@ -91,7 +91,7 @@ impl FileWatcher {
     /// Checks the files every second, and when [`ActiveCertificate::check_now`] requests it, forever.
     pub(super) async fn run(self) {
         let active = self.active();
-        let warnings = self.active().warn_daily(self.files.subject(), self.files.domain.clone());
+        let warnings = self.active().warn_daily(self.files.subject(), self.files.names.clone());
         let watcher = Arc::new(Mutex::new(self));
         let checks = async {
             let mut pause = CHECK_INTERVAL;
@@ -134,7 +134,7 @@ impl FileWatcher {
         match self.load_unexpired(pair, now) {
             Ok(loaded) => {
                 info!(until = %UtcTime(loaded.leaf.not_after), "new certificate active");
-                for warning in loaded.leaf.warnings(&self.files.domain, now.unix) {
+                for warning in loaded.leaf.warnings(&self.files.names, now.unix) {
                     warn!("{} {warning}", self.files.subject());
                 }
                 self.active.replace(loaded);
@@ -149,7 +149,7 @@ impl FileWatcher {
     fn load_unexpired(&self, pair: &PemPair, now: Now) -> Result<LoadedCertificate, String> {
         let loaded = pair.load().map_err(|error| error.with_hint())?;
         if loaded.leaf.is_expired(now.unix) && !self.active.status().leaf.is_expired(now.unix) {
-            let warnings = loaded.leaf.warnings(&self.files.domain, now.unix);
+            let warnings = loaded.leaf.warnings(&self.files.names, now.unix);
             return Err(format!("{} {}", self.files.subject(), warnings.first().map_or("", String::as_str)));
         }
         Ok(loaded)
@@ -192,8 +192,11 @@ mod tests {
 
     /// Watches files with a certificate for `years`.
     fn watcher(dir: &Path, years: [i32; 2]) -> FileWatcher {
-        let files =
-            CertificateFiles { cert: dir.join("c.pem"), key: dir.join("k.pem"), domain: "box.test".into() };
+        let files = CertificateFiles {
+            cert: dir.join("c.pem"),
+            key: dir.join("k.pem"),
+            names: vec!["box.test".into()],
+        };
         write(&files, years);
         FileWatcher::open(files).unwrap()
     }

@@ -67,8 +67,9 @@ pub fn open(
             let renewal = SelfSignedRenewal::open(&settings.state_dir, lan)?;
             (renewal.active(), Task::SelfSigned(renewal))
         }
-        Identity::Domain { name, source: CertificateSource::Files { cert, key } } => {
-            let files = CertificateFiles { cert: cert.clone(), key: key.clone(), domain: name.clone() };
+        Identity::Domain { source: CertificateSource::Files { cert, key }, .. } => {
+            let names = settings.names().into_iter().map(str::to_owned).collect();
+            let files = CertificateFiles { cert: cert.clone(), key: key.clone(), names };
             let watcher = FileWatcher::open(files)?;
             (watcher.active(), Task::Files(Box::new(watcher)))
         }

@@ -108,7 +108,7 @@ impl AcmeRenewal {
     /// attempt if one is due or has failed.
     pub(super) async fn run(mut self) {
         let subject = format!("the certificate of {}", self.domain());
-        let warnings = self.active().warn_daily(subject, self.domain().to_owned());
+        let warnings = self.active().warn_daily(subject, self.client.names().map(str::to_owned).collect());
         let renewal = async {
             if self.client.active.status().is_temporary {
                 self.log_next_attempt();
