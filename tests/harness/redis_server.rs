@@ -38,6 +38,21 @@ impl RedisServer {
         Some(server)
     }
 
+    /// Stops answering until [`Self::resume`].
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Answers again.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// The value of the setting `cluster`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

@@ -23,8 +23,9 @@ use crate::harness::test_ca::client_config;
 
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A client of the server at a port of loopback.
+/// A client of the server at an address of loopback.
 pub struct Client {
+    address: Ipv4Addr,
     port: u16,
     connector: TlsConnector,
 }
@@ -35,13 +36,27 @@ pub struct Participant(WebSocketStream<TlsStream<TcpStream>>);
 impl Client {
     /// Trusts `root` only, or any certificate without one.
     pub fn new(port: u16, root: Option<CertificateDer<'static>>) -> Self {
-        Self { port, connector: connector(root) }
+        Self::at(super::HERE, port, root)
+    }
+
+    /// Like [`Self::new`] for a server at `address`.
+    pub fn at(address: Ipv4Addr, port: u16, root: Option<CertificateDer<'static>>) -> Self {
+        Self { address, port, connector: connector(root) }
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
-        let handshake = self.connector.connect(ServerName::try_from(super::NAME).unwrap(), stream);
+        self.connect_to(super::NAME).await
+    }
+
+    async fn connect_to(&self, name: &'static str) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect((self.address, self.port)).await.unwrap();
+        let handshake = self.connector.connect(ServerName::try_from(name).unwrap(), stream);
         timeout(TEST_TIMEOUT, handshake).await.unwrap().unwrap()
+    }
+
+    /// A handshake for `name`, which must be in the certificate.
+    pub async fn trusts(&self, name: &'static str) {
+        self.connect_to(name).await;
     }
 
     /// The last eight bytes of the serial number of the served certificate.

@@ -15,6 +15,7 @@ use self::client::Client;
 use self::pebble::{Pebble, Plan};
 use crate::harness::ports::free_port;
 use crate::harness::program::Program;
+use crate::harness::redis_server::RedisServer;
 use tempfile::TempDir;
 
 const NAME: &str = "box.test";
@@ -49,8 +50,14 @@ impl Fixture {
     }
 
     fn start_with_email(&self, email: &str) -> Program {
+        self.start_at(HERE, email, &[])
+    }
+
+    /// With further arguments, at another address.
+    fn start_at(&self, address: Ipv4Addr, email: &str, arguments: &[&str]) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
-        command.args(["--domain", NAME, "--listen", "127.0.0.1", "--http-port=0", "--turns-port=0"]);
+        command.args(["--domain", NAME, "--http-port=0", "--turns-port=0"]).args(arguments);
+        command.arg("--listen").arg(address.to_string());
         command.args(["--metrics-listen", ""]);
         command.arg("--https-port").arg(self.plan.https_port.to_string());
         command.arg("--turn-port").arg(self.turn_port.to_string());
@@ -230,4 +237,66 @@ async fn retry_after_is_respected_over_a_restart() {
     program.reload();
     program.wait_for_line("no certificate for box.test yet next_attempt=");
     assert_eq!(requests.load(Ordering::Relaxed), 1);
+}
+
+/// Two servers of one name in a cluster, each at an address of its own.
+struct Pair {
+    fixture: Fixture,
+    redis: RedisServer,
+}
+
+const NODES: [(&str, Ipv4Addr); 2] =
+    [("b1.box.test", Ipv4Addr::LOCALHOST), ("b2.box.test", Ipv4Addr::new(127, 0, 0, 2))];
+
+impl Pair {
+    /// `None` if Pebble or Redis is not installed.
+    fn new() -> Option<Self> {
+        Some(Self { fixture: Fixture::new()?, redis: RedisServer::start(&[])? })
+    }
+
+    fn start(&self, index: usize) -> Program {
+        let (name, address) = NODES[index];
+        let (url, state) = (self.redis.url(), format!("state-{name}"));
+        let cluster = ["--cluster", &url, "--node-name", name, "--cluster-key", "sixteen letters!"];
+        self.fixture.start_at(address, "me@box.test", &[&cluster[..], &["--state-dir", &state]].concat())
+    }
+
+    /// An authority for which the common name leads to the server `index`.
+    fn start_authority(&self, index: usize) -> Pebble {
+        let names = [NODES[0], NODES[1], (NAME, NODES[index].1)];
+        self.fixture.plan.start_with_names(LONG, HERE, &names)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_a_cluster_get_certificates_for_both_names_one_after_the_other() {
+    let Some(pair) = Pair::new() else { return };
+    // The authority asks the second server about the common name, also while the first one orders.
+    let _authority = pair.start_authority(1);
+    let start = Instant::now();
+    let programs = [pair.start(0), pair.start(1)];
+    for program in &programs {
+        program.wait_for_line("new certificate for box.test active");
+    }
+    println!("two certificates {:.1} s after the start", start.elapsed().as_secs_f64());
+    let root = self::client::issuing_root(pair.fixture.plan.management()).await;
+    let mut serials = Vec::new();
+    for (name, address) in NODES {
+        let client = Client::at(address, pair.fixture.plan.https_port, Some(root.clone()));
+        client.trusts(NAME).await;
+        client.trusts(name).await;
+        serials.push(client.serial().await);
+    }
+    assert_ne!(serials[0], serials[1], "each server has its own key and certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_of_a_cluster_orders_once_the_store_is_there() {
+    let Some(pair) = Pair::new() else { return };
+    let _authority = pair.start_authority(0);
+    pair.redis.pause();
+    let program = pair.start(0);
+    program.wait_for_line("another box orders a certificate, or the store is unreachable");
+    pair.redis.resume();
+    program.wait_for_line("new certificate for box.test active");
 }

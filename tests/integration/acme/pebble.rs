@@ -1,6 +1,7 @@
 //! Pebble, the test authority of Let's Encrypt, and its DNS server.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -67,12 +68,37 @@ impl Plan {
 
     /// Starts an authority whose certificates are valid for `validity`; every name resolves to `address`.
     pub fn start(&self, validity: Duration, address: Ipv4Addr) -> Pebble {
-        let dns = free_port();
+        self.start_with_names(validity, address, &[])
+    }
+
+    /// Like [`Self::start`]; `names` resolve to addresses of their own.
+    pub fn start_with_names(
+        &self,
+        validity: Duration,
+        address: Ipv4Addr,
+        names: &[(&str, Ipv4Addr)],
+    ) -> Pebble {
+        let running = self.start_programs(validity, address, names);
+        let start = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(start.elapsed() < TEST_TIMEOUT, "pebble does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running
+    }
+
+    fn start_programs(
+        &self,
+        validity: Duration,
+        address: Ipv4Addr,
+        addresses: &[(&str, Ipv4Addr)],
+    ) -> Pebble {
+        let (dns, management) = (free_port(), free_port());
         let mut names = Command::new("pebble-challtestsrv");
         names.args(["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]);
         names.arg("-defaultIPv4").arg(address.to_string());
         names.arg("-dns01").arg(format!("127.0.0.1:{dns}"));
-        names.arg("-management").arg(format!("127.0.0.1:{}", free_port()));
+        names.arg("-management").arg(format!("127.0.0.1:{management}"));
         let mut pebble = Command::new("pebble");
         pebble.arg("-config").arg(self.config(validity)).arg("-dnsserver").arg(format!("127.0.0.1:{dns}"));
         // Validates immediately and never reuses an authorization.
@@ -81,10 +107,8 @@ impl Plan {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         };
         let running = Pebble { dns: run(&mut names), pebble: run(&mut pebble) };
-        let start = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(start.elapsed() < TEST_TIMEOUT, "pebble does not start");
-            std::thread::sleep(Duration::from_millis(20));
+        for (name, address) in addresses {
+            add_address(management, name, *address);
         }
         running
     }
@@ -127,6 +151,24 @@ impl Plan {
         fs::write(&file, config.to_string()).unwrap();
         file
     }
+}
+
+/// Has the DNS server answer `name` with `address`, as soon as it runs.
+fn add_address(management: u16, name: &str, address: Ipv4Addr) {
+    let body = serde_json::json!({ "host": format!("{name}."), "addresses": [address] }).to_string();
+    let start = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, management)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(start.elapsed() < TEST_TIMEOUT, "no DNS server: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let head = "POST /add-a HTTP/1.1\r\nHost: localhost\r\nConnection: close";
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }
 
 impl Drop for Pebble {
