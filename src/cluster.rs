@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use webrtc_box_cluster::{
-    ClusterConfig, ClusterHandle, Decision, Event, Fence, JoinRequest, NodeName, Observer, RoomTag,
+    ClusterConfig, ClusterHandle, Decision, Event, Fence, JoinRequest, NodeInfo, NodeName, Observer, RoomTag,
 };
 use webrtc_box_relay::{Relay, random};
 use webrtc_box_signaling as signaling;
@@ -84,6 +84,25 @@ impl Cluster {
         Some((Arc::new(Self { handle, https_port: settings.https_port, metrics, losses }), tasks))
     }
 
+    /// For tests: nothing drives it, so it knows nothing.
+    #[cfg(test)]
+    pub(crate) fn without_store() -> Arc<Self> {
+        let (metrics, losses) = (ClusterMetrics::default(), Arc::new(AtomicU64::new(0)));
+        let (sender, _) = mpsc::unbounded_channel();
+        let observer = EventSender { metrics: metrics.clone(), losses: Arc::clone(&losses), sender };
+        let config = ClusterConfig {
+            name: NodeName::parse("b1.call.example").unwrap(),
+            boot: 1,
+            version: String::new(),
+            fallback: webrtc_box_cluster::Fallback::Open,
+            key_id: [0; 8],
+            store: webrtc_box_cluster::StoreUrl::parse("redis://127.0.0.1:1").unwrap(),
+            roots: RootCertStore::empty(),
+        };
+        let (handle, _) = webrtc_box_cluster::start(config, Arc::new(observer));
+        Arc::new(Self { handle, https_port: None, metrics, losses })
+    }
+
     /// For what needs the other servers but no rooms, such as orders of certificates.
     pub(crate) fn handle(&self) -> ClusterHandle {
         self.handle.clone()
@@ -113,7 +132,7 @@ impl Cluster {
     }
 
     /// Another server got a room of this one.
-    fn count_loss(&self) {
+    pub(crate) fn count_loss(&self) {
         self.losses.fetch_add(1, Ordering::Release);
     }
 
@@ -150,12 +169,17 @@ impl Cluster {
 
     /// The number of rooms that this server owns.
     pub(crate) fn owned_rooms(&self) -> u64 {
-        self.handle.nodes().first().map_or(0, |own| own.rooms)
+        self.handle.room_count() as u64
+    }
+
+    /// The servers that take rooms, as far as this one knows, itself included.
+    pub(crate) fn live_boxes(&self) -> usize {
+        self.handle.nodes().iter().filter(|node| takes_rooms(node)).count()
     }
 
     /// Whether another server can take rooms over.
     pub(crate) fn has_others(&self) -> bool {
-        self.handle.nodes().iter().skip(1).any(|node| !(node.draining || node.unreachable || node.foreign))
+        self.handle.nodes().iter().skip(1).any(takes_rooms)
     }
 
     /// Gives back the rooms without seats and the lease, so that others need not wait for its end.
@@ -181,6 +205,10 @@ impl ClusterTasks {
             tokio::spawn(health_checks::run(shared(), own_name, roots)),
         ]
     }
+}
+
+fn takes_rooms(node: &NodeInfo) -> bool {
+    !(node.draining || node.unreachable || node.foreign)
 }
 
 fn join_request(request: &signaling::RoomRequest) -> JoinRequest {

@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::lookup_host;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
@@ -39,19 +40,22 @@ pub(super) async fn run(cluster: Arc<Cluster>, own_name: NodeName, roots: RootCe
 }
 
 async fn check(cluster: &Cluster, node: NodeName, config: &Arc<ClientConfig>) {
-    let url = cluster.health_url(&node);
-    let healthy = match timeout(LIMIT, is_healthy(&url, config)).await {
-        Ok(Ok(healthy)) => healthy,
-        Ok(Err(error)) => {
-            debug!(%node, error, "the health check of a box failed");
-            false
-        }
-        Err(_) => {
-            debug!(%node, "the health check of a box timed out");
-            false
-        }
-    };
-    cluster.handle.set_reachable(&node, healthy);
+    if !has_address(&node).await {
+        // Says something about the resolver here, not about the box: an outage of DNS must not end every lease.
+        debug!(%node, "the name of a box does not resolve");
+        return;
+    }
+    let outcome = timeout(LIMIT, is_healthy(&cluster.health_url(&node), config)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err("timed out".to_owned()));
+    if let Err(error) = &outcome {
+        debug!(%node, error, "the health check of a box failed");
+    }
+    cluster.handle.set_reachable(&node, outcome.unwrap_or(false));
+}
+
+async fn has_address(node: &NodeName) -> bool {
+    let found = timeout(LIMIT, lookup_host((node.as_str(), 443))).await;
+    found.is_ok_and(|found| found.is_ok_and(|mut addresses| addresses.next().is_some()))
 }
 
 async fn is_healthy(url: &str, config: &Arc<ClientConfig>) -> Result<bool, String> {

@@ -437,3 +437,66 @@ impl fmt::Debug for Hub {
         f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use webrtc_box_relay::health::HealthMonitor;
+    use webrtc_box_signaling::{RoomsConfig, TagKey};
+    use webrtc_box_turn::credential::Secret;
+
+    use super::*;
+    use crate::http::counters::HttpMetrics;
+
+    /// A hub of a server whose cluster knows nothing.
+    fn hub() -> Arc<Hub> {
+        let secrets = Secrets::new(Secret::new("secret"), vec![]);
+        let config = RoomsConfig {
+            tag_key: TagKey::new([1; 32]),
+            resume_key: ResumeTokenKey::new([2; 32]),
+            credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
+            ice_urls: IceUrls::default(),
+            credential_ttl: Duration::from_secs(3600),
+            room_grace: Duration::from_secs(30),
+            host_keys: HostKeys::new::<Secret>(&[]),
+            seeds: [1, 2],
+        };
+        let now = Instant::now();
+        let call_log = CallLog::new(HttpMetrics::default(), false, now);
+        let heartbeat = HealthMonitor::new(now).register("rooms", now);
+        let cluster = Some(Cluster::without_store());
+        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, cluster)
+    }
+
+    fn decided(hub: &Hub, conn: ConnectionId, text: &str) -> DecidedRequest {
+        let request = hub.lock().rooms.room_request(conn, text, clock::now()).unwrap();
+        let (fence, resumes) = (webrtc_box_cluster::Fence(7), webrtc_box_cluster::Fence::NONE);
+        let losses = hub.cluster.as_ref().unwrap().losses();
+        DecidedRequest { request, decision: Decision::Serve { fence, resumes }, losses }
+    }
+
+    const JOIN: &str = r#"{"type":"join","room":"kitchen"}"#;
+
+    #[tokio::test]
+    async fn a_room_that_is_lost_before_the_join_gets_no_seat() {
+        let hub = hub();
+        let connect = || hub.connect(Transport::WebSocket, "h".into(), [127, 0, 0, 1].into());
+        let ((first, mut queue), (second, mut late)) = (connect(), connect());
+        let (before, after) = (decided(&hub, first, JOIN), decided(&hub, second, JOIN));
+        hub.handle_routed(first, JOIN, Route(Some(Box::new(before)))).unwrap();
+        assert!(matches!(queue.next().await, Some(Outgoing::Frame(frame)) if frame.contains(r#""fence":7"#)));
+        hub.cluster.as_ref().unwrap().count_loss();
+        hub.handle_routed(second, JOIN, Route(Some(Box::new(after)))).unwrap();
+        assert!(matches!(late.next().await, Some(Outgoing::Close(1012, _))));
+        assert_eq!(hub.count(), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_join_whose_owner_was_not_asked_for_is_refused() {
+        let hub = hub();
+        let (conn, mut queue) = hub.connect(Transport::WebSocket, "h".into(), [127, 0, 0, 1].into());
+        hub.handle_routed(conn, JOIN, Route::default()).unwrap();
+        assert!(matches!(queue.next().await, Some(Outgoing::Frame(frame)) if frame.contains("try-later")));
+    }
+}

@@ -186,6 +186,11 @@ impl MetricsSources {
         out.gauge("webrtc_box_seats", "Seats taken, including disconnected ones", seats as u64)?;
         if let Some(cluster) = &self.cluster {
             out.gauge(
+                "webrtc_box_live_boxes",
+                "Boxes of the cluster that take rooms, as far as this one knows, itself included",
+                cluster.live_boxes() as u64,
+            )?;
+            out.gauge(
                 "webrtc_box_owned_rooms",
                 "Rooms that this box owns among several",
                 cluster.owned_rooms(),

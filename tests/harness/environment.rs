@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -43,8 +43,23 @@ impl Environment {
 
     /// For a server with the domain `localhost`, which opens every port.
     pub fn with_domain() -> Self {
+        Self::new().with_certificate(&["localhost"])
+    }
+
+    /// Like [`Self::with_domain`] on another address of loopback, with a fixed port of HTTPS and a certificate for `names`.
+    pub fn with_domain_at(address: IpAddr, https: u16, names: &[&str]) -> Self {
+        let at = |other: SocketAddr| SocketAddr::new(address, other.port());
         let environment = Self::new();
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (turn, http) = (at(environment.turn), at(environment.http));
+        let (turns, metrics) = (at(environment.turns), at(environment.metrics));
+        let https = SocketAddr::new(address, https);
+        Self { turn, https, http, turns, metrics, ..environment }.with_certificate(names)
+    }
+
+    fn with_certificate(self, names: &[&str]) -> Self {
+        let environment = self;
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = rcgen::generate_simple_self_signed(names).unwrap();
         fs::write(environment.certificate(), pair.cert.pem()).unwrap();
         fs::write(environment.folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
         Self { has_domain: true, ..environment }

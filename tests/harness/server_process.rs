@@ -90,6 +90,11 @@ impl ServerProcess {
         Self::start_exclusive(environment, command, exclusive())
     }
 
+    /// Like [`Self::start`] beside the servers of a test that holds the guard.
+    pub fn start_beside(environment: &Arc<Environment>, command: Command) -> Self {
+        Self::start_process(environment, command, None)
+    }
+
     /// Kills the server, as a power cut would, and starts it again with `command`.
     pub fn kill_and_restart(mut self, command: Command) -> Self {
         let (environment, guard) = (Arc::clone(&self.environment), self.guard.take().unwrap());
@@ -98,10 +103,14 @@ impl ServerProcess {
     }
 
     /// Like [`Self::start`] for a test that holds the guard already.
-    pub fn start_exclusive(
+    pub fn start_exclusive(environment: &Arc<Environment>, command: Command, guard: ExclusiveGuard) -> Self {
+        Self::start_process(environment, command, Some(guard))
+    }
+
+    fn start_process(
         environment: &Arc<Environment>,
         mut command: Command,
-        guard: ExclusiveGuard,
+        guard: Option<ExclusiveGuard>,
     ) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, errors) = (Arc::default(), child.stderr.take().unwrap());
@@ -122,14 +131,14 @@ impl ServerProcess {
             assert!(start.elapsed() < TEST_TIMEOUT, "the server does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Self::new_running(environment, child, Arc::default(), guard)
+        Self::new_running(environment, child, Arc::default(), Some(guard))
     }
 
     fn new_running(
         environment: &Arc<Environment>,
         child: Child,
         lines: Arc<Mutex<Vec<String>>>,
-        guard: ExclusiveGuard,
+        guard: Option<ExclusiveGuard>,
     ) -> Self {
         let program = program();
         PROGRAM_PRINTED.call_once(|| {
@@ -144,7 +153,7 @@ impl ServerProcess {
             child,
             lines,
             environment: Arc::clone(environment),
-            guard: Some(guard),
+            guard,
         }
     }
 
@@ -220,6 +229,11 @@ impl ServerProcess {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The address of `/metrics`, if the server has a domain.
+    pub fn metrics(&self) -> SocketAddr {
+        self.environment.metrics
     }
 
     /// The process id.

@@ -12,6 +12,7 @@ mod harness;
 
 mod acme;
 mod certificates;
+mod cluster;
 mod doctor;
 mod http;
 mod in_process;

@@ -1,0 +1,229 @@
+//! Several boxes as one service, with a real Redis: redirects, the loss of an owner, the loss of the store, drain.
+
+mod boxes;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use self::boxes::{Boxes, Client, RETRY_INTERVAL, Received};
+use crate::harness::TEST_TIMEOUT;
+use crate::harness::server_process::ServerProcess;
+
+fn join(room: &str) -> Value {
+    json!({"type": "join", "room": room})
+}
+
+fn resume(room: &str, token: &Value) -> Value {
+    json!({"type": "join", "room": room, "resume": token})
+}
+
+/// Joins over and over, following redirects, until there is a seat; from the box `first`.
+fn join_somewhere(boxes: &Boxes, first: usize, frame: &Value) -> (Client, Value) {
+    let start = Instant::now();
+    let mut frame = frame.clone();
+    let mut client = boxes.client(first);
+    loop {
+        client.send(&frame);
+        match client.receive() {
+            Received::Frame(reply) if reply["type"] == "resp-join" => return (client, reply),
+            Received::Frame(reply) if reply["type"] == "redirect" => {
+                let index = boxes.index_of(&reply["url"]);
+                frame["fence"] = reply["fence"].clone();
+                client = if boxes.is_running(index) { boxes.client(index) } else { boxes.client(first) };
+            }
+            Received::Frame(_) => {}
+            Received::Close(_) | Received::Lost => client = boxes.client(first),
+        }
+        assert!(start.elapsed() < TEST_TIMEOUT, "no seat");
+        std::thread::sleep(RETRY_INTERVAL);
+    }
+}
+
+fn pair(boxes: &Boxes, index: usize, room: &str) -> [(Client, Value); 2] {
+    [(); 2].map(|()| {
+        let mut client = boxes.client(index);
+        let reply = client.ask(&join(room));
+        assert_eq!(reply["type"], "resp-join", "{reply}");
+        (client, reply)
+    })
+}
+
+#[test]
+fn a_join_at_another_box_leads_to_the_owner() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let mut alice = boxes.client(0);
+    let first = alice.ask(&join("kitchen"));
+    let servers = first["iceServers"].to_string();
+    assert!(servers.contains("turn:b1.localhost:"), "{servers}");
+    let mut bob = boxes.client(1);
+    let redirect = bob.ask(&join(" Kitchen "));
+    let expected =
+        json!({"type": "redirect", "url": boxes.url(0), "room": "kitchen", "fence": first["fence"]});
+    assert_eq!(redirect, expected);
+    assert_eq!(bob.receive(), Received::Close(4002));
+    let mut bob = boxes.follow(&redirect);
+    let frame = json!({"type": "join", "room": "kitchen", "fence": redirect["fence"]});
+    assert_eq!(bob.ask(&frame)["peer"], first["id"]);
+    assert_eq!(alice.wait_for("new-peer")["type"], "new-peer");
+    let mut looking = boxes.client(1);
+    assert_eq!(looking.ask(&json!({"type": "look", "room": "kitchen"}))["url"], boxes.url(0));
+    assert_eq!(looking.receive(), Received::Close(4002));
+    let mut looking = boxes.client(1);
+    assert_eq!(looking.ask(&json!({"type": "look", "room": "attic"}))["seats"], 0, "nobody has it");
+    assert_eq!(boxes.metric(1, r#"webrtc_box_redirects_total{cause="join"}"#), Some(1.0));
+    assert_eq!(boxes.metric(1, r#"webrtc_box_redirects_total{cause="look"}"#), Some(1.0));
+    assert_eq!(boxes.metric(0, "webrtc_box_owned_rooms"), Some(1.0));
+}
+
+#[test]
+fn a_forged_fence_makes_nobody_an_owner() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let (mut alice, mut bob) = (boxes.client(0), boxes.client(1));
+    let first = alice.ask(&join("kitchen"));
+    let forged = |fence: u64| json!({"type": "join", "room": "kitchen", "fence": fence});
+    let reply = boxes.client(0).ask(&forged(1 << 52));
+    assert_eq!((&reply["type"], &reply["fence"]), (&json!("resp-join"), &first["fence"]));
+    assert_eq!(bob.ask(&forged(u64::MAX))["url"], boxes.url(0));
+    assert_eq!(boxes.client(1).ask(&forged(0))["url"], boxes.url(0));
+}
+
+#[test]
+fn long_polling_is_redirected() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let mut alice = boxes.client(0);
+    assert_eq!(alice.ask(&join("kitchen"))["type"], "resp-join");
+    let open = |index| {
+        let reply = boxes.poll(index, &json!({})).json();
+        assert_eq!(reply["node"], boxes.authority(index));
+        reply["session"].clone()
+    };
+    let session = open(1);
+    let frames = json!({"session": session, "seq": 1, "frames": [join("kitchen"), {"type": "ping"}]});
+    assert_eq!(boxes.poll(1, &frames).status, 204);
+    let reply = boxes.poll(1, &json!({"session": session, "after": 0})).json();
+    assert_eq!(reply["frames"][0]["url"], boxes.url(0));
+    assert_eq!(reply["close"]["code"], 4002);
+    let session = open(0);
+    let frames = json!({"session": session, "seq": 1, "frames": [{"type": "ping"}, join("kitchen")]});
+    assert_eq!(boxes.poll(0, &frames).status, 204);
+    let reply = boxes.poll(0, &json!({"session": session, "after": 0})).json();
+    assert_eq!(
+        (&reply["frames"][0]["type"], &reply["frames"][1]["type"]),
+        (&json!("pong"), &json!("resp-join"))
+    );
+}
+
+#[test]
+fn a_socket_io_client_learns_the_owner_and_stays_connected() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let mut alice = boxes.client(0);
+    assert_eq!(alice.ask(&join("kitchen"))["type"], "resp-join");
+    let url = format!("wss://{}/socket.io/?EIO=4&transport=websocket", boxes.authority(1));
+    let mut classic = Client::connect(boxes.server(1), &url);
+    assert!(classic.text().starts_with("0{"));
+    assert!(classic.ask_text("40").starts_with("40{"));
+    let expected = format!(r#"42["error",{{"code":"redirect","message":"https://{}"}}]"#, boxes.authority(0));
+    assert_eq!(classic.ask_text(r#"42["join","kitchen"]"#), expected);
+    let own = classic.ask_text(r#"42["join","attic"]"#);
+    assert!(own.starts_with(r#"42["ice-servers""#), "{own}");
+}
+
+#[test]
+fn the_room_of_a_killed_owner_opens_elsewhere_for_its_tokens() {
+    let Some(mut boxes) = Boxes::start(3, &["--host-key", "open sesame"]) else { return };
+    let opens = json!({"type": "join", "room": "kitchen", "key": "open sesame"});
+    let (mut alice, mut bob) = (boxes.client(0), boxes.client(0));
+    let (first, second) = (alice.ask(&opens), bob.ask(&join("kitchen")));
+    let killed = Instant::now();
+    drop(boxes.take(0));
+    let (_alice, resumed) = join_somewhere(&boxes, 1, &resume("kitchen", &first["resume"]));
+    let (_bob, other) = join_somewhere(&boxes, 2, &resume("kitchen", &second["resume"]));
+    let took = killed.elapsed();
+    println!("signaling is back {:.1} s after the owner was killed (goal: 5 s)", took.as_secs_f32());
+    assert_eq!((&resumed["id"], &other["id"]), (&first["id"], &second["id"]));
+    assert_eq!(other["peer"], first["id"], "both are on one box again");
+    assert!(resumed["fence"].as_u64() > first["fence"].as_u64());
+    assert!(took < 3 * Duration::from_secs(5));
+    let takeovers = [1, 2].map(|index| boxes.metric(index, "webrtc_box_room_takeovers_total").unwrap());
+    assert_eq!(takeovers.iter().sum::<f64>(), 1.0);
+    let mut stranger = boxes.client(1);
+    let refused = stranger.ask(&resume("kitchen", &json!("forged")));
+    assert!(refused["type"] == "redirect" || refused["code"] == "bad-resume", "{refused}");
+}
+
+#[test]
+fn a_draining_box_gives_its_rooms_away_and_exits() {
+    let Some(mut boxes) = Boxes::start(2, &["--drain-timeout", "4"]) else { return };
+    let [(mut alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
+    let [(mut carol, third), (mut dave, _)] = pair(&boxes, 0, "attic");
+    for client in [&mut alice, &mut bob] {
+        client.send(&json!({"type": "report", "path": "direct", "setup": 100}));
+        client.send(&json!({"type": "ping"}));
+        client.wait_for("pong");
+    }
+    boxes.server(0).signal(Signal::TERM);
+    let stopped = Instant::now();
+    for client in [&mut alice, &mut bob] {
+        let redirect = client.wait_for("redirect");
+        assert_eq!(redirect["url"], boxes.url(1));
+        assert_eq!(client.receive(), Received::Close(4002));
+    }
+    println!("the direct call moves after {:.2} s (goal: at once)", stopped.elapsed().as_secs_f32());
+    assert!(stopped.elapsed() < Duration::from_millis(1900), "not with the relayed ones");
+    for (client, what) in [(&mut carol, "half of the time"), (&mut dave, "half of the time")] {
+        assert_eq!(client.wait_for("redirect")["url"], boxes.url(1));
+        assert!(stopped.elapsed() >= Duration::from_secs(2), "a call that may be relayed moves after {what}");
+    }
+    let (_exit, after) = boxes.take(0).wait_for_exit();
+    println!("the box exits {:.2} s later", after.as_secs_f32());
+    let mut back = boxes.client(1);
+    let reply = back.ask(&resume("kitchen", &first["resume"]));
+    assert_eq!((&reply["id"], &reply["type"]), (&first["id"], &json!("resp-join")));
+    let mut back = boxes.client(1);
+    assert_eq!(back.ask(&resume("kitchen", &second["resume"]))["peer"], first["id"]);
+    let mut back = boxes.client(1);
+    assert_eq!(back.ask(&resume("attic", &third["resume"]))["id"], third["id"]);
+}
+
+#[test]
+fn without_the_store_calls_continue_and_new_rooms_open() {
+    let Some(mut boxes) = Boxes::start(2, &[]) else { return };
+    boxes.wait_until_known();
+    let mut alice = boxes.client(0);
+    let first = alice.ask(&join("kitchen"));
+    boxes.redis = None;
+    let (_bob, second) = join_somewhere(&boxes, 0, &join("kitchen"));
+    assert_eq!(second["peer"], first["id"], "the owner needs no store");
+    assert_eq!(alice.wait_for("new-peer")["id"], second["id"]);
+    let (_carol, third) = join_somewhere(&boxes, 1, &join("attic"));
+    let (_dave, fourth) = join_somewhere(&boxes, 0, &join("attic"));
+    assert_eq!(fourth["peer"], third["id"], "both boxes choose the same one");
+    boxes.server(0).wait_for_line("the store cannot be used");
+    for index in [0, 1] {
+        assert_eq!(boxes.server(index).get("/healthz").status, 200);
+        assert!(boxes.metric(index, "webrtc_box_store_errors_total") > Some(0.0));
+    }
+}
+
+#[test]
+fn without_the_store_new_rooms_can_be_refused() {
+    let Some(mut boxes) = Boxes::start(1, &["--cluster-fallback", "refuse"]) else { return };
+    let mut alice = boxes.client(0);
+    let first = alice.ask(&join("kitchen"));
+    boxes.redis = None;
+    let mut bob = boxes.client(0);
+    let refused = bob.ask(&join("attic"));
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("try-later")));
+    assert_eq!(bob.ask(&join("kitchen"))["peer"], first["id"]);
+}
+
+#[test]
+fn a_box_alone_knows_neither_fences_nor_the_store() {
+    let server = ServerProcess::new();
+    let url = format!("wss://localhost:{}/ws", server.https.port());
+    let reply = Client::connect(&server, &url).ask(&json!({"type": "join", "room": "kitchen", "fence": 5}));
+    assert_eq!((&reply["type"], reply.get("fence")), (&json!("resp-join"), None));
+    assert_eq!(reply["resume"].as_str().unwrap().len(), 96);
+}
