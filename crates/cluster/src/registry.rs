@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | lease | `box:{node}#{boot}` | [`Lease`]; expires after three seconds |
 //! | withdrawn lease | `away:{node}#{boot}` | the same, of a box that most others cannot reach |
+//! | second box of a name | `double:{node}` | the box that gets no lease, for `check` alone; expires after three seconds |
 //! | boxes | `boxes` | the set of `{node}#{boot}` that may have a lease |
 //! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day |
 //! | counter | `fence` | the last fence |

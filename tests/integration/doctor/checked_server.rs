@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -106,6 +106,25 @@ impl CheckedServer {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
         Checked { code: output.status.code().unwrap(), report, took: start.elapsed() }
+    }
+
+    /// What `webrtc-box nodes` prints with the settings of this server.
+    pub fn nodes(&self, flags: &[&str]) -> String {
+        let output = self.run_nodes(flags);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The one line of a failing `webrtc-box nodes`.
+    pub fn nodes_error(&self, flags: &[&str]) -> String {
+        let output = self.run_nodes(flags);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.lines().count() == 1, "{error}");
+        error
+    }
+
+    fn run_nodes(&self, flags: &[&str]) -> Output {
+        self.command(&["nodes".to_owned()]).args(self.settings()).args(flags).output().unwrap()
     }
 
     /// The text report.

@@ -2,6 +2,7 @@
 
 mod blocking_proxy;
 mod checked_server;
+mod cluster;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
