@@ -121,7 +121,7 @@ async fn a_box_drains_and_moves_its_rooms() {
 #[tokio::test]
 async fn certificates_are_ordered_by_one_box_at_a_time() {
     let Some(server) = RedisServer::start(&[]).await else { return };
-    let (one, two) =
+    let (one, mut two) =
         (TestBox::ready("b1.x", &server.url()).await, TestBox::ready("b2.x", &server.url()).await);
     assert!(one.handle.lock_order().await);
     assert!(!two.handle.lock_order().await);
@@ -132,4 +132,6 @@ async fn certificates_are_ordered_by_one_box_at_a_time() {
     assert_eq!(two.handle.get_challenge("y").await, None);
     one.handle.unlock_order().await;
     assert!(two.handle.lock_order().await);
+    two.kill().await;
+    until("the lease of the box that orders ends", async || one.handle.lock_order().await).await;
 }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, cmd};
 use tokio::time::timeout;
 
@@ -15,7 +14,7 @@ mod url;
 
 use self::connection::{Connection, Connector};
 use self::scripts::Scripts;
-use crate::registry::{CALL_TIMEOUT, Identity, ORDER_DURATION, Registry, Reply, Request};
+use crate::registry::{CALL_TIMEOUT, Identity, Registry, Reply, Request};
 use crate::{BoxId, ClusterConfig, NodeName, StoreError, StoreFacts, StoreStatus};
 
 pub use self::url::{StoreUrl, StoreUrlError};
@@ -25,7 +24,6 @@ pub use self::url::{StoreUrl, StoreUrlError};
 pub struct RedisRegistry {
     connector: Connector,
     scripts: Scripts,
-    own_id: String,
 }
 
 impl RedisRegistry {
@@ -37,17 +35,12 @@ impl RedisRegistry {
     }
 
     fn with(identity: &Identity, url: StoreUrl, roots: rustls::RootCertStore) -> Self {
-        Self {
-            connector: Connector::new(url, roots),
-            scripts: Scripts::new(identity),
-            own_id: identity.id.to_string(),
-        }
+        Self { connector: Connector::new(url, roots), scripts: Scripts::new(identity) }
     }
 
     async fn carry_out(&self, connection: &mut Connection, request: Request) -> RedisResult<Reply> {
         let commands = &mut connection.commands;
         match request {
-            Request::LockOrder => self.lock_order(commands).await,
             Request::PutChallenge { domain, value, ttl } => {
                 let mut set = cmd("SET");
                 set.arg(challenge_key(&domain)).arg(value).arg("EX").arg(ttl.as_secs().max(1));
@@ -64,15 +57,9 @@ impl RedisRegistry {
             | Request::Move { .. }
             | Request::Leave
             | Request::Nodes
+            | Request::LockOrder
             | Request::UnlockOrder => self.scripts.run(commands, connection.session, request).await,
         }
-    }
-
-    async fn lock_order(&self, commands: &mut MultiplexedConnection) -> RedisResult<Reply> {
-        let mut set = cmd("SET");
-        set.arg("webrtc-box:order").arg(&self.own_id).arg("NX").arg("EX").arg(ORDER_DURATION.as_secs());
-        let done: Option<String> = set.query_async(commands).await?;
-        Ok(Reply::Done(done.is_some()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, Script, ScriptInvocation};
 
-use crate::registry::{Asserted, Elsewhere, Identity, ListedLease, Owner, Reply, Request};
+use crate::registry::{Asserted, Elsewhere, Identity, ListedLease, ORDER_DURATION, Owner, Reply, Request};
 use crate::{BoxId, Fence, RoomTag};
 
 macro_rules! script {
@@ -34,6 +34,7 @@ pub(super) struct Scripts {
     move_room: Script,
     leave: Script,
     nodes: Script,
+    lock: Script,
     unlock: Script,
 }
 
@@ -55,6 +56,7 @@ impl Scripts {
             move_room: script!("move.lua"),
             leave: script!("leave.lua"),
             nodes: script!("nodes.lua"),
+            lock: script!("lock.lua"),
             unlock: script!("unlock.lua"),
         }
     }
@@ -74,11 +76,9 @@ impl Scripts {
             Request::Release { .. } => &self.release,
             Request::Move { .. } => &self.move_room,
             Request::Leave => &self.leave,
+            Request::LockOrder => &self.lock,
             Request::UnlockOrder => &self.unlock,
-            Request::Nodes
-            | Request::LockOrder
-            | Request::PutChallenge { .. }
-            | Request::Challenge { .. } => &self.nodes,
+            Request::Nodes | Request::PutChallenge { .. } | Request::Challenge { .. } => &self.nodes,
         };
         let mut call = script.prepare_invoke();
         call.arg(&self.own_id).arg(&self.key);
@@ -104,10 +104,13 @@ impl Scripts {
                 Ok(Reply::Moved(BoxId::parse(&id).map(|id| (id, Fence(fence)))))
             }
             Request::Nodes => call.invoke_async(connection).await.map(|nodes| Reply::Nodes(leases(nodes))),
+            Request::LockOrder => {
+                let may: u8 = call.invoke_async(connection).await?;
+                Ok(Reply::Done(may == 1))
+            }
             Request::Release { .. }
             | Request::Leave
             | Request::UnlockOrder
-            | Request::LockOrder
             | Request::PutChallenge { .. }
             | Request::Challenge { .. } => {
                 call.invoke_async::<()>(connection).await.map(|()| Reply::Done(true))
@@ -156,9 +159,11 @@ fn add_arguments(call: &mut ScriptInvocation<'_>, request: &Request) -> RedisRes
         Request::Move { room, fence, floor, random: [first, second] } => {
             call.arg(tag(room)).arg(fence.0).arg(floor.0).arg(first).arg(second);
         }
+        Request::LockOrder => {
+            call.arg(ORDER_DURATION.as_secs());
+        }
         Request::Leave
         | Request::Nodes
-        | Request::LockOrder
         | Request::UnlockOrder
         | Request::PutChallenge { .. }
         | Request::Challenge { .. } => {}
