@@ -20,10 +20,19 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts one with further arguments of its command line; `None` if it is not installed.
     pub fn start(arguments: &[&str]) -> Option<Self> {
+        let usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        Self::run(&[&usual, arguments].concat())
+    }
+
+    /// Starts one with the settings of a file, but on another port.
+    pub fn start_with_file(path: &str) -> Option<Self> {
+        Self::run(&[path])
+    }
+
+    fn run(arguments: &[&str]) -> Option<Self> {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
-        command.arg(port.to_string()).arg("--dir").arg(folder.path()).args(arguments);
+        command.args(arguments).arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let Ok(child) = command.spawn() else {
             println!("skipped: redis-server is not installed");

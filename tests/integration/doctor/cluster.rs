@@ -99,3 +99,23 @@ fn faults_of_the_store_are_failures_with_a_hint() {
     checked.assert_finding("cluster", "fail", &["cannot connect", "firewall"]);
     assert!(server.nodes_error(&[]).contains("cluster is not set"));
 }
+
+/// Operators copy this file.
+#[test]
+fn example_configuration_of_redis_permits_what_a_server_needs() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/redis.conf");
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.replace("127.0.0.1 10.0.0.5", "127.0.0.1").replace(">PASSWORD", ">secret-of-redis");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis.conf");
+    std::fs::write(&path, text).unwrap();
+    let Some(redis) = RedisServer::start_with_file(path.to_str().unwrap()) else { return };
+    let url = format!("redis://webrtc-box:secret-of-redis@127.0.0.1:{}", redis.port);
+    let own = flags(&url, "b1.localhost", KEY);
+    let server = CheckedServer::new().start(&own);
+    let checked = check_until(&server, &own, "b1.localhost has version");
+    checked.assert_finding("cluster", "ok", &["is Redis", "answers within"]);
+    let anonymous = format!("redis://127.0.0.1:{}", redis.port);
+    let checked = server.check(&flags(&anonymous, "b1.localhost", KEY));
+    checked.assert_finding("cluster", "fail", &["refuses the user or password"]);
+}
