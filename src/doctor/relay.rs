@@ -228,7 +228,7 @@ impl Attempt {
         }
         match success {
             Success::Relayed { round_trip } => {
-                let ms = (round_trip.as_secs_f64() * 10_000.0).round() / 10.0;
+                let ms = (round_trip.as_secs_f64() * 10_000.0).round().max(1.0) / 10.0;
                 let text = format!("{route}: a packet went through the relay and back in {ms} ms");
                 Finding { round_trip_ms: Some(ms), ..SUBJECT.ok(text) }
             }
