@@ -41,7 +41,7 @@ pub(crate) struct Waiter {
 /// What a request to the store is for.
 #[derive(Debug)]
 pub(crate) enum Call {
-    Renew { withdrawn: bool },
+    Renew { withdrawn: bool, extend: Vec<RoomTag> },
     Claim { waiter: Waiter, serial: u64 },
     Look(Waiter),
     Assert { number: u64, assertions: Vec<Assertion>, waiter: Option<Waiter> },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::calls::{Call, CallId, Calls, Outcome, Ticket, Waiter};
-use crate::lease::{OwnLease, RENEW_INTERVAL};
+use crate::lease::{Interruption, OwnLease, RENEW_INTERVAL, Renewal};
 use crate::own_box::OwnBox;
 use crate::owned_rooms::{BATCH, IDLE_TIME, OwnedRoom, OwnedRooms};
 use crate::peers::Peers;
@@ -67,9 +67,9 @@ impl Cluster {
             return None;
         }
         room.touch(now);
-        if room.fence == Fence::FALLBACK && room.resumes == Fence::NONE && !room.confirmed {
-            // The room was opened without the store by a client without a token; this one was there before.
-            room.resumes = request.token_fence.unwrap_or(Fence::NONE);
+        if room.fence == Fence::FALLBACK && !room.confirmed {
+            // Without the store, the latest token says which the last fence was.
+            room.resumes = room.resumes.max(request.token_fence.unwrap_or_default());
         }
         Some(Decision::Serve { fence: room.fence, resumes: room.resumes })
     }
@@ -111,8 +111,9 @@ impl Cluster {
         let asks_store = self.asks_store();
         match self.rooms.get_mut(room) {
             Some(owned) if asks_store => {
-                let (fence, floor, random) = (owned.fence, self.highest, self.calls.random());
-                let request = Request::Move { room, fence, floor, random };
+                let OwnedRoom { fence, serial, .. } = *owned;
+                let (floor, random) = (self.highest, self.calls.random());
+                let request = Request::Move { room, fence, serial, floor, random };
                 self.calls.send(Call::Move { ticket, room }, request, now);
             }
             Some(_) | None => self.calls.answer(ticket, Outcome::Moved(None)),
@@ -240,7 +241,8 @@ impl Cluster {
         let lease = self.own.lease(serial, self.rooms.len(), self.peers.unreachable());
         let extend = self.rooms.extensions(now);
         let (withdrawn, floor) = (self.own.withdrawn, self.highest);
-        self.calls.send(Call::Renew { withdrawn }, Request::Renew { lease, withdrawn, floor, extend }, now);
+        let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, _)| *room).collect() };
+        self.calls.send(call, Request::Renew { lease, withdrawn, floor, extend }, now);
     }
 
     fn release(&mut self, idle_time: Duration, now: Instant) {
@@ -332,8 +334,8 @@ impl Cluster {
 
     fn handle_answer(&mut self, sent: Instant, call: Call, reply: Reply, now: Instant) {
         match (call, reply) {
-            (Call::Renew { withdrawn }, Reply::Renewed { held, session, nodes, lost }) => {
-                self.handle_renewed(sent, (held, session, withdrawn), nodes, now);
+            (Call::Renew { withdrawn, .. }, Reply::Renewed { held, session, nodes, lost }) => {
+                self.handle_renewed(sent, Renewal { held, session, withdrawn }, nodes, now);
                 for room in lost {
                     self.rooms.unconfirm(room);
                 }
@@ -370,18 +372,16 @@ impl Cluster {
         }
     }
 
-    fn handle_renewed(
-        &mut self,
-        sent: Instant,
-        (held, session, withdrawn): (bool, u64, bool),
-        nodes: Vec<ListedLease>,
-        now: Instant,
-    ) {
-        let interruption = self.lease.handle_renewed(sent, (held, session, withdrawn), &mut self.events);
-        if interruption.rooms_unconfirmed {
+    fn handle_renewed(&mut self, sent: Instant, renewal: Renewal, nodes: Vec<ListedLease>, now: Instant) {
+        let interruption = self.lease.handle_renewed(sent, renewal, now, &mut self.events);
+        if interruption.is_some() {
             self.rooms.unconfirm_all();
         }
-        self.store.succeed(interruption.new_session || (self.store.is_open() && !held && !withdrawn), now);
+        // An outage that outlasted this lease may have outlasted those of the others.
+        let was_outage = |interruption: Interruption| {
+            interruption.new_session || (interruption.lapsed && self.store.is_open())
+        };
+        self.store.succeed(interruption.is_some_and(was_outage), now);
         self.peers.update(nodes, self.store.is_settling(), now, &mut self.events);
         let voters = self.peers.voters_against(&self.own.id.name);
         if self.own.withdrawn != voters.is_some() {
@@ -451,8 +451,12 @@ impl Cluster {
         let Some(owned) = self.rooms.end_assertion(number, assertion) else { return };
         owned.confirmed = true;
         let (other, won) = match result {
-            Asserted::Kept { against: None } | Asserted::Foreign => return,
-            Asserted::Kept { against: Some(other) } => (other.name, true),
+            Asserted::Foreign => return,
+            Asserted::Kept { against, resumes } => {
+                owned.resumes = resumes;
+                let Some(other) = against else { return };
+                (other.name, true)
+            }
             Asserted::Lost { owner, fence } => {
                 self.rooms.remove(room);
                 self.note(fence);
@@ -466,7 +470,13 @@ impl Cluster {
     /// The store did not answer.
     fn handle_failure(&mut self, call: Call, error: StoreError, now: Instant) {
         match call {
-            Call::Renew { .. } | Call::Release => {}
+            Call::Release => {}
+            Call::Renew { extend, .. } => {
+                // An assertion extends them, too.
+                for room in extend {
+                    self.rooms.unconfirm(room);
+                }
+            }
             Call::Claim { waiter, .. } | Call::Look(waiter) => self.resolve(waiter, now),
             Call::Assert { number, assertions, waiter } => {
                 for assertion in &assertions {

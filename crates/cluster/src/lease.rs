@@ -38,10 +38,22 @@ struct Rival {
     reported: bool,
 }
 
+/// What the store says about the lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    /// It was still there.
+    pub(crate) held: bool,
+    /// Differs when the store may have lost data.
+    pub(crate) session: u64,
+    /// No lease is kept.
+    pub(crate) withdrawn: bool,
+}
+
 /// What a renewal says about rooms.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Interruption {
-    /// Other boxes may have taken them, or the store lost them.
-    pub(crate) rooms_unconfirmed: bool,
+    /// There was no lease for a while: other boxes may have taken rooms.
+    pub(crate) lapsed: bool,
     /// The store may have lost data of all boxes.
     pub(crate) new_session: bool,
 }
@@ -106,26 +118,30 @@ impl OwnLease {
         self.next_renewal = self.next_renewal.min(now + RETRY_INTERVAL);
     }
 
-    /// A renewal sent at `sent` succeeded; `held`: the lease was still there before; `withdrawn`: no lease is kept.
+    /// A renewal sent at `sent` succeeded. `None`: nothing happened to the rooms since the last one.
     pub(crate) fn handle_renewed(
         &mut self,
         sent: Instant,
-        (held, session, withdrawn): (bool, u64, bool),
+        renewal: Renewal,
+        now: Instant,
         events: &mut impl Extend<Event>,
-    ) -> Interruption {
-        let new_session = self.session.replace(session).is_some_and(|last| last != session);
-        let rooms_unconfirmed = self.ever_held && !withdrawn && (!held || new_session);
+    ) -> Option<Interruption> {
+        let new_session = self.session.replace(renewal.session).is_some_and(|last| last != renewal.session);
+        // An earlier renewal may have succeeded whose answer was lost. Only the expiry known here tells then.
+        let lapsed = !renewal.held || self.expires.is_none_or(|expires| now >= expires);
+        let interruption = (self.ever_held && !renewal.withdrawn && (lapsed || new_session))
+            .then_some(Interruption { lapsed, new_session });
         self.unverified = false;
         if self.rival.take().is_some_and(|rival| rival.reported) {
             events.extend([Event::NameFree]);
         }
-        if !withdrawn {
+        if !renewal.withdrawn {
             self.ever_held = true;
             if self.expires.replace(sent + LEASE_DURATION).is_none() {
                 events.extend([Event::LeaseRenewed]);
             }
         }
-        Interruption { rooms_unconfirmed, new_session }
+        interruption
     }
 
     /// Another box of the name has a lease. It may be the process before this one, whose lease is not renewed any more.

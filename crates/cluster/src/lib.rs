@@ -7,6 +7,7 @@ mod driver;
 mod error;
 mod event;
 mod lease;
+pub mod memory;
 mod own_box;
 mod owned_rooms;
 mod peers;

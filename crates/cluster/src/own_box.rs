@@ -24,10 +24,10 @@ pub(crate) struct OwnBox {
 
 impl OwnBox {
     pub(crate) fn new(config: &ClusterConfig) -> Self {
-        let id = BoxId { name: config.name.clone(), boot: config.boot };
+        let identity = Identity::of(config);
         Self {
-            key: Identity { id: id.clone(), key_id: config.key_id }.key(),
-            id,
+            key: identity.key(),
+            id: identity.id,
             load: Load::default(),
             draining: false,
             withdrawn: false,

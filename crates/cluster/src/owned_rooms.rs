@@ -21,7 +21,7 @@ pub(crate) struct OwnedRoom {
     pub(crate) fence: Fence,
     pub(crate) resumes: Fence,
     pub(crate) seats: usize,
-    /// Of the last claim.
+    /// The number of the last claim or assertion.
     pub(crate) serial: u64,
     /// The store is known to agree.
     pub(crate) confirmed: bool,
@@ -59,7 +59,8 @@ impl OwnedRoom {
     }
 
     fn assertion(&mut self, room: RoomTag, number: u64) -> Assertion {
-        self.asserting = Some(number);
+        // A release or a move sent before, which may arrive later, has no effect then.
+        (self.asserting, self.serial) = (Some(number), number);
         let Self { fence, resumes, serial, .. } = *self;
         Assertion { room, fence, resumes, seats: self.seats as u64, serial }
     }

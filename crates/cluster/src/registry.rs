@@ -8,7 +8,7 @@
 //! | boxes | `boxes` | the set of `{node}#{boot}` that may have a lease |
 //! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day |
 //! | counter | `fence` | the last fence |
-//! | lost rooms | `lost:{node}#{boot}` | rooms that a box lost to a higher fence, until it renews its lease |
+//! | lost rooms | `lost:{node}#{boot}` | the set of rooms that another box asserted against this one; expires after a minute |
 //!
 //! A value that no box of this protocol wrote is defined, too. One that cannot be read (another type, no JSON, fields
 //! missing) counts as absent and is replaced. One with another cluster key or version of the protocol is respected while
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxId, Fence, NodeInfo, NodeName, RoomTag, StoreError};
+use crate::{BoxId, ClusterConfig, Fence, NodeInfo, NodeName, RoomTag, StoreError};
 
 /// The version of keys and values. Boxes of other versions do not share rooms.
 pub const PROTOCOL: u32 = 1;
@@ -75,7 +75,7 @@ pub enum Request {
     Claim {
         /// The room.
         room: RoomTag,
-        /// The number of this claim, which a later [`Request::Release`] must repeat.
+        /// The number of this claim, which a later [`Request::Release`] or [`Request::Move`] must repeat.
         serial: u64,
         /// The highest known fence.
         floor: Fence,
@@ -106,6 +106,8 @@ pub enum Request {
         room: RoomTag,
         /// The fence of this box's ownership.
         fence: Fence,
+        /// Its serial. If the store has a later one, this request is late and has no effect.
+        serial: u64,
         /// The highest known fence.
         floor: Fence,
         /// Random numbers that choose two candidates.
@@ -157,7 +159,7 @@ pub struct Assertion {
     pub resumes: Fence,
     /// The number of seats.
     pub seats: u64,
-    /// The serial of the last claim.
+    /// A number higher than that of all requests before.
     pub serial: u64,
 }
 
@@ -266,10 +268,12 @@ pub enum Owner {
 /// What became of an [`Assertion`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asserted {
-    /// This box owns the room; `against` another live box that had it.
+    /// This box owns the room.
     Kept {
-        /// That box.
+        /// Another live box that had it.
         against: Option<BoxId>,
+        /// The fence before: of the assertion, or a later one of an owner that is gone.
+        resumes: Fence,
     },
     /// Another live box owns the room.
     Lost {
@@ -283,6 +287,12 @@ pub enum Asserted {
 }
 
 impl Identity {
+    /// That of a box.
+    pub fn of(config: &ClusterConfig) -> Self {
+        let id = BoxId { name: config.name.clone(), boot: config.boot };
+        Self { id, key_id: config.key_id }
+    }
+
     /// The key id as it stands in values.
     pub(crate) fn key(&self) -> String {
         format!("{:016x}", u64::from_be_bytes(self.key_id))

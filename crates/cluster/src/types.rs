@@ -76,7 +76,7 @@ pub struct ClusterConfig {
 pub struct JoinRequest {
     /// The room.
     pub room: RoomTag,
-    /// The fence in the resume token, if there is one.
+    /// The fence in the resume token, if there is one and its signature is right.
     pub token_fence: Option<Fence>,
     /// The fence that a redirect of another box named, if the client followed one.
     pub redirect_fence: Option<Fence>,

@@ -5,7 +5,7 @@
 local tag, serial, floor, elsewhere, load = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local room, corrupt = room_of(tag)
 if room and room.owner == ME and not room.foreign then
-  set_room(tag, ME, room.fence, room.resumes, room.seats, serial)
+  set_room(tag, ME, room.fence, room.resumes, room.seats, math.max(serial, room.serial))
   return { MINE, '', room.fence, room.resumes, 0 }
 end
 if room and alive(room.owner) then

@@ -29,9 +29,7 @@ pub struct RedisRegistry {
 impl RedisRegistry {
     /// The store of `config`. Nothing is connected before [`run`](Registry::run) is polled.
     pub fn new(config: &ClusterConfig) -> Self {
-        let id = BoxId { name: config.name.clone(), boot: config.boot };
-        let identity = Identity { id, key_id: config.key_id };
-        Self::with(&identity, config.store.clone(), config.roots.clone())
+        Self::with(&Identity::of(config), config.store.clone(), config.roots.clone())
     }
 
     fn with(identity: &Identity, url: StoreUrl, roots: rustls::RootCertStore) -> Self {

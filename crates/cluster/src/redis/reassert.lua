@@ -1,14 +1,20 @@
 -- Writes ownerships that the store may have lost or that another box may have taken.
 -- ARGV: floor, then room, fence, resumes, seats and serial of each.
--- Returns for each kind, owner, fence: MINE (owner: the live box that had it, or empty), OTHER, or FOREIGN.
+-- Returns for each kind, box, fence: OTHER or FOREIGN with the owner, or MINE with the live box that had it, or nothing, and
+-- the fence before, which may be that of an owner that is gone.
 raise(tonumber(ARGV[3]))
 local results = {}
 for index = 4, #ARGV, 5 do
   local tag, fence, resumes = ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
   local seats, serial = tonumber(ARGV[index + 3]), tonumber(ARGV[index + 4])
   local room = room_of(tag)
+  redis.pcall('SREM', key('lost', ME), tag)
+  if room and room.owner == ME and not room.foreign then serial = math.max(serial, room.serial) end
   local contested = room and room.owner ~= ME and alive(room.owner)
-  local result = { MINE, '', fence }
+  if room and room.owner ~= ME and not contested and not room.foreign then
+    resumes = math.max(resumes, room.fence)
+  end
+  local result = { MINE, '', resumes }
   if contested and room.foreign then
     result = { FOREIGN, room.owner, 0 }
   elseif contested then
@@ -16,15 +22,15 @@ for index = 4, #ARGV, 5 do
     if fence == room.fence then
       wins = seats > room.seats or (seats == room.seats and ME < room.owner)
     end
-    result = wins and { MINE, room.owner, fence } or { OTHER, room.owner, room.fence }
+    result = wins and { MINE, room.owner, resumes } or { OTHER, room.owner, room.fence }
     if wins then
-      local list_key = key('lost', room.owner)
-      local length = redis.pcall('RPUSH', list_key, tag)
-      if type(length) == 'table' then
-        redis.call('DEL', list_key)
-        redis.call('RPUSH', list_key, tag)
+      local lost = key('lost', room.owner)
+      local added = redis.pcall('SADD', lost, tag)
+      if type(added) == 'table' then
+        redis.call('DEL', lost)
+        redis.call('SADD', lost, tag)
       end
-      redis.call('EXPIRE', list_key, LOST_S)
+      redis.call('EXPIRE', lost, LOST_S)
     end
   end
   if result[1] == MINE then set_room(tag, ME, fence, resumes, seats, serial) end

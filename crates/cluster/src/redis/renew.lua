@@ -23,9 +23,12 @@ if member ~= 1 then redis.call('SADD', BOXES, ME) end
 for _, id in ipairs(gone) do redis.call('SREM', BOXES, id) end
 raise(floor)
 
-local lost = redis.pcall('LRANGE', key('lost', ME), 0, -1)
-if lost.err or #lost > 0 then redis.call('DEL', key('lost', ME)) end
-if lost.err then lost = {} end
+-- Stays until the box asserts the room: the answer to this may be lost.
+local lost = redis.pcall('SMEMBERS', key('lost', ME))
+if lost.err then
+  redis.call('DEL', key('lost', ME))
+  lost = {}
+end
 for index = 6, #ARGV, 2 do
   local tag, fence = ARGV[index], tonumber(ARGV[index + 1])
   local room = room_of(tag)

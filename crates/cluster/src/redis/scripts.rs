@@ -42,6 +42,8 @@ pub(super) struct Scripts {
 type RawLease = (String, String, u8, u64);
 /// Kind, box, fence, resumes, whether a value was replaced that cannot be read.
 type RawOwner = (u8, String, u64, u64, u8);
+/// Kind, box, and its fence; of a room that is kept the fence before.
+type RawAsserted = (u8, String, u64);
 
 impl Scripts {
     pub(super) fn new(identity: &Identity) -> Self {
@@ -96,7 +98,7 @@ impl Scripts {
             }
             Request::Claim { .. } | Request::Look { .. } => owner(call.invoke_async(connection).await?),
             Request::Reassert { .. } => {
-                let results: Vec<(u8, String, u64)> = call.invoke_async(connection).await?;
+                let results: Vec<RawAsserted> = call.invoke_async(connection).await?;
                 results.into_iter().map(asserted).collect::<RedisResult<_>>().map(Reply::Asserted)
             }
             Request::Move { .. } => {
@@ -156,8 +158,8 @@ fn add_arguments(call: &mut ScriptInvocation<'_>, request: &Request) -> RedisRes
                 call.arg(tag(room)).arg(fence.0).arg(serial);
             }
         }
-        Request::Move { room, fence, floor, random: [first, second] } => {
-            call.arg(tag(room)).arg(fence.0).arg(floor.0).arg(first).arg(second);
+        Request::Move { room, fence, serial, floor, random: [first, second] } => {
+            call.arg(tag(room)).arg(fence.0).arg(serial).arg(floor.0).arg(first).arg(second);
         }
         Request::LockOrder => {
             call.arg(ORDER_DURATION.as_secs());
@@ -201,9 +203,9 @@ fn owner((kind, id, fence, resumes, corrupt): RawOwner) -> RedisResult<Reply> {
     Ok(Reply::Owner(owner))
 }
 
-fn asserted((kind, id, fence): (u8, String, u64)) -> RedisResult<Asserted> {
+fn asserted((kind, id, fence): RawAsserted) -> RedisResult<Asserted> {
     match kind {
-        MINE => Ok(Asserted::Kept { against: BoxId::parse(&id) }),
+        MINE => Ok(Asserted::Kept { against: BoxId::parse(&id), resumes: Fence(fence) }),
         OTHER => Ok(Asserted::Lost { owner: box_id(&id)?, fence: Fence(fence) }),
         _ => Ok(Asserted::Foreign),
     }
