@@ -154,7 +154,8 @@ impl Cluster {
         }
         let NodeInfo { version, rooms, load, .. } = node;
         let draining = if node.draining { ", and drains" } else { "" };
-        SUBJECT.ok(format!("{name} has version {version}, {rooms} rooms and {load} % load{draining}"))
+        let rooms = if *rooms == 1 { "1 room".to_owned() } else { format!("{rooms} rooms") };
+        SUBJECT.ok(format!("{name} has version {version}, {rooms} and {load} % load{draining}"))
     }
 
     fn evaluate_common_name(&self) -> Finding {
