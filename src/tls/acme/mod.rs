@@ -245,6 +245,20 @@ impl AcmeRenewal {
         self.client.active.replace(loaded);
     }
 
+    /// The error with its hint, which is another one if the domain leads to several boxes.
+    fn explain(&self, error: &AcmeError) -> String {
+        let text = error.with_hint();
+        match (error, &self.client.node_name) {
+            (AcmeError::ChallengeFailed(_), Some(node_name)) => {
+                let domain = self.domain();
+                format!(
+                    "{text}; of several boxes, each address of {domain} must lead to one that runs, and {node_name} to this one"
+                )
+            }
+            _ => text,
+        }
+    }
+
     async fn failed(&mut self, error: &AcmeError, retry_after: Option<Duration>) {
         let now = clock::now();
         self.schedule.failed(error.may_be_counted(), retry_after, now, random());
@@ -252,7 +266,7 @@ impl AcmeRenewal {
         if retry_after.is_some() {
             self.client.store.save_next_attempt(next).await;
         }
-        let (domain, error, next_attempt) = (self.domain(), error.with_hint(), UtcTime(next));
+        let (domain, error, next_attempt) = (self.domain(), self.explain(error), UtcTime(next));
         let status = self.client.active.status();
         if status.is_temporary {
             warn!(%next_attempt, "no certificate for {domain} yet: {error}");
@@ -324,6 +338,22 @@ mod tests {
                 .unwrap();
         assert!(!renewal.active().status().is_temporary);
         assert_eq!(renewal.wait(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_failed_challenge_of_a_box_names_both_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut renewal = open(dir.path(), YEARS[1]);
+        let json = serde_json::json!({ "type": "urn:ietf:params:acme:error:dns", "detail": "no record" });
+        let problem: instant_acme::Problem = serde_json::from_value(json).unwrap();
+        let error = AcmeError::ChallengeFailed(error::AcmeProblem::from(&problem));
+        assert!(!renewal.explain(&error).contains("several boxes"));
+        renewal.client.node_name = Some("b1.box.test".to_owned());
+        let text = renewal.explain(&error);
+        assert!(
+            text.contains("each address of box.test") && text.contains("b1.box.test to this one"),
+            "{text}"
+        );
     }
 
     #[tokio::test]
