@@ -1,18 +1,15 @@
 //! Decides what a box does with a join: from what it owns, what the store said, and the moment. Without IO.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::calls::{Call, CallId, Calls, Outcome, Ticket, Waiter};
 use crate::lease::{Interruption, OwnLease, RENEW_INTERVAL, Renewal};
-use crate::own_box::OwnBox;
-use crate::owned_rooms::{BATCH, IDLE_TIME, OwnedRoom, OwnedRooms};
-use crate::peers::Peers;
-use crate::registry::{Asserted, Assertion, ListedLease, Owner, Reply, Request};
+use crate::owned_rooms::{BATCH, IDLE_TIME};
+use crate::ownership::Ownership;
+use crate::registry::{ListedLease, Owner, Reply, Request};
 use crate::{
-    ClusterConfig, Decision, Event, Fallback, Fence, JoinRequest, Load, NodeInfo, NodeName, RoomTag,
-    StoreError, rendezvous,
+    ClusterConfig, Decision, Event, Fence, JoinRequest, Load, NodeInfo, NodeName, RoomTag, StoreError,
 };
 
 /// Requests of the store for one join, before the client must try again.
@@ -23,35 +20,23 @@ const MAX_ASSERTIONS: usize = 4;
 /// One box of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    own: OwnBox,
-    fallback: Fallback,
-    rooms: OwnedRooms,
-    peers: Peers,
+    ownership: Ownership,
     lease: OwnLease,
     store: Breaker,
-    /// The highest fence that this box has seen.
-    highest: Fence,
     calls: Calls,
     /// Wait for the lease to be verified.
     waiting: Vec<Waiter>,
-    events: VecDeque<Event>,
 }
 
 impl Cluster {
     /// A box that holds no lease yet.
     pub fn new(config: &ClusterConfig, now: Instant) -> Self {
-        let own = OwnBox::new(config);
         Self {
-            fallback: config.fallback,
-            rooms: OwnedRooms::default(),
-            peers: Peers::new(own.key().to_owned()),
+            ownership: Ownership::new(config),
             lease: OwnLease::new(now),
             store: Breaker::new(now),
-            highest: Fence::FALLBACK,
             calls: Calls::new(config.boot),
             waiting: Vec::new(),
-            events: VecDeque::new(),
-            own,
         }
     }
 
@@ -61,17 +46,7 @@ impl Cluster {
         if self.lease.is_unverified() {
             return None;
         }
-        let asks_store = self.asks_store();
-        let room = self.rooms.get_mut(request.room)?;
-        if asks_store && (!room.confirmed || room.is_older_than(request)) {
-            return None;
-        }
-        room.touch(now);
-        if room.fence == Fence::FALLBACK && !room.confirmed {
-            // Without the store, the latest token says which the last fence was.
-            room.resumes = room.resumes.max(request.token_fence.unwrap_or_default());
-        }
-        Some(Decision::Serve { fence: room.fence, resumes: room.resumes })
+        self.ownership.serve(request, self.asks_store(), now)
     }
 
     /// A client joins a room.
@@ -86,22 +61,22 @@ impl Cluster {
 
     /// The number of seats of a room that this box serves.
     pub fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) {
-        self.rooms.set_seats(room, seats, now);
+        self.ownership.rooms.set_seats(room, seats, now);
     }
 
     /// The load of this box.
     pub fn set_load(&mut self, load: Load) {
-        self.own.load = load;
+        self.ownership.own.load = load;
     }
 
     /// Whether this box reaches another one by its name.
     pub fn set_reachable(&mut self, node: &NodeName, reachable: bool) {
-        self.peers.set_reachable(node, reachable);
+        self.ownership.peers.set_reachable(node, reachable);
     }
 
     /// Gives new rooms to other boxes, or no longer.
     pub fn drain(&mut self, on: bool) {
-        self.own.draining = on;
+        self.ownership.own.draining = on;
     }
 
     /// Hands a room to another box.
@@ -109,10 +84,10 @@ impl Cluster {
         self.observe(now);
         let ticket = self.calls.ticket();
         let asks_store = self.asks_store();
-        match self.rooms.get_mut(room) {
+        match self.ownership.rooms.get_mut(room) {
             Some(owned) if asks_store => {
-                let OwnedRoom { fence, serial, .. } = *owned;
-                let (floor, random) = (self.highest, self.calls.random());
+                let (fence, serial) = (owned.fence, owned.serial);
+                let (floor, random) = (self.ownership.highest(), self.calls.random());
                 let request = Request::Move { room, fence, serial, floor, random };
                 self.calls.send(Call::Move { ticket, room }, request, now);
             }
@@ -138,7 +113,7 @@ impl Cluster {
         self.observe(now);
         let ticket = self.calls.ticket();
         self.release(Duration::ZERO, now);
-        self.own.stopped = true;
+        self.ownership.own.stopped = true;
         self.calls.send(Call::Leave(ticket), Request::Leave, now);
         self.resolve_waiting(now);
         ticket
@@ -146,12 +121,14 @@ impl Cluster {
 
     /// The boxes last known, this one first.
     pub fn nodes(&self, now: Instant) -> Vec<NodeInfo> {
-        std::iter::once(self.own.info(self.rooms.len())).chain(self.peers.infos(now)).collect()
+        std::iter::once(self.ownership.own.info(self.ownership.rooms.len()))
+            .chain(self.ownership.peers.infos(now))
+            .collect()
     }
 
     /// The number of rooms of this box.
     pub fn room_count(&self) -> usize {
-        self.rooms.len()
+        self.ownership.rooms.len()
     }
 
     /// The next request for the store, to be answered by [`handle_reply`](Self::handle_reply).
@@ -166,13 +143,13 @@ impl Cluster {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.ownership.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, at most a second after `now`.
     pub fn poll_timeout(&self, now: Instant) -> Instant {
         let latest = now + RENEW_INTERVAL;
-        if self.own.stopped {
+        if self.ownership.own.stopped {
             return latest;
         }
         let settled = self.store.timeout().filter(|until| *until > now);
@@ -182,11 +159,11 @@ impl Cluster {
     /// Does what is due: renews the lease, releases rooms, asserts rooms.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.observe(now);
-        self.events.extend(self.lease.expire(now));
+        self.ownership.events.extend(self.lease.expire(now));
         if self.asks_store() && !self.lease.is_unverified() {
             self.release(IDLE_TIME, now);
         } else {
-            self.rooms.forget_idle(now);
+            self.ownership.rooms.forget_idle(now);
         }
         self.advance(now);
     }
@@ -205,7 +182,7 @@ impl Cluster {
                 self.resolve_waiting(now);
             }
         }
-        self.events.extend(self.store.event(now));
+        self.ownership.events.extend(self.store.event(now));
         if advances {
             self.advance(now);
         }
@@ -225,28 +202,31 @@ impl Cluster {
         self.renew(now);
         while self.asks_store() && !self.lease.is_unverified() && self.calls.assertions() < MAX_ASSERTIONS {
             let number = self.calls.number();
-            let assertions = self.rooms.next_assertions(number);
+            let assertions = self.ownership.rooms.next_assertions(number);
             if assertions.is_empty() {
                 break;
             }
-            let request = Request::Reassert { floor: self.highest, rooms: assertions.clone() };
+            let request = Request::Reassert { floor: self.ownership.highest(), rooms: assertions.clone() };
             self.calls.send(Call::Assert { number, assertions, waiter: None }, request, now);
         }
-        self.store.settle(|| self.rooms.is_confirmed(), now);
-        self.events.extend(self.store.event(now));
+        self.store.settle(|| self.ownership.rooms.is_confirmed(), now);
+        self.ownership.events.extend(self.store.event(now));
     }
 
     fn renew(&mut self, now: Instant) {
-        let Some(serial) = self.lease.begin_renewal(now).filter(|_| !self.own.stopped) else { return };
-        let lease = self.own.lease(serial, self.rooms.len(), self.peers.unreachable());
-        let extend = self.rooms.extensions(now);
-        let (withdrawn, floor) = (self.own.withdrawn, self.highest);
+        let Some(serial) = self.lease.begin_renewal(now).filter(|_| !self.ownership.own.stopped) else {
+            return;
+        };
+        let lease =
+            self.ownership.own.lease(serial, self.ownership.rooms.len(), self.ownership.peers.unreachable());
+        let extend = self.ownership.rooms.extensions(now);
+        let (withdrawn, floor) = (self.ownership.own.withdrawn, self.ownership.highest());
         let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, _)| *room).collect() };
         self.calls.send(call, Request::Renew { lease, withdrawn, floor, extend }, now);
     }
 
     fn release(&mut self, idle_time: Duration, now: Instant) {
-        let rooms = self.rooms.remove_idle(idle_time, now);
+        let rooms = self.ownership.rooms.remove_idle(idle_time, now);
         for batch in rooms.chunks(BATCH) {
             self.calls.send(Call::Release, Request::Release { rooms: batch.to_vec() }, now);
         }
@@ -260,7 +240,7 @@ impl Cluster {
     }
 
     fn asks_store(&self) -> bool {
-        !self.store.is_open() && !self.lease.is_name_taken() && !self.own.stopped
+        !self.store.is_open() && !self.lease.is_name_taken() && !self.ownership.own.stopped
     }
 
     /// Decides, or sends the request whose answer decides.
@@ -269,26 +249,26 @@ impl Cluster {
         if let Some(decision) = self.owned(&request, now) {
             return self.decide(&waiter, decision);
         }
-        if waiter.rounds >= MAX_ROUNDS || self.lease.is_name_taken() || self.own.stopped {
+        if waiter.rounds >= MAX_ROUNDS || self.lease.is_name_taken() || self.ownership.own.stopped {
             return self.decide(&waiter, Decision::TryLater);
         }
         if self.lease.is_unverified() {
             return self.waiting.push(waiter);
         }
         if self.store.is_open() {
-            return self.fall_back(&waiter, Fence::NONE, now);
+            return self.fall_back(&waiter, None, now);
         }
         waiter.rounds += 1;
-        let (room, floor) = (request.room, self.highest);
+        let (room, floor) = (request.room, self.ownership.highest());
         let number = self.calls.number();
-        let (call, request) = if let Some(assertion) = self.rooms.assert(room, number) {
+        let (call, request) = if let Some(assertion) = self.ownership.rooms.assert(room, number) {
             let assertions = vec![assertion];
             let request = Request::Reassert { floor, rooms: assertions.clone() };
             (Call::Assert { number, assertions, waiter: Some(waiter) }, request)
         } else if waiter.is_look || self.store.is_settling() {
             (Call::Look(waiter), Request::Look { room })
         } else {
-            let elsewhere = self.own.elsewhere(self.calls.random());
+            let elsewhere = self.ownership.own.elsewhere(self.calls.random());
             (
                 Call::Claim { waiter, serial: number },
                 Request::Claim { room, serial: number, floor, elsewhere },
@@ -307,28 +287,8 @@ impl Cluster {
         self.calls.answer(waiter.ticket, Outcome::Decision(decision));
     }
 
-    /// Decides without the store. `resumes`: the fence of the last owner, if the store said so before it was lost.
-    fn fall_back(&mut self, waiter: &Waiter, resumes: Fence, now: Instant) {
-        let JoinRequest { room, token_fence, .. } = waiter.request;
-        let others: Vec<&NodeName> = self.peers.candidates().collect();
-        let own = (!self.own.draining || others.is_empty()).then_some(&self.own.id.name);
-        let chosen = rendezvous::choose(room, others.iter().copied().chain(own));
-        let other = chosen.filter(|chosen| **chosen != self.own.id.name).cloned();
-        let decision = match (self.fallback, other) {
-            (Fallback::Refuse, _) => Decision::TryLater,
-            (Fallback::Open, Some(node)) => Decision::Redirect { node, fence: Fence::NONE },
-            (Fallback::Open, None) if waiter.is_look => Decision::Vacant,
-            (Fallback::Open, None) => {
-                let fence = Fence::FALLBACK;
-                let resumes =
-                    Some(resumes).filter(|known| *known != Fence::NONE).or(token_fence).unwrap_or_default();
-                self.rooms.insert(room, OwnedRoom::new(fence, resumes, self.calls.number(), false, now));
-                if resumes != Fence::NONE {
-                    self.events.push_back(Event::TookOver { room, from: None, fence });
-                }
-                Decision::Serve { fence, resumes }
-            }
-        };
+    fn fall_back(&mut self, waiter: &Waiter, last: Option<Fence>, now: Instant) {
+        let decision = self.ownership.fall_back(&waiter.request, waiter.is_look, last, now);
         self.decide(waiter, decision);
     }
 
@@ -336,16 +296,16 @@ impl Cluster {
         match (call, reply) {
             (Call::Renew { withdrawn, .. }, Reply::Renewed { held, session, nodes, lost }) => {
                 self.handle_renewed(sent, Renewal { held, session, withdrawn }, nodes, now);
-                for room in lost {
-                    self.rooms.unconfirm(room);
-                }
+                self.ownership.rooms.unconfirm_each(&lost);
                 self.resolve_waiting(now);
             }
             (Call::Renew { .. }, Reply::NameTaken { nodes }) => {
-                let rival = nodes.iter().find(|node| node.id.name == self.own.id.name);
-                self.events.extend(rival.and_then(|rival| self.lease.handle_name_taken(rival, now)));
+                let rival = nodes.iter().find(|node| node.id.name == self.ownership.own.id.name);
+                self.ownership
+                    .events
+                    .extend(rival.and_then(|rival| self.lease.handle_name_taken(rival, now)));
                 self.store.succeed(false, now);
-                self.peers.update(nodes, false, now, &mut self.events);
+                self.ownership.handle_nodes(nodes, false, now);
                 self.resolve_waiting(now);
             }
             (Call::Claim { waiter, serial }, Reply::Owner(owner)) => {
@@ -354,14 +314,14 @@ impl Cluster {
             (Call::Look(waiter), Reply::Owner(owner)) => self.handle_owner(waiter, owner, None, now),
             (Call::Assert { number, assertions, waiter }, Reply::Asserted(results)) => {
                 for (assertion, result) in assertions.iter().zip(results) {
-                    self.handle_asserted(number, assertion, result);
+                    self.ownership.handle_asserted(number, assertion, result);
                 }
                 waiter.into_iter().for_each(|waiter| self.serve(waiter, now));
             }
             (Call::Move { ticket, room }, Reply::Moved(owner)) => {
-                let moved = owner.map(|(id, fence)| (id.name, self.note(fence)));
+                let moved = owner.map(|(id, fence)| (id.name, self.ownership.note(fence)));
                 if moved.is_some() {
-                    self.rooms.remove(room);
+                    self.ownership.rooms.remove(room);
                 }
                 self.calls.answer(ticket, Outcome::Moved(moved));
             }
@@ -373,21 +333,16 @@ impl Cluster {
     }
 
     fn handle_renewed(&mut self, sent: Instant, renewal: Renewal, nodes: Vec<ListedLease>, now: Instant) {
-        let interruption = self.lease.handle_renewed(sent, renewal, now, &mut self.events);
+        let interruption = self.lease.handle_renewed(sent, renewal, now, &mut self.ownership.events);
         if interruption.is_some() {
-            self.rooms.unconfirm_all();
+            self.ownership.rooms.unconfirm_all();
         }
         // An outage that outlasted this lease may have outlasted those of the others.
         let was_outage = |interruption: Interruption| {
             interruption.new_session || (interruption.lapsed && self.store.is_open())
         };
         self.store.succeed(interruption.is_some_and(was_outage), now);
-        self.peers.update(nodes, self.store.is_settling(), now, &mut self.events);
-        let voters = self.peers.voters_against(&self.own.id.name);
-        if self.own.withdrawn != voters.is_some() {
-            self.own.withdrawn = voters.is_some();
-            self.events.push_back(voters.map_or(Event::Reachable, |by| Event::Unreachable { by }));
-        }
+        self.ownership.handle_nodes(nodes, self.store.is_settling(), now);
     }
 
     /// The store said who owns a room. `serial` of the claim; `None`: it was only asked.
@@ -401,101 +356,53 @@ impl Cluster {
                 self.decide(&waiter, Decision::Serve { fence, resumes });
             }
             Owner::Me { fence, resumes, from, corrupt } => {
-                self.note(fence);
-                self.events.extend(corrupt.then_some(Event::CorruptValue { room }));
-                self.events.extend(from.map(|from| Event::TookOver { room, from: Some(from.name), fence }));
-                // Without a claim the store does not know a serial that a release could match.
-                let owned = OwnedRoom::new(fence, resumes, serial.unwrap_or(0), serial.is_some(), now);
-                self.rooms.add(room, owned);
+                self.ownership.events.extend(corrupt.then_some(Event::CorruptValue { room }));
+                self.ownership.add(room, (fence, resumes), from, serial, now);
                 self.serve(waiter, now);
             }
             // A room that this box has as well is contested: an assertion decides.
-            Owner::Other { .. } if self.rooms.unconfirm(room) => self.resolve(waiter, now),
+            Owner::Other { .. } if self.ownership.rooms.unconfirm(room) => self.resolve(waiter, now),
             Owner::Other { id, fence, alive } => {
-                self.note(fence);
-                self.redirect(&waiter, (id.name, alive), fence, now);
+                // After an outage of the store a box may be alive that has not renewed its lease yet.
+                let alive = alive || (self.store.is_settling() && self.ownership.peers.is_alive(&id.name));
+                let decision =
+                    self.ownership.redirect(&waiter.request, waiter.is_look, (id.name, alive), fence, now);
+                self.decide(&waiter, decision);
             }
             Owner::Nobody if waiter.is_look => self.decide(&waiter, Decision::Vacant),
-            Owner::Nobody => self.fall_back(&waiter, Fence::NONE, now),
+            Owner::Nobody => self.fall_back(&waiter, None, now),
             Owner::Foreign => self.decide(&waiter, Decision::TryLater),
-        }
-    }
-
-    /// Another box owns the room, or did until its lease ran out.
-    fn redirect(&mut self, waiter: &Waiter, (node, alive): (NodeName, bool), fence: Fence, now: Instant) {
-        let is_own_name = node == self.own.id.name;
-        // After an outage of the store a box may be alive that has not renewed its lease yet.
-        let is_alive = alive || (self.store.is_settling() && self.peers.is_alive(&node));
-        match is_alive {
-            true if is_own_name => self.decide(waiter, Decision::TryLater),
-            true => self.decide(waiter, Decision::Redirect { node, fence }),
-            false if waiter.is_look => self.decide(waiter, Decision::Vacant),
-            false => self.fall_back(waiter, fence, now),
         }
     }
 
     /// Serves a room that the store has just confirmed, whatever fences the client names.
     fn serve(&mut self, waiter: Waiter, now: Instant) {
-        match self.rooms.get_mut(waiter.request.room).filter(|room| room.confirmed) {
+        match self.ownership.serve_confirmed(waiter.request.room, now) {
+            Some(decision) => self.decide(&waiter, decision),
             None => self.resolve(waiter, now),
-            Some(room) => {
-                room.touch(now);
-                let decision = Decision::Serve { fence: room.fence, resumes: room.resumes };
-                self.decide(&waiter, decision);
-            }
         }
-    }
-
-    fn handle_asserted(&mut self, number: u64, assertion: &Assertion, result: Asserted) {
-        let room = assertion.room;
-        let Some(owned) = self.rooms.end_assertion(number, assertion) else { return };
-        owned.confirmed = true;
-        let (other, won) = match result {
-            Asserted::Foreign => return,
-            Asserted::Kept { against, resumes } => {
-                owned.resumes = resumes;
-                let Some(other) = against else { return };
-                (other.name, true)
-            }
-            Asserted::Lost { owner, fence } => {
-                self.rooms.remove(room);
-                self.note(fence);
-                self.events.push_back(Event::RoomLost { room, owner: owner.name.clone(), fence });
-                (owner.name, false)
-            }
-        };
-        self.events.push_back(Event::FenceConflict { room, other, won });
     }
 
     /// The store did not answer.
     fn handle_failure(&mut self, call: Call, error: StoreError, now: Instant) {
         match call {
             Call::Release => {}
-            Call::Renew { extend, .. } => {
-                // An assertion extends them, too.
-                for room in extend {
-                    self.rooms.unconfirm(room);
-                }
-            }
+            // An assertion extends them, too.
+            Call::Renew { extend, .. } => self.ownership.rooms.unconfirm_each(&extend),
             Call::Claim { waiter, .. } | Call::Look(waiter) => self.resolve(waiter, now),
             Call::Assert { number, assertions, waiter } => {
                 for assertion in &assertions {
-                    self.rooms.end_assertion(number, assertion);
+                    self.ownership.rooms.end_assertion(number, assertion);
                 }
                 waiter.into_iter().for_each(|waiter| self.resolve(waiter, now));
             }
             Call::Move { ticket, room } => {
                 // It may have been moved.
-                self.rooms.unconfirm(room);
+                self.ownership.rooms.unconfirm(room);
                 self.calls.answer(ticket, Outcome::Moved(None));
             }
             Call::Leave(ticket) => self.calls.answer(ticket, Outcome::ShutDown),
             Call::Other(ticket) => self.calls.answer(ticket, Outcome::Reply(Err(error))),
         }
-    }
-
-    fn note(&mut self, fence: Fence) -> Fence {
-        self.highest = self.highest.max(fence.min(Fence::MAX));
-        fence
     }
 }

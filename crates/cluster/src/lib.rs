@@ -10,6 +10,7 @@ mod lease;
 pub mod memory;
 mod own_box;
 mod owned_rooms;
+mod ownership;
 mod peers;
 mod redis;
 pub mod registry;

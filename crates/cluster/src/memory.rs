@@ -48,6 +48,14 @@ pub struct MemoryRegistry {
     fault: Arc<Mutex<Option<StoreError>>>,
 }
 
+impl StoredRoom {
+    /// The last fence that clients have tokens of. An owner that another box chose has served nobody before its first
+    /// claim.
+    fn served_fence(&self) -> Fence {
+        if self.serial == 0 { self.resumes } else { self.fence }
+    }
+}
+
 impl MemoryRegistry {
     /// The registry of one box.
     pub fn new(config: &ClusterConfig, store: Arc<Mutex<MemoryStore>>) -> Self {
@@ -120,9 +128,13 @@ impl MemoryStore {
             }
             Request::Nodes => Reply::Nodes(self.others(me, now)),
             Request::LockOrder => {
-                let is_free = self.order.is_none();
-                self.order.get_or_insert_with(|| (me.id.clone(), now + ORDER_DURATION));
-                Reply::Done(is_free)
+                let holder = self.order.as_ref().map(|(holder, _)| holder);
+                let is_busy =
+                    holder.is_some_and(|holder| *holder != me.id && self.leases.contains_key(holder));
+                if !is_busy {
+                    self.order = Some((me.id.clone(), now + ORDER_DURATION));
+                }
+                Reply::Done(!is_busy)
             }
             Request::UnlockOrder => {
                 self.order = self.order.take().filter(|(holder, _)| *holder != me.id);
@@ -218,16 +230,17 @@ impl MemoryStore {
                 let StoredRoom { owner: id, fence, .. } = stored;
                 return if is_foreign { Owner::Foreign } else { Owner::Other { id, fence, alive: true } };
             }
-            from = (!is_foreign).then_some((stored.owner, stored.fence));
+            let served = stored.served_fence();
+            from = (!is_foreign).then_some((stored.owner, stored.fence, served));
         }
-        let (from, resumes) = from.unzip();
-        let resumes = resumes.unwrap_or_default();
+        let (from, last, resumes) =
+            from.map_or((None, floor, Fence::NONE), |(from, last, served)| (Some(from), last, served));
         let chosen = match elsewhere {
             Elsewhere::No => None,
             Elsewhere::IfAny(random) => self.pick(me, random),
             Elsewhere::IfLess(load, random) => self.pick(me, random).filter(|(_, chosen)| *chosen < load),
         };
-        let fence = self.next_fence(floor.max(resumes));
+        let fence = self.next_fence(floor.max(last));
         let assertion =
             Assertion { room, fence, resumes, seats: 0, serial: if chosen.is_none() { serial } else { 0 } };
         self.set_room(me, &assertion, chosen.as_ref().map_or(&me.id, |(id, _)| id).clone(), now);
@@ -245,8 +258,13 @@ impl MemoryStore {
             Some(StoredRoom { owner, fence, resumes, .. }) if *owner == me.id => {
                 Owner::Me { fence: *fence, resumes: *resumes, from: None, corrupt: false }
             }
-            Some(StoredRoom { owner: id, fence, .. }) => {
-                Owner::Other { id: id.clone(), fence: *fence, alive: self.is_alive(id) }
+            Some(stored @ StoredRoom { owner: id, fence, .. }) => {
+                let alive = self.is_alive(id);
+                Owner::Other {
+                    id: id.clone(),
+                    fence: if alive { *fence } else { stored.served_fence() },
+                    alive,
+                }
             }
         }
     }
@@ -260,7 +278,8 @@ impl MemoryStore {
             Some(stored) if self.is_alive(&stored.owner) => (Some(stored), None),
             gone => (None, gone),
         };
-        let last = gone.filter(|stored| stored.key == me.key()).map_or(Fence::NONE, |stored| stored.fence);
+        let last =
+            gone.filter(|stored| stored.key == me.key()).map_or(Fence::NONE, |stored| stored.served_fence());
         let mut against = None;
         if let Some(stored) = contested {
             if stored.key != me.key() {

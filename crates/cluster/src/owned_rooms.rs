@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::registry::{Assertion, ROOM_DURATION};
-use crate::{Fence, JoinRequest, RoomTag};
+use crate::{Decision, Fence, JoinRequest, RoomTag};
 
 /// How long a room without seats is kept.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(5);
@@ -42,20 +42,21 @@ pub(crate) struct OwnedRooms {
 }
 
 impl OwnedRoom {
-    /// A room without seats yet.
-    pub(crate) fn new(fence: Fence, resumes: Fence, serial: u64, confirmed: bool, now: Instant) -> Self {
-        let idle_since = Some(now);
+    /// A room without seats yet. `serial`: of the claim by which the store knows it.
+    pub(crate) fn new(fence: Fence, resumes: Fence, serial: Option<u64>, now: Instant) -> Self {
+        let (confirmed, serial, idle_since) = (serial.is_some(), serial.unwrap_or(0), Some(now));
         Self { fence, resumes, seats: 0, serial, confirmed, asserting: None, idle_since, written: now }
+    }
+
+    /// Keeps it for the join that is under way.
+    pub(crate) fn serve(&mut self, now: Instant) -> Decision {
+        self.idle_since = self.idle_since.map(|_| now);
+        Decision::Serve { fence: self.fence, resumes: self.resumes }
     }
 
     /// The request knows of a later ownership than this one.
     pub(crate) fn is_older_than(&self, request: &JoinRequest) -> bool {
         request.redirect_fence.max(request.token_fence).is_some_and(|fence| fence > self.fence)
-    }
-
-    /// Keeps it for a join that is under way.
-    pub(crate) fn touch(&mut self, now: Instant) {
-        self.idle_since = self.idle_since.map(|_| now);
     }
 
     fn assertion(&mut self, room: RoomTag, number: u64) -> Assertion {
@@ -121,6 +122,13 @@ impl OwnedRooms {
         (room.confirmed, room.asserting) = (false, None);
         self.unconfirmed = true;
         true
+    }
+
+    /// The store may not agree on these rooms.
+    pub(crate) fn unconfirm_each(&mut self, rooms: &[RoomTag]) {
+        for room in rooms {
+            self.unconfirm(*room);
+        }
     }
 
     /// All rooms with seats are confirmed.

@@ -256,7 +256,7 @@ pub enum Owner {
     Other {
         /// That box.
         id: BoxId,
-        /// The fence.
+        /// The fence; of an owner without a lease the last one that clients have tokens of.
         fence: Fence,
         /// It has a lease. Always in answer to a claim.
         alive: bool,

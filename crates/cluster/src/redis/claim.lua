@@ -14,14 +14,14 @@ if room and alive(room.owner) then
 end
 local from, resumes = '', 0
 if room and not room.foreign then
-  from, resumes = room.owner, room.fence
+  from, resumes, floor = room.owner, served_fence(room), math.max(floor, room.fence)
 end
 local owner = ME
 if elsewhere ~= '0' then
   local chosen, chosen_load = pick(tonumber(ARGV[8]), tonumber(ARGV[9]))
   if chosen and (elsewhere == '2' or chosen_load < load) then owner = chosen end
 end
-local fence = next_fence(math.max(floor, resumes))
+local fence = next_fence(floor)
 set_room(tag, owner, fence, resumes, 0, owner == ME and serial or 0)
 if owner == ME then return { MINE, from, fence, resumes, corrupt and 1 or 0 } end
 return { OTHER, owner, fence, 0, 0 }

@@ -53,6 +53,11 @@ local function room_of(tag)
   return room, false
 end
 
+-- The last fence that clients have tokens of. An owner that another box chose has served nobody before its first claim.
+local function served_fence(room)
+  return room.serial == 0 and room.resumes or room.fence
+end
+
 local function set_room(tag, owner, fence, resumes, seats, serial)
   local form = '{"v":%d,"key":"%s","owner":"%s","fence":%.0f,"resumes":%.0f,"seats":%.0f,"serial":%.0f}'
   local text = string.format(form, PROTOCOL, KEY, owner, fence, resumes, seats, serial)

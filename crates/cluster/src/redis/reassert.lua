@@ -12,7 +12,7 @@ for index = 4, #ARGV, 5 do
   if room and room.owner == ME and not room.foreign then serial = math.max(serial, room.serial) end
   local contested = room and room.owner ~= ME and alive(room.owner)
   if room and room.owner ~= ME and not contested and not room.foreign then
-    resumes = math.max(resumes, room.fence)
+    resumes = math.max(resumes, served_fence(room))
   end
   local result = { MINE, '', resumes }
   if contested and room.foreign then
