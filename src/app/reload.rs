@@ -88,7 +88,7 @@ impl RunningSettings {
         log_changes(&changed);
         if cluster_id(&self.settings) != room_names {
             warn!(
-                "the last cluster-key names the rooms: stop all servers, then start them with the new keys"
+                "the last cluster-key names the rooms and has changed; restart all boxes soon after each other"
             );
         }
     }

@@ -1,10 +1,13 @@
 //! Several boxes on addresses of loopback that share a real Redis, and blocking clients of their WebSockets.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::harness::TEST_TIMEOUT;
@@ -20,8 +23,13 @@ pub struct Boxes {
     pub redis: Option<RedisServer>,
     boxes: Vec<Option<ServerProcess>>,
     port: u16,
+    /// Holds the file of the keys that all share.
+    folder: TempDir,
     _guard: ExclusiveGuard,
 }
+
+/// The file in that folder.
+const KEYS: &str = "cluster-keys";
 
 /// A client of a WebSocket.
 pub struct Client(WebSocket<Tls>);
@@ -40,9 +48,12 @@ impl Boxes {
     /// Starts them with further settings, and waits until each holds a lease. `None` if Redis is not installed.
     pub fn start(count: usize, settings: &[&str]) -> Option<Self> {
         let redis = RedisServer::start(&[])?;
-        let (guard, port) = (exclusive(), free_port());
-        let start = |index| Some(start_box(index, port, &redis.url(), settings));
-        let boxes = Self { boxes: (0..count).map(start).collect(), redis: Some(redis), port, _guard: guard };
+        let (guard, port, folder) = (exclusive(), free_port(), tempfile::tempdir().unwrap());
+        let keys = folder.path().join(KEYS);
+        std::fs::write(&keys, "a key that all boxes share\n").unwrap();
+        let start = |index| Some(start_box(index, port, (&redis.url(), &keys), settings));
+        let boxes = (0..count).map(start).collect();
+        let boxes = Self { boxes, redis: Some(redis), port, folder, _guard: guard };
         boxes.boxes.iter().flatten().for_each(|server| drop(server.wait_for_line("this box holds a lease")));
         Some(boxes)
     }
@@ -53,6 +64,15 @@ impl Boxes {
         while (0..self.boxes.len()).any(|index| self.metric(index, "webrtc_box_live_boxes") != all) {
             assert!(start.elapsed() < TEST_TIMEOUT, "a box does not know the others");
             std::thread::sleep(RETRY_INTERVAL);
+        }
+    }
+
+    /// Replaces the keys that all share, one a line, and reloads every box.
+    pub fn set_keys(&self, keys: &[&str]) {
+        std::fs::write(self.folder.path().join(KEYS), keys.join("\n")).unwrap();
+        for server in self.boxes.iter().flatten() {
+            server.signal(Signal::HUP);
+            server.wait_for_line("settings reloaded");
         }
     }
 
@@ -113,12 +133,12 @@ impl Boxes {
     }
 }
 
-fn start_box(index: usize, port: u16, store: &str, settings: &[&str]) -> ServerProcess {
+fn start_box(index: usize, port: u16, (store, keys): (&str, &Path), settings: &[&str]) -> ServerProcess {
     let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, 1 + index as u8));
     let environment = Environment::with_domain_at(address, port, &["localhost", "*.localhost"]);
     let (address, name) = (address.to_string(), format!("b{}.localhost", index + 1));
     let own = ["--listen", &address, "--cluster", store, "--node-name", &name];
-    let shared = ["--cluster-key", "a key that all boxes share"];
+    let shared = ["--cluster-key-file", keys.to_str().expect("UTF-8")];
     let environment = Arc::new(environment);
     let command = environment.command(&[&own[..], &shared[..], settings].concat());
     ServerProcess::start_beside(&environment, command)

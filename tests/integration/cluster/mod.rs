@@ -154,6 +154,30 @@ fn the_room_of_a_killed_owner_opens_elsewhere_for_its_tokens() {
 }
 
 #[test]
+fn a_replaced_key_keeps_rooms_and_tokens() {
+    let (old, new) = ("a key that all boxes share", "the key that replaces it");
+    let Some(mut boxes) = Boxes::start(2, &[]) else { return };
+    let [(_alice, first), (bob, second)] = pair(&boxes, 0, "kitchen");
+    boxes.set_keys(&[new, old]);
+    assert_eq!(boxes.client(1).ask(&join("kitchen"))["url"], boxes.url(0), "rooms keep their names");
+    drop(bob);
+    let mut bob = boxes.client(0);
+    let renewed = bob.ask(&resume("kitchen", &second["resume"]));
+    assert_eq!(renewed["id"], second["id"]);
+    drop(boxes.take(0));
+    // A token under each key.
+    let (_alice, resumed) = join_somewhere(&boxes, 1, &resume("kitchen", &first["resume"]));
+    let (_bob, other) = join_somewhere(&boxes, 1, &resume("kitchen", &renewed["resume"]));
+    assert_eq!((&resumed["id"], &other["id"]), (&first["id"], &second["id"]));
+
+    boxes.set_keys(&[new]);
+    boxes.server(1).wait_for_line("the last cluster-key names the rooms");
+    let mut carol = boxes.client(1);
+    assert_eq!(carol.ask(&resume("kitchen", &first["resume"]))["code"], "bad-resume");
+    assert_eq!(carol.ask(&join("kitchen"))["code"], "room-full", "the same room until the restart");
+}
+
+#[test]
 fn a_draining_box_gives_its_rooms_away_and_exits() {
     let Some(mut boxes) = Boxes::start(2, &["--drain-timeout", "4"]) else { return };
     let [(mut alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
