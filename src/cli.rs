@@ -12,7 +12,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::app::StartError;
 use crate::config::{
-    DEFAULT_FILE, RawSettings, Settings, SettingsError, StateDirDefaults, gather, seconds, set_variables,
+    DEFAULT_FILE, RawSettings, Settings, SettingsError, StateDirDefaults, file_with_secrets, gather, seconds,
+    set_variables,
 };
 use crate::doctor::Target;
 use crate::error::Hint as _;
@@ -49,6 +50,8 @@ pub struct Check {
     pub stun: Option<String>,
     /// One JSON object instead of lines.
     pub json: bool,
+    /// The settings file, if it holds a secret.
+    pub secret_config: Option<PathBuf>,
 }
 
 /// Which credential to print.
@@ -166,7 +169,8 @@ pub fn parse(
     let has_secrets = has_secrets(&args);
     let line = command_line(args).map_err(|error| usage_error(&error, has_secrets))?;
     let defaults = state_dir_defaults(&environment, line.subcommand.is_some());
-    let fallback = gather(line.config, environment);
+    let config = line.config.clone();
+    let fallback = gather(line.config, environment.clone());
     match line.subcommand {
         None => Ok(Command::Run(line.settings.or(fallback?).validate(&defaults)?)),
         Some(SubcommandArgs::Credentials(args)) => {
@@ -180,9 +184,15 @@ pub fn parse(
         }
         Some(SubcommandArgs::Check(args)) => {
             let remote = line.settings.only_name_a_server();
+            let secret_config = file_with_secrets(config, environment);
             let fallback = if remote { fallback.or_else(ignore_denied) } else { fallback };
             let subject = fallback.and_then(|fallback| subject(line.settings, fallback, &defaults));
-            Ok(Command::Check(Check { subject, stun: args.stun.map(with_port), json: args.json }))
+            Ok(Command::Check(Check {
+                subject,
+                stun: args.stun.map(with_port),
+                json: args.json,
+                secret_config,
+            }))
         }
     }
 }

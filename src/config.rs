@@ -22,7 +22,7 @@ use crate::error::{Hint, io_hint, io_reason};
 pub use self::cluster::ClusterSettings;
 pub use self::network::{ExternalIp, Listen};
 pub use self::settings::{LogFormat, RawSettings, Reload, Settings};
-pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, gather, set_variables};
+pub use self::sources::{DEFAULT_FILE, VARIABLE_PREFIX, file_with_secrets, gather, set_variables};
 pub use self::values::seconds;
 
 /// Ports under 1024 that Chromium accepts in a TURN URL (`port_util.cc` in its network stack).

@@ -87,7 +87,11 @@ fn check(args: &Check) -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => return fail(2, &StartError::System { action: "start threads", source }.with_hint()),
     };
-    let report = runtime.block_on(webrtc_box::doctor::check(&args.subject, args.stun.as_deref()));
+    let report = runtime.block_on(webrtc_box::doctor::check(
+        &args.subject,
+        args.stun.as_deref(),
+        args.secret_config.as_deref(),
+    ));
     runtime.shutdown_background();
     let text = if args.json { report.json().unwrap_or_default() } else { report.to_string() };
     print(&text).map_or_else(|error| fail(2, &error.with_hint()), |()| ExitCode::from(report.exit_code()))

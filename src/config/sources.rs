@@ -79,6 +79,20 @@ pub fn gather(
     Ok(variables.or(file))
 }
 
+/// The settings file that [`gather`] reads, if it holds a secret itself; `None` if it does not, or cannot be read.
+pub fn file_with_secrets(
+    config: Option<PathBuf>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Option<PathBuf> {
+    let named = config.or_else(|| variables(environment).ok()?.1);
+    let path = named.unwrap_or_else(|| DEFAULT_FILE.into());
+    let raw = file(&path).ok()?;
+    let has_password = raw.cluster.as_deref().is_some_and(|url| url.contains('@'));
+    let lists = [raw.static_auth_secret, raw.host_key, raw.cluster_key];
+    let has_list = lists.iter().flatten().any(|list| !list.is_empty());
+    (has_password || has_list).then_some(path)
+}
+
 fn default_file(path: &Path) -> Result<RawSettings, SettingsError> {
     match file(path) {
         Err(SettingsError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

@@ -26,6 +26,7 @@ mod service;
 mod signaling;
 mod turn_client;
 
+use std::path::Path;
 use std::time::Duration;
 
 use webrtc_box_turn::credential::{Credential, Principal};
@@ -65,10 +66,14 @@ pub enum Target {
 const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Ends within about twenty seconds, even if nothing answers. `stun`: a STUN server as `HOST:PORT`, which is
-/// asked for the public address of this host.
-pub async fn check(target: &Result<Target, SettingsError>, stun: Option<&str>) -> Report {
+/// asked for the public address of this host. `secret_config`: the settings file, if it holds a secret.
+pub async fn check(
+    target: &Result<Target, SettingsError>,
+    stun: Option<&str>,
+    secret_config: Option<&Path>,
+) -> Report {
     match target {
-        Ok(Target::Local(settings)) => check_local(settings, stun).await,
+        Ok(Target::Local(settings)) => check_local(settings, stun, secret_config).await,
         Ok(Target::Remote { name, settings }) => check_remote(name, settings).await,
         Err(error) => Report::new(vec![Subject::Settings.error(error)], None),
     }
@@ -86,7 +91,7 @@ pub fn at_start(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
+async fn check_local(settings: &Settings, stun: Option<&str>, secret_config: Option<&Path>) -> Report {
     let domain = settings.domain();
     let (addresses, synchronized) =
         tokio::join!(Addresses::observe(settings, settings.own_name(), stun), host::is_synchronized());
@@ -114,7 +119,9 @@ async fn check_local(settings: &Settings, stun: Option<&str>) -> Report {
         .map_or_else(|| "good, in try-out mode (no domain)".to_owned(), |name| format!("good, for {name}"));
     let mut findings = vec![Subject::Settings.ok(mode), clock.evaluate()];
     findings.extend(ports::evaluate(&listeners, observed.is_running(), user.is_some()));
-    let secrets = settings.secret_files().map(|(setting, file)| FilePermissions::observe(setting, file));
+    let config = secret_config.map(|file| ("config", file));
+    let secrets = settings.secret_files().chain(config);
+    let secrets = secrets.map(|(setting, file)| FilePermissions::observe(setting, file));
     findings.extend(service::evaluate_secrets(&secrets.collect::<Vec<_>>(), user.as_ref()));
     if let Some(certificate) = &certificate {
         let permissions = certificate.permissions();

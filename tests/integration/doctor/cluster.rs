@@ -1,6 +1,7 @@
 //! `webrtc-box check` and `webrtc-box nodes` for servers of a cluster with a real Redis. Their node names have no record in
 //! DNS here, which is a finding of its own.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -118,4 +119,27 @@ fn example_configuration_of_redis_permits_what_a_server_needs() {
     let anonymous = format!("redis://127.0.0.1:{}", redis.port);
     let checked = server.check(&flags(&anonymous, "b1.localhost", KEY));
     checked.assert_finding("cluster", "fail", &["refuses the user or password"]);
+}
+
+#[test]
+fn settings_file_with_a_secret_that_everybody_may_read_is_a_warning() {
+    let server = CheckedServer::new();
+    let file = server.file("box.toml");
+    let set_mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    let open_folder = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(server.file(""), open_folder).unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let warns = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let findings = server.check(&config).findings("settings");
+        findings.iter().any(|line| line.contains("config: every user") && line.contains("chmod o-r"))
+    };
+    let secret =
+        "cluster = 'redis://:secret@127.0.0.1:1'\nnode-name = 'b1.localhost'\ncluster-key-file = 'keys'";
+    std::fs::write(server.file("keys"), KEY).unwrap();
+    assert!(!warns("realm = 'x'\nhost-key = []"));
+    set_mode(0o644);
+    assert!(warns(secret) && warns("host-key = 'long enough'"));
+    set_mode(0o640);
+    assert!(!warns(secret));
 }
