@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use hyper::Uri;
 use hyper::header::{DATE, HeaderMap, LOCATION};
 use serde::Deserialize;
 use webrtc_box_turn::addr::Transport;
@@ -32,6 +33,8 @@ pub(super) struct Visit {
 pub(super) struct Page {
     /// HTTP status of `/`.
     status: u16,
+    /// Where `/` redirects to; empty if it does not.
+    location: String,
     /// `/healthz`; `None` if the response is not one of webrtc-box.
     health: Option<Health>,
     /// The served certificate chain.
@@ -100,6 +103,7 @@ pub(super) async fn observe(server: &Server, address: SocketAddr, roots: &System
         let test = http.get(&host, "/test.json").await.ok();
         Ok(Page {
             status: page.status().as_u16(),
+            location: location(page.headers()),
             health: health.and_then(|response| serde_json::from_slice(response.body()).ok()),
             chain: roots.verify(&tls.chain, &server.name),
             took,
@@ -114,10 +118,13 @@ pub(super) async fn observe_redirect(address: SocketAddr, name: &str) -> Redirec
     let visit = async {
         let mut http = HttpConnection::open(connection::tcp(address, &[]).await?).await?;
         let response = http.get(name, "/").await?;
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        Ok((response.status().as_u16(), location.unwrap_or_default().to_owned()))
+        Ok((response.status().as_u16(), location(response.headers())))
     };
     Redirect { port: address.port(), outcome: visit.await }
+}
+
+fn location(headers: &HeaderMap) -> String {
+    headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 fn date(headers: &HeaderMap) -> Option<UnixSeconds> {
@@ -202,6 +209,13 @@ impl Visit {
 }
 
 impl Page {
+    /// The common name of the cluster, if `name` is one of its node names: a box redirects pages to it.
+    pub(super) fn common_name(&self, name: &str) -> Option<String> {
+        let target: Uri = self.location.parse().ok().filter(|_| self.status == 308)?;
+        let host = target.host()?.to_ascii_lowercase();
+        name.strip_suffix(&host).is_some_and(|label| label.ends_with('.')).then_some(host)
+    }
+
     fn evaluate(&self, place: &str, port: &str) -> Finding {
         let restart = "look into the log of the server and restart it";
         match (&self.health, self.status) {
@@ -304,6 +318,7 @@ mod tests {
     fn page() -> Page {
         Page {
             status: 200,
+            location: String::new(),
             health: Some(Health::Up),
             chain: Chain { facts: vec![facts("leaf")], trust: Trust::Trusted },
             took: Duration::from_millis(20),
@@ -330,6 +345,17 @@ mod tests {
         assert_eq!(lines[1], "ok https://box.example/ over IPv6 (2a00::10) shows the page within 20 ms");
         assert!(lines[2].starts_with("ok the served certificate is trusted"), "{lines:?}");
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_page_that_leads_to_the_name_above_it_is_that_of_a_box() {
+        let page = |status, location: &str| Page { status, location: location.to_owned(), ..page() };
+        let common = |location: &str| page(308, location).common_name("b1.a.example");
+        assert_eq!(common("https://A.example:8443/").as_deref(), Some("a.example"));
+        for other in ["https://b1.a.example/", "https://ba.example/", "https://b.example/", "/", ""] {
+            assert_eq!(common(other), None, "{other}");
+        }
+        assert_eq!(page(200, "https://a.example/").common_name("b1.a.example"), None);
     }
 
     #[test]

@@ -102,7 +102,7 @@ async fn check_local(settings: &Settings, stun: Option<&str>, secret_config: Opt
     let limits = Limits::observe(process);
     let roots = SystemRoots::load();
     let certificate = StoredCertificate::observe(settings, &roots);
-    let server = Server::local(settings, domain, &addresses.interfaces(), addresses.resolved());
+    let mut server = Server::local(settings, domain, &addresses.interfaces(), addresses.resolved());
     let (observed, cluster) = tokio::join!(
         server.observe(&roots, || mint_credential(settings)),
         Cluster::observe(settings, addresses.resolved(), &roots),
@@ -145,7 +145,7 @@ async fn check_remote(name: &str, settings: &Settings) -> Report {
     let mut findings =
         vec![addresses::evaluate_name_only(name, is_local), addresses::evaluate_remote(name, &resolved)];
     let Ok(resolved) = resolved else { return Report::new(findings, None) };
-    let (roots, server) = (SystemRoots::load(), Server::remote(settings, name, &resolved));
+    let (roots, mut server) = (SystemRoots::load(), Server::remote(settings, name, &resolved));
     let no_credential = || Err("the page provides none".to_owned());
     let (observed, synchronized) =
         tokio::join!(server.observe(&roots, no_credential), host::is_synchronized());

@@ -15,7 +15,7 @@ use webrtc_box_turn::credential::Credential;
 use super::certificate::{StoredCertificate, SystemRoots};
 use super::http::{self, ConnectionTest, Expected, Redirect, Visit};
 use super::relay::{self, Access, Attempt, Route};
-use super::report::Finding;
+use super::report::{Finding, Subject};
 use super::signaling::{self, Join};
 use crate::clock::{self, UnixSeconds};
 use crate::config::{Listen, Settings};
@@ -25,8 +25,10 @@ const HTTPS: u16 = 443;
 /// How to reach a server.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    /// The name in the certificate.
+    /// The name of the page.
     pub(super) name: String,
+    /// The name that was asked for, if it is that of one of several boxes.
+    node_name: Option<String>,
     /// The server is set up on this host.
     pub(super) is_local: bool,
     /// A self-signed certificate is expected.
@@ -82,6 +84,7 @@ impl Server {
         let proxies = settings.proxy_protocol.clone();
         Self {
             name: domain.unwrap_or("localhost").to_owned(),
+            node_name: None,
             is_local: false,
             try_out: domain.is_none(),
             page_port: settings.https_port.or(domain.map(|_| HTTPS)),
@@ -114,13 +117,18 @@ impl Server {
         ports.iter().flat_map(over_each_address).collect()
     }
 
-    /// `mint` makes a credential if the page provides none.
+    /// `mint` makes a credential if the page provides none. One of several boxes is then visited under their common name.
     pub(super) async fn observe(
-        &self,
+        &mut self,
         roots: &SystemRoots,
         mint: impl FnOnce() -> Result<Credential, String>,
     ) -> Observed {
-        let (visits, redirect) = tokio::join!(self.visit_page(roots), self.visit_redirect());
+        let (mut visits, redirect) = tokio::join!(self.visit_page(roots), self.visit_redirect());
+        let pages = || visits.iter().filter_map(|visit| visit.outcome.as_ref().ok());
+        if let Some(common) = pages().find_map(|page| page.common_name(&self.name)) {
+            self.node_name = Some(std::mem::replace(&mut self.name, common));
+            visits = self.visit_page(roots).await;
+        }
         let mut observed = Observed { visits, redirect, ..Observed::default() };
         if self.is_local && self.page_port.is_some() && http::is_absent(&observed.visits) {
             observed.redirect = None;
@@ -154,6 +162,10 @@ impl Server {
         let stored = stored.and_then(StoredCertificate::leaf);
         let expected = Expected { server: self, now: clock::now().unix, is_pending, stored };
         let mut findings = http::evaluate(&observed.visits, &expected);
+        findings.extend(self.node_name.iter().map(|node_name| {
+            Subject::Cluster
+                .ok(format!("{node_name} is one of the boxes of {}, and was checked as such", self.name))
+        }));
         let origin = self.origin();
         findings.extend(observed.redirect.iter().map(|redirect| redirect.evaluate(&origin)));
         findings.extend(observed.join.iter().map(Join::evaluate));
