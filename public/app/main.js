@@ -194,6 +194,7 @@ function rememberName(typed) {
 
 /** Some browsers refuse it in a frame, or too often in a row. @param {string} path */
 function setUrlPath(path) {
+  if (location.pathname === path && location.hash === '') return;
   try {
     history.replaceState(null, '', path + location.search);
   } catch (error) {
@@ -318,7 +319,9 @@ function draw() {
 
 function drawNow() {
   const { state } = session;
-  if (state.screen !== previousScreen) screenChanged();
+  // After the new screen is drawn.
+  if (state.screen !== previousScreen) nextTask().then(screenChanged);
+  previousScreen = state.screen;
   if (state.connectionState === 'connected') stats?.start();
   else stats?.stop();
   lifecycle.askBeforeUnload(state.screen === 'call' && state.connectedAt !== null);
@@ -343,10 +346,10 @@ function show() {
 }
 
 function screenChanged() {
-  previousScreen = session.state.screen;
+  const { screen } = session.state;
   loadDetails();
-  if (previousScreen === 'ended') media.stop();
-  wakeLock.set(previousScreen === 'call');
+  if (screen === 'ended') media.stop();
+  wakeLock.set(screen === 'call');
   watchLevel();
 }
 

@@ -8,6 +8,7 @@ import { parseCallId } from './negotiation.js';
 import { makePathFallback } from './path-fallback.js';
 import { offersChannels, PeerConnection } from './peer-connection.js';
 import { makeStartBitrate } from './start-bitrate.js';
+import { nextTask } from '../lib/clock.js';
 import { fingerprintsIn } from './verification-code.js';
 
 /**
@@ -284,7 +285,10 @@ export class Call {
     if (message.type !== 'offer') return;
     if (current && this.#winsCollision(current)) return;
     const created = this.#replace(peerId, id, false);
-    if (created) await passOn(created, message);
+    if (!created) return;
+    // In a task of its own: together they would block a slow phone.
+    await nextTask();
+    await passOn(created, message);
   }
 
   /** Of two first offers that collide, the one of the greater id stands. @param {PeerConnection} current */

@@ -4,6 +4,7 @@
 // another connection: a rollback leaves Chromium with video that is decoded and never shown. Only for a client that does
 // not count its offers there is a rollback. Malformed messages are dropped and the connection continues.
 
+import { nextTask } from '../lib/clock.js';
 import { withOpusParameters, withStereoPlayback } from './opus-sdp.js';
 import { withStartBitrate } from './start-bitrate.js';
 
@@ -153,7 +154,11 @@ export class Negotiation {
     this.#round = Math.max(this.#round, 0);
     await pc.setRemoteDescription(withCurrentDtlsRole(this.#received(sdp), pc));
     await this.#addEarlyCandidates();
-    if (isFirst) beforeAnswer();
+    if (isFirst) {
+      beforeAnswer();
+      // In a task of its own: together they would block a slow phone.
+      await nextTask();
+    }
     await this.#describe('answer');
     this.#remoteSdp = sdp.sdp;
     this.#sendAnswer(call);

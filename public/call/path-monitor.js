@@ -3,7 +3,7 @@
 
 import { makeVideoStallDetector } from './liveness.js';
 import { makeUnreportedVideoDetector } from './rtcp-feedback.js';
-import { pathOf } from './selected-path.js';
+import { pathOf, readReport } from './selected-path.js';
 
 /**
  * @import { Clock, Timer } from '../lib/clock.js'
@@ -111,7 +111,7 @@ export class PathMonitor {
 
   async #checkHandshake() {
     const { pc, polite, clock } = this.#parts;
-    const report = /** @type {any} */ (await pc.getStats().catch(() => null));
+    const report = await readReport(pc).catch(() => null);
     this.#path = report && pathOf(report);
     if (!this.#awaitsHandshake()) return;
     this.#handshakeStalled = true;

@@ -3,12 +3,13 @@
 // The call decides whether a new one is needed. The control channel carries mute state and hang-up; verification code and
 // chat have channels of their own.
 
+import { nextTask } from '../lib/clock.js';
 import { ControlChannel } from './control-channel.js';
 import { IceRestart } from './ice-restart.js';
 import { makeLiveness, packetsReceived } from './liveness.js';
 import { Negotiation } from './negotiation.js';
 import { PathMonitor } from './path-monitor.js';
-import { pathOf } from './selected-path.js';
+import { pathOf, readReport } from './selected-path.js';
 import { makeSenderControl } from './sender-control.js';
 import { startVerification } from './verification.js';
 
@@ -153,7 +154,8 @@ export class PeerConnection {
       if (kind === 'video') this.#parts.codecSelection.apply(transceiver);
     }
     this.#senders.apply().catch(() => {});
-    this.negotiation.offer();
+    // In a task of its own: together they would block a slow phone.
+    nextTask().then(() => this.negotiation.offer());
   }
 
   /** @param {Tracks} tracks to send in place of the previous ones */
@@ -258,7 +260,7 @@ export class PeerConnection {
 
   /** Reads the statistics once for all: received packets, path and sender feedback. */
   async #readStats() {
-    const report = /** @type {any} */ (await this.pc.getStats());
+    const report = await readReport(this.pc);
     if (this.#pendingVideo && hasVideoFrames(report)) this.#addToStream(this.#pendingVideo);
     this.#path.update(report, this.#control?.peer ?? { video: false, mayPause: false });
     if (!this.#isClosed) this.#senders.update(report);

@@ -1,10 +1,19 @@
 // Selected path: from a getStats report to the path the media takes and the quality of the connection.
 //
-// Pure: a report comes in as a map, of Chromium's or Firefox's shape.
+// Pure but for the reading: a report comes in as a map, of Chromium's or Firefox's shape.
 
 /** @typedef {'direct' | 'relay-udp' | 'relay-tcp' | 'relay-tls'} Path */
 /** @typedef {'good' | 'fair' | 'poor'} Quality */
 /** @typedef {{get(id: string): any, values(): Iterable<any>}} Report */
+
+/**
+ * The statistics as a plain map: Chromium makes the objects of its own map anew whenever they are read.
+ * @param {Pick<RTCPeerConnection, 'getStats'>} pc
+ * @returns {Promise<Map<string, any>>}
+ */
+export async function readReport(pc) {
+  return new Map(await pc.getStats());
+}
 
 /**
  * The candidate pair that carries media. Chromium names it in the transport; older Firefox has no transport entry and

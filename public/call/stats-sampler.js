@@ -1,6 +1,6 @@
 // Stats sampler: reads the connection's statistics once a second and keeps the last minute of samples.
 
-import { pathOf, qualityOf, qualityReason, sampleOf } from './selected-path.js';
+import { pathOf, qualityOf, qualityReason, readReport, sampleOf } from './selected-path.js';
 
 const INTERVAL_MS = 1000;
 const KEPT = 60;
@@ -39,7 +39,7 @@ export function makeStatsSampler({ connection, clock, now, changed }) {
     const pc = connection();
     if (pc !== source) samples.length = 0;
     source = pc;
-    const report = await pc?.getStats().catch(() => null);
+    const report = pc && await readReport(pc).catch(() => null);
     if (!running) return;
     if (report && pc === connection()) {
       samples.push(sampleOf(report, now(), samples.at(-1)));

@@ -1,5 +1,7 @@
 // Chime: short quiet sounds that are generated in the page: somebody joined, left or knocks, and a test of the speaker.
 
+import { nextTask } from '../lib/clock.js';
+
 const START_S = 0.05;
 const FADE_S = 0.03;
 const START_TIMEOUT_MS = 2000;
@@ -39,6 +41,8 @@ export class Chime {
     /** @type {AudioContext | undefined} */
     let context;
     try {
+      // In a task of its own, after what it accompanies is drawn: the start of sound takes a slow phone 20 ms.
+      await nextTask();
       context = this.#parts.newContext();
       // Without an output device some browsers never resolve this.
       await Promise.race([context.resume(), pause(START_TIMEOUT_MS)]);

@@ -1,5 +1,7 @@
 // Fakes: a clock that the test advances, a WebSocket and an RTCPeerConnection.
 
+import { nextTask } from '../../../public/lib/clock.js';
+
 export function makeClock() {
   let time = 0;
   let timers = [];
@@ -29,9 +31,12 @@ export function makeClock() {
   };
 }
 
-/** Runs all pending microtasks. */
+/** Runs all pending microtasks, and what follows in tasks of its own. */
 export async function settle() {
-  for (let i = 0; i < 30; i += 1) await Promise.resolve();
+  for (let tasks = 0; tasks < 3; tasks += 1) {
+    for (let i = 0; i < 30; i += 1) await Promise.resolve();
+    await nextTask();
+  }
 }
 
 export class FakeSocket {
