@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::registry::{
     Asserted, Assertion, Elsewhere, Identity, LEASE_DURATION, Lease, ListedLease, ORDER_DURATION, Owner,
     PROTOCOL, ROOM_DURATION, Registry, Reply, Request,
 };
-use crate::{BoxId, ClusterConfig, Fence, RoomTag, StoreError};
+use crate::{BoxId, ClusterConfig, Fence, NodeName, RoomTag, StoreError};
 
 /// The content of a store. A clone is a snapshot, as a replica has one.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     leases: BTreeMap<BoxId, StoredLease>,
+    /// The second box of a name, which gets no lease.
+    doubles: BTreeMap<NodeName, (BoxId, Instant)>,
     rooms: HashMap<RoomTag, StoredRoom>,
     lost: BTreeMap<BoxId, BTreeSet<RoomTag>>,
     counter: u64,
@@ -126,7 +128,16 @@ impl MemoryStore {
                 self.lost.remove(&me.id);
                 Reply::Done(true)
             }
-            Request::Nodes => Reply::Nodes(self.others(me, now)),
+            Request::Nodes => {
+                let mut nodes = self.others(me, now);
+                let second = |node: &ListedLease| {
+                    let (id, _) = self.doubles.get(&node.id.name).filter(|(double, _)| *double != node.id)?;
+                    Some(ListedLease { id: id.clone(), withdrawn: true, age: Duration::ZERO, ..node.clone() })
+                };
+                let doubles: Vec<ListedLease> = nodes.iter().filter_map(second).collect();
+                nodes.extend(doubles);
+                Reply::Nodes(nodes)
+            }
             Request::LockOrder => {
                 let holder = self.order.as_ref().map(|(holder, _)| holder);
                 let is_busy =
@@ -152,6 +163,7 @@ impl MemoryStore {
 
     fn expire(&mut self, now: Instant) {
         self.leases.retain(|_, stored| now < stored.renewed + LEASE_DURATION);
+        self.doubles.retain(|_, (_, end)| now < *end);
         self.rooms.retain(|_, stored| now < stored.expires);
         self.order = self.order.take().filter(|(_, end)| now < *end);
         self.challenges.retain(|_, (_, end)| now < *end);
@@ -181,6 +193,7 @@ impl MemoryStore {
         let nodes = self.others(me, now);
         let is_rival = |node: &ListedLease| node.id.name == me.id.name && !node.withdrawn;
         if !held && nodes.iter().any(is_rival) {
+            self.doubles.insert(me.id.name.clone(), (me.id.clone(), now + LEASE_DURATION));
             return Reply::NameTaken { nodes };
         }
         self.leases.insert(me.id.clone(), own);
