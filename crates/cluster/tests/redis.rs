@@ -1,4 +1,5 @@
 //! Boxes on a real `redis-server`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm, reason = "test code")]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! The scripts and the store in memory give the same answers, and values of others have defined outcomes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm, reason = "test code")]
 
 mod harness;
 
