@@ -107,14 +107,7 @@ impl MemoryStore {
                 Reply::Asserted(rooms.iter().map(|room| self.reassert(me, room, now)).collect())
             }
             Request::Release { rooms } => {
-                for (room, fence, serial) in rooms {
-                    let stored = self.usable(me, room);
-                    if stored.is_some_and(|stored| {
-                        stored.owner == me.id && (stored.fence, stored.serial) == (fence, serial)
-                    }) {
-                        self.rooms.remove(&room);
-                    }
-                }
+                rooms.iter().for_each(|room| self.release(me, *room));
                 Reply::Done(true)
             }
             Request::Move { room, fence, serial, floor, random } => {
@@ -138,15 +131,7 @@ impl MemoryStore {
                 nodes.extend(doubles);
                 Reply::Nodes(nodes)
             }
-            Request::LockOrder => {
-                let holder = self.order.as_ref().map(|(holder, _)| holder);
-                let is_busy =
-                    holder.is_some_and(|holder| *holder != me.id && self.leases.contains_key(holder));
-                if !is_busy {
-                    self.order = Some((me.id.clone(), now + ORDER_DURATION));
-                }
-                Reply::Done(!is_busy)
-            }
+            Request::LockOrder => Reply::Done(self.lock_order(me, now)),
             Request::UnlockOrder => {
                 self.order = self.order.take().filter(|(holder, _)| *holder != me.id);
                 Reply::Done(true)
@@ -159,6 +144,23 @@ impl MemoryStore {
                 Reply::Challenge(self.challenges.get(&domain).map(|(value, _)| value.clone()))
             }
         }
+    }
+
+    fn release(&mut self, me: &Identity, (room, fence, serial): (RoomTag, Fence, u64)) {
+        let matches =
+            |stored: &StoredRoom| stored.owner == me.id && (stored.fence, stored.serial) == (fence, serial);
+        if self.usable(me, room).is_some_and(matches) {
+            self.rooms.remove(&room);
+        }
+    }
+
+    fn lock_order(&mut self, me: &Identity, now: Instant) -> bool {
+        let holder = self.order.as_ref().map(|(holder, _)| holder);
+        let is_free = holder.is_none_or(|holder| *holder == me.id || !self.leases.contains_key(holder));
+        if is_free {
+            self.order = Some((me.id.clone(), now + ORDER_DURATION));
+        }
+        is_free
     }
 
     fn expire(&mut self, now: Instant) {

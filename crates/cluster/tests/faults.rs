@@ -1,5 +1,11 @@
 //! A real store that is slow, full, read-only, stopped, refuses the login, holds foreign values, or fails over.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
 
 mod harness;
 

@@ -1,5 +1,11 @@
 //! The scripts and the store in memory give the same answers, and values of others have defined outcomes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
 
 mod harness;
 

@@ -19,16 +19,16 @@ pub(super) fn convert(error: &RedisError, redact: impl FnOnce(String) -> String)
     let short = |text: String| {
         redact(text).chars().filter(|character| !character.is_control()).take(MAX_TEXT).collect()
     };
-    match error.kind() {
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => StoreError::Loading,
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreError::ReadOnly,
-        _ if says("NOAUTH") || says("WRONGPASS") => StoreError::Login,
-        _ if says("READONLY") => StoreError::ReadOnly,
-        _ if says("OOM command not allowed") => StoreError::Full,
-        _ if says("NOPERM") || says("can't access at least one") || says("has no permissions") => {
+    let kind = error.kind();
+    match () {
+        () if kind == ErrorKind::Server(ServerErrorKind::BusyLoading) => StoreError::Loading,
+        () if says("NOAUTH") || says("WRONGPASS") => StoreError::Login,
+        () if says("READONLY") => StoreError::ReadOnly,
+        () if says("OOM command not allowed") => StoreError::Full,
+        () if says("NOPERM") || says("can't access at least one") || says("has no permissions") => {
             StoreError::Permission(short(text))
         }
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreError::Reply,
-        _ => StoreError::Server(short(text)),
+        () if matches!(kind, ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => StoreError::Reply,
+        () => StoreError::Server(short(text)),
     }
 }
