@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { measureBaselineGaps, reportFrameGaps, reportMeasurement } from '../browser/lib/measurements.mjs';
 import { waitFor } from '../browser/lib/wait.mjs';
-import { createClusterHarness } from './lib/cluster.mjs';
+import { createClusterHarness, isByStore } from './lib/cluster.mjs';
 import { percentile } from './lib/figures.mjs';
 
 const SIGNALING_GOAL_MS = 5000;
@@ -27,16 +27,13 @@ function reportSeats(name, times, goalMs) {
   reportMeasurement(`${name}, p95`, percentile(times, 0.95), goalMs);
 }
 
-/** Waits until the owner serves again and knows the others. */
-async function waitUntilBack(box) {
-  await waitFor(`${box.name} to answer`, box.isHealthy);
-  await waitFor(`${box.name} to know the owner of a room`, async () => {
-    const room = `back-${Date.now()}`;
-    await clients.join(room, { room, host: others[0].name });
-    const { answer } = await clients.ask(box.name, { type: 'look', room });
-    await clients.leave(room);
-    return answer?.type === 'redirect';
-  });
+/** Waits until the owner opens new rooms by the store, and redirects to other owners. */
+async function waitUntilBack() {
+  await waitFor(`${owner.name} to answer`, owner.isHealthy);
+  const ask = (type, room) => clients.ask(owner.name, { type, room });
+  await waitFor(`${owner.name} to open a room`, async () => isByStore((await ask('join', `opens-${Date.now()}`)).answer, 'resp-join'));
+  await clients.join('elsewhere', { room: 'elsewhere', host: others[0].name });
+  await waitFor(`${owner.name} to know the owner of a room`, async () => isByStore((await ask('look', 'elsewhere')).answer, 'redirect'));
 }
 
 harness.scenario('the owner is killed: signaling, direct and relayed media', async () => {
@@ -46,7 +43,7 @@ harness.scenario('the owner is killed: signaling, direct and relayed media', asy
   const direct = await harness.joinPair([['chromium', { host: 'a1' }], ['firefox', { host: 'a2' }]], url);
   await harness.expectMedia(direct);
   await relayed.expectMedia();
-  await harness.leadTo(...boxes);
+  await harness.leadTo();
   const baseline = await measureBaselineGaps(direct);
 
   const killedAt = Date.now();
@@ -62,11 +59,10 @@ harness.scenario('the owner is killed: signaling, direct and relayed media', asy
   await delay(1000);
   reportMeasurement('owner killed: relayed media, longest gap', Math.max(...(await relayed.gaps())), RELAYED_GOAL_MS);
   await relayed.leave();
-  await owner.start();
-  await waitUntilBack(owner);
 });
 
 harness.scenario('the owner stops for ten seconds: two owners for at most a second', async () => {
+  await waitUntilBack();
   const room = 'stopped';
   const stays = await clients.join('stays', { room, host: owner.name, reconnects: false });
   await clients.join('moves', { room, host: owner.name });
@@ -94,6 +90,7 @@ harness.scenario('the owner stops for ten seconds: two owners for at most a seco
 });
 
 harness.scenario('a box cut off from the store keeps its rooms; others do not take them while seats are there', async () => {
+  await waitUntilBack();
   const relayed = await harness.relayCalls('b1', { prefix: 'cut', count: 2, host: owner.name });
   await relayed.expectMedia();
   await owner.cutOff('store');
@@ -115,6 +112,7 @@ harness.scenario('a box cut off from the store keeps its rooms; others do not ta
 });
 
 harness.scenario('a box that only the store reaches gives its rooms up', async () => {
+  await waitUntilBack();
   await clients.join('moves', { room: 'unreachable', host: owner.name });
   const cutAt = Date.now();
   await owner.cutOff('clients');
@@ -125,7 +123,6 @@ harness.scenario('a box that only the store reaches gives its rooms up', async (
   } finally {
     await owner.heal();
   }
-  await waitUntilBack(owner);
 });
 
 /** The boxes that answer for the room themselves. */

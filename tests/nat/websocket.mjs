@@ -10,10 +10,10 @@ export const ABNORMAL_CLOSE = 1006;
 
 /**
  * Opens a WebSocket to `https://HOST:PORT/PATH`. `address`: where to connect, if not to the address of `host`; `ca`: the PEM text of
- * the authority that signed the server's certificate; `onText(text)`, `onClose(code)`.
+ * the authority that signed the server's certificate; `localAddress`: where from; `onText(text)`, `onClose(code)`.
  */
-export async function openWebSocket({ host, address = host, port = 443, path = '/ws', origin = `https://${host}`, ca, timeoutMs = 10_000, onText = () => {}, onClose = () => {} }) {
-  const socket = tls.connect({ host: address, port, servername: host, ca, ALPNProtocols: ['http/1.1'] });
+export async function openWebSocket({ host, address = host, port = 443, path = '/ws', origin = `https://${host}`, ca, localAddress, timeoutMs = 10_000, onText = () => {}, onClose = () => {} }) {
+  const socket = tls.connect({ host: address, port, localAddress, servername: host, ca, ALPNProtocols: ['http/1.1'] });
   let buffer = Buffer.alloc(0);
   let [upgraded, closed, code] = [false, false, ABNORMAL_CLOSE];
   const timeout = setTimeout(() => socket.destroy(new Error(`no WebSocket to ${host} (${address}) within ${timeoutMs} ms`)), timeoutMs);

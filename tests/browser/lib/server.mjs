@@ -54,8 +54,10 @@ export async function startServer({ dir, authority, domain = 'localhost', nodeNa
     exited.catch(() => {});
   }
 
+  const isRunning = () => child.exitCode === null && child.signalCode === null;
+
   async function kill() {
-    if (child.exitCode !== null || child.signalCode !== null) return;
+    if (!isRunning()) return;
     child.kill('SIGKILL');
     await once(child, 'exit');
   }
@@ -75,6 +77,8 @@ export async function startServer({ dir, authority, domain = 'localhost', nodeNa
     stop: kill,
     /** Sends a signal, e.g. SIGSTOP; a stopped server can be killed. */
     signal: (name) => child.kill(name),
+    pid: () => child.pid,
+    isRunning,
     /** Asks it to stop, as systemd does; resolves when it has. */
     async terminate() {
       const exited = once(child, 'exit');

@@ -14,11 +14,17 @@ const NAME_SERVER = '45.0.0.1';
 const STORE_NETWORK = '45.0.20.0/24';
 const BOXES = [1, 2, 3].map((number) => ({ host: `box${number}`, name: `b${number}.${DOMAIN}`, address: `45.0.1${number}.10` }));
 /** A fourth one, outside the common name, that some tests start. */
-const EXTRA_BOX = { host: 'server', name: `b4.${DOMAIN}`, address: '45.0.0.10' };
+export const EXTRA_BOX = { host: 'server', name: `b4.${DOMAIN}`, address: '45.0.0.10' };
 const CLUSTER_KEY = 'three boxes share this key';
 const METRICS = '127.0.0.1:9641';
 /** Leases are refreshed every second: by then each box knows the others. */
 const SETTLED_MS = 30_000;
+
+/** Rooms that opened without the store have this fence or none. */
+const FALLBACK_FENCE = 1;
+
+/** Whether an answer to a join or look is of this type and the store has decided it. */
+export const isByStore = (answer, type) => answer?.type === type && answer.fence > FALLBACK_FENCE;
 
 /** What a cut leaves of the traffic of a box. */
 const CUTS = {
@@ -35,7 +41,7 @@ export async function createClusterHarness(name, { sentinels = false, storeUrl =
   const names = Object.fromEntries([[DOMAIN, BOXES.map(({ address }) => address)], ...[...BOXES, EXTRA_BOX].map((box) => [box.name, [box.address]])]);
   const dns = await spawnOn('pub', '../cluster/lib/dns-server.mjs', 'createDnsServer', NAME_SERVER, names);
   after(() => dns.close());
-  const leadTo = (...boxes) => dns.set(DOMAIN, boxes.map(({ address }) => address));
+  const leadTo = (box) => dns.putFirst(box?.address ?? null);
   /** Processes with clients, which end with the test file, and those whose clients leave after each scenario. */
   const [processes, signaling] = [[], []];
   after(() => Promise.all(processes.map((each) => each.close())));
@@ -60,14 +66,15 @@ export async function createClusterHarness(name, { sentinels = false, storeUrl =
   return {
     ...harness,
     cluster,
-    /** What the common name resolves to until the scenario ends. */
+    /** The common name leads to this box first, to the others if it does not answer, until the scenario ends; without an argument to
+     *  each of them in turn. */
     leadTo,
-    /** Defines one test; clients leave and the name resolves to all boxes again when it ends. */
+    /** Defines one test. When it ends, clients leave and faults of the boxes are undone. */
     scenario: (title, body, timeout) => harness.scenario(title, async (context) => {
       try {
         await body(context);
       } finally {
-        await Promise.all([leadTo(...BOXES), ...signaling.map((each) => each.leaveAll())]);
+        await Promise.all([leadTo(), ...signaling.map((each) => each.leaveAll()), ...cluster.boxes.map((box) => box.restore())]);
       }
     }, timeout),
     /** Signaling clients on a host, see signaling-clients.mjs. */
@@ -97,7 +104,13 @@ async function startBox({ host, name, address, dir, authority, url, clusterKey =
     /** Cuts it off from the `store`, or from everybody else (`clients`), until `heal`. */
     cutOff: (from) => runOn(host, 'nft', `add table inet cut; ${['input', 'output'].map((hook) => `add chain inet cut ${hook} { type filter hook ${hook} priority 0; }; ${
       CUTS[from].split('; ').map((rule) => `add rule inet cut ${hook} ${rule}`).join('; ')}`).join('; ')}`),
-    heal: () => runOn(host, 'nft', 'delete table inet cut'),
+    heal: () => runOn(host, 'nft', 'add table inet cut; delete table inet cut'),
+    /** Ends its faults, and starts it if it does not run. */
+    async restore() {
+      await box.heal();
+      server.signal('SIGCONT');
+      if (!server.isRunning()) await server.start();
+    },
     /** The values of all metrics, by name with labels. */
     async metrics() {
       const { stdout } = await runOn(host, 'curl', '-sf', `http://${METRICS}/metrics`);

@@ -1,5 +1,5 @@
 // A name server for the test network (RFC 1035): A records from a table, in another order with each answer, as a service with several
-// boxes has them. Any other question is answered with no records. For `spawnOn`.
+// boxes has them, or with one of them first. Any other question is answered with no records. For `spawnOn`.
 
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -14,6 +14,7 @@ export async function createDnsServer(address, names) {
   const records = new Map(Object.entries(names));
   const socket = dgram.createSocket('udp4');
   let answers = 0;
+  let firstAddress = null;
   socket.on('message', (query, { port, address: client }) => {
     const response = answer(query);
     if (response) socket.send(response, port, client);
@@ -25,7 +26,7 @@ export async function createDnsServer(address, names) {
     if (query.length < HEADER_BYTES + 5) return undefined;
     const { name, end } = readName(query);
     const known = records.get(name);
-    const found = query.readUInt16BE(end) === TYPE_A && known ? rotate(known, (answers += 1)) : [];
+    const found = query.readUInt16BE(end) === TYPE_A && known ? inOrder(known) : [];
     const header = Buffer.alloc(HEADER_BYTES);
     query.copy(header, 0, 0, 2);
     header.writeUInt16BE(known ? QR_AUTHORITATIVE : QR_NO_SUCH_NAME, 2);
@@ -34,8 +35,14 @@ export async function createDnsServer(address, names) {
     return Buffer.concat([header, query.subarray(HEADER_BYTES, end + 4), ...found.map(encodeRecord)]);
   }
 
+  function inOrder(addresses) {
+    const first = addresses.indexOf(firstAddress);
+    return rotate(addresses, first < 0 ? (answers += 1) : first);
+  }
+
   return {
-    set: (name, addresses) => void records.set(name, addresses),
+    /** Names this address first, where it is one of several; null: another one with each answer. */
+    putFirst: (box) => { firstAddress = box; },
     close: () => socket.close(),
   };
 }

@@ -48,27 +48,30 @@ class Participant {
   }
 
   async leave() {
-    clearInterval(this.#refresh);
-    this.#paths.forEach(({ turn }) => turn.close());
+    this.#closePaths();
     await this.#signaling.leave();
   }
 
   destroy() {
-    clearInterval(this.#refresh);
-    this.#paths.forEach(({ turn }) => turn.close());
+    this.#closePaths();
     this.#signaling.destroy();
   }
 
+  #closePaths() {
+    clearInterval(this.#refresh);
+    this.#paths.splice(0).forEach(({ turn }) => turn?.close());
+  }
+
   async #handle(message) {
-    if (message.type === 'resp-join') await this.#allocate(message);
+    if (message.type === 'resp-join') await this.#allocate(message.iceServers);
     if (['new-peer', 'peer-back'].includes(message.type)) this.#announce();
     if (message.type !== 'candidate' || !message.candidate?.relayed) return;
     this.#peerAddress = message.candidate.relayed;
     await this.#bind(this.#paths.at(-1));
   }
 
-  /** An allocation on the box of the seat, unless there is one. */
-  async #allocate({ iceServers, peer }) {
+  /** An allocation on the box of the seat, unless there is one; the other participant, if already there, is told of it. */
+  async #allocate(iceServers) {
     const { username, credential, urls } = iceServers.find((server) => server.username);
     const [, host, port] = /^turn:([^:?]+):(\d+)/.exec([urls].flat().find((url) => /transport=udp|^[^?]+$/.test(url)));
     if (this.#paths.at(-1)?.host !== host || this.#paths.at(-1).credential !== credential) {
@@ -79,7 +82,7 @@ class Participant {
       this.#paths.push(path);
       this.#bind(path);
     }
-    if (peer) this.#announce();
+    this.#announce();
   }
 
   /** Tells the other participant our newest relayed address. */

@@ -7,12 +7,14 @@ import { waitFor } from '../../browser/lib/wait.mjs';
 import { openWebSocket } from '../../nat/websocket.mjs';
 
 const CONNECT_TIMEOUT_MS = 3000;
-/** Before the first attempt after a lost connection, doubled with each failure, as in public/signaling/backoff.js. */
-const BACKOFF_MS = { min: 500, max: 4000 };
+/** Before the first attempt after a lost connection, doubled with each failure, as in public/signaling/backoff.js; `node`: at most, after a
+ *  box was lost by its own name. */
+const BACKOFF_MS = { min: 500, max: 4000, node: 750 };
+const NODE_ATTEMPTS = 8;
 const MAX_REDIRECTS = 3;
 const AFTER_REDIRECTS_MS = 1000;
 /** A ping after this long without a message, and how long its answer may take, as in public/signaling/heartbeat.js. */
-const SILENCE_MS = { ping: 2500, lost: 3750, check: 250 };
+const SILENCE_MS = { ping: 2500, answer: 1250, check: 250 };
 /** The seat was taken over: the page does not come back. */
 const CLOSE_REPLACED = 4001;
 /** Refusals after which the page tries again. */
@@ -33,6 +35,8 @@ export class SignalingClient {
   #failures = 0;
   #redirects = 0;
   #heardAt = 0;
+  /** @type {number | null} */
+  #pingedAt = null;
   #heartbeat;
 
   /** `onMessage(message)` gets every message; `reconnects`: whether it comes back after a lost connection. */
@@ -95,6 +99,7 @@ export class SignalingClient {
       this.address = address;
       this.#socket = socket;
       this.#heardAt = Date.now();
+      this.#pingedAt = null;
       this.#record('connected');
       return this.#sendJoin(fence);
     }
@@ -170,8 +175,12 @@ export class SignalingClient {
   #checkSilence() {
     if (!this.#socket) return;
     const silence = Date.now() - this.#heardAt;
-    if (silence >= SILENCE_MS.ping && silence < SILENCE_MS.ping + SILENCE_MS.check) this.send({ type: 'ping' });
-    if (silence < SILENCE_MS.lost) return;
+    if (silence < SILENCE_MS.ping) this.#pingedAt = null;
+    else if (this.#pingedAt === null) {
+      this.#pingedAt = Date.now();
+      this.send({ type: 'ping' });
+    }
+    if (this.#pingedAt === null || Date.now() - this.#pingedAt < SILENCE_MS.answer) return;
     this.#record('closed', { code: null });
     this.#abandonSocket();
     this.#connect(this.#parts.domain);
@@ -185,7 +194,8 @@ export class SignalingClient {
 
   async #retry() {
     if (!this.#parts.reconnects) return;
-    const wait = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** this.#failures) * (0.5 + Math.random() / 2);
+    const max = this.host !== this.#parts.domain && this.#failures < NODE_ATTEMPTS ? BACKOFF_MS.node : BACKOFF_MS.max;
+    const wait = Math.min(max, BACKOFF_MS.min * 2 ** this.#failures) * (0.5 + Math.random() / 2);
     this.#failures += 1;
     await delay(wait);
     if (!this.#ended && !this.#socket) await this.#connect(this.#parts.domain);

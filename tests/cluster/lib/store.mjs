@@ -63,6 +63,7 @@ async function startRedis({ dir, address, flags = [] }) {
       await cli('CONFIG', 'SET', 'requirepass', changed);
       password = changed;
     },
+    pid: () => process.pid(),
     /** Ends it as a power cut does. */
     stop: () => process.stop(),
     /** Starts it again, with its data or empty. */
@@ -113,6 +114,7 @@ function runProgram(name, dir, args) {
       child.stdout.pipe(log, { end: false });
       child.stderr.pipe(log, { end: false });
     },
+    pid: () => child.pid,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill('SIGKILL');
