@@ -466,7 +466,9 @@ impl Rooms {
             None => None,
         };
         let seat = SeatKey { room, seat: claims.map_or(SeatId::new(random), |claims| claims.seat) };
-        if claims.is_some() && self.table.is_taken(seat) {
+        // Another server has a room from which everybody was redirected.
+        let has_moved = owner == Some(RoomOwner::Unknown) && self.owned.fence(room).is_none();
+        if claims.is_some() && self.table.is_taken(seat) && !has_moved {
             self.resume(conn, seat, join, &room_name, now);
             return Ok(JoinOutcome::Seated { resumed: true });
         }

@@ -239,7 +239,8 @@ fn without_the_store_new_rooms_can_be_refused() {
     boxes.redis = None;
     let mut bob = boxes.client(0);
     let refused = bob.ask(&join("attic"));
-    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("try-later")));
+    assert_eq!(refused["code"], "try-later");
+    assert!(refused["retry"].as_u64() > Some(0), "{refused}");
     assert_eq!(bob.ask(&join("kitchen"))["peer"], first["id"]);
 }
 

@@ -325,6 +325,16 @@ fn a_lost_room_is_redirected_and_its_seats_are_kept() {
 }
 
 #[test]
+fn a_moved_seat_is_not_resumed_while_the_owner_is_unknown() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.owned_pair(owner(7, 0));
+    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    harness.collect_actions();
+    let back = harness.connect();
+    assert_eq!(harness.ask(back, &resume(&alice.token), RoomOwner::Unknown)["code"], "try-later");
+}
+
+#[test]
 fn a_room_that_comes_back_has_its_seats() {
     let mut harness = Harness::new();
     let [alice, _] = harness.owned_pair(owner(7, 0));
