@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -54,6 +55,11 @@ pub(super) struct Hub {
 /// cluster.
 #[derive(Debug, Default)]
 pub(super) struct Route(Option<Box<DecidedRequest>>);
+
+/// Handles a frame: usually done at once. The state of a request of the store is on the heap, so that sessions without one do not
+/// pay for it.
+pub(super) type HandleText<'a> =
+    Either<Ready<Result<(), getrandom::Error>>, BoxFuture<'a, Result<(), getrandom::Error>>>;
 
 /// A request for a room, and who owns the room.
 #[derive(Debug)]
@@ -147,22 +153,28 @@ impl Hub {
     ///
     /// # Errors
     /// If the operating system provides no randomness.
-    pub(super) async fn handle_text(&self, conn: ConnectionId, text: &str) -> Result<(), getrandom::Error> {
-        let route = self.route(conn, text).await;
-        self.handle_routed(conn, text, route)
+    pub(super) fn handle_text<'a>(&'a self, conn: ConnectionId, text: &'a str) -> HandleText<'a> {
+        let Some((cluster, request)) = self.room_request(conn, text) else {
+            return Either::Left(ready(self.handle_routed(conn, text, Route::default())));
+        };
+        Either::Right(Box::pin(async move {
+            let route = Route::look_up(cluster, request).await;
+            self.handle_routed(conn, text, route)
+        }))
     }
 
     /// Looks up who owns the room of `text`, if its answer depends on that: up to 300 ms in a cluster. Changes nothing, so the
     /// caller may stop waiting and ask again.
     pub(super) async fn route(&self, conn: ConnectionId, text: &str) -> Route {
-        let Some(cluster) = &self.cluster else { return Route::default() };
-        let losses = cluster.losses();
-        let Some(request) = self.lock().rooms.room_request(conn, text, clock::now()) else {
-            return Route::default();
-        };
+        let Some((cluster, request)) = self.room_request(conn, text) else { return Route::default() };
         // On the heap, so that sessions of a single server do not pay for the state of a request.
-        let decision = Box::pin(cluster.decide(&request)).await;
-        Route(Some(Box::new(DecidedRequest { request, decision, losses })))
+        Box::pin(Route::look_up(cluster, request)).await
+    }
+
+    /// What `text` asks the owner of a room, and who knows that owner.
+    fn room_request(&self, conn: ConnectionId, text: &str) -> Option<(&Cluster, RoomRequest)> {
+        let cluster = self.cluster.as_deref()?;
+        Some((cluster, self.lock().rooms.room_request(conn, text, clock::now())?))
     }
 
     /// A text frame arrived whose `route` was looked up.
@@ -298,6 +310,14 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, HubState> {
         // After a panic elsewhere the rooms are between two steps: at worst one room is inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Route {
+    async fn look_up(cluster: &Cluster, request: RoomRequest) -> Self {
+        let losses = cluster.losses();
+        let decision = cluster.decide(&request).await;
+        Self(Some(Box::new(DecidedRequest { request, decision, losses })))
     }
 }
 

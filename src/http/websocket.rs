@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tracing::{debug, error};
 
 use webrtc_box_signaling::{ConnectionId, MAX_FRAME_BYTES};
@@ -202,7 +202,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             frame = socket.next() => {
                 liveness.last_frame = Instant::now();
                 socket.get_mut().count(&frame);
-                receive(hub, conn, frame).await
+                match receive(hub, conn, frame) {
+                    Ok(Some(text)) => hub.handle_text(conn, &text).await.map_err(no_randomness),
+                    Ok(None) => Ok(()),
+                    Err(end) => Err(end),
+                }
             }
             () = timer.as_mut() => {
                 let step = check_liveness(socket, &mut liveness).await;
@@ -251,19 +255,21 @@ where
     timeout(WRITE_TIMEOUT, ping).await.map_or(Err(End::TimedOut), |sent| sent.map_err(|_| End::Lost))
 }
 
-async fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+/// Returns the text of a text frame; handles others.
+fn receive(
+    hub: &Hub,
+    conn: ConnectionId,
+    frame: Option<Result<Message, Error>>,
+) -> Result<Option<Utf8Bytes>, End> {
     match frame {
-        Some(Ok(Message::Text(text))) => hub.handle_text(conn, &text).await.map_err(|error| {
-            error!(%error, "cannot draw random bytes for a seat");
-            End::Close(1011, "internal error")
-        }),
+        Some(Ok(Message::Text(text))) => Ok(Some(text)),
         Some(Ok(Message::Binary(_))) => {
             hub.handle_binary(conn);
-            Ok(())
+            Ok(None)
         }
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
             hub.handle_control_frame(conn);
-            Ok(())
+            Ok(None)
         }
         Some(Ok(Message::Close(frame))) => {
             Err(End::Closed { away: frame.is_some_and(|frame| frame.code == CloseCode::Away) })
@@ -271,6 +277,12 @@ async fn receive(hub: &Hub, conn: ConnectionId, frame: Option<Result<Message, Er
         None => Err(End::Lost),
         Some(Err(error)) => Err(end_of_error(error)),
     }
+}
+
+/// The end of a session for whose seat the operating system has no randomness.
+pub(super) fn no_randomness(error: getrandom::Error) -> End {
+    error!(%error, "cannot draw random bytes for a seat");
+    End::Close(1011, "internal error")
 }
 
 /// The close code for an error (RFC 6455 §7.4.1).

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tracing::{debug, error};
+use tracing::debug;
 
 use webrtc_box_relay::queue_budget::Charge;
 use webrtc_box_signaling::ConnectionId;
@@ -420,10 +420,7 @@ impl Session {
     }
 
     async fn handle_frame(&self, frame: &str) -> Result<(), End> {
-        self.hub.handle_text(self.conn, frame).await.map_err(|error| {
-            error!(%error, "cannot draw random bytes for a seat");
-            End::Close(1011, "internal error")
-        })
+        self.hub.handle_text(self.conn, frame).await.map_err(websocket::no_randomness)
     }
 }
 
