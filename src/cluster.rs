@@ -146,6 +146,11 @@ impl Cluster {
         format!("wss://{}/ws", self.authority(node))
     }
 
+    /// Another server that owns a room, as the rooms need to know it.
+    fn other_owner(&self, node: &NodeName, fence: Fence, seats: usize) -> signaling::OtherOwner {
+        signaling::OtherOwner { url: self.url(node), fence: signaling::Fence(fence.0), seats }
+    }
+
     fn health_url(&self, node: &NodeName) -> String {
         format!("https://{}/healthz", self.authority(node))
     }

@@ -55,7 +55,7 @@ async fn move_all(
             return None;
         };
         cluster.count_loss();
-        let redirected = http_server.redirect_room(room, &cluster.url(&node), signaling::Fence(fence.0));
+        let redirected = http_server.redirect_room(room, cluster.other_owner(&node, fence, 0));
         cluster.count_redirects(RedirectCause::Drain, redirected);
         Some(redirected)
     });

@@ -51,9 +51,9 @@ pub(super) async fn run(
 
 fn handle(cluster: &Cluster, http_server: &HttpServer, event: Event, summary: &mut RoomSummary) {
     match event {
-        Event::RoomLost { room, owner, fence } => {
-            let (room, fence) = (signaling::RoomTag::new(*room.as_bytes()), signaling::Fence(fence.0));
-            let redirected = http_server.redirect_room(room, &cluster.url(&owner), fence);
+        Event::RoomLost { room, owner, fence, seats } => {
+            let other = cluster.other_owner(&owner, fence, seats as usize);
+            let redirected = http_server.redirect_room(signaling::RoomTag::new(*room.as_bytes()), other);
             cluster.count_redirects(RedirectCause::Lost, redirected);
             debug!(%room, %owner, %fence, redirected, "another box has the room");
             summary.lost += 1;

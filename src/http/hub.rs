@@ -20,8 +20,8 @@ use webrtc_box_cluster::Decision;
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::queue_budget::{Charge, QueueBudget};
 use webrtc_box_signaling::{
-    Action, ConnectionId, Fence, HostKeys, IceUrls, OwnedRoom, Ownership, Refusal, ResumeTokenKey, RoomOwner,
-    RoomRequest, RoomRequestKind, RoomTag, Rooms, SeatEvent,
+    Action, ConnectionId, Fence, HostKeys, IceUrls, OtherOwner, OwnedRoom, Ownership, Refusal,
+    ResumeTokenKey, RoomOwner, RoomRequest, RoomRequestKind, RoomTag, Rooms, SeatEvent,
 };
 use webrtc_box_turn::credential::Secrets;
 
@@ -225,9 +225,9 @@ impl Hub {
         self.update(|state| if is_replaced { state.rooms.refuse_new_seats() } else { state.rooms.drain() });
     }
 
-    /// Another server owns `room`: sends everybody there, and returns their number.
-    pub(super) fn redirect_room(&self, room: RoomTag, url: &str, fence: Fence) -> usize {
-        self.update(|state| state.rooms.redirect_room(room, url, fence, clock::now()))
+    /// `owner` owns `room`: sends everybody there, and returns their number.
+    pub(super) fn redirect_room(&self, room: RoomTag, owner: OtherOwner) -> usize {
+        self.update(|state| state.rooms.redirect_room(room, owner, clock::now()))
     }
 
     pub(super) fn owned_rooms(&self) -> Vec<OwnedRoom> {

@@ -41,7 +41,7 @@ use webrtc_box_rate_limit::{Rate, SourceRateLimiter};
 use webrtc_box_relay::health::HealthMonitor;
 use webrtc_box_relay::random;
 use webrtc_box_signaling::{
-    Fence, HostKeys, IceUrls, OwnedRoom, ResumeTokenKey, RoomTag, Rooms, RoomsConfig, SeatEvent,
+    HostKeys, IceUrls, OtherOwner, OwnedRoom, ResumeTokenKey, RoomTag, Rooms, RoomsConfig, SeatEvent,
 };
 use webrtc_box_turn::credential::Secrets;
 
@@ -315,9 +315,9 @@ impl HttpServer {
         self.state.hub.owned_rooms()
     }
 
-    /// Another server owns `room`, and has its WebSocket at `url`: sends everybody there, and returns their number.
-    pub(crate) fn redirect_room(&self, room: RoomTag, url: &str, fence: Fence) -> usize {
-        self.state.hub.redirect_room(room, url, fence)
+    /// `owner` owns `room`: sends everybody there, and returns their number.
+    pub(crate) fn redirect_room(&self, room: RoomTag, owner: OtherOwner) -> usize {
+        self.state.hub.redirect_room(room, owner)
     }
 
     /// Open sessions, by the label of their transport.

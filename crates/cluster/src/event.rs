@@ -21,6 +21,8 @@ pub enum Event {
         owner: NodeName,
         /// The fence of the new ownership.
         fence: Fence,
+        /// The seats there, as far as the store knows; a box writes them only when it asserts the room.
+        seats: u64,
     },
     /// This box owns a room whose last owner lost its lease.
     TookOver {

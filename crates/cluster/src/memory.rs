@@ -303,7 +303,7 @@ impl MemoryStore {
             let rank = |fence, seats, id| (fence, seats, std::cmp::Reverse(id));
             let own = rank(assertion.fence, assertion.seats, &me.id);
             if own < rank(stored.fence, stored.seats, &stored.owner) {
-                return Asserted::Lost { owner: stored.owner, fence: stored.fence };
+                return Asserted::Lost { owner: stored.owner, fence: stored.fence, seats: stored.seats };
             }
             self.lost.entry(stored.owner.clone()).or_default().insert(assertion.room);
             against = Some(stored.owner);

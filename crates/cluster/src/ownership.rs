@@ -144,10 +144,10 @@ impl Ownership {
                 let Some(other) = against else { return };
                 (other.name, true)
             }
-            Asserted::Lost { owner, fence } => {
+            Asserted::Lost { owner, fence, seats } => {
                 self.rooms.remove(room);
                 self.note(fence);
-                self.events.push_back(Event::RoomLost { room, owner: owner.name.clone(), fence });
+                self.events.push_back(Event::RoomLost { room, owner: owner.name.clone(), fence, seats });
                 (owner.name, false)
             }
         };

@@ -281,6 +281,8 @@ pub enum Asserted {
         owner: BoxId,
         /// The fence.
         fence: Fence,
+        /// The seats that it asserted last; 0 if it only claimed the room.
+        seats: u64,
     },
     /// A live box of another cluster key or protocol owns the room.
     Foreign,

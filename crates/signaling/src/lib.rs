@@ -89,7 +89,7 @@ pub use error::{Malformed, Refusal};
 pub use features::Features;
 pub use ice_servers::{CredentialIssuer, IceCredential, IceServer, IceUrls};
 pub use outputs::{Action, CloseReason, ConnectionId, Event, WaitOutcome};
-pub use ownership::{Fence, OwnedRoom, Ownership, RoomOwner, RoomRequest, RoomRequestKind};
+pub use ownership::{Fence, OtherOwner, OwnedRoom, Ownership, RoomOwner, RoomRequest, RoomRequestKind};
 pub use protocol::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind, Sdp, ServerMessage};
 pub use resume_token::ResumeTokenKey;
 pub use room_name::RoomName;

@@ -32,6 +32,17 @@ pub enum RoomOwner {
     Unknown,
 }
 
+/// Another server that owns a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherOwner {
+    /// Its WebSocket.
+    pub url: String,
+    /// The fence of its ownership.
+    pub fence: Fence,
+    /// The seats that are taken there, as far as that is known.
+    pub seats: usize,
+}
+
 /// A frame whose room has an owner, see [`crate::Rooms::room_request`].
 #[derive(Clone, Debug)]
 pub struct RoomRequest {

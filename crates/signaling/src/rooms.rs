@@ -16,13 +16,13 @@ use crate::error::{Malformed, Refusal};
 use crate::features::Features;
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
-use crate::ownership::{Fence, OwnedRoom, OwnedRooms, RoomOwner, RoomRequest};
+use crate::ownership::{Fence, OtherOwner, OwnedRoom, OwnedRooms, RoomOwner, RoomRequest};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room::Seat;
 use crate::room_name::RoomName;
 use crate::room_table::{ClosedPage, Newcomer, RoomTable};
-use crate::seat::{RoomTag, SeatId, SeatKey, TagKey};
+use crate::seat::{RoomTag, SEATS_PER_ROOM, SeatId, SeatKey, TagKey};
 use crate::transfer::TRANSFER_TTL;
 use crate::waiting::{WaitingLists, WaitingParticipant};
 use crate::{Now, UnixSeconds};
@@ -64,6 +64,8 @@ pub struct Rooms {
     draining: bool,
     /// Empty without a cluster.
     owned: OwnedRooms,
+    /// Rooms of other servers where a call runs to its end, because another one runs there.
+    unmerged: BTreeMap<RoomTag, OtherOwner>,
     out: Outputs,
 }
 
@@ -89,6 +91,7 @@ impl Rooms {
             ice_urls: config.ice_urls,
             draining: false,
             owned: OwnedRooms::default(),
+            unmerged: BTreeMap::new(),
             out: Outputs::default(),
         }
     }
@@ -159,8 +162,11 @@ impl Rooms {
         let room_name = RoomName::parse(&typed)?;
         let room = self.admission.tag(&room_name);
         let claims = resume.and_then(|token| self.admission.claims((room, &typed), &token, now));
-        if claims.is_none() {
-            self.admission.check_room_name(source, room, false, now).ok()?;
+        match claims {
+            // The call there runs to its end here.
+            Some(claims) if self.is_unmerged(SeatKey { room, seat: claims.seat }) => return None,
+            Some(_) => {}
+            None => self.admission.check_room_name(source, room, false, now).ok()?,
         }
         Some(RoomRequest {
             room,
@@ -198,18 +204,28 @@ impl Rooms {
         }
     }
 
-    /// Another server owns `room` from now on, under `fence`, and has its WebSocket at `url`. Everybody in the room and everybody
-    /// who waits for it is redirected; returns their number. The seats are kept like those of lost connections, so that their
-    /// allocations live on.
-    pub fn redirect_room(&mut self, room: RoomTag, url: &str, fence: Fence, now: Now) -> usize {
+    /// `owner` owns `room` from now on. Everybody in the room and everybody who waits for it is redirected; returns their number.
+    /// The seats are kept like those of lost connections, so that their allocations live on. If all seats are taken and connected
+    /// on both servers, two calls run: those who are seated stay until one of them has left.
+    pub fn redirect_room(&mut self, room: RoomTag, owner: OtherOwner, now: Now) -> usize {
         self.owned.remove(room);
+        if owner.seats.min(self.table.connections(room).count()) >= SEATS_PER_ROOM {
+            let waiting = self.redirect_clients(room, &owner, false, now);
+            self.unmerged.insert(room, owner);
+            return waiting;
+        }
+        self.redirect_clients(room, &owner, true, now)
+    }
+
+    /// Redirects those who wait for `room`, and if `seated` those who are in it.
+    fn redirect_clients(&mut self, room: RoomTag, owner: &OtherOwner, seated: bool, now: Now) -> usize {
         let waiting: Vec<_> = self.waiting.iter(room).map(|waiting| waiting.newcomer.conn).collect();
-        let seated: Vec<_> = self.table.connections(room).collect();
+        let seated: Vec<_> = self.table.connections(room).filter(|_| seated).collect();
         let first_waiting = || self.waiting.iter(room).next().map(|first| first.newcomer.room_name.as_str());
         let Some(name) = self.table.name(room).or_else(first_waiting).map(str::to_owned) else { return 0 };
         for conn in seated.iter().chain(&waiting) {
-            let (url, room) = (url.to_owned(), name.clone());
-            self.out.send(*conn, ServerMessage::Redirect { url, room, fence });
+            let (url, room) = (owner.url.clone(), name.clone());
+            self.out.send(*conn, ServerMessage::Redirect { url, room, fence: owner.fence });
         }
         for conn in &seated {
             if let Some(connection) = self.forget(*conn)
@@ -224,6 +240,11 @@ impl Rooms {
         });
         waiting.into_iter().for_each(|conn| self.close(conn, CloseReason::Redirected, now));
         redirected
+    }
+
+    /// Whether the seat is taken in a room of another server where its call runs to its end.
+    fn is_unmerged(&self, seat: SeatKey) -> bool {
+        self.unmerged.contains_key(&seat.room) && self.table.is_taken(seat)
     }
 
     /// This server owns `room` under `fence` from now on. Tokens that were issued before keep their fence.
@@ -460,6 +481,7 @@ impl Rooms {
         let ownership = owner.and_then(RoomOwner::ownership);
         if let Some(ownership) = ownership {
             self.owned.insert(room, ownership.fence);
+            self.unmerged.remove(&room);
         }
         let claims = match &join.resume {
             Some(token) => Some(self.verify_token(source, (room, &join.room), token, now)?),
@@ -467,7 +489,9 @@ impl Rooms {
         };
         let seat = SeatKey { room, seat: claims.map_or(SeatId::new(random), |claims| claims.seat) };
         // Another server has a room from which everybody was redirected.
-        let has_moved = owner == Some(RoomOwner::Unknown) && self.owned.fence(room).is_none();
+        let has_moved = owner == Some(RoomOwner::Unknown)
+            && self.owned.fence(room).is_none()
+            && !self.unmerged.contains_key(&room);
         if claims.is_some() && self.table.is_taken(seat) && !has_moved {
             self.resume(conn, seat, join, &room_name, now);
             return Ok(JoinOutcome::Seated { resumed: true });
@@ -669,6 +693,12 @@ impl Rooms {
     /// Seats those who wait for `room` and need nobody's permission. Then `newcomers`, who took their seats before,
     /// and the new ones receive the knocks of those who still wait.
     fn seat_waiting(&mut self, room: RoomTag, mut newcomers: Vec<ConnectionId>, now: Now) {
+        if !self.table.is_full(room)
+            && let Some(owner) = self.unmerged.remove(&room)
+        {
+            // The call has ended: who is left meets others there.
+            self.redirect_clients(room, &owner, true, now);
+        }
         while self.seats_next(room) {
             let Some(next) = self.waiting.iter(room).next() else { break };
             let conn = next.newcomer.conn;
@@ -780,7 +810,8 @@ impl Rooms {
         let (ice_servers, ttl) = self.issue_ice_servers(conn, seat, now);
         let peer = self.table.peers(seat).next();
         let away = peer.and_then(Seat::disconnected).map(|state| state.closing);
-        let fence = self.owned.fence(seat.room);
+        let unmerged = self.unmerged.get(&seat.room).map(|owner| owner.fence);
+        let fence = self.owned.fence(seat.room).or(unmerged);
         let claims = ResumeClaims { seat: seat.seat, joined_at, fence };
         let message = ServerMessage::RespJoin {
             id: seat.seat,

@@ -1,7 +1,7 @@
 -- Writes ownerships that the store may have lost or that another box may have taken.
 -- ARGV: floor, then room, fence, resumes, seats and serial of each.
--- Returns for each kind, box, fence: OTHER or FOREIGN with the owner, or MINE with the live box that had it, or nothing, and
--- the fence before, which may be that of an owner that is gone.
+-- Returns for each kind, box, fence, seats: OTHER or FOREIGN with the owner and its seats, as far as they are known; or MINE with
+-- the live box that had it, or nothing, and the fence before, which may be that of an owner that is gone.
 raise(tonumber(ARGV[3]))
 local results = {}
 for index = 4, #ARGV, 5 do
@@ -14,15 +14,15 @@ for index = 4, #ARGV, 5 do
   if room and room.owner ~= ME and not contested and not room.foreign then
     resumes = math.max(resumes, served_fence(room))
   end
-  local result = { MINE, '', resumes }
+  local result = { MINE, '', resumes, 0 }
   if contested and room.foreign then
-    result = { FOREIGN, room.owner, 0 }
+    result = { FOREIGN, room.owner, 0, 0 }
   elseif contested then
     local wins = fence > room.fence
     if fence == room.fence then
       wins = seats > room.seats or (seats == room.seats and ME < room.owner)
     end
-    result = wins and { MINE, room.owner, resumes } or { OTHER, room.owner, room.fence }
+    result = wins and { MINE, room.owner, resumes, 0 } or { OTHER, room.owner, room.fence, room.seats }
     if wins then
       local lost = key('lost', room.owner)
       local added = redis.pcall('SADD', lost, tag)

@@ -43,7 +43,7 @@ type RawLease = (String, String, u8, u64);
 /// Kind, box, fence, resumes, whether a value was replaced that cannot be read.
 type RawOwner = (u8, String, u64, u64, u8);
 /// Kind, box, and its fence; of a room that is kept the fence before.
-type RawAsserted = (u8, String, u64);
+type RawAsserted = (u8, String, u64, u64);
 
 impl Scripts {
     pub(super) fn new(identity: &Identity) -> Self {
@@ -203,10 +203,10 @@ fn owner((kind, id, fence, resumes, corrupt): RawOwner) -> RedisResult<Reply> {
     Ok(Reply::Owner(owner))
 }
 
-fn asserted((kind, id, fence): RawAsserted) -> RedisResult<Asserted> {
+fn asserted((kind, id, fence, seats): RawAsserted) -> RedisResult<Asserted> {
     match kind {
         MINE => Ok(Asserted::Kept { against: BoxId::parse(&id), resumes: Fence(fence) }),
-        OTHER => Ok(Asserted::Lost { owner: box_id(&id)?, fence: Fence(fence) }),
+        OTHER => Ok(Asserted::Lost { owner: box_id(&id)?, fence: Fence(fence), seats }),
         _ => Ok(Asserted::Foreign),
     }
 }

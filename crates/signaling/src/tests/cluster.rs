@@ -8,6 +8,10 @@ fn owner(fence: u64, resumes: u64) -> RoomOwner {
     RoomOwner::ThisServer(Ownership { fence: Fence(fence), resumes: Fence(resumes) })
 }
 
+fn other(seats: usize) -> OtherOwner {
+    OtherOwner { url: URL.into(), fence: Fence(8), seats }
+}
+
 impl Harness {
     /// Sends a frame of a room with this owner.
     fn send_of(&mut self, conn: ConnectionId, frame: &Value, owner: RoomOwner) {
@@ -310,7 +314,7 @@ fn a_lost_room_is_redirected_and_its_seats_are_kept() {
     assert_eq!(harness.ask(guest, &waits, owner(7, 0))["type"], "waiting");
     harness.received.clear();
     let events = harness.seat_events.len();
-    assert_eq!(harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now), 3);
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(0), harness.now), 3);
     harness.collect_actions();
     for conn in [alice.conn, bob.conn, guest] {
         assert_eq!(harness.unread(conn), ["redirect"]);
@@ -325,10 +329,43 @@ fn a_lost_room_is_redirected_and_its_seats_are_kept() {
 }
 
 #[test]
+fn two_full_rooms_are_not_merged() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    let guest = harness.connect();
+    harness.send_of(guest, &json!({"type": "join", "room": "kitchen", "wait": true}), owner(7, 0));
+    harness.received.clear();
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(2), harness.now), 1);
+    harness.collect_actions();
+    assert_eq!(harness.unread(guest), ["redirect"]);
+    harness.send(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+    assert_eq!(harness.unread(bob.conn), ["knock", "offer"], "the call runs on");
+    let [back, new] = [(); 2].map(|()| harness.connect());
+    assert!(harness.request(new, &join()).is_some(), "new joins ask for the owner");
+    assert!(harness.request(back, &resume(&bob.token)).is_none(), "its participants do not");
+    let reply = harness.ask(back, &resume(&bob.token), RoomOwner::Unknown);
+    assert_eq!((&reply["id"], &reply["fence"]), (&bob.id, &json!(8)));
+    harness.received.clear();
+    harness.send(alice.conn, json!({"type": "leave"}));
+    assert_eq!(harness.unread(back), ["peer-leave", "redirect"], "the call has ended");
+    assert!(harness.closed.contains(&(back, CloseReason::Redirected)));
+    assert_eq!(harness.unread(alice.conn), [""; 0]);
+}
+
+#[test]
+fn a_full_room_moves_to_an_owner_with_a_free_seat() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(1), harness.now), 2);
+    harness.collect_actions();
+    assert_eq!((harness.unread(alice.conn).len(), harness.unread(bob.conn).len()), (1, 1));
+}
+
+#[test]
 fn a_moved_seat_is_not_resumed_while_the_owner_is_unknown() {
     let mut harness = Harness::new();
     let [alice, _] = harness.owned_pair(owner(7, 0));
-    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    harness.rooms.redirect_room(kitchen(), other(0), harness.now);
     harness.collect_actions();
     let back = harness.connect();
     assert_eq!(harness.ask(back, &resume(&alice.token), RoomOwner::Unknown)["code"], "try-later");
@@ -338,7 +375,7 @@ fn a_moved_seat_is_not_resumed_while_the_owner_is_unknown() {
 fn a_room_that_comes_back_has_its_seats() {
     let mut harness = Harness::new();
     let [alice, _] = harness.owned_pair(owner(7, 0));
-    harness.rooms.redirect_room(kitchen(), URL, Fence(8), harness.now);
+    harness.rooms.redirect_room(kitchen(), other(0), harness.now);
     harness.collect_actions();
     let back = harness.connect();
     let reply = harness.ask(back, &resume(&alice.token), owner(9, 8));

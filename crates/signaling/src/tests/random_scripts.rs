@@ -135,7 +135,9 @@ impl Observer {
     fn redirect_room(&mut self, rooms: &mut Rooms, now: Now, room: &str) {
         if self.clustered {
             let room = TagKey::new([1; 32]).tag(room);
-            rooms.redirect_room(room, "wss://b2.call.example/ws", Fence(self.fence + 1), now);
+            let (url, fence) = ("wss://b2.call.example/ws".into(), Fence(self.fence + 1));
+            let seats = self.draws as usize % 3;
+            rooms.redirect_room(room, OtherOwner { url, fence, seats }, now);
             self.occupancy.remove(&room);
         }
     }
