@@ -1,7 +1,7 @@
 //! This server as one of several: connects the decisions of `webrtc_box_cluster` with the rooms, the log, the metrics and
 //! the drain. Without the setting `cluster` nothing here runs.
 //!
-//! A join or look asks [`Cluster::decide`] before the rooms handle it. Everything else runs in tasks of its own.
+//! A join or look asks `Cluster::decide` before the rooms handle it. Everything else runs in tasks of its own.
 
 mod drain;
 mod events;
