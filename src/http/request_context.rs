@@ -192,8 +192,11 @@ impl AllowedOrigins {
 
     fn is_domain(&self, context: &RequestContext, origin: &Origin) -> bool {
         let Some((name, port)) = &self.domain else { return false };
-        // A page of the domain that connects to this server's own name uses one port for both.
-        let requested = context.authority.as_ref().map(|host| host.origin(context.secure).port);
+        // A page of the domain that connects to the name of one of its servers uses one port for both.
+        let below =
+            |host: &&Authority| host.host.strip_suffix(name).is_some_and(|label| label.ends_with('.'));
+        let requested = context.authority.as_ref().filter(below);
+        let requested = requested.map(|host| host.origin(context.secure).port);
         // A proxy may forward neither host nor scheme.
         let port_matches = [*port, requested].contains(&Some(origin.port)) || context.proxied;
         origin.secure && origin.host == *name && port_matches
