@@ -30,7 +30,12 @@ impl RedisServer {
     }
 
     fn run(arguments: &[&str]) -> Option<Self> {
-        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        Self::start_at(free_port(), arguments)
+    }
+
+    /// Like [`Self::start`] on a port that was free before.
+    pub fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("redis-server");
         command.args(arguments).arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

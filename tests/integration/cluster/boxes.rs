@@ -84,6 +84,13 @@ impl Boxes {
         self.boxes[index].is_some()
     }
 
+    /// Kills Redis, and starts an empty one at the same address once a box has noticed.
+    pub fn restart_redis(&mut self) {
+        let port = self.redis.take().expect("a running store").port;
+        self.server(0).wait_for_line("the store cannot be used");
+        self.redis = RedisServer::start_at(port, &[]);
+    }
+
     /// Takes a box out, which is killed when it is dropped.
     pub fn take(&mut self, index: usize) -> ServerProcess {
         self.boxes[index].take().expect("a running box")

@@ -178,6 +178,51 @@ fn a_replaced_key_keeps_rooms_and_tokens() {
 }
 
 #[test]
+fn a_box_that_wakes_gives_up_the_rooms_that_another_box_has() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let [(_alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
+    boxes.server(0).signal(Signal::STOP);
+    let stopped = Instant::now();
+    let (mut alice, resumed) = loop {
+        let mut client = boxes.client(1);
+        let reply = client.ask(&resume("kitchen", &first["resume"]));
+        if reply["type"] == "resp-join" {
+            break (client, reply);
+        }
+        assert!(stopped.elapsed() < TEST_TIMEOUT, "{reply}");
+        std::thread::sleep(RETRY_INTERVAL);
+    };
+    assert_eq!(resumed["id"], first["id"]);
+    boxes.server(0).signal(Signal::CONT);
+    let woken = Instant::now();
+    let redirect = bob.wait_for("redirect");
+    println!("the room has one owner {:.2} s after the box wakes (goal: 1 s)", woken.elapsed().as_secs_f32());
+    assert!(woken.elapsed() < 3 * Duration::from_secs(1));
+    assert_eq!(bob.receive(), Received::Close(4002));
+    let mut bob = boxes.follow(&redirect);
+    let reply = bob.ask(&resume("kitchen", &second["resume"]));
+    assert_eq!((&reply["id"], &reply["peer"]), (&second["id"], &first["id"]));
+    assert_eq!(alice.wait_for("new-peer")["id"], second["id"]);
+    assert_eq!(boxes.metric(0, r#"webrtc_box_redirects_total{cause="lost"}"#), Some(2.0));
+    boxes.server(0).wait_for_line("other boxes have rooms of this one");
+}
+
+#[test]
+fn a_store_that_comes_back_empty_learns_the_rooms_again() {
+    let Some(mut boxes) = Boxes::start(2, &[]) else { return };
+    let mut alice = boxes.client(0);
+    let first = alice.ask(&join("kitchen"));
+    boxes.restart_redis();
+    let lost = Instant::now();
+    for index in [0, 1] {
+        boxes.server(index).wait_for_line("the store answers again");
+    }
+    println!("the store is in use again after {:.1} s", lost.elapsed().as_secs_f32());
+    let (_bob, second) = join_somewhere(&boxes, 1, &join("kitchen"));
+    assert_eq!((&second["peer"], &second["fence"]), (&first["id"], &first["fence"]));
+}
+
+#[test]
 fn a_draining_box_gives_its_rooms_away_and_exits() {
     let Some(mut boxes) = Boxes::start(2, &["--drain-timeout", "4"]) else { return };
     let [(mut alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
