@@ -67,6 +67,13 @@ impl RedisServer {
         assert!(sent.unwrap().success());
     }
 
+    /// The output of a command of `redis-cli`.
+    pub fn cli(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// The value of the setting `cluster`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

@@ -297,3 +297,28 @@ fn a_box_alone_knows_neither_fences_nor_the_store() {
     assert_eq!((&reply["type"], reply.get("fence")), (&json!("resp-join"), None));
     assert_eq!(reply["resume"].as_str().unwrap().len(), 96);
 }
+
+#[test]
+fn values_of_a_foreign_type_in_the_store_are_replaced() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    boxes.wait_until_known();
+    let mut alice = boxes.client(0);
+    let first = alice.ask(&join("kitchen"));
+    let redis = boxes.redis.as_ref().unwrap();
+    for key in redis.cli(&["KEYS", "*"]).lines() {
+        redis.cli(&["DEL", key]);
+        redis.cli(&["RPUSH", key, "a", "b"]);
+    }
+    let mut bob = boxes.client(0);
+    assert_eq!(bob.ask(&join("kitchen"))["peer"], first["id"], "the owner keeps its room");
+    let start = Instant::now();
+    for attempt in 0.. {
+        let room = format!("attic-{attempt}");
+        let replies = [0, 1].map(|index| boxes.client(index).ask(&join(&room)));
+        if replies[0]["type"] == "resp-join" && replies[1]["url"] == boxes.url(0) {
+            break;
+        }
+        assert!(start.elapsed() < TEST_TIMEOUT, "{replies:?}");
+        std::thread::sleep(RETRY_INTERVAL);
+    }
+}
