@@ -10,13 +10,16 @@ const { boxes, store } = harness.cluster;
 const [owner, ...others] = boxes;
 const clients = await harness.signalingClients('a1');
 
-/** Opens a room on the owner; waits until the others redirect to it. */
-async function expectService(room) {
-  await clients.join(room, { room, host: owner.name });
-  await waitFor('redirects to the owner', async () => {
-    const answers = await Promise.all(others.map((box) => clients.ask(box.name, { type: 'join', room })));
-    return answers.every(({ answer }) => answer?.type === 'redirect' && new URL(answer.url).hostname === owner.name);
-  }, 15_000);
+/** Opens rooms by way of each box; waits until all boxes agree on their owners. */
+async function expectService(prefix) {
+  for (const box of boxes) {
+    const room = `${prefix}-${box.host}`;
+    await clients.join(room, { room, host: box.name });
+    await waitFor(`one owner of ${room}`, async () => {
+      const owners = await harness.ownersOf(room, clients);
+      return owners.length === 1 || Promise.reject(new Error(owners.join()));
+    }, 15_000);
+  }
 }
 
 for (const fence of [0, 1, 999_999_999, Number.MAX_SAFE_INTEGER]) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { reportMeasurement } from '../browser/lib/measurements.mjs';
 import { waitFor } from '../browser/lib/wait.mjs';
-import { createClusterHarness, isByStore } from './lib/cluster.mjs';
+import { createClusterHarness } from './lib/cluster.mjs';
 
 const ONE_OWNER_GOAL_MS = 5000;
 
@@ -46,7 +46,7 @@ harness.scenario('a fail-over loses the last second: one owner of each room rema
 
   await waitFor('one owner of each room', async () => {
     for (const room of rooms) {
-      const owners = await ownersOf(room);
+      const owners = await harness.ownersOf(room, clients);
       if (owners.length !== 1) throw new Error(`${room}: ${owners.join() || 'no owner'}`);
     }
     return true;
@@ -62,12 +62,3 @@ harness.scenario('a fail-over loses the last second: one owner of each room rema
   assert.ok(fresh.fence > highest, `the next fence, ${fresh.fence}, is above ${highest}`);
   await relayed.leave();
 });
-
-/** The boxes that have seats of the room, and what else is wrong: others that lead elsewhere, or by their own guess. */
-async function ownersOf(room) {
-  const answers = await Promise.all(boxes.map(async (box) => [box.name, (await clients.ask(box.name, { type: 'look', room })).answer]));
-  const owners = answers.filter(([, answer]) => answer?.type === 'room' && answer.seats > 0).map(([name]) => name);
-  const leadsThere = (answer) => isByStore(answer, 'redirect') && new URL(answer.url).hostname === owners[0];
-  const astray = answers.filter(([name, answer]) => !owners.includes(name) && !leadsThere(answer));
-  return [...owners, ...astray.map(([name, answer]) => `${name} answers ${JSON.stringify(answer)}`)];
-}

@@ -86,6 +86,15 @@ export async function createClusterHarness(name, { sentinels = false, storeUrl =
     relayCalls: (host, options) => spawnClients(host, 'relay-calls.mjs', 'createRelayCalls', options),
     /** A fourth box; `name`, `clusterKey`: other ones than its own and theirs. */
     startExtraBox: (options) => cluster.start({ ...EXTRA_BOX, ...options }),
+    /** The boxes that have seats of the room, then what else is wrong: boxes that lead elsewhere, or by their own guess. One owner is a
+     *  list of one. `clients`: signaling clients that ask. */
+    async ownersOf(room, clients) {
+      const answers = await Promise.all(BOXES.map(async ({ name }) => [name, (await clients.ask(name, { type: 'look', room })).answer]));
+      const owners = answers.filter(([, answer]) => answer?.type === 'room' && answer.seats > 0).map(([name]) => name);
+      const leadsThere = (answer) => answer?.type === 'redirect' && answer.fence > 0 && new URL(answer.url).hostname === owners[0];
+      const astray = answers.filter(([name, answer]) => !owners.includes(name) && !leadsThere(answer));
+      return [...owners, ...astray.map(([name, answer]) => `${name} answers ${JSON.stringify(answer)}`)];
+    },
     boxAt: (address) => cluster.boxes.find((box) => box.address === address),
   };
 }

@@ -145,7 +145,8 @@ export async function createRelayCalls({ domain, ca: caFile, prefix, count, host
     eventsSince: (since) => everybody.map(({ events }) => events.filter(({ at }) => at >= since)),
     /** Waits until every seat has been joined again since then; the milliseconds that each took. */
     waitForSeats: (since, timeoutMs) => Promise.all(everybody.map(async (each) => {
-      const joined = () => each.events.find(({ event, at }) => event === 'joined' && at >= since);
+      const joined = () => each.events.find(({ event, at }) => event === 'joined' && at >= since)
+        ?? Promise.reject(new Error(each.events.filter(({ at }) => at >= since).map(({ event, host, code, at }) => `${at - since} ${event} ${host} ${code ?? ''}`).join('; ')));
       return (await waitFor('every seat to be joined again', joined, timeoutMs)).at - since;
     })),
     async leave() {
