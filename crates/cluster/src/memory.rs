@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::registry::{
-    Asserted, Assertion, Elsewhere, Identity, LEASE_DURATION, Lease, ListedLease, ORDER_DURATION, Owner,
-    PROTOCOL, ROOM_DURATION, Registry, Reply, Request,
+    Asserted, Assertion, CHOSEN_DURATION, Elsewhere, Identity, LEASE_DURATION, Lease, ListedLease,
+    ORDER_DURATION, Owner, PROTOCOL, ROOM_DURATION, Registry, Reply, Request,
 };
 use crate::{BoxId, ClusterConfig, Fence, NodeName, RoomTag, StoreError};
 
@@ -215,12 +215,12 @@ impl MemoryStore {
 
     fn set_room(&mut self, me: &Identity, assertion: &Assertion, owner: BoxId, now: Instant) {
         let Assertion { room, fence, resumes, seats, serial } = *assertion;
-        let expires = now + ROOM_DURATION;
+        let expires = now + if serial == 0 { CHOSEN_DURATION } else { ROOM_DURATION };
         self.rooms.insert(room, StoredRoom { key: me.key(), owner, fence, resumes, seats, serial, expires });
     }
 
     fn next_fence(&mut self, floor: Fence) -> Fence {
-        self.counter = self.counter.max(floor.0) + 1;
+        self.counter = (self.counter.max(floor.0) + 1).min(Fence::MAX.0);
         Fence(self.counter)
     }
 

@@ -6,7 +6,7 @@
 //! | withdrawn lease | `away:{node}#{boot}` | the same, of a box that most others cannot reach |
 //! | second box of a name | `double:{node}` | the box that gets no lease, for `check` alone; expires after three seconds |
 //! | boxes | `boxes` | the set of `{node}#{boot}` that may have a lease |
-//! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day |
+//! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day, or five minutes before the owner's first claim |
 //! | counter | `fence` | the last fence |
 //! | lost rooms | `lost:{node}#{boot}` | the set of rooms that another box asserted against this one; expires after a minute |
 //!
@@ -28,6 +28,9 @@ pub const PROTOCOL: u32 = 1;
 pub const LEASE_DURATION: Duration = Duration::from_secs(3);
 /// How long an ownership lasts after it was written or extended.
 pub const ROOM_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// The same of an owner that another box chose, until its first claim: it does not know of the room before, so it would not
+/// release it.
+pub const CHOSEN_DURATION: Duration = Duration::from_secs(300);
 /// How long a box may order a certificate while the others wait.
 pub const ORDER_DURATION: Duration = Duration::from_secs(600);
 /// How long a box waits for an answer of the store.

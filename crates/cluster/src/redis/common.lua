@@ -2,6 +2,9 @@
 -- KEYS, which only Redis Cluster mode needs.
 local ME, KEY, PROTOCOL = ARGV[1], ARGV[2], 1
 local LEASE_MS, ROOM_S, LOST_S = 3000, 86400, 60
+-- How long a box that another one chose has for its first claim: before, it does not know of the room.
+local CHOSEN_S = 300
+local MAX_FENCE = 9007199254740991
 
 local function key(kind, name)
   return 'webrtc-box:' .. kind .. ':' .. name
@@ -31,11 +34,18 @@ local function decode(text)
 end
 
 local function is_fence(number)
-  return type(number) == 'number' and number >= 1 and number <= 9007199254740991 and number == math.floor(number)
+  return type(number) == 'number' and number >= 1 and number <= MAX_FENCE and number == math.floor(number)
 end
 
+-- Accepts what the boxes can read: see `BoxId`.
 local function is_id(id)
-  return type(id) == 'string' and string.find(id, '^[a-z0-9.-]+#%x+$') ~= nil
+  if type(id) ~= 'string' then return false end
+  local name, boot = string.match(id, '^([a-z0-9.-]+)#(%x+)$')
+  if not name or #name > 253 or #boot > 16 then return false end
+  for label in string.gmatch(name .. '.', '([^.]*)%.') do
+    if #label < 1 or #label > 63 or string.find(label, '^-') or string.find(label, '-$') then return false end
+  end
+  return true
 end
 
 -- The ownership of a room, and whether there is a value that cannot be read.
@@ -61,20 +71,22 @@ end
 local function set_room(tag, owner, fence, resumes, seats, serial)
   local form = '{"v":%d,"key":"%s","owner":"%s","fence":%.0f,"resumes":%.0f,"seats":%.0f,"serial":%.0f}'
   local text = string.format(form, PROTOCOL, KEY, owner, fence, resumes, seats, serial)
-  redis.call('SET', key('room', tag), text, 'EX', ROOM_S)
+  redis.call('SET', key('room', tag), text, 'EX', serial == 0 and CHOSEN_S or ROOM_S)
 end
 
 -- Raises the counter to a fence that a box knows: the store may have lost data.
 local function raise(floor)
   local text = text_of(COUNTER)
-  local counter = text and string.find(text, '^%d+$') and tonumber(text)
+  local counter = text and string.find(text, '^[1-9]%d*$') and tonumber(text)
   if not is_fence(counter) or counter < floor then
     redis.call('SET', COUNTER, string.format('%.0f', floor))
   end
 end
 
+-- The counter stays at the highest fence, to which only a corrupt value brings it. Then the numbers of seats decide.
 local function next_fence(floor)
   raise(floor)
+  if tonumber(redis.call('GET', COUNTER)) >= MAX_FENCE then return MAX_FENCE end
   return redis.call('INCR', COUNTER)
 end
 

@@ -45,7 +45,8 @@ impl RedisRegistry {
                 set.query_async::<()>(commands).await.map(|()| Reply::Done(true))
             }
             Request::Challenge { domain } => {
-                cmd("GET").arg(challenge_key(&domain)).query_async(commands).await.map(Reply::Challenge)
+                let answer = cmd("GET").arg(challenge_key(&domain)).query_async(commands).await;
+                readable(answer).map(Reply::Challenge)
             }
             Request::Renew { .. }
             | Request::Claim { .. }
@@ -125,6 +126,15 @@ impl RedisRegistry {
         let Reply::Nodes(nodes) = reply else { return Err(StoreError::Reply) };
         let key = identity.key();
         Ok(StoreStatus { facts, nodes: nodes.iter().map(|node| node.info(&key)).collect() })
+    }
+}
+
+/// A value of another type or encoding is none. It must not count as a failure of the store: anybody can begin a validation
+/// handshake.
+fn readable(answer: RedisResult<Option<Vec<u8>>>) -> RedisResult<Option<String>> {
+    match answer {
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+        answer => Ok(answer?.and_then(|bytes| String::from_utf8(bytes).ok())),
     }
 }
 

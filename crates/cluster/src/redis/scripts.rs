@@ -39,7 +39,8 @@ pub(super) struct Scripts {
 }
 
 /// A lease as the scripts return it: box, text, whether withdrawn, age in milliseconds.
-type RawLease = (String, String, u8, u64);
+/// Box and text are bytes, since anything may be stored there.
+type RawLease = (Vec<u8>, Vec<u8>, u8, u64);
 /// Kind, box, fence, resumes, whether a value was replaced that cannot be read.
 type RawOwner = (u8, String, u64, u64, u8);
 /// Kind, box, and its fence; of a room that is kept the fence before.
@@ -87,13 +88,13 @@ impl Scripts {
         add_arguments(&mut call, &request)?;
         match request {
             Request::Renew { .. } => {
-                let (renewed, held, nodes, lost): (u8, u8, Vec<RawLease>, Vec<String>) =
+                let (renewed, held, nodes, lost): (u8, u8, Vec<RawLease>, Vec<Vec<u8>>) =
                     call.invoke_async(connection).await?;
                 let nodes = leases(nodes);
                 if renewed == 0 {
                     return Ok(Reply::NameTaken { nodes });
                 }
-                let lost = lost.iter().filter_map(|tag| tag.parse().ok()).collect();
+                let lost = lost.iter().filter_map(|tag| str::from_utf8(tag).ok()?.parse().ok()).collect();
                 Ok(Reply::Renewed { held: held == 1, session, nodes, lost })
             }
             Request::Claim { .. } | Request::Look { .. } => owner(call.invoke_async(connection).await?),
@@ -180,7 +181,8 @@ fn tag(room: &RoomTag) -> String {
 /// Those that can be read: another box, or somebody else, may write anything there.
 fn leases(raw: Vec<RawLease>) -> Vec<ListedLease> {
     let lease = |(id, text, withdrawn, age): RawLease| {
-        let (id, lease) = (BoxId::parse(&id)?, serde_json::from_str(&text).ok()?);
+        let id = BoxId::parse(str::from_utf8(&id).ok()?)?;
+        let lease = serde_json::from_slice(&text).ok()?;
         Some(ListedLease { id, lease, withdrawn: withdrawn == 1, age: Duration::from_millis(age) })
     };
     raw.into_iter().filter_map(lease).collect()
