@@ -16,7 +16,7 @@ use crate::error::{Malformed, Refusal};
 use crate::features::Features;
 use crate::ice_servers::{CredentialIssuer, IceServer, IceUrls};
 use crate::outputs::{Action, CloseReason, ConnectionId, Event, Outputs, Timer, WaitOutcome};
-use crate::ownership::{Fence, OtherOwner, OwnedRoom, OwnedRooms, RoomOwner, RoomRequest};
+use crate::ownership::{Fence, OtherOwner, OwnedRoom, OwnedRooms, RoomOwner, RoomRequest, RoomRequestKind};
 use crate::protocol::{ClientMessage, Join, Peek, ServerMessage};
 use crate::resume_token::{ResumeClaims, ResumeTokenKey};
 use crate::room::Seat;
@@ -161,11 +161,14 @@ impl Rooms {
         let (kind, Peek { room: typed, resume, fence }) = ClientMessage::parse_room_request(text)?;
         let room_name = RoomName::parse(&typed)?;
         let room = self.admission.tag(&room_name);
-        let claims = resume.and_then(|token| self.admission.claims((room, &typed), &token, now));
+        let claims = resume.as_deref().and_then(|token| self.admission.claims((room, &typed), token, now));
+        let is_transfer = |token: String| self.admission.verify_transfer(room, &token).is_some();
         match claims {
             // The call there runs to its end here.
             Some(claims) if self.is_unmerged(SeatKey { room, seat: claims.seat }) => return None,
             Some(_) => {}
+            // A wrong token, which is refused without counting the name: each could be about another room.
+            None if kind == RoomRequestKind::Join && !resume.is_none_or(is_transfer) => return None,
             None => self.admission.check_room_name(source, room, false, now).ok()?,
         }
         Some(RoomRequest {

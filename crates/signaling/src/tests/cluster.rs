@@ -409,3 +409,20 @@ fn media_may_be_relayed_until_a_page_reports_a_direct_path() {
     harness.send(second, json!({"type": "report", "path": "relay-udp"}));
     assert_eq!(owned(&harness), room(true));
 }
+
+#[test]
+fn a_join_with_a_wrong_token_asks_for_no_owner() {
+    let mut harness = Harness::new();
+    let [alice, _] = harness.owned_pair(owner(7, 0));
+    harness.send(alice.conn, json!({"type": "transfer"}));
+    let transfer = harness.next(alice.conn)["token"].clone();
+    let conn = harness.connect();
+    let wrong = Value::from("A".repeat(107));
+    assert!(harness.request(conn, &resume(&wrong)).is_none());
+    let other_room = json!({"type": "join", "room": "attic", "resume": alice.token});
+    assert!(harness.request(conn, &other_room).is_none());
+    assert_eq!(harness.ask(conn, &other_room, RoomOwner::Unknown)["code"], "bad-resume");
+    assert!(harness.request(conn, &resume(&transfer)).is_some(), "another box may have the seat");
+    let look = json!({"type": "look", "room": "kitchen", "resume": wrong});
+    assert!(harness.request(conn, &look).is_some(), "a look counts the name whatever the token is");
+}
