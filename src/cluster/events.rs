@@ -44,7 +44,11 @@ pub(super) async fn run(
         match next {
             Ok(Some(event)) => handle(&cluster, &http_server, event, &mut summary),
             Ok(None) => return,
-            Err(_) => summary.log(),
+            Err(_) => {}
+        }
+        // Also if events never cease.
+        if summary.due.is_some_and(|due| due <= Instant::now()) {
+            summary.log();
         }
     }
 }

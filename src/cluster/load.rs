@@ -11,6 +11,7 @@ use webrtc_box_cluster::Load;
 use webrtc_box_relay::{Relay, RelayStats};
 
 use super::Cluster;
+use crate::task::run_blocking;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,7 +40,9 @@ pub(super) async fn run(cluster: Arc<Cluster>, relay: Option<Weak<Relay>>, capac
         cluster.handle.set_load(Load {
             allocations: percent(f64::from(allocations), capacity.allocations.into()),
             bandwidth: percent(rate, capacity.bytes_per_second.into()),
-            descriptors: open_files()
+            // Without that number Linux lists them, which takes a while.
+            descriptors: run_blocking(open_files)
+                .await
                 .zip(getrlimit(Resource::Nofile).current)
                 .map_or(0, |(open, limit)| percent(open as f64, limit)),
         });
