@@ -321,7 +321,7 @@ export class SignalingClient {
   #closed(code, rejected = CLOSE_REJECTED.has(code)) {
     this.#resetSocket();
     const [seat, wasElsewhere] = [this.#seat, this.#redirects.reset()];
-    if (!seat) return void (this.#peeked && this.#set('peek', BACKOFF_MAX_MS, () => this.#sendPeek()));
+    if (!seat) return void (this.#peeked && this.#set('peek', wasElsewhere ? PEEK.intervalMs : BACKOFF_MAX_MS, () => this.#sendPeek()));
     if (code === CLOSE_REPLACED) {
       this.#parts.resumeTokens.forget(seat.room);
       return this.#stop({ type: 'replaced' });

@@ -193,6 +193,19 @@ test('a look is answered by a redirect, and the join uses its socket', async () 
   assert.equal(last().ofType('join').length, 1);
 });
 
+test('the lobby asks the own host once the server with the room is lost', async () => {
+  const { clock, hosts, last, opens, sendsTo, signaling } = makeHarness();
+  signaling.peek('den');
+  await clock.advance(300);
+  await opens();
+  await sendsTo(redirect('b2'));
+  await opens();
+  last().receives({ type: 'room', room: 'den', seats: 1 });
+  last().drops();
+  await clock.advance(5000);
+  assert.deepEqual(hosts, ['own', 'b2.call.example', 'own']);
+});
+
 test('a page that closes tells the server that had its seat', async () => {
   const { beacons, sendsTo, signaling, joinsElsewhere } = makeHarness();
   await joinsElsewhere();
