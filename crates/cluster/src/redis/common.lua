@@ -33,6 +33,7 @@ local function decode(text)
   return ok and type(value) == 'table' and value or nil
 end
 
+-- A whole number from 1 that a double represents exactly.
 local function is_fence(number)
   return type(number) == 'number' and number >= 1 and number <= MAX_FENCE and number == math.floor(number)
 end
@@ -58,8 +59,8 @@ local function room_of(tag)
   if room.foreign then return room, false end
   if not is_fence(room.fence) then return nil, true end
   room.resumes = is_fence(room.resumes) and room.resumes or 0
-  room.seats = tonumber(room.seats) or 0
-  room.serial = tonumber(room.serial) or 0
+  room.seats = is_fence(room.seats) and room.seats or 0
+  room.serial = is_fence(room.serial) and room.serial or 0
   return room, false
 end
 

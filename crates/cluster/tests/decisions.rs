@@ -1,0 +1,294 @@
+//! Single decisions, with a clock held by the test and a store that answers at once.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
+
+use std::time::{Duration, Instant};
+
+use webrtc_box_cluster::memory::MemoryStore;
+use webrtc_box_cluster::registry::{Identity, Request};
+use webrtc_box_cluster::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Boxes and their store. Time passes for all of them in steps.
+struct Bench {
+    now: Instant,
+    store: MemoryStore,
+    boxes: Vec<(ClusterConfig, Cluster)>,
+    events: Vec<(usize, Event)>,
+    requests: Vec<Request>,
+    /// Requests fail.
+    is_down: bool,
+}
+
+fn room(number: u8) -> RoomTag {
+    RoomTag::new([number; 16])
+}
+
+fn name(index: usize) -> NodeName {
+    NodeName::parse(&format!("b{index}.x")).unwrap()
+}
+
+fn redirect(index: usize, fence: Fence) -> Decision {
+    Decision::Redirect { node: name(index), fence }
+}
+
+fn serve(fence: u64, resumes: u64) -> Decision {
+    Decision::Serve { fence: Fence(fence), resumes: Fence(resumes) }
+}
+
+impl Bench {
+    fn new(count: usize, fallback: Fallback) -> Self {
+        let now = Instant::now();
+        let config = |index| ClusterConfig {
+            name: name(index),
+            boot: index as u64,
+            version: "1.0".to_owned(),
+            fallback,
+            key_id: [1; 8],
+            store: StoreUrl::parse("redis://unused").unwrap(),
+            roots: rustls::RootCertStore::empty(),
+        };
+        let boxes =
+            (0..count).map(config).map(|config| (config.clone(), Cluster::new(&config, now))).collect();
+        let (store, events, requests) = (MemoryStore::default(), Vec::new(), Vec::new());
+        let mut bench = Self { now, store, boxes, events, requests, is_down: false };
+        bench.pass(SECOND * 2, &[]);
+        bench
+    }
+
+    /// Answers the requests of one box until it has none.
+    fn exchange(&mut self, index: usize) {
+        let (config, cluster) = &mut self.boxes[index];
+        while let Some((id, request)) = cluster.poll_request() {
+            self.requests.push(request.clone());
+            let reply = match self.is_down {
+                true => Err(StoreError::Timeout),
+                false => Ok(self.store.answer(&Identity::of(config), request, self.now)),
+            };
+            cluster.handle_reply(id, reply, self.now);
+        }
+        self.events.extend(std::iter::from_fn(|| cluster.poll_event()).map(|event| (index, event)));
+    }
+
+    /// Time passes for all boxes but the `stopped` ones.
+    fn pass(&mut self, duration: Duration, stopped: &[usize]) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now += SECOND / 10;
+            for index in (0..self.boxes.len()).filter(|index| !stopped.contains(index)) {
+                if self.boxes[index].1.poll_timeout(self.now) <= self.now {
+                    self.boxes[index].1.handle_timeout(self.now);
+                }
+                self.exchange(index);
+            }
+        }
+    }
+
+    fn ask(&mut self, index: usize, request: JoinRequest) -> Decision {
+        let cluster = &mut self.boxes[index].1;
+        if let Some(decision) = cluster.owned(&request, self.now) {
+            return decision;
+        }
+        cluster.join(request, self.now);
+        self.exchange(index);
+        match self.boxes[index].1.poll_outcome().expect("an answer").1 {
+            Outcome::Decision(decision) => decision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn join(&mut self, index: usize, number: u8) -> Decision {
+        self.ask(index, JoinRequest::new(room(number)))
+    }
+
+    /// Joins and takes a seat.
+    fn sit(&mut self, index: usize, number: u8) -> Decision {
+        let decision = self.join(index, number);
+        self.boxes[index].1.set_seats(room(number), 1, self.now);
+        decision
+    }
+
+    fn set_reachable(&mut self, index: usize, other: usize, reachable: bool) {
+        self.boxes[index].1.set_reachable(&name(other), reachable);
+    }
+
+    fn has(&self, index: usize, event: &Event) -> bool {
+        self.events.iter().any(|(of, happened)| (*of, happened) == (index, event))
+    }
+}
+
+#[test]
+fn a_box_that_was_stopped_looks_at_its_lease_before_it_answers() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    assert_eq!(bench.sit(0, 1), serve(2, 0));
+    bench.pass(SECOND * 10, &[0]);
+    assert_eq!(bench.sit(1, 1), serve(3, 2));
+    // Box 0 wakes and is asked before its timer runs.
+    let request = JoinRequest::new(room(1));
+    assert_eq!(bench.boxes[0].1.owned(&request, bench.now), None);
+    assert_eq!(bench.join(0, 1), redirect(1, Fence(3)));
+    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(1), fence: Fence(3), seats: 0 }));
+}
+
+#[test]
+fn a_box_that_was_stopped_for_a_moment_keeps_its_rooms() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    bench.sit(0, 1);
+    bench.pass(SECOND * 5 / 2, &[0]);
+    assert_eq!(bench.join(0, 1), serve(2, 0));
+    assert_eq!(bench.join(1, 1), redirect(0, Fence(2)));
+}
+
+#[test]
+fn a_box_that_most_others_cannot_reach_gives_up_its_lease() {
+    let mut bench = Bench::new(3, Fallback::Open);
+    bench.sit(0, 1);
+    bench.set_reachable(1, 0, false);
+    bench.pass(SECOND * 5, &[]);
+    assert_eq!(bench.join(2, 1), redirect(0, Fence(2)), "one of two voices is not most");
+    bench.set_reachable(2, 0, false);
+    bench.pass(SECOND * 5, &[]);
+    assert!(bench.has(0, &Event::Unreachable { by: vec![name(1), name(2)] }));
+    assert_eq!(bench.join(2, 1), serve(3, 2));
+    bench.boxes[2].1.set_seats(room(1), 1, bench.now);
+    assert!(matches!(bench.join(0, 2), Decision::Redirect { .. }), "new rooms go to others");
+
+    bench.set_reachable(1, 0, true);
+    bench.set_reachable(2, 0, true);
+    bench.pass(SECOND * 5, &[]);
+    assert!(bench.has(0, &Event::Reachable));
+    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(2), fence: Fence(3), seats: 0 }));
+    assert_eq!(bench.sit(0, 3), serve(5, 0));
+}
+
+#[test]
+fn boxes_that_reach_nobody_have_no_say() {
+    let mut bench = Bench::new(3, Fallback::Open);
+    for (index, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        bench.set_reachable(index, other, false);
+    }
+    bench.pass(SECOND * 5, &[]);
+    assert!(!bench.events.iter().any(|(_, event)| matches!(event, Event::Unreachable { .. })));
+    let mut pair = Bench::new(2, Fallback::Open);
+    pair.set_reachable(0, 1, false);
+    pair.pass(SECOND * 5, &[]);
+    assert!(
+        !pair.events.iter().any(|(_, event)| matches!(event, Event::Unreachable { .. })),
+        "one other is not most"
+    );
+}
+
+#[test]
+fn a_full_or_draining_box_gives_new_rooms_to_the_less_loaded() {
+    let mut bench = Bench::new(3, Fallback::Open);
+    let load = |percent| Load { allocations: percent, ..Load::default() };
+    bench.boxes[0].1.set_load(load(81));
+    bench.boxes[1].1.set_load(load(50));
+    bench.boxes[2].1.set_load(load(10));
+    bench.pass(SECOND * 2, &[]);
+    assert_eq!(bench.join(0, 1), redirect(2, Fence(2)));
+    assert_eq!(bench.join(2, 1), serve(2, 0));
+    assert_eq!(bench.join(1, 2), serve(3, 0), "50 % is not full");
+    bench.boxes[1].1.set_load(load(99));
+    bench.boxes[2].1.set_load(load(99));
+    bench.pass(SECOND * 2, &[]);
+    assert_eq!(bench.join(0, 3), serve(4, 0), "the others are fuller");
+    bench.boxes[0].1.drain(true);
+    bench.boxes[1].1.drain(true);
+    bench.pass(SECOND * 2, &[]);
+    assert_eq!(bench.join(0, 4), redirect(2, Fence(5)));
+    assert!(matches!(bench.join(0, 3), Decision::Serve { .. }), "its own rooms stay until they are moved");
+}
+
+#[test]
+fn without_the_store_new_rooms_are_refused_if_the_operator_wants_so() {
+    let mut bench = Bench::new(2, Fallback::Refuse);
+    bench.sit(0, 1);
+    bench.is_down = true;
+    bench.pass(SECOND * 5, &[]);
+    assert_eq!(bench.join(0, 1), serve(2, 0));
+    assert_eq!(bench.join(0, 2), Decision::TryLater);
+    bench.is_down = false;
+    bench.pass(SECOND * 5, &[]);
+    assert_eq!(bench.sit(0, 2), serve(3, 0));
+}
+
+#[test]
+fn a_room_that_was_opened_without_the_store_yields_to_its_owner() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    // The owner is box 1. The hash of some room leads to box 0.
+    let number = (0..)
+        .find(|number| {
+            bench.sit(1, *number);
+            bench.is_down = true;
+            bench.pass(SECOND, &[]);
+            let decision = bench.sit(0, *number);
+            bench.is_down = false;
+            bench.pass(SECOND * 5, &[]);
+            matches!(decision, Decision::Serve { fence: Fence::FALLBACK, .. })
+        })
+        .unwrap();
+    assert!(matches!(bench.join(0, number), Decision::Redirect { .. }));
+    assert!(matches!(bench.join(1, number), Decision::Serve { .. }));
+    let lost = |(index, event): &(usize, Event)| *index == 0 && matches!(event, Event::RoomLost { .. });
+    assert!(bench.events.iter().any(lost));
+}
+
+#[test]
+fn rooms_are_extended_long_before_they_expire_with_few_requests() {
+    let mut bench = Bench::new(1, Fallback::Open);
+    for number in 0..200 {
+        bench.sit(0, number);
+    }
+    bench.requests.clear();
+    for _ in 0..30 {
+        // Hours in seconds: the box is not stopped, its clock is.
+        bench.now += Duration::from_secs(3600);
+        bench.pass(SECOND * 60, &[]);
+    }
+    let extended: usize = bench
+        .requests
+        .iter()
+        .map(|request| if let Request::Renew { extend, .. } = request { extend.len() } else { 0 })
+        .sum();
+    println!("{extended} extensions of 200 rooms in 30 hours");
+    for number in 0..200 {
+        assert!(matches!(bench.join(0, number), Decision::Serve { .. }));
+        assert!(bench.store.owner(room(number)).is_some());
+    }
+}
+
+#[test]
+fn a_box_that_shuts_down_releases_its_empty_rooms_and_its_lease() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    bench.sit(0, 1);
+    bench.join(0, 2);
+    bench.boxes[0].1.shut_down(bench.now);
+    bench.exchange(0);
+    assert_eq!(bench.boxes[0].1.poll_outcome().map(|(_, outcome)| outcome), Some(Outcome::ShutDown));
+    assert_eq!(bench.store.owner(room(2)), None);
+    assert_eq!(bench.join(1, 1), serve(4, 2), "without waiting for the end of the lease");
+    bench.pass(SECOND * 5, &[]);
+    assert_eq!(bench.boxes[1].1.nodes(bench.now).iter().filter(|node| node.age < SECOND * 3).count(), 1);
+    assert_eq!(bench.join(0, 3), Decision::TryLater);
+}
+
+#[test]
+fn a_forged_fence_causes_one_look_and_no_ownership() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    bench.sit(0, 1);
+    bench.requests.clear();
+    let forged = JoinRequest { redirect_fence: Some(Fence(u64::MAX)), ..JoinRequest::new(room(1)) };
+    assert_eq!(bench.ask(0, forged), serve(2, 0));
+    assert_eq!(bench.requests.len(), 1);
+    assert_eq!(bench.ask(1, forged), redirect(0, Fence(2)));
+    let old = JoinRequest { redirect_fence: Some(Fence(1)), ..JoinRequest::new(room(1)) };
+    assert_eq!(bench.ask(0, old), serve(2, 0));
+    assert_eq!(bench.sit(1, 2), serve(3, 0), "the counter did not follow the forged fence");
+}
