@@ -82,7 +82,7 @@ async fn a_full_store_is_named_and_recovers() {
     let mut one = TestBox::ready("b1.x", &server.url()).await;
     let kept = one.serve(1).await;
     server.run(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
-    assert!(loss(&mut one).await.contains("maxmemory"));
+    assert_eq!(loss(&mut one).await, StoreError::Full.to_string());
     check_outage(&one, kept).await;
     server.run(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     back(&mut one).await;

@@ -24,7 +24,7 @@ pub(super) fn convert(error: &RedisError, redact: impl FnOnce(String) -> String)
         () if kind == ErrorKind::Server(ServerErrorKind::BusyLoading) => StoreError::Loading,
         () if says("NOAUTH") || says("WRONGPASS") => StoreError::Login,
         () if says("READONLY") => StoreError::ReadOnly,
-        () if says("OOM command not allowed") => StoreError::Full,
+        () if says("OOM") => StoreError::Full,
         () if says("NOPERM") || says("can't access at least one") || says("has no permissions") => {
             StoreError::Permission(short(text))
         }
