@@ -125,6 +125,14 @@ impl Admission {
         self.resume_key.verify(token).ok_or_else(|| self.reject_token(source, token, now))
     }
 
+    /// Checks whether `source` may try `token`, which is wrong.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyAttempts`]
+    pub(crate) fn check_token(&mut self, source: IpAddr, token: &str, now: Now) -> Result<(), Refusal> {
+        self.attempts.check(source, Attempt::Token(token), now.instant)
+    }
+
     fn reject_token(&mut self, source: IpAddr, token: &str, now: Now) -> Refusal {
         match self.attempts.check(source, Attempt::Token(token), now.instant) {
             Ok(()) => {

@@ -162,14 +162,22 @@ impl Rooms {
         let room_name = RoomName::parse(&typed)?;
         let room = self.admission.tag(&room_name);
         let claims = resume.as_deref().and_then(|token| self.admission.claims((room, &typed), token, now));
-        let is_transfer = |token: String| self.admission.verify_transfer(room, &token).is_some();
+        let is_transfer = |token: &str| self.admission.verify_transfer(room, token).is_some();
         match claims {
             // The call there runs to its end here.
             Some(claims) if self.is_unmerged(SeatKey { room, seat: claims.seat }) => return None,
             Some(_) => {}
             // A wrong token, which is refused without counting the name: each could be about another room.
-            None if kind == RoomRequestKind::Join && !resume.is_none_or(is_transfer) => return None,
-            None => self.admission.check_room_name(source, room, false, now).ok()?,
+            None if kind == RoomRequestKind::Join && !resume.as_deref().is_none_or(is_transfer) => {
+                return None;
+            }
+            None => {
+                self.admission.check_room_name(source, room, false, now).ok()?;
+                // After too many wrong tokens a look does not count the name.
+                if let (RoomRequestKind::Look, Some(token)) = (kind, &resume) {
+                    self.admission.check_token(source, token, now).ok()?;
+                }
+            }
         }
         Some(RoomRequest {
             room,

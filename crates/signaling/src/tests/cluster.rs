@@ -105,10 +105,26 @@ fn a_forged_token_has_no_fence() {
     let reply = harness.ask(conn, &join(), owner(7, 0));
     let other = harness.connect();
     let forged = format!("z{}", &reply["resume"].as_str().unwrap()[1..]);
-    let request = harness.request(other, &resume(&json!(forged))).unwrap();
-    assert_eq!(request.token_fence, None);
+    let look = json!({"type": "look", "room": "kitchen", "resume": forged});
+    assert_eq!(harness.request(other, &look).unwrap().token_fence, None);
+    assert!(harness.request(other, &resume(&json!(forged))).is_none(), "refused by every server");
     let frame = json!({"type": "join", "room": "attic", "resume": reply["resume"]});
-    assert_eq!(harness.request(other, &frame).unwrap().token_fence, None, "of another room");
+    assert!(harness.request(other, &frame).is_none(), "of another room");
+    harness.send_of(other, &frame, RoomOwner::Unknown);
+    assert_eq!(harness.code(other), "bad-resume");
+}
+
+#[test]
+fn forged_tokens_cause_no_flood_of_requests() {
+    let mut harness = Harness::new();
+    let conn = harness.connect();
+    let asked = (0..200).filter(|n| {
+        let frame = json!({"type": "look", "room": "kitchen", "resume": format!("forged {n}")});
+        let request = harness.request(conn, &frame);
+        harness.send_of(conn, &frame, RoomOwner::Unknown);
+        request.is_some()
+    });
+    assert_eq!(asked.count(), 20);
 }
 
 #[test]
