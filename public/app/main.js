@@ -24,6 +24,7 @@ import { Transport } from '../signaling/transport.js';
 import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
+const CONNECTING_DRAW_MS = 100;
 const NAME_KEY = 'webrtc-box.name';
 
 const now = () => performance.now();
@@ -43,6 +44,8 @@ let currentLanguage = language;
 
 let started = false;
 let isDrawAwaited = false;
+/** @type {import('../lib/clock.js').Timer | null} */
+let drawTimer = null;
 /** @type {import('../call/stats-sampler.js').StatsSampler | null} */
 let stats = null;
 /** @type {Promise<void> | null} */
@@ -307,17 +310,22 @@ function watchLevel() {
   level.watch(inCall, !inCall || settingsOpen);
 }
 
-/** Draws once for all changes of this moment, and after what else follows from them: a message goes to the call first. */
+/**
+ * Draws once for all changes of this moment, and after what else follows from them: a message goes to the call first. While a
+ * call is being connected its messages have priority, on both sides: drawing takes as long as all of them together.
+ */
 function draw() {
-  if (!started || isDrawAwaited) return;
+  const isConnecting = session.state.screen === 'call' && session.state.connectedAt === null;
+  if (!started || (isDrawAwaited && (isConnecting || !drawTimer))) return;
   isDrawAwaited = true;
-  nextTask().then(() => {
-    isDrawAwaited = false;
-    drawNow();
-  });
+  clock.cancel(drawTimer);
+  drawTimer = isConnecting ? clock.after(drawNow, CONNECTING_DRAW_MS) : null;
+  if (!drawTimer) nextTask().then(drawNow);
 }
 
 function drawNow() {
+  isDrawAwaited = false;
+  drawTimer = null;
   const { state } = session;
   // After the new screen is drawn.
   if (state.screen !== previousScreen) nextTask().then(screenChanged);
