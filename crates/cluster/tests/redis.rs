@@ -142,3 +142,39 @@ async fn certificates_are_ordered_by_one_box_at_a_time() {
     two.kill().await;
     until("the lease of the box that orders ends", async || one.handle.lock_order().await).await;
 }
+
+/// The number of calls of a command since the server started.
+async fn calls(server: &RedisServer, command: &str) -> u64 {
+    let reply = server.run(&["INFO", "commandstats"]).await.unwrap();
+    let text: String = redis::from_redis_value(reply).unwrap();
+    let prefix = format!("cmdstat_{command}:calls=");
+    let line = text.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn at_rest_a_box_writes_once_a_second() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let mut boxes = Vec::new();
+    for name in ["b1.x", "b2.x", "b3.x"] {
+        boxes.push(TestBox::ready(name, &server.url()).await);
+    }
+    for number in 0..240 {
+        boxes[usize::from(number) % 3].serve(number).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let commands = ["set", "del", "incr", "sadd", "srem", "expire", "pexpire", "rpush"];
+    let mut before = 0;
+    for command in commands {
+        before += calls(&server, command).await;
+    }
+    let start = Instant::now();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut after = 0;
+    for command in commands {
+        after += calls(&server, command).await;
+    }
+    let rate = (after - before) as f64 / start.elapsed().as_secs_f64();
+    println!("{rate:.1} writes/s at rest of 3 boxes; goal 5");
+    assert!(rate < 15.0, "{rate}");
+}
