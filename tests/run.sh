@@ -49,7 +49,7 @@ stage_interop() { npm_packages && release_binary && timeout --foreground 600 tes
 # unless many fail; the summary counts them. E2E_MATRIX=full repeats more scenarios with other browsers.
 E2E_GROUPS=(browser nat vps cluster)
 E2E_JOBS=${E2E_JOBS:-$((($(nproc) + 1) / 2))}
-E2E_ALONE='/(join-time|page-load|udp-flood)\.test'
+E2E_ALONE='/(join-time|page-load|udp-flood|drain)\.test'
 E2E_FILE_TIMEOUT=900
 E2E_RETRIES=8
 
