@@ -121,8 +121,8 @@ harness.scenario('a box that only the store reaches gives its rooms up', async (
   await waitUntilBack();
   const keys = Array.from({ length: UNREACHABLE_ROOMS }, (_, index) => `unreachable-${index}`);
   for (const key of keys) await clients.join(key, { room: key, host: owner.name });
-  // Pages whose first address is that of the box. Firefox is not measured: it does not try the next address of a name while packets to
-  // the first one are dropped.
+  // Pages whose first address is that of the box. Firefox is not measured: it needs a minute and a half to try another address of the
+  // name while packets to the first one are dropped.
   await harness.leadTo(owner);
   const pages = await harness.joinPair([['chromium', { host: 'a1' }], ['chromium', { host: 'a2' }]], harness.roomUrl());
   await harness.expectMedia(pages);
