@@ -149,8 +149,8 @@ impl FromStr for RoomTag {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let exact = if text.len() == 32 && text.is_ascii() { text } else { "" };
-        u128::from_str_radix(exact, 16).map(|number| Self(number.to_be_bytes()))
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u128::from_str_radix(if is_hex { text } else { "" }, 16).map(|number| Self(number.to_be_bytes()))
     }
 }
 
@@ -227,5 +227,30 @@ impl JoinRequest {
     /// A join without a resume token of a client that followed no redirect.
     pub fn new(room: RoomTag) -> Self {
         Self { room, token_fence: None, redirect_fence: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tags_and_boxes_are_parsed_from_the_store_or_refused() {
+        assert_eq!(NodeName::parse("B1.Call.example").unwrap().as_str(), "b1.call.example");
+        let long = "a".repeat(64);
+        for text in ["", ".", "a.", "a..b", "-a", "a-", "a_b", "a b", "a:1", "é", &long] {
+            assert_eq!(NodeName::parse(text), Err(NodeNameError), "{text}");
+        }
+        let tag = RoomTag::new([0xab; 16]);
+        assert_eq!(tag.to_string().parse(), Ok(tag));
+        for text in ["", "ab", "+0000000000000000000000000000000", "é0000000000000000000000000000000"] {
+            assert!(text.parse::<RoomTag>().is_err(), "{text}");
+        }
+        let id = BoxId { name: NodeName::parse("b1.x").unwrap(), boot: 10 };
+        assert_eq!(
+            (id.to_string(), BoxId::parse(&id.to_string())),
+            ("b1.x#000000000000000a".to_owned(), Some(id))
+        );
+        assert_eq!(BoxId::parse("b1.x"), None);
     }
 }

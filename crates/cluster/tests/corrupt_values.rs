@@ -1,4 +1,11 @@
 //! Values that no box writes, under the keys of the boxes: each has a defined answer, and none counts as a failure of the store.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
 
 mod harness;
 

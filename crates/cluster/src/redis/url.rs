@@ -205,3 +205,58 @@ fn parse_address(text: &str, default_port: u16) -> Result<Address, StoreUrlError
 fn parse_database(text: &str) -> Result<u32, StoreUrlError> {
     if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| StoreUrlError::Database) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_servers_and_sentinels_are_parsed() {
+        let url = StoreUrl::parse("rediss://box:p%40ss:word@[2001:db8::1]:6380/3").unwrap();
+        let server = Target::Server(Address { host: "2001:db8::1".to_owned(), port: 6380 });
+        assert_eq!((url.tls, &url.target, url.database), (true, &server, 3));
+        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("box"), Some("p@ss:word")));
+
+        let url = StoreUrl::parse("redis+sentinel://:secret@s1,10.0.0.2:5000/main/1").unwrap();
+        let addresses = [("s1", 26379), ("10.0.0.2", 5000)];
+        let addresses = addresses.map(|(host, port)| Address { host: host.to_owned(), port }).to_vec();
+        assert_eq!(url.target, Target::Sentinels { addresses, master: "main".to_owned() });
+        assert_eq!((url.user.as_deref(), url.password.as_deref(), url.database), (None, Some("secret"), 1));
+        for text in ["redis://h", "redis://h/", "REDIS://h:6379", "rediss+sentinel://h/m"] {
+            assert!(StoreUrl::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_urls_have_a_remedy_and_no_text_shows_the_password() {
+        use StoreUrlError::*;
+        let cases = [
+            ("", Scheme),
+            ("10.0.0.5:6379", Scheme),
+            ("http://h", Scheme),
+            ("redis://", Host),
+            ("redis://:6379", Host),
+            ("redis://[::1", Host),
+            ("redis://h h", Host),
+            ("redis://h:0", Port),
+            ("redis://h:70000", Port),
+            ("redis://[::1]6379", Port),
+            ("redis://a,b", SeveralHosts),
+            ("redis+sentinel://a,b", Master),
+            ("redis+sentinel://a,b/", Master),
+            ("redis+sentinel://a,/m", Host),
+            ("redis://h/x", Database),
+            ("redis://user@h", Password),
+            ("redis://user:@h", Password),
+            ("redis://user:%ff@h", Encoding),
+            ("redis://h?timeout=1", Parameters),
+            ("redis://user:pass#3cret@h", Parameters),
+        ];
+        for (text, error) in cases {
+            assert_eq!(StoreUrl::parse(text), Err(error), "{text}");
+            assert!(!error.hint().is_empty() && !error.to_string().contains("3cret"));
+        }
+        let url = StoreUrl::parse("redis://user:s3cret@h").unwrap();
+        assert_eq!(format!("{url} {url:?}"), "redis://h:6379 StoreUrl(redis://h:6379)");
+    }
+}
