@@ -221,7 +221,7 @@ impl Cluster {
             self.ownership.own.lease(serial, self.ownership.rooms.len(), self.ownership.peers.unreachable());
         let extend = self.ownership.rooms.extensions(now);
         let (withdrawn, floor) = (self.ownership.own.withdrawn, self.ownership.highest());
-        let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, _)| *room).collect() };
+        let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, ..)| *room).collect() };
         self.calls.send(call, Request::Renew { lease, withdrawn, floor, extend }, now);
     }
 

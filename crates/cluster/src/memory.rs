@@ -190,7 +190,13 @@ impl MemoryStore {
         self.rooms.get(&room).filter(|stored| stored.key == me.key())
     }
 
-    fn renew(&mut self, me: &Identity, own: StoredLease, floor: Fence, extend: &[(RoomTag, Fence)]) -> Reply {
+    fn renew(
+        &mut self,
+        me: &Identity,
+        own: StoredLease,
+        floor: Fence,
+        extend: &[(RoomTag, Fence, u64)],
+    ) -> Reply {
         let (held, now) = (self.is_alive(&me.id), own.renewed);
         let nodes = self.others(me, now);
         let is_rival = |node: &ListedLease| node.id.name == me.id.name && !node.withdrawn;
@@ -201,11 +207,11 @@ impl MemoryStore {
         self.leases.insert(me.id.clone(), own);
         self.counter = self.counter.max(floor.0);
         let mut lost: Vec<RoomTag> = self.lost.get(&me.id).into_iter().flatten().copied().collect();
-        for (room, fence) in extend {
+        for (room, fence, seats) in extend {
             let key = me.key();
             match self.rooms.get_mut(room) {
                 Some(stored) if stored.key == key && stored.owner == me.id && stored.fence == *fence => {
-                    stored.expires = now + ROOM_DURATION;
+                    (stored.seats, stored.expires) = (*seats, now + ROOM_DURATION);
                 }
                 Some(_) | None => lost.push(*room),
             }

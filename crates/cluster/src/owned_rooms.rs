@@ -21,6 +21,8 @@ pub(crate) struct OwnedRoom {
     pub(crate) fence: Fence,
     pub(crate) resumes: Fence,
     pub(crate) seats: usize,
+    /// The number that the store has.
+    written_seats: usize,
     /// The number of the last claim or assertion.
     pub(crate) serial: u64,
     /// The store is known to agree.
@@ -45,7 +47,17 @@ impl OwnedRoom {
     /// A room without seats yet. `serial`: of the claim by which the store knows it.
     pub(crate) fn new(fence: Fence, resumes: Fence, serial: Option<u64>, now: Instant) -> Self {
         let (confirmed, serial, idle_since) = (serial.is_some(), serial.unwrap_or(0), Some(now));
-        Self { fence, resumes, seats: 0, serial, confirmed, asserting: None, idle_since, written: now }
+        Self {
+            fence,
+            resumes,
+            seats: 0,
+            written_seats: 0,
+            serial,
+            confirmed,
+            asserting: None,
+            idle_since,
+            written: now,
+        }
     }
 
     /// Keeps it for the join that is under way.
@@ -61,9 +73,14 @@ impl OwnedRoom {
 
     fn assertion(&mut self, room: RoomTag, number: u64) -> Assertion {
         // A release or a move sent before, which may arrive later, has no effect then.
-        (self.asserting, self.serial) = (Some(number), number);
+        (self.asserting, self.serial, self.written_seats) = (Some(number), number, self.seats);
         let Self { fence, resumes, serial, .. } = *self;
         Assertion { room, fence, resumes, seats: self.seats as u64, serial }
+    }
+
+    /// Another box that had the room, too, must learn whether there is a call.
+    fn has_unwritten_seats(&self) -> bool {
+        self.confirmed && self.seats > 0 && self.seats != self.written_seats
     }
 
     fn is_extendable(&self, room: RoomTag, now: Instant) -> bool {
@@ -171,13 +188,23 @@ impl OwnedRooms {
         self.rooms.retain(|_, room| room.idle_since.is_none_or(|since| now < since + IDLE_LIMIT));
     }
 
-    /// A few rooms whose ownership must be extended in the store.
-    pub(crate) fn extensions(&mut self, now: Instant) -> Vec<(RoomTag, Fence)> {
-        let limit = 1 + self.rooms.len() / ROOMS_PER_EXTENSION;
-        let due = self.rooms.iter_mut().filter(|(tag, room)| room.is_extendable(**tag, now)).take(limit);
+    /// A few rooms whose ownership must be extended in the store, and rooms whose number of seats has changed.
+    pub(crate) fn extensions(&mut self, now: Instant) -> Vec<(RoomTag, Fence, u64)> {
+        let (mut extensions, mut changes) = (1 + self.rooms.len() / ROOMS_PER_EXTENSION, BATCH);
+        let mut is_due = |tag: RoomTag, room: &OwnedRoom| {
+            let left = match room {
+                room if room.has_unwritten_seats() => &mut changes,
+                room if room.is_extendable(tag, now) => &mut extensions,
+                _ => return false,
+            };
+            let is_due = *left > 0;
+            *left = left.saturating_sub(1);
+            is_due
+        };
+        let due = self.rooms.iter_mut().filter(|(tag, room)| is_due(**tag, room));
         due.map(|(tag, room)| {
-            room.written = now;
-            (*tag, room.fence)
+            (room.written, room.written_seats) = (now, room.seats);
+            (*tag, room.fence, room.seats as u64)
         })
         .collect()
     }

@@ -6,7 +6,7 @@
 //! | withdrawn lease | `away:{node}#{boot}` | the same, of a box that most others cannot reach |
 //! | second box of a name | `double:{node}` | the box that gets no lease, for `check` alone; expires after three seconds |
 //! | boxes | `boxes` | the set of `{node}#{boot}` that may have a lease |
-//! | ownership | `room:{tag}` | owner, fence, the fence before; expires after a day, or five minutes before the owner's first claim |
+//! | ownership | `room:{tag}` | owner, fence, the fence before, seats; expires after a day, or five minutes before the owner's first claim |
 //! | counter | `fence` | the last fence |
 //! | lost rooms | `lost:{node}#{boot}` | the set of rooms that another box asserted against this one; expires after a minute |
 //!
@@ -71,8 +71,8 @@ pub enum Request {
         withdrawn: bool,
         /// The highest known fence.
         floor: Fence,
-        /// Rooms whose ownership is to last another day.
-        extend: Vec<(RoomTag, Fence)>,
+        /// Rooms whose ownership is to last another day, and the number of their seats.
+        extend: Vec<(RoomTag, Fence, u64)>,
     },
     /// Become the owner of a room, unless its owner has a lease. The answer is [`Reply::Owner`].
     Claim {

@@ -163,7 +163,7 @@ fn a_box_that_most_others_cannot_reach_gives_up_its_lease() {
     bench.set_reachable(2, 0, true);
     bench.pass(SECOND * 5, &[]);
     assert!(bench.has(0, &Event::Reachable));
-    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(2), fence: Fence(3), seats: 0 }));
+    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(2), fence: Fence(3), seats: 1 }));
     assert_eq!(bench.sit(0, 3), serve(5, 0));
 }
 

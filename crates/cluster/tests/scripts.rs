@@ -60,7 +60,7 @@ fn request(config: ClusterConfig) -> impl Strategy<Value = Request> {
         1 => random().prop_map(Elsewhere::IfAny),
         1 => (0_u8..100, random()).prop_map(|(load, random)| Elsewhere::IfLess(load, random)),
     ];
-    let extend = proptest::collection::vec((tag(), fence()), 0..3);
+    let extend = proptest::collection::vec((tag(), fence(), 0_u64..3), 0..3);
     let assertion = (tag(), fence(), fence(), 0_u64..3, serial())
         .prop_map(|(room, fence, resumes, seats, serial)| Assertion { room, fence, resumes, seats, serial });
     prop_oneof![

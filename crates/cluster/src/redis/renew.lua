@@ -1,5 +1,5 @@
 -- Renews the lease of this box, unless another one has its name; extends some of its rooms. At rest this is one write.
--- ARGV: lease, whether withdrawn (0 or 1), floor, then room and fence of each ownership to extend.
+-- ARGV: lease, whether withdrawn (0 or 1), floor, then room, fence and seats of each ownership to extend.
 -- Returns whether renewed, whether the lease was still there, the other boxes, the rooms lost to other boxes.
 local lease, withdrawn, floor = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local held = alive(ME)
@@ -29,11 +29,11 @@ if lost.err then
   redis.call('DEL', key('lost', ME))
   lost = {}
 end
-for index = 6, #ARGV, 2 do
+for index = 6, #ARGV, 3 do
   local tag, fence = ARGV[index], tonumber(ARGV[index + 1])
   local room = room_of(tag)
   if room and not room.foreign and room.owner == ME and room.fence == fence then
-    redis.call('EXPIRE', key('room', tag), ROOM_S)
+    set_room(tag, ME, fence, room.resumes, tonumber(ARGV[index + 2]), room.serial)
   else
     lost[#lost + 1] = tag
   end

@@ -129,8 +129,8 @@ fn add_arguments(call: &mut ScriptInvocation<'_>, request: &Request) -> RedisRes
             let text = serde_json::to_string(lease);
             call.arg(text.map_err(|_| (ErrorKind::Client, "a lease cannot be written"))?);
             call.arg(u8::from(*withdrawn)).arg(floor.0);
-            for (room, fence) in extend {
-                call.arg(tag(room)).arg(fence.0);
+            for (room, fence, seats) in extend {
+                call.arg(tag(room)).arg(fence.0).arg(seats);
             }
         }
         Request::Claim { room, serial, floor, elsewhere } => {
