@@ -5,6 +5,8 @@
 //!
 //! In a cluster, a join or look waits for the owner of its room before that (`route`).
 
+mod route;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -16,26 +18,24 @@ use futures_util::future::{BoxFuture, Either, Ready, ready};
 use tokio::sync::Notify;
 use tracing::debug;
 
-use webrtc_box_cluster::Decision;
 use webrtc_box_relay::health::{HEARTBEAT_INTERVAL, Heartbeat};
 use webrtc_box_relay::queue_budget::{Charge, QueueBudget};
 use webrtc_box_signaling::{
-    Action, ConnectionId, Fence, HostKeys, IceUrls, OtherOwner, OwnedRoom, Ownership, Refusal,
-    ResumeTokenKey, RoomOwner, RoomRequest, RoomRequestKind, RoomTag, Rooms, SeatEvent,
+    Action, ConnectionId, HostKeys, IceUrls, OtherOwner, OwnedRoom, Refusal, ResumeTokenKey, RoomOwner,
+    RoomRequest, RoomTag, Rooms, SeatEvent,
 };
 use webrtc_box_turn::credential::Secrets;
 
 use super::counters::CallLog;
 use super::send_queue::{Outgoing, SendQueue, SendReceiver, send_queue};
 use crate::clock;
-use crate::cluster::{Cluster, RedirectCause};
+use crate::cluster::Cluster;
 use crate::principals::SeatCredentials;
+
+pub(super) use self::route::Route;
 
 /// Bytes of frames that may wait in all send queues, besides a reserve for each.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
-
-/// The close code of a server that restarts (RFC 6455 §7.4.1): clients return at once.
-const CLOSE_RESTART: u16 = 1012;
 
 /// The rooms and the send queues of their sessions.
 pub(super) struct Hub {
@@ -51,24 +51,10 @@ pub(super) struct Hub {
     cluster: Option<Arc<Cluster>>,
 }
 
-/// What [`Hub::handle_routed`] needs to know about the room of a frame. Empty for frames that need no owner, and without a
-/// cluster.
-#[derive(Debug, Default)]
-pub(super) struct Route(Option<Box<DecidedRequest>>);
-
 /// Handles a frame: usually done at once. The state of a request of the store is on the heap, so that sessions without one do not
 /// pay for it.
 pub(super) type HandleText<'a> =
     Either<Ready<Result<(), getrandom::Error>>, BoxFuture<'a, Result<(), getrandom::Error>>>;
-
-/// A request for a room, and who owns the room.
-#[derive(Debug)]
-struct DecidedRequest {
-    request: RoomRequest,
-    decision: Decision,
-    /// [`Cluster::losses`] before the decision.
-    losses: u64,
-}
 
 /// How a session exchanges frames with its client; the label `transport` of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,12 +173,9 @@ impl Hub {
         text: &str,
         route: Route,
     ) -> Result<(), getrandom::Error> {
-        self.update(|state| {
-            let Some(cluster) = &self.cluster else { return state.handle_text(conn, text, None) };
-            let Some(decided) = route.0 else {
-                return state.handle_text(conn, text, Some(RoomOwner::Unknown));
-            };
-            state.handle_decided(conn, text, *decided, cluster)
+        self.update(|state| match &self.cluster {
+            None => state.handle_text(conn, text, None),
+            Some(cluster) => route.handle(state, (conn, text), cluster),
         })
     }
 
@@ -313,14 +296,6 @@ impl Hub {
     }
 }
 
-impl Route {
-    async fn look_up(cluster: &Cluster, request: RoomRequest) -> Self {
-        let losses = cluster.losses();
-        let decision = cluster.decide(&request).await;
-        Self(Some(Box::new(DecidedRequest { request, decision, losses })))
-    }
-}
-
 impl HubState {
     /// `owner`: of the room of the frame, in a cluster.
     fn handle_text(
@@ -340,43 +315,6 @@ impl HubState {
         // Most frames join no seat: the same bytes serve the next one.
         self.unused_random = (!used).then_some(random);
         Ok(())
-    }
-
-    /// Handles `text` as the owner of its room, or redirects its sender to the owner.
-    fn handle_decided(
-        &mut self,
-        conn: ConnectionId,
-        text: &str,
-        decided: DecidedRequest,
-        cluster: &Cluster,
-    ) -> Result<(), getrandom::Error> {
-        let DecidedRequest { request, decision, losses } = decided;
-        match decision {
-            Decision::Serve { .. } if cluster.losses() != losses && !cluster.owns(&request) => {
-                self.close(conn, CLOSE_RESTART, "the room has just moved to another box");
-                Ok(())
-            }
-            Decision::Serve { fence, resumes } => {
-                let (fence, resumes) = (Fence(fence.0), Fence(resumes.0));
-                let owner = RoomOwner::ThisServer(Ownership { fence, resumes });
-                let handled = self.handle_text(conn, text, Some(owner));
-                if self.rooms.occupancy(request.room) == 0 {
-                    // The join was refused before the rooms noted that they own this one.
-                    cluster.set_seats(request.room, 0);
-                }
-                handled
-            }
-            Decision::Redirect { node, fence } => {
-                let cause = match request.kind {
-                    RoomRequestKind::Join => RedirectCause::Join,
-                    RoomRequestKind::Look => RedirectCause::Look,
-                };
-                cluster.count_redirects(cause, 1);
-                self.rooms.redirect(conn, &request, cluster.url(&node), Fence(fence.0), clock::now());
-                Ok(())
-            }
-            Decision::Vacant | Decision::TryLater => self.handle_text(conn, text, Some(RoomOwner::Unknown)),
-        }
     }
 
     /// Closes a session whose client is to return at once.
@@ -455,68 +393,5 @@ impl Drop for Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use webrtc_box_relay::health::HealthMonitor;
-    use webrtc_box_signaling::{RoomsConfig, TagKey};
-    use webrtc_box_turn::credential::Secret;
-
-    use super::*;
-    use crate::http::counters::HttpMetrics;
-
-    /// A hub of a server whose cluster knows nothing.
-    fn hub() -> Arc<Hub> {
-        let secrets = Secrets::new(Secret::new("secret"), vec![]);
-        let config = RoomsConfig {
-            tag_key: TagKey::new([1; 32]),
-            resume_key: ResumeTokenKey::new([2; 32]),
-            credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
-            ice_urls: IceUrls::default(),
-            credential_ttl: Duration::from_secs(3600),
-            room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new::<Secret>(&[]),
-            seeds: [1, 2],
-        };
-        let now = Instant::now();
-        let call_log = CallLog::new(HttpMetrics::default(), false, now);
-        let heartbeat = HealthMonitor::new(now).register("rooms", now);
-        let cluster = Some(Cluster::without_store());
-        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, cluster)
-    }
-
-    fn decided(hub: &Hub, conn: ConnectionId, text: &str) -> DecidedRequest {
-        let request = hub.lock().rooms.room_request(conn, text, clock::now()).unwrap();
-        let (fence, resumes) = (webrtc_box_cluster::Fence(7), webrtc_box_cluster::Fence::NONE);
-        let losses = hub.cluster.as_ref().unwrap().losses();
-        DecidedRequest { request, decision: Decision::Serve { fence, resumes }, losses }
-    }
-
-    const JOIN: &str = r#"{"type":"join","room":"kitchen"}"#;
-
-    #[tokio::test]
-    async fn a_room_that_is_lost_before_the_join_gets_no_seat() {
-        let hub = hub();
-        let connect = || hub.connect(Transport::WebSocket, "h".into(), [127, 0, 0, 1].into());
-        let ((first, mut queue), (second, mut late)) = (connect(), connect());
-        let (before, after) = (decided(&hub, first, JOIN), decided(&hub, second, JOIN));
-        hub.handle_routed(first, JOIN, Route(Some(Box::new(before)))).unwrap();
-        assert!(matches!(queue.next().await, Some(Outgoing::Frame(frame)) if frame.contains(r#""fence":7"#)));
-        hub.cluster.as_ref().unwrap().count_loss();
-        hub.handle_routed(second, JOIN, Route(Some(Box::new(after)))).unwrap();
-        assert!(matches!(late.next().await, Some(Outgoing::Close(1012, _))));
-        assert_eq!(hub.count(), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn a_join_whose_owner_was_not_asked_for_is_refused() {
-        let hub = hub();
-        let (conn, mut queue) = hub.connect(Transport::WebSocket, "h".into(), [127, 0, 0, 1].into());
-        hub.handle_routed(conn, JOIN, Route::default()).unwrap();
-        assert!(matches!(queue.next().await, Some(Outgoing::Frame(frame)) if frame.contains("try-later")));
     }
 }
