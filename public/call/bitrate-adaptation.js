@@ -59,13 +59,6 @@ const ANNOUNCE_AFTER = 10 * SECOND;
 const STARTING = 5 * SECOND;
 const START = { maxBitrate: 2_500_000, maxFramerate: 30, side: 540 };
 const START_REQUIRED_BITRATE = 600_000;
-/** Chromium's probes at the start last 15 ms; on a busy device they fail, and its estimate then grows by a few per cent a
- *  second. It probes again where much less than the estimate was sent for a while and more may be sent then. */
-const PROBING = { after: 2.5 * SECOND, readings: SECOND, share: 0.35, side: 360 };
-/** Between these estimates of a calm path: below, its queue would take the probe, and above it is not needed. A slow path shows by
- *  then: its estimate has fallen by more than the share. */
-const PROBED_BITRATE = { min: 340_000, max: 1_500_000, fallen: 0.03 };
-const CALM = { loss: 0.02, delayMs: 100 };
 /** At level 0, of a camera with 1080p. */
 const HIGH_RESOLUTION_BITRATE = 4_000_000;
 /** Of music, in stereo. */
@@ -92,10 +85,6 @@ export const MUSIC_BITRATE = 128_000;
  * @property {number} trial readings for which a screen still counts as paused although a trial is under way
  * @property {number} starting readings with video until its start is over
  * @property {boolean} carriesStart whether the estimate was high enough for `START`
- * @property {number} probing readings for which little is sent, so that the browser probes afterwards
- * @property {number} probingBitrate sent meanwhile
- * @property {boolean} probed whether it has been tried
- * @property {number} highest estimate so far, in bits per second
  */
 
 /** @returns {BitrateAdaptation} */
@@ -103,7 +92,6 @@ export function initialBitrate() {
   return {
     level: 0, loss: 0, baselineLoss: 0, audioReports: 0, rtt: null, minRtt: null, congested: 0, stable: 0, unreported: 0, severe: 0,
     settling: SETTLE, ignored: 0, sinceStepUp: TRIAL_SUCCEEDED, stepUpAfter: STEP_UP_AFTER, trial: 0, starting: STARTING, carriesStart: false,
-    probing: 0, probingBitrate: 0, probed: false, highest: 0,
   };
 }
 
@@ -114,8 +102,8 @@ export function initialBitrate() {
  * @returns {BitrateAdaptation}
  */
 export function afterInterruption(state) {
-  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, probed, highest } = state;
-  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, probed, highest, ignored: IGNORE };
+  const { level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart } = state;
+  return { ...initialBitrate(), level, stable, sinceStepUp, stepUpAfter, baselineLoss, trial, starting, carriesStart, ignored: IGNORE };
 }
 
 /**
@@ -184,19 +172,7 @@ function evaluate(before, reading) {
 function afterStart(state, { available, sending }) {
   if (!state.starting || !sending) return state;
   const carriesStart = state.carriesStart || (available ?? 0) >= START_REQUIRED_BITRATE;
-  return withProbe({ ...state, carriesStart, starting: state.level > 0 ? 0 : state.starting - 1 }, available);
-}
-
-/** @param {BitrateAdaptation} before @param {number | null} available */
-function withProbe(before, available) {
-  if (before.probing) return { ...before, probing: before.probing - 1 };
-  if (available === null) return before;
-  const state = { ...before, highest: Math.max(before.highest, available) };
-  const isCalm = state.rtt !== null && state.loss < CALM.loss && state.rtt - (state.minRtt ?? 0) < CALM.delayMs;
-  const isDue = !state.probed && STARTING - state.starting >= PROBING.after;
-  const { min, max, fallen } = PROBED_BITRATE;
-  if (!isDue || !isCalm || available < min || available >= max || available < (1 - fallen) * state.highest) return state;
-  return { ...state, probing: PROBING.readings, probingBitrate: Math.round(PROBING.share * available), probed: true };
+  return { ...state, carriesStart, starting: state.level > 0 ? 0 : state.starting - 1 };
 }
 
 /** Counts and smooths. @param {BitrateAdaptation} before @param {Reading} reading */
@@ -288,15 +264,14 @@ function stepUp(state) {
  * @param {BitrateAdaptation} state
  * @param {{content: Content, width?: number, height?: number}} video
  */
-export function videoParameters({ level, starting, carriesStart, probing, probingBitrate }, { content, width = 0, height = 0 }) {
-  const isStarting = content === 'motion' && level === 0 && starting > 0;
-  const [isStart, isProbing] = [isStarting && carriesStart, isStarting && probing > 0];
-  const { side, maxFramerate, ...limit } = isStart ? START : isProbing ? { ...START, side: PROBING.side } : ENCODINGS[content][Math.min(level, LOWEST)];
+export function videoParameters({ level, starting, carriesStart }, { content, width = 0, height = 0 }) {
+  const isStart = content === 'motion' && level === 0 && starting > 0 && carriesStart;
+  const { side, maxFramerate, ...limit } = isStart ? START : ENCODINGS[content][Math.min(level, LOWEST)];
   const isHighResolution = content === 'motion' && level === 0 && !isStart && Math.min(width, height) > 720;
-  const maxBitrate = isProbing ? probingBitrate : isHighResolution ? HIGH_RESOLUTION_BITRATE : limit.maxBitrate;
+  const maxBitrate = isHighResolution ? HIGH_RESOLUTION_BITRATE : limit.maxBitrate;
   const scaleResolutionDownBy = side ? Math.max(1, Math.min(width, height) / side) : 1;
   return {
-    degradationPreference: content === 'text' || isStart || isProbing ? 'maintain-resolution' : 'maintain-framerate',
+    degradationPreference: content === 'text' || isStart ? 'maintain-resolution' : 'maintain-framerate',
     encoding: { active: level !== PAUSED, maxBitrate, maxFramerate, scaleResolutionDownBy },
   };
 }

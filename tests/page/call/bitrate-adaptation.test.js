@@ -74,25 +74,6 @@ test('a camera gets a steady size for five seconds once the estimate allows it',
   assert.deepEqual(parameters(path().is(60, { ...CALM, sending: false }).is(1, estimate(900_000))), steady, 'a camera that was off has not begun');
 });
 
-test('the browser probes a calm path again after a second with little video', () => {
-  const limit = ({ state }, content = 'motion') => videoParameters(state, { content, width: 1280, height: 720 }).encoding;
-  const isProbing = (harness) => limit(harness).maxBitrate < 1_000_000;
-  const harness = path().is(2.25, estimate(400_000));
-  assert.equal(isProbing(harness), false, 'the probes of the browser come first');
-  assert.deepEqual(limit(harness.is(0.25, estimate(400_000))), { active: true, maxBitrate: 140_000, maxFramerate: 30, scaleResolutionDownBy: 2 });
-  assert.equal(isProbing(harness.is(0.75, estimate(400_000))), true);
-  assert.deepEqual(limit(harness.is(0.25, estimate(400_000))).maxBitrate, 2_500_000);
-  assert.equal(isProbing(harness.is(1, estimate(400_000))), false, 'once');
-  const after = (reading) => isProbing(path().is(2.5, reading));
-  assert.equal(after(estimate(1_600_000)), false, 'enough is known');
-  assert.equal(after(estimate(200_000)), false, 'a slow path');
-  assert.equal(after(CALM), false, 'a browser without an estimate');
-  assert.equal(after({ ...estimate(400_000), loss: 0.05 }), false);
-  assert.equal(isProbing(path().is(1, estimate(500_000)).is(1.5, estimate(400_000))), false, 'an estimate that has fallen');
-  assert.equal(isProbing(path().is(2.25, estimate(400_000)).is(0.25, { ...estimate(400_000), rtt: 150 })), false, 'a queue');
-  assert.equal(limit(path(initialBitrate(), 'text').is(2.5, estimate(400_000)), 'text').maxBitrate, 2_500_000);
-});
-
 test('a lower level ends the start of a camera, one report with loss does not', () => {
   const isStart = ({ state }) => state.starting > 0;
   assert.equal(isStart(path().is(1, estimate(900_000))), true);
