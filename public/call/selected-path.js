@@ -7,7 +7,7 @@
 /** @typedef {{get(id: string): any, values(): Iterable<any>}} Report */
 
 /**
- * The statistics as a plain map: Chromium makes the objects of its own map anew whenever they are read.
+ * The statistics as a plain map: Chromium creates the objects of its own map again at each read.
  * @param {Pick<RTCPeerConnection, 'getStats'>} pc
  * @returns {Promise<Map<string, any>>}
  */

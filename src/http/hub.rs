@@ -395,3 +395,30 @@ impl fmt::Debug for Hub {
         f.debug_struct("Hub").field("rooms", &self.lock().rooms).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Hub {
+    /// A hub without rooms, for unit tests.
+    pub(super) fn for_tests(cluster: Option<Arc<Cluster>>) -> Arc<Self> {
+        use std::time::Duration;
+        use webrtc_box_relay::health::HealthMonitor;
+        use webrtc_box_signaling::{RoomsConfig, TagKey};
+        use webrtc_box_turn::credential::Secret;
+
+        let secrets = Secrets::new(Secret::new("secret"), vec![]);
+        let config = RoomsConfig {
+            tag_key: TagKey::new([1; 32]),
+            resume_key: ResumeTokenKey::new([2; 32]),
+            credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
+            ice_urls: IceUrls::default(),
+            credential_ttl: Duration::from_secs(3600),
+            room_grace: Duration::from_secs(30),
+            host_keys: HostKeys::new::<Secret>(&[]),
+            seeds: [1, 2],
+        };
+        let now = Instant::now();
+        let call_log = CallLog::new(super::counters::HttpMetrics::default(), false, now);
+        let heartbeat = HealthMonitor::new(now).register("rooms", now);
+        Self::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, cluster)
+    }
+}

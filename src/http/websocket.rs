@@ -422,31 +422,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FragmentLimit<S> {
 
 #[cfg(test)]
 mod tests {
-    use webrtc_box_relay::health::HealthMonitor;
-    use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, TagKey};
-    use webrtc_box_turn::credential::{Secret, Secrets};
-
     use super::*;
-    use crate::http::counters::{CallLog, HttpMetrics};
-    use crate::principals::SeatCredentials;
-
-    fn hub() -> Arc<Hub> {
-        let secrets = Secrets::new(Secret::new("secret"), vec![]);
-        let config = RoomsConfig {
-            tag_key: TagKey::new([1; 32]),
-            resume_key: ResumeTokenKey::new([2; 32]),
-            credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
-            ice_urls: IceUrls::default(),
-            credential_ttl: Duration::from_secs(3600),
-            room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new::<Secret>(&[]),
-            seeds: [1, 2],
-        };
-        let call_log = CallLog::new(HttpMetrics::default(), false, Instant::now().into());
-        let now = std::time::Instant::now();
-        let heartbeat = HealthMonitor::new(now).register("rooms", now);
-        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, None)
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_pinged_twice_then_disconnected() {
@@ -455,7 +431,9 @@ mod tests {
         let phase = watch::Sender::new(Phase::Running);
         let receiver = phase.subscribe();
         let started = Instant::now();
-        tokio::spawn(async move { run(socket, &hub(), ("h".into(), [127, 0, 0, 1].into()), receiver).await });
+        tokio::spawn(async move {
+            run(socket, &Hub::for_tests(None), ("h".into(), [127, 0, 0, 1].into()), receiver).await
+        });
         let mut ping = [0; 2];
         for pinged_at in [15, 30] {
             theirs.read_exact(&mut ping).await.unwrap();

@@ -144,13 +144,6 @@ impl OwnedRooms {
         self.touched.remove(&room);
     }
 
-    /// Replaces the fence of `room`, if it is owned.
-    pub(crate) fn set_fence(&mut self, room: RoomTag, fence: Fence) {
-        if let Some(owned) = self.rooms.get_mut(&room) {
-            owned.fence = fence;
-        }
-    }
-
     pub(crate) fn fence(&self, room: RoomTag) -> Option<Fence> {
         Some(self.rooms.get(&room)?.fence)
     }

@@ -258,11 +258,6 @@ impl Rooms {
         self.unmerged.contains_key(&seat.room) && self.table.is_taken(seat)
     }
 
-    /// This server owns `room` under `fence` from now on. Tokens that were issued before keep their fence.
-    pub fn set_fence(&mut self, room: RoomTag, fence: Fence) {
-        self.owned.set_fence(room, fence);
-    }
-
     /// A frame without a message arrived, such as a WebSocket ping; it counts towards the rate limit.
     pub fn handle_control_frame(&mut self, conn: ConnectionId, now: Now) {
         self.count_frame(conn, now);

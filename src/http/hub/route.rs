@@ -88,36 +88,14 @@ impl DecidedRequest {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
-
-    use webrtc_box_relay::health::HealthMonitor;
-    use webrtc_box_signaling::{HostKeys, IceUrls, ResumeTokenKey, Rooms, RoomsConfig, TagKey};
-    use webrtc_box_turn::credential::{Secret, Secrets};
 
     use super::*;
-    use crate::http::counters::{CallLog, HttpMetrics};
     use crate::http::hub::{Hub, Transport};
     use crate::http::send_queue::Outgoing;
-    use crate::principals::SeatCredentials;
 
     /// A hub of a server whose cluster knows nothing.
     fn hub() -> Arc<Hub> {
-        let secrets = Secrets::new(Secret::new("secret"), vec![]);
-        let config = RoomsConfig {
-            tag_key: TagKey::new([1; 32]),
-            resume_key: ResumeTokenKey::new([2; 32]),
-            credential_issuer: Arc::new(SeatCredentials(secrets.clone())),
-            ice_urls: IceUrls::default(),
-            credential_ttl: Duration::from_secs(3600),
-            room_grace: Duration::from_secs(30),
-            host_keys: HostKeys::new::<Secret>(&[]),
-            seeds: [1, 2],
-        };
-        let now = Instant::now();
-        let call_log = CallLog::new(HttpMetrics::default(), false, now);
-        let heartbeat = HealthMonitor::new(now).register("rooms", now);
-        let cluster = Some(Cluster::without_store());
-        Hub::start(Rooms::new(config, now), secrets, Arc::new(|_| {}), call_log, heartbeat, cluster)
+        Hub::for_tests(Some(Cluster::without_store()))
     }
 
     fn decided(hub: &Hub, conn: ConnectionId, text: &str) -> DecidedRequest {

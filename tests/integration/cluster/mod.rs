@@ -148,8 +148,8 @@ fn the_room_of_a_killed_owner_opens_elsewhere_for_its_tokens() {
     assert!(took < 3 * Duration::from_secs(5));
     let takeovers = [1, 2].map(|index| boxes.metric(index, "webrtc_box_room_takeovers_total").unwrap());
     assert_eq!(takeovers.iter().sum::<f64>(), 1.0);
-    let mut stranger = boxes.client(1);
-    let refused = stranger.ask(&resume("kitchen", &json!("forged")));
+    let mut other = boxes.client(1);
+    let refused = other.ask(&resume("kitchen", &json!("forged")));
     assert_eq!(refused["code"], "bad-resume", "whichever box has the room");
 }
 

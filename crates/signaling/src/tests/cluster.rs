@@ -400,16 +400,6 @@ fn a_room_that_comes_back_has_its_seats() {
 }
 
 #[test]
-fn a_new_fence_is_in_the_next_tokens() {
-    let mut harness = Harness::new();
-    let [alice, _] = harness.owned_pair(owner(7, 0));
-    harness.rooms.set_fence(kitchen(), Fence(9));
-    let back = harness.connect();
-    let reply = harness.ask(back, &resume(&alice.token), RoomOwner::Unknown);
-    assert_eq!(reply["fence"], 9);
-}
-
-#[test]
 fn media_may_be_relayed_until_a_page_reports_a_direct_path() {
     let mut harness = Harness::new();
     let owned = |harness: &Harness| harness.rooms.owned_rooms();
