@@ -2,8 +2,8 @@
 // signaling and nothing else, with its media and its socket ready before. Both alternate in one run. (How to run it, and what it
 // measures: README.md.)
 
-import { createHarness, ENDED_STATES, LOOPBACK_ICE } from '../../tests/browser/lib/harness.mjs';
-import { JOIN_TIME_CAMERA } from '../../tests/browser/lib/measurements.mjs';
+import { createHarness, LOOPBACK_ICE } from '../../tests/browser/lib/harness.mjs';
+import { JOIN_TIME_CAMERA, measureJoin } from '../../tests/browser/lib/measurements.mjs';
 import { waitFor } from '../../tests/browser/lib/wait.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 10);
@@ -88,17 +88,8 @@ harness.scenario('from the click on join to the first remote frame', async () =>
   console.log(`measurement: page to bare page: ${(medians.page.at(-1) / medians.bare.at(-1)).toFixed(2)}`);
 }, 600_000);
 
-async function joinPage([first, second], url) {
-  await first.open(url);
-  await first.join();
-  await first.waitForState('waiting');
-  await second.open(url);
-  await second.waitForCallModules();
-  await second.join();
-  const { firstFrame, steps } = await second.joinTime();
-  await second.waitForState('connected');
-  await second.leave();
-  for (const participant of [first, second]) await participant.waitForState(ENDED_STATES);
+async function joinPage(pair, url) {
+  const { firstFrame, steps } = await measureJoin(pair, url);
   return { ...steps, 'first frame': firstFrame };
 }
 

@@ -119,13 +119,13 @@ pub struct OwnedRoom {
 /// The rooms that this server owns, as long as somebody is in them or waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedRooms {
-    rooms: BTreeMap<RoomTag, Kept>,
+    rooms: BTreeMap<RoomTag, RoomState>,
     /// Rooms whose number of seats may have changed.
     touched: BTreeSet<RoomTag>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct RoomState {
     fence: Fence,
     /// The seats that were reported last.
     seats: usize,
@@ -134,7 +134,7 @@ struct Kept {
 impl OwnedRooms {
     /// This server owns `room` under `fence`.
     pub(crate) fn insert(&mut self, room: RoomTag, fence: Fence) {
-        self.rooms.entry(room).or_insert(Kept { fence, seats: 0 }).fence = fence;
+        self.rooms.entry(room).or_insert(RoomState { fence, seats: 0 }).fence = fence;
         self.touched.insert(room);
     }
 

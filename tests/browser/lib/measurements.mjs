@@ -54,23 +54,29 @@ export async function waitForNewFrames(participant) {
   }, 60_000);
 }
 
+/** One call, from the second participant's click on join to its first remote frame, with the steps between. */
+export async function measureJoin([first, second], url, selectedPath) {
+  await first.open(url);
+  await first.join();
+  await first.waitForState('waiting');
+  await second.open(url);
+  await second.waitForCallModules();
+  await second.join();
+  const time = await second.joinTime();
+  await second.waitForState('connected');
+  // The first working candidate pair may be another one; the better one replaces it shortly after.
+  if (selectedPath) await second.waitForPath(selectedPath);
+  await second.leave();
+  for (const participant of [first, second]) await participant.waitForState(ENDED_STATES);
+  return time;
+}
+
 /** Joins repeatedly and reports the median time from the second participant's click on join to its first remote frame.
  *  With `selectedPath` each call must end up on that path. */
 export async function measureJoinTime(name, [first, second], url, selectedPath) {
   const times = [];
   for (let repetition = 0; repetition < JOIN_REPETITIONS; repetition += 1) {
-    await first.open(url);
-    await first.join();
-    await first.waitForState('waiting');
-    await second.open(url);
-    await second.waitForCallModules();
-    await second.join();
-    times.push(await second.joinTime());
-    await second.waitForState('connected');
-    // The first working candidate pair may be another one; the better one replaces it shortly after.
-    if (selectedPath) await second.waitForPath(selectedPath);
-    await second.leave();
-    for (const participant of [first, second]) await participant.waitForState(ENDED_STATES);
+    times.push(await measureJoin([first, second], url, selectedPath));
   }
   const sorted = (key) => times.map((time) => Math.round(time[key])).sort((a, b) => a - b);
   const firstFrames = sorted('firstFrame');
