@@ -37,7 +37,8 @@ async fn page_under_the_own_name_redirects_to_the_common_name() {
         ("/", "call.example", 200),
         ("/healthz", "b1.call.example", 200),
         ("/healthz", "b2.call.example", 200),
-        ("/socket.io/socket.io.js", "b1.call.example", 200),
+        // No transport.
+        ("/socket.io/", "b1.call.example", 400),
         // No upgrade.
         ("/ws", "b1.call.example", 426),
         ("/", "b2.call.example", 421),
