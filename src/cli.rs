@@ -267,8 +267,13 @@ fn with_port(server: String) -> String {
 /// A setting may come before or after the subcommand. Negative numbers are accepted here, because the parser of the setting
 /// reports them better.
 fn command_line(args: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
-    let command = CommandLine::command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
+    let command = command().mut_args(|arg| arg.global(true).allow_negative_numbers(true));
     CommandLine::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+/// All commands and flags with their help, from which the package's manual and completions are made.
+pub fn command() -> clap::Command {
+    CommandLine::command()
 }
 
 /// Reduces clap's error to its first line and its tip. Both may repeat a word of the command line, which may be a secret:
