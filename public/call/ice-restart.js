@@ -74,7 +74,7 @@ export class IceRestart {
   }
 
   /** The peer has begun a restart. */
-  offerReceived() {
+  restartReceived() {
     this.#markStarted();
     this.#requested = false;
     if (this.#isBroken()) this.#scheduleNext();

@@ -19,7 +19,7 @@ import { withStartBitrate } from './start-bitrate.js';
  * @property {() => boolean} [sendsMusic]
  * @property {(message: NegotiationMessage) => void} send
  * @property {() => void} beforeAnswer adds our tracks to the transceivers of the first offer
- * @property {() => void} [offerReceived] called with each later offer that is accepted
+ * @property {() => void} [restartReceived] called with each accepted offer that restarts ICE
  * @property {() => void} [collided] called on the polite side when two offers collide
  * @property {(candidate: RTCIceCandidate | null, send: () => void) => void} [gathered] sends each candidate of ours, now or later
  * @property {() => void} [noCandidates] called if the browser has gathered no candidate
@@ -62,7 +62,7 @@ export class Negotiation {
 
   /** @param {NegotiationParts} parts */
   constructor(parts) {
-    this.#parts = { sendsMusic: () => false, offerReceived: () => {}, collided: () => {}, gathered: (_, send) => send(), noCandidates: () => {}, ...parts };
+    this.#parts = { sendsMusic: () => false, restartReceived: () => {}, collided: () => {}, gathered: (_, send) => send(), noCandidates: () => {}, ...parts };
     parts.pc.onnegotiationneeded = () => this.offer();
     parts.pc.onicecandidate = ({ candidate }) => this.#candidateGathered(candidate);
   }
@@ -136,7 +136,7 @@ export class Negotiation {
   /** @param {Extract<PeerMessage, {type: 'offer'}>} message */
   async #handleOffer({ sdp, call }) {
     if (!isDescription(sdp, 'offer')) return;
-    const { pc, polite, beforeAnswer, offerReceived, collided } = this.#parts;
+    const { pc, polite, beforeAnswer, restartReceived, collided } = this.#parts;
     const ready = !this.#makingOffer && (pc.signalingState === 'stable' || this.#settingAnswer);
     const repeated = sdp.sdp === this.#remoteSdp;
     // A client that does not count offers cannot create another connection: our offer is rolled back.
@@ -149,7 +149,8 @@ export class Negotiation {
     }
     if (repeated) return this.#sendAnswer(call);
     const isFirst = pc.remoteDescription === null;
-    if (!isFirst) offerReceived();
+    // An offer that is repeated differs by the candidates that were gathered since, but restarts nothing.
+    if (!isFirst && iceUserName(sdp.sdp) !== this.#peerUfrag) restartReceived();
     // Round 0 is the offer that opened this connection, made by either side.
     this.#round = Math.max(this.#round, 0);
     await pc.setRemoteDescription(withCurrentDtlsRole(this.#received(sdp), pc));
@@ -191,7 +192,7 @@ export class Negotiation {
   /** @param {Description} description @returns {RTCSessionDescriptionInit} */
   #received({ type, sdp }) {
     this.#music = this.#parts.sendsMusic();
-    const ufrag = /^a=ice-ufrag:(.+)/m.exec(sdp)?.[1] ?? '';
+    const ufrag = iceUserName(sdp);
     if (ufrag !== this.#peerUfrag) this.#peerRestarts += 1;
     this.#peerUfrag = ufrag;
     return { type, sdp: withRestartPriority(withStartBitrate(withOpusParameters(sdp, this.#music), this.#parts.startBitrate), this.#peerRestarts) };
@@ -222,6 +223,11 @@ export class Negotiation {
 /** @param {unknown} call */
 function countsOffers(call) {
   return /\/\d{1,6}$/.test(String(call));
+}
+
+/** @param {string} sdp */
+function iceUserName(sdp) {
+  return /^a=ice-ufrag:(.+)/m.exec(sdp)?.[1] ?? '';
 }
 
 /** @param {string} [sdp] */

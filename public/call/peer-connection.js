@@ -83,7 +83,7 @@ export class PeerConnection {
       pc, id, polite, startBitrate: startBitrate.next(),
       sendsMusic: () => this.#parts.tracks.audio?.contentHint === 'music',
       beforeAnswer: () => this.#addTracks(),
-      offerReceived: () => this.#iceRestart.offerReceived(),
+      restartReceived: () => this.#iceRestart.restartReceived(),
       collided: giveUp,
       gathered: (candidate, send) => this.#iceRestart.candidateGathered(candidate, send),
       noCandidates: () => this.#reportNoCandidates(),

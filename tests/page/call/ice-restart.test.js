@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connected, makeTwoPages } from '../harness/call.js';
+import { settle } from '../harness/fakes.js';
 
 /** Type preferences of RFC 8445 as the browsers set them. */
 const CANDIDATES = {
@@ -79,6 +80,32 @@ test('candidates that wait are not sent for a later restart', async () => {
   gather(harness.ann, 'udp');
   await harness.flow(600);
   assert.deepEqual(harness.sent(), ['udp']);
+});
+
+test('a restart that the peer repeats begins no other one', async () => {
+  const harness = await connected();
+  const { ann, bob, messages } = harness;
+  for (const page of [ann, bob]) gather(page, 'srflx', 'udp');
+  messages.length = 0;
+  await harness.flow(1000);
+  // Both sides want the restart, which only one of them makes. Its offer is repeated at the other's request, with the candidates
+  // of this time.
+  ann.call.recoverSoon(true);
+  bob.call.recoverSoon(true);
+  await settle();
+  const offer = messages.find(({ type }) => type === 'offer');
+  const [maker, answerer] = offer.from === 'ann' ? [ann, bob] : [bob, ann];
+  await answerer.call.handle(offer);
+  await settle();
+  gather(answerer, 'host', 'srflx', 'udp');
+  const { appliedOffers } = answerer.pc();
+  maker.pc().localDescription.sdp += 'a=candidate:1 1 udp 58663423 45.0.0.10 50000 typ relay\r\n';
+  messages.splice(messages.indexOf(offer), 1);
+  await harness.deliver();
+  assert.equal(answerer.pc().appliedOffers, appliedOffers + 1, 'the repeated offer has other text');
+  gather(answerer, 'tcp', 'tls', 'end');
+  await harness.flow(1000);
+  assert.deepEqual([ann.connections.length, bob.connections.length], [1, 1]);
 });
 
 /** Relay servers at a box of several. */

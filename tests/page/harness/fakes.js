@@ -138,7 +138,7 @@ export class FakeConnection {
   #created(type) {
     const setup = type === 'offer' ? 'actpass' : 'active';
     const channels = this.ids.size ? 'm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n' : '';
-    return { type, sdp: `v=0\r\no=${this.origin} ${this.#offers}\r\ns=${this.name}\r\na=setup:${setup}\r\n${this.audioLines}${channels}` };
+    return { type, sdp: `v=0\r\no=${this.origin} ${this.#offers}\r\ns=${this.name}\r\na=setup:${setup}\r\na=ice-ufrag:${this.name}-${this.restarts}\r\n${this.audioLines}${channels}` };
   }
 
   async createOffer() {
