@@ -84,8 +84,6 @@ pub struct Join {
     pub features: Option<Vec<String>>,
     /// Wait if the room is full, or if only a host key opens it.
     pub wait: Option<bool>,
-    /// The fence of the redirect that the client follows.
-    pub fence: Option<u64>,
 }
 
 /// A question for the status of a room.
@@ -95,8 +93,6 @@ pub struct Peek {
     pub room: String,
     /// The token of the client's own seat, which is not counted; not validated.
     pub resume: Option<String>,
-    /// The fence of the redirect that the client follows.
-    pub fence: Option<u64>,
 }
 
 /// An offer, an answer or a candidate from one seat to the other.
@@ -322,21 +318,22 @@ impl ClientMessage {
     }
 
     /// Parses a frame that is answered by the owner of a room, a `join` or `look`; `None` for all others. A join and a look have the
-    /// same fields in this respect.
-    pub(crate) fn parse_room_request(text: &str) -> Option<(RoomRequestKind, Peek)> {
+    /// same fields in this respect. With it comes the fence of the redirect that the client follows.
+    pub(crate) fn parse_room_request(text: &str) -> Option<(RoomRequestKind, Peek, Option<Fence>)> {
         if text.starts_with(CANDIDATE_PREFIX) || text.len() > MAX_FRAME_BYTES || deeper_than(MAX_DEPTH, text)
         {
             return None;
         }
         let frame: TypedFrame = serde_json::from_str(text).ok()?;
-        match &*frame.kind {
+        let (kind, request) = match &*frame.kind {
             "join" => {
-                let Join { room, resume, fence, .. } = fields(text).ok()?;
-                Some((RoomRequestKind::Join, Peek { room, resume, fence }))
+                let Join { room, resume, .. } = fields(text).ok()?;
+                (RoomRequestKind::Join, Peek { room, resume })
             }
-            "look" => Some((RoomRequestKind::Look, fields(text).ok()?)),
-            _ => None,
-        }
+            "look" => (RoomRequestKind::Look, fields(text).ok()?),
+            _ => return None,
+        };
+        Some((kind, request, fence(text)))
     }
 }
 
@@ -372,6 +369,18 @@ struct CandidateFrame<'a> {
     candidate: &'a RawValue,
     #[serde(borrow)]
     call: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct FenceFrame<'a> {
+    #[serde(borrow)]
+    fence: Option<&'a RawValue>,
+}
+
+/// Only a hint: what is no fence is ignored, as a server without others ignores every fence.
+fn fence(text: &str) -> Option<Fence> {
+    let frame: FenceFrame = fields(text).ok()?;
+    frame.fence?.get().parse().ok().map(Fence)
 }
 
 fn knock_id(text: &str) -> Result<Option<SeatId>, Malformed> {
@@ -559,9 +568,6 @@ mod tests {
             r#"{"type":"join","room":"a","name":7}"#,
             r#"{"type":"join","room":"a","name":["Ada"]}"#,
             r#"{"type":"join","room":"a","wait":"true"}"#,
-            r#"{"type":"join","room":"a","fence":-1}"#,
-            r#"{"type":"join","room":"a","fence":"1"}"#,
-            r#"{"type":"look","room":"a","fence":1.5}"#,
             r#"{"type":"join","room":"a","features":"chat"}"#,
             r#"{"type":"join","room":"a","features":[1]}"#,
             r#"{"type":"admit"}"#,
@@ -574,6 +580,25 @@ mod tests {
             r#"{"type":"candidate","target":"x","candidate":7}"#,
         ] {
             assert_eq!(malformed(text), Malformed::WrongShape, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fence_that_is_none_is_ignored() {
+        for (fence, expected) in [
+            ("7", Some(Fence(7))),
+            ("-1", None),
+            (r#""7""#, None),
+            ("1.5", None),
+            ("null", None),
+            ("[{}]", None),
+        ] {
+            for kind in ["join", "look"] {
+                let text = format!(r#"{{"type":"{kind}","room":"a","fence":{fence}}}"#);
+                assert!(ClientMessage::parse(&text).is_ok(), "{text}");
+                let (_, request, parsed) = ClientMessage::parse_room_request(&text).unwrap();
+                assert_eq!((&*request.room, parsed), ("a", expected), "{text}");
+            }
         }
     }
 
