@@ -29,7 +29,7 @@ use webrtc_box_turn::credential::Secrets;
 use super::counters::CallLog;
 use super::send_queue::{Outgoing, SendQueue, SendReceiver, send_queue};
 use crate::clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, RedirectCause};
 use crate::principals::SeatCredentials;
 
 pub(super) use self::route::Route;
@@ -342,6 +342,11 @@ impl HubState {
                 }
                 Action::Seat(event) => on_seat_event(event),
                 Action::Event(event) => call_log.record(&event, Instant::now()),
+                Action::Redirected { clients } => {
+                    if let Some(cluster) = cluster {
+                        cluster.count_redirects(RedirectCause::Lost, clients);
+                    }
+                }
                 Action::Occupancy { room, seats } => {
                     if let Some(cluster) = cluster {
                         cluster.set_seats(room, seats);

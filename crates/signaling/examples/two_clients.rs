@@ -80,7 +80,7 @@ impl Server {
                 Action::Close { conn, reason } => println!("{} closed: {}", name(conn), reason.text()),
                 Action::Seat(event) => println!("         relay    {event:?}"),
                 Action::Event(event) => println!("         metrics  {event:?}"),
-                Action::Occupancy { .. } => {} // Only with several servers.
+                Action::Occupancy { .. } | Action::Redirected { .. } => {} // Only with several servers.
             }
         }
     }

@@ -36,6 +36,11 @@ pub enum Action {
     Seat(SeatEvent),
     /// Count or log an event.
     Event(Event),
+    /// Participants of a room of another server, where their call has ended, were redirected there. Only in a cluster.
+    Redirected {
+        /// Their number.
+        clients: usize,
+    },
     /// The number of people in a room that this server owns has changed. Only in a cluster; the last action of an input.
     Occupancy {
         /// The room.

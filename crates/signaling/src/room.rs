@@ -120,10 +120,15 @@ impl Room {
             state,
         };
         self.seats.push(seat);
+        self.start_call(now);
+        true
+    }
+
+    /// Starts a call, if there are enough participants and none is in progress.
+    pub(crate) fn start_call(&mut self, now: Instant) {
         if self.seats.len() >= CALL_PARTICIPANTS {
             self.call.get_or_insert_with(|| Call::new(now));
         }
-        true
     }
 
     /// Removes a seat.

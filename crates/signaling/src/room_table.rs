@@ -161,8 +161,13 @@ impl RoomTable {
         &mut self,
         conn: ConnectionId,
         key: SeatKey,
+        now: Now,
         out: &mut Outputs,
     ) -> (PendingMessages, Option<ConnectionId>) {
+        if let Some(room) = self.rooms.get_mut(&key.room) {
+            // It was forgotten if the room was on another server meanwhile.
+            room.start_call(now.instant);
+        }
         let seat = self.seat_mut(key);
         let before = seat.map(|seat| std::mem::replace(&mut seat.state, SeatState::Connected(conn)));
         // Also if the old connection was half open and looked alive: what was sent to it is lost.
@@ -342,6 +347,11 @@ impl RoomTable {
         if let Some((path, setup)) = call.and_then(|call| call.record(key.seat, report)) {
             out.push(Action::Event(Event::CallConnected { path, setup }));
         }
+    }
+
+    /// The call in `room` goes on at another server, which will report it.
+    pub(crate) fn forget_call(&mut self, room: RoomTag) {
+        self.rooms.get_mut(&room).and_then(Room::take_call);
     }
 
     /// Ends every call because the server stops.

@@ -158,7 +158,7 @@ impl Rooms {
             return None;
         }
         let source = connection.source;
-        let (kind, Peek { room: typed, resume, fence }) = ClientMessage::parse_room_request(text)?;
+        let (kind, Peek { room: typed, resume }, redirect_fence) = ClientMessage::parse_room_request(text)?;
         let room_name = RoomName::parse(&typed)?;
         let room = self.admission.tag(&room_name);
         let claims = resume.as_deref().and_then(|token| self.admission.claims((room, &typed), token, now));
@@ -183,7 +183,7 @@ impl Rooms {
             room,
             kind,
             token_fence: claims.and_then(|claims| claims.fence),
-            redirect_fence: fence.map(Fence),
+            redirect_fence,
             room_name,
             is_guess: claims.is_none(),
         })
@@ -216,16 +216,28 @@ impl Rooms {
     }
 
     /// `owner` owns `room` from now on. Everybody in the room and everybody who waits for it is redirected; returns their number.
-    /// The seats are kept like those of lost connections, so that their allocations live on. If all seats are taken and connected
-    /// on both servers, two calls run: those who are seated stay until one of them has left.
+    /// The seats are kept like those of lost connections, so that their allocations live on. A call whose participants are both
+    /// connected runs on here if anybody is in the owner's room, where they would not all find a seat.
     pub fn redirect_room(&mut self, room: RoomTag, owner: OtherOwner, now: Now) -> usize {
         self.owned.remove(room);
-        if owner.seats.min(self.table.connections(room).count()) >= SEATS_PER_ROOM {
+        if owner.seats > 0 && self.table.connections(room).count() == SEATS_PER_ROOM {
             let waiting = self.redirect_clients(room, &owner, false, now);
             self.unmerged.insert(room, owner);
             return waiting;
         }
         self.redirect_clients(room, &owner, true, now)
+    }
+
+    /// Redirects who is left of a call that ran on in `room`, which another server owns: a participant has left, or is
+    /// disconnected while the owner has a free seat. The one who left may be the one that has it.
+    fn merge(&mut self, room: RoomTag, now: Now) {
+        let Some(owner) = self.unmerged.get(&room) else { return };
+        let is_connected = self.table.connections(room).count() == SEATS_PER_ROOM;
+        let runs_on = self.table.is_full(room) && (is_connected || owner.seats >= SEATS_PER_ROOM);
+        if !runs_on && let Some(owner) = self.unmerged.remove(&room) {
+            let clients = self.redirect_clients(room, &owner, true, now);
+            self.out.push(Action::Redirected { clients });
+        }
     }
 
     /// Redirects those who wait for `room`, and if `seated` those who are in it.
@@ -237,6 +249,9 @@ impl Rooms {
         for conn in seated.iter().chain(&waiting) {
             let (url, room) = (owner.url.clone(), name.clone());
             self.out.send(*conn, ServerMessage::Redirect { url, room, fence: owner.fence });
+        }
+        if !seated.is_empty() {
+            self.table.forget_call(room);
         }
         for conn in &seated {
             if let Some(connection) = self.forget(*conn)
@@ -570,7 +585,7 @@ impl Rooms {
         {
             transfers.consume();
         }
-        let (pending, replaced) = self.table.resume(conn, seat, &mut self.out);
+        let (pending, replaced) = self.table.resume(conn, seat, now, &mut self.out);
         self.table.set_without_token(seat, false);
         self.set_place(conn, Place::Seated(seat), now);
         if let Some(old) = replaced {
@@ -699,12 +714,7 @@ impl Rooms {
     /// Seats those who wait for `room` and need nobody's permission. Then `newcomers`, who took their seats before,
     /// and the new ones receive the knocks of those who still wait.
     fn seat_waiting(&mut self, room: RoomTag, mut newcomers: Vec<ConnectionId>, now: Now) {
-        if !self.table.is_full(room)
-            && let Some(owner) = self.unmerged.remove(&room)
-        {
-            // The call has ended: who is left meets others there.
-            self.redirect_clients(room, &owner, true, now);
-        }
+        self.merge(room, now);
         while self.seats_next(room) {
             let Some(next) = self.waiting.iter(room).next() else { break };
             let conn = next.newcomer.conn;
@@ -912,6 +922,17 @@ impl Rooms {
             connection.host.as_str()
         });
         (self.ice_urls.servers(host, credential), ttl.as_secs())
+    }
+
+    /// The calls that run to their end in rooms of other servers are those for which there is no other place.
+    #[cfg(test)]
+    pub(crate) fn unmerged_is_right(&self) -> bool {
+        self.unmerged.iter().all(|(room, owner)| {
+            let is_connected = self.table.connections(*room).count() == SEATS_PER_ROOM;
+            self.owned.fence(*room).is_none()
+                && self.table.is_full(*room)
+                && (owner.seats >= SEATS_PER_ROOM || (owner.seats > 0 && is_connected))
+        })
     }
 
     #[cfg(test)]

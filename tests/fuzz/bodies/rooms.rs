@@ -93,7 +93,7 @@ impl Scenario {
                     self.check_message(to, &message.to_json(), request_length)
                 }
                 Action::Event(_) => {}
-                Action::Occupancy { .. } => unreachable!("there is one server"),
+                Action::Occupancy { .. } | Action::Redirected { .. } => unreachable!("there is one server"),
                 Action::Close { conn, .. } => assert!(self.closed.insert(conn), "closed twice"),
                 Action::Seat(SeatEvent::Joined(room, seat)) => assert!(self.seats.insert((room, seat))),
                 Action::Seat(SeatEvent::Left(room, seat) | SeatEvent::Expired(room, seat)) => {

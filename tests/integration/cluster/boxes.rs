@@ -67,6 +67,16 @@ impl Boxes {
         }
     }
 
+    /// Waits until the store has this number of seats of the only room.
+    pub fn wait_for_stored_seats(&self, seats: usize) {
+        let (redis, start) = (self.redis.as_ref().expect("a running store"), Instant::now());
+        let key = redis.cli(&["KEYS", "webrtc-box:room:*"]);
+        while !redis.cli(&["GET", key.trim()]).contains(&format!(r#""seats":{seats},"#)) {
+            assert!(start.elapsed() < TEST_TIMEOUT, "the store does not learn of {seats} seats");
+            std::thread::sleep(RETRY_INTERVAL);
+        }
+    }
+
     /// Replaces the keys that all share, one a line, and reloads every box.
     pub fn set_keys(&self, keys: &[&str]) {
         std::fs::write(self.folder.path().join(KEYS), keys.join("\n")).unwrap();

@@ -11,6 +11,9 @@ use self::boxes::{Boxes, Client, RETRY_INTERVAL, Received};
 use crate::harness::TEST_TIMEOUT;
 use crate::harness::server_process::ServerProcess;
 
+/// A client with the reply that gave it its seat.
+type Seated = (Client, Value);
+
 fn join(room: &str) -> Value {
     json!({"type": "join", "room": room})
 }
@@ -20,7 +23,7 @@ fn resume(room: &str, token: &Value) -> Value {
 }
 
 /// Joins over and over, following redirects, until there is a seat; from the box `first`.
-fn join_somewhere(boxes: &Boxes, first: usize, frame: &Value) -> (Client, Value) {
+fn join_somewhere(boxes: &Boxes, first: usize, frame: &Value) -> Seated {
     let start = Instant::now();
     let mut frame = frame.clone();
     let mut client = boxes.client(first);
@@ -41,7 +44,21 @@ fn join_somewhere(boxes: &Boxes, first: usize, frame: &Value) -> (Client, Value)
     }
 }
 
-fn pair(boxes: &Boxes, index: usize, room: &str) -> [(Client, Value); 2] {
+/// Joins at one box until it has the room, whose owner has stopped.
+fn join_once_free(boxes: &Boxes, index: usize, frame: &Value) -> Seated {
+    let start = Instant::now();
+    loop {
+        let mut client = boxes.client(index);
+        let reply = client.ask(frame);
+        if reply["type"] == "resp-join" {
+            return (client, reply);
+        }
+        assert!(start.elapsed() < TEST_TIMEOUT, "{reply}");
+        std::thread::sleep(RETRY_INTERVAL);
+    }
+}
+
+fn pair(boxes: &Boxes, index: usize, room: &str) -> [Seated; 2] {
     [(); 2].map(|()| {
         let mut client = boxes.client(index);
         let reply = client.ask(&join(room));
@@ -180,19 +197,13 @@ fn a_replaced_key_keeps_rooms_and_tokens() {
 #[test]
 fn a_box_that_wakes_gives_up_the_rooms_that_another_box_has() {
     let Some(boxes) = Boxes::start(2, &[]) else { return };
-    let [(_alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
+    let [(alice, first), (mut bob, second)] = pair(&boxes, 0, "kitchen");
     boxes.server(0).signal(Signal::STOP);
-    let stopped = Instant::now();
-    let (mut alice, resumed) = loop {
-        let mut client = boxes.client(1);
-        let reply = client.ask(&resume("kitchen", &first["resume"]));
-        if reply["type"] == "resp-join" {
-            break (client, reply);
-        }
-        assert!(stopped.elapsed() < TEST_TIMEOUT, "{reply}");
-        std::thread::sleep(RETRY_INTERVAL);
-    };
+    // Her page gives the silent connection up, which the box reads when it wakes.
+    drop(alice);
+    let (mut alice, resumed) = join_once_free(&boxes, 1, &resume("kitchen", &first["resume"]));
     assert_eq!(resumed["id"], first["id"]);
+    boxes.wait_for_stored_seats(1);
     boxes.server(0).signal(Signal::CONT);
     let woken = Instant::now();
     let redirect = bob.wait_for("redirect");
@@ -203,8 +214,56 @@ fn a_box_that_wakes_gives_up_the_rooms_that_another_box_has() {
     let reply = bob.ask(&resume("kitchen", &second["resume"]));
     assert_eq!((&reply["id"], &reply["peer"]), (&second["id"], &first["id"]));
     assert_eq!(alice.wait_for("new-peer")["id"], second["id"]);
-    assert_eq!(boxes.metric(0, r#"webrtc_box_redirects_total{cause="lost"}"#), Some(2.0));
+    assert_eq!(boxes.metric(0, r#"webrtc_box_redirects_total{cause="lost"}"#), Some(1.0));
     boxes.server(0).wait_for_line("other boxes have rooms of this one");
+}
+
+/// Two participants on the box 0, which stops and wakes; meanwhile `others` have joined their room on the box 1.
+fn split_room(boxes: &Boxes, others: usize) -> ([Seated; 2], Vec<Seated>) {
+    let mut here = pair(boxes, 0, "kitchen");
+    boxes.server(0).signal(Signal::STOP);
+    let there: Vec<_> = (0..others).map(|_| join_once_free(boxes, 1, &join("kitchen"))).collect();
+    boxes.wait_for_stored_seats(others);
+    boxes.server(0).signal(Signal::CONT);
+    boxes.server(0).wait_for_line("other boxes have rooms of this one");
+    let [(alice, _), (bob, second)] = &mut here;
+    alice.send(&json!({"type": "offer", "target": second["id"], "sdp": {}}));
+    assert_eq!(bob.wait_for("offer")["type"], "offer", "the call runs on");
+    (here, there)
+}
+
+#[test]
+fn two_full_rooms_stay_apart_until_one_of_the_calls_ends() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let ([(mut alice, _), (mut bob, second)], mut there) = split_room(&boxes, 2);
+    assert_eq!(boxes.client(0).ask(&join("kitchen"))["url"], boxes.url(1), "new joins go to the owner");
+    assert_eq!(boxes.client(1).ask(&join("kitchen"))["code"], "room-full");
+    drop(bob);
+    let mut bob_again = boxes.client(0);
+    let back = bob_again.ask(&resume("kitchen", &second["resume"]));
+    assert_eq!((&back["id"], &back["resumed"]), (&second["id"], &json!(true)), "the call is here");
+    bob = bob_again;
+    alice.send(&json!({"type": "leave"}));
+    let redirect = bob.wait_for("redirect");
+    assert_eq!(bob.receive(), Received::Close(4002));
+    let mut bob = boxes.follow(&redirect);
+    let again = resume("kitchen", &back["resume"]);
+    assert_eq!(bob.ask(&again)["code"], "room-full", "the other call goes on");
+    there[0].0.send(&json!({"type": "leave"}));
+    assert_eq!(there[1].0.wait_for("peer-leave")["id"], there[0].1["id"]);
+    assert_eq!(bob.ask(&again)["peer"], there[1].1["id"]);
+}
+
+#[test]
+fn a_call_runs_on_beside_one_participant_at_the_owner_until_it_is_interrupted() {
+    let Some(boxes) = Boxes::start(2, &[]) else { return };
+    let ([(alice, _), (mut bob, second)], there) = split_room(&boxes, 1);
+    drop(alice);
+    let redirect = bob.wait_for("redirect");
+    assert_eq!(redirect["url"], boxes.url(1));
+    let reply = boxes.follow(&redirect).ask(&resume("kitchen", &second["resume"]));
+    assert_eq!((&reply["id"], &reply["peer"]), (&second["id"], &there[0].1["id"]));
+    assert_eq!(boxes.metric(0, r#"webrtc_box_redirects_total{cause="lost"}"#), Some(1.0));
 }
 
 #[test]
@@ -293,9 +352,12 @@ fn without_the_store_new_rooms_can_be_refused() {
 fn a_box_alone_knows_neither_fences_nor_the_store() {
     let server = ServerProcess::new();
     let url = format!("wss://localhost:{}/ws", server.https.port());
-    let reply = Client::connect(&server, &url).ask(&json!({"type": "join", "room": "kitchen", "fence": 5}));
-    assert_eq!((&reply["type"], reply.get("fence")), (&json!("resp-join"), None));
-    assert_eq!(reply["resume"].as_str().unwrap().len(), 96);
+    for (room, fence) in [("kitchen", json!(5)), ("cellar", json!("5")), ("attic", json!([]))] {
+        let frame = json!({"type": "join", "room": room, "fence": fence});
+        let reply = Client::connect(&server, &url).ask(&frame);
+        assert_eq!((&reply["type"], reply.get("fence")), (&json!("resp-join"), None), "{frame}");
+        assert_eq!(reply["resume"].as_str().unwrap().len(), 96);
+    }
 }
 
 #[test]

@@ -89,7 +89,6 @@ fn a_room_request_is_a_join_or_look_that_may_be_answered() {
     for frame in [
         json!({"type": "leave"}),
         json!({"type": "join", "room": ".."}),
-        json!({"type": "join", "room": "kitchen", "fence": "9"}),
         json!({"type": "candidate", "target": "x", "candidate": {"type": "join", "room": "kitchen"}}),
     ] {
         assert!(harness.request(conn, &frame).is_none(), "{frame}");
@@ -362,19 +361,101 @@ fn two_full_rooms_are_not_merged() {
     let reply = harness.ask(back, &resume(&bob.token), RoomOwner::Unknown);
     assert_eq!((&reply["id"], &reply["fence"]), (&bob.id, &json!(8)));
     harness.received.clear();
+    harness.disconnect(back);
+    assert_eq!(harness.unread(alice.conn), ["peer-away"], "there is no seat for her at the owner");
+    let back = harness.connect();
+    assert_eq!(harness.ask(back, &resume(&bob.token), RoomOwner::Unknown)["id"], bob.id);
+    harness.received.clear();
     harness.send(alice.conn, json!({"type": "leave"}));
     assert_eq!(harness.unread(back), ["peer-leave", "redirect"], "the call has ended");
+    assert_eq!(harness.redirected, 1);
     assert!(harness.closed.contains(&(back, CloseReason::Redirected)));
     assert_eq!(harness.unread(alice.conn), [""; 0]);
 }
 
 #[test]
-fn a_full_room_moves_to_an_owner_with_a_free_seat() {
+fn three_people_are_not_merged_until_one_of_two_is_disconnected() {
+    for closes in [false, true] {
+        let mut harness = Harness::new();
+        let [alice, bob] = harness.owned_pair(owner(7, 0));
+        assert_eq!(harness.rooms.redirect_room(kitchen(), other(1), harness.now), 0);
+        harness.collect_actions();
+        harness.send(alice.conn, json!({"type": "offer", "target": bob.id, "sdp": {}}));
+        assert_eq!(harness.unread(bob.conn), ["offer"], "the call runs on");
+        if closes {
+            harness
+                .rooms
+                .handle_page_closed(alice.token.as_str().unwrap(), [45, 0, 0, 1].into(), harness.now)
+                .unwrap();
+            harness.collect_actions();
+        } else {
+            harness.disconnect(alice.conn);
+        }
+        assert_eq!(harness.unread(bob.conn), ["peer-away", "redirect"]);
+        assert_eq!(harness.closed.last(), Some(&(bob.conn, CloseReason::Redirected)));
+        assert_eq!(harness.redirected, 1);
+        let back = harness.connect();
+        assert!(harness.request(back, &resume(&alice.token)).is_some(), "the owner is asked again");
+    }
+}
+
+#[test]
+fn a_full_room_moves_to_an_owner_without_participants() {
     let mut harness = Harness::new();
     let [alice, bob] = harness.owned_pair(owner(7, 0));
-    assert_eq!(harness.rooms.redirect_room(kitchen(), other(1), harness.now), 2);
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(0), harness.now), 2);
     harness.collect_actions();
     assert_eq!((harness.unread(alice.conn).len(), harness.unread(bob.conn).len()), (1, 1));
+}
+
+#[test]
+fn a_room_with_one_connected_participant_moves_to_an_owner_with_one() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    harness.disconnect(alice.conn);
+    harness.received.clear();
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(1), harness.now), 1);
+    harness.collect_actions();
+    assert_eq!(harness.unread(bob.conn), ["redirect"]);
+}
+
+#[test]
+fn a_call_that_moves_to_another_server_has_not_ended_here() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    let ended = |harness: &Harness| harness.events.iter().any(|event| matches!(event, Event::CallEnded(_)));
+    harness.rooms.redirect_room(kitchen(), other(0), harness.now);
+    harness.collect_actions();
+    for participant in [&alice, &bob] {
+        let back = harness.connect();
+        harness.send_of(back, &resume(&participant.token), owner(9, 8));
+    }
+    harness.rooms.redirect_room(kitchen(), other(0), harness.now);
+    harness.advance(seconds(30));
+    assert_eq!(harness.rooms.count(), (0, 0));
+    harness.rooms.end_calls(harness.now);
+    harness.collect_actions();
+    assert!(!ended(&harness));
+}
+
+#[test]
+fn a_call_that_comes_back_from_another_server_ends_here() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    harness.rooms.redirect_room(kitchen(), other(0), harness.now);
+    harness.collect_actions();
+    let [first, second] = [&alice, &bob].map(|participant| {
+        let back = harness.connect();
+        harness.send_of(back, &resume(&participant.token), owner(9, 8));
+        back
+    });
+    harness.advance(seconds(5));
+    harness.send(first, json!({"type": "leave"}));
+    let durations = harness.events.iter().filter_map(|event| {
+        if let Event::CallEnded(summary) = event { Some(summary.duration) } else { None }
+    });
+    assert_eq!(durations.collect::<Vec<_>>(), [seconds(5)]);
+    assert!(harness.unread(second).contains(&"peer-leave".to_owned()));
 }
 
 #[test]

@@ -32,6 +32,8 @@ struct Harness {
     events: Vec<Event>,
     /// The last number of seats of each room, in a cluster.
     occupancy: BTreeMap<RoomTag, usize>,
+    /// Who was redirected after a call that ran on in a room of another server.
+    redirected: usize,
     config: RoomsConfig,
 }
 
@@ -94,6 +96,7 @@ impl Harness {
             seat_events: Vec::new(),
             events: Vec::new(),
             occupancy: BTreeMap::new(),
+            redirected: 0,
             config,
         }
     }
@@ -194,6 +197,7 @@ impl Harness {
                 Action::Seat(event) => self.seat_events.push(event),
                 Action::Event(event) => self.events.push(event),
                 Action::Occupancy { room, seats } => drop(self.occupancy.insert(room, seats)),
+                Action::Redirected { clients } => self.redirected += clients,
             }
         }
     }

@@ -185,7 +185,7 @@ impl Observer {
                 assert!(self.live.contains(&to), "sent to a closed connection");
                 self.receive(to, &serde_json::from_str(&message.to_json()).unwrap());
             }
-            Action::Event(_) => {}
+            Action::Event(_) | Action::Redirected { .. } => {}
             Action::Occupancy { room, seats } => drop(self.occupancy.insert(room, seats)),
             Action::Close { conn, .. } => {
                 self.live.retain(|live| *live != conn);
@@ -295,6 +295,7 @@ proptest! {
             }
             prop_assert_eq!(rooms.parts().4.len(), observer.waiting.len());
             prop_assert!(observer.occupancy_is_right(&rooms));
+            prop_assert!(rooms.unmerged_is_right());
             prop_assert!(at >= drained_at || nobody_waits_in_vain(&rooms));
         }
         prop_assert!(observer.open.is_empty(), "a seat never ended");
