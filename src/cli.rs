@@ -32,6 +32,8 @@ pub enum Command {
     Credentials(Settings, CredentialRequest),
     /// Check the settings, the host and the running server.
     Check(Check),
+    /// Ask the running server whether it is healthy.
+    Healthcheck(Box<Settings>),
     /// List the boxes of the cluster.
     Nodes {
         /// The settings of one of them.
@@ -125,6 +127,10 @@ enum SubcommandArgs {
     /// Exits with 0 if all is well, 1 with warnings, 2 with failures (or for an invalid flag). With --domain NAME alone
     /// it tests that server as this machine sees it.
     Check(CheckArgs),
+    /// Exit with 0 if the running server of the same settings is healthy, else with 1 and the reason
+    ///
+    /// Ends within two seconds. For container engines and scripts; `check` finds causes.
+    Healthcheck,
     /// List the boxes of a cluster with version, rooms, load and state, as the store knows them
     Nodes(NodesArgs),
 }
@@ -178,6 +184,9 @@ pub fn parse(
             let request = credential_request(args, &settings)?;
             Ok(Command::Credentials(settings, request))
         }
+        Some(SubcommandArgs::Healthcheck) => {
+            Ok(Command::Healthcheck(Box::new(line.settings.or(fallback?).validate(&defaults)?)))
+        }
         Some(SubcommandArgs::Nodes(args)) => {
             let settings = line.settings.or(fallback?).validate(&defaults)?;
             Ok(Command::Nodes { settings: Box::new(settings), json: args.json })
@@ -207,7 +216,7 @@ pub fn settings(
 ) -> Result<Settings, CliError> {
     match parse(args, environment)? {
         Command::Run(settings) | Command::Credentials(settings, _) => Ok(settings),
-        Command::Nodes { settings, .. } => Ok(*settings),
+        Command::Healthcheck(settings) | Command::Nodes { settings, .. } => Ok(*settings),
         Command::Check(check) => match check.subject? {
             Target::Local(settings) | Target::Remote { settings, .. } => Ok(*settings),
         },

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(settings)) => finish(run(settings)),
         Ok(Command::Credentials(settings, request)) => finish(credentials(&settings, &request)),
         Ok(Command::Check(args)) => check(&args),
+        Ok(Command::Healthcheck(settings)) => healthcheck(&settings),
         Ok(Command::Nodes { settings, json }) => nodes(&settings, json),
         Err(CliError::Help(text)) => finish(print(&text)),
         Err(error @ CliError::Usage(_)) => fail(2, &error),
@@ -95,6 +96,17 @@ fn check(args: &Check) -> ExitCode {
     runtime.shutdown_background();
     let text = if args.json { report.json().unwrap_or_default() } else { report.to_string() };
     print(&text).map_or_else(|error| fail(2, &error.with_hint()), |()| ExitCode::from(report.exit_code()))
+}
+
+fn healthcheck(settings: &Settings) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(1, &StartError::System { action: "start threads", source }.with_hint()),
+    };
+    match runtime.block_on(webrtc_box::doctor::healthcheck(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error.with_hint()),
+    }
 }
 
 /// Does not wait for a resolver that does not respond.

@@ -50,7 +50,7 @@ pub(super) struct Page {
 /// `/healthz`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
-enum Health {
+pub(super) enum Health {
     Up,
     Down {
         #[serde(default)]

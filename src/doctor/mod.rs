@@ -6,6 +6,7 @@
 //! server                                         what to connect to, and the order of requests
 //! http  signaling  relay (turn_client)           the server as its clients use it
 //! cluster                                        the store and the other boxes
+//! healthcheck                                    only whether the server is healthy
 //! report                                         findings, verdict, text and JSON
 //! ```
 //!
@@ -16,6 +17,7 @@ mod addresses;
 mod certificate;
 mod cluster;
 mod connection;
+mod healthcheck;
 mod host;
 mod http;
 mod ports;
@@ -46,6 +48,7 @@ use crate::keys::shared_secrets;
 use crate::net::interfaces::interfaces;
 use crate::state_dir::StateDir;
 
+pub use healthcheck::{HealthcheckError, healthcheck};
 pub use report::{Finding, Level, Report, Subject};
 
 /// The server to check.

@@ -109,6 +109,11 @@ impl Server {
         format!("https://{}/", self.host())
     }
 
+    /// Where it is reached first.
+    pub(super) fn first_address(&self) -> Option<IpAddr> {
+        self.addresses.first().copied()
+    }
+
     /// Every transport and port over every address.
     fn routes(&self, ports: &[(Transport, u16)]) -> Vec<Route> {
         let over_each_address = |&(transport, port)| {

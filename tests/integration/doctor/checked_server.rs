@@ -123,6 +123,24 @@ impl CheckedServer {
         error
     }
 
+    /// `webrtc-box healthcheck` with these settings only succeeds.
+    pub fn assert_healthy(&self, flags: &[&str]) {
+        let output = self.run_healthcheck(flags);
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    }
+
+    /// The one line of a failing `webrtc-box healthcheck`.
+    pub fn healthcheck_error(&self, flags: &[&str]) -> String {
+        let output = self.run_healthcheck(flags);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.lines().count() == 1, "{error}");
+        error
+    }
+
+    fn run_healthcheck(&self, flags: &[&str]) -> Output {
+        self.command(&["healthcheck".to_owned()]).args(flags).output().unwrap()
+    }
+
     fn run_nodes(&self, flags: &[&str]) -> Output {
         self.command(&["nodes".to_owned()]).args(self.settings()).args(flags).output().unwrap()
     }
@@ -137,7 +155,7 @@ impl CheckedServer {
     fn settings(&self) -> Vec<String> {
         let Ports { https, http, turn, turns } = self.ports;
         let flags = format!(
-            "--domain {NAME} --metrics-listen= --cert cert.pem --key key.pem --state-dir state --static-auth-secret north \
+            "--domain {NAME} --cert cert.pem --key key.pem --state-dir state --static-auth-secret north \
              --https-port {https} --http-port {http} --turn-port {turn} --turns-port {turns}"
         );
         flags.split(' ').map(str::to_owned).collect()
@@ -146,6 +164,7 @@ impl CheckedServer {
     fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command.env("WEBRTC_BOX_METRICS_LISTEN", "off");
         command.env("SSL_CERT_FILE", self.file("root.pem")).stdin(Stdio::null());
         command
     }

@@ -3,6 +3,7 @@
 mod blocking_proxy;
 mod checked_server;
 mod cluster;
+mod healthcheck;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
