@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
 use webrtc_box::error::Hint as _;
-use webrtc_box::net::raise_fd_limit;
+use webrtc_box::net::{raise_fd_limit, use_permitted_low_ports};
 use webrtc_box::nodes::Nodes;
 use webrtc_box::systemd::socket_activation::ActivatedSockets;
 use webrtc_box::{StartError, banner, signals, start_logging};
 
 fn main() -> ExitCode {
+    use_permitted_low_ports();
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Command::Run(settings)) => finish(run(settings)),
         Ok(Command::Credentials(settings, request)) => finish(credentials(&settings, &request)),
