@@ -66,6 +66,7 @@ export class Videos {
     this.#localFrame.classList.toggle('mirrored', !media.screen && media.mirrored);
     this.#localFrame.classList.toggle('whole', media.screen);
     this.#localFrame.classList.toggle('empty', !hasVideo || media.stream === null);
+    this.#localFrame.classList.toggle('requesting', media.requesting);
     setText(find(this.#document, '#selfNote'), this.#translate(media.requesting ? 'self.asking' : 'self.camOff'));
   }
 

@@ -90,6 +90,42 @@ for (const [network, rttMs, kbps, goalMs] of [['60 ms and 9 Mbit/s', 60, 9000, 1
   });
 }
 
+/** Runs in the page before its scripts: records before each frame which parts of the lobby are visible, and where. */
+const OBSERVE_FRAMES = `${function observeFrames() {
+  globalThis.__painted = [];
+  let last = '';
+  requestAnimationFrame(function observe() {
+    const visible = {};
+    for (const part of document.querySelectorAll('#selfFrame, #app :is(button, input, select, h1, label, a)')) {
+      if (!part.checkVisibility({ visibilityProperty: true })) continue;
+      const { left, top, width, height } = part.getBoundingClientRect();
+      visible[part.id || part.dataset.act || part.dataset.word || part.htmlFor] = [left, top, width, height].map(Math.round).join();
+    }
+    const now = JSON.stringify(visible);
+    if (now !== last) globalThis.__painted.push(visible);
+    last = now;
+    requestAnimationFrame(observe);
+  });
+}}`;
+
+for (const [kind, size] of [['chromium', { width: 390, height: 844 }], ['chromium', { width: 1440, height: 900 }], ['firefox', { width: 390, height: 844 }]]) {
+  harness.scenario(`what the lobby has painted stays (${kind}, ${size.width}x${size.height})`, async () => {
+    const participant = await harness.participant(kind, { size, initScript: OBSERVE_FRAMES });
+    // Each step of the start gets frames of its own.
+    if (kind === 'chromium') await participant.throttle({ cpuFactor: 4, rttMs: 60, kbps: 9000 });
+    await participant.open(harness.roomUrl());
+    await participant.waitForOccupancy(0);
+    await participant.waitForCondition('the picture of the camera', `document.getElementById('local').readyState >= HTMLMediaElement.HAVE_CURRENT_DATA`);
+    await participant.waitForCondition('the modules of a call', `'webrtcBox' in globalThis`);
+    const frames = await participant.evaluate('() => __painted');
+    const settled = frames.at(-1);
+    assert.ok('btnJoin' in settled && 'mic' in settled, Object.keys(settled).join());
+    for (const [index, frame] of frames.entries()) {
+      for (const [part, box] of Object.entries(frame)) assert.equal(box, settled[part], `${part} in frame ${index} of ${frames.length}`);
+    }
+  });
+}
+
 /** Runs in the page before its scripts: records layout shifts, long tasks with their causes, and the question for the camera. */
 const OBSERVE = `${function observe() {
   const seen = globalThis.__seen = { shifts: [], tasks: [], causes: [] };
