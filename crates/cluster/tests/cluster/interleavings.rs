@@ -1,11 +1,4 @@
 //! Any interleaving of faults: three boxes and a store in simulated time, with clients that follow redirects.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,6 +7,8 @@ use proptest::prelude::*;
 use webrtc_box_cluster::memory::MemoryStore;
 use webrtc_box_cluster::registry::{CALL_TIMEOUT, Identity, Reply, Request};
 use webrtc_box_cluster::*;
+
+use crate::harness;
 
 const TICK: Duration = Duration::from_millis(50);
 const BOXES: usize = 3;
@@ -98,15 +93,7 @@ struct Sim {
 }
 
 fn config(index: usize, boot: u64, fallback: Fallback) -> ClusterConfig {
-    ClusterConfig {
-        name: NodeName::parse(&format!("b{index}.x")).unwrap(),
-        boot,
-        version: String::new(),
-        fallback,
-        key_id: [1; 8],
-        store: StoreUrl::parse("redis://unused").unwrap(),
-        roots: rustls::RootCertStore::empty(),
-    }
+    ClusterConfig { boot, fallback, ..harness::config(&format!("b{index}.x"), "redis://unused") }
 }
 
 impl SimBox {
@@ -140,7 +127,7 @@ impl Sim {
         let boxes =
             (0..BOXES).map(|index| SimBox::new(config(index, index as u64, fallback), Duration::ZERO, time));
         let seat = |index| Seat {
-            room: RoomTag::new([index as u8 % ROOMS; 16]),
+            room: harness::room(index as u8 % ROOMS),
             place: Place::Nowhere,
             token: None,
             hops: 0,
@@ -391,7 +378,7 @@ impl Sim {
             }
             Step::Drain(index, on) => self.boxes[index].cluster.drain(on),
             Step::Move(index, room) => {
-                let (sim_box, room) = (&mut self.boxes[index], RoomTag::new([room; 16]));
+                let (sim_box, room) = (&mut self.boxes[index], harness::room(room));
                 if !sim_box.is_paused(self.time) {
                     let ticket = sim_box.cluster.move_room(room, self.time + sim_box.offset);
                     sim_box.moves.insert(ticket, room);
@@ -427,7 +414,7 @@ impl Sim {
 
     /// At most one owner of each room, all seats there, and every box leads there.
     fn check(&mut self) {
-        for room in (0..ROOMS).map(|room| RoomTag::new([room; 16])) {
+        for room in (0..ROOMS).map(harness::room) {
             let time = self.time;
             let owners: Vec<usize> = (0..BOXES)
                 .filter(|index| {

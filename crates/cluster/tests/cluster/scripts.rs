@@ -1,18 +1,9 @@
 //! The scripts and the store in memory give the same answers, and values of others have defined outcomes.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
-
-mod harness;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{RedisServer, config, room};
+use crate::harness::{RedisServer, config, room, until};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use webrtc_box_cluster::memory::MemoryStore;
@@ -24,7 +15,7 @@ async fn connect(config: &ClusterConfig) -> Arc<RedisRegistry> {
     let registry = Arc::new(RedisRegistry::new(config));
     let running = Arc::clone(&registry);
     tokio::spawn(async move { running.run().await });
-    harness::until("the store answers", async || registry.call(Request::Nodes).await.is_ok()).await;
+    until("the store answers", async || registry.call(Request::Nodes).await.is_ok()).await;
     registry
 }
 

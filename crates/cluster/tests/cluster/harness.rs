@@ -1,7 +1,5 @@
 //! A real `redis-server` on loopback, and boxes that use it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
-
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,19 +13,19 @@ use tokio::task::JoinHandle;
 use webrtc_box_cluster::*;
 
 /// For everything that happens by itself: far longer than it takes.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A running server; killed when dropped.
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     child: Child,
-    pub port: u16,
+    pub(crate) port: u16,
     arguments: Vec<String>,
     folder: TempDir,
 }
 
 /// A box, and what its observer saw.
-pub struct TestBox {
-    pub handle: ClusterHandle,
+pub(crate) struct TestBox {
+    pub(crate) handle: ClusterHandle,
     events: UnboundedReceiver<Event>,
     driver: JoinHandle<()>,
 }
@@ -41,12 +39,12 @@ impl Observer for Sender {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `ready`, with a deadline.
-pub async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !ready().await {
         assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
@@ -56,11 +54,11 @@ pub async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
 
 impl RedisServer {
     /// Starts one; `None` if it is not installed.
-    pub async fn start(arguments: &[&str]) -> Option<Self> {
+    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
         Self::start_as("redis-server", free_port(), arguments).await
     }
 
-    pub async fn start_as(program: &str, port: u16, arguments: &[&str]) -> Option<Self> {
+    pub(crate) async fn start_as(program: &str, port: u16, arguments: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(program, port, &arguments, folder.path())?;
@@ -72,12 +70,12 @@ impl RedisServer {
         Some(server)
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// What a command returns, through a connection of its own.
-    pub async fn run(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    pub(crate) async fn run(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         let mut command = redis::cmd(words[0]);
@@ -87,20 +85,20 @@ impl RedisServer {
         command.query_async(&mut connection).await
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, empty.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.kill();
         let (port, arguments) = (self.port, self.arguments.clone());
         self.child = spawn("redis-server", port, &arguments, self.folder.path()).unwrap();
     }
 
     /// Stops or continues the process.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
@@ -136,7 +134,7 @@ fn spawn(program: &str, port: u16, arguments: &[String], folder: &Path) -> Optio
     child.ok()
 }
 
-pub fn config(name: &str, url: &str) -> ClusterConfig {
+pub(crate) fn config(name: &str, url: &str) -> ClusterConfig {
     static BOOT: AtomicU64 = AtomicU64::new(1);
     ClusterConfig {
         name: NodeName::parse(name).unwrap(),
@@ -150,21 +148,21 @@ pub fn config(name: &str, url: &str) -> ClusterConfig {
 }
 
 impl TestBox {
-    pub fn start(config: ClusterConfig) -> Self {
+    pub(crate) fn start(config: ClusterConfig) -> Self {
         let (sender, events) = unbounded_channel();
         let (handle, driver) = start(config, Arc::new(Sender(sender)));
         Self { handle, events, driver: tokio::spawn(driver) }
     }
 
     /// One that holds a lease.
-    pub async fn ready(name: &str, url: &str) -> Self {
+    pub(crate) async fn ready(name: &str, url: &str) -> Self {
         let mut started = Self::start(config(name, url));
         started.event(|event| (event == Event::LeaseRenewed).then_some(())).await;
         started
     }
 
     /// The next event that `select` accepts.
-    pub async fn event<T>(&mut self, mut select: impl FnMut(Event) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(&mut self, mut select: impl FnMut(Event) -> Option<T>) -> T {
         let search = async {
             loop {
                 if let Some(found) = select(self.events.recv().await.unwrap()) {
@@ -176,23 +174,23 @@ impl TestBox {
     }
 
     /// The events so far, without those of single calls.
-    pub fn events(&mut self) -> Vec<Event> {
+    pub(crate) fn events(&mut self) -> Vec<Event> {
         let events = std::iter::from_fn(|| self.events.try_recv().ok());
         events.filter(|event| !matches!(event, Event::StoreCall { .. })).collect()
     }
 
     /// Ends it as a kill would: nothing is released.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.driver.abort();
         let _cancelled = (&mut self.driver).await;
     }
 
-    pub async fn join(&self, number: u8) -> Decision {
+    pub(crate) async fn join(&self, number: u8) -> Decision {
         self.handle.join(JoinRequest::new(room(number))).await
     }
 
     /// Joins and takes a seat.
-    pub async fn serve(&self, number: u8) -> Fence {
+    pub(crate) async fn serve(&self, number: u8) -> Fence {
         let decision = self.join(number).await;
         self.handle.set_seats(room(number), 1);
         match decision {
@@ -208,10 +206,10 @@ impl Drop for TestBox {
     }
 }
 
-pub fn room(number: u8) -> RoomTag {
+pub(crate) fn room(number: u8) -> RoomTag {
     RoomTag::new([number; 16])
 }
 
-pub fn redirect(name: &str, fence: Fence) -> Decision {
+pub(crate) fn redirect(name: &str, fence: Fence) -> Decision {
     Decision::Redirect { node: NodeName::parse(name).unwrap(), fence }
 }

@@ -1,17 +1,8 @@
 //! Boxes on a real `redis-server`.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
-
-mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::{RedisServer, TestBox, config, redirect, room, until};
+use crate::harness::{RedisServer, TestBox, config, redirect, room, until};
 use webrtc_box_cluster::*;
 
 #[tokio::test]

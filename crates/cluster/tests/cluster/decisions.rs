@@ -1,17 +1,12 @@
 //! Single decisions, with a clock held by the test and a store that answers at once.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
 
 use std::time::{Duration, Instant};
 
 use webrtc_box_cluster::memory::MemoryStore;
 use webrtc_box_cluster::registry::{Identity, Request};
 use webrtc_box_cluster::*;
+
+use crate::harness::{config, redirect, room};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,16 +21,8 @@ struct Bench {
     is_down: bool,
 }
 
-fn room(number: u8) -> RoomTag {
-    RoomTag::new([number; 16])
-}
-
 fn name(index: usize) -> NodeName {
     NodeName::parse(&format!("b{index}.x")).unwrap()
-}
-
-fn redirect(index: usize, fence: Fence) -> Decision {
-    Decision::Redirect { node: name(index), fence }
 }
 
 fn serve(fence: u64, resumes: u64) -> Decision {
@@ -46,13 +33,9 @@ impl Bench {
     fn new(count: usize, fallback: Fallback) -> Self {
         let now = Instant::now();
         let config = |index| ClusterConfig {
-            name: name(index),
             boot: index as u64,
-            version: "1.0".to_owned(),
             fallback,
-            key_id: [1; 8],
-            store: StoreUrl::parse("redis://unused").unwrap(),
-            roots: rustls::RootCertStore::empty(),
+            ..config(name(index).as_str(), "redis://unused")
         };
         let boxes =
             (0..count).map(config).map(|config| (config.clone(), Cluster::new(&config, now))).collect();
@@ -132,7 +115,7 @@ fn a_box_that_was_stopped_looks_at_its_lease_before_it_answers() {
     // Box 0 wakes and is asked before its timer runs.
     let request = JoinRequest::new(room(1));
     assert_eq!(bench.boxes[0].1.owned(&request, bench.now), None);
-    assert_eq!(bench.join(0, 1), redirect(1, Fence(3)));
+    assert_eq!(bench.join(0, 1), redirect("b1.x", Fence(3)));
     assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(1), fence: Fence(3), seats: 0 }));
 }
 
@@ -142,7 +125,7 @@ fn a_box_that_was_stopped_for_a_moment_keeps_its_rooms() {
     bench.sit(0, 1);
     bench.pass(SECOND * 5 / 2, &[0]);
     assert_eq!(bench.join(0, 1), serve(2, 0));
-    assert_eq!(bench.join(1, 1), redirect(0, Fence(2)));
+    assert_eq!(bench.join(1, 1), redirect("b0.x", Fence(2)));
 }
 
 #[test]
@@ -151,7 +134,7 @@ fn a_box_that_most_others_cannot_reach_gives_up_its_lease() {
     bench.sit(0, 1);
     bench.set_reachable(1, 0, false);
     bench.pass(SECOND * 5, &[]);
-    assert_eq!(bench.join(2, 1), redirect(0, Fence(2)), "one of two voices is not most");
+    assert_eq!(bench.join(2, 1), redirect("b0.x", Fence(2)), "one of two voices is not most");
     bench.set_reachable(2, 0, false);
     bench.pass(SECOND * 5, &[]);
     assert!(bench.has(0, &Event::Unreachable { by: vec![name(1), name(2)] }));
@@ -192,7 +175,7 @@ fn a_full_or_draining_box_gives_new_rooms_to_the_less_loaded() {
     bench.boxes[1].1.set_load(load(50));
     bench.boxes[2].1.set_load(load(10));
     bench.pass(SECOND * 2, &[]);
-    assert_eq!(bench.join(0, 1), redirect(2, Fence(2)));
+    assert_eq!(bench.join(0, 1), redirect("b2.x", Fence(2)));
     assert_eq!(bench.join(2, 1), serve(2, 0));
     assert_eq!(bench.join(1, 2), serve(3, 0), "50 % is not full");
     bench.boxes[1].1.set_load(load(99));
@@ -202,7 +185,7 @@ fn a_full_or_draining_box_gives_new_rooms_to_the_less_loaded() {
     bench.boxes[0].1.drain(true);
     bench.boxes[1].1.drain(true);
     bench.pass(SECOND * 2, &[]);
-    assert_eq!(bench.join(0, 4), redirect(2, Fence(5)));
+    assert_eq!(bench.join(0, 4), redirect("b2.x", Fence(5)));
     assert!(matches!(bench.join(0, 3), Decision::Serve { .. }), "its own rooms stay until they are moved");
 }
 
@@ -287,7 +270,7 @@ fn a_forged_fence_causes_one_look_and_no_ownership() {
     let forged = JoinRequest { redirect_fence: Some(Fence(u64::MAX)), ..JoinRequest::new(room(1)) };
     assert_eq!(bench.ask(0, forged), serve(2, 0));
     assert_eq!(bench.requests.len(), 1);
-    assert_eq!(bench.ask(1, forged), redirect(0, Fence(2)));
+    assert_eq!(bench.ask(1, forged), redirect("b0.x", Fence(2)));
     let old = JoinRequest { redirect_fence: Some(Fence(1)), ..JoinRequest::new(room(1)) };
     assert_eq!(bench.ask(0, old), serve(2, 0));
     assert_eq!(bench.sit(1, 2), serve(3, 0), "the counter did not follow the forged fence");

@@ -1,18 +1,9 @@
 //! A real store that is slow, full, read-only, stopped, refuses the login, holds foreign values, or fails over.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
-
-mod harness;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use harness::{LIMIT, RedisServer, TestBox, config, free_port, redirect, room, until};
+use crate::harness::{LIMIT, RedisServer, TestBox, config, free_port, redirect, room, until};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 use webrtc_box_cluster::*;

@@ -1,17 +1,8 @@
 //! Values that no box writes, under the keys of the boxes: each has a defined answer, and none counts as a failure of the store.
-#![allow(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "test code"
-)]
-
-mod harness;
 
 use std::sync::Arc;
 
-use harness::{RedisServer, config, room, until};
+use crate::harness::{RedisServer, config, room, until};
 use webrtc_box_cluster::registry::*;
 use webrtc_box_cluster::*;
 
