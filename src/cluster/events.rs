@@ -85,6 +85,7 @@ fn handle(cluster: &Cluster, http_server: &HttpServer, event: Event, summary: &m
         Event::StoreCall { .. } => {}
         change @ (Event::StoreLost { .. }
         | Event::StoreBack { .. }
+        | Event::RequestRefused { .. }
         | Event::LeaseLost
         | Event::LeaseRenewed
         | Event::DuplicateName { .. }
@@ -98,8 +99,14 @@ fn handle(cluster: &Cluster, http_server: &HttpServer, event: Event, summary: &m
 /// Logs a change of this box or of the store.
 fn log_change(change: Event) {
     match change {
-        Event::StoreLost { reason } => {
+        Event::StoreLost { reason, unreported: 0 } => {
             warn!("the store cannot be used: {reason}; calls continue, new rooms follow cluster-fallback");
+        }
+        Event::StoreLost { reason, unreported } => {
+            warn!(unreported, "the store cannot be used, again and again: {reason}");
+        }
+        Event::RequestRefused { reason } => {
+            warn!("the store refuses a request about a room: {reason}; the others are not affected");
         }
         Event::StoreBack { after } => info!(after_s = after.as_secs_f32(), "the store answers again"),
         Event::LeaseLost => warn!("the lease of this box ran out: other boxes may take its rooms over"),

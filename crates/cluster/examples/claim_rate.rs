@@ -16,7 +16,7 @@ struct Silent;
 
 impl Observer for Silent {
     fn handle(&self, event: Event) {
-        if let Event::StoreLost { reason } = event {
+        if let Event::StoreLost { reason, .. } = event {
             println!("{reason}");
         }
     }

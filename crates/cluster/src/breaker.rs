@@ -1,8 +1,9 @@
-//! Whether the store is asked. One failure opens the circuit: no join waits for a time-out until a renewal succeeds.
+//! Whether the store is asked. One failure of the store opens the circuit: no join waits for a time-out until a renewal
+//! succeeds. Errors about single keys are none.
 
 use std::time::{Duration, Instant};
 
-use webrtc_box_rate_limit::next_arrival;
+use webrtc_box_rate_limit::{LogLimit, next_arrival};
 
 use crate::{Event, StoreError};
 
@@ -12,7 +13,10 @@ pub(crate) const SETTLE_TIME: Duration = Duration::from_millis(1500);
 
 /// In the long run one [`Event::StoreLost`] in this time.
 const EVENT_INTERVAL: Duration = Duration::from_secs(20);
-const EVENT_BURST: u32 = 3;
+/// More outages in a short time are those of a store that flaps.
+const EVENT_BURST: u32 = 10;
+/// One [`Event::RequestRefused`] in this time.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -33,14 +37,26 @@ pub(crate) struct Breaker {
     opened: Instant,
     /// When the outage began that was reported and not yet its end.
     reported: Option<Instant>,
+    /// Outages that were not reported.
+    unreported: u32,
     epoch: Instant,
     /// Of the limit on events (GCRA), in nanoseconds since `epoch`.
     arrival: u64,
+    refusals: LogLimit,
 }
 
 impl Breaker {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { state: State::Closed, reason: None, opened: now, reported: None, epoch: now, arrival: 0 }
+        Self {
+            state: State::Closed,
+            reason: None,
+            opened: now,
+            reported: None,
+            unreported: 0,
+            epoch: now,
+            arrival: 0,
+            refusals: LogLimit::once_per(REFUSAL_INTERVAL, now),
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -66,9 +82,15 @@ impl Breaker {
     pub(crate) fn fail(&mut self, error: StoreError, now: Instant) {
         if self.state == State::Closed {
             self.opened = now;
+            self.unreported = self.unreported.saturating_add(1);
         }
         self.state = State::Open;
         self.reason = Some(error);
+    }
+
+    /// The store works, but refused a request because of one key.
+    pub(crate) fn refuse(&self, error: &StoreError, now: Instant) -> Option<Event> {
+        self.refusals.allows(now).map(|_| Event::RequestRefused { reason: error.to_string() })
     }
 
     /// A renewal succeeded. `settle`: the store may have lost data.
@@ -87,12 +109,13 @@ impl Breaker {
         }
     }
 
-    /// What the log should say; a flapping store is reported a few times a minute at most.
+    /// What the log should say: the begin and the end of each outage, but of a store that flaps of one in 20 seconds.
     pub(crate) fn event(&mut self, now: Instant) -> Option<Event> {
         match (self.state, self.reported) {
             (State::Open, None) if self.may_report(now) => {
                 self.reported = Some(self.opened);
-                Some(Event::StoreLost { reason: self.error().to_string() })
+                let unreported = std::mem::take(&mut self.unreported).saturating_sub(1);
+                Some(Event::StoreLost { reason: self.error().to_string(), unreported })
             }
             (State::Closed, Some(since)) => {
                 self.reported = None;
@@ -117,18 +140,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flapping_store_is_reported_a_few_times_a_minute() {
+    fn each_outage_is_reported_until_the_store_flaps() {
         let start = Instant::now();
         let mut breaker = Breaker::new(start);
-        let mut events = 0;
-        for second in 0..60 {
+        let mut reports = Vec::new();
+        for second in 0..300 {
             let now = start + Duration::from_secs(second);
             breaker.fail(StoreError::Timeout, now);
-            events += u32::from(breaker.event(now).is_some());
+            let lost = breaker.event(now);
             breaker.succeed(false, now);
-            events += u32::from(breaker.event(now).is_some());
+            let back = breaker.event(now);
+            assert_eq!(lost.is_some(), back.is_some(), "the end of what was reported, and of nothing else");
+            if let Some(Event::StoreLost { unreported, .. }) = lost {
+                reports.push((second, unreported));
+            }
         }
-        assert!((4..=12).contains(&events), "{events}");
+        assert_eq!(reports[..10], (0..10).map(|second| (second, 0)).collect::<Vec<_>>());
+        assert!((20..=25).contains(&reports.len()), "{reports:?}");
+        let unreported: u32 = reports.iter().map(|(_, unreported)| unreported).sum();
+        assert_eq!(
+            unreported as usize + reports.len(),
+            reports.last().map_or(0, |(second, _)| *second as usize + 1)
+        );
     }
 
     #[test]
@@ -136,7 +169,9 @@ mod tests {
         let start = Instant::now();
         let mut breaker = Breaker::new(start);
         breaker.fail(StoreError::Full, start);
-        assert!(matches!(breaker.event(start), Some(Event::StoreLost { reason }) if reason.contains("full")));
+        assert!(
+            matches!(breaker.event(start), Some(Event::StoreLost { reason, .. }) if reason.contains("full"))
+        );
         breaker.fail(StoreError::Timeout, start);
         assert_eq!(breaker.event(start), None);
         breaker.succeed(true, start);

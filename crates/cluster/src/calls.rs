@@ -51,6 +51,14 @@ pub(crate) enum Call {
     Other(Ticket),
 }
 
+impl Call {
+    /// Whether this error of the call is a failure of the store. A renewal that names no room fails for no single key.
+    pub(crate) fn fails_by(&self, error: &StoreError) -> bool {
+        let names_no_room = matches!(self, Self::Renew { extend, .. } if extend.is_empty());
+        error.is_outage() || names_no_room
+    }
+}
+
 /// The calls of one box.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -97,6 +105,31 @@ impl Calls {
         self.requests.push_back((id, request));
     }
 
+    /// Sends an assertion with its number.
+    pub(crate) fn assert(
+        &mut self,
+        (number, assertions): (u64, Vec<Assertion>),
+        waiter: Option<Waiter>,
+        floor: Fence,
+        now: Instant,
+    ) {
+        let request = Request::Reassert { floor, rooms: assertions.clone() };
+        self.send(Call::Assert { number, assertions, waiter }, request, now);
+    }
+
+    /// Sends a refused assertion in two parts, to find the room that it was refused for.
+    pub(crate) fn assert_halves(
+        &mut self,
+        number: u64,
+        assertions: &[Assertion],
+        floor: Fence,
+        now: Instant,
+    ) {
+        for half in assertions.chunks(assertions.len().div_ceil(2).max(1)) {
+            self.assert((number, half.to_vec()), None, floor, now);
+        }
+    }
+
     /// When the request was sent, and what for.
     pub(crate) fn end(&mut self, id: CallId) -> Option<(Instant, Call)> {
         self.in_flight.remove(&id)
@@ -115,6 +148,10 @@ impl Calls {
 
     pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         self.outcomes.push_back((ticket, outcome));
+    }
+
+    pub(crate) fn decide(&mut self, waiter: &Waiter, decision: Decision) {
+        self.answer(waiter.ticket, Outcome::Decision(decision));
     }
 
     pub(crate) fn poll_request(&mut self) -> Option<(CallId, Request)> {

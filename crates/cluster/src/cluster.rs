@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::calls::{Call, CallId, Calls, Outcome, Ticket, Waiter};
-use crate::lease::{Interruption, OwnLease, RENEW_INTERVAL, Renewal};
+use crate::lease::{OwnLease, RENEW_INTERVAL, Renewal};
 use crate::owned_rooms::{BATCH, IDLE_TIME};
 use crate::ownership::Ownership;
-use crate::registry::{ListedLease, Owner, Reply, Request};
-use crate::{
-    ClusterConfig, Decision, Event, Fence, JoinRequest, Load, NodeInfo, NodeName, RoomTag, StoreError,
-};
+use crate::registry::{Asserted, ListedLease, Owner, Reply, Request};
+use crate::{ClusterConfig, Decision, Event, JoinRequest, Load, NodeInfo, NodeName, RoomTag, StoreError};
 
 /// Requests of the store for one join, before the client must try again.
 const MAX_ROUNDS: u8 = 4;
@@ -59,9 +57,9 @@ impl Cluster {
         self.ask(JoinRequest::new(room), true, now)
     }
 
-    /// The number of seats of a room that this box serves.
-    pub fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) {
-        self.ownership.rooms.set_seats(room, seats, now);
+    /// The number of seats of a room that this box serves. `true`: [`poll_timeout`](Self::poll_timeout) has become earlier.
+    pub fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) -> bool {
+        self.ownership.rooms.set_seats(room, seats, now) && self.asks_store() && self.lease.renew_soon(now)
     }
 
     /// The load of this box.
@@ -83,15 +81,10 @@ impl Cluster {
     pub fn move_room(&mut self, room: RoomTag, now: Instant) -> Ticket {
         self.observe(now);
         let ticket = self.calls.ticket();
-        let asks_store = self.asks_store();
-        match self.ownership.rooms.get_mut(room) {
-            Some(owned) if asks_store => {
-                let (fence, serial) = (owned.fence, owned.serial);
-                let (floor, random) = (self.ownership.highest(), self.calls.random());
-                let request = Request::Move { room, fence, serial, floor, random };
-                self.calls.send(Call::Move { ticket, room }, request, now);
-            }
-            Some(_) | None => self.calls.answer(ticket, Outcome::Moved(None)),
+        let random = self.calls.random();
+        match self.ownership.move_request(room, random).filter(|_| self.asks_store()) {
+            Some(request) => self.calls.send(Call::Move { ticket, room }, request, now),
+            None => self.calls.answer(ticket, Outcome::Moved(None)),
         }
         ticket
     }
@@ -121,9 +114,7 @@ impl Cluster {
 
     /// The boxes last known, this one first.
     pub fn nodes(&self, now: Instant) -> Vec<NodeInfo> {
-        std::iter::once(self.ownership.own.info(self.ownership.rooms.len()))
-            .chain(self.ownership.peers.infos(now))
-            .collect()
+        self.ownership.nodes(now)
     }
 
     /// The number of rooms of this box.
@@ -159,7 +150,8 @@ impl Cluster {
     /// Does what is due: renews the lease, releases rooms, asserts rooms.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.observe(now);
-        self.ownership.events.extend(self.lease.expire(now));
+        let is_explained = self.store.is_open() || self.ownership.own.withdrawn;
+        self.ownership.events.extend(self.lease.expire(is_explained, now));
         if self.asks_store() && !self.lease.is_unverified() {
             self.release(IDLE_TIME, now);
         } else {
@@ -175,6 +167,7 @@ impl Cluster {
         let advances = matches!(call, Call::Renew { .. } | Call::Assert { .. });
         match reply {
             Ok(reply) => self.handle_answer(sent, call, reply, now),
+            Err(error) if !call.fails_by(&error) => self.handle_refusal(call, error, now),
             Err(error) => {
                 self.store.fail(error.clone(), now);
                 self.lease.handle_failure(matches!(call, Call::Renew { .. }), now);
@@ -206,8 +199,7 @@ impl Cluster {
             if assertions.is_empty() {
                 break;
             }
-            let request = Request::Reassert { floor: self.ownership.highest(), rooms: assertions.clone() };
-            self.calls.send(Call::Assert { number, assertions, waiter: None }, request, now);
+            self.calls.assert((number, assertions), None, self.ownership.highest(), now);
         }
         self.store.settle(|| self.ownership.rooms.is_confirmed(), now);
         self.ownership.events.extend(self.store.event(now));
@@ -217,17 +209,15 @@ impl Cluster {
         let Some(serial) = self.lease.begin_renewal(now).filter(|_| !self.ownership.own.stopped) else {
             return;
         };
-        let lease =
-            self.ownership.own.lease(serial, self.ownership.rooms.len(), self.ownership.peers.unreachable());
-        let extend = self.ownership.rooms.extensions(now);
-        let (withdrawn, floor) = (self.ownership.own.withdrawn, self.ownership.highest());
-        let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, ..)| *room).collect() };
-        self.calls.send(call, Request::Renew { lease, withdrawn, floor, extend }, now);
+        let (call, request) = self.ownership.renewal(serial, now);
+        if matches!(&call, Call::Renew { extend, .. } if extend.len() >= BATCH) {
+            self.lease.renew_soon(now);
+        }
+        self.calls.send(call, request, now);
     }
 
     fn release(&mut self, idle_time: Duration, now: Instant) {
-        let rooms = self.ownership.rooms.remove_idle(idle_time, now);
-        for batch in rooms.chunks(BATCH) {
+        for batch in self.ownership.rooms.remove_idle(idle_time, now).chunks(BATCH) {
             self.calls.send(Call::Release, Request::Release { rooms: batch.to_vec() }, now);
         }
     }
@@ -247,49 +237,35 @@ impl Cluster {
     fn resolve(&mut self, mut waiter: Waiter, now: Instant) {
         let request = waiter.request;
         if let Some(decision) = self.owned(&request, now) {
-            return self.decide(&waiter, decision);
+            return self.calls.decide(&waiter, decision);
         }
         if waiter.rounds >= MAX_ROUNDS || self.lease.is_name_taken() || self.ownership.own.stopped {
-            return self.decide(&waiter, Decision::TryLater);
+            return self.calls.decide(&waiter, Decision::TryLater);
         }
         if self.lease.is_unverified() {
             return self.waiting.push(waiter);
         }
         if self.store.is_open() {
-            return self.fall_back(&waiter, None, now);
+            return self.calls.decide(&waiter, self.ownership.fall_back(&waiter, None, now));
         }
         waiter.rounds += 1;
         let (room, floor) = (request.room, self.ownership.highest());
         let number = self.calls.number();
-        let (call, request) = if let Some(assertion) = self.ownership.rooms.assert(room, number) {
-            let assertions = vec![assertion];
-            let request = Request::Reassert { floor, rooms: assertions.clone() };
-            (Call::Assert { number, assertions, waiter: Some(waiter) }, request)
-        } else if waiter.is_look || self.store.is_settling() {
-            (Call::Look(waiter), Request::Look { room })
-        } else {
-            let elsewhere = self.ownership.own.elsewhere(self.calls.random());
-            (
-                Call::Claim { waiter, serial: number },
-                Request::Claim { room, serial: number, floor, elsewhere },
-            )
-        };
-        self.calls.send(call, request, now);
+        if let Some(assertion) = self.ownership.rooms.assert(room, number) {
+            return self.calls.assert((number, vec![assertion]), Some(waiter), floor, now);
+        }
+        if waiter.is_look || self.store.is_settling() {
+            return self.calls.send(Call::Look(waiter), Request::Look { room }, now);
+        }
+        let elsewhere = self.ownership.own.elsewhere(self.calls.random());
+        let request = Request::Claim { room, serial: number, floor, elsewhere };
+        self.calls.send(Call::Claim { waiter, serial: number }, request, now);
     }
 
     fn resolve_waiting(&mut self, now: Instant) {
         for waiter in std::mem::take(&mut self.waiting) {
             self.resolve(waiter, now);
         }
-    }
-
-    fn decide(&mut self, waiter: &Waiter, decision: Decision) {
-        self.calls.answer(waiter.ticket, Outcome::Decision(decision));
-    }
-
-    fn fall_back(&mut self, waiter: &Waiter, last: Option<Fence>, now: Instant) {
-        let decision = self.ownership.fall_back(&waiter.request, waiter.is_look, last, now);
-        self.decide(waiter, decision);
     }
 
     fn handle_answer(&mut self, sent: Instant, call: Call, reply: Reply, now: Instant) {
@@ -300,10 +276,8 @@ impl Cluster {
                 self.resolve_waiting(now);
             }
             (Call::Renew { .. }, Reply::NameTaken { nodes }) => {
-                let rival = nodes.iter().find(|node| node.id.name == self.ownership.own.id.name);
-                self.ownership
-                    .events
-                    .extend(rival.and_then(|rival| self.lease.handle_name_taken(rival, now)));
+                let duplicate = self.lease.handle_name_taken(&nodes, &self.ownership.own.id, now);
+                self.ownership.events.extend(duplicate);
                 self.store.succeed(false, now);
                 self.ownership.handle_nodes(nodes, false, now);
                 self.resolve_waiting(now);
@@ -319,10 +293,7 @@ impl Cluster {
                 waiter.into_iter().for_each(|waiter| self.serve(waiter, now));
             }
             (Call::Move { ticket, room }, Reply::Moved(owner)) => {
-                let moved = owner.map(|(id, fence)| (id.name, self.ownership.note(fence)));
-                if moved.is_some() {
-                    self.ownership.rooms.remove(room);
-                }
+                let moved = owner.map(|owner| self.ownership.handle_moved(room, owner));
                 self.calls.answer(ticket, Outcome::Moved(moved));
             }
             (Call::Other(ticket), reply) => self.calls.answer(ticket, Outcome::Reply(Ok(reply))),
@@ -337,11 +308,8 @@ impl Cluster {
         if interruption.is_some() {
             self.ownership.rooms.unconfirm_all();
         }
-        // An outage that outlasted this lease may have outlasted those of the others.
-        let was_outage = |interruption: Interruption| {
-            interruption.new_session || (interruption.lapsed && self.store.is_open())
-        };
-        self.store.succeed(interruption.is_some_and(was_outage), now);
+        let is_open = self.store.is_open();
+        self.store.succeed(interruption.is_some_and(|interruption| interruption.is_outage(is_open)), now);
         self.ownership.handle_nodes(nodes, self.store.is_settling(), now);
     }
 
@@ -353,7 +321,7 @@ impl Cluster {
         }
         match owner {
             Owner::Me { fence, resumes, .. } if waiter.is_look => {
-                self.decide(&waiter, Decision::Serve { fence, resumes });
+                self.calls.decide(&waiter, Decision::Serve { fence, resumes });
             }
             Owner::Me { fence, resumes, from, corrupt } => {
                 self.ownership.events.extend(corrupt.then_some(Event::CorruptValue { room }));
@@ -365,21 +333,44 @@ impl Cluster {
             Owner::Other { id, fence, alive } => {
                 // After an outage of the store a box may be alive that has not renewed its lease yet.
                 let alive = alive || (self.store.is_settling() && self.ownership.peers.is_alive(&id.name));
-                let decision =
-                    self.ownership.redirect(&waiter.request, waiter.is_look, (id.name, alive), fence, now);
-                self.decide(&waiter, decision);
+                let decision = self.ownership.redirect(&waiter, (id.name, alive), fence, now);
+                self.calls.decide(&waiter, decision);
             }
-            Owner::Nobody if waiter.is_look => self.decide(&waiter, Decision::Vacant),
-            Owner::Nobody => self.fall_back(&waiter, None, now),
-            Owner::Foreign => self.decide(&waiter, Decision::TryLater),
+            Owner::Nobody if waiter.is_look => self.calls.decide(&waiter, Decision::Vacant),
+            Owner::Nobody => self.calls.decide(&waiter, self.ownership.fall_back(&waiter, None, now)),
+            Owner::Foreign => self.calls.decide(&waiter, Decision::TryLater),
         }
     }
 
     /// Serves a room that the store has just confirmed, whatever fences the client names.
     fn serve(&mut self, waiter: Waiter, now: Instant) {
-        match self.ownership.serve_confirmed(waiter.request.room, now) {
-            Some(decision) => self.decide(&waiter, decision),
+        match self.ownership.serve_confirmed(&waiter.request, now) {
+            Some(decision) => self.calls.decide(&waiter, decision),
             None => self.resolve(waiter, now),
+        }
+    }
+
+    /// The store works, but refused this request because of one key.
+    fn handle_refusal(&mut self, call: Call, error: StoreError, now: Instant) {
+        self.ownership.events.extend(self.store.refuse(&error, now));
+        match call {
+            Call::Renew { extend, .. } => {
+                self.ownership.rooms.unconfirm_each(&extend);
+                self.lease.renew_again(now);
+            }
+            Call::Claim { waiter, .. } | Call::Look(waiter) => self.calls.decide(&waiter, Decision::TryLater),
+            Call::Assert { number, assertions, waiter } => {
+                if let [refused] = &*assertions {
+                    // Kept like a room that a foreign box has, and not asserted again.
+                    self.ownership.handle_asserted(number, refused, Asserted::Foreign);
+                } else {
+                    self.calls.assert_halves(number, &assertions, self.ownership.highest(), now);
+                }
+                waiter.into_iter().for_each(|waiter| self.serve(waiter, now));
+            }
+            Call::Release | Call::Move { .. } | Call::Leave(_) | Call::Other(_) => {
+                self.handle_failure(call, error, now);
+            }
         }
     }
 

@@ -55,7 +55,9 @@ impl ClusterHandle {
 
     /// The number of seats of a room that this box serves. Five seconds after it is zero the ownership ends.
     pub fn set_seats(&self, room: RoomTag, seats: usize) {
-        self.shared.lock().cluster.set_seats(room, seats, Instant::now());
+        if self.shared.lock().cluster.set_seats(room, seats, Instant::now()) {
+            self.shared.changed.notify_one();
+        }
     }
 
     /// The load of this box, which other boxes see.

@@ -38,6 +38,9 @@ pub enum StoreError {
     /// The server reads its data from disk.
     #[error("the store is starting")]
     Loading,
+    /// A command or script fails on one value: the store works.
+    #[error("the store refuses a value: {0}")]
+    Value(String),
     /// Something else that the server said.
     #[error("the store answers with an error: {0}")]
     Server(String),
@@ -47,6 +50,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether other requests fail as well. One that a single key caused says nothing about others; if a permission for all is
+    /// missing, the next renewal fails, too.
+    pub(crate) fn is_outage(&self) -> bool {
+        !matches!(self, Self::Value(_) | Self::Permission(_) | Self::Reply)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -65,6 +74,9 @@ impl StoreError {
             Self::Version(_) => "install Redis 6.2 or later, or Valkey",
             Self::ClusterMode => "use a server with cluster-enabled no",
             Self::Loading => "wait until the server has read its data",
+            Self::Value(_) => {
+                "delete the key webrtc-box:room:… that the text names, or look for who else writes there"
+            }
             Self::Server(_) | Self::Reply => "check the log of the server",
         }
     }

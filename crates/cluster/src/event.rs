@@ -42,19 +42,27 @@ pub enum Event {
         /// Whether this box keeps the room.
         won: bool,
     },
-    /// Calls of the store fail. Limited to a few per minute.
+    /// Calls of the store fail. Of each outage; if there are many, of one in 20 seconds.
     StoreLost {
         /// One sentence; contains no secret.
         reason: String,
+        /// Outages since the last event that were not reported.
+        unreported: u32,
     },
-    /// The store answers again, and this box has asserted its rooms. Limited like [`Event::StoreLost`].
+    /// The store answers again, and this box has asserted its rooms. Follows each [`Event::StoreLost`].
     StoreBack {
         /// Since [`Event::StoreLost`].
         after: Duration,
     },
-    /// The lease of this box ran out: other boxes may take over its rooms.
+    /// The store refused a request about one room or a few, and serves others. Once a minute at most.
+    RequestRefused {
+        /// One sentence; contains no secret.
+        reason: String,
+    },
+    /// The lease of this box ran out: other boxes may take over its rooms. Not where [`Event::StoreLost`] or
+    /// [`Event::Unreachable`] says why.
     LeaseLost,
-    /// This box holds a lease, for the first time or again.
+    /// This box holds a lease, for the first time or after [`Event::LeaseLost`].
     LeaseRenewed,
     /// Another live box has the same name. This one started later and serves no new rooms.
     DuplicateName {

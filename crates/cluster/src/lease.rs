@@ -9,6 +9,8 @@ use crate::{BoxId, Event};
 pub(crate) const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while the store is away, or another box has the name.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a number of seats that has grown waits for those of other rooms.
+const SEATS_DELAY: Duration = Duration::from_millis(100);
 /// After a longer pause of the process the lease is looked at before anything is answered.
 const PAUSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -17,6 +19,8 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct OwnLease {
     /// The store said at least once that this box has a lease.
     ever_held: bool,
+    /// The last event said that the lease is held.
+    reported: bool,
     /// The lease holds until then, if the store does not lose it.
     expires: Option<Instant>,
     /// Nothing is answered before the renewal that is under way.
@@ -53,15 +57,24 @@ pub(crate) struct Renewal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interruption {
     /// There was no lease for a while: other boxes may have taken rooms.
-    pub(crate) lapsed: bool,
+    lapsed: bool,
     /// The store may have lost data of all boxes.
-    pub(crate) new_session: bool,
+    new_session: bool,
+}
+
+impl Interruption {
+    /// Whether the store may lack leases and rooms of all boxes: an outage that outlasted the lease of this box may have outlasted
+    /// those of the others. `is_open`: the store did not answer until now.
+    pub(crate) fn is_outage(self, is_open: bool) -> bool {
+        self.new_session || (self.lapsed && is_open)
+    }
 }
 
 impl OwnLease {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             ever_held: false,
+            reported: false,
             expires: None,
             unverified: true,
             next_renewal: now,
@@ -106,10 +119,23 @@ impl OwnLease {
         Some(self.serial)
     }
 
-    /// The lease ran out.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Event> {
-        let expired = self.expires.is_some_and(|expires| now >= expires);
-        expired.then(|| self.expires = None).map(|()| Event::LeaseLost)
+    /// The lease ran out. `is_explained`: an event has said why.
+    pub(crate) fn expire(&mut self, is_explained: bool, now: Instant) -> Option<Event> {
+        self.expires.take_if(|expires| now >= *expires)?;
+        self.reported &= is_explained;
+        (!is_explained).then_some(Event::LeaseLost)
+    }
+
+    /// Renews it soon, with a number of seats that other boxes must know; `true`: earlier than before.
+    pub(crate) fn renew_soon(&mut self, now: Instant) -> bool {
+        let is_earlier = now + SEATS_DELAY < self.next_renewal;
+        self.next_renewal = self.next_renewal.min(now + SEATS_DELAY);
+        is_earlier
+    }
+
+    /// Renews it at once: the store refused what the last renewal said about rooms.
+    pub(crate) fn renew_again(&mut self, now: Instant) {
+        self.next_renewal = now;
     }
 
     /// The store did not answer. Without an answer to a renewal, decisions are made without the store.
@@ -137,17 +163,25 @@ impl OwnLease {
         }
         if !renewal.withdrawn {
             self.ever_held = true;
-            if self.expires.replace(sent + LEASE_DURATION).is_none() {
+            self.expires = Some(sent + LEASE_DURATION);
+            if !std::mem::replace(&mut self.reported, true) {
                 events.extend([Event::LeaseRenewed]);
             }
         }
         interruption
     }
 
-    /// Another box of the name has a lease. It may be the process before this one, whose lease is not renewed any more.
-    pub(crate) fn handle_name_taken(&mut self, other: &ListedLease, now: Instant) -> Option<Event> {
+    /// One of `nodes` has the name of this box, and a lease. It may be the process before this one, whose lease is not renewed any
+    /// more.
+    pub(crate) fn handle_name_taken(
+        &mut self,
+        nodes: &[ListedLease],
+        own: &BoxId,
+        now: Instant,
+    ) -> Option<Event> {
         self.unverified = false;
         self.next_renewal = now + RETRY_INTERVAL;
+        let other = nodes.iter().find(|node| node.id.name == own.name)?;
         let serial = other.lease.serial;
         let rival = match &mut self.rival {
             Some(rival) if rival.id == other.id => rival,

@@ -28,6 +28,7 @@
 //! | fault | joins of its rooms | other joins |
 //! |---|---|---|
 //! | one request fails or takes over 300 ms | from memory | by [`Fallback`], without waiting, until a renewal succeeds |
+//! | the store refuses one key | from memory | [`Decision::TryLater`] for that room; others as usual |
 //! | the store is back | the first asks the store | 1.5 s by [`Fallback`] if the store does not know the room |
 //! | the process was stopped for over 2 s | wait for the lease, and ask the store if it was lost | wait for the lease |
 //! | most others cannot reach the box | from memory | go to others; it holds no lease |

@@ -295,6 +295,10 @@ impl MemoryStore {
         let others = self.rooms.get(&assertion.room).filter(|stored| stored.owner != me.id).cloned();
         let known = self.usable(me, assertion.room).filter(|stored| stored.owner == me.id);
         let serial = known.map_or(0, |stored| stored.serial).max(assertion.serial);
+        // An assertion that was sent at the same time may have learned of an owner that is gone.
+        let learned = known
+            .filter(|stored| stored.fence == assertion.fence)
+            .map_or(Fence::NONE, |stored| stored.resumes);
         let (contested, gone) = match others {
             Some(stored) if self.is_alive(&stored.owner) => (Some(stored), None),
             gone => (None, gone),
@@ -314,7 +318,7 @@ impl MemoryStore {
             self.lost.entry(stored.owner.clone()).or_default().insert(assertion.room);
             against = Some(stored.owner);
         }
-        let resumes = assertion.resumes.max(last);
+        let resumes = assertion.resumes.max(last).max(learned);
         self.set_room(me, &Assertion { resumes, serial, ..*assertion }, me.id.clone(), now);
         Asserted::Kept { against, resumes }
     }

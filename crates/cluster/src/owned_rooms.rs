@@ -10,6 +10,9 @@ use crate::{Decision, Fence, JoinRequest, RoomTag};
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(5);
 /// The same while the store is away, which must not let the table grow for hours.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the store is not asked again about a room because of a fence that it has just denied. Anybody can write any
+/// fence into a join.
+const DENIAL_TIME: Duration = Duration::from_secs(1);
 /// Rooms in one request: it takes the store a few milliseconds.
 pub(crate) const BATCH: usize = 200;
 /// One room more is extended with each renewal for so many.
@@ -27,8 +30,10 @@ pub(crate) struct OwnedRoom {
     pub(crate) serial: u64,
     /// The store is known to agree.
     pub(crate) confirmed: bool,
-    /// The number of the assertion that is under way.
-    asserting: Option<u64>,
+    /// The numbers of the first and the last assertion that are under way.
+    asserting: Option<(u64, u64)>,
+    /// When the store denied that there is a later ownership, which a client claimed.
+    denied: Option<Instant>,
     /// Since when it has no seat.
     idle_since: Option<Instant>,
     /// When the store wrote it last, as far as this box knows.
@@ -55,6 +60,7 @@ impl OwnedRoom {
             serial,
             confirmed,
             asserting: None,
+            denied: None,
             idle_since,
             written: now,
         }
@@ -66,14 +72,28 @@ impl OwnedRoom {
         Decision::Serve { fence: self.fence, resumes: self.resumes }
     }
 
+    /// Whether the store must be asked before the request is served.
+    pub(crate) fn is_doubtful(&self, request: &JoinRequest, now: Instant) -> bool {
+        let is_denied = || self.denied.is_some_and(|denied| now < denied + DENIAL_TIME);
+        !self.confirmed || (self.is_older_than(request) && !is_denied())
+    }
+
+    /// The store said that this box has the room. If the request claims a later ownership, that claim is false.
+    pub(crate) fn deny(&mut self, request: &JoinRequest, now: Instant) {
+        if self.is_older_than(request) {
+            self.denied = Some(now);
+        }
+    }
+
     /// The request knows of a later ownership than this one.
-    pub(crate) fn is_older_than(&self, request: &JoinRequest) -> bool {
+    fn is_older_than(&self, request: &JoinRequest) -> bool {
         request.redirect_fence.max(request.token_fence).is_some_and(|fence| fence > self.fence)
     }
 
     fn assertion(&mut self, room: RoomTag, number: u64) -> Assertion {
         // A release or a move sent before, which may arrive later, has no effect then.
-        (self.asserting, self.serial, self.written_seats) = (Some(number), number, self.seats);
+        (self.serial, self.written_seats) = (number, self.seats);
+        self.asserting = Some((self.asserting.map_or(number, |(first, _)| first), number));
         let Self { fence, resumes, serial, .. } = *self;
         Assertion { room, fence, resumes, seats: self.seats as u64, serial }
     }
@@ -119,10 +139,12 @@ impl OwnedRooms {
         self.rooms.remove(&room)
     }
 
-    pub(crate) fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) {
-        let Some(room) = self.rooms.get_mut(&room) else { return };
+    /// `true`: the store must know of it soon. Another box that has the room, too, sends its participants here if it sees fewer.
+    pub(crate) fn set_seats(&mut self, room: RoomTag, seats: usize, now: Instant) -> bool {
+        let Some(room) = self.rooms.get_mut(&room) else { return false };
         room.seats = seats;
         room.idle_since = (seats == 0).then(|| room.idle_since.unwrap_or(now));
+        room.confirmed && seats > room.written_seats
     }
 
     /// Other boxes may have taken any room, or the store lost it.
@@ -169,10 +191,13 @@ impl OwnedRooms {
         due.map(|(tag, room)| room.assertion(*tag, number)).collect()
     }
 
-    /// An assertion ended: the room as it was asserted, unless it has become another one since.
+    /// An assertion ended: the room as it was asserted, unless it has become another one since or is unconfirmed again.
     pub(crate) fn end_assertion(&mut self, number: u64, assertion: &Assertion) -> Option<&mut OwnedRoom> {
-        let room = self.rooms.get_mut(&assertion.room).filter(|room| room.asserting == Some(number))?;
-        room.asserting = None;
+        let room = self.rooms.get_mut(&assertion.room)?;
+        let (_, last) = room.asserting.filter(|(first, last)| (*first..=*last).contains(&number))?;
+        if number == last {
+            room.asserting = None;
+        }
         (room.fence == assertion.fence).then_some(room)
     }
 

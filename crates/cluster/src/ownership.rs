@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::calls::{Call, Waiter};
 use crate::own_box::OwnBox;
 use crate::owned_rooms::{OwnedRoom, OwnedRooms};
 use crate::peers::Peers;
-use crate::registry::{Asserted, Assertion, ListedLease};
+use crate::registry::{Asserted, Assertion, ListedLease, Request};
 use crate::{
-    BoxId, ClusterConfig, Decision, Event, Fallback, Fence, JoinRequest, NodeName, RoomTag, rendezvous,
+    BoxId, ClusterConfig, Decision, Event, Fallback, Fence, JoinRequest, NodeInfo, NodeName, RoomTag,
+    rendezvous,
 };
 
 /// The knowledge of one box.
@@ -47,6 +49,19 @@ impl Ownership {
         fence
     }
 
+    /// The boxes last known, this one first.
+    pub(crate) fn nodes(&self, now: Instant) -> Vec<NodeInfo> {
+        std::iter::once(self.own.info(self.rooms.len())).chain(self.peers.infos(now)).collect()
+    }
+
+    /// What this box tells the store with its lease.
+    pub(crate) fn renewal(&mut self, serial: u64, now: Instant) -> (Call, Request) {
+        let lease = self.own.lease(serial, self.rooms.len(), self.peers.unreachable());
+        let (withdrawn, floor, extend) = (self.own.withdrawn, self.highest, self.rooms.extensions(now));
+        let call = Call::Renew { withdrawn, extend: extend.iter().map(|(room, ..)| *room).collect() };
+        (call, Request::Renew { lease, withdrawn, floor, extend })
+    }
+
     /// Serves a room of this box, unless the store must be asked and can be.
     pub(crate) fn serve(
         &mut self,
@@ -55,7 +70,7 @@ impl Ownership {
         now: Instant,
     ) -> Option<Decision> {
         let room = self.rooms.get_mut(request.room)?;
-        if asks_store && (!room.confirmed || room.is_older_than(request)) {
+        if asks_store && room.is_doubtful(request, now) {
             return None;
         }
         if room.fence == Fence::FALLBACK && !room.confirmed {
@@ -66,15 +81,16 @@ impl Ownership {
     }
 
     /// Serves a room that the store has just confirmed, whatever fences the client names.
-    pub(crate) fn serve_confirmed(&mut self, room: RoomTag, now: Instant) -> Option<Decision> {
-        self.rooms.get_mut(room).filter(|room| room.confirmed).map(|room| room.serve(now))
+    pub(crate) fn serve_confirmed(&mut self, request: &JoinRequest, now: Instant) -> Option<Decision> {
+        let room = self.rooms.get_mut(request.room).filter(|room| room.confirmed)?;
+        room.deny(request, now);
+        Some(room.serve(now))
     }
 
     /// Decides without the store. `last`: the fence of the last owner, if the store said that it is gone.
     pub(crate) fn fall_back(
         &mut self,
-        request: &JoinRequest,
-        is_look: bool,
+        Waiter { request, is_look, .. }: &Waiter,
         last: Option<Fence>,
         now: Instant,
     ) -> Decision {
@@ -85,7 +101,7 @@ impl Ownership {
         match (self.fallback, chosen.filter(|chosen| **chosen != self.own.id.name)) {
             (Fallback::Refuse, _) => Decision::TryLater,
             (Fallback::Open, Some(node)) => Decision::Redirect { node: node.clone(), fence: Fence::NONE },
-            (Fallback::Open, None) if is_look => Decision::Vacant,
+            (Fallback::Open, None) if *is_look => Decision::Vacant,
             (Fallback::Open, None) => {
                 let (fence, resumes) = (Fence::FALLBACK, last.or(request.token_fence).unwrap_or_default());
                 if resumes != Fence::NONE {
@@ -102,8 +118,7 @@ impl Ownership {
     /// Another box owns the room, or did until its lease ran out.
     pub(crate) fn redirect(
         &mut self,
-        request: &JoinRequest,
-        is_look: bool,
+        waiter: &Waiter,
         (node, alive): (NodeName, bool),
         fence: Fence,
         now: Instant,
@@ -113,8 +128,8 @@ impl Ownership {
             // The process before this one, or a box that should have another name.
             true if node == self.own.id.name => Decision::TryLater,
             true => Decision::Redirect { node, fence },
-            false if is_look => Decision::Vacant,
-            false => self.fall_back(request, is_look, Some(fence), now),
+            false if waiter.is_look => Decision::Vacant,
+            false => self.fall_back(waiter, Some(fence), now),
         }
     }
 
@@ -152,6 +167,18 @@ impl Ownership {
             }
         };
         self.events.push_back(Event::FenceConflict { room, other, won });
+    }
+
+    /// The request that hands a room of this box to another one.
+    pub(crate) fn move_request(&mut self, room: RoomTag, random: [u32; 2]) -> Option<Request> {
+        let OwnedRoom { fence, serial, .. } = *self.rooms.get_mut(room)?;
+        Some(Request::Move { room, fence, serial, floor: self.highest, random })
+    }
+
+    /// The store gave a room of this box to another one.
+    pub(crate) fn handle_moved(&mut self, room: RoomTag, (id, fence): (BoxId, Fence)) -> (NodeName, Fence) {
+        self.rooms.remove(room);
+        (id.name, self.note(fence))
     }
 
     /// The store listed the other boxes. `keep`: those that it does not list may still be alive.

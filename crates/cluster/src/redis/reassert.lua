@@ -9,7 +9,11 @@ for index = 4, #ARGV, 5 do
   local seats, serial = tonumber(ARGV[index + 3]), tonumber(ARGV[index + 4])
   local room = room_of(tag)
   redis.pcall('SREM', key('lost', ME), tag)
-  if room and room.owner == ME and not room.foreign then serial = math.max(serial, room.serial) end
+  if room and room.owner == ME and not room.foreign then
+    serial = math.max(serial, room.serial)
+    -- An assertion that was sent at the same time may have learned of an owner that is gone.
+    if room.fence == fence then resumes = math.max(resumes, room.resumes) end
+  end
   local contested = room and room.owner ~= ME and alive(room.owner)
   if room and room.owner ~= ME and not contested and not room.foreign then
     resumes = math.max(resumes, served_fence(room))

@@ -224,6 +224,29 @@ fn a_room_that_was_opened_without_the_store_yields_to_its_owner() {
 }
 
 #[test]
+fn joins_at_the_same_time_keep_the_tokens_of_an_owner_that_is_gone() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    bench.sit(1, 1);
+    bench.pass(SECOND * 5, &[1]);
+    bench.is_down = true;
+    bench.pass(SECOND * 2, &[1]);
+    assert_eq!(bench.join(0, 1), serve(1, 0), "the store was not asked");
+    bench.is_down = false;
+    bench.pass(SECOND * 3, &[1]);
+    // Both ask the store before the first is answered.
+    let first = JoinRequest::new(room(1));
+    let (now, resume) = (bench.now, JoinRequest { token_fence: Some(Fence(2)), ..first });
+    for request in [first, resume] {
+        bench.boxes[0].1.join(request, now);
+    }
+    bench.exchange(0);
+    for _ in 0..2 {
+        let (_, outcome) = bench.boxes[0].1.poll_outcome().unwrap();
+        assert_eq!(outcome, Outcome::Decision(serve(1, 2)));
+    }
+}
+
+#[test]
 fn rooms_are_extended_long_before_they_expire_with_few_requests() {
     let mut bench = Bench::new(1, Fallback::Open);
     for number in 0..200 {
@@ -274,4 +297,102 @@ fn a_forged_fence_causes_one_look_and_no_ownership() {
     let old = JoinRequest { redirect_fence: Some(Fence(1)), ..JoinRequest::new(room(1)) };
     assert_eq!(bench.ask(0, old), serve(2, 0));
     assert_eq!(bench.sit(1, 2), serve(3, 0), "the counter did not follow the forged fence");
+}
+
+#[test]
+fn repeated_false_fences_ask_the_store_once_a_second() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    bench.sit(0, 1);
+    bench.sit(0, 2);
+    bench.requests.clear();
+    let asked = |bench: &Bench| {
+        bench.requests.iter().filter(|request| matches!(request, Request::Reassert { .. })).count()
+    };
+    for fence in 0..50 {
+        for number in [1, 2] {
+            let forged = Fence(1000 + fence);
+            let claim = JoinRequest { redirect_fence: Some(forged), ..JoinRequest::new(room(number)) };
+            assert!(matches!(bench.ask(0, claim), Decision::Serve { .. }));
+        }
+        bench.pass(SECOND / 10, &[]);
+    }
+    assert_eq!(asked(&bench), 10, "in five seconds, of two rooms");
+    // A fence that another box gave out leads to it.
+    bench.pass(SECOND * 10, &[0]);
+    let fence = Fence(4);
+    assert_eq!(bench.sit(1, 1), serve(fence.0, 2));
+    bench.boxes[0].1.handle_timeout(bench.now);
+    bench.exchange(0);
+    let claim = JoinRequest { token_fence: Some(fence), ..JoinRequest::new(room(1)) };
+    assert_eq!(bench.ask(0, claim), redirect("b1.x", fence));
+}
+
+#[test]
+fn the_store_learns_of_a_participant_before_the_next_renewal() {
+    let mut bench = Bench::new(1, Fallback::Open);
+    bench.sit(0, 1);
+    bench.sit(0, 2);
+    bench.pass(SECOND * 2, &[]);
+    // The next renewal is due in a second then.
+    bench.requests.clear();
+    while bench.requests.is_empty() {
+        bench.pass(SECOND / 10, &[]);
+    }
+    bench.requests.clear();
+    let (now, calls) = (bench.now, [room(1), room(2)]);
+    assert!(!bench.boxes[0].1.set_seats(calls[0], 0, now), "fewer seats can wait");
+    assert!(bench.boxes[0].1.set_seats(calls[0], 2, now), "the driver must wake earlier");
+    assert!(!bench.boxes[0].1.set_seats(calls[1], 2, now), "the same renewal tells of both");
+    bench.pass(SECOND / 10, &[]);
+    let told: Vec<_> = bench
+        .requests
+        .iter()
+        .flat_map(|request| if let Request::Renew { extend, .. } = request { extend.clone() } else { vec![] })
+        .map(|(room, _, seats)| (room, seats))
+        .collect();
+    assert!(calls.iter().all(|room| told.contains(&(*room, 2))), "{told:?}");
+    bench.pass(SECOND * 3, &[]);
+    let renewals = bench.requests.iter().filter(|request| matches!(request, Request::Renew { .. }));
+    assert!(renewals.count() <= 4, "no more renewals than before");
+
+    // More rooms than one renewal names.
+    for number in 0..u16::MAX >> 5 {
+        let mut tag = [0; 16];
+        tag[..2].copy_from_slice(&number.to_be_bytes());
+        let room = RoomTag::new(tag);
+        let now = bench.now;
+        bench.boxes[0].1.join(JoinRequest::new(room), now);
+        bench.exchange(0);
+        bench.boxes[0].1.set_seats(room, 1, now);
+    }
+    bench.requests.clear();
+    bench.pass(SECOND * 3 / 2, &[]);
+    let told = bench
+        .requests
+        .iter()
+        .map(|request| if let Request::Renew { extend, .. } = request { extend.len() } else { 0 });
+    assert_eq!(told.sum::<usize>(), usize::from(u16::MAX >> 5));
+}
+
+#[test]
+fn an_outage_is_one_event_at_its_begin_and_one_at_its_end() {
+    let mut bench = Bench::new(1, Fallback::Open);
+    bench.sit(0, 1);
+    for seconds in [2, 5, 20, 5, 1, 5] {
+        bench.events.clear();
+        bench.is_down = true;
+        bench.pass(SECOND * seconds, &[]);
+        let is_lost =
+            |events: &[(usize, Event)]| matches!(events, [(0, Event::StoreLost { unreported: 0, .. })]);
+        assert!(is_lost(&bench.events), "{:?}", bench.events);
+        bench.is_down = false;
+        bench.pass(SECOND * 5, &[]);
+        let is_back = matches!(bench.events[1..], [(0, Event::StoreBack { .. })]);
+        assert!(is_back, "{:?}", bench.events);
+    }
+    // Without an outage that explains it, the end of the lease is one.
+    bench.events.clear();
+    bench.pass(SECOND * 10, &[0]);
+    bench.pass(SECOND * 2, &[]);
+    assert_eq!(bench.events, [(0, Event::LeaseLost), (0, Event::LeaseRenewed)]);
 }

@@ -8,9 +8,13 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 use webrtc_box_cluster::*;
 
+const LEASE: Duration = Duration::from_secs(3);
+
 /// Why the store is lost, in one event.
 async fn loss(test_box: &mut TestBox) -> String {
-    test_box.event(|event| if let Event::StoreLost { reason } = event { Some(reason) } else { None }).await
+    test_box
+        .event(|event| if let Event::StoreLost { reason, .. } = event { Some(reason) } else { None })
+        .await
 }
 
 async fn back(test_box: &mut TestBox) -> Duration {
@@ -129,6 +133,48 @@ async fn the_rules_of_the_example_suffice_and_a_missing_one_is_named() {
     let mut narrow = TestBox::start(config("b3.x", &url("narrow")));
     let reason = loss(&mut narrow).await;
     assert!(reason.contains("permission"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_key_that_the_store_refuses_affects_no_other_room() {
+    // Tags that begin with a zero are refused.
+    let rules = "user box on >secret ~webrtc-box:[^r]* ~webrtc-box:room:[^0]* +@all";
+    let arguments: Vec<&str> = std::iter::once("--user").chain(rules.split(' ').skip(1)).collect();
+    let Some(mut server) = RedisServer::start(&arguments).await else { return };
+    let url = format!("redis://box:secret@127.0.0.1:{}", server.port);
+    let (mut one, two) = (TestBox::ready("b1.x", &url).await, TestBox::ready("b2.x", &server.url()).await);
+    let (good, refused) = (0x21, 0x01);
+    let fence = one.serve(good).await;
+    assert_eq!(one.join(refused).await, Decision::TryLater);
+    let reason = one
+        .event(|event| if let Event::RequestRefused { reason } = event { Some(reason) } else { None })
+        .await;
+    println!("{reason}");
+    assert!(reason.contains("permission"), "{reason}");
+    assert!(one.serve(good + 1).await > fence, "the store is asked for the next room");
+    assert!(!one.events().iter().any(|event| matches!(event, Event::StoreLost { .. })));
+
+    // Rooms that opened without the store are asserted together.
+    two.handle.shutdown().await;
+    until("the other box is gone", async || {
+        one.handle.nodes().iter().all(|node| node.age > LEASE || node.id.name.as_str() == "b1.x")
+    })
+    .await;
+    server.kill();
+    loss(&mut one).await;
+    for number in [refused, good + 2, good + 3] {
+        assert_eq!(one.serve(number).await, Fence::FALLBACK);
+    }
+    server.restart().await;
+    back(&mut one).await;
+    for number in [refused, good + 2, good + 3] {
+        assert_eq!(one.serve(number).await, Fence::FALLBACK, "a call goes on");
+    }
+    let two = TestBox::ready("b3.x", &server.url()).await;
+    assert_eq!(two.join(good).await, redirect("b1.x", fence));
+    assert_eq!(two.join(good + 3).await, redirect("b1.x", Fence::FALLBACK));
+    let events = one.events();
+    assert!(!events.iter().any(|event| matches!(event, Event::StoreLost { .. })), "{events:?}");
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn a_store_that_stops_leaves_rooms_where_they_are() {
     server.kill();
     for lost in [&mut one, &mut two] {
         let reason = lost
-            .event(|event| if let Event::StoreLost { reason } = event { Some(reason) } else { None })
+            .event(|event| if let Event::StoreLost { reason, .. } = event { Some(reason) } else { None })
             .await;
         println!("{reason}");
     }
