@@ -31,6 +31,10 @@ bench *ARGS:
 run *ARGS:
     cargo run --release --locked -- {{ ARGS }}
 
+# archives, Debian packages, checksums and the list of crates in dist/; `just release --verify` builds twice and compares
+release *ARGS:
+    packaging/release.sh {{ ARGS }}
+
 # files, types and lines of each area, at a commit or in the working tree
 count *COMMIT:
     tests/count.sh {{ COMMIT }}
