@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project, or only the stages named as arguments:
 #
-#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|interop|browser|nat|vps|cluster …]
+#   tests/run.sh [fmt|clippy|doc|deny|rust|page|types|bench|packages|interop|browser|nat|vps|cluster …]
 #
 # It first installs what is missing (Debian packages as root or through sudo, npm packages into the project). A stage that
 # fails does not stop the next ones. The last line counts: "N passed, M failed, K skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
-STAGES=(fmt clippy doc deny rust page types bench interop browser nat vps cluster)
+STAGES=(fmt clippy doc deny rust page types bench packages interop browser nat vps cluster)
 LOGS=tests/.work/logs
+RELEASE_PROGRAM=$PWD/target/release-build/webrtc-box-$(uname -m)
 
 stage_fmt() { cargo fmt --all --check; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
@@ -37,6 +38,18 @@ stage_bench() {
   for bench in signaling relay; do
     timeout 600 cargo bench --locked --profile dev --bench "$bench" -- --short || return
   done
+}
+
+# Builds the release for this machine and installs it on new systems, in the test network.
+stage_packages() {
+  ((EUID == 0)) || { echo "new systems need root: skipped"; return 77; }
+  rm -f "$RELEASE_PROGRAM"
+  npm_packages || return
+  local suite
+  for suite in bookworm bullseye jammy; do tests/packages/system.sh "$suite" & done
+  packaging/release.sh "$(uname -m)" || return
+  wait
+  timeout --foreground 900 tests/nat/run.sh tests/packages/*.test.mjs
 }
 
 stage_interop() { npm_packages && release_binary && timeout --foreground 600 tests/interop/run.sh; }
@@ -106,7 +119,7 @@ run_e2e() {
   done
 }
 
-# The program that the browser and network tests start; BOX_BIN names another one.
+# The program that the browser and network tests start: what BOX_BIN names, what the stage packages has built, or a new build.
 release_binary() {
   [[ -n ${BOX_BIN:-} ]] || cargo build --locked --release
 }
@@ -131,6 +144,7 @@ debian_packages() {
       browser) wanted+=(node npm python3 python3-venv chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       cluster) wanted+=(node npm chromium firefox-esr libnss3-tools openssl nftables iproute2 curl redis-server redis-sentinel redis-tools) ;;
+      packages) wanted+=(node npm python3 python3-venv chromium libnss3-tools openssl nftables iproute2 util-linux pebble curl debootstrap ubuntu-keyring lintian binutils xz-utils) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
     esac
   done
@@ -139,6 +153,8 @@ debian_packages() {
       node) command -v node >/dev/null || missing+=(nodejs) ;;
       npm) command -v npm >/dev/null || missing+=(npm) ;;
       python3) command -v python3 >/dev/null || missing+=(python3) ;;
+      # Debian has it since 13. Without it, the test on Ubuntu is skipped.
+      ubuntu-keyring) [[ -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ]] || ! apt-cache show ubuntu-keyring &>/dev/null || missing+=(ubuntu-keyring) ;;
       python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
       *) dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package") ;;
     esac
@@ -170,7 +186,7 @@ run_stage() {
   case $code in
     0) if ((p == 0)); then
          case $name in
-           rust | page | interop) f=1 && echo "$name ran no test" ;;
+           rust | page | packages | interop) f=1 && echo "$name ran no test" ;;
            *) p=1 ;;
          esac
        fi ;;
@@ -207,6 +223,7 @@ debian_packages "$@" </dev/null || echo "continuing without these packages"
 e2e=()
 for stage in "$@"; do
   if [[ " ${E2E_GROUPS[*]} " == *" $stage "* ]]; then e2e+=("$stage"); else run_stage "$stage"; fi
+  [[ $stage != packages || ! -x $RELEASE_PROGRAM ]] || export BOX_BIN=${BOX_BIN:-$RELEASE_PROGRAM}
 done
 ((${#e2e[@]})) && run_e2e "${e2e[@]}"
 

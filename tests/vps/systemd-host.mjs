@@ -13,13 +13,14 @@ const NAMESPACES = ['--mount', '--pid', '--cgroup', '--ipc', '--uts', '--net'];
 
 /**
  * Boots a host and waits for its systemd. `inNamespace`: the command prefix that runs a program in its network; `hosts` and
- * `resolver`: the contents of its /etc/hosts and /etc/resolv.conf.
+ * `resolver`: the contents of its /etc/hosts and /etc/resolv.conf. `files`: a folder with another Linux system than this
+ * machine's.
  */
-export async function bootHost({ dir, inNamespace = [], hosts = '127.0.0.1 localhost\n::1 localhost\n', resolver = '' }) {
+export async function bootHost({ dir, files = '/', inNamespace = [], hosts = '127.0.0.1 localhost\n::1 localhost\n', resolver = '' }) {
   await mkdir(dir, { recursive: true });
   await writeFile(path.join(dir, 'hosts'), hosts);
   await writeFile(path.join(dir, 'resolv.conf'), resolver);
-  const [program, ...args] = [...inNamespace, SCRIPT, dir];
+  const [program, ...args] = [...inNamespace, SCRIPT, dir, files];
   const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] });
   process.once('exit', () => child.kill('SIGKILL'));
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# A host with its own systemd: an overlay over this machine's files, and private namespaces for everything else. What runs
-# in it cannot change the machine.
+# A host with its own systemd: an overlay over this machine's files or those of another folder, and private namespaces for
+# everything else. What runs in it cannot change the machine.
 #
-#   systemd-host.sh DIR    DIR (created, not on a tmpfs) keeps what the host writes; runs until it is killed
+#   systemd-host.sh DIR [FILES]   DIR (created, not on a tmpfs) keeps what the host writes; FILES: the folder with its files
+#                                 (default: /). It runs until it is killed.
 #
 # The network namespace is the caller's: start it by `ip netns exec NAME`. Needs root.
 set -euo pipefail
 
-work=$1
-[[ -n ${PRIVATE_MOUNTS:-} ]] || PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$work"
+work=$1 files=${2:-/}
+[[ -n ${PRIVATE_MOUNTS:-} ]] || PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$work" "$files"
 mkdir -p "$work"/{upper,overlay-work,root,cgroups}
 # The host's systemd sees this cgroup as its root.
 mount -t cgroup2 cgroup2 "$work/cgroups"
@@ -31,7 +32,7 @@ echo $$ >"$cgroup/cgroup.procs"
 # shellcheck disable=SC2016 # the inner shell expands it
 exec unshare --mount --pid --cgroup --ipc --uts --fork --kill-child --propagation private bash -euo pipefail -c '
 work=$1 root=$1/root
-mount -t overlay overlay -o "lowerdir=/,upperdir=$work/upper,workdir=$work/overlay-work" "$root"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$work/upper,workdir=$work/overlay-work" "$root"
 mount -t proc proc "$root/proc"
 # Kernel settings are global: read-only in the host.
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -48,7 +49,7 @@ device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 for dir in run tmp var/tmp var/log; do mount -t tmpfs -o mode=1777 tmpfs "$root/$dir"; done
 chmod 755 "$root"/{run,var/log}
-# The services that are enabled on this machine do not start in the host.
+# The services that are enabled in these files do not start in the host.
 mount -t tmpfs -o mode=755 tmpfs "$root/etc/systemd/system"
 # Its own host name and resolver.
 hostname vps
@@ -62,4 +63,4 @@ pivot_root . old-root
 umount -l /old-root
 exec env -i container=webrtc-box-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   /lib/systemd/systemd --system --unit=multi-user.target --show-status=no --log-level=notice
-' host "$work"
+' host "$work" "$files"
