@@ -144,7 +144,7 @@ debian_packages() {
       browser) wanted+=(node npm python3 python3-venv chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
       cluster) wanted+=(node npm chromium firefox-esr libnss3-tools openssl nftables iproute2 curl redis-server redis-sentinel redis-tools) ;;
-      packages) wanted+=(node npm python3 python3-venv chromium libnss3-tools openssl nftables iproute2 util-linux pebble curl debootstrap ubuntu-keyring lintian binutils xz-utils) ;;
+      packages) wanted+=(node npm python3 python3-venv chromium libnss3-tools openssl nftables iproute2 util-linux pebble curl debootstrap ubuntu-keyring lintian binutils xz-utils systemd dbus ca-certificates buildah podman crun catatonit libcap2-bin docker-compose) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
     esac
   done
