@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { relayTransports, runCheck } from './doctor.mjs';
-import { createNetworkHarness } from './network.mjs';
+import { findInDocs } from '../browser/lib/workspace.mjs';
+import { createNetworkHarness, runOn } from './network.mjs';
 
 const harness = await createNetworkHarness('nat-doctor', { ports: { http: 80 } });
 
@@ -47,4 +48,22 @@ harness.scenario('the check asks a STUN server for the address of another host',
   const finding = check.of('addresses').find(({ text }) => text.includes('sees this host'));
   assert.match(finding.text, /45\.0\.0\.10:3478 sees this host as 45\.0\.1\.2, which is neither/);
   assert.match(finding.cure, /external-ip = "45\.0\.1\.2"/);
+});
+
+harness.scenario('the documented firewall lets everything through that the box needs', async () => {
+  const [, rules] = await findInDocs(/```nft\n([^]*?)\n```/);
+  const [, untracked] = await findInDocs(/```sh\n(nft 'table inet box[^\n]*)\n```/);
+  await runOn('server', 'nft', rules);
+  await runOn('server', 'sh', '-c', untracked);
+  try {
+    for (const host of ['a1', 'c1']) {
+      const check = await checkOn(host);
+      assert.deepEqual(relayTransports(check), ['UDP on 3478: ok', 'TCP on 3478: ok', 'TLS on 443: ok', 'TLS on 5349: ok']);
+      assert.equal(check.code, 0, JSON.stringify(check.findings));
+    }
+    const closed = runOn('a1', 'curl', '-s', '-m', '2', 'http://45.0.0.10:9641/metrics');
+    await assert.rejects(closed, { code: 28 }, 'other ports do not answer');
+  } finally {
+    await runOn('server', 'nft', 'flush', 'ruleset');
+  }
 });
