@@ -136,6 +136,23 @@ async fn the_rules_of_the_example_suffice_and_a_missing_one_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_too_old_is_named() {
+    let Ok(program) = std::env::var("OLD_REDIS_SERVER") else {
+        println!("skipped: OLD_REDIS_SERVER names no redis-server before 6.2");
+        return;
+    };
+    let Some(server) = RedisServer::start_as(&program, free_port(), &[]).await else { return };
+    let mut one = TestBox::start(config("b1.x", &server.url()));
+    let reason = loss(&mut one).await;
+    println!("{reason}");
+    assert!(reason.contains("too old; 6.2 or later"), "{reason}");
+    assert!(matches!(one.join(1).await, Decision::Serve { fence: Fence::FALLBACK, .. }));
+    let url = StoreUrl::parse(&server.url()).unwrap();
+    let checked = read_nodes(&url, [7; 8], rustls::RootCertStore::empty()).await;
+    assert!(matches!(checked, Err(StoreError::Version(_))), "{checked:?}");
+}
+
+#[tokio::test]
 async fn a_key_that_the_store_refuses_affects_no_other_room() {
     // Tags that begin with a zero are refused.
     let rules = "user box on >secret ~webrtc-box:[^r]* ~webrtc-box:room:[^0]* +@all";

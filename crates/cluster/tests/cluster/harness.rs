@@ -18,6 +18,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// A running server; killed when dropped.
 pub(crate) struct RedisServer {
     child: Child,
+    program: String,
     pub(crate) port: u16,
     arguments: Vec<String>,
     folder: TempDir,
@@ -53,16 +54,17 @@ pub(crate) async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
 }
 
 impl RedisServer {
-    /// Starts one; `None` if it is not installed.
+    /// Starts one; `None` if it is not installed. `REDIS_SERVER` names another program than that of the path.
     pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
-        Self::start_as("redis-server", free_port(), arguments).await
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        Self::start_as(&program, free_port(), arguments).await
     }
 
     pub(crate) async fn start_as(program: &str, port: u16, arguments: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(program, port, &arguments, folder.path())?;
-        let server = Self { child, port, arguments, folder };
+        let server = Self { child, program: program.to_owned(), port, arguments, folder };
         until("the port of redis-server opens", async || {
             tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
         })
@@ -93,8 +95,7 @@ impl RedisServer {
     /// Starts it again, empty.
     pub(crate) async fn restart(&mut self) {
         self.kill();
-        let (port, arguments) = (self.port, self.arguments.clone());
-        self.child = spawn("redis-server", port, &arguments, self.folder.path()).unwrap();
+        self.child = spawn(&self.program, self.port, &self.arguments, self.folder.path()).unwrap();
     }
 
     /// Stops or continues the process.
@@ -114,7 +115,7 @@ impl Drop for RedisServer {
 
 fn spawn(program: &str, port: u16, arguments: &[String], folder: &Path) -> Option<Child> {
     let mut command = Command::new(program);
-    if program == "redis-server" {
+    if program != "redis-sentinel" {
         command.args([
             "--bind",
             "127.0.0.1",
