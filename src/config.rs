@@ -18,6 +18,7 @@ use webrtc_box_signaling::IceUrls;
 
 use self::values::parse;
 use crate::error::{Hint, io_hint, io_reason};
+use crate::net::addresses::url_host;
 
 pub use self::cluster::ClusterSettings;
 pub use self::network::{ExternalIp, Listen};
@@ -36,9 +37,9 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub enum Identity {
     /// No domain: `localhost`, with a self-signed certificate in the state directory.
     TryOut,
-    /// A public name.
+    /// A public name or address.
     Domain {
-        /// The name, lower case, in ASCII.
+        /// The name, lower case, in ASCII; or an address, without brackets.
         name: String,
         /// Where its certificate comes from.
         source: CertificateSource,
@@ -236,7 +237,7 @@ impl Settings {
     /// no TURN over TLS. It uses https-port if browsers accept it, else turns-port. One of several servers gives its own name:
     /// both participants must use one relay.
     pub fn ice_urls(&self) -> IceUrls {
-        let host = self.own_name().map(str::to_owned);
+        let host = self.own_name().map(url_host);
         let on_https = self.https_port.filter(|&port| browsers_accept(port));
         let turns = host.as_ref().and(on_https.or(self.turns_port));
         let turn = self.turn_port;

@@ -1,5 +1,7 @@
 //! The settings of a service of several servers: the store, the name of this one, and the keys that all share.
 
+use std::net::IpAddr;
+
 use webrtc_box_cluster::{Fallback, NodeName, StoreUrl, StoreUrlError};
 use webrtc_box_turn::credential::Secret;
 
@@ -31,7 +33,7 @@ pub(super) fn node_name(field: &Field<'_>) -> Result<Option<NodeName>, SettingsE
     let hint = "give the name alone as DNS has it, like b1.call.example.com";
     let name = |text: &str| match NodeName::parse(text) {
         // A name that a browser takes for an address is none.
-        Ok(name) if network::domain(text).is_ok() => Ok(name),
+        Ok(name) if network::host_name(text).is_ok() => Ok(name),
         _ => invalid("no host name", hint),
     };
     field.texts.first().map(|text| parse(field.name, text, name)).transpose()
@@ -104,6 +106,12 @@ impl Settings {
                 "add --domain NAME, the name that all servers share, with its certificate".to_owned(),
             );
         };
+        if domain.parse::<IpAddr>().is_ok() {
+            return refuse(
+                format!("cluster needs a name, and domain {domain} is an address"),
+                "give all servers one name, and each a subdomain of it as node-name".to_owned(),
+            );
+        }
         let Some(node_name) = &self.node_name else {
             return refuse(
                 "cluster is set without node-name".to_owned(),

@@ -125,16 +125,23 @@ fn canonical(net: IpNet) -> IpNet {
     Ipv4Net::new(v4, prefix).map_or(net, IpNet::V4)
 }
 
-/// A host name, in lower case.
+/// A host name in lower case, or an address in its canonical form, without brackets.
 pub(super) fn domain(text: &str) -> Parsed<String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(ip) if is_no_host(ip) => invalid(
+            "not the address of a host",
+            "give the one that clients reach this server by, or leave domain out for try-out mode",
+        ),
+        Ok(ip) => Ok(ip.to_string()),
+        Err(_) => host_name(text),
+    }
+}
+
+/// A host name, in lower case.
+pub(super) fn host_name(text: &str) -> Parsed<String> {
     if text.contains("://") || text.contains('/') {
         return invalid("a URL", "give the name alone, like call.example.com");
-    }
-    if text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
-        return invalid(
-            "an address",
-            "give a name like call.example.com, or leave domain out for try-out mode",
-        );
     }
     if text.contains(':') {
         return invalid("a name with a port", "give the name alone and the port as https-port");
@@ -211,16 +218,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_is_a_bare_name_in_lower_case() {
-        assert_eq!(domain("Call.Example.COM").unwrap(), "call.example.com");
-        assert_eq!(domain("localhost").unwrap(), "localhost");
+    fn a_domain_is_a_bare_name_in_lower_case_or_an_address() {
+        for (text, parsed) in [
+            ("Call.Example.COM", "call.example.com"),
+            ("localhost", "localhost"),
+            ("203.0.113.5", "203.0.113.5"),
+            ("[2001:DB8::0:5]", "2001:db8::5"),
+            ("::ffff:203.0.113.5", "203.0.113.5"),
+        ] {
+            assert_eq!(domain(text).unwrap(), parsed);
+        }
         for text in [
             "",
             "a..b",
             "-a.b",
             "a b",
-            "192.0.2.1",
-            "[::1]",
+            "0.0.0.0",
+            "[::]",
+            "203.0.113.5:443",
+            "[::1]:443",
+            "fe80::1%eth0",
             "https://a.b",
             "a.b:443",
             "a.b/",

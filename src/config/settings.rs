@@ -75,6 +75,14 @@ macro_rules! settings {
                 Self { $( $id: self.$id.or(fallback.$id), )+ $( $( $name: self.$name.or(fallback.$name), )+ )+ }
             }
 
+            /// The given settings: name, texts, and whether it takes a list.
+            pub fn given(&self) -> Vec<(&'static str, &[String], bool)> {
+                let identity = [$( (name!($id), self.$id.as_ref().map(values::Texts::texts), false), )+];
+                let rows = [$( $( (name!($name), self.$name.as_ref().map(values::Texts::texts), is_list(&self.$name)), )+ )+];
+                let given = |(name, texts, is_list)| Some((name, Option::<&[String]>::from(texts)?, is_list));
+                identity.into_iter().chain(rows).filter_map(given).collect()
+            }
+
             /// Parses each row by itself.
             pub(super) fn parse_rows(&self, identity: Identity, try_out: bool) -> Result<Settings, SettingsError> {
                 Ok(Settings { identity, $( $( $name: ($parse)(&Field {
@@ -103,6 +111,10 @@ macro_rules! settings {
     };
 }
 
+fn is_list<T: values::Texts>(_: &Option<T>) -> bool {
+    T::IS_LIST
+}
+
 /// What a reload does with a changed setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
@@ -116,7 +128,7 @@ pub enum Reload {
 
 settings! {
     identity, "The page" {
-        /// Public name, used in the certificate and in URLs
+        /// Public name or IP address, used in the certificate and in URLs
         domain = "NAME", "none: try-out mode";
         /// PEM certificate chain, leaf first
         cert = "FILE", "none";

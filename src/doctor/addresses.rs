@@ -124,6 +124,13 @@ impl Addresses {
 
     pub(super) fn evaluate(&self) -> Vec<Finding> {
         let mut findings = vec![self.evaluate_relayed()];
+        findings.extend(self.evaluate_names());
+        findings
+    }
+
+    /// Everything but the relayed addresses.
+    pub(super) fn evaluate_names(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
         let local = self.known.external.iter().filter_map(|external| external.local);
         // LOCAL in `external-ip = "PUBLIC/LOCAL"`.
         findings.extend(local.filter(|local| !self.known.has(*local)).map(|local| {
@@ -156,9 +163,13 @@ impl Addresses {
 
     /// One address of the name.
     fn evaluate_named(&self, name: &str, ip: IpAddr) -> Finding {
-        let record = if ip.is_ipv4() { "A" } else { "AAAA" };
-        let text = format!("{name} leads to {ip}");
-        if ip.is_loopback() {
+        let record = if ip.is_ipv4() { "the A record" } else { "the AAAA record" };
+        let is_address = name.parse() == Ok(ip);
+        let (text, source, remedy) = match is_address {
+            true => (format!("domain is {ip}"), "domain", "correct domain".to_owned()),
+            false => (format!("{name} leads to {ip}"), record, format!("remove {record}")),
+        };
+        if ip.is_loopback() && !is_address {
             return SUBJECT.warn(
                 format!("{text} on this host, whatever it leads to elsewhere"),
                 "remove the name from /etc/hosts, or check from another machine",
@@ -173,7 +184,7 @@ impl Addresses {
         if of_family.iter().all(|ip| ip.is_loopback() || is_link_local(*ip)) {
             return SUBJECT.fail(
                 format!("{text}, and this host has no address of that family"),
-                format!("remove the {record} record, or give this host such an address"),
+                format!("{remedy}, or give this host such an address"),
             );
         }
         // The public addresses of this host, from `external-ip` and its interfaces.
@@ -184,7 +195,7 @@ impl Addresses {
         if !public.is_empty() {
             return SUBJECT.fail(
                 format!("{text}, and this host is {}", list(&public)),
-                format!("correct the {record} record, or set external-ip = \"{ip}\""),
+                format!("correct {source}, or set external-ip = \"{ip}\""),
             );
         }
         // Only private addresses: which NAT is before this host cannot be observed from here.

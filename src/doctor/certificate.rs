@@ -232,7 +232,8 @@ impl Chain {
                     .ok(format!("{what} is trusted, covers {name} and is valid until {until} ({days} days)"))
             }
             Trust::WrongName => {
-                let names = if leaf.names.is_empty() { "no name".to_owned() } else { leaf.names.join(", ") };
+                let names = leaf.hosts().join(", ");
+                let names = if names.is_empty() { "no name" } else { &names };
                 let hint = format!("get one for {name}, or correct domain");
                 subject.fail(format!("{what} is for {names} and not for {name}"), hint)
             }

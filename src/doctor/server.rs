@@ -19,6 +19,7 @@ use super::report::{Finding, Subject};
 use super::signaling::{self, Join};
 use crate::clock::{self, UnixSeconds};
 use crate::config::{Listen, Settings};
+use crate::net::addresses::url_host;
 
 const HTTPS: u16 = 443;
 
@@ -99,8 +100,8 @@ impl Server {
     /// The name, with the port of the page if it is not 443.
     pub(super) fn host(&self) -> String {
         match self.page_port {
-            None | Some(HTTPS) => self.name.clone(),
-            Some(port) => format!("{}:{port}", self.name),
+            None | Some(HTTPS) => url_host(&self.name),
+            Some(port) => format!("{}:{port}", url_host(&self.name)),
         }
     }
 
@@ -158,7 +159,7 @@ impl Server {
 
     async fn visit_redirect(&self) -> Option<Redirect> {
         let address = SocketAddr::new(*self.addresses.first()?, self.redirect_port?);
-        Some(http::observe_redirect(address, &self.name).await)
+        Some(http::observe_redirect(address, &url_host(&self.name)).await)
     }
 
     /// `stored`: the certificate that the settings name, if they are known.

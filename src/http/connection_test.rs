@@ -15,6 +15,7 @@ use webrtc_box_turn::credential::{Credential, Principal, Secrets};
 use webrtc_box_turn::principal::{IsolationGroup, PrincipalId};
 
 use crate::config::{Settings, browsers_accept};
+use crate::net::addresses::url_host;
 
 /// How long the credential of a test opens allocations.
 const CREDENTIAL_TTL: Duration = Duration::from_secs(300);
@@ -59,7 +60,7 @@ impl ConnectionTest {
     pub fn of(settings: &Settings) -> Self {
         let turn = settings.turn_port;
         let https = settings.https_port.filter(|&port| browsers_accept(port));
-        let host = settings.own_name().map(str::to_owned);
+        let host = settings.own_name().map(url_host);
         let turns = match host {
             Some(_) => https.into_iter().chain(settings.turns_port).collect(),
             None => Vec::new(),
@@ -89,7 +90,8 @@ impl ConnectionTest {
 
     fn probes(&self, seen_host: &str) -> Vec<Probe> {
         let name = self.host.as_deref().unwrap_or(seen_host);
-        let mut hosts: Vec<_> = self.addresses.iter().map(|ip| (family_of(*ip), url_host(*ip))).collect();
+        let mut hosts: Vec<_> =
+            self.addresses.iter().map(|ip| (family_of(*ip), url_host(&ip.to_string()))).collect();
         if !self.addresses.iter().any(IpAddr::is_ipv4) {
             hosts.push((family_in(name), name.to_owned()));
         }
@@ -126,13 +128,6 @@ fn family_in(host: &str) -> &'static str {
         "ipv4"
     } else {
         "any"
-    }
-}
-
-fn url_host(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 

@@ -56,7 +56,7 @@ use self::static_files::StaticFiles;
 use crate::cluster::Cluster;
 use crate::config::{ExternalIp, Identity, Settings};
 use crate::keys::Keys;
-use crate::net::addresses::HostAddresses;
+use crate::net::addresses::{HostAddresses, url_host};
 use crate::net::interfaces::interfaces;
 use crate::principals::SeatCredentials;
 
@@ -153,7 +153,7 @@ impl HttpConfig {
         };
         let domain = match &settings.identity {
             Identity::TryOut => None,
-            Identity::Domain { name, .. } => Some(name.clone()),
+            Identity::Domain { name, .. } => Some(url_host(name)),
         };
         Self {
             secrets: keys.secrets,
@@ -225,6 +225,7 @@ impl HttpServer {
             names,
             own_addresses: config.own_addresses,
             origins: AllowedOrigins::new(domain, config.allowed_origin),
+            has_hsts: config.domain.as_deref().is_some_and(|domain| !request_context::is_address(domain)),
             domain: config.domain,
             https_port: config.https_port,
             trusted_proxy: config.trusted_proxy.clone(),

@@ -212,6 +212,11 @@ fn is_same_site(context: &RequestContext, host: &Authority, origin: &Origin) -> 
     }
 }
 
+/// Whether the host of a URL is an address.
+pub(super) fn is_address(host: &str) -> bool {
+    Authority::parse(host).is_some_and(|authority| authority.address().is_some())
+}
+
 /// The default port of `https` or `http`.
 pub(super) fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }

@@ -90,6 +90,8 @@ pub(super) struct RouteState {
     pub(super) sources: SourceConnections,
     pub(super) origins: AllowedOrigins,
     pub(super) domain: Option<String>,
+    /// Whether browsers must use HTTPS from now on. They ignore it for an address (RFC 6797 §8.1.1).
+    pub(super) has_hsts: bool,
     pub(super) hosts: ServedHosts,
     /// The names of one of several servers; `None` for a single one.
     pub(super) names: Option<NodeNames>,
@@ -282,7 +284,7 @@ async fn check_request(
     for (name, value) in HEADERS {
         reply.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if secure && state.domain.is_some() {
+    if secure && state.has_hsts {
         reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     reply

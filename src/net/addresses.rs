@@ -47,6 +47,11 @@ pub struct RelayAddresses {
 #[error("relay-scope public needs a public address")]
 pub struct NoPublicAddress;
 
+/// `host`, a name or an address, as URLs have it: an IPv6 address in brackets.
+pub fn url_host(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
 /// Unused addresses (RFC 7600 §6, RFC 6666) that identify allocations in room scope if the host has no other address.
 const PLACEHOLDERS: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 0, 8), Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 8));

@@ -63,9 +63,17 @@ impl CertificateFacts {
         self.subject == self.issuer
     }
 
-    /// Whether browsers accept it for `domain`, which is in lower case. A star stands for one label
+    /// The names and addresses.
+    pub fn hosts(&self) -> Vec<String> {
+        self.names.iter().cloned().chain(self.addresses.iter().map(IpAddr::to_string)).collect()
+    }
+
+    /// Whether browsers accept it for `domain`, which is an address or a name in lower case. A star stands for one label
     /// (RFC 6125 §6.4.3).
     pub fn covers(&self, domain: &str) -> bool {
+        if let Ok(ip) = domain.parse() {
+            return self.addresses.contains(&ip);
+        }
         let parent = domain.split_once('.').map(|(_, parent)| parent);
         let matches_star = |name: &str| name.strip_prefix("*.").is_some_and(|rest| parent == Some(rest));
         self.names.iter().any(|name| name == domain || matches_star(name))
@@ -102,11 +110,11 @@ impl CertificateFacts {
             warnings.push(format!("expires in {left}; check its renewal"));
         }
         let wanted = names.join(" and ");
-        if self.names.is_empty() {
+        let own = self.hosts().join(", ");
+        if own.is_empty() {
             warnings.push(format!("names no host, so browsers refuse it; have one issued for {wanted}"));
             return warnings;
         }
-        let own = self.names.join(", ");
         let missing = names.iter().zip(["domain", "node-name"]).filter(|(name, _)| !self.covers(name));
         warnings.extend(missing.map(|(name, setting)| {
             format!(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The challenges that this server can answer.
 #[derive(Debug, Default)]
 pub(super) struct Challenges {
-    /// Those of its own order, by name.
+    /// Those of its own order, by the server name of the handshake.
     own: Mutex<BTreeMap<String, Arc<ServerConfig>>>,
     shared: OnceLock<SharedChallenges>,
 }
@@ -63,7 +64,7 @@ pub(super) fn is_validation(hello: &ClientHello<'_>) -> bool {
 }
 
 impl Challenges {
-    /// Answers validations of `name` with `key_authorization` (RFC 8555 §8.1).
+    /// Answers validations of `name`, which may be an address, with `key_authorization` (RFC 8555 §8.1).
     ///
     /// # Errors
     /// No certificate can be made for `name`.
@@ -73,8 +74,9 @@ impl Challenges {
         key_authorization: &str,
     ) -> Result<ChallengeGuard, BoxError> {
         let config = challenge_config(name, key_authorization)?;
-        self.own().insert(name.to_owned(), Arc::clone(&config));
-        Ok(ChallengeGuard { challenges: Arc::clone(self), name: name.to_owned(), config })
+        let name = validation_name(name);
+        self.own().insert(name.clone(), Arc::clone(&config));
+        Ok(ChallengeGuard { challenges: Arc::clone(self), name, config })
     }
 
     /// From now on also answers challenges for `domain` that other servers of the cluster share.
@@ -90,7 +92,7 @@ impl Challenges {
         self.shared.get().is_some() || !self.own().is_empty()
     }
 
-    /// The TLS configuration that answers a validation of `name`.
+    /// The TLS configuration that answers a validation handshake with the server name `name`.
     pub(super) async fn config(&self, name: &str) -> Option<Arc<ServerConfig>> {
         let own = self.own().get(name).cloned();
         match self.shared.get() {
@@ -134,6 +136,22 @@ impl Drop for ChallengeGuard {
 impl fmt::Debug for SharedChallenges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedChallenges").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
+/// The server name of the handshake that validates `name`; for an address its name in reverse DNS (RFC 8738 §6).
+fn validation_name(name: &str) -> String {
+    match name.parse() {
+        Err(_) => name.to_owned(),
+        Ok(IpAddr::V4(ip)) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        Ok(IpAddr::V6(ip)) => {
+            let digits =
+                ip.octets().into_iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4));
+            digits.collect::<String>() + "ip6.arpa"
+        }
     }
 }
 
@@ -184,6 +202,22 @@ mod tests {
         assert!(challenges.config("box.test").await.is_none());
         drop(second);
         assert!(!challenges.are_expected());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_validated_under_its_name_in_reverse_dns() {
+        let challenges = Arc::new(Challenges::default());
+        for (address, name) in [
+            ("203.0.113.5", "5.113.0.203.in-addr.arpa"),
+            (
+                "2001:db8::567:89ab",
+                "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
+            ),
+        ] {
+            let _guard = challenges.answer(address, KEY_AUTHORIZATION).unwrap();
+            assert!(challenges.config(name).await.is_some(), "{address}");
+            assert!(challenges.config(address).await.is_none());
+        }
     }
 
     #[test]

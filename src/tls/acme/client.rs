@@ -1,4 +1,5 @@
-//! Gets one certificate from the authority: account, order, TLS-ALPN-01 challenge (RFC 8555 §7, RFC 8737).
+//! Gets one certificate from the authority: account, order, TLS-ALPN-01 challenge (RFC 8555 §7, RFC 8737), also for an
+//! address (RFC 8738).
 //!
 //! HTTP goes through our own client: that of the ACME library does not expose `Retry-After` of an error response, and
 //! adds HTTP/2.
@@ -39,6 +40,9 @@ const STEP_LIMIT: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
     .timeout(Duration::from_secs(90));
+
+/// The profile of Let's Encrypt that addresses need: certificates for six days.
+const SHORT_LIVED: &str = "shortlived";
 
 /// What certificate to get, and from which authority.
 #[derive(Debug)]
@@ -89,8 +93,13 @@ impl AcmeClient {
 
     async fn order(&self, http: &AcmeHttp) -> Result<Issued, AcmeError> {
         let account = self.account(http).await?;
-        let names: Vec<_> = self.names().map(|name| Identifier::Dns(name.to_owned())).collect();
-        let mut order = account.new_order(&NewOrder::new(&names)).await?;
+        let names: Vec<_> = self.names().map(identifier).collect();
+        let mut request = NewOrder::new(&names);
+        let is_address = names.iter().any(|name| matches!(name, Identifier::Ip(_)));
+        if is_address && account.profiles().any(|profile| profile.name == SHORT_LIVED) {
+            request = request.profile(SHORT_LIVED);
+        }
+        let mut order = account.new_order(&request).await?;
         let challenges = self.answer_challenges(&mut order).await?;
         let outcome = order.poll_ready(&STEP_LIMIT).await;
         drop(challenges);
@@ -175,6 +184,11 @@ impl AcmeClient {
         }
         Ok(loaded)
     }
+}
+
+/// `domain` as ACME has it: a name, or an address (RFC 8738).
+fn identifier(domain: &str) -> Identifier {
+    domain.parse().map_or_else(|_| Identifier::Dns(domain.to_owned()), Identifier::Ip)
 }
 
 /// Why the authority rejected the challenge. It reports that in the challenge, and sometimes in the order.

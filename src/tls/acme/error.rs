@@ -168,7 +168,10 @@ fn refusal_text(problem: &AcmeProblem) -> (&'static str, &'static str) {
             ("the authority has received too many requests", "wait, there is nothing to fix here")
         }
         "invalidContact" | "unsupportedContact" => ("the authority does not accept acme-email", "correct it"),
-        "rejectedIdentifier" => ("the authority does not issue for domain", "it must be a public name"),
+        "rejectedIdentifier" | "unsupportedIdentifier" => (
+            "the authority does not issue for domain",
+            "it must be a public name, or a public address where the authority takes one",
+        ),
         "externalAccountRequired" => (
             "the authority requires an account created beforehand, which is not supported",
             "choose another acme-directory, or use cert and key",
@@ -203,6 +206,7 @@ mod tests {
             ("rateLimited", "wait"),
             ("invalidContact", "acme-email"),
             ("rejectedIdentifier", "public name"),
+            ("unsupportedIdentifier", "public address"),
             ("externalAccountRequired", "cert and key"),
             ("caa", "CAA record"),
             ("malformed", "fix that"),

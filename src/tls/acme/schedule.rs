@@ -25,6 +25,10 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a server of a cluster asks whether it may order: an order takes some seconds.
 const TURN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A certificate of shorter validity, in seconds, is renewed after half of it, so that days remain for what fails: those for
+/// addresses have six days.
+const SHORT_LIFE: u64 = 10 * 24 * 3600;
+
 /// A number from 0 to 1, a new one for each use.
 pub(super) type Random = f64;
 
@@ -94,11 +98,12 @@ impl Schedule {
         }
     }
 
-    /// A third of the validity before its end, or up to a thirtieth earlier.
+    /// A third of the validity before its end, half if it is short; or up to a thirtieth earlier.
     pub(super) fn renewal(&self, leaf: &CertificateFacts) -> UnixSeconds {
         let life = leaf.life();
+        let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
         let spread = Duration::from_secs(life / 30).mul_f64(self.early.clamp(0.0, 1.0));
-        leaf.not_after.saturating_sub(life / 3).saturating_sub(spread.as_secs())
+        leaf.not_after.saturating_sub(left).saturating_sub(spread.as_secs())
     }
 }
 
@@ -156,6 +161,15 @@ mod tests {
         assert_eq!(day(&scenario), 57);
         scenario.advance(Duration::from_secs(57 * DAY));
         assert_eq!(scenario.schedule.wait(Some(&leaf), scenario.now), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_certificate_for_six_days_is_renewed_after_half_of_them() {
+        let scenario = Scenario::new();
+        let from = scenario.now.unix;
+        let leaf =
+            CertificateFacts { not_before: from, not_after: from + 6 * DAY, ..CertificateFacts::default() };
+        assert_eq!(scenario.schedule.wait(Some(&leaf), scenario.now).as_secs(), 3 * DAY);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An HTTPS and WebSocket client that trusts a given root, or any certificate.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,19 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
+use webrtc_box::net::addresses::url_host;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::harness::http_client::exchange;
+use crate::harness::http_client::{Reply, exchange};
 use crate::harness::test_ca::client_config;
 
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A client of the server at an address of loopback.
 pub struct Client {
-    address: Ipv4Addr,
+    /// The domain of the server.
+    name: &'static str,
+    address: IpAddr,
     port: u16,
     connector: TlsConnector,
 }
@@ -41,11 +44,20 @@ impl Client {
 
     /// Like [`Self::new`] for a server at `address`.
     pub fn at(address: Ipv4Addr, port: u16, root: Option<CertificateDer<'static>>) -> Self {
-        Self { address, port, connector: connector(root) }
+        Self { name: super::NAME, address: address.into(), port, connector: connector(root) }
+    }
+
+    /// A client of the server whose domain is `address`.
+    pub fn by_address(address: &'static str, port: u16, root: CertificateDer<'static>) -> Self {
+        Self { name: address, address: address.parse().unwrap(), port, connector: connector(Some(root)) }
+    }
+
+    fn authority(&self) -> String {
+        format!("{}:{}", url_host(self.name), self.port)
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
-        self.connect_to(super::NAME).await
+        self.connect_to(self.name).await
     }
 
     async fn connect_to(&self, name: &'static str) -> TlsStream<TcpStream> {
@@ -69,12 +81,16 @@ impl Client {
 
     /// The body of `GET path`.
     pub async fn get(&self, path: &str) -> String {
-        let host = format!("Host: {}:{}", super::NAME, self.port);
-        exchange(self.connect().await, &format!("GET {path} HTTP/1.1"), &[&host]).await.text().to_owned()
+        self.response(path).await.text().to_owned()
+    }
+
+    pub async fn response(&self, path: &str) -> Reply {
+        let host = format!("Host: {}", self.authority());
+        exchange(self.connect().await, &format!("GET {path} HTTP/1.1"), &[&host]).await
     }
 
     pub async fn join(&self, room: &str) -> Participant {
-        let url = format!("wss://{}:{}/ws", super::NAME, self.port);
+        let url = format!("wss://{}/ws", self.authority());
         let (mut socket, _) = client_async(url, self.connect().await).await.unwrap();
         let join = serde_json::json!({ "type": "join", "room": room }).to_string();
         socket.send(Message::text(join)).await.unwrap();
@@ -105,7 +121,7 @@ pub async fn issuing_root(management: (Ipv4Addr, u16)) -> CertificateDer<'static
     CertificateDer::from_pem_slice(&reply.body).unwrap()
 }
 
-fn connector(root: Option<CertificateDer<'static>>) -> TlsConnector {
+pub(super) fn connector(root: Option<CertificateDer<'static>>) -> TlsConnector {
     let config = match root {
         Some(root) => client_config(root),
         None => ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -3,8 +3,9 @@
 
 mod client;
 mod pebble;
+mod profile_proxy;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use self::client::Client;
 use self::pebble::{Pebble, Plan};
+use self::profile_proxy::ProfileProxy;
 use crate::harness::ports::free_port;
 use crate::harness::program::Program;
 use crate::harness::redis_server::RedisServer;
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "box.test";
 const LONG: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Renewal starts after two thirds, which leaves enough time on a busy machine.
+/// Renewal starts after half, which leaves enough time on a busy machine.
 const SHORT: Duration = Duration::from_secs(27);
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -55,13 +57,24 @@ impl Fixture {
 
     /// With further arguments, at another address.
     fn start_at(&self, address: Ipv4Addr, email: &str, arguments: &[&str]) -> Program {
+        self.start_for(NAME, address.into(), &self.plan.directory(), email, arguments)
+    }
+
+    fn start_for(
+        &self,
+        domain: &str,
+        address: IpAddr,
+        directory: &str,
+        email: &str,
+        arguments: &[&str],
+    ) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webrtc-box"));
-        command.args(["--domain", NAME, "--http-port=0", "--turns-port=0"]).args(arguments);
+        command.args(["--domain", domain, "--http-port=0", "--turns-port=0"]).args(arguments);
         command.arg("--listen").arg(address.to_string());
         command.args(["--metrics-listen", ""]);
         command.arg("--https-port").arg(self.plan.https_port.to_string());
         command.arg("--turn-port").arg(self.turn_port.to_string());
-        command.args(["--acme-email", email, "--acme-directory", &self.plan.directory()]);
+        command.args(["--acme-email", email, "--acme-directory", directory]);
         Program::start(
             command.current_dir(self.folder.path()).env_clear().env("SSL_CERT_FILE", self.plan.root()),
         )
@@ -129,7 +142,38 @@ async fn serves_without_turns_until_it_has_a_certificate_and_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renews_in_the_last_third_without_a_failed_handshake() {
+async fn an_address_gets_a_certificate_as_well() {
+    for (address, turns) in [("127.0.0.1", "turns:127.0.0.1:"), ("::1", "turns:[::1]:")] {
+        let Some(fixture) = Fixture::new() else { return };
+        let _authority = fixture.start_authority(LONG);
+        let ip = address.parse().unwrap();
+        let program = fixture.start_for(address, ip, &fixture.plan.directory(), "me@box.test", &[]);
+        program.wait_for_line(&format!("new certificate for {address} active"));
+        let root = self::client::issuing_root(fixture.plan.management()).await;
+        let strict = Client::by_address(address, fixture.plan.https_port, root);
+        let page = strict.response("/").await;
+        assert_eq!((page.status, page.header("strict-transport-security")), (200, ""));
+        let urls = strict.join("hall").await.ice_servers().await;
+        assert!(urls.contains(turns), "{urls}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_ordered_with_the_short_profile_where_there_is_one() {
+    let Some(fixture) = Fixture::new() else { return };
+    let _authority = fixture.start_authority(LONG);
+    let proxy = ProfileProxy::start(&fixture.plan).await;
+    for (domain, profile) in [("127.0.0.1", Some("shortlived")), (NAME, None)] {
+        // A state directory of its own: the next order of a server waits for a minute.
+        let arguments = ["--state-dir", domain];
+        let program = fixture.start_for(domain, HERE.into(), &proxy.directory(), "me@box.test", &arguments);
+        program.wait_for_line(&format!("new certificate for {domain} active"));
+        assert_eq!(proxy.last_profile().as_deref(), profile, "{domain}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renews_in_time_without_a_failed_handshake() {
     let Some(fixture) = Fixture::new() else { return };
     let authority = fixture.start_authority(SHORT);
     let program = fixture.start();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::ports::free_port;
 use crate::harness::test_ca::Authority;
+use rustls::ServerConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -54,6 +55,16 @@ impl Plan {
 
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// TLS of a server that the clients of the authority trust.
+    pub fn tls(&self) -> Arc<ServerConfig> {
+        let file = |name: &str| self.folder.path().join(name);
+        webrtc_box::tls::load(&file("cert.pem"), &file("key.pem")).unwrap().config
     }
 
     /// The root of the certificate of the authority's HTTPS server.
@@ -115,8 +126,7 @@ impl Plan {
 
     /// Starts a server that replies 429 with Retry-After to every request; returns its request counter.
     pub async fn start_refusing(&self, retry_after: Duration) -> Arc<AtomicUsize> {
-        let file = |name: &str| self.folder.path().join(name);
-        let tls = webrtc_box::tls::load(&file("cert.pem"), &file("key.pem")).unwrap().config;
+        let tls = self.tls();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&requests);

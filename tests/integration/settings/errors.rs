@@ -83,7 +83,8 @@ fn domain_needs_exactly_one_certificate_source() {
         (&["--key", "k"], &["key is set without cert", "--cert"]),
         (&["--cert", "c", "--key", "k"], &["without domain", "--domain"]),
         (&["--domain", "https://a.example"], &["domain", "URL", "the name alone"]),
-        (&["--domain", "192.0.2.1"], &["domain", "address", "give a name"]),
+        (&["--domain", "192.0.2.1"], &["domain 192.0.2.1 has no certificate", "--acme-email"]),
+        (&["--domain", "0.0.0.0"], &["domain", "not the address of a host"]),
         (&["--domain", "a.example:443"], &["domain", "https-port"]),
     ];
     for (arguments, words) in bad {
