@@ -72,6 +72,7 @@ use worker::{Worker, WorkerConfig};
 use crate::health::{HEARTBEAT_INTERVAL, HealthMonitor, Heartbeat};
 use webrtc_box_rate_limit::{LogLimit, Rate, SourceRateLimiter};
 use webrtc_box_turn::addr::{Families, Family};
+use webrtc_box_turn::allocation::Activity;
 use webrtc_box_turn::auth::{Authenticator, NonceKey};
 use webrtc_box_turn::credential::Secrets;
 use webrtc_box_turn::peer_policy::PeerPolicy;
@@ -250,6 +251,11 @@ impl Relay {
     /// The number of allocations.
     pub fn allocations(&self) -> u32 {
         self.routes.registry().total()
+    }
+
+    /// The activity of every allocation.
+    pub fn activities(&self) -> Vec<Arc<Activity>> {
+        self.routes.registry().activities()
     }
 }
 

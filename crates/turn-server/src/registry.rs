@@ -219,6 +219,11 @@ impl AllocationRegistry {
         self.total
     }
 
+    /// The activity of every allocation.
+    pub fn activities(&self) -> Vec<Arc<Activity>> {
+        self.principals.values().flatten().map(|entry| Arc::clone(&entry.activity)).collect()
+    }
+
     /// Reserves the requested ports, on the addresses in `relayed_ips`. Ports and tokens follow from `rng`.
     ///
     /// # Errors

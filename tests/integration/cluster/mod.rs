@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use webrtc_box_turn::credential::Credential;
 
 use self::boxes::{Boxes, Client, RETRY_INTERVAL, Received};
 use crate::harness::TEST_TIMEOUT;
 use crate::harness::server_process::ServerProcess;
+use crate::harness::turn_client::{TurnClient, socket};
 
 /// A client with the reply that gave it its seat.
 type Seated = (Client, Value);
@@ -313,6 +315,24 @@ fn a_draining_box_gives_its_rooms_away_and_exits() {
     assert_eq!(back.ask(&resume("kitchen", &second["resume"]))["peer"], first["id"]);
     let mut back = boxes.client(1);
     assert_eq!(back.ask(&resume("attic", &third["resume"]))["id"], third["id"]);
+}
+
+#[test]
+fn a_drain_ends_before_its_time_when_allocations_carry_no_media() {
+    let Some(mut boxes) = Boxes::start(2, &["--drain-timeout", "60"]) else { return };
+    let mut alice = boxes.client(0);
+    let reply = alice.ask(&join("kitchen"));
+    let servers = reply["iceServers"].as_array().unwrap();
+    let relay = servers.iter().find(|server| server["username"].is_string()).unwrap();
+    let text = |name: &str| relay[name].as_str().unwrap().to_owned();
+    let credential = Credential { username: text("username"), password: text("credential") };
+    let mut turn = TurnClient::with_credential(credential, socket([0, 9, 1], boxes.server(0).turn));
+    turn.allocate();
+    boxes.server(0).signal(Signal::TERM);
+    let stopped = Instant::now();
+    assert_eq!(alice.wait_for("redirect")["url"], boxes.url(1));
+    boxes.take(0).wait_for_exit();
+    println!("the box exits {:.1} s after the signal (goal: 6 s)", stopped.elapsed().as_secs_f32());
 }
 
 #[test]
