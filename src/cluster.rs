@@ -63,6 +63,7 @@ impl Cluster {
         let roots = run_blocking(system_roots).await;
         let config = ClusterConfig {
             name: cluster.node_name.clone(),
+            domain: cluster.domain,
             boot: random::number(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fallback: cluster.fallback,
@@ -92,6 +93,7 @@ impl Cluster {
         let observer = EventSender { metrics: metrics.clone(), losses: Arc::clone(&losses), sender };
         let config = ClusterConfig {
             name: NodeName::parse("b1.call.example").unwrap(),
+            domain: NodeName::parse("call.example").unwrap(),
             boot: 1,
             version: String::new(),
             fallback: webrtc_box_cluster::Fallback::Open,

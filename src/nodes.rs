@@ -48,11 +48,11 @@ struct Json<'a> {
 /// # Errors
 /// `settings` name no store, or it does not answer.
 pub async fn read_store(settings: &Settings) -> Result<StoreStatus, NodesError> {
-    let (Some(store), Some(key_id)) = (&settings.cluster, cluster_id(settings)) else {
+    let (Some(cluster), Some(key_id)) = (settings.cluster_settings(), cluster_id(settings)) else {
         return Err(NodesError::NoCluster);
     };
     let roots = run_blocking(system_roots).await;
-    Ok(read_nodes(store, key_id, roots).await?)
+    Ok(read_nodes(&cluster.store, &cluster.domain, key_id, roots).await?)
 }
 
 impl Nodes {

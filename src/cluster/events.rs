@@ -91,6 +91,7 @@ fn handle(cluster: &Cluster, http_server: &HttpServer, event: Event, summary: &m
         | Event::DuplicateName { .. }
         | Event::NameFree
         | Event::ForeignBox { .. }
+        | Event::ForeignName { .. }
         | Event::Unreachable { .. }
         | Event::Reachable) => log_change(change),
     }
@@ -120,6 +121,9 @@ fn log_change(change: Event) {
         }
         Event::ForeignBox { node, key_differs: false } => {
             error!(%node, "a box has another version of the cluster's protocol and is ignored: upgrade it");
+        }
+        Event::ForeignName { node } => {
+            error!(%node, "the store lists a box outside domain, which is ignored: who else writes to the store?");
         }
         Event::Unreachable { by } => {
             let by: Vec<_> = by.iter().map(ToString::to_string).collect();

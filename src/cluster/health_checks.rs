@@ -12,7 +12,7 @@ use tokio::net::lookup_host;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
-use webrtc_box_cluster::NodeName;
+use webrtc_box_cluster::{BoxId, NodeName};
 
 use super::Cluster;
 use crate::net::https_client::{HttpConnection, connect, tls_config};
@@ -33,24 +33,26 @@ pub(super) async fn run(cluster: Arc<Cluster>, own_name: NodeName, roots: RootCe
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let nodes = cluster.handle.nodes().into_iter().map(|node| node.id.name);
-        let checks = nodes.filter(|node| *node != own_name).map(|node| check(&cluster, node, &config));
+        let others = cluster.handle.nodes().into_iter().map(|node| node.id).filter(|id| id.name != own_name);
+        let checks = others.map(|id| check(&cluster, id, &config));
         futures_util::future::join_all(checks).await;
     }
 }
 
-async fn check(cluster: &Cluster, node: NodeName, config: &Arc<ClientConfig>) {
-    if !has_address(&node).await {
+/// What is found belongs to the boot that was listed before: a later one of the same name was not asked.
+async fn check(cluster: &Cluster, id: BoxId, config: &Arc<ClientConfig>) {
+    let node = &id.name;
+    if !has_address(node).await {
         // Says something about the resolver here, not about the box: an outage of DNS must not end every lease.
         debug!(%node, "the name of a box does not resolve");
         return;
     }
-    let outcome = timeout(LIMIT, is_healthy(&cluster.health_url(&node), config)).await;
+    let outcome = timeout(LIMIT, is_healthy(&cluster.health_url(node), config)).await;
     let outcome = outcome.unwrap_or_else(|_| Err("timed out".to_owned()));
     if let Err(error) = &outcome {
         debug!(%node, error, "the health check of a box failed");
     }
-    cluster.handle.set_reachable(&node, outcome.unwrap_or(false));
+    cluster.handle.set_reachable(&id, outcome.unwrap_or(false));
 }
 
 async fn has_address(node: &NodeName) -> bool {

@@ -13,6 +13,8 @@ use super::{Identity, RawSettings, Settings, SettingsError, network};
 pub struct ClusterSettings {
     /// The store that all share.
     pub store: StoreUrl,
+    /// The common name of all servers.
+    pub domain: NodeName,
     /// The name of this server, a subdomain of `domain`.
     pub node_name: NodeName,
     /// The keys that all share: the first signs, all verify. Never empty.
@@ -67,6 +69,7 @@ impl Settings {
     pub fn cluster_settings(&self) -> Option<ClusterSettings> {
         Some(ClusterSettings {
             store: self.cluster.clone()?,
+            domain: NodeName::parse(self.names().first()?).ok()?,
             node_name: self.node_name.clone()?,
             keys: self.cluster_key.clone(),
             fallback: self.cluster_fallback,

@@ -31,6 +31,7 @@ async fn main() {
     let boot = u64::from(std::process::id());
     let config = ClusterConfig {
         name: NodeName::parse("b1.call.example.com").unwrap(),
+        domain: NodeName::parse("call.example.com").unwrap(),
         boot,
         version: String::new(),
         fallback: Fallback::Refuse,

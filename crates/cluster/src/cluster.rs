@@ -8,7 +8,7 @@ use crate::lease::{OwnLease, RENEW_INTERVAL, Renewal};
 use crate::owned_rooms::{BATCH, IDLE_TIME};
 use crate::ownership::Ownership;
 use crate::registry::{Asserted, ListedLease, Owner, Reply, Request};
-use crate::{ClusterConfig, Decision, Event, JoinRequest, Load, NodeInfo, NodeName, RoomTag, StoreError};
+use crate::{BoxId, ClusterConfig, Decision, Event, JoinRequest, Load, NodeInfo, RoomTag, StoreError};
 
 /// Requests of the store for one join, before the client must try again.
 const MAX_ROUNDS: u8 = 4;
@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     /// Whether this box reaches another one by its name.
-    pub fn set_reachable(&mut self, node: &NodeName, reachable: bool) {
+    pub fn set_reachable(&mut self, node: &BoxId, reachable: bool) {
         self.ownership.peers.set_reachable(node, reachable);
     }
 

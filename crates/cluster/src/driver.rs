@@ -12,8 +12,8 @@ use tokio::time::sleep_until;
 
 use crate::registry::{Registry, Reply, Request};
 use crate::{
-    CallId, Cluster, ClusterConfig, Decision, Event, Fence, JoinRequest, Load, NodeInfo, NodeName, Observer,
-    Outcome, RedisRegistry, RoomTag, StoreError, Ticket,
+    BoxId, CallId, Cluster, ClusterConfig, Decision, Event, Fence, JoinRequest, Load, NodeInfo, NodeName,
+    Observer, Outcome, RedisRegistry, RoomTag, StoreError, Ticket,
 };
 
 /// Longer than the requests that a decision may need. Only a driver that does not run takes so long.
@@ -66,7 +66,7 @@ impl ClusterHandle {
     }
 
     /// Whether this box reaches another one by its name.
-    pub fn set_reachable(&self, node: &NodeName, reachable: bool) {
+    pub fn set_reachable(&self, node: &BoxId, reachable: bool) {
         self.shared.lock().cluster.set_reachable(node, reachable);
     }
 

@@ -78,6 +78,11 @@ pub enum Event {
         /// Its cluster key differs; otherwise the version of its protocol.
         key_differs: bool,
     },
+    /// A box in the same store has a name outside the domain of the service, and is ignored.
+    ForeignName {
+        /// Its name.
+        node: NodeName,
+    },
     /// The store held a value that no box of this protocol writes; it was replaced.
     CorruptValue {
         /// The room whose value it was.

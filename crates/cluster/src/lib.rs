@@ -54,6 +54,7 @@
 //! let [b1, b2] = [("b1.call.example.com", 1), ("b2.call.example.com", 2)].map(|(name, boot)| {
 //!     let config = ClusterConfig {
 //!         name: NodeName::parse(name).unwrap(),
+//!         domain: NodeName::parse("call.example.com").unwrap(),
 //!         boot,
 //!         version: "0.1.0".to_owned(),
 //!         fallback: Fallback::Open,

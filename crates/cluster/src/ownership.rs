@@ -30,7 +30,7 @@ impl Ownership {
         let own = OwnBox::new(config);
         Self {
             rooms: OwnedRooms::default(),
-            peers: Peers::new(own.key().to_owned()),
+            peers: Peers::new(own.key().to_owned(), config.domain.clone()),
             own,
             events: VecDeque::new(),
             fallback: config.fallback,
@@ -184,7 +184,7 @@ impl Ownership {
     /// The store listed the other boxes. `keep`: those that it does not list may still be alive.
     pub(crate) fn handle_nodes(&mut self, nodes: Vec<ListedLease>, keep: bool, now: Instant) {
         self.peers.update(nodes, keep, now, &mut self.events);
-        let voters = self.peers.voters_against(&self.own.id.name);
+        let voters = self.peers.voters_against(&self.own.id);
         if self.own.withdrawn != voters.is_some() {
             self.own.withdrawn = voters.is_some();
             self.events.push_back(voters.map_or(Event::Reachable, |by| Event::Unreachable { by }));

@@ -55,6 +55,8 @@ pub trait Registry: Send + Sync + 'static {
 pub struct Identity {
     /// The box.
     pub id: BoxId,
+    /// See [`ClusterConfig::domain`](crate::ClusterConfig::domain).
+    pub domain: NodeName,
     /// See [`ClusterConfig::key_id`](crate::ClusterConfig::key_id).
     pub key_id: [u8; 8],
 }
@@ -185,7 +187,7 @@ pub struct Lease {
     /// No new rooms go there.
     #[serde(default)]
     pub draining: bool,
-    /// The boxes that it cannot reach.
+    /// The boxes that it cannot reach, each by name and boot, since a box that has just started was not asked yet.
     #[serde(default)]
     pub unreachable: Vec<String>,
     /// Rises with each renewal.
@@ -295,7 +297,7 @@ impl Identity {
     /// That of a box.
     pub fn of(config: &ClusterConfig) -> Self {
         let id = BoxId { name: config.name.clone(), boot: config.boot };
-        Self { id, key_id: config.key_id }
+        Self { id, domain: config.domain.clone(), key_id: config.key_id }
     }
 
     /// The key id as it stands in values.
@@ -323,8 +325,9 @@ impl ListedLease {
         self.lease.v != PROTOCOL || self.lease.key != key
     }
 
-    pub(crate) fn cannot_reach(&self, name: &NodeName) -> bool {
-        self.lease.unreachable.iter().any(|other| other == name.as_str())
+    pub(crate) fn cannot_reach(&self, id: &BoxId) -> bool {
+        let id = id.to_string();
+        self.lease.unreachable.contains(&id)
     }
 }
 

@@ -57,6 +57,8 @@ pub enum Fallback {
 pub struct ClusterConfig {
     /// The public host name of this box.
     pub name: NodeName,
+    /// The common name of the service. A box whose name is not below it is none of the cluster's, whatever the store says.
+    pub domain: NodeName,
     /// Random for each start of the process.
     pub boot: u64,
     /// The version of the program, for other boxes to show.
@@ -177,6 +179,11 @@ impl NodeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is a subdomain of `domain`.
+    pub fn is_below(&self, domain: &Self) -> bool {
+        self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.ends_with('.'))
+    }
 }
 
 impl fmt::Display for NodeName {
@@ -241,6 +248,10 @@ mod tests {
         for text in ["", ".", "a.", "a..b", "-a", "a-", "a_b", "a b", "a:1", "é", &long] {
             assert_eq!(NodeName::parse(text), Err(NodeNameError), "{text}");
         }
+        let domain = NodeName::parse("call.example").unwrap();
+        let is_below = |name: &str| NodeName::parse(name).unwrap().is_below(&domain);
+        assert!(is_below("b1.call.example") && is_below("a.b1.call.example"));
+        assert!(!["call.example", "b1call.example", "call.example.evil", "x"].map(is_below).contains(&true));
         let tag = RoomTag::new([0xab; 16]);
         assert_eq!(tag.to_string().parse(), Ok(tag));
         for text in ["", "ab", "+0000000000000000000000000000000", "é0000000000000000000000000000000"] {

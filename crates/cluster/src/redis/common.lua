@@ -1,4 +1,4 @@
--- Prepended to each script. ARGV[1] is the box that asks, ARGV[2] its key id. Keys are built here rather than passed in
+-- Prepended to each script, after a line that sets DOMAIN, the common name of the service. ARGV[1] is the box that asks, ARGV[2] its key id. Keys are built here rather than passed in
 -- KEYS, which only Redis Cluster mode needs.
 local ME, KEY, PROTOCOL = ARGV[1], ARGV[2], 1
 local LEASE_MS, ROOM_S, LOST_S = 3000, 86400, 60
@@ -49,12 +49,18 @@ local function is_id(id)
   return true
 end
 
+-- Whether a box has a name below DOMAIN. Clients are sent to no other, whatever stands in the store.
+local function is_ours(id)
+  local suffix = '.' .. DOMAIN
+  return string.sub(name_of(id), -#suffix) == suffix
+end
+
 -- The ownership of a room, and whether there is a value that cannot be read.
 local function room_of(tag)
   local text = text_of(key('room', tag))
   if text == false then return nil, false end
   local room = text and decode(text)
-  if not room or not is_id(room.owner) then return nil, true end
+  if not room or not is_id(room.owner) or not is_ours(room.owner) then return nil, true end
   room.foreign = room.v ~= PROTOCOL or room.key ~= KEY
   if room.foreign then return room, false end
   if not is_fence(room.fence) then return nil, true end
@@ -121,7 +127,7 @@ local function pick(first, second)
   for _, node in ipairs(list()) do
     local lease = decode(node[2])
     local takes_rooms = lease and lease.v == PROTOCOL and lease.key == KEY and not lease.draining
-    if takes_rooms and node[3] == 0 and name_of(node[1]) ~= name_of(ME) then
+    if takes_rooms and node[3] == 0 and is_ours(node[1]) and name_of(node[1]) ~= name_of(ME) then
       candidates[#candidates + 1] = { node[1], tonumber(lease.load) or 0 }
     end
   end

@@ -86,17 +86,18 @@ impl Registry for RedisRegistry {
 
 /// The boxes that the store knows, and facts about it; for a command that is no box itself. Takes two seconds at most.
 ///
-/// `key_id` is that of [`ClusterConfig`], to recognise foreign boxes.
+/// `domain` and `key_id` are those of [`ClusterConfig`], to recognise foreign boxes.
 ///
 /// # Errors
 /// The store does not answer; see [`StoreError::hint`].
 pub async fn read_nodes(
     store: &StoreUrl,
+    domain: &NodeName,
     key_id: [u8; 8],
     roots: rustls::RootCertStore,
 ) -> Result<StoreStatus, StoreError> {
     let name = NodeName::parse("reader").map_err(|_| StoreError::Reply)?;
-    let identity = Identity { id: BoxId { name, boot: 0 }, key_id };
+    let identity = Identity { id: BoxId { name, boot: 0 }, domain: domain.clone(), key_id };
     let registry = RedisRegistry::with(&identity, store.clone(), roots);
     timeout(READ_TIMEOUT, registry.status(&identity)).await.unwrap_or(Err(StoreError::Timeout))
 }
@@ -124,8 +125,9 @@ impl RedisRegistry {
             } => reply.map_err(|error| self.connector.error(error))?,
         };
         let Reply::Nodes(nodes) = reply else { return Err(StoreError::Reply) };
-        let key = identity.key();
-        Ok(StoreStatus { facts, nodes: nodes.iter().map(|node| node.info(&key)).collect() })
+        let (key, domain) = (identity.key(), &identity.domain);
+        let own = nodes.iter().filter(|node| node.id.name.is_below(domain));
+        Ok(StoreStatus { facts, nodes: own.map(|node| node.info(&key)).collect() })
     }
 }
 

@@ -8,9 +8,14 @@ use redis::{ErrorKind, RedisResult, Script, ScriptInvocation};
 use crate::registry::{Asserted, Elsewhere, Identity, ListedLease, ORDER_DURATION, Owner, Reply, Request};
 use crate::{BoxId, Fence, RoomTag};
 
+/// `$domain` is a host name, so it needs no quoting.
 macro_rules! script {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("common.lua"), include_str!($file)))
+    ($domain:expr, $file:literal) => {
+        Script::new(&format!(
+            "local DOMAIN = '{}'\n{}",
+            $domain,
+            concat!(include_str!("common.lua"), include_str!($file))
+        ))
     };
 }
 
@@ -51,16 +56,16 @@ impl Scripts {
         Self {
             own_id: identity.id.to_string(),
             key: identity.key(),
-            renew: script!("renew.lua"),
-            claim: script!("claim.lua"),
-            look: script!("look.lua"),
-            reassert: script!("reassert.lua"),
-            release: script!("release.lua"),
-            move_room: script!("move.lua"),
-            leave: script!("leave.lua"),
-            nodes: script!("nodes.lua"),
-            lock: script!("lock.lua"),
-            unlock: script!("unlock.lua"),
+            renew: script!(identity.domain, "renew.lua"),
+            claim: script!(identity.domain, "claim.lua"),
+            look: script!(identity.domain, "look.lua"),
+            reassert: script!(identity.domain, "reassert.lua"),
+            release: script!(identity.domain, "release.lua"),
+            move_room: script!(identity.domain, "move.lua"),
+            leave: script!(identity.domain, "leave.lua"),
+            nodes: script!(identity.domain, "nodes.lua"),
+            lock: script!(identity.domain, "lock.lua"),
+            unlock: script!(identity.domain, "unlock.lua"),
         }
     }
 

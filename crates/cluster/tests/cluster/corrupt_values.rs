@@ -142,3 +142,28 @@ async fn a_room_for_another_box_is_forgotten_unless_that_box_claims_it() {
     assert!(matches!(owner(&two, claim(1, Elsewhere::No)).await, Owner::Me { .. }));
     assert!(seconds_left().await > ROOM_DURATION.as_secs() / 2);
 }
+
+#[tokio::test]
+async fn no_room_goes_to_a_box_outside_the_domain() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let box_one = connect("b1.x", &server).await;
+    let evil = "b2.x.evil#0000000000000002";
+    let script = format!(
+        r#"local lease = redis.call('GET', 'webrtc-box:box:' .. redis.call('SMEMBERS', 'webrtc-box:boxes')[1])
+          redis.call('SET', 'webrtc-box:box:{evil}', lease, 'PX', 60000)
+          redis.call('SADD', 'webrtc-box:boxes', '{evil}')
+          local room = '{{"v":1,"key":"0707070707070707","owner":"{evil}","fence":9,"serial":1}}'
+          redis.call('SET', '{key}', room)"#,
+        key = room_key(1),
+    );
+    eval(&server, &script).await;
+    assert_eq!(owner(&box_one, Request::Look { room: room(1) }).await, Owner::Nobody);
+    for (number, elsewhere) in [(1, Elsewhere::No), (2, Elsewhere::IfAny([0, 0]))] {
+        let claimed = owner(&box_one, claim(number, elsewhere)).await;
+        assert!(matches!(claimed, Owner::Me { .. }), "{number}: {claimed:?}");
+    }
+    let Owner::Me { fence, .. } = owner(&box_one, Request::Look { room: room(2) }).await else { panic!() };
+    let floor = Fence::FALLBACK;
+    let moved = Request::Move { room: room(2), fence, serial: 1, floor, random: [0, 0] };
+    assert_eq!(box_one.call(moved).await, Ok(Reply::Moved(None)), "there is no other box");
+}

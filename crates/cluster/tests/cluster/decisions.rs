@@ -97,8 +97,15 @@ impl Bench {
         decision
     }
 
+    /// Kills a box and starts it again at once.
+    fn restart(&mut self, index: usize) {
+        let config = ClusterConfig { boot: 100, ..self.boxes[index].0.clone() };
+        self.boxes[index] = (config.clone(), Cluster::new(&config, self.now));
+    }
+
     fn set_reachable(&mut self, index: usize, other: usize, reachable: bool) {
-        self.boxes[index].1.set_reachable(&name(other), reachable);
+        let id = Identity::of(&self.boxes[other].0).id;
+        self.boxes[index].1.set_reachable(&id, reachable);
     }
 
     fn has(&self, index: usize, event: &Event) -> bool {
@@ -148,6 +155,48 @@ fn a_box_that_most_others_cannot_reach_gives_up_its_lease() {
     assert!(bench.has(0, &Event::Reachable));
     assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(2), fence: Fence(3), seats: 1 }));
     assert_eq!(bench.sit(0, 3), serve(5, 0));
+}
+
+#[test]
+fn reports_about_the_process_before_this_one_do_not_count() {
+    let mut bench = Bench::new(3, Fallback::Open);
+    bench.set_reachable(1, 0, false);
+    bench.set_reachable(2, 0, false);
+    // The others have reported it when it starts again at once. Its old lease has to end first.
+    bench.pass(SECOND, &[0]);
+    bench.restart(0);
+    bench.pass(SECOND * 5, &[]);
+    let restarted = bench.boxes[1].1.nodes(bench.now).into_iter().find(|node| node.id.boot == 100);
+    assert!(restarted.is_some_and(|node| node.id.name == name(0) && !node.unreachable));
+    assert!(!bench.events.iter().any(|(_, event)| matches!(event, Event::Unreachable { .. })));
+    bench.set_reachable(1, 0, false);
+    bench.set_reachable(2, 0, false);
+    bench.pass(SECOND * 5, &[]);
+    assert!(bench.has(0, &Event::Unreachable { by: vec![name(1), name(2)] }), "they are about it now");
+}
+
+#[test]
+fn a_box_outside_the_domain_is_no_member() {
+    let mut bench = Bench::new(2, Fallback::Open);
+    let evil = NodeName::parse("b2.x.evil").unwrap();
+    let id = BoxId { name: evil.clone(), boot: 9 };
+    let identity = Identity { id, ..Identity::of(&bench.boxes[0].0) };
+    let renewal = bench.requests.iter().find(|request| matches!(request, Request::Renew { .. })).cloned();
+    for _ in 0..4 {
+        bench.store.answer(&identity, renewal.clone().unwrap(), bench.now);
+        bench.pass(SECOND, &[]);
+    }
+    for (_, cluster) in &bench.boxes {
+        assert!(cluster.nodes(bench.now).iter().all(|node| node.id.name != evil));
+    }
+    let reported =
+        bench.events.iter().filter(|(_, event)| *event == Event::ForeignName { node: evil.clone() });
+    assert_eq!(reported.count(), 2, "once by each box");
+    bench.is_down = true;
+    bench.pass(SECOND * 2, &[]);
+    for number in 1..20 {
+        assert_ne!(bench.join(0, number), Decision::Redirect { node: evil.clone(), fence: Fence::NONE });
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ async fn the_rules_of_the_example_suffice_and_a_missing_one_is_named() {
     assert!(one.handle.lock_order().await && one.handle.put_challenge("x", "y", LIMIT).await);
     one.handle.shutdown().await;
     let store = StoreUrl::parse(&url("webrtc-box")).unwrap();
-    read_nodes(&store, [7; 8], rustls::RootCertStore::empty()).await.unwrap();
+    read_nodes(&store, &NodeName::parse("x").unwrap(), [7; 8], rustls::RootCertStore::empty()).await.unwrap();
 
     let mut narrow = TestBox::start(config("b3.x", &url("narrow")));
     let reason = loss(&mut narrow).await;

@@ -139,6 +139,7 @@ pub(crate) fn config(name: &str, url: &str) -> ClusterConfig {
     static BOOT: AtomicU64 = AtomicU64::new(1);
     ClusterConfig {
         name: NodeName::parse(name).unwrap(),
+        domain: NodeName::parse("x").unwrap(),
         boot: BOOT.fetch_add(1, Ordering::Relaxed),
         version: "1.0".to_owned(),
         fallback: Fallback::Open,

@@ -385,8 +385,8 @@ impl Sim {
                 }
             }
             Step::Reachable(index, other, reachable) => {
-                let name = self.boxes[other].config.name.clone();
-                self.boxes[index].cluster.set_reachable(&name, reachable);
+                let id = Identity::of(&self.boxes[other].config).id;
+                self.boxes[index].cluster.set_reachable(&id, reachable);
             }
         }
     }

@@ -109,8 +109,13 @@ async fn a_box_drains_and_moves_its_rooms() {
     assert_eq!(two.join(1).await, Decision::Serve { fence: moved, resumes: fence });
     assert!(matches!(one.join(2).await, Decision::Redirect { .. }), "a draining box opens no rooms");
     one.handle.shutdown().await;
-    let status =
-        read_nodes(&config("b1.x", &server.url()).store, [7; 8], rustls::RootCertStore::empty()).await;
+    let status = read_nodes(
+        &config("b1.x", &server.url()).store,
+        &NodeName::parse("x").unwrap(),
+        [7; 8],
+        rustls::RootCertStore::empty(),
+    )
+    .await;
     let status = status.unwrap();
     assert_eq!(status.nodes.iter().map(|node| node.id.name.as_str()).collect::<Vec<_>>(), ["b2.x"]);
     println!("{:?}", status.facts);
