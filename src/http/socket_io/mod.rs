@@ -5,6 +5,7 @@
 //! answers the requests.
 
 mod events;
+mod liveness;
 mod packet;
 mod session;
 
@@ -25,7 +26,8 @@ use tokio::time::timeout;
 
 use webrtc_box_signaling::MAX_FRAME_BYTES;
 
-use self::session::{Command, PING_INTERVAL, PING_TIMEOUT, Session};
+use self::liveness::{PING_INTERVAL, PING_TIMEOUT};
+use self::session::{Command, Session};
 use super::hub::{Hub, Transport};
 use super::per_source::SourcePermit;
 use super::request_context::RequestContext;

@@ -3,7 +3,6 @@
 //!
 //! A task of its own owns the session. The HTTP requests reach it as [`Command`]s.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -21,20 +20,12 @@ use webrtc_box_relay::queue_budget::Charge;
 use webrtc_box_signaling::ConnectionId;
 
 use super::events;
+use super::liveness::Liveness;
 use super::packet::{self, EnginePacket, SocketPacket};
 use crate::http::hub::Hub;
 use crate::http::send_queue::{Outgoing, SendReceiver};
 use crate::http::websocket::{self, BATCH_BYTES, End, Socket, WRITE_TIMEOUT};
 use crate::http::{Phase, stopping};
-
-/// The interval of pings.
-pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long the answer to a ping may take.
-pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client may take to connect to the namespace.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a WebSocket may take to carry a session on.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,54 +72,6 @@ struct Polling {
     /// What the last answer cost: the next request shows that the client reads.
     unconfirmed: Vec<Charge>,
     probing: bool,
-}
-
-/// When the client is pinged, and when it counts as lost.
-#[derive(Debug)]
-struct Liveness {
-    /// `Err`: when to ping. `Ok`: until when the answer must arrive.
-    ping: Result<Instant, Instant>,
-    /// Until when the client must have connected to the namespace.
-    connect_by: Option<Instant>,
-}
-
-impl Liveness {
-    fn new(now: Instant) -> Self {
-        Self { ping: Err(now + PING_INTERVAL), connect_by: Some(now + CONNECT_TIMEOUT) }
-    }
-
-    fn next(&self) -> Instant {
-        let (Ok(ping) | Err(ping)) = self.ping;
-        self.connect_by.map_or(ping, |connect| connect.min(ping))
-    }
-
-    /// Moves the timer where a pong has changed what is due next.
-    fn set(&self, timer: Pin<&mut Sleep>) {
-        if timer.deadline() != self.next() {
-            timer.reset(self.next());
-        }
-    }
-
-    fn pong(&mut self, now: Instant) {
-        if self.ping.is_ok() {
-            self.ping = Err(now + PING_INTERVAL);
-        }
-    }
-
-    /// Whether a ping is due.
-    fn check(&mut self, now: Instant) -> Result<bool, End> {
-        if self.connect_by.is_some_and(|by| now >= by) {
-            return Err(End::TimedOut);
-        }
-        match self.ping {
-            Ok(until) if now >= until => Err(End::TimedOut),
-            Err(due) if now >= due => {
-                self.ping = Ok(now + PING_TIMEOUT);
-                Ok(true)
-            }
-            Ok(_) | Err(_) => Ok(false),
-        }
-    }
 }
 
 impl Session {
@@ -472,41 +415,6 @@ async fn expect(socket: &mut SessionSocket, expected: &str) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn seconds(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_is_pinged_and_has_ten_seconds_to_answer() {
-        let start = Instant::now();
-        let mut liveness = Liveness::new(start);
-        liveness.connect_by = None;
-        assert_eq!(liveness.next(), start + PING_INTERVAL);
-        assert!(matches!(liveness.check(start + seconds(5)), Ok(true)));
-        assert!(matches!(liveness.check(start + seconds(14)), Ok(false)));
-        liveness.pong(start + seconds(14));
-        assert_eq!(liveness.next(), start + seconds(19));
-        assert!(matches!(liveness.check(start + seconds(19)), Ok(true)));
-        assert!(matches!(liveness.check(start + seconds(29)), Err(End::TimedOut)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unrequested_pong_delays_no_ping() {
-        let start = Instant::now();
-        let mut liveness = Liveness::new(start);
-        liveness.pong(start + seconds(4));
-        assert_eq!(liveness.next(), start + PING_INTERVAL);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_connect_is_lost() {
-        let start = Instant::now();
-        let mut liveness = Liveness::new(start);
-        assert!(matches!(liveness.check(start + seconds(5)), Ok(true)));
-        liveness.pong(start + seconds(6));
-        assert!(matches!(liveness.check(start + CONNECT_TIMEOUT), Err(End::TimedOut)));
-    }
 
     #[test]
     fn packets_for_a_request_that_is_gone_wait_for_the_next() {
