@@ -63,6 +63,7 @@ use std::time::Instant;
 mod admission;
 mod attempt_limiter;
 mod call_report;
+mod client_message;
 mod connection;
 mod display_name;
 mod error;
@@ -70,13 +71,14 @@ mod features;
 mod ice_servers;
 mod outputs;
 mod ownership;
-mod protocol;
 mod resume_token;
 mod room;
 mod room_name;
 mod room_table;
 mod rooms;
 mod seat;
+mod seating;
+mod server_message;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -84,17 +86,18 @@ mod waiting;
 
 pub use admission::HostKeys;
 pub use call_report::{CallReport, CallSummary, MediaPath};
+pub use client_message::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind};
 pub use display_name::DisplayName;
 pub use error::{Malformed, Refusal};
 pub use features::Features;
 pub use ice_servers::{CredentialIssuer, IceCredential, IceServer, IceUrls};
 pub use outputs::{Action, CloseReason, ConnectionId, Event, WaitOutcome};
 pub use ownership::{Fence, OtherOwner, OwnedRoom, Ownership, RoomOwner, RoomRequest, RoomRequestKind};
-pub use protocol::{ClientMessage, Join, MAX_FRAME_BYTES, Peek, Relay, RelayKind, Sdp, ServerMessage};
 pub use resume_token::ResumeTokenKey;
 pub use room_name::RoomName;
 pub use rooms::{Rooms, RoomsConfig};
 pub use seat::{RoomTag, SEATS_PER_ROOM, SeatEvent, SeatId, TagKey};
+pub use server_message::{Sdp, ServerMessage};
 
 /// Seconds since 1970-01-01 00:00:00 UTC.
 pub type UnixSeconds = u64;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::call_report::{CallSummary, MediaPath};
 use crate::error::Refusal;
-use crate::protocol::ServerMessage;
 use crate::seat::{RoomTag, SeatEvent, SeatKey};
+use crate::server_message::ServerMessage;
 
 /// The caller's number for one WebSocket; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use crate::UnixSeconds;
 use crate::call_report::Call;
+use crate::client_message::Relay;
 use crate::display_name::DisplayName;
 use crate::features::Features;
 use crate::outputs::ConnectionId;
-use crate::protocol::{Relay, ServerMessage};
 use crate::seat::{SEATS_PER_ROOM, SeatId};
+use crate::server_message::ServerMessage;
 use crate::transfer::Transfers;
 
 /// Participants that make a call.

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use webrtc_box_rate_limit::SourcePrefix;
 
 use crate::call_report::{CallReport, CallSummary};
+use crate::client_message::Relay;
 use crate::display_name::DisplayName;
 use crate::error::Refusal;
 use crate::features::Features;
 use crate::outputs::{Action, ConnectionId, Event, Outputs, Timer};
-use crate::protocol::{Relay, ServerMessage};
 use crate::resume_token::ResumeClaims;
 use crate::room::{Disconnected, PendingMessages, Room, Seat, SeatState};
 use crate::room_name::RoomName;
 use crate::seat::{RoomTag, SEATS_PER_ROOM, SeatEvent, SeatId, SeatKey};
+use crate::server_message::ServerMessage;
 use crate::transfer::Transfers;
 use crate::{Now, UnixSeconds};
 

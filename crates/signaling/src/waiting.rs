@@ -10,9 +10,9 @@ use webrtc_box_rate_limit::{Rate, SourcePrefix, SourceRateLimiter};
 
 use crate::error::Refusal;
 use crate::outputs::{ConnectionId, Outputs};
-use crate::protocol::ServerMessage;
 use crate::room_table::Newcomer;
 use crate::seat::{RoomTag, SeatId};
+use crate::server_message::ServerMessage;
 
 /// People who may wait for one room.
 const MAX_WAITING: usize = 20;

@@ -162,8 +162,8 @@ fn no_state_is_left_when_all_clients_are_gone() {
     harness.advance(seconds(30));
     assert_eq!(harness.rooms.count(), (0, 0));
     assert_eq!(harness.rooms.poll_timeout(), None);
-    assert_eq!(harness.rooms.parts().2.timers.len(), 0);
-    assert_eq!(harness.rooms.parts().3, 0);
+    assert_eq!(harness.rooms.seating().out.timers.len(), 0);
+    assert_eq!(harness.rooms.seating().connections.len(), 0);
 }
 
 impl Harness {

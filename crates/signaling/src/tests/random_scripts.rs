@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::seating::Seating;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -251,7 +252,7 @@ fn host_keys(required: bool) -> HostKeys {
 
 /// Whether all who wait must wait: their room is full, somebody in it has to admit them, or a host has to open it.
 fn nobody_waits_in_vain(rooms: &Rooms) -> bool {
-    let (admission, table, _, _, waiting) = rooms.parts();
+    let Seating { admission, table, waiting, .. } = rooms.seating();
     waiting.rooms().all(|room| match table.opened_by_host(room) {
         Some(by_host) => !by_host || table.is_full(room),
         None => admission.requires_key(),
@@ -293,15 +294,15 @@ proptest! {
             while let Some(action) = rooms.poll_action() {
                 observer.check(action);
             }
-            prop_assert_eq!(rooms.parts().4.len(), observer.waiting.len());
+            prop_assert_eq!(rooms.seating().waiting.len(), observer.waiting.len());
             prop_assert!(observer.occupancy_is_right(&rooms));
-            prop_assert!(rooms.unmerged_is_right());
+            prop_assert!(rooms.seating().unmerged_is_right());
             prop_assert!(at >= drained_at || nobody_waits_in_vain(&rooms));
         }
         prop_assert!(observer.open.is_empty(), "a seat never ended");
         prop_assert_eq!(rooms.count(), (0, 0));
         prop_assert_eq!(rooms.poll_timeout(), None);
-        let (disconnected, pending_bytes) = rooms.parts().1.quotas();
+        let (disconnected, pending_bytes) = rooms.seating().table.quotas();
         prop_assert!(disconnected.is_empty() && pending_bytes.is_empty());
     }
 

@@ -197,7 +197,7 @@ fn pending_frames_are_limited_and_the_sender_gets_an_error() {
     let back = harness.connect();
     harness.resume(back, "kitchen", &bob.token);
     assert_eq!(harness.unread(back).len(), 64);
-    assert!(harness.rooms.parts().1.quotas().1.is_empty());
+    assert!(harness.rooms.seating().table.quotas().1.is_empty());
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn pending_frames_of_a_participant_who_left_are_dropped() {
     let back = harness.connect();
     assert_eq!(harness.resume(back, "kitchen", &bob.token)["peer"], reply["id"]);
     assert!(harness.unread(back).is_empty());
-    assert!(harness.rooms.parts().1.quotas().1.is_empty());
+    assert!(harness.rooms.seating().table.quotas().1.is_empty());
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn one_source_cannot_use_up_the_bytes_of_pending_frames() {
         }
     }
     let eighth = 512 * 1024;
-    assert!((eighth - 64 * 1024..=eighth).contains(&harness.rooms.parts().1.quotas().1.used()));
+    assert!((eighth - 64 * 1024..=eighth).contains(&harness.rooms.seating().table.quotas().1.used()));
     let [alice, bob] = harness.pair_from("45.0.0.1", "kitchen");
     harness.disconnect(bob.conn);
     harness.received.clear();
@@ -352,7 +352,7 @@ fn one_source_cannot_use_up_the_disconnected_seats() {
         harness.join(conn, &room);
         harness.disconnect(conn);
     }
-    assert_eq!(harness.rooms.parts().1.quotas().0.used(), 1250);
+    assert_eq!(harness.rooms.seating().table.quotas().0.used(), 1250);
     let [alice, bob] = harness.pair_from("45.0.0.1", "kitchen");
     harness.disconnect(bob.conn);
     assert_eq!(harness.unread(alice.conn), ["peer-away"], "the seat is kept");
@@ -362,7 +362,7 @@ fn one_source_cannot_use_up_the_disconnected_seats() {
 fn a_token_of_an_unnormalized_name_is_valid_for_twelve_hours() {
     let mut harness = Harness::with(config_with_a_key());
     let seat = SeatId::new([9; 16]);
-    let (tag_key, resume_key) = harness.rooms.parts().0.keys();
+    let (tag_key, resume_key) = harness.rooms.seating().admission.keys();
     let claims = ResumeClaims { seat, joined_at: harness.now.unix, fence: None };
     let token = json!(resume_key.sign(tag_key.tag("Kitchen"), claims));
     let conn = harness.connect();
