@@ -9,10 +9,16 @@ use qrcode::render::unicode::Dense1x2;
 
 use crate::config::{Identity, RelayScope, Settings};
 use crate::doctor::{Finding, at_start};
+use crate::net::addresses::url_host;
 use crate::net::interfaces::lan_addresses;
 
 /// White on black whatever the colors of the terminal: a camera must not see the pattern inverted.
 const QR_COLORS: (&str, &str) = ("\x1b[97;40m", "\x1b[0m");
+
+/// What follows the trial, for the person at the terminal.
+const NEXT_STEPS: &str = "their calls do not work here.\n\
+    All others in this network can call each other. From the internet nobody gets here through a router or firewall.\n\
+    For your own server, with a name or a public address, stop this with Ctrl-C and run: webrtc-box setup";
 
 /// The banner for this host, with a QR code if stdout is a terminal. With a domain it includes the doctor's findings about
 /// this host. Reads files and uses no network.
@@ -30,16 +36,16 @@ fn finding_lines(findings: &[Finding]) -> String {
     format!("Found on this host:\n{lines}For a check from outside, run: webrtc-box check")
 }
 
-/// The banner: the URL of the page and the ports; in try-out mode the URLs at the addresses `lan`, with a QR code of the
-/// first if `qr`. Several lines without a final line break.
-pub fn text(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
+/// The banner: the URL of the page and the ports; in try-out mode the URLs at the addresses `lan`, on a `terminal` with a QR
+/// code of the first and what to do next. Several lines without a final line break.
+pub fn text(settings: &Settings, lan: &[IpAddr], terminal: bool) -> String {
     match &settings.identity {
-        Identity::TryOut => try_out(settings, lan, qr),
-        Identity::Domain { name, .. } => production(settings, name),
+        Identity::TryOut => try_out(settings, lan, terminal),
+        Identity::Domain { name, .. } => production(settings, &url_host(name)),
     }
 }
 
-fn try_out(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
+fn try_out(settings: &Settings, lan: &[IpAddr], terminal: bool) -> String {
     let Some(port) = settings.https_port else {
         return format!("webrtc-box runs in try-out mode, without a page. {}", ports(settings));
     };
@@ -48,12 +54,13 @@ fn try_out(settings: &Settings, lan: &[IpAddr], qr: bool) -> String {
     if let Some(first) = lan.first() {
         // Writing to a string cannot fail.
         let _ = write!(text, "or, on other devices in this network,\n  {}\n", lan.join("\n  "));
-        text.push_str(&if qr { qr_code(first) } else { String::new() });
+        text.push_str(&if terminal { qr_code(first) } else { String::new() });
     }
     text.push_str(
         "The browser warns once, because the certificate is self-signed: continue to the page.\n\
-         iPhones and iPads need a real certificate: --domain NAME --acme-email YOU@EXAMPLE.COM.",
+         iPhones and iPads need a real certificate: ",
     );
+    text.push_str(if terminal { NEXT_STEPS } else { "--domain NAME --acme-email YOU@EXAMPLE.COM." });
     text
 }
 
@@ -141,6 +148,7 @@ mod tests {
         let with = text(&try_out_settings(), &lan(), true);
         assert!(with.contains('█') && with.contains("\x1b[97;40m"));
         assert!(!text(&try_out_settings(), &[], true).contains('█'));
+        assert!(with.ends_with("run: webrtc-box setup"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::doctor::Target;
 use crate::error::Hint as _;
 use crate::keys::Keys;
 use crate::principals::isolation_group;
+use crate::setup::Setup;
 use crate::state_dir::StateDir;
 use webrtc_box_turn::credential::{Credential, Principal};
 use webrtc_box_turn::principal::PrincipalId;
@@ -34,6 +35,13 @@ pub enum Command {
     Check(Check),
     /// Ask the running server whether it is healthy.
     Healthcheck(Box<Settings>),
+    /// Write a settings file.
+    Setup {
+        /// What to write, and where.
+        setup: Box<Setup>,
+        /// Without questions.
+        yes: bool,
+    },
     /// List the boxes of the cluster.
     Nodes {
         /// The settings of one of them.
@@ -131,8 +139,23 @@ enum SubcommandArgs {
     ///
     /// Ends within two seconds. For container engines and scripts; `check` finds causes.
     Healthcheck,
+    /// Write a settings file from the answers to five questions, and from flags
+    ///
+    /// Each setting given as a flag is written to the file that --config names, and not asked for. Without a terminal,
+    /// add --yes.
+    Setup(SetupArgs),
     /// List the boxes of a cluster with version, rooms, load and state, as the store knows them
     Nodes(NodesArgs),
+}
+
+#[derive(Args)]
+struct SetupArgs {
+    /// Ask nothing: settings that are not given as flags keep their defaults
+    #[arg(long)]
+    yes: bool,
+    /// Replace a settings file; the previous one stays beside it, with .old at its end
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -191,6 +214,11 @@ pub fn parse(
             let settings = line.settings.or(fallback?).validate(&defaults)?;
             Ok(Command::Nodes { settings: Box::new(settings), json: args.json })
         }
+        Some(SubcommandArgs::Setup(args)) => {
+            let file = config.unwrap_or_else(|| DEFAULT_FILE.into());
+            let setup = Setup { settings: line.settings, file, force: args.force };
+            Ok(Command::Setup { setup: Box::new(setup), yes: args.yes })
+        }
         Some(SubcommandArgs::Check(args)) => {
             let remote = line.settings.only_name_a_server();
             let secret_config = file_with_secrets(config, environment);
@@ -217,6 +245,7 @@ pub fn settings(
     match parse(args, environment)? {
         Command::Run(settings) | Command::Credentials(settings, _) => Ok(settings),
         Command::Healthcheck(settings) | Command::Nodes { settings, .. } => Ok(*settings),
+        Command::Setup { setup, .. } => Ok(setup.settings.validate(&StateDirDefaults::default())?),
         Command::Check(check) => match check.subject? {
             Target::Local(settings) | Target::Remote { settings, .. } => Ok(*settings),
         },

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod net;
 pub mod nodes;
 pub mod principals;
+pub mod setup;
 pub mod signals;
 pub mod state_dir;
 pub mod systemd;

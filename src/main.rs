@@ -6,9 +6,11 @@ use std::time::SystemTime;
 
 use webrtc_box::cli::{self, Check, CliError, Command};
 use webrtc_box::config::{Identity, Settings};
+use webrtc_box::doctor::check_host;
 use webrtc_box::error::Hint as _;
 use webrtc_box::net::{raise_fd_limit, use_permitted_low_ports};
 use webrtc_box::nodes::Nodes;
+use webrtc_box::setup::{Dialog, Setup};
 use webrtc_box::systemd::socket_activation::ActivatedSockets;
 use webrtc_box::{StartError, banner, signals, start_logging};
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         Ok(Command::Check(args)) => check(&args),
         Ok(Command::Healthcheck(settings)) => healthcheck(&settings),
         Ok(Command::Nodes { settings, json }) => nodes(&settings, json),
+        Ok(Command::Setup { setup, yes }) => write_settings(setup, yes),
         Err(CliError::Help(text)) => finish(print(&text)),
         Err(error @ CliError::Usage(_)) => fail(2, &error),
         Err(error @ CliError::Settings(_)) => fail(1, &error),
@@ -106,6 +109,23 @@ fn healthcheck(settings: &Settings) -> ExitCode {
     };
     match runtime.block_on(webrtc_box::doctor::healthcheck(settings)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error.with_hint()),
+    }
+}
+
+/// Asks on the terminal, unless `yes`.
+fn write_settings(setup: Box<Setup>, yes: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(1, &StartError::System { action: "start threads", source }.with_hint()),
+    };
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout());
+    let dialog = (!yes).then(|| Dialog::new(&mut input, &mut output));
+    let outcome =
+        runtime.block_on(setup.run(dialog, async |what, settings| check_host(what, settings).await));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(text) => finish(print(&text)),
         Err(error) => fail(1, &error.with_hint()),
     }
 }

@@ -31,17 +31,24 @@ pub(super) struct Field<'a> {
 
 /// One text or a list of texts.
 pub(super) trait Texts {
+    /// Whether the setting is repeatable.
+    const IS_LIST: bool;
+
     /// The texts in order.
     fn texts(&self) -> &[String];
 }
 
 impl Texts for String {
+    const IS_LIST: bool = false;
+
     fn texts(&self) -> &[String] {
         std::slice::from_ref(self)
     }
 }
 
 impl Texts for Vec<String> {
+    const IS_LIST: bool = true;
+
     fn texts(&self) -> &[String] {
         self
     }

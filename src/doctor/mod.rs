@@ -82,6 +82,35 @@ pub async fn check(
     }
 }
 
+/// What `webrtc-box setup` compares with this host after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostCheck {
+    /// Where the domain leads.
+    Addresses,
+    /// Whether the ports are free.
+    Ports,
+    /// Whether the certificate can be used.
+    Certificate,
+}
+
+/// Compares one part of settings, before a server runs with them, with this host.
+pub async fn check_host(what: HostCheck, settings: &Settings) -> Vec<Finding> {
+    match what {
+        HostCheck::Addresses => {
+            Addresses::observe(settings, settings.own_name(), None).await.evaluate_names()
+        }
+        HostCheck::Ports => {
+            let listeners = ports::observe(settings, &PortOwners::observe());
+            // The service has the privilege for ports below 1024.
+            ports::evaluate(&listeners, false, true)
+        }
+        HostCheck::Certificate => {
+            let certificate = StoredCertificate::observe(settings, &SystemRoots::load());
+            certificate.iter().flat_map(StoredCertificate::evaluate).collect()
+        }
+    }
+}
+
 /// What a server reports of its host at its start: certificate, relayed addresses and limits.
 pub fn at_start(settings: &Settings) -> Vec<Finding> {
     let certificate = StoredCertificate::observe(settings, &SystemRoots::load());
