@@ -55,7 +55,7 @@ release() {
   npm ci --no-audit --no-fund --ignore-scripts --silent
   rm -rf "$DIST" "$PACKAGE_FILES"
   mkdir -p "$DIST"
-  CARGO_PROFILE_DEV_DEBUG=0 cargo run --locked --quiet --example package-files -- "$PACKAGE_FILES"
+  cargo run --locked --quiet --example package-files -- "$PACKAGE_FILES"
   for architecture in "$@"; do
     build_program "$architecture"
     split_debug_info "$architecture" "$DIST/webrtc-box-$version-$architecture-linux.debug"

@@ -75,7 +75,7 @@ function defineLifecycle({ vps, harness, shell, httpStatus, waitForPage }) {
     await apt('purge webrtc-box');
     assert.equal(await httpStatus(), '000');
     await shell('rm -r /etc/systemd/system/webrtc-box.service.d');
-    assert.equal(await shell('find / -xdev -name "*webrtc-box*" -not -path "/root/*" -not -path "/proc/*" 2>/dev/null | sort'), '');
+    assert.equal(await shell('find / /etc/systemd/system -xdev -name "*webrtc-box*" -not -path "/root/*" -not -path "/proc/*" 2>/dev/null | sort'), '');
     await assert.rejects(shell('id webrtc-box'));
     assert.equal(await shell('systemctl list-units --all --plain --no-legend "webrtc-box*"'), '', 'systemd knows no unit of it');
   });

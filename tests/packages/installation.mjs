@@ -11,7 +11,7 @@ const SETTINGS = '/etc/webrtc-box/webrtc-box.toml';
 /** The documented commands of an installation, with the authority of the tests instead of Let's Encrypt. */
 async function installCommands() {
   const commands = await documentedCommands(/apt install \.\/webrtc-box\S*\.deb\n/);
-  return commands.replace(/^systemctl/m, `sed -i 's|^#acme-directory = .*|${ACME_DIRECTORY}|' ${SETTINGS}\nsystemctl`);
+  return commands.replace(/^webrtc-box setup.*$/m, `$& --acme-directory ${ACME_DIRECTORY}`);
 }
 
 /**

@@ -12,8 +12,8 @@ import { bootHost } from './systemd-host.mjs';
 
 const ADDRESS = '45.0.0.1';
 
-/** The setting that makes the box use this authority. */
-export const ACME_DIRECTORY = 'acme-directory = "https://acme.test:14000/dir"';
+/** The directory of this authority, for the setting acme-directory. */
+export const ACME_DIRECTORY = 'https://acme.test:14000/dir';
 
 /** Starts both for one test file, with a harness whose server is box.test. `files`: as for `bootHost`. */
 export async function bootAcmeHost(name, { files } = {}) {
