@@ -1,16 +1,19 @@
 #!/bin/sh
-# Installs, upgrades or removes webrtc-box on a host with systemd. Run it as root, in a folder with the program and
-# the files of config/:
+# Installs, upgrades or removes webrtc-box on a host with systemd and no package of it. Run it as root (sudo is fine), in a
+# folder with the program and the files of config/:
 #
-#   sh install.sh NAME EMAIL    first installation: NAME is the public name, EMAIL goes to the certificate authority
+#   sh install.sh NAME EMAIL    first installation: NAME is the public name or IP address, EMAIL goes to the certificate
+#                               authority; settings as flags may follow (webrtc-box setup --help)
 #   sh install.sh               upgrade: replaces program and units, keeps the settings
 #   sh install.sh --remove      removes everything except /etc/webrtc-box and /var/lib/webrtc-box
 #
-# It downloads nothing, and can be run twice. An upgrade that fails at any step keeps the running service: the new
-# program is tested first, all files are replaced together, and if the new program does not become ready, the
-# previous one is restored and started.
+# It downloads nothing, and can be run twice, also after it was killed. An upgrade that fails at any step keeps the running
+# service: the new program is tested first, all files are replaced together, and if the new program does not become ready,
+# the previous one is restored and started. Tested on Debian; written for other distributions with systemd as well.
 set -eu
 cd "$(dirname "$0")"
+# `su` without "-" leaves these out.
+PATH=$PATH:/usr/sbin:/sbin
 
 CONFIG=/etc/webrtc-box/webrtc-box.toml
 PROGRAM=/usr/local/bin/webrtc-box
@@ -24,23 +27,24 @@ kept=
 main() {
   [ "$(id -u)" = 0 ] || fail "must run as root; use sudo"
   command -v systemctl >/dev/null || fail "this host has no systemd; start webrtc-box with the service manager of the host, see docs/operations.md"
-  case "$#:${1-}" in
-    1:--remove) remove ;;
-    0:) [ -e "$CONFIG" ] || fail "a first installation needs two arguments: sh install.sh NAME EMAIL"; install_files ;;
-    2:*) configure "$1" "$2"; install_files ;;
+  case "${1-}:$#" in
+    --remove:1) remove ;;
+    :0 | [!-]*:*)
+      refuse_package
+      [ $# != 0 ] || [ -e "$CONFIG" ] || fail "a first installation needs two arguments: sh install.sh NAME EMAIL"
+      [ $# = 0 ] || [ $# -ge 2 ] || fail "a first installation needs an e-mail address as well: sh install.sh NAME EMAIL"
+      [ $# = 0 ] || [ ! -e "$CONFIG" ] || fail "$CONFIG already exists; edit it, or run install.sh without arguments to upgrade"
+      install_files "$@"
+      ;;
     *) fail "invalid arguments; give NAME and EMAIL to install, none to upgrade, or --remove" ;;
   esac
 }
 
-# Writes the settings from the file with all defaults. An existing file is not changed.
-configure() {
-  case "$1" in *[!A-Za-z0-9.-]* | .* | *..* | *. | "") fail "$1 is not a host name" ;; esac
-  case "$2" in *[\"\\\&/[:space:]]*) fail "$2 is not an e-mail address" ;; ?*@?*.?*) ;; *) fail "$2 is not an e-mail address" ;; esac
-  [ ! -e "$CONFIG" ] || fail "$CONFIG already exists; to change name or e-mail address, edit it and run: systemctl restart webrtc-box"
-  install -d -m 755 /etc/webrtc-box
-  sed -e "s/^#e\.g\. domain = .*/domain = \"$1\"/" -e "s/^#e\.g\. acme-email = .*/acme-email = \"$2\"/" webrtc-box.toml >"$CONFIG.new"
-  chmod 600 "$CONFIG.new"
-  mv "$CONFIG.new" "$CONFIG"
+# A package has its unit there, and a unit of ours would hide it.
+refuse_package() {
+  for folder in /usr/lib/systemd/system /lib/systemd/system; do
+    [ ! -e "$folder/webrtc-box.service" ] || fail "webrtc-box is installed as a package; upgrade it with the package manager, or remove the package first"
+  done
 }
 
 install_files() {
@@ -48,7 +52,9 @@ install_files() {
   trap 'exit 1' HUP INT TERM
   [ -e "$PROGRAM" ] && upgrade=yes || upgrade=
   stage webrtc-box 755 "$PROGRAM"
-  test_program "$PROGRAM.new"
+  "$PROGRAM.new" --version >/dev/null || fail "this webrtc-box does not run on this host; use a build for $(uname -m)"
+  [ $# = 0 ] || configure "$@"
+  test_settings "$PROGRAM.new"
   stage webrtc-box.sysusers 644 /usr/lib/sysusers.d/webrtc-box.conf
   stage webrtc-box.service 644 "$UNITS/webrtc-box.service"
   # The socket unit is optional; if it is installed, it is upgraded with the program.
@@ -56,8 +62,10 @@ install_files() {
     stage webrtc-box.socket 644 "$UNITS/webrtc-box.socket"
     stage webrtc-box.service.d/socket.conf 644 "$UNITS/webrtc-box.service.d/socket.conf"
   fi
+  # What is renamed below must be on the disk before its name is.
+  sync
   swap
-  systemd-sysusers webrtc-box.conf
+  create_user
   # It may contain secrets and host keys.
   chgrp webrtc-box "$CONFIG"
   chmod 640 "$CONFIG"
@@ -79,21 +87,28 @@ install_files() {
 # Copies $1 to $3.new with mode $2, so that a full disk is detected before anything changes.
 stage() {
   staged="$staged $3"
-  install -D -m "$2" "$1" "$3.new"
   # An existing .old is from a run that was killed. It is the last working version, unless the installed one runs.
   if [ -e "$3.old" ] && ! is_running; then kept=yes
-  elif [ -e "$3" ]; then cp -p "$3" "$3.old"
+  elif [ -e "$3" ]; then ln -f "$3" "$3.old"
   fi
+  rm -f "$3.new"
+  install -D -m "$2" "$1" "$3.new"
 }
 
 # Whether the service runs the installed program.
 is_running() {
-  systemctl is-active --quiet webrtc-box.service && [ "/proc/$(systemctl show -P MainPID webrtc-box.service)/exe" -ef "$PROGRAM" ]
+  systemctl is-active --quiet webrtc-box.service && [ "/proc/$(systemctl show -p MainPID --value webrtc-box.service)/exe" -ef "$PROGRAM" ]
 }
 
-# Tests that the program runs on this host and accepts the current settings.
-test_program() {
-  "$1" --version >/dev/null || fail "this webrtc-box does not run on this host; use a build for $(uname -m)"
+# Writes the settings from NAME, EMAIL and flags.
+configure() {
+  name=$1 email=$2
+  shift 2
+  "$PROGRAM.new" setup --yes --config "$CONFIG" --domain "$name" --acme-email "$email" "$@" >/dev/null || fail "the settings are not valid; the reason is above"
+}
+
+# Tests that the program accepts the current settings.
+test_settings() {
   # Other settings of the service, such as Environment=, are not known here; then only the start can test them.
   overrides=$(systemctl show webrtc-box.service -p Environment -p EnvironmentFiles -p DropInPaths 2>/dev/null | sed 's/^[A-Za-z]*=//' | tr -d '\n')
   [ -z "$overrides" ] || return 0
@@ -106,7 +121,15 @@ test_program() {
 
 swap() {
   swapped=yes
-  for file in $staged; do mv "$file.new" "$file"; done
+  for file in $staged; do mv -f "$file.new" "$file"; done
+}
+
+create_user() {
+  if command -v systemd-sysusers >/dev/null; then
+    systemd-sysusers webrtc-box.conf
+  elif ! id -u webrtc-box >/dev/null 2>&1; then
+    useradd --system --user-group --no-create-home --home-dir /var/lib/webrtc-box --shell "$(command -v nologin || echo /bin/false)" webrtc-box
+  fi
 }
 
 # Makes the replacement final.
@@ -118,13 +141,15 @@ commit() {
 # Restores the previous files after a failure. A first installation has none, and stays for you to fix.
 roll_back() {
   code=$?
-  trap - EXIT HUP INT TERM
+  trap - EXIT
+  # A second Ctrl-C must not end this half-way.
+  trap '' HUP INT TERM
   set +e
   for file in $staged; do
     if [ -z "$swapped" ] && [ -n "$kept" ]; then :
-    elif [ -z "$swapped" ] || [ -z "$upgrade" ]; then rm -f "$file.old"
-    elif [ -e "$file.old" ]; then mv "$file.old" "$file"
-    elif [ ! -e "$file.new" ]; then rm -f "$file"
+    elif [ -n "$swapped" ] && [ -n "$upgrade" ] && [ -e "$file.old" ]; then mv -f "$file.old" "$file"; rm -f "$file.old"
+    elif [ -n "$swapped" ] && [ -n "$upgrade" ] && [ ! -e "$file.new" ]; then rm -f "$file"
+    else rm -f "$file.old"
     fi
     rm -f "$file.new"
   done

@@ -47,8 +47,7 @@ else {
   harness.scenario('the documented commands install the archive', async () => {
     const [unpack, install] = (await documentedCommands(/tar xf webrtc-box\S*\.tar\.gz/)).trim().split('\n');
     await vps.copy(await archive(), '/root/webrtc-box.tar.gz');
-    const environment = `[Service]\nEnvironment=WEBRTC_BOX_ACME_DIRECTORY=${ACME_DIRECTORY}\n`;
-    await vps.run('sh', '-ec', 'install -D /dev/stdin /etc/systemd/system/webrtc-box.service.d/acme.conf <<END\n' + `${environment}END\n${unpack}\n${install}`);
+    await vps.run('sh', '-ec', `${unpack}\n${install} --acme-directory ${ACME_DIRECTORY}`);
     await waitForPage();
     const { stdout } = await vps.run('sh', '-ec', 'cd /root && ls webrtc-box-*/man webrtc-box-*/completions && webrtc-box --version');
     assert.match(stdout, /_webrtc-box\n[^]*webrtc-box\.1\n[^]*webrtc-box 0/);
