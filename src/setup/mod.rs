@@ -114,8 +114,11 @@ impl Setup {
         }
         complete(&mut settings);
         let valid = settings.clone().validate(&StateDirDefaults::default())?;
+        let kept = replaced.then(|| settings_file::keep(&file)).transpose();
         let write = || settings_file::write(&file, &settings_file::render(&settings));
-        let kept = write().map_err(|source| SetupError::Unwritable { path: file.clone(), source })?;
+        let kept = kept
+            .and_then(|kept| write().map(|()| kept))
+            .map_err(|source| SetupError::Unwritable { path: file.clone(), source })?;
         Ok(next_steps(&valid, &settings, &file, kept.as_deref()))
     }
 }

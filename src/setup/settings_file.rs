@@ -54,23 +54,18 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// Writes `text` to `path`, completely or not at all. Only its owner may read it, and the service if there is one. Returns
-/// the file that has the previous text.
-pub(super) fn write(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
+/// Writes `text` to `path`, completely or not at all. Only its owner may read it, and the service if there is one.
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     fs::create_dir_all(folder)?;
     let draft = folder.join(format!(".{name}.{}", std::process::id()));
-    let replaced = write_draft(&draft, text).and_then(|()| keep_previous(path)).and_then(|kept| {
-        fs::rename(&draft, path)?;
-        fs::File::open(folder)?.sync_all()?;
-        Ok(kept)
-    });
+    let replaced = write_draft(&draft, text).and_then(|()| fs::rename(&draft, path));
     if replaced.is_err() {
         // It may not exist; the first error is the one to report.
         let _ = fs::remove_file(&draft);
     }
-    replaced
+    replaced.and_then(|()| fs::File::open(folder)?.sync_all())
 }
 
 fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
@@ -85,11 +80,8 @@ fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A second name for the present file, so that there is a settings file at every moment.
-fn keep_previous(path: &Path) -> io::Result<Option<PathBuf>> {
-    if !path.exists() {
-        return Ok(None);
-    }
+/// Gives the file a second name, which it keeps when it is replaced, and returns that.
+pub(super) fn keep(path: &Path) -> io::Result<PathBuf> {
     let mut old = path.as_os_str().to_owned();
     old.push(".old");
     let old = PathBuf::from(old);
@@ -98,5 +90,5 @@ fn keep_previous(path: &Path) -> io::Result<Option<PathBuf>> {
         _ => {}
     }
     fs::hard_link(path, &old)?;
-    Ok(Some(old))
+    Ok(old)
 }

@@ -24,5 +24,6 @@ mod proxies;
 mod relay;
 mod service;
 mod settings;
+mod setup;
 mod signaling;
 mod streams;
