@@ -15,7 +15,6 @@ const ADDRESS = '45.0.0.1';
 /** The directory of this authority, for the setting acme-directory. */
 export const ACME_DIRECTORY = 'https://acme.test:14000/dir';
 
-
 /** Starts both for one test file, with a harness whose server is box.test. `files`: as for `bootHost`. */
 export async function bootAcmeHost(name, { files } = {}) {
   const dir = await createWorkDir(name);
