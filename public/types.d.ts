@@ -70,7 +70,7 @@ export type PeerMessage = NegotiationMessage & { from: string };
 /** What the server sends. Only `type` is checked when a message is parsed. */
 export type ServerMessage =
   | PeerMessage
-  | { type: 'resp-join'; id: string; room: string; peer: string | null; peerName?: string | null; peerFeatures?: string[]; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean }
+  | { type: 'resp-join'; id: string; room: string; peer: string | null; peerName?: string | null; peerFeatures?: string[]; iceServers: RTCIceServer[]; ttl: number; resume: string; resumed: boolean; nodes?: string[] }
   /** `name`: of the other participant, only for who has a seat there. */
   | { type: 'room'; room: string; seats: number; name?: string | null }
   /** We wait to be let in; sent again when the position (from 1 on) changes. */

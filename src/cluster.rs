@@ -38,6 +38,9 @@ use self::metrics::ClusterMetrics;
 pub(crate) use self::drain::move_rooms;
 pub(crate) use self::metrics::RedirectCause;
 
+/// Servers that a client learns at most.
+const MAX_NODES: usize = 8;
+
 /// This server among several: asks who owns a room. All users share one.
 pub struct Cluster {
     handle: ClusterHandle,
@@ -51,7 +54,8 @@ pub struct Cluster {
 pub(crate) struct ClusterTasks {
     driver: Pin<Box<dyn Future<Output = ()> + Send>>,
     events: mpsc::UnboundedReceiver<Event>,
-    own_name: NodeName,
+    /// The common name, and that of this server.
+    names: (String, NodeName),
     roots: RootCertStore,
     capacity: Capacity,
 }
@@ -60,6 +64,7 @@ impl Cluster {
     /// This server as the settings describe it, and its tasks; `None` if it is the only one.
     pub(crate) async fn new(settings: &Settings) -> Option<(Arc<Self>, ClusterTasks)> {
         let cluster = settings.cluster_settings()?;
+        let domain = settings.names().first().map(ToString::to_string)?;
         let roots = run_blocking(system_roots).await;
         let config = ClusterConfig {
             name: cluster.node_name.clone(),
@@ -78,7 +83,7 @@ impl Cluster {
         let tasks = ClusterTasks {
             driver: Box::pin(driver),
             events,
-            own_name: cluster.node_name,
+            names: (domain, cluster.node_name),
             roots,
             capacity: Capacity { allocations: settings.total_quota, bytes_per_second: settings.bps_capacity },
         };
@@ -153,6 +158,17 @@ impl Cluster {
         signaling::OtherOwner { url: self.url(node), fence: signaling::Fence(fence.0), seats }
     }
 
+    /// The servers that take rooms by host and port, this one first, for clients that lose their connection.
+    fn node_hosts(&self, domain: &str) -> Vec<String> {
+        let nodes: Vec<NodeInfo> = self.handle.nodes();
+        let others = nodes.iter().skip(1).filter(|node| takes_rooms(node)).map(|node| &node.id.name);
+        let others = others.filter(|name| is_below(name, domain)).cloned().collect();
+        let own = nodes.first().map(|own| own.id.name.clone());
+        own.map_or_else(Vec::new, |own| {
+            in_turn(own, others).iter().map(|node| self.authority(node)).collect()
+        })
+    }
+
     fn health_url(&self, node: &NodeName) -> String {
         format!("https://{}/healthz", self.authority(node))
     }
@@ -203,19 +219,31 @@ impl ClusterTasks {
         http_server: &HttpServer,
         relay: Option<&Arc<Relay>>,
     ) -> Vec<JoinHandle<()>> {
-        let Self { driver, events, own_name, roots, capacity } = self;
+        let Self { driver, events, names, roots, capacity } = self;
         let shared = || Arc::clone(cluster);
         vec![
             tokio::spawn(driver),
             tokio::spawn(events::run(shared(), http_server.clone(), events)),
             tokio::spawn(load::run(shared(), relay.map(Arc::downgrade), capacity)),
-            tokio::spawn(health_checks::run(shared(), own_name, roots)),
+            tokio::spawn(health_checks::run(shared(), http_server.clone(), names, roots)),
         ]
     }
 }
 
 fn takes_rooms(node: &NodeInfo) -> bool {
     !(node.draining || node.unreachable || node.foreign)
+}
+
+fn is_below(name: &NodeName, domain: &str) -> bool {
+    name.as_str().strip_suffix(domain).is_some_and(|label| label.ends_with('.'))
+}
+
+/// `own`, then the names after it, then those before it: the clients of a lost server spread over the others.
+fn in_turn(own: NodeName, mut others: Vec<NodeName>) -> Vec<NodeName> {
+    others.sort();
+    let first = others.partition_point(|name| *name < own);
+    others.rotate_left(first);
+    std::iter::once(own).chain(others).take(MAX_NODES).collect()
 }
 
 fn join_request(request: &signaling::RoomRequest) -> JoinRequest {
@@ -254,5 +282,32 @@ impl Observer for EventSender {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("nodes", &self.handle.nodes()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<NodeName> {
+        names.iter().map(|name| NodeName::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn clients_learn_this_server_first_and_eight_in_all() {
+        let [own] = names(&["b2.x"]).try_into().unwrap();
+        let in_turn = |others| in_turn(own.clone(), names(others));
+        assert_eq!(in_turn(&[]), names(&["b2.x"]));
+        assert_eq!(in_turn(&["b3.x", "b1.x", "b4.x"]), names(&["b2.x", "b3.x", "b4.x", "b1.x"]));
+        let many = ["b1.x", "b3.x", "b4.x", "b5.x", "b6.x", "b7.x", "b8.x", "b9.x"];
+        assert_eq!(in_turn(&many).len(), MAX_NODES);
+        assert_eq!(in_turn(&many)[7], names(&["b9.x"])[0]);
+    }
+
+    #[test]
+    fn clients_learn_no_name_outside_the_domain() {
+        let [inside, outside, same] = names(&["b1.call.x", "b1.xcall.x", "call.x"]).try_into().unwrap();
+        assert!(is_below(&inside, "call.x"));
+        assert!(!is_below(&outside, "call.x") && !is_below(&same, "call.x"));
     }
 }

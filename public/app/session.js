@@ -189,6 +189,7 @@ export class Session {
         state.knocks = withoutAnswers(state.knocks, event.code);
         this.transfer.refused();
         if (VISIBLE_ERRORS.has(event.code)) state.error = event.code;
+        if (event.code === 'try-later' && event.retry && state.joining) state.error = 'no-server-yet';
         break;
       case 'refused': return this.#refused(event.code);
       case 'replaced': return this.#end(this.transfer.isUsable() ? 'moved' : 'replaced');
@@ -227,7 +228,7 @@ export class Session {
     const { state } = this;
     state.socketOpen = open;
     if (!open) this.transfer.refused();
-    if (open && ['shutting-down', 'unreachable'].includes(String(state.error))) state.error = null;
+    if (open && ['shutting-down', 'unreachable', 'no-server-yet'].includes(String(state.error))) state.error = null;
     if (!open && state.joining && state.error === null) state.error = 'unreachable';
   }
 

@@ -184,5 +184,6 @@ export const words = {
   'status.knocking': 'Waiting to be let in',
   'error.declined': 'You were not let in.',
   'error.try-later': 'Many people want to join this call. Wait a few minutes, then try again.',
+  'error.no-server-yet': 'Waiting for a server that can take this call. Trying again…',
   'error.transfer-expired': 'This code has expired. Make a new one on the device with the call.',
 };

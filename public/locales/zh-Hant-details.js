@@ -181,5 +181,6 @@ export const words = {
   'status.knocking': '等待獲准加入',
   'error.declined': '對方沒有同意您加入。',
   'error.try-later': '要求加入的人太多。請過幾分鐘再試。',
+  'error.no-server-yet': '正在等待能接通這個通話的伺服器，會自動重試…',
   'error.transfer-expired': 'QR Code 已過期。請在正在通話的裝置上換一個新的。',
 };

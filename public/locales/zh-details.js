@@ -184,5 +184,6 @@ export const words = {
   'status.knocking': '等待获准加入',
   'error.declined': '对方没有同意您加入。',
   'error.try-later': '申请加入的人太多。请过几分钟再试。',
+  'error.no-server-yet': '正在等待能接通这个通话的服务器，会自动重试…',
   'error.transfer-expired': '二维码已过期。请在正在通话的设备上换一个新的。',
 };

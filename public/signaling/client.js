@@ -12,6 +12,7 @@ import { Heartbeat } from './heartbeat.js';
 import { JoinErrors } from './join-errors.js';
 import { CLOSE_REJECTED, CLOSE_REPLACED, FEATURES, parseMessage } from './protocol.js';
 import { Redirects } from './redirect.js';
+import { openFirst } from './socket-race.js';
 import { postAtClose } from './transport.js';
 
 /**
@@ -78,6 +79,7 @@ export class SignalingClient {
     this.#failures = 0;
     this.#joinErrors.reset();
     this.#seat = { room, ...options };
+    this.#redirects.learn(this.#parts.resumeTokens.nodes(room));
     if (!reuse) return this.#connect();
     this.#set('timeout', RECONNECT_TIMEOUT_MS, () => this.#drop());
     this.#sendJoin();
@@ -94,6 +96,7 @@ export class SignalingClient {
     this.#set('peek', this.#peeked === null ? PEEK.firstMs : PEEK.changedMs, () => this.#sendPeek());
     this.#peeked = room;
     this.#elsewhere = false;
+    this.#redirects.learn(this.#parts.resumeTokens.nodes(room));
     this.#parts.emit({ type: 'room', room, seats: null });
     this.#checkElsewhere();
   }
@@ -143,13 +146,13 @@ export class SignalingClient {
     this.#timers[name] = this.#parts.clock.after(run, ms);
   }
 
-  /** @param {'reconnect' | 'timeout' | 'spare' | 'peek'} name */
-  #clear(name) {
-    this.#parts.clock.cancel(this.#timers[name]);
+  /** @param {('reconnect' | 'timeout' | 'spare' | 'peek')[]} names */
+  #clear(...names) {
+    for (const name of names) this.#parts.clock.cancel(this.#timers[name]);
   }
 
   /** @param {Socket} [socket] */
-  #connect(socket = this.#parts.open(this.#redirects.host)) {
+  #connect(socket = openFirst(this.#redirects, this.#parts)) {
     this.#clear('reconnect');
     this.#hasPeeked = false;
     this.#socket = socket;
@@ -158,12 +161,13 @@ export class SignalingClient {
     socket.onmessage = ({ data }) => { if (isCurrent()) this.#handle(data); };
     socket.onclose = ({ code }) => { if (isCurrent()) this.#closed(code); };
     socket.onupgrade = () => { if (isCurrent() && this.#joined) this.#openSpare(); };
-    this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures), () => this.#lost());
+    this.#set('timeout', connectTimeout(Boolean(this.#seat?.id), this.#failures) + this.#redirects.raceMs, () => this.#lost());
     this.#scheduleSpare();
   }
 
   #opened() {
     this.#discardSpare();
+    if (this.#socket?.race) this.#redirects.opened(this.#socket.race);
     if (!this.#seat) return this.#sendPeek();
     if (!this.#seat.waited) return this.#sendJoin();
     // A restarted server has empty rooms: a client that waits must not take the seats of those who were in the call.
@@ -264,14 +268,11 @@ export class SignalingClient {
     delete seat.transfer;
     this.#clear('peek');
     seat.resume = message.resume;
-    if (typeof message.resume === 'string') this.#parts.resumeTokens.save(seat.room, message.resume, seat.key);
+    this.#redirects.learn(message.nodes);
+    if (typeof message.resume === 'string') this.#parts.resumeTokens.save(seat.room, message.resume, { key: seat.key, nodes: this.#redirects.nodes });
     this.#heartbeat.setInCall(typeof message.peer === 'string');
     this.#parts.emit({ type: 'socket', open: true });
     this.#parts.emit(message);
-    this.#flushOutbox();
-  }
-
-  #flushOutbox() {
     for (const each of this.#outbox.splice(0)) this.#write(each);
   }
 
@@ -291,7 +292,7 @@ export class SignalingClient {
   #handleError(message) {
     const [{ resumeTokens, emit }, seat] = [this.#parts, this.#seat];
     const code = String(message.code);
-    const reaction = this.#joinErrors.react({ ...message, code }, { seat, joined: this.#joined, waiting: this.#waiting, hasPeeked: this.#hasPeeked });
+    const reaction = this.#joinErrors.react({ ...message, code }, { seat, joined: this.#joined, waiting: this.#waiting, hasPeeked: this.#hasPeeked, isElsewhere: this.#redirects.isElsewhere });
     if (reaction === 'look-later') return this.#set('peek', PEEK.limitedMs, () => this.#sendPeek());
     if (reaction === 'bad-token' && seat?.transfer) return this.#stop({ type: 'refused', code: 'transfer-expired' });
     if (reaction === 'final') {
@@ -334,14 +335,14 @@ export class SignalingClient {
 
   /** A socket that was opened while the network was down opens late, or never. */
   #scheduleSpare() {
-    if (triesFresh(Boolean(this.#seat?.id), this.#failures)) this.#set('spare', FRESH_SOCKET_MS, () => this.#openSpare());
+    if (triesFresh(Boolean(this.#seat?.id), this.#failures)) this.#set('spare', FRESH_SOCKET_MS + this.#redirects.raceMs, () => this.#openSpare());
   }
 
   /** The socket is late to answer or to open. Where we have no seat another one would lose the place in front of the room. */
   #openSpare() {
     if (this.#waiting || !this.#seat?.id) return;
     this.#discardSpare();
-    const spare = this.#spare = this.#parts.open();
+    const spare = this.#spare = openFirst(this.#redirects, this.#parts);
     spare.onopen = () => {
       this.#lost();
       if (this.#socket === spare) this.#opened();
@@ -357,7 +358,7 @@ export class SignalingClient {
     this.#spare.onopen = null;
     this.#spare.close();
     this.#spare = null;
-    if (this.#joined) this.#flushOutbox();
+    if (this.#joined) for (const each of this.#outbox.splice(0)) this.#write(each);
   }
 
   /** The socket does not answer, or another one beside it is open. */
@@ -390,9 +391,8 @@ export class SignalingClient {
     this.#seat = this.#peeked = null;
     this.#outbox = [];
     this.#resetSocket();
-    this.#redirects.reset();
-    this.#clear('reconnect');
-    this.#clear('peek');
+    this.#redirects.forget();
+    this.#clear('reconnect', 'peek');
     socket?.close(1000);
     if (lastEvent) this.#parts.emit(lastEvent);
   }

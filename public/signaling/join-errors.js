@@ -15,10 +15,12 @@ export class JoinErrors {
   #keyRefusals = 0;
   /** Consecutive joins with a token that the rate limit refused. */
   #limitRefusals = 0;
+  /** Times a server was full that did not have our seat. */
+  #fullRefusals = 0;
 
   /** We have a seat, or begin to join. */
   reset() {
-    this.#keyRefusals = this.#limitRefusals = 0;
+    this.#keyRefusals = this.#limitRefusals = this.#fullRefusals = 0;
   }
 
   /**
@@ -28,9 +30,10 @@ export class JoinErrors {
    * @param {boolean} client.joined
    * @param {boolean} client.waiting to be let in
    * @param {boolean} client.hasPeeked over this socket
+   * @param {boolean} client.isElsewhere at another server than the one that had our seat
    * @returns {Reaction}
    */
-  react({ code, retry }, { seat, joined, waiting, hasPeeked }) {
+  react({ code, retry }, { seat, joined, waiting, hasPeeked, isElsewhere }) {
     // A question about the room was refused, not the place in front of it.
     if (waiting && code === 'rate-limited') return 'look-later';
     if (code === 'bad-resume' && seat) return 'bad-token';
@@ -43,7 +46,9 @@ export class JoinErrors {
       return 'without-token';
     }
     const tryAgain = code === 'shutting-down' || (code === 'rate-limited' && resuming) || (code === 'try-later' && (seat?.waited || Number(retry) > 0))
-      || (code === 'key-required' && seat?.id && (this.#keyRefusals += 1) < KEY_ATTEMPTS);
+      || (code === 'key-required' && seat?.id && (this.#keyRefusals += 1) < KEY_ATTEMPTS)
+      // Two calls run in rooms of the same name, and ours is at the other server.
+      || (code === 'room-full' && seat?.id && isElsewhere && (this.#fullRefusals += 1) < TOKEN_ATTEMPTS);
     if (tryAgain) return 'retry';
     return FINAL_ERRORS.has(code) ? 'final' : 'show';
   }

@@ -1,15 +1,23 @@
-// Redirect: which server to connect to, where several serve one name and another one has the room.
+// Redirect: which servers to connect to, where several serve one name and one of them has the room.
 //
-// The page's own host leads to any of them. A redirect is followed only to that host's subdomains, and only a few times in a
-// row: servers that disagree would send us around in circles. Once a server is lost, the page's own host knows another one.
+// The page's own host leads to any of them. Each has a name below it, which the server tells. A redirect is followed only to
+// such a name, and only a few times in a row: servers that disagree would send us around in circles. Once a server is lost it
+// is tried again beside the others, since the network may be at fault and only that server has our seat.
 
 /**
  * @import { ServerMessage } from '../types.js'
+ * @import { Host } from './socket-race.js'
+ * @import { Socket } from './transport.js'
  * @typedef {Extract<ServerMessage, {type: 'redirect'}>} RedirectMessage
  */
 
 const MAX_IN_A_ROW = 3;
 const PAUSE_MS = 1000;
+/** Before a server that has just not opened: by then another one may have the room. */
+const LATE_PAUSE_MS = 500;
+const MAX_NODES = 8;
+/** How long one server is waited for before the next is tried beside it. */
+const HEAD_START_MS = 1000;
 
 /**
  * @param {unknown} url of a redirect
@@ -38,14 +46,58 @@ export function isOwnHost(host, hostname) {
 export class Redirects {
   #hostname;
   #count = 0;
-  /** The server to connect to; undefined: the page's own host. @type {string | undefined} */
-  host = undefined;
+  /** The server of the last redirect, or that has opened since. @type {Host} */
+  #target = undefined;
+  /** The servers that are known, the one with our seat first. @type {string[]} */
+  #nodes = [];
+  /** Those that did not open while another one did. @type {Set<Host>} */
+  #late = new Set();
   /** Of the last redirect, until its server has answered. @type {number | undefined} */
   #fence = undefined;
 
   /** @param {() => string} hostname of the page */
   constructor(hostname) {
     this.#hostname = hostname;
+  }
+
+  /** The server that has our seat, or will have; undefined: not known. */
+  get host() {
+    return this.#target ?? this.#nodes[0];
+  }
+
+  /** The servers that are known, the one with our seat first. @returns {string[]} */
+  get nodes() {
+    return this.#nodes;
+  }
+
+  /** Where to connect to, the best first. @returns {Host[]} */
+  get hosts() {
+    const [seat, ...others] = this.#nodes;
+    const known = [this.#target, seat].filter((host) => host !== undefined);
+    const all = [...new Set([...known, undefined, ...others])];
+    return [...all.filter((host) => !this.#late.has(host)), ...all.filter((host) => this.#late.has(host))];
+  }
+
+  /** The time of each socket before the next. A server to which we are sent again and again may only be slow. */
+  get headStartMs() {
+    return HEAD_START_MS * Math.max(1, this.#count);
+  }
+
+  /** Whether the socket is not to the server that had our seat. */
+  get isElsewhere() {
+    return this.#nodes.length > 0 && this.#target !== this.#nodes[0];
+  }
+
+  /** Until the last of the `hosts` is tried. */
+  get raceMs() {
+    return this.headStartMs * (this.hosts.length - 1);
+  }
+
+  /** The servers as one of them tells them. @param {unknown} nodes */
+  learn(nodes) {
+    if (!Array.isArray(nodes) || !nodes.length) return;
+    const hostname = this.#hostname();
+    this.#nodes = nodes.filter((host) => typeof host === 'string' && host !== hostname && isOwnHost(host, hostname)).slice(0, MAX_NODES);
   }
 
   /** @param {RedirectMessage} message @returns {number | null} the pause before the next socket; null: a server that is none of ours */
@@ -56,9 +108,17 @@ export class Redirects {
       this.reset();
       return host === null ? null : PAUSE_MS;
     }
-    this.host = host;
+    this.#target = host;
     this.#fence = Number.isSafeInteger(fence) && fence > 0 ? fence : undefined;
-    return 0;
+    return this.#late.delete(host) ? LATE_PAUSE_MS : 0;
+  }
+
+  /** A socket to one of the `hosts` is open. @param {NonNullable<Socket['race']>} race */
+  opened({ host, late }) {
+    for (const each of late) this.#late.add(each);
+    this.#late.delete(host);
+    if (host !== this.#target) this.#fence = undefined;
+    this.#target = host;
   }
 
   /** What a join says of the redirect: a server that has just lost the room then knows. @returns {{fence?: number}} */
@@ -70,13 +130,21 @@ export class Redirects {
   arrived() {
     this.#count = 0;
     this.#fence = undefined;
+    this.#late.clear();
   }
 
-  /** The page's own host is next. @returns {boolean} whether another one was */
+  /** The socket is lost. @returns {boolean} whether there may be another server */
   reset() {
     const wasElsewhere = this.host !== undefined;
     this.#count = 0;
-    this.host = this.#fence = undefined;
+    this.#target = this.#fence = undefined;
+    this.#late.clear();
     return wasElsewhere;
+  }
+
+  /** We have left. */
+  forget() {
+    this.reset();
+    this.#nodes = [];
   }
 }

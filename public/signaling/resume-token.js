@@ -22,6 +22,7 @@ const BACK_WITHIN_MS = 120_000;
  * @property {string} lock
  * @property {string} token
  * @property {string} [key] the host key
+ * @property {string[]} [nodes] of several servers those that were known, the one with the seat first
  * @property {boolean} [left] the person left, which the server may not know
  * @property {number} [at] time of the last join, in ms since 1970; only in the browser's copy
  *
@@ -94,11 +95,18 @@ export class ResumeTokens {
     return !read(this.#storage, room)?.left && await this.#takeOwn(room) !== undefined;
   }
 
-  /** @param {string} room @param {string} token @param {string} [key] */
-  save(room, token, key) {
+  /** The servers that were known when the seat was saved, unless the person has left it. @param {string} room @returns {unknown} */
+  nodes(room) {
+    const saved = read(this.#storage, room) ?? this.#otherTab(room);
+    return saved?.left ? undefined : saved?.nodes;
+  }
+
+  /** @param {string} room @param {string} token @param {Pick<SavedSeat, 'key' | 'nodes'>} [seat] */
+  save(room, token, { key, nodes = [] } = {}) {
     const lock = read(this.#storage, room)?.lock ?? `${this.#tab}.${room}`;
-    write(this.#storage, room, { lock, token, key });
-    write(this.#shared, room, { lock, token, at: this.#today() });
+    const saved = { lock, token, ...(nodes.length && { nodes }) };
+    write(this.#storage, room, { ...saved, key });
+    write(this.#shared, room, { ...saved, at: this.#today() });
     this.#hold(lock, LOCK_TIMEOUT_MS);
   }
 

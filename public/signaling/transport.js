@@ -16,6 +16,8 @@ import { isOwnHost } from './redirect.js';
  * @property {((event: any) => void) | null} onmessage
  * @property {((event: any) => void) | null} onclose
  * @property {(() => void) | null} [onupgrade] a WebSocket has opened beside the HTTP requests: the next socket will be one
+ * @property {{host: string | undefined, late: (string | undefined)[]}} [race] where several servers were tried, the one that opened (undefined:
+ *   the page's own host), and those that had begun before it
  * @property {() => void} [pageClosing] tells the server, which does not notice by itself
  *
  * @typedef {'websocket' | 'polling'} Way as the server's metrics name it

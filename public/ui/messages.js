@@ -11,7 +11,7 @@ import { announce, announceInDialog, find, setHidden, setText } from './elements
  */
 
 /** Errors that stay true until they are solved, and so have no button to close them. */
-const PERMANENT = ['no-path', 'unreachable'];
+const PERMANENT = ['no-path', 'unreachable', 'no-server-yet'];
 /** A status that lasts less is not announced: on a weak network there are many short interruptions. */
 const STATUS_ANNOUNCED_MS = 1000;
 

@@ -1,5 +1,5 @@
 //! Asks the other servers for `/healthz` by their public names, as clients reach them. A server that most others cannot reach
-//! gives up its lease.
+//! gives up its lease. The participants learn the others from here, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tracing::debug;
 use webrtc_box_cluster::{BoxId, NodeName};
 
 use super::Cluster;
+use crate::http::HttpServer;
 use crate::net::https_client::{HttpConnection, connect, tls_config};
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -26,13 +27,24 @@ const LIMIT: Duration = Duration::from_millis(1500);
 const MAX_BODY_BYTES: usize = 4096;
 
 /// Runs as long as the process.
-pub(super) async fn run(cluster: Arc<Cluster>, own_name: NodeName, roots: RootCertStore) {
+pub(super) async fn run(
+    cluster: Arc<Cluster>,
+    http_server: HttpServer,
+    (domain, own_name): (String, NodeName),
+    roots: RootCertStore,
+) {
     let Ok(config) = tls_config() else { return };
     let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = Vec::new();
     loop {
         ticks.tick().await;
+        let hosts = cluster.node_hosts(&domain);
+        if hosts != known {
+            http_server.set_nodes(hosts.clone());
+            known = hosts;
+        }
         let others = cluster.handle.nodes().into_iter().map(|node| node.id).filter(|id| id.name != own_name);
         let checks = others.map(|id| check(&cluster, id, &config));
         futures_util::future::join_all(checks).await;

@@ -242,6 +242,10 @@ impl Hub {
         self.update(|state| state.rooms.set_ice_urls(ice_urls, clock::now()));
     }
 
+    pub(super) fn set_nodes(&self, nodes: Vec<String>) {
+        self.update(|state| state.rooms.set_nodes(nodes));
+    }
+
     pub(super) fn set_resume_key(&self, key: ResumeTokenKey) {
         self.update(|state| state.rooms.set_resume_key(key));
     }

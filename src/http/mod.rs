@@ -311,6 +311,11 @@ impl HttpServer {
         self.state.hub.connected_seats()
     }
 
+    /// Replaces the servers of the cluster that participants learn, by host and port, this one first.
+    pub(crate) fn set_nodes(&self, nodes: Vec<String>) {
+        self.state.hub.set_nodes(nodes);
+    }
+
     /// The rooms that this server owns, if it is one of several.
     pub(crate) fn owned_rooms(&self) -> Vec<OwnedRoom> {
         self.state.hub.owned_rooms()

@@ -159,7 +159,7 @@ impl CloseReason {
             Self::TooManyBadMessages => "too many bad messages",
             Self::Idle => "no seat taken",
             Self::PageClosed => "the page was closed",
-            Self::Redirected => "the room is on another box",
+            Self::Redirected => "the room is on another server",
         }
     }
 }

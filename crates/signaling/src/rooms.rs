@@ -295,6 +295,11 @@ impl Rooms {
         self.seating.send_all_ice_servers(now);
     }
 
+    /// Replaces the servers of the cluster by host and port, this one first. Participants learn them with their next join.
+    pub fn set_nodes(&mut self, nodes: Vec<String>) {
+        self.seating.nodes = nodes;
+    }
+
     /// Replaces the keys that open an empty room. Without any, nobody waits for a host any longer.
     pub fn set_host_keys(&mut self, host_keys: HostKeys, now: Now) {
         self.seating.admission.set_host_keys(host_keys);

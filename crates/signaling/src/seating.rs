@@ -44,6 +44,8 @@ pub(crate) struct Seating {
     pub(crate) owned: OwnedRooms,
     /// Rooms of other servers where a call runs to its end, because another one runs there.
     pub(crate) unmerged: BTreeMap<RoomTag, OtherOwner>,
+    /// The servers of the cluster, which participants learn. Empty without a cluster.
+    pub(crate) nodes: Vec<String>,
     pub(crate) out: Outputs,
 }
 
@@ -70,6 +72,7 @@ impl Seating {
             draining: false,
             owned: OwnedRooms::default(),
             unmerged: BTreeMap::new(),
+            nodes: Vec::new(),
             out: Outputs::default(),
         }
     }
@@ -412,6 +415,7 @@ impl Seating {
             resume: self.admission.sign_token(seat.room, claims),
             resumed,
             fence,
+            nodes: self.nodes.clone(),
         };
         self.out.send(conn, message);
         if let (Some(id), Some(closing)) = (peer.map(|peer| peer.id), away) {

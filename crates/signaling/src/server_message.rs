@@ -47,6 +47,9 @@ pub enum ServerMessage {
         /// The fence of the room, in a cluster.
         #[serde(skip_serializing_if = "Option::is_none")]
         fence: Option<Fence>,
+        /// The servers of the cluster by host and port, this one first. Empty without a cluster.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        nodes: Vec<String>,
     },
     /// Another server owns the room.
     Redirect {

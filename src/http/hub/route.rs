@@ -58,7 +58,7 @@ impl DecidedRequest {
         let Self { request, decision, losses } = self;
         match decision {
             Decision::Serve { .. } if cluster.losses() != losses && !cluster.owns(&request) => {
-                state.close(conn, CLOSE_RESTART, "the room has just moved to another box");
+                state.close(conn, CLOSE_RESTART, "the room has just moved to another server");
                 Ok(())
             }
             Decision::Serve { fence, resumes } => {

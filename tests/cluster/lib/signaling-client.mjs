@@ -1,18 +1,14 @@
 // A signaling client that behaves like the page: it follows redirects, takes its seat back after a lost connection, and records when
-// each of this happened.
+// each of this happened. Where to connect to is decided by the modules of the page.
 
-import dns from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { connectTimeout, reconnectDelay } from '../../../public/signaling/backoff.js';
+import { Redirects } from '../../../public/signaling/redirect.js';
+import { openFirst } from '../../../public/signaling/socket-race.js';
+import { browserClock } from '../../../public/lib/clock.js';
 import { waitFor } from '../../browser/lib/wait.mjs';
-import { openWebSocket } from '../../nat/websocket.mjs';
+import { NamedSocket } from './named-socket.mjs';
 
-const CONNECT_TIMEOUT_MS = 3000;
-/** Before the first attempt after a lost connection, doubled with each failure, as in public/signaling/backoff.js; `node`: at most, after a
- *  box was lost by its own name. */
-const BACKOFF_MS = { min: 500, max: 4000, node: 750 };
-const NODE_ATTEMPTS = 8;
-const MAX_REDIRECTS = 3;
-const AFTER_REDIRECTS_MS = 1000;
 /** A ping after this long without a message, and how long its answer may take, as in public/signaling/heartbeat.js. */
 const SILENCE_MS = { ping: 2500, answer: 1250, check: 250 };
 /** The seat was taken over: the page does not come back. */
@@ -29,11 +25,14 @@ export class SignalingClient {
   host = null;
   address = null;
   #parts;
+  /** @type {import('../../../public/signaling/transport.js').Socket | null} */
   #socket = null;
+  /** The one of it that has opened. @type {NamedSocket | null} */
+  #named = null;
   #resume;
   #ended = false;
   #failures = 0;
-  #redirects = 0;
+  #redirects;
   #heardAt = 0;
   /** @type {number | null} */
   #pingedAt = null;
@@ -42,18 +41,19 @@ export class SignalingClient {
   /** `onMessage(message)` gets every message; `reconnects`: whether it comes back after a lost connection. */
   constructor({ domain, room, name, ca, reconnects = true, onMessage = () => {} }) {
     this.#parts = { domain, room, name, ca, reconnects, onMessage };
+    this.#redirects = new Redirects(() => domain);
     if (reconnects) this.#heartbeat = setInterval(() => this.#checkSilence(), SILENCE_MS.check);
   }
 
   /** Joins the room by way of `host`, by default the common name; resolves with the event `joined`. */
   async join(host = this.#parts.domain) {
     const since = Date.now();
-    await this.#connect(host);
+    this.#connect([host]);
     return this.waitForEvent('joined', since);
   }
 
   send(message) {
-    if (this.#socket?.isOpen()) this.#socket.send(JSON.stringify(message));
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
   }
 
   /** The first event of this kind at or after `since`, as soon as there is one. */
@@ -69,13 +69,13 @@ export class SignalingClient {
   async leave() {
     this.#end();
     this.send({ type: 'leave' });
-    await this.#socket?.close();
+    await this.#named?.close();
   }
 
   /** Ends without a word, as a machine that is switched off. */
   destroy() {
     this.#end();
-    this.#socket?.destroy();
+    this.#named?.destroy();
   }
 
   #end() {
@@ -87,41 +87,40 @@ export class SignalingClient {
     this.events.push({ event, at: Date.now(), host: this.host, address: this.address, ...details });
   }
 
-  /** Tries the addresses of the name one after the other, as browsers do. */
-  async #connect(host, fence) {
-    Object.assign(this, { host, address: null });
-    this.#socket = null;
-    const addresses = await dns.lookup(host, { all: true, family: 4 }).catch(() => []);
-    for (const { address } of addresses) {
-      const socket = await this.#open(host, address).catch(() => null);
-      if (this.#ended) return socket?.destroy();
-      if (!socket) continue;
-      this.address = address;
-      this.#socket = socket;
-      this.#heardAt = Date.now();
-      this.#pingedAt = null;
-      this.#record('connected');
-      return this.#sendJoin(fence);
-    }
-    this.#record('failed');
-    this.#retry();
-  }
-
-  async #open(host, address) {
-    const { ca, domain } = this.#parts;
-    let socket = null;
-    const ifCurrent = (run) => { if (socket !== null && socket === this.#socket) run(); };
-    socket = await openWebSocket({
-      host, address, ca, origin: `https://${domain}`, timeoutMs: CONNECT_TIMEOUT_MS,
-      onText: (text) => ifCurrent(() => this.#handle(JSON.parse(text))),
-      onClose: (code) => ifCurrent(() => this.#closed(code)),
+  /** Connects to the first of these hosts that opens; undefined is the common name. */
+  #connect(hosts = this.#redirects.hosts) {
+    const { domain, ca } = this.#parts;
+    const named = [];
+    const open = (host = domain) => {
+      named.push(new NamedSocket({ host, origin: `https://${domain}`, ca }));
+      return named.at(-1);
+    };
+    const socket = this.#socket = openFirst({ hosts, headStartMs: this.#redirects.headStartMs }, { open, clock: browserClock });
+    const ifCurrent = (run) => { if (socket === this.#socket && !this.#ended) run(); };
+    const timer = setTimeout(() => ifCurrent(() => this.#reconnect()), connectTimeout(this.#resume !== undefined, this.#failures) + this.#redirects.raceMs);
+    timer.unref();
+    socket.onopen = () => ifCurrent(() => {
+      clearTimeout(timer);
+      this.#opened(named.find(({ readyState }) => readyState === 1));
     });
-    return socket;
+    socket.onmessage = ({ data }) => ifCurrent(() => this.#handle(JSON.parse(data)));
+    socket.onclose = ({ code }) => ifCurrent(() => this.#closed(code));
   }
 
-  #sendJoin(fence) {
+  /** @param {NamedSocket} named */
+  #opened(named) {
+    if (this.#socket.race) this.#redirects.opened(this.#socket.race);
+    this.#named = named;
+    Object.assign(this, { host: named.host, address: named.address });
+    this.#heardAt = Date.now();
+    this.#pingedAt = null;
+    this.#record('connected');
+    this.#sendJoin();
+  }
+
+  #sendJoin() {
     const { room, name } = this.#parts;
-    this.send({ type: 'join', room, ...(name && { name }), ...(this.#resume && { resume: this.#resume }), ...(fence !== undefined && { fence }) });
+    this.send({ type: 'join', room, ...(name && { name }), ...(this.#resume && { resume: this.#resume }), ...this.#redirects.proof() });
   }
 
   #handle(message) {
@@ -134,11 +133,13 @@ export class SignalingClient {
     this.#parts.onMessage(message);
   }
 
-  #joined({ id, peer, resumed, resume, fence }) {
+  #joined({ id, peer, resumed, resume, fence, nodes }) {
     this.id = id;
     this.messages = this.messages.slice(-1);
     this.#resume = resume;
-    this.#failures = this.#redirects = 0;
+    this.#failures = 0;
+    this.#redirects.arrived();
+    this.#redirects.learn(nodes);
     this.#record('joined', { id, peer, resumed, fence: fence ?? null });
   }
 
@@ -153,27 +154,24 @@ export class SignalingClient {
     }
   }
 
-  async #follow({ url, fence }) {
-    this.#record('redirect', { url, fence });
+  async #follow(message) {
+    this.#record('redirect', { url: message.url, fence: message.fence });
     if (!this.#parts.reconnects) return;
     this.#abandonSocket();
-    this.#redirects += 1;
-    if (this.#redirects <= MAX_REDIRECTS) return this.#connect(new URL(url).hostname, fence);
-    this.#redirects = 0;
-    await delay(AFTER_REDIRECTS_MS);
-    if (!this.#ended) await this.#connect(this.#parts.domain);
+    await delay(this.#redirects.follow(message) ?? 0);
+    if (!this.#ended && !this.#socket) this.#connect();
   }
 
   #closed(code) {
     if (this.#ended) return;
-    this.#record('closed', { code });
+    this.#record(this.#named ? 'closed' : 'failed', { code });
     this.#socket = null;
     if (code !== CLOSE_REPLACED) this.#retry();
   }
 
   /** A box that has stopped answers no ping. The network is not at fault then: the next attempt is at once. */
   #checkSilence() {
-    if (!this.#socket) return;
+    if (this.#socket?.readyState !== 1) return;
     const silence = Date.now() - this.#heardAt;
     if (silence < SILENCE_MS.ping) this.#pingedAt = null;
     else if (this.#pingedAt === null) {
@@ -182,22 +180,27 @@ export class SignalingClient {
     }
     if (this.#pingedAt === null || Date.now() - this.#pingedAt < SILENCE_MS.answer) return;
     this.#record('closed', { code: null });
+    this.#reconnect();
+  }
+
+  #reconnect() {
     this.#abandonSocket();
-    this.#connect(this.#parts.domain);
+    this.#redirects.reset();
+    this.#connect();
   }
 
   #abandonSocket() {
     const socket = this.#socket;
-    this.#socket = null;
-    socket?.close().catch(() => {});
+    this.#socket = this.#named = null;
+    socket?.close();
   }
 
   async #retry() {
     if (!this.#parts.reconnects) return;
-    const max = this.host !== this.#parts.domain && this.#failures < NODE_ATTEMPTS ? BACKOFF_MS.node : BACKOFF_MS.max;
-    const wait = Math.min(max, BACKOFF_MS.min * 2 ** this.#failures) * (0.5 + Math.random() / 2);
+    const wait = reconnectDelay(true, this.#failures, Math.random(), this.#redirects.reset());
     this.#failures += 1;
+    this.#named = null;
     await delay(wait);
-    if (!this.#ended && !this.#socket) await this.#connect(this.#parts.domain);
+    if (!this.#ended && !this.#socket) this.#connect();
   }
 }

@@ -12,6 +12,17 @@ test('the lobby knows the occupancy, and a join resets it', () => {
   assert.equal(harness.state.occupancy, null);
 });
 
+test('a join that waits for a server does not say that the server cannot be reached', () => {
+  const harness = makeSessionHarness();
+  harness.session.join('den');
+  harness.fromServer({ type: 'error', code: 'try-later', message: '', retry: 1 });
+  harness.fromServer({ type: 'socket', open: false });
+  assert.deepEqual(harness.error(), { error: 'no-server-yet', retry: null });
+  assert.equal(harness.status(), 'joining');
+  harness.fromServer({ type: 'socket', open: true });
+  assert.equal(harness.error().error, null);
+});
+
 test('a lost path makes the session check its socket at once', () => {
   const harness = makeSessionHarness();
   harness.connects();

@@ -37,7 +37,7 @@ const CODES = ['bad-message', 'bad-room', 'room-full', 'already-joined', 'not-jo
   'key-required', 'rate-limited', 'shutting-down', 'camera-denied', 'camera-denied-again', 'camera-denied-system', 'device-not-found',
   'device-busy', 'device-unfit', 'device-trouble', 'insecure-origin', 'unsupported', 'blocked-by-site', 'timeout', 'mic-lost', 'cam-lost', 'device-taken', 'device-switched',
   'screen-denied-system', 'screen-blocked', 'screen-not-found', 'screen-failed', 'unreachable', 'no-path', 'bad-link', 'page-error',
-  'no-webrtc', 'no-candidates', 'declined', 'try-later', 'transfer-expired'];
+  'no-webrtc', 'no-candidates', 'declined', 'try-later', 'no-server-yet', 'transfer-expired'];
 const PATHS = ['direct', 'relay-udp', 'relay-tcp', 'relay-tls'];
 const SWITCHED = ['micOn', 'micOff', 'camOn', 'camOff', 'screenOn', 'screenOff'];
 /** The values of the placeholder in each key that the code puts together. */

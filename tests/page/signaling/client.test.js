@@ -16,9 +16,9 @@ function makeHarness({ token } = {}) {
   const signaling = new SignalingClient({
     beacon: (path, body) => beacons.push([path, body]), clock, random: () => 1, emit: (event) => events.push(event),
     resumeTokens: {
-      take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token,
+      take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token, nodes: (room) => saved.get(room)?.nodes,
       isElsewhere: async () => elsewhere.now, takeOver: async () => ({ token: 'theirs' }),
-      save: (room, token, key) => saved.set(room, { token, key }),
+      save: (room, token, seat) => saved.set(room, { token, ...seat }),
       release: (room) => { if (saved.has(room)) saved.get(room).left = true; },
       forget: (room) => saved.delete(room),
     },

@@ -6,7 +6,8 @@ import { FakeSocket, makeClock, settle } from '../harness/fakes.js';
 
 const HOSTNAME = 'call.example';
 const redirect = (box, fence = 7) => ({ type: 'redirect', url: `wss://${box}.call.example/ws`, room: 'den', fence });
-const joined = { type: 'resp-join', id: 'me', room: 'den', peer: 'you', iceServers: [], ttl: 60, resume: 't1', resumed: false };
+const joined = { type: 'resp-join', id: 'me', room: 'den', peer: 'you', iceServers: [], ttl: 60, resume: 't1', resumed: false,
+  nodes: ['b2.call.example', 'b1.call.example', 'b3.call.example'] };
 
 /** `hosts`: where each socket connects to, `own` for the page's own host. */
 function makeHarness() {
@@ -19,8 +20,8 @@ function makeHarness() {
   const signaling = new SignalingClient({
     beacon: (url) => beacons.push(url), clock, random: () => 1, emit: (event) => events.push(event), hostname: () => HOSTNAME,
     resumeTokens: {
-      take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token, isElsewhere: async () => false,
-      save: (room, token, key) => saved.set(room, { token, key }), release() {}, forget: (room) => saved.delete(room),
+      take: async (room) => saved.get(room), peek: async (room) => saved.get(room)?.token, nodes: (room) => (saved.get(room)?.left ? undefined : saved.get(room)?.nodes), isElsewhere: async () => false,
+      save: (room, token, seat) => saved.set(room, { token, ...seat }), release: (room) => { if (saved.has(room)) saved.get(room).left = true; }, forget: (room) => saved.delete(room),
     },
     open: (host = 'own') => {
       hosts.push(host);
@@ -144,19 +145,22 @@ test('an answer ends the row of redirects', async () => {
   assert.equal(hosts.length, 6);
 });
 
-test('once a server is lost, the own host is asked every 0.75 s', async () => {
+test('once a server is lost, the others are asked every 0.5 s until one of them has the room', async () => {
   const { clock, hosts, last, opens, sendsTo, joinsElsewhere } = makeHarness();
   await joinsElsewhere();
   last().drops();
   await clock.advance(500);
-  assert.deepEqual(hosts.slice(2), ['own']);
+  assert.deepEqual(hosts.slice(2), ['b2.call.example'], 'the network may have been at fault');
+  last().drops();
+  assert.deepEqual(hosts.slice(3), ['own'], 'at once');
   // The lease of the lost one lasts for three seconds.
   for (let lost = 0; lost < 3; lost += 1) {
     await opens();
     await sendsTo(redirect('b2', 7));
+    assert.equal(hosts.at(-1), 'own', 'not at once');
+    await clock.advance(500);
     assert.equal(hosts.at(-1), 'b2.call.example');
     last().drops();
-    await clock.advance(750);
     assert.equal(hosts.at(-1), 'own');
   }
   await opens();
@@ -164,17 +168,129 @@ test('once a server is lost, the own host is asked every 0.75 s', async () => {
   assert.deepEqual([join.resume, join.fence], ['t1', undefined]);
 });
 
-test('a server that does not answer is given up for the own host', async () => {
-  const { clock, hosts, last, opens, sendsTo, joinsElsewhere } = makeHarness();
+test('beside a server that does not open the own host is tried, then the others', async () => {
+  const { clock, hosts, sockets, last, opens, joinsElsewhere } = makeHarness();
   await joinsElsewhere();
   last().drops();
   await clock.advance(500);
+  const expected = ['b2.call.example', 'own', 'b1.call.example', 'b3.call.example'];
+  for (let seconds = 0; seconds < 4; seconds += 1) {
+    assert.deepEqual(hosts.slice(2), expected.slice(0, seconds + 1), `after ${seconds} s`);
+    await clock.advance(1000);
+  }
+  const before = sockets.slice(2, -1);
+  await opens();
+  assert.ok(before.every(({ closedWith }) => closedWith !== null), 'the others are closed');
+  assert.equal(last().ofType('join')[0].resume, 't1');
+  before[0].opens();
+  assert.equal(before[0].sent.length, 0);
+});
+
+test('a redirect to a server that has just not opened is followed, with the next one beside it', async () => {
+  const { clock, hosts, last, opens, sendsTo, joinsElsewhere } = makeHarness();
+  await joinsElsewhere();
+  last().drops();
+  await clock.advance(2500);
+  assert.deepEqual(hosts.slice(2), ['b2.call.example', 'own', 'b1.call.example']);
   await opens();
   await sendsTo(redirect('b2'));
-  await clock.advance(2500);
-  assert.deepEqual(hosts.slice(2), ['own', 'b2.call.example', 'own'], 'beside the one that is late');
+  await clock.advance(1500);
+  assert.deepEqual(hosts.slice(5), ['b2.call.example', 'b1.call.example'], 'those that are late come last');
   await opens();
-  assert.equal(last().ofType('join').length, 1);
+  last().receives({ ...joined, resumed: true });
+  last().drops();
+  await clock.advance(1500);
+  assert.deepEqual(hosts.slice(7), ['b2.call.example', 'own'], 'a seat ends what was known of them');
+});
+
+test('a server that is late again and again gets more time', async () => {
+  const { clock, hosts, last, opens, sendsTo, joinsElsewhere } = makeHarness();
+  await joinsElsewhere();
+  last().drops();
+  await clock.advance(2500);
+  for (let seconds = 1; seconds <= 3; seconds += 1) {
+    await opens();
+    await sendsTo(redirect('b2'));
+    await clock.advance(500 + seconds * 1000 - 1);
+    assert.equal(hosts.at(-1), 'b2.call.example', `${seconds} s`);
+    await clock.advance(1);
+    assert.equal(hosts.at(-1), 'b1.call.example');
+  }
+});
+
+test('a page that has just been redirected to a server begins again elsewhere if it does not open', async () => {
+  const { clock, hosts, last, opens, sendsTo, signaling } = makeHarness();
+  signaling.join('den');
+  await opens();
+  await sendsTo(redirect('b2'));
+  await clock.advance(1000);
+  assert.deepEqual(hosts, ['own', 'b2.call.example', 'own']);
+  await opens();
+  assert.equal(last().ofType('join')[0].fence, undefined, 'another server than that of the redirect');
+});
+
+test('where the network is down two sockets are opened at a time', async () => {
+  const { clock, hosts, last, joinsElsewhere } = makeHarness();
+  await joinsElsewhere();
+  last().drops();
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    const before = hosts.length;
+    await clock.advance(750);
+    last().drops();
+    last().drops();
+    assert.deepEqual(hosts.slice(before), ['b2.call.example', 'own']);
+  }
+});
+
+test('only servers of the site are learned, and eight at most', () => {
+  const redirects = new Redirects(() => HOSTNAME);
+  redirects.learn(['evil.example', 'call.example', 'xcall.example', null, 7, 'b1.call.example', 'b2.call.example:8443', 'B3.call.example/']);
+  assert.deepEqual(redirects.hosts, ['b1.call.example', undefined, 'b2.call.example:8443']);
+  for (const none of [undefined, null, 'b4.call.example', {}]) redirects.learn(none);
+  assert.equal(redirects.nodes.length, 2);
+  redirects.learn(Array.from({ length: 20 }, (_, index) => `b${index}.call.example`));
+  assert.equal(redirects.nodes.length, 8);
+});
+
+test('a page that is loaded again knows the servers, and begins with that of its seat', async () => {
+  const first = makeHarness();
+  await first.joinsElsewhere();
+  assert.deepEqual(first.saved.get('den').nodes, joined.nodes);
+  const { hosts, clock, saved, signaling, opens, last } = makeHarness();
+  saved.set('den', first.saved.get('den'));
+  signaling.join('den');
+  await clock.advance(1000);
+  assert.deepEqual(hosts, ['b2.call.example', 'own']);
+  await opens();
+  assert.equal(last().ofType('join')[0].resume, 't1');
+});
+
+test('a full room at another server does not end a call before its own server was asked', async () => {
+  const { clock, hosts, last, opens, events, joinsElsewhere } = makeHarness();
+  await joinsElsewhere();
+  last().drops();
+  await clock.advance(500);
+  for (let refusals = 1; refusals <= 2; refusals += 1) {
+    last().drops();
+    assert.equal(hosts.at(-1), 'own');
+    await opens();
+    last().receives({ type: 'error', code: 'room-full', message: '' });
+    const before = hosts.length;
+    await clock.advance(2000);
+    assert.equal(hosts[before], 'b2.call.example');
+  }
+  last().drops();
+  await opens();
+  last().receives({ type: 'error', code: 'room-full', message: '' });
+  assert.deepEqual(events.at(-1), { type: 'refused', code: 'room-full' });
+});
+
+test('a closing page without a socket tells the server that has its seat', async () => {
+  const { beacons, last, signaling, joinsElsewhere } = makeHarness();
+  await joinsElsewhere();
+  last().drops();
+  signaling.pageClosing();
+  assert.deepEqual(beacons, ['https://b2.call.example/leave']);
 });
 
 test('a look is answered by a redirect, and the join uses its socket', async () => {

@@ -45,10 +45,22 @@ test('a reload resumes with the saved token', async () => {
 
 test('a reload gets the host key back, and no other tab does', async () => {
   const [storage, shared] = [new Storage(), new Storage()];
-  tabOf(storage, makeLocks(), 'one', { shared }).save('den', 't1', 'sesame');
+  tabOf(storage, makeLocks(), 'one', { shared }).save('den', 't1', { key: 'sesame' });
   assert.equal((await tabOf(storage, makeLocks(), 'two', { shared }).take('den')).key, 'sesame');
   assert.equal((await tabOf(new Storage(), makeLocks(), 'three', { shared }).take('den')).key, undefined);
   assert.ok(!JSON.stringify([...shared.items]).includes('sesame'));
+});
+
+test('the servers are kept with the seat, until the person leaves it', () => {
+  const [storage, shared] = [new Storage(), new Storage()];
+  const nodes = ['b2.call.example', 'b1.call.example'];
+  const page = tabOf(storage, makeLocks(), 'one', { shared });
+  page.save('den', 't1', { nodes });
+  assert.deepEqual(tabOf(storage, makeLocks(), 'two', { shared }).nodes('den'), nodes);
+  assert.deepEqual(tabOf(new Storage(), makeLocks(), 'three', { shared }).nodes('den'), nodes);
+  assert.equal(page.nodes('attic'), undefined);
+  page.release('den');
+  assert.equal(page.nodes('den'), undefined);
 });
 
 test('a duplicated tab does not use the copied token', async () => {

@@ -11,7 +11,7 @@ function makeHarness() {
   const signaling = new SignalingClient({
     clock, random: () => 1, emit: (event) => events.push(event), beacon: (...sent) => beacons.push(sent),
     resumeTokens: {
-      take: async () => undefined, peek: async () => undefined, isElsewhere: async () => tab.elsewhere,
+      take: async () => undefined, peek: async () => undefined, nodes: () => undefined, isElsewhere: async () => tab.elsewhere,
       takeOver: async () => ({ token: 'of-the-other-tab' }), save() {}, release() {}, forget: (room) => forgotten.push(room),
     },
     open: () => {

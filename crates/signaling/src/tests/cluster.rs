@@ -80,6 +80,19 @@ fn without_a_cluster_neither_fences_nor_occupancy_appear() {
 }
 
 #[test]
+fn a_join_names_the_servers_of_the_cluster() {
+    let mut harness = Harness::new();
+    let first = harness.connect();
+    let reply = harness.ask(first, &join(), owner(7, 0));
+    assert_eq!(reply.get("nodes"), None);
+    let nodes = ["b2.call.example", "b1.call.example:8443"];
+    harness.rooms.set_nodes(nodes.map(str::to_owned).into());
+    let second = harness.connect();
+    let reply = harness.ask(second, &join(), owner(7, 0));
+    assert_eq!(reply["nodes"], json!(nodes));
+}
+
+#[test]
 fn a_room_request_is_a_join_or_look_that_may_be_answered() {
     let mut harness = Harness::new();
     let conn = harness.connect();
