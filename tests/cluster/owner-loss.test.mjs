@@ -28,11 +28,14 @@ function reportSeats(name, times, goalMs) {
   reportMeasurement(`${name}, p95`, percentile(times, 0.95), goalMs);
 }
 
-/** Waits until the owner opens new rooms by the store, and redirects to other owners. */
+/** Waits until the owner opens new rooms by the store, redirects to other owners, and tells clients of them. */
 async function waitUntilBack() {
   await waitFor(`${owner.name} to answer`, owner.isHealthy);
   const ask = (type, room) => clients.ask(owner.name, { type, room });
-  await waitFor(`${owner.name} to open a room`, async () => isByStore((await ask('join', `opens-${Date.now()}`)).answer, 'resp-join'));
+  await waitFor(`${owner.name} to open a room and name all boxes`, async () => {
+    const { answer } = await ask('join', `opens-${Date.now()}`);
+    return isByStore(answer, 'resp-join') && answer.nodes?.length === boxes.length;
+  });
   await clients.join('elsewhere', { room: 'elsewhere', host: others[0].name });
   await waitFor(`${owner.name} to know the owner of a room`, async () => isByStore((await ask('look', 'elsewhere')).answer, 'redirect'));
 }
