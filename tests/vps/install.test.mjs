@@ -74,6 +74,25 @@ harness.scenario('a second run upgrades and keeps settings, keys and certificate
   await assert.rejects(vps.run('sh', '/root/install.sh', 'other.test', 'admin@box.test'), /already exists/);
 });
 
+harness.scenario('an IP address in place of the name gets a certificate, and a call works', async (context) => {
+  // Without the time of the next attempt, which a restart respects for a minute.
+  const setDomain = (domain) => vps.run('sh', '-ec', `sed -i 's|^domain = .*|domain = "${domain}"|' /etc/webrtc-box/webrtc-box.toml
+    systemctl stop webrtc-box && rm /var/lib/webrtc-box/acme/*/next-attempt && systemctl start webrtc-box`);
+  await setDomain('45.0.0.10');
+  const status = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', pebble.root, 'https://45.0.0.10/').catch((error) => error)).stdout;
+  await waitFor('the page at the address with a trusted certificate', async () => (await status()) === '200', 90_000);
+  const { stdout } = await vps.run('webrtc-box', 'check').catch((error) => error);
+  context.diagnostic(stdout);
+  assert.match(stdout, /ok .*domain is 45\.0\.0\.10, an address of this host/);
+  assert.doesNotMatch(stdout, /^ {2}fail/m);
+  const pair = await harness.joinPair([['chromium', { host: 'a1' }], ['firefox', { host: 'b1' }]], `${harness.roomUrl().replace('box.test', '45.0.0.10')}?relay=1`);
+  await harness.expectMedia(pair);
+  await pair[0].leave();
+  await pair[1].waitForState(ENDED_STATES);
+  await setDomain('box.test');
+  await waitFor('the page with a trusted certificate', async () => (await httpStatus()) === '200', 90_000);
+});
+
 harness.scenario('certbot can get and renew the certificate with the documented hook', async () => {
   const certbot = (...args) => vps.run('certbot', ...args, '--non-interactive', '--server', 'https://acme.test:14000/dir');
   const editSettings = (...expressions) => vps.run('sed', '-i', ...expressions.flatMap((expression) => ['-e', expression]), '/etc/webrtc-box/webrtc-box.toml');
