@@ -20,6 +20,7 @@ DIST=dist
 TOOLS=$PWD/target/release-tools
 BUILD=target/release-build
 PACKAGE_FILES=target/package-files
+SOCKET_IO_CLIENT=node_modules/socket.io-client/dist/socket.io.min.js
 
 main() {
   local verify= wanted=() architecture
@@ -52,7 +53,8 @@ release() {
   version=$(cargo pkgid --locked | sed 's/.*[#@]//')
   install_tools
   # The client script of Socket.IO is part of the program.
-  npm ci --no-audit --no-fund --ignore-scripts --silent
+  [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --no-audit --no-fund --ignore-scripts --silent
+  [[ -e $SOCKET_IO_CLIENT ]] || fail "$SOCKET_IO_CLIENT is missing; run: npm ci --ignore-scripts"
   rm -rf "$DIST" "$PACKAGE_FILES"
   mkdir -p "$DIST"
   cargo run --locked --quiet --example package-files -- "$PACKAGE_FILES"
@@ -87,6 +89,7 @@ install_crate() {
 # The parts of the C library that Zig compiles then name no folder of this machine either.
 install_zig() {
   local unpacked
+  mkdir -p "$TOOLS/bin"
   unpacked=$(mktemp -d -p "$TOOLS")
   python3 -m venv "$unpacked"
   "$unpacked/bin/pip" install --quiet --disable-pip-version-check "ziglang==$ZIG"
