@@ -24,7 +24,7 @@ import { Transport } from '../signaling/transport.js';
 import { View } from '../ui/view.js';
 
 const LEVEL_INTERVAL_MS = 80;
-const CONNECTING_DRAW_MS = 250;
+const CONNECTING_DRAW_MS = 100;
 const NAME_KEY = 'webrtc-box.name';
 
 const now = () => performance.now();
