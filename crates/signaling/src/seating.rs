@@ -80,6 +80,7 @@ impl Seating {
     /// See [`crate::Rooms::redirect_room`].
     pub(crate) fn redirect_room(&mut self, room: RoomTag, owner: OtherOwner, now: Now) -> usize {
         self.owned.remove(room);
+        self.unmerged.remove(&room);
         if owner.seats > 0 && self.table.connections(room).count() == SEATS_PER_ROOM {
             let waiting = self.redirect_clients(room, &owner, false, now);
             self.unmerged.insert(room, owner);

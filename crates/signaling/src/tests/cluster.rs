@@ -413,6 +413,18 @@ fn three_people_are_not_merged_until_one_of_two_is_disconnected() {
 }
 
 #[test]
+fn a_call_that_runs_on_moves_when_another_owner_has_room() {
+    let mut harness = Harness::new();
+    let [alice, bob] = harness.owned_pair(owner(7, 0));
+    harness.rooms.redirect_room(kitchen(), other(2), harness.now);
+    assert_eq!(harness.rooms.redirect_room(kitchen(), other(0), harness.now), 2);
+    harness.collect_actions();
+    let back = harness.connect();
+    assert!(harness.request(back, &resume(&alice.token)).is_some(), "her seat is not here any more");
+    assert_eq!(harness.unread(bob.conn), ["redirect"]);
+}
+
+#[test]
 fn a_full_room_moves_to_an_owner_without_participants() {
     let mut harness = Harness::new();
     let [alice, bob] = harness.owned_pair(owner(7, 0));
