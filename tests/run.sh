@@ -137,13 +137,13 @@ debian_packages() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   for stage in "$@"; do
     case $stage in
-      rust) wanted+=(pebble systemd haproxy nginx-light coturn) ;;
+      rust) wanted+=(pebble systemd haproxy nginx-light coturn redis-server redis-sentinel) ;;
       page | types) wanted+=(node npm) ;;
       bench) wanted+=(node npm coturn) ;;
       interop) wanted+=(node npm python3 python3-venv openssl) ;;
       browser) wanted+=(node npm python3 python3-venv chromium firefox-esr libnss3-tools openssl fonts-liberation fonts-wqy-zenhei fonts-noto-color-emoji) ;;
       nat) wanted+=(node npm python3 chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 nginx-light procps curl) ;;
-      cluster) wanted+=(node npm chromium firefox-esr libnss3-tools openssl nftables iproute2 curl redis-server redis-sentinel redis-tools) ;;
+      cluster) wanted+=(node npm chromium firefox-esr libnss3-tools openssl nftables iproute2 curl redis-server redis-sentinel redis-tools util-linux systemd dbus pebble ca-certificates dropbear-bin openssh-client openssh-sftp-server) ;;
       packages) wanted+=(node npm python3 python3-venv chromium libnss3-tools openssl nftables iproute2 util-linux pebble curl debootstrap ubuntu-keyring lintian binutils xz-utils systemd dbus ca-certificates buildah podman crun catatonit libcap2-bin docker-compose) ;;
       vps) wanted+=(node npm chromium firefox-esr libnss3-tools openssl coturn nftables iproute2 util-linux systemd dbus pebble certbot ca-certificates curl) ;;
     esac

@@ -1,4 +1,4 @@
-// Starts an ACME certificate authority (Pebble) and its DNS server on a host of the test network.
+// Starts an ACME certificate authority (Pebble) on a host of the test network, with a DNS server of its own if there is no other.
 //
 // It validates over the network: it resolves names by DNS and connects to port 443 for TLS-ALPN-01.
 
@@ -10,21 +10,19 @@ import { waitFor } from '../browser/lib/wait.mjs';
 import { run } from '../browser/lib/workspace.mjs';
 
 /**
- * Starts both with the command prefix `on`, at `address`. `identity`: certificate and key of the ACME directory's HTTPS;
- * `resolvesTo`: the addresses that the DNS server returns for every name.
+ * Starts it with the command prefix `on`, at `address`. `identity`: certificate and key of the ACME directory's HTTPS;
+ * `resolvesTo`: the addresses that its DNS server returns for every name; without them, another one must listen at `address`.
  */
-export async function startPebble({ dir, on, address, identity, resolvesTo: { v4, v6 } }) {
+export async function startPebble({ dir, on, address, identity, resolvesTo }) {
   const config = path.join(dir, 'pebble.json');
   await writeFile(config, JSON.stringify({ pebble: {
     listenAddress: `${address}:14000`, managementListenAddress: `${address}:15000`,
     certificate: identity.cert, privateKey: identity.key, httpPort: 80, tlsPort: 443,
     ocspResponderURL: '', externalAccountBindingRequired: false,
   } }));
-  const children = [
-    ['pebble-challtestsrv', '-defaultIPv4', v4, '-defaultIPv6', v6, '-dns01', `${address}:53`, '-http01', '', '-https01', '',
-      '-tlsalpn01', '', '-management', `${address}:8055`],
-    ['pebble', '-config', config, '-dnsserver', `${address}:53`],
-  ].map((command) => {
+  const dnsServer = resolvesTo && ['pebble-challtestsrv', '-defaultIPv4', resolvesTo.v4, '-defaultIPv6', resolvesTo.v6, '-dns01', `${address}:53`, '-http01', '',
+    '-https01', '', '-tlsalpn01', '', '-management', `${address}:8055`];
+  const children = [dnsServer, ['pebble', '-config', config, '-dnsserver', `${address}:53`]].filter(Boolean).map((command) => {
     const [program, ...args] = [...on, ...command];
     // By default Pebble rejects one nonce in twenty, and certbot retries only once. The server's own client is tested with
     // rejected nonces in tests/acme.

@@ -41,6 +41,8 @@ export async function createDnsServer(address, names) {
   }
 
   return {
+    /** Replaces the addresses of a name. */
+    set: (name, list) => { records.set(name, list); },
     /** Names this address first, where it is one of several; null: another one with each answer. */
     putFirst: (box) => { firstAddress = box; },
     close: () => socket.close(),
