@@ -38,6 +38,6 @@ export async function bootAcmeHost(name, { files } = {}) {
   /** The HTTP status of the page for a client on host a1 that trusts the authority; 000 without an answer. */
   const httpStatus = async () => (await runOn('a1', 'curl', '-s', '-o', '/dev/null', '-m', '5', '-w', '%{http_code}', '--cacert', pebble.root, 'https://box.test/')
     .catch((error) => error)).stdout;
-  const waitForPage = () => waitFor('the page with a trusted certificate', async () => (await httpStatus()) === '200');
+  const waitForPage = () => waitFor('the page with a trusted certificate', async () => (await httpStatus()) === '200', 90_000);
   return { dir, vps, pebble, harness, httpStatus, waitForPage };
 }
