@@ -6,6 +6,8 @@
 // to take the call over from there.
 
 const LOCK_TIMEOUT_MS = 800;
+/** Of a reload or of Back: on a busy device the page before takes long to go, and nobody waits for an answer meanwhile. */
+const RELOAD_LOCK_TIMEOUT_MS = 10_000;
 /** For the token of another tab, which either is gone or keeps the lock. */
 const OTHER_TAB_TIMEOUT_MS = 100;
 const RETRY_MS = 100;
@@ -92,7 +94,7 @@ export class ResumeTokens {
 
   /** Whether this tab was in the room until its page was reloaded. @param {string} room */
   async wasInterrupted(room) {
-    return !read(this.#storage, room)?.left && await this.#takeOwn(room) !== undefined;
+    return !read(this.#storage, room)?.left && await this.#takeOwn(room, RELOAD_LOCK_TIMEOUT_MS) !== undefined;
   }
 
   /** The servers that were known when the seat was saved, unless the person has left it. @param {string} room @returns {unknown} */
@@ -135,11 +137,11 @@ export class ResumeTokens {
     return undefined;
   }
 
-  /** @param {string} room */
-  async #takeOwn(room) {
+  /** @param {string} room @param {number} [timeout] */
+  async #takeOwn(room, timeout = LOCK_TIMEOUT_MS) {
     const saved = read(this.#storage, room);
     if (!saved) return undefined;
-    if (await this.#hold(saved.lock, LOCK_TIMEOUT_MS)) return saved;
+    if (await this.#hold(saved.lock, timeout)) return saved;
     this.#storage.removeItem(PREFIX + room);
     return undefined;
   }

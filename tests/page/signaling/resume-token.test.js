@@ -171,6 +171,21 @@ test('a reload waits for the lock of the page before', async () => {
   assert.equal(await tokenOf(seat), 't1');
 });
 
+test('a reload on a busy device waits for seconds, and left meanwhile it keeps its token', async () => {
+  const locks = makeLocks();
+  locks.held.add('webrtc-box.one.den');
+  const storage = new Storage();
+  tabOf(storage, makeLocks(), 'one').save('den', 't1');
+  let waits = 0;
+  // Left by Forward after two seconds: the rest of this page never runs.
+  tabOf(storage, locks, 'two', { pause: () => ((waits += 1) < 20 ? Promise.resolve() : new Promise(() => {})) }).wasInterrupted('den');
+  await settle();
+  assert.equal(waits, 20);
+  const next = tabOf(storage, locks, 'three', { pause: async () => { if ((waits += 1) === 60) locks.held.clear(); } });
+  assert.equal(await next.wasInterrupted('den'), true);
+  assert.equal(await tokenOf(next), 't1');
+});
+
 test('a forgotten seat is removed and unlocked', async () => {
   const locks = makeLocks();
   const shared = new Storage();
