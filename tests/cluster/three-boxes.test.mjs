@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmod, copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
 import { createCertificateAuthority } from '../browser/lib/certificate-authority.mjs';
@@ -84,7 +84,7 @@ async function createCheckout() {
     /** Runs a command of the docs on a host of another network. */
     run: (command) => runOn('a2', ...environment, 'bash', '-ec', `cd "$0" && ${command}`, folder),
     /** The ACME directory is the only setting that the test changes. */
-    useTestAuthority: () => run('sed', ['-i', 's|^#acme-directory = .*|acme-directory = "https://acme.test:14000/dir"|', path.join(folder, 'deploy/webrtc-box.toml')]),
+    useTestAuthority: () => appendFile(path.join(folder, 'deploy/cluster-flags'), '--acme-directory https://acme.test:14000/dir\n'),
   };
 }
 
