@@ -12,12 +12,17 @@ const FAULT_MS = 5000;
 const JOIN_GOAL_MS = 100;
 const NEW_ROOM_GOAL_MS = 700;
 const BACK_GOAL_MS = 5000;
+const DRAIN_SECONDS = 10;
+/** Longer than a box waits for an answer, and often enough that both phases of a drain meet several. */
+const SPIKE = { delayMs: 1000, everyMs: 700 };
+const GAP_GOAL_MS = 1000;
 const PROXY_PORT = 6390;
 /** The store lost and back, twice if the fault begins and ends slowly, and rooms that two boxes opened. */
 const MAX_LINES = 6;
 
 let proxy;
 const harness = await createClusterHarness('cluster-store-faults', {
+  flags: ['--drain-timeout', `${DRAIN_SECONDS}`],
   async storeUrl(store) {
     proxy = await spawnOn('store', '../cluster/lib/store-proxy.mjs', 'createStoreProxy', { address: store.address, port: PROXY_PORT }, { address: store.address, port: store.port });
     after(() => proxy.close());
@@ -99,6 +104,31 @@ for (const [fault, { begin, end, sentence }] of Object.entries(FAULTS)) {
     }
   });
 }
+
+harness.scenario('the latency of the store jumps while a box drains', async () => {
+  const relayed = await harness.relayCalls('b1', { prefix: 'spikes', count: 4, host: owner.name });
+  await relayed.expectMedia();
+  let isSlow = false;
+  const spikes = setInterval(() => {
+    isSlow = !isSlow;
+    proxy.setDelay(isSlow ? SPIKE.delayMs : 0);
+  }, SPIKE.everyMs);
+
+  const startedAt = Date.now();
+  const ended = owner.terminate();
+  const times = await relayed.waitForSeats(startedAt, DRAIN_SECONDS * 1000 + 10_000).finally(() => clearInterval(spikes));
+  await proxy.setDelay(0);
+  console.log(`store spikes: seats joined elsewhere after ${Math.min(...times)} to ${Math.max(...times)} ms`);
+  await ended;
+  const hosts = await relayed.boxes();
+  assert.ok(!hosts.includes(owner.address), 'no seat is on the box that has stopped');
+  assert.ok(hosts.every((host, index) => host === hosts[index - (index % 2)]), `both of each call are on one box: ${hosts}`);
+  reportMeasurement('store spikes during a drain: relayed media, longest gap', Math.max(...(await relayed.gaps())), GAP_GOAL_MS);
+  await relayed.expectMedia();
+  await relayed.leave();
+  await owner.start();
+  await waitFor('new rooms to be known to all boxes', newRoomIsKnownToAll, 3 * BACK_GOAL_MS);
+});
 
 /** Opens a room on the last box; whether the others redirect to it. */
 async function newRoomIsKnownToAll() {
