@@ -21,7 +21,7 @@ pub enum Event {
         owner: NodeName,
         /// The fence of the new ownership.
         fence: Fence,
-        /// The seats there, as far as the store knows; a box writes them only when it asserts the room.
+        /// The seats there, as far as the store knows: within 100 ms if their number has grown, else within a second.
         seats: u64,
     },
     /// This box owns a room whose last owner lost its lease.

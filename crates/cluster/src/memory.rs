@@ -243,7 +243,7 @@ impl MemoryStore {
             let is_foreign = stored.key != me.key();
             if stored.owner == me.id && !is_foreign {
                 let StoredRoom { fence, resumes, seats, .. } = stored;
-                let serial = serial.max(stored.serial);
+                let (seats, serial) = (seats.max(1), serial.max(stored.serial));
                 self.set_room(me, &Assertion { room, fence, resumes, seats, serial }, me.id.clone(), now);
                 return Owner::Me { fence, resumes, from: None, corrupt: false };
             }
@@ -262,8 +262,8 @@ impl MemoryStore {
             Elsewhere::IfLess(load, random) => self.pick(me, random).filter(|(_, chosen)| *chosen < load),
         };
         let fence = self.next_fence(floor.max(last));
-        let assertion =
-            Assertion { room, fence, resumes, seats: 0, serial: if chosen.is_none() { serial } else { 0 } };
+        let (seats, serial) = if chosen.is_none() { (1, serial) } else { (0, 0) };
+        let assertion = Assertion { room, fence, resumes, seats, serial };
         self.set_room(me, &assertion, chosen.as_ref().map_or(&me.id, |(id, _)| id).clone(), now);
         match chosen {
             None => Owner::Me { fence, resumes, from, corrupt: false },

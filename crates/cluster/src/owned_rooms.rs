@@ -51,12 +51,14 @@ pub(crate) struct OwnedRooms {
 impl OwnedRoom {
     /// A room without seats yet. `serial`: of the claim by which the store knows it.
     pub(crate) fn new(fence: Fence, resumes: Fence, serial: Option<u64>, now: Instant) -> Self {
-        let (confirmed, serial, idle_since) = (serial.is_some(), serial.unwrap_or(0), Some(now));
+        // A claim wrote one seat for who joins.
+        let (confirmed, written_seats) = (serial.is_some(), usize::from(serial.is_some()));
+        let (serial, idle_since) = (serial.unwrap_or(0), Some(now));
         Self {
             fence,
             resumes,
             seats: 0,
-            written_seats: 0,
+            written_seats,
             serial,
             confirmed,
             asserting: None,

@@ -286,7 +286,7 @@ pub enum Asserted {
         owner: BoxId,
         /// The fence.
         fence: Fence,
-        /// The seats that it asserted last; 0 if it only claimed the room.
+        /// The seats that it wrote last, a claim as one; 0 if it has not claimed the room yet.
         seats: u64,
     },
     /// A live box of another cluster key or protocol owns the room.

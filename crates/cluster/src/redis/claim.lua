@@ -5,7 +5,7 @@
 local tag, serial, floor, elsewhere, load = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local room, corrupt = room_of(tag)
 if room and room.owner == ME and not room.foreign then
-  set_room(tag, ME, room.fence, room.resumes, room.seats, math.max(serial, room.serial))
+  set_room(tag, ME, room.fence, room.resumes, math.max(room.seats, 1), math.max(serial, room.serial))
   return { MINE, '', room.fence, room.resumes, 0 }
 end
 if room and alive(room.owner) then
@@ -22,6 +22,8 @@ if elsewhere ~= '0' then
   if chosen and (elsewhere == '2' or chosen_load < load) then owner = chosen end
 end
 local fence = next_fence(floor)
-set_room(tag, owner, fence, resumes, 0, owner == ME and serial or 0)
+-- Who joins will have a seat here. Written now, it needs no request of its own.
+local seats = owner == ME and 1 or 0
+set_room(tag, owner, fence, resumes, seats, owner == ME and serial or 0)
 if owner == ME then return { MINE, from, fence, resumes, corrupt and 1 or 0 } end
 return { OTHER, owner, fence, 0, 0 }

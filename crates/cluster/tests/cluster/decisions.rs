@@ -123,7 +123,7 @@ fn a_box_that_was_stopped_looks_at_its_lease_before_it_answers() {
     let request = JoinRequest::new(room(1));
     assert_eq!(bench.boxes[0].1.owned(&request, bench.now), None);
     assert_eq!(bench.join(0, 1), redirect("b1.x", Fence(3)));
-    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(1), fence: Fence(3), seats: 0 }));
+    assert!(bench.has(0, &Event::RoomLost { room: room(1), owner: name(1), fence: Fence(3), seats: 1 }));
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn repeated_false_fences_ask_the_store_once_a_second() {
 }
 
 #[test]
-fn the_store_learns_of_a_participant_before_the_next_renewal() {
+fn the_store_learns_of_a_second_participant_before_the_next_renewal() {
     let mut bench = Bench::new(1, Fallback::Open);
     bench.sit(0, 1);
     bench.sit(0, 2);
@@ -412,7 +412,8 @@ fn the_store_learns_of_a_participant_before_the_next_renewal() {
         let now = bench.now;
         bench.boxes[0].1.join(JoinRequest::new(room), now);
         bench.exchange(0);
-        bench.boxes[0].1.set_seats(room, 1, now);
+        assert!(!bench.boxes[0].1.set_seats(room, 1, now), "the claim has told of the first one");
+        bench.boxes[0].1.set_seats(room, 2, now);
     }
     bench.requests.clear();
     bench.pass(SECOND * 3 / 2, &[]);

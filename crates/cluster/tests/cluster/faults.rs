@@ -148,7 +148,8 @@ async fn a_server_that_is_too_old_is_named() {
     assert!(reason.contains("too old; 6.2 or later"), "{reason}");
     assert!(matches!(one.join(1).await, Decision::Serve { fence: Fence::FALLBACK, .. }));
     let url = StoreUrl::parse(&server.url()).unwrap();
-    let checked = read_nodes(&url, [7; 8], rustls::RootCertStore::empty()).await;
+    let checked =
+        read_nodes(&url, &NodeName::parse("x").unwrap(), [7; 8], rustls::RootCertStore::empty()).await;
     assert!(matches!(checked, Err(StoreError::Version(_))), "{checked:?}");
 }
 
