@@ -16,8 +16,11 @@ const PAUSE_MS = 1000;
 /** Before a server that has just not opened: by then another one may have the room. */
 const LATE_PAUSE_MS = 500;
 const MAX_NODES = 8;
-/** How long one server is waited for before the next is tried beside it. */
-const HEAD_START_MS = 1000;
+/**
+ * How long one server is waited for before the next is tried beside it. `redirected`: one that another server has named is
+ * likely to live. If it is slow because many pages arrive, they must not connect to all the others as well.
+ */
+const HEAD_START_MS = { lost: 1000, redirected: 2500 };
 
 /**
  * @param {unknown} url of a redirect
@@ -54,6 +57,8 @@ export class Redirects {
   #late = new Set();
   /** Of the last redirect, until its server has answered. @type {number | undefined} */
   #fence = undefined;
+  /** The time of each socket before the next. */
+  headStartMs = HEAD_START_MS.lost;
 
   /** @param {() => string} hostname of the page */
   constructor(hostname) {
@@ -76,11 +81,6 @@ export class Redirects {
     const known = [this.#target, seat].filter((host) => host !== undefined);
     const all = [...new Set([...known, undefined, ...others])];
     return [...all.filter((host) => !this.#late.has(host)), ...all.filter((host) => this.#late.has(host))];
-  }
-
-  /** The time of each socket before the next. A server to which we are sent again and again may only be slow. */
-  get headStartMs() {
-    return HEAD_START_MS * Math.max(1, this.#count);
   }
 
   /** Whether the socket is not to the server that had our seat. */
@@ -110,7 +110,10 @@ export class Redirects {
     }
     this.#target = host;
     this.#fence = Number.isSafeInteger(fence) && fence > 0 ? fence : undefined;
-    return this.#late.delete(host) ? LATE_PAUSE_MS : 0;
+    const wasLate = this.#late.delete(host);
+    // A server to which we are sent again and again may only be slow.
+    this.headStartMs = wasLate ? HEAD_START_MS.lost * this.#count : HEAD_START_MS.redirected;
+    return wasLate ? LATE_PAUSE_MS : 0;
   }
 
   /** A socket to one of the `hosts` is open. @param {NonNullable<Socket['race']>} race */
@@ -129,6 +132,7 @@ export class Redirects {
   /** The server has answered: it has the room. */
   arrived() {
     this.#count = 0;
+    this.headStartMs = HEAD_START_MS.lost;
     this.#fence = undefined;
     this.#late.clear();
   }
@@ -137,6 +141,7 @@ export class Redirects {
   reset() {
     const wasElsewhere = this.host !== undefined;
     this.#count = 0;
+    this.headStartMs = HEAD_START_MS.lost;
     this.#target = this.#fence = undefined;
     this.#late.clear();
     return wasElsewhere;
