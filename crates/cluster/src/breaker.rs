@@ -37,6 +37,8 @@ pub(crate) struct Breaker {
     opened: Instant,
     /// When the outage began that was reported and not yet its end.
     reported: Option<Instant>,
+    /// Whether the last report of this outage gave the reason that the server itself gives.
+    explained: bool,
     /// Outages that were not reported.
     unreported: u32,
     epoch: Instant,
@@ -52,6 +54,7 @@ impl Breaker {
             reason: None,
             opened: now,
             reported: None,
+            explained: false,
             unreported: 0,
             epoch: now,
             arrival: 0,
@@ -109,13 +112,19 @@ impl Breaker {
         }
     }
 
-    /// What the log should say: the begin and the end of each outage, but of a store that flaps of one in 20 seconds.
+    /// What the log should say: the begin and the end of each outage, but of a store that flaps of one in 20 seconds. An outage
+    /// that begins with a lost connection is reported a second time once the server says why it refuses the next one.
     pub(crate) fn event(&mut self, now: Instant) -> Option<Event> {
         match (self.state, self.reported) {
             (State::Open, None) if self.may_report(now) => {
                 self.reported = Some(self.opened);
+                self.explained = self.error().is_answer();
                 let unreported = std::mem::take(&mut self.unreported).saturating_sub(1);
                 Some(Event::StoreLost { reason: self.error().to_string(), unreported })
+            }
+            (State::Open, Some(_)) if !self.explained && self.error().is_answer() => {
+                self.explained = true;
+                Some(Event::StoreLost { reason: self.error().to_string(), unreported: 0 })
             }
             (State::Closed, Some(since)) => {
                 self.reported = None;
@@ -162,6 +171,23 @@ mod tests {
             unreported as usize + reports.len(),
             reports.last().map_or(0, |(second, _)| *second as usize + 1)
         );
+    }
+
+    #[test]
+    fn an_outage_is_reported_again_with_the_reason_of_the_server() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(start);
+        let mut report = |error: &StoreError| {
+            breaker.fail(error.clone(), start);
+            breaker.event(start)
+        };
+        let lost = |error: &StoreError| Some(Event::StoreLost { reason: error.to_string(), unreported: 0 });
+        let (ended, login) = (StoreError::Disconnected, StoreError::Login);
+        assert_eq!(report(&ended), lost(&ended));
+        assert_eq!(report(&StoreError::Timeout), None);
+        assert_eq!(report(&login), lost(&login));
+        assert_eq!(report(&ended), None);
+        assert_eq!(report(&StoreError::Full), None, "once");
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl StoreError {
         !matches!(self, Self::Value(_) | Self::Permission(_) | Self::Reply)
     }
 
+    /// Whether the server itself said why. Another error may be what is seen first of such a refusal.
+    pub(crate) fn is_answer(&self) -> bool {
+        !matches!(self, Self::Unavailable { .. } | Self::Timeout | Self::Disconnected | Self::Loading)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {

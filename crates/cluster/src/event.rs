@@ -42,14 +42,15 @@ pub enum Event {
         /// Whether this box keeps the room.
         won: bool,
     },
-    /// Calls of the store fail. Of each outage; if there are many, of one in 20 seconds.
+    /// Calls of the store fail. Of each outage; if there are many, of one in 20 seconds. A second time in the same outage if the
+    /// connection was lost first and the server then says why it refuses another one.
     StoreLost {
         /// One sentence; contains no secret.
         reason: String,
         /// Outages since the last event that were not reported.
         unreported: u32,
     },
-    /// The store answers again, and this box has asserted its rooms. Follows each [`Event::StoreLost`].
+    /// The store answers again, and this box has asserted its rooms. Follows [`Event::StoreLost`], and ends the outage.
     StoreBack {
         /// Since [`Event::StoreLost`].
         after: Duration,

@@ -60,7 +60,7 @@ pub enum ServerMessage {
         /// The fence of the owner, for the next join.
         fence: Fence,
     },
-    /// The answer to [`ClientMessage::Peek`].
+    /// The answer to [`ClientMessage::Peek`](crate::client_message::ClientMessage::Peek).
     #[serde(rename = "room")]
     RoomStatus {
         /// The normalized room name.
@@ -127,7 +127,7 @@ pub enum ServerMessage {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         gone: bool,
     },
-    /// The answer to [`ClientMessage::Transfer`].
+    /// The answer to [`ClientMessage::Transfer`](crate::client_message::ClientMessage::Transfer).
     Transfer {
         /// Takes the seat over once, as `resume` of a join.
         token: String,

@@ -324,9 +324,15 @@ impl Sim {
 
     fn kill(&mut self, index: usize) {
         let (old, time) = (self.boxes[index].id(), self.time);
+        let mut latest = BTreeMap::new();
+        for Seat { room, token, .. } in &self.seats {
+            let fence: &mut Fence = latest.entry(*room).or_default();
+            *fence = token.unwrap_or_default().max(*fence);
+        }
         for seat in &mut self.seats {
             let (room, fence) = (seat.room, seat.token.unwrap_or_default());
-            let is_known = self.store.owner(room) == Some((&old, fence));
+            // A store that was emptied may give out lower fences than tokens of before have.
+            let is_known = self.store.owner(room) == Some((&old, fence)) && fence == latest[&room];
             let others = self.boxes.iter().enumerate().filter(|(other, _)| *other != index);
             let is_alone = others.into_iter().all(|(_, other)| !other.serving.contains(&room));
             match seat.place {
