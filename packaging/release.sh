@@ -117,6 +117,7 @@ build_program() {
 split_debug_info() {
   local architecture=$1 debug_file=$2 built
   built=$BUILD/$architecture-unknown-linux-gnu/release/webrtc-box
+  mkdir -p "$BUILD/$architecture"
   objcopy_for_all --only-keep-debug "$built" "$debug_file"
   objcopy_for_all --strip-all --add-gnu-debuglink="$debug_file" "$built" "$(program "$architecture")"
   chmod 755 "$(program "$architecture")"
@@ -167,7 +168,7 @@ verify() {
   echo "release.sh: built twice, with equal files"
 }
 
-program() { echo "$BUILD/webrtc-box-$1"; }
+program() { echo "$BUILD/$1/webrtc-box"; }
 
 has_standard_library() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$1-unknown-linux-gnu/lib/libstd-*" >/dev/null; }
 

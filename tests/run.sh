@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 export CARGO_TERM_PROGRESS_WHEN=never
 STAGES=(fmt clippy doc deny rust page types bench packages interop browser nat vps cluster)
 LOGS=tests/.work/logs
-RELEASE_PROGRAM=$PWD/target/release-build/webrtc-box-$(uname -m)
+RELEASE_PROGRAM=$PWD/target/release-build/$(uname -m)/webrtc-box
 
 stage_fmt() { cargo fmt --all --check; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }

@@ -10,7 +10,7 @@ const [ARCHITECTURE, DEBIAN_ARCHITECTURE] = { x64: ['x86_64', 'amd64'], arm64: [
 export const dist = path.join(root, 'dist');
 
 /** The stripped program for this machine. */
-export const program = path.join(root, 'target/release-build', `webrtc-box-${ARCHITECTURE}`);
+export const program = path.join(root, 'target/release-build', ARCHITECTURE, 'webrtc-box');
 
 /** The one file of the release whose name ends like this. */
 export async function releaseFile(ending) {
