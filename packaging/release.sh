@@ -107,7 +107,13 @@ END
 # Paths of this machine would make the bytes depend on the folder.
 build_program() {
   local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-  RUSTFLAGS="--remap-path-prefix=$PWD=/webrtc-box --remap-path-prefix=$registry=/registry -Clink-arg=-Wl,--build-id=sha1" \
+  # A wrapper and not RUSTFLAGS, which does not reach procedural macros.
+  cat >"$TOOLS/bin/rustc-with-neutral-paths" <<END
+#!/bin/sh
+exec "\$@" "--remap-path-prefix=$PWD=/webrtc-box" "--remap-path-prefix=$registry=/registry"
+END
+  chmod 755 "$TOOLS/bin/rustc-with-neutral-paths"
+  RUSTC_WRAPPER=$TOOLS/bin/rustc-with-neutral-paths RUSTFLAGS=-Clink-arg=-Wl,--build-id=sha1 \
   CFLAGS="-ffile-prefix-map=$PWD=/webrtc-box -ffile-prefix-map=$registry=/registry" \
   CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
     cargo zigbuild --release --locked --bin webrtc-box --target "$1-unknown-linux-gnu.$GLIBC" --target-dir "$BUILD"
